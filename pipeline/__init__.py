@@ -1,0 +1,1 @@
+"""Composes models and sweeps with disk, MLflow, terminal and processes."""

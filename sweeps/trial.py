@@ -1,0 +1,249 @@
+"""The two frozen values that flow through everything: what a trial trains, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, cast
+
+import models
+
+Value = bool | int | float | str
+
+COMPLETE, PRUNED, FAILED, RUNNING = "complete", "pruned", "failed", "running"
+
+
+@dataclass(frozen=True)
+class Field:
+    """What is declared once of a field; options, study files, search space, params and columns derive from it."""
+
+    name: str
+    type: type
+    default: Value | None
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    check: Callable[[str], object] | None = None
+    identity: bool = True
+    when: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+    def parse(self, value: object) -> Value:
+        """Return the value in the field's type.
+
+        Raises:
+            ValueError: saying the rule and the value.
+        """
+        value = self._convert(value)
+        if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
+            raise ValueError(f"{self.name} must be {_TYPE_NAMES[self.type]}: got {value!r}")
+        if self.choices and value not in self.choices:
+            raise ValueError(f"{self.name} is unknown: {value!r}; {models.nearest(str(value), self.choices)}")
+        low, high = self.bounds
+        if self.type in (int, float) and not low <= value <= high:
+            raise ValueError(f"{self.name} must be from {low:g} to {high:g}: got {value:g}")
+        if self.check is not None:
+            self.check(str(value))
+        return cast("Value", value)
+
+    def _convert(self, value: object) -> Any:
+        """Bring text, and numbers of the neighbouring type, to the field's type where nothing is lost."""
+        if self.type is bool and isinstance(value, str):
+            return {"true": True, "false": False}.get(value.lower(), value)
+        if self.type in (int, float) and isinstance(value, str):
+            value = _number(value)
+        if self.type is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if self.type is int and isinstance(value, float) and value.is_integer():
+            return int(value)
+        return value
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest value allowed."""
+        return (-math.inf if self.low is None else self.low, math.inf if self.high is None else self.high)
+
+
+def _number(text: str) -> object:
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
+_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def _field(default: Value | None, text: str, **facts: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"help": text, **facts})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """Everything that decides one training run. A field that does not apply is None.
+
+    Made by `configure`, which fills in the defaults. Network options take their default from their family.
+    """
+
+    dataset: str = _field("digits", "Data set: a known name or folder:PATH.")
+    family: str = _field("cnn", "Family of networks, or module:Class of your own.", check=models.find)
+    activation: str | None = _field(None, "Activation function.", choices=tuple(models.ACTIVATIONS))
+    dropout: float | None = _field(None, "Dropout probability.", low=0, high=0.95)
+    batch_norm: bool | None = _field(None, "Batch normalisation.")
+    width: int | None = _field(None, "Hidden units of an MLP, or channels of the first block.", low=1, high=8192)
+    depth: int | None = _field(None, "Hidden layers of an MLP, blocks of a CNN, stages of a ResNet.", low=1, high=20)
+    layer_order: str | None = _field(None, "Order of the layers in a CNN's block.", check=models.layer_order)
+    residual: bool | None = _field(None, "Add a ResNet block's input to its output.")
+    shortcut: str | None = _field(
+        None,
+        "Shortcut where a ResNet's shape changes: 1x1 convolution, or strided and zero-padded.",
+        choices=models.SHORTCUTS,
+        when={"residual": (True,)},
+    )
+    optimizer: str = _field("adam", "Optimiser.", choices=("sgd", "adam", "adamw"))
+    lr: float = _field(1e-3, "Learning rate.", low=1e-8, high=100)
+    momentum: float | None = _field(0.9, "Momentum.", low=0, high=0.999, when={"optimizer": ("sgd",)})
+    weight_decay: float = _field(0.0, "Weight decay.", low=0, high=10)
+    batch_size: int = _field(64, "Images a step.", low=1, high=65536)
+    schedule: str = _field("none", "Learning-rate schedule.", choices=("none", "cosine", "plateau"))
+    epochs: int = _field(10, "Epochs at most.", low=1, high=10000)
+    patience: int = _field(0, "Stop after this many epochs without a better one; 0 never.", low=0, high=10000)
+    seed: int = _field(0, "Decides weights, order and dropout.", low=0, high=2**31 - 1)
+    split_seed: int = _field(0, "Decides the train, validation and test split.", low=0, high=2**31 - 1)
+    precision: str = _field(
+        "auto", "Arithmetic: auto is bf16 on a GPU that has it, else fp32.", choices=("auto", "fp32", "bf16")
+    )
+    device: str = _field("auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), identity=False)
+    threads: int = _field(1, "CPU threads of a trial.", low=1, high=1024, identity=False)
+    eval_batch_size: int = _field(1000, "Images a step when scoring.", low=1, high=65536, identity=False)
+
+    def to_dict(self) -> dict[str, Value]:
+        """The fields that apply, by name."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+
+    @property
+    def options(self) -> dict[str, Value]:
+        """The options of the network, as `models.build` takes them."""
+        values = self.to_dict()
+        return {name: values.get(name, default) for name, default in models.find(self.family).options.items()}
+
+    @property
+    def signature(self) -> str:
+        """Short hash of what decides the result: equal wherever the same experiment appears."""
+        return self._hash(lambda f: f.identity)
+
+    @property
+    def group(self) -> str:
+        """The signature without the seed: equal for the repeats of one configuration."""
+        return self._hash(lambda f: f.identity and f.name != "seed")
+
+    def _hash(self, counts: Callable[[Field], bool]) -> str:
+        values = {k: v for k, v in self.to_dict().items() if counts(fields()[k])}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@cache
+def fields() -> dict[str, Field]:
+    """The declared facts of each field of `TrialConfig`, in order."""
+    types = {"str": str, "int": int, "float": float, "bool": bool}
+    return {
+        f.name: Field(name=f.name, type=types[str(f.type).split(" |")[0]], default=f.default, **f.metadata)
+        for f in dataclasses.fields(TrialConfig)
+    }
+
+
+def applies(name: str, values: Mapping[str, Value | None]) -> bool:
+    """Whether a field applies beside the given values of the others."""
+    options = models.find(str(values["family"])).options
+    field = fields()[name]
+    if name in _network_options() and name not in options:
+        return False
+    return all(values.get(other) in allowed for other, allowed in field.when.items())
+
+
+@cache
+def _network_options() -> frozenset[str]:
+    return frozenset(option for family in models.FAMILIES.values() for option in family.options)
+
+
+def configure(values: Mapping[str, object], *, strict: bool = False) -> TrialConfig:
+    """Make a `TrialConfig`: check the values, fill in defaults, leave out what does not apply.
+
+    Args:
+        values: by field name; None counts as not given.
+        strict: refuse a value whose field does not apply, instead of leaving it out.
+
+    Raises:
+        ValueError: for an unknown name or a value against its rule.
+    """
+    for name in values:
+        if name not in fields():
+            raise ValueError(f"unknown field {name!r}: {models.nearest(name, list(fields()))}")
+    given = {name: fields()[name].parse(value) for name, value in values.items() if value is not None}
+    result: dict[str, Any] = {"family": given.get("family", fields()["family"].default)}
+    defaults = models.find(result["family"]).options
+    for name, field in fields().items():
+        if applies(name, result):
+            result[name] = given.get(name, defaults.get(name, field.default))
+        elif strict and name in given:
+            needs = ", ".join(f"{k} {' or '.join(map(str, v))}" for k, v in field.when.items())
+            raise ValueError(f"{name} does not apply to {result['family']}" + (f": it needs {needs}" if needs else ""))
+        else:
+            result[name] = None
+    return TrialConfig(**result)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One line of a trial's history."""
+
+    epoch: int  # counted from 1
+    time: int  # when it ended: milliseconds since 1970, UTC
+    metrics: Mapping[str, float]  # by MLflow key: train/loss, val/acc, ...
+    per_class: tuple[float | None, ...]  # validation accuracy of each class; None where it has no images
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """What came of one trial. A plain value: every ranking, table and plot is a function of a sequence of these."""
+
+    number: int
+    config: TrialConfig
+    state: str  # COMPLETE, PRUNED, FAILED or RUNNING
+    end: str  # how it ended: complete, pruned, diverged, oom, timeout, error:<class>, ...
+    value: float | None = None  # the objective at the best epoch; None unless COMPLETE or PRUNED
+    best_epoch: int | None = None  # counted from 1
+    history: tuple[Epoch, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] | None = None  # validation counts [true][predicted] at the best epoch
+    seconds: float = 0.0
+    parameters: int | None = None
+    mflops: float | None = None  # of one image's forward pass, in millions
+    checkpoint: str | None = None  # folder or URI of the best epoch's weights
+    run_id: str | None = None
+    error: str | None = None
+
+    @property
+    def best(self) -> Epoch | None:
+        """The best epoch's line of the history."""
+        return next((e for e in self.history if e.epoch == self.best_epoch), None)
+
+    def to_json(self) -> str:
+        """Write it as JSON text that `from_json` reads back equal."""
+        return json.dumps({**dataclasses.asdict(self), "config": self.config.to_dict()}, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> TrialResult:
+        """Read back what `to_json` wrote."""
+        data = json.loads(text)
+        data["config"] = TrialConfig(**data["config"])
+        data["history"] = tuple(Epoch(**{**row, "per_class": tuple(row["per_class"])}) for row in data["history"])
+        if data["confusion"] is not None:
+            data["confusion"] = tuple(tuple(row) for row in data["confusion"])
+        return TrialResult(**data)
