@@ -39,17 +39,17 @@ class Field:
         Raises:
             ValueError: saying the rule and the value.
         """
-        value = self._convert(value)
-        if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
+        result = self._convert(value)
+        if not isinstance(result, self.type) or (self.type is int and isinstance(result, bool)):
             raise ValueError(f"{self.name} must be {_TYPE_NAMES[self.type]}: got {value!r}")
-        if self.choices and value not in self.choices:
+        if self.choices and result not in self.choices:
             raise ValueError(f"{self.name} is unknown: {value!r}; {models.nearest(str(value), self.choices)}")
         low, high = self.bounds
-        if self.type in (int, float) and not low <= value <= high:
-            raise ValueError(f"{self.name} must be from {low:g} to {high:g}: got {value:g}")
+        if self.type in (int, float) and not low <= result <= high:
+            raise ValueError(f"{self.name} must be from {low:g} to {high:g}: got {result:g}")
         if self.check is not None:
-            self.check(str(value))
-        return cast("Value", value)
+            self.check(str(result))
+        return cast("Value", result)
 
     def _convert(self, value: object) -> Any:
         """Bring text, and numbers of the neighbouring type, to the field's type where nothing is lost."""
@@ -152,9 +152,11 @@ class TrialConfig:
 @cache
 def fields() -> dict[str, Field]:
     """The declared facts of each field of `TrialConfig`, in order."""
-    types = {"str": str, "int": int, "float": float, "bool": bool}
+    types: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
     return {
-        f.name: Field(name=f.name, type=types[str(f.type).split(" |")[0]], default=f.default, **f.metadata)
+        f.name: Field(
+            name=f.name, type=types[str(f.type).split(" |")[0]], default=cast("Value | None", f.default), **f.metadata
+        )
         for f in dataclasses.fields(TrialConfig)
     }
 

@@ -1,0 +1,105 @@
+"""Pure: results in, ranked results out. Knows nothing of stores, terminals or plots."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sweeps.space import Dimension
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """A study read back: what was searched and what came of it. All that a report knows."""
+
+    name: str  # in the stores
+    study: str  # the study file's name
+    dataset: str
+    objective: str  # val_acc, ...
+    maximize: bool
+    trials: int  # the declared total
+    dimensions: tuple[Dimension, ...]
+    classes: tuple[str, ...]  # the true class names
+    results: tuple[TrialResult, ...]  # by trial number; the running one included
+    parent_run_id: str | None = None
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The searched fields, each once, in the study's order."""
+        return tuple(dict.fromkeys(dimension.field for dimension in self.dimensions))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """One configuration's place: its trials (repeats over seeds, the best first) and their mean."""
+
+    rank: int | None  # equal values share a rank; None for what has no value
+    trials: tuple[TrialResult, ...]
+    value: float | None  # mean over the complete repeats; a pruned one's own best
+    spread: float | None  # standard deviation over the complete repeats, if two or more
+
+    @property
+    def state(self) -> str:
+        """The state of the best of its trials."""
+        return self.trials[0].state
+
+
+_ORDER = {COMPLETE: 0, PRUNED: 1, RUNNING: 2, FAILED: 3}
+
+
+def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranked]:
+    """Rank configurations: complete ones by value, then pruned ones, running ones, failed ones.
+
+    The repeats of a configuration (equal but for the seed) are one entry, ranked by their mean.
+    A pruned trial never outranks a complete one; among equals the earlier trial stands first.
+    """
+    groups: dict[str, list[TrialResult]] = {}
+    for result in results:
+        groups.setdefault(result.config.group, []).append(result)
+    entries = [_entry(group, maximize) for group in groups.values()]
+    entries.sort(key=lambda e: (_ORDER[e.state], _loss(e.value, maximize), min(t.number for t in e.trials)))
+    ranked: list[Ranked] = []
+    for place, entry in enumerate(entries, start=1):
+        previous = ranked[-1] if ranked else None
+        tie = previous is not None and previous.state == entry.state and previous.value == entry.value
+        number = None if entry.value is None else previous.rank if previous is not None and tie else place
+        ranked.append(Ranked(rank=number, trials=entry.trials, value=entry.value, spread=entry.spread))
+    return ranked
+
+
+def best(results: Iterable[TrialResult], *, maximize: bool = True) -> TrialResult | None:
+    """The best complete trial: of the first-ranked configuration, its best repeat. None if none is complete."""
+    ranked = rank((r for r in results if r.state == COMPLETE), maximize=maximize)
+    return ranked[0].trials[0] if ranked else None
+
+
+def ended(results: Sequence[TrialResult]) -> str:
+    """Say where the trials went: ``24 ended: 5 complete, 19 pruned``."""
+    ends = Counter(result.state if result.state != FAILED else result.end for result in results)
+    running = ends.pop(RUNNING, 0)
+    counts = [f"{ends.pop(state)} {state}" for state in (COMPLETE, PRUNED) if state in ends]
+    counts += [f"{count} failed ({end})" for end, count in sorted(ends.items())]
+    text = f"{len(results) - running} ended" + (": " + ", ".join(counts) if counts else "")
+    return text + (f"; {running} running" if running else "")
+
+
+def searched_values(result: TrialResult, searched: Sequence[str]) -> dict[str, Value | None]:
+    """A trial's values of the searched fields; None where one does not apply."""
+    return {name: getattr(result.config, name) for name in searched}
+
+
+def _entry(trials: list[TrialResult], maximize: bool) -> Ranked:
+    trials = sorted(trials, key=lambda t: (_ORDER[t.state], _loss(t.value, maximize), t.number))
+    values = [t.value for t in trials if t.state == COMPLETE and t.value is not None]
+    value = statistics.fmean(values) if values else trials[0].value
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return Ranked(rank=None, trials=tuple(trials), value=value, spread=spread)
+
+
+def _loss(value: float | None, maximize: bool) -> float:
+    if value is None:
+        return float("inf")
+    return -value if maximize else value
