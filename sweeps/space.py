@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sweeps.trial import Value, fields
 
@@ -18,7 +19,7 @@ class Dimension:
     high: float | None = None
     step: float | None = None
     log: bool = False
-    when: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    when: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
 
     @property
     def key(self) -> str:

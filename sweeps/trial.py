@@ -39,7 +39,7 @@ class Field:
         Raises:
             ValueError: saying the rule and the value.
         """
-        result = self._convert(value)
+        result: Any = self._convert(value)
         if not isinstance(result, self.type) or (self.type is int and isinstance(result, bool)):
             raise ValueError(f"{self.name} must be {_TYPE_NAMES[self.type]}: got {value!r}")
         if self.choices and result not in self.choices:
