@@ -1,0 +1,55 @@
+"""A multilayer perceptron; it must not know that pixels have neighbours."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from torch import Tensor, nn
+
+from models import layers
+
+
+class MLP(nn.Module):
+    """Hidden layers of equal width: linear, batch norm, activation, dropout; then a linear layer to the logits.
+
+    Takes any images of ``shape``.
+
+    Args:
+        shape: channels, height and width of one image, in pixels.
+        classes: number of logits.
+        activation: a name of `models.ACTIVATIONS`.
+        dropout: probability of dropping a hidden unit.
+        batch_norm: normalise before the activation.
+        width: units of each hidden layer.
+        depth: number of hidden layers.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        *,
+        activation: str,
+        dropout: float,
+        batch_norm: bool,
+        width: int,
+        depth: int,
+    ) -> None:
+        super().__init__()
+        sizes = [math.prod(shape)] + [width] * depth
+        self.hidden = nn.Sequential()
+        for inputs, units in itertools.pairwise(sizes):
+            # A norm has its own shift, so the layer before it needs no bias.
+            self.hidden.append(nn.Linear(inputs, units, bias=not batch_norm))
+            if batch_norm:
+                self.hidden.append(nn.BatchNorm1d(units))
+            self.hidden.append(layers.activation(activation))
+            self.hidden.append(nn.Dropout(dropout))
+        self.logits = nn.Linear(sizes[-1], classes)
+        layers.initialise(self, activation)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (batch, channels, height, width) to logits (batch, classes)."""
+        logits: Tensor = self.logits(self.hidden(images.flatten(1)))
+        return logits
