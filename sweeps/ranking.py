@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sweeps.space import Dimension
+from sweeps.dimension import Dimension
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult, Value
 
 
@@ -72,8 +72,8 @@ def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranke
 
 def best(results: Iterable[TrialResult], *, maximize: bool = True) -> TrialResult | None:
     """The best complete trial: of the first-ranked configuration, its best repeat. None if none is complete."""
-    ranked = rank((r for r in results if r.state == COMPLETE), maximize=maximize)
-    return ranked[0].trials[0] if ranked else None
+    ranked = rank(results, maximize=maximize)
+    return ranked[0].trials[0] if ranked and ranked[0].state == COMPLETE else None
 
 
 def ended(results: Sequence[TrialResult]) -> str:

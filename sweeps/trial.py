@@ -23,7 +23,7 @@ class Field:
     """What is declared once of a field; options, study files, search space, params and columns derive from it."""
 
     name: str
-    type: type
+    type: type[Value]
     default: Value | None
     help: str
     low: float | None = None
@@ -45,11 +45,11 @@ class Field:
         if self.choices and result not in self.choices:
             raise ValueError(f"{self.name} is unknown: {value!r}; {models.nearest(str(value), self.choices)}")
         low, high = self.bounds
-        if self.type in (int, float) and not low <= result <= high:
+        if isinstance(result, int | float) and not low <= result <= high:
             raise ValueError(f"{self.name} must be from {low:g} to {high:g}: got {result:g}")
         if self.check is not None:
             self.check(str(result))
-        return cast("Value", result)
+        return result
 
     def _convert(self, value: object) -> Any:
         """Bring text, and numbers of the neighbouring type, to the field's type where nothing is lost."""
@@ -126,7 +126,7 @@ class TrialConfig:
 
     def to_dict(self) -> dict[str, Value]:
         """The fields that apply, by name."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     @property
     def options(self) -> dict[str, Value]:
@@ -152,7 +152,12 @@ class TrialConfig:
 @cache
 def fields() -> dict[str, Field]:
     """The declared facts of each field of `TrialConfig`, in order."""
-    types: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
+    types: dict[str, type[Value]] = {
+        "str": str,
+        "int": int,
+        "float": float,
+        "bool": bool,
+    }
     return {
         f.name: Field(
             name=f.name, type=types[str(f.type).split(" |")[0]], default=cast("Value | None", f.default), **f.metadata
@@ -165,13 +170,14 @@ def applies(name: str, values: Mapping[str, Value | None]) -> bool:
     """Whether a field applies beside the given values of the others."""
     options = models.find(str(values["family"])).options
     field = fields()[name]
-    if name in _network_options() and name not in options:
+    if name in network_options() and name not in options:
         return False
     return all(values.get(other) in allowed for other, allowed in field.when.items())
 
 
 @cache
-def _network_options() -> frozenset[str]:
+def network_options() -> frozenset[str]:
+    """The fields that are options of a network."""
     return frozenset(option for family in models.FAMILIES.values() for option in family.options)
 
 
@@ -237,15 +243,13 @@ class TrialResult:
         return next((e for e in self.history if e.epoch == self.best_epoch), None)
 
     def to_json(self) -> str:
-        """Write it as JSON text that `from_json` reads back equal."""
+        """Write it as JSON text, whose data `from_dict` reads back equal."""
         return json.dumps({**dataclasses.asdict(self), "config": self.config.to_dict()}, allow_nan=False)
 
     @staticmethod
-    def from_json(text: str) -> TrialResult:
-        """Read back what `to_json` wrote."""
-        data = json.loads(text)
-        data["config"] = TrialConfig(**data["config"])
-        data["history"] = tuple(Epoch(**{**row, "per_class": tuple(row["per_class"])}) for row in data["history"])
-        if data["confusion"] is not None:
-            data["confusion"] = tuple(tuple(row) for row in data["confusion"])
-        return TrialResult(**data)
+    def from_dict(data: Mapping[str, Any]) -> TrialResult:
+        """Read back the data that `to_json` wrote."""
+        history = tuple(Epoch(**{**row, "per_class": tuple(row["per_class"])}) for row in data["history"])
+        confusion = data["confusion"] and tuple(tuple(row) for row in data["confusion"])
+        config = TrialConfig(**data["config"])
+        return TrialResult(**{**data, "config": config, "history": history, "confusion": confusion})

@@ -1,0 +1,144 @@
+"""One searched range or list of choices, and how a study file writes it. Knows no study."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import models
+from sweeps.trial import Value, fields, network_options
+
+_KEYS = ("choices", "low", "high", "step", "log", "when")
+
+
+def round_significant(value: float) -> float:
+    """Round to 4 significant digits, so that tables read well and what they show can be typed again."""
+    return float(f"{value:.4g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """One searched range or list of choices of a field of `TrialConfig`."""
+
+    field: str
+    choices: tuple[Value, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    log: bool = False
+    when: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Its name in the Optuna study: one field may have another range under another condition."""
+        condition = ", ".join(f"{k}={'|'.join(map(str, v))}" for k, v in self.when.items())
+        return f"{self.field} [{condition}]" if condition else self.field
+
+    @property
+    def integer(self) -> bool:
+        """Whether its values are whole numbers."""
+        return fields()[self.field].type is int
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The fields that must be decided before it is known whether it applies."""
+        family = {"family"} if self.field in network_options() else set()
+        return frozenset({*self.when, *fields()[self.field].when, *family})
+
+    def contains(self, value: Value | None) -> bool:
+        """Whether the value can be searched here."""
+        if self.choices or value is None or isinstance(value, str):
+            return value in self.choices
+        return self.low is not None and self.high is not None and self.low <= value <= self.high
+
+    @property
+    def first(self) -> Value:
+        """Its first or lowest value."""
+        return self.choices[0] if self.low is None else self._typed(self.low)
+
+    def _typed(self, value: float) -> Value:
+        return int(value) if self.integer else round_significant(value)
+
+    def grid(self) -> tuple[Value, ...]:
+        """Its values in order.
+
+        Raises:
+            ValueError: for a range without a step, which has no end of values.
+        """
+        if self.choices:
+            return self.choices
+        if self.low is None or self.high is None or (self.step is None and not self.integer):
+            raise ValueError(f"{self.field} needs a list of values or a step to be laid out as a grid")
+        step = self.step or 1
+        values = (self.low + step * i for i in range(int((self.high - self.low) / step + 1e-9) + 1))
+        return tuple(self._typed(v) for v in values)
+
+    def __str__(self) -> str:
+        if self.choices:
+            return ", ".join(map(str, self.choices))
+        step = f", step {self.step:g}" if self.step else ""
+        return f"{self.low:g} to {self.high:g}{step}{', log' if self.log else ''}"
+
+
+def dimensions(name: str, raw: object) -> tuple[Dimension, ...]:
+    """Read one key of ``search``: choices, a range, or several of them under different conditions.
+
+    Raises:
+        ValueError: saying the rule and the value.
+    """
+    if isinstance(raw, list) and raw and all(isinstance(item, dict) for item in raw):
+        return tuple(_dimension(name, item) for item in raw)
+    if isinstance(raw, list):
+        raw = {"choices": raw}
+    if not isinstance(raw, dict):
+        raise ValueError(f"{name} must be a list of values or a range {{low: ..., high: ...}}: got {raw!r}")  # noqa: TRY004
+    return (_dimension(name, raw),)
+
+
+def _dimension(name: str, raw: Mapping[Any, Any]) -> Dimension:
+    for key in raw:
+        if key not in _KEYS:
+            raise ValueError(f"{name} has an unknown key {key!r}; {models.nearest(str(key), _KEYS)}")
+    when = raw.get("when", {})
+    if not isinstance(when, dict):
+        raise ValueError(f"{name}: when must be a mapping of fields to values: got {when!r}")  # noqa: TRY004
+    conditions = {key: _allowed(key, values) for key, values in when.items()}
+    if "choices" in raw:
+        return Dimension(field=name, choices=_choices(name, raw), when=conditions)
+    return _range(name, raw, conditions)
+
+
+def _allowed(name: str, raw: object) -> tuple[Value, ...]:
+    if name not in fields():
+        raise ValueError(f"when names an unknown field {name!r}; {models.nearest(name, list(fields()))}")
+    return tuple(fields()[name].parse(value) for value in (raw if isinstance(raw, list) else [raw]))
+
+
+def _choices(name: str, raw: Mapping[str, Any]) -> tuple[Value, ...]:
+    choices = raw["choices"]
+    if not isinstance(choices, list) or not choices or raw.keys() - {"choices", "when"}:
+        raise ValueError(f"{name}: choices must be a list of at least one value, without low or high: got {choices!r}")
+    values = tuple(fields()[name].parse(value) for value in choices)
+    if len(set(values)) < len(values):
+        raise ValueError(f"{name} lists a value twice: got {choices!r}")
+    return values
+
+
+def _range(name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ...]]) -> Dimension:
+    field, step, log = fields()[name], raw.get("step"), raw.get("log", False)
+    if field.type not in (int, float):
+        raise ValueError(f"{name} has no ranges: list its values")
+    if not {"low", "high"} <= raw.keys():
+        raise ValueError(f"{name} must have low and high, or choices: got {raw!r}")
+    if not isinstance(log, bool):
+        raise ValueError(f"{name}: log must be true or false: got {log!r}")  # noqa: TRY004
+    if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or not step > 0 or log):
+        raise ValueError(f"{name}: step must be a number above 0, and not with log: got {step!r}")
+    low, high = float(field.parse(raw["low"])), float(field.parse(raw["high"]))
+    if low >= high:
+        raise ValueError(f"{name}: low must be below high: got {low:g} and {high:g}")
+    if log and low <= 0:
+        raise ValueError(f"{name}: a log range must start above 0: got {low:g}")
+    return Dimension(field=name, low=low, high=high, step=step, log=log, when=when)

@@ -1,0 +1,1 @@
+"""The shipped studies, one YAML file each."""

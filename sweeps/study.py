@@ -1,0 +1,344 @@
+"""Asks, reports, prunes, tells and resumes over an Optuna study; is handed the function that trains.
+
+Optuna is the truth about which trials exist and what came of them. Every decision is a function of the study's seed
+and of what is stored, so that a sweep that was killed goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from sweeps.dimension import Dimension, round_significant
+from sweeps.pruning import PROTECTED, prune
+from sweeps.ranking import StudyRecord
+from sweeps.space import StudySpec, configuration, decide, grid, start_values
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialConfig, TrialResult, Value, configure
+
+MAX_DEATHS = 3  # a trial that takes its process with it this often is not tried again
+MAX_FAILURES = 5  # so many failures in a row are not the trials' fault
+
+_STATES = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
+_ENDED = tuple(_STATES.values())
+
+
+class StudyChangedError(ValueError):
+    """The study in the store was made from another specification."""
+
+
+class StudyNotFoundError(LookupError):
+    """No such study in the store."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to be trained."""
+
+    number: int
+    config: TrialConfig
+    deaths: int = 0  # of processes that had begun it
+
+
+class Study:
+    """A study in its store: the specification it was made from, and its trials."""
+
+    def __init__(self, study: optuna.Study, spec: StudySpec) -> None:
+        self._study = study
+        self._live: dict[int, Trial] = {}
+        self.spec = spec
+
+    @classmethod
+    def open(cls, storage: optuna.storages.BaseStorage, name: str, spec: StudySpec, facts: Mapping[str, Any]) -> Study:
+        """Open the study, or make it.
+
+        Args:
+            storage: an Optuna storage that only this process writes.
+            name: the study's name there.
+            spec: what to search.
+            facts: kept with a new study and read back by `facts`: what was resolved once and for all.
+
+        Raises:
+            StudyChangedError: if it exists and was made from another specification.
+        """
+        study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            direction="maximize" if spec.maximize else "minimize",
+            load_if_exists=True,
+        )
+        identity = spec.identity()
+        stored = study.user_attrs.get("spec")
+        if stored is None:
+            # `spec` is written last: a study without it was killed while being made, and is made again.
+            study.set_user_attr("facts", {**facts, "dimensions": [_plain(d) for d in spec.dimensions]})
+            study.set_user_attr("spec", identity)
+        elif stored != json.loads(json.dumps(identity)):
+            raise StudyChangedError(f"study {name!r} was made with {_difference(stored, identity)}")
+        study.set_user_attr("trials", spec.total)
+        study.set_user_attr("opened", time.time())
+        return cls(study, spec)
+
+    @property
+    def name(self) -> str:
+        """Its name in the store."""
+        return self._study.study_name
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was resolved when the study was made."""
+        facts: dict[str, Any] = self._study.user_attrs["facts"]
+        return facts
+
+    def remember(self, key: str, value: object) -> None:
+        """Keep a fact that changes: the parent run."""
+        self._study.set_user_attr(key, value)
+
+    def recall(self, key: str) -> Any:
+        """Return what was remembered, or None."""
+        return self._study.user_attrs.get(key)
+
+    def ended(self) -> int:
+        """How many trials have ended of themselves."""
+        return len(self._study.get_trials(deepcopy=False, states=_ENDED))
+
+    def results(self) -> tuple[TrialResult, ...]:
+        """What came of each trial, by number."""
+        return tuple(_results(self._study))
+
+    def record(self) -> StudyRecord:
+        """The study as reports know it."""
+        return _record(self._study)
+
+    def jobs(self, until: Callable[[], bool] = lambda: False) -> Iterator[Job]:
+        """Yield what is left to train, one at a time: first what a dead process had begun, then new trials.
+
+        Args:
+            until: asked before each new trial; True ends it.
+        """
+        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            yield self._adopt(frozen)
+        while self.ended() < self.spec.total and not until():
+            yield self._ask()
+
+    def report(self, job: Job, epoch: int, best_value: float) -> bool:
+        """Keep the best value so far of a trial after an epoch (from 1), and say whether to prune it."""
+        trial = self._live[job.number]
+        trials = self._study.get_trials(deepcopy=False)
+        reports = dict(trials[job.number].intermediate_values)
+        if epoch not in reports:  # an adopted trial repeats the epochs after its checkpoint
+            trial.report(best_value, epoch)
+            reports[epoch] = best_value
+        if job.number < max(PROTECTED, len(self.spec.starts) * self.spec.repeats):
+            return False
+        seen = {step: value for step, value in reports.items() if step <= epoch}
+        others = [t.intermediate_values for t in trials[: job.number] if t.state in _ENDED]
+        return prune(self.spec.pruner, seen, others, epochs=job.config.epochs, maximize=self.spec.maximize)
+
+    def note_interrupted(self, job: Job) -> None:
+        """Keep that the trial was asked to stop: the next start adopts it, and does not count a death."""
+        self._live[job.number].set_user_attr("interrupted", value=True)
+
+    def tell(self, job: Job, result: TrialResult) -> None:
+        """Keep how a trial ended. Its result is written first: a trial that has ended always has one."""
+        trial = self._live.pop(job.number)
+        trial.set_user_attr("result", json.loads(result.to_json()))
+        value = result.value if result.state == COMPLETE else None
+        self._study.tell(trial, value, state=_STATES[result.state], skip_if_finished=True)
+
+    def _ask(self) -> Job:
+        # A trial may wait already: enqueued by a process that died before it could ask.
+        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+        number = waiting[0].number if waiting else len(self._study.get_trials(deepcopy=False))
+        values = None if waiting else self._planned(number)
+        if values is not None:
+            self._study.enqueue_trial(_params(self.spec, values))
+        self._study.sampler = _sampler(self.spec, number)
+        return self._start(self._study.ask())
+
+    def _start(self, trial: Trial, deaths: int = 0) -> Job:
+        config = trial.user_attrs.get("config")
+        if config is None:
+            values = decide(self.spec, lambda dimension: _suggest(trial, dimension))
+            fixed = self.facts.get("runtime", {})
+            made = configuration(self.spec, {**fixed, **values}, trial.number % self.spec.repeats)
+            trial.set_user_attr("config", made.to_dict())
+            config = made.to_dict()
+        self._live[trial.number] = trial
+        return Job(trial.number, configure(config), deaths)
+
+    def _planned(self, number: int) -> dict[str, Value] | None:
+        """The values of a trial that is not the sampler's to choose: a start, a repeat, a point of a grid."""
+        index, repeat = divmod(number, self.spec.repeats)
+        if repeat:
+            config = self._study.get_trials(deepcopy=False)[number - repeat].user_attrs["config"]
+            return {d.field: config[d.field] for d in self.spec.dimensions if d.field in config}
+        if index < len(self.spec.starts):
+            return start_values(self.spec, self.spec.starts[index])
+        if self.spec.method == "grid":
+            points = [p for p in grid(self.spec) if p not in [start_values(self.spec, s) for s in self.spec.starts]]
+            return points[index - len(self.spec.starts)]
+        return None
+
+    def _adopt(self, frozen: FrozenTrial) -> Job:
+        """Take over a trial that a dead process left RUNNING: the same number, the same values."""
+        self._study.sampler = _sampler(self.spec, frozen.number)
+        trial = Trial(self._study, frozen._trial_id)  # noqa: SLF001 - re-adoption keeps the trial list identical
+        deaths = frozen.user_attrs.get("deaths", 0) + (not frozen.user_attrs.get("interrupted", False))
+        trial.set_user_attr("deaths", deaths)
+        trial.set_user_attr("interrupted", value=False)
+        return self._start(trial, deaths)
+
+
+def run(
+    study: Study,
+    train: Callable[[Job], TrialResult],
+    *,
+    told: Callable[[Job, TrialResult], None] = lambda _job, _result: None,
+    until: Callable[[], bool] = lambda: False,
+) -> str:
+    """Train what is left of a study, one trial at a time, and keep each result.
+
+    Args:
+        study: the study.
+        train: trains one trial; reports its epochs through `Study.report`.
+        told: called after a result is kept.
+        until: asked before each new trial; True ends the loop.
+
+    Returns:
+        Why it ended: ``done``, ``until``, or ``failures`` after `MAX_FAILURES` in a row.
+    """
+    in_a_row = 0
+    for job in study.jobs(until):
+        result = train(job) if job.deaths < MAX_DEATHS else _poison(job)
+        study.tell(job, result)
+        told(job, result)
+        in_a_row = in_a_row + 1 if result.state == FAILED else 0
+        if in_a_row >= MAX_FAILURES:
+            return "failures"
+    return "done" if study.ended() >= study.spec.total else "until"
+
+
+def _poison(job: Job) -> TrialResult:
+    error = f"its process died {job.deaths} times"
+    return TrialResult(number=job.number, config=job.config, state=FAILED, end="poison", error=error)
+
+
+def read(storage: optuna.storages.BaseStorage, name: str) -> StudyRecord:
+    """Read a study back.
+
+    Raises:
+        StudyNotFoundError: naming the studies that there are.
+    """
+    try:
+        return _record(optuna.load_study(storage=storage, study_name=name))
+    except KeyError:
+        known = ", ".join(names(storage)) or "none yet"
+        raise StudyNotFoundError(f"no study {name!r}; there are: {known}") from None
+
+
+def names(storage: optuna.storages.BaseStorage) -> list[str]:
+    """The names of the studies in a store, the one last opened last."""
+    summaries = optuna.study.get_all_study_summaries(storage, include_best_trial=False)
+    made = [s for s in summaries if "opened" in s.user_attrs]
+    return [s.study_name for s in sorted(made, key=lambda s: s.user_attrs["opened"])]
+
+
+def _record(study: optuna.Study) -> StudyRecord:
+    attrs = study.user_attrs
+    return StudyRecord(
+        name=study.study_name,
+        study=attrs["facts"].get("study", study.study_name),
+        dataset=attrs["spec"]["dataset"],
+        objective=attrs["spec"]["objective"],
+        maximize=study.direction == optuna.study.StudyDirection.MAXIMIZE,
+        trials=attrs["trials"],
+        dimensions=tuple(_dimension(plain) for plain in attrs["facts"]["dimensions"]),
+        classes=tuple(attrs["facts"].get("classes", ())),
+        results=tuple(_results(study)),
+        parent_run_id=attrs.get("parent_run_id"),
+    )
+
+
+def _results(study: optuna.Study) -> Iterator[TrialResult]:
+    for trial in study.get_trials(deepcopy=False):
+        attrs = trial.user_attrs
+        if "result" in attrs and trial.state in _ENDED:
+            yield TrialResult.from_dict(attrs["result"])
+        elif "config" in attrs:
+            reports = trial.intermediate_values
+            yield TrialResult(
+                number=trial.number,
+                config=configure(attrs["config"]),
+                state=RUNNING if trial.state == TrialState.RUNNING else FAILED,
+                end="running" if trial.state == TrialState.RUNNING else "lost",
+                value=reports[max(reports)] if reports else None,
+                run_id=attrs.get("run_id"),
+            )
+
+
+def _sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
+    """A fresh sampler for each trial, seeded by the study's seed and the trial's number: a restart changes nothing."""
+    digest = hashlib.sha256(f"{spec.seed}:{number}".encode()).digest()
+    seed = int.from_bytes(digest[:4], "big")
+    if spec.method != "tpe":
+        return optuna.samplers.RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # Grouped: dimensions that apply to one family are modelled together, over the trials that have them.
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+
+
+def _params(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
+    """The Optuna parameters of a configuration: its values by the keys of the dimensions that apply."""
+    params: dict[str, Value] = {}
+
+    def choose(dimension: Dimension) -> Value:
+        params[dimension.key] = values[dimension.field]
+        return values[dimension.field]
+
+    decide(spec, choose)
+    return params
+
+
+def _suggest(trial: Trial, dimension: Dimension) -> Value:
+    if dimension.choices:
+        return cast("Value", trial.suggest_categorical(dimension.key, dimension.choices))
+    low, high, step = float(dimension.low or 0), float(dimension.high or 0), dimension.step
+    if dimension.integer:
+        return trial.suggest_int(dimension.key, int(low), int(high), step=int(step or 1), log=dimension.log)
+    return round_significant(trial.suggest_float(dimension.key, low, high, step=step, log=dimension.log))
+
+
+def _plain(dimension: Dimension) -> dict[str, Any]:
+    """A dimension as JSON."""
+    return {
+        **vars(dimension),
+        "choices": list(dimension.choices),
+        "when": {k: list(v) for k, v in dimension.when.items()},
+    }
+
+
+def _dimension(plain: Mapping[str, Any]) -> Dimension:
+    when = {k: tuple(v) for k, v in plain["when"].items()}
+    return Dimension(**{**plain, "choices": tuple(plain["choices"]), "when": when})
+
+
+def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> str:
+    """Say what differs, key by key: ``lr 0.0001 to 0.1, log (now 0.0001 to 1, log)``."""
+    parts = []
+    for key in sorted({*stored, *asked}):
+        old, new = stored.get(key), asked.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = _difference(old, new, f"{path}{key}.")
+            parts += [inner] if inner else []
+        elif json.dumps(old) != json.dumps(new):
+            parts.append(f"{path}{key} {json.dumps(old)} (now {json.dumps(new)})")
+    return ", ".join(parts)

@@ -1,0 +1,122 @@
+"""Reads a study file: every broken rule at once, each with its line. Opens no store."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+import models
+from sweeps import yamlfile
+from sweeps.space import TOP_LEVEL, Fixed, Search, Start, StudySpec, decide, start_values
+
+
+class StudyFileError(ValueError):
+    """A study file breaks rules: one line each."""
+
+
+def parse(
+    text: str,
+    label: str,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    check_dataset: Callable[[str], None] = lambda _: None,
+) -> StudySpec:
+    """Read a study file.
+
+    Args:
+        text: the file's text.
+        label: what error messages call it.
+        overrides: from the command line: top-level keys; ``families``, a list; ``set``, a mapping of fixed values.
+        check_dataset: raises ValueError for a data set that nobody knows.
+
+    Raises:
+        StudyFileError: naming every broken rule with its line.
+    """
+    try:
+        document = yamlfile.read(text)
+    except yamlfile.YamlError as error:
+        raise StudyFileError(f"{label}:{error.line}: {error}") from None
+    try:
+        raw = _override(document.data, overrides or {})
+        spec = StudySpec.model_validate(raw)
+        problems = list(_conflicts(spec, check_dataset))
+    except ValidationError as error:
+        problems = [(tuple(e["loc"]), _message(e)) for e in error.errors()]
+    if problems:
+        lines = sorted((document.line(path), message) for path, message in problems)
+        raise StudyFileError("\n".join(f"{label}:{line}: {message}" for line, message in lines))
+    return spec
+
+
+def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Put command-line values into the raw study: a set value is no longer searched, other families are gone."""
+    raw = {**data, **{k: v for k, v in overrides.items() if k not in ("families", "set") and v is not None}}
+    fixed, search, starts = raw.get("fixed") or {}, raw.get("search") or {}, raw.get("start_with") or []
+    if not (isinstance(fixed, dict) and isinstance(search, dict) and isinstance(starts, list)):
+        return raw
+    families = overrides.get("families")
+    if families:
+        fixed = {k: v for k, v in fixed.items() if k != "family"}
+        search = {"family": list(families), **{k: v for k, v in search.items() if k != "family"}}
+        starts = [s for s in starts if not isinstance(s, dict) or s.get("family", families[0]) in families]
+    for key, value in (overrides.get("set") or {}).items():
+        if key in TOP_LEVEL or key in StudySpec.model_fields:
+            raw[key] = yamlfile.scalar(value)
+            continue
+        fixed = {**fixed, key: value}
+        search = {k: v for k, v in search.items() if k != key}
+        starts = [{k: v for k, v in s.items() if k != key} if isinstance(s, dict) else s for s in starts]
+    made = {"fixed": fixed, "search": search, "start_with": starts}
+    return {**raw, **{key: value for key, value in made.items() if value or key in raw}}
+
+
+def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What no single value shows: each with the place it is about."""
+    fixed = spec.fixed.model_dump(exclude_none=True)
+    for path, check in (
+        (("dataset",), lambda: check_dataset(spec.dataset)),
+        (("search",), lambda: decide(spec, lambda dimension: dimension.first)),
+        (("search",), lambda: spec.total),
+    ):
+        try:
+            check()
+        except ValueError as error:
+            yield path, str(error)
+    for name, group in itertools.groupby(spec.dimensions, lambda dimension: dimension.field):
+        keys = [dimension.key for dimension in group]
+        if name in fixed:
+            yield ("search", name), f"{name} is both fixed and searched: take it out of one"
+        if len(set(keys)) < len(keys):
+            yield ("search", name), f"{name} is given several times under one condition"
+    if not spec.dimensions:
+        yield ("search",), "nothing is searched: give search at least one field"
+    for index, start in enumerate(spec.starts):
+        try:
+            start_values(spec, start)
+        except ValueError as error:
+            yield ("start_with", index), str(error)
+
+
+def _message(error: Any) -> str:
+    """One of pydantic's errors in this product's words: the rule, the value, the nearest known name."""
+    path = [str(part) for part in error["loc"]]
+    kind, given = error["type"], error["input"]
+    name = path[-1] if path else "study"
+    if kind == "extra_forbidden":
+        known = {"fixed": Fixed, "search": Search, "start_with": Start}.get(path[0], StudySpec)
+        return f"unknown key {'.'.join(path)!r}; {models.nearest(name, list(known.model_fields))}"
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    if kind == "literal_error":
+        known_values = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{name} is unknown: {given!r}; {models.nearest(str(given), known_values)}"
+    rule = (
+        error["msg"]
+        .removeprefix("Input should be ")
+        .replace("a valid integer", "a whole number")
+        .replace("a valid ", "")
+    )
+    return f"{'.'.join(path)} must be {rule}: got {given!r}"

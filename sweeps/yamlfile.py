@@ -1,0 +1,126 @@
+"""Reads YAML as its users mean it: 1e-5 is a number, no is a word, every key has a line. Knows nothing of studies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+Path = tuple[str | int, ...]
+MAX_DEPTH = 20
+
+
+class YamlError(ValueError):
+    """The text is no plain YAML document."""
+
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Document:
+    """A mapping as plain Python values, and the line (from 1) on which each key or item stands."""
+
+    data: dict[str, Any]
+    lines: dict[Path, int]
+
+    def line(self, path: Path) -> int:
+        """The line of the longest part of the path that the text has; parts it lacks are passed over."""
+        known: Path = ()
+        for part in path:
+            if (*known, part) in self.lines:
+                known = (*known, part)
+        return self.lines[known]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's scalars, no aliases (they can recurse and explode), bounded depth."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise YamlError("aliases (*name) are not allowed: write the value out", self._line())
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise YamlError(f"nested deeper than {MAX_DEPTH} levels", self._line())
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def _line(self) -> int:
+        return int(self.peek_event().start_mark.line) + 1  # type: ignore[no-untyped-call]
+
+
+for tag, pattern, first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.?[0-9]*)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), list(first))
+
+
+def _construct_int(_: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    return int(node.value)
+
+
+def _construct_float(_: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+    text = node.value.lower()
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
+
+
+def read(text: str) -> Document:
+    """Read one YAML mapping.
+
+    Raises:
+        YamlError: for text that is no YAML mapping, an alias, a tag, a key given twice or that is no text.
+    """
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            raise YamlError("must be a mapping of keys to values", 1)
+        lines = dict(_lines(node, ()))
+        data = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise YamlError(str(error.problem or error.context), mark.line + 1 if mark else 1) from None
+    except (yaml.YAMLError, ValueError) as error:
+        if isinstance(error, YamlError):
+            raise
+        raise YamlError(" ".join(str(error).split()), 1) from None
+    return Document(data, lines)
+
+
+def _lines(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int]]:
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _lines(item, (*path, index))
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise YamlError("a key must be a word", line)
+            if key.value in seen:
+                raise YamlError(f"{key.value} is given twice, first on line {seen[key.value]}", line)
+            seen[key.value] = line
+            yield from _lines(value, (*path, key.value))
+            yield (*path, key.value), line
+
+
+def scalar(text: object) -> Any:
+    """Read one word of a command line as a YAML value; anything but text is returned as it is."""
+    return read(f"value: {text}").data["value"] if isinstance(text, str) and re.fullmatch(r"[\w.+-]+", text) else text

@@ -1,0 +1,153 @@
+"""Synthetic studies for the tests: small factories of results and records, without training anything."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from sweeps.dimension import Dimension
+from sweeps.ranking import StudyRecord
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult, configure
+
+DIGITS = tuple("0123456789")
+
+
+def make_result(
+    number: int = 0,
+    value: float | None = None,
+    *,
+    state: str = COMPLETE,
+    end: str | None = None,
+    epochs: int = 3,
+    classes: int = 10,
+    confusion: bool = False,
+    **config,
+) -> TrialResult:
+    """One trial: its history climbs (or falls, where lower is better is up to the value) to the value.
+
+    A failed trial has diverged and, like a running one, has no value. Other keywords are fields of `TrialConfig`.
+    """
+    measured = value is not None
+    history = make_history(value if measured else 0.3, epochs, classes) if epochs else ()
+    return TrialResult(
+        number=number,
+        config=config.pop("config", None) or configure(config),
+        state=state,
+        end=end or ("diverged" if state == FAILED else state),
+        value=value,
+        best_epoch=epochs if measured and epochs else None,
+        history=history,
+        confusion=make_confusion(value, classes) if confusion and measured else None,
+        seconds=epochs * 1.5,
+        run_id=f"run{number}",
+    )
+
+
+def make_history(value: float, epochs: int, classes: int) -> tuple[Epoch, ...]:
+    """Metrics that approach the value, which the last epoch reaches on validation."""
+    rows = []
+    rng = random.Random(value)
+    speed = rng.uniform(2, 6)
+    for epoch in range(1, epochs + 1):
+        accuracy = value * (1 - 0.5 * math.exp(-speed * (epoch - 1) / max(epochs - 1, 1)) - rng.uniform(0, 0.04))
+        accuracy = value if epoch == epochs else accuracy
+        metrics = {
+            "train/loss": 2.3 * (1.05 - min(accuracy, 1)),
+            "train/acc": min(1.0, accuracy + 0.02 * epoch / epochs),
+            "train/lr": 0.001,
+            "val/loss": 2.3 * (1.1 - min(accuracy, 1)),
+            "val/acc": accuracy,
+            "time/epoch_seconds": 1.5,
+            "time/images_per_second": 1000.0,
+        }
+        wobble = [min(max(rng.gauss(accuracy, 0.03), 0), 1) for _ in range(classes)]
+        rows.append(Epoch(epoch=epoch, time=1_700_000_000_000 + epoch, metrics=metrics, per_class=tuple(wobble)))
+    return tuple(rows)
+
+
+def make_confusion(accuracy: float, classes: int, images: int = 30) -> tuple[tuple[int, ...], ...]:
+    """Counts with about the accuracy on the diagonal, the rest on the next class."""
+    right = round(images * min(max(accuracy, 0), 1))
+    rows = [[0] * classes for _ in range(classes)]
+    for c in range(classes):
+        rows[c][c] += right
+        for image in range(images - right):
+            rows[c][(c + 1 + (c * image) % 3) % classes] += 1
+    return tuple(map(tuple, rows))
+
+
+def make_record(results=(), *, dimensions=(), classes=DIGITS, objective="val_acc", maximize=True) -> StudyRecord:
+    """A study of the results."""
+    return StudyRecord(
+        name="test",
+        study="test",
+        dataset="digits",
+        objective=objective,
+        maximize=maximize,
+        trials=max(24, len(results)),
+        dimensions=tuple(dimensions),
+        classes=tuple(classes),
+        results=tuple(results),
+    )
+
+
+# Families that share some options: a conditional range, an option of one family, a condition on another field.
+MIXED = (
+    Dimension(field="family", choices=("mlp", "cnn", "resnet")),
+    Dimension(field="lr", low=1e-4, high=0.1, log=True),
+    Dimension(field="dropout", low=0.0, high=0.5),
+    Dimension(field="batch_size", choices=(32, 64, 128)),
+    Dimension(field="activation", choices=("relu", "leaky_relu", "gelu", "silu")),
+    Dimension(field="optimizer", choices=("sgd", "adam", "adamw")),
+    Dimension(field="depth", low=1, high=4, when={"family": ("mlp",)}),
+    Dimension(field="depth", low=1, high=3, when={"family": ("cnn", "resnet")}),
+    Dimension(field="layer_order", choices=("conv-norm-act-drop-pool", "conv-act-norm-pool-drop")),
+    Dimension(field="residual", choices=(True, False)),
+    Dimension(field="momentum", low=0.5, high=0.99),
+)
+
+
+def sample_config(rng: random.Random, dimensions=MIXED) -> TrialConfig:
+    """A random configuration; a dimension whose condition does not hold is left out."""
+    values: dict = {}
+    for dimension in dimensions:
+        if any(values.get(name) not in allowed for name, allowed in dimension.when.items()):
+            continue
+        values[dimension.field] = _sample(rng, dimension)
+    return configure({**values, "seed": 0})
+
+
+def _sample(rng: random.Random, dimension: Dimension):
+    if dimension.choices:
+        return rng.choice(dimension.choices)
+    if dimension.step is not None:
+        return dimension.low + dimension.step * rng.randint(0, round((dimension.high - dimension.low) / dimension.step))
+    if dimension.integer:
+        return rng.randint(int(dimension.low), int(dimension.high))
+    low, high = dimension.low, dimension.high
+    value = math.exp(rng.uniform(math.log(low), math.log(high))) if dimension.log else rng.uniform(low, high)
+    return float(f"{value:.4g}")
+
+
+def lr_value(config: TrialConfig, rng: random.Random, noise: float = 0.02) -> float:
+    """An accuracy that the learning rate decides (best at 1e-2.5), but for some noise."""
+    accuracy = 0.97 - 0.12 * (math.log10(config.lr) + 2.5) ** 2 + rng.gauss(0, noise)
+    return round(min(max(accuracy, 0.1), 1), 4)
+
+
+def mixed_study(trials: int = 24, *, seed: int = 0, classes=DIGITS, epochs: int = 10, **record) -> StudyRecord:
+    """A study as they come: mixed families, a third pruned, one diverged, the last one still running."""
+    rng = random.Random(seed)
+    results = []
+    for number in range(trials):
+        config = sample_config(rng)
+        state = PRUNED if number % 3 == 2 else COMPLETE
+        state = FAILED if number == 4 else RUNNING if number == trials - 1 > 0 else state
+        value = None if state in (FAILED, RUNNING) else lr_value(config, rng)
+        ran = max(1, epochs // 3) if state != COMPLETE else epochs
+        results.append(
+            make_result(
+                number, value, state=state, config=config, epochs=ran, classes=len(classes), confusion=state == COMPLETE
+            )
+        )
+    return make_record(results, dimensions=MIXED, classes=classes, **record)
