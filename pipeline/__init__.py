@@ -1,1 +1,7 @@
 """Composes models and sweeps with disk, MLflow, terminal and processes."""
+
+import os
+
+# Settled before anything imports mlflow; what the user has set stays.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")

@@ -1,0 +1,202 @@
+"""Checkpoint files: tensors as safetensors, written atomically, checksummed, never unpickled."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+import models
+from pipeline.errors import IntegrityFailure
+from sweeps.trial import TrialConfig, Value
+
+BEST = "best.safetensors"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What stands beside the weights of a finished network: enough to use them without anything else."""
+
+    config: TrialConfig
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]  # channels, height, width
+    mean: tuple[float, ...]  # of each channel, 0..1
+    std: tuple[float, ...]
+    epoch: int  # counted from 1
+    metrics: Mapping[str, float]  # at that epoch
+
+
+def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors and JSON facts so that a crash at any moment leaves the old file or the new one, whole.
+
+    The SHA-256 stands beside it, in the format of ``sha256sum``, and is there before the file is.
+    """
+    metadata = {"format": str(_FORMAT), "facts": json.dumps(facts)}
+    data = safetensors.torch.save({k: v.detach().contiguous() for k, v in tensors.items()}, metadata=metadata)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(data).hexdigest()
+    _write(_sum_path(path), f"{digest}  {path.name}\n".encode())
+    _write(path, data)
+
+
+def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what `save` wrote.
+
+    Raises:
+        IntegrityFailure: if the file is missing, is not what was written, or is no checkpoint.
+    """
+    try:
+        data = path.read_bytes()
+        expected = _sum_path(path).read_text().split()[:1]
+    except OSError as error:
+        raise IntegrityFailure(f"cannot read checkpoint {path}: {error.strerror}") from None
+    if expected != [hashlib.sha256(data).hexdigest()]:
+        raise IntegrityFailure(f"checkpoint {path} does not match its SHA-256: it was damaged or replaced")
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads(file.metadata()["facts"])
+        return safetensors.torch.load(data), facts
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise IntegrityFailure(f"{path} is no checkpoint of this product: {error}") from None
+
+
+def save_model(path: Path, weights: Mapping[str, torch.Tensor], card: Card) -> None:
+    """Write a finished network's weights with its card."""
+    save(path, weights, {**dataclasses.asdict(card), "config": card.config.to_dict()})
+
+
+def load_model(path: Path | str) -> tuple[nn.Module, Card]:
+    """Build a network from a checkpoint file, or from the folder that holds ``best.safetensors``.
+
+    Returns:
+        The network on the CPU in evaluation mode, and its card.
+
+    Raises:
+        IntegrityFailure: if the file is not what was written.
+    """
+    path = Path(path)
+    tensors, facts = load(path / BEST if path.is_dir() else path)
+    try:
+        card = Card(
+            **{
+                **facts,
+                "config": TrialConfig(**facts["config"]),
+                **{key: tuple(facts[key]) for key in ("classes", "shape", "mean", "std")},
+            }
+        )
+        network = models.build(card.config.family, card.shape, len(card.classes), card.config.options)
+        network.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise IntegrityFailure(f"{path} does not hold a network that this version builds: {error}") from None
+    return network.eval(), card
+
+
+class Folder:
+    """The checkpoints of one trial in training: states to go on from, newest kept, and the best weights at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def best(self) -> Path:
+        """Where the finished network's weights stand."""
+        return self.path / BEST
+
+    def save_state(self, epoch: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        """Write the state after an epoch; the states before it go only then."""
+        save(self._state(epoch), tensors, facts)
+        for old in [path for number, path in self._states() if number < epoch]:
+            _remove(old)
+
+    def latest(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """Read the newest state that is whole; damaged ones are passed over and removed."""
+        for _, path in self._states():
+            try:
+                return load(path)
+            except IntegrityFailure:
+                _remove(path)
+        return None
+
+    def drop_states(self) -> None:
+        """Remove the states: the trial has ended."""
+        for _, path in self._states():
+            _remove(path)
+
+    def clear(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _state(self, epoch: int) -> Path:
+        return self.path / f"epoch-{epoch:05d}.safetensors"
+
+    def _states(self) -> Iterator[tuple[int, Path]]:
+        """The states there are, newest first, after sweeping away what a crash left half-written."""
+        for leftover in self.path.glob("*.tmp"):
+            leftover.unlink(missing_ok=True)
+        for path in sorted(self.path.glob("epoch-*.safetensors"), reverse=True):
+            yield int(path.stem.removeprefix("epoch-")), path
+
+
+def trial_folder(home: Path, study: str, number: int) -> Path:
+    """Where a trial's checkpoints stand while it trains."""
+    return home / "checkpoints" / study / f"{number:04d}"
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Take an optimiser's state apart into tensors and JSON."""
+    state = optimizer.state_dict()
+    flat = {f"{index}.{key}": value for index, values in state["state"].items() for key, value in values.items()}
+    tensors = {name: value for name, value in flat.items() if isinstance(value, torch.Tensor)}
+    numbers = {name: value for name, value in flat.items() if name not in tensors}
+    return tensors, {"numbers": numbers, "groups": state["param_groups"]}
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]
+) -> None:
+    """Put back what `optimizer_tensors` took apart."""
+    state: dict[int, dict[str, torch.Tensor | Value]] = {}
+    for name, value in [*tensors.items(), *facts["numbers"].items()]:
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
+
+
+def _sum_path(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _sum_path(path).unlink(missing_ok=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file durably: whole and on the disk under its name, or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

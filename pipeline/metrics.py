@@ -1,0 +1,77 @@
+"""Scores a network on a split, and derives every figure from its confusion matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pipeline.data import Split
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network makes of a split."""
+
+    loss: float  # mean cross-entropy of an image, nats
+    confusion: torch.Tensor  # int64 (classes, classes): [true][predicted]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images classified rightly."""
+        right, count = int(self.confusion.diagonal().sum()), int(self.confusion.sum())
+        return right / max(1, count)
+
+    @property
+    def per_class(self) -> tuple[float | None, ...]:
+        """Each class's accuracy (its recall); None for a class without images."""
+        right, count = self.confusion.diagonal().tolist(), self.confusion.sum(dim=1).tolist()
+        return tuple(r / n if n else None for r, n in zip(right, count, strict=True))
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of the classes' accuracies, over the classes that have images."""
+        known = [accuracy for accuracy in self.per_class if accuracy is not None]
+        return sum(known) / max(1, len(known))
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean of the classes' F1 scores, over the classes that have images or predictions."""
+        right = self.confusion.diagonal().tolist()
+        true, predicted = self.confusion.sum(dim=1).tolist(), self.confusion.sum(dim=0).tolist()
+        scores: list[float] = [2 * r / (t + p) for r, t, p in zip(right, true, predicted, strict=True) if t + p]
+        return sum(scores) / max(1, len(scores))
+
+
+@torch.no_grad()
+def score(network: nn.Module, split: Split, classes: int, *, batch_size: int, prepare: Prepare) -> Scores:
+    """Score a network, in evaluation mode, on a split of images on its device."""
+    network.eval()
+    loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
+    confusion = torch.zeros(classes * classes, dtype=torch.int64, device=split.labels.device)
+    for start in range(0, len(split), batch_size):
+        labels = split.labels[start : start + batch_size]
+        with prepare.autocast():
+            logits = network(prepare(split.images[start : start + batch_size]))
+        loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
+        confusion += torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes * classes)
+    return Scores(float(loss) / max(1, len(split)), confusion.view(classes, classes).cpu())
+
+
+class Prepare:
+    """From resident uint8 images to what a network takes: normalised floats in its memory layout."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, precision: str) -> None:
+        self._device, self._precision = device, precision
+        self._mean = torch.tensor(mean, device=device).view(1, -1, 1, 1) * 255
+        self._scale = 1 / (torch.tensor(std, device=device).view(1, -1, 1, 1) * 255)
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalise uint8 images (batch, channels, height, width)."""
+        return images.to(torch.float32).sub_(self._mean).mul_(self._scale)
+
+    def autocast(self) -> torch.autocast:
+        """The arithmetic of the forward pass."""
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bf16")

@@ -1,0 +1,84 @@
+"""How options are spelt: derived from `TrialConfig`, in both spellings, booleans with or without a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from sweeps.trial import Field, Value, fields
+
+
+class FieldType(click.ParamType[Value]):
+    """A field of `TrialConfig`: its own rules are the option's."""
+
+    def __init__(self, field: Field) -> None:
+        self.field = field
+        self.name = "|".join(field.choices) or {int: "integer", float: "number", str: "text"}.get(field.type, "boolean")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Value:
+        """Check the value; its message becomes the command's."""
+        try:
+            return self.field.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Command(click.Command):
+    """A command whose options may be spelt ``--batch_size``, and whose flags may be followed by true or false.
+
+    Both are how ``mlflow run -P`` passes them on.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Rewrite those spellings to the plain ones."""
+        flags = {
+            spelling: (param.opts[0], param.secondary_opts)
+            for param in self.params
+            if isinstance(param, click.Option) and param.is_flag
+            for spelling in param.opts
+        }
+        plain: list[str] = []
+        rest = iter(args)
+        for word in rest:
+            if word == "--":
+                plain += [word, *rest]
+                break
+            name, equals, value = word.partition("=")
+            if name.startswith("--"):
+                name = name.replace("_", "-")
+            if name in flags:
+                following = value if equals else next(rest, None)
+                if following is not None and following.lower() in ("true", "false"):
+                    plain += _flag(*flags[name], on=following.lower() == "true")
+                    continue
+                plain += [name] if following is None else [name, following]
+                continue
+            plain.append(name + equals + value)
+        return super().parse_args(ctx, plain)
+
+
+def _flag(positive: str, negative: list[str], *, on: bool) -> list[str]:
+    if on:
+        return [positive]
+    return negative[:1]  # a flag that has no opposite is off when left out
+
+
+def config_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate a command with an option for each of the named fields of `TrialConfig`, or for all."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed(names or tuple(fields())):
+            command = _option(fields()[name])(command)
+        return command
+
+    return decorate
+
+
+def _option(field: Field) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    spelling = f"--{field.name.replace('_', '-')}"
+    if field.type is bool:
+        return click.option(f"{spelling}/--no-{spelling[2:]}", field.name, default=None, help=field.help)
+    default = "the family's own" if field.default is None else field.default
+    return click.option(spelling, field.name, type=FieldType(field), help=f"{field.help}  [default: {default}]")

@@ -1,0 +1,103 @@
+"""Shows a sweep at work: bars on a terminal, a plain line per trial elsewhere. Decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from pipeline.text import clean
+from sweeps.ranking import searched_values
+from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Show:
+    """What is said while trials run."""
+
+    def __init__(self, console: Console, objective: str, searched: tuple[str, ...], total: int, ended: int) -> None:
+        self._console, self._objective, self._searched = console, objective, searched
+        self._total, self._ended, self._start_ended = total, ended, ended
+        self._began = time.monotonic()
+        self._best: TrialResult | None = None
+        self._bars: Progress | None = None
+        self._trials: TaskID | None = None
+        self._epochs: TaskID | None = None
+        self._title = ""
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Show bars while the block runs, on a terminal."""
+        if not self._console.is_terminal:
+            yield
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, TextColumn("{task.fields[note]}"), console=self._console) as self._bars:
+            self._trials = self._bars.add_task("trials", total=self._total, completed=self._ended, note="")
+            self._epochs = self._bars.add_task("", total=None, note="")
+            yield
+
+    def say(self, text: str) -> None:
+        """Print one line above the bars."""
+        self._console.print(clean(text), markup=False, highlight=False, soft_wrap=True)
+
+    def trial(self, number: int, config: TrialConfig) -> None:
+        """A trial begins."""
+        self._title = clean(" ".join(filter(None, (f"#{number}", config.family, config.activation))))
+        if self._bars is not None and self._epochs is not None:
+            self._bars.reset(self._epochs, description=self._title, total=config.epochs, note="")
+
+    def step(self, done: int, steps: int, loss: float) -> None:
+        """A training step is done."""
+        if self._bars is not None and self._epochs is not None:
+            self._bars.update(self._epochs, note=f"loss {loss:.4f}, step {done}/{steps}")
+
+    def epoch(self, row: Epoch) -> None:
+        """An epoch is done."""
+        if self._bars is not None and self._epochs is not None:
+            self._bars.update(self._epochs, completed=row.epoch)
+
+    def ended(self, result: TrialResult, best: TrialResult | None) -> None:
+        """A trial has ended."""
+        self._ended, self._best = self._ended + 1, best
+        if self._bars is not None and self._trials is not None:
+            self._bars.update(self._trials, completed=self._ended, note=", ".join(self._standing()))
+        self.say(self._line(result))
+
+    def _line(self, result: TrialResult) -> str:
+        values = searched_values(result, [name for name in self._searched if name not in ("family", "activation")])
+        settings = " ".join(
+            f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items() if v is not None
+        )
+        outcome = (
+            f"{self._objective} {result.value:.4f} at epoch {result.best_epoch}" if result.value is not None else ""
+        )
+        if result.state == FAILED:
+            outcome = f"failed: {result.end} ({result.error})"
+        elif result.state != "complete":
+            outcome += f", {result.state} after {len(result.history)}"
+        return f"{self._title} {settings}: {outcome}, {result.seconds:.1f} s; " + ", ".join(
+            [f"{self._ended}/{self._total}", *self._standing()]
+        )
+
+    def _standing(self) -> list[str]:
+        parts = []
+        if self._best is not None and self._best.value is not None:
+            parts.append(f"best {self._best.value:.4f} (#{self._best.number})")
+        done = self._ended - self._start_ended
+        if done and self._ended < self._total:
+            left = (time.monotonic() - self._began) / done * (self._total - self._ended)
+            parts.append(f"about {duration(left)} left")
+        return parts
+
+
+def duration(seconds: float) -> str:
+    """Say a duration as a person would: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

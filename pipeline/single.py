@@ -1,0 +1,112 @@
+"""One training as one run of its own: what `pipeline train` does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import stores
+from pipeline.checkpoints import Folder
+from pipeline.data import load
+from pipeline.errors import Interrupted, NothingComplete, UsageFailure
+from pipeline.progress import Show
+from pipeline.signals import stop_requests
+from pipeline.tracking import Tracker
+from pipeline.train import Hooks, resolve, train
+from sweeps.trial import COMPLETE, Epoch, TrialConfig, TrialResult, configure, fields
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def train_one(
+    where: stores.Stores,
+    values: Mapping[str, Any],
+    data_dir: Path,
+    *,
+    objective: str,
+    resume: str | None,
+    experiment: str | None,
+    console: Console,
+) -> TrialResult:
+    """Train one configuration, tracked and with checkpoints.
+
+    Args:
+        where: the stores.
+        values: by field of `TrialConfig`; None counts as not given.
+        data_dir: the folder of data sets.
+        objective: what chooses the best epoch.
+        resume: the id of an interrupted run to go on with; its own configuration holds then.
+        experiment: MLflow's experiment.
+        console: where progress is shown.
+
+    Raises:
+        Interrupted: asked to stop; its ``run_id`` can go on.
+        Failure: in one line.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    if resume and given:
+        raise UsageFailure(f"--resume goes on with the run's own configuration: leave out {', '.join(given)}")
+    if not resume:
+        config = _config(given)
+        load(config.dataset, data_dir.absolute(), config.split_seed)  # before anything is written
+    stores.prepare(where)
+    tracker = Tracker(where.tracking, experiment=experiment)
+    try:
+        if resume:
+            params = tracker.run(resume).data.params
+            config = _config({name: value for name, value in params.items() if name in fields()})
+        return _run(tracker, where, config, data_dir, objective=objective, resume=resume, console=console)
+    finally:
+        tracker.close()
+
+
+def _config(values: Mapping[str, Any]) -> TrialConfig:
+    try:
+        return resolve(configure(values, strict=True))
+    except ValueError as error:
+        raise UsageFailure(str(error)) from None
+
+
+def _run(
+    tracker: Tracker,
+    where: stores.Stores,
+    config: TrialConfig,
+    data_dir: Path,
+    *,
+    objective: str,
+    resume: str | None,
+    console: Console,
+) -> TrialResult:
+    data = load(config.dataset, data_dir.absolute(), config.split_seed)
+    source = {"name": data.name, "digest": data.digest, "source": str(data_dir)}
+    run_id, artifacts = tracker.submit(tracker.open_trial, None, None, 0, config, source, resume).result()
+    folder = Folder(where.home / "checkpoints" / "train" / run_id)
+    show = Show(console, objective, (), 1, 0)
+
+    def epoch(row: Epoch, _best: float) -> bool:
+        show.epoch(row)
+        return False
+
+    def saved(history: tuple[Epoch, ...]) -> None:
+        tracker.submit(tracker.log_epochs, run_id, history)
+
+    with stop_requests() as stop, show.live():
+        show.trial(0, config)
+        hooks = Hooks(epoch=epoch, saved=saved, step=show.step, stop=stop.check)
+        try:
+            result = train(0, config, data, folder.path, objective=objective, hooks=hooks)
+        except Interrupted as stopped:
+            tracker.submit(tracker.interrupt, run_id)
+            tracker.drain()
+            stopped.run_id = run_id
+            raise
+    result = dataclasses.replace(result, run_id=run_id, checkpoint=f"{artifacts}/checkpoint")
+    tracker.submit(tracker.finish_trial, run_id, result, data.classes, folder.best)
+    tracker.drain()
+    folder.clear()
+    if result.state != COMPLETE:
+        raise NothingComplete(f"run {run_id} failed: {result.end}: {result.error}")
+    return result

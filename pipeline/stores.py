@@ -1,0 +1,181 @@
+"""Where things are kept: the tracking store, the studies' store, checkpoints, reports, and the lock of a study."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pipeline.errors import StorageFailure, StudyBusy, UsageFailure
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+_NAME = re.compile(r"\w[\w .-]{0,99}")
+_SQLITE = "sqlite:///"
+LOCK_TIMEOUT = 60  # seconds that a write to the studies' store waits for another's
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where everything of a sweep is kept."""
+
+    tracking: str  # MLflow's tracking URI, absolute
+    studies: str  # Optuna's storage URL, absolute
+    home: Path  # the folder of checkpoints/ and reports/
+
+    def reports(self, study: str) -> Path:
+        """Where a study's report is written."""
+        return self.home / "reports" / study
+
+
+def locate(storage: str | None = None) -> Stores:
+    """Find the stores, making nothing.
+
+    Args:
+        storage: from the command line; else PIPELINE_STORAGE, else ``optuna.db`` beside the tracking file.
+
+    Raises:
+        UsageFailure: for a URL that is not served, or a password on a command line.
+    """
+    tracking = _absolute(os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db")
+    file = sqlite_file(tracking)
+    if file is None and urlsplit(tracking).scheme not in ("http", "https"):
+        raise UsageFailure(f"MLFLOW_TRACKING_URI must be sqlite:///FILE or http(s)://...: got {tracking!r}")
+    home = file.parent if file else Path.cwd()
+    if storage and urlsplit(storage).password:
+        raise UsageFailure("--storage must not hold a password, which would be logged: set PIPELINE_STORAGE instead")
+    studies = _absolute(storage or os.environ.get("PIPELINE_STORAGE") or f"{_SQLITE}{home / 'optuna.db'}")
+    if sqlite_file(studies) is None:
+        raise UsageFailure(f"the storage of studies must be sqlite:///FILE: got {urlsplit(studies).scheme!r}")
+    return Stores(tracking, studies, home)
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite URL; None for another."""
+    return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+
+
+def _absolute(url: str) -> str:
+    file = sqlite_file(url)
+    return url if file is None else f"{_SQLITE}{file.absolute()}"
+
+
+def check_name(name: str) -> str:
+    """Return a study's name if it can be a folder's and a filter's too.
+
+    Raises:
+        UsageFailure: if not.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageFailure(
+            f"a study's name must be up to 100 letters, digits, spaces, '_', '.' and '-', and start with a letter "
+            f"or digit: got {name!r}"
+        )
+    return name
+
+
+def prepare(stores: Stores) -> None:
+    """Make the embedded stores ready to be written: whole, and in WAL mode, where readers do not block the writer.
+
+    Raises:
+        StorageFailure: for a folder or file that cannot be written, or a damaged file.
+    """
+    for url in (stores.tracking, stores.studies):
+        file = sqlite_file(url)
+        if file is None:
+            continue
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=file.parent):
+                pass
+            with closing(sqlite3.connect(file, timeout=LOCK_TIMEOUT)) as database:
+                (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
+                if state != "ok":
+                    raise sqlite3.DatabaseError(state)
+                database.execute("PRAGMA journal_mode=WAL")
+        except (OSError, sqlite3.Error) as error:
+            raise StorageFailure(f"cannot use {file}: {error}") from None
+
+
+def open_studies(stores: Stores) -> RDBStorage:
+    """Open the store of studies for writing; `prepare` has made it ready."""
+    return _storage(stores.studies)
+
+
+@contextmanager
+def read_studies(stores: Stores) -> Iterator[RDBStorage]:
+    """Open the store of studies for reading: nothing is made, and a read-only folder will do.
+
+    Raises:
+        UsageFailure: if there is none yet.
+    """
+    file = sqlite_file(stores.studies)
+    if file is None or not file.exists():
+        raise UsageFailure(f"no studies in {file}: run `pipeline sweep` first, or name the folder's --storage")
+    if os.access(file.parent, os.W_OK) and os.access(file, os.W_OK):
+        yield _storage(stores.studies)
+        return
+    with tempfile.TemporaryDirectory() as folder:  # a WAL database cannot be opened where nothing can be written
+        copy = Path(folder) / file.name
+        for suffix in ("", "-wal"):
+            if file.with_name(file.name + suffix).exists():
+                shutil.copyfile(file.with_name(file.name + suffix), copy.with_name(copy.name + suffix))
+        yield _storage(f"{_SQLITE}{copy}")
+
+
+def _storage(url: str) -> RDBStorage:
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        return optuna.storages.RDBStorage(
+            url.replace("{", "{{").replace("}", "}}"),  # Optuna formats the URL
+            engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT}},
+        )
+    except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
+        raise StorageFailure(f"cannot open the studies in {url}: {' '.join(str(error).split())}") from None
+
+
+@contextmanager
+def lock(stores: Stores, study: str) -> Iterator[None]:
+    """Hold a study: no other sweep may go on with it. Free the instant its holder dies.
+
+    `fcntl.lockf` and not `flock`, which a forked process would go on holding.
+
+    Raises:
+        StudyBusy: naming who holds it.
+    """
+    path = stores.home / "checkpoints" / f"{study}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise StudyBusy(f"study {study!r} is in use by {_holder(file.read())}") from None
+        file.truncate(0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
+        file.flush()
+        yield
+
+
+def _holder(text: str) -> str:
+    try:
+        return "process {pid} on {host} since {since}".format(**json.loads(text))
+    except (ValueError, KeyError):
+        return "another process"

@@ -1,0 +1,266 @@
+"""The main job: a study searched, tracked, resumed and reported. Joins the parts; each knows its own business."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import plan, report, stores, view
+from pipeline.checkpoints import Folder, trial_folder
+from pipeline.data import SearchData, load
+from pipeline.errors import Failure, Interrupted, NothingComplete, TimedOut, UsageFailure
+from pipeline.progress import Show
+from pipeline.signals import StopRequest, stop_requests
+from pipeline.tracking import Tracker
+from pipeline.train import Hooks, train
+from sweeps import study as studies
+from sweeps.ranking import StudyRecord, best, ended
+from sweeps.space import StudySpec
+from sweeps.study import Job, Study, StudyChangedError
+from sweeps.trial import COMPLETE, RUNNING, Epoch, TrialResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What was asked for on the command line."""
+
+    study: str = "default"  # a shipped study's name, or a file's path
+    name: str | None = None  # in the stores
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    data_dir: Path = Path("data")
+    storage: str | None = None
+    experiment: str | None = None
+    timeout: float | None = None  # seconds after which no trial is begun
+    trial_timeout: float | None = None  # seconds that a trial may take
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that can be trained: checked, nothing written yet."""
+
+    study: str  # the file's name
+    name: str  # in the stores
+    text: str  # of the file
+    spec: StudySpec
+    data: SearchData
+    stores: stores.Stores
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended."""
+
+    record: StudyRecord
+    reason: str  # done, until, failures
+    report: Path  # the folder
+    experiment_id: str
+
+
+def make_plan(request: Request) -> Plan:
+    """Read the study and the data, and check that they fit.
+
+    Raises:
+        Failure: in one line, before anything is written.
+    """
+    study, text, spec = plan.read_study(request.study, request.overrides)
+    name = stores.check_name(request.name or plan.study_name(study, spec.dataset))
+    where = stores.locate(request.storage)
+    data = load(spec.dataset, request.data_dir.absolute(), spec.split_seed)
+    plan.check_networks(spec, data.shape, len(data.classes))
+    return Plan(study, name, text, spec, data, where)
+
+
+def sweep(made: Plan, request: Request, show: Callable[[Study], Show]) -> Outcome:
+    """Search the study to its total, going on from whatever an earlier command left.
+
+    Raises:
+        Interrupted: asked to stop by a signal; the same command goes on.
+        Failure: in one line, with its exit code.
+    """
+    settled = plan.runtime(made.spec)
+    stores.prepare(made.stores)
+    with stores.lock(made.stores, made.name), stop_requests() as stop:
+        tracker = Tracker(made.stores.tracking, experiment=request.experiment, server_default=made.name)
+        try:
+            facts = {"study": made.study, "classes": made.data.classes, "shape": made.data.shape, "runtime": settled}
+            try:
+                study = Study.open(stores.open_studies(made.stores), made.name, made.spec, facts)
+            except StudyChangedError as error:
+                raise UsageFailure(f"{error}: go back to those values, or give another --name") from None
+            return _Sweep(made, request, study, tracker, stop, show(study)).run()
+        finally:
+            tracker.close()
+
+
+class _Sweep:
+    """One sweep under way."""
+
+    def __init__(
+        self, made: Plan, request: Request, study: Study, tracker: Tracker, stop: StopRequest, show: Show
+    ) -> None:
+        self.made, self.request, self.study, self.tracker = made, request, study, tracker
+        self.stop, self.show = stop, show
+        self.began = time.monotonic()
+        self.parent = tracker.open_parent(made.name, study.recall("parent_run_id"), _parent_tags(study))
+        study.remember("parent_run_id", self.parent)
+
+    def run(self) -> Outcome:
+        """Train what is left, then report."""
+        self._describe()
+        self._complete_records()
+        with self._ending(), self.show.live():
+            reason = studies.run(self.study, self._train, told=self._told, until=self._out_of_time)
+            self.tracker.drain()
+        record = self.study.record()
+        folder = self.made.stores.reports(self.made.name)
+        report.write(record, folder)
+        code = 0 if reason != "failures" and best(record.results, maximize=record.maximize) else NothingComplete.code
+        self._finish(record, "FINISHED" if code == 0 else "FAILED", code, folder)
+        return Outcome(record, reason, folder, self.tracker.experiment_id)
+
+    def _describe(self) -> None:
+        spec, made = self.study.spec, self.made
+        params = {f"plan.{key}": value for key, value in spec.identity().items() if key not in ("search", "fixed")}
+        params |= {"plan.trials": spec.total, "plan.study": made.study}
+        params |= {f"plan.fixed.{key}": value for key, value in self.study.facts["runtime"].items()}
+        params |= {f"plan.fixed.{key}": value for key, value in spec.fixed.model_dump(exclude_none=True).items()}
+        params |= {f"plan.search.{d.field}": str(d) for d in reversed(spec.dimensions)}
+        self.tracker.submit(self.tracker.describe_parent, self.parent, params, {f"{made.study}.yaml": made.text})
+        self.tracker.submit(self.tracker.set_view, view.key(made.name), view.view(self.study.record()))
+
+    def _complete_records(self) -> None:
+        """Complete the runs of trials whose end is kept, but whose process died before their record was whole."""
+        results = {result.number: result for result in self.study.results()}
+        unfinished = self.tracker.submit(self.tracker.unfinished, self.made.name).result()
+        for number, run_id in unfinished.items():
+            result = results.get(number)
+            if result is not None and result.state != RUNNING:
+                self._record(dataclasses.replace(result, run_id=run_id))
+        begun = [result for result in results.values() if result.state == RUNNING]
+        if begun:
+            numbers = ", ".join(f"#{result.number}" for result in begun)
+            self.show.say(f"going on with {len(begun)} interrupted trial{'s' * (len(begun) > 1)}: {numbers}")
+
+    def _train(self, job: Job) -> TrialResult:
+        """Train one trial, with its record."""
+        made, tracker, began, best_of = self.made, self.tracker, time.monotonic(), self.study.spec.objective
+        opened = self._open(job)
+        self.show.trial(job.number, job.config)
+
+        def epoch(row: Epoch, best_value: float) -> bool:
+            self.show.epoch(row)
+            return self.study.report(job, row.epoch, best_value)
+
+        def saved(history: tuple[Epoch, ...]) -> None:
+            tracker.submit(lambda: tracker.log_epochs(opened.result()[0], history))
+
+        def stop() -> None:
+            self.stop.check()
+            limit = self.request.trial_timeout
+            if limit is not None and time.monotonic() - began > limit:
+                raise TimedOut(f"it took longer than {limit:g} s")
+
+        hooks = Hooks(epoch=epoch, saved=saved, step=self.show.step, stop=stop)
+        folder = trial_folder(made.stores.home, made.name, job.number)
+        try:
+            result = train(job.number, job.config, made.data, folder, objective=best_of, hooks=hooks)
+        except Interrupted:
+            self.study.note_interrupted(job)
+            tracker.submit(lambda: tracker.interrupt(opened.result()[0]))
+            raise
+        run_id, artifacts = opened.result()
+        kept = f"{artifacts}/checkpoint" if result.checkpoint else None
+        return dataclasses.replace(result, run_id=run_id, checkpoint=kept)
+
+    def _open(self, job: Job) -> Future[tuple[str, str]]:
+        """Have the trial's run opened: its id and the place of its artifacts come in time."""
+        data = self.made.data
+        source = {"name": data.name, "digest": data.digest, "source": str(self.request.data_dir)}
+        open_trial = self.tracker.open_trial
+        return self.tracker.submit(open_trial, self.parent, self.made.name, job.number, job.config, source)
+
+    def _told(self, job: Job, result: TrialResult) -> None:
+        results = self.study.results()
+        winner = best(results, maximize=self.study.spec.maximize)
+        if result.run_id is None:  # it died too often to be trained again
+            result = dataclasses.replace(result, run_id=self._open(job).result()[0])
+        self._record(result)
+        if winner is not None and winner.value is not None:
+            key = f"sweep/best_{self.study.spec.objective}"
+            self.tracker.submit(self.tracker.log_progress, self.parent, key, winner.value, self.study.ended())
+        self.show.ended(result, winner)
+
+    def _record(self, result: TrialResult) -> None:
+        """Complete a trial's run; its weights are an artifact then, and the local copy goes."""
+        folder = Folder(trial_folder(self.made.stores.home, self.made.name, result.number))
+
+        def record() -> None:
+            self.tracker.finish_trial(str(result.run_id), result, self.made.data.classes, folder.best)
+            folder.clear()
+
+        self.tracker.submit(record)
+
+    def _out_of_time(self) -> bool:
+        self.stop.check()
+        return self.request.timeout is not None and time.monotonic() - self.began > self.request.timeout
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Leave the parent's record true, however the sweep ends."""
+        try:
+            yield
+        except (Interrupted, Failure) as error:
+            killed = isinstance(error, Interrupted)
+            self._finish(self.study.record(), "KILLED" if killed else "FAILED", error.code, None)
+            raise
+
+    def _finish(self, record: StudyRecord, status: str, code: int, folder: Path | None) -> None:
+        winner = best(record.results, maximize=record.maximize)
+        tags: dict[str, object] = {
+            "sweep.exit_code": code,
+            "sweep.trials": record.trials,
+            "sweep.trials_complete": sum(result.state == COMPLETE for result in record.results),
+            "mlflow.note.content": _note(record, winner),
+        }
+        params: dict[str, object] = {}
+        metrics: dict[str, float] = {}
+        if winner is not None and winner.best is not None and code == 0:
+            tags["sweep.winner"] = winner.number
+            params = {"winner.trial": winner.number} | {f"winner.{k}": v for k, v in winner.config.to_dict().items()}
+            figures = {k.replace("/", "_"): v for k, v in winner.best.metrics.items() if k.startswith("val/")}
+            metrics = {f"sweep/winner_{key}": value for key, value in figures.items()}
+            metrics["sweep/winner_epoch"] = winner.best.epoch
+        finish = self.tracker.finish_parent
+        self.tracker.submit(
+            lambda: finish(self.parent, status=status, tags=tags, params=params, metrics=metrics, folder=folder)
+        )
+        self.tracker.drain()
+
+
+def _parent_tags(study: Study) -> dict[str, str]:
+    return {"sweep.trials": str(study.spec.total), "sweep.dataset": study.spec.dataset}
+
+
+def _note(record: StudyRecord, winner: TrialResult | None) -> str:
+    """The parent run's description: what it is, how it ended, how to go on, and which class each index is."""
+    lines = [f"**Study `{record.name}`** on {record.dataset}: {ended(record.results)} of {record.trials}.", ""]
+    if winner is not None and winner.value is not None:
+        lines += [f"Best {record.objective} {winner.value:.4f}: trial {winner.number}, epoch {winner.best_epoch}.", ""]
+    lines += [
+        "Accuracies are of the validation split; the test split was not read.",
+        "",
+        f"- go on: `pipeline sweep --name {record.name}` with the study it was begun with, and `--trials` for more",
+        f"- report: `pipeline report {record.name} --best`",
+        "- compare: `pipeline ui`",
+        "",
+        "| `val_class/` | class |",
+        "| --- | --- |",
+        *(f"| {index:02d} | {report.markdown(name)} |" for index, name in enumerate(record.classes[:20])),
+    ]
+    return "\n".join(lines)

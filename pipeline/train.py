@@ -1,0 +1,339 @@
+"""Trains one configuration and scores it after every epoch. Knows no study, no tracking and no terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau
+from torch.utils.flop_counter import FlopCounterMode
+
+import models
+from pipeline.checkpoints import Card, Folder, optimizer_tensors, restore_optimizer, save_model
+from pipeline.data import SearchData
+from pipeline.errors import Diverged, Failure, StorageFailure, TimedOut
+from pipeline.metrics import Prepare, Scores, score
+from sweeps.space import OBJECTIVES
+from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult
+
+SAVE_EVERY = 2.0  # seconds between checkpoints, and so between batches of metrics sent
+PLATEAU_PATIENCE, PLATEAU_FACTOR = 3, 0.3
+_CHECK_EVERY = 32  # steps between looks at the loss where looking makes the device wait
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What the one who asked for the training wants to hear. None of it decides how an epoch is trained."""
+
+    epoch: Callable[[Epoch, float], bool] = lambda _row, _best: False  # with the best value so far; True prunes
+    saved: Callable[[tuple[Epoch, ...]], None] = lambda _rows: None  # the history that a checkpoint now holds
+    step: Callable[[int, int, float], None] = lambda _done, _steps, _loss: None
+    stop: Callable[[], None] = lambda: None  # asked at every step; raises to stop
+
+
+@dataclass
+class _State:
+    """Where a training stands between two epochs: all that a checkpoint needs besides tensors."""
+
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int | None = None
+    best_value: float | None = None
+    confusion: list[list[int]] | None = None
+    seconds: float = 0.0
+    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+def resolve(config: TrialConfig) -> TrialConfig:
+    """Settle what ``auto`` means on this machine: the device, and the arithmetic by a fixed rule on it.
+
+    Raises:
+        ValueError: for a device that this machine has not.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    device = config.device
+    if device == "auto":
+        device = next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if not available[device]:
+        raise ValueError(f"device {device} is not there: {', '.join(k for k, v in available.items() if v)}")
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    return dataclasses.replace(config, device=device, precision=precision)
+
+
+def train(
+    number: int, config: TrialConfig, data: SearchData, folder: Path, *, objective: str, hooks: Hooks | None = None
+) -> TrialResult:
+    """Train a resolved configuration, going on from the newest checkpoint in its folder if there is one.
+
+    The same configuration gives the same result, interrupted or not: every epoch is seeded from (seed, epoch).
+    Leaves the best epoch's weights in the folder as ``best.safetensors``, unless the trial failed.
+
+    Args:
+        number: the trial's number, for the result.
+        config: what to train; `resolve` has settled it.
+        data: the training and validation splits.
+        folder: the trial's own, for checkpoints.
+        objective: what chooses the best epoch: a key of `sweeps.space.OBJECTIVES`.
+        hooks: callbacks; what ``stop`` raises passes through, but for `TimedOut`.
+
+    Returns:
+        The result: complete, pruned, or failed as ``diverged``, ``oom``, ``timeout`` or ``error:<class>``.
+    """
+    torch.set_num_threads(config.threads)
+    training = _Training(config, data, Folder(folder), objective, hooks or Hooks())
+    error = None
+    try:
+        state = training.run()
+        training.save_best()
+        end = state
+    except (Diverged, TimedOut) as problem:
+        state, end, error = FAILED, type(problem).end, str(problem)
+    except OSError as problem:
+        raise StorageFailure(f"cannot write a checkpoint in {folder}: {problem.strerror or problem}") from problem
+    except Failure:
+        raise
+    except Exception as problem:  # noqa: BLE001 - one trial's failure is a result; the sweep goes on
+        state, end, error = FAILED, _kind(problem), " ".join(str(problem).split())[:500]
+    return training.result(number, state, end, error)
+
+
+def _kind(problem: Exception) -> str:
+    if isinstance(problem, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(problem):
+        torch.cuda.empty_cache()
+        return "oom"
+    return f"error:{type(problem).__name__}"
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """The seed of everything random in an epoch; epoch 0 is the making of the weights."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{epoch}".encode()).digest()[:8], "big") >> 1
+
+
+class _Training:
+    """One configuration in training: network, optimiser, schedule, and where it stands."""
+
+    def __init__(self, config: TrialConfig, data: SearchData, folder: Folder, objective: str, hooks: Hooks) -> None:
+        self.config, self.folder, self.hooks = config, folder, hooks
+        self.metric, self.maximize = OBJECTIVES[objective]
+        self.device = torch.device(config.device)
+        self.data = data.to(self.device)
+        self.prepare = Prepare(data.mean, data.std, self.device, config.precision)
+        self.state = _State()
+        self.network: nn.Module | None = None
+        self.parameters: int | None = None
+        self.mflops: float | None = None
+
+    def run(self) -> str:
+        """Train to the end. Returns COMPLETE or PRUNED."""
+        network, config = self._build(), self.config
+        optimizer = _optimizer(network, config)
+        schedule = _schedule(optimizer, config)
+        self._resume(network, optimizer, schedule)
+        saved = time.monotonic()
+        for epoch in range(len(self.state.history) + 1, config.epochs + 1):
+            if self._exhausted():
+                break
+            row = self._epoch(epoch, network, optimizer)
+            if isinstance(schedule, ReduceLROnPlateau):
+                schedule.step(row.metrics["val/loss"])
+            elif schedule is not None:
+                schedule.step()
+            if self.hooks.epoch(row, self.state.best_value or 0.0) and epoch < config.epochs:
+                return PRUNED
+            if time.monotonic() - saved >= SAVE_EVERY and epoch < config.epochs:
+                self._save(network, optimizer, schedule)
+                self.hooks.saved(tuple(self.state.history))
+                saved = time.monotonic()
+        return COMPLETE
+
+    def save_best(self) -> None:
+        """Leave the best epoch's weights behind, in place of the states to go on from."""
+        state, data = self.state, self.data
+        epoch = next(row for row in state.history if row.epoch == state.best_epoch)
+        card = Card(
+            config=self.config,
+            classes=data.classes,
+            shape=data.shape,
+            mean=data.mean,
+            std=data.std,
+            epoch=epoch.epoch,
+            metrics=epoch.metrics,
+        )
+        save_model(self.folder.best, state.best_weights, card)
+        self.folder.drop_states()
+
+    def result(self, number: int, state: str, end: str, error: str | None) -> TrialResult:
+        """What came of it."""
+        failed, at = state == FAILED, self.state
+        return TrialResult(
+            number=number,
+            config=self.config,
+            state=state,
+            end=end,
+            value=None if failed else at.best_value,
+            best_epoch=None if failed else at.best_epoch,
+            history=tuple(at.history),
+            confusion=None if failed or at.confusion is None else tuple(tuple(row) for row in at.confusion),
+            seconds=round(at.seconds, 3),
+            parameters=self.parameters,
+            mflops=self.mflops,
+            checkpoint=None if failed else str(self.folder.best),
+            error=error,
+        )
+
+    def _build(self) -> nn.Module:
+        torch.manual_seed(epoch_seed(self.config.seed, 0))
+        network = models.build(self.config.family, self.data.shape, len(self.data.classes), self.config.options)
+        self.parameters = sum(p.numel() for p in network.parameters())
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network.eval()(torch.zeros(1, *self.data.shape))
+        self.mflops = counter.get_total_flops() / 1e6
+        return network.to(self.device)
+
+    def _epoch(self, epoch: int, network: nn.Module, optimizer: Optimizer) -> Epoch:
+        """Train and score one epoch, and keep it: in the history, and its weights if it is the best so far."""
+        start = time.perf_counter()
+        rate = float(optimizer.param_groups[0]["lr"])
+        loss, accuracy = self._pass(epoch, network, optimizer)
+        trained = time.perf_counter()
+        scores = score(
+            network,
+            self.data.val,
+            len(self.data.classes),
+            batch_size=self.config.eval_batch_size,
+            prepare=self.prepare,
+        )
+        if not math.isfinite(scores.loss):
+            raise Diverged(f"validation loss is {scores.loss} after epoch {epoch}")
+        seconds = time.perf_counter() - start
+        metrics = {
+            "train/loss": loss,
+            "train/acc": accuracy,
+            "train/lr": rate,
+            **_figures(scores, self.metric),
+            "time/epoch_seconds": seconds,
+            "time/images_per_second": len(self.data.train) / (trained - start),
+        }
+        row = Epoch(epoch=epoch, time=int(time.time() * 1000), metrics=metrics, per_class=scores.per_class)
+        state, value = self.state, metrics[self.metric]
+        state.history.append(row)
+        state.seconds += seconds
+        if state.best_value is None or (value > state.best_value if self.maximize else value < state.best_value):
+            state.best_epoch, state.best_value = epoch, value
+            state.confusion = scores.confusion.tolist()
+            state.best_weights = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+        return row
+
+    def _pass(self, epoch: int, network: nn.Module, optimizer: Optimizer) -> tuple[float, float]:
+        """Train once over the training split. Returns the mean loss of an image and the accuracy, as trained."""
+        torch.manual_seed(epoch_seed(self.config.seed, epoch))
+        images, labels = self.data.train.images, self.data.train.labels
+        batches = torch.split(torch.randperm(len(labels)).to(self.device), self.config.batch_size)
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            batches = batches[:-1]  # batch normalisation has no variance of one image
+        total, right, seen = torch.zeros((), device=self.device), torch.zeros((), device=self.device), 0
+        network.train()
+        for step, chosen in enumerate(batches, start=1):
+            self.hooks.stop()
+            target = labels[chosen]
+            optimizer.zero_grad()
+            with self.prepare.autocast():
+                logits = network(self.prepare(images[chosen]))
+            loss = functional.cross_entropy(logits.float(), target)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.detach() * len(chosen)
+            right += (logits.detach().argmax(dim=1) == target).sum()
+            seen += len(chosen)
+            if self.device.type == "cpu" or step % _CHECK_EVERY == 0 or step == len(batches):
+                mean = float(total) / seen
+                if not math.isfinite(mean):
+                    raise Diverged(f"training loss is {float(loss)} at step {step} of epoch {epoch}")
+                self.hooks.step(step, len(batches), mean)
+        return mean, float(right) / seen
+
+    def _exhausted(self) -> bool:
+        """Whether early stopping's patience has run out."""
+        patience, best = self.config.patience, self.state.best_epoch
+        return bool(patience) and best is not None and len(self.state.history) - best >= patience
+
+    def _save(self, network: nn.Module, optimizer: Optimizer, schedule: Schedule) -> None:
+        tensors, facts = optimizer_tensors(optimizer)
+        state = self.state
+        self.folder.save_state(
+            len(state.history),
+            {
+                **{f"network.{k}": v for k, v in network.state_dict().items()},
+                **{f"optimizer.{k}": v for k, v in tensors.items()},
+                **{f"best.{k}": v for k, v in state.best_weights.items()},
+            },
+            {
+                "config": self.config.to_dict(),
+                "optimizer": facts,
+                "schedule": None if schedule is None else schedule.state_dict(),
+                "history": [dataclasses.asdict(row) for row in state.history],
+                "best_epoch": state.best_epoch,
+                "best_value": state.best_value,
+                "confusion": state.confusion,
+                "seconds": state.seconds,
+            },
+        )
+
+    def _resume(self, network: nn.Module, optimizer: Optimizer, schedule: Schedule) -> None:
+        """Go on from the newest good checkpoint, if it is of this very configuration."""
+        found = self.folder.latest()
+        if found is None or found[1]["config"] != self.config.to_dict():
+            return
+        tensors, facts = found
+        network.load_state_dict(_under("network.", tensors))
+        restore_optimizer(optimizer, _under("optimizer.", tensors), facts["optimizer"])
+        if schedule is not None:
+            schedule.load_state_dict(facts["schedule"])
+        self.state = _State(
+            history=[Epoch(**{**row, "per_class": tuple(row["per_class"])}) for row in facts["history"]],
+            best_epoch=facts["best_epoch"],
+            best_value=facts["best_value"],
+            confusion=facts["confusion"],
+            seconds=facts["seconds"],
+            best_weights=_under("best.", tensors),
+        )
+        self.hooks.saved(tuple(self.state.history))
+
+
+Schedule = LRScheduler | ReduceLROnPlateau | None
+
+
+def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _figures(scores: Scores, objective: str) -> dict[str, float]:
+    figures = {"val/loss": scores.loss, "val/acc": scores.accuracy}
+    others = {"val/balanced_acc": scores.balanced_accuracy, "val/macro_f1": scores.macro_f1}
+    return figures | {key: value for key, value in others.items() if key == objective}
+
+
+def _optimizer(network: nn.Module, config: TrialConfig) -> Optimizer:
+    parameters, decay = network.parameters(), config.weight_decay
+    if config.optimizer == "sgd":
+        return SGD(parameters, lr=config.lr, momentum=config.momentum or 0.0, weight_decay=decay)
+    adam = AdamW if config.optimizer == "adamw" else Adam
+    return adam(parameters, lr=config.lr, weight_decay=decay)
+
+
+def _schedule(optimizer: Optimizer, config: TrialConfig) -> Schedule:
+    if config.schedule == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=config.epochs)
+    if config.schedule == "plateau":
+        return ReduceLROnPlateau(optimizer, patience=PLATEAU_PATIENCE, factor=PLATEAU_FACTOR)
+    return None
