@@ -41,7 +41,7 @@ FAMILIES: dict[str, Family] = {
             "batch_norm": True,
             "width": 32,
             "depth": 2,
-            "layer_order": "conv-norm-act-drop-pool",
+            "layer_order": "conv-norm-act-pool-drop",
         },
     ),
     "resnet": Family(
@@ -74,7 +74,7 @@ LAYERS = ("conv", "norm", "act", "drop", "pool")
 
 
 def layer_order(text: str) -> tuple[str, ...]:
-    """Split ``conv-norm-act-drop-pool`` into its layers.
+    """Split ``conv-norm-act-pool-drop`` into its layers.
 
     Raises:
         ValueError: unless each of `LAYERS` stands in it exactly once.

@@ -180,11 +180,13 @@ def train_command(data_dir: Path, objective: str, resume: str | None, experiment
     from rich.console import Console
 
     from pipeline import single, stores
+    from pipeline.progress import Show
 
+    show = Show(Console(), objective, (), 1, 0)
     where = stores.locate(values.pop("storage"))
     try:
         result = single.train_one(
-            where, values, data_dir, objective=objective, resume=resume, experiment=experiment, console=Console()
+            where, values, data_dir, objective=objective, resume=resume, experiment=experiment, show=show
         )
     except Interrupted as stopped:
         click.echo(f"interrupted; go on with: pipeline train --resume {stopped.run_id}", err=True)

@@ -61,7 +61,7 @@ def score(network: nn.Module, split: Split, classes: int, *, batch_size: int, pr
 
 
 class Prepare:
-    """From resident uint8 images to what a network takes: normalised floats in its memory layout."""
+    """From resident uint8 images to what a network takes: normalised floats, channels last as convolutions like them."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, precision: str) -> None:
         self._device, self._precision = device, precision
@@ -70,7 +70,8 @@ class Prepare:
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise uint8 images (batch, channels, height, width)."""
-        return images.to(torch.float32).sub_(self._mean).mul_(self._scale)
+        floats = images.to(torch.float32, memory_format=torch.channels_last)
+        return floats.sub_(self._mean).mul_(self._scale)
 
     def autocast(self) -> torch.autocast:
         """The arithmetic of the forward pass."""

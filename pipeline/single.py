@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline import stores
 from pipeline.checkpoints import Folder
@@ -17,9 +17,6 @@ from pipeline.tracking import Tracker
 from pipeline.train import Hooks, resolve, train
 from sweeps.trial import COMPLETE, Epoch, TrialConfig, TrialResult, configure, fields
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 
 def train_one(
     where: stores.Stores,
@@ -29,7 +26,7 @@ def train_one(
     objective: str,
     resume: str | None,
     experiment: str | None,
-    console: Console,
+    show: Show,
 ) -> TrialResult:
     """Train one configuration, tracked and with checkpoints.
 
@@ -40,7 +37,7 @@ def train_one(
         objective: what chooses the best epoch.
         resume: the id of an interrupted run to go on with; its own configuration holds then.
         experiment: MLflow's experiment.
-        console: where progress is shown.
+        show: where progress is shown.
 
     Raises:
         Interrupted: asked to stop; its ``run_id`` can go on.
@@ -58,7 +55,7 @@ def train_one(
         if resume:
             params = tracker.run(resume).data.params
             config = _config({name: value for name, value in params.items() if name in fields()})
-        return _run(tracker, where, config, data_dir, objective=objective, resume=resume, console=console)
+        return _run(tracker, where, config, data_dir, objective=objective, resume=resume, show=show)
     finally:
         tracker.close()
 
@@ -78,13 +75,12 @@ def _run(
     *,
     objective: str,
     resume: str | None,
-    console: Console,
+    show: Show,
 ) -> TrialResult:
     data = load(config.dataset, data_dir.absolute(), config.split_seed)
     source = {"name": data.name, "digest": data.digest, "source": str(data_dir)}
     run_id, artifacts = tracker.submit(tracker.open_trial, None, None, 0, config, source, resume).result()
     folder = Folder(where.home / "checkpoints" / "train" / run_id)
-    show = Show(console, objective, (), 1, 0)
 
     def epoch(row: Epoch, _best: float) -> bool:
         show.epoch(row)

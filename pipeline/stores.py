@@ -16,12 +16,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.errors import StorageFailure, StudyBusy, UsageFailure
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
+    from sweeps.study import Storage
 
 _NAME = re.compile(r"\w[\w .-]{0,99}")
 _SQLITE = "sqlite:///"
@@ -57,20 +57,25 @@ def locate(storage: str | None = None) -> Stores:
     home = file.parent if file else Path.cwd()
     if storage and urlsplit(storage).password:
         raise UsageFailure("--storage must not hold a password, which would be logged: set PIPELINE_STORAGE instead")
-    studies = _absolute(storage or os.environ.get("PIPELINE_STORAGE") or f"{_SQLITE}{home / 'optuna.db'}")
+    studies = _absolute(storage or os.environ.get("PIPELINE_STORAGE") or _sqlite_url(home / "optuna.db"))
     if sqlite_file(studies) is None:
         raise UsageFailure(f"the storage of studies must be sqlite:///FILE: got {urlsplit(studies).scheme!r}")
     return Stores(tracking, studies, home)
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; None for another."""
-    return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+    """The file of an SQLite URL, where ``%20`` is a space; None for another."""
+    return Path(unquote(url.removeprefix(_SQLITE))) if url.startswith(_SQLITE) else None
+
+
+def _sqlite_url(file: Path) -> str:
+    # Quoted, as SQLAlchemy reads it; braces too, because Optuna formats the URL.
+    return _SQLITE + quote(str(file.absolute()))
 
 
 def _absolute(url: str) -> str:
     file = sqlite_file(url)
-    return url if file is None else f"{_SQLITE}{file.absolute()}"
+    return url if file is None else _sqlite_url(file)
 
 
 def check_name(name: str) -> str:
@@ -110,13 +115,13 @@ def prepare(stores: Stores) -> None:
             raise StorageFailure(f"cannot use {file}: {error}") from None
 
 
-def open_studies(stores: Stores) -> RDBStorage:
+def open_studies(stores: Stores) -> Storage:
     """Open the store of studies for writing; `prepare` has made it ready."""
     return _storage(stores.studies)
 
 
 @contextmanager
-def read_studies(stores: Stores) -> Iterator[RDBStorage]:
+def read_studies(stores: Stores) -> Iterator[Storage]:
     """Open the store of studies for reading: nothing is made, and a read-only folder will do.
 
     Raises:
@@ -133,21 +138,16 @@ def read_studies(stores: Stores) -> Iterator[RDBStorage]:
         for suffix in ("", "-wal"):
             if file.with_name(file.name + suffix).exists():
                 shutil.copyfile(file.with_name(file.name + suffix), copy.with_name(copy.name + suffix))
-        yield _storage(f"{_SQLITE}{copy}")
+        yield _storage(_sqlite_url(copy))
 
 
-def _storage(url: str) -> RDBStorage:
-    import optuna
-    from sqlalchemy.exc import SQLAlchemyError
+def _storage(url: str) -> Storage:
+    from sweeps.study import StorageError, open_storage
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        return optuna.storages.RDBStorage(
-            url.replace("{", "{{").replace("}", "}}"),  # Optuna formats the URL
-            engine_kwargs={"connect_args": {"timeout": LOCK_TIMEOUT}},
-        )
-    except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
-        raise StorageFailure(f"cannot open the studies in {url}: {' '.join(str(error).split())}") from None
+        return open_storage(url, timeout=LOCK_TIMEOUT)
+    except StorageError as error:
+        raise StorageFailure(f"cannot open the studies in {sqlite_file(url)}: {error}") from None
 
 
 @contextmanager

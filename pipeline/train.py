@@ -198,7 +198,7 @@ class _Training:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network.eval()(torch.zeros(1, *self.data.shape))
         self.mflops = counter.get_total_flops() / 1e6
-        return network.to(self.device)
+        return network.to(self.device, memory_format=torch.channels_last)
 
     def _epoch(self, epoch: int, network: nn.Module, optimizer: Optimizer) -> Epoch:
         """Train and score one epoch, and keep it: in the history, and its weights if it is the best so far."""
@@ -324,11 +324,11 @@ def _figures(scores: Scores, objective: str) -> dict[str, float]:
 
 
 def _optimizer(network: nn.Module, config: TrialConfig) -> Optimizer:
-    parameters, decay = network.parameters(), config.weight_decay
+    parameters, decay, fused = network.parameters(), config.weight_decay, config.device != "mps"
     if config.optimizer == "sgd":
-        return SGD(parameters, lr=config.lr, momentum=config.momentum or 0.0, weight_decay=decay)
+        return SGD(parameters, lr=config.lr, momentum=config.momentum or 0.0, weight_decay=decay, fused=fused)
     adam = AdamW if config.optimizer == "adamw" else Adam
-    return adam(parameters, lr=config.lr, weight_decay=decay)
+    return adam(parameters, lr=config.lr, weight_decay=decay, fused=fused)
 
 
 def _schedule(optimizer: Optimizer, config: TrialConfig) -> Schedule:

@@ -59,13 +59,13 @@ def best_trial(where: stores.Stores, name: str | None) -> TrialResult:
     return winner
 
 
-def last_study(storage: object, where: stores.Stores) -> str:
+def last_study(storage: studies.Storage, where: stores.Stores) -> str:
     """The name of the study last opened.
 
     Raises:
         UsageFailure: if there is none.
     """
-    names = studies.names(storage)  # type: ignore[arg-type]
+    names = studies.names(storage)
     if not names:
         raise UsageFailure(f"no study in {where.studies}: run `pipeline sweep` first")
     return names[-1]

@@ -10,6 +10,7 @@ from typing import Any
 import models
 from sweeps.trial import Value, fields, network_options
 
+MAX_STEPS = 100_000
 _KEYS = ("choices", "low", "high", "step", "log", "when")
 
 
@@ -51,6 +52,8 @@ class Dimension:
         """Whether the value can be searched here."""
         if self.choices or value is None or isinstance(value, str):
             return value in self.choices
+        if self.step is not None:
+            return value in self.grid()
         return self.low is not None and self.high is not None and self.low <= value <= self.high
 
     @property
@@ -136,9 +139,27 @@ def _range(name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ..
         raise ValueError(f"{name}: log must be true or false: got {log!r}")  # noqa: TRY004
     if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or not step > 0 or log):
         raise ValueError(f"{name}: step must be a number above 0, and not with log: got {step!r}")
-    low, high = float(field.parse(raw["low"])), float(field.parse(raw["high"]))
+    low, high = (float(field.parse(raw[key])) for key in ("low", "high"))
+    if field.type is float:
+        low, high = round_significant(low), round_significant(high)  # as the values between them will be
     if low >= high:
         raise ValueError(f"{name}: low must be below high: got {low:g} and {high:g}")
     if log and low <= 0:
         raise ValueError(f"{name}: a log range must start above 0: got {low:g}")
+    if step is not None:
+        _check_step(name, low, high, step)
     return Dimension(field=name, low=low, high=high, step=step, log=log, when=when)
+
+
+def _check_step(name: str, low: float, high: float, step: float) -> None:
+    """Refuse steps that do not lead from low to high, or to values that rounding would change."""
+    steps = (high - low) / step
+    if not 1 - 1e-9 <= steps <= MAX_STEPS or abs(steps - round(steps)) > 1e-6:
+        raise ValueError(f"{name}: step must lead from low to high: got {low:g} to {high:g} by {step:g}")
+    if fields()[name].type is int:
+        if step % 1:
+            raise ValueError(f"{name}: step must be a whole number: got {step!r}")
+        return
+    values = (low + step * i for i in range(round(steps) + 1))
+    if any(abs(value - round_significant(value)) > 1e-6 * step for value in values):
+        raise ValueError(f"{name}: step is finer than the 4 significant digits of a value: got {step!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,6 +20,7 @@ OBJECTIVES: dict[str, tuple[str, bool]] = {
     "macro_f1": ("val/macro_f1", True),
 }
 DEFAULT_TRIALS = 24
+MAX_TRIALS = 100_000
 TOP_LEVEL = ("dataset", "epochs", "seed", "split_seed")  # a study's own keys, so not among `fixed`
 _NOT_SEARCHED = ("dataset", "seed", "split_seed", "device", "threads", "eval_batch_size")
 
@@ -70,7 +72,7 @@ else:
     Start = _derive("Start", _value_type, None, ("dataset", "seed", "split_seed"))
     Search = _derive("Search", _dimension_type, (), _NOT_SEARCHED)
 
-_Count = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+_Count = Annotated[int, Field(strict=True, ge=1, le=MAX_TRIALS)]
 _Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 
 
@@ -105,10 +107,17 @@ class StudySpec(_Model):
 
     @property
     def total(self) -> int:
-        """The trials in all: configurations times repeats."""
+        """The trials in all: configurations times repeats.
+
+        Raises:
+            ValueError: for a grid without an end, or with too many points.
+        """
         if self.method == "grid":
-            size = sum(1 for _ in grid(self)) * self.repeats
-            return min(size, self.trials or size)
+            most = self.trials or MAX_TRIALS + 1
+            size = min(most, self.repeats * sum(1 for _ in itertools.islice(grid(self), most)))
+            if size > MAX_TRIALS:
+                raise ValueError(f"the grid has over {MAX_TRIALS:,} trials: give trials, or fewer values")
+            return size
         return self.trials or DEFAULT_TRIALS
 
     @property
@@ -181,7 +190,8 @@ def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value
     Raises:
         ValueError: for a value outside what is searched.
     """
-    config = configure({**spec.base, **start}).to_dict()
+    asked = configure({**spec.base, **start})
+    config = asked.to_dict()
 
     def choose(dimension: Dimension) -> Value:
         value = config[dimension.field]
@@ -190,7 +200,12 @@ def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value
             raise ValueError(f"{dimension.field} {value}{origin} is not among what is searched: {dimension}")
         return value
 
-    return decide(spec, choose)
+    values = decide(spec, choose)
+    made = configure({**spec.base, **values})
+    for name in start:
+        if getattr(made, name) != getattr(asked, name):
+            raise ValueError(f"{name} {start[name]} is not searched: every trial has {getattr(made, name)}")
+    return values
 
 
 def _next(pending: tuple[Dimension, ...]) -> tuple[Dimension, tuple[Dimension, ...]]:

@@ -12,10 +12,12 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.dimension import Dimension, round_significant
 from sweeps.pruning import PROTECTED, prune
@@ -28,6 +30,13 @@ MAX_FAILURES = 5  # so many failures in a row are not the trials' fault
 
 _STATES = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
 _ENDED = tuple(_STATES.values())
+
+
+Storage = optuna.storages.BaseStorage
+
+
+class StorageError(Exception):
+    """The store of studies cannot be opened."""
 
 
 class StudyChangedError(ValueError):
@@ -56,7 +65,7 @@ class Study:
         self.spec = spec
 
     @classmethod
-    def open(cls, storage: optuna.storages.BaseStorage, name: str, spec: StudySpec, facts: Mapping[str, Any]) -> Study:
+    def open(cls, storage: Storage, name: str, spec: StudySpec, facts: Mapping[str, Any]) -> Study:
         """Open the study, or make it.
 
         Args:
@@ -84,6 +93,9 @@ class Study:
             raise StudyChangedError(f"study {name!r} was made with {_difference(stored, identity)}")
         study.set_user_attr("trials", spec.total)
         study.set_user_attr("opened", time.time())
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if "result" in trial.user_attrs:  # killed before it could be told
+                _end(study, trial.number, trial.user_attrs["result"])
         return cls(study, spec)
 
     @property
@@ -148,10 +160,9 @@ class Study:
 
     def tell(self, job: Job, result: TrialResult) -> None:
         """Keep how a trial ended. Its result is written first: a trial that has ended always has one."""
-        trial = self._live.pop(job.number)
-        trial.set_user_attr("result", json.loads(result.to_json()))
-        value = result.value if result.state == COMPLETE else None
-        self._study.tell(trial, value, state=_STATES[result.state], skip_if_finished=True)
+        plain = json.loads(result.to_json())
+        self._live.pop(job.number).set_user_attr("result", plain)
+        _end(self._study, job.number, plain)
 
     def _ask(self) -> Job:
         # A trial may wait already: enqueued by a process that died before it could ask.
@@ -159,14 +170,14 @@ class Study:
         number = waiting[0].number if waiting else len(self._study.get_trials(deepcopy=False))
         values = None if waiting else self._planned(number)
         if values is not None:
-            self._study.enqueue_trial(_params(self.spec, values))
-        self._study.sampler = _sampler(self.spec, number)
+            self._study.enqueue_trial(values)
+        self._study.sampler = _sampler(self.spec, f"{number}")
         return self._start(self._study.ask())
 
     def _start(self, trial: Trial, deaths: int = 0) -> Job:
         config = trial.user_attrs.get("config")
         if config is None:
-            values = decide(self.spec, lambda dimension: _suggest(trial, dimension))
+            values = decide(self.spec, lambda dimension: self._suggest(trial, dimension))
             fixed = self.facts.get("runtime", {})
             made = configuration(self.spec, {**fixed, **values}, trial.number % self.spec.repeats)
             trial.set_user_attr("config", made.to_dict())
@@ -174,22 +185,29 @@ class Study:
         self._live[trial.number] = trial
         return Job(trial.number, configure(config), deaths)
 
+    def _suggest(self, trial: Trial, dimension: Dimension) -> Value:
+        # Drawn apart from the other dimensions: a kill between two of them changes neither.
+        self._study.sampler = _sampler(self.spec, f"{trial.number}:{dimension.key}")
+        return _suggest(trial, dimension)
+
     def _planned(self, number: int) -> dict[str, Value] | None:
-        """The values of a trial that is not the sampler's to choose: a start, a repeat, a point of a grid."""
+        """The parameters of a trial that is not the sampler's to choose: a start, a repeat, a point of a grid."""
         index, repeat = divmod(number, self.spec.repeats)
         if repeat:
-            config = self._study.get_trials(deepcopy=False)[number - repeat].user_attrs["config"]
-            return {d.field: config[d.field] for d in self.spec.dimensions if d.field in config}
-        if index < len(self.spec.starts):
-            return start_values(self.spec, self.spec.starts[index])
-        if self.spec.method == "grid":
-            points = [p for p in grid(self.spec) if p not in [start_values(self.spec, s) for s in self.spec.starts]]
-            return points[index - len(self.spec.starts)]
-        return None
+            return self._study.get_trials(deepcopy=False)[number - repeat].params
+        return _params(self.spec, self._points[index]) if index < len(self._points) else None
+
+    @cached_property
+    def _points(self) -> list[dict[str, Value]]:
+        """The configurations that are known beforehand: the starts, and then the other points of a grid."""
+        starts = [start_values(self.spec, start) for start in self.spec.starts]
+        if self.spec.method != "grid":
+            return starts
+        return list({tuple(point.items()): point for point in (*starts, *grid(self.spec))}.values())
 
     def _adopt(self, frozen: FrozenTrial) -> Job:
         """Take over a trial that a dead process left RUNNING: the same number, the same values."""
-        self._study.sampler = _sampler(self.spec, frozen.number)
+        self._study.sampler = _sampler(self.spec, f"{frozen.number}")
         trial = Trial(self._study, frozen._trial_id)  # noqa: SLF001 - re-adoption keeps the trial list identical
         deaths = frozen.user_attrs.get("deaths", 0) + (not frozen.user_attrs.get("interrupted", False))
         trial.set_user_attr("deaths", deaths)
@@ -231,7 +249,24 @@ def _poison(job: Job) -> TrialResult:
     return TrialResult(number=job.number, config=job.config, state=FAILED, end="poison", error=error)
 
 
-def read(storage: optuna.storages.BaseStorage, name: str) -> StudyRecord:
+def open_storage(url: str, *, timeout: float) -> Storage:
+    """Open a store of studies; a new file gets its tables.
+
+    Args:
+        url: of SQLAlchemy.
+        timeout: seconds that a write waits for another's.
+
+    Raises:
+        StorageError: for a file that is none, or of another version of Optuna.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": timeout}})
+    except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
+        raise StorageError(" ".join(str(error).split())) from error
+
+
+def read(storage: Storage, name: str) -> StudyRecord:
     """Read a study back.
 
     Raises:
@@ -244,7 +279,7 @@ def read(storage: optuna.storages.BaseStorage, name: str) -> StudyRecord:
         raise StudyNotFoundError(f"no study {name!r}; there are: {known}") from None
 
 
-def names(storage: optuna.storages.BaseStorage) -> list[str]:
+def names(storage: Storage) -> list[str]:
     """The names of the studies in a store, the one last opened last."""
     summaries = optuna.study.get_all_study_summaries(storage, include_best_trial=False)
     made = [s for s in summaries if "opened" in s.user_attrs]
@@ -284,9 +319,14 @@ def _results(study: optuna.Study) -> Iterator[TrialResult]:
             )
 
 
-def _sampler(spec: StudySpec, number: int) -> optuna.samplers.BaseSampler:
-    """A fresh sampler for each trial, seeded by the study's seed and the trial's number: a restart changes nothing."""
-    digest = hashlib.sha256(f"{spec.seed}:{number}".encode()).digest()
+def _end(study: optuna.Study, number: int, result: Mapping[str, Any]) -> None:
+    value = result["value"] if result["state"] == COMPLETE else None
+    study.tell(number, value, state=_STATES[result["state"]], skip_if_finished=True)
+
+
+def _sampler(spec: StudySpec, what: str) -> optuna.samplers.BaseSampler:
+    """A fresh sampler, seeded by the study's seed and by what it samples: a restart changes nothing."""
+    digest = hashlib.sha256(f"{spec.seed}:{what}".encode()).digest()
     seed = int.from_bytes(digest[:4], "big")
     if spec.method != "tpe":
         return optuna.samplers.RandomSampler(seed=seed)

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 import models
 from sweeps import yamlfile
-from sweeps.space import TOP_LEVEL, Fixed, Search, Start, StudySpec, decide, start_values
+from sweeps.space import Fixed, Search, Start, StudySpec, decide, start_values
+
+_OWN = StudySpec.model_fields.keys() - {"fixed", "search", "start_with"}  # keys whose value is one word
 
 
 class StudyFileError(ValueError):
@@ -46,14 +48,16 @@ def parse(
     except ValidationError as error:
         problems = [(tuple(e["loc"]), _message(e)) for e in error.errors()]
     if problems:
-        lines = sorted((document.line(path), message) for path, message in problems)
+        lines = sorted({(document.line(path), message) for path, message in problems})
         raise StudyFileError("\n".join(f"{label}:{line}: {message}" for line, message in lines))
     return spec
 
 
 def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Put command-line values into the raw study: a set value is no longer searched, other families are gone."""
-    raw = {**data, **{k: v for k, v in overrides.items() if k not in ("families", "set") and v is not None}}
+    typed = {k: v for k, v in overrides.items() if k not in ("families", "set") and v is not None}
+    typed |= {k: yamlfile.scalar(v) if k in _OWN else v for k, v in (overrides.get("set") or {}).items()}
+    raw = data | {k: v for k, v in typed.items() if k in _OWN}
     fixed, search, starts = raw.get("fixed") or {}, raw.get("search") or {}, raw.get("start_with") or []
     if not (isinstance(fixed, dict) and isinstance(search, dict) and isinstance(starts, list)):
         return raw
@@ -62,11 +66,8 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
         fixed = {k: v for k, v in fixed.items() if k != "family"}
         search = {"family": list(families), **{k: v for k, v in search.items() if k != "family"}}
         starts = [s for s in starts if not isinstance(s, dict) or s.get("family", families[0]) in families]
-    for key, value in (overrides.get("set") or {}).items():
-        if key in TOP_LEVEL or key in StudySpec.model_fields:
-            raw[key] = yamlfile.scalar(value)
-            continue
-        fixed = {**fixed, key: value}
+    for key, value in typed.items():
+        fixed = fixed if key in _OWN else {**fixed, key: value}
         search = {k: v for k, v in search.items() if k != key}
         starts = [{k: v for k, v in s.items() if k != key} if isinstance(s, dict) else s for s in starts]
     made = {"fixed": fixed, "search": search, "start_with": starts}

@@ -46,7 +46,7 @@ class Field:
             raise ValueError(f"{self.name} is unknown: {value!r}; {models.nearest(str(value), self.choices)}")
         low, high = self.bounds
         if isinstance(result, int | float) and not low <= result <= high:
-            raise ValueError(f"{self.name} must be from {low:g} to {high:g}: got {result:g}")
+            raise ValueError(f"{self.name} must be from {low:g} to {high:g}: got {value!r}")
         if self.check is not None:
             self.check(str(result))
         return result
@@ -58,7 +58,7 @@ class Field:
         if self.type in (int, float) and isinstance(value, str):
             value = _number(value)
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
+            return float(value) if abs(value) < 2**1000 else math.nan  # which no bounds hold
         if self.type is int and isinstance(value, float) and value.is_integer():
             return int(value)
         return value

@@ -11,6 +11,7 @@ import yaml
 
 Path = tuple[str | int, ...]
 MAX_DEPTH = 20
+MAX_DIGITS = 300  # of a whole number: what a float can still hold
 
 
 class YamlError(ValueError):
@@ -38,7 +39,7 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's scalars, no aliases (they can recurse and explode), bounded depth."""
+    """YAML 1.2's scalars, no aliases (they can recurse and explode), no tags, bounded depth."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
     depth = 0
@@ -46,6 +47,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise YamlError("aliases (*name) are not allowed: write the value out", self._line())
+        tag = self.peek_event().tag  # type: ignore[no-untyped-call]
+        if tag is not None:
+            raise YamlError(f"tags ({tag}) are not allowed: write the value alone", self._line())
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise YamlError(f"nested deeper than {MAX_DEPTH} levels", self._line())
@@ -68,6 +72,8 @@ for tag, pattern, first in (
 
 
 def _construct_int(_: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    if len(node.value) > MAX_DIGITS:
+        raise YamlError(f"a number of {len(node.value)} digits is too long", node.start_mark.line + 1)
     return int(node.value)
 
 
@@ -96,10 +102,9 @@ def read(text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlError(str(error.problem or error.context), mark.line + 1 if mark else 1) from None
-    except (yaml.YAMLError, ValueError) as error:
-        if isinstance(error, YamlError):
-            raise
-        raise YamlError(" ".join(str(error).split()), 1) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise YamlError(f"the character {chr(error.character)!r} is not allowed", line) from None
     return Document(data, lines)
 
 
@@ -112,15 +117,20 @@ def _lines(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int]]:
         seen: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                raise YamlError("a key must be a word", line)
+            if key.tag != "tag:yaml.org,2002:str":
+                raise YamlError("a key must be a word" + (f": got {key.value}" if key.id == "scalar" else ""), line)
             if key.value in seen:
-                raise YamlError(f"{key.value} is given twice, first on line {seen[key.value]}", line)
+                raise YamlError(f"{key.value!r} is given twice, first on line {seen[key.value]}", line)
             seen[key.value] = line
             yield from _lines(value, (*path, key.value))
             yield (*path, key.value), line
 
 
 def scalar(text: object) -> Any:
-    """Read one word of a command line as a YAML value; anything but text is returned as it is."""
-    return read(f"value: {text}").data["value"] if isinstance(text, str) and re.fullmatch(r"[\w.+-]+", text) else text
+    """Read one word of a command line as a YAML value; what is none is returned as it is."""
+    if not isinstance(text, str) or not re.fullmatch(r"[\w.+-]+", text):
+        return text
+    try:
+        return read(f"value: {text}").data["value"]
+    except YamlError:
+        return text
