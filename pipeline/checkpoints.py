@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import pkgutil
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 import models
-from pipeline.errors import IntegrityFailure
+from pipeline.errors import IntegrityFailure, StorageFailure
 from sweeps.trial import TrialConfig, Value
 
 BEST = "best.safetensors"
@@ -42,13 +43,22 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, An
     """Write tensors and JSON facts so that a crash at any moment leaves the old file or the new one, whole.
 
     The SHA-256 stands beside it, in the format of ``sha256sum``, and is there before the file is.
+
+    Raises:
+        StorageFailure: if the disk is full or fails.
     """
     metadata = {"format": str(_FORMAT), "facts": json.dumps(facts)}
     data = safetensors.torch.save({k: v.detach().contiguous() for k, v in tensors.items()}, metadata=metadata)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256(data).hexdigest()
-    _write(_sum_path(path), f"{digest}  {path.name}\n".encode())
-    _write(path, data)
+    digest = f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = _sum_path(path).read_bytes() if path.exists() and _sum_path(path).exists() else b""
+        _write(_sum_path(path), digest + before)  # both hold until it is settled which file stands there
+        _write(path, data)
+        if before:
+            _write(_sum_path(path), digest)
+    except OSError as error:
+        raise StorageFailure(f"cannot write a checkpoint in {path.parent}: {error.strerror or error}") from error
 
 
 def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -59,10 +69,10 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """
     try:
         data = path.read_bytes()
-        expected = _sum_path(path).read_text().split()[:1]
+        expected = [line[:64] for line in _sum_path(path).read_bytes().splitlines()]
     except OSError as error:
         raise IntegrityFailure(f"cannot read checkpoint {path}: {error.strerror}") from None
-    if expected != [hashlib.sha256(data).hexdigest()]:
+    if hashlib.sha256(data).hexdigest().encode() not in expected:
         raise IntegrityFailure(f"checkpoint {path} does not match its SHA-256: it was damaged or replaced")
     try:
         with safe_open(path, framework="pt") as file:
@@ -92,13 +102,16 @@ def load_model(path: Path | str) -> tuple[nn.Module, Card]:
         card = Card(
             **{
                 **facts,
-                "config": TrialConfig(**facts["config"]),
+                "config": TrialConfig.from_dict(facts["config"]),
                 **{key: tuple(facts[key]) for key in ("classes", "shape", "mean", "std")},
             }
         )
+        kind = pkgutil.resolve_name(models.find(card.config.family).network)
+        if not issubclass(kind, nn.Module) or not all(isinstance(size, int) for size in card.shape):
+            raise TypeError(f"{card.config.family} of {card.shape} is no network")  # a card may be a stranger's
         network = models.build(card.config.family, card.shape, len(card.classes), card.config.options)
         network.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise IntegrityFailure(f"{path} does not hold a network that this version builds: {error}") from None
     return network.eval(), card
 
@@ -172,6 +185,11 @@ def restore_optimizer(
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                # Files keep no layout, and fused steps go through the memory of both side by side.
+                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _sum_path(path: Path) -> Path:

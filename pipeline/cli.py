@@ -210,14 +210,10 @@ def report_command(
     \b
     Example: pipeline report default-digits --best
     """
-    from pipeline import report, stores, winner
-    from sweeps import study as studies
+    from pipeline import report, stores
 
     where = stores.locate(options["storage"])
-    with stores.read_studies(where) as storage:
-        wanted = names or ((name_option,) if name_option else (winner.last_study(storage, where),))
-        records = [studies.read(storage, name) for name in wanted]
-    for record in records:
+    for record in [stores.read_record(where, name) for name in names or (name_option,)]:
         if show_best:
             click.echo(report.render_best(record, fmt))
         else:
@@ -279,12 +275,10 @@ def ui_command(name: str | None, port: int, storage: str | None) -> None:
     \b
     Example: pipeline ui --port 5001
     """
-    from pipeline import stores, tracking, view, winner
-    from sweeps import study as studies
+    from pipeline import stores, tracking, view
 
     where = stores.locate(storage)
-    with stores.read_studies(where) as found:
-        record = studies.read(found, name or winner.last_study(found, where))
+    record = stores.read_record(where, name)
     experiment = tracking.experiment_of(where.tracking, record.parent_run_id)
     click.echo(f"comparison of {record.name}: http://127.0.0.1:{port}{view.link(experiment, record.name)}")
     if where.tracking.startswith("http"):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 DOWNLOAD_TIMEOUT = 30  # seconds without an answer
+# What torchvision's readers raise over a damaged file.
+_DAMAGED = (AssertionError, EOFError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -80,19 +82,24 @@ def _torchvision(name: str, folder: str) -> Source:
 def _load(name: str, folder: str, data_dir: Path, *, train: bool) -> Any:
     from pipeline import vision
 
-    make = getattr(vision.datasets(), name)
+    make, place = getattr(vision.datasets(), name), data_dir / folder
     try:
-        with contextlib.suppress(RuntimeError):  # "Dataset not found or corrupted"
-            return make(data_dir, train=train)
+        return make(data_dir, train=train)
+    except _DAMAGED as error:
+        if "not found" not in str(error):  # as torchvision says of files that are not there, or of another sum
+            raise IntegrityFailure(
+                f"data set {name} in {place} is corrupt ({_line(error)}): remove it to fetch it anew"
+            ) from None
+    try:
         return _download(make, data_dir, train=train)
-    except OSError as error:  # no network is a URLError, which is one
-        place = data_dir / folder
+    except (OSError, *_DAMAGED) as error:  # no network is a URLError, of which MNIST makes a RuntimeError
         raise UsageFailure(
-            f"no data set {name} in {place} and no download ({error}): put it there, or use --dataset digits"
+            f"no data set {name} in {place} and no download ({_line(error)}): put it there, or use --dataset digits"
         ) from None
-    except (RuntimeError, EOFError, ValueError) as error:
-        place = data_dir / folder
-        raise IntegrityFailure(f"data set {name} in {place} is corrupt ({error}): remove it to fetch it anew") from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _download(make: Callable[..., Any], data_dir: Path, *, train: bool) -> Any:

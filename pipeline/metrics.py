@@ -61,7 +61,7 @@ def score(network: nn.Module, split: Split, classes: int, *, batch_size: int, pr
 
 
 class Prepare:
-    """From resident uint8 images to what a network takes: normalised floats, channels last as convolutions like them."""
+    """From resident uint8 images to what a network takes: normalised floats, channels last."""
 
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, precision: str) -> None:
         self._device, self._precision = device, precision

@@ -33,36 +33,29 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Rewrite those spellings to the plain ones."""
-        flags = {
-            spelling: (param.opts[0], param.secondary_opts)
-            for param in self.params
-            if isinstance(param, click.Option) and param.is_flag
-            for spelling in param.opts
-        }
+        flags: dict[str, tuple[list[str], list[str]]] = {}
+        for param in self.params:
+            if isinstance(param, click.Option) and param.is_flag:
+                flags |= dict.fromkeys(param.opts, (param.opts[:1], param.secondary_opts[:1]))
+                flags |= dict.fromkeys(param.secondary_opts, (param.secondary_opts[:1], param.opts[:1]))
         plain: list[str] = []
-        rest = iter(args)
-        for word in rest:
+        rest = list(args)
+        while rest:
+            word = rest.pop(0)
             if word == "--":
                 plain += [word, *rest]
                 break
             name, equals, value = word.partition("=")
             if name.startswith("--"):
                 name = name.replace("_", "-")
-            if name in flags:
-                following = value if equals else next(rest, None)
-                if following is not None and following.lower() in ("true", "false"):
-                    plain += _flag(*flags[name], on=following.lower() == "true")
-                    continue
-                plain += [name] if following is None else [name, following]
+            if name in flags and not equals and rest and rest[0].lower() in ("true", "false"):
+                equals, value = "=", rest.pop(0)
+            if name in flags and value.lower() in ("true", "false"):
+                positive, negative = flags[name]
+                plain += positive if value.lower() == "true" else negative  # one without opposite is off when left out
                 continue
             plain.append(name + equals + value)
         return super().parse_args(ctx, plain)
-
-
-def _flag(positive: str, negative: list[str], *, on: bool) -> list[str]:
-    if on:
-        return [positive]
-    return negative[:1]  # a flag that has no opposite is off when left out
 
 
 def config_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

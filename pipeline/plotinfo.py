@@ -51,7 +51,7 @@ def history_info(record: StudyRecord) -> HistoryInfo | None:
     if not points and not failed:
         return None
     log = _wide(value for state in points.values() for _, value in state)
-    return HistoryInfo(study=record.study, label=_label(record), log=log, points=points, failed=failed, best=best)
+    return HistoryInfo(study=record.name, label=_label(record), log=log, points=points, failed=failed, best=best)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def curves_info(record: StudyRecord, top: int = 6) -> CurvesInfo | None:
     if not curves:
         return None
     return CurvesInfo(
-        study=record.study,
+        study=record.name,
         label=_label(record),
         train_label="training loss" if key.endswith("loss") else "training accuracy",
         log=_wide(value for curve in curves for value in curve.validation + curve.train),
@@ -120,7 +120,7 @@ def per_class_info(record: StudyRecord, top: int = 10) -> PerClassInfo | None:
         return None
     accuracy = np.array([row for _, row in rows], dtype=float).T
     return PerClassInfo(
-        study=record.study,
+        study=record.name,
         trials=[[f"#{t.number}", t.config.family, *_unless_complete(t)] for t, _ in rows],
         classes=_classes(record, len(accuracy)),
         accuracy=accuracy,
@@ -144,7 +144,7 @@ def confusion_info(record: StudyRecord) -> ConfusionInfo | None:
         return None
     counts = np.array(first.confusion)
     classes = _classes(record, len(counts))
-    return ConfusionInfo(study=record.study, trial=_name(first), classes=classes, counts=counts)
+    return ConfusionInfo(study=record.name, trial=_name(first), classes=classes, counts=counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ def importance_info(record: StudyRecord) -> ImportanceInfo | None:
     found = importance(record)
     if not record.dimensions or not found.trials:
         return None
-    return ImportanceInfo(study=record.study, importance=found)
+    return ImportanceInfo(study=record.name, importance=found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +217,7 @@ def parallel_info(record: StudyRecord) -> ParallelInfo | None:
         Axis(name=scale.name, ticks=scale.ticks, gaps=any(line.places[i] is None for line in lines))
         for i, scale in enumerate(scales)
     ]
-    return ParallelInfo(study=record.study, axes=axes, lines=lines, trials=len(valued))
+    return ParallelInfo(study=record.name, axes=axes, lines=lines, trials=len(valued))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,10 +229,11 @@ class _Scale:
     low: float = 0.0
     high: float = 1.0
     log: bool = False
+    integer: bool = False
 
     @staticmethod
-    def numeric(name: str, values: Sequence[float], *, log: bool) -> _Scale:
-        return _Scale(name=name, low=min(values), high=max(values), log=log and min(values) > 0)
+    def numeric(name: str, values: Sequence[float], *, log: bool, integer: bool = False) -> _Scale:
+        return _Scale(name=name, low=min(values), high=max(values), log=log and min(values) > 0, integer=integer)
 
     def place(self, value: Value) -> float:
         if self.categories:
@@ -247,7 +248,8 @@ class _Scale:
         if self.categories:
             shown = self.categories[:: math.ceil(len(self.categories) / 20)]
             return [(self.place(c), str(c).lower() if isinstance(c, bool) else str(c)) for c in shown]
-        return [(self.place(v), f"{v:.4g}") for v in _nice(self.low, self.high, log=self.log)]
+        nice = _nice(self.low, self.high, log=self.log)
+        return [(self.place(v), f"{v:.4g}") for v in nice if not self.integer or v == round(v)]
 
 
 def _scale(record: StudyRecord, name: str, results: Sequence[TrialResult]) -> _Scale:
@@ -260,7 +262,8 @@ def _scale(record: StudyRecord, name: str, results: Sequence[TrialResult]) -> _S
             categories.sort()
         return _Scale(name=name, categories=tuple(categories))
     bounds = [bound for d in dimensions for bound in (d.low, d.high) if bound is not None]
-    return _Scale.numeric(name, [*bounds, *map(float, choices + used)], log=any(d.log for d in dimensions))
+    values, integer = [*bounds, *map(float, choices + used)], all(d.integer for d in dimensions)
+    return _Scale.numeric(name, values, log=any(d.log for d in dimensions), integer=integer)
 
 
 def _share(value: float, low: float, high: float) -> float:

@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pipeline.errors import StorageFailure, StudyBusy, UsageFailure
 
 if TYPE_CHECKING:
+    from sweeps.ranking import StudyRecord
     from sweeps.study import Storage
 
 _NAME = re.compile(r"\w[\w .-]{0,99}")
@@ -53,7 +54,8 @@ def locate(storage: str | None = None) -> Stores:
     tracking = _absolute(os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db")
     file = sqlite_file(tracking)
     if file is None and urlsplit(tracking).scheme not in ("http", "https"):
-        raise UsageFailure(f"MLFLOW_TRACKING_URI must be sqlite:///FILE or http(s)://...: got {tracking!r}")
+        scheme = urlsplit(tracking).scheme or "a plain path"  # the rest may hold a password
+        raise UsageFailure(f"MLFLOW_TRACKING_URI must be sqlite:///FILE or http(s)://...: got {scheme}")
     home = file.parent if file else Path.cwd()
     if storage and urlsplit(storage).password:
         raise UsageFailure("--storage must not hold a password, which would be logged: set PIPELINE_STORAGE instead")
@@ -141,6 +143,24 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
         yield _storage(_sqlite_url(copy))
 
 
+def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
+    """Read a study; the one last opened, if none is named.
+
+    Raises:
+        UsageFailure: if there is no such study.
+    """
+    from sweeps import study as studies
+
+    with read_studies(stores) as storage:
+        known = studies.names(storage)
+        if not known:
+            raise UsageFailure(f"no study in {sqlite_file(stores.studies)}: run `pipeline sweep` first")
+        try:
+            return studies.read(storage, name or known[-1])
+        except studies.StudyNotFoundError as error:
+            raise UsageFailure(str(error)) from None
+
+
 def _storage(url: str) -> Storage:
     from sweeps.study import StorageError, open_storage
 
@@ -158,10 +178,15 @@ def lock(stores: Stores, study: str) -> Iterator[None]:
 
     Raises:
         StudyBusy: naming who holds it.
+        StorageFailure: where its file cannot be made.
     """
     path = stores.home / "checkpoints" / f"{study}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a+")
+    except OSError as error:
+        raise StorageFailure(f"cannot use {path}: {error.strerror or error}") from None
+    with opened as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -177,5 +202,5 @@ def lock(stores: Stores, study: str) -> Iterator[None]:
 def _holder(text: str) -> str:
     try:
         return "process {pid} on {host} since {since}".format(**json.loads(text))
-    except (ValueError, KeyError):
+    except (KeyError, TypeError, ValueError):
         return "another process"

@@ -126,11 +126,15 @@ class _Sweep:
 
     def _describe(self) -> None:
         spec, made = self.study.spec, self.made
-        params = {f"plan.{key}": value for key, value in spec.identity().items() if key not in ("search", "fixed")}
+        params: dict[str, object] = {
+            f"plan.{key}": value for key, value in spec.identity().items() if key not in ("search", "fixed")
+        }
         params |= {"plan.trials": spec.total, "plan.study": made.study}
         params |= {f"plan.fixed.{key}": value for key, value in self.study.facts["runtime"].items()}
         params |= {f"plan.fixed.{key}": value for key, value in spec.fixed.model_dump(exclude_none=True).items()}
-        params |= {f"plan.search.{d.field}": str(d) for d in reversed(spec.dimensions)}
+        for dimension in spec.dimensions:  # MLflow's keys have no brackets: conditions go into the value
+            key, condition = f"plan.search.{dimension.field}", dimension.key.removeprefix(dimension.field)
+            params[key] = "; ".join(filter(None, (str(params.get(key, "")), f"{dimension}{condition}")))
         self.tracker.submit(self.tracker.describe_parent, self.parent, params, {f"{made.study}.yaml": made.text})
         self.tracker.submit(self.tracker.set_view, view.key(made.name), view.view(self.study.record()))
 

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import models
 from pipeline.checkpoints import Card, Folder, optimizer_tensors, restore_optimizer, save_model
 from pipeline.data import SearchData
-from pipeline.errors import Diverged, Failure, StorageFailure, TimedOut
+from pipeline.errors import Diverged, Failure, TimedOut
 from pipeline.metrics import Prepare, Scores, score
 from sweeps.space import OBJECTIVES
 from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult
@@ -88,6 +88,9 @@ def train(
 
     Returns:
         The result: complete, pruned, or failed as ``diverged``, ``oom``, ``timeout`` or ``error:<class>``.
+
+    Raises:
+        StorageFailure: if a checkpoint cannot be written; what was written before is kept.
     """
     torch.set_num_threads(config.threads)
     training = _Training(config, data, Folder(folder), objective, hooks or Hooks())
@@ -98,12 +101,12 @@ def train(
         end = state
     except (Diverged, TimedOut) as problem:
         state, end, error = FAILED, type(problem).end, str(problem)
-    except OSError as problem:
-        raise StorageFailure(f"cannot write a checkpoint in {folder}: {problem.strerror or problem}") from problem
     except Failure:
         raise
     except Exception as problem:  # noqa: BLE001 - one trial's failure is a result; the sweep goes on
         state, end, error = FAILED, _kind(problem), " ".join(str(problem).split())[:500]
+    if state == FAILED:
+        training.folder.drop_states()
     return training.result(number, state, end, error)
 
 
@@ -198,7 +201,7 @@ class _Training:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network.eval()(torch.zeros(1, *self.data.shape))
         self.mflops = counter.get_total_flops() / 1e6
-        return network.to(self.device, memory_format=torch.channels_last)
+        return network.to(self.device).to(memory_format=torch.channels_last)
 
     def _epoch(self, epoch: int, network: nn.Module, optimizer: Optimizer) -> Epoch:
         """Train and score one epoch, and keep it: in the history, and its weights if it is the best so far."""
@@ -258,7 +261,7 @@ class _Training:
             if self.device.type == "cpu" or step % _CHECK_EVERY == 0 or step == len(batches):
                 mean = float(total) / seen
                 if not math.isfinite(mean):
-                    raise Diverged(f"training loss is {float(loss)} at step {step} of epoch {epoch}")
+                    raise Diverged(f"training loss is {loss.item()} at step {step} of epoch {epoch}")
                 self.hooks.step(step, len(batches), mean)
         return mean, float(right) / seen
 

@@ -10,6 +10,7 @@ import json
 import time
 from typing import Any
 
+import models
 from sweeps.ranking import StudyRecord
 
 _MOST_AXES = 4  # parallel coordinates; a run that lacks one of its params is dropped from the picture
@@ -30,7 +31,7 @@ def link(experiment_id: str, study: str) -> str:
 def view(record: StudyRecord) -> str:
     """The saved view of a study, as the text of its tag."""
     best, curve = f"best/{record.objective}", f"val/{record.objective.removeprefix('val_')}"
-    always = [d.field for d in record.dimensions if not d.when and not d.needs]
+    always = _unconditional(record)
     axes = [name for name in dict.fromkeys(["family", "lr", *always]) if name in always][:_MOST_AXES]
     columns = [
         f"metrics.`{best}`",
@@ -54,6 +55,18 @@ def view(record: StudyRecord) -> str:
     }
     now = int(time.time() * 1000)
     return json.dumps({"name": record.name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)})
+
+
+def _unconditional(record: StudyRecord) -> list[str]:
+    """The searched fields that every trial has, whatever its family."""
+    families = next((d.choices for d in record.dimensions if d.field == "family"), ())
+    return [
+        d.field
+        for d in record.dimensions
+        if not d.when
+        and d.needs <= {"family"}
+        and (not d.needs or all(d.field in models.find(str(family)).options for family in families))
+    ]
 
 
 def _card(kind: str, name: str) -> dict[str, Any]:

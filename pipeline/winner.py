@@ -14,7 +14,6 @@ from pipeline.errors import NothingComplete, UsageFailure
 from pipeline.metrics import Prepare, Scores, score
 from pipeline.tracking import Tracker
 from pipeline.train import resolve
-from sweeps import study as studies
 from sweeps.ranking import best
 from sweeps.trial import TrialResult
 
@@ -38,8 +37,7 @@ def named_trial(where: stores.Stores, name: str) -> TrialResult:
         UsageFailure: if there is none.
     """
     study, _, number = name.rpartition("#")
-    with stores.read_studies(where) as storage:
-        results = studies.read(storage, study).results
+    results = stores.read_record(where, study).results
     if not number.isdigit() or int(number) >= len(results):
         raise UsageFailure(f"no trial {number!r} in study {study!r}: it has {len(results)}, counted from 0")
     return results[int(number)]
@@ -51,24 +49,11 @@ def best_trial(where: stores.Stores, name: str | None) -> TrialResult:
     Raises:
         NothingComplete: if no trial is complete.
     """
-    with stores.read_studies(where) as storage:
-        record = studies.read(storage, name or last_study(storage, where))
+    record = stores.read_record(where, name)
     winner = best(record.results, maximize=record.maximize)
     if winner is None:
         raise NothingComplete(f"study {record.name!r} has no complete trial")
     return winner
-
-
-def last_study(storage: studies.Storage, where: stores.Stores) -> str:
-    """The name of the study last opened.
-
-    Raises:
-        UsageFailure: if there is none.
-    """
-    names = studies.names(storage)
-    if not names:
-        raise UsageFailure(f"no study in {where.studies}: run `pipeline sweep` first")
-    return names[-1]
 
 
 def evaluate(

@@ -94,7 +94,9 @@ class StudySpec(_Model):
     seed: Annotated[_Seed, Field(description="Decides weights, order, dropout and sampler.")] = 0
     split_seed: Annotated[_Seed, Field(description="Decides the three splits.")] = 0
     fixed: Annotated[Fixed, Field(description="Values that every trial shares.")] = Fixed()
-    search: Annotated[Search, Field(description="Ranges and choices that are searched.")] = Search()
+    search: Annotated[Search, Field(description="Ranges and choices that are searched.")] = Field(
+        default_factory=Search
+    )
     start_with: Annotated[
         tuple[Start, ...],
         Field(description="Configurations tried first, defaults filled in, and never pruned."),
@@ -191,21 +193,25 @@ def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value
         ValueError: for a value outside what is searched.
     """
     asked = configure({**spec.base, **start})
-    config = asked.to_dict()
+    searched = {dimension.field for dimension in spec.dimensions}
+    _keeps(start, asked, configure({**spec.base, **{k: v for k, v in start.items() if k in searched}}))
 
     def choose(dimension: Dimension) -> Value:
-        value = config[dimension.field]
-        if not dimension.contains(value):
+        value: Value | None = getattr(asked, dimension.field)
+        if value is None or not dimension.contains(value):
             origin = "" if dimension.field in start else " (its default: give another)"
             raise ValueError(f"{dimension.field} {value}{origin} is not among what is searched: {dimension}")
         return value
 
     values = decide(spec, choose)
-    made = configure({**spec.base, **values})
-    for name in start:
-        if getattr(made, name) != getattr(asked, name):
-            raise ValueError(f"{name} {start[name]} is not searched: every trial has {getattr(made, name)}")
+    _keeps(start, asked, configure({**spec.base, **values}))
     return values
+
+
+def _keeps(start: Mapping[str, Value], asked: TrialConfig, made: TrialConfig) -> None:
+    for name, value in start.items():
+        if getattr(made, name) != getattr(asked, name):
+            raise ValueError(f"{name} {value} is not searched: every such trial has {getattr(made, name)}")
 
 
 def _next(pending: tuple[Dimension, ...]) -> tuple[Dimension, tuple[Dimension, ...]]:

@@ -23,7 +23,7 @@ from sweeps.dimension import Dimension, round_significant
 from sweeps.pruning import PROTECTED, prune
 from sweeps.ranking import StudyRecord
 from sweeps.space import StudySpec, configuration, decide, grid, start_values
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialConfig, TrialResult, Value, configure
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialConfig, TrialResult, Value
 
 MAX_DEATHS = 3  # a trial that takes its process with it this often is not tried again
 MAX_FAILURES = 5  # so many failures in a row are not the trials' fault
@@ -183,11 +183,12 @@ class Study:
             trial.set_user_attr("config", made.to_dict())
             config = made.to_dict()
         self._live[trial.number] = trial
-        return Job(trial.number, configure(config), deaths)
+        return Job(trial.number, TrialConfig.from_dict(config), deaths)
 
     def _suggest(self, trial: Trial, dimension: Dimension) -> Value:
-        # Drawn apart from the other dimensions: a kill between two of them changes neither.
-        self._study.sampler = _sampler(self.spec, f"{trial.number}:{dimension.key}")
+        # What is not drawn jointly is drawn apart: a kill between two values changes neither.
+        if dimension.key not in trial.relative_params:
+            self._study.sampler = _sampler(self.spec, f"{trial.number}:{dimension.key}")
         return _suggest(trial, dimension)
 
     def _planned(self, number: int) -> dict[str, Value] | None:
@@ -311,7 +312,7 @@ def _results(study: optuna.Study) -> Iterator[TrialResult]:
             reports = trial.intermediate_values
             yield TrialResult(
                 number=trial.number,
-                config=configure(attrs["config"]),
+                config=TrialConfig.from_dict(attrs["config"]),
                 state=RUNNING if trial.state == TrialState.RUNNING else FAILED,
                 end="running" if trial.state == TrialState.RUNNING else "lost",
                 value=reports[max(reports)] if reports else None,

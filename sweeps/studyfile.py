@@ -11,6 +11,7 @@ from pydantic import ValidationError
 import models
 from sweeps import yamlfile
 from sweeps.space import Fixed, Search, Start, StudySpec, decide, start_values
+from sweeps.trial import fields
 
 _OWN = StudySpec.model_fields.keys() - {"fixed", "search", "start_with"}  # keys whose value is one word
 
@@ -63,9 +64,11 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
         return raw
     families = overrides.get("families")
     if families:
+        usual = fixed.get("family", fields()["family"].default)
         fixed = {k: v for k, v in fixed.items() if k != "family"}
         search = {"family": list(families), **{k: v for k, v in search.items() if k != "family"}}
-        starts = [s for s in starts if not isinstance(s, dict) or s.get("family", families[0]) in families]
+        starts = [{"family": usual, **s} if isinstance(s, dict) else s for s in starts]
+        starts = [s for s in starts if not isinstance(s, dict) or s["family"] in families]
     for key, value in typed.items():
         fixed = fixed if key in _OWN else {**fixed, key: value}
         search = {k: v for k, v in search.items() if k != key}

@@ -128,6 +128,11 @@ class TrialConfig:
         """The fields that apply, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> TrialConfig:
+        """Read back what `to_dict` gave: what is not among the values does not apply."""
+        return TrialConfig(**{**dict.fromkeys(fields()), **values})
+
     @property
     def options(self) -> dict[str, Value]:
         """The options of the network, as `models.build` takes them."""
@@ -250,6 +255,6 @@ class TrialResult:
     def from_dict(data: Mapping[str, Any]) -> TrialResult:
         """Read back the data that `to_json` wrote."""
         history = tuple(Epoch(**{**row, "per_class": tuple(row["per_class"])}) for row in data["history"])
-        confusion = data["confusion"] and tuple(tuple(row) for row in data["confusion"])
-        config = TrialConfig(**data["config"])
+        confusion = data["confusion"] if data["confusion"] is None else tuple(tuple(row) for row in data["confusion"])
+        config = TrialConfig.from_dict(data["config"])
         return TrialResult(**{**data, "config": config, "history": history, "confusion": confusion})

@@ -1,0 +1,102 @@
+"""What the tests share: one thread, a clean environment, the digits, small data sets, and a disk that is full."""
+
+import dataclasses
+import os
+import resource
+import struct
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from endtoend import furnish, make_template
+
+from pipeline.data import SearchData, Split, load
+
+DATA_DIR = "PIPELINE_DATA_DIR"  # a folder of real data sets, for slow tests
+PREFIXES = ("MLFLOW_", "PIPELINE_")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """For networks this small, threads that wait for each other take most of the time."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch):
+    """Nothing of the developer's shell decides a test, but for where the real data sets are."""
+    for name in [name for name in os.environ if name.startswith(PREFIXES) and name != DATA_DIR]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def digits() -> SearchData:
+    """The digits, split."""
+    return load("digits", Path("nowhere"))
+
+
+@pytest.fixture(scope="session")
+def tiny(digits) -> SearchData:
+    """200 of the digits: an epoch takes milliseconds."""
+    train, val = digits.train, digits.val
+    return dataclasses.replace(
+        digits, train=Split(train.images[:160], train.labels[:160]), val=Split(val.images[:40], val.labels[:40])
+    )
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real data sets."""
+    if DATA_DIR not in os.environ:
+        pytest.skip(f"{DATA_DIR} names no folder of real data sets")
+    return Path(os.environ[DATA_DIR])
+
+
+def idx(array: torch.Tensor) -> bytes:
+    """A uint8 tensor in the format of the MNIST files."""
+    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.numpy().tobytes()
+
+
+@pytest.fixture
+def mnist(tmp_path) -> Path:
+    """A data folder with an MNIST of 60 + 20 images, each of its own pixels; the test images are all above 127."""
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(0)
+    for part, count, low, high in (("train", 60, 0, 128), ("t10k", 20, 128, 256)):
+        images = torch.randint(low, high, (count, 28, 28), dtype=torch.uint8, generator=generator)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(images))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(torch.arange(count).remainder(10).to(torch.uint8)))
+    return tmp_path
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file may grow beyond so many bytes, as on a disk that is nearly full."""
+
+    @contextmanager
+    def limit(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory) -> Path:
+    """A folder with both stores, made once."""
+    folder = tmp_path_factory.mktemp("template")
+    make_template(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path, template, monkeypatch) -> Path:
+    """A working folder with ready stores and the study file tiny.yaml."""
+    monkeypatch.chdir(tmp_path)
+    return furnish(tmp_path, template)

@@ -1,0 +1,152 @@
+"""What is checked and told before anything is written."""
+
+import pytest
+import torch
+
+import models
+from pipeline import plan
+from pipeline.errors import UsageFailure
+from pipeline.plan import check_networks, estimate, read_study, runtime, shipped, study_name
+from sweeps.studyfile import parse
+
+QUICK = "epochs: 2\ntrials: 3\nfixed: {family: mlp, width: 8, depth: 1, batch_size: 20}\nsearch: {lr: [0.1, 0.2]}\n"
+
+
+def spec(text):
+    return parse(text, "test.yaml")
+
+
+@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
+def test_shipped_studies(name, shape):
+    """Every shipped study reads, and each of its networks takes images of 8x8, 28x28 and 32x32 pixels."""
+    label, text, read = read_study(name, {})
+    assert label == name
+    assert parse(text, name) == read
+    assert read.description
+    check_networks(read, shape, 10)
+
+
+def test_default_is_shipped():
+    """The study that runs where none is named is there."""
+    assert "default" in shipped()
+
+
+def test_study_of_a_file(tmp_path):
+    """A path is read as a study file and gives its name; the command line's values come before its own."""
+    path = tmp_path / "my study.yaml"
+    path.write_text(QUICK)
+    label, text, read = read_study(str(path), {"epochs": 5})
+    assert (label, text) == ("my study", QUICK)
+    assert (read.epochs, read.trials) == (5, 3)
+
+
+def test_unknown_study():
+    """An unknown study is refused, naming the nearest and that a path would do."""
+    with pytest.raises(UsageFailure, match="no study file 'defualt'; did you mean default.*or the path of a file"):
+        read_study("defualt", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe\xff", "cannot read study file"),
+        (b"epochs: 0\ndataset: mnits\n", r"test\.yaml:1: .*epochs"),
+        (b"trials: 3\ndataset: mnits\n", r"test\.yaml:2: .*did you mean mnist"),
+    ],
+)
+def test_bad_study_file(tmp_path, content, message):
+    """A file that is no study is refused with exit code 2, its name and the line."""
+    path = tmp_path / "test.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UsageFailure, match=message) as failure:
+        read_study(str(path), {})
+    assert failure.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("study", "dataset", "name"),
+    [
+        ("default", "digits", "default-digits"),
+        ("depth", "folder:/data/my images", "depth-my images"),
+        ("a", "folder:x/", "a-x"),
+    ],
+)
+def test_study_name(study, dataset, name):
+    """A study is called after its file and its data set, which for a folder is the folder's own name."""
+    assert study_name(study, dataset) == name
+
+
+def test_network_that_cannot_be():
+    """A study whose deepest network has no pixel left of an 8x8 image is refused, naming the remedy."""
+    deep = spec("search: {family: [mlp, cnn], depth: {low: 1, high: 4}, lr: [0.1, 0.2]}\n")
+    with pytest.raises(
+        UsageFailure, match="cnn of depth 4 cannot take 8x8 images.*use a depth of at most 3"
+    ) as failure:
+        check_networks(deep, (1, 8, 8), 10)
+    assert failure.value.code == 2
+    check_networks(deep, (1, 16, 16), 10)
+    check_networks(spec("search: {family: [mlp], depth: {low: 1, high: 4}}\n"), (1, 8, 8), 10)
+
+
+def test_fixed_network_that_cannot_be():
+    """So is one whose every network is the same."""
+    with pytest.raises(UsageFailure, match="cnn of depth 5"):
+        check_networks(spec("fixed: {family: cnn, depth: 5}\nsearch: {lr: [0.1, 0.2]}\n"), (3, 16, 16), 10)
+
+
+def test_checked_without_memory(monkeypatch):
+    """Networks are checked without memory for weights, and once for each that can differ in shape."""
+    made, build = [], models.build
+
+    def watch(*args):
+        made.append(build(*args))
+        return made[-1]
+
+    monkeypatch.setattr(models, "build", watch)
+    wide = "search: {family: [mlp], width: [8, 8192], depth: [20], activation: [relu, tanh], lr: {low: 0.1, high: 1}}\n"
+    check_networks(spec(wide), (1, 8, 8), 10)
+    assert len(made) == 2
+    assert {parameter.device.type for network in made for parameter in network.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("text", [QUICK, "epochs: 1\ntrials: 1\nsearch: {family: [mlp, cnn], lr: [0.01]}\n"])
+def test_estimate(text, tiny):
+    """The estimate is of time and space above nothing, and grows with trials and epochs."""
+    study = spec(text)
+    found = estimate(study, tiny, runtime(study))
+    assert found.seconds > 0
+    assert found.bytes > 0
+
+
+def test_estimate_of_space(tiny):
+    """The space is that of one network's weights for each trial, four bytes each."""
+    found = estimate(spec(QUICK + "start_with: [{lr: 0.1}]\n"), tiny, {"device": "cpu", "precision": "fp32"})
+    weights = 64 * 8 + 2 * 8 + 8 * 10 + 10
+    assert found.bytes == 3 * 4 * weights
+
+
+def test_estimate_of_a_study_that_cannot_be_trained(tiny):
+    """Where no starting configuration can be trained, there is no estimate."""
+    found = estimate(spec("fixed: {family: cnn, depth: 5}\nsearch: {lr: [0.1]}\n"), tiny, {"device": "cpu"})
+    assert (found.seconds, found.bytes) == (0, 0)
+
+
+def test_runtime(monkeypatch):
+    """Device, arithmetic, threads and scoring batch are settled once: nothing is left to the machine of a resume."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert runtime(spec(QUICK)) == {"device": "cpu", "precision": "fp32", "threads": 1, "eval_batch_size": 1000}
+    fixed = spec("fixed: {device: cpu, precision: bf16, threads: 2, eval_batch_size: 50}\nsearch: {lr: [0.1]}\n")
+    assert runtime(fixed) == {"device": "cpu", "precision": "bf16", "threads": 2, "eval_batch_size": 50}
+    with pytest.raises(UsageFailure, match="device cuda is not there: cpu"):
+        runtime(spec("fixed: {device: cuda}\nsearch: {lr: [0.1]}\n"))
+
+
+def test_few_images(tiny):
+    """The estimate is made on the first images of both splits, in their proportion, and at least one of each."""
+    few = plan._first(tiny, 80)
+    assert (len(few.train), len(few.val)) == (80, 20)
+    assert torch.equal(few.train.images, tiny.train.images[:80])
+    assert len(plan._first(tiny, 1).val) == 1
+    assert len(plan._first(tiny, 10**6).train) == 160
