@@ -117,9 +117,13 @@ def build(family: str, shape: tuple[int, int, int], classes: int, options: Mappi
 
 
 def _load(path: str) -> type[nn.Module]:
+    from torch import nn
+
     module, _, name = path.partition(":")
     try:
-        network: type[nn.Module] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        network = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot load {path!r}: {error}") from error
+    if not (isinstance(network, type) and issubclass(network, nn.Module)):
+        raise ValueError(f"{path!r} must be a class of torch.nn.Module: got {network!r}")  # noqa: TRY004
     return network

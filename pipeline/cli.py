@@ -167,7 +167,13 @@ def _errors(record: Any) -> str:
 @cli.command(name="train")
 @config_options()
 @_data_dir
-@click.option("--objective", type=click.Choice(["val_acc", "val_loss", "balanced_acc", "macro_f1"]), default="val_acc")
+@click.option(
+    "--objective",
+    type=click.Choice(["val_acc", "val_loss", "balanced_acc", "macro_f1"]),
+    default="val_acc",
+    show_default=True,
+    help="What chooses the best epoch.",
+)
 @click.option("--resume", metavar="RUN_ID", help="Go on with an interrupted run.")
 @click.option("--experiment", help="MLflow experiment.")
 @_storage
@@ -199,7 +205,7 @@ def train_command(data_dir: Path, objective: str, resume: str | None, experiment
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option("--best", "show_best", is_flag=True, help="The winner in detail.")
 @click.option("--top", type=click.IntRange(1), help="Rows at most.  [default: 20 in a table]")
-@click.option("--format", "fmt", type=FORMATS, default="table", show_default=True)
+@click.option("--format", "fmt", type=FORMATS, default="table", show_default=True, help="How it is printed.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.  [default: reports/NAME]")
 @_storage
 def report_command(
@@ -232,8 +238,17 @@ def report_command(
 @click.option("--best", "use_best", is_flag=True, help="The best trial of the study.")
 @click.option("--name", help="The study.  [default: the one last run]")
 @click.option("--checkpoint", type=click.Path(path_type=Path, exists=True), help="A checkpoint file or folder.")
-@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True)
-@click.option("--format", "fmt", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="What to score on."
+)
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="How it is printed.",
+)
 @_data_dir
 @_storage
 def evaluate_command(
@@ -267,7 +282,7 @@ def evaluate_command(
 
 @cli.command(name="ui")
 @click.option("--name", help="The study.  [default: the one last run]")
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the server.")
 @_storage
 def ui_command(name: str | None, port: int, storage: str | None) -> None:
     """Start MLflow's UI on the right store, on 127.0.0.1, and print the link to the comparison.

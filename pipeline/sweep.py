@@ -112,6 +112,10 @@ class _Sweep:
 
     def run(self) -> Outcome:
         """Train what is left, then report."""
+        made, done = self.made, self.study.ended()
+        self.show.say(
+            f"study {made.name}: {done} of {self.study.spec.total} trials ended; stores in {made.stores.home}"
+        )
         self._describe()
         self._complete_records()
         with self._ending(), self.show.live():
@@ -232,17 +236,17 @@ class _Sweep:
             "sweep.trials_complete": sum(result.state == COMPLETE for result in record.results),
             "mlflow.note.content": _note(record, winner),
         }
-        params: dict[str, object] = {}
+        configuration: dict[str, object] = {}
         metrics: dict[str, float] = {}
         if winner is not None and winner.best is not None and code == 0:
             tags["sweep.winner"] = winner.number
-            params = {"winner.trial": winner.number} | {f"winner.{k}": v for k, v in winner.config.to_dict().items()}
+            configuration = {"trial": winner.number, **winner.config.to_dict()}
             figures = {k.replace("/", "_"): v for k, v in winner.best.metrics.items() if k.startswith("val/")}
             metrics = {f"sweep/winner_{key}": value for key, value in figures.items()}
             metrics["sweep/winner_epoch"] = winner.best.epoch
         finish = self.tracker.finish_parent
         self.tracker.submit(
-            lambda: finish(self.parent, status=status, tags=tags, params=params, metrics=metrics, folder=folder)
+            lambda: finish(self.parent, status=status, tags=tags, winner=configuration, metrics=metrics, folder=folder)
         )
         self.tracker.drain()
 

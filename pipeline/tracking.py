@@ -144,12 +144,21 @@ class Tracker:
         *,
         status: str,
         tags: Mapping[str, object],
-        params: Mapping[str, object],
+        winner: Mapping[str, object],
         metrics: Mapping[str, float],
         folder: Path | None = None,
     ) -> None:
-        """End the parent: the winner, how it ended, and a folder of artifacts."""
-        self._params(run_id, params)
+        """End the parent: the winner, how it ended, and a folder of artifacts.
+
+        The winner's configuration becomes ``winner.*`` params. Params cannot change: another winner, of the study
+        extended, is logged as ``winner_2.*`` and so on, and the tag ``sweep.winner`` names the last.
+        """
+        known = self._client.get_run(run_id).data.params
+        prefix, count = "winner", 1
+        while f"{prefix}.trial" in known and winner and known[f"{prefix}.trial"] != str(winner["trial"]):
+            count += 1
+            prefix = f"winner_{count}"
+        self._params(run_id, {f"{prefix}.{key}": value for key, value in winner.items()})
         self.log_figures(run_id, metrics)
         self._tags(run_id, tags)
         if folder is not None and folder.exists():

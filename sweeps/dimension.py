@@ -31,6 +31,17 @@ class Dimension:
     log: bool = False
     when: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Write it as JSON data that `from_dict` reads back equal."""
+        when = {name: list(allowed) for name, allowed in self.when.items()}
+        return {**vars(self), "choices": list(self.choices), "when": when}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Dimension:
+        """Read back what `to_dict` gave."""
+        when = {name: tuple(allowed) for name, allowed in data["when"].items()}
+        return Dimension(**{**data, "choices": tuple(data["choices"]), "when": when})
+
     @property
     def key(self) -> str:
         """Its name in the Optuna study: one field may have another range under another condition."""

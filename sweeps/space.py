@@ -144,11 +144,11 @@ class StudySpec(_Model):
         return tuple(start.model_dump(exclude_none=True) for start in self.start_with)
 
     def identity(self) -> dict[str, Any]:
-        """All that makes it this study and no other: what may not change when it goes on."""
+        """All that makes it this study and no other: what may not change when it goes on. The device may."""
         spec = self.model_dump(mode="json", exclude={"description", "source", "trials", "search", "fixed"})
         spec["start_with"] = [dict(start) for start in self.starts]
-        searched = {d.key: [str(d), {k: list(v) for k, v in d.when.items()}] for d in self.dimensions}
-        return {**spec, "fixed": self.fixed.model_dump(exclude_none=True), "search": searched}
+        fixed = self.fixed.model_dump(exclude_none=True, exclude={"device"})
+        return {**spec, "fixed": fixed, "search": {d.key: d.to_dict() for d in self.dimensions}}
 
 
 def configuration(spec: StudySpec, values: Mapping[str, Value], repeat: int = 0) -> TrialConfig:

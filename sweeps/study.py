@@ -87,7 +87,7 @@ class Study:
         stored = study.user_attrs.get("spec")
         if stored is None:
             # `spec` is written last: a study without it was killed while being made, and is made again.
-            study.set_user_attr("facts", {**facts, "dimensions": [_plain(d) for d in spec.dimensions]})
+            study.set_user_attr("facts", {**facts, "dimensions": [d.to_dict() for d in spec.dimensions]})
             study.set_user_attr("spec", identity)
         elif stored != json.loads(json.dumps(identity)):
             raise StudyChangedError(f"study {name!r} was made with {_difference(stored, identity)}")
@@ -178,12 +178,16 @@ class Study:
         config = trial.user_attrs.get("config")
         if config is None:
             values = decide(self.spec, lambda dimension: self._suggest(trial, dimension))
-            fixed = self.facts.get("runtime", {})
-            made = configuration(self.spec, {**fixed, **values}, trial.number % self.spec.repeats)
+            made = configuration(self.spec, {**self._settled(), **values}, trial.number % self.spec.repeats)
             trial.set_user_attr("config", made.to_dict())
             config = made.to_dict()
         self._live[trial.number] = trial
         return Job(trial.number, TrialConfig.from_dict(config), deaths)
+
+    def _settled(self) -> dict[str, Value]:
+        """What was settled when the study was made, but for a device that is asked for now."""
+        device = self.spec.base.get("device", "auto")
+        return {**self.facts.get("runtime", {}), **({} if device == "auto" else {"device": device})}
 
     def _suggest(self, trial: Trial, dimension: Dimension) -> Value:
         # What is not drawn jointly is drawn apart: a kill between two values changes neither.
@@ -296,7 +300,7 @@ def _record(study: optuna.Study) -> StudyRecord:
         objective=attrs["spec"]["objective"],
         maximize=study.direction == optuna.study.StudyDirection.MAXIMIZE,
         trials=attrs["trials"],
-        dimensions=tuple(_dimension(plain) for plain in attrs["facts"]["dimensions"]),
+        dimensions=tuple(Dimension.from_dict(data) for data in attrs["facts"]["dimensions"]),
         classes=tuple(attrs["facts"].get("classes", ())),
         results=tuple(_results(study)),
         parent_run_id=attrs.get("parent_run_id"),
@@ -356,20 +360,6 @@ def _suggest(trial: Trial, dimension: Dimension) -> Value:
     if dimension.integer:
         return trial.suggest_int(dimension.key, int(low), int(high), step=int(step or 1), log=dimension.log)
     return round_significant(trial.suggest_float(dimension.key, low, high, step=step, log=dimension.log))
-
-
-def _plain(dimension: Dimension) -> dict[str, Any]:
-    """A dimension as JSON."""
-    return {
-        **vars(dimension),
-        "choices": list(dimension.choices),
-        "when": {k: list(v) for k, v in dimension.when.items()},
-    }
-
-
-def _dimension(plain: Mapping[str, Any]) -> Dimension:
-    when = {k: tuple(v) for k, v in plain["when"].items()}
-    return Dimension(**{**plain, "choices": tuple(plain["choices"]), "when": when})
 
 
 def _difference(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> str:

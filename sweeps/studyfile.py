@@ -49,9 +49,18 @@ def parse(
     except ValidationError as error:
         problems = [(tuple(e["loc"]), _message(e)) for e in error.errors()]
     if problems:
-        lines = sorted({(document.line(path), message) for path, message in problems})
-        raise StudyFileError("\n".join(f"{label}:{line}: {message}" for line, message in lines))
+        lines = sorted({(_typed(path, overrides or {}), document.line(path), message) for path, message in problems})
+        places = [("command line" if typed else f"{label}:{line}", message) for typed, line, message in lines]
+        raise StudyFileError("\n".join(f"{place}: {message}" for place, message in dict.fromkeys(places)))
     return spec
+
+
+def _typed(path: tuple[str | int, ...], overrides: Mapping[str, Any]) -> bool:
+    """Whether what stands at this place comes from the command line."""
+    if path[:2] == ("search", "family"):
+        return bool(overrides.get("families"))
+    key = path[1] if path[0] == "fixed" and len(path) > 1 else path[0]
+    return overrides.get(str(key)) is not None or key in (overrides.get("set") or {})
 
 
 def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

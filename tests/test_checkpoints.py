@@ -100,7 +100,7 @@ def test_truncated(path, share):
     """A file cut off anywhere is refused with exit code 6, naming it."""
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(IntegrityFailure, match="epoch-00001.safetensors does not match its SHA-256") as failure:
+    with pytest.raises(IntegrityFailure, match=r"epoch-00001\.safetensors does not match its SHA-256") as failure:
         load(path)
     assert failure.value.code == 6
 
@@ -128,11 +128,11 @@ def test_damaged_sum(path, content):
 def test_missing(path):
     """A missing file and a missing sum are said in one line."""
     sums(path).unlink()
-    with pytest.raises(IntegrityFailure, match="cannot read checkpoint .*: No such file"):
+    with pytest.raises(IntegrityFailure, match=r"cannot read checkpoint .*: No such file"):
         load(path)
-    with pytest.raises(IntegrityFailure, match="cannot read checkpoint .*: No such file"):
+    with pytest.raises(IntegrityFailure, match=r"cannot read checkpoint .*: No such file"):
         load(path.with_name("other"))
-    with pytest.raises(IntegrityFailure, match="cannot read checkpoint .*: Is a directory"):
+    with pytest.raises(IntegrityFailure, match=r"cannot read checkpoint .*: Is a directory"):
         load(path.parent)
 
 
@@ -190,9 +190,10 @@ def test_failing_write(path, monkeypatch, call):
             raise OSError(errno.ENOSPC, "No space left on device")
         fsync(descriptor)
 
-    with monkeypatch.context() as patch, pytest.raises(StorageFailure, match="a folder.*No space left") as failure:
+    with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fail)
-        save(path, {"a": torch.zeros(9)}, {"epoch": 4})
+        with pytest.raises(StorageFailure, match=r"a folder.*No space left") as failure:
+            save(path, {"a": torch.zeros(9)}, {"epoch": 4})
     assert failure.value.code == 5
     assert list(path.parent.glob("*.tmp")) == []
     tensors, facts = load(path)
@@ -226,9 +227,10 @@ def test_killed_between_two_steps(path, monkeypatch, step):
         if 2 * len(calls) == step:
             raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(type(path), "replace", die)
-        save(path, {"a": torch.zeros(9)}, {})
+        with pytest.raises(Killed):
+            save(path, {"a": torch.zeros(9)}, {})
     tensors, _ = load(path)
     assert same(tensors, {"a": torch.zeros(9)}) or same(tensors, TENSORS)
 
@@ -359,7 +361,7 @@ class Touch:
     """No network: making it leaves a file."""
 
     def __init__(self, shape, classes):
-        open("exploded", "w").close()  # noqa: PTH123
+        Path("exploded").touch()
 
 
 OPTIMIZERS = {

@@ -43,7 +43,7 @@ def test_study_of_a_file(tmp_path):
 
 def test_unknown_study():
     """An unknown study is refused, naming the nearest and that a path would do."""
-    with pytest.raises(UsageFailure, match="no study file 'defualt'; did you mean default.*or the path of a file"):
+    with pytest.raises(UsageFailure, match=r"no study file 'defualt'; did you mean default.*or the path of a file"):
         read_study("defualt", {})
 
 
@@ -81,7 +81,7 @@ def test_network_that_cannot_be():
     """A study whose deepest network has no pixel left of an 8x8 image is refused, naming the remedy."""
     deep = spec("search: {family: [mlp, cnn], depth: {low: 1, high: 4}, lr: [0.1, 0.2]}\n")
     with pytest.raises(
-        UsageFailure, match="cnn of depth 4 cannot take 8x8 images.*use a depth of at most 3"
+        UsageFailure, match=r"cnn of depth 4 cannot take 8x8 images.*use a depth of at most 3"
     ) as failure:
         check_networks(deep, (1, 8, 8), 10)
     assert failure.value.code == 2

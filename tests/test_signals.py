@@ -28,7 +28,7 @@ def test_nothing_asked():
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_asked(number, code):
-    """A signal stops nothing by itself: the next check raises, with the exit code of that signal, and so does each after."""
+    """A signal stops nothing by itself: each check from then on raises, with the exit code of that signal."""
     with stop_requests() as request:
         send(number)
         for _ in range(2):

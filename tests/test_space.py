@@ -205,6 +205,20 @@ def test_identity_of_search(search):
     assert spec("search:\n  lr: {low: 0.1, high: 1}").identity() != spec(f"search:\n  {search}").identity()
 
 
+def test_start_searched_elsewhere():
+    """A value that is searched for another family only is refused in a start."""
+    text = "search: {family: [mlp, cnn], width: {choices: [64, 128], when: {family: mlp}}}"
+    assert start_values(spec(text), {"family": "cnn", "width": 32}) == {"family": "cnn"}
+    with pytest.raises(ValueError, match=r"^width 64 is not searched: every such trial has 32$"):
+        start_values(spec(text), {"family": "cnn", "width": 64})
+
+
+def test_grid_too_large():
+    """A grid of more than 100,000 trials has no total, unless one is given."""
+    with pytest.raises(ValueError, match=r"the grid has over 100,000 trials: give trials, or fewer values$"):
+        spec("method: grid\nrepeats: 2\nsearch: {epochs: {low: 1, high: 10000}, lr: [1, 2, 3, 4, 5, 6]}")
+
+
 def test_identity_is_json():
     """An identity is read back equal from a store."""
     identity = spec(CONDITIONAL + "start_with: [{family: resnet}]").identity()

@@ -20,7 +20,7 @@ def errors(text, **options):
     with pytest.raises(StudyFileError) as error:
         parse(text, "study.yaml", **options)
     lines = str(error.value).splitlines()
-    assert all(line.startswith("study.yaml:") for line in lines)
+    assert all(line.startswith(("study.yaml:", "command line: ")) for line in lines)
     return [line.removeprefix("study.yaml:") for line in lines]
 
 
@@ -172,16 +172,16 @@ def test_overrides(name, value):
 def test_override_is_checked():
     """A wrong value of the command line is refused as one of the file is."""
     assert errors("trials: 3\nmethod: tpe\nsearch: {lr: [1]}", overrides={"method": "girds"}) == [
-        "2: method is unknown: 'girds'; did you mean grid? known: tpe, random, grid"
+        "command line: method is unknown: 'girds'; did you mean grid? known: tpe, random, grid"
     ]
     assert errors("search: {lr: [1, 2]}", overrides={"trials": 0}) == [
-        "1: trials must be greater than or equal to 1: got 0"
+        "command line: trials must be greater than or equal to 1: got 0"
     ]
     assert errors("search: {lr: [1, 2]}", overrides={"set": {"momentun": "1"}})[0].startswith(
-        "1: unknown key 'fixed.momentun'; did you mean momentum?"
+        "command line: unknown key 'fixed.momentun'; did you mean momentum?"
     )
     assert errors("search: {lr: [1, 2]}", overrides={"set": {"epochs": "-"}}) == [
-        "1: epochs must be a whole number: got '-'"
+        "command line: epochs must be a whole number: got '-'"
     ]
 
 
@@ -189,7 +189,7 @@ def test_override_is_checked():
 def test_set_takes_no_sections(key):
     """A whole section cannot be set in one word: it is refused, not ignored."""
     (line,) = errors("search: {lr: [1, 2]}", overrides={"set": {key: "lr"}})
-    assert line.startswith(f"1: unknown key 'fixed.{key}'; ")
+    assert line.startswith(f"command line: unknown key 'fixed.{key}'; ")
 
 
 def test_families():
@@ -204,7 +204,9 @@ def test_families():
     assert "family" not in spec.base
     assert parse(text, "test", overrides={"families": ["mlp"]}).starts == ()
     assert parse("search: {lr: [1]}\nstart_with: [{lr: 1}]", "test", overrides={"families": ["mlp"]}).starts == ()
-    assert errors(text, overrides={"families": ["resnett"]})[0].startswith("2: family is unknown: 'resnett'; did")
+    assert errors(text, overrides={"families": ["resnett"]})[0].startswith(
+        "command line: family is unknown: 'resnett'; did"
+    )
 
 
 def test_set():
@@ -236,7 +238,7 @@ def outcome(text, **options):
     try:
         spec = parse(text, "file", **options)
     except StudyFileError as error:
-        return [re.fullmatch(r"file:\d+: .+", line) for line in str(error).splitlines()]
+        return [re.fullmatch(r"(file:\d+|command line): .+", line) for line in str(error).splitlines()]
     return [spec.total >= 1, bool(spec.identity()), bool(spec.dimensions)]
 
 

@@ -398,7 +398,7 @@ def test_timeout(tiny, tmp_path, often):
 
 @pytest.mark.parametrize("at", ["state", "best"])
 def test_full_disk(at, tiny, tmp_path, full_disk, often):
-    """A full disk is no fault of the trial: it ends the command with exit code 5, naming the folder; nothing is lost."""
+    """A full disk is no fault of the trial: it ends the command with exit code 5 and its folder; nothing is lost."""
     unbroken = run(tmp_path / "a", tiny)
     last = Hooks(epoch=lambda row, _: at == "best" and row.epoch == 3)
     with pytest.raises(Interrupted):
