@@ -110,6 +110,9 @@ def _download(make: Callable[..., Any], data_dir: Path, *, train: bool) -> Any:
             return make(data_dir, train=train, download=True)
     finally:
         socket.setdefaulttimeout(before)
+        for folder in (*sorted(data_dir.rglob("*/"), reverse=True), data_dir):
+            with contextlib.suppress(OSError):  # what a failed download has made stays only if something is in it
+                folder.rmdir()
 
 
 DATASETS: dict[str, Source] = {

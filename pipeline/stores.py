@@ -71,8 +71,9 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def _sqlite_url(file: Path) -> str:
-    # Quoted, as SQLAlchemy reads it; braces too, because Optuna formats the URL.
-    return _SQLITE + quote(str(file.absolute()))
+    # Quoted where SQLAlchemy or Optuna, which formats the URL, would read something else; MLflow makes an empty folder
+    # of the quoted name beside the true one, so a mere space is left alone.
+    return _SQLITE + re.sub(r"[%?#{}]", lambda found: quote(found[0]), str(file.absolute()))
 
 
 def _absolute(url: str) -> str:
