@@ -108,9 +108,9 @@ def test_rows_rank_configurations_and_blank_what_does_not_apply():
         report_trial(0, 0.8, family="mlp", lr=0.02, dropout=0.25),
         report_trial(1, 0.9, family="cnn", optimizer="sgd", momentum=0.75, seconds=3.0),
     )
-    first, second = report.rows(record, None)
-    assert list(first) == report.columns(record)
-    assert report.columns(record) == [
+    first, second = tables.rows(record, None)
+    assert list(first) == tables.columns(record)
+    assert tables.columns(record) == [
         *("rank", "trial", "family", "lr", "dropout", "batch_norm", "layer_order", "optimizer", "momentum"),
         *("val_acc", "epoch", "parameters", "seconds", "state"),
     ]
@@ -131,7 +131,7 @@ def test_rows_rank_configurations_and_blank_what_does_not_apply():
     assert second["layer_order"] is None
     assert second["momentum"] is None
     assert second["parameters"] == 1_234_567
-    assert report.rows(record, 1) == [first]
+    assert tables.rows(record, 1) == [first]
 
 
 def test_rows_name_how_a_trial_failed_and_end_with_what_runs():
@@ -142,7 +142,7 @@ def test_rows_name_how_a_trial_failed_and_end_with_what_runs():
         report_trial(2, 0.99, state=PRUNED, lr=0.3),
         report_trial(3, 0.5),
     )
-    rows = report.rows(record)
+    rows = tables.rows(record)
     assert [row["state"] for row in rows] == ["complete", "pruned", "diverged", "running"]
     assert [row["rank"] for row in rows] == [1, 2, None, None]
 
@@ -150,12 +150,12 @@ def test_rows_name_how_a_trial_failed_and_end_with_what_runs():
 def test_repeats_are_one_row_with_mean_and_spread():
     """Repeats show mean, spread, their number and the sum of seconds, in columns that are otherwise absent."""
     record = report_study(*(report_trial(n, v, seed=n) for n, v in enumerate((0.8, 0.9, 0.85))))
-    (row,) = report.rows(record)
+    (row,) = tables.rows(record)
     assert row["val_acc"] == pytest.approx(0.85)
     assert row["spread"] == pytest.approx(0.05)
     assert (row["repeats"], row["trial"]) == (3, 1)
     assert row["seconds"] == pytest.approx(3 * 12.345)
-    assert "spread" not in report.columns(report_study(report_trial(0, 0.8)))
+    assert "spread" not in tables.columns(report_study(report_trial(0, 0.8)))
     assert "mean of 3 repeats 0.8500, spread 0.0500" in report.render_best(record, "table")
 
 
@@ -164,7 +164,7 @@ def test_csv_reads_back():
     record = report_study(report_trial(0, 0.963888, lr=1e-5, batch_norm=False), report_trial(1, state=FAILED, lr=0.2))
     text = report.render(record, "csv", None)
     first, second = parsed_csv(text)
-    assert list(first) == report.columns(record)
+    assert list(first) == tables.columns(record)
     assert (first["val_acc"], first["seconds"], first["lr"]) == ("0.9639", "12.3", "1e-05")
     assert (first["parameters"], first["batch_norm"], first["momentum"]) == ("1234567", "false", "")
     assert (second["rank"], second["val_acc"]) == ("", "")
@@ -194,7 +194,7 @@ def test_markdown_is_a_table_with_the_failures_below():
     record = report_study(report_trial(0, 0.5), report_trial(1, state=FAILED, end="oom", error="no | memory", lr=0.2))
     text = report.render(record, "md", None)
     ranked, failed = (part for part in text.split("\n\n") if part.startswith("|"))
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in ranked.splitlines()} == {len(report.columns(record)) + 1}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in ranked.splitlines()} == {len(tables.columns(record)) + 1}
     assert ranked.splitlines()[1].startswith("| --: | --: | :-- | --: |")
     assert r"| 1 | oom | no \| memory |" in failed
 
@@ -224,7 +224,7 @@ def test_table_drops_columns_rather_than_squeezing_them(width):
     _, _, caption = " ".join(lines).partition("no room for ")
     left_out = set(caption.partition(":")[0].split(", ")) - {""}
     header = re.sub(r"_ ", "_", text.split("─")[0])
-    assert left_out < set(report.columns(report_study(*trials)))
+    assert left_out < set(tables.columns(report_study(*trials)))
     assert not [name for name in left_out if name in header.split()]
     assert ("parameters" in left_out) == (width < 120)
 
@@ -232,7 +232,7 @@ def test_table_drops_columns_rather_than_squeezing_them(width):
 def test_table_shows_every_column_where_there_is_room():
     """Off a terminal nothing is left out, and parameters have separators."""
     text = report.render(report_study(report_trial(0, 0.5)), "table", None)
-    assert report.columns(report_study()) == text.splitlines()[2].split()
+    assert tables.columns(report_study()) == text.splitlines()[2].split()
     assert "1,234,567" in text
     assert "no room" not in text
     assert "\x1b" not in text
@@ -271,7 +271,7 @@ def test_no_winner(fmt):
 
 def test_best_detail_describes_the_winner():
     """The winner is complete, with its configuration, value, learning curve, cost, and how to go on."""
-    detail = report.best_detail(report_winner())
+    detail = tables.best_detail(report_winner())
     assert (detail["trial"], detail["value"], detail["best_epoch"], detail["epochs"]) == (7, 0.96389, 2, 3)
     assert detail["configuration"]["lr"] == 0.01
     assert "residual" not in detail["configuration"]
@@ -298,7 +298,7 @@ def test_best_detail_describes_the_winner():
 
 def test_best_detail_scores_classes_worst_first():
     """Classes carry their true names, the worst first; those that are never predicted are named."""
-    detail = report.best_detail(report_winner())
+    detail = tables.best_detail(report_winner())
     assert [(row["class"], row["accuracy"]) for row in detail["classes"]] == [
         *(("class 1", 0.25), ("class 2", 0.4), ("class 0", 0.5))
     ]
@@ -313,7 +313,7 @@ def test_best_detail_scores_classes_worst_first():
 
 def test_classes_without_images_stand_last():
     """A class without validation images has no accuracy and is not the worst."""
-    detail = report.best_detail(report_study(report_trial(0, 0.5, accuracies=(None, 0.75, 0.25))))
+    detail = tables.best_detail(report_study(report_trial(0, 0.5, accuracies=(None, 0.75, 0.25))))
     assert [row["class"] for row in detail["classes"]] == ["2", "1", "0"]
     assert detail["classes"][-1]["accuracy"] is None
     assert "no images" in report.render_best(report_study(report_trial(0, 0.5, accuracies=(None, 0.75))), "md")
@@ -322,7 +322,7 @@ def test_classes_without_images_stand_last():
 def test_loading_snippet_and_command_are_valid_code():
     """The snippet compiles with any checkpoint path, and a shell takes the study's name as one word."""
     record = report_winner(name="my study; rm")
-    detail = report.best_detail(record)
+    detail = tables.best_detail(record)
     compile(detail["load"], "snippet", "exec")
     assert json.dumps('a "b"/best') in detail["load"]
     assert shlex.split(detail["next"][0])[3] == "my study; rm#7"
@@ -362,7 +362,7 @@ def test_best_csv_reads_back():
 def test_lower_is_better_where_the_study_minimises():
     """With a loss as objective the lowest value wins, and the column bears its name."""
     record = report_study(*(report_trial(0, 0.7), report_trial(1, 0.3, lr=0.1)), objective="val_loss", maximize=False)
-    assert [row["val_loss"] for row in report.rows(record)] == [0.3, 0.7]
+    assert [row["val_loss"] for row in tables.rows(record)] == [0.3, 0.7]
     assert "val_loss 0.3000 at epoch 2 of 3" in report.render_best(record, "table")
 
 
