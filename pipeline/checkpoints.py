@@ -138,11 +138,6 @@ class Folder:
                 _remove(path)
         return None
 
-    def drop_states(self) -> None:
-        """Remove the states: the trial has ended."""
-        for _, path in self._states():
-            _remove(path)
-
     def clear(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)

@@ -59,7 +59,7 @@ _data_dir = click.option(
 @click.option("--set", "settings", multiple=True, help="Fix values: key=value,key=value")
 @click.option("--experiment", help="MLflow experiment.")
 @_storage
-@click.option("--dry-run", is_flag=True, help="Print the space, the count and an estimate; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the space, the count and an estimate; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Search a study: a shipped one's name or a YAML file (default: default).
@@ -92,9 +92,9 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
 
     try:
         outcome = sweeping.sweep(made, request, show)
-    except Interrupted:
+    except Interrupted as stopped:
         console.print(f"interrupted; go on with: {_command_line()}", markup=False, highlight=False, soft_wrap=True)
-        raise
+        sys.exit(stopped.code)  # and not raised again: to click every KeyboardInterrupt is the same
     _print_outcome(outcome, made, as_json=as_json)
 
 
@@ -133,7 +133,7 @@ def _print_plan(made: Any, *, as_json: bool) -> None:
     click.echo("fixed\n" + "\n".join(f"  {key:{width}}  {value}" for key, value in spec.base.items()))
     click.echo(
         f"\n{spec.total} trials of at most {spec.epochs} epochs on {len(made.data.train):,} images: "
-        f"at most about {duration(cost.seconds)} and {cost.bytes / 1e6:.0f} MB of checkpoints; nothing was written"
+        f"at most about {duration(cost.seconds)} and {cost.bytes / 1e6:.0f} MB of checkpoints; nothing was run"
     )
 
 
@@ -195,8 +195,9 @@ def train_command(data_dir: Path, objective: str, resume: str | None, experiment
             where, values, data_dir, objective=objective, resume=resume, experiment=experiment, show=show
         )
     except Interrupted as stopped:
-        click.echo(f"interrupted; go on with: pipeline train --resume {stopped.run_id}", err=True)
-        raise
+        place = shlex.join(["--data-dir", str(data_dir)])
+        click.echo(f"interrupted; go on with: pipeline train --resume {stopped.run_id} {place}", err=True)
+        sys.exit(stopped.code)
     click.echo(f"run {result.run_id}: {objective} {result.value:.4f} at epoch {result.best_epoch}, {result.checkpoint}")
 
 
@@ -225,6 +226,8 @@ def report_command(
         else:
             click.echo(report.render(record, fmt, top or (20 if fmt == "table" else None)))
         folder = options["out"] or where.reports(record.name)
+        if options["out"] and len(names) > 1:
+            folder = folder / record.name
         try:
             report.write(record, folder)
         except OSError as error:
@@ -295,8 +298,9 @@ def ui_command(name: str | None, port: int, storage: str | None) -> None:
     where = stores.locate(storage)
     record = stores.read_record(where, name)
     experiment = tracking.experiment_of(where.tracking, record.parent_run_id)
-    click.echo(f"comparison of {record.name}: http://127.0.0.1:{port}{view.link(experiment, record.name)}")
-    if where.tracking.startswith("http"):
+    server = where.tracking if where.tracking.startswith("http") else f"http://127.0.0.1:{port}"
+    click.echo(f"comparison of {record.name}: {server}{view.link(experiment, record.name)}")
+    if server == where.tracking:
         return
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", where.tracking, "--port", str(port)]
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # its job runners outlive it
@@ -343,9 +347,7 @@ def main() -> None:
         _fail(error.format_message(), UsageFailure.code)
     except Failure as error:
         _fail(str(error), error.code)
-    except Interrupted as error:
-        sys.exit(error.code)
-    except (click.Abort, KeyboardInterrupt):
+    except click.Abort:
         sys.exit(130)
 
 

@@ -103,15 +103,15 @@ def _line(error: Exception) -> str:
 
 
 def _download(make: Callable[..., Any], data_dir: Path, *, train: bool) -> Any:
-    before = socket.getdefaulttimeout()
+    before, there = socket.getdefaulttimeout(), {data_dir, *data_dir.rglob("*")} if data_dir.exists() else set()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # torchvision sets none
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             return make(data_dir, train=train, download=True)
     finally:
         socket.setdefaulttimeout(before)
-        for folder in (*sorted(data_dir.rglob("*/"), reverse=True), data_dir):
-            with contextlib.suppress(OSError):  # what a failed download has made stays only if something is in it
+        for folder in sorted({data_dir, *data_dir.rglob("*")} - there, reverse=True):
+            with contextlib.suppress(OSError):  # a folder made for a failed download stays only if something is in it
                 folder.rmdir()
 
 

@@ -49,8 +49,9 @@ class Scores:
 def score(network: nn.Module, split: Split, classes: int, *, batch_size: int, prepare: Prepare) -> Scores:
     """Score a network, in evaluation mode, on a split of images on its device."""
     network.eval()
-    loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
-    confusion = torch.zeros(classes * classes, dtype=torch.int64, device=split.labels.device)
+    device = split.labels.device
+    loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     for start in range(0, len(split), batch_size):
         labels = split.labels[start : start + batch_size]
         with prepare.autocast():

@@ -10,7 +10,7 @@ import click
 from sweeps.trial import Field, Value, fields
 
 
-class FieldType(click.ParamType[Value]):
+class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
     """A field of `TrialConfig`: its own rules are the option's."""
 
     def __init__(self, field: Field) -> None:

@@ -21,7 +21,7 @@ from pipeline.train import resolve, train
 from sweeps.dimension import Dimension
 from sweeps.space import StudySpec, configuration, decide, grid, start_values
 from sweeps.studyfile import StudyFileError, parse
-from sweeps.trial import COMPLETE, Value, network_options
+from sweeps.trial import COMPLETE, Value, configure, network_options
 
 _MOST_NETWORKS = 2000  # built, without memory, to check that they can take the images
 _TIMED_STEPS = 4
@@ -77,6 +77,18 @@ def runtime(spec: StudySpec) -> dict[str, Value]:
     except ValueError as error:
         raise UsageFailure(str(error)) from None
     return {name: getattr(config, name) for name in ("device", "precision", "threads", "eval_batch_size")}
+
+
+def check_device(settled: Mapping[str, Value]) -> None:
+    """See that the device which a study was settled on, or is asked for now, is there.
+
+    Raises:
+        UsageFailure: if it is not.
+    """
+    try:
+        resolve(configure({"device": settled["device"]}))
+    except ValueError as error:
+        raise UsageFailure(f"{error}; --device chooses another for the trials to come") from None
 
 
 def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -> None:

@@ -28,7 +28,6 @@ class Show:
         self._bars: Progress | None = None
         self._trials: TaskID | None = None
         self._epochs: TaskID | None = None
-        self._title = ""
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -48,9 +47,8 @@ class Show:
 
     def trial(self, number: int, config: TrialConfig) -> None:
         """A trial begins."""
-        self._title = clean(" ".join(filter(None, (f"#{number}", config.family, config.activation))))
         if self._bars is not None and self._epochs is not None:
-            self._bars.reset(self._epochs, description=self._title, total=config.epochs, note="")
+            self._bars.reset(self._epochs, description=_title(number, config), total=config.epochs, note="")
 
     def step(self, done: int, steps: int, loss: float) -> None:
         """A training step is done."""
@@ -81,7 +79,7 @@ class Show:
             outcome = f"failed: {result.end} ({result.error})"
         elif result.state != "complete":
             outcome += f", {result.state} after {len(result.history)}"
-        return f"{self._title} {settings}: {outcome}, {result.seconds:.1f} s; " + ", ".join(
+        return f"{_title(result.number, result.config)} {settings}: {outcome}, {result.seconds:.1f} s; " + ", ".join(
             [f"{self._ended}/{self._total}", *self._standing()]
         )
 
@@ -94,6 +92,10 @@ class Show:
             left = (time.monotonic() - self._began) / done * (self._total - self._ended)
             parts.append(f"about {duration(left)} left")
         return parts
+
+
+def _title(number: int, config: TrialConfig) -> str:
+    return clean(" ".join(filter(None, (f"#{number}", config.family, config.activation))))
 
 
 def duration(seconds: float) -> str:

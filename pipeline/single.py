@@ -49,12 +49,17 @@ def train_one(
     if not resume:
         config = _config(given)
         load(config.dataset, data_dir.absolute(), config.split_seed)  # before anything is written
+    if resume:
+        stores.check_tracking(where)
     stores.prepare(where)
     tracker = Tracker(where.tracking, experiment=experiment)
     try:
         if resume:
-            params = tracker.run(resume).data.params
-            config = _config({name: value for name, value in params.items() if name in fields()})
+            found = tracker.run(resume)
+            if "sweep.trial" in found.data.tags or found.info.status == "FINISHED":
+                raise UsageFailure(f"run {resume} is no interrupted run of `pipeline train`: nothing to go on with")
+            config = _config({name: value for name, value in found.data.params.items() if name in fields()})
+            objective = found.data.tags.get("sweep.objective", objective)
         return _run(tracker, where, config, data_dir, objective=objective, resume=resume, show=show)
     finally:
         tracker.close()
@@ -79,7 +84,8 @@ def _run(
 ) -> TrialResult:
     data = load(config.dataset, data_dir.absolute(), config.split_seed)
     source = {"name": data.name, "digest": data.digest, "source": str(data_dir)}
-    run_id, artifacts = tracker.submit(tracker.open_trial, None, None, 0, config, source, resume).result()
+    run_id, artifacts = tracker.call(tracker.open_trial, None, None, 0, config, source, resume)
+    tracker.submit(tracker.tag, run_id, {"sweep.objective": objective})
     folder = Folder(where.home / "checkpoints" / "train" / run_id)
 
     def epoch(row: Epoch, _best: float) -> bool:

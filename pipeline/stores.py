@@ -118,6 +118,17 @@ def prepare(stores: Stores) -> None:
             raise StorageFailure(f"cannot use {file}: {error}") from None
 
 
+def check_tracking(stores: Stores) -> None:
+    """See that there is a tracking store to read; opening one that is not there would make it.
+
+    Raises:
+        UsageFailure: if there is none.
+    """
+    file = sqlite_file(stores.tracking)
+    if file is not None and not file.exists():
+        raise UsageFailure(f"no tracking store {file}: go to the folder where the run was begun")
+
+
 def open_studies(stores: Stores) -> Storage:
     """Open the store of studies for writing; `prepare` has made it ready."""
     return _storage(stores.studies)

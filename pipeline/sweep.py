@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import Any
 from pipeline import plan, report, stores, view
 from pipeline.checkpoints import Folder, trial_folder
 from pipeline.data import SearchData, load
-from pipeline.errors import Failure, Interrupted, NothingComplete, TimedOut, UsageFailure
+from pipeline.errors import Failure, Interrupted, NothingComplete, StorageFailure, TimedOut, UsageFailure
 from pipeline.progress import Show
 from pipeline.signals import StopRequest, stop_requests
 from pipeline.tracking import Tracker
@@ -22,7 +23,7 @@ from pipeline.train import Hooks, train
 from sweeps import study as studies
 from sweeps.ranking import StudyRecord, best, ended
 from sweeps.space import StudySpec
-from sweeps.study import Job, Study, StudyChangedError
+from sweeps.study import STORE_ERRORS, Job, Study, StudyChangedError
 from sweeps.trial import COMPLETE, RUNNING, Epoch, TrialResult
 
 
@@ -89,11 +90,10 @@ def sweep(made: Plan, request: Request, show: Callable[[Study], Show]) -> Outcom
         tracker = Tracker(made.stores.tracking, experiment=request.experiment, server_default=made.name)
         try:
             facts = {"study": made.study, "classes": made.data.classes, "shape": made.data.shape, "runtime": settled}
-            try:
+            with _study_errors():
                 study = Study.open(stores.open_studies(made.stores), made.name, made.spec, facts)
-            except StudyChangedError as error:
-                raise UsageFailure(f"{error}: go back to those values, or give another --name") from None
-            return _Sweep(made, request, study, tracker, stop, show(study)).run()
+                plan.check_device(study.facts["runtime"] | {"device": made.spec.base.get("device", "auto")})
+                return _Sweep(made, request, study, tracker, stop, show(study)).run()
         finally:
             tracker.close()
 
@@ -107,7 +107,8 @@ class _Sweep:
         self.made, self.request, self.study, self.tracker = made, request, study, tracker
         self.stop, self.show = stop, show
         self.began = time.monotonic()
-        self.parent = tracker.open_parent(made.name, study.recall("parent_run_id"), _parent_tags(study))
+        known = study.recall("parent_run_id")
+        self.parent = tracker.call(tracker.open_parent, made.name, known, _parent_tags(study))
         study.remember("parent_run_id", self.parent)
 
     def run(self) -> Outcome:
@@ -116,14 +117,17 @@ class _Sweep:
         self.show.say(
             f"study {made.name}: {done} of {self.study.spec.total} trials ended; stores in {made.stores.home}"
         )
-        self._describe()
-        self._complete_records()
-        with self._ending(), self.show.live():
-            reason = studies.run(self.study, self._train, told=self._told, until=self._out_of_time)
+        with self._ending():
+            self._describe()
+            self._complete_records()
+            with self.show.live():
+                reason = studies.run(self.study, self._train, told=self._told, until=self._out_of_time)
             self.tracker.drain()
-        record = self.study.record()
-        folder = self.made.stores.reports(self.made.name)
-        report.write(record, folder)
+            record, folder = self.study.record(), made.stores.reports(made.name)
+            try:
+                report.write(record, folder)
+            except OSError as error:
+                raise StorageFailure(f"cannot write the report in {folder}: {error}") from error
         code = 0 if reason != "failures" and best(record.results, maximize=record.maximize) else NothingComplete.code
         self._finish(record, "FINISHED" if code == 0 else "FAILED", code, folder)
         return Outcome(record, reason, folder, self.tracker.experiment_id)
@@ -145,7 +149,7 @@ class _Sweep:
     def _complete_records(self) -> None:
         """Complete the runs of trials whose end is kept, but whose process died before their record was whole."""
         results = {result.number: result for result in self.study.results()}
-        unfinished = self.tracker.submit(self.tracker.unfinished, self.made.name).result()
+        unfinished = self.tracker.call(self.tracker.unfinished, self.parent)
         for number, run_id in unfinished.items():
             result = results.get(number)
             if result is not None and result.state != RUNNING:
@@ -163,7 +167,8 @@ class _Sweep:
 
         def epoch(row: Epoch, best_value: float) -> bool:
             self.show.epoch(row)
-            return self.study.report(job, row.epoch, best_value)
+            with _study_errors():  # or it would pass for a fault of the trial
+                return self.study.report(job, row.epoch, best_value)
 
         def saved(history: tuple[Epoch, ...]) -> None:
             tracker.submit(lambda: tracker.log_epochs(opened.result()[0], history))
@@ -178,11 +183,12 @@ class _Sweep:
         folder = trial_folder(made.stores.home, made.name, job.number)
         try:
             result = train(job.number, job.config, made.data, folder, objective=best_of, hooks=hooks)
-        except Interrupted:
-            self.study.note_interrupted(job)
-            tracker.submit(lambda: tracker.interrupt(opened.result()[0]))
+        except (Interrupted, Failure):
+            with contextlib.suppress(Failure), _study_errors():
+                self.study.note_interrupted(job)
+                tracker.submit(lambda: tracker.interrupt(opened.result()[0]))
             raise
-        run_id, artifacts = opened.result()
+        run_id, artifacts = tracker.result(opened)
         kept = f"{artifacts}/checkpoint" if result.checkpoint else None
         return dataclasses.replace(result, run_id=run_id, checkpoint=kept)
 
@@ -197,7 +203,7 @@ class _Sweep:
         results = self.study.results()
         winner = best(results, maximize=self.study.spec.maximize)
         if result.run_id is None:  # it died too often to be trained again
-            result = dataclasses.replace(result, run_id=self._open(job).result()[0])
+            result = dataclasses.replace(result, run_id=self.tracker.result(self._open(job))[0])
         self._record(result)
         if winner is not None and winner.value is not None:
             key = f"sweep/best_{self.study.spec.objective}"
@@ -223,9 +229,10 @@ class _Sweep:
         """Leave the parent's record true, however the sweep ends."""
         try:
             yield
-        except (Interrupted, Failure) as error:
-            killed = isinstance(error, Interrupted)
-            self._finish(self.study.record(), "KILLED" if killed else "FAILED", error.code, None)
+        except BaseException as error:
+            status = "KILLED" if isinstance(error, Interrupted) else "FAILED"
+            with contextlib.suppress(Failure), _study_errors():
+                self._finish(self.study.record(), status, getattr(error, "code", 1), None)
             raise
 
     def _finish(self, record: StudyRecord, status: str, code: int, folder: Path | None) -> None:
@@ -251,6 +258,18 @@ class _Sweep:
         self.tracker.drain()
 
 
+@contextmanager
+def _study_errors() -> Iterator[None]:
+    """Turn what the store of studies raises into one line."""
+    try:
+        yield
+    except StudyChangedError as error:
+        raise UsageFailure(f"{error}: go back to those values, or give another --name") from None
+    except STORE_ERRORS as error:
+        cause = " ".join(str(error.__cause__ or error).split())[:300]  # Optuna's own text blames a value's length
+        raise StorageFailure(f"cannot use the store of studies: {cause}") from error
+
+
 def _parent_tags(study: Study) -> dict[str, str]:
     return {"sweep.trials": str(study.spec.total), "sweep.dataset": study.spec.dataset}
 
@@ -261,7 +280,7 @@ def _note(record: StudyRecord, winner: TrialResult | None) -> str:
     if winner is not None and winner.value is not None:
         lines += [f"Best {record.objective} {winner.value:.4f}: trial {winner.number}, epoch {winner.best_epoch}.", ""]
     lines += [
-        "Accuracies are of the validation split; the test split was not read.",
+        "Accuracies are of the validation split; the sweep did not read the test split.",
         "",
         f"- go on: `pipeline sweep --name {record.name}` with the study it was begun with, and `--trials` for more",
         f"- report: `pipeline report {record.name} --best`",

@@ -145,7 +145,7 @@ def headlines(record: StudyRecord, shown: int, total: int) -> tuple[str, str]:
     parts = [ended(record.results)]
     if len(record.results) < record.trials:
         parts.append(f"{record.trials} planned")
-    parts.append(f"{record.objective} on the validation split, test split not read")
+    parts.append(f"{record.objective} on the validation split")
     if shown < total:
         parts.append(f"showing {shown} of {total}")
     return f"Study {clean(record.name, 60)}{source} on {clean(record.dataset, 80)}", clean("; ".join(parts), 300)
@@ -171,7 +171,7 @@ def best_detail(record: StudyRecord) -> Row:
         "objective": record.objective,
         "value": plain(trial.value),
         "split": "validation",
-        "test": "The test split has not been read.",
+        "test": "Chosen on the validation split alone: the sweep has not read the test split.",
         **_repeats(record, trial),
         "best_epoch": trial.best_epoch,
         "epochs": len(trial.history),

@@ -17,18 +17,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.utils import mlflow_tags
 
-from pipeline.errors import StorageFailure
+from pipeline.errors import StorageFailure, UsageFailure
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
 MAX_CLASS_METRICS = 20  # with more classes, their accuracies are in the artifact only
 _BATCH = 1000  # metrics in one request, MLflow's limit
+_BELOW = f"tags.`{mlflow_tags.MLFLOW_PARENT_RUN_ID}`"
+
+T = TypeVar("T")
 
 logging.getLogger("mlflow").setLevel(logging.ERROR)
 logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -48,23 +52,23 @@ class Tracker:
         Raises:
             StorageFailure: if the store cannot be used.
         """
+        self._uri = uri
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tracking")
         self._pending: list[Future[Any]] = []
         self._sent: dict[str, int] = {}  # epochs of a run's history that are sent
-        try:
-            self._client = MlflowClient(uri)
-            default = server_default if uri.startswith("http") else None
-            self.experiment_id = self._experiment(experiment, default)
-        except MlflowException as error:
-            raise StorageFailure(f"cannot use the tracking store {uri}: {_line(error)}") from None
+        self._client = MlflowClient(uri)
+        default = server_default if uri.startswith("http") else None
+        self.experiment_id = self.call(self._experiment, experiment, default)
 
     def _experiment(self, name: str | None, default: str | None) -> str:
         if name is None and os.environ.get("MLFLOW_EXPERIMENT_ID"):
-            return os.environ["MLFLOW_EXPERIMENT_ID"]
+            return str(self._client.get_experiment(os.environ["MLFLOW_EXPERIMENT_ID"]).experiment_id)
         name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or default
         if name is None:
             return "0"
         found = self._client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage != "active":
+            raise MlflowException(f"experiment {name!r} is deleted: restore it, or name another with --experiment")
         if found is not None:
             return str(found.experiment_id)
         return self._client.create_experiment(name, tags={mlflow_tags.MLFLOW_USER: _user()})
@@ -77,6 +81,25 @@ class Tracker:
         future = self._writer.submit(call, *args)
         self._pending.append(future)
         return future
+
+    def call(self, call: Callable[..., T], *args: Any) -> T:
+        """Have the writer make a call after those before it, and return what came of it.
+
+        Raises:
+            StorageFailure: if it could not be made.
+        """
+        return self.result(self._writer.submit(call, *args))
+
+    def result(self, future: Future[T]) -> T:
+        """Wait for what came of a submitted call.
+
+        Raises:
+            StorageFailure: if it could not be made.
+        """
+        try:
+            return future.result()
+        except Exception as error:
+            raise StorageFailure(f"cannot use the tracking store {self._uri}: {_line(error)}") from error
 
     def drain(self) -> None:
         """Wait until all is written.
@@ -94,10 +117,7 @@ class Tracker:
         done = [future for future in self._pending if wait or future.done()]
         self._pending = [future for future in self._pending if future not in done]
         for future in done:
-            try:
-                future.result()
-            except (MlflowException, OSError) as error:
-                raise StorageFailure(f"cannot write to the tracking store: {_line(error)}") from error
+            self.result(future)
 
     # -- the parent: one per study, for ever ------------------------------------------------------------------------
 
@@ -165,6 +185,10 @@ class Tracker:
             self._client.log_artifacts(run_id, str(folder), "report")
         self._client.set_terminated(run_id, status=status)
 
+    def tag(self, run_id: str, tags: Mapping[str, object]) -> None:
+        """Set tags of a run."""
+        self._tags(run_id, tags)
+
     def log_figures(self, run_id: str, figures: Mapping[str, float]) -> None:
         """Log figures of a run that belong to no epoch."""
         now = int(time.time() * 1000)
@@ -199,7 +223,8 @@ class Tracker:
         Returns:
             The run's id, and where its artifacts go.
         """
-        found = self._find_trial(study, number) if study else self._alive(own or os.environ.get("MLFLOW_RUN_ID"))
+        given = own or os.environ.get("MLFLOW_RUN_ID")
+        found = self._find_trial(parent, number) if parent else self._alive(given)
         tags = {"sweep.family": config.family, "sweep.signature": config.signature}
         if study:
             tags |= {"sweep.study": study, "sweep.trial": str(number)}
@@ -262,9 +287,9 @@ class Tracker:
         self._tags(run_id, {"sweep.end": "interrupted"})
         self._client.set_terminated(run_id, status="KILLED")
 
-    def unfinished(self, study: str) -> dict[int, str]:
-        """The study's trials whose run has not ended, by number."""
-        found = self._search(f"tags.`sweep.study` = '{study}' and attributes.status = 'RUNNING'")
+    def unfinished(self, parent: str) -> dict[int, str]:
+        """The trials below a parent whose run has not ended, by number."""
+        found = self._search(f"{_BELOW} = '{parent}' and attributes.status = 'RUNNING'")
         return {int(run.data.tags["sweep.trial"]): run.info.run_id for run in found if "sweep.trial" in run.data.tags}
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -273,12 +298,12 @@ class Tracker:
         """Read a run.
 
         Raises:
-            StorageFailure: if there is none.
+            UsageFailure: if there is none.
         """
-        try:
-            return self._client.get_run(run_id)
-        except MlflowException as error:
-            raise StorageFailure(f"cannot read run {run_id}: {_line(error)}") from None
+        found = self.call(self._alive, run_id)
+        if found is None:
+            raise UsageFailure(f"no run {run_id!r} in {self._uri}: a run's id is on its page in the UI")
+        return found
 
     def download(self, run_id: str, path: str, folder: Path) -> Path:
         """Fetch an artifact of a run into a folder."""
@@ -287,8 +312,8 @@ class Tracker:
         except (MlflowException, OSError) as error:
             raise StorageFailure(f"cannot fetch {path} of run {run_id}: {_line(error)}") from None
 
-    def _find_trial(self, study: str, number: int) -> Run | None:
-        found = self._search(f"tags.`sweep.study` = '{study}' and tags.`sweep.trial` = '{number}'")
+    def _find_trial(self, parent: str, number: int) -> Run | None:
+        found = self._search(f"{_BELOW} = '{parent}' and tags.`sweep.trial` = '{number}'")
         return found[0] if found else None
 
     def _search(self, condition: str) -> list[Run]:
@@ -300,8 +325,10 @@ class Tracker:
             return None
         try:
             found = self._client.get_run(run_id)
-        except MlflowException:
-            return None
+        except MlflowException as error:
+            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                return None
+            raise
         return found if found.info.lifecycle_stage == "active" else None
 
     def _named_by_user(self, run: Run) -> bool:

@@ -105,8 +105,6 @@ def train(
         raise
     except Exception as problem:  # noqa: BLE001 - one trial's failure is a result; the sweep goes on
         state, end, error = FAILED, _kind(problem), " ".join(str(problem).split())[:500]
-    if state == FAILED:
-        training.folder.drop_states()
     return training.result(number, state, end, error)
 
 
@@ -129,15 +127,15 @@ class _Training:
         self.config, self.folder, self.hooks = config, folder, hooks
         self.metric, self.maximize = OBJECTIVES[objective]
         self.device = torch.device(config.device)
-        self.data = data.to(self.device)
-        self.prepare = Prepare(data.mean, data.std, self.device, config.precision)
+        self.data = data
         self.state = _State()
-        self.network: nn.Module | None = None
         self.parameters: int | None = None
         self.mflops: float | None = None
 
     def run(self) -> str:
         """Train to the end. Returns COMPLETE or PRUNED."""
+        self.data = self.data.to(self.device)
+        self.prepare = Prepare(self.data.mean, self.data.std, self.device, self.config.precision)
         network, config = self._build(), self.config
         optimizer = _optimizer(network, config)
         schedule = _schedule(optimizer, config)
@@ -160,7 +158,7 @@ class _Training:
         return COMPLETE
 
     def save_best(self) -> None:
-        """Leave the best epoch's weights behind, in place of the states to go on from."""
+        """Leave the best epoch's weights behind, beside the state to go on from: nobody has noted the end yet."""
         state, data = self.state, self.data
         epoch = next(row for row in state.history if row.epoch == state.best_epoch)
         card = Card(
@@ -173,7 +171,6 @@ class _Training:
             metrics=epoch.metrics,
         )
         save_model(self.folder.best, state.best_weights, card)
-        self.folder.drop_states()
 
     def result(self, number: int, state: str, end: str, error: str | None) -> TrialResult:
         """What came of it."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import models
 from sweeps.ranking import StudyRecord
+from sweeps.space import OBJECTIVES
 
 _MOST_AXES = 4  # parallel coordinates; a run that lacks one of its params is dropped from the picture
 _GENERATED = ("train", "val", "val_class", "time", "best", "cost")  # sections MLflow makes of metric names
@@ -30,7 +31,8 @@ def link(experiment_id: str, study: str) -> str:
 
 def view(record: StudyRecord) -> str:
     """The saved view of a study, as the text of its tag."""
-    best, curve = f"best/{record.objective}", f"val/{record.objective.removeprefix('val_')}"
+    curve = OBJECTIVES[record.objective][0]
+    best = f"best/{curve.replace('/', '_')}"
     always = _unconditional(record)
     axes = [name for name in dict.fromkeys(["family", "lr", *always]) if name in always][:_MOST_AXES]
     columns = [

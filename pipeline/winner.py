@@ -9,15 +9,13 @@ from pathlib import Path
 import torch
 
 from pipeline import data, stores
-from pipeline.checkpoints import BEST, Card, load_model
+from pipeline.checkpoints import Card, load_model
 from pipeline.errors import NothingComplete, UsageFailure
 from pipeline.metrics import Prepare, Scores, score
 from pipeline.tracking import Tracker
 from pipeline.train import resolve
 from sweeps.ranking import best
 from sweeps.trial import TrialResult
-
-SPLITS = ("val", "test")
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,10 @@ def named_trial(where: stores.Stores, name: str) -> TrialResult:
     results = stores.read_record(where, study).results
     if not number.isdigit() or int(number) >= len(results):
         raise UsageFailure(f"no trial {number!r} in study {study!r}: it has {len(results)}, counted from 0")
-    return results[int(number)]
+    found = results[int(number)]
+    if found.checkpoint is None:
+        raise UsageFailure(f"trial {name} has no checkpoint: {found.end}")
+    return found
 
 
 def best_trial(where: stores.Stores, name: str | None) -> TrialResult:
@@ -71,20 +72,21 @@ def evaluate(
     Raises:
         Failure: if the checkpoint or the data cannot be read.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        tracker = Tracker(where.tracking) if run_id else None
-        try:
-            if tracker is not None and run_id is not None:
-                checkpoint = tracker.download(run_id, "checkpoint", Path(folder))
-            network, card = load_model(checkpoint or Path(BEST))
-            scores = _score(network, card, data_dir, split)
-            if tracker is not None and run_id is not None and split == "test":
-                tracker.submit(tracker.log_figures, run_id, {"test/acc": scores.accuracy, "test/loss": scores.loss})
-                tracker.drain()
-        finally:
-            if tracker is not None:
-                tracker.close()
-    return Evaluation(split, card, scores, run_id)
+    if checkpoint is not None:
+        network, card = load_model(checkpoint)
+        return Evaluation(split, card, _score(network, card, data_dir, split), None)
+    stores.check_tracking(where)
+    tracker = Tracker(where.tracking)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            run = str(tracker.run(str(run_id)).info.run_id)
+            network, card = load_model(tracker.download(run, "checkpoint", Path(folder)))
+        scores = _score(network, card, data_dir, split)
+        if split == "test":
+            tracker.call(tracker.log_figures, run, {"test/acc": scores.accuracy, "test/loss": scores.loss})
+    finally:
+        tracker.close()
+    return Evaluation(split, card, scores, run)
 
 
 def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> Scores:
@@ -100,7 +102,7 @@ def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> 
     device = torch.device(config.device)
     torch.set_num_threads(config.threads)
     return score(
-        network.to(device),
+        network.to(device).to(memory_format=torch.channels_last),
         images.to(device),
         len(card.classes),
         batch_size=config.eval_batch_size,

@@ -123,11 +123,6 @@ class StudySpec(_Model):
         return self.trials or DEFAULT_TRIALS
 
     @property
-    def metric(self) -> str:
-        """The objective's key in a trial's history."""
-        return OBJECTIVES[self.objective][0]
-
-    @property
     def maximize(self) -> bool:
         """Whether more of the objective is better."""
         return OBJECTIVES[self.objective][1]

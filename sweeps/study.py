@@ -33,6 +33,7 @@ _ENDED = tuple(_STATES.values())
 
 
 Storage = optuna.storages.BaseStorage
+STORE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)  # what a store raises when it cannot be used
 
 
 class StorageError(Exception):
@@ -205,10 +206,10 @@ class Study:
     @cached_property
     def _points(self) -> list[dict[str, Value]]:
         """The configurations that are known beforehand: the starts, and then the other points of a grid."""
-        starts = [start_values(self.spec, start) for start in self.spec.starts]
-        if self.spec.method != "grid":
-            return starts
-        return list({tuple(point.items()): point for point in (*starts, *grid(self.spec))}.values())
+        points = [start_values(self.spec, start) for start in self.spec.starts]
+        if self.spec.method == "grid":
+            points += grid(self.spec)
+        return list({tuple(point.items()): point for point in points}.values())  # each once
 
     def _adopt(self, frozen: FrozenTrial) -> Job:
         """Take over a trial that a dead process left RUNNING: the same number, the same values."""
@@ -267,7 +268,7 @@ def open_storage(url: str, *, timeout: float) -> Storage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": timeout}})
-    except (SQLAlchemyError, RuntimeError, optuna.exceptions.StorageInternalError) as error:
+    except (*STORE_ERRORS, RuntimeError) as error:
         raise StorageError(" ".join(str(error).split())) from error
 
 

@@ -284,12 +284,9 @@ def test_failing_state_keeps_the_one_before(tmp_path, full_disk):
     assert folder.latest()[1] == {"epoch": 1}
 
 
-def test_drop_and_clear(tmp_path):
-    """The end of a trial leaves the best weights only, and clearing leaves nothing, also where there is nothing."""
+def test_clear(tmp_path):
+    """Clearing leaves nothing, also where there is nothing."""
     folder = states(Folder(tmp_path / "0001"), 1, 2)
-    save(folder.best, {"a": torch.ones(1)}, {})
-    folder.drop_states()
-    assert sorted(file.name for file in folder.path.iterdir()) == [BEST, BEST + ".sha256"]
     folder.clear()
     folder.clear()
     assert not folder.path.exists()

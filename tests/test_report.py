@@ -206,7 +206,7 @@ def test_headline(fmt):
     text = report.render(report_study(*trials, study="quick", trials=30), fmt, 20, width=200)
     assert "Study demo (study file quick) on digits" in text
     assert "24 ended: 24 complete; 30 planned" in text
-    assert "val_acc on the validation split, test split not read; showing 20 of 24" in text
+    assert "val_acc on the validation split; showing 20 of 24" in text
     assert "showing" not in report.render(report_study(*trials), fmt, None)
 
 
@@ -292,7 +292,7 @@ def test_best_detail_describes_the_winner():
         "run7",
     )
     assert detail["next"] == ["pipeline evaluate --run demo#7 --split test"]
-    assert "not been read" in detail["test"]
+    assert "has not read the test split" in detail["test"]
     assert "mean" not in detail
 
 

@@ -208,6 +208,8 @@ BAD = {
     "train: lr out of range": ["train", "--lr", "-1"],
     "report: no study yet": ["report"],
     "evaluate: nothing named": ["evaluate"],
+    "evaluate: no store yet": ["evaluate", "--run", "abc"],
+    "train: no store yet to resume from": ["train", "--resume", "abc"],
     "unknown option": ["sweep", "--trails", "3"],
 }
 
@@ -237,6 +239,39 @@ def test_single_training_is_one_run_with_the_same_files(folder):
     assert len(client(folder).get_metric_history(run.info.run_id, "val/acc")) == 2
     found = winner.evaluate(stores.locate(), folder, split="val", run_id=run.info.run_id)
     assert found.scores.accuracy == run.data.metrics["best/val_acc"]
+
+
+def test_only_an_interrupted_training_can_be_resumed(folder, capsys):
+    """A finished run, a sweep's trial and an unknown id are refused, and keep what they have."""
+    assert pipeline("train", "--family", "mlp", "--epochs", "1", "--objective", "val_loss") == 0
+    (run,) = client(folder).search_runs(["0"])
+    assert pipeline("train", "--resume", run.info.run_id) == 2
+    assert pipeline("train", "--resume", "f" * 32) == 2
+    assert client(folder).get_run(run.info.run_id).info.end_time == run.info.end_time
+
+
+def test_runs_of_a_lost_study_are_not_taken_for_a_new_ones(folder, template):
+    """With a new store of studies a study of the same name has a parent and trials of its own."""
+    assert pipeline("sweep", "tiny.yaml", "--trials", "1") == 0
+    assert pipeline("sweep", "tiny.yaml", "--trials", "1", "--storage", "sqlite:///new.db", "--families", "mlp") == 0
+    runs = client(folder).search_runs(["0"], f"tags.`sweep.study` = '{STUDY}' and tags.`sweep.trial` = '0'")
+    assert sorted(run.data.params["family"] for run in runs) == ["cnn", "mlp"]
+    assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 2
+
+
+def test_a_store_that_fails_ends_the_sweep_and_not_the_trial(folder, monkeypatch):
+    """A tracking store that cannot be written is exit 5; no trial is failed for it, and the same command goes on."""
+    from mlflow import MlflowClient as Client
+
+    def full(self, *arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "log_artifacts", full)
+        assert pipeline("sweep", "tiny.yaml") == 5
+    assert not [result for result in record(folder, STUDY).results if result.state == "failed"]
+    assert pipeline("sweep", "tiny.yaml") == 0
+    check_invariant(folder, STUDY, total=5)
 
 
 def test_evaluating_scores_the_test_split_and_logs_it(folder, capsys):

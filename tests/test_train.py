@@ -111,6 +111,13 @@ class Linear(nn.Module):
         return self.layer(images.flatten(1))
 
 
+class Unsound(Linear):
+    """It has no answers, except while it is trained."""
+
+    def forward(self, images):
+        return super().forward(images) * (1 if self.training else math.nan)
+
+
 @pytest.fixture
 def scripted(tiny, tmp_path, monkeypatch):
     """Runs a script on ten validation images: five of class 2, three of class 3, two of class 4."""
@@ -231,11 +238,14 @@ def test_patience_and_pruning_go_on(scripted, tmp_path, often):
 
 
 def test_saved(tiny, tmp_path, often):
-    """After each checkpoint the history in it is told; none is made after the last epoch, whose end is the result."""
+    """After each checkpoint the history in it is told; the newest state stays until the result is kept elsewhere."""
     again = Breaker()
     result = run(tmp_path, tiny, hooks=again.hooks)
     assert again.saved == [result.history[:n] for n in (1, 2, 3)]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "best.safetensors.sha256"]
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == [
+        "best.safetensors",
+        "epoch-00003.safetensors",
+    ]
 
 
 def test_saved_seldom(tiny, tmp_path):
@@ -324,7 +334,7 @@ def failed(result, end, folder):
     """Assert that a trial failed so, and left nothing behind that could be taken for a result."""
     assert (result.state, result.end) == (FAILED, end)
     assert (result.value, result.best_epoch, result.confusion, result.checkpoint) == (None, None, None, None)
-    assert list(folder.glob("*")) == []
+    assert list(folder.glob("best*")) == []
     assert "\n" not in result.error
     assert TrialResult.from_dict(json.loads(result.to_json())) == result
 
@@ -344,12 +354,14 @@ def test_diverged_after_a_checkpoint(scripted, tmp_path, often):
     result = scripted(2, 3, (2, math.nan), 2)
     failed(result, "diverged", tmp_path)
     assert [row.epoch for row in result.history] == [1, 2]
+    assert result.error == "training loss is nan at step 1 of epoch 3"
 
 
-def test_diverged_in_validation(scripted, tmp_path):
-    """An infinite validation loss is no result, however finite the training loss."""
-    result = scripted(2, (2, 3e38), epochs=2)
+def test_diverged_in_validation(tiny, tmp_path):
+    """A validation loss that is no number is no result, however finite the training loss."""
+    result = run(tmp_path, tiny, family=f"{__name__}:Unsound")
     failed(result, "diverged", tmp_path)
+    assert result.error == "validation loss is nan after epoch 1"
 
 
 @pytest.mark.parametrize(
@@ -508,6 +520,17 @@ def test_optimizer(values, tiny, tmp_path):
         kept.add(outcome(run(folder, tiny, epochs=1, weight_decay=decay, **values), folder)[2])
     reference = run(tmp_path / "sgd", tiny, epochs=1, optimizer="sgd", momentum=0.5)
     assert len(kept | {outcome(reference, tmp_path / "sgd")[2]}) == 3
+
+
+def test_decay_of_adamw_is_its_own(tiny, tmp_path):
+    """Adam and AdamW are the same without weight decay, and not with it."""
+    for decay, same in ((0.0, True), (0.1, False)):
+        folders = [tmp_path / f"{name} {decay}" for name in ("adam", "adamw")]
+        weights = [
+            outcome(run(folder, tiny, epochs=1, optimizer=folder.name.split()[0], weight_decay=decay), folder)[2]
+            for folder in folders
+        ]
+        assert (weights[0] == weights[1]) is same
 
 
 @pytest.mark.parametrize("family", SMALL)
