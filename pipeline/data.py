@@ -87,7 +87,7 @@ def load(name: str, data_dir: Path, split_seed: int = 0) -> SearchData:
 
 
 def load_test(name: str, data_dir: Path, split_seed: int = 0) -> Split:
-    """Read the test split. Only `pipeline.winner` may call this, never a sweep: the house test sees to it."""
+    """Read the test split. Only `pipeline.winner` may name this function; a test of the code sees to it."""
     if source(name).has_test:
         found = source(name).read(data_dir, True)
         return Split(found.images, found.labels)

@@ -33,7 +33,7 @@ from pipeline.tables import (
     headlines,
     listing,
 )
-from pipeline.text import clean
+from pipeline.text import clean, csv_text
 from sweeps.ranking import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING
 
@@ -162,9 +162,7 @@ def _csv(lines: Iterable[Iterable[str]]) -> str:
 
 
 def _csv_cell(name: str, value: object) -> str:
-    """A cell that no spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
-    text = cell(name, value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(("=", "+", "-", "@")) else text
+    return csv_text(cell(name, value)) if isinstance(value, str) else cell(name, value)
 
 
 def _markdown(laid: Grid) -> str:

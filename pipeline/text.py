@@ -18,3 +18,12 @@ def clean(text: object, limit: int | None = None) -> str:
     line = " ".join(_SEQUENCES.sub("", str(text)).split())
     line = _CONTROLS.sub("", line).encode("utf-8", "replace").decode("utf-8").strip()
     return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
+
+
+def csv_text(text: object) -> str:
+    """Text of a CSV cell that no spreadsheet takes for a formula.
+
+    Source: https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    line = clean(text)
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line

@@ -7,7 +7,6 @@ sent can be sent again (the same values with the same timestamps), so a run can 
 from __future__ import annotations
 
 import contextlib
-import csv
 import getpass
 import json
 import logging
@@ -25,6 +24,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.utils import mlflow_tags
 
+from pipeline import artifacts
 from pipeline.errors import StorageFailure, UsageFailure
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
@@ -274,7 +274,7 @@ class Tracker:
         tags = [RunTag("sweep.end", result.end)] + ([RunTag("sweep.error", result.error)] if result.error else [])
         self._client.log_batch(run_id, metrics=metrics, tags=tags)
         with tempfile.TemporaryDirectory() as folder:
-            _write_artifacts(Path(folder), result, classes)
+            artifacts.write(Path(folder), result, classes)
             self._client.log_artifacts(run_id, folder)
         if weights is not None and weights.exists():
             for file in (weights, weights.with_name(weights.name + ".sha256")):
@@ -371,23 +371,6 @@ def _by_class(row: Epoch) -> dict[str, float]:
     if len(row.per_class) > MAX_CLASS_METRICS:
         return {}
     return {f"val_class/{index:02d}": value for index, value in enumerate(row.per_class) if value is not None}
-
-
-def _write_artifacts(folder: Path, result: TrialResult, classes: Sequence[str]) -> None:
-    """Write what a trial's run keeps as files: its configuration, and its classes' figures under their true names."""
-    lines = [f"{name}: {json.dumps(value)}\n" for name, value in result.config.to_dict().items()]
-    (folder / "config.yaml").write_text("".join(lines))
-    if result.history:
-        rows = [[name, *(row.per_class[index] for row in result.history)] for index, name in enumerate(classes)]
-        _write_csv(folder / "per_class.csv", ["class", *(f"epoch {row.epoch}" for row in result.history)], rows)
-    if result.confusion is not None:
-        counts = [[name, *row] for name, row in zip(classes, result.confusion, strict=True)]
-        _write_csv(folder / "confusion.csv", ["true \\ predicted", *classes], counts)
-
-
-def _write_csv(path: Path, header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
 
 
 def _origin(source: str) -> dict[str, str]:

@@ -32,6 +32,9 @@ LIBRARIES = {
     "dill": (),
 }
 
+# Who may name the function that reads the test split: what searches cannot reach it.
+TEST_READERS = ("pipeline/data.py", "pipeline/winner.py")
+
 LINES_OF_A_FILE = 450
 LINES_OF_A_FUNCTION = 60
 
@@ -68,8 +71,17 @@ def _of_one(path: str, tree: ast.Module) -> Iterator[str]:
                 yield f"imports {first}"
         if isinstance(node, ast.ImportFrom) and node.level:
             yield "relative import"
+        if room in PRODUCT and path not in TEST_READERS and _names(node, "load_test"):
+            yield "reads the test split"
         if room in PRODUCT:
             yield from _of_product(node)
+
+
+def _names(node: ast.AST, name: str) -> bool:
+    """Whether a node names a function: called, passed on or imported."""
+    if isinstance(node, ast.ImportFrom):
+        return any(alias.name == name for alias in node.names)
+    return name in (getattr(node, "id", None), getattr(node, "attr", None))
 
 
 def _of_product(node: ast.AST) -> Iterator[str]:
@@ -158,6 +170,8 @@ PLANTED = {
     "pipeline/report.py: imports matplotlib": {"pipeline/report.py": "import matplotlib.pyplot as plt\n"},
     "pipeline/checkpoints.py: imports pickle": {"pipeline/checkpoints.py": "import pickle\n"},
     "pipeline/a.py: weights_only is not True": {"pipeline/a.py": "torch.load(f, weights_only=False)\n"},
+    "pipeline/sweep.py: reads the test split": {"pipeline/sweep.py": "def f(data):\n    return data.load_test\n"},
+    "pipeline/train.py: reads the test split": {"pipeline/train.py": "from pipeline.data import load_test\n"},
     "pipeline/a.py: assert": {"pipeline/a.py": "assert True\n"},
     "pipeline/cli.py: print": {"pipeline/cli.py": "print('hello')\n"},
     f"models/a.py: f has {LINES_OF_A_FUNCTION + 1} lines": {"models/a.py": LONG_FUNCTION},

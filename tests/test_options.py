@@ -55,6 +55,7 @@ def test_values_are_left_alone():
     assert understood("--some_text", "a_b=c_d", "e_f=g_h") == (("e_f=g_h",), "a_b=c_d", False, {})
     assert understood("--some_text=--a_b=c")[1] == "--a_b=c"
     assert understood("--some_text=")[1] == ""
+    assert understood("--some_text=true")[1] == "true"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,8 @@ def test_what_follows_a_flag(args):
 
 
 def test_words_after_a_flag():
-    """A word after a flag that is no boolean is a word of its own."""
+    """A word after a flag that is no boolean, or after one that has its value, is a word of its own."""
+    assert understood("--show_all=true", "true") == (("true",), None, True, {})
     assert understood("--show-all", "default") == (("default",), None, True, {})
 
 

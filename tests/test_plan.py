@@ -126,6 +126,13 @@ def test_estimate_of_space(tiny):
     assert found.bytes == 3 * 4 * weights
 
 
+def test_estimate_leaves_out_what_fails(tiny):
+    """A family that cannot be trained does not lower the estimate of the others."""
+    text = "trials: 2\nfixed: {width: 8, depth: 5}\nsearch: {family: [FAMILIES]}\n"
+    alone, both = (estimate(spec(text.replace("FAMILIES", f)), tiny, {"device": "cpu"}) for f in ("mlp", "mlp, cnn"))
+    assert both.bytes == alone.bytes > 0
+
+
 def test_estimate_of_a_study_that_cannot_be_trained(tiny):
     """Where no starting configuration can be trained, there is no estimate."""
     found = estimate(spec("fixed: {family: cnn, depth: 5}\nsearch: {lr: [0.1]}\n"), tiny, {"device": "cpu"})
