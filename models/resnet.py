@@ -90,7 +90,7 @@ class Block(nn.Module):
 
 
 class Pad(nn.Module):
-    """Every ``stride``-th pixel, and ``extra`` channels of zeros behind: option A of He et al. 2016."""
+    """Every ``stride``-th pixel, and ``extra`` channels of zeros behind: alone, option A of He et al. 2016."""
 
     def __init__(self, extra: int, stride: int) -> None:
         super().__init__()
@@ -109,7 +109,9 @@ def _shortcut(name: str | None, inputs: int, outputs: int, stride: int, batch_no
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     if name == "conv":
-        return nn.Sequential(*_conv(inputs, outputs, 1, stride, batch_norm))
+        # The pixels are picked first: equal to a 1x1 convolution with a stride, whose channels-last backward pass in
+        # oneDNN writes beyond its memory at small widths (seen with torch 2.15 on AVX2).
+        return nn.Sequential(Pad(0, stride), *_conv(inputs, outputs, 1, 1, batch_norm))
     return Pad(outputs - inputs, stride)
 
 

@@ -113,7 +113,7 @@ def load_model(path: Path | str) -> tuple[nn.Module, Card]:
 
 
 class Folder:
-    """The checkpoints of one trial in training: states to go on from, newest kept, and the best weights at the end."""
+    """The checkpoints of one trial in training: the newest two states to go on from, and the best weights."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -124,9 +124,9 @@ class Folder:
         return self.path / BEST
 
     def save_state(self, epoch: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
-        """Write the state after an epoch; the states before it go only then."""
+        """Write the state after an epoch. The one before it stays, should this one be damaged; older ones go."""
         save(self._state(epoch), tensors, facts)
-        for old in [path for number, path in self._states() if number < epoch]:
+        for _, old in list(self._states())[2:]:
             _remove(old)
 
     def latest(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:

@@ -243,11 +243,13 @@ def states(folder, *epochs):
 
 
 def test_newest_state(tmp_path):
-    """The newest of several states is read; writing one removes those before it and their sums."""
+    """The newest of several states is read; writing one leaves the one before it, and removes older ones."""
     folder = states(Folder(tmp_path), 9, 10)
     assert folder.latest()[1] == {"epoch": 10}
     folder.save_state(11, {"a": torch.tensor(11)}, {"epoch": 11})
     assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "epoch-00010.safetensors",
+        "epoch-00010.safetensors.sha256",
         "epoch-00011.safetensors",
         "epoch-00011.safetensors.sha256",
     ]

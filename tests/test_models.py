@@ -332,3 +332,14 @@ def test_unknown_shortcut():
     """An unknown shortcut is refused with the known ones."""
     with pytest.raises(ValueError, match=r"shortcut is unknown: 'padd'; did you mean pad\?"):
         build("resnet", shortcut="padd")
+
+
+@pytest.mark.parametrize("width", [2, 4, 6])
+def test_narrow_resnet_trains_channels_last(width):
+    """A narrow ResNet trains in the trainer's memory layout; with strided 1x1 convolutions it took the process down."""
+    network = models.build("resnet", (1, 8, 8), 10, {**models.FAMILIES["resnet"].options, "width": width})
+    network.to(memory_format=torch.channels_last)
+    for _ in range(5):
+        loss = network(torch.randn(32, 1, 8, 8).to(memory_format=torch.channels_last)).square().mean()
+        loss.backward()
+    assert torch.isfinite(loss)

@@ -199,26 +199,28 @@ def test_broken_twice(tiny, tmp_path, often):
 
 
 def test_interrupted(tiny, tmp_path, often):
-    """A request to stop passes through, leaving the last state and no best weights."""
+    """A request to stop passes through, leaving the last two states and no best weights."""
     with pytest.raises(Interrupted) as stopped:
         run(tmp_path, tiny, hooks=Breaker(9).hooks)
     assert stopped.value.code == 143
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == [
+        "epoch-00001.safetensors",
         "epoch-00002.safetensors",
-        "epoch-00002.safetensors.sha256",
     ]
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 5000])
-def test_damaged_checkpoint(damage, tiny, tmp_path, often):
-    """With its only checkpoint damaged a training begins anew, and ends the same."""
+@pytest.mark.parametrize(("damaged", "steps"), [(1, 12), (2, 16)])
+def test_damaged_checkpoint(damage, damaged, steps, tiny, tmp_path, often):
+    """With its newest checkpoint damaged a training goes on from the one before, with both anew; it ends the same."""
     unbroken = run(tmp_path / "a", tiny)
     with pytest.raises(Interrupted):
         run(tmp_path / "b", tiny, hooks=Breaker(9).hooks)
-    next((tmp_path / "b").glob("*.safetensors")).write_bytes(damage)
+    for path in sorted((tmp_path / "b").glob("*.safetensors"))[-damaged:]:
+        path.write_bytes(damage)
     again = Breaker()
     assert outcome(run(tmp_path / "b", tiny, hooks=again.hooks), tmp_path / "b") == outcome(unbroken, tmp_path / "a")
-    assert again.steps == 16
+    assert again.steps == steps
 
 
 def test_checkpoint_of_another_configuration(tiny, tmp_path, often):
@@ -244,6 +246,7 @@ def test_saved(tiny, tmp_path, often):
     assert again.saved == [result.history[:n] for n in (1, 2, 3)]
     assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == [
         "best.safetensors",
+        "epoch-00002.safetensors",
         "epoch-00003.safetensors",
     ]
 
