@@ -33,7 +33,7 @@ class Sweep:
     """A sweep in a process group of its own; what it prints goes to a file."""
 
     def __init__(self, folder, *arguments, program=(sys.executable, "-m", "pipeline")):
-        self.log = folder / "log.txt"
+        self.log = folder / f"log-{time.monotonic_ns()}.txt"
         environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "PYTHONUNBUFFERED": "1"}
         environment["PATH"] = str(Path(sys.executable).parent) + os.pathsep + environment["PATH"]
         with self.log.open("w") as out:
@@ -117,11 +117,14 @@ def test_asked_to_stop_it_stops_within_ten_seconds_and_says_how_to_go_on(place, 
 
 def test_a_second_sweep_of_the_study_is_refused(place):
     """The second of two sweeps exits 4, naming the first's process."""
-    first = Sweep(place, "sweep", "tiny.yaml")
-    wait_for_trials(place, 0)
-    output = Sweep(place, "sweep", "tiny.yaml").wait(4)
+    command = "sweep", "tiny.yaml", "--trials", "500"  # more than it gets done before the second has started
+    first = Sweep(place, *command)
+    try:
+        wait_for_trials(place, 0)
+        output = Sweep(place, *command).wait(4)
+    finally:
+        first.kill()
     assert f"is in use by process {first.process.pid} on " in output
-    first.kill()
 
 
 def test_mlflow_run_twice_is_one_tree(place, request):

@@ -17,7 +17,7 @@ def commands():
     """Each line of the README's shell blocks, without comments."""
     for block in re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL):
         for line in block.splitlines():
-            words = shlex.split(line, comments=True)
+            words = shlex.split(re.sub(r"(^|\s)#.*", "", line))  # shlex would cut NAME#0 too
             if "&&" in words:
                 words = words[words.index("&&") + 1 :]
             if words:
