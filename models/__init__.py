@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from models.presets import PRESETS as CNN_PRESETS
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -31,7 +33,15 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "mlp": Family(
         "models.mlp:MLP",
-        {"activation": "relu", "dropout": 0.2, "batch_norm": True, "width": 256, "depth": 2},
+        {
+            "activation": "relu",
+            "dropout": 0.2,
+            "batch_norm": True,
+            "bias": False,
+            "init": "auto",
+            "width": 256,
+            "depth": 2,
+        },
     ),
     "cnn": Family(
         "models.cnn:CNN",
@@ -39,6 +49,9 @@ FAMILIES: dict[str, Family] = {
             "activation": "relu",
             "dropout": 0.1,
             "batch_norm": True,
+            "bias": False,
+            "init": "auto",
+            "preset": "none",
             "width": 32,
             "depth": 2,
             "layer_order": "conv-norm-act-pool-drop",
@@ -50,10 +63,26 @@ FAMILIES: dict[str, Family] = {
             "activation": "relu",
             "dropout": 0.0,
             "batch_norm": True,
+            "bias": False,
+            "init": "auto",
             "width": 16,
             "depth": 3,
+            "blocks": "1",
+            "stem": "conv",
+            "head": "pool",
             "residual": True,
             "shortcut": "conv",
+        },
+    ),
+    "lenet_resnet": Family(
+        "models.lenet_resnet:LeNetResNet",
+        {
+            "activation": "relu",
+            "dropout": 0.5,
+            "init": "auto",
+            "width": 10,
+            "residual": True,
+            "softmax_output": False,
         },
     ),
 }
@@ -69,7 +98,11 @@ ACTIVATIONS: dict[str, str] = {
     "sigmoid": "Sigmoid",
 }
 
+PRESETS = ("none", *CNN_PRESETS)  # of a CNN
+INITS = ("auto", "torch", "he", "xavier", "orthogonal")
 SHORTCUTS = ("conv", "pad")
+STEMS = ("conv", "pool", "none")
+HEADS = ("pool", "flatten")
 LAYERS = ("conv", "norm", "act", "drop", "pool")
 
 
@@ -83,6 +116,18 @@ def layer_order(text: str) -> tuple[str, ...]:
     if sorted(order) != sorted(LAYERS):
         raise ValueError(f"layer_order must hold each of {', '.join(LAYERS)} once, joined by '-': got {text!r}")
     return order
+
+
+def block_counts(text: str) -> tuple[int, ...]:
+    """Split ``3-4-4-3`` into the blocks of each stage.
+
+    Raises:
+        ValueError: unless it holds whole numbers from 1 to 50, joined by ``-``.
+    """
+    parts = text.split("-")
+    if not all(part.isdecimal() and 1 <= int(part) <= 50 for part in parts):
+        raise ValueError(f"blocks must be whole numbers from 1 to 50, joined by '-': got {text!r}")
+    return tuple(map(int, parts))
 
 
 def nearest(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:

@@ -5,26 +5,31 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from models import layer_order as split_order
-from models import layers
+from models import layers, nearest
+from models.presets import PRESETS, Block, Shape, pyramid
 
 
 class CNN(nn.Module):
-    """Blocks of 3x3 convolution, batch norm, activation, dropout and max-pool 2; then a linear layer to the logits.
+    """Blocks of convolution, batch norm, activation, dropout and max-pool; then linear layers to the logits.
 
-    Each block doubles the channels and halves height and width, rounding down.
+    Without a preset, each block's convolution is 3x3, doubles the channels and keeps height and width, which the
+    block's max-pool halves, rounding down; and one linear layer follows.
 
     Args:
         shape: channels, height and width of one image, in pixels.
         classes: number of logits.
         activation: a name of `models.ACTIVATIONS`.
-        dropout: probability of dropping one value of a feature map.
+        dropout: probability of dropping one value of a feature map, or of a hidden unit.
         batch_norm: keep the norm of ``layer_order``.
-        width: channels of the first block.
-        depth: number of blocks.
+        bias: keep the biases of convolutions, which a norm cancels.
+        init: one of `models.INITS`.
+        preset: a name of `models.presets.PRESETS`, which decides all sizes; or ``none``.
+        width: channels of the first block; unused with a preset.
+        depth: number of blocks; unused with a preset.
         layer_order: order of the layers in each block, as `models.layer_order` reads it.
 
     Raises:
-        ValueError: where pooling would leave nothing of the images.
+        ValueError: for an unknown preset, or where convolutions or pooling would leave nothing of the images.
     """
 
     def __init__(
@@ -35,53 +40,98 @@ class CNN(nn.Module):
         activation: str,
         dropout: float,
         batch_norm: bool,
-        width: int,
-        depth: int,
+        bias: bool,
+        init: str,
+        preset: str,
+        width: int | None,
+        depth: int | None,
         layer_order: str,
     ) -> None:
         super().__init__()
-        channels, rows, columns = shape
-        _check_size(rows, columns, depth)
-        order = [layer for layer in split_order(layer_order) if batch_norm or layer != "norm"]
+        channels, *size = shape
+        plan = _plan(preset, width, depth)
+        order = split_order(layer_order)
         self.blocks = nn.Sequential()
-        for i in range(depth):
-            self.blocks.append(_block(order, channels, width * 2**i, activation, dropout))
-            channels = width * 2**i
-        self.logits = nn.Linear(channels * (rows >> depth) * (columns >> depth), classes)
-        layers.initialise(self, activation)
+        for block in plan.blocks:
+            here = [name for name in order if _stands(name, block, batch_norm=batch_norm)]
+            self.blocks.append(_block(here, block, channels, activation, dropout, bias=bias))
+            size = [_left(here, block, side) for side in size]
+            if min(size) < 1:
+                raise ValueError(_too_small(shape, preset, len(self.blocks), plan))
+            channels = block.channels
+        units = channels * size[0] * size[1]
+        self.hidden = nn.Sequential()
+        for hidden in plan.hidden:
+            self.hidden.extend([nn.Linear(units, hidden), layers.activation(activation), nn.Dropout(dropout)])
+            units = hidden
+        self.logits = nn.Linear(units, classes)
+        layers.initialise(self, activation, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, height, width) to logits (batch, classes)."""
-        logits: Tensor = self.logits(self.blocks(images).flatten(1))
+        logits: Tensor = self.logits(self.hidden(self.blocks(images).flatten(1)))
         return logits
 
 
-def _block(order: list[str], inputs: int, outputs: int, activation: str, dropout: float) -> nn.Sequential:
+def _plan(preset: str, width: int | None, depth: int | None) -> Shape:
+    if preset == "none":
+        return pyramid(width or 1, depth or 1)
+    if preset not in PRESETS:
+        raise ValueError(f"preset is unknown: {preset!r}; {nearest(preset, ['none', *PRESETS])}")
+    return PRESETS[preset]
+
+
+def _stands(layer: str, block: Block, *, batch_norm: bool) -> bool:
+    """Whether a layer of the order stands in this block."""
+    has = {"norm": batch_norm and block.norm, "drop": block.drop, "pool": block.pool is not None}
+    return has.get(layer, True)
+
+
+def _block(
+    order: list[str], block: Block, inputs: int, activation: str, dropout: float, *, bias: bool
+) -> nn.Sequential:
     """Make the layers of one block in their order; a norm before the convolution sees the block's input channels."""
     at = {layer: place for place, layer in enumerate(order)}
     norm_follows = "norm" in at and at["conv"] < at["norm"]
     # A norm cancels the convolution's bias, unless the activation has used it in between.
-    bias = not norm_follows or at["conv"] < at["act"] < at["norm"]
+    bias = bias or not norm_follows or at["conv"] < at["act"] < at["norm"]
     modules: dict[str, nn.Module] = {
-        "conv": nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=bias),
+        "conv": nn.Conv2d(inputs, block.channels, block.kernel, block.stride, block.padding, bias=bias),
         "act": layers.activation(activation),
         "drop": nn.Dropout(dropout),
-        "pool": nn.MaxPool2d(2),
     }
     if "norm" in at:
-        modules["norm"] = nn.BatchNorm2d(outputs if norm_follows else inputs)
-    block = nn.Sequential()
+        modules["norm"] = nn.BatchNorm2d(block.channels if norm_follows else inputs)
+    if block.pool is not None:
+        modules["pool"] = nn.MaxPool2d(*block.pool)
+    made = nn.Sequential()
     for name in order:
-        block.add_module(name, modules[name])
-    return block
+        made.add_module(name, modules[name])
+    return made
 
 
-def _check_size(rows: int, columns: int, depth: int) -> None:
-    """Raise ValueError unless ``depth`` halvings leave a pixel."""
-    most = min(rows, columns).bit_length() - 1
-    if depth > most:
-        remedy = f"use a depth of at most {most}" if most else "use an mlp or a resnet"
-        raise ValueError(
-            f"a cnn of depth {depth} cannot take {rows}x{columns} images: "
-            f"pooling leaves nothing after block {most + 1}; {remedy}"
+def _left(order: list[str], block: Block, side: int) -> int:
+    """Height or width behind a block, in pixels; 0 or less where nothing is left."""
+    for name in order:
+        if name == "conv":
+            side = (side + 2 * block.padding - block.kernel) // block.stride + 1
+        elif name == "pool" and block.pool is not None:
+            side = (side - block.pool[0]) // block.pool[1] + 1
+        if side < 1:
+            break
+    return side
+
+
+def _too_small(shape: tuple[int, int, int], preset: str, block: int, plan: Shape) -> str:
+    """Say which block leaves nothing of the images, and what would."""
+    _, rows, columns = shape
+    if preset != "none":
+        return (
+            f"the cnn {preset} cannot take {rows}x{columns} images: nothing is left after block {block}; "
+            "use larger images or preset none"
         )
+    remedy = f"use a depth of at most {block - 1}" if block > 1 else "use an mlp or a resnet"
+    return (
+        f"a cnn of depth {len(plan.blocks)} cannot take {rows}x{columns} images: "
+        f"pooling leaves nothing after block {block}; {remedy}"
+    )

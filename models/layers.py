@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from torch import nn
 
-from models import ACTIVATIONS, nearest
+from models import ACTIVATIONS, INITS, nearest
 
 # He's gain is 1 / sqrt(E[f(z)^2]) for z standard normal (He et al. 2015, https://arxiv.org/abs/1502.01852).
 # An activation named in neither table starts as relu does.
@@ -29,30 +30,56 @@ def activation(name: str) -> nn.Module:
     return module
 
 
-def initialise(network: nn.Module, activation: str) -> None:
+def initialise(network: nn.Module, activation: str, init: str = "auto") -> None:
     """Set the initial weights of a whole network, in place, from torch's global random generator.
 
-    Weights are normal: He's for rectifiers, Xavier's for saturating activations, and Xavier's with gain 1 for the
-    last linear layer, whose outputs are the logits. Biases are 0; norms scale by 1. A network on the meta device is
-    left as it is.
+    Args:
+        network: left as it is on the meta device.
+        activation: what follows its layers.
+        init: ``auto`` is normal weights, He's for rectifiers, Xavier's for saturating activations, and Xavier's with
+            gain 1 for the last linear layer, whose outputs are the logits; ``he`` and ``xavier`` are those for every
+            layer, ``orthogonal`` is of Saxe et al. 2014 (https://arxiv.org/abs/1312.6120), all with biases of 0 and
+            norms that scale by 1; ``torch`` leaves what torch has drawn.
+
+    Raises:
+        ValueError: for an unknown ``init``.
     """
+    if init not in INITS:
+        raise ValueError(f"init is unknown: {init!r}; {nearest(init, INITS)}")
     logits = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
-    if logits.weight.is_meta:
+    if logits.weight.is_meta or init == "torch":
         return  # no values to set, and torch would take seconds to import what pretends to draw them
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            if module is logits:
-                nn.init.xavier_normal_(module.weight)
-            elif activation in XAVIER_GAINS:
-                nn.init.xavier_normal_(module.weight, XAVIER_GAINS[activation])
-            else:
-                _he_normal(module, HE_GAINS.get(activation, HE_GAINS["relu"]))
+            _draw(module, activation, "logits" if module is logits and init == "auto" else init)
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.ones_(module.weight)
         else:
             continue
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def silence(branches: Iterable[nn.Sequential]) -> None:
+    """Let each residual block start as its shortcut: scale the last layer of its branch, norm or convolution, to 0.
+
+    Goyal et al. 2017, https://arxiv.org/abs/1706.02677; without norms Zhang et al. 2019,
+    https://arxiv.org/abs/1901.09321. Not for a saturating activation, which shrinks what a shortcut alone lets by:
+    sigmoid then learns far slower.
+    """
+    for branch in branches:
+        nn.init.zeros_(branch[-1].get_parameter("weight"))
+
+
+def _draw(layer: nn.Conv2d | nn.Linear, activation: str, init: str) -> None:
+    if init == "logits":
+        nn.init.xavier_normal_(layer.weight)
+    elif init == "orthogonal":
+        nn.init.orthogonal_(layer.weight, HE_GAINS.get(activation, 1.0))
+    elif init == "xavier" or (init == "auto" and activation in XAVIER_GAINS):
+        nn.init.xavier_normal_(layer.weight, XAVIER_GAINS.get(activation, 1.0))
+    else:
+        _he_normal(layer, HE_GAINS.get(activation, HE_GAINS["relu"]))
 
 
 def _he_normal(layer: nn.Conv2d | nn.Linear, gain: float) -> None:

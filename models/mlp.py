@@ -21,6 +21,8 @@ class MLP(nn.Module):
         activation: a name of `models.ACTIVATIONS`.
         dropout: probability of dropping a hidden unit.
         batch_norm: normalise before the activation.
+        bias: keep the biases of hidden layers, which a norm cancels.
+        init: one of `models.INITS`.
         width: units of each hidden layer.
         depth: number of hidden layers.
     """
@@ -33,6 +35,8 @@ class MLP(nn.Module):
         activation: str,
         dropout: float,
         batch_norm: bool,
+        bias: bool,
+        init: str,
         width: int,
         depth: int,
     ) -> None:
@@ -41,13 +45,13 @@ class MLP(nn.Module):
         self.hidden = nn.Sequential()
         for inputs, units in itertools.pairwise(sizes):
             # A norm has its own shift, so the layer before it needs no bias.
-            self.hidden.append(nn.Linear(inputs, units, bias=not batch_norm))
+            self.hidden.append(nn.Linear(inputs, units, bias=bias or not batch_norm))
             if batch_norm:
                 self.hidden.append(nn.BatchNorm1d(units))
             self.hidden.append(layers.activation(activation))
             self.hidden.append(nn.Dropout(dropout))
         self.logits = nn.Linear(sizes[-1], classes)
-        layers.initialise(self, activation)
+        layers.initialise(self, activation, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, height, width) to logits (batch, classes)."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import SHORTCUTS, layers, nearest
+from models import HEADS, SHORTCUTS, STEMS, block_counts, layers, nearest
 
 
 class ResNet(nn.Module):
-    """A 3x3 convolution, stages of one basic block each, global average pooling, a linear layer to the logits.
+    """A 3x3 convolution, stages of basic blocks, global average pooling, a linear layer to the logits.
 
     He et al. 2016, https://arxiv.org/abs/1512.03385. Each stage after the first doubles the channels and halves
     height and width, rounding up, so it takes images of any ``shape``.
@@ -23,13 +25,18 @@ class ResNet(nn.Module):
         dropout: probability of dropping a value before a block's second convolution, as in wide residual networks
             (Zagoruyko & Komodakis 2016, https://arxiv.org/abs/1605.07146).
         batch_norm: normalise after every convolution.
+        bias: keep the biases of convolutions, which a norm cancels.
+        init: one of `models.INITS`.
         width: channels of the first stage.
         depth: number of stages.
+        blocks: blocks of each stage, as `models.block_counts` reads it; the last number holds for all further stages.
+        stem: one of `models.STEMS`: a convolution, one with a max-pool 3 of stride 2 behind it, or none.
+        head: one of `models.HEADS`: global average pooling, or every value of the last maps, to the logits.
         residual: add each block's input to its output.
         shortcut: one of `models.SHORTCUTS`, how the input gets the output's shape; unused without ``residual``.
 
     Raises:
-        ValueError: for an unknown shortcut.
+        ValueError: for an unknown shortcut, stem or head.
     """
 
     def __init__(
@@ -40,35 +47,59 @@ class ResNet(nn.Module):
         activation: str,
         dropout: float,
         batch_norm: bool,
+        bias: bool,
+        init: str,
         width: int,
         depth: int,
+        blocks: str,
+        stem: str,
+        head: str,
         residual: bool,
         shortcut: str | None,
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(*_conv(shape[0], width, 3, 1, batch_norm), layers.activation(activation))
+        for name, value, known in (("stem", stem, STEMS), ("head", head, HEADS)):
+            if value not in known:
+                raise ValueError(f"{name} is unknown: {value!r}; {nearest(value, known)}")
+        conv = partial(_conv, batch_norm=batch_norm, bias=bias)
+        channels, *size = shape
+        self.stem = nn.Sequential()
+        if stem != "none":
+            self.stem.extend([*conv(channels, width, 3, 1), layers.activation(activation)])
+            channels = width
+        if stem == "pool":
+            self.stem.append(nn.MaxPool2d(3, 2, padding=1))
+            size = [math.ceil(side / 2) for side in size]
         self.stages = nn.Sequential()
-        channels = [width] + [width * 2**i for i in range(depth)]
-        for i, (inputs, outputs) in enumerate(itertools.pairwise(channels)):
-            stride = 2 if i else 1
+        for inputs, outputs, stride in _plan(channels, width, depth, block_counts(blocks)):
             branch = nn.Sequential(
-                *_conv(inputs, outputs, 3, stride, batch_norm),
+                *conv(inputs, outputs, 3, stride),
                 layers.activation(activation),
                 nn.Dropout(dropout),
-                *_conv(outputs, outputs, 3, 1, batch_norm),
+                *conv(outputs, outputs, 3, 1),
             )
-            bypass = _shortcut(shortcut, inputs, outputs, stride, batch_norm) if residual else None
+            bypass = _shortcut(shortcut, inputs, outputs, stride, conv) if residual else None
             self.stages.append(Block(branch, bypass, layers.activation(activation)))
-        self.logits = nn.Linear(channels[-1], classes)
-        layers.initialise(self, activation)
-        if residual and activation not in layers.XAVIER_GAINS:
-            _silence_branches(self)
+            size = [math.ceil(side / stride) for side in size]
+        self.head = nn.Flatten() if head == "flatten" else _Mean()
+        self.logits = nn.Linear(outputs * (math.prod(size) if head == "flatten" else 1), classes)
+        layers.initialise(self, activation, init)
+        if residual and init == "auto" and activation not in layers.XAVIER_GAINS:
+            layers.silence(module.branch for module in self.modules() if isinstance(module, Block))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, height, width) to logits (batch, classes)."""
         features: Tensor = self.stages(self.stem(images))
-        logits: Tensor = self.logits(features.mean(dim=(2, 3)))
+        logits: Tensor = self.logits(self.head(features))
         return logits
+
+
+class _Mean(nn.Module):
+    """The mean over height and width."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (batch, channels, height, width) to (batch, channels)."""
+        return x.mean(dim=(2, 3))
 
 
 class Block(nn.Module):
@@ -102,7 +133,18 @@ class Pad(nn.Module):
         return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
 
 
-def _shortcut(name: str | None, inputs: int, outputs: int, stride: int, batch_norm: bool) -> nn.Module:
+def _plan(channels: int, width: int, depth: int, counts: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+    """Inputs, outputs and stride of each block: the first of every later stage doubles the channels and halves."""
+    for stage in range(depth):
+        outputs = width * 2**stage
+        for block in range(counts[min(stage, len(counts) - 1)]):
+            yield channels, outputs, 2 if stage and not block else 1
+            channels = outputs
+
+
+def _shortcut(
+    name: str | None, inputs: int, outputs: int, stride: int, conv: Callable[[int, int, int, int], list[nn.Module]]
+) -> nn.Module:
     """Make what brings a block's input to the shape of its output; nothing where it has that shape."""
     if name not in SHORTCUTS:
         raise ValueError(f"shortcut is unknown: {name!r}; {nearest(str(name), SHORTCUTS)}")
@@ -111,24 +153,11 @@ def _shortcut(name: str | None, inputs: int, outputs: int, stride: int, batch_no
     if name == "conv":
         # The pixels are picked first: equal to a 1x1 convolution with a stride, whose channels-last backward pass in
         # oneDNN writes beyond its memory at small widths (seen with torch 2.15 on AVX2).
-        return nn.Sequential(Pad(0, stride), *_conv(inputs, outputs, 1, 1, batch_norm))
+        return nn.Sequential(Pad(0, stride), *conv(inputs, outputs, 1, 1))
     return Pad(outputs - inputs, stride)
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int, batch_norm: bool) -> list[nn.Module]:
+def _conv(inputs: int, outputs: int, kernel: int, stride: int, *, batch_norm: bool, bias: bool) -> list[nn.Module]:
     """Make a convolution that keeps height and width but for its stride, with a norm or else a bias."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=not batch_norm)
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias or not batch_norm)
     return [conv, nn.BatchNorm2d(outputs)] if batch_norm else [conv]
-
-
-def _silence_branches(network: nn.Module) -> None:
-    """Let each block start as its shortcut: scale the last layer of each branch, norm or convolution, to 0.
-
-    Goyal et al. 2017, https://arxiv.org/abs/1706.02677; without norms Zhang et al. 2019,
-    https://arxiv.org/abs/1901.09321. Not for a saturating activation, which shrinks what a shortcut alone lets by:
-    sigmoid then learns far slower.
-    """
-    for block in network.modules():
-        if isinstance(block, Block):
-            last = block.branch[-1]
-            nn.init.zeros_(last.get_parameter("weight"))

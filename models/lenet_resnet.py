@@ -1,0 +1,99 @@
+"""A LeNet-like network with residual blocks, from a lab report on MNIST; it must not know about data or training."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models import layers
+
+_CONV, _POOL = 5, 2  # pixels a side
+_HIDDEN = 5  # hidden units, in multiples of the width
+
+
+class LeNetResNet(nn.Module):
+    """Two 5x5 convolutions, each pooled, activated and followed by a residual block; then two linear layers.
+
+    The second convolution drops whole maps before it is pooled, the hidden layer drops units. No convolution is padded
+    but the residual blocks' 3x3 ones. At width 10 and 28x28 grey images: 30,900 parameters.
+
+    Args:
+        shape: channels, height and width of one image, in pixels.
+        classes: number of logits.
+        activation: a name of `models.ACTIVATIONS`.
+        dropout: probability of dropping one of the second convolution's maps, and a hidden unit.
+        init: one of `models.INITS`.
+        width: channels of the first convolution; the second has twice, the hidden layer five times as many.
+        residual: add each residual block's input to its output.
+        softmax_output: return probabilities instead of logits. A cross-entropy takes the softmax of them again, and so
+            cannot fall below ``log(1 + (classes - 1) / e)``: 1.461 for ten classes.
+
+    Raises:
+        ValueError: for images too small for two convolutions.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        *,
+        activation: str,
+        dropout: float,
+        init: str,
+        width: int,
+        residual: bool,
+        softmax_output: bool,
+    ) -> None:
+        super().__init__()
+        channels, rows, columns = shape
+        rows, columns = (((side - _CONV + 1) // _POOL - _CONV + 1) // _POOL for side in (rows, columns))
+        if min(rows, columns) < 1:
+            raise ValueError(
+                f"a lenet_resnet cannot take {shape[1]}x{shape[2]} images: its convolutions leave nothing of less than "
+                "16x16; use a resnet"
+            )
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, width, _CONV),
+            nn.MaxPool2d(_POOL),
+            layers.activation(activation),
+            _Residual(width, activation, residual),
+            nn.Conv2d(width, 2 * width, _CONV),
+            nn.Dropout2d(dropout),
+            nn.MaxPool2d(_POOL),
+            layers.activation(activation),
+            _Residual(2 * width, activation, residual),
+        )
+        hidden = _HIDDEN * width
+        self.hidden = nn.Sequential(
+            nn.Linear(2 * width * rows * columns, hidden), layers.activation(activation), nn.Dropout(dropout)
+        )
+        self.logits = nn.Linear(hidden, classes)
+        self.softmax_output = softmax_output
+        layers.initialise(self, activation, init)
+        if residual and init == "auto" and activation not in layers.XAVIER_GAINS:
+            layers.silence(module.branch for module in self.modules() if isinstance(module, _Residual))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (batch, channels, height, width) to logits, or to probabilities, (batch, classes)."""
+        logits: Tensor = self.logits(self.hidden(self.features(images).flatten(1)))
+        return functional.softmax(logits, dim=1) if self.softmax_output else logits
+
+
+class _Residual(nn.Module):
+    """The activation of ``x + branch(x)``; the branch is two 3x3 convolutions with an activation between."""
+
+    def __init__(self, channels: int, activation: str, residual: bool) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            layers.activation(activation),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+        self.activation = layers.activation(activation)
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (batch, channels, height, width) to features of the same shape."""
+        y = self.branch(x)
+        result: Tensor = self.activation(x + y if self.residual else y)
+        return result
