@@ -134,10 +134,7 @@ def _choices(name: str, raw: Mapping[str, Any]) -> tuple[Value, ...]:
     choices = raw["choices"]
     if not isinstance(choices, list) or not choices or raw.keys() - {"choices", "when"}:
         raise ValueError(f"{name}: choices must be a list of at least one value, without low or high: got {choices!r}")
-    values = tuple(fields()[name].parse(value) for value in choices)
-    if len(set(values)) < len(values):
-        raise ValueError(f"{name} lists a value twice: got {choices!r}")
-    return values
+    return tuple(fields()[name].parse(value) for value in choices)
 
 
 def _range(name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ...]]) -> Dimension:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeps.dimension import Dimension
+from sweeps.reference import Reference
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult, Value
 
 
@@ -25,6 +26,8 @@ class StudyRecord:
     classes: tuple[str, ...]  # the true class names
     results: tuple[TrialResult, ...]  # by trial number; the running one included
     parent_run_id: str | None = None
+    method: str = "tpe"
+    reference: tuple[Reference, ...] = ()  # published figures
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -53,11 +56,14 @@ _ORDER = {COMPLETE: 0, PRUNED: 1, RUNNING: 2, FAILED: 3}
 def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranked]:
     """Rank configurations: complete ones by value, then pruned ones, running ones, failed ones.
 
-    The repeats of a configuration (equal but for the seed) are one entry, ranked by their mean.
-    A pruned trial never outranks a complete one; among equals the earlier trial stands first.
+    The repeats of a configuration (equal but for the seed) are one entry, ranked by their mean; a trial that reused
+    another's result is left out. A pruned trial never outranks a complete one; among equals the earlier trial stands
+    first.
     """
     groups: dict[str, list[TrialResult]] = {}
     for result in results:
+        if result.duplicate_of is not None:
+            continue
         groups.setdefault(result.config.group, []).append(result)
     entries = [_entry(group, maximize) for group in groups.values()]
     entries.sort(key=lambda e: (_ORDER[e.state], _loss(e.value, maximize), min(t.number for t in e.trials)))
@@ -77,13 +83,21 @@ def best(results: Iterable[TrialResult], *, maximize: bool = True) -> TrialResul
 
 
 def ended(results: Sequence[TrialResult]) -> str:
-    """Say where the trials went: ``24 ended: 5 complete, 19 pruned``."""
-    ends = Counter(result.state if result.state != FAILED else result.end for result in results)
+    """Say where the trials went: ``24 ended: 5 complete, 18 pruned, 1 duplicate``."""
+    ends = Counter(_end(result) for result in results)
     running = ends.pop(RUNNING, 0)
-    counts = [f"{ends.pop(state)} {state}" for state in (COMPLETE, PRUNED) if state in ends]
+    counts = [f"{ends.pop(end)} {end}" for end in (COMPLETE, PRUNED, "infeasible") if end in ends]
+    duplicates = ends.pop("duplicate", 0)
     counts += [f"{count} failed ({end})" for end, count in sorted(ends.items())]
+    counts += [f"{duplicates} duplicate{'s' * (duplicates > 1)}"] if duplicates else []
     text = f"{len(results) - running} ended" + (": " + ", ".join(counts) if counts else "")
     return text + (f"; {running} running" if running else "")
+
+
+def _end(result: TrialResult) -> str:
+    if result.duplicate_of is not None:
+        return "duplicate"
+    return result.state if result.state == RUNNING else result.end
 
 
 def searched_values(result: TrialResult, searched: Sequence[str]) -> dict[str, Value | None]:

@@ -1,16 +1,26 @@
-"""A study, typed: fixed values, searched dimensions, conditions, and the configurations they span. Opens no store."""
+"""A study, typed: fixed values, searched dimensions, conditions, published figures. Opens no store."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    create_model,
+)
 
 from sweeps.dimension import Dimension, dimensions
-from sweeps.trial import TrialConfig, Value, applies, configure, fields
+from sweeps.reference import Reference
+from sweeps.trial import Value, configure, fields
 
 # What a study ranks by: the key in a trial's history, and whether more is better.
 OBJECTIVES: dict[str, tuple[str, bool]] = {
@@ -19,10 +29,14 @@ OBJECTIVES: dict[str, tuple[str, bool]] = {
     "balanced_acc": ("val/balanced_acc", True),
     "macro_f1": ("val/macro_f1", True),
 }
-DEFAULT_TRIALS = 24
+# How configurations are chosen; those of the last four are known beforehand.
+METHODS = ("tpe", "random", "grid", "zip", "one_factor", "ablate")
+LAID_OUT = METHODS[2:]
+CENTRED = ("one_factor", "ablate")  # their configurations differ from the fixed one in one field
 MAX_TRIALS = 100_000
 TOP_LEVEL = ("dataset", "epochs", "seed", "split_seed")  # a study's own keys, so not among `fixed`
-_NOT_SEARCHED = ("dataset", "seed", "split_seed", "device", "threads", "eval_batch_size")
+DATA = ("dataset", "split_file", "image_size", "split_seed")  # the fields that decide which images a trial sees
+_NOT_SEARCHED = (*DATA, "seed", "device", "threads", "eval_batch_size")
 
 
 class _Model(BaseModel):
@@ -69,8 +83,42 @@ if TYPE_CHECKING:
         """The dimensions of each searched field."""
 else:
     Fixed = _derive("Fixed", _value_type, None, TOP_LEVEL)
-    Start = _derive("Start", _value_type, None, ("dataset", "seed", "split_seed"))
+    Start = _derive("Start", _value_type, None, (*DATA, "seed"))
     Search = _derive("Search", _dimension_type, (), _NOT_SEARCHED)
+
+
+class Constraints(_Model):
+    """The most that a network may have; one that has more is not trained."""
+
+    parameters: Annotated[float | None, Field(gt=0, description="Parameters.")] = None
+    mflops: Annotated[float | None, Field(gt=0, description="Millions of operations of an image's forward pass.")] = (
+        None
+    )
+    latency_ms: Annotated[
+        float | None, Field(gt=0, description="Milliseconds of an image's forward pass, as measured.")
+    ] = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Those that are given."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+class Stop(_Model):
+    """What ends a study before its total."""
+
+    target: Annotated[float | None, Field(description="Once a complete trial's objective is this good.")] = None
+    no_gain: Annotated[
+        int | None, Field(strict=True, ge=1, description="After so many trials in a row without a better one.")
+    ] = None
+    time: Annotated[float | None, Field(gt=0, description="Once the trials have taken so many seconds in all.")] = None
+
+
+def _keeping(text: str) -> str:
+    if not re.fullmatch(r"each|all|best|top:[1-9][0-9]{0,4}", text):
+        raise ValueError(f"keep_checkpoints must be each, all, best or top:K: got {text!r}")
+    return text
+
 
 _Count = Annotated[int, Field(strict=True, ge=1, le=MAX_TRIALS)]
 _Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
@@ -82,18 +130,29 @@ class StudySpec(_Model):
     description: Annotated[str, Field(description="One line shown in lists.")] = ""
     source: Annotated[str, Field(description="Where the study comes from.")] = ""
     dataset: Annotated[str, Field(description="Data set: a known name or folder:PATH.")] = "digits"
-    method: Annotated[Literal["tpe", "random", "grid"], Field(description="How configurations are chosen.")] = "tpe"
+    method: Annotated[
+        Literal["tpe", "random", "grid", "zip", "one_factor", "ablate"],
+        Field(
+            description="How configurations are chosen: by tpe (learns from earlier trials) or at random; every "
+            "combination (grid); the first values together, then the second, ... (zip); each dimension alone around "
+            "the fixed values (one_factor); the best of another study with each choice set back to its default "
+            "(ablate)."
+        ),
+    ] = "tpe"
+    of: Annotated[str | None, Field(description="The study, by its name in the stores, whose best is ablated.")] = None
     objective: Annotated[
         Literal["val_acc", "val_loss", "balanced_acc", "macro_f1"],
         Field(description="What ranks trials and chooses the best epoch, on the validation split."),
     ] = "val_acc"
-    trials: Annotated[_Count | None, Field(description="Trials in all; a grid's own size, else 24.")] = None
+    trials: Annotated[_Count | None, Field(description="Trials in all; a laid-out method's own number, else 24.")] = (
+        None
+    )
     epochs: Annotated[int, Field(strict=True, ge=1, le=10_000, description="Epochs of a trial at most.")] = 10
     repeats: Annotated[int, Field(strict=True, ge=1, le=100, description="Seeds per configuration.")] = 1
     pruner: Annotated[Literal["asha", "median", "none"], Field(description="What stops hopeless trials.")] = "asha"
     seed: Annotated[_Seed, Field(description="Decides weights, order, dropout and sampler.")] = 0
     split_seed: Annotated[_Seed, Field(description="Decides the three splits.")] = 0
-    fixed: Annotated[Fixed, Field(description="Values that every trial shares.")] = Fixed()
+    fixed: Annotated[Fixed, Field(description="Values that every trial shares; the centre of one_factor.")] = Fixed()
     search: Annotated[Search, Field(description="Ranges and choices that are searched.")] = Field(
         default_factory=Search
     )
@@ -102,25 +161,34 @@ class StudySpec(_Model):
         Field(description="Configurations tried first, defaults filled in, and never pruned."),
     ] = ()
 
+    constraints: Annotated[Constraints, Field(description="The most that a network may have.")] = Constraints()
+    stop: Annotated[Stop, Field(description="What ends the study before its total.")] = Stop()
+    keep_checkpoints: Annotated[
+        str,
+        AfterValidator(_keeping),
+        Field(description="Whose weights stay: each trial's best epoch, all epochs, the best or the top:K trials."),
+    ] = "each"
+    reference: Annotated[tuple[Reference, ...], Field(description="Published figures to stand beside ours.")] = ()
+
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """All that is searched, in the order of `TrialConfig`'s fields."""
-        return tuple(dimension for name in fields() for dimension in getattr(self.search, name, ()))
+        """All that is searched, in the order of `TrialConfig`'s fields; of centred methods the centre first."""
+        found = tuple(dimension for name in fields() for dimension in getattr(self.search, name, ()))
+        return tuple(map(self._centred, found)) if self.method in CENTRED else found
 
-    @property
-    def total(self) -> int:
-        """The trials in all: configurations times repeats.
+    def _centred(self, dimension: Dimension) -> Dimension:
+        """Its values as choices, the centre first.
 
         Raises:
-            ValueError: for a grid without an end, or with too many points.
+            ValueError: where it has a condition, no end of values, or does not apply at the centre.
         """
-        if self.method == "grid":
-            most = self.trials or MAX_TRIALS + 1
-            size = min(most, self.repeats * sum(1 for _ in itertools.islice(grid(self), most)))
-            if size > MAX_TRIALS:
-                raise ValueError(f"the grid has over {MAX_TRIALS:,} trials: give trials, or fewer values")
-            return size
-        return self.trials or DEFAULT_TRIALS
+        name = dimension.field
+        if dimension.when:
+            raise ValueError(f"{name}: {self.method} takes no conditions (when)")
+        centre = configure(self.base).to_dict().get(name)
+        if centre is None:
+            raise ValueError(f"{name} does not apply at the fixed values that {self.method} starts from")
+        return Dimension(field=name, choices=tuple(dict.fromkeys((centre, *dimension.grid()))))
 
     @property
     def maximize(self) -> bool:
@@ -140,88 +208,8 @@ class StudySpec(_Model):
 
     def identity(self) -> dict[str, Any]:
         """All that makes it this study and no other: what may not change when it goes on. The device may."""
-        spec = self.model_dump(mode="json", exclude={"description", "source", "trials", "search", "fixed"})
+        unsaid = {"description", "source", "trials", "search", "fixed", "stop", "keep_checkpoints", "reference"}
+        spec = self.model_dump(mode="json", exclude=unsaid)
         spec["start_with"] = [dict(start) for start in self.starts]
         fixed = self.fixed.model_dump(exclude_none=True, exclude={"device"})
         return {**spec, "fixed": fixed, "search": {d.key: d.to_dict() for d in self.dimensions}}
-
-
-def configuration(spec: StudySpec, values: Mapping[str, Value], repeat: int = 0) -> TrialConfig:
-    """The configuration of one trial: what all share, the searched values, and the repeat's seed."""
-    return configure({**spec.base, "seed": spec.seed + repeat, **values})
-
-
-def decide(spec: StudySpec, choose: Callable[[Dimension], Value]) -> dict[str, Value]:
-    """Choose a value for each dimension whose conditions hold, in an order in which they can be known."""
-    values: dict[str, Value] = {}
-    pending = spec.dimensions
-    while pending:
-        dimension, pending = _next(pending)
-        if _holds(spec, dimension, values):
-            values[dimension.field] = choose(dimension)
-    return values
-
-
-def grid(
-    spec: StudySpec, values_of: Callable[[Dimension], Sequence[Value]] = Dimension.grid
-) -> Iterator[dict[str, Value]]:
-    """Every combination of the searched values, or of some of each, the last dimension running fastest."""
-
-    def expand(values: dict[str, Value], pending: tuple[Dimension, ...]) -> Iterator[dict[str, Value]]:
-        if not pending:
-            yield values
-            return
-        dimension, rest = _next(pending)
-        if not _holds(spec, dimension, values):
-            yield from expand(values, rest)
-            return
-        for value in values_of(dimension):
-            yield from expand({**values, dimension.field: value}, rest)
-
-    yield from expand({}, spec.dimensions)
-
-
-def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value]:
-    """The searched values of one ``start_with`` entry: as given there, else the defaults.
-
-    Raises:
-        ValueError: for a value outside what is searched.
-    """
-    asked = configure({**spec.base, **start})
-    searched = {dimension.field for dimension in spec.dimensions}
-    _keeps(start, asked, configure({**spec.base, **{k: v for k, v in start.items() if k in searched}}))
-
-    def choose(dimension: Dimension) -> Value:
-        value: Value | None = getattr(asked, dimension.field)
-        if value is None or not dimension.contains(value):
-            origin = "" if dimension.field in start else " (its default: give another)"
-            raise ValueError(f"{dimension.field} {value}{origin} is not among what is searched: {dimension}")
-        return value
-
-    values = decide(spec, choose)
-    _keeps(start, asked, configure({**spec.base, **values}))
-    return values
-
-
-def _keeps(start: Mapping[str, Value], asked: TrialConfig, made: TrialConfig) -> None:
-    for name, value in start.items():
-        if getattr(made, name) != getattr(asked, name):
-            raise ValueError(f"{name} {value} is not searched: every such trial has {getattr(made, name)}")
-
-
-def _next(pending: tuple[Dimension, ...]) -> tuple[Dimension, tuple[Dimension, ...]]:
-    """The first dimension whose conditions no other one still decides, and the others."""
-    undecided = {dimension.field for dimension in pending}
-    for index, dimension in enumerate(pending):
-        if not dimension.needs & (undecided - {dimension.field}):
-            return dimension, pending[:index] + pending[index + 1 :]
-    raise ValueError(f"conditions run in a circle: {', '.join(sorted(undecided))}")
-
-
-def _holds(spec: StudySpec, dimension: Dimension, values: Mapping[str, Value]) -> bool:
-    if dimension.field in values:
-        return False
-    current = configure({**spec.base, **values}).to_dict()
-    return applies(dimension.field, current) and all(
-        current.get(name) in allowed for name, allowed in dimension.when.items()
-    )

@@ -6,11 +6,13 @@ and of what is stored, so that a sweep that was killed goes on as if it had not 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -20,9 +22,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.dimension import Dimension, round_significant
+from sweeps.layout import configuration, decide, points, total
 from sweeps.pruning import PROTECTED, prune
 from sweeps.ranking import StudyRecord
-from sweeps.space import StudySpec, configuration, decide, grid, start_values
+from sweeps.reference import Reference
+from sweeps.space import StudySpec
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialConfig, TrialResult, Value
 
 MAX_DEATHS = 3  # a trial that takes its process with it this often is not tried again
@@ -30,7 +34,7 @@ MAX_FAILURES = 5  # so many failures in a row are not the trials' fault
 
 _STATES = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
 _ENDED = tuple(_STATES.values())
-
+_TEST = "test of trial "  # and the number: a study's attribute
 
 Storage = optuna.storages.BaseStorage
 STORE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)  # what a store raises when it cannot be used
@@ -63,6 +67,7 @@ class Study:
     def __init__(self, study: optuna.Study, spec: StudySpec) -> None:
         self._study = study
         self._live: dict[int, Trial] = {}
+        self._ended: dict[int, TrialResult] = {}  # read already
         self.spec = spec
 
     @classmethod
@@ -92,7 +97,8 @@ class Study:
             study.set_user_attr("spec", identity)
         elif stored != json.loads(json.dumps(identity)):
             raise StudyChangedError(f"study {name!r} was made with {_difference(stored, identity)}")
-        study.set_user_attr("trials", spec.total)
+        study.set_user_attr("trials", total(spec))
+        study.set_user_attr("reference", [reference.model_dump(exclude_defaults=True) for reference in spec.reference])
         study.set_user_attr("opened", time.time())
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if "result" in trial.user_attrs:  # killed before it could be told
@@ -103,6 +109,11 @@ class Study:
     def name(self) -> str:
         """Its name in the store."""
         return self._study.study_name
+
+    @cached_property
+    def total(self) -> int:
+        """The trials in all."""
+        return total(self.spec)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -124,7 +135,7 @@ class Study:
 
     def results(self) -> tuple[TrialResult, ...]:
         """What came of each trial, by number."""
-        return tuple(_results(self._study))
+        return tuple(_results(self._study, self._ended))
 
     def record(self) -> StudyRecord:
         """The study as reports know it."""
@@ -138,7 +149,7 @@ class Study:
         """
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             yield self._adopt(frozen)
-        while self.ended() < self.spec.total and not until():
+        while self.ended() < self.total and not until():
             yield self._ask()
 
     def report(self, job: Job, epoch: int, best_value: float) -> bool:
@@ -154,6 +165,14 @@ class Study:
         seen = {step: value for step, value in reports.items() if step <= epoch}
         others = [t.intermediate_values for t in trials[: job.number] if t.state in _ENDED]
         return prune(self.spec.pruner, seen, others, epochs=job.config.epochs, maximize=self.spec.maximize)
+
+    def earlier(self, job: Job) -> TrialResult | None:
+        """The result of an earlier trial of the same configuration, which decides what this one's would be."""
+        for result in self.results()[: job.number]:
+            same = result.config.signature == job.config.signature and result.duplicate_of is None
+            if same and result.end in (COMPLETE, PRUNED, "infeasible", "diverged"):
+                return result
+        return None
 
     def note_interrupted(self, job: Job) -> None:
         """Keep that the trial was asked to stop: the next start adopts it, and does not count a death."""
@@ -205,11 +224,7 @@ class Study:
 
     @cached_property
     def _points(self) -> list[dict[str, Value]]:
-        """The configurations that are known beforehand: the starts, and then the other points of a grid."""
-        points = [start_values(self.spec, start) for start in self.spec.starts]
-        if self.spec.method == "grid":
-            points += grid(self.spec)
-        return list({tuple(point.items()): point for point in points}.values())  # each once
+        return list(points(self.spec))
 
     def _adopt(self, frozen: FrozenTrial) -> Job:
         """Take over a trial that a dead process left RUNNING: the same number, the same values."""
@@ -225,7 +240,8 @@ def run(
     study: Study,
     train: Callable[[Job], TrialResult],
     *,
-    told: Callable[[Job, TrialResult], None] = lambda _job, _result: None,
+    untrained: Callable[[Job, TrialResult], TrialResult] = lambda _job, result: result,
+    told: Callable[[TrialResult], None] = lambda _result: None,
     until: Callable[[], bool] = lambda: False,
 ) -> str:
     """Train what is left of a study, one trial at a time, and keep each result.
@@ -233,24 +249,52 @@ def run(
     Args:
         study: the study.
         train: trains one trial; reports its epochs through `Study.report`.
+        untrained: completes a result that was not trained: an earlier trial's of the same configuration, or that of
+            a trial whose process died too often.
         told: called after a result is kept.
         until: asked before each new trial; True ends the loop.
 
     Returns:
-        Why it ended: ``done``, ``until``, or ``failures`` after `MAX_FAILURES` in a row.
+        Why it ended: ``done``, ``until``, ``failures`` after `MAX_FAILURES` in a row, or which rule of the study's
+        ``stop`` holds.
     """
     in_a_row = 0
-    for job in study.jobs(until):
-        result = train(job) if job.deaths < MAX_DEATHS else _poison(job)
+    for job in study.jobs(lambda: stop_reason(study.spec, study.results()) is not None or until()):
+        known = _duplicate(job, study.earlier(job)) or _poison(job)
+        result = train(job) if known is None else untrained(job, known)
         study.tell(job, result)
-        told(job, result)
+        told(result)
         in_a_row = in_a_row + 1 if result.state == FAILED else 0
         if in_a_row >= MAX_FAILURES:
             return "failures"
-    return "done" if study.ended() >= study.spec.total else "until"
+    if study.ended() >= study.total:
+        return "done"
+    return stop_reason(study.spec, study.results()) or "until"
 
 
-def _poison(job: Job) -> TrialResult:
+def stop_reason(spec: StudySpec, results: Sequence[TrialResult]) -> str | None:
+    """Which rule of a study's ``stop`` holds after these results, in words; None if none does."""
+    stop, sign = spec.stop, 1 if spec.maximize else -1
+    values = [sign * r.value if r.state == COMPLETE and r.value is not None else -math.inf for r in results]
+    best = max(values, default=-math.inf)
+    if stop.target is not None and best >= sign * stop.target:
+        return f"target {stop.target:g} reached"
+    if stop.no_gain is not None and math.isfinite(best) and len(values) - 1 - values.index(best) >= stop.no_gain:
+        return f"no gain in {stop.no_gain} trials"
+    if stop.time is not None and math.fsum(r.seconds for r in results if r.duplicate_of is None) >= stop.time:
+        return f"{stop.time:g} s of training used up"
+    return None
+
+
+def _duplicate(job: Job, earlier: TrialResult | None) -> TrialResult | None:
+    if earlier is None:
+        return None
+    return dataclasses.replace(earlier, number=job.number, duplicate_of=earlier.number, run_id=None)
+
+
+def _poison(job: Job) -> TrialResult | None:
+    if job.deaths < MAX_DEATHS:
+        return None
     error = f"its process died {job.deaths} times"
     return TrialResult(number=job.number, config=job.config, state=FAILED, end="poison", error=error)
 
@@ -285,6 +329,13 @@ def read(storage: Storage, name: str) -> StudyRecord:
         raise StudyNotFoundError(f"no study {name!r}; there are: {known}") from None
 
 
+def keep_test(storage: Storage, name: str, number: int, figures: Mapping[str, float]) -> None:
+    """Keep a trial's scores on the test split with its study: an ended trial itself cannot change in Optuna."""
+    study = optuna.load_study(storage=storage, study_name=name)
+    key = f"{_TEST}{number}"
+    study.set_user_attr(key, {**study.user_attrs.get(key, {}), **figures})
+
+
 def names(storage: Storage) -> list[str]:
     """The names of the studies in a store, the one last opened last."""
     summaries = optuna.study.get_all_study_summaries(storage, include_best_trial=False)
@@ -303,16 +354,23 @@ def _record(study: optuna.Study) -> StudyRecord:
         trials=attrs["trials"],
         dimensions=tuple(Dimension.from_dict(data) for data in attrs["facts"]["dimensions"]),
         classes=tuple(attrs["facts"].get("classes", ())),
-        results=tuple(_results(study)),
+        results=tuple(_results(study, {})),
         parent_run_id=attrs.get("parent_run_id"),
+        method=attrs["spec"]["method"],
+        reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
     )
 
 
-def _results(study: optuna.Study) -> Iterator[TrialResult]:
+def _results(study: optuna.Study, known: dict[int, TrialResult]) -> Iterator[TrialResult]:
+    """Every trial's result; ``known`` holds those that were read before, which cannot change."""
+    tests = study.user_attrs
     for trial in study.get_trials(deepcopy=False):
         attrs = trial.user_attrs
         if "result" in attrs and trial.state in _ENDED:
-            yield TrialResult.from_dict(attrs["result"])
+            if trial.number not in known:
+                known[trial.number] = TrialResult.from_dict(attrs["result"])
+            test = tests.get(f"{_TEST}{trial.number}")
+            yield dataclasses.replace(known[trial.number], test=test) if test else known[trial.number]
         elif "config" in attrs:
             reports = trial.intermediate_values
             yield TrialResult(
@@ -356,7 +414,7 @@ def _params(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
 
 def _suggest(trial: Trial, dimension: Dimension) -> Value:
     if dimension.choices:
-        return cast("Value", trial.suggest_categorical(dimension.key, dimension.choices))
+        return cast("Value", trial.suggest_categorical(dimension.key, tuple(dict.fromkeys(dimension.choices))))
     low, high, step = float(dimension.low or 0), float(dimension.high or 0), dimension.step
     if dimension.integer:
         return trial.suggest_int(dimension.key, int(low), int(high), step=int(step or 1), log=dimension.log)

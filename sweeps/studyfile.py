@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 import models
 from sweeps import yamlfile
-from sweeps.space import Fixed, Search, Start, StudySpec, decide, start_values
+from sweeps.layout import decide, start_values, total
+from sweeps.reference import Reference
+from sweeps.space import CENTRED, Constraints, Fixed, Search, Start, Stop, StudySpec
 from sweeps.trial import fields
 
-_OWN = StudySpec.model_fields.keys() - {"fixed", "search", "start_with"}  # keys whose value is one word
+_PARTS: dict[str, type[BaseModel]] = {
+    "fixed": Fixed,
+    "search": Search,
+    "start_with": Start,
+    "constraints": Constraints,
+    "stop": Stop,
+    "reference": Reference,
+}
+_OWN = StudySpec.model_fields.keys() - _PARTS.keys()  # keys whose value is one word
 
 
 class StudyFileError(ValueError):
@@ -48,6 +59,8 @@ def parse(
         problems = list(_conflicts(spec, check_dataset))
     except ValidationError as error:
         problems = [(tuple(e["loc"]), _message(e)) for e in error.errors()]
+        if isinstance(raw.get("dataset"), str):
+            problems += _of_check(("dataset",), lambda: check_dataset(raw["dataset"]))
     if problems:
         lines = sorted({(_typed(path, overrides or {}), document.line(path), message) for path, message in problems})
         places = [("command line" if typed else f"{label}:{line}", message) for typed, line, message in lines]
@@ -88,29 +101,47 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
 
 def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """What no single value shows: each with the place it is about."""
+    yield from _of_check(("dataset",), lambda: check_dataset(spec.dataset))
+    if spec.method == "ablate":
+        yield from _of_ablation(spec)
+        return  # what is searched comes from the other study
+    if spec.of is not None:
+        yield ("of",), f"of is for method ablate: the method is {spec.method}"
+    dimensions = list(_of_check(("search",), lambda: spec.dimensions))
+    yield from dimensions
+    if dimensions:
+        return
+    yield from _of_check(("search",), lambda: decide(spec, lambda dimension: dimension.first))
+    yield from _of_check(("search",), lambda: total(spec))
     fixed = spec.fixed.model_dump(exclude_none=True)
-    for path, check in (
-        (("dataset",), lambda: check_dataset(spec.dataset)),
-        (("search",), lambda: decide(spec, lambda dimension: dimension.first)),
-        (("search",), lambda: spec.total),
-    ):
-        try:
-            check()
-        except ValueError as error:
-            yield path, str(error)
-    for name, group in itertools.groupby(spec.dimensions, lambda dimension: dimension.field):
+    for name, grouped in itertools.groupby(spec.dimensions, lambda dimension: dimension.field):
+        group = list(grouped)
+        if spec.method != "zip" and any(len(set(d.choices)) < len(d.choices) for d in group):
+            yield ("search", name), f"{name} lists a value twice: only zip takes that"
         keys = [dimension.key for dimension in group]
-        if name in fixed:
+        if name in fixed and spec.method not in CENTRED:
             yield ("search", name), f"{name} is both fixed and searched: take it out of one"
         if len(set(keys)) < len(keys):
             yield ("search", name), f"{name} is given several times under one condition"
     if not spec.dimensions:
         yield ("search",), "nothing is searched: give search at least one field"
     for index, start in enumerate(spec.starts):
-        try:
-            start_values(spec, start)
-        except ValueError as error:
-            yield ("start_with", index), str(error)
+        yield from _of_check(("start_with", index), partial(start_values, spec, start))
+
+
+def _of_check(path: tuple[str | int, ...], check: Callable[[], object]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    try:
+        check()
+    except ValueError as error:
+        yield path, str(error)
+
+
+def _of_ablation(spec: StudySpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if spec.of is None:
+        yield ("method",), "ablate needs of: the name of the study whose best is ablated"
+    for key, given in (("search", spec.dimensions), ("start_with", spec.starts)):
+        if given:
+            yield (key,), f"ablate takes no {key}: it sets back what the other study searched"
 
 
 def _message(error: Any) -> str:
@@ -119,7 +150,7 @@ def _message(error: Any) -> str:
     kind, given = error["type"], error["input"]
     name = path[-1] if path else "study"
     if kind == "extra_forbidden":
-        known = {"fixed": Fixed, "search": Search, "start_with": Start}.get(path[0], StudySpec)
+        known = _PARTS.get(path[0], StudySpec) if len(path) > 1 else StudySpec
         return f"unknown key {'.'.join(path)!r}; {models.nearest(name, list(known.model_fields))}"
     if kind == "value_error":
         return str(error["ctx"]["error"])
@@ -130,6 +161,8 @@ def _message(error: Any) -> str:
         error["msg"]
         .removeprefix("Input should be ")
         .replace("a valid integer", "a whole number")
+        .replace("a valid number", "a number")
         .replace("a valid ", "")
+        .partition(", unable")[0]
     )
     return f"{'.'.join(path)} must be {rule}: got {given!r}"

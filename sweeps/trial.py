@@ -16,6 +16,7 @@ import models
 Value = bool | int | float | str
 
 COMPLETE, PRUNED, FAILED, RUNNING = "complete", "pruned", "failed", "running"
+AUGMENTATIONS = ("crop", "flip", "cutout")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Field:
     choices: tuple[str, ...] = ()
     check: Callable[[str], object] | None = None
     identity: bool = True
-    when: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    numeral: bool = False  # text that may be a bare number, too
+    when: Mapping[str, tuple[Value | None, ...]] = dataclasses.field(default_factory=dict)
 
     def parse(self, value: object) -> Value:
         """Return the value in the field's type.
@@ -53,6 +55,8 @@ class Field:
 
     def _convert(self, value: object) -> Any:
         """Bring text, and numbers of the neighbouring type, to the field's type where nothing is lost."""
+        if self.numeral and isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
         if self.type is bool and isinstance(value, str):
             return {"true": True, "false": False}.get(value.lower(), value)
         if self.type in (int, float) and isinstance(value, str):
@@ -78,11 +82,29 @@ def _number(text: str) -> object:
     return text
 
 
+def augmentation(text: str) -> tuple[str, ...]:
+    """Split ``crop-flip`` into its parts; ``none`` has no parts, ``auto`` is itself.
+
+    Raises:
+        ValueError: unless each part is one of `AUGMENTATIONS` and stands there once.
+    """
+    if text in ("auto", "none"):
+        return ("auto",) if text == "auto" else ()
+    parts = tuple(text.split("-"))
+    if not set(parts) <= set(AUGMENTATIONS) or len(set(parts)) < len(parts):
+        known = ", ".join(AUGMENTATIONS)
+        raise ValueError(f"augment must be auto, none, or some of {known} joined by '-': got {text!r}")
+    return parts
+
+
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 def _field(default: Value | None, text: str, **facts: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": text, **facts})
+
+
+_NO_PRESET: dict[str, tuple[Value | None, ...]] = {"preset": (None, "none")}  # None: the family has no presets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +115,30 @@ class TrialConfig:
     """
 
     dataset: str = _field("digits", "Data set: a known name or folder:PATH.")
+    split_file: str | None = _field(
+        None, "CSV of path or index, and split (train, val, test), instead of split_seed's."
+    )
+    image_size: int | None = _field(None, "Side in pixels to which a folder's images are brought.", low=1, high=4096)
     family: str = _field("cnn", "Family of networks, or module:Class of your own.", check=models.find)
     activation: str | None = _field(None, "Activation function.", choices=tuple(models.ACTIVATIONS))
     dropout: float | None = _field(None, "Dropout probability.", low=0, high=0.95)
     batch_norm: bool | None = _field(None, "Batch normalisation.")
-    width: int | None = _field(None, "Hidden units of an MLP, or channels of the first block.", low=1, high=8192)
-    depth: int | None = _field(None, "Hidden layers of an MLP, blocks of a CNN, stages of a ResNet.", low=1, high=20)
+    bias: bool | None = _field(None, "Keep the biases that batch normalisation cancels.")
+    init: str | None = _field(None, "Initial weights; auto follows the activation.", choices=models.INITS)
+    preset: str | None = _field(
+        None, "A CNN of a published report, instead of width and depth.", choices=models.PRESETS
+    )
+    width: int | None = _field(
+        None, "Hidden units of an MLP, or channels of the first block.", low=1, high=8192, when=_NO_PRESET
+    )
+    depth: int | None = _field(
+        None, "Hidden layers of an MLP, blocks of a CNN, stages of a ResNet.", low=1, high=20, when=_NO_PRESET
+    )
+    blocks: str | None = _field(
+        None, "Blocks of a ResNet's stages: 1, or 3-4-4-3.", check=models.block_counts, numeral=True
+    )
+    stem: str | None = _field(None, "What stands before a ResNet's stages.", choices=models.STEMS)
+    head: str | None = _field(None, "What stands behind a ResNet's stages.", choices=models.HEADS)
     layer_order: str | None = _field(None, "Order of the layers in a CNN's block.", check=models.layer_order)
     residual: bool | None = _field(None, "Add a ResNet block's input to its output.")
     shortcut: str | None = _field(
@@ -107,12 +147,29 @@ class TrialConfig:
         choices=models.SHORTCUTS,
         when={"residual": (True,)},
     )
+    softmax_output: bool | None = _field(None, "Put out probabilities: the loss then takes the softmax twice.")
     optimizer: str = _field("adam", "Optimiser.", choices=("sgd", "adam", "adamw"))
     lr: float = _field(1e-3, "Learning rate.", low=1e-8, high=100)
     momentum: float | None = _field(0.9, "Momentum.", low=0, high=0.999, when={"optimizer": ("sgd",)})
     weight_decay: float = _field(0.0, "Weight decay.", low=0, high=10)
+    label_smoothing: float = _field(0.0, "Share of each label spread over all classes.", low=0, high=0.9)
+    grad_clip: float = _field(0.0, "Largest norm of the gradient; 0 for no limit.", low=0, high=1e6)
     batch_size: int = _field(64, "Images a step.", low=1, high=65536)
-    schedule: str = _field("none", "Learning-rate schedule.", choices=("none", "cosine", "plateau"))
+    augment: str = _field(
+        "auto", "Random changes of training images: crop, flip, cutout, joined by '-'; none.", check=augmentation
+    )
+    normalize: bool = _field(True, "Bring the training split's mean and deviation to 0 and 1, else pixels to 0..1.")
+    schedule: str = _field("none", "Learning-rate schedule.", choices=("none", "cosine", "onecycle", "plateau", "step"))
+    lr_patience: int | None = _field(
+        3, "Epochs without a lower loss before a plateau's decay.", low=0, high=10000, when={"schedule": ("plateau",)}
+    )
+    lr_step: int | None = _field(10, "Epochs between decays.", low=1, high=10000, when={"schedule": ("step",)})
+    lr_factor: float | None = _field(
+        0.3, "Factor of one decay.", low=1e-6, high=0.999, when={"schedule": ("plateau", "step")}
+    )
+    min_lr: float | None = _field(
+        0.0, "Lowest learning rate of the schedule.", low=0, high=100, when={"schedule": ("plateau", "cosine")}
+    )
     epochs: int = _field(10, "Epochs at most.", low=1, high=10000)
     patience: int = _field(0, "Stop after this many epochs without a better one; 0 never.", low=0, high=10000)
     seed: int = _field(0, "Decides weights, order and dropout.", low=0, high=2**31 - 1)
@@ -206,7 +263,7 @@ def configure(values: Mapping[str, object], *, strict: bool = False) -> TrialCon
         if applies(name, result):
             result[name] = given.get(name, defaults.get(name, field.default))
         elif strict and name in given:
-            needs = ", ".join(f"{k} {' or '.join(map(str, v))}" for k, v in field.when.items())
+            needs = ", ".join(f"{k} {' or '.join(str(x) for x in v if x is not None)}" for k, v in field.when.items())
             raise ValueError(f"{name} does not apply to {result['family']}" + (f": it needs {needs}" if needs else ""))
         else:
             result[name] = None
@@ -221,6 +278,14 @@ class Epoch:
     time: int  # when it ended: milliseconds since 1970, UTC
     metrics: Mapping[str, float]  # by MLflow key: train/loss, val/acc, ...
     per_class: tuple[float | None, ...]  # validation accuracy of each class; None where it has no images
+    train_per_class: tuple[float | None, ...] = ()  # the same of the training images, as trained
+    predicted: tuple[int, ...] = ()  # how many validation images were taken for each class
+
+    @staticmethod
+    def from_dict(row: Mapping[str, Any]) -> Epoch:
+        """Read back what `dataclasses.asdict` gave, or JSON made of it."""
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in row.items()}
+        return Epoch(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,6 +303,10 @@ class TrialResult:
     seconds: float = 0.0
     parameters: int | None = None
     mflops: float | None = None  # of one image's forward pass, in millions
+    latency_ms: float | None = None  # of one image's forward pass; measured where it is constrained
+    duplicate_of: int | None = None  # the earlier trial of the same signature whose result this is
+    # On the test split, once someone has evaluated it: acc, loss, acc@3 (after epoch 3), class@3 (of class 3).
+    test: Mapping[str, float] | None = None
     checkpoint: str | None = None  # folder or URI of the best epoch's weights
     run_id: str | None = None
     error: str | None = None
@@ -254,7 +323,7 @@ class TrialResult:
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> TrialResult:
         """Read back the data that `to_json` wrote."""
-        history = tuple(Epoch(**{**row, "per_class": tuple(row["per_class"])}) for row in data["history"])
+        history = tuple(map(Epoch.from_dict, data["history"]))
         confusion = data["confusion"] if data["confusion"] is None else tuple(tuple(row) for row in data["confusion"])
         config = TrialConfig.from_dict(data["config"])
         return TrialResult(**{**data, "config": config, "history": history, "confusion": confusion})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 
 from sweeps.dimension import Dimension
 from sweeps.ranking import StudyRecord
+from sweeps.reference import Reference
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult, configure
 
 DIGITS = tuple("0123456789")
@@ -21,14 +23,21 @@ def make_result(
     epochs: int = 3,
     classes: int = 10,
     confusion: bool = False,
+    predicted: tuple[int, ...] = (),
+    test: dict[str, float] | None = None,
+    duplicate_of: int | None = None,
+    error: str | None = None,
     **config,
 ) -> TrialResult:
     """One trial: its history climbs (or falls, where lower is better is up to the value) to the value.
 
-    A failed trial has diverged and, like a running one, has no value. Other keywords are fields of `TrialConfig`.
+    A failed trial has diverged and, like a running one, has no value. Images were taken for the classes as often as
+    ``predicted`` says; a class that none was taken for has no image right. Other keywords are fields of `TrialConfig`.
     """
     measured = value is not None
     history = make_history(value if measured else 0.3, epochs, classes) if epochs else ()
+    if predicted:
+        history = tuple(_taken_for(row, predicted) for row in history)
     return TrialResult(
         number=number,
         config=config.pop("config", None) or configure(config),
@@ -40,7 +49,15 @@ def make_result(
         confusion=make_confusion(value, classes) if confusion and measured else None,
         seconds=epochs * 1.5,
         run_id=f"run{number}",
+        test=test,
+        duplicate_of=duplicate_of,
+        error=error,
     )
+
+
+def _taken_for(row: Epoch, predicted: tuple[int, ...]) -> Epoch:
+    right = tuple(share if count else 0.0 for share, count in zip(row.per_class, predicted, strict=True))
+    return dataclasses.replace(row, per_class=right, predicted=predicted)
 
 
 def make_history(value: float, epochs: int, classes: int) -> tuple[Epoch, ...]:
@@ -76,8 +93,10 @@ def make_confusion(accuracy: float, classes: int, images: int = 30) -> tuple[tup
     return tuple(map(tuple, rows))
 
 
-def make_record(results=(), *, dimensions=(), classes=DIGITS, objective="val_acc", maximize=True) -> StudyRecord:
-    """A study of the results."""
+def make_record(
+    results=(), *, dimensions=(), classes=DIGITS, objective="val_acc", maximize=True, method="tpe", reference=()
+) -> StudyRecord:
+    """A study of the results; each reference is given by its keys."""
     return StudyRecord(
         name="test",
         study="test",
@@ -88,6 +107,8 @@ def make_record(results=(), *, dimensions=(), classes=DIGITS, objective="val_acc
         dimensions=tuple(dimensions),
         classes=tuple(classes),
         results=tuple(results),
+        method=method,
+        reference=tuple(map(Reference.model_validate, reference)),
     )
 
 
@@ -151,3 +172,25 @@ def mixed_study(trials: int = 24, *, seed: int = 0, classes=DIGITS, epochs: int 
             )
         )
     return make_record(results, dimensions=MIXED, classes=classes, **record)
+
+
+def repeated(points, dimensions, *, seeds=2, **record):
+    """A study whose configurations, given with their values, were each trained with several seeds."""
+    pairs = [(seed, *pair) for seed in range(seeds) for pair in points]
+    results = [
+        make_result(number, value and value + 0.01 * seed, state=COMPLETE if value else FAILED, seed=seed, **config)
+        for number, (seed, config, value) in enumerate(pairs)
+    ]
+    return make_record(results, dimensions=dimensions, **record)
+
+
+# A study of one factor at a time: its dimensions, the centre first, and each configuration with its value.
+LR = Dimension(field="lr", choices=(0.01, 0.001, 0.1))
+DROPOUT = Dimension(field="dropout", choices=(0.1, 0.0, 0.5))
+POINTS = [
+    ({"lr": 0.01, "dropout": 0.1}, 0.9),
+    ({"lr": 0.001, "dropout": 0.1}, 0.8),
+    ({"lr": 0.1, "dropout": 0.1}, None),
+    ({"lr": 0.01, "dropout": 0.0}, 0.7),
+    ({"lr": 0.01, "dropout": 0.5}, 0.6),
+]

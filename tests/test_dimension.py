@@ -55,7 +55,6 @@ def test_read(name, raw, expected):
         ("lr", [], "lr: choices must be a list of at least one value, without low or high: got []"),
         ("lr", {"choices": 1}, "lr: choices must be a list of at least one value, without low or high: got 1"),
         ("lr", {"choices": [1], "low": 1}, "lr: choices must be a list of at least one value, without low or high"),
-        ("lr", [0.1, "0.1"], "lr lists a value twice: got [0.1, '0.1']"),
         ("lr", [0.1, 1000], "lr must be from 1e-08 to 100: got 1000"),
         ("lr", [0.1, {"low": 1, "high": 2}], "lr must be a number: got {'low': 1, 'high': 2}"),
         ("lr", {"low": 0.1}, "lr must have low and high, or choices: got {'low': 0.1}"),

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import math
 import re
@@ -7,8 +8,8 @@ import pytest
 from optuna.trial import TrialState
 
 from sweeps import study as studies
+from sweeps.layout import start_values
 from sweeps.pruning import PROTECTED
-from sweeps.space import start_values
 from sweeps.study import MAX_DEATHS, MAX_FAILURES, Study, StudyChangedError, StudyNotFoundError, open_storage, read, run
 from sweeps.studyfile import parse
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialResult
@@ -648,7 +649,7 @@ def test_told():
     """Each result is told once it is kept, in order."""
     study = begin(memory(), SMALL)
     told = []
-    run(study, make_train(study), told=lambda job, result: told.append((job.number, study.results()[-1] == result)))
+    run(study, make_train(study), told=lambda result: told.append((result.number, study.results()[-1] == result)))
     assert told == [(n, True) for n in range(12)]
 
 
@@ -745,3 +746,110 @@ def test_no_store(tmp_path):
     with pytest.raises(studies.StorageError, match="not a database"):
         open_storage(f"sqlite:///{path}", timeout=1)
     assert path.read_text().startswith("not a database, but")
+
+
+TWICE = "trials: 6\nepochs: 2\npruner: none\nmethod: random\nsearch: {lr: [0.1, 0.2], width: [8]}\n"
+
+
+def test_a_configuration_is_trained_once():
+    """A second draw of a configuration is a duplicate: not trained, with the first one's result, and counted."""
+    trained = []
+    study = begin(memory(), TWICE)
+    assert run(study, make_train(study, at=lambda job, epoch: epoch or trained.append(job.number))) == "done"
+    results = study.results()
+    assert len(results) == 6
+    assert len(trained) == len({result.config.signature for result in results}) == 2
+    for result in results:
+        if result.number in trained:
+            assert result.duplicate_of is None
+        else:
+            first = results[result.duplicate_of]
+            assert first.config == result.config
+            assert (first.value, first.history, first.end) == (result.value, result.history, result.end)
+
+
+def test_a_duplicate_can_be_completed():
+    """What was not trained can be given what belongs to it, such as a run of its own, before it is kept."""
+    study = begin(memory(), TWICE)
+    run(study, make_train(study), untrained=lambda job, result: dataclasses.replace(result, run_id=f"run{job.number}"))
+    assert all(r.run_id == f"run{r.number}" for r in study.results() if r.duplicate_of is not None)
+
+
+def test_a_failure_that_may_not_recur_is_tried_again():
+    """Only what the configuration decides is reused: not an error, a timeout or a lack of memory."""
+    for end, trained in (("diverged", 1), ("oom", 3), ("timeout", 3), ("error:OSError", 3)):
+        study, numbers = begin(memory(), "trials: 3\nmethod: random\nsearch: {lr: [0.1]}"), []
+
+        def train(job, end=end, numbers=numbers):
+            numbers.append(job.number)
+            return fail(job, end)
+
+        run(study, train)
+        assert len(numbers) == trained, end
+
+
+@pytest.mark.parametrize(
+    ("stop", "count", "reason"),
+    [
+        ("{target: 0.5}", 1, "target 0.5 reached"),
+        ("{target: 2}", 12, "done"),
+        ("{no_gain: 2}", None, "no gain in 2 trials"),
+        ("{time: 7}", 3, "7 s of training used up"),
+    ],
+)
+def test_stop(stop, count, reason):
+    """A study ends before its total once its target is reached, nothing is gained, or its time is used up."""
+    text = f"{SMALL}method: random\nstop: {stop}\n"
+    study = begin(memory(), text)
+    train = make_train(study, value=lambda config, epoch: 0.6)
+    assert run(study, lambda job: dataclasses.replace(train(job), seconds=3.0)) == reason
+    assert len(study.results()) == (count or 3)
+    again = begin(study._study._storage, text)
+    assert run(again, train) == reason, "the same command again goes no further"
+    assert len(again.results()) == (count or 3)
+
+
+def test_stop_when_less_is_better():
+    """The target of a loss is reached from above."""
+    study = begin(memory(), SMALL + "objective: val_loss\nstop: {target: 0.5}\n")
+    values = iter([0.9, 0.7, 0.4, 0.3])
+
+    def train(job):
+        return TrialResult(number=job.number, config=job.config, state=COMPLETE, end=COMPLETE, value=next(values))
+
+    assert run(study, train) == "target 0.5 reached"
+    assert len(study.results()) == 3
+
+
+def test_an_infeasible_trial_is_told_without_a_value():
+    """A trial that its study's constraints rule out is pruned in Optuna, and the study goes on past many of them."""
+    study = begin(memory(), SMALL)
+
+    def train(job):
+        return TrialResult(number=job.number, config=job.config, state=PRUNED, end="infeasible", error="too large")
+
+    assert run(study, train) == "done"
+    assert [trial.state for trial in study._study.get_trials()] == [TrialState.PRUNED] * 12
+    assert [result.value for result in study.results()] == [None] * 12
+
+
+def test_test_scores_are_kept_with_an_ended_trial(tmp_path):
+    """Scores on the test split, added to one after another, are read back with their trial and with no other."""
+    storage = open_storage(f"sqlite:///{tmp_path / 'studies.db'}", timeout=5)
+    whole(SMALL, storage)
+    studies.keep_test(storage, "study", 3, {"acc": 0.9, "loss": 0.3})
+    studies.keep_test(storage, "study", 3, {"acc@1": 0.5})
+    tests = [result.test for result in read(storage, "study").results]
+    assert tests[3] == {"acc": 0.9, "loss": 0.3, "acc@1": 0.5}
+    assert {str(test) for number, test in enumerate(tests) if number != 3} == {"None"}
+    close(storage)
+
+
+def test_method_and_references_are_read_back():
+    """A report knows the method and the published figures, also those corrected since the study was made."""
+    storage = memory()
+    begin(storage, SMALL)
+    begin(storage, SMALL + "reference: [{when: {width: 8}, test_acc: 0.5}]")
+    found = read(storage, "study")
+    assert found.method == "tpe"
+    assert [(r.when, r.test_acc) for r in found.reference] == [({"width": 8}, 0.5)]

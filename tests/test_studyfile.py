@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sweeps.dimension import Dimension
+from sweeps.layout import total
 from sweeps.space import StudySpec
 from sweeps.studyfile import StudyFileError, parse
 from sweeps.trial import fields
@@ -151,7 +152,7 @@ def test_conflicts_all_at_once():
 def test_default_study():
     """The shipped default study is the main job: every family on the digits, with conditional widths."""
     spec = parse(DEFAULT, "default", check_dataset=check_dataset)
-    assert (spec.dataset, spec.method, spec.pruner, spec.total) == ("digits", "tpe", "asha", 24)
+    assert (spec.dataset, spec.method, spec.pruner, total(spec)) == ("digits", "tpe", "asha", 24)
     assert spec.fixed.schedule == "cosine"
     assert [start["family"] for start in spec.starts] == ["cnn", "mlp", "resnet"]
     assert spec.dimensions[0] == Dimension(field="family", choices=("mlp", "cnn", "resnet"))
@@ -172,7 +173,10 @@ def test_overrides(name, value):
 def test_override_is_checked():
     """A wrong value of the command line is refused as one of the file is."""
     assert errors("trials: 3\nmethod: tpe\nsearch: {lr: [1]}", overrides={"method": "girds"}) == [
-        "command line: method is unknown: 'girds'; did you mean grid? known: tpe, random, grid"
+        (
+            "command line: method is unknown: 'girds'; did you mean grid? "
+            "known: tpe, random, grid, zip, one_factor, ablate"
+        )
     ]
     assert errors("search: {lr: [1, 2]}", overrides={"trials": 0}) == [
         "command line: trials must be greater than or equal to 1: got 0"
@@ -239,7 +243,7 @@ def outcome(text, **options):
         spec = parse(text, "file", **options)
     except StudyFileError as error:
         return [re.fullmatch(r"(file:\d+|command line): .+", line) for line in str(error).splitlines()]
-    return [spec.total >= 1, bool(spec.identity()), bool(spec.dimensions)]
+    return [total(spec) >= 1, bool(spec.identity()), bool(spec.dimensions)]
 
 
 @given(st.text(alphabet=st.sampled_from("ab1-:?[]{},&*!|>'\"%@`#~=<. \n\t\x00\u2028")) | st.text())

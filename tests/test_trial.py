@@ -9,28 +9,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import models
-from sweeps.trial import FAILED, PRUNED, RUNNING, Epoch, TrialResult, applies, configure, fields, network_options
+from sweeps.trial import (
+    AUGMENTATIONS,
+    FAILED,
+    PRUNED,
+    RUNNING,
+    Epoch,
+    TrialResult,
+    applies,
+    augmentation,
+    configure,
+    fields,
+    network_options,
+)
 
 BOUNDED = [field for field in fields().values() if field.low is not None]
-EVERYWHERE = {"optimizer": "sgd", "residual": True}  # what the fields with a condition need
+PARTS = st.lists(st.sampled_from(AUGMENTATIONS), min_size=1, unique=True).map("-".join)
+# Any valid values of the fields whose rule is a function.
+CHECKED = {
+    "layer_order": st.permutations(models.LAYERS).map("-".join),
+    "family": st.sampled_from(tuple(models.FAMILIES)),
+    "blocks": st.lists(st.integers(1, 50).map(str), min_size=1, max_size=5).map("-".join),
+    "augment": st.sampled_from(("auto", "none")) | PARTS,
+}
 
 
-def home(name):
-    """A family to which the field applies."""
-    return next(f for f in models.FAMILIES if applies(name, {**EVERYWHERE, "family": f}))
+def beside(name):
+    """What a field needs beside it to apply: a family that has it, and the values of its condition."""
+    needs = {other: next(v for v in allowed if v is not None) for other, allowed in fields()[name].when.items()}
+    return {**needs, "family": next(f for f in models.FAMILIES if applies(name, {**needs, "family": f}))}
 
 
 def one(name, value):
     """The field of a configuration to which it applies."""
-    return getattr(configure({**EVERYWHERE, "family": home(name), name: value}), name)
+    return getattr(configure({**beside(name), name: value}), name)
 
 
 def values(field):
     """Any valid value of a field."""
-    if field.name == "layer_order":
-        return st.permutations(models.LAYERS).map("-".join)
-    if field.name == "family":
-        return st.sampled_from(tuple(models.FAMILIES))
+    if field.check is not None:
+        return CHECKED[field.name]
     if field.type is str:
         return st.sampled_from(field.choices) if field.choices else st.text()
     if field.type is bool:
@@ -54,18 +72,38 @@ def test_defaults():
     """Nothing given is the declared default of every field that applies."""
     config = configure({})
     for name, field in fields().items():
-        if name not in network_options() and name != "momentum":
-            assert getattr(config, name) == field.default
+        if name not in network_options():
+            assert getattr(config, name) == (field.default if applies(name, vars(config)) else None)
     assert (config.family, config.optimizer, config.lr) == ("cnn", "adam", 0.001)
 
 
-def test_conditions():
-    """Momentum applies to SGD alone, a shortcut to residual networks alone."""
-    assert configure({"momentum": 0.5}).momentum is None
-    assert configure({"optimizer": "sgd"}).momentum == 0.9
-    assert configure({"optimizer": "sgd", "momentum": 0.5}).momentum == 0.5
-    assert configure({"family": "resnet", "residual": False, "shortcut": "pad"}).shortcut is None
-    assert configure({"family": "resnet", "shortcut": "pad"}).shortcut == "pad"
+@pytest.mark.parametrize(
+    ("name", "with_it", "without"),
+    [
+        ("momentum", [{"optimizer": "sgd"}], [{"optimizer": "adam"}, {"optimizer": "adamw"}]),
+        ("shortcut", [{"family": "resnet"}], [{"family": "resnet", "residual": False}, {"family": "lenet_resnet"}]),
+        ("lr_patience", [{"schedule": "plateau"}], [{"schedule": s} for s in ("none", "cosine", "onecycle", "step")]),
+        ("lr_step", [{"schedule": "step"}], [{"schedule": s} for s in ("none", "cosine", "onecycle", "plateau")]),
+        ("lr_factor", [{"schedule": s} for s in ("plateau", "step")], [{"schedule": "cosine"}, {}]),
+        ("min_lr", [{"schedule": s} for s in ("plateau", "cosine")], [{"schedule": "step"}, {"schedule": "onecycle"}]),
+        *(
+            (name, [{}, {"preset": "none"}, {"family": "mlp"}, {"family": "mlp", "preset": "cifar10"}], [preset])
+            for name in ("width", "depth")
+            for preset in [{"preset": "cifar10"}]
+        ),
+    ],
+)
+def test_conditions(name, with_it, without):
+    """A field with a condition applies, with its default or the value given, where that holds, and nowhere else."""
+    value = fields()[name].choices[-1] if fields()[name].choices else fields()[name].high
+    for others in with_it:
+        config = configure(others)
+        assert getattr(config, name) == models.FAMILIES[config.family].options.get(name, fields()[name].default)
+        assert getattr(configure({**others, name: value}), name) == value
+    for others in without:
+        assert getattr(configure({**others, name: value}), name) is None
+        with pytest.raises(ValueError, match=f"^{name} does not apply to "):
+            configure({**others, name: value}, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +111,12 @@ def test_conditions():
     [
         ({"momentum": 0.5}, "momentum does not apply to cnn: it needs optimizer sgd"),
         ({"family": "mlp", "residual": True}, "residual does not apply to mlp"),
+        ({"preset": "cifar10", "width": 8}, "width does not apply to cnn: it needs preset none"),
+        (
+            {"schedule": "cosine", "lr_factor": 0.5},
+            "lr_factor does not apply to cnn: it needs schedule plateau or step",
+        ),
+        ({"family": "lenet_resnet", "batch_norm": True}, "batch_norm does not apply to lenet_resnet"),
         ({"family": "resnet", "layer_order": "conv-norm-act-drop-pool"}, "layer_order does not apply to resnet"),
     ],
 )
@@ -111,12 +155,12 @@ WRONG = {
 def test_wrong_types(field):
     """A value of another type is refused: true is no number, 1 is not true, 1.5 is not whole."""
     wrong, expected = WRONG[field.type]
-    for value in wrong:
+    for value in wrong[1:] if field.numeral else wrong:  # text that may be a bare number is given as one, too
         with pytest.raises(ValueError, match=f"^{field.name} must be {expected}: got "):
             field.parse(value)
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields().values() if f.type is float])
+@pytest.mark.parametrize("name", [f.name for f in fields().values() if f.type is float and f.low is not None])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "inf", "1e999", 10**400, "9" * 400])
 def test_not_finite(name, value):
     """What is not a number, infinite, or too large for a float is refused by its bounds."""
@@ -141,6 +185,9 @@ def test_huge_whole_number():
         ("epochs", "1e2", 100),
         ("batch_norm", "TRUE", True),
         ("residual", "false", False),
+        ("softmax_output", "true", True),
+        ("normalize", "False", False),
+        ("blocks", 2, "2"),
     ],
 )
 def test_converted(name, given, expected):
@@ -158,6 +205,12 @@ def test_converted(name, given, expected):
         ({"family": "resnett"}, "family is unknown: 'resnett'; did you mean resnet?"),
         ({"family": "no.such:Net"}, "cannot load 'no.such:Net'"),
         ({"layer_order": "conv-conv-norm-act-drop"}, "layer_order must hold each of conv, norm, act, drop, pool once"),
+        ({"family": "resnet", "blocks": "3-0"}, "blocks must be whole numbers from 1 to 50, joined by '-': got '3-0'"),
+        ({"family": "resnet", "blocks": 51}, "blocks must be whole numbers from 1 to 50, joined by '-': got '51'"),
+        ({"family": "resnet", "stem": "conf"}, "stem is unknown: 'conf'; did you mean conv?"),
+        ({"preset": "cifar"}, "preset is unknown: 'cifar'; did you mean cifar10?"),
+        ({"init": "ortogonal"}, "init is unknown: 'ortogonal'; did you mean orthogonal?"),
+        ({"schedule": "one_cycle"}, "schedule is unknown: 'one_cycle'; did you mean onecycle?"),
         ({"learning_rate": 1}, "unknown field 'learning_rate':"),
         ({"batchsize": 1}, "unknown field 'batchsize': did you mean batch_size?"),
     ],
@@ -166,6 +219,32 @@ def test_unknown(given, message):
     """An unknown name or choice is refused with the nearest known one."""
     with pytest.raises(ValueError, match="^" + message.replace("?", r"\?").replace(".", r"\.")):
         configure(given)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"), [("none", ()), ("auto", ("auto",)), ("flip", ("flip",)), ("cutout-crop", ("cutout", "crop"))]
+)
+def test_augmentation(text, parts):
+    """An augmentation is nothing, left to the data set, or its parts in the order given."""
+    assert augmentation(text) == parts
+    assert configure({"augment": text}).augment == text
+
+
+@pytest.mark.parametrize("text", ["", "flop", "crop-crop", "crop-", "crop flip", "crop-none", "auto-flip", "Flip"])
+def test_wrong_augmentation(text):
+    """What is no augmentation, or names a part twice, is refused with the rule and the value."""
+    rule = f"augment must be auto, none, or some of crop, flip, cutout joined by '-': got {text!r}"
+    with pytest.raises(ValueError, match=f"^{rule}$"):
+        configure({"augment": text})
+
+
+@pytest.mark.parametrize("preset", models.PRESETS)
+def test_options_of_a_preset(preset):
+    """The options of any preset are those that its network takes; its own sizes stand in no configuration."""
+    config = configure({"preset": preset})
+    assert ("width" in config.to_dict(), "depth" in config.to_dict()) == (preset == "none", preset == "none")
+    assert config.options.keys() == models.FAMILIES["cnn"].options.keys()
+    assert config.options["preset"] == preset
 
 
 def test_own_family():
@@ -179,11 +258,14 @@ def test_own_family():
 def test_what_counts(name):
     """Every field changes the signature but device, threads and evaluation batch; the seed alone not the group."""
     field = fields()[name]
-    own = {**EVERYWHERE, "family": home(name)}
+    own = beside(name)
     before = configure(own)
     candidates = [*field.choices, *(v for v in (field.low, field.high) if v is not None)] or {
         "dataset": ["mnist"],
+        "split_file": ["split.csv"],
         "layer_order": ["conv-act-norm-drop-pool"],
+        "blocks": ["3-4-4-3"],
+        "augment": ["flip"],
     }.get(name, [True, False])
     after = configure({**own, name: next(v for v in candidates if v != getattr(before, name))})
     assert (before.signature == after.signature) == (name in {"device", "threads", "eval_batch_size"})
@@ -194,7 +276,7 @@ def test_signature_is_kept():
     """A signature is 12 hexadecimal digits that do not change from one version to the next."""
     own = {"activation": "relu", "dropout": 0.5, "batch_norm": True, "width": 64, "depth": 2}
     config = configure({"family": "mlp", "precision": "fp32", "epochs": 3, "batch_size": 32, "lr": 1e-3, **own})
-    assert (config.signature, config.group) == ("366887ca1338", "dcdec63f0720")
+    assert (config.signature, config.group) == ("bb279bd1cc18", "00c5c3d01a9e")
 
 
 def test_what_does_not_apply_does_not_count():
@@ -229,6 +311,10 @@ def test_frozen():
         make_result(5, state=FAILED, epochs=0),
         make_result(6, state=RUNNING, epochs=1),
         dataclasses.replace(make_result(7, 0.25), error='a "quoted"\nline \u20ac', parameters=7, mflops=0.5),
+        dataclasses.replace(
+            make_result(8, 0.25), latency_ms=0.125, duplicate_of=3, test={"acc": 0.5, "loss": 1.5}, checkpoint="a/b"
+        ),
+        dataclasses.replace(make_result(9, state=PRUNED, end="infeasible", epochs=0), error="parameters 2, allowed 1"),
     ],
     ids=lambda r: r.state,
 )
@@ -241,12 +327,22 @@ def test_result_round_trip(result):
 def test_result_round_trip_of_classes(number, per_class, confusion):
     """Classes without images, and any confusion, are read back equal."""
     config = sample_config(random.Random(number))
-    epoch = Epoch(epoch=1, time=number, metrics={"val/acc": 0.5}, per_class=tuple(per_class))
+    shares, counts = tuple(per_class), tuple(range(len(per_class)))
+    metrics = {"val/acc": 0.5}
+    epoch = Epoch(
+        epoch=1, time=number, metrics=metrics, per_class=shares, train_per_class=shares[::-1], predicted=counts
+    )
     matrix = confusion if confusion is None else tuple(map(tuple, confusion))
     result = TrialResult(
         number=number, config=config, state=FAILED, end="oom", history=(epoch,), confusion=matrix, seconds=0.1
     )
     assert TrialResult.from_dict(json.loads(result.to_json())) == result
+
+
+def test_epoch_of_an_older_version():
+    """A line of a history that was written without some figures is read with none of them."""
+    row = {"epoch": 1, "time": 0, "metrics": {"val/acc": 0.5}, "per_class": [0.5, None]}
+    assert Epoch.from_dict(row) == Epoch(epoch=1, time=0, metrics={"val/acc": 0.5}, per_class=(0.5, None))
 
 
 def test_result_refuses_nan():

@@ -1,0 +1,65 @@
+"""Published figures of a study's configurations, as its file gives them. Knows nothing of what came of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+import models
+from sweeps.trial import TrialConfig, Value, fields
+
+# What a report may publish of a configuration; all are of its last or best epoch.
+FIGURES = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Loss = Annotated[float, Field(ge=0)]
+
+
+def _condition(raw: object) -> dict[str, Value]:
+    """Check the field values that say which trials a figure is of."""
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"when must be a mapping of fields to values: got {raw!r}")  # noqa: TRY004
+    for name in raw:
+        if name not in fields():
+            raise ValueError(f"when names an unknown field {name!r}; {models.nearest(str(name), list(fields()))}")
+    return {name: fields()[name].parse(value) for name, value in raw.items()}
+
+
+_Condition = Annotated[Any, BeforeValidator(_condition), WithJsonSchema({"type": "object"})]
+
+
+class Reference(BaseModel):
+    """What was published of one configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(description="What the report calls it.")] = ""
+    when: Annotated[_Condition, Field(description="Field values of the trials that it is of.")] = {}
+    train_loss: Annotated[_Loss | None, Field(description="Cross-entropy of a training image, nats.")] = None
+    train_acc: Annotated[_Share | None, Field(description="Accuracy on the training images, 0 to 1.")] = None
+    val_loss: Annotated[_Loss | None, Field(description="Cross-entropy of a validation image, nats.")] = None
+    val_acc: Annotated[_Share | None, Field(description="Accuracy on the validation images.")] = None
+    test_loss: Annotated[_Loss | None, Field(description="Cross-entropy of a test image, nats.")] = None
+    test_acc: Annotated[_Share | None, Field(description="Accuracy on the test images.")] = None
+    by_epoch: Annotated[tuple[_Share, ...], Field(description="Test accuracy after each epoch.")] = ()
+    per_class: Annotated[tuple[_Share, ...], Field(description="Test accuracy of each class, in order.")] = ()
+    incomparable: Annotated[
+        tuple[str, ...], Field(description="Figures measured otherwise than here: shown without a difference.")
+    ] = ()
+    note: Annotated[str, Field(description="What else a reader must know of it.")] = ""
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The published figures, by name."""
+        return {name: value for name in FIGURES if (value := getattr(self, name)) is not None}
+
+    @property
+    def label(self) -> str:
+        """Its name, else its condition."""
+        return self.name or ", ".join(f"{name} {value}" for name, value in self.when.items()) or "all"
+
+    def matches(self, config: TrialConfig) -> bool:
+        """Whether it is of trials with this configuration."""
+        return all(getattr(config, name) == value for name, value in self.when.items())
