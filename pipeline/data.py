@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from pipeline.datasets import Images, source
-
-TEST_SHARE = 5  # one in so many images is held out where there is no official test part
-VAL_SHARE = 6  # one in so many of the rest validates
+from pipeline import images
+from pipeline.datasets import Arrays, Files, source
+from pipeline.errors import UsageFailure
+from pipeline.progress import note
+from pipeline.splits import PARTS, Splits, divide, read_split_file
+from sweeps.trial import TrialConfig
 
 
 @dataclass(frozen=True)
@@ -54,30 +57,59 @@ class SearchData:
         return SearchData(self.name, self.classes, train, val, self.mean, self.std, self.digest)
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """What is known of images before their pixels are taken."""
+
+    labels: torch.Tensor  # int64 (rows,)
+    parts: Sequence[str]  # the official part of each
+    classes: tuple[str, ...]
+    paths: tuple[str, ...] | None  # from the data set's folder; None where images are not files of their own
+    pixels: Callable[[torch.Tensor], torch.Tensor]  # of some rows: uint8 (rows, channels, height, width)
+
+
+def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
+    """Read the training and validation splits that a trial asks for, as `load` does."""
+    return load(config.dataset, data_dir, config.split_seed, config.split_file, config.image_size)
+
+
+def load_test_for(config: TrialConfig, data_dir: Path) -> Split:
+    """Read the test split that goes with them. Who may name this function is the same as with `load_test`."""
+    return load_test(config.dataset, data_dir, config.split_seed, config.split_file, config.image_size)
+
+
 @lru_cache(maxsize=2)
-def load(name: str, data_dir: Path, split_seed: int = 0) -> SearchData:
+def load(
+    name: str, data_dir: Path, split_seed: int = 0, split_file: str | None = None, image_size: int | None = None
+) -> SearchData:
     """Read the training and validation splits of a data set. The test split is not among what is returned.
 
     Args:
-        name: a key of `pipeline.datasets.DATASETS`.
+        name: a key of `pipeline.datasets.DATASETS`, or ``folder:PATH``.
         data_dir: the folder of data sets, in torchvision's layout.
         split_seed: decides the splits, with nothing else.
+        split_file: a CSV that names the splits instead, as in `pipeline.splits.read_split_file`.
+        image_size: the side in pixels to which image files are brought.
 
     Raises:
         ValueError: for an unknown data set.
         UsageFailure, IntegrityFailure: where it cannot be read.
     """
-    found, rest = _without_test(name, data_dir, split_seed)
-    train, val = stratified(found.labels[rest], VAL_SHARE, split_seed)
-    train_split, val_split = _take(found, rest[train]), _take(found, rest[val])
-    pixels = train_split.images.to(torch.float32).div_(255)
-    mean, std = pixels.mean(dim=(0, 2, 3)), pixels.std(dim=(0, 2, 3)).clamp(min=1e-3)
+    rows, splits = _open(name, data_dir, split_seed, split_file, image_size, test=False)
+    train, val = rows.labels[splits["train"]], rows.labels[splits["val"]]
+    lacking = sorted({*val.tolist(), *rows.labels[splits["test"]].tolist()} - {*train.tolist()})
+    if split_file is not None and lacking:
+        some = f"{len(lacking)}, such as {rows.classes[lacking[0]]!r}"
+        note(f"{split_file}: train lacks classes that val or test has: {some}")
+    pixels = rows.pixels(torch.cat([splits["train"], splits["val"]]))
+    train_split, val_split = Split(pixels[: len(train)], train), Split(pixels[len(train) :], val)
+    mean, std = _moments(train_split.images)
     digest = hashlib.sha256()
     for tensor in (train_split.images, train_split.labels, val_split.images, val_split.labels):
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.flatten().numpy().data)
     return SearchData(
         name=name,
-        classes=found.classes,
+        classes=rows.classes,
         train=train_split,
         val=val_split,
         mean=tuple(mean.tolist()),
@@ -86,43 +118,64 @@ def load(name: str, data_dir: Path, split_seed: int = 0) -> SearchData:
     )
 
 
-def load_test(name: str, data_dir: Path, split_seed: int = 0) -> Split:
+@lru_cache(maxsize=2)
+def load_test(
+    name: str, data_dir: Path, split_seed: int = 0, split_file: str | None = None, image_size: int | None = None
+) -> Split:
     """Read the test split. Only `pipeline.winner` may name this function; a test of the code sees to it."""
-    if source(name).has_test:
-        found = source(name).read(data_dir, True)
-        return Split(found.images, found.labels)
-    found = source(name).read(data_dir, False)
-    _, test = stratified(found.labels, TEST_SHARE, split_seed)
-    return _take(found, test)
+    rows, splits = _open(name, data_dir, split_seed, split_file, image_size, test=True)
+    return Split(rows.pixels(splits["test"]), rows.labels[splits["test"]])
 
 
-def _without_test(name: str, data_dir: Path, split_seed: int) -> tuple[Images, torch.Tensor]:
-    found = source(name).read(data_dir, False)
-    if source(name).has_test:
-        return found, torch.arange(len(found.labels))
-    rest, _ = stratified(found.labels, TEST_SHARE, split_seed)
-    return found, rest
+def _open(
+    name: str, data_dir: Path, split_seed: int, split_file: str | None, image_size: int | None, *, test: bool
+) -> tuple[_Rows, Splits]:
+    """Everything but the pixels, and its three splits. Of arrays with a test part only the part that is asked for."""
+    found = source(name)
+    if isinstance(found, Files):
+        rows = _of_files(name, found, data_dir, image_size)
+        has_test, needed = "test" in rows.parts, {*PARTS}
+    elif image_size is not None:
+        raise UsageFailure(
+            f"image size is for folder:PATH and tiny_imagenet: got {image_size} with {name}; leave it out"
+        )
+    else:
+        has_test, needed = found.has_test, {"test"} if test else {"train", "val"}
+        wanted = (False, True) if split_file is not None else (test,)
+        rows = _of_arrays(found, data_dir, wanted if has_test else (False,))
+    if split_file is not None:
+        return rows, read_split_file(Path(split_file), len(rows.labels), rows.paths)
+    splits = divide(rows.labels, rows.parts, split_seed, found.val_share, has_test=has_test)
+    if not all(len(splits[part]) for part in needed):
+        counts = ", ".join(f"{part} {len(splits[part])}" for part in PARTS if part in needed)
+        raise UsageFailure(f"{name} has too few images: each split needs at least one, and gets {counts}")
+    return rows, splits
 
 
-def stratified(labels: torch.Tensor, share: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split indices in two, class by class: one in ``share`` images goes to the second part.
+def _of_files(name: str, found: Files, data_dir: Path, image_size: int | None) -> _Rows:
+    listing = found.find(data_dir)
 
-    Args:
-        labels: int64 (images,).
-        share: 5 holds out a fifth.
-        seed: decides which.
+    def pixels(rows: torch.Tensor) -> torch.Tensor:
+        return images.load(name, listing, rows.tolist(), image_size)
 
-    Returns:
-        The indices of both parts, ascending.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    held_out = torch.zeros(len(labels), dtype=torch.bool)
-    for label in torch.unique(labels):
-        members = (labels == label).nonzero().flatten()
-        order = members[torch.randperm(len(members), generator=generator)]
-        held_out[order[: round(len(members) / share)]] = True
-    return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
+    paths = tuple(file.path for file in listing.files)
+    return _Rows(torch.tensor(listing.labels), listing.parts, listing.classes, paths, pixels)
 
 
-def _take(found: Images, indices: torch.Tensor) -> Split:
-    return Split(found.images[indices], found.labels[indices])
+def _of_arrays(found: Arrays, data_dir: Path, tests: Sequence[bool]) -> _Rows:
+    read = [found.read(data_dir, test) for test in tests]
+    pixels = torch.cat([part.images for part in read]) if len(read) > 1 else read[0].images
+    parts = ["test" if test else "train" for part, test in zip(read, tests, strict=True) for _ in part.labels]
+    return _Rows(torch.cat([part.labels for part in read]), parts, read[0].classes, None, lambda rows: pixels[rows])
+
+
+def _moments(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each channel over 0..1, from counts of each grey: a copy as floats is not made."""
+    counts = torch.zeros(pixels.shape[1], 256, dtype=torch.int64)
+    for start in range(0, len(pixels), 4096):
+        for channel, block in enumerate(pixels[start : start + 4096].unbind(1)):
+            counts[channel] += torch.bincount(block.flatten(), minlength=256)
+    grey, total = torch.arange(256, dtype=torch.float64) / 255, counts.sum(1)
+    mean = (counts * grey).sum(1) / total
+    variance = (counts * (grey - mean.unsqueeze(1)).square()).sum(1) / (total - 1)
+    return mean, variance.sqrt().clamp(min=1e-3)

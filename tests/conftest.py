@@ -35,6 +35,12 @@ def _clean_environment(monkeypatch):
         monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(_clean_environment, tmp_path_factory, monkeypatch):
+    """Decoded images are kept apart from the developer's, and from those of other tests."""
+    monkeypatch.setenv("PIPELINE_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture(scope="session")
 def digits() -> SearchData:
     """The digits, split."""

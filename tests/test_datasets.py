@@ -1,6 +1,5 @@
 """How data sets are read, and what is said where one is missing or damaged."""
 
-import hashlib
 import pickle
 import socket
 import urllib.request
@@ -8,14 +7,16 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from pictures import LAYOUTS, noise, write_cifar
 from sklearn.datasets import load_digits
 
-from pipeline import datasets, vision
-from pipeline.datasets import DATASETS, check_dataset, source
+from pipeline import datasets
+from pipeline.datasets import DATASETS, Arrays, check_dataset, present, source
 from pipeline.errors import IntegrityFailure, UsageFailure
+from sweeps.trial import augmentation
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
-ON_DISK = [name for name, found in DATASETS.items() if found.folder]
+FETCHED = [name for name, found in DATASETS.items() if isinstance(found, Arrays) and found.folder]
 
 
 @pytest.fixture(autouse=True)
@@ -33,24 +34,8 @@ def asked(monkeypatch):
 
 @pytest.fixture
 def cifar10(tmp_path, monkeypatch):
-    """A data folder with a CIFAR-10 of 6 + 2 images, whose sums torchvision is told."""
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-
-    def write(name, content):
-        (folder / name).write_bytes(pickle.dumps(content))
-        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
-
-    def batch(first, count):
-        rows = torch.arange(first, first + count * 3072).remainder(251).to(torch.uint8).view(count, 3072)
-        return {"data": rows.numpy(), "labels": [n % 10 for n in range(first, first + count)]}
-
-    known = vision.datasets().CIFAR10
-    trains = [write(f"data_batch_{n}", batch(n, 3)) for n in (1, 2)]
-    name, md5 = write("batches.meta", {"label_names": [f"class {n}" for n in range(10)]})
-    monkeypatch.setattr(known, "train_list", trains)
-    monkeypatch.setattr(known, "test_list", [write("test_batch", batch(7, 2))])
-    monkeypatch.setattr(known, "meta", {"filename": name, "key": "label_names", "md5": md5})
+    """A data folder with a CIFAR-10 of 60 + 20 images, whose sums torchvision is told."""
+    write_cifar(tmp_path, monkeypatch)
     return tmp_path
 
 
@@ -66,18 +51,45 @@ def test_known_names(name):
     check_dataset(name)
 
 
-@pytest.mark.parametrize("name", ON_DISK)
+@pytest.mark.parametrize("name", FETCHED)
 def test_missing_offline(name, tmp_path):
     """Without files and network, one line names the data set, the folder and the one that needs neither."""
     with pytest.raises(UsageFailure) as failure:
         source(name).read(tmp_path, False)
     message = str(failure.value)
     assert failure.value.code == 2
-    assert f"no data set {name}" in message.replace("FashionMNIST", "fashion_mnist").lower()
+    assert f"no data set {name.replace('_', '')} in" in message.lower()
     assert str(tmp_path / source(name).folder) in message
     assert "no network" in message
     assert "--dataset digits" in message
     assert "\n" not in message
+
+
+def test_missing_tiny_imagenet(tmp_path):
+    """What is never fetched is said to be missing, with where to put it."""
+    with pytest.raises(UsageFailure, match=r"no data set tiny_imagenet in .*/tiny-imagenet-200: extract it there"):
+        source("tiny_imagenet").find(tmp_path)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_present(name, tmp_path, monkeypatch):
+    """A data set that would have to be fetched is not present; it is once its files are there."""
+    assert present(name, tmp_path) is (name not in FETCHED)
+    LAYOUTS[name](tmp_path, monkeypatch)
+    assert present(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", FETCHED)
+def test_incomplete_or_altered(name, tmp_path, monkeypatch, asked):
+    """Where a file was cut short, and cannot be fetched, the data set is named corrupt in a line with its folder."""
+    LAYOUTS[name](tmp_path, monkeypatch)
+    for path in (tmp_path / source(name).folder).rglob("*train*"):
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(IntegrityFailure) as failure:
+        source(name).read(tmp_path, False)
+    assert failure.value.code == 6
+    assert f"in {tmp_path / source(name).folder} is corrupt or incomplete (" in str(failure.value)
+    assert "\n" not in str(failure.value)
 
 
 def test_download_waits_for_a_while_only(tmp_path, asked):
@@ -137,15 +149,63 @@ def test_mnist_opens_one_part_only(mnist, test):
 
 
 def test_cifar10(cifar10):
-    """CIFAR-10's rows of red, green and blue planes become (images, 3, 32, 32) in file order."""
+    """CIFAR-10's rows of red, green and blue planes become (images, 3, 32, 32) in the order of its files."""
     found = source("cifar10").read(cifar10, False)
-    assert found.images.shape == (6, 3, 32, 32)
+    assert found.images.shape == (60, 3, 32, 32)
     assert found.images.dtype == torch.uint8
     assert found.images.is_contiguous()
-    assert found.images[0].flatten().tolist() == [n % 251 for n in range(1, 3073)]
-    assert found.labels.tolist() == [1, 2, 3, 2, 3, 4]
+    assert torch.equal(found.images, torch.cat([noise(0, 30, 3072), noise(1, 30, 3072)]).view(60, 3, 32, 32))
+    assert found.labels.tolist() == [n % 10 for n in range(30)] * 2
     assert found.classes == tuple(f"class {n}" for n in range(10))
-    assert source("cifar10").read(cifar10, True).labels.tolist() == [7, 8]
+    assert len(source("cifar10").read(cifar10, True).labels) == 20
+
+
+def test_emnist_is_upright(tmp_path, monkeypatch):
+    """EMNIST's images, which lie in its files mirrored on their side, are turned upright; it has 47 classes."""
+    LAYOUTS["emnist"](tmp_path, monkeypatch)
+    found = source("emnist").read(tmp_path, False)
+    assert torch.equal(found.images, noise(1, 60, 28, 28).transpose(1, 2).unsqueeze(1))
+    assert found.images.is_contiguous()
+    assert len(found.classes) == 47
+    assert found.classes[9:12] == ("9", "A", "B")
+
+
+def test_svhn(tmp_path, monkeypatch):
+    """SVHN's classes are the digits, of which its files call 0 ten, and its images are in planes."""
+    LAYOUTS["svhn"](tmp_path, monkeypatch)
+    found = source("svhn").read(tmp_path, False)
+    assert torch.equal(found.images, noise(1, 32, 32, 3, 60).permute(3, 2, 0, 1))
+    assert found.labels[:11].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert found.classes == tuple("0123456789")
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_augmentation(name):
+    """The random changes that suit a data set are ones that a trial can ask for."""
+    assert augmentation(source(name).augment) == (
+        ("crop", "flip") if name in ("cifar10", "cifar100", "tiny_imagenet") else ()
+    )
+
+
+def test_folder():
+    """A folder of images is a data set by its path, which is not looked at before it is read."""
+    check_dataset("folder:no/such place")
+    found = source("folder:photos")
+    assert (found.folder, found.augment) == ("photos", "none")
+
+
+@pytest.mark.parametrize("name", ["folder:", "folder: ", "folder:a\0b"])
+def test_folder_without_path(name):
+    """A folder must be named."""
+    with pytest.raises(ValueError, match="dataset must name a folder of images, as in folder:photos: got"):
+        check_dataset(name)
+
+
+@pytest.mark.parametrize(("name", "near"), [("kmnst", "kmnist"), ("folder_PATH", "folder:PATH"), ("cifar", "cifar10")])
+def test_nearest_name(name, near):
+    """The nearest of all known names is named."""
+    with pytest.raises(ValueError, match=f"did you mean {near}"):
+        check_dataset(name)
 
 
 def test_altered_cifar10_is_not_unpickled(cifar10, tmp_path):
@@ -155,8 +215,8 @@ def test_altered_cifar10_is_not_unpickled(cifar10, tmp_path):
         def __reduce__(self):
             return (tmp_path.joinpath("exploded").touch, ())
 
-    (cifar10 / "cifar-10-batches-py" / "data_batch_1").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(UsageFailure, match="cifar10"):
+    (cifar10 / "cifar-10-batches-py" / "train_0").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(IntegrityFailure, match="CIFAR10"):
         source("cifar10").read(cifar10, False)
     assert not (tmp_path / "exploded").exists()
 
