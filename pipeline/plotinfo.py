@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from sweeps.comparison import Score, compare
 from sweeps.dimension import Dimension
 from sweeps.importance import Importance, importance
 from sweeps.ranking import StudyRecord, rank
@@ -50,8 +52,8 @@ def history_info(record: StudyRecord) -> HistoryInfo | None:
     failed = [result.number for result in results if result.state == FAILED]
     if not points and not failed:
         return None
-    log = _wide(value for state in points.values() for _, value in state)
-    return HistoryInfo(study=record.name, label=_label(record), log=log, points=points, failed=failed, best=best)
+    log = wide(value for state in points.values() for _, value in state)
+    return HistoryInfo(study=record.name, label=axis_label(record), log=log, points=points, failed=failed, best=best)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +97,9 @@ def curves_info(record: StudyRecord, top: int = 6) -> CurvesInfo | None:
         return None
     return CurvesInfo(
         study=record.name,
-        label=_label(record),
+        label=axis_label(record),
         train_label="training loss" if key.endswith("loss") else "training accuracy",
-        log=_wide(value for curve in curves for value in curve.validation + curve.train),
+        log=wide(value for curve in curves for value in curve.validation + curve.train),
         curves=curves,
     )
 
@@ -164,6 +166,59 @@ def importance_info(record: StudyRecord) -> ImportanceInfo | None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedRow:
+    """One reference's accuracies, by split."""
+
+    name: str
+    published: dict[str, float]
+    comparable: bool
+    ours: dict[str, Score]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedInfo:
+    """Published accuracies beside ours on validation and test."""
+
+    study: str
+    rows: list[PublishedRow]
+    close: tuple[float, float] | None  # the range of most of them, where a few lie far below
+
+
+def published_info(record: StudyRecord) -> PublishedInfo | None:
+    """Collect the references that have an accuracy on validation or test; None where none has."""
+    found = compare(record, rank(record.results, maximize=record.maximize))
+    rows = []
+    for variant in found.variants if found else ():
+        figures = [c for c in variant.figures if c.name in ("val_acc", "test_acc") and c.published is not None]
+        if figures:
+            rows.append(
+                PublishedRow(
+                    name=variant.reference.label,
+                    published={c.split: c.published for c in figures if c.published is not None},
+                    comparable=all(c.comparable for c in figures),
+                    ours=dict(figures[0].ours),
+                )
+            )
+    return PublishedInfo(study=record.name, rows=rows, close=_close(rows)) if rows else None
+
+
+def _close(rows: Sequence[PublishedRow]) -> tuple[float, float] | None:
+    """The range above the widest gap, if that is most of the whole range and at least half of the values lie there."""
+    ours = [score.mean + s * (score.spread or 0) for row in rows for score in row.ours.values() for s in (-1, 1)]
+    values = sorted(ours + [value for row in rows for value in row.published.values()])
+    gaps = [(high - low, i) for i, (low, high) in enumerate(itertools.pairwise(values), start=1)]
+    widest, cut = max(gaps, default=(0.0, 0))
+    if (
+        len(rows) < 3
+        or widest < 0.5 * (values[-1] - values[0])
+        or widest < 0.1
+        or 2 * (len(values) - cut) < len(values)
+    ):
+        return None
+    return values[cut], values[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Axis:
     """One axis of parallel coordinates, from 0 at its lower to 1 at its upper end."""
 
@@ -202,7 +257,7 @@ def parallel_info(record: StudyRecord) -> ParallelInfo | None:
     valued.sort(key=lambda pair: pair[0], reverse=not record.maximize)
     scales = [_scale(record, name, [r for _, r in valued]) for name in record.searched]
     values = [value for value, _ in valued]
-    scales.append(_Scale.numeric(_label(record), values, log=_wide(values)))
+    scales.append(_Scale.numeric(axis_label(record), values, log=wide(values)))
     chosen: list[TrialResult] = []
     for state, most in MOST_LINES.items():
         chosen += _spread([r for _, r in valued if r.state == state], most)
@@ -307,7 +362,8 @@ def _unless_complete(result: TrialResult) -> list[str]:
     return [] if result.state == COMPLETE else [result.end if result.state == FAILED else result.state]
 
 
-def _label(record: StudyRecord) -> str:
+def axis_label(record: StudyRecord) -> str:
+    """What the objective's axis is called."""
     return LABELS.get(record.objective, record.objective)
 
 
@@ -315,7 +371,7 @@ def _classes(record: StudyRecord, count: int) -> list[str]:
     return list(record.classes) if len(record.classes) == count else [str(index) for index in range(count)]
 
 
-def _wide(values: Iterable[float]) -> bool:
+def wide(values: Iterable[float]) -> bool:
     """Whether only a logarithmic scale shows them all: positive, over more than a hundredfold."""
     known = [value for value in values if math.isfinite(value)]
     return bool(known) and min(known) > 0 and max(known) > 100 * min(known)

@@ -18,8 +18,17 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pipeline import plotinfo
-from pipeline.plotinfo import ConfusionInfo, CurvesInfo, HistoryInfo, ImportanceInfo, ParallelInfo, PerClassInfo
+from pipeline import factors, plotinfo
+from pipeline.factors import FactorsInfo, Panel
+from pipeline.plotinfo import (
+    ConfusionInfo,
+    CurvesInfo,
+    HistoryInfo,
+    ImportanceInfo,
+    ParallelInfo,
+    PerClassInfo,
+    PublishedInfo,
+)
 from sweeps.importance import Share
 from sweeps.ranking import StudyRecord
 from sweeps.trial import COMPLETE, FAILED, PRUNED
@@ -31,8 +40,10 @@ DPI = 130
 # Told apart by the colour-blind too (Okabe and Ito, https://jfly.uni-koeln.de/color/).
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
 GREY, LIGHT = "#7a7a7a", "#dcdcdc"
+COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
 MARKERS = {COMPLETE: ("o", BLUE), PRUNED: ("v", ORANGE), FAILED: ("x", RED)}
 DASHES = (0, (4, 2))
+_UPRIGHT = 12  # characters of a tick's label; longer ones stand upright
 CELLS = 20  # classes up to which a heat map's cells hold their number
 
 
@@ -87,7 +98,8 @@ def draw_history(info: HistoryInfo) -> Figure:
         marker, colour = MARKERS[FAILED]
         label, low = f"failed, no value ({len(info.failed)})", [0.03] * len(info.failed)
         edge = axes.get_xaxis_transform()  # across by trial number, up by share of the axis
-        axes.scatter(info.failed, low, s=size, marker=marker, color=colour, label=label, transform=edge, zorder=3)
+        # Not scatter: what that draws by such a transform does not widen the axis.
+        axes.plot(info.failed, low, marker, ms=size**0.5, color=colour, label=label, transform=edge, zorder=3)
     if info.log:
         axes.set_yscale("log")
     if not info.points:
@@ -101,7 +113,7 @@ def draw_curves(info: CurvesInfo) -> Figure:
     """Draw validation solid with a dot at the best epoch, training thin and dashed in the same colour."""
     figure = _figure("Learning curves, best trials first", info.study, (9, 4.6))
     axes = _axes(figure, "epoch", info.label)
-    for curve, colour in zip(info.curves, (BLUE, ORANGE, GREEN, RED, SKY, PURPLE), strict=False):
+    for curve, colour in zip(info.curves, COLOURS, strict=False):
         dot = "." if len(curve.epochs) == 1 else None  # a line through one point is invisible
         axes.plot(curve.epochs, curve.validation, color=colour, lw=1.8, marker=dot, label=plain(curve.name, 36))
         axes.plot(curve.epochs, curve.train, color=colour, lw=0.9, ls=DASHES, marker=dot, alpha=0.8)
@@ -182,6 +194,130 @@ def _bars(axes: Axes, shares: Sequence[Share]) -> None:
     axes.set_xlim(0, 108)
     axes.set_ylim(len(shares) - 0.5, -0.5)
     axes.set_yticks(range(len(shares)), [plain(s.key, 40) for s in shares], fontsize=9, parse_math=False)
+
+
+def draw_published(info: PublishedInfo) -> Figure:
+    """Draw variants down, ours as dots with their spread, published figures as crosses; twice if a few lie far off."""
+    panels = 2 if info.close else 1
+    size = (10.0 if info.close else 8.0, 1.9 + 0.5 * len(info.rows))
+    figure = _figure("Published accuracy and ours", info.study, size)
+    grid = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+    for axes in grid:
+        _light(axes)
+        _variants(axes, info)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel("accuracy (fraction)")
+    grid[0].set_ylim(len(info.rows) - 0.5, -0.5)
+    grid[0].set_yticks(range(len(info.rows)), [plain(r.name, 36) for r in info.rows], fontsize=9, parse_math=False)
+    if info.close:
+        low, high = info.close
+        margin = max(0.08 * (high - low), 0.001)
+        grid[1].set_xlim(low - margin, high + margin)
+        grid[0].set_title("all", loc="left", fontsize=9)
+        grid[1].set_title("those that lie close together, larger", loc="left", fontsize=9)
+    handles = [Line2D([], [], color=c, ls="", marker=m, ms=6, mew=1.8, label=t) for c, m, t in _PUBLISHED.values()]
+    seen = {("published", split) for row in info.rows for split in row.published}
+    seen |= {("ours", split) for row in info.rows for split in row.ours}
+    shown = [handle for key, handle in zip(_PUBLISHED, handles, strict=True) if key in seen]
+    if not all(row.comparable for row in info.rows):
+        shown.append(Line2D([], [], color=GREY, ls="", marker="x", ms=6, mew=1.8, label="published, not comparable"))
+    _legend(figure, "outside lower center", ncols=min(len(shown), 4), handles=shown)
+    return figure
+
+
+_PUBLISHED = {
+    ("published", "test"): ("black", "x", "published, test"),
+    ("published", "val"): ("black", "+", "published, validation"),
+    ("ours", "test"): (ORANGE, "o", "ours, test (mean, spread)"),
+    ("ours", "val"): (BLUE, "o", "ours, validation (mean, spread)"),
+}
+_LANES = {"test": -0.14, "val": 0.14}
+
+
+def _variants(axes: Axes, info: PublishedInfo) -> None:
+    for y, row in enumerate(info.rows):
+        for split, lane in _LANES.items():
+            if split in row.ours:
+                score, (colour, marker, _) = row.ours[split], _PUBLISHED["ours", split]
+                style: dict[str, Any] = {"color": colour, "ms": 6, "capsize": 3, "elinewidth": 1.4}
+                axes.errorbar(score.mean, y + lane, xerr=score.spread, fmt=marker, **style)
+            if split in row.published:
+                colour, marker, _ = _PUBLISHED["published", split]
+                colour = colour if row.comparable else GREY
+                axes.plot([row.published[split]], [y + lane], marker, color=colour, ms=8, mew=1.8, zorder=4)
+        if y:
+            axes.axhline(y - 0.5, color=LIGHT, lw=0.8, zorder=0)
+    axes.grid(False, axis="y")
+    axes.margins(x=0.08)
+
+
+def draw_factors(info: FactorsInfo) -> Figure:
+    """Draw a panel for each field: means with their spread, single seeds faintly, the centre ringed."""
+    columns = min(3, len(info.panels))
+    rows = math.ceil(len(info.panels) / columns)
+    long = any(len(label) > _UPRIGHT for panel in info.panels for _, label in panel.ticks)
+    size = (1.2 + max(3.6 * columns, 5.6), 1.3 + (4.2 if long else 3.0) * rows)
+    figure = _figure("Effect of each factor", info.study, size)
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+    for i, (axes, panel) in enumerate(zip(grid, info.panels, strict=False)):
+        _light(axes)
+        _panel(axes, panel)
+        if i % columns == 0:
+            axes.set_ylabel(plain(info.label, 60), fontsize=9, parse_math=False)
+        if info.log:
+            axes.set_yscale("log")
+    for axes in list(grid)[len(info.panels) :]:
+        axes.set_visible(False)
+    _factor_legend(figure, info)
+    return figure
+
+
+def _panel(axes: Axes, panel: Panel) -> None:
+    width = 0.08 * (len(panel.lines) > 1) * bool(panel.ticks) * (not panel.log)  # lines beside each other
+    join = "o-" if panel.ordered or len(panel.lines) > 1 else "o"
+    for i, (line, colour) in enumerate(zip(panel.lines, COLOURS, strict=False)):
+        shift = width * (i - (len(panel.lines) - 1) / 2)
+        places = [point.place + shift for point in line.points]
+        means, spreads = [point.mean for point in line.points], [point.spread for point in line.points]
+        style: dict[str, Any] = {"fmt": join, "color": colour, "ms": 5, "lw": 1.2, "capsize": 3, "zorder": 3}
+        axes.errorbar(places, means, yerr=spreads if any(spreads) else None, **style)
+        for place, point in zip(places, line.points, strict=True):
+            if len(point.values) > 1:
+                axes.scatter([place] * len(point.values), point.values, s=14, color=colour, alpha=0.3, lw=0, zorder=2)
+            if panel.centre == point.place:
+                axes.plot([place], [point.mean], "o", ms=12, mfc="none", mec="black", mew=1.1, zorder=4)
+    marker, colour = MARKERS[FAILED]
+    edge = axes.get_xaxis_transform()
+    style = {"ls": "", "marker": marker, "ms": 6, "color": colour, "transform": edge, "zorder": 3}
+    axes.plot(panel.failed, [0.03] * len(panel.failed), **style)
+    if panel.log:
+        axes.set_xscale("log")
+    if panel.ticks:
+        labels = [plain(label, 24) for _, label in panel.ticks]
+        crowded = sum(map(len, labels)) > 30 or (panel.log and len(labels) > 4)
+        turn: dict[str, Any] = {"rotation": 90 if max(map(len, labels)) > _UPRIGHT else 30} if crowded else {}
+        axes.set_xticks([place for place, _ in panel.ticks], labels, fontsize=8, parse_math=False, **turn)
+        axes.minorticks_off()
+    axes.margins(x=0.12, y=0.12)
+    axes.set_xlabel(panel.field)
+
+
+def _factor_legend(figure: Figure, info: FactorsInfo) -> None:
+    names = [line.name for line in info.panels[0].lines if line.name]
+    handles = [Line2D([], [], color=c, marker="o", label=plain(n, 48)) for n, c in zip(names, COLOURS, strict=False)]
+    points = [point for panel in info.panels for line in panel.lines for point in line.points]
+    if any(len(point.values) > 1 for point in points):
+        handles += [
+            Line2D([], [], color=GREY, marker="o", ls="", label="mean over seeds, with its spread"),
+            Line2D([], [], color=GREY, marker="o", ls="", ms=4, alpha=0.4, label="one seed"),
+        ]
+    if any(panel.centre is not None for panel in info.panels):
+        handles.append(Line2D([], [], color="black", marker="o", ls="", ms=11, mfc="none", label="centre"))
+    if any(panel.failed for panel in info.panels):
+        marker, colour = MARKERS[FAILED]
+        handles.append(Line2D([], [], color=colour, marker=marker, ls="", label="failed, no value"))
+    if handles:
+        _legend(figure, "outside lower center", ncols=2 if len(names) > 1 else 4, handles=handles)
 
 
 def draw_parallel(info: ParallelInfo) -> Figure:
@@ -284,6 +420,8 @@ def _class_ticks(set_ticks: Callable[..., Any], names: Sequence[str], **style: A
 
 
 PLOTS: dict[str, Plot] = {
+    "published": Plot(title="Published accuracy and ours", info=plotinfo.published_info, draw=draw_published),
+    "factors": Plot(title="Effect of each factor", info=factors.factors_info, draw=draw_factors),
     "optimization_history": Plot(title="Optimisation history", info=plotinfo.history_info, draw=draw_history),
     "learning_curves": Plot(title="Learning curves", info=plotinfo.curves_info, draw=draw_curves),
     "per_class": Plot(title="Accuracy per class", info=plotinfo.per_class_info, draw=draw_per_class),

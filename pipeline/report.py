@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +19,36 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pipeline import published
+from pipeline.best import best_detail, headline, remarks, sections
 from pipeline.errors import NothingComplete
+from pipeline.published import Section
 from pipeline.tables import (
-    CLIP,
     Grid,
-    Row,
-    best_detail,
+    against,
     cell,
     facts,
     failures,
     grid,
     headlines,
+    listed,
     listing,
+    ranked,
 )
-from pipeline.text import clean, csv_text
-from sweeps.ranking import StudyRecord
+from pipeline.text import csv_text
+from pipeline.troubles import INFEASIBLE, Row, troubles
+from sweeps.comparison import compare, lead
+from sweeps.ranking import Ranked, StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING
 
 FORMATS = ("table", "json", "csv", "md")
-_STYLES = {COMPLETE: "", PRUNED: "dim", RUNNING: "italic"}  # what is in none of these has failed
+_STYLES = {COMPLETE: "", PRUNED: "dim", INFEASIBLE: "dim", RUNNING: "italic"}  # what is in none of these has failed
 # Columns of the narrow table: always there, and what comes before and after the searched fields where there is room.
-_ALWAYS, _SOON, _LATE = ("rank", "trial", "family"), ("state", "spread"), ("seconds", "epoch", "parameters", "repeats")
+_ALWAYS, _SOON = ("rank", "trial", "family"), ("state", "spread")
+_LATE = ("notes", "seconds", "epoch", "parameters", "repeats")
+_NARROWEST = 80  # characters of the table of published figures: narrower, its numbers would be cut
+_NO_WRAP: Mapping[str, int] = {}
 _GAP = 2  # blanks between columns
-_MANY = 15  # classes up to which all are listed; of more, the 10 worst and the 5 best
-_EPOCHS = 20  # lines of a learning curve
 _REPORT_ROWS = 50  # in report.md; the CSV and JSON files have all
 
 
@@ -116,9 +121,11 @@ def _narrow(name: str) -> str:
     return name.replace("_", "_\n", 1) if len(name) > len("val_acc") else name
 
 
-def _text(renderable: RenderableType) -> str:
-    """Lay out without colours, as wide as it needs."""
-    console = Console(file=io.StringIO(), width=10_000, force_terminal=False, color_system=None, legacy_windows=False)
+def _text(renderable: RenderableType, width: int | None = None) -> str:
+    """Lay out without colours, in a width in characters (None: as wide as it needs)."""
+    console = Console(
+        file=io.StringIO(), width=width or 10_000, force_terminal=False, color_system=None, legacy_windows=False
+    )
     with console.capture() as capture:
         console.print(renderable)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
@@ -128,7 +135,10 @@ def _text(renderable: RenderableType) -> str:
 
 
 def render(record: StudyRecord, fmt: str, top: int | None = None, *, width: int | None = None) -> str:
-    """The ranked table as text in one of `FORMATS`, without a line break at the end.
+    """The ranked table, and what stands under it, as text in one of `FORMATS`, without a line break at the end.
+
+    Under it, but not in the CSV: the first configuration against the second, and ours beside the published figures;
+    in JSON and Markdown also what went wrong.
 
     Args:
         record: the study.
@@ -137,17 +147,50 @@ def render(record: StudyRecord, fmt: str, top: int | None = None, *, width: int 
         width: of the table, as for `table`.
     """
     if fmt == "table":
-        return _text(table(record, top, width))
-    names, every = listing(record)
+        width = _terminal_width() if width is None else width
+        laid = table(record, top, width)
+        return "\n\n".join([_text(laid), *_unsaid(laid, record, top), *_below(record, width)])
+    entries = ranked(record)
+    names, every = listed(record, entries)
     values, total = every[:top], len(every)
     if fmt == "json":
         shown = {"configurations": total, "shown": len(values), "columns": names, "rows": values}
-        return _json({**facts(record), **shown, "failed": failures(record)})
+        return _json({**facts(record), **shown, **_beside(record, entries), "failed": failures(record)})
     if fmt == "csv":
         return _csv([names, *([_csv_cell(name, row[name]) for name in names] for row in values)])
     first, second = headlines(record, len(values), total)
     lines = [f"# {markdown(first)}", markdown(second), _markdown(grid(names, values, thousands=False))]
-    return "\n\n".join(lines + _failures(record))
+    ahead = lead(record, entries)
+    lines += [markdown(str(against(ahead)["text"]))] if ahead else []
+    return "\n\n".join(lines + _published(record, entries) + _troubles(record))
+
+
+def _unsaid(laid: Table, record: StudyRecord, top: int | None) -> list[str]:
+    """The notes of the table's rows, a line each, where it has no room for their column."""
+    names, every = listing(record)
+    if "notes" not in names or "notes" in [str(column.header) for column in laid.columns]:
+        return []
+    return ["\n".join(f"Trial {row['trial']} {row['notes']}" for row in every[:top] if row["notes"])]
+
+
+def _below(record: StudyRecord, width: int | None) -> list[str]:
+    """What stands under the terminal's table."""
+    entries = ranked(record)
+    ahead, found = lead(record, entries), compare(record, entries)
+    blocks = [str(against(ahead)["text"])] if ahead else []
+    if found:
+        section = published.summary(record, found, narrow=True)
+        room = None if width is None else max(width, _NARROWEST)
+        lines = [section.title, _text(_plain(section.laid, wrap={"variant": 10, "verdict": 8}), room), *section.lines]
+        blocks.append("\n".join(lines))
+    return blocks
+
+
+def _beside(record: StudyRecord, entries: Sequence[Ranked]) -> Row:
+    """The values of what stands under the table; published figures only where there are any."""
+    ahead, found = lead(record, entries), compare(record, entries)
+    values: Row = {"first_against_second": ahead and against(ahead), "what_went_wrong": troubles(record)}
+    return {**values, "published": published.rows(record, found)} if found else values
 
 
 def _json(value: object) -> str:
@@ -179,12 +222,27 @@ def markdown(text: str) -> str:
     return re.sub(r"([\\`*|\[\]~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", text)
 
 
-def _failures(record: StudyRecord) -> list[str]:
-    failed = failures(record)
-    if not failed:
+def _section(section: Section) -> list[str]:
+    """A section in Markdown."""
+    lines = "\n".join(f"- {markdown(line)}" for line in section.lines)
+    return [f"## {markdown(section.title)}", _markdown(section.laid), *([lines] if lines else [])]
+
+
+def _published(record: StudyRecord, entries: Sequence[Ranked]) -> list[str]:
+    found = compare(record, entries)
+    if not found:
         return []
-    more = [f"{len(failed) - _REPORT_ROWS} more are in the JSON."] if len(failed) > _REPORT_ROWS else []
-    return ["## Failed trials", _markdown(grid(list(failed[0]), failed[:_REPORT_ROWS], clip=200)), *more]
+    sections = [published.summary(record, found), *published.details(record, found)]
+    return [part for section in sections for part in _section(section)]
+
+
+def _troubles(record: StudyRecord) -> list[str]:
+    found = troubles(record)
+    if not found:
+        return []
+    more = (f"{len(found) - _REPORT_ROWS} more are in the JSON.",) if len(found) > _REPORT_ROWS else ()
+    laid = grid(list(found[0]), found[:_REPORT_ROWS], clip=200)
+    return _section(Section(title="What went wrong", laid=laid, lines=more))
 
 
 # The winner
@@ -202,87 +260,35 @@ def render_best(record: StudyRecord, fmt: str) -> str:
     if fmt == "csv":
         return _csv([["section", "name", "value"], *_long(detail)])
     if fmt == "md":
-        parts = [f"# {markdown(_headline(detail))}"]
-        for title, laid in _sections(detail):
+        parts = [f"# {markdown(headline(detail))}"]
+        for title, laid in sections(detail):
             parts += [f"## {title}", _markdown(laid)]
-        code = ["```python", *filter(None, [detail["load"]]), "```", "", "```sh", *detail["next"], "```"]
-        return "\n\n".join([*parts, *map(markdown, _notes(detail)), "## How to go on", "\n".join(code)])
-    blocks = [_headline(detail)]
-    for title, laid in _sections(detail):
+        steps = {"python": list(filter(None, [detail["load"]])), "sh": detail["next"]}
+        code = ["\n".join([f"```{language}", *lines, "```"]) for language, lines in steps.items() if lines]
+        return "\n\n".join([*parts, *map(markdown, remarks(detail)), *(["## How to go on", *code] if code else [])])
+    blocks = [headline(detail)]
+    for title, laid in sections(detail):
         blocks.append(f"{title}\n{_indent(_text(_plain(laid)))}")
-    blocks += ["\n".join(_notes(detail)), "\n".join(["How to go on", *_go_on(detail)])]
+    go_on = _go_on(detail)
+    blocks += ["\n".join(remarks(detail)), *(["\n".join(["How to go on", *go_on])] if go_on else [])]
     return "\n\n".join(blocks)
-
-
-def _headline(detail: dict[str, Any]) -> str:
-    value = f"{detail['objective']} {cell('value', detail['value'])}"
-    where = f"at epoch {detail['best_epoch']} of {detail['epochs']} (validation split)"
-    mean = ""
-    if "mean" in detail:
-        mean = f"; mean of {detail['repeats']} repeats {detail['mean']:.4f}, spread {detail['spread']:.4f}"
-    name, dataset = clean(detail["study"], 60), clean(detail["dataset"], 80)
-    return f"Best of {name} on {dataset}: trial {detail['trial']}, {value} {where}{mean}"
-
-
-def _sections(detail: dict[str, Any]) -> list[tuple[str, Grid]]:
-    """The winner's tables under their titles."""
-    searched = detail["searched"]
-    fields: list[Row] = [
-        {"field": name, "value": cell(name, value), "": "searched" if name in searched else ""}
-        for name, value in detail["configuration"].items()
-    ]
-    curve = [{**row, "best": "best" if row["best"] else ""} for row in _some_epochs(detail["curve"])]
-    measured = [row for row in detail["classes"] if row["accuracy"] is not None]
-    marked: list[Row] = [{**row, "": _remark(row, measured)} for row in detail["classes"]]
-    title = "Validation accuracy by class, the worst first"
-    if len(marked) > _MANY:
-        title += f": the 10 worst and the 5 best of {len(marked)}"
-        count = len(measured) or len(marked)  # those without images stand last
-        marked = marked[:10] + marked[max(10, count - 5) : count]
-    sections = [("Configuration", fields), ("Learning curve", curve), (title, marked)]
-    return [(title, grid(list(values[0]), values)) for title, values in sections if values]
-
-
-def _some_epochs(curve: list[Row]) -> list[Row]:
-    """About 20 lines of a long learning curve: evenly spaced, with the best and the last epoch."""
-    step = math.ceil(len(curve) / _EPOCHS)
-    return [row for i, row in enumerate(curve, start=1) if i % step == 0 or row["best"] or i in (1, len(curve))]
-
-
-def _remark(row: Row, measured: list[Row]) -> str:
-    """What is odd about a class, beside those with images in order of accuracy."""
-    if row["accuracy"] is None:
-        return "no images"
-    if row["predicted"] == 0:
-        return "never predicted"
-    worst, top = measured[0]["accuracy"], measured[-1]["accuracy"]
-    return "worst" if row["accuracy"] == worst != top else ""
-
-
-def _notes(detail: dict[str, Any]) -> list[str]:
-    """What else is to be said of the winner, a line each."""
-    dead = detail["never_predicted"]
-    more = f" and {len(dead) - 10} more" if len(dead) > 10 else ""
-    size = [f"{detail['parameters']:,} parameters"] if detail["parameters"] is not None else []
-    size += [f"{detail['mflops']:.4g} MFLOPs an image"] if detail["mflops"] is not None else []
-    size += [f"{detail['seconds']:.1f} s"] if detail["seconds"] is not None else []
-    return [
-        *([f"Never predicted: {', '.join(clean(name, CLIP) for name in dead[:10])}{more}"] if dead else []),
-        f"Cost: {', '.join(size)}",
-        f"Checkpoint: {detail['checkpoint'] or 'not kept'}",
-        f"MLflow run: {detail['run_id'] or 'none'}",
-        detail["test"],
-    ]
 
 
 def _go_on(detail: dict[str, Any]) -> list[str]:
     return [f"  {line}" for line in (*filter(None, [detail["load"]]), *detail["next"])]
 
 
-def _plain(laid: Grid) -> Table:
+def _plain(laid: Grid, wrap: Mapping[str, int] = _NO_WRAP) -> Table:
+    """A table without a title; only the columns to ``wrap`` give way where there is no room, to that width."""
     result = _table(())
     for name, right in zip(laid.names, laid.right, strict=True):
-        result.add_column(Text(name), justify="right" if right else "left", no_wrap=True)
+        result.add_column(
+            Text(name),
+            justify="right" if right else "left",
+            no_wrap=name not in wrap,
+            min_width=wrap.get(name),
+            overflow="fold",
+        )
     for line in laid.lines:
         result.add_row(*map(Text, line))
     return result
@@ -295,8 +301,10 @@ def _indent(text: str) -> str:
 def _long(detail: dict[str, Any]) -> Iterable[list[str]]:
     """The winner as lines of section, name and value."""
     for key, value in detail.items():
-        if key == "configuration":
-            yield from ([key, name, _csv_cell(name, item)] for name, item in value.items())
+        if key in ("configuration", "test_scores"):
+            yield from ([key, name, _csv_cell(name, item)] for name, item in (value or {}).items())
+        elif key == "first_against_second":
+            yield [key, "", _csv_cell("", value and value["text"])]
         elif key == "classes":
             yield from (["class", _csv_cell("", row["class"]), cell("accuracy", row["accuracy"])] for row in value)
         elif key == "curve":
@@ -313,9 +321,10 @@ def _long(detail: dict[str, Any]) -> Iterable[list[str]]:
 
 
 def write(record: StudyRecord, folder: Path) -> list[Path]:
-    """Write ``trials.csv``, ``trials.json``, ``best.json`` (if a trial is complete), ``plots/*.png``, ``report.md``.
+    """Write ``trials.csv``, ``trials.json``, ``plots/*.png`` and ``report.md``.
 
-    The same study gives the same bytes. Each text file appears whole or not at all.
+    There is ``best.json`` too if a trial is complete, and ``published.csv`` if the study has published figures. The
+    same study gives the same bytes. Each text file appears whole or not at all.
     """
     from pipeline import plots  # matplotlib takes a second to import
 
@@ -326,11 +335,22 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     except NothingComplete as error:
         (folder / "best.json").unlink(missing_ok=True)  # of an earlier study of this name
         detail = markdown(str(error))
+    found = compare(record, ranked(record))
+    if found:
+        texts["published.csv"] = _published_csv(published.rows(record, found))
+    else:
+        (folder / "published.csv").unlink(missing_ok=True)
     paths = [_put(folder / name, text) for name, text in texts.items()]
     pictures = plots.save(record, folder / "plots")
     links = [f"![{path.stem}]({path.relative_to(folder).as_posix()})" for path in pictures]
     parts = [render(record, "md", _REPORT_ROWS), detail, *(["# Plots", *links] if links else [])]
     return [*paths, _put(folder / "report.md", "\n\n".join(parts)), *pictures]
+
+
+def _published_csv(rows: Sequence[Row]) -> str:
+    names = published.COLUMNS
+    kind = {name: "" if name.endswith("_seeds") else "mean" for name in names}
+    return _csv([names, *([_csv_cell(kind[name], row[name]) for name in names] for row in rows)])
 
 
 def _put(path: Path, text: str) -> Path:

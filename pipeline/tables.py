@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.errors import NothingComplete
 from pipeline.text import clean
-from sweeps.ranking import Ranked, StudyRecord, best, ended, rank, searched_values
+from pipeline.troubles import INFEASIBLE, Row, notes
+from sweeps.comparison import Lead, complete, named
+from sweeps.ranking import Ranked, StudyRecord, ended, rank, searched_values
+from sweeps.reference import FIGURES
 from sweeps.space import OBJECTIVES
-from sweeps.trial import COMPLETE, FAILED, RUNNING, TrialResult
-
-Row = dict[str, object]
+from sweeps.trial import COMPLETE, FAILED, RUNNING
 
 CLIP = 40  # characters of a text cell
-_SCORES = frozenset({*OBJECTIVES, "spread", "mean", "value", "accuracy", "train_loss", "train_acc", "val_loss"})
+_NOTES = 160  # of a note
+_SCORES = frozenset(
+    {*OBJECTIVES, *FIGURES, "spread", "mean", "value", "accuracy", "published", "acc", "loss", "acc_spread", "acc_mean"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,10 @@ class Grid:
 
 def grid(names: Sequence[str], values: Sequence[Row], *, thousands: bool = True, clip: int = CLIP) -> Grid:
     """Lay out rows under the names."""
+    most = {name: max(clip, _NOTES) if name == "notes" else clip for name in names}
     return Grid(
         names=tuple(names),
-        lines=tuple(tuple(clean(cell(n, row[n], thousands=thousands), clip) for n in names) for row in values),
+        lines=tuple(tuple(clean(cell(n, row[n], thousands=thousands), most[n]) for n in names) for row in values),
         right=tuple(_numbers(row[name] for row in values) for name in names),
     )
 
@@ -64,7 +66,7 @@ def ranked(record: StudyRecord) -> list[Ranked]:
 
 
 def columns(record: StudyRecord) -> list[str]:
-    """The names of the columns; those of repeats only where some configuration has any."""
+    """The names of the columns; those of repeats and notes only where some configuration has any."""
     return listing(record)[0]
 
 
@@ -72,16 +74,22 @@ def rows(record: StudyRecord, top: int | None = None) -> list[Row]:
     """One row for each of the ``top`` configurations (None: all), by the names of `columns`; None is blank.
 
     Values are exact, not rounded. The trial, epoch and parameters are those of the best repeat, seconds the sum over
-    the repeats, ``repeats`` the complete ones behind the mean. The state of a failed trial is how it failed.
+    the repeats, ``repeats`` the complete ones behind the mean. The state of a failed or infeasible trial is how it
+    ended, and ``notes`` say what else is wrong with it.
     """
     return listing(record)[1][:top]
 
 
 def listing(record: StudyRecord) -> tuple[list[str], list[Row]]:
     """The columns and all rows, for one ranking: of thousands of trials it takes seconds."""
-    entries = ranked(record)
-    names = _columns(record, entries)
-    return names, [{name: row[name] for name in names} for row in (_row(record, entry) for entry in entries)]
+    return listed(record, ranked(record))
+
+
+def listed(record: StudyRecord, entries: Sequence[Ranked]) -> tuple[list[str], list[Row]]:
+    """The columns and all rows of configurations that are ranked already."""
+    values = [_row(record, entry) for entry in entries]
+    names = _columns(record, entries) + (["notes"] if any(row["notes"] for row in values) else [])
+    return names, [{name: row[name] for name in names} for row in values]
 
 
 def _columns(record: StudyRecord, entries: Sequence[Ranked]) -> list[str]:
@@ -105,7 +113,8 @@ def _row(record: StudyRecord, entry: Ranked) -> Row:
         "epoch": trial.best_epoch,
         "parameters": trial.parameters,
         "seconds": math.fsum(t.seconds for t in entry.trials),
-        "state": clean(trial.end if trial.state == FAILED else trial.state),
+        "state": clean(trial.end if trial.state == FAILED or trial.end == INFEASIBLE else trial.state),
+        "notes": notes(record, entry),
     }
 
 
@@ -151,104 +160,28 @@ def headlines(record: StudyRecord, shown: int, total: int) -> tuple[str, str]:
     return f"Study {clean(record.name, 60)}{source} on {clean(record.dataset, 80)}", clean("; ".join(parts), 300)
 
 
-def best_detail(record: StudyRecord) -> Row:
-    """Describe the winner in detail: the best repeat of the first-ranked configuration.
+def score_text(mean: float, spread: float | None, seeds: int) -> str:
+    """A mean over seeds as text: ``0.9896 ± 0.0010 (3 seeds)``."""
+    return f"{mean:.4f}{'' if spread is None else f' ± {spread:.4f}'} ({seeds} seed{'s' * (seeds != 1)})"
 
-    Raises:
-        NothingComplete: saying where the trials went instead.
-    """
-    trial = best(record.results, maximize=record.maximize)
-    if trial is None:
-        counts = clean(ended(record.results), 300)
-        raise NothingComplete(f"study '{clean(record.name, 60)}' has no complete trial: {counts}")
-    run = f"{shlex.quote(clean(record.name))}#{trial.number}"
-    scores = classes(record, trial)
-    checkpoint = None if trial.checkpoint is None else clean(trial.checkpoint)
-    return {
-        "study": clean(record.name),
-        "dataset": clean(record.dataset),
-        "trial": trial.number,
-        "objective": record.objective,
-        "value": plain(trial.value),
-        "split": "validation",
-        "test": "Chosen on the validation split alone: the sweep has not read the test split.",
-        **_repeats(record, trial),
-        "best_epoch": trial.best_epoch,
-        "epochs": len(trial.history),
-        "configuration": {name: plain(value) for name, value in trial.config.to_dict().items()},
-        "searched": [name for name in record.searched if getattr(trial.config, name) is not None],
-        "curve": curve(record, trial),
-        "classes": scores,
-        "never_predicted": [row["class"] for row in scores if row["predicted"] == 0],
-        "parameters": trial.parameters,
-        "mflops": plain(trial.mflops),
-        "seconds": plain(trial.seconds),
-        "checkpoint": checkpoint,
-        "run_id": plain(trial.run_id),
-        "load": checkpoint and _load(checkpoint),
-        "next": [f"pipeline evaluate --run {run} --split test"],
+
+def against(ahead: Lead) -> Row:
+    """Say how far the first configuration is ahead of the second, and whether their seeds differ as much."""
+    sides = {"first": ahead.first, "second": ahead.second}
+    values: Row = {
+        side: {
+            "configuration": clean(named(entry.trials[0], ahead.differing)),
+            "mean": entry.value,
+            "spread": entry.spread,
+            "seeds": len(complete(entry)),
+        }
+        for side, entry in sides.items()
     }
-
-
-def _repeats(record: StudyRecord, trial: TrialResult) -> Row:
-    """Mean and spread over the seeds, where the winner was repeated: its own value is the best of them."""
-    # Hashing every configuration takes long, so the hash decides only between those that look alike.
-    values = searched_values(trial, record.searched)
-    alike = (r for r in record.results if searched_values(r, record.searched) == values)
-    group = [r for r in alike if r.config.group == trial.config.group]
-    entry = rank(group, maximize=record.maximize)[0]
-    if entry.spread is None:
-        return {}
-    return {"mean": entry.value, "spread": entry.spread, "repeats": sum(t.state == COMPLETE for t in group)}
-
-
-def _load(checkpoint: str) -> str:
-    path = json.dumps(checkpoint, ensure_ascii=False)
-    return f"from pipeline.checkpoints import load_model; model, card = load_model({path})"
-
-
-def curve(record: StudyRecord, trial: TrialResult) -> list[Row]:
-    """A trial's metrics by epoch; ``best`` marks the epoch whose weights were kept."""
-    keys = {name: name.replace("_", "/", 1) for name in ("train_loss", "train_acc", "val_loss", "val_acc")}
-    keys[record.objective] = OBJECTIVES[record.objective][0]
-    keys["lr"] = "train/lr"
-    return [
-        {
-            "epoch": epoch.epoch,
-            **{name: plain(epoch.metrics.get(key)) for name, key in keys.items()},
-            "best": epoch.epoch == trial.best_epoch,
-        }
-        for epoch in trial.history
-    ]
-
-
-def classes(record: StudyRecord, trial: TrialResult) -> list[Row]:
-    """Each class at the best epoch, by validation accuracy: the worst first, those without images last.
-
-    ``images`` are the class's own, ``predicted`` those that were taken for it; None where they were not counted.
-    """
-    images = [sum(row) for row in trial.confusion or ()]
-    predicted = [sum(column) for column in zip(*(trial.confusion or ()), strict=True)]
-    accuracies: Sequence[float | None] = trial.best.per_class if trial.best else ()
-    if not accuracies:
-        hits = [row[i] for i, row in enumerate(trial.confusion or ())]
-        accuracies = [hit / count if count else None for hit, count in zip(hits, images, strict=True)]
-    return [
-        {
-            "index": i,
-            "class": _class_name(record, i),
-            "accuracy": plain(accuracies[i]),
-            "images": images[i] if i < len(images) else None,
-            "predicted": predicted[i] if i < len(predicted) else None,
-        }
-        for i in sorted(range(len(accuracies)), key=lambda i: _worst_first(accuracies[i]))
-    ]
-
-
-def _worst_first(accuracy: float | None) -> float:
-    return math.inf if accuracy is None or math.isnan(accuracy) else accuracy
-
-
-def _class_name(record: StudyRecord, index: int) -> str:
-    # A name may be nothing but control characters.
-    return clean(record.classes[index]) or str(index) if index < len(record.classes) else str(index)
+    first, second = (
+        f"{clean(named(e.trials[0], ahead.differing), 80)} {score_text(e.value or 0.0, e.spread, len(complete(e)))}"
+        for e in sides.values()
+    )
+    verdict = "within the seeds' spread" if ahead.within else "larger than the seeds' spread"
+    said = f"is {verdict}" if ahead.within is not None else "comes of one seed each: it may be noise"
+    text = f"{first} against {second}: the difference {ahead.difference:.4f} {said}"
+    return {**values, "difference": ahead.difference, "within": ahead.within, "text": text}

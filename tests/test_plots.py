@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from helpers import MIXED, make_record, make_result, mixed_study
+from helpers import DROPOUT, LR, MIXED, POINTS, make_record, make_result, mixed_study, repeated
 from matplotlib.figure import Figure
 
 from pipeline import plotinfo, plots
@@ -23,7 +23,7 @@ HOSTILE = (
     "../../etc",
 )
 LONG = tuple(f"{i:03d} {'a class of forty characters ' * 2}"[:40] for i in range(200))
-ALL = set(plots.PLOTS)
+ALL = set(plots.PLOTS) - {"published", "factors"}  # of a study over many fields without published figures
 
 
 def save(record, tmp_path, monkeypatch):
@@ -73,7 +73,8 @@ def test_hostile_names(tmp_path, monkeypatch):
 def test_figures_are_their_own(name):
     """A plot is one figure whose title names the study, and stands in the registry with a title of its own."""
     plot = plots.PLOTS[name]
-    info = plot.info(mixed_study(24))
+    figured = repeated(POINTS, (LR, DROPOUT), method="one_factor", reference=[{"test_acc": 0.9}])
+    info = plot.info(mixed_study(24) if name in ALL else figured)
     figure = plot.draw(info)
     assert isinstance(figure, Figure)
     assert "test" in figure.get_suptitle()
@@ -106,6 +107,12 @@ def test_history():
     falling = plotinfo.history_info(make_record(results, objective="val_loss", maximize=False))
     assert falling.best == [(0, 0.5), (2, 0.5), (3, 0.5)]
     assert falling.label == "validation loss (nats)"
+
+
+def test_history_shows_what_failed_last():
+    """A failed trial lies inside the picture though it has no value."""
+    record = make_record([make_result(0, 0.5), make_result(9, state=FAILED)])
+    assert plots.draw_history(plotinfo.history_info(record)).axes[0].get_xlim()[1] > 9
 
 
 def test_wide_values_are_logarithmic():
@@ -212,3 +219,43 @@ def test_classes_without_names():
     """Where the names do not match the counts, classes are numbered, never named wrongly."""
     record = make_record([make_result(0, 0.9, classes=3, confusion=True)], classes=("ant", "bee"))
     assert plotinfo.confusion_info(record).classes == ["0", "1", "2"]
+
+
+def test_published():
+    """Each reference with an accuracy has its published figures and ours by split; losses are not drawn."""
+    reference = [
+        {"name": "a", "when": {"lr": 0.01, "dropout": 0.1}, "test_acc": 0.95, "test_loss": 0.1, "val_acc": 0.94},
+        {"name": "b", "when": {"lr": 1.0}, "test_acc": 0.5, "incomparable": ["test_acc"]},
+        {"name": "c", "when": {"lr": 0.001}, "test_loss": 0.5},
+    ]
+    info = plotinfo.published_info(repeated(POINTS, (LR, DROPOUT), reference=reference))
+    assert [(row.name, row.published, row.comparable) for row in info.rows] == [
+        ("a", {"test": 0.95, "val": 0.94}, True),
+        ("b", {"test": 0.5}, False),
+    ]
+    assert info.rows[0].ours["val"].mean == pytest.approx(0.905)
+    assert info.rows[1].ours == {}
+    assert plotinfo.published_info(repeated(POINTS, (LR, DROPOUT))) is None
+
+
+def test_published_far_apart_is_drawn_twice():
+    """Where one variant lies far below the others, these have a second panel of their own."""
+    names = {"0.01": 0.99, "0.02": 0.985, "0.03": 0.98, "1": 0.1}
+    points = [({"lr": float(lr)}, value) for lr, value in names.items()]
+    reference = [{"when": {"lr": lr}, "test_acc": value} for lr, value in names.items()]
+    info = plotinfo.published_info(repeated(points, (LR,), reference=reference, seeds=1))
+    assert info.close == (0.98, 0.99)
+    assert len(plots.draw_published(info).axes) == 2
+    close = dataclasses.replace(info, rows=info.rows[:3], close=None)
+    assert len(plots.draw_published(close).axes) == 1
+
+
+@pytest.mark.parametrize("count", [1, 15])
+def test_published_hostile(count, tmp_path, monkeypatch):
+    """One variant is drawn as well as fifteen, and hostile names are plain text."""
+    points = [({"lr": 0.001 * (i + 1)}, 0.9) for i in range(count)]
+    reference = [
+        {"name": (HOSTILE * 2)[i], "when": {"lr": 0.001 * (i + 1)}, "test_acc": 0.01 * i} for i in range(count)
+    ]
+    record = repeated(points, (LR,), reference=reference, method="grid")
+    assert {"published"} <= save(record, tmp_path, monkeypatch)

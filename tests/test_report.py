@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 import random
@@ -8,9 +9,10 @@ import shlex
 import pytest
 from rich.console import Console
 
-from pipeline import report, tables
+from pipeline import best, report, tables
 from sweeps.dimension import Dimension
 from sweeps.ranking import StudyRecord
+from sweeps.reference import Reference
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult, configure
 
 SEARCHED = (
@@ -271,7 +273,7 @@ def test_no_winner(fmt):
 
 def test_best_detail_describes_the_winner():
     """The winner is complete, with its configuration, value, learning curve, cost, and how to go on."""
-    detail = tables.best_detail(report_winner())
+    detail = best.best_detail(report_winner())
     assert (detail["trial"], detail["value"], detail["best_epoch"], detail["epochs"]) == (7, 0.96389, 2, 3)
     assert detail["configuration"]["lr"] == 0.01
     assert "residual" not in detail["configuration"]
@@ -298,7 +300,7 @@ def test_best_detail_describes_the_winner():
 
 def test_best_detail_scores_classes_worst_first():
     """Classes carry their true names, the worst first; those that are never predicted are named."""
-    detail = tables.best_detail(report_winner())
+    detail = best.best_detail(report_winner())
     assert [(row["class"], row["accuracy"]) for row in detail["classes"]] == [
         *(("class 1", 0.25), ("class 2", 0.4), ("class 0", 0.5))
     ]
@@ -313,7 +315,7 @@ def test_best_detail_scores_classes_worst_first():
 
 def test_classes_without_images_stand_last():
     """A class without validation images has no accuracy and is not the worst."""
-    detail = tables.best_detail(report_study(report_trial(0, 0.5, accuracies=(None, 0.75, 0.25))))
+    detail = best.best_detail(report_study(report_trial(0, 0.5, accuracies=(None, 0.75, 0.25))))
     assert [row["class"] for row in detail["classes"]] == ["2", "1", "0"]
     assert detail["classes"][-1]["accuracy"] is None
     assert "no images" in report.render_best(report_study(report_trial(0, 0.5, accuracies=(None, 0.75))), "md")
@@ -322,7 +324,7 @@ def test_classes_without_images_stand_last():
 def test_loading_snippet_and_command_are_valid_code():
     """The snippet compiles with any checkpoint path, and a shell takes the study's name as one word."""
     record = report_winner(name="my study; rm")
-    detail = tables.best_detail(record)
+    detail = best.best_detail(record)
     compile(detail["load"], "snippet", "exec")
     assert json.dumps('a "b"/best') in detail["load"]
     assert shlex.split(detail["next"][0])[3] == "my study; rm#7"
@@ -424,6 +426,98 @@ def test_json_of_odd_numbers_is_valid():
     record = report_study(report_trial(0, float("nan"), accuracies=(float("nan"), 0.5)))
     assert json.loads(report.render(record, "json", None))["rows"][0]["val_acc"] is None
     assert json.loads(report.render_best(record, "json"))["classes"][1]["accuracy"] is None
+
+
+def repeated_study(**changes):
+    """Two configurations with three seeds each, one of them far ahead."""
+    values = {0.01: (0.9, 0.92, 0.91), 0.1: (0.7, 0.72, 0.71)}
+    trials = [
+        report_trial(3 * i + seed, value, lr=lr, seed=seed, test=changes.pop("test", None))
+        for i, (lr, scores) in enumerate(values.items())
+        for seed, value in enumerate(scores)
+    ]
+    return report_study(*trials, **changes)
+
+
+LINE = (
+    "lr 0.01 0.9100 ± 0.0100 (3 seeds) against lr 0.1 0.7100 ± 0.0100 (3 seeds): "
+    "the difference 0.2000 is larger than the seeds' spread"
+)
+
+
+@pytest.mark.parametrize("fmt", ["table", "md", "json"])
+@pytest.mark.parametrize("render", [report.render, report.render_best], ids=["study", "best"])
+def test_first_against_second(render, fmt):
+    """Under the table, and with the winner, it is said whether the first differs from the second by more than noise."""
+    assert LINE in render(repeated_study(), fmt)
+    once = report_study(report_trial(0, 0.9, lr=0.01), report_trial(1, 0.8, lr=0.1))
+    assert "the difference 0.1000 comes of one seed each: it may be noise" in render(once, fmt)
+
+
+def test_notes_have_a_column_where_there_are_any():
+    """A collapsed configuration has its note in every format; without one there is no such column."""
+    row = Epoch(epoch=1, time=1, metrics={}, per_class=(0.0, 1.0), predicted=(0, 99))
+    bad = TrialResult(
+        number=1, config=configure({}), state=COMPLETE, end=COMPLETE, value=0.1, best_epoch=1, history=(row,)
+    )
+    record = report_study(report_trial(0, 0.9, lr=0.1), bad, classes=("[/a]|\x1b[2J", "=b|\n<i>"))
+    assert tables.columns(record)[-1] == "notes"
+    assert tables.rows(record)[1]["notes"] == "collapsed: nearly all taken for '=b| <i>'"
+    assert r"collapsed: nearly all taken for '=b\| &lt;i&gt;'" in report.render(record, "md")
+    assert "Trial 1 collapsed: nearly all taken for '=b| <i>'" in report.render(record, "table", width=80)
+    data = json.loads(report.render(record, "json"))
+    assert [(row["trial"], row["what"]) for row in data["what_went_wrong"]] == [(1, "collapsed")]
+    assert "notes" not in tables.columns(repeated_study())
+
+
+@pytest.mark.parametrize("fmt", report.FORMATS)
+def test_infeasible_and_duplicates(fmt):
+    """An infeasible trial shows as such; a duplicate is listed under what went wrong and in no row."""
+    infeasible = report_trial(1, state=PRUNED, end="infeasible", epochs=0, lr=0.1, error="parameters 9, allowed 1")
+    record = report_study(report_trial(0, 0.9), infeasible, report_trial(2, 0.9, duplicate_of=0))
+    assert [row["state"] for row in tables.rows(record)] == ["complete", "infeasible"]
+    text = report.render(record, fmt)
+    assert "infeasible" in text
+    if fmt in ("md", "json"):
+        assert "parameters 9, allowed 1" in text
+        assert "reuses the result of trial 0" in text
+
+
+def test_best_shows_recorded_test_scores():
+    """Test scores that were recorded are shown with their mean over the seeds, instead of the command."""
+    record = repeated_study()
+    scored = [
+        dataclasses.replace(result, test={"acc": 0.9 + result.number / 100, "loss": 0.25}) for result in record.results
+    ]
+    detail = best.best_detail(dataclasses.replace(record, results=tuple(scored)))
+    assert detail["test_scores"]["acc"] == 0.91
+    assert detail["test_scores"]["acc_mean"] == pytest.approx(0.91)
+    assert (detail["test_scores"]["seeds"], detail["next"]) == (3, [])
+    assert detail["test"].startswith(
+        "Test accuracy 0.9100; test accuracy over its seeds 0.9100 ± 0.0100 (3 seeds), rec"
+    )
+    assert best.best_detail(record)["test_scores"] is None
+    for fmt in report.FORMATS:
+        assert "recorded by pipeline evaluate" in report.render_best(dataclasses.replace(record, results=scored), fmt)
+
+
+def test_published_figures_follow_the_ranked_table(tmp_path):
+    """Published figures stand under the ranked table, and in a CSV that goes when the study has none."""
+    hostile = Reference(name="=a|<b>\x1b[31m", when={"lr": 0.01}, test_acc=0.905, note="[x](y)|\x07")
+    record = repeated_study(reference=(hostile, Reference(name="none", when={"lr": 0.5}, test_acc=0.5)))
+    assert tmp_path / "published.csv" in report.write(record, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert text.index("| rank") < text.index("## Published figures") < text.index("# Best of")
+    assert r"=a\|&lt;b&gt;" in text
+    assert r"\[x\](y)\|" in text
+    rows = parsed_csv((tmp_path / "published.csv").read_bytes().decode())
+    assert [(row["variant"], row["val_seeds"]) for row in rows] == [("'=a|<b>", "3"), ("none", ""), ("lr 0.1", "3")]
+    assert len(json.loads((tmp_path / "trials.json").read_text())["published"]) == 3
+    shown = report.render(record, "table", width=80)
+    assert "no trial" in shown
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", shown)
+    report.write(repeated_study(), tmp_path)
+    assert not (tmp_path / "published.csv").exists()
 
 
 def test_write_leaves_a_folder_that_reads_back(tmp_path):
