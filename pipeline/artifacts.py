@@ -12,13 +12,20 @@ from sweeps.trial import TrialResult
 
 
 def write(folder: Path, result: TrialResult, classes: Sequence[str]) -> None:
-    """Write ``config.yaml``, ``per_class.csv`` (classes by epochs) and ``confusion.csv`` (true by predicted)."""
+    """Write ``config.yaml``, ``per_class.csv`` and ``per_class_train.csv`` (classes by epochs), ``confusion.csv``.
+
+    The last has a row for each true class and a column for each predicted one.
+    """
     names = [csv_text(name) for name in classes]
     lines = [f"{name}: {json.dumps(value)}\n" for name, value in result.config.to_dict().items()]
     (folder / "config.yaml").write_text("".join(lines), encoding="utf-8")
-    if result.history:
-        rows = [[name, *(row.per_class[index] for row in result.history)] for index, name in enumerate(names)]
-        _write_csv(folder / "per_class.csv", ["class", *(f"epoch {row.epoch}" for row in result.history)], rows)
+    header = ["class", *(f"epoch {row.epoch}" for row in result.history)]
+    for file, rows in (
+        ("per_class.csv", [row.per_class for row in result.history]),
+        ("per_class_train.csv", [row.train_per_class for row in result.history]),
+    ):
+        if rows and all(rows):
+            _write_csv(folder / file, header, [[name, *shares] for name, *shares in zip(names, *rows, strict=True)])
     if result.confusion is not None:
         counts = [[name, *row] for name, row in zip(names, result.confusion, strict=True)]
         _write_csv(folder / "confusion.csv", ["true \\ predicted", *names], counts)

@@ -123,6 +123,20 @@ class Folder:
         """Where the finished network's weights stand."""
         return self.path / BEST
 
+    @property
+    def epochs(self) -> Path:
+        """Where the weights after each epoch stand, if they are kept."""
+        return self.path / "epochs"
+
+    def epoch(self, number: int) -> Path:
+        """Where the weights after one epoch (from 1) stand."""
+        return self.epochs / f"{number:04d}.safetensors"
+
+    def kept(self) -> Iterator[tuple[Path, str]]:
+        """What becomes artifacts of a finished trial's run: each file, and the folder that it goes to."""
+        for path in sorted([*self.path.glob(f"{BEST}*"), *self.epochs.glob("*.safetensors*")]):
+            yield path, "checkpoint" if path.parent == self.path else "checkpoint/epochs"
+
     def save_state(self, epoch: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
         """Write the state after an epoch. The one before it stays, should this one be damaged; older ones go."""
         save(self._state(epoch), tensors, facts)

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
+from pipeline.cli_winner import evaluate_command
 from pipeline.errors import Failure, Interrupted, NothingComplete, UsageFailure
-from pipeline.options import Command, config_options
+from pipeline.options import Command, config_options, data_dir_option, storage_option
 
 FORMATS = click.Choice(["table", "json", "csv", "md"])
 
@@ -33,32 +34,26 @@ def cli() -> None:
     """
 
 
-_storage = click.option("--storage", help="Store of the studies, sqlite:///FILE.  [default: optuna.db]")
-_data_dir = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="PIPELINE_DATA_DIR",
-    default=Path("data"),
-    show_default=True,
-    help="Folder of data sets, in torchvision's layout.",
-)
-
-
 @cli.command(name="sweep")
 @click.argument("study", required=False)
 @click.option("--study", "study_option", help="The study file, instead of the argument.")
 @click.option("--name", help="The study's name in the stores.  [default: the file's plus the data set's]")
 @click.option("--trials", type=click.IntRange(1), help="Trials in all; more than before extends the study.")
-@config_options("epochs", "dataset", "seed", "device", "precision")
-@_data_dir
+@config_options("epochs", "dataset", "split_file", "image_size", "seed", "device", "precision")
+@data_dir_option
 @click.option("--families", help="Families to search: mlp,cnn")
 @click.option("--sampler", type=click.Choice(["tpe", "random", "grid"]), help="How configurations are chosen.")
 @click.option("--pruner", type=click.Choice(["asha", "median", "none"]), help="What stops hopeless trials.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds after which no trial is begun.")
 @click.option("--trial-timeout", type=click.FloatRange(0, min_open=True), help="Seconds that a trial may take.")
+@click.option(
+    "--keep-checkpoints",
+    metavar="each|all|best|top:K",
+    help="Whose weights stay: each trial's best epoch's, all epochs', or the best trials'.",
+)
 @click.option("--set", "settings", multiple=True, help="Fix values: key=value,key=value")
 @click.option("--experiment", help="MLflow experiment.")
-@_storage
+@storage_option
 @click.option("--dry-run", is_flag=True, help="Print the space, the count and an estimate; run nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
@@ -82,13 +77,13 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
     console = Console(stderr=as_json)
     made = sweeping.make_plan(request)
     if dry_run:
-        _print_plan(made, as_json=as_json)
+        _print_plan(made.name, made.spec, made.data, as_json=as_json)
         return
 
     def show(opened: Any) -> Show:
         spec = opened.spec
         searched = tuple(dict.fromkeys(dimension.field for dimension in spec.dimensions))
-        return Show(console, spec.objective, searched, spec.total, opened.ended())
+        return Show(console, spec.objective, searched, opened.total, opened.ended())
 
     try:
         outcome = sweeping.sweep(made, request, show)
@@ -106,9 +101,10 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
         if not equals or not key:
             raise UsageFailure(f"--set takes key=value,key=value: got {setting!r}")
         settings[key.strip().replace("-", "_")] = value.strip()
-    settings |= {key: options[key] for key in ("device", "precision") if options[key] is not None}
+    fixed = ("split_file", "image_size", "device", "precision")
+    settings |= {key: options[key] for key in fixed if options[key] is not None}
     families = [name.strip() for name in options["families"].split(",")] if options["families"] else None
-    top = {key: options[key] for key in ("trials", "epochs", "dataset", "seed", "pruner")}
+    top = {key: options[key] for key in ("trials", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")}
     return {**top, "method": options["sampler"], "families": families, "set": settings}
 
 
@@ -116,25 +112,11 @@ def _command_line() -> str:
     return f"pipeline {shlex.join(sys.argv[1:])}"
 
 
-def _print_plan(made: Any, *, as_json: bool) -> None:
+def _print_plan(name: str, spec: Any, data: Any, *, as_json: bool) -> None:
     from pipeline import plan
-    from pipeline.progress import duration
 
-    spec = made.spec
-    cost = plan.estimate(spec, made.data, plan.runtime(spec))
-    space = {dimension.key: str(dimension) for dimension in spec.dimensions}
-    if as_json:
-        facts = {"study": made.name, "trials": spec.total, "seconds": cost.seconds, "bytes": cost.bytes}
-        click.echo(json.dumps({**facts, "fixed": spec.base, "search": space}, indent=2))
-        return
-    width = max(map(len, space))
-    click.echo(f"Study {made.name}: {spec.description}\n\nsearched ({spec.method})")
-    click.echo("\n".join(f"  {key:{width}}  {text}" for key, text in space.items()))
-    click.echo("fixed\n" + "\n".join(f"  {key:{width}}  {value}" for key, value in spec.base.items()))
-    click.echo(
-        f"\n{spec.total} trials of at most {spec.epochs} epochs on {len(made.data.train):,} images: "
-        f"at most about {duration(cost.seconds)} and {cost.bytes / 1e6:.0f} MB of checkpoints; nothing was run"
-    )
+    described = plan.describe(name, spec, data)
+    click.echo(json.dumps(described, indent=2) if as_json else plan.text(described))
 
 
 def _print_outcome(outcome: Any, made: Any, *, as_json: bool) -> None:
@@ -156,6 +138,8 @@ def _print_outcome(outcome: Any, made: Any, *, as_json: bool) -> None:
         raise NothingComplete(f"no trial is complete: {ended(record.results)}; {_errors(record)}")
     if outcome.reason == "until":
         click.echo(f"stopped by --timeout; go on with: {_command_line()}", err=True)
+    elif outcome.reason != "done":
+        click.echo(f"stopped by the study's own rule: {outcome.reason}", err=True)
 
 
 def _errors(record: Any) -> str:
@@ -166,7 +150,7 @@ def _errors(record: Any) -> str:
 
 @cli.command(name="train")
 @config_options()
-@_data_dir
+@data_dir_option
 @click.option(
     "--objective",
     type=click.Choice(["val_acc", "val_loss", "balanced_acc", "macro_f1"]),
@@ -174,10 +158,19 @@ def _errors(record: Any) -> str:
     show_default=True,
     help="What chooses the best epoch.",
 )
+@click.option(
+    "--keep-checkpoints",
+    type=click.Choice(["each", "all"]),
+    default="each",
+    show_default=True,
+    help="Keep the best epoch's weights, or all epochs'.",
+)
 @click.option("--resume", metavar="RUN_ID", help="Go on with an interrupted run.")
 @click.option("--experiment", help="MLflow experiment.")
-@_storage
-def train_command(data_dir: Path, objective: str, resume: str | None, experiment: str | None, **values: Any) -> None:
+@storage_option
+def train_command(
+    data_dir: Path, objective: str, keep_checkpoints: str, resume: str | None, experiment: str | None, **values: Any
+) -> None:
     """Train one configuration as one MLflow run.
 
     \b
@@ -192,7 +185,14 @@ def train_command(data_dir: Path, objective: str, resume: str | None, experiment
     where = stores.locate(values.pop("storage"))
     try:
         result = single.train_one(
-            where, values, data_dir, objective=objective, resume=resume, experiment=experiment, show=show
+            where,
+            values,
+            data_dir,
+            objective=objective,
+            resume=resume,
+            experiment=experiment,
+            every_epoch=keep_checkpoints == "all",
+            show=show,
         )
     except Interrupted as stopped:
         place = shlex.join(["--data-dir", str(data_dir)])
@@ -208,7 +208,7 @@ def train_command(data_dir: Path, objective: str, resume: str | None, experiment
 @click.option("--top", type=click.IntRange(1), help="Rows at most.  [default: 20 in a table]")
 @click.option("--format", "fmt", type=FORMATS, default="table", show_default=True, help="How it is printed.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.  [default: reports/NAME]")
-@_storage
+@storage_option
 def report_command(
     names: tuple[str, ...], name_option: str | None, show_best: bool, top: int | None, fmt: str, **options: Any
 ) -> None:
@@ -236,57 +236,48 @@ def report_command(
             click.echo(f"files: {folder}", err=True)
 
 
-@cli.command(name="evaluate")
-@click.option("--run", "run", help="A run id, or NAME#7: trial 7 of a study.")
-@click.option("--best", "use_best", is_flag=True, help="The best trial of the study.")
-@click.option("--name", help="The study.  [default: the one last run]")
-@click.option("--checkpoint", type=click.Path(path_type=Path, exists=True), help="A checkpoint file or folder.")
-@click.option(
-    "--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="What to score on."
-)
-@click.option(
-    "--format",
-    "fmt",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="How it is printed.",
-)
-@_data_dir
-@_storage
-def evaluate_command(
-    run: str | None, use_best: bool, name: str | None, checkpoint: Path | None, split: str, fmt: str, **options: Any
+@cli.command(name="studies")
+@click.argument("name", required=False)
+@click.option("--name", "name_option", help="The study, instead of the argument.")
+@config_options("dataset")
+@data_dir_option
+@click.option("--schema", "show", flag_value="schema", help="Print the JSON schema of study files, for editors.")
+@click.option("--reference", "show", flag_value="reference", help="Print the format of study files, as Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def studies_command(
+    name: str | None, name_option: str | None, dataset: str | None, data_dir: Path, show: str | None, as_json: bool
 ) -> None:
-    """Score a finished network on the test split, as one looks in the end, or on the validation split again.
+    """List the shipped studies, or show one with its plan: the count, and an estimate where its images are there.
 
     \b
-    Example: pipeline evaluate --best --split test
+    Example: pipeline studies mnist_resnet_lr
     """
-    from pipeline import stores, winner
-    from pipeline.text import clean
+    if show:
+        from sweeps import schema
 
-    if sum([bool(run), use_best, bool(checkpoint)]) != 1:
-        raise UsageFailure("name one network: --run ID, --best or --checkpoint FILE")
-    where = stores.locate(options["storage"])
-    if run and "#" in run:
-        run = winner.named_trial(where, run).run_id
-    elif use_best:
-        run = winner.best_trial(where, name).run_id
-    found = winner.evaluate(where, options["data_dir"], split=split, run_id=run, checkpoint=checkpoint)
-    figures = {"split": split, "acc": found.scores.accuracy, "loss": found.scores.loss, "run": run}
-    by_class = dict(zip(found.card.classes, found.scores.per_class, strict=True))
-    if fmt == "json":
-        click.echo(json.dumps({**figures, "per_class": by_class}, indent=2))
+        click.echo(json.dumps(schema.json_schema(), indent=2) if show == "schema" else schema.markdown().rstrip())
         return
-    click.echo(f"{split} accuracy {found.scores.accuracy:.4f}, loss {found.scores.loss:.4f}")
-    for label, accuracy in by_class.items():
-        click.echo(f"  {clean(label)}: {'no images' if accuracy is None else f'{accuracy:.4f}'}")
+    from pipeline import plan
+
+    name = name or name_option
+    if name is None:
+        found = [plan.describe(study, spec, None) for study, _, spec in map(plan.read_shipped, plan.shipped())]
+        if as_json:
+            click.echo(json.dumps(found, indent=2))
+            return
+        for described in found:
+            click.echo(f"{described['study']:24} {described['trials']:3} trials  {described['description']}")
+        return
+    study, text, spec = plan.read_study(name, {"dataset": dataset})
+    if not as_json:
+        click.echo(f"{text}\n")
+    _print_plan(study, spec, plan.data_at_hand(spec, data_dir), as_json=as_json)
 
 
 @cli.command(name="ui")
 @click.option("--name", help="The study.  [default: the one last run]")
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the server.")
-@_storage
+@storage_option
 def ui_command(name: str | None, port: int, storage: str | None) -> None:
     """Start MLflow's UI on the right store, on 127.0.0.1, and print the link to the comparison.
 
@@ -335,6 +326,9 @@ def run_command(entry: str, parameters: tuple[str, ...], **options: Any) -> None
         sys.exit(projects.run(entry, {key: value for key, _, value in pairs}, **options))
     except ValueError as error:
         raise UsageFailure(str(error)) from None
+
+
+cli.add_command(evaluate_command)
 
 
 def main() -> None:

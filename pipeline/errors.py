@@ -54,6 +54,12 @@ class Diverged(Exception):  # noqa: N818 - an outcome of a trial
     end = "diverged"
 
 
+class Infeasible(Exception):  # noqa: N818 - an outcome of a trial
+    """The network has more of something than the study allows."""
+
+    end = "infeasible"
+
+
 class TimedOut(Exception):  # noqa: N818 - an outcome of a trial
     """The trial took longer than it may."""
 

@@ -17,6 +17,7 @@ class Scores:
 
     loss: float  # mean cross-entropy of an image, nats
     confusion: torch.Tensor  # int64 (classes, classes): [true][predicted]
+    loss_std: float = 0.0  # standard deviation of the batches' mean losses
 
     @property
     def accuracy(self) -> float:
@@ -27,8 +28,12 @@ class Scores:
     @property
     def per_class(self) -> tuple[float | None, ...]:
         """Each class's accuracy (its recall); None for a class without images."""
-        right, count = self.confusion.diagonal().tolist(), self.confusion.sum(dim=1).tolist()
-        return tuple(r / n if n else None for r, n in zip(right, count, strict=True))
+        return shares(self.confusion.diagonal(), self.confusion.sum(dim=1))
+
+    @property
+    def predicted(self) -> tuple[int, ...]:
+        """How many images were taken for each class."""
+        return tuple(self.confusion.sum(dim=0).tolist())
 
     @property
     def balanced_accuracy(self) -> float:
@@ -45,20 +50,29 @@ class Scores:
         return sum(scores) / max(1, len(scores))
 
 
+def shares(right: torch.Tensor, count: torch.Tensor) -> tuple[float | None, ...]:
+    """Each class's share of right answers, from counts (classes,); None for a class without images."""
+    return tuple(r / n if n else None for r, n in zip(right.tolist(), count.tolist(), strict=True))
+
+
 @torch.no_grad()
 def score(network: nn.Module, split: Split, classes: int, *, batch_size: int, prepare: Prepare) -> Scores:
     """Score a network, in evaluation mode, on a split of images on its device."""
     network.eval()
     device = split.labels.device
     loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    losses = []
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     for start in range(0, len(split), batch_size):
         labels = split.labels[start : start + batch_size]
         with prepare.autocast():
             logits = network(prepare(split.images[start : start + batch_size]))
-        loss += functional.cross_entropy(logits.float(), labels, reduction="sum")
+        of_batch = functional.cross_entropy(logits.float(), labels, reduction="sum")
+        loss += of_batch
+        losses.append(of_batch / len(labels))
         confusion += torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes * classes)
-    return Scores(float(loss) / max(1, len(split)), confusion.view(classes, classes).cpu())
+    spread = float(torch.stack(losses).std(correction=0)) if losses else 0.0
+    return Scores(float(loss) / max(1, len(split)), confusion.view(classes, classes).cpu(), spread)
 
 
 class Prepare:

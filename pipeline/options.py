@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
-from sweeps.trial import Field, Value, fields
+from sweeps.trial import Field, Value, fields, network_options
+
+storage_option = click.option("--storage", help="Store of the studies, sqlite:///FILE.  [default: optuna.db]")
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="PIPELINE_DATA_DIR",
+    default=Path("data"),
+    show_default=True,
+    help="Folder of data sets, in torchvision's layout.",
+)
 
 
 class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
@@ -73,5 +84,6 @@ def _option(field: Field) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     spelling = f"--{field.name.replace('_', '-')}"
     if field.type is bool:
         return click.option(f"{spelling}/--no-{spelling[2:]}", field.name, default=None, help=field.help)
-    default = "the family's own" if field.default is None else field.default
+    own = "the family's own" if field.name in network_options() else "none"
+    default = own if field.default is None else field.default
     return click.option(spelling, field.name, type=FieldType(field), help=f"{field.help}  [default: {default}]")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +15,21 @@ from typing import Any
 import torch
 
 import models
-from pipeline.data import SearchData, Split
-from pipeline.datasets import check_dataset
+from pipeline.data import SearchData, Split, load_for
+from pipeline.datasets import check_dataset, present
 from pipeline.errors import UsageFailure
+from pipeline.progress import duration
 from pipeline.train import resolve, train
 from sweeps.dimension import Dimension
-from sweeps.space import StudySpec, configuration, decide, grid, start_values
+from sweeps.layout import ablation, configuration, decide, grid, points, start_values, total
+from sweeps.ranking import StudyRecord, best
+from sweeps.space import LAID_OUT, MAX_TRIALS, StudySpec
 from sweeps.studyfile import StudyFileError, parse
 from sweeps.trial import COMPLETE, Value, configure, network_options
 
 _MOST_NETWORKS = 2000  # built, without memory, to check that they can take the images
 _TIMED_STEPS = 4
+_TIMED_POINTS = 6  # configurations of a laid-out study
 
 
 def shipped() -> list[str]:
@@ -61,9 +66,39 @@ def read_study(study: str, overrides: Mapping[str, Any]) -> tuple[str, str, Stud
         raise UsageFailure(str(error)) from None
 
 
+def read_shipped(study: str) -> tuple[str, str, StudySpec]:
+    """Read a shipped study as it stands."""
+    return read_study(study, {})
+
+
+def data_at_hand(spec: StudySpec, data_dir: Path) -> SearchData | None:
+    """The images of a study; None where they are not there, and nothing is fetched."""
+    if not present(spec.dataset, data_dir):
+        return None
+    try:
+        return load_for(configuration(spec, {}), data_dir)
+    except UsageFailure:
+        return None
+
+
 def study_name(study: str, dataset: str) -> str:
     """The name of a study in the stores, where none is given: the file's plus the data set's."""
     return f"{study}-{Path(dataset.partition(':')[2]).name if ':' in dataset else dataset}"
+
+
+def ablate(spec: StudySpec, record: StudyRecord) -> StudySpec:
+    """The study of another study's best trial, each searched choice set back to its default in turn.
+
+    Raises:
+        UsageFailure: where that study has no complete trial, or nothing can be set back.
+    """
+    winner = best(record.results, maximize=record.maximize)
+    if winner is None:
+        raise UsageFailure(f"study {record.name!r} has no complete trial to ablate: let it go on first")
+    try:
+        return ablation(spec, winner.config, record.searched)
+    except ValueError as error:
+        raise UsageFailure(str(error)) from None
 
 
 def runtime(spec: StudySpec) -> dict[str, Value]:
@@ -76,7 +111,7 @@ def runtime(spec: StudySpec) -> dict[str, Value]:
         config = resolve(configuration(spec, {}))
     except ValueError as error:
         raise UsageFailure(str(error)) from None
-    return {name: getattr(config, name) for name in ("device", "precision", "threads", "eval_batch_size")}
+    return {name: getattr(config, name) for name in ("device", "precision", "threads", "eval_batch_size", "augment")}
 
 
 def check_device(settled: Mapping[str, Value]) -> None:
@@ -115,6 +150,12 @@ def _corners(dimension: Dimension) -> Sequence[Value]:
     return tuple(range(int(dimension.low), int(dimension.high) + 1)) if dimension.integer else (dimension.first,)
 
 
+def _spread(spec: StudySpec) -> Sequence[dict[str, Value]]:
+    """A few of the configurations of a laid-out study, evenly over them; none of another."""
+    found = list(itertools.islice(points(spec), MAX_TRIALS)) if spec.method in LAID_OUT else []
+    return found[:: math.ceil(len(found) / _TIMED_POINTS)] if found else []
+
+
 @dataclass(frozen=True)
 class Estimate:
     """What a study will take at most, if nothing is pruned."""
@@ -125,10 +166,14 @@ class Estimate:
 
 def estimate(spec: StudySpec, data: SearchData, settled: Mapping[str, Value]) -> Estimate:
     """Time a few steps of each starting configuration, or of each family, and lay it out over the trials."""
-    starts = [start_values(spec, start) for start in spec.starts] or [
-        decide(spec, lambda dimension, family=family: family if dimension.field == "family" else dimension.first)  # type: ignore[misc]
-        for family in next((d.choices for d in spec.dimensions if d.field == "family"), (None,))
-    ]
+    starts = (
+        [start_values(spec, start) for start in spec.starts]
+        or list(_spread(spec))
+        or [
+            decide(spec, lambda dimension, family=family: family if dimension.field == "family" else dimension.first)  # type: ignore[misc]
+            for family in next((d.choices for d in spec.dimensions if d.field == "family"), (None,))
+        ]
+    )
     seconds, size = [], []
     for values in starts:
         config = dataclasses.replace(configuration(spec, {**settled, **values}), epochs=1, patience=0)
@@ -142,7 +187,40 @@ def estimate(spec: StudySpec, data: SearchData, settled: Mapping[str, Value]) ->
             size.append(4 * (result.parameters or 0))
     if not seconds:
         return Estimate(0.0, 0)
-    return Estimate(spec.total * sum(seconds) / len(seconds), int(spec.total * sum(size) / len(size)))
+    trials = total(spec)
+    if spec.keep_checkpoints == "all":
+        size = [weights * spec.epochs for weights in size]
+    return Estimate(trials * sum(seconds) / len(seconds), int(trials * sum(size) / len(size)))
+
+
+def describe(name: str, spec: StudySpec, data: SearchData | None) -> dict[str, Any]:
+    """What a study would train, and what that would take at most; nothing of the latter without its images."""
+    cost = None if data is None else estimate(spec, data, runtime(spec))
+    return {
+        "study": name,
+        "description": spec.description,
+        "method": spec.method,
+        "trials": total(spec),
+        "epochs": spec.epochs,
+        "images": None if data is None else len(data.train),
+        "seconds": None if cost is None else cost.seconds,
+        "bytes": None if cost is None else cost.bytes,
+        "fixed": spec.base,
+        "search": {dimension.key: str(dimension) for dimension in spec.dimensions},
+    }
+
+
+def text(plan: Mapping[str, Any]) -> str:
+    """A described plan, as one reads it."""
+    width = max(map(len, [*plan["search"], *plan["fixed"]]))
+    lines = [f"Study {plan['study']}: {plan['description']}", "", f"searched ({plan['method']})"]
+    lines += [f"  {key:{width}}  {values}" for key, values in plan["search"].items()]
+    lines += ["fixed", *(f"  {key:{width}}  {value}" for key, value in plan["fixed"].items())]
+    count = f"{plan['trials']} trial{'s' * (plan['trials'] != 1)} of at most {plan['epochs']} epochs"
+    if plan["seconds"] is None:
+        return "\n".join([*lines, "", f"{count}; no estimate without the images"])
+    cost = f"at most about {duration(plan['seconds'])} and {plan['bytes'] / 1e6:.0f} MB of checkpoints"
+    return "\n".join([*lines, "", f"{count} on {plan['images']:,} images: {cost}; nothing was run"])
 
 
 def _first(data: SearchData, count: int) -> SearchData:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import stores
 from pipeline.checkpoints import Folder
-from pipeline.data import load
+from pipeline.data import load_for
 from pipeline.errors import Interrupted, NothingComplete, UsageFailure
 from pipeline.progress import Show
 from pipeline.signals import stop_requests
@@ -26,6 +26,7 @@ def train_one(
     objective: str,
     resume: str | None,
     experiment: str | None,
+    every_epoch: bool,
     show: Show,
 ) -> TrialResult:
     """Train one configuration, tracked and with checkpoints.
@@ -37,6 +38,7 @@ def train_one(
         objective: what chooses the best epoch.
         resume: the id of an interrupted run to go on with; its own configuration holds then.
         experiment: MLflow's experiment.
+        every_epoch: keep the weights after each epoch, too.
         show: where progress is shown.
 
     Raises:
@@ -48,7 +50,7 @@ def train_one(
         raise UsageFailure(f"--resume goes on with the run's own configuration: leave out {', '.join(given)}")
     if not resume:
         config = _config(given)
-        load(config.dataset, data_dir.absolute(), config.split_seed)  # before anything is written
+        load_for(config, data_dir)  # before anything is written
     if resume:
         stores.check_tracking(where)
     stores.prepare(where)
@@ -60,7 +62,9 @@ def train_one(
                 raise UsageFailure(f"run {resume} is no interrupted run of `pipeline train`: nothing to go on with")
             config = _config({name: value for name, value in found.data.params.items() if name in fields()})
             objective = found.data.tags.get("sweep.objective", objective)
-        return _run(tracker, where, config, data_dir, objective=objective, resume=resume, show=show)
+        return _run(
+            tracker, where, config, data_dir, objective=objective, resume=resume, every_epoch=every_epoch, show=show
+        )
     finally:
         tracker.close()
 
@@ -80,9 +84,10 @@ def _run(
     *,
     objective: str,
     resume: str | None,
+    every_epoch: bool,
     show: Show,
 ) -> TrialResult:
-    data = load(config.dataset, data_dir.absolute(), config.split_seed)
+    data = load_for(config, data_dir)
     source = {"name": data.name, "digest": data.digest, "source": str(data_dir)}
     run_id, artifacts = tracker.call(tracker.open_trial, None, None, 0, config, source, resume)
     tracker.submit(tracker.tag, run_id, {"sweep.objective": objective})
@@ -99,14 +104,14 @@ def _run(
         show.trial(0, config)
         hooks = Hooks(epoch=epoch, saved=saved, step=show.step, stop=stop.check)
         try:
-            result = train(0, config, data, folder.path, objective=objective, hooks=hooks)
+            result = train(0, config, data, folder.path, objective=objective, hooks=hooks, every_epoch=every_epoch)
         except Interrupted as stopped:
             tracker.submit(tracker.interrupt, run_id)
             tracker.drain()
             stopped.run_id = run_id
             raise
     result = dataclasses.replace(result, run_id=run_id, checkpoint=f"{artifacts}/checkpoint")
-    tracker.submit(tracker.finish_trial, run_id, result, data.classes, folder.best)
+    tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.kept()))
     tracker.drain()
     folder.clear()
     if result.state != COMPLETE:

@@ -14,14 +14,15 @@ from typing import Any
 
 from pipeline import plan, report, stores, view
 from pipeline.checkpoints import Folder, trial_folder
-from pipeline.data import SearchData, load
+from pipeline.data import SearchData, load_for
 from pipeline.errors import Failure, Interrupted, NothingComplete, StorageFailure, TimedOut, UsageFailure
 from pipeline.progress import Show
 from pipeline.signals import StopRequest, stop_requests
 from pipeline.tracking import Tracker
 from pipeline.train import Hooks, train
 from sweeps import study as studies
-from sweeps.ranking import StudyRecord, best, ended
+from sweeps.layout import configuration
+from sweeps.ranking import StudyRecord, best, ended, rank
 from sweeps.space import StudySpec
 from sweeps.study import STORE_ERRORS, Job, Study, StudyChangedError
 from sweeps.trial import COMPLETE, RUNNING, Epoch, TrialResult
@@ -58,7 +59,7 @@ class Outcome:
     """How a sweep ended."""
 
     record: StudyRecord
-    reason: str  # done, until, failures
+    reason: str  # as `sweeps.study.run` says it
     report: Path  # the folder
     experiment_id: str
 
@@ -72,7 +73,9 @@ def make_plan(request: Request) -> Plan:
     study, text, spec = plan.read_study(request.study, request.overrides)
     name = stores.check_name(request.name or plan.study_name(study, spec.dataset))
     where = stores.locate(request.storage)
-    data = load(spec.dataset, request.data_dir.absolute(), spec.split_seed)
+    if spec.method == "ablate":
+        spec = plan.ablate(spec, stores.read_record(where, spec.of))
+    data = load_for(configuration(spec, {}), request.data_dir)
     plan.check_networks(spec, data.shape, len(data.classes))
     return Plan(study, name, text, spec, data, where)
 
@@ -89,9 +92,12 @@ def sweep(made: Plan, request: Request, show: Callable[[Study], Show]) -> Outcom
     with stores.lock(made.stores, made.name), stop_requests() as stop:
         tracker = Tracker(made.stores.tracking, experiment=request.experiment, server_default=made.name)
         try:
-            facts = {"study": made.study, "classes": made.data.classes, "shape": made.data.shape, "runtime": settled}
+            data = made.data
+            facts = {"study": made.study, "classes": data.classes, "shape": data.shape, "runtime": settled}
+            facts["digest"] = data.digest
             with _study_errors():
                 study = Study.open(stores.open_studies(made.stores), made.name, made.spec, facts)
+                _check_images(study, data)
                 plan.check_device(study.facts["runtime"] | {"device": made.spec.base.get("device", "auto")})
                 return _Sweep(made, request, study, tracker, stop, show(study)).run()
         finally:
@@ -114,14 +120,15 @@ class _Sweep:
     def run(self) -> Outcome:
         """Train what is left, then report."""
         made, done = self.made, self.study.ended()
-        self.show.say(
-            f"study {made.name}: {done} of {self.study.spec.total} trials ended; stores in {made.stores.home}"
-        )
+        self.show.say(f"study {made.name}: {done} of {self.study.total} trials ended; stores in {made.stores.home}")
         with self._ending():
             self._describe()
             self._complete_records()
             with self.show.live():
-                reason = studies.run(self.study, self._train, told=self._told, until=self._out_of_time)
+                reason = studies.run(
+                    self.study, self._train, untrained=self._untrained, told=self._told, until=self._out_of_time
+                )
+            self._drop_checkpoints()
             self.tracker.drain()
             record, folder = self.study.record(), made.stores.reports(made.name)
             try:
@@ -137,7 +144,7 @@ class _Sweep:
         params: dict[str, object] = {
             f"plan.{key}": value for key, value in spec.identity().items() if key not in ("search", "fixed")
         }
-        params |= {"plan.trials": spec.total, "plan.study": made.study}
+        params |= {"plan.trials": self.study.total, "plan.study": made.study}
         params |= {f"plan.fixed.{key}": value for key, value in self.study.facts["runtime"].items()}
         params |= {f"plan.fixed.{key}": value for key, value in spec.fixed.model_dump(exclude_none=True).items()}
         for dimension in spec.dimensions:  # MLflow's keys have no brackets: conditions go into the value
@@ -161,7 +168,7 @@ class _Sweep:
 
     def _train(self, job: Job) -> TrialResult:
         """Train one trial, with its record."""
-        made, tracker, began, best_of = self.made, self.tracker, time.monotonic(), self.study.spec.objective
+        made, tracker, began = self.made, self.tracker, time.monotonic()
         opened = self._open(job)
         self.show.trial(job.number, job.config)
 
@@ -181,8 +188,19 @@ class _Sweep:
 
         hooks = Hooks(epoch=epoch, saved=saved, step=self.show.step, stop=stop)
         folder = trial_folder(made.stores.home, made.name, job.number)
+        spec = self.study.spec
+        limits, every_epoch = spec.constraints.limits, spec.keep_checkpoints == "all"
         try:
-            result = train(job.number, job.config, made.data, folder, objective=best_of, hooks=hooks)
+            result = train(
+                job.number,
+                job.config,
+                made.data,
+                folder,
+                objective=spec.objective,
+                hooks=hooks,
+                limits=limits,
+                every_epoch=every_epoch,
+            )
         except (Interrupted, Failure):
             with contextlib.suppress(Failure), _study_errors():
                 self.study.note_interrupted(job)
@@ -192,6 +210,22 @@ class _Sweep:
         kept = f"{artifacts}/checkpoint" if result.checkpoint else None
         return dataclasses.replace(result, run_id=run_id, checkpoint=kept)
 
+    def _untrained(self, job: Job, result: TrialResult) -> TrialResult:
+        """Give a result that was not trained a run of its own."""
+        return dataclasses.replace(result, run_id=self.tracker.result(self._open(job))[0])
+
+    def _drop_checkpoints(self) -> None:
+        """Remove the weights of all trials but the best, where the study says so."""
+        policy, _, most = self.study.spec.keep_checkpoints.partition(":")
+        if policy not in ("best", "top"):
+            return
+        results = self.study.results()
+        ranked = rank(results, maximize=self.study.spec.maximize)
+        kept = {trial.checkpoint for entry in ranked[: int(most or 1)] for trial in entry.trials}
+        for result in results:
+            if result.checkpoint is not None and result.checkpoint not in kept and result.duplicate_of is None:
+                self.tracker.submit(self.tracker.drop_checkpoint, str(result.run_id))
+
     def _open(self, job: Job) -> Future[tuple[str, str]]:
         """Have the trial's run opened: its id and the place of its artifacts come in time."""
         data = self.made.data
@@ -199,11 +233,9 @@ class _Sweep:
         open_trial = self.tracker.open_trial
         return self.tracker.submit(open_trial, self.parent, self.made.name, job.number, job.config, source)
 
-    def _told(self, job: Job, result: TrialResult) -> None:
+    def _told(self, result: TrialResult) -> None:
         results = self.study.results()
         winner = best(results, maximize=self.study.spec.maximize)
-        if result.run_id is None:  # it died too often to be trained again
-            result = dataclasses.replace(result, run_id=self.tracker.result(self._open(job))[0])
         self._record(result)
         if winner is not None and winner.value is not None:
             key = f"sweep/best_{self.study.spec.objective}"
@@ -215,7 +247,7 @@ class _Sweep:
         folder = Folder(trial_folder(self.made.stores.home, self.made.name, result.number))
 
         def record() -> None:
-            self.tracker.finish_trial(str(result.run_id), result, self.made.data.classes, folder.best)
+            self.tracker.finish_trial(str(result.run_id), result, self.made.data.classes, list(folder.kept()))
             folder.clear()
 
         self.tracker.submit(record)
@@ -258,6 +290,16 @@ class _Sweep:
         self.tracker.drain()
 
 
+def _check_images(study: Study, data: SearchData) -> None:
+    """Refuse to go on with other images than the study was begun with."""
+    before = study.facts.get("digest", data.digest)
+    if before != data.digest:
+        raise UsageFailure(
+            f"study {study.name!r} was begun with other images of {data.name} (digest {before}, now {data.digest}): "
+            "put those back, or give another --name"
+        )
+
+
 @contextmanager
 def _study_errors() -> Iterator[None]:
     """Turn what the store of studies raises into one line."""
@@ -271,7 +313,7 @@ def _study_errors() -> Iterator[None]:
 
 
 def _parent_tags(study: Study) -> dict[str, str]:
-    return {"sweep.trials": str(study.spec.total), "sweep.dataset": study.spec.dataset}
+    return {"sweep.trials": str(study.total), "sweep.dataset": study.spec.dataset}
 
 
 def _note(record: StudyRecord, winner: TrialResult | None) -> str:

@@ -13,22 +13,23 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Run as Run  # noqa: PLC0414 - what `Tracker.run` returns, for those who may not import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.utils import mlflow_tags
 
-from pipeline import artifacts
+from pipeline import artifacts, figures
 from pipeline.errors import StorageFailure, UsageFailure
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
-MAX_CLASS_METRICS = 20  # with more classes, their accuracies are in the artifact only
 _BATCH = 1000  # metrics in one request, MLflow's limit
 _BELOW = f"tags.`{mlflow_tags.MLFLOW_PARENT_RUN_ID}`"
 
@@ -189,10 +190,17 @@ class Tracker:
         """Set tags of a run."""
         self._tags(run_id, tags)
 
-    def log_figures(self, run_id: str, figures: Mapping[str, float]) -> None:
+    def log_figures(self, run_id: str, values: Mapping[str, float]) -> None:
         """Log figures of a run that belong to no epoch."""
         now = int(time.time() * 1000)
-        self._client.log_batch(run_id, metrics=[Metric(key, value, now, 0) for key, value in figures.items()])
+        self._client.log_batch(run_id, metrics=[Metric(key, value, now, 0) for key, value in values.items()])
+
+    def log_curve(self, run_id: str, key: str, values: Mapping[int, float]) -> None:
+        """Log one figure of a run by step."""
+        now = int(time.time() * 1000)
+        metrics = [Metric(key, value, now, step) for step, value in values.items()]
+        for start in range(0, len(metrics), _BATCH):
+            self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
 
     def set_view(self, key: str, text: str) -> None:
         """Keep a saved view of the experiment: best effort, its format is MLflow's own."""
@@ -253,34 +261,41 @@ class Tracker:
         metrics = [
             Metric(key, value, row.time, row.epoch)
             for row in rows
-            for key, value in {**row.metrics, **_by_class(row)}.items()
+            for key, value in {**row.metrics, **figures.by_class(row)}.items()
         ]
         for start in range(0, len(metrics), _BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
         self._sent[run_id] = len(history)
 
-    def finish_trial(self, run_id: str, result: TrialResult, classes: Sequence[str], weights: Path | None) -> None:
+    def finish_trial(
+        self, run_id: str, result: TrialResult, classes: Sequence[str], weights: Iterable[tuple[Path, str]]
+    ) -> None:
         """Complete a trial's run from its result: the rest of its history, its best figures, artifacts, status.
 
         Args:
             run_id: the run.
             result: what came of it.
             classes: the true class names.
-            weights: the best epoch's checkpoint file, if there is one.
+            weights: checkpoint files, each with the folder of the artifacts that it goes to.
         """
         self.log_epochs(run_id, result.history)
         end = result.history[-1].time if result.history else int(time.time() * 1000)
-        metrics = [Metric(key, value, end, 0) for key, value in _final_metrics(result).items()]
-        tags = [RunTag("sweep.end", result.end)] + ([RunTag("sweep.error", result.error)] if result.error else [])
+        metrics = [Metric(key, value, end, 0) for key, value in figures.at_the_end(result).items()]
+        tags = [RunTag(key, value) for key, value in figures.tags(result, classes).items()]
         self._client.log_batch(run_id, metrics=metrics, tags=tags)
         with tempfile.TemporaryDirectory() as folder:
             artifacts.write(Path(folder), result, classes)
             self._client.log_artifacts(run_id, folder)
-        if weights is not None and weights.exists():
-            for file in (weights, weights.with_name(weights.name + ".sha256")):
-                self._client.log_artifact(run_id, str(file), "checkpoint")
+        for file, place in weights:
+            self._client.log_artifact(run_id, str(file), place)
         self._client.set_terminated(run_id, status="FAILED" if result.state == FAILED else "FINISHED")
         self._sent.pop(run_id, None)
+
+    def drop_checkpoint(self, run_id: str) -> None:
+        """Remove a finished trial's weights from its artifacts."""
+        uri = self._client.get_run(run_id).info.artifact_uri
+        get_artifact_repository(uri, tracking_uri=self._uri).delete_artifacts("checkpoint")  # type: ignore[no-untyped-call]
+        self._tags(run_id, {"sweep.checkpoint": "dropped"})
 
     def interrupt(self, run_id: str) -> None:
         """Mark a run as stopped by a signal, to be gone on with."""
@@ -351,26 +366,6 @@ def experiment_of(uri: str, run_id: str | None) -> str:
         return str(MlflowClient(uri).get_run(run_id).info.experiment_id) if run_id else "0"
     except MlflowException:
         return "0"
-
-
-def _final_metrics(result: TrialResult) -> dict[str, float]:
-    figures = {
-        "cost/params_millions": None if result.parameters is None else result.parameters / 1e6,
-        "cost/mflops": result.mflops,
-        "cost/seconds": result.seconds,
-    }
-    best = result.best
-    if best is not None:  # a failed trial has none: it would rank
-        known = [accuracy for accuracy in best.per_class if accuracy is not None]
-        figures |= {f"best/{k.replace('/', '_')}": v for k, v in best.metrics.items() if k.startswith("val/")}
-        figures |= {"best/epoch": float(best.epoch), "best/worst_class_acc": min(known) if known else None}
-    return {key: value for key, value in figures.items() if value is not None}
-
-
-def _by_class(row: Epoch) -> dict[str, float]:
-    if len(row.per_class) > MAX_CLASS_METRICS:
-        return {}
-    return {f"val_class/{index:02d}": value for index, value in enumerate(row.per_class) if value is not None}
 
 
 def _origin(source: str) -> dict[str, str]:

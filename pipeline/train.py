@@ -5,28 +5,35 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
+from pipeline.augment import augment
 from pipeline.checkpoints import Card, Folder, optimizer_tensors, restore_optimizer, save_model
 from pipeline.data import SearchData
-from pipeline.errors import Diverged, Failure, TimedOut
-from pipeline.metrics import Prepare, Scores, score
+from pipeline.datasets import source
+from pipeline.errors import Diverged, Failure, Infeasible, TimedOut
+from pipeline.metrics import Prepare, Scores, score, shares
+from pipeline.optimization import Schedule, make_optimizer, make_schedule
 from sweeps.space import OBJECTIVES
-from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult, augmentation
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 SAVE_EVERY = 2.0  # seconds between checkpoints, and so between batches of metrics sent
-PLATEAU_PATIENCE, PLATEAU_FACTOR = 3, 0.3
+_TIMED_PASSES = 30  # of one image, whose median is the latency
 _CHECK_EVERY = 32  # steps between looks at the loss where looking makes the device wait
 
 
@@ -49,11 +56,12 @@ class _State:
     best_value: float | None = None
     confusion: list[list[int]] | None = None
     seconds: float = 0.0
+    latency_ms: float | None = None
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def resolve(config: TrialConfig) -> TrialConfig:
-    """Settle what ``auto`` means on this machine: the device, and the arithmetic by a fixed rule on it.
+    """Settle what ``auto`` means: the device of this machine, the arithmetic by a fixed rule on it, the augmentation.
 
     Raises:
         ValueError: for a device that this machine has not.
@@ -67,11 +75,20 @@ def resolve(config: TrialConfig) -> TrialConfig:
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    return dataclasses.replace(config, device=device, precision=precision)
+    changes = source(config.dataset).augment if config.augment == "auto" else config.augment
+    return dataclasses.replace(config, device=device, precision=precision, augment=changes)
 
 
 def train(
-    number: int, config: TrialConfig, data: SearchData, folder: Path, *, objective: str, hooks: Hooks | None = None
+    number: int,
+    config: TrialConfig,
+    data: SearchData,
+    folder: Path,
+    *,
+    objective: str,
+    hooks: Hooks | None = None,
+    limits: Mapping[str, float] | None = None,
+    every_epoch: bool = False,
 ) -> TrialResult:
     """Train a resolved configuration, going on from the newest checkpoint in its folder if there is one.
 
@@ -85,20 +102,26 @@ def train(
         folder: the trial's own, for checkpoints.
         objective: what chooses the best epoch: a key of `sweeps.space.OBJECTIVES`.
         hooks: callbacks; what ``stop`` raises passes through, but for `TimedOut`.
+        limits: the most that a network may have, by the names in `sweeps.space.Constraints`; one that has more is not
+            trained.
+        every_epoch: also keep the weights after each epoch, in the folder's ``epochs``.
 
     Returns:
-        The result: complete, pruned, or failed as ``diverged``, ``oom``, ``timeout`` or ``error:<class>``.
+        The result: complete, pruned (by a hook, or as ``infeasible``), or failed as ``diverged``, ``oom``, ``timeout``
+        or ``error:<class>``.
 
     Raises:
         StorageFailure: if a checkpoint cannot be written; what was written before is kept.
     """
     torch.set_num_threads(config.threads)
-    training = _Training(config, data, Folder(folder), objective, hooks or Hooks())
+    training = _Training(config, data, Folder(folder), objective, hooks or Hooks(), every_epoch)
     error = None
     try:
-        state = training.run()
+        state = training.run(limits or {})
         training.save_best()
         end = state
+    except Infeasible as problem:
+        state, end, error = PRUNED, Infeasible.end, str(problem)
     except (Diverged, TimedOut) as problem:
         state, end, error = FAILED, type(problem).end, str(problem)
     except Failure:
@@ -123,32 +146,46 @@ def epoch_seed(seed: int, epoch: int) -> int:
 class _Training:
     """One configuration in training: network, optimiser, schedule, and where it stands."""
 
-    def __init__(self, config: TrialConfig, data: SearchData, folder: Folder, objective: str, hooks: Hooks) -> None:
-        self.config, self.folder, self.hooks = config, folder, hooks
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: SearchData,
+        folder: Folder,
+        objective: str,
+        hooks: Hooks,
+        every_epoch: bool,
+    ) -> None:
+        self.config, self.folder, self.hooks, self.every_epoch = config, folder, hooks, every_epoch
         self.metric, self.maximize = OBJECTIVES[objective]
         self.device = torch.device(config.device)
         self.data = data
         self.state = _State()
         self.parameters: int | None = None
         self.mflops: float | None = None
+        channels = len(data.mean)
+        self.mean, self.std = (data.mean, data.std) if config.normalize else ((0.0,) * channels, (1.0,) * channels)
 
-    def run(self) -> str:
+    def run(self, limits: Mapping[str, float]) -> str:
         """Train to the end. Returns COMPLETE or PRUNED."""
         self.data = self.data.to(self.device)
-        self.prepare = Prepare(self.data.mean, self.data.std, self.device, self.config.precision)
+        self.prepare = Prepare(self.mean, self.std, self.device, self.config.precision)
         network, config = self._build(), self.config
-        optimizer = _optimizer(network, config)
-        schedule = _schedule(optimizer, config)
+        optimizer = make_optimizer(network, config)
+        schedule = make_schedule(optimizer, config, len(self._batches()))
         self._resume(network, optimizer, schedule)
+        self._check(network, limits)
         saved = time.monotonic()
         for epoch in range(len(self.state.history) + 1, config.epochs + 1):
             if self._exhausted():
                 break
-            row = self._epoch(epoch, network, optimizer)
+            row = self._epoch(epoch, network, optimizer, schedule)
             if isinstance(schedule, ReduceLROnPlateau):
                 schedule.step(row.metrics["val/loss"])
-            elif schedule is not None:
+            elif schedule is not None and not isinstance(schedule, OneCycleLR):
                 schedule.step()
+            if self.every_epoch:
+                weights = {k: v.detach().cpu() for k, v in network.state_dict().items()}
+                save_model(self.folder.epoch(epoch), weights, self._card(row))
             if self.hooks.epoch(row, self.state.best_value or 0.0) and epoch < config.epochs:
                 return PRUNED
             if time.monotonic() - saved >= SAVE_EVERY and epoch < config.epochs:
@@ -159,18 +196,19 @@ class _Training:
 
     def save_best(self) -> None:
         """Leave the best epoch's weights behind, beside the state to go on from: nobody has noted the end yet."""
-        state, data = self.state, self.data
-        epoch = next(row for row in state.history if row.epoch == state.best_epoch)
-        card = Card(
+        row = next(row for row in self.state.history if row.epoch == self.state.best_epoch)
+        save_model(self.folder.best, self.state.best_weights, self._card(row))
+
+    def _card(self, row: Epoch) -> Card:
+        return Card(
             config=self.config,
-            classes=data.classes,
-            shape=data.shape,
-            mean=data.mean,
-            std=data.std,
-            epoch=epoch.epoch,
-            metrics=epoch.metrics,
+            classes=self.data.classes,
+            shape=self.data.shape,
+            mean=self.mean,
+            std=self.std,
+            epoch=row.epoch,
+            metrics=row.metrics,
         )
-        save_model(self.folder.best, state.best_weights, card)
 
     def result(self, number: int, state: str, end: str, error: str | None) -> TrialResult:
         """What came of it."""
@@ -187,7 +225,8 @@ class _Training:
             seconds=round(at.seconds, 3),
             parameters=self.parameters,
             mflops=self.mflops,
-            checkpoint=None if failed else str(self.folder.best),
+            latency_ms=at.latency_ms,
+            checkpoint=None if failed or at.best_epoch is None else str(self.folder.best),
             error=error,
         )
 
@@ -200,11 +239,31 @@ class _Training:
         self.mflops = counter.get_total_flops() / 1e6
         return network.to(self.device).to(memory_format=torch.channels_last)
 
-    def _epoch(self, epoch: int, network: nn.Module, optimizer: Optimizer) -> Epoch:
+    def _check(self, network: nn.Module, limits: Mapping[str, float]) -> None:
+        """Refuse a network that has more of something than it may."""
+        if "latency_ms" in limits and self.state.latency_ms is None:  # one measurement decides, interrupted or not
+            self.state.latency_ms = self._latency(network)
+        has = {"parameters": self.parameters, "mflops": self.mflops, "latency_ms": self.state.latency_ms}
+        over = [f"{k} {has[k]:,.10g}, allowed {most:,.10g}" for k, most in limits.items() if (has[k] or 0) > most]
+        if over:
+            raise Infeasible("; ".join(over))
+
+    def _latency(self, network: nn.Module) -> float:
+        """The median time of one image's forward pass, in milliseconds: a measurement, and no two are the same."""
+        image, times = self.prepare(self.data.train.images[:1]), []
+        network.eval()
+        for _ in range(_TIMED_PASSES):
+            start = time.perf_counter()
+            with torch.no_grad(), self.prepare.autocast():
+                network(image).cpu()
+            times.append(time.perf_counter() - start)
+        return round(statistics.median(times) * 1000, 4)
+
+    def _epoch(self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: Schedule) -> Epoch:
         """Train and score one epoch, and keep it: in the history, and its weights if it is the best so far."""
         start = time.perf_counter()
         rate = float(optimizer.param_groups[0]["lr"])
-        loss, accuracy = self._pass(epoch, network, optimizer)
+        trained_on = self._pass(epoch, network, optimizer, schedule if isinstance(schedule, OneCycleLR) else None)
         trained = time.perf_counter()
         scores = score(
             network,
@@ -217,14 +276,22 @@ class _Training:
             raise Diverged(f"validation loss is {scores.loss} after epoch {epoch}")
         seconds = time.perf_counter() - start
         metrics = {
-            "train/loss": loss,
-            "train/acc": accuracy,
+            "train/loss": trained_on.loss,
+            "train/loss_std": trained_on.loss_std,
+            "train/acc": trained_on.accuracy,
             "train/lr": rate,
             **_figures(scores, self.metric),
             "time/epoch_seconds": seconds,
             "time/images_per_second": len(self.data.train) / (trained - start),
         }
-        row = Epoch(epoch=epoch, time=int(time.time() * 1000), metrics=metrics, per_class=scores.per_class)
+        row = Epoch(
+            epoch=epoch,
+            time=int(time.time() * 1000),
+            metrics=metrics,
+            per_class=scores.per_class,
+            train_per_class=trained_on.per_class,
+            predicted=scores.predicted,
+        )
         state, value = self.state, metrics[self.metric]
         state.history.append(row)
         state.seconds += seconds
@@ -234,33 +301,46 @@ class _Training:
             state.best_weights = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
         return row
 
-    def _pass(self, epoch: int, network: nn.Module, optimizer: Optimizer) -> tuple[float, float]:
-        """Train once over the training split. Returns the mean loss of an image and the accuracy, as trained."""
+    def _batches(self) -> tuple[torch.Tensor, ...]:
+        """The indices of one epoch's steps, from torch's global generator."""
+        batches = torch.split(torch.randperm(len(self.data.train)).to(self.device), self.config.batch_size)
+        # Batch normalisation has no variance of one image.
+        return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
+
+    def _pass(self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: OneCycleLR | None) -> _Trained:
+        """Train once over the training split. Returns its figures as trained."""
         torch.manual_seed(epoch_seed(self.config.seed, epoch))
-        images, labels = self.data.train.images, self.data.train.labels
-        batches = torch.split(torch.randperm(len(labels)).to(self.device), self.config.batch_size)
-        if len(batches) > 1 and len(batches[-1]) == 1:
-            batches = batches[:-1]  # batch normalisation has no variance of one image
-        total, right, seen = torch.zeros((), device=self.device), torch.zeros((), device=self.device), 0
+        images, labels, config = self.data.train.images, self.data.train.labels, self.config
+        batches = self._batches()
+        parts = augmentation(config.augment)
+        fill = (torch.tensor(self.data.mean, device=self.device) * 255).round().to(torch.uint8)
+        total, seen = torch.zeros((), device=self.device), 0
+        losses, predictions = [], []
         network.train()
         for step, chosen in enumerate(batches, start=1):
             self.hooks.stop()
-            target = labels[chosen]
             optimizer.zero_grad()
             with self.prepare.autocast():
-                logits = network(self.prepare(images[chosen]))
-            loss = functional.cross_entropy(logits.float(), target)
+                batch = augment(images[chosen], parts, fill) if parts else images[chosen]
+                logits = network(self.prepare(batch))
+            loss = functional.cross_entropy(logits.float(), labels[chosen], label_smoothing=config.label_smoothing)
             loss.backward()  # type: ignore[no-untyped-call]
+            if config.grad_clip:
+                nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
             optimizer.step()
+            if schedule is not None:
+                schedule.step()
+            losses.append(loss.detach())
+            predictions.append(logits.detach().argmax(dim=1))
             total += loss.detach() * len(chosen)
-            right += (logits.detach().argmax(dim=1) == target).sum()
             seen += len(chosen)
             if self.device.type == "cpu" or step % _CHECK_EVERY == 0 or step == len(batches):
                 mean = float(total) / seen
                 if not math.isfinite(mean):
                     raise Diverged(f"training loss is {loss.item()} at step {step} of epoch {epoch}")
                 self.hooks.step(step, len(batches), mean)
-        return mean, float(right) / seen
+        truth = labels[torch.cat(batches)]
+        return _trained(mean, torch.stack(losses), truth, torch.cat(predictions), len(self.data.classes))
 
     def _exhausted(self) -> bool:
         """Whether early stopping's patience has run out."""
@@ -286,6 +366,7 @@ class _Training:
                 "best_value": state.best_value,
                 "confusion": state.confusion,
                 "seconds": state.seconds,
+                "latency_ms": state.latency_ms,
             },
         )
 
@@ -300,17 +381,37 @@ class _Training:
         if schedule is not None:
             schedule.load_state_dict(facts["schedule"])
         self.state = _State(
-            history=[Epoch(**{**row, "per_class": tuple(row["per_class"])}) for row in facts["history"]],
+            history=[Epoch.from_dict(row) for row in facts["history"]],
             best_epoch=facts["best_epoch"],
             best_value=facts["best_value"],
             confusion=facts["confusion"],
             seconds=facts["seconds"],
+            latency_ms=facts["latency_ms"],
             best_weights=_under("best.", tensors),
         )
         self.hooks.saved(tuple(self.state.history))
 
 
-Schedule = LRScheduler | ReduceLROnPlateau | None
+@dataclass(frozen=True)
+class _Trained:
+    """The figures of one pass over the training split, as trained: with dropout, and while the weights changed."""
+
+    loss: float  # mean of an image
+    loss_std: float  # standard deviation of the batches' mean losses
+    accuracy: float
+    per_class: tuple[float | None, ...]
+
+
+def _trained(
+    loss: float, losses: torch.Tensor, truth: torch.Tensor, predictions: torch.Tensor, classes: int
+) -> _Trained:
+    right = predictions == truth
+    return _Trained(
+        loss=loss,
+        loss_std=float(losses.float().std(correction=0)),
+        accuracy=int(right.sum()) / len(truth),
+        per_class=shares(torch.bincount(truth[right], minlength=classes), torch.bincount(truth, minlength=classes)),
+    )
 
 
 def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -318,22 +419,6 @@ def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.
 
 
 def _figures(scores: Scores, objective: str) -> dict[str, float]:
-    figures = {"val/loss": scores.loss, "val/acc": scores.accuracy}
+    figures = {"val/loss": scores.loss, "val/loss_std": scores.loss_std, "val/acc": scores.accuracy}
     others = {"val/balanced_acc": scores.balanced_accuracy, "val/macro_f1": scores.macro_f1}
     return figures | {key: value for key, value in others.items() if key == objective}
-
-
-def _optimizer(network: nn.Module, config: TrialConfig) -> Optimizer:
-    parameters, decay, fused = network.parameters(), config.weight_decay, config.device != "mps"
-    if config.optimizer == "sgd":
-        return SGD(parameters, lr=config.lr, momentum=config.momentum or 0.0, weight_decay=decay, fused=fused)
-    adam = AdamW if config.optimizer == "adamw" else Adam
-    return adam(parameters, lr=config.lr, weight_decay=decay, fused=fused)
-
-
-def _schedule(optimizer: Optimizer, config: TrialConfig) -> Schedule:
-    if config.schedule == "cosine":
-        return CosineAnnealingLR(optimizer, T_max=config.epochs)
-    if config.schedule == "plateau":
-        return ReduceLROnPlateau(optimizer, patience=PLATEAU_PATIENCE, factor=PLATEAU_FACTOR)
-    return None

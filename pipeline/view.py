@@ -66,7 +66,7 @@ def _unconditional(record: StudyRecord) -> list[str]:
         d.field
         for d in record.dimensions
         if not d.when
-        and d.needs <= {"family"}
+        and d.needs & {other.field for other in record.dimensions} <= {"family"}
         and (not d.needs or all(d.field in models.find(str(family)).options for family in families))
     ]
 

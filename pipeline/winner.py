@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +14,11 @@ from pipeline import data, stores
 from pipeline.checkpoints import Card, load_model
 from pipeline.errors import NothingComplete, UsageFailure
 from pipeline.metrics import Prepare, Scores, score
-from pipeline.tracking import Tracker
+from pipeline.tracking import Run, Tracker
 from pipeline.train import resolve
 from sweeps.ranking import best
-from sweeps.trial import TrialResult
+from sweeps.study import keep_test
+from sweeps.trial import COMPLETE, TrialResult
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Evaluation:
 
 
 def named_trial(where: stores.Stores, name: str) -> TrialResult:
-    """Find the trial that ``NAME#7`` names.
+    """Find the trial that ``NAME#7`` names; of a duplicate, the trial whose result it is.
 
     Raises:
         UsageFailure: if there is none.
@@ -39,6 +42,8 @@ def named_trial(where: stores.Stores, name: str) -> TrialResult:
     if not number.isdigit() or int(number) >= len(results):
         raise UsageFailure(f"no trial {number!r} in study {study!r}: it has {len(results)}, counted from 0")
     found = results[int(number)]
+    if found.duplicate_of is not None:
+        found = results[found.duplicate_of]
     if found.checkpoint is None:
         raise UsageFailure(f"trial {name} has no checkpoint: {found.end}")
     return found
@@ -57,16 +62,31 @@ def best_trial(where: stores.Stores, name: str | None) -> TrialResult:
     return winner
 
 
+def complete_trials(where: stores.Stores, name: str | None) -> list[TrialResult]:
+    """Find the complete trials of a study; of the one last opened, if none is named.
+
+    Raises:
+        NothingComplete: if there are none.
+    """
+    record = stores.read_record(where, name)
+    found = [r for r in record.results if r.state == COMPLETE and r.duplicate_of is None]
+    if not found:
+        raise NothingComplete(f"study {record.name!r} has no complete trial")
+    return found
+
+
 def evaluate(
     where: stores.Stores, data_dir: Path, *, split: str, run_id: str | None = None, checkpoint: Path | None = None
 ) -> Evaluation:
     """Score a finished network on the validation or the test split, as its trial did.
 
+    Test scores are logged as ``test/acc`` and ``test/loss`` of the run, and kept with its study for the report.
+
     Args:
         where: the stores.
         data_dir: the folder of data sets.
         split: ``val`` or ``test``.
-        run_id: whose checkpoint to take, and where to log ``test/acc`` and ``test/loss``.
+        run_id: whose checkpoint to take.
         checkpoint: a file or folder instead.
 
     Raises:
@@ -75,18 +95,66 @@ def evaluate(
     if checkpoint is not None:
         network, card = load_model(checkpoint)
         return Evaluation(split, card, _score(network, card, data_dir, split), None)
+    with _checkpoints(where, run_id) as (tracker, run, folder):
+        network, card = load_model(folder)
+        scores = _score(network, card, data_dir, split)
+        if split == "test":
+            by_class = {f"class@{i}": share for i, share in enumerate(scores.per_class) if share is not None}
+            _keep(where, tracker, run, {"acc": scores.accuracy, "loss": scores.loss, **by_class})
+    return Evaluation(split, card, scores, run.info.run_id)
+
+
+def evaluate_epochs(where: stores.Stores, data_dir: Path, *, split: str, run_id: str | None) -> list[Evaluation]:
+    """Score the weights after each epoch of a run that kept them all, in order.
+
+    The accuracies are logged as ``<split>_epochs/acc``, a step an epoch; those of the test split are kept with the
+    study, too.
+
+    Raises:
+        UsageFailure: where the run kept only its best epoch's.
+        Failure: if a checkpoint or the data cannot be read.
+    """
+    with _checkpoints(where, run_id) as (tracker, run, folder):
+        files = sorted((folder / "epochs").glob("*.safetensors"))
+        if not files:
+            raise UsageFailure(f"run {run_id} kept only its best epoch: train it with --keep-checkpoints all")
+        found = []
+        for file in files:
+            network, card = load_model(file)
+            found.append(Evaluation(split, card, _score(network, card, data_dir, split), run.info.run_id))
+        by_epoch = {evaluation.card.epoch: evaluation.scores.accuracy for evaluation in found}
+        tracker.call(tracker.log_curve, run.info.run_id, f"{split}_epochs/acc", by_epoch)
+        if split == "test":
+            _keep(where, tracker, run, {f"acc@{epoch}": accuracy for epoch, accuracy in by_epoch.items()})
+    return found
+
+
+@contextmanager
+def _checkpoints(where: stores.Stores, run_id: str | None) -> Iterator[tuple[Tracker, Run, Path]]:
+    """Fetch a run's checkpoints for a while."""
     stores.check_tracking(where)
     tracker = Tracker(where.tracking)
     try:
+        run = tracker.run(str(run_id))
+        if "sweep.duplicate_of" in run.data.tags:
+            first = f"{run.data.tags['sweep.study']}#{run.data.tags['sweep.duplicate_of']}"
+            raise UsageFailure(f"run {run_id} is a duplicate and has no weights of its own: use --run {first}")
         with tempfile.TemporaryDirectory() as folder:
-            run = str(tracker.run(str(run_id)).info.run_id)
-            network, card = load_model(tracker.download(run, "checkpoint", Path(folder)))
-        scores = _score(network, card, data_dir, split)
-        if split == "test":
-            tracker.call(tracker.log_figures, run, {"test/acc": scores.accuracy, "test/loss": scores.loss})
+            yield tracker, run, tracker.download(run.info.run_id, "checkpoint", Path(folder))
     finally:
         tracker.close()
-    return Evaluation(split, card, scores, run)
+
+
+def _keep(where: stores.Stores, tracker: Tracker, run: Run, figures: Mapping[str, float]) -> None:
+    """Keep scores on the test split with the run and, where it is a trial's, with the study."""
+    final = {f"test/{name}": value for name, value in figures.items() if "@" not in name}
+    tracker.call(tracker.log_figures, run.info.run_id, final)
+    tags = run.data.tags
+    if "sweep.trial" in tags:
+        try:
+            keep_test(stores.open_studies(where), tags["sweep.study"], int(tags["sweep.trial"]), figures)
+        except LookupError:  # a study of another store
+            return
 
 
 def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> Scores:
@@ -95,10 +163,7 @@ def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> 
         resolve(config)
     except ValueError as error:
         raise UsageFailure(f"the network was trained elsewhere: {error}") from None
-    if split == "test":
-        images = data.load_test(config.dataset, data_dir.absolute(), config.split_seed)
-    else:
-        images = data.load(config.dataset, data_dir.absolute(), config.split_seed).val
+    images = data.load_test_for(config, data_dir) if split == "test" else data.load_for(config, data_dir).val
     device = torch.device(config.device)
     torch.set_num_threads(config.threads)
     return score(

@@ -295,6 +295,22 @@ def test_clear(tmp_path):
     assert folder.latest() is None
 
 
+def test_kept(tmp_path):
+    """What is kept of a trial are its best weights and, below them, each epoch's, with their sums; no state."""
+    folder = states(Folder(tmp_path / "0001"), 9, 10)
+    assert list(folder.kept()) == []
+    save(folder.best, TENSORS, FACTS)
+    for epoch in (1, 2, 10_000):
+        save(folder.epoch(epoch), TENSORS, FACTS)
+    names = [f"epochs/{name}.safetensors" for name in ("0001", "0002", "10000")]
+    expected = [(name, "checkpoint/epochs") for name in names] + [(BEST, "checkpoint")]
+    assert [(path.relative_to(folder.path).as_posix(), place) for path, place in folder.kept()] == sorted(
+        [*expected, *((f"{name}.sha256", place) for name, place in expected)]
+    )
+    folder.clear()
+    assert list(folder.kept()) == []
+
+
 @pytest.mark.parametrize("part", ["", BEST])
 def test_load_model(finished, part):
     """From the file or its folder comes the same network, in evaluation mode, with an equal card."""
@@ -304,6 +320,21 @@ def test_load_model(finished, part):
     assert torch.equal(found(images), network(images))
     assert not found.training
     assert read == card
+
+
+@pytest.mark.parametrize("family", models.FAMILIES)
+def test_load_model_of_every_family(family, tmp_path):
+    """A network of any family comes back by its card alone."""
+    config = configure({"family": family, "width": 4})
+    network = models.build(config.family, (1, 16, 16), 3, config.options).eval()
+    blank = {"mean": (0.0,), "std": (1.0,), "epoch": 1, "metrics": {}}
+    checkpoints.save_model(
+        tmp_path / BEST, network.state_dict(), Card(config=config, classes=("a", "b", "c"), shape=(1, 16, 16), **blank)
+    )
+    found, card = load_model(tmp_path)
+    images = torch.randn(5, 1, 16, 16)
+    assert torch.equal(found(images), network(images))
+    assert card.config == config
 
 
 def changed(folder, tensors=None, **facts):

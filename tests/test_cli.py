@@ -37,7 +37,7 @@ def test_every_command_has_help_with_an_example(name):
             2,
             "error: command line: dataset is unknown: 'mnits'; did you mean mnist?",
         ),
-        (["sweep", "nosuch"], 2, "error: no study file 'nosuch'; known: default, or the path of a file"),
+        (["sweep", "nosuch"], 2, "error: no study file 'nosuch'; known: cifar10_batchnorm, "),
         (["train", "--lr", "-1"], 2, "error: Invalid value for '--lr': lr must be from 1e-08 to 100: got '-1'"),
         (
             ["sweep", "--epochs", "-3"],

@@ -1,5 +1,6 @@
 """Every figure agrees with scikit-learn's, and scoring changes nothing."""
 
+import statistics
 import warnings
 
 import pytest
@@ -8,7 +9,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_m
 from torch import nn
 
 from pipeline.data import Split
-from pipeline.metrics import Prepare, Scores, score
+from pipeline.metrics import Prepare, Scores, score, shares
 
 CPU = torch.device("cpu")
 AS_IT_IS = Prepare((0.0,), (1 / 255,), CPU, "fp32")
@@ -45,9 +46,27 @@ def test_scores_are_those_of_scikit_learn(present, batch_size):
     assert scores.accuracy == pytest.approx(accuracy_score(true, predicted))
     assert scores.macro_f1 == pytest.approx(f1_score(true, predicted, average="macro"))
     assert scores.loss == pytest.approx(log_loss(true, logits.double().softmax(dim=1), labels=range(5)))
+    assert scores.predicted == tuple(torch.bincount(predicted, minlength=5).tolist())
+    assert sum(scores.predicted) == len(split)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that classes were predicted that are absent
         assert scores.balanced_accuracy == pytest.approx(balanced_accuracy_score(true, predicted))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 199, 200, 1000])
+def test_spread_of_the_loss(batch_size):
+    """The loss's deviation is that of the batches' mean losses, each batch counting once; of one batch it is 0."""
+    network, split = make(5, [0, 1, 2, 3, 4])
+    scores = score(network, split, 5, batch_size=batch_size, prepare=AS_IT_IS)
+    of_each = -network.logits.detach().double().log_softmax(dim=1)[torch.arange(200), split.labels]
+    means = [of_each[start : start + batch_size].mean().item() for start in range(0, 200, batch_size)]
+    assert scores.loss_std == pytest.approx(statistics.pstdev(means), rel=1e-4, abs=1e-9)
+    assert (scores.loss_std > 0) == (batch_size < 200)
+
+
+def test_shares():
+    """Shares are right answers by images; where there are none there is no share."""
+    assert shares(torch.tensor([3, 0, 0]), torch.tensor([4, 2, 0])) == (0.75, 0.0, None)
 
 
 def test_class_without_images():
@@ -70,7 +89,7 @@ def test_no_images():
     nothing = Split(torch.zeros(0, 1, 1, 1, dtype=torch.uint8), torch.zeros(0).long())
     scores = score(Lookup(torch.zeros(1, 2)), nothing, 2, batch_size=4, prepare=AS_IT_IS)
     assert (scores.loss, scores.accuracy, scores.balanced_accuracy, scores.macro_f1) == (0, 0, 0, 0)
-    assert scores.per_class == (None, None)
+    assert (scores.per_class, scores.predicted, scores.loss_std) == ((None, None), (0, 0), 0)
 
 
 def test_scores_as_in_use():
@@ -98,6 +117,15 @@ def test_prepare(channels):
     assert ready.mean(dim=(0, 2, 3)).tolist() == pytest.approx([0] * channels, abs=1e-5)
     assert ready.std(dim=(0, 2, 3)).tolist() == pytest.approx([1] * channels, abs=1e-4)
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_prepare_nothing(channels):
+    """By a mean of 0 and a deviation of 1 the 256 greys become the numbers from 0 to 1, both ends included."""
+    greys = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, channels, 16, 16)
+    ready = Prepare((0.0,) * channels, (1.0,) * channels, CPU, "fp32")(greys)
+    assert ready[0, 0].flatten().tolist() == pytest.approx([grey / 255 for grey in range(256)])
+    assert (ready.min(), ready.max()) == (0, 1)
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])

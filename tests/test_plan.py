@@ -16,15 +16,24 @@ def spec(text):
     return parse(text, "test.yaml")
 
 
+SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "tiny_imagenet": (3, 64, 64)}
+
+
 @pytest.mark.parametrize("name", shipped())
-@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32)])
-def test_shipped_studies(name, shape):
-    """Every shipped study reads, and each of its networks takes images of 8x8, 28x28 and 32x32 pixels."""
+def test_shipped_studies(name):
+    """Every shipped study reads, says where it comes from, and each of its networks takes its data set's images."""
     label, text, read = read_study(name, {})
     assert label == name
     assert parse(text, name) == read
     assert read.description
-    check_networks(read, shape, 10)
+    assert read.source or name == "default"
+    check_networks(read, SHAPES[read.dataset], 200 if read.dataset == "tiny_imagenet" else 10)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values())
+def test_the_default_study_takes_all_images(shape):
+    """The study that runs on any data set has no network that cannot take its images."""
+    check_networks(read_study("default", {})[2], shape, 10)
 
 
 def test_default_is_shipped():
@@ -140,12 +149,24 @@ def test_estimate_of_a_study_that_cannot_be_trained(tiny):
 
 
 def test_runtime(monkeypatch):
-    """Device, arithmetic, threads and scoring batch are settled once: nothing is left to the machine of a resume."""
+    """Device, arithmetic, threads, scoring batch and augmentation are settled once: a resume's machine decides none."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert runtime(spec(QUICK)) == {"device": "cpu", "precision": "fp32", "threads": 1, "eval_batch_size": 1000}
+    assert runtime(spec(QUICK)) == {
+        "device": "cpu",
+        "precision": "fp32",
+        "threads": 1,
+        "eval_batch_size": 1000,
+        "augment": "none",
+    }
     fixed = spec("fixed: {device: cpu, precision: bf16, threads: 2, eval_batch_size: 50}\nsearch: {lr: [0.1]}\n")
-    assert runtime(fixed) == {"device": "cpu", "precision": "bf16", "threads": 2, "eval_batch_size": 50}
+    assert runtime(fixed) == {
+        "device": "cpu",
+        "precision": "bf16",
+        "threads": 2,
+        "eval_batch_size": 50,
+        "augment": "none",
+    }
     with pytest.raises(UsageFailure, match="device cuda is not there: cpu"):
         runtime(spec("fixed: {device: cuda}\nsearch: {lr: [0.1]}\n"))
 

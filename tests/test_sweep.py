@@ -45,7 +45,7 @@ def test_a_trials_run_holds_its_configuration_history_and_artifacts(swept):
         assert run.data.metrics["cost/params_millions"] == result.parameters / 1e6
         assert run.inputs.dataset_inputs[0].dataset.name == "digits"
         files = {file.path for file in client(swept).list_artifacts(run.info.run_id)}
-        assert files == {"checkpoint", "config.yaml", "confusion.csv", "per_class.csv"}
+        assert files == {"checkpoint", "config.yaml", "confusion.csv", "per_class.csv", "per_class_train.csv"}
 
 
 def test_the_class_files_have_the_true_names_and_the_figures(swept, tmp_path):
