@@ -13,7 +13,7 @@ from models import HEADS, SHORTCUTS, STEMS, block_counts, layers, nearest
 
 
 class ResNet(nn.Module):
-    """A 3x3 convolution, stages of basic blocks, global average pooling, a linear layer to the logits.
+    """A stem, stages of basic blocks, a head, and a linear layer to the logits.
 
     He et al. 2016, https://arxiv.org/abs/1512.03385. Each stage after the first doubles the channels and halves
     height and width, rounding up, so it takes images of any ``shape``.

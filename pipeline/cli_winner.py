@@ -55,38 +55,44 @@ def evaluate_command(
         trials = [winner.named_trial(where, run)] if run and "#" in run else []
         trials = [winner.best_trial(where, name)] if use_best else trials
         runs = [trial.run_id for trial in trials] or [run]
+    rows: list[Any] = []
     for run_id in runs:
         if options["each_epoch"]:
-            _print_epochs(winner.evaluate_epochs(where, data_dir, split=split, run_id=run_id), as_json=as_json)
-            continue
-        found = winner.evaluate(where, data_dir, split=split, run_id=run_id, checkpoint=checkpoint)
-        _print_evaluation(found, as_json=as_json, by_class=not use_all)
+            epochs = winner.evaluate_epochs(where, data_dir, split=split, run_id=run_id)
+            rows.append(_epochs(epochs))
+        else:
+            found = winner.evaluate(where, data_dir, split=split, run_id=run_id, checkpoint=checkpoint)
+            rows.append(_evaluation(found))
+        if not as_json:
+            _print(rows[-1], by_class=not use_all)
+    if as_json:
+        click.echo(json.dumps(rows if use_all else rows[0], indent=2))
 
 
-def _print_evaluation(found: Any, *, as_json: bool, by_class: bool) -> None:
-    from pipeline.text import clean
-
+def _evaluation(found: Any) -> dict[str, Any]:
     scores = found.scores
     classes = dict(zip(found.card.classes, scores.per_class, strict=True))
-    if as_json:
-        figures = {"split": found.split, "acc": scores.accuracy, "loss": scores.loss, "run": found.run_id}
-        click.echo(json.dumps({**figures, "per_class": classes}, indent=2))
-        return
-    run = f" of run {found.run_id}" if found.run_id else ""
-    click.echo(f"{found.split} accuracy {scores.accuracy:.4f}, loss {scores.loss:.4f}{run}")
-    for label, accuracy in classes.items() if by_class else ():
-        click.echo(f"  {clean(label)}: {'no images' if accuracy is None else f'{accuracy:.4f}'}")
+    figures = {"split": found.split, "acc": scores.accuracy, "loss": scores.loss, "run": found.run_id}
+    return {**figures, "per_class": classes}
 
 
-def _print_epochs(found: Any, *, as_json: bool) -> None:
+def _epochs(found: Any) -> dict[str, Any]:
     rows = [{"epoch": e.card.epoch, "acc": e.scores.accuracy, "loss": e.scores.loss} for e in found]
     top = max(row["acc"] for row in rows)
-    split, run = found[0].split, found[0].run_id
-    if as_json:
-        epochs = [{**row, "best": row["acc"] == top} for row in rows]
-        click.echo(json.dumps({"split": split, "run": run, "epochs": epochs}, indent=2))
+    epochs = [{**row, "best": row["acc"] == top} for row in rows]
+    return {"split": found[0].split, "run": found[0].run_id, "epochs": epochs}
+
+
+def _print(figures: dict[str, Any], *, by_class: bool) -> None:
+    from pipeline.text import clean
+
+    split, run = figures["split"], f" of run {figures['run']}" if figures["run"] else ""
+    if "epochs" in figures:
+        click.echo(f"epoch  {split} accuracy    loss{run}")
+        for row in figures["epochs"]:
+            mark = "  best" if row["best"] else ""
+            click.echo(f"{row['epoch']:5}  {row['acc']:{len(split) + 9}.4f}  {row['loss']:.4f}{mark}")
         return
-    click.echo(f"run {run}\nepoch  {split} accuracy    loss")
-    for row in rows:
-        mark = "  best" if row["acc"] == top else ""
-        click.echo(f"{row['epoch']:5}  {row['acc']:{len(split) + 9}.4f}  {row['loss']:.4f}{mark}")
+    click.echo(f"{split} accuracy {figures['acc']:.4f}, loss {figures['loss']:.4f}{run}")
+    for label, accuracy in figures["per_class"].items() if by_class else ():
+        click.echo(f"  {clean(label)}: {'no images' if accuracy is None else f'{accuracy:.4f}'}")

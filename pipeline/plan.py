@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +18,15 @@ import torch
 import models
 from pipeline.data import SearchData, Split, load_for
 from pipeline.datasets import check_dataset, present
-from pipeline.errors import UsageFailure
+from pipeline.errors import StorageFailure, UsageFailure
 from pipeline.progress import duration
 from pipeline.train import resolve, train
 from sweeps.dimension import Dimension
 from sweeps.layout import ablation, configuration, decide, grid, points, start_values, total
 from sweeps.ranking import StudyRecord, best
-from sweeps.space import LAID_OUT, MAX_TRIALS, StudySpec
+from sweeps.space import LAID_OUT, MAX_TRIALS, StudySpec, difference
 from sweeps.studyfile import StudyFileError, parse
-from sweeps.trial import COMPLETE, Value, configure, network_options
+from sweeps.trial import COMPLETE, TrialConfig, Value, configure, network_options
 
 _MOST_NETWORKS = 2000  # built, without memory, to check that they can take the images
 _TIMED_STEPS = 4
@@ -86,17 +87,40 @@ def study_name(study: str, dataset: str) -> str:
     return f"{study}-{Path(dataset.partition(':')[2]).name if ':' in dataset else dataset}"
 
 
-def ablate(spec: StudySpec, record: StudyRecord) -> StudySpec:
-    """The study of another study's best trial, each searched choice set back to its default in turn.
+def deviations(study: str, spec: StudySpec) -> str:
+    """Say in what a study with published figures differs from its file; nothing where it does not."""
+    if not spec.reference:
+        return ""
+    try:
+        return difference(read_study(study, {})[2].identity(), spec.identity())
+    except UsageFailure:  # the file is a study only with what the command line adds
+        return ""
+
+
+def ablated(record: StudyRecord) -> dict[str, Any]:
+    """What an ablation of a study starts from, as JSON data: its best configuration and the searched fields.
 
     Raises:
-        UsageFailure: where that study has no complete trial, or nothing can be set back.
+        UsageFailure: where the study has no complete trial.
     """
     winner = best(record.results, maximize=record.maximize)
     if winner is None:
         raise UsageFailure(f"study {record.name!r} has no complete trial to ablate: let it go on first")
+    return {"best": winner.config.to_dict(), "searched": list(record.searched)}
+
+
+def ablate(spec: StudySpec, start: Mapping[str, Any]) -> StudySpec:
+    """The study of another study's best trial, each searched choice set back to its default in turn.
+
+    Args:
+        spec: of method ``ablate``.
+        start: as `ablated` gives it.
+
+    Raises:
+        UsageFailure: where nothing can be set back.
+    """
     try:
-        return ablation(spec, winner.config, record.searched)
+        return ablation(spec, TrialConfig.from_dict(start["best"]), start["searched"])
     except ValueError as error:
         raise UsageFailure(str(error)) from None
 
@@ -132,7 +156,8 @@ def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -
     Raises:
         UsageFailure: with the first that cannot.
     """
-    for values in itertools.islice(grid(spec, _corners), _MOST_NETWORKS):
+    laid_out = spec.method in LAID_OUT and spec.method != "grid"
+    for values in itertools.islice(points(spec) if laid_out else grid(spec, _corners), _MOST_NETWORKS):
         config = configuration(spec, values)
         try:
             with torch.device("meta"):
@@ -156,6 +181,47 @@ def _spread(spec: StudySpec) -> Sequence[dict[str, Value]]:
     return found[:: math.ceil(len(found) / _TIMED_POINTS)] if found else []
 
 
+def _samples(spec: StudySpec) -> list[dict[str, Value]]:
+    """The configurations that stand for a study: where it starts, a few of its points, or the first of each family."""
+    families = next((d.choices for d in spec.dimensions if d.field == "family"), (None,))
+    return (
+        [start_values(spec, start) for start in spec.starts]
+        or list(_spread(spec))
+        or [
+            decide(spec, lambda dimension, family=family: family if dimension.field == "family" else dimension.first)  # type: ignore[misc]
+            for family in families
+        ]
+    )
+
+
+def check_space(spec: StudySpec, data: SearchData, home: Path, left: int) -> None:
+    """See that the checkpoints of the trials that are left have room on the disk.
+
+    Args:
+        spec: the study.
+        data: its images.
+        home: the folder that they are kept in.
+        left: how many trials.
+
+    Raises:
+        StorageFailure: with what they need and what there is.
+    """
+    sizes = []
+    for values in _samples(spec):
+        config = configuration(spec, values)
+        with torch.device("meta"):
+            network = models.build(config.family, data.shape, len(data.classes), config.options)
+        count = sum(parameter.numel() for parameter in network.parameters())
+        sizes.append(4 * count if count <= spec.constraints.limits.get("parameters", count) else 0)
+    epochs = spec.epochs if spec.keep_checkpoints == "all" else 1
+    needed, free = left * epochs * sum(sizes) // len(sizes), shutil.disk_usage(home).free
+    if needed > free:
+        raise StorageFailure(
+            f"the checkpoints of {left} trials take about {needed / 1e6:,.0f} MB, and the disk of {home} has "
+            f"{free / 1e6:,.0f} MB free: make room, or ask for fewer --trials"
+        )
+
+
 @dataclass(frozen=True)
 class Estimate:
     """What a study will take at most, if nothing is pruned."""
@@ -166,16 +232,8 @@ class Estimate:
 
 def estimate(spec: StudySpec, data: SearchData, settled: Mapping[str, Value]) -> Estimate:
     """Time a few steps of each starting configuration, or of each family, and lay it out over the trials."""
-    starts = (
-        [start_values(spec, start) for start in spec.starts]
-        or list(_spread(spec))
-        or [
-            decide(spec, lambda dimension, family=family: family if dimension.field == "family" else dimension.first)  # type: ignore[misc]
-            for family in next((d.choices for d in spec.dimensions if d.field == "family"), (None,))
-        ]
-    )
     seconds, size = [], []
-    for values in starts:
+    for values in _samples(spec):
         config = dataclasses.replace(configuration(spec, {**settled, **values}), epochs=1, patience=0)
         few = _first(data, config.batch_size * _TIMED_STEPS)
         with tempfile.TemporaryDirectory() as folder:

@@ -79,6 +79,8 @@ class Show:
         )
         if result.state == FAILED:
             outcome = f"failed: {result.end} ({result.error})"
+        elif result.value is None:
+            outcome = f"{result.end} ({result.error})"
         elif result.state != "complete":
             outcome += f", {result.state} after {len(result.history)}"
         return f"{_title(result.number, result.config)} {settings}: {outcome}, {result.seconds:.1f} s; " + ", ".join(

@@ -135,7 +135,7 @@ def _narrow_row(variant: Variant, compared: Compared) -> Row:
 
 
 def _number(value: float | None, sign: str = "") -> str:
-    return "" if value is None else f"{value:{sign}.4f}"
+    return "" if value is None else f"{round(value, 4) + 0.0:{sign}.4f}"  # and never -0.0000
 
 
 def _score(score: Score | None, compared: Compared, split: str) -> str:
@@ -152,7 +152,8 @@ def _with(compared: Compared) -> str:
 
 def _lines(record: StudyRecord, found: Comparison) -> list[str]:
     """What the table does not say: how to read it, notes, what is missing on either side."""
-    lines = [
+    lines = [f"Not as in the study file: {clean(record.deviations, 400)}."] if record.deviations else []
+    lines += [
         "Ours: mean ± sample standard deviation (the spread) over the complete seeds (how many), at the best epoch.",
         "The difference is ours less the published one; within or beyond the spread of our seeds.",
     ]
@@ -193,18 +194,26 @@ def details(record: StudyRecord, found: Comparison) -> list[Section]:
         if variant.epochs:
             laid = _detail([("epoch", int(c.name), c) for c in variant.epochs], ("val", "test"))
             title = f"Published test accuracy epoch by epoch: {name}"
-            lines = () if any("test" in c.ours for c in variant.epochs) else (f"{command(record)} --each-epoch",)
-            hint = tuple(f"Ours on the test split after each epoch: {line}" for line in lines)
+            scored, kept = any("test" in c.ours for c in variant.epochs), record.keep_checkpoints == "all"
+            how = f"{command(record)} --each-epoch" if kept else "a study with keep_checkpoints: all can be scored so"
+            hint = () if scored else (f"Ours on the test split after each epoch: {how}",)
             sections.append(Section(title=title, laid=laid, lines=hint))
-        if variant.classes:
-            title = f"Published accuracy class by class: {name}"
-            classes = variant.classes
-            if len(classes) > MANY:
-                classes = tuple(sorted(classes, key=lambda c: -abs(c.difference or 0.0)))[:MANY]
-                title += f" (the {MANY} largest differences of {len(variant.classes)})"
-            laid = _detail([("class", class_name(record, int(c.name)), c) for c in classes], ("val", "test"))
-            sections.append(Section(title=title, laid=laid))
+        by_class = (_by_class(record, variant, split) for split in ("train", "test"))
+        sections += [section for section in by_class if section is not None]
     return sections
+
+
+def _by_class(record: StudyRecord, variant: Variant, split: str) -> Section | None:
+    """The published accuracies of each class on one split; of many the largest differences."""
+    classes = tuple(c for c in variant.classes if c.split == split)
+    if not classes:
+        return None
+    title = f"Published {SPLITS[split]} accuracy class by class: {clean(variant.reference.label, CLIP)}"
+    if len(classes) > MANY:
+        title += f" (the {MANY} largest differences of {len(classes)})"
+        classes = tuple(sorted(classes, key=lambda c: -abs(c.difference or 0.0)))[:MANY]
+    ours = ("train",) if split == "train" else ("val", "test")
+    return Section(title=title, laid=_detail([("class", class_name(record, int(c.name)), c) for c in classes], ours))
 
 
 def _detail(lines: Sequence[tuple[str, object, Compared]], splits: Sequence[str]) -> Grid:

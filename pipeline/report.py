@@ -181,8 +181,8 @@ def _below(record: StudyRecord, width: int | None) -> list[str]:
     if found:
         section = published.summary(record, found, narrow=True)
         room = None if width is None else max(width, _NARROWEST)
-        lines = [section.title, _text(_plain(section.laid, wrap={"variant": 10, "verdict": 8}), room), *section.lines]
-        blocks.append("\n".join(lines))
+        laid = [_text(_plain(section.laid, wrap={"variant": 10, "verdict": 8}), room)] if section.laid.lines else []
+        blocks.append("\n".join([section.title, *laid, *section.lines]))
     return blocks
 
 
@@ -225,7 +225,8 @@ def markdown(text: str) -> str:
 def _section(section: Section) -> list[str]:
     """A section in Markdown."""
     lines = "\n".join(f"- {markdown(line)}" for line in section.lines)
-    return [f"## {markdown(section.title)}", _markdown(section.laid), *([lines] if lines else [])]
+    laid = [_markdown(section.laid)] if section.laid.lines else []
+    return [f"## {markdown(section.title)}", *laid, *([lines] if lines else [])]
 
 
 def _published(record: StudyRecord, entries: Sequence[Ranked]) -> list[str]:

@@ -77,8 +77,9 @@ def read_split_file(file: Path, count: int, paths: Sequence[str] | None) -> Spli
         # Paths that are no UTF-8 are found all the same: this is how the system's names of files are read.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
             return _splits(file, _lines(file, opened), count, paths)
-    except OSError as error:
-        raise UsageFailure(f"cannot read the split file {file}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:  # a name may hold what no name can
+        why = getattr(error, "strerror", None) or error
+        raise UsageFailure(f"cannot read the split file {clean(file)}: {why}") from None
 
 
 def _lines(file: Path, opened: Iterable[str]) -> Iterator[tuple[int, list[str]]]:

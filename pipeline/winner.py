@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 
 from pipeline import data, stores
-from pipeline.checkpoints import Card, load_model
+from pipeline.checkpoints import BEST, Card, load_model
 from pipeline.errors import NothingComplete, UsageFailure
 from pipeline.metrics import Prepare, Scores, score
-from pipeline.tracking import Run, Tracker
+from pipeline.tracking import Run, Tracker, now
 from pipeline.train import resolve
 from sweeps.ranking import best
-from sweeps.study import keep_test
+from sweeps.stored import keep_test
 from sweeps.trial import COMPLETE, TrialResult
 
 
@@ -45,7 +45,7 @@ def named_trial(where: stores.Stores, name: str) -> TrialResult:
     if found.duplicate_of is not None:
         found = results[found.duplicate_of]
     if found.checkpoint is None:
-        raise UsageFailure(f"trial {name} has no checkpoint: {found.end}")
+        raise UsageFailure(f"trial {name} has no checkpoint ({found.end}): it failed, or keep_checkpoints dropped it")
     return found
 
 
@@ -69,9 +69,9 @@ def complete_trials(where: stores.Stores, name: str | None) -> list[TrialResult]
         NothingComplete: if there are none.
     """
     record = stores.read_record(where, name)
-    found = [r for r in record.results if r.state == COMPLETE and r.duplicate_of is None]
+    found = [r for r in record.results if r.state == COMPLETE and r.duplicate_of is None and r.checkpoint is not None]
     if not found:
-        raise NothingComplete(f"study {record.name!r} has no complete trial")
+        raise NothingComplete(f"study {record.name!r} has no complete trial that has weights")
     return found
 
 
@@ -95,8 +95,8 @@ def evaluate(
     if checkpoint is not None:
         network, card = load_model(checkpoint)
         return Evaluation(split, card, _score(network, card, data_dir, split), None)
-    with _checkpoints(where, run_id) as (tracker, run, folder):
-        network, card = load_model(folder)
+    with _run(where, run_id) as (tracker, run):
+        network, card = _fetch(tracker, run, BEST)
         scores = _score(network, card, data_dir, split)
         if split == "test":
             by_class = {f"class@{i}": share for i, share in enumerate(scores.per_class) if share is not None}
@@ -114,24 +114,26 @@ def evaluate_epochs(where: stores.Stores, data_dir: Path, *, split: str, run_id:
         UsageFailure: where the run kept only its best epoch's.
         Failure: if a checkpoint or the data cannot be read.
     """
-    with _checkpoints(where, run_id) as (tracker, run, folder):
-        files = sorted((folder / "epochs").glob("*.safetensors"))
+    with _run(where, run_id) as (tracker, run):
+        files = [path for path in tracker.files(run.info.run_id, "checkpoint/epochs") if path.endswith(".safetensors")]
         if not files:
             raise UsageFailure(f"run {run_id} kept only its best epoch: train it with --keep-checkpoints all")
         found = []
-        for file in files:
-            network, card = load_model(file)
+        for file in sorted(files):
+            network, card = _fetch(tracker, run, file.removeprefix("checkpoint/"))
             found.append(Evaluation(split, card, _score(network, card, data_dir, split), run.info.run_id))
         by_epoch = {evaluation.card.epoch: evaluation.scores.accuracy for evaluation in found}
-        tracker.call(tracker.log_curve, run.info.run_id, f"{split}_epochs/acc", by_epoch)
+        at = now()
+        points = [(epoch, accuracy, at) for epoch, accuracy in by_epoch.items()]
+        tracker.call(tracker.log_curve, run.info.run_id, f"{split}_epochs/acc", points)
         if split == "test":
             _keep(where, tracker, run, {f"acc@{epoch}": accuracy for epoch, accuracy in by_epoch.items()})
     return found
 
 
 @contextmanager
-def _checkpoints(where: stores.Stores, run_id: str | None) -> Iterator[tuple[Tracker, Run, Path]]:
-    """Fetch a run's checkpoints for a while."""
+def _run(where: stores.Stores, run_id: str | None) -> Iterator[tuple[Tracker, Run]]:
+    """Open a run that has weights of its own."""
     stores.check_tracking(where)
     tracker = Tracker(where.tracking)
     try:
@@ -139,16 +141,25 @@ def _checkpoints(where: stores.Stores, run_id: str | None) -> Iterator[tuple[Tra
         if "sweep.duplicate_of" in run.data.tags:
             first = f"{run.data.tags['sweep.study']}#{run.data.tags['sweep.duplicate_of']}"
             raise UsageFailure(f"run {run_id} is a duplicate and has no weights of its own: use --run {first}")
-        with tempfile.TemporaryDirectory() as folder:
-            yield tracker, run, tracker.download(run.info.run_id, "checkpoint", Path(folder))
+        if run.data.tags.get("sweep.checkpoint") == "dropped":
+            raise UsageFailure(f"the weights of run {run_id} were dropped, as keep_checkpoints of its study says")
+        yield tracker, run
     finally:
         tracker.close()
+
+
+def _fetch(tracker: Tracker, run: Run, file: str) -> tuple[torch.nn.Module, Card]:
+    """Build a network from one file of a run's checkpoints."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in (file, f"{file}.sha256"):
+            found = tracker.download(run.info.run_id, f"checkpoint/{name}", Path(folder))
+        return load_model(found.with_suffix(""))
 
 
 def _keep(where: stores.Stores, tracker: Tracker, run: Run, figures: Mapping[str, float]) -> None:
     """Keep scores on the test split with the run and, where it is a trial's, with the study."""
     final = {f"test/{name}": value for name, value in figures.items() if "@" not in name}
-    tracker.call(tracker.log_figures, run.info.run_id, final)
+    tracker.call(tracker.log_figures, run.info.run_id, final, now())
     tags = run.data.tags
     if "sweep.trial" in tags:
         try:
@@ -163,7 +174,13 @@ def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> 
         resolve(config)
     except ValueError as error:
         raise UsageFailure(f"the network was trained elsewhere: {error}") from None
-    images = data.load_test_for(config, data_dir) if split == "test" else data.load_for(config, data_dir).val
+    search = data.load_for(config, data_dir)
+    if card.digest not in ("", search.digest) or card.classes != search.classes:
+        raise UsageFailure(
+            f"the network was trained on other images of {config.dataset}, or under other names (digest {card.digest}, "
+            f"now {search.digest}): what is a test image now may have trained it; put those back"
+        )
+    images = data.load_test_for(config, data_dir) if split == "test" else search.val
     device = torch.device(config.device)
     torch.set_num_threads(config.threads)
     return score(

@@ -119,14 +119,20 @@ def _variant(record: StudyRecord, reference: Reference, entries: Sequence[Ranked
     trials, apart = complete(entry), reference.incomparable
     published = list(reference.figures.items())
     figures = [_figure(name, value, trials, name not in apart) for name, value in published]
-    shown = reference.by_epoch or reference.per_class
+    shown = reference.by_epoch or reference.per_class or reference.per_class_train
     return Variant(
         reference=reference,
         entry=entry,
         matches=len(matching),
         figures=tuple(figures) or (() if shown else (_figure("test_acc", None, trials, True),)),
         epochs=tuple(_epoch(i, v, trials, "by_epoch" not in apart) for i, v in enumerate(reference.by_epoch, start=1)),
-        classes=tuple(_class(i, v, trials, "per_class" not in apart) for i, v in enumerate(reference.per_class)),
+        classes=(
+            *(_class(i, v, trials, "per_class" not in apart) for i, v in enumerate(reference.per_class)),
+            *(
+                _train_class(i, v, trials, "per_class_train" not in apart)
+                for i, v in enumerate(reference.per_class_train)
+            ),
+        ),
     )
 
 
@@ -151,6 +157,12 @@ def _class(index: int, published: float, trials: Sequence[TrialResult], comparab
     scores = {"val": known, "test": recorded(trials, f"class@{index}")}
     ours = {split: score for split, score in scores.items() if score is not None}
     return Compared(name=str(index), split="test", published=published, ours=ours, comparable=comparable)
+
+
+def _train_class(index: int, published: float, trials: Sequence[TrialResult], comparable: bool) -> Compared:
+    score = Score.of(t.best.train_per_class[index] for t in trials if t.best and index < len(t.best.train_per_class))
+    ours = {} if score is None else {"train": score}
+    return Compared(name=str(index), split="train", published=published, ours=ours, comparable=comparable)
 
 
 def centre(record: StudyRecord) -> dict[str, Value]:

@@ -83,13 +83,14 @@ def ablation(spec: StudySpec, best: TrialConfig, searched: Sequence[str]) -> Stu
     """
     fixed = spec.fixed.model_dump(exclude_none=True)
     values = {**best.to_dict(), **fixed}
+    said = {*fixed, *(spec.model_fields_set & {*TOP_LEVEL})}
+    changed = {}
+    for name in searched:
+        default = getattr(configure({k: v for k, v in values.items() if k != name}), name)
+        # What `auto` means is settled once for a study, so it is nothing to set back to.
+        if name in values and name not in (*said, "family") and default not in (values[name], None, "auto"):
+            changed[name] = [default]
     own = {name: values.pop(name) for name in TOP_LEVEL}
-    defaults = configure({"family": values["family"]}).to_dict()
-    changed = {
-        name: [defaults[name]]
-        for name in searched
-        if name in values and name in defaults and name not in fixed and values[name] != defaults[name]
-    }
     if not changed:
         raise ValueError(f"the best of {spec.of} has every searched choice at its default: nothing to set back")
     own = {name: value for name, value in own.items() if name not in spec.model_fields_set and name != "seed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from sweeps.dimension import Dimension
 from sweeps.reference import Reference
+from sweeps.space import StudySpec
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult, Value
 
 
@@ -27,6 +29,8 @@ class StudyRecord:
     results: tuple[TrialResult, ...]  # by trial number; the running one included
     parent_run_id: str | None = None
     method: str = "tpe"
+    keep_checkpoints: str = "each"
+    deviations: str = ""  # what differs from the study file, whose published figures may then be of something else
     reference: tuple[Reference, ...] = ()  # published figures
 
     @property
@@ -56,7 +60,8 @@ _ORDER = {COMPLETE: 0, PRUNED: 1, RUNNING: 2, FAILED: 3}
 def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranked]:
     """Rank configurations: complete ones by value, then pruned ones, running ones, failed ones.
 
-    The repeats of a configuration (equal but for the seed) are one entry, ranked by their mean; a trial that reused
+    The repeats of a configuration (equal but for the seed) are one entry, ranked by their mean, behind those of which
+    no repeat was pruned or failed; a trial that reused
     another's result is left out. A pruned trial never outranks a complete one; among equals the earlier trial stands
     first.
     """
@@ -66,7 +71,7 @@ def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranke
             continue
         groups.setdefault(result.config.group, []).append(result)
     entries = [_entry(group, maximize) for group in groups.values()]
-    entries.sort(key=lambda e: (_ORDER[e.state], _loss(e.value, maximize), min(t.number for t in e.trials)))
+    entries.sort(key=lambda e: (_ORDER[e.state], _broken(e), _loss(e.value, maximize), min(t.number for t in e.trials)))
     ranked: list[Ranked] = []
     for place, entry in enumerate(entries, start=1):
         previous = ranked[-1] if ranked else None
@@ -113,7 +118,26 @@ def _entry(trials: list[TrialResult], maximize: bool) -> Ranked:
     return Ranked(rank=None, trials=tuple(trials), value=value, spread=spread)
 
 
+def _broken(entry: Ranked) -> bool:
+    """Whether some repeats of a complete configuration are not: the mean of the others flatters it."""
+    return entry.state == COMPLETE and any(trial.state in (PRUNED, FAILED) for trial in entry.trials)
+
+
 def _loss(value: float | None, maximize: bool) -> float:
     if value is None:
         return float("inf")
     return -value if maximize else value
+
+
+def stop_reason(spec: StudySpec, results: Sequence[TrialResult]) -> str | None:
+    """Which rule of a study's ``stop`` holds after these results, in words; None if none does."""
+    stop, sign = spec.stop, 1 if spec.maximize else -1
+    values = [sign * r.value if r.state == COMPLETE and r.value is not None else -math.inf for r in results]
+    best = max(values, default=-math.inf)
+    if stop.target is not None and best >= sign * stop.target:
+        return f"target {stop.target:g} reached"
+    if stop.no_gain is not None and math.isfinite(best) and len(values) - 1 - values.index(best) >= stop.no_gain:
+        return f"no gain in {stop.no_gain} trials"
+    if stop.time is not None and math.fsum(r.seconds for r in results if r.duplicate_of is None) >= stop.time:
+        return f"{stop.time:g} s of training used up"
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -13,6 +13,17 @@ from sweeps.trial import TrialConfig, Value, fields
 # What a report may publish of a configuration; all are of its last or best epoch.
 FIGURES = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
 
+_Figure = Literal[
+    "train_loss",
+    "train_acc",
+    "val_loss",
+    "val_acc",
+    "test_loss",
+    "test_acc",
+    "by_epoch",
+    "per_class",
+    "per_class_train",
+]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Loss = Annotated[float, Field(ge=0)]
 
@@ -45,8 +56,11 @@ class Reference(BaseModel):
     test_acc: Annotated[_Share | None, Field(description="Accuracy on the test images.")] = None
     by_epoch: Annotated[tuple[_Share, ...], Field(description="Test accuracy after each epoch.")] = ()
     per_class: Annotated[tuple[_Share, ...], Field(description="Test accuracy of each class, in order.")] = ()
+    per_class_train: Annotated[
+        tuple[_Share, ...], Field(description="Accuracy of each class on the training images, in order.")
+    ] = ()
     incomparable: Annotated[
-        tuple[str, ...], Field(description="Figures measured otherwise than here: shown without a difference.")
+        tuple[_Figure, ...], Field(description="Figures measured otherwise than here: shown without a difference.")
     ] = ()
     note: Annotated[str, Field(description="What else a reader must know of it.")] = ""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -36,6 +37,7 @@ CENTRED = ("one_factor", "ablate")  # their configurations differ from the fixed
 MAX_TRIALS = 100_000
 TOP_LEVEL = ("dataset", "epochs", "seed", "split_seed")  # a study's own keys, so not among `fixed`
 DATA = ("dataset", "split_file", "image_size", "split_seed")  # the fields that decide which images a trial sees
+SETTLED = ("augment", "precision")  # searched fields whose `auto` is settled once for a study
 _NOT_SEARCHED = (*DATA, "seed", "device", "threads", "eval_batch_size")
 
 
@@ -43,11 +45,14 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
+
+
 def _value_schema(name: str) -> dict[str, Any]:
     """The JSON schema of a field's value."""
     field = fields()[name]
     schema: dict[str, Any] = {
-        "type": {int: "integer", float: "number", bool: "boolean", str: "string"}[field.type],
+        "type": ["string", "integer"] if field.numeral else _JSON_TYPES[field.type],
         "description": field.help,
     }
     bounds = {"minimum": field.low, "maximum": field.high, "enum": list(field.choices) or None}
@@ -90,12 +95,12 @@ else:
 class Constraints(_Model):
     """The most that a network may have; one that has more is not trained."""
 
-    parameters: Annotated[float | None, Field(gt=0, description="Parameters.")] = None
-    mflops: Annotated[float | None, Field(gt=0, description="Millions of operations of an image's forward pass.")] = (
-        None
-    )
+    parameters: Annotated[float | None, Field(strict=True, gt=0, description="Parameters.")] = None
+    mflops: Annotated[
+        float | None, Field(strict=True, gt=0, description="Millions of operations of an image's forward pass.")
+    ] = None
     latency_ms: Annotated[
-        float | None, Field(gt=0, description="Milliseconds of an image's forward pass, as measured.")
+        float | None, Field(strict=True, gt=0, description="Milliseconds of an image's forward pass, as measured.")
     ] = None
 
     @property
@@ -107,11 +112,16 @@ class Constraints(_Model):
 class Stop(_Model):
     """What ends a study before its total."""
 
-    target: Annotated[float | None, Field(description="Once a complete trial's objective is this good.")] = None
+    target: Annotated[
+        float | None,
+        Field(strict=True, allow_inf_nan=False, description="Once a complete trial's objective is this good."),
+    ] = None
     no_gain: Annotated[
         int | None, Field(strict=True, ge=1, description="After so many trials in a row without a better one.")
     ] = None
-    time: Annotated[float | None, Field(gt=0, description="Once the trials have taken so many seconds in all.")] = None
+    time: Annotated[
+        float | None, Field(strict=True, gt=0, description="Once the trials have taken so many seconds in all.")
+    ] = None
 
 
 def _keeping(text: str) -> str:
@@ -213,3 +223,16 @@ class StudySpec(_Model):
         spec["start_with"] = [dict(start) for start in self.starts]
         fixed = self.fixed.model_dump(exclude_none=True, exclude={"device"})
         return {**spec, "fixed": fixed, "search": {d.key: d.to_dict() for d in self.dimensions}}
+
+
+def difference(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> str:
+    """Say what differs, key by key: ``lr 0.0001 to 0.1, log (now 0.0001 to 1, log)``."""
+    parts = []
+    for key in sorted({*stored, *asked}):
+        old, new = stored.get(key), asked.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = difference(old, new, f"{path}{key}.")
+            parts += [inner] if inner else []
+        elif json.dumps(old) != json.dumps(new):
+            parts.append(f"{path}{key} {json.dumps(old)} (now {json.dumps(new)})")
+    return ", ".join(parts)

@@ -13,7 +13,7 @@ import models
 from sweeps import yamlfile
 from sweeps.layout import decide, start_values, total
 from sweeps.reference import Reference
-from sweeps.space import CENTRED, Constraints, Fixed, Search, Start, Stop, StudySpec
+from sweeps.space import CENTRED, LAID_OUT, OBJECTIVES, SETTLED, Constraints, Fixed, Search, Start, Stop, StudySpec
 from sweeps.trial import fields
 
 _PARTS: dict[str, type[BaseModel]] = {
@@ -85,10 +85,16 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
     if not (isinstance(fixed, dict) and isinstance(search, dict) and isinstance(starts, list)):
         return raw
     families = overrides.get("families")
+    if overrides.get("method") and overrides["method"] not in CENTRED:
+        fixed = {k: v for k, v in fixed.items() if k not in search}  # a centre that is none any more
     if families:
         usual = fixed.get("family", fields()["family"].default)
         fixed = {k: v for k, v in fixed.items() if k != "family"}
         search = {"family": list(families), **{k: v for k, v in search.items() if k != "family"}}
+        if raw.get("method") in LAID_OUT:  # one family is no dimension to be laid out; of several one is the centre
+            first = usual if usual in families else families[0]
+            fixed |= {"family": first} if len(families) == 1 or raw["method"] in CENTRED else {}
+            search = {k: v for k, v in search.items() if k != "family" or len(families) > 1}
         starts = [{"family": usual, **s} if isinstance(s, dict) else s for s in starts]
         starts = [s for s in starts if not isinstance(s, dict) or s["family"] in families]
     for key, value in typed.items():
@@ -113,6 +119,18 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
         return
     yield from _of_check(("search",), lambda: decide(spec, lambda dimension: dimension.first))
     yield from _of_check(("search",), lambda: total(spec))
+    yield from _of_search(spec)
+    if not spec.dimensions:
+        yield ("search",), "nothing is searched: give search at least one field"
+    target, (metric, _) = spec.stop.target, OBJECTIVES[spec.objective]
+    if target is not None and not metric.endswith("loss") and not 0 <= target <= 1:
+        yield ("stop", "target"), f"target must be from 0 to 1, as {spec.objective} is: got {target:g}"
+    for index, start in enumerate(spec.starts):
+        yield from _of_check(("start_with", index), partial(start_values, spec, start))
+
+
+def _of_search(spec: StudySpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What is wrong with the dimensions of one field, beside each other and beside what is fixed."""
     fixed = spec.fixed.model_dump(exclude_none=True)
     for name, grouped in itertools.groupby(spec.dimensions, lambda dimension: dimension.field):
         group = list(grouped)
@@ -121,12 +139,10 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
         keys = [dimension.key for dimension in group]
         if name in fixed and spec.method not in CENTRED:
             yield ("search", name), f"{name} is both fixed and searched: take it out of one"
+        if name in SETTLED and any("auto" in dimension.choices for dimension in group):
+            yield ("search", name), f"{name} auto is settled once for a study: search the others by their names"
         if len(set(keys)) < len(keys):
             yield ("search", name), f"{name} is given several times under one condition"
-    if not spec.dimensions:
-        yield ("search",), "nothing is searched: give search at least one field"
-    for index, start in enumerate(spec.starts):
-        yield from _of_check(("start_with", index), partial(start_values, spec, start))
 
 
 def _of_check(path: tuple[str | int, ...], check: Callable[[], object]) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -162,7 +178,10 @@ def _message(error: Any) -> str:
         .removeprefix("Input should be ")
         .replace("a valid integer", "a whole number")
         .replace("a valid number", "a number")
+        .replace("a valid tuple", "a list")
+        .replace("a valid dictionary", "a mapping")
         .replace("a valid ", "")
         .partition(", unable")[0]
+        .partition(" or instance of")[0]
     )
     return f"{'.'.join(path)} must be {rule}: got {given!r}"

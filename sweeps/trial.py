@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, cast
 
 import models
@@ -183,7 +183,7 @@ class TrialConfig:
 
     def to_dict(self) -> dict[str, Value]:
         """The fields that apply, by name."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        return {name: value for name in fields() if (value := getattr(self, name)) is not None}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> TrialConfig:
@@ -196,14 +196,14 @@ class TrialConfig:
         values = self.to_dict()
         return {name: values.get(name, default) for name, default in models.find(self.family).options.items()}
 
-    @property
+    @cached_property
     def signature(self) -> str:
         """Short hash of what decides the result: equal wherever the same experiment appears."""
         return self._hash(lambda f: f.identity)
 
-    @property
+    @cached_property
     def group(self) -> str:
-        """The signature without the seed: equal for the repeats of one configuration."""
+        """The signature without the seed: equal for the repeats of one configuration; kept, for rankings ask often."""
         return self._hash(lambda f: f.identity and f.name != "seed")
 
     def _hash(self, counts: Callable[[Field], bool]) -> str:

@@ -287,6 +287,30 @@ def test_ablation_keeps_what_the_file_says():
     assert made.epochs == 2
 
 
+def test_ablation_sets_back_what_only_applies_beside_another_choice():
+    """Fields that depend on a choice have their default beside it; the epochs can be set back, too."""
+    best = configure({"optimizer": "sgd", "momentum": 0.5, "schedule": "plateau", "lr_factor": 0.1, "epochs": 3})
+    made = ablation(
+        spec("method: ablate\nof: other"), best, ["optimizer", "momentum", "schedule", "lr_factor", "epochs"]
+    )
+    changes = [{k: v for k, v in values.items() if v != getattr(best, k)} for values in points(made)]
+    assert changes == [
+        {},
+        {"optimizer": "adam"},
+        {"momentum": 0.9},
+        {"schedule": "none"},
+        {"lr_factor": 0.3},
+        {"epochs": 10},
+    ]
+
+
+def test_ablation_leaves_out_what_is_settled():
+    """`auto` is settled once for a study, so it is no value to set back to."""
+    best = configure({"augment": "none", "precision": "fp32", "lr": 0.1})
+    made = ablation(spec("method: ablate\nof: other"), best, ["augment", "precision", "lr"])
+    assert [dimension.field for dimension in made.dimensions] == ["lr"]
+
+
 def test_nothing_to_ablate():
     """A best with every searched choice at its default is refused."""
     with pytest.raises(ValueError, match=r"^the best of other has every searched choice at its default"):

@@ -5,7 +5,7 @@ import json
 import pytest
 from endtoend import STUDY, check_invariant, children, client, furnish, pipeline, record
 
-from pipeline import stores, winner
+from pipeline import data, stores, winner
 from pipeline.checkpoints import load, load_model
 
 TINY = "dataset: digits\nepochs: 2\npruner: none\nfixed: {family: mlp, width: 8, batch_norm: false}\n"
@@ -144,6 +144,32 @@ def test_test_scores_of_all_trials_stand_in_the_report(folder, sweep, capsys):
     assert json.dumps(tests[0]["acc"]) in json.dumps(published)
 
 
+def test_scores_of_all_trials_are_one_json_list(sweep, capsys):
+    """`evaluate --all --format json` prints one list, epoch by epoch as well."""
+    assert sweep("method: grid\nsearch: {lr: [0.01, 0.02]}\nkeep_checkpoints: all\n") == 0
+    for arguments in ([], ["--each-epoch"]):
+        capsys.readouterr()
+        assert pipeline("evaluate", "--all", "--split", "val", "--format", "json", *arguments) == 0
+        assert len(json.loads(capsys.readouterr().out)) == 2
+
+
+def test_other_images_are_no_test_of_a_network(folder, sweep, capsys):
+    """After a change of the split file, its test images may have trained the network: that is refused, not scored."""
+    (folder / "split.csv").write_text(_split(train=range(1000), val=range(1000, 1200), test=range(1200, 1500)))
+    assert sweep("method: grid\nsearch: {lr: [0.01]}\n", "--split-file", "split.csv") == 0
+    assert pipeline("evaluate", "--best") == 0
+    (folder / "split.csv").write_text(_split(train=range(500, 1000), val=range(1000, 1200), test=range(500)))
+    data.load.cache_clear()
+    data.load_test.cache_clear()
+    assert pipeline("evaluate", "--best") == 2
+    assert "the network was trained on other images of digits" in capsys.readouterr().err
+
+
+def _split(**parts):
+    rows = [f"{index},{part}" for part, indices in parts.items() for index in indices]
+    return "index,split\n" + "\n".join(rows)
+
+
 def test_a_collapsed_trial_is_tagged_and_named(folder, sweep, capsys):
     """A trial that takes all images for one class says so in its tags and in the report."""
     settings = (
@@ -215,3 +241,38 @@ def test_the_study_file_is_the_one_that_was_swept(tmp_path, template, monkeypatc
     found = record(folder, "tiny-digits")
     assert [result.config.seed for result in found.results] == [0, 1, 0, 1]
     assert found.results[0].config.group == found.results[1].config.group
+
+
+def test_an_ablation_goes_on_from_the_best_it_was_begun_with(folder, sweep):
+    """A better best of the other study, found since, changes nothing of an ablation that is under way."""
+    study = "method: grid\nsearch: {lr: [0.0001, 0.03], dropout: [0.0]}\n"
+    assert sweep(study, "--trials", "1", name="first") == 0
+    ablation = _write(folder, "method: ablate\nof: first-digits\n")
+    assert pipeline("sweep", ablation, "--trials", "1") == 0
+    assert sweep(study, name="first") == 0
+    assert pipeline("sweep", ablation) == 0
+    assert {result.config.lr for result in record(folder, "ablation-digits").results} == {0.0001, 0.001}
+
+
+def test_weights_are_dropped_only_once_nothing_can_change(folder, sweep):
+    """What further repeats can change stays; weights dropped in the end are no trial's any more, the winner's stay."""
+    study = "method: grid\nrepeats: 2\nsearch: {lr: [0.011, 0.01, 0.00001]}\nkeep_checkpoints: best\n"
+    assert sweep(study, "--trials", "3") == 0
+    assert sum(result.checkpoint is not None for result in record(folder, "own-digits").results) == 3
+    assert sweep(study) == 0
+    results = record(folder, "own-digits").results
+    assert len(results) == 6
+    assert sum(result.checkpoint is not None for result in results) == 2
+    assert pipeline("evaluate", "--best", "--split", "val") == 0
+    assert pipeline("evaluate", "--all", "--split", "val") == 0
+    lost = next(result for result in results if result.checkpoint is None)
+    assert pipeline("evaluate", "--run", f"own-digits#{lost.number}") == 2
+    assert pipeline("evaluate", "--run", lost.run_id) == 2
+    assert sweep(study) == 0, "and the same command again drops nothing twice"
+
+
+def test_the_report_says_what_is_not_as_in_the_file(folder, sweep, capsys):
+    """Where a study with published figures is swept otherwise, its report says in what."""
+    study = "method: grid\nsearch: {lr: [0.01]}\nreference: [{when: {lr: 0.01}, test_acc: 0.9}]\n"
+    assert sweep(study, "--epochs", "1", "--set", "width=16") == 0
+    assert "Not as in the study file: epochs 2 (now 1), fixed.width 8 (now 16)." in capsys.readouterr().out

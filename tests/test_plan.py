@@ -178,3 +178,11 @@ def test_few_images(tiny):
     assert torch.equal(few.train.images, tiny.train.images[:80])
     assert len(plan._first(tiny, 1).val) == 1
     assert len(plan._first(tiny, 10**6).train) == 160
+
+
+def test_only_the_networks_of_a_layout_are_built():
+    """Combinations that a zip does not have are no reason to refuse it."""
+    text = "method: zip\nsearch: {family: [mlp, cnn], depth: [6, 2]}\n"
+    check_networks(spec(text), (1, 8, 8), 10)
+    with pytest.raises(UsageFailure, match="a cnn of depth 6 cannot take 8x8 images"):
+        check_networks(spec(text.replace("zip", "grid")), (1, 8, 8), 10)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from helpers import make_record, make_result
 
@@ -107,6 +109,11 @@ def test_details():
     record = study(reference, classes=30, tested=False)
     record = make_record(record.results, dimensions=[LR], reference=reference, classes=names)
     epochs, classes = published.details(record, found(record))
+    assert epochs.lines == (
+        "Ours on the test split after each epoch: a study with keep_checkpoints: all can be scored so",
+    )
+    record = dataclasses.replace(record, keep_checkpoints="all")
+    epochs, classes = published.details(record, found(record))
     assert epochs.laid.names == ("epoch", "published", "ours, validation", "ours, test", "difference", "taken with")
     assert epochs.lines == (
         "Ours on the test split after each epoch: pipeline evaluate --all --name test --each-epoch",
@@ -122,3 +129,18 @@ def test_narrow_names_a_variant_once():
     assert (first["variant"], second["variant"]) == ("lr 0.01", "")
     assert (second["figure"], second["ours"], second["on"]) == ("test_acc", "0.9000 ± 0.0000 (2)", "test")
     assert second["verdict"] == "beyond"
+
+
+def test_training_classes_have_a_table_of_their_own():
+    """Published training accuracies of the classes stand beside ours as trained, and on no other split."""
+    record = study([{"when": {"lr": 0.01}, "per_class": [0.7], "per_class_train": [0.8]}], classes=2, tested=False)
+    train, test = published.details(record, found(record))
+    assert train.title == "Published training accuracy class by class: lr 0.01"
+    assert train.laid.names == ("class", "published", "ours, training", "difference", "taken with")
+    assert test.laid.names[2:4] == ("ours, validation", "ours, test")
+
+
+def test_another_setting_than_the_files_is_said():
+    """Where the study was not swept as its file says, that is the first thing said of its published figures."""
+    record = dataclasses.replace(study([{"test_acc": 0.9}]), deviations="epochs 10 (now 3)")
+    assert table(record)[1][0] == "Not as in the study file: epochs 10 (now 3)."

@@ -113,3 +113,11 @@ def test_searched_values():
     searched = make_record(dimensions=dimensions).searched
     assert searched == ("residual", "depth")
     assert searched_values(trial(0, family="mlp", depth=2), searched) == {"residual": None, "depth": 2}
+
+
+def test_the_mean_of_what_is_left_does_not_win():
+    """A configuration some of whose repeats were pruned or failed ranks behind those that are whole."""
+    lucky = [make_result(0, 0.95, lr=0.1), make_result(1, 0.5, lr=0.1, seed=1, state=PRUNED)]
+    whole = [make_result(2, 0.94, lr=0.2), make_result(3, 0.93, lr=0.2, seed=1)]
+    assert [entry.trials[0].number for entry in rank(lucky + whole)] == [2, 0]
+    assert [entry.trials[0].number for entry in rank(lucky)] == [0]

@@ -7,12 +7,13 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sweeps import study as studies
+from sweeps import stored
 from sweeps.layout import start_values
 from sweeps.pruning import PROTECTED
-from sweeps.study import MAX_DEATHS, MAX_FAILURES, Study, StudyChangedError, StudyNotFoundError, open_storage, read, run
+from sweeps.stored import StudyNotFoundError, open_storage, read
+from sweeps.study import MAX_DEATHS, MAX_FAILURES, Study, StudyChangedError, run
 from sweeps.studyfile import parse
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult
 
 # Conditional dimensions, two widths of one field, a start, and a pruner.
 MIXED = """
@@ -432,6 +433,48 @@ def test_failures_in_a_row(failing, reason, ended):
     assert all(t.value is None for t in storage.get_all_trials(0) if t.number in failing)
 
 
+@pytest.mark.parametrize("most", [1, 3])
+def test_failures_that_are_allowed(most):
+    """How many failures in a row end a sweep can be chosen."""
+    study = begin(memory(), SMALL)
+    assert run(study, fail, max_failures=most) == "failures"
+    assert study.ended() == most
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_ended_by_somebody_else(epoch):
+    """A trial that another program declares stale is lost, whatever came of it: the sweep goes on to the same total."""
+    storage, told = memory(), []
+    study = begin(storage, SMALL)
+    epochs = study.spec.epochs
+
+    def declare(job, now):
+        if (job.number, now) == (2, min(epoch, epochs)):
+            study._study.tell(2, state=TrialState.FAIL)
+
+    def train(job):
+        try:
+            return make_train(study, at=declare)(job)
+        except optuna.exceptions.UpdateFinishedTrialError:  # of a report; a training fails for it, as for any error
+            return fail(job)
+
+    assert run(study, train, told=told.append) == "done"
+    lost = study.results()[2]
+    assert (lost.state, lost.end, lost.value) == (FAILED, "lost", None)
+    assert told == list(study.results())
+    assert [r.number for r in told] == list(range(12))
+    assert begin(storage, SMALL).results() == study.results()
+
+
+def test_interrupted_when_somebody_else_has_ended_it():
+    """Asked to stop while training such a trial, there is nothing to note, and the next start goes on to another."""
+    study = begin(storage := memory(), SMALL)
+    job = next(study.jobs())
+    study._study.tell(0, state=TrialState.FAIL)
+    study.note_interrupted(job)
+    assert next(begin(storage, SMALL).jobs()).number == 1
+
+
 def test_failure_is_kept():
     """A failed trial is read back with how it ended, its error, and no value."""
     study = begin(memory(), SMALL, trials=1)
@@ -703,7 +746,7 @@ def test_names():
         read(storage, "c")
     for name in ("a", "b", "a"):
         begin(storage, SMALL, name=name)
-    assert studies.names(storage) == ["b", "a"]
+    assert stored.names(storage) == ["b", "a"]
     with pytest.raises(StudyNotFoundError, match=r"^no study 'c'; there are: b, a$"):
         read(storage, "c")
 
@@ -713,7 +756,7 @@ def test_foreign_study_is_none_of_ours():
     storage = memory()
     optuna.create_study(storage=storage, study_name="theirs")
     begin(storage, SMALL, name="ours")
-    assert studies.names(storage) == ["ours"]
+    assert stored.names(storage) == ["ours"]
     with pytest.raises(StudyNotFoundError, match=r"^no study 'theirs'; there are: ours$"):
         read(storage, "theirs")
 
@@ -743,7 +786,7 @@ def test_no_store(tmp_path):
     """A file that is no store of studies is refused and stays as it was."""
     path = tmp_path / "notes.db"
     path.write_text("not a database, but longer than a header would be" * 9)
-    with pytest.raises(studies.StorageError, match="not a database"):
+    with pytest.raises(stored.StorageError, match="not a database"):
         open_storage(f"sqlite:///{path}", timeout=1)
     assert path.read_text().startswith("not a database, but")
 
@@ -792,7 +835,7 @@ def test_a_failure_that_may_not_recur_is_tried_again():
     ("stop", "count", "reason"),
     [
         ("{target: 0.5}", 1, "target 0.5 reached"),
-        ("{target: 2}", 12, "done"),
+        ("{target: 0.7}", 12, "done"),
         ("{no_gain: 2}", None, "no gain in 2 trials"),
         ("{time: 7}", 3, "7 s of training used up"),
     ],
@@ -837,8 +880,8 @@ def test_test_scores_are_kept_with_an_ended_trial(tmp_path):
     """Scores on the test split, added to one after another, are read back with their trial and with no other."""
     storage = open_storage(f"sqlite:///{tmp_path / 'studies.db'}", timeout=5)
     whole(SMALL, storage)
-    studies.keep_test(storage, "study", 3, {"acc": 0.9, "loss": 0.3})
-    studies.keep_test(storage, "study", 3, {"acc@1": 0.5})
+    stored.keep_test(storage, "study", 3, {"acc": 0.9, "loss": 0.3})
+    stored.keep_test(storage, "study", 3, {"acc@1": 0.5})
     tests = [result.test for result in read(storage, "study").results]
     assert tests[3] == {"acc": 0.9, "loss": 0.3, "acc@1": 0.5}
     assert {str(test) for number, test in enumerate(tests) if number != 3} == {"None"}
@@ -853,3 +896,24 @@ def test_method_and_references_are_read_back():
     found = read(storage, "study")
     assert found.method == "tpe"
     assert [(r.when, r.test_acc) for r in found.reference] == [({"width": 8}, 0.5)]
+
+
+def test_a_failure_reused_is_no_further_failure():
+    """One configuration that diverges, drawn over and over, is one failure: it does not end the study."""
+    study = begin(memory(), "trials: 24\nepochs: 1\nmethod: random\npruner: none\nsearch: {lr: [0.1, 0.2]}\n")
+    complete = make_train(study)
+    assert run(study, lambda job: fail(job, "diverged") if job.config.lr == 0.2 else complete(job)) == "done"
+    assert len(study.results()) == 24
+    assert sum(result.duplicate_of is None for result in study.results()) == 2
+
+
+def test_looking_for_earlier_trials_hashes_each_once(monkeypatch):
+    """However many trials there are, a configuration's signature is taken a few times for each."""
+    calls = []
+    study = begin(
+        memory(), "trials: 60\nepochs: 1\nmethod: random\nsearch: {lr: {low: 1.0e-4, high: 1.0, log: true}}\n"
+    )
+    original = TrialConfig._hash
+    monkeypatch.setattr(TrialConfig, "_hash", lambda self, counts: calls.append(1) or original(self, counts))
+    run(study, make_train(study, value=lambda config, epoch: 0.5))
+    assert len(calls) <= 2 * 60

@@ -50,9 +50,9 @@ MALFORMED = [
     ("search: {lr: [1, 2]}\nfixed:\n  batch_norm: no", "3: batch_norm must be true or false: got 'no'"),
     ("search: {lr: [1, 2]}\nfixed:\n  dropout: 1", "3: dropout must be from 0 to 0.95: got 1"),
     ("search: {lr: [1, 2]}\nfixed:\n  width: .nan", "3: width must be a whole number: got nan"),
-    ("search: {lr: [1, 2]}\nfixed: [adam]", "2: fixed must be dictionary or instance of Fixed: got ['adam']"),
-    ("search: [lr]", "1: search must be dictionary or instance of Search: got ['lr']"),
-    ("search: {lr: [1, 2]}\nstart_with: {lr: 1}", "2: start_with must be tuple: got {'lr': 1}"),
+    ("search: {lr: [1, 2]}\nfixed: [adam]", "2: fixed must be a mapping: got ['adam']"),
+    ("search: [lr]", "1: search must be a mapping: got ['lr']"),
+    ("search: {lr: [1, 2]}\nstart_with: {lr: 1}", "2: start_with must be a list: got {'lr': 1}"),
     ("search:\n  family: [mlp, resnett]", "2: family is unknown: 'resnett'; did you mean resnet? known: mlp, cnn,"),
     ("search:\n  family: [no.such:Net]", "2: cannot load 'no.such:Net': No module named 'no'"),
     ("search:\n  layer_order: [conv-act]", "2: layer_order must hold each of conv, norm, act, drop, pool once"),
@@ -314,3 +314,50 @@ def test_any_mapping(data):
 def test_any_overrides(overrides):
     """Any values of the command line make a study or are refused with lines, and nothing else is ever raised."""
     assert all(outcome(DEFAULT, overrides=overrides))
+
+
+@pytest.mark.parametrize(
+    ("text", "families", "family", "searched"),
+    [
+        ("method: one_factor\nfixed: {family: mlp}\nsearch: {lr: [0.1, 0.2]}", ["resnet"], "resnet", ["lr"]),
+        ("method: one_factor\nfixed: {family: mlp}\nsearch: {lr: [0.1]}", ["cnn", "mlp"], "mlp", ["family", "lr"]),
+        ("method: zip\nsearch: {lr: [0.1, 0.2], width: [8, 9]}", ["mlp"], "mlp", ["width", "lr"]),
+        ("method: grid\nsearch: {lr: [0.1, 0.2]}", ["mlp"], "mlp", ["lr"]),
+    ],
+)
+def test_families_of_a_layout(text, families, family, searched):
+    """One family of the command line is fixed in a layout; of several the file's own, else the first, is the centre."""
+    found = parse(text, "test", overrides={"families": families})
+    assert found.fixed.family == family
+    assert [dimension.field for dimension in found.dimensions] == searched
+    assert found.dimensions[0].first == (family if len(families) > 1 else found.dimensions[0].first)
+
+
+def test_another_method_has_no_centre():
+    """A method given instead of one_factor searches what the file holds at the centre."""
+    text = "method: one_factor\nfixed: {lr: 0.1, width: 8}\nsearch: {lr: [0.1, 0.2]}"
+    found = parse(text, "test", overrides={"method": "random"})
+    assert (found.fixed.lr, found.fixed.width) == (None, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "search: {augment: [auto, none]}",
+            "augment auto is settled once for a study: search the others by their names",
+        ),
+        ("search: {precision: [auto, bf16]}", "precision auto is settled once for a study"),
+        ("search: {lr: [0.1]}\nstop: {target: 95}", "target must be from 0 to 1, as val_acc is: got 95"),
+        ("search: {lr: [0.1]}\nstop: {target: .nan}", "stop.target must be a finite number"),
+        ("search: {lr: [0.1]}\nconstraints: {parameters: true}", "constraints.parameters must be a number: got True"),
+        (
+            "search: {lr: [0.1]}\nreference: [{incomparable: [tst_acc]}]",
+            "0 is unknown: 'tst_acc'; did you mean test_acc?",
+        ),
+    ],
+)
+def test_values_that_would_do_nothing(text, message):
+    """What could never hold, or would silently do nothing, is refused."""
+    (line,) = errors(text)
+    assert message in line

@@ -1,0 +1,191 @@
+"""A study as its store keeps it: read back, and told facts that may be added later. Asks for no trial and ends none."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from sweeps.dimension import Dimension
+from sweeps.ranking import StudyRecord
+from sweeps.reference import Reference
+from sweeps.trial import FAILED, RUNNING, TrialConfig, TrialResult
+
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+_TEST = "test of trial "  # and the number: a study's attribute
+_RUN = "run of trial "  # the same
+Storage = optuna.storages.BaseStorage
+# What a store raises when it cannot be used; the last where a damaged page holds nothing but the text of a value.
+STORE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, json.JSONDecodeError)
+
+
+class StorageError(Exception):
+    """The store of studies cannot be opened."""
+
+
+class StudyNotFoundError(LookupError):
+    """No such study in the store."""
+
+
+class Kept:
+    """What is kept of a study in its store, to be read and added to: no trial can be asked of it."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study = study
+        self._ended: dict[int, TrialResult] = {}  # read already
+
+    @property
+    def name(self) -> str:
+        """Its name in the store."""
+        return self._study.study_name
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was resolved when the study was made."""
+        facts: dict[str, Any] = self._study.user_attrs["facts"]
+        return facts
+
+    def remember(self, key: str, value: object) -> None:
+        """Keep a fact that changes: the parent run."""
+        self._study.set_user_attr(key, value)
+
+    def recall(self, key: str) -> Any:
+        """Return what was remembered, or None."""
+        return self._study.user_attrs.get(key)
+
+    def results(self) -> tuple[TrialResult, ...]:
+        """What came of each trial, by number."""
+        return tuple(_results(self._study, self._ended))
+
+    def record(self) -> StudyRecord:
+        """The study as reports know it."""
+        return _record(self._study)
+
+    def keep_run(self, number: int, run_id: str, checkpoint: str | None) -> None:
+        """Keep where an ended trial's record is: the result itself, which may have been told before, cannot change."""
+        self._study.set_user_attr(f"{_RUN}{number}", {"run_id": run_id, "checkpoint": checkpoint})
+
+
+def open_storage(url: str, *, timeout: float) -> Storage:
+    """Open a store of studies; a new file gets its tables.
+
+    Args:
+        url: of SQLAlchemy.
+        timeout: seconds that a write waits for another's.
+
+    Raises:
+        StorageError: for a file that is none, or of another version of Optuna.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": timeout}})
+    except (*STORE_ERRORS, RuntimeError) as error:
+        raise StorageError(" ".join(str(error).split())) from error
+
+
+def read(storage: Storage, name: str) -> StudyRecord:
+    """Read a study back.
+
+    Raises:
+        StudyNotFoundError: naming the studies that there are.
+    """
+    return load(storage, name).record()
+
+
+def load(storage: Storage, name: str) -> Kept:
+    """Open what is kept of a study.
+
+    Raises:
+        StudyNotFoundError: naming the studies that there are.
+    """
+    try:
+        study = optuna.load_study(storage=storage, study_name=name)
+        _ = study.user_attrs["spec"]  # another program's has none
+        return Kept(study)
+    except KeyError:
+        known = ", ".join(names(storage)) or "none yet"
+        raise StudyNotFoundError(f"no study {name!r}; there are: {known}") from None
+
+
+def fact(storage: Storage, name: str, key: str) -> Any:
+    """What was kept with a study when it was made; None where there is no such study or fact."""
+    try:
+        return optuna.load_study(storage=storage, study_name=name).user_attrs.get("facts", {}).get(key)
+    except KeyError:
+        return None
+
+
+def keep_test(storage: Storage, name: str, number: int, figures: Mapping[str, float]) -> None:
+    """Keep a trial's scores on the test split with its study: an ended trial itself cannot change in Optuna."""
+    study = optuna.load_study(storage=storage, study_name=name)
+    key = f"{_TEST}{number}"
+    study.set_user_attr(key, {**study.user_attrs.get(key, {}), **figures})
+
+
+def names(storage: Storage) -> list[str]:
+    """The names of the studies in a store, the one last opened last."""
+    made = [s for s in storage.get_all_studies() if "opened" in s.user_attrs]  # a summary would copy every trial
+    return [s.study_name for s in sorted(made, key=lambda s: s.user_attrs["opened"])]
+
+
+def _record(study: optuna.Study) -> StudyRecord:
+    attrs = study.user_attrs
+    return StudyRecord(
+        name=study.study_name,
+        study=attrs["facts"].get("study", study.study_name),
+        dataset=attrs["spec"]["dataset"],
+        objective=attrs["spec"]["objective"],
+        maximize=study.direction == optuna.study.StudyDirection.MAXIMIZE,
+        trials=attrs["trials"],
+        dimensions=tuple(Dimension.from_dict(data) for data in attrs["facts"]["dimensions"]),
+        classes=tuple(attrs["facts"].get("classes", ())),
+        results=tuple(_results(study, {})),
+        parent_run_id=attrs.get("parent_run_id"),
+        method=attrs["spec"]["method"],
+        keep_checkpoints=attrs.get("keep_checkpoints", "each"),
+        deviations=attrs.get("deviations", ""),
+        reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
+    )
+
+
+def _results(study: optuna.Study, known: dict[int, TrialResult]) -> Iterator[TrialResult]:
+    """Every trial's result; ``known`` holds those that were read before, which cannot change."""
+    kept = study.user_attrs
+    read: dict[int | None, TrialResult] = {}
+    for trial in study.get_trials(deepcopy=False):
+        attrs = trial.user_attrs
+        if "result" in attrs and trial.state in ENDED:
+            if trial.number not in known:
+                known[trial.number] = TrialResult.from_dict(attrs["result"])
+            result = known[trial.number]
+            changes = {**kept.get(f"{_RUN}{trial.number}", {})}
+            if result.duplicate_of in read:
+                changes["checkpoint"] = read[result.duplicate_of].checkpoint
+            if f"{_TEST}{trial.number}" in kept:
+                changes["test"] = kept[f"{_TEST}{trial.number}"]
+            read[trial.number] = dataclasses.replace(result, **changes) if changes else result
+            yield read[trial.number]
+        elif "config" in attrs:
+            reports = trial.intermediate_values
+            config = TrialConfig.from_dict(attrs["config"])
+            if trial.state != TrialState.RUNNING:
+                yield dataclasses.replace(lost(trial.number, config), **kept.get(f"{_RUN}{trial.number}", {}))
+                continue
+            yield TrialResult(
+                number=trial.number,
+                config=config,
+                state=RUNNING,
+                end="running",
+                value=reports[max(reports)] if reports else None,
+            )
+
+
+def lost(number: int, config: TrialConfig, run_id: str | None = None) -> TrialResult:
+    """What is known of a trial that we did not end: declared stale by another program, or ended by hand."""
+    error = "it was ended in the store of studies by somebody else"
+    return TrialResult(number=number, config=config, state=FAILED, end="lost", error=error, run_id=run_id)
