@@ -18,11 +18,14 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 import models
+from pipeline import failpoints
 from pipeline.errors import IntegrityFailure, StorageFailure
-from sweeps.trial import TrialConfig, Value
+from pipeline.text import clean
+from sweeps.trial import TrialConfig, Value, fields
 
 BEST = "best.safetensors"
 _FORMAT = 1
+_LARGEST = 4096  # pixels of an image's side, as of the field image_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,7 @@ class Card:
     std: tuple[float, ...]
     epoch: int  # counted from 1
     metrics: Mapping[str, float]  # at that epoch
+    digest: str = ""  # of the images that it was trained and chosen on, as `SearchData` has it
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
@@ -77,8 +81,8 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             facts = json.loads(file.metadata()["facts"])
         return safetensors.torch.load(data), facts
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise IntegrityFailure(f"{path} is no checkpoint of this product: {error}") from None
+    except (SafetensorError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise IntegrityFailure(f"{path} is no checkpoint of this product: {clean(error, 300)}") from None
 
 
 def save_model(path: Path, weights: Mapping[str, torch.Tensor], card: Card) -> None:
@@ -98,18 +102,29 @@ def load_model(path: Path | str) -> tuple[nn.Module, Card]:
     path = Path(path)
     tensors, facts = load(path / BEST if path.is_dir() else path)
     try:
-        card = Card(
-            **{
-                **facts,
-                "config": TrialConfig.from_dict(facts["config"]),
-                **{key: tuple(facts[key]) for key in ("classes", "shape", "mean", "std")},
-            }
-        )
+        card = _card(facts)
         network = models.build(card.config.family, card.shape, len(card.classes), card.config.options)
         network.load_state_dict(tensors)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise IntegrityFailure(f"{path} does not hold a network that this version builds: {error}") from None
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        why = clean(error, 300)
+        raise IntegrityFailure(f"{path} does not hold a network that this version builds: {why}") from None
     return network.eval(), card
+
+
+def _card(facts: Mapping[str, Any]) -> Card:
+    """Read a card that anyone may have written: no number in it may be one that no command could have given.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is none.
+    """
+    config = TrialConfig.from_dict({name: fields()[name].parse(v) for name, v in facts["config"].items()})
+    channels, height, width = facts["shape"]
+    if not all(type(size) is int and 1 <= size <= _LARGEST for size in (channels, height, width)):
+        raise ValueError(f"images of shape {facts['shape']}")
+    if not len(facts["mean"]) == len(facts["std"]) == channels:
+        raise ValueError(f"moments of {len(facts['mean'])} channels for images of {channels}")
+    lists = {key: tuple(facts[key]) for key in ("classes", "shape", "mean", "std")}
+    return Card(**{**facts, "config": config, **lists})
 
 
 class Folder:
@@ -134,7 +149,8 @@ class Folder:
 
     def kept(self) -> Iterator[tuple[Path, str]]:
         """What becomes artifacts of a finished trial's run: each file, and the folder that it goes to."""
-        for path in sorted([*self.path.glob(f"{BEST}*"), *self.epochs.glob("*.safetensors*")]):
+        found = [*self.path.glob(f"{BEST}*"), *self.epochs.glob("*.safetensors*")]
+        for path in sorted(path for path in found if path.suffix != ".tmp"):  # of a process that died while writing
             yield path, "checkpoint" if path.parent == self.path else "checkpoint/epochs"
 
     def save_state(self, epoch: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
@@ -214,6 +230,7 @@ def _write(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        failpoints.reach("in_checkpoint_write")
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)

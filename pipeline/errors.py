@@ -33,6 +33,10 @@ class StorageFailure(Failure):
     code = 5
 
 
+class ServerAway(StorageFailure):
+    """The tracking server does not answer now; what it was to be sent can be sent later."""
+
+
 class IntegrityFailure(Failure):
     """A file is not what it was, or not to be trusted."""
 
@@ -64,3 +68,6 @@ class TimedOut(Exception):  # noqa: N818 - an outcome of a trial
     """The trial took longer than it may."""
 
     end = "timeout"
+
+    def __init__(self, seconds: float | None) -> None:
+        super().__init__(f"it took longer than {seconds or 0:g} s")

@@ -27,6 +27,19 @@ def at_the_end(result: TrialResult) -> dict[str, float]:
     return {key: value for key, value in found.items() if value is not None}
 
 
+def began_at(result: TrialResult) -> int | None:
+    """When its training began: milliseconds since 1970, UTC. None for one that was not trained."""
+    if not result.history or result.duplicate_of is not None:
+        return None
+    first = result.history[0]
+    return first.time - round(1000 * first.metrics.get("time/epoch_seconds", 0.0))
+
+
+def ended_at(result: TrialResult) -> int | None:
+    """When its training ended: milliseconds since 1970, UTC. None for one that was not trained."""
+    return result.history[-1].time if result.history else None
+
+
 def tags(result: TrialResult, classes: Sequence[str]) -> dict[str, str]:
     """How a trial ended, and what is wrong with it."""
     found = {"sweep.end": result.end if result.duplicate_of is None else "duplicate"}

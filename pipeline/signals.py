@@ -1,4 +1,4 @@
-"""Turns SIGINT, SIGTERM and the death of `mlflow run` into one polite request to stop, asked for between steps."""
+"""Turns SIGINT, SIGTERM and the death of `mlflow run` into one request to stop between steps; and keeps time limits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
+import psutil
+
+from pipeline import PARENT
 from pipeline.errors import Interrupted
 
+LOOK_EVERY = 1.0  # seconds between looks at whether `mlflow run` still lives
 SAME_REQUEST = 1.0  # seconds: `mlflow run` passes a Ctrl-C on as SIGINT and, a quarter of a second later, SIGTERM
+_SHELLS = ("bash", "sh", "dash")  # in which `mlflow run` activates an environment
 
 
 class StopRequest:
@@ -21,12 +26,16 @@ class StopRequest:
         self._signum: int | None = None
         self._since = 0.0
         # The command that `mlflow run` starts outlives it unless it looks.
-        self._parent = os.getppid() if "MLFLOW_RUN_ID" in os.environ else None
+        self._parents = (PARENT, *_parents()[1:]) if "MLFLOW_RUN_ID" in os.environ else None
+        self._looked = -LOOK_EVERY
 
     def check(self) -> None:
         """Raise `Interrupted` if so."""
-        if self._signum is None and self._parent is not None and os.getppid() != self._parent:
-            self._signum = signal.SIGTERM
+        now = time.monotonic()
+        if self._signum is None and self._parents is not None and now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            if _parents() != self._parents:
+                self._signum = signal.SIGTERM
         if self._signum is not None:
             raise Interrupted(self._signum)
 
@@ -36,6 +45,15 @@ class StopRequest:
             raise Interrupted(signum)  # asked again: at once, wherever it is
         if self._signum is None:
             self._signum, self._since = signum, now
+
+
+def _parents() -> tuple[int, ...]:
+    """The process that started this one and, where that is a shell which waits for it, the one that started that."""
+    found = [os.getppid()]
+    with suppress(psutil.Error):
+        while (parent := psutil.Process(found[-1])).name() in _SHELLS:
+            found.append(parent.ppid())
+    return tuple(found)
 
 
 @contextmanager
@@ -48,3 +66,25 @@ def stop_requests() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def alarm(seconds: float | None, error: Exception) -> Iterator[None]:
+    """Raise an error in the block once it has lasted so long, wherever it is; None is for ever.
+
+    It interrupts Python and its waiting (a sleep, a lock, a socket), but no call into a library that does not return.
+    """
+    if seconds is None:
+        yield
+        return
+
+    def ring(_signum: int, _frame: FrameType | None) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 from pipeline import stores
 from pipeline.checkpoints import Folder
+from pipeline.connection import FAREWELL
 from pipeline.data import load_for
-from pipeline.errors import Interrupted, NothingComplete, UsageFailure
+from pipeline.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.progress import Show
 from pipeline.signals import stop_requests
 from pipeline.tracking import Tracker
@@ -62,6 +64,7 @@ def train_one(
                 raise UsageFailure(f"run {resume} is no interrupted run of `pipeline train`: nothing to go on with")
             config = _config({name: value for name, value in found.data.params.items() if name in fields()})
             objective = found.data.tags.get("sweep.objective", objective)
+            every_epoch = found.data.tags.get("sweep.keep_checkpoints") == "all"
         return _run(
             tracker, where, config, data_dir, objective=objective, resume=resume, every_epoch=every_epoch, show=show
         )
@@ -90,7 +93,8 @@ def _run(
     data = load_for(config, data_dir)
     source = {"name": data.name, "digest": data.digest, "source": str(data_dir)}
     run_id, artifacts = tracker.call(tracker.open_trial, None, None, 0, config, source, resume)
-    tracker.submit(tracker.tag, run_id, {"sweep.objective": objective})
+    kept = "all" if every_epoch else "each"
+    tracker.submit(tracker.tag, run_id, {"sweep.objective": objective, "sweep.keep_checkpoints": kept})
     folder = Folder(where.home / "checkpoints" / "train" / run_id)
 
     def epoch(row: Epoch, _best: float) -> bool:
@@ -106,13 +110,18 @@ def _run(
         try:
             result = train(0, config, data, folder.path, objective=objective, hooks=hooks, every_epoch=every_epoch)
         except Interrupted as stopped:
-            tracker.submit(tracker.interrupt, run_id)
-            tracker.drain()
+            with contextlib.suppress(Failure):
+                tracker.submit(tracker.interrupt, run_id)
+                tracker.drain(FAREWELL)
             stopped.run_id = run_id
             raise
     result = dataclasses.replace(result, run_id=run_id, checkpoint=f"{artifacts}/checkpoint")
-    tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.kept()))
-    tracker.drain()
+    try:
+        tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.kept()))
+        tracker.drain()
+    except ServerAway as error:
+        again = f"pipeline train --resume {run_id}"
+        raise ServerAway(f"{error}; nothing is lost: when it is back, complete the run with: {again}") from None
     folder.clear()
     if result.state != COMPLETE:
         raise NothingComplete(f"run {run_id} failed: {result.end}: {result.error}")

@@ -1,7 +1,8 @@
-"""The record in MLflow: opens runs, logs, reads back. With projects.py the only file that imports mlflow.
+"""The record in MLflow: opens runs, logs, reads back. Knows no study and no training.
 
 One writer: every call to the tracking server is made by one thread, in order, while the training goes on. What is
-sent can be sent again (the same values with the same timestamps), so a run can always be completed from its result.
+sent can be sent again (the same values with the same timestamps): a server that is away is tried again until it is
+back, and a run can always be completed from its result.
 """
 
 from __future__ import annotations
@@ -13,33 +14,35 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.entities import Run as Run  # noqa: PLC0414 - what `Tracker.run` returns, for those who may not import mlflow
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+from mlflow.protos.databricks_pb2 import INVALID_STATE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from mlflow.store.artifact.local_artifact_repo import _TEMP_ARTIFACT_PREFIX
+from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VAR as _ARTIFACT_ROOT
 from mlflow.utils import mlflow_tags
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline import artifacts, figures
+from pipeline.connection import Connection, is_server, line, shown
 from pipeline.errors import StorageFailure, UsageFailure
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
 _BATCH = 1000  # metrics in one request, MLflow's limit
 _BELOW = f"tags.`{mlflow_tags.MLFLOW_PARENT_RUN_ID}`"
 
-T = TypeVar("T")
-
 logging.getLogger("mlflow").setLevel(logging.ERROR)
 logging.getLogger("alembic").setLevel(logging.ERROR)
 
 
-class Tracker:
+class Tracker(Connection):
     """One experiment of the tracking store, and the only thread that writes to it."""
 
     def __init__(self, uri: str, *, experiment: str | None = None, server_default: str | None = None) -> None:
@@ -53,12 +56,13 @@ class Tracker:
         Raises:
             StorageFailure: if the store cannot be used.
         """
-        self._uri = uri
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tracking")
-        self._pending: list[Future[Any]] = []
+        super().__init__(uri)
+        self._invocation: str | None = None  # the run of a later `mlflow run` of the study
+        self._key = uuid.uuid4().hex  # of a run that belongs to no study
         self._sent: dict[str, int] = {}  # epochs of a run's history that are sent
-        self._client = MlflowClient(uri)
-        default = server_default if uri.startswith("http") else None
+        with _folders_as_they_are(uri):
+            self._client = MlflowClient(uri)
+        default = server_default if is_server(uri) else None
         self.experiment_id = self.call(self._experiment, experiment, default)
 
     def _experiment(self, name: str | None, default: str | None) -> str:
@@ -69,85 +73,56 @@ class Tracker:
             return "0"
         found = self._client.get_experiment_by_name(name)
         if found is not None and found.lifecycle_stage != "active":
-            raise MlflowException(f"experiment {name!r} is deleted: restore it, or name another with --experiment")
+            text = f"experiment {name!r} is deleted: restore it, or name another with --experiment"
+            raise MlflowException(text, error_code=INVALID_STATE)
         if found is not None:
             return str(found.experiment_id)
         return self._client.create_experiment(name, tags={mlflow_tags.MLFLOW_USER: _user()})
 
-    # -- writing, in order, on one thread -------------------------------------------------------------------------
-
-    def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Have the writer make a call after those before it. What one raised is raised by the next `submit`."""
-        self._raise_first(wait=False)
-        future = self._writer.submit(call, *args)
-        self._pending.append(future)
-        return future
-
-    def call(self, call: Callable[..., T], *args: Any) -> T:
-        """Have the writer make a call after those before it, and return what came of it.
-
-        Raises:
-            StorageFailure: if it could not be made.
-        """
-        return self.result(self._writer.submit(call, *args))
-
-    def result(self, future: Future[T]) -> T:
-        """Wait for what came of a submitted call.
-
-        Raises:
-            StorageFailure: if it could not be made.
-        """
-        try:
-            return future.result()
-        except Exception as error:
-            raise StorageFailure(f"cannot use the tracking store {self._uri}: {_line(error)}") from error
-
-    def drain(self) -> None:
-        """Wait until all is written.
-
-        Raises:
-            StorageFailure: if something could not be.
-        """
-        self._raise_first(wait=True)
-
-    def close(self) -> None:
-        """Write what is left, and end the writer."""
-        self._writer.shutdown(wait=True)
-
-    def _raise_first(self, *, wait: bool) -> None:
-        done = [future for future in self._pending if wait or future.done()]
-        self._pending = [future for future in self._pending if future not in done]
-        for future in done:
-            self.result(future)
-
     # -- the parent: one per study, for ever ------------------------------------------------------------------------
 
-    def open_parent(self, study: str, known: str | None, tags: Mapping[str, str]) -> str:
+    def open_parent(self, study: str, known: str | None, key: str, tags: Mapping[str, str]) -> str:
         """Open the study's parent run: the known one again, or the run `mlflow run` made for us, or a new one.
 
         A later `mlflow run` of a study that has a parent is nested under it as ``continued <date>``.
+
+        Args:
+            study: its name.
+            known: the parent's run id, if it was kept.
+            key: the study's own, by which a parent is found that was made and not kept: its process died.
+            tags: for the parent.
 
         Returns:
             The parent's run id.
         """
         given = os.environ.get("MLFLOW_RUN_ID")
-        parent = self._alive(known)
+        parent = self._alive(known) or next(iter(self._search(f"tags.`sweep.key` = '{key}'")), None)
         if parent is None and given:
             parent = self._client.get_run(given)
             if not self._named_by_user(parent):
                 self._client.update_run(given, name=study)
-        elif parent is not None and given and given != known:
-            now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-            self._tags(given, {mlflow_tags.MLFLOW_PARENT_RUN_ID: str(known), "sweep.role": "invocation"})
-            self._tags(given, {"sweep.study": study})
-            self._client.update_run(given, name=f"continued {now}")
+        elif parent is not None and given and given != parent.info.run_id:
+            self._nest(given, parent, study)
         if parent is None:
-            parent = self._client.create_run(self.experiment_id, run_name=study, tags=_origin("pipeline sweep"))
+            origin = {**_origin("pipeline sweep"), "sweep.key": key}
+            parent = self._client.create_run(self.experiment_id, run_name=study, tags=origin)
         run_id = str(parent.info.run_id)
         self.experiment_id = parent.info.experiment_id
         self._client.update_run(run_id, status="RUNNING")
-        self._tags(run_id, {"sweep.study": study, "sweep.role": "parent", **tags})
+        self._tags(run_id, {"sweep.study": study, "sweep.role": "parent", "sweep.key": key, **tags})
+        dead = f"{_BELOW} = '{run_id}' and tags.`sweep.role` = 'invocation' and attributes.status = 'RUNNING'"
+        for run in self._search(dead):  # of an `mlflow run` that died with its command
+            if run.info.run_id != given:
+                self._client.set_terminated(run.info.run_id, status="KILLED")
         return run_id
+
+    def _nest(self, run_id: str, parent: Run, study: str) -> None:
+        """Put the run of a later `mlflow run` under the study's parent; it ends as that does."""
+        now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+        tags = {mlflow_tags.MLFLOW_PARENT_RUN_ID: parent.info.run_id, "sweep.role": "invocation", "sweep.study": study}
+        self._tags(run_id, tags)
+        self._client.update_run(run_id, name=f"continued {now}")
+        self._invocation = run_id
 
     def describe_parent(self, run_id: str, params: Mapping[str, object], files: Mapping[str, str]) -> None:
         """Log the plan: params not yet there (they cannot change), and text files."""
@@ -155,9 +130,15 @@ class Tracker:
         for name, text in files.items():
             self._client.log_text(run_id, text, name)
 
-    def log_progress(self, run_id: str, key: str, value: float, step: int) -> None:
-        """Log one figure of the parent."""
-        self._client.log_metric(run_id, key, value, step=step)
+    def log_curve(self, run_id: str, key: str, points: Sequence[tuple[int, float, int]]) -> None:
+        """Log one figure of a run: steps, values, and times in milliseconds."""
+        metrics = [Metric(key, value, at, step) for step, value, at in points]
+        for start in range(0, len(metrics), _BATCH):
+            self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+
+    def steps(self, run_id: str, key: str) -> set[int]:
+        """The steps at which a figure of a run is logged."""
+        return {metric.step for metric in self._client.get_metric_history(run_id, key)}
 
     def finish_parent(
         self,
@@ -167,12 +148,15 @@ class Tracker:
         tags: Mapping[str, object],
         winner: Mapping[str, object],
         metrics: Mapping[str, float],
+        at: int = 0,
         folder: Path | None = None,
+        end: int | None = None,
     ) -> None:
         """End the parent: the winner, how it ended, and a folder of artifacts.
 
         The winner's configuration becomes ``winner.*`` params. Params cannot change: another winner, of the study
-        extended, is logged as ``winner_2.*`` and so on, and the tag ``sweep.winner`` names the last.
+        extended, is logged as ``winner_2.*`` and so on, and the tag ``sweep.winner`` names the last. ``at`` is the time
+        of the metrics, ``end`` the parent's own if that is not now.
         """
         known = self._client.get_run(run_id).data.params
         prefix, count = "winner", 1
@@ -180,27 +164,21 @@ class Tracker:
             count += 1
             prefix = f"winner_{count}"
         self._params(run_id, {f"{prefix}.{key}": value for key, value in winner.items()})
-        self.log_figures(run_id, metrics)
+        self.log_figures(run_id, metrics, at)
         self._tags(run_id, tags)
         if folder is not None and folder.exists():
             self._client.log_artifacts(run_id, str(folder), "report")
-        self._client.set_terminated(run_id, status=status)
+        if self._invocation is not None:
+            self._client.set_terminated(self._invocation, status=status)
+        self._client.set_terminated(run_id, status=status, end_time=end)
 
     def tag(self, run_id: str, tags: Mapping[str, object]) -> None:
         """Set tags of a run."""
         self._tags(run_id, tags)
 
-    def log_figures(self, run_id: str, values: Mapping[str, float]) -> None:
-        """Log figures of a run that belong to no epoch."""
-        now = int(time.time() * 1000)
-        self._client.log_batch(run_id, metrics=[Metric(key, value, now, 0) for key, value in values.items()])
-
-    def log_curve(self, run_id: str, key: str, values: Mapping[int, float]) -> None:
-        """Log one figure of a run by step."""
-        now = int(time.time() * 1000)
-        metrics = [Metric(key, value, now, step) for step, value in values.items()]
-        for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+    def log_figures(self, run_id: str, values: Mapping[str, float], at: int) -> None:
+        """Log figures of a run that belong to no epoch, with their time in milliseconds."""
+        self._client.log_batch(run_id, metrics=[Metric(key, value, at, 0) for key, value in values.items()])
 
     def set_view(self, key: str, text: str) -> None:
         """Keep a saved view of the experiment: best effort, its format is MLflow's own."""
@@ -217,6 +195,7 @@ class Tracker:
         config: TrialConfig,
         data: Mapping[str, str],
         own: str | None = None,
+        began: int | None = None,
     ) -> tuple[str, str]:
         """Open a trial's run: the one it already has, else a new one.
 
@@ -227,15 +206,20 @@ class Tracker:
             config: logged as params.
             data: name, digest and source of the data set.
             own: the id of a run to go on with that belongs to no study.
+            began: when, in milliseconds, if not now.
 
         Returns:
             The run's id, and where its artifacts go.
         """
         given = own or os.environ.get("MLFLOW_RUN_ID")
         found = self._find_trial(parent, number) if parent else self._alive(given)
+        if not parent:  # made, but the answer was lost
+            found = found or next(iter(self._search(f"tags.`sweep.key` = '{self._key}'")), None)
         tags = {"sweep.family": config.family, "sweep.signature": config.signature}
         if study:
             tags |= {"sweep.study": study, "sweep.trial": str(number)}
+        else:
+            tags["sweep.key"] = self._key
         if parent:
             tags[mlflow_tags.MLFLOW_PARENT_RUN_ID] = parent
         if found is None:
@@ -243,7 +227,7 @@ class Tracker:
                 str(part) for part in (f"{number:04d}", config.family, config.activation) if part is not None
             )
             found = self._client.create_run(
-                self.experiment_id, run_name=name if study else None, tags={**_origin("pipeline"), **tags}
+                self.experiment_id, began, {**_origin("pipeline"), **tags}, run_name=name if study else None
             )
         else:
             self._client.update_run(found.info.run_id, status="RUNNING")
@@ -253,7 +237,10 @@ class Tracker:
         context = [InputTag(mlflow_tags.MLFLOW_DATASET_CONTEXT, "training")]
         dataset = Dataset(data["name"], data["digest"], "local", json.dumps({"uri": data["source"]}))
         self._client.log_inputs(run_id, [DatasetInput(dataset, context)])
-        return run_id, str(found.info.artifact_uri)
+        place = str(found.info.artifact_uri)
+        if urlsplit(place).scheme == "file":
+            place = str(local_file_uri_to_path(place))  # type: ignore[no-untyped-call]
+        return run_id, place
 
     def log_epochs(self, run_id: str, history: Sequence[Epoch]) -> None:
         """Log the rows of a trial's history that were not yet sent, in one batch for each `_BATCH` metrics."""
@@ -279,7 +266,7 @@ class Tracker:
             weights: checkpoint files, each with the folder of the artifacts that it goes to.
         """
         self.log_epochs(run_id, result.history)
-        end = result.history[-1].time if result.history else int(time.time() * 1000)
+        end = figures.ended_at(result) or self._client.get_run(run_id).info.start_time  # the same whenever it is sent
         metrics = [Metric(key, value, end, 0) for key, value in figures.at_the_end(result).items()]
         tags = [RunTag(key, value) for key, value in figures.tags(result, classes).items()]
         self._client.log_batch(run_id, metrics=metrics, tags=tags)
@@ -288,7 +275,7 @@ class Tracker:
             self._client.log_artifacts(run_id, folder)
         for file, place in weights:
             self._client.log_artifact(run_id, str(file), place)
-        self._client.set_terminated(run_id, status="FAILED" if result.state == FAILED else "FINISHED")
+        self._client.set_terminated(run_id, status="FAILED" if result.state == FAILED else "FINISHED", end_time=end)
         self._sent.pop(run_id, None)
 
     def drop_checkpoint(self, run_id: str) -> None:
@@ -297,6 +284,14 @@ class Tracker:
         get_artifact_repository(uri, tracking_uri=self._uri).delete_artifacts("checkpoint")  # type: ignore[no-untyped-call]
         self._tags(run_id, {"sweep.checkpoint": "dropped"})
 
+    def tidy(self, run_id: str) -> None:
+        """Remove what a process that died while uploading left among a run's artifacts, where those are files here."""
+        uri = self._client.get_run(run_id).info.artifact_uri
+        if urlsplit(uri).scheme in ("", "file"):
+            folder = Path(local_file_uri_to_path(uri))  # type: ignore[no-untyped-call]
+            for torn in folder.rglob(f"{_TEMP_ARTIFACT_PREFIX}*"):
+                torn.unlink(missing_ok=True)
+
     def interrupt(self, run_id: str) -> None:
         """Mark a run as stopped by a signal, to be gone on with."""
         self._tags(run_id, {"sweep.end": "interrupted"})
@@ -304,7 +299,15 @@ class Tracker:
 
     def unfinished(self, parent: str) -> dict[int, str]:
         """The trials below a parent whose run has not ended, by number."""
-        found = self._search(f"{_BELOW} = '{parent}' and attributes.status = 'RUNNING'")
+        return self._trials(f"{_BELOW} = '{parent}' and attributes.status = 'RUNNING'")
+
+    def finished(self, parent: str) -> dict[int, str]:
+        """The trials below a parent whose run has ended of itself, by number."""
+        ended = (f"{_BELOW} = '{parent}' and attributes.status = '{status}'" for status in ("FINISHED", "FAILED"))
+        return {number: run for condition in ended for number, run in self._trials(condition).items()}
+
+    def _trials(self, condition: str) -> dict[int, str]:
+        found = self._search(condition)
         return {int(run.data.tags["sweep.trial"]): run.info.run_id for run in found if "sweep.trial" in run.data.tags}
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -317,7 +320,7 @@ class Tracker:
         """
         found = self.call(self._alive, run_id)
         if found is None:
-            raise UsageFailure(f"no run {run_id!r} in {self._uri}: a run's id is on its page in the UI")
+            raise UsageFailure(f"no run {run_id!r} in {shown(self._uri)}: a run's id is on its page in the UI")
         return found
 
     def download(self, run_id: str, path: str, folder: Path) -> Path:
@@ -325,14 +328,24 @@ class Tracker:
         try:
             return Path(self._client.download_artifacts(run_id, path, str(folder)))
         except (MlflowException, OSError) as error:
-            raise StorageFailure(f"cannot fetch {path} of run {run_id}: {_line(error)}") from None
+            raise StorageFailure(f"cannot fetch {path} of run {run_id}: {line(error, self._uri)}") from None
+
+    def files(self, run_id: str, folder: str) -> list[str]:
+        """The paths of the artifacts in a folder of a run."""
+        return [found.path for found in self.call(self._client.list_artifacts, run_id, folder)]
 
     def _find_trial(self, parent: str, number: int) -> Run | None:
         found = self._search(f"{_BELOW} = '{parent}' and tags.`sweep.trial` = '{number}'")
         return found[0] if found else None
 
     def _search(self, condition: str) -> list[Run]:
-        return list(self._client.search_runs([self.experiment_id], condition, max_results=1000))
+        found: list[Run] = []
+        token: str | None = None
+        while token != "":
+            page = self._client.search_runs([self.experiment_id], condition, max_results=1000, page_token=token)
+            found += page
+            token = page.token or ""
+        return found
 
     def _alive(self, run_id: str | None) -> Run | None:
         """The run, unless it is unknown or was deleted by its owner."""
@@ -360,6 +373,28 @@ class Tracker:
         self._client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
 
 
+@contextlib.contextmanager
+def _folders_as_they_are(uri: str) -> Iterator[None]:
+    """Have MLflow open a store whose folder has a ``%`` in its name.
+
+    It reads ``%20`` in a plain path as a space, so a new store is given the place of its artifacts as a URI; and it
+    makes an empty folder of the quoted name beside the true one, which goes again.
+    """
+    here, quoted = Path.cwd(), Path(uri.removeprefix("sqlite:///")).parent
+    odd = "%" in str(here) and _ARTIFACT_ROOT not in os.environ
+    stray = uri.startswith("sqlite:///") and "%" in str(quoted) and not quoted.exists()
+    if odd:
+        os.environ[_ARTIFACT_ROOT] = (here / "mlruns").as_uri()
+    try:
+        yield
+    finally:
+        if odd:
+            del os.environ[_ARTIFACT_ROOT]
+        if stray:
+            with contextlib.suppress(OSError):
+                quoted.rmdir()
+
+
 def experiment_of(uri: str, run_id: str | None) -> str:
     """The id of a run's experiment; MLflow's default one if there is no such run."""
     try:
@@ -384,5 +419,6 @@ def _user() -> str:
         return "unknown"
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def now() -> int:
+    """The time, as MLflow wants it: milliseconds since 1970, UTC."""
+    return int(time.time() * 1000)

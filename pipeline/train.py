@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
+from pipeline import failpoints
 from pipeline.augment import augment
 from pipeline.checkpoints import Card, Folder, optimizer_tensors, restore_optimizer, save_model
 from pipeline.data import SearchData
@@ -26,6 +27,7 @@ from pipeline.datasets import source
 from pipeline.errors import Diverged, Failure, Infeasible, TimedOut
 from pipeline.metrics import Prepare, Scores, score, shares
 from pipeline.optimization import Schedule, make_optimizer, make_schedule
+from pipeline.signals import alarm
 from sweeps.space import OBJECTIVES
 from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult, augmentation
 
@@ -33,7 +35,10 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 SAVE_EVERY = 2.0  # seconds between checkpoints, and so between batches of metrics sent
+HANGS = 2.0  # seconds over its time limit, after which a trial that ends no step is broken off inside it
 _TIMED_PASSES = 30  # of one image, whose median is the latency
+# What plain RuntimeErrors say: the allocators of the CPU, of a driver, of cuBLAS and cuDNN.
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
 _CHECK_EVERY = 32  # steps between looks at the loss where looking makes the device wait
 
 
@@ -89,6 +94,7 @@ def train(
     hooks: Hooks | None = None,
     limits: Mapping[str, float] | None = None,
     every_epoch: bool = False,
+    time_limit: float | None = None,
 ) -> TrialResult:
     """Train a resolved configuration, going on from the newest checkpoint in its folder if there is one.
 
@@ -101,10 +107,11 @@ def train(
         data: the training and validation splits.
         folder: the trial's own, for checkpoints.
         objective: what chooses the best epoch: a key of `sweeps.space.OBJECTIVES`.
-        hooks: callbacks; what ``stop`` raises passes through, but for `TimedOut`.
+        hooks: callbacks; what ``stop`` raises passes through.
         limits: the most that a network may have, by the names in `sweeps.space.Constraints`; one that has more is not
             trained.
         every_epoch: also keep the weights after each epoch, in the folder's ``epochs``.
+        time_limit: seconds that it may take.
 
     Returns:
         The result: complete, pruned (by a hook, or as ``infeasible``), or failed as ``diverged``, ``oom``, ``timeout``
@@ -114,10 +121,11 @@ def train(
         StorageFailure: if a checkpoint cannot be written; what was written before is kept.
     """
     torch.set_num_threads(config.threads)
-    training = _Training(config, data, Folder(folder), objective, hooks or Hooks(), every_epoch)
+    training = _Training(config, data, Folder(folder), objective, hooks or Hooks(), every_epoch, time_limit)
     error = None
     try:
-        state = training.run(limits or {})
+        with alarm(time_limit and time_limit + HANGS, TimedOut(time_limit)):
+            state = training.run(limits or {})
         training.save_best()
         end = state
     except Infeasible as problem:
@@ -128,12 +136,14 @@ def train(
         raise
     except Exception as problem:  # noqa: BLE001 - one trial's failure is a result; the sweep goes on
         state, end, error = FAILED, _kind(problem), " ".join(str(problem).split())[:500]
+    if end == "oom":  # only now nothing holds the network any more
+        torch.cuda.empty_cache()
     return training.result(number, state, end, error)
 
 
 def _kind(problem: Exception) -> str:
-    if isinstance(problem, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(problem):
-        torch.cuda.empty_cache()
+    text = str(problem).lower()
+    if isinstance(problem, torch.OutOfMemoryError | MemoryError) or any(words in text for words in _OUT_OF_MEMORY):
         return "oom"
     return f"error:{type(problem).__name__}"
 
@@ -154,8 +164,10 @@ class _Training:
         objective: str,
         hooks: Hooks,
         every_epoch: bool,
+        time_limit: float | None,
     ) -> None:
         self.config, self.folder, self.hooks, self.every_epoch = config, folder, hooks, every_epoch
+        self.time_limit, self.began = time_limit, time.monotonic()
         self.metric, self.maximize = OBJECTIVES[objective]
         self.device = torch.device(config.device)
         self.data = data
@@ -190,6 +202,7 @@ class _Training:
                 return PRUNED
             if time.monotonic() - saved >= SAVE_EVERY and epoch < config.epochs:
                 self._save(network, optimizer, schedule)
+                failpoints.reach("after_checkpoint")
                 self.hooks.saved(tuple(self.state.history))
                 saved = time.monotonic()
         return COMPLETE
@@ -208,6 +221,7 @@ class _Training:
             std=self.std,
             epoch=row.epoch,
             metrics=row.metrics,
+            digest=self.data.digest,
         )
 
     def result(self, number: int, state: str, end: str, error: str | None) -> TrialResult:
@@ -241,7 +255,7 @@ class _Training:
 
     def _check(self, network: nn.Module, limits: Mapping[str, float]) -> None:
         """Refuse a network that has more of something than it may."""
-        if "latency_ms" in limits and self.state.latency_ms is None:  # one measurement decides, interrupted or not
+        if "latency_ms" in limits and self.state.latency_ms is None:  # a resumed state has it already
             self.state.latency_ms = self._latency(network)
         has = {"parameters": self.parameters, "mflops": self.mflops, "latency_ms": self.state.latency_ms}
         over = [f"{k} {has[k]:,.10g}, allowed {most:,.10g}" for k, most in limits.items() if (has[k] or 0) > most]
@@ -318,7 +332,10 @@ class _Training:
         losses, predictions = [], []
         network.train()
         for step, chosen in enumerate(batches, start=1):
+            failpoints.reach("mid_epoch")
             self.hooks.stop()
+            if self.time_limit is not None and time.monotonic() - self.began > self.time_limit:
+                raise TimedOut(self.time_limit)
             optimizer.zero_grad()
             with self.prepare.autocast():
                 batch = augment(images[chosen], parts, fill) if parts else images[chosen]

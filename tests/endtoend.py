@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from pipeline import cli, stores
 from pipeline.errors import Failure
 from pipeline.tracking import Tracker
-from sweeps import study as studies
+from sweeps import stored
 
 STUDY = """
 description: A study that takes a second.
@@ -68,7 +68,7 @@ def pipeline(*arguments: str) -> int:
 
 def client(folder: Path) -> MlflowClient:
     """Read a folder's tracking store."""
-    return MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    return MlflowClient(stores.sqlite_url(folder / "mlflow.db"))
 
 
 def children(folder: Path, study: str) -> dict[int, object]:
@@ -82,7 +82,7 @@ def children(folder: Path, study: str) -> dict[int, object]:
 
 def record(folder: Path, study: str):
     """Read a folder's study."""
-    return studies.read(studies.open_storage(f"sqlite:///{folder / 'optuna.db'}", timeout=5), study)
+    return stored.read(stored.open_storage(stores.sqlite_url(folder / "optuna.db"), timeout=5), study)
 
 
 def trial_list(folder: Path, study: str) -> list[tuple[dict, str, float | None]]:
@@ -91,11 +91,14 @@ def trial_list(folder: Path, study: str) -> list[tuple[dict, str, float | None]]
 
 
 def check_invariant(folder: Path, study: str, total: int) -> None:
-    """After every fault, once the next command has ended: faults.md's promise, in both stores."""
-    found = studies.open_storage(f"sqlite:///{folder / 'optuna.db'}", timeout=5)
+    """After every fault, once the next command has ended: what is promised of both stores, and of the files."""
+    found = stored.open_storage(stores.sqlite_url(folder / "optuna.db"), timeout=5)
     trials = optuna.load_study(storage=found, study_name=study).get_trials(deepcopy=False)
     runs = children(folder, study)
-    assert len(trials) == total == len(runs)
+    assert len(trials) == total == len(runs), "the total is reached, and not exceeded"
+    assert not client(folder).search_runs(["0"], "attributes.status = 'RUNNING'"), "nobody runs anything"
+    parent = client(folder).get_run(record(folder, study).parent_run_id)
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
     for trial in trials:
         run = runs[trial.number]
         assert trial.state.is_finished()
@@ -106,4 +109,8 @@ def check_invariant(folder: Path, study: str, total: int) -> None:
             history = client(folder).get_metric_history(run.info.run_id, "val/acc")
             steps = [metric.step for metric in history]
             assert steps == sorted(set(steps)), "no doubled steps"
-    assert not list(folder.rglob("*.tmp"))
+            values = client(folder).get_metric_history(run.info.run_id, "best/val_acc")
+            assert [metric.value for metric in values] == [trial.value], "it ended once"
+    left = [path for pattern in ("*.tmp", ".artifact.uploading.*") for path in folder.rglob(pattern)]
+    left += [path for path in (folder / "checkpoints" / study).rglob("*") if path.is_file()]
+    assert not left, "no temporary file, and no state of a trial that has ended"

@@ -23,8 +23,11 @@ LIBRARIES = {
     "torch": ("models/", "pipeline/"),
     "torchvision": ("pipeline/",),
     "optuna": ("sweeps/",),
-    "mlflow": ("pipeline/tracking.py", "pipeline/projects.py"),
-    "click": ("pipeline/cli.py", "pipeline/cli_winner.py", "pipeline/options.py"),
+    "mlflow": ("pipeline/tracking.py", "pipeline/connection.py", "pipeline/projects.py"),
+    "click": (
+        *("pipeline/cli.py", "pipeline/cli_data.py", "pipeline/cli_sync.py", "pipeline/cli_winner.py"),
+        "pipeline/options.py",
+    ),
     "rich": ("pipeline/cli.py", "pipeline/report.py", "pipeline/progress.py"),
     "matplotlib": ("pipeline/plots.py",),
     "pickle": (),

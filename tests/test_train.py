@@ -5,7 +5,9 @@ import hashlib
 import itertools
 import json
 import math
+import signal
 import statistics
+import time
 from typing import ClassVar
 
 import pytest
@@ -43,9 +45,12 @@ def settled(family="mlp", **values):
     return configure({**BASE, "family": family, **SMALL.get(family, {}), **values})
 
 
-def run(folder, data, objective="val_acc", hooks=None, number=0, limits=None, every_epoch=False, **values):
+def run(
+    folder, data, objective="val_acc", number=0, hooks=None, limits=None, every_epoch=False, time_limit=None, **values
+):
     """Train a small configuration, on images that its family takes."""
-    config, rest = settled(**values), {"hooks": hooks, "limits": limits, "every_epoch": every_epoch}
+    config = settled(**values)
+    rest = {"hooks": hooks, "limits": limits, "every_epoch": every_epoch, "time_limit": time_limit}
     return train(number, config, suited(config.family, data), folder, objective=objective, **rest)
 
 
@@ -436,6 +441,8 @@ def test_diverged_in_validation(tiny, tmp_path):
         (torch.OutOfMemoryError("CUDA out of memory"), "oom"),
         (MemoryError(), "oom"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), "oom"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), "oom"),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 5.40 GB)"), "oom"),
         (RuntimeError("x" * 9000), "error:RuntimeError"),
         (FileNotFoundError(2, "No such file", "weights.bin"), "error:FileNotFoundError"),
         (TimeoutError("the network's own"), "error:TimeoutError"),
@@ -464,13 +471,38 @@ def test_timeout(tiny, tmp_path, often):
     def stop():
         breaker.steps += 1
         if breaker.steps > 5:
-            raise TimedOut("it took longer than 1 s")
+            raise TimedOut(1)
 
     breaker = Breaker()
     result = run(tmp_path, tiny, hooks=Hooks(stop=stop))
     failed(result, "timeout", tmp_path)
     assert result.error == "it took longer than 1 s"
     assert len(result.history) == 1
+
+
+class Hanging(Linear):
+    """Never comes back from its first training step."""
+
+    def forward(self, x):
+        if self.training:
+            time.sleep(60)
+        return super().forward(x)
+
+
+def test_time_limit(tiny, tmp_path):
+    """A trial over its limit ends between two steps, with what it had done until then."""
+    result = run(tmp_path, tiny, epochs=1000, hooks=Hooks(stop=lambda: time.sleep(0.01)), time_limit=0.3)
+    failed(result, "timeout", tmp_path)
+    assert result.error == "it took longer than 0.3 s"
+
+
+def test_hang(tiny, tmp_path, monkeypatch):
+    """A trial that hangs inside a step is broken off there, a little after its limit."""
+    monkeypatch.setattr(pipeline.train, "HANGS", 0.1)
+    began = time.monotonic()
+    failed(run(tmp_path, tiny, family=f"{__name__}:Hanging", time_limit=0.1), "timeout", tmp_path)
+    assert time.monotonic() - began < 30
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize("at", ["state", "best"])

@@ -1,0 +1,34 @@
+"""The command that completes the record in MLflow: parse, call, print. Everything heavy is imported inside it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import click
+
+from pipeline.errors import Interrupted
+from pipeline.options import Command, storage_option
+
+
+@click.command(name="sync", cls=Command)
+@click.argument("name", required=False)
+@click.option("--name", "name_option", help="The study, instead of the argument.")
+@click.option("--experiment", help="MLflow experiment, where the study's parent run has to be made anew.")
+@storage_option
+def sync_command(name: str | None, name_option: str | None, experiment: str | None, storage: str | None) -> None:
+    """Complete MLflow's record of a study (default: the one last run) from what the studies' store has kept.
+
+    For a tracking server that was away when the sweep ended, or a tracking store that was lost. Trains nothing, and
+    what is complete stays as it is.
+
+    \b
+    Example: pipeline sync default-digits
+    """
+    from pipeline import recording, stores
+
+    try:
+        recording.sync(stores.locate(storage), name or name_option, experiment=experiment, say=click.echo)
+    except Interrupted as stopped:
+        click.echo(f"interrupted; go on with: pipeline {shlex.join(sys.argv[1:])}", err=True)
+        sys.exit(stopped.code)
