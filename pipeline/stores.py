@@ -8,25 +8,24 @@ import os
 import re
 import shutil
 import socket
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
+from pipeline import databases
 from pipeline.errors import StorageFailure, StudyBusy, UsageFailure
 
 if TYPE_CHECKING:
     from sweeps.ranking import StudyRecord
-    from sweeps.study import Storage
+    from sweeps.stored import Storage
 
 _NAME = re.compile(r"\w[\w .-]{0,99}")
 _SQLITE = "sqlite:///"
-LOCK_TIMEOUT = 60  # seconds that a write to the studies' store waits for another's
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def locate(storage: str | None = None) -> Stores:
     home = file.parent if file else Path.cwd()
     if storage and urlsplit(storage).password:
         raise UsageFailure("--storage must not hold a password, which would be logged: set PIPELINE_STORAGE instead")
-    studies = _absolute(storage or os.environ.get("PIPELINE_STORAGE") or _sqlite_url(home / "optuna.db"))
+    studies = _absolute(storage or os.environ.get("PIPELINE_STORAGE") or sqlite_url(home / "optuna.db"))
     if sqlite_file(studies) is None:
         raise UsageFailure(f"the storage of studies must be sqlite:///FILE: got {urlsplit(studies).scheme!r}")
     return Stores(tracking, studies, home)
@@ -70,7 +69,8 @@ def sqlite_file(url: str) -> Path | None:
     return Path(unquote(url.removeprefix(_SQLITE))) if url.startswith(_SQLITE) else None
 
 
-def _sqlite_url(file: Path) -> str:
+def sqlite_url(file: Path) -> str:
+    """The URL of an SQLite file, wherever it is."""
     # Quoted where SQLAlchemy or Optuna, which formats the URL, would read something else; MLflow makes an empty folder
     # of the quoted name beside the true one, so a mere space is left alone.
     return _SQLITE + re.sub(r"[%?#{}]", lambda found: quote(found[0]), str(file.absolute()))
@@ -78,7 +78,7 @@ def _sqlite_url(file: Path) -> str:
 
 def _absolute(url: str) -> str:
     file = sqlite_file(url)
-    return url if file is None else _sqlite_url(file)
+    return url if file is None else sqlite_url(file)
 
 
 def check_name(name: str) -> str:
@@ -99,23 +99,22 @@ def prepare(stores: Stores) -> None:
     """Make the embedded stores ready to be written: whole, and in WAL mode, where readers do not block the writer.
 
     Raises:
-        StorageFailure: for a folder or file that cannot be written, or a damaged file.
+        StorageFailure: for a folder or file that cannot be written, or a file that is damaged or of another version;
+            before anything is made, for a tracking server that does not answer.
     """
-    for url in (stores.tracking, stores.studies):
+    _reach(stores)
+    databases.wait_longer()
+    for url, library in ((stores.tracking, databases.TRACKING), (stores.studies, databases.STUDIES)):
         file = sqlite_file(url)
-        if file is None:
-            continue
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=file.parent):
-                pass
-            with closing(sqlite3.connect(file, timeout=LOCK_TIMEOUT)) as database:
-                (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
-                if state != "ok":
-                    raise sqlite3.DatabaseError(state)
-                database.execute("PRAGMA journal_mode=WAL")
-        except (OSError, sqlite3.Error) as error:
-            raise StorageFailure(f"cannot use {file}: {error}") from None
+        if file is not None:
+            databases.prepare(file, url, library)
+
+
+def _reach(stores: Stores) -> None:
+    if sqlite_file(stores.tracking) is None:
+        from pipeline.connection import reach
+
+        reach(stores.tracking)
 
 
 def check_tracking(stores: Stores) -> None:
@@ -123,10 +122,15 @@ def check_tracking(stores: Stores) -> None:
 
     Raises:
         UsageFailure: if there is none.
+        StorageFailure: if it is damaged or of another version.
     """
     file = sqlite_file(stores.tracking)
-    if file is not None and not file.exists():
+    if file is None:
+        _reach(stores)
+        return
+    if not file.exists():
         raise UsageFailure(f"no tracking store {file}: go to the folder where the run was begun")
+    databases.examine(file, stores.tracking, databases.TRACKING)
 
 
 def open_studies(stores: Stores) -> Storage:
@@ -140,11 +144,13 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
 
     Raises:
         UsageFailure: if there is none yet.
+        StorageFailure: if it is damaged or of another version.
     """
     file = sqlite_file(stores.studies)
     if file is None or not file.exists():
         raise UsageFailure(f"no studies in {file}: run `pipeline sweep` first, or name the folder's --storage")
     if os.access(file.parent, os.W_OK) and os.access(file, os.W_OK):
+        databases.examine(file, stores.studies, databases.STUDIES)
         yield _storage(stores.studies)
         return
     with tempfile.TemporaryDirectory() as folder:  # a WAL database cannot be opened where nothing can be written
@@ -152,7 +158,8 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
         for suffix in ("", "-wal"):
             if file.with_name(file.name + suffix).exists():
                 shutil.copyfile(file.with_name(file.name + suffix), copy.with_name(copy.name + suffix))
-        yield _storage(_sqlite_url(copy))
+        databases.examine(file, stores.studies, databases.STUDIES, copy=copy)
+        yield _storage(sqlite_url(copy))
 
 
 def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
@@ -160,24 +167,39 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
 
     Raises:
         UsageFailure: if there is no such study.
+        StorageFailure: if the store cannot be read.
     """
-    from sweeps import study as studies
+    from sweeps import stored
 
     with read_studies(stores) as storage:
-        known = studies.names(storage)
-        if not known:
-            raise UsageFailure(f"no study in {sqlite_file(stores.studies)}: run `pipeline sweep` first")
         try:
-            return studies.read(storage, name or known[-1])
-        except studies.StudyNotFoundError as error:
+            known = stored.names(storage)
+            if not known:
+                raise UsageFailure(f"no study in {sqlite_file(stores.studies)}: run `pipeline sweep` first")
+            return stored.read(storage, name or known[-1])
+        except stored.StudyNotFoundError as error:
             raise UsageFailure(str(error)) from None
+        except stored.STORE_ERRORS as error:
+            cause = " ".join(str(error.__cause__ or error).split())[:300]
+            raise StorageFailure(f"cannot read {sqlite_file(stores.studies)}: {cause}") from None
+
+
+def read_fact(stores: Stores, name: str, key: str) -> Any:
+    """What was kept with a study when it was made; None where there is no such study or fact."""
+    from sweeps import stored
+
+    try:
+        with read_studies(stores) as storage:
+            return stored.fact(storage, name, key)
+    except UsageFailure:
+        return None
 
 
 def _storage(url: str) -> Storage:
-    from sweeps.study import StorageError, open_storage
+    from sweeps.stored import StorageError, open_storage
 
     try:
-        return open_storage(url, timeout=LOCK_TIMEOUT)
+        return open_storage(url, timeout=databases.LOCK_TIMEOUT)
     except StorageError as error:
         raise StorageFailure(f"cannot open the studies in {sqlite_file(url)}: {error}") from None
 

@@ -120,11 +120,12 @@ def test_prepare(tmp_path, monkeypatch):
     assert {path.name.partition(".")[0] for path in (tmp_path / "deep" / "er").iterdir()} == {"mlflow", "optuna"}
 
 
-def test_prepare_leaves_a_server_alone(tmp_path, monkeypatch):
-    """For a tracking server nothing is made."""
+def test_prepare_asks_a_server_first(tmp_path, monkeypatch):
+    """A tracking server is asked whether it is there, before anything is made."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://localhost:1")
-    prepare(locate())
-    assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == {"optuna"}
+    with pytest.raises(StorageFailure, match="cannot reach the tracking server http://localhost:1"):
+        prepare(locate())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["mlflow.db", "optuna.db"])
