@@ -33,7 +33,7 @@ test: $(READY)
 
 # pytest ends with 5 where no test is marked slow.
 test-slow: $(READY)
-	.venv/bin/pytest -m slow $(ARGS) || [ $$? -eq 5 ]
+	.venv/bin/pytest -m slow -n 2 --dist loadfile $(ARGS) || [ $$? -eq 5 ]
 
 clean:
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -11,9 +12,15 @@ from typing import Any
 
 import click
 
+from pipeline import failpoints
+from pipeline.cli_data import data_command
+from pipeline.cli_sync import sync_command
 from pipeline.cli_winner import evaluate_command
 from pipeline.errors import Failure, Interrupted, NothingComplete, UsageFailure
 from pipeline.options import Command, config_options, data_dir_option, storage_option
+
+# Of a path that was given: pathlib takes any other error for "not there".
+_UNUSABLE = (errno.EACCES, errno.ENAMETOOLONG)
 
 FORMATS = click.Choice(["table", "json", "csv", "md"])
 
@@ -32,6 +39,7 @@ def cli() -> None:
     pipeline sweep --dataset mnist     the same on MNIST
     pipeline report --best             what won
     """
+    failpoints.arm()
 
 
 @cli.command(name="sweep")
@@ -46,6 +54,9 @@ def cli() -> None:
 @click.option("--pruner", type=click.Choice(["asha", "median", "none"]), help="What stops hopeless trials.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds after which no trial is begun.")
 @click.option("--trial-timeout", type=click.FloatRange(0, min_open=True), help="Seconds that a trial may take.")
+@click.option(
+    "--max-failures", type=click.IntRange(1), default=5, show_default=True, help="In a row, after which it ends."
+)
 @click.option(
     "--keep-checkpoints",
     metavar="each|all|best|top:K",
@@ -72,7 +83,8 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
     request = sweeping.Request(
         study=study or study_option or "default",
         overrides=_overrides(options),
-        **{key: options[key] for key in ("name", "data_dir", "storage", "experiment", "timeout", "trial_timeout")},
+        **{key: options[key] for key in ("name", "data_dir", "storage", "experiment")},
+        **{key: options[key] for key in ("timeout", "trial_timeout", "max_failures")},
     )
     console = Console(stderr=as_json)
     made = sweeping.make_plan(request)
@@ -90,7 +102,7 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
     except Interrupted as stopped:
         console.print(f"interrupted; go on with: {_command_line()}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(stopped.code)  # and not raised again: to click every KeyboardInterrupt is the same
-    _print_outcome(outcome, made, as_json=as_json)
+    _print_outcome(outcome, made, request.max_failures, as_json=as_json)
 
 
 def _overrides(options: dict[str, Any]) -> dict[str, Any]:
@@ -119,7 +131,7 @@ def _print_plan(name: str, spec: Any, data: Any, *, as_json: bool) -> None:
     click.echo(json.dumps(described, indent=2) if as_json else plan.text(described))
 
 
-def _print_outcome(outcome: Any, made: Any, *, as_json: bool) -> None:
+def _print_outcome(outcome: Any, made: Any, max_failures: int, *, as_json: bool) -> None:
     from pipeline import report, view
     from sweeps.ranking import best, ended
 
@@ -133,7 +145,8 @@ def _print_outcome(outcome: Any, made: Any, *, as_json: bool) -> None:
         click.echo(f"\nreport: {outcome.report}\nwinner: pipeline report {shlex.quote(made.name)} --best")
         click.echo(f"compare: pipeline ui, then http://127.0.0.1:5000{link}")
     if outcome.reason == "failures":
-        raise NothingComplete(f"stopped after too many failures in a row: {ended(record.results)}; {_errors(record)}")
+        failed = f"stopped after {max_failures} failures in a row"
+        raise NothingComplete(f"{failed}: {ended(record.results)}; {_errors(record)}")
     if winner is None:
         raise NothingComplete(f"no trial is complete: {ended(record.results)}; {_errors(record)}")
     if outcome.reason == "until":
@@ -271,6 +284,10 @@ def studies_command(
     study, text, spec = plan.read_study(name, {"dataset": dataset})
     if not as_json:
         click.echo(f"{text}\n")
+    if spec.method == "ablate":
+        from pipeline import stores
+
+        spec = plan.ablate(spec, plan.ablated(stores.read_record(stores.locate(), spec.of)))
     _print_plan(study, spec, plan.data_at_hand(spec, data_dir), as_json=as_json)
 
 
@@ -329,6 +346,8 @@ def run_command(entry: str, parameters: tuple[str, ...], **options: Any) -> None
 
 
 cli.add_command(evaluate_command)
+cli.add_command(data_command)
+cli.add_command(sync_command)
 
 
 def main() -> None:
@@ -341,6 +360,12 @@ def main() -> None:
         _fail(error.format_message(), UsageFailure.code)
     except Failure as error:
         _fail(str(error), error.code)
+    except OSError as error:
+        if error.errno not in _UNUSABLE:
+            raise
+        from pipeline.text import clean
+
+        _fail(f"cannot use {clean(error.filename, 200)!r}: {error.strerror}", UsageFailure.code)
     except click.Abort:
         sys.exit(130)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline import images
-from pipeline.datasets import Arrays, Files, source
+from pipeline import images, lockfile
+from pipeline.datasets import Arrays, Files, of_listing, source
 from pipeline.errors import UsageFailure
 from pipeline.progress import note
 from pipeline.splits import PARTS, Splits, divide, read_split_file
@@ -154,6 +154,7 @@ def _open(
 
 def _of_files(name: str, found: Files, data_dir: Path, image_size: int | None) -> _Rows:
     listing = found.find(data_dir)
+    lockfile.check_sizes(of_listing(name, listing, data_dir))
 
     def pixels(rows: torch.Tensor) -> torch.Tensor:
         return images.load(name, listing, rows.tolist(), image_size)

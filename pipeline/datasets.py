@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import socket
-from collections.abc import Callable
+import math
+import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import models
-from pipeline import folders
+from pipeline import fetching, folders, lockfile, vision
 from pipeline.errors import IntegrityFailure, UsageFailure
 from pipeline.folders import Listing
+from pipeline.lockfile import Holding
 
 if TYPE_CHECKING:
     import torch
 
 FOLDER = "folder:"  # before the path of a folder of images
-DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 # What torchvision's readers raise over a damaged file.
 _DAMAGED = (AssertionError, EOFError, KeyError, RuntimeError, TypeError, ValueError)
 
@@ -48,6 +47,7 @@ class Arrays(Source):
 
     read: Callable[[Path, bool], Images]
     files: str = "*"  # the names of its training files, where it has a folder
+    holding: Callable[[Path], Holding] | None = None  # its files below the data folder, where it has a folder
     has_test: bool = True  # without an official test part ``read`` returns everything, and a fifth is held out
 
 
@@ -85,6 +85,62 @@ def present(name: str, data_dir: Path) -> bool:
     return not isinstance(found, Arrays) or found.folder is None or _there(data_dir / found.folder, found.files)
 
 
+def there(name: str, data_dir: Path) -> bool:
+    """Whether a data set can be read without fetching anything, also of one that is never fetched."""
+    found = source(name)
+    if isinstance(found, Arrays):
+        return present(name, data_dir)
+    try:
+        return (
+            folders.tiny_root(data_dir).is_dir() if not name.startswith(FOLDER) else Path(found.folder or "").is_dir()
+        )
+    except UsageFailure:
+        return False
+
+
+def state(name: str, data_dir: Path) -> str:
+    """Say whether a data set is there, and how to have it where it is not."""
+    found = source(name)
+    if found.folder is None:
+        return "bundled with scikit-learn"
+    if there(name, data_dir):
+        return "there"
+    if isinstance(found, Arrays):
+        return f"not in {data_dir}: pipeline data download {name}"
+    return f"not there: put it in {data_dir / found.folder}"
+
+
+def read_all(name: str, data_dir: Path) -> int:
+    """Read all of a data set, fetching what is not there; how many images it has.
+
+    Raises:
+        UsageFailure: where it is not there and not one that is fetched, or cannot be.
+        IntegrityFailure: where its files are damaged.
+    """
+    found = source(name)
+    if isinstance(found, Files):
+        return len(found.find(data_dir).files)
+    return sum(len(found.read(data_dir, test).labels) for test in ((False, True) if found.has_test else (False,)))
+
+
+def holding(name: str, data_dir: Path) -> Holding | None:
+    """The files that a data set is made of, as they are now; None where it is not read from disk.
+
+    Raises:
+        UsageFailure, IntegrityFailure: where image files of their own cannot be listed.
+    """
+    found = source(name)
+    if isinstance(found, Arrays):
+        return found.holding(data_dir) if found.holding else None
+    return of_listing(name, found.find(data_dir), data_dir)
+
+
+def of_listing(name: str, listing: Listing, data_dir: Path) -> Holding:
+    """The same of image files that are listed already."""
+    place = listing.root / ".sha256.json" if name.startswith(FOLDER) else data_dir / f".{name}.sha256.json"
+    return Holding(name, listing.root, {file.path: file.size for file in listing.files}, place)
+
+
 def _there(place: Path, files: str) -> bool:
     return any(path.is_file() for path in place.rglob(files))
 
@@ -106,9 +162,11 @@ def _torchvision(
     convert: Callable[[Any], Images] | None = None,
     arguments: Callable[[bool], dict[str, Any]] = lambda test: {"train": not test},
     files: str = "*",
+    locked: str = "raw/*-ubyte",
     augment: str = "none",
+    downloads: fetching.Downloads = fetching.idx_files,
 ) -> Arrays:
-    """A data set of torchvision's: its loader, checks and download.
+    """A data set of torchvision's: its loader and checks, behind its lock file.
 
     Args:
         name: of its class.
@@ -116,14 +174,25 @@ def _torchvision(
         convert: what the loaded data set holds.
         arguments: of its class, for the training or the test part.
         files: a pattern of its files' names, into which the arguments are filled.
+        locked: a pattern of the files, of both parts, that its lock file is about.
         augment: what suits its training images.
+        downloads: what to fetch where they are not there.
     """
+
+    def holding(data_dir: Path) -> Holding:
+        root = data_dir / folder
+        sizes = {path.relative_to(root).as_posix(): path.stat().st_size for path in sorted(root.glob(locked))}
+        return Holding(name, root, sizes, data_dir / f".{name}.sha256.json")
 
     def read(data_dir: Path, test: bool) -> Images:
         given = arguments(test)
-        return (convert or _pictures)(_load(name, data_dir, data_dir / folder, files.format(**given), given))
+        lockfile.check_sizes(holding(data_dir))
+        known = getattr(vision.datasets(), name)
+        found = _load(known, data_dir, data_dir / folder, files.format(**given), given, downloads)
+        lockfile.lock_new(holding(data_dir))
+        return (convert or _pictures)(found)
 
-    return Arrays(folder, augment, read=read, files=files.format(**arguments(False)))
+    return Arrays(folder, augment, read=read, files=files.format(**arguments(False)), holding=holding)
 
 
 def _pictures(found: Any) -> Images:
@@ -147,19 +216,20 @@ def _house_numbers(found: Any) -> Images:
     return Images(images, labels, tuple("0123456789"))
 
 
-def _load(name: str, data_dir: Path, place: Path, files: str, arguments: dict[str, Any]) -> Any:
-    from pipeline import vision
-
-    make = getattr(vision.datasets(), name)
+def _load(
+    known: Any, data_dir: Path, place: Path, files: str, arguments: dict[str, Any], downloads: fetching.Downloads
+) -> Any:
+    name = known.__name__
     try:
-        return make(data_dir, **arguments)
+        return known(data_dir, **arguments)
     except _DAMAGED as error:
         if "not found" not in str(error):  # as torchvision says of files that are not there, or of another sum
             raise _corrupt(name, place, error) from None
     there = _there(place, files)
     try:
-        return _download(make, data_dir, arguments)
-    except (OSError, *_DAMAGED) as error:  # no network is a URLError, of which MNIST makes a RuntimeError
+        fetching.fetch(downloads(known, arguments), data_dir)
+        return known(data_dir, **arguments)
+    except (OSError, *_DAMAGED) as error:  # no network is a URLError
         if there:
             raise _corrupt(name, place, error) from None
         raise UsageFailure(
@@ -168,26 +238,23 @@ def _load(name: str, data_dir: Path, place: Path, files: str, arguments: dict[st
 
 
 def _corrupt(name: str, place: Path, error: Exception) -> IntegrityFailure:
-    return IntegrityFailure(
-        f"data set {name} in {place} is corrupt or incomplete ({_line(error)}): remove it to fetch it anew"
-    )
+    why = "; ".join(_cut_short(place)) or _line(error)
+    return IntegrityFailure(f"data set {name} in {place} is corrupt or incomplete ({why}): remove it to fetch it anew")
+
+
+def _cut_short(place: Path) -> Iterator[str]:
+    """Which files of MNIST's format have another size than they say themselves."""
+    for path in sorted(place.glob("raw/*-ubyte")):
+        with path.open("rb") as file:
+            head = file.read(16)
+        dimensions = head[3] if len(head) > 3 else 0
+        shape = struct.unpack_from(f">{dimensions}I", head, 4) if 4 + 4 * dimensions <= len(head) else ()
+        if not shape or path.stat().st_size != 4 + 4 * dimensions + math.prod(shape):
+            yield f"{path.name} has {path.stat().st_size:,} bytes"
 
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _download(make: Callable[..., Any], data_dir: Path, arguments: dict[str, Any]) -> Any:
-    before, there = socket.getdefaulttimeout(), {data_dir, *data_dir.rglob("*")} if data_dir.exists() else set()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # torchvision sets none
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            return make(data_dir, download=True, **arguments)
-    finally:
-        socket.setdefaulttimeout(before)
-        for folder in sorted({data_dir, *data_dir.rglob("*")} - there, reverse=True):
-            with contextlib.suppress(OSError):  # a folder made for a failed download stays only if something is in it
-                folder.rmdir()
 
 
 DATASETS: dict[str, Arrays | Files] = {
@@ -196,7 +263,12 @@ DATASETS: dict[str, Arrays | Files] = {
     "fashion_mnist": _torchvision("FashionMNIST", "FashionMNIST"),
     "kmnist": _torchvision("KMNIST", "KMNIST"),
     "emnist": _torchvision(
-        "EMNIST", "EMNIST", convert=_upright, arguments=lambda test: {"split": "balanced", "train": not test}
+        "EMNIST",
+        "EMNIST",
+        convert=_upright,
+        arguments=lambda test: {"split": "balanced", "train": not test},
+        locked="raw/emnist-balanced-*-ubyte",
+        downloads=fetching.emnist,
     ),
     "svhn": _torchvision(
         "SVHN",
@@ -204,8 +276,10 @@ DATASETS: dict[str, Arrays | Files] = {
         convert=_house_numbers,
         arguments=lambda test: {"split": "test" if test else "train"},
         files="{split}_32x32.mat",
+        locked="t*_32x32.mat",
+        downloads=fetching.one_file,
     ),
-    "cifar10": _torchvision("CIFAR10", "cifar-10-batches-py", augment="crop-flip"),
-    "cifar100": _torchvision("CIFAR100", "cifar-100-python", augment="crop-flip"),
+    "cifar10": _torchvision("CIFAR10", "cifar-10-batches-py", locked="*", augment="crop-flip", downloads=fetching.tar),
+    "cifar100": _torchvision("CIFAR100", "cifar-100-python", locked="*", augment="crop-flip", downloads=fetching.tar),
     "tiny_imagenet": Files("tiny-imagenet-200", "crop-flip", 10, find=folders.tiny_imagenet),
 }

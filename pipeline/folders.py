@@ -83,7 +83,7 @@ def tiny_imagenet(data_dir: Path) -> Listing:
         UsageFailure: where it is not below the data folder.
         IntegrityFailure: where files that its lists name are missing.
     """
-    root = _tiny_root(data_dir)
+    root = tiny_root(data_dir)
     try:
         wnids = sorted(set(_text(root / "wnids.txt").split()))
         rows = [line.split("\t") for line in _text(root / "val" / "val_annotations.txt").splitlines()]
@@ -109,7 +109,13 @@ def tiny_imagenet(data_dir: Path) -> Listing:
     return Listing(root, _titles(wnids, words), listing.files, listing.labels, listing.parts)
 
 
-def _tiny_root(data_dir: Path) -> Path:
+def tiny_root(data_dir: Path) -> Path:
+    """Find the folder of Tiny-ImageNet.
+
+    Raises:
+        UsageFailure: where there is none, or several.
+    """
+
     def holds(place: Path) -> bool:
         return (place / "train").is_dir() and (place / "wnids.txt").is_file()
 

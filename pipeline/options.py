@@ -43,7 +43,13 @@ class Command(click.Command):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Rewrite those spellings to the plain ones."""
+        """Rewrite those spellings to the plain ones.
+
+        Raises:
+            click.UsageError: for the character NUL, which no system's names can hold.
+        """
+        if any("\0" in word for word in args):
+            raise click.UsageError("an argument holds the character NUL: leave it out", ctx)
         flags: dict[str, tuple[list[str], list[str]]] = {}
         for param in self.params:
             if isinstance(param, click.Option) and param.is_flag:

@@ -1,4 +1,4 @@
-"""What a report says of a study: rows, the winner in detail, as values and as text. Knows no format and no store."""
+"""What a report says of a study's configurations: rows, as values and as text. Knows no format and no store."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Tiny data sets of the tests, each in the layout that it is known by. Each image has pixels of its own."""
 
 import hashlib
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -39,7 +40,7 @@ def write_folder(root: Path, parts=("train/",), classes=("cat", "dog"), count: i
         for name in classes:
             for number in range(count):
                 path = f"{part}{name}/{number:02}.png"
-                save(root / path, int(hashlib.sha256(path.encode()).hexdigest()[:8], 16), **options)
+                save(root / path, int(hashlib.sha256(os.fsencode(path)).hexdigest()[:8], 16), **options)
     return root
 
 
