@@ -258,7 +258,7 @@ def draw_factors(info: FactorsInfo) -> Figure:
     long = any(len(label) > _UPRIGHT for panel in info.panels for _, label in panel.ticks)
     size = (1.2 + max(3.6 * columns, 5.6), 1.3 + (4.2 if long else 3.0) * rows)
     figure = _figure("Effect of each factor", info.study, size)
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+    grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
     for i, (axes, panel) in enumerate(zip(grid, info.panels, strict=False)):
         _light(axes)
         _panel(axes, panel)
@@ -266,7 +266,7 @@ def draw_factors(info: FactorsInfo) -> Figure:
             axes.set_ylabel(plain(info.label, 60), fontsize=9, parse_math=False)
         if info.log:
             axes.set_yscale("log")
-    for axes in list(grid)[len(info.panels) :]:
+    for axes in grid[len(info.panels) :]:
         axes.set_visible(False)
     _factor_legend(figure, info)
     return figure

@@ -73,3 +73,14 @@ def test_values_are_drawn_as_plain_text():
     dimensions = [d for d in MIXED if d.field == "layer_order"]
     info = factors_info(repeated([({**p, "family": "cnn"}, v) for p, v in points], dimensions, method="ablate"))
     assert plots.draw_factors(info).axes[0].get_xticklabels()[0].get_text() == "conv-norm-act-drop-pool"
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_there_is_no_empty_panel(count):
+    """Where the panels do not fill their last row, nothing is drawn in the rest of it."""
+    dimensions = [Dimension(field=name, choices=(0.1, 0.2)) for name in ("lr", "dropout", "momentum", "weight_decay")]
+    dimensions = [*dimensions, Dimension(field="label_smoothing", choices=(0.1, 0.2))][:count]
+    points = [({d.field: 0.1 for d in dimensions} | {d.field: 0.2, "optimizer": "sgd"}, 0.5) for d in dimensions]
+    centre = ({d.field: 0.1 for d in dimensions} | {"optimizer": "sgd"}, 0.6)
+    figure = plots.draw_factors(factors_info(repeated([centre, *points], dimensions, method="one_factor")))
+    assert [axes.get_xlabel() for axes in figure.axes if axes.get_visible()] == [d.field for d in dimensions]
