@@ -300,12 +300,13 @@ def run(words):
 
 @pytest.fixture
 def offline(monkeypatch):
-    """No network, for as long as a test takes."""
+    """No network and no data sets, for as long as a test takes: what could be begun would train."""
 
     def refuse(*_, **__):
         raise URLError("no network")
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.delenv("PIPELINE_DATA_DIR", raising=False)
 
 
 @pytest.mark.slow
