@@ -13,6 +13,20 @@ from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, 
 
 DIGITS = tuple("0123456789")
 
+# A study with dimensions that depend on others, two of them of one field.
+CONDITIONAL = """
+trials: 5
+fixed: {optimizer: sgd}
+search:
+  momentum: [0.5, 0.9]
+  family: [mlp, cnn, resnet]
+  width:
+    - {choices: [64, 128], when: {family: mlp}}
+    - {low: 8, high: 16, step: 8, when: {family: [cnn, resnet]}}
+  residual: [true, false]
+  shortcut: [conv, pad]
+"""
+
 
 def make_result(
     number: int = 0,

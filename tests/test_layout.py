@@ -3,6 +3,7 @@
 from importlib import resources
 
 import pytest
+from helpers import CONDITIONAL
 
 from sweeps.layout import ablation, configuration, decide, grid, points, start_values
 from sweeps.layout import total as total_of
@@ -10,19 +11,6 @@ from sweeps.studyfile import StudyFileError, parse
 from sweeps.trial import configure
 
 SHIPPED = sorted(f.name for f in resources.files("sweeps.studies").iterdir() if f.name.endswith(".yaml"))
-
-CONDITIONAL = """
-trials: 5
-fixed: {optimizer: sgd}
-search:
-  momentum: [0.5, 0.9]
-  family: [mlp, cnn, resnet]
-  width:
-    - {choices: [64, 128], when: {family: mlp}}
-    - {low: 8, high: 16, step: 8, when: {family: [cnn, resnet]}}
-  residual: [true, false]
-  shortcut: [conv, pad]
-"""
 
 
 def spec(text=CONDITIONAL, **changes):

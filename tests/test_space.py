@@ -1,23 +1,11 @@
 import json
 
 import pytest
+from helpers import CONDITIONAL
 
 from sweeps.space import OBJECTIVES, StudySpec
 from sweeps.studyfile import parse
 from sweeps.trial import fields
-
-CONDITIONAL = """
-trials: 5
-fixed: {optimizer: sgd}
-search:
-  momentum: [0.5, 0.9]
-  family: [mlp, cnn, resnet]
-  width:
-    - {choices: [64, 128], when: {family: mlp}}
-    - {low: 8, high: 16, step: 8, when: {family: [cnn, resnet]}}
-  residual: [true, false]
-  shortcut: [conv, pad]
-"""
 
 
 def spec(text=CONDITIONAL, **changes):
