@@ -72,6 +72,7 @@ def test_download_of_what_is_there_reads_it(mnist, capsys):
 def test_a_wrong_name_is_exit_2(arguments, tmp_path, monkeypatch, capsys):
     """What is not there, not fetched, or not known is one line, and nothing is made."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PIPELINE_DATA_DIR", raising=False)
     assert pipeline("data", *arguments) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
