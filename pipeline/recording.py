@@ -321,8 +321,7 @@ def study_errors() -> Iterator[None]:
     except StudyChangedError as error:
         raise UsageFailure(f"{error}: go back to those values, or give another --name") from None
     except STORE_ERRORS as error:
-        cause = " ".join(str(error.__cause__ or error).split())[:300]  # Optuna's own text blames a value's length
-        raise StorageFailure(f"cannot use the store of studies: {cause}") from error
+        raise StorageFailure(f"cannot use the store of studies: {stored.cause(error)}") from error
 
 
 def _note(record: StudyRecord, winner: TrialResult | None) -> str:

@@ -180,8 +180,7 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
         except stored.StudyNotFoundError as error:
             raise UsageFailure(str(error)) from None
         except stored.STORE_ERRORS as error:
-            cause = " ".join(str(error.__cause__ or error).split())[:300]
-            raise StorageFailure(f"cannot read {sqlite_file(stores.studies)}: {cause}") from None
+            raise StorageFailure(f"cannot read {sqlite_file(stores.studies)}: {stored.cause(error)}") from None
 
 
 def read_fact(stores: Stores, name: str, key: str) -> Any:

@@ -24,6 +24,11 @@ Storage = optuna.storages.BaseStorage
 STORE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, json.JSONDecodeError)
 
 
+def cause(error: BaseException) -> str:
+    """What a store's error comes from, as one line: Optuna's own text blames the length of a value."""
+    return " ".join(str(error.__cause__ or error).split())[:300]
+
+
 class StorageError(Exception):
     """The store of studies cannot be opened."""
 
