@@ -29,7 +29,7 @@ LIBRARIES = {
         "pipeline/options.py",
     ),
     "rich": ("pipeline/cli.py", "pipeline/report.py", "pipeline/progress.py"),
-    "matplotlib": ("pipeline/plots.py",),
+    "matplotlib": ("pipeline/plots.py", "pipeline/draw"),  # drawing.py, draw_trials.py, ...
     "pickle": (),
     "cloudpickle": (),
     "dill": (),

@@ -6,7 +6,18 @@ import pytest
 from helpers import DROPOUT, LR, MIXED, POINTS, make_record, make_result, mixed_study, repeated
 from matplotlib.figure import Figure
 
-from pipeline import plotinfo, plots
+from pipeline import (
+    draw_best,
+    draw_fields,
+    draw_scores,
+    draw_trials,
+    drawing,
+    info_best,
+    info_fields,
+    info_scores,
+    info_trials,
+    plots,
+)
 from sweeps.dimension import Dimension
 from sweeps.trial import FAILED, PRUNED, RUNNING
 
@@ -83,9 +94,9 @@ def test_figures_are_their_own(name):
 
 def test_plain_text():
     """Text is escaped where it cannot be drawn, and cut in the middle, so that both ends can be told apart."""
-    assert plots.plain("x\x1b\n\x00\U0001f996") == "x\\x1b\\n\\x00\\U0001f996"
-    assert plots.plain("$a_b^c") == "$a_b^c"
-    cut = {plots.plain(f"{start}{'x' * 50}{end}", 20) for start in "ab" for end in "cd"}
+    assert drawing.plain("x\x1b\n\x00\U0001f996") == "x\\x1b\\n\\x00\\U0001f996"
+    assert drawing.plain("$a_b^c") == "$a_b^c"
+    cut = {drawing.plain(f"{start}{'x' * 50}{end}", 20) for start in "ab" for end in "cd"}
     assert {len(text) for text in cut} == {20}
     assert len(cut) == 4
 
@@ -100,11 +111,11 @@ def test_history():
         make_result(4, state=FAILED),
         make_result(5, state=RUNNING),
     ]
-    info = plotinfo.history_info(make_record(results))
+    info = info_trials.history_info(make_record(results))
     assert info.points == {"complete": [(0, 0.5), (2, 0.7), (3, 0.6)], "pruned": [(1, 0.9)]}
     assert info.failed == [4]
     assert info.best == [(0, 0.5), (2, 0.7), (3, 0.7)]
-    falling = plotinfo.history_info(make_record(results, objective="val_loss", maximize=False))
+    falling = info_trials.history_info(make_record(results, objective="val_loss", maximize=False))
     assert falling.best == [(0, 0.5), (2, 0.5), (3, 0.5)]
     assert falling.label == "validation loss (nats)"
 
@@ -112,24 +123,24 @@ def test_history():
 def test_history_shows_what_failed_last():
     """A failed trial lies inside the picture though it has no value."""
     record = make_record([make_result(0, 0.5), make_result(9, state=FAILED)])
-    assert plots.draw_history(plotinfo.history_info(record)).axes[0].get_xlim()[1] > 9
+    assert draw_trials.draw_history(info_trials.history_info(record)).axes[0].get_xlim()[1] > 9
 
 
 def test_wide_values_are_logarithmic():
     """A loss that exploded in one trial takes a logarithmic axis, so that the others are not one flat line."""
     narrow, wide = [make_result(0, 0.5), make_result(1, 2.0)], [make_result(0, 0.5), make_result(1, 2000.0)]
-    assert not plotinfo.history_info(make_record(narrow, maximize=False)).log
-    assert plotinfo.history_info(make_record(wide, maximize=False)).log
+    assert not info_trials.history_info(make_record(narrow, maximize=False)).log
+    assert info_trials.history_info(make_record(wide, maximize=False)).log
 
 
 def test_curves():
     """The six first-ranked trials are shown, named by number, family and activation, and by how they ended."""
     results = [make_result(i, 0.1 * i, lr=0.01 + i / 100, state=PRUNED if i == 7 else "complete") for i in range(8)]
-    info = plotinfo.curves_info(make_record(results))
+    info = info_best.curves_info(make_record(results))
     assert [curve.name.split()[0] for curve in info.curves] == ["#6", "#5", "#4", "#3", "#2", "#1"]
     assert info.curves[0].name == "#6 cnn relu"
     assert info.curves[0].validation[-1] == pytest.approx(0.6)
-    failed = plotinfo.curves_info(make_record([make_result(0, state=FAILED, end="oom")]))
+    failed = info_best.curves_info(make_record([make_result(0, state=FAILED, end="oom")]))
     assert failed.curves[0].name == "#0 cnn relu (oom)"
 
 
@@ -140,7 +151,7 @@ def test_curves():
 def test_curves_of_the_objective(objective, validation, train):
     """The curves are the objective's, beside training in the same unit; a metric never logged is missing, not 0."""
     result = make_result(0, 0.5)
-    (curve,) = plotinfo.curves_info(make_record([result], objective=objective)).curves
+    (curve,) = info_best.curves_info(make_record([result], objective=objective)).curves
     assert curve.train == [row.metrics[train] for row in result.history]
     if validation:
         assert curve.validation == [row.metrics[validation] for row in result.history]
@@ -154,7 +165,7 @@ def test_per_class():
     last = results[11].history[-1]
     history = (*results[11].history[:-1], dataclasses.replace(last, per_class=(0.5, None, 1.0)))
     results[11] = dataclasses.replace(results[11], history=history)
-    info = plotinfo.per_class_info(make_record(results, classes=("ant", "bee", "cat")))
+    info = info_best.per_class_info(make_record(results, classes=("ant", "bee", "cat")))
     assert info.classes == ["ant", "bee", "cat"]
     assert [words[0] for words in info.trials] == [f"#{i}" for i in range(11, 1, -1)]
     np.testing.assert_equal(info.accuracy[:, 0], [0.5, np.nan, 1.0])
@@ -164,10 +175,10 @@ def test_confusion():
     """The best trial's counts are shown, of a class without images no share."""
     worse = make_result(0, 0.2, classes=3, confusion=True)
     better = dataclasses.replace(make_result(1, 0.9, lr=0.1), confusion=((3, 1, 0), (0, 0, 0), (0, 2, 2)))
-    info = plotinfo.confusion_info(make_record([worse, better], classes=("ant", "bee", "cat")))
+    info = info_best.confusion_info(make_record([worse, better], classes=("ant", "bee", "cat")))
     assert info.trial == "#1 cnn relu"
     assert info.counts.tolist() == [[3, 1, 0], [0, 0, 0], [0, 2, 2]]
-    image = plots.draw_confusion(info).axes[0].images[0].get_array()
+    image = draw_best.draw_confusion(info).axes[0].images[0].get_array()
     np.testing.assert_allclose(image[0], [0.75, 0.25, 0])
     assert np.isnan(image.filled(np.nan)[1]).all()
 
@@ -183,7 +194,7 @@ def test_parallel_places():
     )
     fields = {"lr": 1e-3, "batch_size": 128, "activation": "gelu", "dropout": 0.2}
     results = [make_result(0, 0.5, family="mlp", **fields), make_result(1, 0.9, family="resnet", **fields)]
-    info = plotinfo.parallel_info(make_record(results, dimensions=dimensions))
+    info = info_fields.parallel_info(make_record(results, dimensions=dimensions))
     worst, best = info.lines
     assert worst.places == pytest.approx([0.5, 1, 0.5, 0.25, None, 0])
     assert best.places == pytest.approx([0.5, 1, 0.5, 0.25, 0, 1])
@@ -191,14 +202,14 @@ def test_parallel_places():
     assert [label for _, label in info.axes[1].ticks] == ["32", "64", "128"]
     assert [label for _, label in info.axes[0].ticks] == ["0.0001", "0.001", "0.01"]
     assert [label for _, label in info.axes[4].ticks] == ["true", "false"]
-    minimised = plotinfo.parallel_info(make_record(results, dimensions=dimensions, maximize=False))
+    minimised = info_fields.parallel_info(make_record(results, dimensions=dimensions, maximize=False))
     assert [line.goodness for line in minimised.lines] == [0, 1]
 
 
 def test_many_trials_are_thinned():
     """Of a thousand trials 200 lines are drawn, the best and the worst complete ones among them."""
     record = mixed_study(1000, epochs=1)
-    info = plotinfo.parallel_info(record)
+    info = info_fields.parallel_info(record)
     assert (len(info.lines), info.trials) == (200, 998)
     complete = [r.value for r in record.results if r.state == "complete"]
     heights = [line.places[-1] for line in info.lines if line.state == "complete"]
@@ -210,7 +221,7 @@ def test_many_trials_are_thinned():
 
 def test_importance_note_is_drawn():
     """Where there are too few trials for shares, the plot says so instead."""
-    figure = plots.draw_importance(plotinfo.importance_info(mixed_study(6)))
+    figure = draw_fields.draw_importance(info_fields.importance_info(mixed_study(6)))
     assert not figure.axes
     assert "too few to say (4 of the 20 trials needed)" in [text.get_text() for text in figure.texts]
 
@@ -218,7 +229,7 @@ def test_importance_note_is_drawn():
 def test_classes_without_names():
     """Where the names do not match the counts, classes are numbered, never named wrongly."""
     record = make_record([make_result(0, 0.9, classes=3, confusion=True)], classes=("ant", "bee"))
-    assert plotinfo.confusion_info(record).classes == ["0", "1", "2"]
+    assert info_best.confusion_info(record).classes == ["0", "1", "2"]
 
 
 def test_published():
@@ -228,14 +239,14 @@ def test_published():
         {"name": "b", "when": {"lr": 1.0}, "test_acc": 0.5, "incomparable": ["test_acc"]},
         {"name": "c", "when": {"lr": 0.001}, "test_loss": 0.5},
     ]
-    info = plotinfo.published_info(repeated(POINTS, (LR, DROPOUT), reference=reference))
+    info = info_scores.published_info(repeated(POINTS, (LR, DROPOUT), reference=reference))
     assert [(row.name, row.published, row.comparable) for row in info.rows] == [
         ("a", {"test": 0.95, "val": 0.94}, True),
         ("b", {"test": 0.5}, False),
     ]
     assert info.rows[0].ours["val"].mean == pytest.approx(0.905)
     assert info.rows[1].ours == {}
-    assert plotinfo.published_info(repeated(POINTS, (LR, DROPOUT))) is None
+    assert info_scores.published_info(repeated(POINTS, (LR, DROPOUT))) is None
 
 
 def test_published_far_apart_is_drawn_twice():
@@ -243,11 +254,11 @@ def test_published_far_apart_is_drawn_twice():
     names = {"0.01": 0.99, "0.02": 0.985, "0.03": 0.98, "1": 0.1}
     points = [({"lr": float(lr)}, value) for lr, value in names.items()]
     reference = [{"when": {"lr": lr}, "test_acc": value} for lr, value in names.items()]
-    info = plotinfo.published_info(repeated(points, (LR,), reference=reference, seeds=1))
+    info = info_scores.published_info(repeated(points, (LR,), reference=reference, seeds=1))
     assert info.close == (0.98, 0.99)
-    assert len(plots.draw_published(info).axes) == 2
+    assert len(draw_scores.draw_published(info).axes) == 2
     close = dataclasses.replace(info, rows=info.rows[:3], close=None)
-    assert len(plots.draw_published(close).axes) == 1
+    assert len(draw_scores.draw_published(close).axes) == 1
 
 
 @pytest.mark.parametrize("count", [1, 15])

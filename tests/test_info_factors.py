@@ -1,8 +1,8 @@
 import pytest
 from helpers import DROPOUT, LR, MIXED, POINTS, make_record, make_result, mixed_study, repeated
 
-from pipeline import plots
-from pipeline.factors import factors_info
+from pipeline.draw_factors import draw_factors
+from pipeline.info_factors import factors_info
 from sweeps.dimension import Dimension
 
 
@@ -72,7 +72,7 @@ def test_values_are_drawn_as_plain_text():
     points = [({"layer_order": order}, 0.5) for order in ("conv-norm-act-drop-pool", "pool-conv-norm-act-drop")]
     dimensions = [d for d in MIXED if d.field == "layer_order"]
     info = factors_info(repeated([({**p, "family": "cnn"}, v) for p, v in points], dimensions, method="ablate"))
-    assert plots.draw_factors(info).axes[0].get_xticklabels()[0].get_text() == "conv-norm-act-drop-pool"
+    assert draw_factors(info).axes[0].get_xticklabels()[0].get_text() == "conv-norm-act-drop-pool"
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5])
@@ -82,5 +82,5 @@ def test_there_is_no_empty_panel(count):
     dimensions = [*dimensions, Dimension(field="label_smoothing", choices=(0.1, 0.2))][:count]
     points = [({d.field: 0.1 for d in dimensions} | {d.field: 0.2, "optimizer": "sgd"}, 0.5) for d in dimensions]
     centre = ({d.field: 0.1 for d in dimensions} | {"optimizer": "sgd"}, 0.6)
-    figure = plots.draw_factors(factors_info(repeated([centre, *points], dimensions, method="one_factor")))
+    figure = draw_factors(factors_info(repeated([centre, *points], dimensions, method="one_factor")))
     assert [axes.get_xlabel() for axes in figure.axes if axes.get_visible()] == [d.field for d in dimensions]
