@@ -12,6 +12,7 @@ from pipeline.errors import NothingComplete
 from pipeline.tables import CLIP, Grid, against, cell, grid, plain, score_text
 from pipeline.text import clean
 from pipeline.troubles import Row, class_name
+from pipeline.verdict import decided, said
 from sweeps.comparison import complete, lead, recorded
 from sweeps.ranking import Ranked, StudyRecord, ended, rank
 from sweeps.space import OBJECTIVES
@@ -22,11 +23,14 @@ _EPOCHS = 20  # lines of a learning curve
 
 
 def best_detail(record: StudyRecord) -> Row:
-    """Describe the winner in detail: the best repeat of the first-ranked configuration.
+    """Describe the winner in detail: the best repeat of the first-ranked configuration, or of the finalists' winner.
 
     Raises:
         NothingComplete: saying where the trials went instead.
     """
+    finalists = decided(record)
+    if finalists is not None:
+        return {**best_detail(finalists), "finalists": said(record)}
     entries = rank(record.results, maximize=record.maximize)
     if not entries or entries[0].state != COMPLETE:
         counts = clean(ended(record.results), 300)
@@ -189,7 +193,7 @@ def remarks(detail: dict[str, Any]) -> list[str]:
     size += [f"{detail['seconds']:.1f} s"] if detail["seconds"] is not None else []
     ahead = detail["first_against_second"]
     return [
-        *([ahead["text"]] if ahead else []),
+        *(detail.get("finalists") or ([ahead["text"]] if ahead else [])),
         *([f"Never predicted: {', '.join(clean(name, CLIP) for name in dead[:10])}{more}"] if dead else []),
         f"Cost: {', '.join(size)}",
         f"Checkpoint: {detail['checkpoint'] or 'not kept'}",

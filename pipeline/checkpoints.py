@@ -40,6 +40,7 @@ class Card:
     epoch: int  # counted from 1
     metrics: Mapping[str, float]  # at that epoch
     digest: str = ""  # of the images that it was trained and chosen on, as `SearchData` has it
+    judged: bool = True  # whether the validation split chose it; else it was trained on that, too
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:

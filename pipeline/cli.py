@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shlex
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import click
 
 from pipeline import failpoints
 from pipeline.cli_data import data_command
+from pipeline.cli_finalists import finalists_command
+from pipeline.cli_predict import predict_command
+from pipeline.cli_status import status_command, ui_command
 from pipeline.cli_sync import sync_command
-from pipeline.cli_winner import evaluate_command
+from pipeline.cli_winner import evaluate_command, export_command, register_command
 from pipeline.errors import Failure, Interrupted, NothingComplete, UsageFailure
 from pipeline.options import Command, config_options, data_dir_option, storage_option
 
@@ -52,6 +56,12 @@ def cli() -> None:
 @click.option("--families", help="Families to search: mlp,cnn")
 @click.option("--sampler", type=click.Choice(["tpe", "random", "grid"]), help="How configurations are chosen.")
 @click.option("--pruner", type=click.Choice(["asha", "median", "none"]), help="What stops hopeless trials.")
+@click.option("--workers", type=click.IntRange(1), help="Trials at a time.  [default: by cores, GPUs and work]")
+@click.option(
+    "--deterministic/--no-deterministic",
+    default=None,
+    help="Whether the list of trials is the same each time; else no worker waits.  [default: deterministic]",
+)
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds after which no trial is begun.")
 @click.option("--trial-timeout", type=click.FloatRange(0, min_open=True), help="Seconds that a trial may take.")
 @click.option(
@@ -84,7 +94,8 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
         study=study or study_option or "default",
         overrides=_overrides(options),
         **{key: options[key] for key in ("name", "data_dir", "storage", "experiment")},
-        **{key: options[key] for key in ("timeout", "trial_timeout", "max_failures")},
+        **{key: options[key] for key in ("timeout", "trial_timeout", "max_failures", "workers", "deterministic")},
+        command=_command_line(),
     )
     console = Console(stderr=as_json)
     made = sweeping.make_plan(request)
@@ -167,9 +178,7 @@ def _errors(record: Any) -> str:
 @click.option(
     "--objective",
     type=click.Choice(["val_acc", "val_loss", "balanced_acc", "macro_f1"]),
-    default="val_acc",
-    show_default=True,
-    help="What chooses the best epoch.",
+    help="What chooses the best epoch.  [default: val_acc]",
 )
 @click.option(
     "--keep-checkpoints",
@@ -179,11 +188,10 @@ def _errors(record: Any) -> str:
     help="Keep the best epoch's weights, or all epochs'.",
 )
 @click.option("--resume", metavar="RUN_ID", help="Go on with an interrupted run.")
+@click.option("--from-run", metavar="ID|NAME#7", help="Train a trial again, and compare; other options change it.")
 @click.option("--experiment", help="MLflow experiment.")
 @storage_option
-def train_command(
-    data_dir: Path, objective: str, keep_checkpoints: str, resume: str | None, experiment: str | None, **values: Any
-) -> None:
+def train_command(data_dir: Path, resume: str | None, from_run: str | None, **values: Any) -> None:
     """Train one configuration as one MLflow run.
 
     \b
@@ -191,11 +199,22 @@ def train_command(
     """
     from rich.console import Console
 
-    from pipeline import single, stores
+    from pipeline import repeat, single, stores
     from pipeline.progress import Show
 
-    show = Show(Console(), objective, (), 1, 0)
     where = stores.locate(values.pop("storage"))
+    given, every_epoch = values.pop("objective"), values.pop("keep_checkpoints") == "all"
+    experiment = values.pop("experiment")
+    trial = None
+    if from_run:
+        if resume:
+            raise UsageFailure("--resume goes on with a run and --from-run begins one: leave one of them out")
+        trial = repeat.recorded(where, from_run)
+        changes = {name: value for name, value in values.items() if value is not None}
+        values = repeat.values(trial, changes)
+        click.echo(_repeating(trial, {**changes, **({"objective": given} if given else {})}), err=True)
+    objective = given or (trial.objective if trial else "val_acc")
+    show = Show(Console(), objective, (), 1, 0)
     try:
         result = single.train_one(
             where,
@@ -204,14 +223,24 @@ def train_command(
             objective=objective,
             resume=resume,
             experiment=experiment,
-            every_epoch=keep_checkpoints == "all",
+            every_epoch=every_epoch,
             show=show,
+            repeats=trial,
         )
     except Interrupted as stopped:
         place = shlex.join(["--data-dir", str(data_dir)])
         click.echo(f"interrupted; go on with: pipeline train --resume {stopped.run_id} {place}", err=True)
         sys.exit(stopped.code)
     click.echo(f"run {result.run_id}: {objective} {result.value:.4f} at epoch {result.best_epoch}, {result.checkpoint}")
+    if trial is not None:
+        click.echo(repeat.compare(trial, result, data_dir))
+
+
+def _repeating(trial: Any, changes: dict[str, Any]) -> str:
+    """Say what is trained again, and with what instead."""
+    duplicate = f"a duplicate, of which {trial.first} is the first: " if trial.first else ""
+    instead = ", ".join(f"{name} {value}" for name, value in changes.items())
+    return f"{duplicate}trains {trial.name} again" + (f", with {instead}" if instead else "")
 
 
 @cli.command(name="report")
@@ -225,28 +254,39 @@ def train_command(
 def report_command(
     names: tuple[str, ...], name_option: str | None, show_best: bool, top: int | None, fmt: str, **options: Any
 ) -> None:
-    """Rank the trials of studies (default: the one last run), and write tables and plots.
+    """Rank the trials of studies (default: the one last run), and write tables, plots and an HTML page.
+
+    Several studies are compared as well, in a folder beside theirs.
 
     \b
     Example: pipeline report default-digits --best
     """
-    from pipeline import report, stores
+    from pipeline import report, side_by_side, stores
 
     where = stores.locate(options["storage"])
-    for record in [stores.read_record(where, name) for name in names or (name_option,)]:
-        if show_best:
-            click.echo(report.render_best(record, fmt))
-        else:
-            click.echo(report.render(record, fmt, top or (20 if fmt == "table" else None)))
-        folder = options["out"] or where.reports(record.name)
-        if options["out"] and len(names) > 1:
-            folder = folder / record.name
-        try:
-            report.write(record, folder)
-        except OSError as error:
-            click.echo(f"no files written: {error}", err=True)
-        else:
-            click.echo(f"files: {folder}", err=True)
+    records = [stores.read_record(where, name) for name in dict.fromkeys(names) or (name_option,)]
+    several, top = len(records) > 1, top or (20 if fmt == "table" else None)
+    if show_best or not several:
+        for record in records:
+            click.echo(report.render_best(record, fmt) if show_best else report.render(record, fmt, top))
+    else:
+        click.echo(side_by_side.render(records, fmt, top))
+    home = (options["out"] if several else None) or where.home / "reports"
+    for record in records:
+        folder = home / record.name if several or not options["out"] else options["out"]
+        _write_files(folder, partial(report.write, record))
+    if several:
+        _write_files(home / side_by_side.folder_name(records), partial(side_by_side.write, records))
+
+
+def _write_files(folder: Path, write: Callable[[Path], object]) -> None:
+    """Write a report's files where that is possible: what is printed is worth having without them."""
+    try:
+        write(folder)
+    except OSError as error:
+        click.echo(f"no files written: {error}", err=True)
+    else:
+        click.echo(f"files: {folder}", err=True)
 
 
 @cli.command(name="studies")
@@ -291,31 +331,6 @@ def studies_command(
     _print_plan(study, spec, plan.data_at_hand(spec, data_dir), as_json=as_json)
 
 
-@cli.command(name="ui")
-@click.option("--name", help="The study.  [default: the one last run]")
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the server.")
-@storage_option
-def ui_command(name: str | None, port: int, storage: str | None) -> None:
-    """Start MLflow's UI on the right store, on 127.0.0.1, and print the link to the comparison.
-
-    \b
-    Example: pipeline ui --port 5001
-    """
-    from pipeline import stores, tracking, view
-
-    where = stores.locate(storage)
-    record = stores.read_record(where, name)
-    experiment = tracking.experiment_of(where.tracking, record.parent_run_id)
-    server = where.tracking if where.tracking.startswith("http") else f"http://127.0.0.1:{port}"
-    click.echo(f"comparison of {record.name}: {server}{view.link(experiment, record.name)}")
-    if server == where.tracking:
-        return
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", where.tracking, "--port", str(port)]
-    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # its job runners outlive it
-    sys.stdout.flush()
-    os.execv(sys.executable, command)  # noqa: S606 - signals reach the server itself
-
-
 @cli.command(name="run")
 @click.option("-e", "--entry-point", "entry", default="main", show_default=True, help="Entry point of MLproject.")
 @click.option("-P", "parameters", multiple=True, metavar="KEY=VALUE", help="Becomes --KEY VALUE of the command.")
@@ -345,8 +360,14 @@ def run_command(entry: str, parameters: tuple[str, ...], **options: Any) -> None
         raise UsageFailure(str(error)) from None
 
 
+cli.add_command(finalists_command)
 cli.add_command(evaluate_command)
+cli.add_command(predict_command)
+cli.add_command(export_command)
+cli.add_command(register_command)
 cli.add_command(data_command)
+cli.add_command(status_command)
+cli.add_command(ui_command)
 cli.add_command(sync_command)
 
 

@@ -24,9 +24,14 @@ PATIENCE = 5.0  # seconds that the end of a command waits for a tracking server 
 FAREWELL = 6.0  # seconds that the end of one that is asked to stop may take
 START = 3.0  # seconds in which one must answer at the start
 _SOON = 0.5  # seconds that a trial's end may wait for the id of its run
-# MLflow itself would try for minutes, seven times; the writer does that, and can be asked to stop.
-_BRIEF = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-_PASSING = (408, 429, 500, 502, 503, 504)
+# MLflow itself would try for minutes, seven times; the writer does that, and can be asked to stop. And it would print
+# a link for each run that ends.
+_BRIEF = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+_PASSING, _UNKNOWN_USER = (408, 429, 500, 502, 503, 504), 401
 
 T = TypeVar("T")
 
@@ -125,6 +130,9 @@ def reach(uri: str) -> None:
     answered = writer.wait(future, patience=START, limit=START)
     writer.close(patience=0, limit=0)
     error = future.exception() if answered else f"no answer within {START:g} s"
+    if isinstance(error, MlflowException) and _status(error) == _UNKNOWN_USER:
+        login = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        raise StorageFailure(f"the tracking server {shown(uri)} knows no such user with that password: set {login}")
     if error is not None:
         raise StorageFailure(f"cannot reach the tracking server {shown(uri)}: {line(error, uri)}") from None
 
@@ -146,8 +154,12 @@ def _passes(error: Exception) -> bool:
     if response is not None:
         return response.status_code in _PASSING
     if isinstance(error, MlflowException):
-        return int(error.get_http_status_code()) in _PASSING  # type: ignore[no-untyped-call]
+        return _status(error) in _PASSING
     return isinstance(error, ConnectionError | TimeoutError)
+
+
+def _status(error: MlflowException) -> int:
+    return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
 
 
 def shown(uri: str) -> str:

@@ -98,7 +98,7 @@ def examine(file: Path, url: str, library: Library, *, copy: Path | None = None)
     if state != "ok":
         raise StorageFailure(f"cannot use {file}: {' '.join(state.split())}{_DAMAGED}")
     if version is not None:
-        _check_version(file, url, library, version)
+        check_version(file, url, library, version)
 
 
 def _make(file: Path) -> None:
@@ -121,7 +121,18 @@ def _version(database: sqlite3.Connection, library: Library) -> str | None:
     return str(row[0]) if made and row else None
 
 
-def _check_version(file: Path, url: str, library: Library, version: str) -> None:
+def check_version(place: object, url: str, library: Library, version: str) -> None:
+    """See that a library's tables are of the installed version.
+
+    Args:
+        place: named in errors.
+        url: of the database, for the command that upgrades it.
+        library: whose tables they are.
+        version: the tables'.
+
+    Raises:
+        StorageFailure: with that command, if they are not.
+    """
     package = importlib.util.find_spec(library.package)
     folder = Path(package.origin or "").parent / library.migrations if package else Path()
     found = [match for path in folder.glob("*.py") for match in _REVISION.findall(path.read_text(encoding="utf-8"))]
@@ -131,6 +142,6 @@ def _check_version(file: Path, url: str, library: Library, version: str) -> None
     older = version in revisions
     command = f"{library.upgrade} {shlex.quote(url)}" if older else f"pip install --upgrade {library.package}"
     raise StorageFailure(
-        f"cannot use {file}: {'an older' if older else 'a newer'} {library.package} made it (its tables are of version "
-        f"{version}): back it up first, then run: {command}"
+        f"cannot use {place}: {'an older' if older else 'a newer'} {library.package} made it (its tables are of "
+        f"version {version}): back it up first, then run: {command}"
     )

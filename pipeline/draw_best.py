@@ -7,30 +7,61 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.colors import Normalize
 
-from pipeline.drawing import COLOURS, DASHES, GREY, add_legend, class_ticks, heat, labelled_axes, plain, titled_figure
-from pipeline.info_best import ConfusionInfo, CurvesInfo, PerClassInfo
+from pipeline.drawing import (
+    BLUE,
+    COLOURS,
+    DASHES,
+    GREY,
+    SKY,
+    class_ticks,
+    heat,
+    label_axes,
+    labelled_axes,
+    log_scale,
+    plain,
+    small_legend,
+    titled_figure,
+)
+from pipeline.info_best import ConfusionInfo, CurvesInfo, GapPanel, PerClassInfo
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 def draw_curves(info: CurvesInfo) -> Figure:
-    """Draw validation solid with a dot at the best epoch, training thin and dashed in the same colour."""
-    figure = titled_figure("Learning curves, best trials first", info.study, (9, 4.6))
-    axes = labelled_axes(figure, "epoch", info.label)
+    """Draw the trials' validation above, and below the first trial's training beside its validation, shaded between."""
+    figure = titled_figure("Learning curves, best trials first", info.study, (8, 6.6))
+    upper, *lower = figure.subplot_mosaic([[0, 0], [1, 2]], height_ratios=(1.1, 1)).values()
+    label_axes(upper, "epoch", info.label)
     for curve, colour in zip(info.curves, COLOURS, strict=False):
         dot = "." if len(curve.epochs) == 1 else None  # a line through one point is invisible
-        axes.plot(curve.epochs, curve.validation, color=colour, lw=1.8, marker=dot, label=plain(curve.name, 36))
-        axes.plot(curve.epochs, curve.train, color=colour, lw=0.9, ls=DASHES, marker=dot, alpha=0.8)
-        if curve.best_epoch in curve.epochs:
-            best = curve.validation[curve.epochs.index(curve.best_epoch)]
-            axes.plot([curve.best_epoch], [best], "o", color=colour, ms=7, mec="white", zorder=4)
-    axes.plot([], [], color=GREY, lw=0.9, ls=DASHES, label=info.train_label)
-    axes.plot([], [], "o", color=GREY, ms=7, mec="white", label="best epoch")
+        upper.plot(curve.epochs, curve.validation, color=colour, lw=1.6, marker=dot, label=plain(curve.name, 36))
+        if curve.at_best and curve.best_epoch:
+            upper.plot([curve.best_epoch], curve.at_best[:1], "o", color=colour, ms=7, mec="white", zorder=4)
+    upper.plot([], [], "o", color=GREY, ms=7, mec="white", label="best epoch")
     if info.log:
-        axes.set_yscale("log")
-    add_legend(figure, "outside right upper")
+        log_scale(upper, "y")
+    small_legend(upper)
+    for axes, panel in zip(lower, info.gaps, strict=True):
+        _gap(axes, panel)
     return figure
+
+
+def _gap(axes: Axes, panel: GapPanel) -> None:
+    label_axes(axes, "epoch", panel.label)
+    curve = panel.curve
+    dot = "." if len(curve.epochs) == 1 else None
+    notes = [f" (best epoch: {value:.4g})" for value in curve.at_best or ()] or ["", ""]
+    axes.plot(curve.epochs, curve.validation, color=BLUE, lw=1.6, marker=dot, label=f"validation{notes[0]}")
+    axes.plot(curve.epochs, curve.train, color=BLUE, lw=1.2, ls=DASHES, marker=dot, label=f"training{notes[1]}")
+    axes.fill_between(curve.epochs, curve.validation, curve.train, color=SKY, alpha=0.35, lw=0, label="gap")
+    if curve.at_best and curve.best_epoch:
+        axes.plot([curve.best_epoch] * 2, curve.at_best, "o-", color="black", ms=4, lw=1, zorder=4, label="best epoch")
+    if panel.log:
+        log_scale(axes, "y")
+    axes.set_title(plain(curve.name, 36), loc="left", fontsize=9, parse_math=False)
+    small_legend(axes)
 
 
 def draw_per_class(info: PerClassInfo) -> Figure:

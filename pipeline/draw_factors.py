@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 
-from pipeline.drawing import COLOURS, GREY, MARKERS, UPRIGHT, add_legend, light, plain, titled_figure
+from pipeline.drawing import COLOURS, GREY, MARKERS, UPRIGHT, add_legend, light, log_scale, plain, titled_figure
 from pipeline.info_factors import FactorsInfo, Panel
 from sweeps.trial import FAILED
 
@@ -30,7 +30,7 @@ def draw_factors(info: FactorsInfo) -> Figure:
         if i % columns == 0:
             axes.set_ylabel(plain(info.label, 60), fontsize=9, parse_math=False)
         if info.log:
-            axes.set_yscale("log")
+            log_scale(axes, "y")
     for axes in grid[len(info.panels) :]:
         axes.set_visible(False)
     _factor_legend(figure, info)
@@ -56,7 +56,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
     style = {"ls": "", "marker": marker, "ms": 6, "color": colour, "transform": edge, "zorder": 3}
     axes.plot(panel.failed, [0.03] * len(panel.failed), **style)
     if panel.log:
-        axes.set_xscale("log")
+        log_scale(axes, "x")
     if panel.ticks:
         labels = [plain(label, 24) for _, label in panel.ticks]
         crowded = sum(map(len, labels)) > 30 or (panel.log and len(labels) > 4)

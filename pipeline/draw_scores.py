@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.drawing import BLUE, GREY, LIGHT, ORANGE, add_legend, light, plain, titled_figure
-from pipeline.info_scores import PublishedInfo
+from pipeline.drawing import BLUE, GREY, LIGHT, ORANGE, add_legend, grid_of_axes, light, plain, titled_figure
+from pipeline.info_scores import FinalistsInfo, PublishedInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +44,41 @@ def draw_published(info: PublishedInfo) -> Figure:
     return figure
 
 
+def draw_finalists(info: FinalistsInfo) -> Figure:
+    """Draw finalists down: each seed as a faint dot, the mean with its interval, test beside validation."""
+    title = "Finalists, a tie" if info.tied else "Finalists, the winner first"
+    figure = titled_figure(title, info.study, (8, 1.7 + 0.6 * len(info.rows)))
+    grid = grid_of_axes(figure, len(info.panels), len(info.panels), sharey=True)
+    for axes, panel in zip(grid, info.panels, strict=True):
+        for mark in panel.marks:
+            y = mark.row + _LANES[mark.split]
+            colour, marker, _ = _SEEDS[mark.split]
+            axes.scatter(mark.values, [y] * len(mark.values), s=22, color=colour, alpha=0.35, lw=0, zorder=3)
+            axes.plot([mark.mean], [y], marker, color=colour, ms=8, mec="black", mew=0.6, zorder=4)
+            if mark.low is not None and mark.high is not None:
+                axes.plot([mark.low, mark.high], [y, y], color=colour, lw=1.8, zorder=2)
+        axes.grid(False, axis="y")
+        axes.set_xlim(*panel.range)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(plain(panel.label, 60), parse_math=False)
+    if info.ended < info.planned:
+        grid[0].set_title(f"{info.ended} of {info.planned} runs have ended", loc="left", fontsize=9)
+    for y in range(1, len(info.rows)):
+        for axes in grid:
+            axes.axhline(y - 0.5, color=LIGHT, lw=0.8, zorder=0)
+    grid[0].set_ylim(len(info.rows) - 0.5, -0.5)
+    grid[0].set_yticks(range(len(info.rows)), [plain(name, 36) for name in info.rows], fontsize=9, parse_math=False)
+    splits = [split for split in _SEEDS if any(mark.split == split for panel in info.panels for mark in panel.marks)]
+    handles = [
+        Line2D([], [], color=_SEEDS[s][0], marker=_SEEDS[s][1], ms=7, lw=1.8, label=f"{_SEEDS[s][2]}: mean, 95 %")
+        for s in splits
+    ]
+    handles.append(Line2D([], [], color=GREY, marker="o", ms=5, alpha=0.5, ls="", label="one seed"))
+    add_legend(figure, "outside lower center", ncols=3, handles=handles)
+    return figure
+
+
+_SEEDS = {"val": (BLUE, "o", "validation"), "test": (ORANGE, "D", "test")}
 _PUBLISHED = {
     ("published", "test"): ("black", "x", "published, test"),
     ("published", "val"): ("black", "+", "published, validation"),

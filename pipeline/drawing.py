@@ -10,21 +10,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from sweeps.trial import COMPLETE, FAILED, PRUNED
+from pipeline.plotinfo import rounded
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.colors import Normalize
 
 # Told apart by the colour-blind too (Okabe and Ito, https://jfly.uni-koeln.de/color/).
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
 GREY, LIGHT = "#7a7a7a", "#dcdcdc"
 COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
-MARKERS = {COMPLETE: ("o", BLUE), PRUNED: ("v", ORANGE), FAILED: ("x", RED)}
+MARKERS = {COMPLETE: ("o", BLUE), PRUNED: ("v", ORANGE), FAILED: ("x", RED), RUNNING: ("s", GREEN)}
 DASHES = (0, (4, 2))
 UPRIGHT = 12  # characters of a tick's label; longer ones stand upright
+MANY = 200  # trials from which on markers are small
+FEW = 2000  # points
 CELLS = 20  # classes up to which a heat map's cells hold their number
 
 
@@ -50,11 +54,26 @@ def titled_figure(title: str, study: str, size: tuple[float, float]) -> Figure:
 def labelled_axes(figure: Figure, across: str, up: str) -> Axes:
     """The only axes of a figure, whole numbers across."""
     axes = figure.subplots()
+    label_axes(axes, across, up)
+    return axes
+
+
+def label_axes(axes: Axes, across: str, up: str) -> None:
+    """Say what lies across, in whole numbers, and what upwards."""
     light(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel(across)
     axes.set_ylabel(plain(up, 60), parse_math=False)
-    return axes
+
+
+def grid_of_axes(figure: Figure, count: int, columns: int, **style: Any) -> list[Axes]:
+    """As many axes as asked for, row by row."""
+    grid = list(figure.subplots(math.ceil(count / columns), columns, squeeze=False, **style).flat)
+    for axes in grid[count:]:
+        axes.set_visible(False)
+    for axes in grid[:count]:
+        light(axes)
+    return grid[:count]
 
 
 def light(axes: Axes) -> None:
@@ -64,9 +83,36 @@ def light(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def log_scale(axes: Axes, which: str) -> None:
+    """Make the ``x`` or ``y`` axis logarithmic, its numbers written out: easier to read than powers of ten."""
+    axes.set(**{f"{which}scale": "log"})
+    axis: Axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axis.get_data_interval()
+    if high > 5 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=6))
+    else:  # there may be no power of ten
+        axis.set_major_locator(MaxNLocator(4))
+    write_out(axis)
+    axis.set_minor_locator(NullLocator())
+
+
+def write_out(axis: Axis) -> None:
+    """Let an axis show its numbers as text does: 100,000."""
+    axis.set_major_formatter(FuncFormatter(lambda value, _: rounded(value)))
+
+
 def add_legend(figure: Figure, place: Any, **style: Any) -> None:
     """Explain the markers, in text that is never mathematics."""
     for text in figure.legend(loc=place, frameon=False, fontsize=9, **style).get_texts():
+        text.set_parse_math(False)
+
+
+def small_legend(axes: Axes) -> None:
+    """Explain the markers inside the axes, where they leave room: to look for that takes long with many points."""
+    points = sum(np.size(line.get_ydata()) for line in axes.lines)
+    legend = axes.legend(loc="best" if points <= FEW else "center right", framealpha=0.7, prop={"size": 8})
+    legend.get_frame().set_edgecolor("none")
+    for text in legend.get_texts():
         text.set_parse_math(False)
 
 

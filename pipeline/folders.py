@@ -76,6 +76,15 @@ def scan(path: str) -> Listing:
     return _listing(root, classes, found)
 
 
+def below(folder: Path) -> list[Path]:
+    """The image files below a folder, by path; hidden ones, and what has not the extension of an image, passed over.
+
+    Raises:
+        IntegrityFailure: where it cannot be read.
+    """
+    return sorted(folder / file.path for file in _walk(folder, "."))
+
+
 def tiny_imagenet(data_dir: Path) -> Listing:
     """List Tiny-ImageNet in its original layout. Its labelled ``val`` is the test part: its test images have no labels.
 

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -102,9 +102,19 @@ def pixels(image: Image.Image, shape: Shape) -> bytes:
     return b"".join(band.tobytes() for band in image.split())
 
 
+def decode(path: Path, shape: Shape) -> bytes:
+    """Read an image file and bring it to a shape: its pixels, a plane per channel, as `pixels` gives them.
+
+    Raises:
+        IntegrityFailure: naming a file that cannot be read.
+    """
+    with _opened(path, clean(path)) as image:
+        return pixels(image, shape)
+
+
 def _facts(listing: Listing, row: int) -> tuple[tuple[int, int], bool]:
     """An image's width and height when upright, and whether it is grey."""
-    with _opened(listing, row) as image:
+    with _row(listing, row) as image:
         # A PNG's may stand behind its pixels, and looking for it would decode them all.
         exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
         turned = exif.get(ExifTags.Base.Orientation) in _TURNED
@@ -116,21 +126,25 @@ def _blocks(listing: Listing, rows: Sequence[int], shape: Shape) -> Generator[by
 
 
 def _decode(listing: Listing, row: int, shape: Shape) -> bytes:
-    with _opened(listing, row) as image:
+    with _row(listing, row) as image:
         return pixels(image, shape)
 
 
-@contextmanager
-def _opened(listing: Listing, row: int) -> Iterator[Image.Image]:
+def _row(listing: Listing, row: int) -> AbstractContextManager[Image.Image]:
     path = listing.files[row].path
+    return _opened(Path(listing.root, path), f"image {row}, {clean(path)},")
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[Image.Image]:
     try:
-        with Image.open(Path(listing.root, path)) as image:
+        with Image.open(path) as image:
             if image.mode == "F":
                 raise ValueError("floating point pixels, of which nothing says what is white")  # noqa: TRY301
             yield image
     except Exception as error:  # noqa: BLE001 - a damaged file can make a decoder raise anything
         why = clean(error, 200) or type(error).__name__
-        raise IntegrityFailure(f"image {row}, {clean(path)}, cannot be read ({why}): remove or replace it") from None
+        raise IntegrityFailure(f"{name} cannot be read ({why}): remove or replace it") from None
 
 
 def _parallel(what: str, work: Callable[[Sequence[int]], T], rows: Sequence[int]) -> Generator[T]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.plotinfo import axis_label, wide
+from pipeline.plotinfo import axis_label, listed, sentence, wide
 from sweeps.comparison import at_centre, centre, complete, named, shown, varying
 from sweeps.ranking import Ranked, StudyRecord, rank
 from sweeps.space import CENTRED
@@ -76,6 +76,17 @@ def factors_info(record: StudyRecord) -> FactorsInfo | None:
         return None
     means = [point.mean for panel in panels for line in panel.lines for point in line.points]
     return FactorsInfo(study=record.name, label=axis_label(record), log=wide(means), panels=panels)
+
+
+def factors_alt(info: FactorsInfo) -> str:
+    """The means of each panel."""
+    return sentence(info.label, *(_in_words(panel, line) for panel in info.panels for line in panel.lines))
+
+
+def _in_words(panel: Panel, line: Line) -> str:
+    names = dict(panel.ticks)
+    means = [f"{names.get(p.place, f'{p.place:.4g}')} {p.mean:.4g}" for p in line.points]
+    return f"by {panel.field}{' with ' * bool(line.name)}{line.name}: {listed(means, 12)}"
 
 
 def _identifying(fields: Sequence[str], entries: Sequence[Ranked]) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.plotinfo import axis_label, evenly, wide
+from pipeline.plotinfo import axis_label, by_rank, counted, evenly, listed, sentence, wide, with_value
+from sweeps.comparison import named, shown
 from sweeps.dimension import Dimension
-from sweeps.importance import Importance, importance
+from sweeps.importance import NEEDED, Importance, importance
 from sweeps.ranking import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, TrialResult, Value
 
@@ -31,6 +32,20 @@ def importance_info(record: StudyRecord) -> ImportanceInfo | None:
     if not record.dimensions or not found.trials:
         return None
     return ImportanceInfo(study=record.name, importance=found)
+
+
+def importance_alt(info: ImportanceInfo) -> str:
+    """The shares in falling order."""
+    found = info.importance
+    parts = [", ".join(f"{s.key} {percent(s.share)}" for s in found.shares)] if found.shares else [found.note or ""]
+    own = [f"{s.key} {s.note or percent(s.share)}" for s in found.conditional]
+    apart = f"conditional, among only the trials that have it: {listed(own)}" if own and found.trials >= NEEDED else ""
+    return sentence(f"Importance among {counted(found.trials, 'trial')}: {parts[0]}", apart)
+
+
+def percent(share: float | None) -> str:
+    """A share as text."""
+    return "" if share is None else f"{100 * share:.0f} %" if share >= 0.005 else "<1 %"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +74,7 @@ class ParallelInfo:
     axes: list[Axis]
     lines: list[Line]  # the worst first, so that the best are drawn on top
     trials: int  # how many the lines are chosen from
+    best: str  # its trial in words
 
 
 def parallel_info(record: StudyRecord) -> ParallelInfo | None:
@@ -66,7 +82,7 @@ def parallel_info(record: StudyRecord) -> ParallelInfo | None:
 
     Of many trials an even selection over their ranks is taken, the best and the worst among them.
     """
-    valued = [(r.value, r) for r in record.results if r.value is not None and r.state in (COMPLETE, PRUNED)]
+    valued = with_value(record)
     if not valued or not record.searched:
         return None
     valued.sort(key=lambda pair: pair[0], reverse=not record.maximize)
@@ -87,7 +103,89 @@ def parallel_info(record: StudyRecord) -> ParallelInfo | None:
         Axis(name=scale.name, ticks=scale.ticks, gaps=any(line.places[i] is None for line in lines))
         for i, scale in enumerate(scales)
     ]
-    return ParallelInfo(study=record.name, axes=axes, lines=lines, trials=len(valued))
+    return ParallelInfo(
+        study=record.name, axes=axes, lines=lines, trials=len(valued), best=_in_words(record, by_rank(record)[0])
+    )
+
+
+def _in_words(record: StudyRecord, best: TrialResult) -> str:
+    return f"best: trial {best.number} with {named(best, record.searched)}: {best.value:.4g}"
+
+
+def parallel_alt(info: ParallelInfo) -> str:
+    """What is shown, and the best trial's values."""
+    return sentence(f"{counted(info.trials, 'trial')} across {listed([a.name for a in info.axes], 20)}", info.best)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """The objective against one field's value, of the trials that have the field."""
+
+    field: str
+    log: bool
+    whole: bool  # only whole numbers
+    ticks: list[tuple[float, str]]  # of fields with a place for each value; empty for an axis of numbers
+    points: dict[str, list[tuple[float, float]]]  # by state: place and value
+    best: tuple[float, float] | None  # the best trial's
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlicesInfo:
+    """A panel for each searched field."""
+
+    study: str
+    label: str
+    log: bool
+    panels: list[Slice]
+    best: str  # its trial in words
+
+
+def slices_info(record: StudyRecord) -> SlicesInfo | None:
+    """Lay the trials that have a value out over each searched field; None where there are none."""
+    valued = with_value(record)
+    if not valued or not record.searched:
+        return None
+    winner = by_rank(record)[0]
+    panels = [_slice(record, name, valued, winner.number) for name in record.searched]
+    return SlicesInfo(
+        study=record.name,
+        label=axis_label(record),
+        log=wide(value for value, _ in valued),
+        panels=[panel for panel in panels if panel.points],
+        best=_in_words(record, winner),
+    )
+
+
+def _slice(record: StudyRecord, name: str, valued: Sequence[tuple[float, TrialResult]], winner: int) -> Slice:
+    scale = _scale(record, name, [result for _, result in valued])
+    points: dict[str, list[tuple[float, float]]] = {}
+    best = None
+    for value, result in valued:
+        given: Value | None = getattr(result.config, name)
+        if given is None:
+            continue
+        place = _beside(scale.categories.index(given), result.number) if scale.categories else float(given)
+        points.setdefault(result.state, []).append((place, value))
+        if result.number == winner:
+            best = (place, value)
+    return Slice(
+        field=name,
+        log=scale.log,
+        whole=scale.integer,
+        ticks=[(float(place), shown(category)) for place, category in enumerate(scale.categories)],
+        points=points,
+        best=best,
+    )
+
+
+def _beside(place: int, number: int) -> float:
+    """A place beside the category's, so that trials with the same value are told apart: the same each time."""
+    return place + 0.5 * (number * 0.618034 % 1 - 0.5)
+
+
+def slices_alt(info: SlicesInfo) -> str:
+    """What is shown, and the best trial's values."""
+    return sentence(f"{info.label} by {listed([panel.field for panel in info.panels], 20)}", info.best)
 
 
 @dataclass(frozen=True, kw_only=True)

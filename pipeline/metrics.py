@@ -1,4 +1,4 @@
-"""Scores a network on a split, and derives every figure from its confusion matrix."""
+"""Scores a network on a split, and derives every figure but the loss from its confusion matrix."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Scores:
     loss: float  # mean cross-entropy of an image, nats
     confusion: torch.Tensor  # int64 (classes, classes): [true][predicted]
     loss_std: float = 0.0  # standard deviation of the batches' mean losses
+    logits: tuple[torch.Tensor, ...] = ()  # of each batch (images, classes), in the split's order, on its device
 
     @property
     def accuracy(self) -> float:
@@ -61,7 +62,7 @@ def score(network: nn.Module, split: Split, classes: int, *, batch_size: int, pr
     network.eval()
     device = split.labels.device
     loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
-    losses = []
+    losses, kept = [], []
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     for start in range(0, len(split), batch_size):
         labels = split.labels[start : start + batch_size]
@@ -70,9 +71,10 @@ def score(network: nn.Module, split: Split, classes: int, *, batch_size: int, pr
         of_batch = functional.cross_entropy(logits.float(), labels, reduction="sum")
         loss += of_batch
         losses.append(of_batch / len(labels))
+        kept.append(logits)
         confusion += torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes * classes)
     spread = float(torch.stack(losses).std(correction=0)) if losses else 0.0
-    return Scores(float(loss) / max(1, len(split)), confusion.view(classes, classes).cpu(), spread)
+    return Scores(float(loss) / max(1, len(split)), confusion.view(classes, classes).cpu(), spread, tuple(kept))
 
 
 class Prepare:

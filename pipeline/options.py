@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from pipeline.errors import UsageFailure
 from sweeps.trial import Field, Value, fields, network_options
 
-storage_option = click.option("--storage", help="Store of the studies, sqlite:///FILE.  [default: optuna.db]")
+storage_option = click.option(
+    "--storage",
+    help="Store of the studies: sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE.  [default: optuna.db]",
+)
 data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
@@ -19,6 +23,41 @@ data_dir_option = click.option(
     show_default=True,
     help="Folder of data sets, in torchvision's layout.",
 )
+
+
+_NETWORK = (
+    click.option("--run", help="A run id, or NAME#7: trial 7 of a study."),
+    click.option("--best", is_flag=True, help="The best trial of the study."),
+    click.option("--name", help="The study of --best.  [default: the one last run]"),
+    click.option("--model", metavar="URI", help="A registered model: models:/NAME@champion or models:/NAME/3"),
+    click.option("--checkpoint", type=click.Path(path_type=Path, exists=True), help="A checkpoint file or folder."),
+)
+NETWORK = ("run", "best", "name", "model", "checkpoint")
+
+
+def choosing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with the ways to name a finished network."""
+    for option in reversed(_NETWORK):
+        command = option(command)
+    return command
+
+
+def one_way(options: Mapping[str, Any], *others: str) -> str:
+    """Which of the options that name networks is given; ``others`` are those of the command's own.
+
+    Raises:
+        UsageFailure: unless it is exactly one.
+    """
+    ways = [key for key in (*NETWORK, *others) if key != "name"]
+    given = [key for key in ways if options[key]]
+    spelt = " or ".join(f"--{key.replace('_', '-')}" for key in ways)
+    if len(given) != 1:
+        raise UsageFailure(
+            f"name a network in one way, {spelt}: got {', '.join(f'--{key}' for key in given) or 'none'}"
+        )
+    if options["name"] and given[0] in ("run", "model", "checkpoint"):
+        raise UsageFailure(f"--name is the study of --best: with --{given[0]}, leave it out")
+    return given[0]
 
 
 class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click

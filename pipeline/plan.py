@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,8 @@ from sweeps.studyfile import StudyFileError, parse
 from sweeps.trial import COMPLETE, TrialConfig, Value, configure, network_options
 
 _MOST_NETWORKS = 2000  # built, without memory, to check that they can take the images
+_WORTH_A_WORKER = 200_000  # passes of an image through a network in training
+_FOR_EACH_WORKER = 4  # trials that learn from earlier ones
 _TIMED_STEPS = 4
 _TIMED_POINTS = 6  # configurations of a laid-out study
 
@@ -136,6 +141,39 @@ def runtime(spec: StudySpec) -> dict[str, Value]:
     except ValueError as error:
         raise UsageFailure(str(error)) from None
     return {name: getattr(config, name) for name in ("device", "precision", "threads", "eval_batch_size", "augment")}
+
+
+def workers(spec: StudySpec, images: int, settled: Mapping[str, Value]) -> int:
+    """How many trials of a study are trained at a time, where nobody says: by a rule, since it decides the list.
+
+    One for each GPU, or for as many threads of the CPU as a trial has. No more than the work is worth, each having to
+    be started; and no more than leave the sampler most trials to learn from.
+
+    Args:
+        spec: the study.
+        images: in the training split.
+        settled: as `runtime` gives it.
+    """
+    trials = total(spec)
+    places = {"cpu": _cores() // int(settled["threads"]), "cuda": torch.cuda.device_count()}
+    worth = images * spec.epochs * trials // _WORTH_A_WORKER
+    learning = trials if spec.method in LAID_OUT else trials // _FOR_EACH_WORKER
+    return max(1, min(places.get(str(settled["device"]), 1), worth, learning))
+
+
+def _cores() -> int:
+    """The cores that this process may use, also where a container has a share of them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # there is no such file, or no limit in it
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    return cores
+
+
+def versions() -> dict[str, str]:
+    """What a study is made with: a repetition is bit-equal with the same."""
+    libraries = {name: metadata.version(name) for name in ("torch", "optuna", "mlflow")}
+    return {"python": platform.python_version(), **libraries}
 
 
 def check_device(settled: Mapping[str, Value]) -> None:

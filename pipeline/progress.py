@@ -18,6 +18,8 @@ from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sweeps.study import Study
+
 
 class Show:
     """What is said while trials run."""
@@ -29,7 +31,23 @@ class Show:
         self._best: TrialResult | None = None
         self._bars: Progress | None = None
         self._trials: TaskID | None = None
-        self._epochs: TaskID | None = None
+        self._epochs: dict[int, TaskID] = {}  # of the trials under way
+        self._rates: dict[int, float] = {}  # images a second of the same
+
+    @staticmethod
+    def of(study: Study) -> Show:
+        """Show a study that is opened to be gone on with, on standard output."""
+        from rich.console import Console
+
+        searched = tuple(dict.fromkeys(dimension.field for dimension in study.spec.dimensions))
+        return Show(Console(), study.spec.objective, searched, study.total, study.ended())
+
+    @staticmethod
+    def one(objective: str) -> Show:
+        """Show one training, on standard output."""
+        from rich.console import Console
+
+        return Show(Console(), objective, (), 1, 0)
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -40,7 +58,6 @@ class Show:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, TextColumn("{task.fields[note]}"), console=self._console) as self._bars:
             self._trials = self._bars.add_task("trials", total=self._total, completed=self._ended, note="")
-            self._epochs = self._bars.add_task("", total=None, note="")
             yield
 
     def say(self, text: str) -> None:
@@ -49,25 +66,36 @@ class Show:
 
     def trial(self, number: int, config: TrialConfig) -> None:
         """A trial begins."""
-        if self._bars is not None and self._epochs is not None:
-            self._bars.reset(self._epochs, description=_title(number, config), total=config.epochs, note="")
+        if self._bars is not None:
+            self._close(number)  # of a worker that died with it
+            self._epochs[number] = self._bars.add_task(_title(number, config), total=config.epochs, note="")
 
-    def step(self, done: int, steps: int, loss: float) -> None:
-        """A training step is done."""
-        if self._bars is not None and self._epochs is not None:
-            self._bars.update(self._epochs, note=f"loss {loss:.4f}, step {done}/{steps}")
+    def step(self, done: int, steps: int, loss: float, number: int = 0) -> None:
+        """A training step of a trial is done."""
+        if self._bars is not None:
+            self._bars.update(self._epochs[number], note=f"loss {loss:.4f}, step {done}/{steps}")
 
-    def epoch(self, row: Epoch) -> None:
-        """An epoch is done."""
-        if self._bars is not None and self._epochs is not None:
-            self._bars.update(self._epochs, completed=row.epoch)
+    def epoch(self, row: Epoch, number: int = 0) -> None:
+        """An epoch of a trial is done."""
+        self._rates[number] = row.metrics["time/images_per_second"]
+        if self._bars is not None and self._trials is not None:
+            self._bars.update(self._epochs[number], completed=row.epoch)
+            self._bars.update(self._trials, note=", ".join(self._standing()))
+
+    def _close(self, number: int) -> None:
+        """Take a trial's bar away."""
+        self._rates.pop(number, None)
+        if self._bars is not None and number in self._epochs:
+            self._bars.remove_task(self._epochs.pop(number))
 
     def ended(self, result: TrialResult, best: TrialResult | None) -> None:
         """A trial has ended."""
         self._ended, self._best = self._ended + 1, best
+        line = self._line(result)
+        self._close(result.number)
         if self._bars is not None and self._trials is not None:
             self._bars.update(self._trials, completed=self._ended, note=", ".join(self._standing()))
-        self.say(self._line(result))
+        self.say(line)
 
     def _line(self, result: TrialResult) -> str:
         values = searched_values(result, [name for name in self._searched if name not in ("family", "activation")])
@@ -95,6 +123,8 @@ class Show:
         if done and self._ended < self._total:
             left = (time.monotonic() - self._began) / done * (self._total - self._ended)
             parts.append(f"about {duration(left)} left")
+        if self._rates:
+            parts.append(f"{sum(self._rates.values()):,.0f} images/s")
         return parts
 
 

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -28,11 +29,16 @@ def entry_points(uri: Path = ROOT) -> list[str]:
     Raises:
         ValueError: where the folder holds no MLproject, as an installed copy of the package does not.
     """
+    return list(_project(uri)["entry_points"])
+
+
+def _project(uri: Path) -> dict[str, Any]:
     try:
         text = (uri / "MLproject").read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ValueError(f"no MLproject in {uri}: entry points are run from a clone of the project") from error
-    return list(yaml.safe_load(text)["entry_points"])
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
 
 
 def run(
@@ -70,7 +76,7 @@ def run(
         raise ValueError(f"backend_config must be a .json file: got {backend_config!r}")
     with _environment(Path(sys.executable).parent):
         manager = _manager(env_manager)
-        _check_backend(backend)
+        _check_backend(backend, uri)
         return _run(
             backend=backend,
             backend_config=backend_config,
@@ -130,13 +136,16 @@ def _manager(asked: str | None) -> str:
     return manager
 
 
-def _check_backend(name: str) -> None:
+def _check_backend(name: str, uri: Path) -> None:
     """Refuse what MLflow refuses only once it has made a run, which then stays running."""
     from mlflow.projects.backend.loader import load_backend
 
-    if name == "kubernetes":
-        raise ValueError("backend kubernetes needs a docker_env in MLproject, which has a conda_env: use another")
-    if name != "databricks" and load_backend(name) is None:  # type: ignore[no-untyped-call]
+    if name == "kubernetes" and "docker_env" not in _project(uri):
+        remedy = "docs/scale.md says how to make a copy that has one"
+        raise ValueError(f"backend kubernetes needs a docker_env in MLproject, which has a conda_env: {remedy}")
+    if name == "kubernetes" and not (find_spec("kubernetes") and find_spec("docker")):
+        raise ValueError("backend kubernetes needs two packages that are not installed: pip install kubernetes docker")
+    if name not in ("databricks", "kubernetes") and load_backend(name) is None:  # type: ignore[no-untyped-call]
         raise ValueError(f"unknown backend {name!r}: known are local, databricks and the installed plug-ins of MLflow")
 
 

@@ -7,16 +7,19 @@ away did not get can always be sent.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from pipeline import failpoints, figures, report, stores, view
 from pipeline.checkpoints import Folder, trial_folder
 from pipeline.errors import NothingComplete, StorageFailure, UsageFailure
+from pipeline.note import note
 from pipeline.signals import stop_requests
 from pipeline.tracking import Tracker, now
 from sweeps import stored
@@ -46,10 +49,11 @@ class Recorder:
         self._curve, self._maximize = f"sweep/best_{objective}", OBJECTIVES[objective][1]
         self._opened: dict[int, tuple[Opened, bool]] = {}  # by trial: whose result is kept and whose run is not known
         self._away = False
+        self._drawn = 0  # points of the parent's curve
         known, key = study.recall("parent_run_id"), study.recall("key") or uuid.uuid4().hex
         study.remember("key", key)  # before the run is made
         tags = {"sweep.trials": str(study.recall("trials")), "sweep.dataset": study.recall("spec")["dataset"]}
-        self.parent = tracker.call(tracker.open_parent, study.name, known, key, tags)
+        self.parent = tracker.call(tracker.open_parent, study.name, known, key, tags, study.above)
         self._remade = self.parent != known  # and so are the runs below it
         study.remember("parent_run_id", self.parent)
 
@@ -62,8 +66,11 @@ class Recorder:
 
     # -- a trial ------------------------------------------------------------------------------------------------------
 
-    def open(self, number: int, config: TrialConfig, began: int | None = None) -> Opened:
-        """Have a trial's run opened, which began now or at that time: its id and place come in time."""
+    def open(self, number: int, config: TrialConfig, began: int | None = None, *, anew: bool = False) -> Opened:
+        """Have a trial's run opened, which began now or at that time: its id and place come in time.
+
+        With ``anew``, the trial is trained from its beginning, whatever was recorded of it.
+        """
         study = self.study
         source = (study.recall("described") or {}).get("data") or {
             "name": study.recall("spec")["dataset"],
@@ -71,7 +78,7 @@ class Recorder:
             "source": "unknown",
         }
         arguments = (self.parent, study.name, number, config, source, None, began or now())
-        return self.tracker.submit(self.tracker.open_trial, *arguments)
+        return self.tracker.submit(partial(self.tracker.open_trial, *arguments, anew=anew))
 
     def placed(self, result: TrialResult, opened: Opened) -> TrialResult:
         """The result with its run; without, as long as the server does not say which that is: training goes on."""
@@ -85,13 +92,17 @@ class Recorder:
             result, run_id=run_id, checkpoint=f"{place}/checkpoint" if own else result.checkpoint
         )
 
+    def interrupt(self, opened: Opened) -> None:
+        """Mark a run as stopped by a signal, to be gone on with."""
+        self.tracker.submit(lambda: self.tracker.interrupt(opened.result()[0]))
+
     def told(self, result: TrialResult) -> None:
         """Complete the run of a trial whose result is kept, and the parent's curve."""
         opened, _ = self._opened.get(result.number, (None, False))
         self._finish(result, opened, None)
-        point = self._point(self._ended())
-        if point is not None:
-            self.tracker.submit(self.tracker.log_curve, self.parent, self._curve, [point])
+        results = self._in_order()
+        steps = range(self._drawn + 1, len(results) + 1)
+        self._draw(results, steps)
         self._keep_runs()
         if self.tracker.away != self._away:
             self._away = self.tracker.away
@@ -152,9 +163,8 @@ class Recorder:
         for result in results:
             if result.number not in found:  # its process died before this
                 self._folder(result.number).clear()
-        steps = tracker.call(tracker.steps, self.parent, self._curve)
-        points = (self._point(results[:step]) for step in range(1, len(results) + 1) if step not in steps)
-        tracker.submit(tracker.log_curve, self.parent, self._curve, [point for point in points if point])
+        steps, results = tracker.call(tracker.steps, self.parent, self._curve), self._in_order()
+        self._draw(results, [step for step in range(1, len(results) + 1) if step not in steps])
         return found
 
     def interrupt_begun(self) -> None:
@@ -172,6 +182,21 @@ class Recorder:
 
     def _ended(self) -> list[TrialResult]:
         return [result for result in self.study.results() if result.state != RUNNING]
+
+    def idle(self, seconds: float) -> None:
+        """Log for how long each worker had nothing to do, because it had to wait for the end of earlier trials."""
+        self.tracker.submit(self.tracker.log_figures, self.parent, {"sweep/idle_seconds": seconds}, now())
+
+    def _in_order(self) -> list[TrialResult]:
+        """The results before the first trial that is still under way: the curve is the same however long each takes."""
+        return list(itertools.takewhile(lambda result: result.state != RUNNING, self.study.results()))
+
+    def _draw(self, results: Sequence[TrialResult], steps: Iterable[int]) -> None:
+        """Log points of the parent's curve: at each step so many of the results have ended."""
+        points = [point for step in steps if (point := self._point(results[:step]))]
+        self._drawn = len(results)
+        if points:
+            self.tracker.submit(self.tracker.log_curve, self.parent, self._curve, points)
 
     def _point(self, results: Sequence[TrialResult]) -> tuple[int, float, int] | None:
         """The point of the parent's curve after these results: step, value, time."""
@@ -234,7 +259,7 @@ class Recorder:
             **({} if code is None else {"sweep.exit_code": code}),
             "sweep.trials": record.trials,
             "sweep.trials_complete": sum(result.state == COMPLETE for result in record.results),
-            "mlflow.note.content": _note(record, winner),
+            "mlflow.note.content": note(record, self.tracker.experiment_id, self.parent),
         }
         configuration: dict[str, object] = {}
         metrics: dict[str, float] = {}
@@ -279,12 +304,12 @@ def sync(where: stores.Stores, name: str | None, *, experiment: str | None, say:
     """
     found = stores.read_record(where, name)
     stores.prepare(where)
-    with stores.lock(where, found.name), stop_requests() as stop:
+    with stores.lock(where, found.name) as held, stop_requests() as stop:
         tracker = Tracker(where.tracking, experiment=experiment, server_default=found.name)
         tracker.listen(stop.check)
         try:
             with study_errors():
-                recorder = Recorder(stored.load(stores.open_studies(where), found.name), tracker, where.home, say)
+                recorder = Recorder(stored.load(stores.open_studies(where, held), found.name), tracker, where.home, say)
                 recorder.describe()
                 missing = recorder.complete(thorough=True)
                 recorder.interrupt_begun()
@@ -322,22 +347,3 @@ def study_errors() -> Iterator[None]:
         raise UsageFailure(f"{error}: go back to those values, or give another --name") from None
     except STORE_ERRORS as error:
         raise StorageFailure(f"cannot use the store of studies: {stored.cause(error)}") from error
-
-
-def _note(record: StudyRecord, winner: TrialResult | None) -> str:
-    """The parent run's description: what it is, how it ended, how to go on, and which class each index is."""
-    lines = [f"**Study `{record.name}`** on {record.dataset}: {ended(record.results)} of {record.trials}.", ""]
-    if winner is not None and winner.value is not None:
-        lines += [f"Best {record.objective} {winner.value:.4f}: trial {winner.number}, epoch {winner.best_epoch}.", ""]
-    lines += [
-        "Accuracies are of the validation split; the sweep did not read the test split.",
-        "",
-        f"- go on: `pipeline sweep --name {record.name}` with the study it was begun with, and `--trials` for more",
-        f"- report: `pipeline report {record.name} --best`",
-        "- compare: `pipeline ui`",
-        "",
-        "| `val_class/` | class |",
-        "| --- | --- |",
-        *(f"| {index:02d} | {report.markdown(name)} |" for index, name in enumerate(record.classes[:20])),
-    ]
-    return "\n".join(lines)

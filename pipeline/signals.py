@@ -58,14 +58,15 @@ def _parents() -> tuple[int, ...]:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Listen for requests to stop while the block runs."""
+    """Listen for requests to stop while the block runs. Once there was one, what is left of it does no more harm."""
     request = StopRequest()
     before = {number: signal.signal(number, request._handle) for number in (signal.SIGINT, signal.SIGTERM)}  # noqa: SLF001
     try:
         yield request
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # On its way out, the interpreter itself gives up any handler, but not this.
+            signal.signal(number, handler if request._signum is None else signal.SIG_IGN)  # noqa: SLF001
 
 
 @contextmanager

@@ -14,10 +14,11 @@ from pipeline.connection import FAREWELL
 from pipeline.data import load_for
 from pipeline.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.progress import Show
+from pipeline.repeat import Recorded
 from pipeline.signals import stop_requests
 from pipeline.tracking import Tracker
 from pipeline.train import Hooks, resolve, train
-from sweeps.trial import COMPLETE, Epoch, TrialConfig, TrialResult, configure, fields
+from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult, configure, fields
 
 
 def train_one(
@@ -30,6 +31,7 @@ def train_one(
     experiment: str | None,
     every_epoch: bool,
     show: Show,
+    repeats: Recorded | None = None,
 ) -> TrialResult:
     """Train one configuration, tracked and with checkpoints.
 
@@ -42,6 +44,7 @@ def train_one(
         experiment: MLflow's experiment.
         every_epoch: keep the weights after each epoch, too.
         show: where progress is shown.
+        repeats: the trial that is trained again: where that was pruned, this one is.
 
     Raises:
         Interrupted: asked to stop; its ``run_id`` can go on.
@@ -66,7 +69,15 @@ def train_one(
             objective = found.data.tags.get("sweep.objective", objective)
             every_epoch = found.data.tags.get("sweep.keep_checkpoints") == "all"
         return _run(
-            tracker, where, config, data_dir, objective=objective, resume=resume, every_epoch=every_epoch, show=show
+            tracker,
+            where,
+            config,
+            data_dir,
+            objective=objective,
+            resume=resume,
+            every_epoch=every_epoch,
+            show=show,
+            repeats=repeats,
         )
     finally:
         tracker.close()
@@ -89,17 +100,19 @@ def _run(
     resume: str | None,
     every_epoch: bool,
     show: Show,
+    repeats: Recorded | None,
 ) -> TrialResult:
     data = load_for(config, data_dir)
     source = {"name": data.name, "digest": data.digest, "source": str(data_dir)}
     run_id, artifacts = tracker.call(tracker.open_trial, None, None, 0, config, source, resume)
     kept = "all" if every_epoch else "each"
-    tracker.submit(tracker.tag, run_id, {"sweep.objective": objective, "sweep.keep_checkpoints": kept})
+    tags = {"sweep.objective": objective, "sweep.keep_checkpoints": kept}
+    tracker.submit(tracker.tag, run_id, tags | ({"sweep.repeats": repeats.name} if repeats else {}))
     folder = Folder(where.home / "checkpoints" / "train" / run_id)
 
     def epoch(row: Epoch, _best: float) -> bool:
         show.epoch(row)
-        return False
+        return repeats is not None and row.epoch == repeats.epochs
 
     def saved(history: tuple[Epoch, ...]) -> None:
         tracker.submit(tracker.log_epochs, run_id, history)
@@ -123,6 +136,6 @@ def _run(
         again = f"pipeline train --resume {run_id}"
         raise ServerAway(f"{error}; nothing is lost: when it is back, complete the run with: {again}") from None
     folder.clear()
-    if result.state != COMPLETE:
+    if result.state == FAILED:
         raise NothingComplete(f"run {run_id} failed: {result.end}: {result.error}")
     return result

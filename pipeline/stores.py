@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import re
 import shutil
 import socket
+import struct
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from pipeline import databases
+from pipeline import databases, postgres
 from pipeline.errors import StorageFailure, StudyBusy, UsageFailure
 
 if TYPE_CHECKING:
     from sweeps.ranking import StudyRecord
-    from sweeps.stored import Storage
+    from sweeps.stored import Running, Storage
 
 _NAME = re.compile(r"\w[\w .-]{0,99}")
 _SQLITE = "sqlite:///"
@@ -56,11 +59,9 @@ def locate(storage: str | None = None) -> Stores:
         scheme = urlsplit(tracking).scheme or "a plain path"  # the rest may hold a password
         raise UsageFailure(f"MLFLOW_TRACKING_URI must be sqlite:///FILE or http(s)://...: got {scheme}")
     home = file.parent if file else Path.cwd()
-    if storage and urlsplit(storage).password:
-        raise UsageFailure("--storage must not hold a password, which would be logged: set PIPELINE_STORAGE instead")
     studies = _absolute(storage or os.environ.get("PIPELINE_STORAGE") or sqlite_url(home / "optuna.db"))
     if sqlite_file(studies) is None:
-        raise UsageFailure(f"the storage of studies must be sqlite:///FILE: got {urlsplit(studies).scheme!r}")
+        studies = postgres.parse(studies, secret=not storage)
     return Stores(tracking, studies, home)
 
 
@@ -74,6 +75,11 @@ def sqlite_url(file: Path) -> str:
     # Quoted where SQLAlchemy or Optuna, which formats the URL, would read something else; MLflow makes an empty folder
     # of the quoted name beside the true one, so a mere space is left alone.
     return _SQLITE + re.sub(r"[%?#{}]", lambda found: quote(found[0]), str(file.absolute()))
+
+
+def shown(url: str) -> str:
+    """The store of studies, as a user knows it: a file, or the URL of a database without its password."""
+    return postgres.shown(url) if sqlite_file(url) is None else str(sqlite_file(url))
 
 
 def _absolute(url: str) -> str:
@@ -96,13 +102,15 @@ def check_name(name: str) -> str:
 
 
 def prepare(stores: Stores) -> None:
-    """Make the embedded stores ready to be written: whole, and in WAL mode, where readers do not block the writer.
+    """Make the stores ready to be written: whole, and files in WAL mode, where readers do not block the writer.
 
     Raises:
-        StorageFailure: for a folder or file that cannot be written, or a file that is damaged or of another version;
-            before anything is made, for a tracking server that does not answer.
+        StorageFailure: for a folder, file or database that cannot be written, or is damaged or of another version;
+            before anything is made, for a server that does not answer.
     """
     _reach(stores)
+    if sqlite_file(stores.studies) is None:
+        postgres.prepare(stores.studies, lambda: _storage(stores.studies))
     databases.wait_longer()
     for url, library in ((stores.tracking, databases.TRACKING), (stores.studies, databases.STUDIES)):
         file = sqlite_file(url)
@@ -133,9 +141,9 @@ def check_tracking(stores: Stores) -> None:
     databases.examine(file, stores.tracking, databases.TRACKING)
 
 
-def open_studies(stores: Stores) -> Storage:
-    """Open the store of studies for writing; `prepare` has made it ready."""
-    return _storage(stores.studies)
+def open_studies(stores: Stores, held: postgres.Held = None) -> Storage:
+    """Open the store of studies for writing; `prepare` has made it ready, and `lock` holds the study."""
+    return _storage(stores.studies, held)
 
 
 @contextmanager
@@ -144,11 +152,15 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
 
     Raises:
         UsageFailure: if there is none yet.
-        StorageFailure: if it is damaged or of another version.
+        StorageFailure: if it cannot be reached, is damaged or of another version.
     """
     file = sqlite_file(stores.studies)
-    if file is None or not file.exists():
-        raise UsageFailure(f"no studies in {file}: run `pipeline sweep` first, or name the folder's --storage")
+    if not (file.exists() if file else postgres.examine(stores.studies)):
+        where = shown(stores.studies)
+        raise UsageFailure(f"no studies in {where}: run `pipeline sweep` first, or name the folder's --storage")
+    if file is None:
+        yield _storage(stores.studies, read_only=True)
+        return
     if os.access(file.parent, os.W_OK) and os.access(file, os.W_OK):
         databases.examine(file, stores.studies, databases.STUDIES)
         yield _storage(stores.studies)
@@ -163,24 +175,41 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
 
 
 def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
-    """Read a study; the one last opened, if none is named.
+    """Read a study; the one last opened, if none is named: that whose finalists were, rather than those.
 
     Raises:
         UsageFailure: if there is no such study.
         StorageFailure: if the store cannot be read.
     """
     from sweeps import stored
+    from sweeps.finalists import SUFFIX
 
     with read_studies(stores) as storage:
         try:
             known = stored.names(storage)
             if not known:
-                raise UsageFailure(f"no study in {sqlite_file(stores.studies)}: run `pipeline sweep` first")
-            return stored.read(storage, name or known[-1])
+                raise UsageFailure(f"no study in {shown(stores.studies)}: run `pipeline sweep` first")
+            return stored.read(storage, name or known[-1].removesuffix(SUFFIX))
         except stored.StudyNotFoundError as error:
             raise UsageFailure(str(error)) from None
         except stored.STORE_ERRORS as error:
-            raise StorageFailure(f"cannot read {sqlite_file(stores.studies)}: {stored.cause(error)}") from None
+            raise StorageFailure(f"cannot read {shown(stores.studies)}: {stored.cause(error)}") from None
+
+
+def read_running(stores: Stores, name: str) -> tuple[Running, ...]:
+    """How far the trials of a study are that have not ended."""
+    from sweeps import stored
+
+    with read_studies(stores) as storage:
+        return stored.running(storage, name)
+
+
+def read_names(stores: Stores) -> list[str]:
+    """The names of the studies, the one last opened last."""
+    from sweeps import stored
+
+    with read_studies(stores) as storage:
+        return stored.names(storage)
 
 
 def read_fact(stores: Stores, name: str, key: str) -> Any:
@@ -194,25 +223,37 @@ def read_fact(stores: Stores, name: str, key: str) -> Any:
         return None
 
 
-def _storage(url: str) -> Storage:
+def _storage(url: str, held: postgres.Held = None, *, read_only: bool = False) -> Storage:
     from sweeps.stored import StorageError, open_storage
 
+    engine = None if sqlite_file(url) else postgres.engine(url, held, read_only=read_only)
     try:
-        return open_storage(url, timeout=databases.LOCK_TIMEOUT)
+        return open_storage(url, timeout=databases.LOCK_TIMEOUT, engine=engine, examined=held is not None)
     except StorageError as error:
-        raise StorageFailure(f"cannot open the studies in {sqlite_file(url)}: {error}") from None
+        raise StorageFailure(f"cannot open the studies in {shown(url)}: {error}") from None
 
 
 @contextmanager
-def lock(stores: Stores, study: str) -> Iterator[None]:
-    """Hold a study: no other sweep may go on with it. Free the instant its holder dies.
+def lock(stores: Stores, study: str) -> Iterator[postgres.Held]:
+    """Hold a study, and its folder of checkpoints: no other sweep may go on with it. Free the instant its holder dies.
 
-    `fcntl.lockf` and not `flock`, which a forked process would go on holding.
+    Yields what `open_studies` writes through: in a database it is held wherever its other sweep may be.
 
     Raises:
         StudyBusy: naming who holds it.
-        StorageFailure: where its file cannot be made.
+        StorageFailure: where its file cannot be made, or its database not be used.
     """
+    with _folder_lock(stores, study):
+        if sqlite_file(stores.studies):
+            yield None
+            return
+        with postgres.hold(stores.studies, study) as held:
+            yield held
+
+
+@contextmanager
+def _folder_lock(stores: Stores, study: str) -> Iterator[None]:
+    """Lock a study's file. `fcntl.lockf` and not `flock`, which a forked process would go on holding."""
     path = stores.home / "checkpoints" / f"{study}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,6 +271,22 @@ def lock(stores: Stores, study: str) -> Iterator[None]:
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
         file.flush()
         yield
+
+
+def holder(stores: Stores, study: str) -> str | None:
+    """Who holds a study, in words, without taking it for an instant; None if nobody does."""
+    if sqlite_file(stores.studies) is None:
+        return postgres.holder(stores.studies, study)
+    path = stores.home / "checkpoints" / f"{study}.lock"
+    with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8") as file:
+        # The structure of fcntl(2): type, whence, start, length and process; their order is the system's.
+        order, at = ("qqihh", 3) if sys.platform == "darwin" else ("hhqqi", 0)
+        ask = [0] * 5
+        ask[at] = fcntl.F_WRLCK
+        found = struct.unpack(order, fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(order, *ask)))
+        if found[at] != fcntl.F_UNLCK:
+            return _holder(file.read())
+    return None
 
 
 def _holder(text: str) -> str:

@@ -12,22 +12,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import failpoints, plan, stores
-from pipeline.checkpoints import trial_folder
+from pipeline import engines, failpoints, plan, stores
 from pipeline.connection import FAREWELL
 from pipeline.data import SearchData, load_for
 from pipeline.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
+from pipeline.examples import pictures
 from pipeline.progress import Show
 from pipeline.recording import Recorder, study_errors
 from pipeline.signals import StopRequest, stop_requests
 from pipeline.tracking import Tracker
-from pipeline.train import Hooks, train
-from sweeps import study as studies
+from pipeline.trials import Trials
+from pipeline.worker import warm_up
+from sweeps import loop
+from sweeps.finalists import SUFFIX
 from sweeps.layout import configuration
+from sweeps.loop import MAX_FAILURES
 from sweeps.ranking import StudyRecord, best
 from sweeps.space import StudySpec
-from sweeps.study import MAX_FAILURES, Job, Study
-from sweeps.trial import RUNNING, Epoch, TrialResult
+from sweeps.stored import Kept
+from sweeps.study import Job, Study
+from sweeps.trial import RUNNING, TrialResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,9 @@ class Request:
     timeout: float | None = None  # seconds after which no trial is begun
     trial_timeout: float | None = None  # seconds that a trial may take
     max_failures: int = MAX_FAILURES  # in a row, after which it ends
+    workers: int | None = None  # trials at a time; else as when the study was made
+    deterministic: bool | None = None  # whether the list of trials is the same each time; else the same
+    command: str = ""  # all of it, as typed
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ class Plan:
     data: SearchData
     stores: stores.Stores
     deviations: str  # from the study's file, where that has published figures
-    ablated: dict[str, Any] | None  # what an ablation starts from
+    ablated: dict[str, Any] | None = None  # what an ablation starts from
+    finalists: dict[str, Any] | None = None  # the first of another study, which are trained again
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class Outcome:
     """How a sweep ended."""
 
     record: StudyRecord
-    reason: str  # as `sweeps.study.run` says it
+    reason: str  # as `sweeps.loop.run` says it
     report: Path  # the folder
     experiment_id: str
 
@@ -77,6 +85,8 @@ def make_plan(request: Request) -> Plan:
     """
     study, text, spec = plan.read_study(request.study, request.overrides)
     name = stores.check_name(request.name or plan.study_name(study, spec.dataset))
+    if name.endswith(SUFFIX):
+        raise UsageFailure(f"a name that ends with {SUFFIX} is of what `pipeline finalists` trains: got {name!r}")
     where = stores.locate(request.storage)
     deviations, ablated = plan.deviations(request.study, spec), None
     if spec.method == "ablate":  # the best of another study, as it was when this one was begun
@@ -87,17 +97,29 @@ def make_plan(request: Request) -> Plan:
     return Plan(study, name, text, spec, data, where, deviations, ablated)
 
 
-def sweep(made: Plan, request: Request, show: Callable[[Study], Show]) -> Outcome:
+def sweep(
+    made: Plan, request: Request, show: Callable[[Study], Show], then: Callable[[StopRequest], None] = lambda _: None
+) -> Outcome:
     """Search the study to its total, going on from whatever an earlier command left.
+
+    Args:
+        made: the study.
+        request: what was asked for.
+        show: makes what shows it.
+        then: called once nothing is left to train, before the report is written.
 
     Raises:
         Interrupted: asked to stop by a signal; the same command goes on.
         Failure: in one line, with its exit code.
     """
     settled = plan.runtime(made.spec)
+    workers = request.workers or plan.workers(made.spec, len(made.data.train), settled)
+    if workers > 1:
+        warm_up()
     stores.prepare(made.stores)
-    with stores.lock(made.stores, made.name), stop_requests() as stop:
-        tracker = Tracker(made.stores.tracking, experiment=request.experiment, server_default=made.name)
+    with stores.lock(made.stores, made.name) as held, stop_requests() as stop:
+        experiment = made.finalists["of"] if made.finalists else made.name
+        tracker = Tracker(made.stores.tracking, experiment=request.experiment, server_default=experiment)
         tracker.listen(stop.check)
         try:
             data = made.data
@@ -107,13 +129,16 @@ def sweep(made: Plan, request: Request, show: Callable[[Study], Show]) -> Outcom
                 "shape": data.shape,
                 "runtime": settled,
             }
-            facts |= {"digest": data.digest, "ablated": made.ablated}
+            facts |= {"digest": data.digest, "ablated": made.ablated, "finalists": made.finalists}
+            facts |= {"images": {"train": len(data.train), "val": len(data.val)}, "description": made.spec.description}
+            facts |= {"versions": plan.versions()}
+            facts |= {"workers": workers, "deterministic": request.deterministic is not False}
             with study_errors():
-                study = Study.open(stores.open_studies(made.stores), made.name, made.spec, facts)
-                _check_images(study, data)
+                study = Study.open(stores.open_studies(made.stores, held), made.name, made.spec, facts)
+                check_images(study, data)
                 plan.check_device(study.facts["runtime"] | {"device": made.spec.base.get("device", "auto")})
                 plan.check_space(made.spec, data, made.stores.home, study.total - study.ended())
-                return _Sweep(made, request, study, tracker, stop, show(study)).run()
+                return _Sweep(made, request, study, tracker, stop, show(study)).run(then)
         except ServerAway as error:
             store = ["--storage", request.storage] if request.storage else []
             again = shlex.join(["pipeline", "sync", made.name, *store])
@@ -133,28 +158,28 @@ class _Sweep:
         self.began = time.monotonic()
         study.remember("described", self._described())
         study.remember("deviations", made.deviations)
+        study.remember("command", request.command)
         study.remember("reason", None)  # why it ended: it has not
+        if request.deterministic is not None:
+            study.deterministic = request.deterministic
+        asked = request.workers or study.workers
+        self.places = min(asked, study.workers) if study.deterministic else asked
         self.recorder = Recorder(study, tracker, made.stores.home, show.say)
 
-    def run(self) -> Outcome:
+    def run(self, then: Callable[[StopRequest], None]) -> Outcome:
         """Train what is left, then report."""
         made, done = self.made, self.study.ended()
         self.show.say(f"study {made.name}: {done} of {self.study.total} trials ended; stores in {made.stores.home}")
+        self._say_how()
         with self._ending():
             self.recorder.describe()
             self._complete()
-            with self.show.live():
-                reason = studies.run(
-                    self.study,
-                    self._train,
-                    untrained=self._untrained,
-                    told=self._told,
-                    until=self._out_of_time,
-                    max_failures=self.request.max_failures,
-                )
+            reason = self._search()
             self.study.remember("reason", reason)
             try:
                 self.recorder.settle()
+                if reason == "done":
+                    then(self.stop)
             except ServerAway:
                 self.recorder.write_report()  # from what Optuna has
                 raise
@@ -164,13 +189,43 @@ class _Sweep:
             self.recorder.finish("FINISHED" if code == 0 else "FAILED", code, folder)
         return Outcome(record, reason, folder, self.tracker.experiment_id)
 
+    def _say_how(self) -> None:
+        """Say how many trials are trained at a time, and whether the list of trials is the same each time."""
+        made_for, asked = self.study.workers, self.request.workers
+        if not self.study.deterministic:
+            self.show.say(f"{self.places} at a time, as they end: the list of trials may be another each time")
+        elif asked is not None and asked > made_for:
+            more = f"made for {made_for} at a time, which decides its list of trials: so many are trained"
+            self.show.say(f"{more}; with --no-deterministic {asked}, and the list may be another each time")
+        elif made_for > 1:
+            self.show.say(f"{self.places} at a time; the list of trials is the same each time, for {made_for}")
+
+    def _search(self) -> str:
+        """Train what is left; why that came to an end."""
+        engine, request = engines.make(self.made.data, self.places), self.request
+        trials = Trials(self.study, engine, self.recorder, self.show, self.stop, request.trial_timeout)
+        with self.show.live(), trials:
+            ending = loop.run(
+                self.study,
+                trials,
+                untrained=self._untrained,
+                told=self._told,
+                until=self._out_of_time,
+                max_failures=request.max_failures,
+            )
+        if engine.places > 1 and self.study.deterministic:
+            self.recorder.idle(ending.idle / engine.places)
+            why = "for earlier trials to end, so that the list of trials is the same each time"
+            self.show.say(f"each of {engine.places} workers waited {ending.idle / engine.places:.1f} s {why}")
+        return ending.reason
+
     def _described(self) -> dict[str, object]:
         """What the record says of the study: kept with it, so that the record can be made again."""
         spec, made = self.study.spec, self.made
         params: dict[str, object] = {
             f"plan.{key}": value for key, value in spec.identity().items() if key not in ("search", "fixed")
         }
-        params |= {"plan.trials": self.study.total, "plan.study": made.study}
+        params |= {"plan.trials": self.study.total, "plan.study": made.study, "plan.workers": self.study.workers}
         params |= {f"plan.fixed.{key}": value for key, value in self.study.facts["runtime"].items()}
         params |= {f"plan.fixed.{key}": value for key, value in spec.fixed.model_dump(exclude_none=True).items()}
         for dimension in spec.dimensions:  # MLflow's keys have no brackets: conditions go into the value
@@ -189,45 +244,7 @@ class _Sweep:
         if begun:
             numbers = ", ".join(f"#{result.number}" for result in begun)
             self.show.say(f"going on with {len(begun)} interrupted trial{'s' * (len(begun) > 1)}: {numbers}")
-
-    def _train(self, job: Job) -> TrialResult:
-        """Train one trial, with its record."""
-        failpoints.reach("in_adoption" if job.adopted else "after_ask")
-        made, tracker = self.made, self.tracker
-        opened = self.recorder.open(job.number, job.config)
-        self.show.trial(job.number, job.config)
-
-        def epoch(row: Epoch, best_value: float) -> bool:
-            self.show.epoch(row)
-            with study_errors():  # or it would pass for a fault of the trial
-                return self.study.report(job, row.epoch, best_value)
-
-        def saved(history: tuple[Epoch, ...]) -> None:
-            tracker.submit(lambda: tracker.log_epochs(opened.result()[0], history))
-
-        hooks = Hooks(epoch=epoch, saved=saved, step=self.show.step, stop=self.stop.check)
-        folder = trial_folder(made.stores.home, made.name, job.number)
-        spec = self.study.spec
-        limits, every_epoch = spec.constraints.limits, spec.keep_checkpoints == "all"
-        try:
-            result = train(
-                job.number,
-                job.config,
-                made.data,
-                folder,
-                objective=spec.objective,
-                hooks=hooks,
-                limits=limits,
-                every_epoch=every_epoch,
-                time_limit=self.request.trial_timeout,
-            )
-            failpoints.reach("before_tell")
-            return self.recorder.placed(result, opened)
-        except (Interrupted, Failure):
-            with contextlib.suppress(Failure), study_errors():
-                self.study.note_interrupted(job)
-                tracker.submit(lambda: tracker.interrupt(opened.result()[0]))
-            raise
+        self._pictured()
 
     def _untrained(self, job: Job, result: TrialResult) -> TrialResult:
         """Give a result that was not trained a run of its own."""
@@ -236,7 +253,14 @@ class _Sweep:
     def _told(self, result: TrialResult) -> None:
         failpoints.reach("between_stores")
         self.recorder.told(result)
-        self.show.ended(result, best(self.study.results(), maximize=self.study.spec.maximize))
+        self.show.ended(result, self._pictured())
+
+    def _pictured(self) -> TrialResult | None:
+        """The best trial so far, whose mistakes are kept as pictures: those who read the study have no images."""
+        found = best(self.study.results(), maximize=self.study.spec.maximize)
+        if found is not None and found.number != self.study.pictured:
+            self.study.keep_pictures(found.number, pictures(found.mistakes, self.made.data.val.images))
+        return found
 
     def _out_of_time(self) -> bool:
         self.stop.check()
@@ -255,7 +279,7 @@ class _Sweep:
             raise
 
 
-def _check_images(study: Study, data: SearchData) -> None:
+def check_images(study: Kept, data: SearchData) -> None:
     """Refuse to go on with other images than the study was begun with."""
     before, classes = study.facts.get("digest", data.digest), tuple(study.facts["classes"])
     if (before, classes) != (data.digest, data.classes):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from pipeline.text import clean
 from pipeline.troubles import INFEASIBLE, Row, notes
+from sweeps.checks import checks
 from sweeps.comparison import Lead, complete, named
 from sweeps.ranking import Ranked, StudyRecord, ended, rank, searched_values
 from sweeps.reference import FIGURES
@@ -65,9 +67,24 @@ def ranked(record: StudyRecord) -> list[Ranked]:
     return sorted(entries, key=lambda entry: entry.state == RUNNING)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A study, ranked, and its table, made once for all that shows it: of thousands of trials it takes seconds."""
+
+    record: StudyRecord
+    entries: Sequence[Ranked]  # in the order shown
+    names: Sequence[str]  # of the columns
+    rows: Sequence[Row]  # one for each entry
+
+    @cached_property
+    def findings(self) -> list[Row]:
+        """What the health checks say, warnings first: ``level``, ``check`` and ``text``."""
+        return [{"level": c.level, "check": c.name, "text": clean(c.text, 600)} for c in checks(self.record)]
+
+
 def columns(record: StudyRecord) -> list[str]:
     """The names of the columns; those of repeats and notes only where some configuration has any."""
-    return listing(record)[0]
+    return list(listing(record).names)
 
 
 def rows(record: StudyRecord, top: int | None = None) -> list[Row]:
@@ -77,19 +94,16 @@ def rows(record: StudyRecord, top: int | None = None) -> list[Row]:
     the repeats, ``repeats`` the complete ones behind the mean. The state of a failed or infeasible trial is how it
     ended, and ``notes`` say what else is wrong with it.
     """
-    return listing(record)[1][:top]
+    return list(listing(record).rows[:top])
 
 
-def listing(record: StudyRecord) -> tuple[list[str], list[Row]]:
-    """The columns and all rows, for one ranking: of thousands of trials it takes seconds."""
-    return listed(record, ranked(record))
-
-
-def listed(record: StudyRecord, entries: Sequence[Ranked]) -> tuple[list[str], list[Row]]:
-    """The columns and all rows of configurations that are ranked already."""
+def listing(record: StudyRecord) -> Listing:
+    """Rank a study and lay its configurations out, by the columns and rows that `columns` and `rows` tell of."""
+    entries = ranked(record)
     values = [_row(record, entry) for entry in entries]
     names = _columns(record, entries) + (["notes"] if any(row["notes"] for row in values) else [])
-    return names, [{name: row[name] for name in names} for row in values]
+    rows = [{name: row[name] for name in names} for row in values]
+    return Listing(record=record, entries=entries, names=names, rows=rows)
 
 
 def _columns(record: StudyRecord, entries: Sequence[Ranked]) -> list[str]:
@@ -165,6 +179,14 @@ def score_text(mean: float, spread: float | None, seeds: int) -> str:
     return f"{mean:.4f}{'' if spread is None else f' ± {spread:.4f}'} ({seeds} seed{'s' * (seeds != 1)})"
 
 
+def judged(difference: float, spread: float | None) -> str:
+    """Say whether a difference of two means is more than their seeds differ; ``spread`` is the larger of theirs."""
+    said = "comes of one seed each: it may be noise"
+    if spread is not None:
+        said = f"is {'within' if difference <= spread else 'larger than'} the seeds' spread"
+    return f"the difference {difference:.4f} {said}"
+
+
 def against(ahead: Lead) -> Row:
     """Say how far the first configuration is ahead of the second, and whether their seeds differ as much."""
     sides = {"first": ahead.first, "second": ahead.second}
@@ -181,7 +203,5 @@ def against(ahead: Lead) -> Row:
         f"{clean(named(e.trials[0], ahead.differing), 80)} {score_text(e.value or 0.0, e.spread, len(complete(e)))}"
         for e in sides.values()
     )
-    verdict = "within the seeds' spread" if ahead.within else "larger than the seeds' spread"
-    said = f"is {verdict}" if ahead.within is not None else "comes of one seed each: it may be noise"
-    text = f"{first} against {second}: the difference {ahead.difference:.4f} {said}"
+    text = f"{first} against {second}: {judged(ahead.difference, ahead.spread)}"
     return {**values, "difference": ahead.difference, "within": ahead.within, "text": text}

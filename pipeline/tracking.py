@@ -81,7 +81,9 @@ class Tracker(Connection):
 
     # -- the parent: one per study, for ever ------------------------------------------------------------------------
 
-    def open_parent(self, study: str, known: str | None, key: str, tags: Mapping[str, str]) -> str:
+    def open_parent(
+        self, study: str, known: str | None, key: str, tags: Mapping[str, str], below: str | None = None
+    ) -> str:
         """Open the study's parent run: the known one again, or the run `mlflow run` made for us, or a new one.
 
         A later `mlflow run` of a study that has a parent is nested under it as ``continued <date>``.
@@ -91,11 +93,15 @@ class Tracker(Connection):
             known: the parent's run id, if it was kept.
             key: the study's own, by which a parent is found that was made and not kept: its process died.
             tags: for the parent.
+            below: the parent run of the study whose finalists these are, under which theirs is nested.
 
         Returns:
             The parent's run id.
         """
-        given = os.environ.get("MLFLOW_RUN_ID")
+        given, above = os.environ.get("MLFLOW_RUN_ID"), self._alive(below)
+        if above is not None:
+            self.experiment_id = above.info.experiment_id
+            tags = {**tags, mlflow_tags.MLFLOW_PARENT_RUN_ID: above.info.run_id, "sweep.role": "finalists"}
         parent = self._alive(known) or next(iter(self._search(f"tags.`sweep.key` = '{key}'")), None)
         if parent is None and given:
             parent = self._client.get_run(given)
@@ -104,7 +110,7 @@ class Tracker(Connection):
         elif parent is not None and given and given != parent.info.run_id:
             self._nest(given, parent, study)
         if parent is None:
-            origin = {**_origin("pipeline sweep"), "sweep.key": key}
+            origin = {**_origin("pipeline finalists" if below else "pipeline sweep"), "sweep.key": key}
             parent = self._client.create_run(self.experiment_id, run_name=study, tags=origin)
         run_id = str(parent.info.run_id)
         self.experiment_id = parent.info.experiment_id
@@ -118,6 +124,8 @@ class Tracker(Connection):
 
     def _nest(self, run_id: str, parent: Run, study: str) -> None:
         """Put the run of a later `mlflow run` under the study's parent; it ends as that does."""
+        if "sweep.role" in self._client.get_run(run_id).data.tags:  # it was opened for another study, as for finalists
+            return
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         tags = {mlflow_tags.MLFLOW_PARENT_RUN_ID: parent.info.run_id, "sweep.role": "invocation", "sweep.study": study}
         self._tags(run_id, tags)
@@ -196,6 +204,8 @@ class Tracker(Connection):
         data: Mapping[str, str],
         own: str | None = None,
         began: int | None = None,
+        *,
+        anew: bool = False,
     ) -> tuple[str, str]:
         """Open a trial's run: the one it already has, else a new one.
 
@@ -207,12 +217,16 @@ class Tracker(Connection):
             data: name, digest and source of the data set.
             own: the id of a run to go on with that belongs to no study.
             began: when, in milliseconds, if not now.
+            anew: it is trained from its beginning: a run that has points of it already is deleted, and made again.
 
         Returns:
             The run's id, and where its artifacts go.
         """
         given = own or os.environ.get("MLFLOW_RUN_ID")
         found = self._find_trial(parent, number) if parent else self._alive(given)
+        if anew and found is not None and found.data.metrics:
+            self._client.delete_run(found.info.run_id)
+            found = None
         if not parent:  # made, but the answer was lost
             found = found or next(iter(self._search(f"tags.`sweep.key` = '{self._key}'")), None)
         tags = {"sweep.family": config.family, "sweep.signature": config.signature}
@@ -241,6 +255,16 @@ class Tracker(Connection):
         if urlsplit(place).scheme == "file":
             place = str(local_file_uri_to_path(place))  # type: ignore[no-untyped-call]
         return run_id, place
+
+    def open_refit(self, parent: str, study: str) -> str:
+        """Open the run of the finalists' winner trained on both splits, below their parent; its id."""
+        found = next(iter(self._search(f"{_BELOW} = '{parent}' and tags.`sweep.role` = 'refit'")), None)
+        if found is None:
+            tags = {mlflow_tags.MLFLOW_PARENT_RUN_ID: parent, "sweep.role": "refit", "sweep.refit_of": study}
+            found = self._client.create_run(
+                self.experiment_id, run_name="refit", tags={**_origin("pipeline finalists"), **tags}
+            )
+        return str(found.info.run_id)
 
     def log_epochs(self, run_id: str, history: Sequence[Epoch]) -> None:
         """Log the rows of a trial's history that were not yet sent, in one batch for each `_BATCH` metrics."""

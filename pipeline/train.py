@@ -8,7 +8,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +21,15 @@ from torch.utils.flop_counter import FlopCounterMode
 import models
 from pipeline import failpoints
 from pipeline.augment import augment
-from pipeline.checkpoints import Card, Folder, optimizer_tensors, restore_optimizer, save_model
+from pipeline.checkpoints import Card, Folder, save_model
 from pipeline.data import SearchData
 from pipeline.datasets import source
 from pipeline.errors import Diverged, Failure, Infeasible, TimedOut
 from pipeline.metrics import Prepare, Scores, score, shares
+from pipeline.mistakes import mistakes
 from pipeline.optimization import Schedule, make_optimizer, make_schedule
 from pipeline.signals import alarm
+from pipeline.state import State, restore, save
 from sweeps.space import OBJECTIVES
 from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult, augmentation
 
@@ -50,19 +52,6 @@ class Hooks:
     saved: Callable[[tuple[Epoch, ...]], None] = lambda _rows: None  # the history that a checkpoint now holds
     step: Callable[[int, int, float], None] = lambda _done, _steps, _loss: None
     stop: Callable[[], None] = lambda: None  # asked at every step; raises to stop
-
-
-@dataclass
-class _State:
-    """Where a training stands between two epochs: all that a checkpoint needs besides tensors."""
-
-    history: list[Epoch] = field(default_factory=list)
-    best_epoch: int | None = None
-    best_value: float | None = None
-    confusion: list[list[int]] | None = None
-    seconds: float = 0.0
-    latency_ms: float | None = None
-    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
 def resolve(config: TrialConfig) -> TrialConfig:
@@ -104,7 +93,7 @@ def train(
     Args:
         number: the trial's number, for the result.
         config: what to train; `resolve` has settled it.
-        data: the training and validation splits.
+        data: the training and validation splits; where the second is empty, the last epoch's weights are the best.
         folder: the trial's own, for checkpoints.
         objective: what chooses the best epoch: a key of `sweeps.space.OBJECTIVES`.
         hooks: callbacks; what ``stop`` raises passes through.
@@ -171,7 +160,8 @@ class _Training:
         self.metric, self.maximize = OBJECTIVES[objective]
         self.device = torch.device(config.device)
         self.data = data
-        self.state = _State()
+        self.judged = len(data.val) > 0
+        self.state = State()
         self.parameters: int | None = None
         self.mflops: float | None = None
         channels = len(data.mean)
@@ -184,7 +174,10 @@ class _Training:
         network, config = self._build(), self.config
         optimizer = make_optimizer(network, config)
         schedule = make_schedule(optimizer, config, len(self._batches()))
-        self._resume(network, optimizer, schedule)
+        resumed = restore(self.folder, config, network, optimizer, schedule)
+        if resumed is not None:
+            self.state = resumed
+            self.hooks.saved(tuple(resumed.history))
         self._check(network, limits)
         saved = time.monotonic()
         for epoch in range(len(self.state.history) + 1, config.epochs + 1):
@@ -192,7 +185,7 @@ class _Training:
                 break
             row = self._epoch(epoch, network, optimizer, schedule)
             if isinstance(schedule, ReduceLROnPlateau):
-                schedule.step(row.metrics["val/loss"])
+                schedule.step(row.metrics.get("val/loss", row.metrics["train/loss"]))
             elif schedule is not None and not isinstance(schedule, OneCycleLR):
                 schedule.step()
             if self.every_epoch:
@@ -201,7 +194,7 @@ class _Training:
             if self.hooks.epoch(row, self.state.best_value or 0.0) and epoch < config.epochs:
                 return PRUNED
             if time.monotonic() - saved >= SAVE_EVERY and epoch < config.epochs:
-                self._save(network, optimizer, schedule)
+                save(self.folder, self.state, config, network, optimizer, schedule)
                 failpoints.reach("after_checkpoint")
                 self.hooks.saved(tuple(self.state.history))
                 saved = time.monotonic()
@@ -222,6 +215,7 @@ class _Training:
             epoch=row.epoch,
             metrics=row.metrics,
             digest=self.data.digest,
+            judged=self.judged,
         )
 
     def result(self, number: int, state: str, end: str, error: str | None) -> TrialResult:
@@ -236,6 +230,7 @@ class _Training:
             best_epoch=None if failed else at.best_epoch,
             history=tuple(at.history),
             confusion=None if failed or at.confusion is None else tuple(tuple(row) for row in at.confusion),
+            mistakes=() if failed else at.mistakes,
             seconds=round(at.seconds, 3),
             parameters=self.parameters,
             mflops=self.mflops,
@@ -294,7 +289,7 @@ class _Training:
             "train/loss_std": trained_on.loss_std,
             "train/acc": trained_on.accuracy,
             "train/lr": rate,
-            **_figures(scores, self.metric),
+            **(_figures(scores, self.metric) if self.judged else {}),
             "time/epoch_seconds": seconds,
             "time/images_per_second": len(self.data.train) / (trained - start),
         }
@@ -302,18 +297,25 @@ class _Training:
             epoch=epoch,
             time=int(time.time() * 1000),
             metrics=metrics,
-            per_class=scores.per_class,
+            per_class=scores.per_class if self.judged else (),
             train_per_class=trained_on.per_class,
-            predicted=scores.predicted,
+            predicted=scores.predicted if self.judged else (),
         )
-        state, value = self.state, metrics[self.metric]
+        state, value = self.state, metrics.get(self.metric)
         state.history.append(row)
         state.seconds += seconds
-        if state.best_value is None or (value > state.best_value if self.maximize else value < state.best_value):
+        if self._better(value):
             state.best_epoch, state.best_value = epoch, value
-            state.confusion = scores.confusion.tolist()
+            if self.judged:
+                state.confusion = scores.confusion.tolist()
+                state.mistakes = mistakes(scores, self.data.val.labels)
             state.best_weights = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
         return row
+
+    def _better(self, value: float | None) -> bool:
+        """Whether an epoch's weights are to be kept: the best so far or, where nothing judges them, the last."""
+        best = self.state.best_value
+        return value is None or best is None or (value > best if self.maximize else value < best)
 
     def _batches(self) -> tuple[torch.Tensor, ...]:
         """The indices of one epoch's steps, from torch's global generator."""
@@ -364,50 +366,6 @@ class _Training:
         patience, best = self.config.patience, self.state.best_epoch
         return bool(patience) and best is not None and len(self.state.history) - best >= patience
 
-    def _save(self, network: nn.Module, optimizer: Optimizer, schedule: Schedule) -> None:
-        tensors, facts = optimizer_tensors(optimizer)
-        state = self.state
-        self.folder.save_state(
-            len(state.history),
-            {
-                **{f"network.{k}": v for k, v in network.state_dict().items()},
-                **{f"optimizer.{k}": v for k, v in tensors.items()},
-                **{f"best.{k}": v for k, v in state.best_weights.items()},
-            },
-            {
-                "config": self.config.to_dict(),
-                "optimizer": facts,
-                "schedule": None if schedule is None else schedule.state_dict(),
-                "history": [dataclasses.asdict(row) for row in state.history],
-                "best_epoch": state.best_epoch,
-                "best_value": state.best_value,
-                "confusion": state.confusion,
-                "seconds": state.seconds,
-                "latency_ms": state.latency_ms,
-            },
-        )
-
-    def _resume(self, network: nn.Module, optimizer: Optimizer, schedule: Schedule) -> None:
-        """Go on from the newest good checkpoint, if it is of this very configuration."""
-        found = self.folder.latest()
-        if found is None or found[1]["config"] != self.config.to_dict():
-            return
-        tensors, facts = found
-        network.load_state_dict(_under("network.", tensors))
-        restore_optimizer(optimizer, _under("optimizer.", tensors), facts["optimizer"])
-        if schedule is not None:
-            schedule.load_state_dict(facts["schedule"])
-        self.state = _State(
-            history=[Epoch.from_dict(row) for row in facts["history"]],
-            best_epoch=facts["best_epoch"],
-            best_value=facts["best_value"],
-            confusion=facts["confusion"],
-            seconds=facts["seconds"],
-            latency_ms=facts["latency_ms"],
-            best_weights=_under("best.", tensors),
-        )
-        self.hooks.saved(tuple(self.state.history))
-
 
 @dataclass(frozen=True)
 class _Trained:
@@ -429,10 +387,6 @@ def _trained(
         accuracy=int(right.sum()) / len(truth),
         per_class=shares(torch.bincount(truth[right], minlength=classes), torch.bincount(truth, minlength=classes)),
     )
-
-
-def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _figures(scores: Scores, objective: str) -> dict[str, float]:

@@ -69,6 +69,28 @@ def troubles(record: StudyRecord) -> list[Row]:
     ]
 
 
+def grouped(record: StudyRecord) -> list[Row]:
+    """What went wrong, and what was stopped early, equal things once: each with its trials, the most frequent first.
+
+    ``what`` and ``detail`` are those of `troubles`; ``numbers`` are the trials', at most so many as a line holds.
+    """
+    pruned = [t for t in record.results if t.state == PRUNED and t.end != INFEASIBLE and t.duplicate_of is None]
+    found = [(t.number, "pruned", f"behind the others after epoch {len(t.history)}") for t in pruned]
+    found += [(t.number, what, detail) for t in record.results for what, detail in _of(record, t)]
+    groups: dict[tuple[str, str], list[int]] = {}
+    for number, what, detail in found:
+        groups.setdefault((what, detail), []).append(number)
+    return [
+        {"what": what, "detail": detail, "trials": len(numbers), "numbers": _numbers(numbers)}
+        for (what, detail), numbers in sorted(groups.items(), key=lambda group: -len(group[1]))
+    ]
+
+
+def _numbers(numbers: Sequence[int], most: int = 12) -> str:
+    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
+    return ", ".join(f"#{number}" for number in numbers[:most]) + more
+
+
 def _of(record: StudyRecord, trial: TrialResult) -> list[tuple[str, str]]:
     if trial.duplicate_of is not None:
         return [("duplicate", f"reuses the result of trial {trial.duplicate_of}")]

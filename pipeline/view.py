@@ -14,8 +14,11 @@ import models
 from sweeps.ranking import StudyRecord
 from sweeps.space import OBJECTIVES
 
+_SIDE = "workflowType=machine_learning"  # else it opens on the side for language models
 _MOST_AXES = 4  # parallel coordinates; a run that lacks one of its params is dropped from the picture
 _GENERATED = ("train", "val", "val_class", "time", "best", "cost")  # sections MLflow makes of metric names
+# Our sections, which come first and are open.
+_SEARCHED, _CURVES, _RESULTS = _SECTIONS = ("What was searched", "Learning curves", "Results and what they took")
 
 
 def key(study: str) -> str:
@@ -23,10 +26,19 @@ def key(study: str) -> str:
     return hashlib.sha256(study.encode()).hexdigest()[:12]
 
 
+def run_link(experiment_id: str, run_id: str) -> str:
+    """The part of the UI's address that opens a run's page, after the host."""
+    return f"/#/experiments/{experiment_id}/runs/{run_id}?{_SIDE}"
+
+
+def report_link(experiment_id: str, run_id: str) -> str:
+    """The part of the UI's address that opens the report among a run's artifacts, after the host."""
+    return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/report/report.html?{_SIDE}"
+
+
 def link(experiment_id: str, study: str) -> str:
     """The part of the UI's address that opens the comparison, after the host."""
-    query = f"viewStateShareKey={key(study)}&compareRunsMode=CHART&workflowType=machine_learning"
-    return f"/#/experiments/{experiment_id}/runs?{query}"
+    return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={key(study)}&compareRunsMode=CHART&{_SIDE}"
 
 
 def view(record: StudyRecord) -> str:
@@ -35,19 +47,22 @@ def view(record: StudyRecord) -> str:
     best = f"best/{curve.replace('/', '_')}"
     always = _unconditional(record)
     axes = [name for name in dict.fromkeys(["family", "lr", *always]) if name in always][:_MOST_AXES]
-    columns = [
-        f"metrics.`{best}`",
-        "tags.`sweep.end`",
-        *(f"params.`{n}`" for n in dict.fromkeys(["family", "lr", *record.searched])),
-    ]
+    fields = [f"params.`{name}`" for name in dict.fromkeys(["family", "lr", *record.searched])]
+    columns = [f"metrics.`{best}`", "tags.`sweep.end`", *fields]
     state = {
-        "compareRunCharts": [_parallel(axes, best), _line(curve), _line("train/loss")],
+        "compareRunCharts": [
+            *([_parallel(axes, best)] if axes else []),
+            *map(_line, dict.fromkeys([curve, "val/loss", "train/loss"])),
+            _bar(best),
+            *(_scatter(cost, best) for cost in ("cost/params_millions", "cost/seconds")),
+        ],
         "compareRunSections": [
-            {"uuid": "sweep", "name": "Sweep", "display": True, "isReordered": False},
-            *({"uuid": name, "name": name, "display": False, "isReordered": False} for name in _GENERATED),
+            *(_section(name, display=True, side_by_side=1 if name == _SEARCHED else 3) for name in _SECTIONS),
+            *(_section(name, display=False) for name in _GENERATED),
         ],
         "runsHiddenMode": "SHOW_ALL",
         "selectedColumns": columns,
+        "columnOrder": columns,
         "orderByKey": f"metrics.`{best}`",
         "orderByAsc": not record.maximize,
         "searchFilter": f"tags.`sweep.study` = '{record.name}' and tags.`sweep.trial` != ''",
@@ -71,28 +86,32 @@ def _unconditional(record: StudyRecord) -> list[str]:
     ]
 
 
-def _card(kind: str, name: str) -> dict[str, Any]:
-    return {"type": kind, "uuid": name, "metricSectionId": "sweep", "deleted": False, "isGenerated": False}
+def _section(name: str, *, display: bool, side_by_side: int = 3) -> dict[str, Any]:
+    return {"uuid": name, "name": name, "display": display, "isReordered": False, "columns": side_by_side}
 
 
-def _parallel(axes: list[str], metric: str) -> dict[str, Any]:
+def _card(kind: str, section: str, name: str, runs: int) -> dict[str, Any]:
     return {
-        **_card("PARALLEL", "parallel"),
-        "runsCountToCompare": 100,
-        "selectedParams": axes,
-        "selectedMetrics": [metric],
-        "showAllRuns": True,
+        "type": kind,
+        "uuid": f"{kind} {name}".lower(),
+        "metricSectionId": section,
+        "deleted": False,
+        "isGenerated": False,
+        "runsCountToCompare": runs,
     }
 
 
+def _parallel(axes: list[str], metric: str) -> dict[str, Any]:
+    card = _card("PARALLEL", _SEARCHED, "coordinates", 100)
+    return card | {"selectedParams": axes, "selectedMetrics": [metric], "showAllRuns": True}
+
+
 def _line(metric: str) -> dict[str, Any]:
-    return {
-        **_card("LINE", f"line {metric}"),
-        "runsCountToCompare": 20,
+    return _card("LINE", _CURVES, metric, 20) | {
         "metricKey": metric,
         "selectedMetricKeys": [metric],
         "lineSmoothness": 0,
-        "scaleType": "linear",
+        "scaleType": "log" if metric.endswith("loss") else "linear",  # one bad start would flatten all the others
         "xAxisKey": "step",
         "xAxisScaleType": "linear",
         "selectedXAxisMetricKey": "",
@@ -100,3 +119,12 @@ def _line(metric: str) -> dict[str, Any]:
         "useGlobalLineSmoothing": True,
         "range": {},
     }
+
+
+def _scatter(cost: str, metric: str) -> dict[str, Any]:
+    axes = {axis: {"key": key, "type": "METRIC"} for axis, key in (("xaxis", cost), ("yaxis", metric))}
+    return _card("SCATTER", _RESULTS, cost, 100) | axes
+
+
+def _bar(metric: str) -> dict[str, Any]:
+    return _card("BAR", _RESULTS, metric, 20) | {"metricKey": metric, "selectedMetricKeys": [metric]}

@@ -1,4 +1,4 @@
-"""Finished networks in use: finds the checkpoint of a run and scores it. The only reader of the test split."""
+"""Finished networks, by whatever names them: finds and scores them. The only reader of the test split."""
 
 from __future__ import annotations
 
@@ -16,9 +16,31 @@ from pipeline.errors import NothingComplete, UsageFailure
 from pipeline.metrics import Prepare, Scores, score
 from pipeline.tracking import Run, Tracker, now
 from pipeline.train import resolve
-from sweeps.ranking import best
+from pipeline.verdict import decided
+from sweeps.ranking import StudyRecord, best
 from sweeps.stored import keep_test
 from sweeps.trial import COMPLETE, TrialResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class Which:
+    """How a command names the network that it is about: in one of these ways."""
+
+    run: str | None = None  # a run's id, or NAME#7
+    best: bool = False
+    name: str | None = None  # the study of the best; None is the one last opened
+    model: str | None = None  # a URI of MLflow
+    checkpoint: Path | None = None  # a file or folder
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finished network, on the CPU in evaluation mode, and where it comes from."""
+
+    network: torch.nn.Module
+    card: Card
+    run_id: str | None = None
+    study: str | None = None
 
 
 @dataclass(frozen=True)
@@ -31,31 +53,41 @@ class Evaluation:
     run_id: str | None
 
 
+def numbered(where: stores.Stores, name: str) -> tuple[StudyRecord, TrialResult]:
+    """Find the trial that ``NAME#7`` names, and its study.
+
+    Raises:
+        UsageFailure: if there is none.
+    """
+    study, _, number = name.rpartition("#")
+    record = stores.read_record(where, study)
+    if not number.isdecimal() or int(number) >= len(record.results):
+        raise UsageFailure(f"no trial {number!r} in study {study!r}: it has {len(record.results)}, counted from 0")
+    return record, record.results[int(number)]
+
+
 def named_trial(where: stores.Stores, name: str) -> TrialResult:
     """Find the trial that ``NAME#7`` names; of a duplicate, the trial whose result it is.
 
     Raises:
         UsageFailure: if there is none.
     """
-    study, _, number = name.rpartition("#")
-    results = stores.read_record(where, study).results
-    if not number.isdigit() or int(number) >= len(results):
-        raise UsageFailure(f"no trial {number!r} in study {study!r}: it has {len(results)}, counted from 0")
-    found = results[int(number)]
+    record, found = numbered(where, name)
     if found.duplicate_of is not None:
-        found = results[found.duplicate_of]
+        found = record.results[found.duplicate_of]
     if found.checkpoint is None:
         raise UsageFailure(f"trial {name} has no checkpoint ({found.end}): it failed, or keep_checkpoints dropped it")
     return found
 
 
 def best_trial(where: stores.Stores, name: str | None) -> TrialResult:
-    """Find the best trial of a study; of the one last opened, if none is named.
+    """Find a study's best trial, its finalists' once they have ended; of the study last opened, if none is named.
 
     Raises:
         NothingComplete: if no trial is complete.
     """
     record = stores.read_record(where, name)
+    record = decided(record) or record
     winner = best(record.results, maximize=record.maximize)
     if winner is None:
         raise NothingComplete(f"study {record.name!r} has no complete trial")
@@ -75,8 +107,39 @@ def complete_trials(where: stores.Stores, name: str | None) -> list[TrialResult]
     return found
 
 
+def find(where: stores.Stores, which: Which) -> Found:
+    """Find a network and build it. A checkpoint needs no store, and none is made.
+
+    Raises:
+        Failure: where there is none, or it cannot be read.
+    """
+    if which.checkpoint is not None:
+        return Found(*load_model(which.checkpoint))
+    if which.model is not None:
+        from pipeline import registry
+
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint, run_id = registry.fetch(where, which.model, Path(folder))
+            return Found(*load_model(checkpoint), run_id)
+    with _run(where, run_of(where, which)) as (tracker, run):
+        return Found(*_fetch(tracker, run, BEST), run.info.run_id, run.data.tags.get("sweep.study"))
+
+
+def run_of(where: stores.Stores, which: Which) -> str | None:
+    """The id of the run that is named, or of the trial."""
+    if which.best:
+        return best_trial(where, which.name).run_id
+    return named_trial(where, which.run).run_id if which.run and "#" in which.run else which.run
+
+
 def evaluate(
-    where: stores.Stores, data_dir: Path, *, split: str, run_id: str | None = None, checkpoint: Path | None = None
+    where: stores.Stores,
+    data_dir: Path,
+    *,
+    split: str,
+    run_id: str | None = None,
+    checkpoint: Path | None = None,
+    model: str | None = None,
 ) -> Evaluation:
     """Score a finished network on the validation or the test split, as its trial did.
 
@@ -88,19 +151,21 @@ def evaluate(
         split: ``val`` or ``test``.
         run_id: whose checkpoint to take.
         checkpoint: a file or folder instead.
+        model: the URI of a registered model instead.
 
     Raises:
         Failure: if the checkpoint or the data cannot be read.
     """
-    if checkpoint is not None:
-        network, card = load_model(checkpoint)
-        return Evaluation(split, card, _score(network, card, data_dir, split), None)
+    if run_id is None:
+        found = find(where, Which(checkpoint=checkpoint, model=model))
+        return Evaluation(split, found.card, _score(found.network, found.card, data_dir, split), found.run_id)
     with _run(where, run_id) as (tracker, run):
         network, card = _fetch(tracker, run, BEST)
         scores = _score(network, card, data_dir, split)
         if split == "test":
             by_class = {f"class@{i}": share for i, share in enumerate(scores.per_class) if share is not None}
-            _keep(where, tracker, run, {"acc": scores.accuracy, "loss": scores.loss, **by_class})
+            final = {"acc": scores.accuracy, "loss": scores.loss, "images": float(scores.confusion.sum())}
+            _keep(where, tracker, run, {**final, **by_class})
     return Evaluation(split, card, scores, run.info.run_id)
 
 
@@ -170,6 +235,8 @@ def _keep(where: stores.Stores, tracker: Tracker, run: Run, figures: Mapping[str
 
 def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> Scores:
     config = card.config
+    if split == "val" and not card.judged:
+        raise UsageFailure("the network was trained on the validation split as well: score it with --split test")
     try:
         resolve(config)
     except ValueError as error:

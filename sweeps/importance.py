@@ -50,7 +50,8 @@ def importance(record: StudyRecord) -> Importance:
     Optuna would weigh a conditional dimension by how often its condition holds among the best, which mixes the
     condition's importance into the dimension's own: hence conditional ones are computed apart.
     """
-    trials = [r for r in record.results if r.state in (COMPLETE, PRUNED) and _finite(r.value)]
+    ended = [r for r in record.results if r.state in (COMPLETE, PRUNED) and _finite(r.value)]
+    trials = [r for r in ended if r.duplicate_of is None]  # what reused another's result is no evidence of its own
     dimensions = [d for d in record.dimensions if not _distribution(d).single()]
     having = {d.key: [t for t in trials if _point(d, t.config) is not None] for d in dimensions}
     common = [d for d in dimensions if len(having[d.key]) == len(trials)]

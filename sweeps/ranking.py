@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from sweeps.dimension import Dimension
 from sweeps.reference import Reference
@@ -32,6 +33,13 @@ class StudyRecord:
     keep_checkpoints: str = "each"
     deviations: str = ""  # what differs from the study file, whose published figures may then be of something else
     reference: tuple[Reference, ...] = ()  # published figures
+    pictures: Mapping[int, str] = field(default_factory=dict)  # the best trial's mistakes: PNG in base64, by image
+    spec: Mapping[str, Any] = field(default_factory=dict)  # what it was made with, as JSON data
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what was resolved then: digest, images, runtime, ...
+    reason: str | None = None  # why its last sweep ended, as `sweeps.loop.run` says it; None while it runs
+    command: str = ""  # that goes on with it
+    finalists: StudyRecord | None = None  # its first configurations, trained again with fresh seeds
+    refit: Mapping[str, Any] | None = None  # of finalists: their winner, trained once on both splits of the search
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -90,19 +98,17 @@ def best(results: Iterable[TrialResult], *, maximize: bool = True) -> TrialResul
 def ended(results: Sequence[TrialResult]) -> str:
     """Say where the trials went: ``24 ended: 5 complete, 18 pruned, 1 duplicate``."""
     ends = Counter(_end(result) for result in results)
-    running = ends.pop(RUNNING, 0)
+    begun = {end: ends.pop(end) for end in (RUNNING, "interrupted") if end in ends}
     counts = [f"{ends.pop(end)} {end}" for end in (COMPLETE, PRUNED, "infeasible") if end in ends]
     duplicates = ends.pop("duplicate", 0)
     counts += [f"{count} failed ({end})" for end, count in sorted(ends.items())]
     counts += [f"{duplicates} duplicate{'s' * (duplicates > 1)}"] if duplicates else []
-    text = f"{len(results) - running} ended" + (": " + ", ".join(counts) if counts else "")
-    return text + (f"; {running} running" if running else "")
+    text = f"{len(results) - sum(begun.values())} ended" + (": " + ", ".join(counts) if counts else "")
+    return text + "".join(f"; {count} {end}" for end, count in begun.items())
 
 
 def _end(result: TrialResult) -> str:
-    if result.duplicate_of is not None:
-        return "duplicate"
-    return result.state if result.state == RUNNING else result.end
+    return "duplicate" if result.duplicate_of is not None else result.end
 
 
 def searched_values(result: TrialResult, searched: Sequence[str]) -> dict[str, Value | None]:

@@ -1,13 +1,15 @@
-"""How Optuna chooses a trial's values: every choice from a seed of its own. Knows no store."""
+"""How Optuna chooses a trial's values: every choice from a seed of its own, and from some of the trials only."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING, cast
 
 import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.dimension import Dimension, round_significant
 from sweeps.layout import decide
@@ -16,6 +18,40 @@ from sweeps.trial import Value
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
+
+
+class Shown(optuna.Study):
+    """A study as it is shown to the sampler of one trial.
+
+    Of the trials before it only the first ones show what came of them. The others are shown as under way, whether or
+    not they have ended by now: so the sampler keeps away from their values, and does so each time alike.
+    """
+
+    def __init__(self, study: optuna.Study, sampler: optuna.samplers.BaseSampler, number: int, seen: int) -> None:
+        """Show the study.
+
+        Args:
+            study: the whole study.
+            sampler: chooses the trial's values.
+            number: the trial's number; what comes after it is not shown, if `seen` leaves off before it.
+            seen: how many of the first trials show what came of them.
+        """
+        super().__init__(study.study_name, study._storage, sampler)  # noqa: SLF001 - as Optuna's own filtered study
+        self._number, self._seen = number, seen
+
+    def _get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+    ) -> list[FrozenTrial]:
+        trials = super()._get_trials(deepcopy, None, use_cache)[: max(self._number + 1, self._seen)]
+        shown = [_under_way(trial) if self._seen <= trial.number < self._number else trial for trial in trials]
+        return [trial for trial in shown if states is None or trial.state in states]
+
+
+def _under_way(trial: FrozenTrial) -> FrozenTrial:
+    """A trial as it was when it had just been asked for."""
+    trial = copy.copy(trial)
+    trial.state, trial.values, trial.intermediate_values = TrialState.RUNNING, None, {}
+    return trial
 
 
 def sampler(spec: StudySpec, what: str) -> optuna.samplers.BaseSampler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -12,13 +13,15 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.dimension import Dimension
-from sweeps.ranking import StudyRecord
+from sweeps.finalists import SUFFIX
+from sweeps.ranking import StudyRecord, best
 from sweeps.reference import Reference
 from sweeps.trial import FAILED, RUNNING, TrialConfig, TrialResult
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 _TEST = "test of trial "  # and the number: a study's attribute
 _RUN = "run of trial "  # the same
+_PICTURES = "pictures"  # of one trial's mistakes
 Storage = optuna.storages.BaseStorage
 # What a store raises when it cannot be used; the last where a damaged page holds nothing but the text of a value.
 STORE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, json.JSONDecodeError)
@@ -26,7 +29,8 @@ STORE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, json.JS
 
 def cause(error: BaseException) -> str:
     """What a store's error comes from, as one line: Optuna's own text blames the length of a value."""
-    return " ".join(str(error.__cause__ or error).split())[:300]
+    found = error.__cause__ or error
+    return " ".join(str(getattr(found, "orig", None) or found).split())[:300]  # the database's words, not SQLAlchemy's
 
 
 class StorageError(Exception):
@@ -35,6 +39,15 @@ class StorageError(Exception):
 
 class StudyNotFoundError(LookupError):
     """No such study in the store."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial that has not ended: being trained, or left by a sweep that was cut."""
+
+    number: int
+    epoch: int  # that has ended; 0 before the first
+    since: float | None  # when it was begun: seconds since 1970, UTC
 
 
 class Kept:
@@ -71,26 +84,50 @@ class Kept:
         """The study as reports know it."""
         return _record(self._study)
 
+    @property
+    def pictured(self) -> int | None:
+        """The trial whose mistakes are kept as pictures."""
+        kept = self.recall(_PICTURES)
+        return None if kept is None else int(kept["trial"])
+
+    def keep_pictures(self, number: int, pictures: Mapping[int, str]) -> None:
+        """Keep a trial's mistakes as pictures, in place of another trial's: PNG in base64, by image."""
+        self.remember(_PICTURES, {"trial": number, "images": pictures})
+
+    @property
+    def above(self) -> str | None:
+        """The parent run of the study whose finalists these are; None where there is none."""
+        of = _of(self._study)
+        try:
+            run: str | None = None if of is None else load(self._study._storage, of).recall("parent_run_id")  # noqa: SLF001
+        except StudyNotFoundError:
+            return None
+        return run
+
     def keep_run(self, number: int, run_id: str, checkpoint: str | None) -> None:
         """Keep where an ended trial's record is: the result itself, which may have been told before, cannot change."""
         self._study.set_user_attr(f"{_RUN}{number}", {"run_id": run_id, "checkpoint": checkpoint})
 
 
-def open_storage(url: str, *, timeout: float) -> Storage:
-    """Open a store of studies; a new file gets its tables.
+def open_storage(url: str, *, timeout: float, engine: dict[str, Any] | None = None, examined: bool = False) -> Storage:
+    """Open a store of studies; a new one gets its tables.
 
     Args:
         url: of SQLAlchemy.
-        timeout: seconds that a write waits for another's.
+        timeout: seconds that a write to a file waits for another's.
+        engine: how SQLAlchemy connects to what is no file.
+        examined: the tables are of the installed version; Optuna, to see that, opens a second connection.
 
     Raises:
         StorageError: for a file that is none, or of another version of Optuna.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    options = engine or {"connect_args": {"timeout": timeout}}
+    plain = url.replace("{", "{{").replace("}", "}}") if engine else url  # Optuna formats it
     try:
-        return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": timeout}})
+        return optuna.storages.RDBStorage(plain, engine_kwargs=options, skip_compatibility_check=examined)
     except (*STORE_ERRORS, RuntimeError) as error:
-        raise StorageError(" ".join(str(error).split())) from error
+        raise StorageError(cause(error)) from error
 
 
 def read(storage: Storage, name: str) -> StudyRecord:
@@ -117,6 +154,20 @@ def load(storage: Storage, name: str) -> Kept:
         raise StudyNotFoundError(f"no study {name!r}; there are: {known}") from None
 
 
+def running(storage: Storage, name: str) -> tuple[Running, ...]:
+    """How far the trials are that have not ended."""
+    trials = optuna.load_study(storage=storage, study_name=name).get_trials(deepcopy=False)
+    return tuple(
+        Running(
+            number=trial.number,
+            epoch=max(trial.intermediate_values, default=0),
+            since=trial.datetime_start.timestamp() if trial.datetime_start else None,
+        )
+        for trial in trials
+        if trial.state == TrialState.RUNNING and "config" in trial.user_attrs
+    )
+
+
 def fact(storage: Storage, name: str, key: str) -> Any:
     """What was kept with a study when it was made; None where there is no such study or fact."""
     try:
@@ -140,22 +191,52 @@ def names(storage: Storage) -> list[str]:
 
 def _record(study: optuna.Study) -> StudyRecord:
     attrs = study.user_attrs
+    results, maximize = tuple(_results(study, {})), study.direction == optuna.study.StudyDirection.MAXIMIZE
     return StudyRecord(
         name=study.study_name,
         study=attrs["facts"].get("study", study.study_name),
         dataset=attrs["spec"]["dataset"],
         objective=attrs["spec"]["objective"],
-        maximize=study.direction == optuna.study.StudyDirection.MAXIMIZE,
+        maximize=maximize,
         trials=attrs["trials"],
         dimensions=tuple(Dimension.from_dict(data) for data in attrs["facts"]["dimensions"]),
         classes=tuple(attrs["facts"].get("classes", ())),
-        results=tuple(_results(study, {})),
+        results=results,
         parent_run_id=attrs.get("parent_run_id"),
         method=attrs["spec"]["method"],
         keep_checkpoints=attrs.get("keep_checkpoints", "each"),
         deviations=attrs.get("deviations", ""),
         reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
+        pictures=_pictures(attrs.get(_PICTURES), best(results, maximize=maximize)),
+        spec=attrs["spec"],
+        facts=attrs["facts"],
+        reason=attrs.get("reason"),
+        command=attrs.get("command", ""),
+        finalists=_finalists(study),
+        refit=attrs.get("refit"),
     )
+
+
+def _finalists(study: optuna.Study) -> StudyRecord | None:
+    """The study of a study's finalists, if there is one in the same store."""
+    try:
+        found = optuna.load_study(storage=study._storage, study_name=f"{study.study_name}{SUFFIX}")  # noqa: SLF001
+    except KeyError:
+        return None
+    return _record(found) if _of(found) == study.study_name and "spec" in found.user_attrs else None
+
+
+def _of(study: optuna.Study) -> str | None:
+    """The name of the study whose finalists a study is; None for any other."""
+    name: str | None = (study.user_attrs.get("facts", {}).get("finalists") or {}).get("of")
+    return name
+
+
+def _pictures(kept: Mapping[str, Any] | None, winner: TrialResult | None) -> dict[int, str]:
+    """The pictures that are kept, unless they are of a trial that is the best no more."""
+    if kept is None or winner is None or kept["trial"] != winner.number:
+        return {}
+    return {int(image): picture for image, picture in kept["images"].items()}
 
 
 def _results(study: optuna.Study, known: dict[int, TrialResult]) -> Iterator[TrialResult]:
@@ -185,7 +266,7 @@ def _results(study: optuna.Study, known: dict[int, TrialResult]) -> Iterator[Tri
                 number=trial.number,
                 config=config,
                 state=RUNNING,
-                end="running",
+                end="interrupted" if attrs.get("interrupted") else "running",
                 value=reports[max(reports)] if reports else None,
             )
 

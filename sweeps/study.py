@@ -1,16 +1,18 @@
-"""Asks, reports, prunes, tells and resumes over an Optuna study; is handed the function that trains.
+"""Asks, reports, prunes, tells and resumes over an Optuna study. Trains nothing.
 
 Optuna is the truth about which trials exist and what came of them. Every decision is a function of the study's seed
-and of what is stored, so that a sweep that was killed goes on as if it had not been.
+and of what is stored, so that a sweep that was killed goes on as if it had not been. With several workers a trial is
+decided from the results of all trials but the last few before it, as many as could be under way: which of those have
+ended by then is a matter of time, and must not decide.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,14 +23,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sweeps.dimension import Dimension
 from sweeps.layout import configuration, decide, points, total
 from sweeps.pruning import PROTECTED, prune
-from sweeps.ranking import stop_reason
-from sweeps.sampling import params, sampler, suggest
+from sweeps.sampling import Shown, params, sampler, suggest
 from sweeps.space import StudySpec, difference
 from sweeps.stored import ENDED, Kept, Storage, lost
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialConfig, TrialResult, Value
-
-MAX_DEATHS = 3  # a trial that takes its process with it this often is not tried again
-MAX_FAILURES = 5  # so many failures in a row are not the trials' fault
 
 _STATES = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
 _DECIDED = (COMPLETE, PRUNED, "infeasible", "diverged")  # ends that the configuration decides
@@ -45,7 +43,7 @@ class Job:
     number: int
     config: TrialConfig
     deaths: int = 0  # of processes that had begun it
-    adopted: bool = False  # an earlier process had asked for it
+    adopted: bool = False  # an earlier process had begun it
 
 
 class Study(Kept):
@@ -53,6 +51,9 @@ class Study(Kept):
 
     def __init__(self, study: optuna.Study, spec: StudySpec) -> None:
         super().__init__(study)
+        facts = self.facts
+        self.workers = int(facts.get("workers", 1))  # for how many trials at a time it was made
+        self.deterministic = bool(facts.get("deterministic", True))  # or whatever has ended by then may decide
         self._live: dict[int, Trial] = {}
         self._first: dict[str, TrialResult] = {}  # by signature, of the first `_searched` results
         self._searched = 0
@@ -66,7 +67,9 @@ class Study(Kept):
             storage: an Optuna storage that only this process writes.
             name: the study's name there.
             spec: what to search.
-            facts: kept with a new study and read back by `facts`: what was resolved once and for all.
+            facts: kept with a new study and read back by `facts`: what was resolved once and for all. Among them
+                ``workers``, how many trials are under way at a time, if not 1; and ``deterministic``, whether the list
+                of trials is the same however long each of them takes, if it is not.
 
         Raises:
             StudyChangedError: if it exists and was made from another specification.
@@ -103,16 +106,46 @@ class Study(Kept):
         """How many trials have ended of themselves."""
         return len(self._study.get_trials(deepcopy=False, states=ENDED))
 
-    def jobs(self, until: Callable[[], bool] = lambda: False) -> Iterator[Job]:
-        """Yield what is left to train, one at a time: first what a dead process had begun, then new trials.
+    def jobs(self, over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False) -> Iterator[Job | None]:
+        """Yield what is left to train: first what a dead process had begun, then new trials.
+
+        None, where the next trial has to wait for the end of earlier ones.
 
         Args:
-            until: asked before each new trial; True ends it.
+            over: given the results that may decide about the next trial; True lets it not begin, nor any after it.
         """
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             yield self._adopt(frozen)
-        while self.ended() < self.total and not until():
-            yield self._ask()
+        while (number := self._next()) < self.total:
+            if self._held(number):
+                yield None
+            elif over(self._deciding(number)):
+                break
+            else:
+                yield self._ask(number)
+
+    def held(self) -> bool:
+        """Whether the next trial has to wait for the end of earlier ones."""
+        number = self._next()
+        return number < self.total and self._held(number)
+
+    def _next(self) -> int:
+        """The number of the next trial: one may wait already, enqueued by a process that died before it could ask."""
+        trials = self._study.get_trials(deepcopy=False)
+        return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
+
+    def _seen(self, number: int) -> int:
+        """How many of the first trials may decide about a trial: with one worker, all those before it."""
+        return max(0, number + 1 - self.workers) if self.deterministic else sys.maxsize
+
+    def _deciding(self, number: int) -> list[TrialResult]:
+        """The results that may decide about a trial."""
+        seen = self._seen(number)
+        return [result for result in self.results() if result.number < seen and result.state != RUNNING]
+
+    def _held(self, number: int) -> bool:
+        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        return self.deterministic and any(trial.number < self._seen(number) for trial in running)
 
     def report(self, job: Job, epoch: int, best_value: float) -> bool:
         """Keep the best value so far of a trial after an epoch (from 1), and say whether to prune it."""
@@ -122,17 +155,17 @@ class Study(Kept):
         if epoch not in reports:  # an adopted trial repeats the epochs after its checkpoint
             trial.report(best_value, epoch)
             reports[epoch] = best_value
-        if job.number < max(PROTECTED, len(self.spec.starts) * self.spec.repeats):
+        others = [t.intermediate_values for t in trials[: self._seen(job.number)] if t.state in ENDED]
+        if min(job.number, len(others)) < PROTECTED or job.number < len(self.spec.starts) * self.spec.repeats:
             return False
         seen = {step: value for step, value in reports.items() if step <= epoch}
-        others = [t.intermediate_values for t in trials[: job.number] if t.state in ENDED]
         return prune(self.spec.pruner, seen, others, epochs=job.config.epochs, maximize=self.spec.maximize)
 
     def earlier(self, job: Job) -> TrialResult | None:
         """The result of an earlier trial of the same configuration, which decides what this one's would be."""
         results = self.results()
         for result in results[self._searched :]:
-            if result.state == RUNNING:
+            if result.state == RUNNING or result.number >= self._seen(job.number):
                 break
             self._searched += 1
             if result.duplicate_of is None and result.end in _DECIDED:
@@ -143,6 +176,13 @@ class Study(Kept):
         """Keep that the trial was asked to stop: the next start adopts it, and does not count a death."""
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # nothing is left to go on with
             self._live[job.number].set_user_attr("interrupted", value=True)
+
+    def died(self, job: Job) -> Job:
+        """Count the death of the process that trained a trial; the trial, to be begun again."""
+        deaths = job.deaths + 1
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # somebody else has ended it there
+            self._live[job.number].set_user_attr("deaths", deaths)
+        return Job(job.number, job.config, deaths, adopted=True)
 
     def tell(self, job: Job, result: TrialResult) -> TrialResult:
         """Keep how a trial ended; return what is kept, a failure as ``lost`` where somebody else had ended it there.
@@ -159,18 +199,21 @@ class Study(Kept):
         _end(self._study, job.number, plain)
         return result
 
-    def _ask(self) -> Job:
-        # A trial may wait already: enqueued by a process that died before it could ask.
+    def _ask(self, number: int) -> Job:
         waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        number = waiting[0].number if waiting else len(self._study.get_trials(deepcopy=False))
         values = None if waiting else self._planned(number)
         if values is not None:
             self._study.enqueue_trial(values)
-        self._study.sampler = sampler(self.spec, f"{number}")
         return self._start(self._study.ask())
 
-    def _start(self, trial: Trial, deaths: int = 0, *, adopted: bool = False) -> Job:
+    def _start(self, asked: Trial | FrozenTrial, deaths: int = 0, *, adopted: bool = False) -> Job:
+        number = asked.number
+        shown = Shown(self._study, sampler(self.spec, f"{number}"), number, self._seen(number))
+        trial = Trial(shown, asked._trial_id)  # noqa: SLF001 - re-adoption keeps the trial list identical
         config = trial.user_attrs.get("config")
+        if adopted:
+            trial.set_user_attr("deaths", deaths)
+            trial.set_user_attr("interrupted", value=False)
         if config is None:
             values = decide(self.spec, lambda dimension: self._suggest(trial, dimension))
             made = configuration(self.spec, {**self._settled(), **values}, trial.number % self.spec.repeats)
@@ -187,7 +230,7 @@ class Study(Kept):
     def _suggest(self, trial: Trial, dimension: Dimension) -> Value:
         # What is not drawn jointly is drawn apart: a kill between two values changes neither.
         if dimension.key not in trial.relative_params:
-            self._study.sampler = sampler(self.spec, f"{trial.number}:{dimension.key}")
+            trial.study.sampler = sampler(self.spec, f"{trial.number}:{dimension.key}")
         return suggest(trial, dimension)
 
     def _planned(self, number: int) -> dict[str, Value] | None:
@@ -203,64 +246,8 @@ class Study(Kept):
 
     def _adopt(self, frozen: FrozenTrial) -> Job:
         """Take over a trial that a dead process left RUNNING: the same number, the same values."""
-        self._study.sampler = sampler(self.spec, f"{frozen.number}")
-        trial = Trial(self._study, frozen._trial_id)  # noqa: SLF001 - re-adoption keeps the trial list identical
-        deaths = frozen.user_attrs.get("deaths", 0) + (not frozen.user_attrs.get("interrupted", False))
-        trial.set_user_attr("deaths", deaths)
-        trial.set_user_attr("interrupted", value=False)
-        return self._start(trial, deaths, adopted=True)
-
-
-def run(
-    study: Study,
-    train: Callable[[Job], TrialResult],
-    *,
-    untrained: Callable[[Job, TrialResult], TrialResult] = lambda _job, result: result,
-    told: Callable[[TrialResult], None] = lambda _result: None,
-    until: Callable[[], bool] = lambda: False,
-    max_failures: int = MAX_FAILURES,
-) -> str:
-    """Train what is left of a study, one trial at a time, and keep each result.
-
-    Args:
-        study: the study.
-        train: trains one trial; reports its epochs through `Study.report`.
-        untrained: completes a result that was not trained: an earlier trial's of the same configuration, or that of
-            a trial whose process died too often.
-        told: called after a result is kept.
-        until: asked before each new trial; True ends the loop.
-        max_failures: so many in a row end it.
-
-    Returns:
-        Why it ended: ``done``, ``until``, ``failures`` after ``max_failures`` in a row, or which rule of the study's
-        ``stop`` holds.
-    """
-    in_a_row = 0
-    for job in study.jobs(lambda: stop_reason(study.spec, study.results()) is not None or until()):
-        known = _duplicate(job, study.earlier(job)) or _poison(job)
-        result = train(job) if known is None else untrained(job, known)
-        result = study.tell(job, result)
-        told(result)
-        if result.duplicate_of is None:  # which says nothing new
-            in_a_row = in_a_row + 1 if result.state == FAILED else 0
-        if in_a_row >= max_failures:
-            return "failures"
-    if study.ended() >= study.total:
-        return "done"
-    return stop_reason(study.spec, study.results()) or "until"
-
-
-def _duplicate(job: Job, earlier: TrialResult | None) -> TrialResult | None:
-    if earlier is None:
-        return None
-    return dataclasses.replace(earlier, number=job.number, duplicate_of=earlier.number, run_id=None)
-
-
-def _poison(job: Job) -> TrialResult | None:
-    if job.deaths < MAX_DEATHS:
-        return None
-    error = f"its process died {job.deaths} times"
-    return TrialResult(number=job.number, config=job.config, state=FAILED, end="poison", error=error)
+        interrupted = frozen.user_attrs.get("interrupted", False)
+        return self._start(frozen, frozen.user_attrs.get("deaths", 0) + (not interrupted), adopted=True)
 
 
 def _end(study: optuna.Study, number: int, result: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import models
 
@@ -288,6 +288,16 @@ class Epoch:
         return Epoch(**values)
 
 
+class Mistake(NamedTuple):
+    """An image of the validation split that was classified wrongly. A tuple: in JSON it is these five, in order."""
+
+    image: int  # its index in the validation split
+    true: int  # its class
+    predicted: int  # the class that it was taken for
+    probability: float  # of that class
+    loss: float  # cross-entropy, nats
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """What came of one trial. A plain value: every ranking, table and plot is a function of a sequence of these."""
@@ -300,12 +310,13 @@ class TrialResult:
     best_epoch: int | None = None  # counted from 1
     history: tuple[Epoch, ...] = ()
     confusion: tuple[tuple[int, ...], ...] | None = None  # validation counts [true][predicted] at the best epoch
+    mistakes: tuple[Mistake, ...] = ()  # the worst at the best epoch, and some of the most confused pairs of classes
     seconds: float = 0.0
     parameters: int | None = None
     mflops: float | None = None  # of one image's forward pass, in millions
     latency_ms: float | None = None  # of one image's forward pass; measured where it is constrained
     duplicate_of: int | None = None  # the earlier trial of the same signature whose result this is
-    # On the test split, once someone has evaluated it: acc, loss, acc@3 (after epoch 3), class@3 (of class 3).
+    # On the test split, once someone has evaluated it: acc, loss, images (how many), acc@3 (after epoch 3), class@3.
     test: Mapping[str, float] | None = None
     checkpoint: str | None = None  # folder or URI of the best epoch's weights
     run_id: str | None = None
@@ -326,4 +337,6 @@ class TrialResult:
         history = tuple(map(Epoch.from_dict, data["history"]))
         confusion = data["confusion"] if data["confusion"] is None else tuple(tuple(row) for row in data["confusion"])
         config = TrialConfig.from_dict(data["config"])
-        return TrialResult(**{**data, "config": config, "history": history, "confusion": confusion})
+        mistakes = tuple(Mistake(*values) for values in data.get("mistakes", ()))  # version 0.1.0 kept none
+        changes = {"config": config, "history": history, "confusion": confusion, "mistakes": mistakes}
+        return TrialResult(**{**data, **changes})

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import resource
 import struct
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import hypothesis
 import pytest
 import torch
 from endtoend import furnish, make_template
+from postgres import Cluster, running
 
 from pipeline.data import SearchData, Split, load
 
@@ -111,3 +113,11 @@ def folder(tmp_path, template, monkeypatch) -> Path:
     """A working folder with ready stores and the study file tiny.yaml."""
     monkeypatch.chdir(tmp_path)
     return furnish(tmp_path, template)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server."""
+    made = running()
+    yield made
+    made.remove()

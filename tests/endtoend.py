@@ -1,6 +1,7 @@
 """How end-to-end tests run commands in a folder of their own, with stores that are already made."""
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import sys
@@ -80,9 +81,15 @@ def children(folder: Path, study: str) -> dict[int, object]:
     return dict(sorted(zip(numbers, trials, strict=True)))
 
 
+def studies(folder: Path) -> stored.Storage:
+    """The store of a folder's studies; the one that the environment names, where it does."""
+    url = os.environ.get("PIPELINE_STORAGE") or stores.sqlite_url(folder / "optuna.db")
+    return stores.open_studies(stores.Stores("", url, folder))
+
+
 def record(folder: Path, study: str):
     """Read a folder's study."""
-    return stored.read(stored.open_storage(stores.sqlite_url(folder / "optuna.db"), timeout=5), study)
+    return stored.read(studies(folder), study)
 
 
 def trial_list(folder: Path, study: str) -> list[tuple[dict, str, float | None]]:
@@ -92,8 +99,7 @@ def trial_list(folder: Path, study: str) -> list[tuple[dict, str, float | None]]
 
 def check_invariant(folder: Path, study: str, total: int) -> None:
     """After every fault, once the next command has ended: what is promised of both stores, and of the files."""
-    found = stored.open_storage(stores.sqlite_url(folder / "optuna.db"), timeout=5)
-    trials = optuna.load_study(storage=found, study_name=study).get_trials(deepcopy=False)
+    trials = optuna.load_study(storage=studies(folder), study_name=study).get_trials(deepcopy=False)
     runs = children(folder, study)
     assert len(trials) == total == len(runs), "the total is reached, and not exceeded"
     assert not client(folder).search_runs(["0"], "attributes.status = 'RUNNING'"), "nobody runs anything"

@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import optuna
-from endtoend import children
+from endtoend import children, studies
 
 from pipeline.checkpoints import BEST, load
-from sweeps import stored
 
 # Imports take seconds, forks hundredths of one. The server starts no thread, and opens no store.
 WARM = (
@@ -23,6 +23,12 @@ WARM = (
 )
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(list(WARM))
+
+
+def serve():
+    """Start the server now: commands that start workers would start it without these imports."""
+    _server.set_forkserver_preload(list(WARM))
+    forkserver.ensure_running()
 
 
 class Fork:
@@ -66,7 +72,7 @@ def _main(folder, arguments, environment, log):
 
 def trials(folder: Path, study: str) -> list:
     """The trials of a folder's study as Optuna has them; none before there is a study."""
-    storage = stored.open_storage(f"sqlite:///{folder / 'optuna.db'}", timeout=30)
+    storage = studies(folder)
     if study not in optuna.study.get_all_study_names(storage):
         return []
     return optuna.load_study(storage=storage, study_name=study).get_trials(deepcopy=False)

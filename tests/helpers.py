@@ -49,7 +49,7 @@ def make_result(
     ``predicted`` says; a class that none was taken for has no image right. Other keywords are fields of `TrialConfig`.
     """
     measured = value is not None
-    history = make_history(value if measured else 0.3, epochs, classes) if epochs else ()
+    history = make_history(value if measured else 0.3, epochs, classes, 15_000 * number) if epochs else ()
     if predicted:
         history = tuple(_taken_for(row, predicted) for row in history)
     return TrialResult(
@@ -74,8 +74,8 @@ def _taken_for(row: Epoch, predicted: tuple[int, ...]) -> Epoch:
     return dataclasses.replace(row, per_class=right, predicted=predicted)
 
 
-def make_history(value: float, epochs: int, classes: int) -> tuple[Epoch, ...]:
-    """Metrics that approach the value, which the last epoch reaches on validation."""
+def make_history(value: float, epochs: int, classes: int, began: int = 0) -> tuple[Epoch, ...]:
+    """Metrics that approach the value, which the last epoch reaches on validation; it began so many milliseconds in."""
     rows = []
     rng = random.Random(value)
     speed = rng.uniform(2, 6)
@@ -92,7 +92,8 @@ def make_history(value: float, epochs: int, classes: int) -> tuple[Epoch, ...]:
             "time/images_per_second": 1000.0,
         }
         wobble = [min(max(rng.gauss(accuracy, 0.03), 0), 1) for _ in range(classes)]
-        rows.append(Epoch(epoch=epoch, time=1_700_000_000_000 + epoch, metrics=metrics, per_class=tuple(wobble)))
+        time = 1_700_000_000_000 + began + 1500 * epoch
+        rows.append(Epoch(epoch=epoch, time=time, metrics=metrics, per_class=tuple(wobble)))
     return tuple(rows)
 
 
@@ -180,11 +181,11 @@ def mixed_study(trials: int = 24, *, seed: int = 0, classes=DIGITS, epochs: int 
         state = FAILED if number == 4 else RUNNING if number == trials - 1 > 0 else state
         value = None if state in (FAILED, RUNNING) else lr_value(config, rng)
         ran = max(1, epochs // 3) if state != COMPLETE else epochs
-        results.append(
-            make_result(
-                number, value, state=state, config=config, epochs=ran, classes=len(classes), confusion=state == COMPLETE
-            )
+        result = make_result(
+            number, value, state=state, config=config, epochs=ran, classes=len(classes), confusion=state == COMPLETE
         )
+        size = {"mlp": 20_000, "cnn": 5_000, "resnet": 60_000}[config.family] * (1 + number % 7)
+        results.append(dataclasses.replace(result, parameters=size, mflops=size / 1e4 * (1 + number % 3)))
     return make_record(results, dimensions=MIXED, classes=classes, **record)
 
 
@@ -208,3 +209,18 @@ POINTS = [
     ({"lr": 0.01, "dropout": 0.0}, 0.7),
     ({"lr": 0.01, "dropout": 0.5}, 0.6),
 ]
+
+
+def with_finalists(objective="val_acc", maximize=True) -> StudyRecord:
+    """A study of two configurations, the second of which comes first with three fresh seeds each."""
+    study = make_record(
+        [make_result(4, 0.9, lr=0.01), make_result(7, 0.8, lr=0.1)],
+        dimensions=(LR,),
+        objective=objective,
+        maximize=maximize,
+    )
+    fresh = repeated(
+        [({"lr": 0.01}, 0.85), ({"lr": 0.1}, 0.88)], (LR,), seeds=3, objective=objective, maximize=maximize
+    )
+    scored = [dataclasses.replace(r, test={"acc": r.value - 0.02}) for r in fresh.results if r.value is not None]
+    return dataclasses.replace(study, finalists=dataclasses.replace(fresh, results=tuple(scored), trials=6))

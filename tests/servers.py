@@ -18,12 +18,19 @@ from pipeline import figures
 from pipeline.checkpoints import load
 from sweeps.ranking import best
 
+QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
 
 class Server:
-    """`mlflow server` over a folder's mlflow.db, on a port of its own; its artifacts are in the folder's served/."""
+    """`mlflow server` on a port of its own; its artifacts are in the folder's served/.
 
-    def __init__(self, folder: Path):
+    Over the folder's mlflow.db, or over the database that a URL names, with that file of settings of its basic-auth.
+    """
+
+    def __init__(self, folder: Path, store: str | None = None, auth: Path | None = None):
         self.folder, self.process = folder, None
+        self._store = store or f"sqlite:///{folder / 'mlflow.db'}"
+        self._auth = auth
         with contextlib.closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -31,13 +38,16 @@ class Server:
 
     def start(self, *, wait=True):
         """Start it, and wait until it answers."""
-        store = ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"]
-        store += ["--artifacts-destination", str(self.folder / "served")]
+        store = ["--backend-store-uri", self._store, "--artifacts-destination", str(self.folder / "served")]
         place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        login, secret = [], {}
+        if self._auth:
+            login = ["--app-name", "basic-auth"]
+            secret = {"MLFLOW_AUTH_CONFIG_PATH": str(self._auth), "MLFLOW_FLASK_SERVER_SECRET_KEY": "of these tests"}
         with (self.folder / "server.txt").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *store, *place],
-                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"},
+                [sys.executable, "-m", "mlflow", "server", *store, *place, *login],
+                env={**os.environ, **QUIET, **secret},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

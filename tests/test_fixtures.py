@@ -29,7 +29,7 @@ VERSIONS = sorted(path.name for path in FIXTURES.glob("*") if path.is_dir())
 STORES = ("mlflow.db", "optuna.db")
 ANYWHERE = "/the/study/was/here"  # stands in the files for the folder that they were made in
 NAME = "tiny-digits"
-ENDS = {"complete", "duplicate", "pruned", "infeasible", "diverged", "running"}
+ENDS = {"complete", "duplicate", "pruned", "infeasible", "diverged", "interrupted"}
 
 STUDY = """
 description: One trial of each kind.

@@ -23,13 +23,15 @@ LIBRARIES = {
     "torch": ("models/", "pipeline/"),
     "torchvision": ("pipeline/",),
     "optuna": ("sweeps/",),
-    "mlflow": ("pipeline/tracking.py", "pipeline/connection.py", "pipeline/projects.py"),
-    "click": (
-        *("pipeline/cli.py", "pipeline/cli_data.py", "pipeline/cli_sync.py", "pipeline/cli_winner.py"),
-        "pipeline/options.py",
+    "mlflow": (
+        *("pipeline/tracking.py", "pipeline/connection.py", "pipeline/projects.py"),
+        *("pipeline/registry.py", "pipeline/serving.py"),
     ),
-    "rich": ("pipeline/cli.py", "pipeline/report.py", "pipeline/progress.py"),
+    "click": ("pipeline/cli", "pipeline/options.py"),  # cli.py, cli_data.py, ...
+    "rich": ("pipeline/cli.py", "pipeline/terminal.py", "pipeline/progress.py"),
+    "jinja2": ("pipeline/rendering.py",),
     "matplotlib": ("pipeline/plots.py", "pipeline/draw"),  # drawing.py, draw_trials.py, ...
+    "psycopg": ("pipeline/postgres.py",),
     "pickle": (),
     "cloudpickle": (),
     "dill": (),
@@ -171,6 +173,7 @@ PLANTED = {
     "sweeps/a.py: imports mlflow": {"sweeps/a.py": "import importlib\nimportlib.import_module('mlflow')\n"},
     "pipeline/train.py: imports click": {"pipeline/train.py": "import click\n"},
     "pipeline/train.py: imports rich": {"pipeline/train.py": "from rich.table import Table\n"},
+    "pipeline/page.py: imports jinja2": {"pipeline/page.py": "import jinja2\n"},
     "pipeline/report.py: imports matplotlib": {"pipeline/report.py": "import matplotlib.pyplot as plt\n"},
     "pipeline/checkpoints.py: imports pickle": {"pipeline/checkpoints.py": "import pickle\n"},
     "pipeline/a.py: weights_only is not True": {"pipeline/a.py": "torch.load(f, weights_only=False)\n"},

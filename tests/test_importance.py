@@ -69,6 +69,15 @@ def test_counts_what_has_a_value(state, counted):
     assert importance(dataclasses.replace(record, results=(*changed, *record.results[12:]))).trials == counted
 
 
+def test_duplicates_are_no_evidence():
+    """A trial that reused another's result does not count."""
+    record = study(24)
+    copies = [
+        dataclasses.replace(result, number=24 + i, duplicate_of=i) for i, result in enumerate(record.results[:12])
+    ]
+    assert importance(dataclasses.replace(record, results=(*record.results, *copies))) == importance(record)
+
+
 def test_equal_values():
     """Where the best third has the same value as the rest nothing decides, and a note says so."""
     found = importance(study(24, lambda config, rng: 0.1))

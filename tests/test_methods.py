@@ -136,7 +136,7 @@ def test_test_scores_of_all_trials_stand_in_the_report(folder, sweep, capsys):
     out = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in out] == [["test", "accuracy"]] * 2
     tests = [result.test for result in record(folder, "own-digits").results]
-    assert set(tests[0]) == {"acc", "loss", *(f"class@{index}" for index in range(10))}
+    assert set(tests[0]) == {"acc", "loss", "images", *(f"class@{index}" for index in range(10))}
     run = children(folder, "own-digits")[0]
     assert client(folder).get_run(run.info.run_id).data.metrics["test/acc"] == tests[0]["acc"]
     assert pipeline("report", "own-digits", "--format", "json") == 0

@@ -1,5 +1,7 @@
 """What is checked and told before anything is written."""
 
+import os
+
 import pytest
 import torch
 
@@ -186,3 +188,35 @@ def test_only_the_networks_of_a_layout_are_built():
     check_networks(spec(text), (1, 8, 8), 10)
     with pytest.raises(UsageFailure, match="a cnn of depth 6 cannot take 8x8 images"):
         check_networks(spec(text.replace("zip", "grid")), (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize(
+    ("cores", "text", "images", "expected"),
+    [
+        (2, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 2),
+        (2, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 1_197, 1),  # the default study on the digits
+        (1, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 1),
+        (16, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 6),
+        (16, "trials: 24\nepochs: 12\nfixed: {threads: 4}\nsearch: {lr: [0.1]}", 50_000, 4),
+        (16, "method: grid\nepochs: 12\nsearch: {lr: [0.1, 0.2, 0.3]}", 50_000, 3),
+        (16, "trials: 3\nepochs: 1\nsearch: {lr: [0.1]}", 1_000_000, 1),
+    ],
+)
+def test_workers(cores, text, images, expected, monkeypatch):
+    """As many as there are cores for, but no more than the work is worth, or than leave most trials to learn from."""
+    monkeypatch.setattr(plan, "_cores", lambda: cores)
+    study = spec(text + "\n")
+    assert plan.workers(study, images, {"device": "cpu", "threads": study.base.get("threads", 1)}) == expected
+
+
+def test_gpus_have_a_worker_each(monkeypatch):
+    """On GPUs their number counts, and not that of cores; where a machine has one device of a kind, one."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    study = spec("trials: 24\nepochs: 12\nsearch: {lr: [0.1]}\n")
+    assert plan.workers(study, 50_000, {"device": "cuda", "threads": 1}) == 4
+    assert plan.workers(study, 50_000, {"device": "mps", "threads": 1}) == 1
+
+
+def test_cores_of_a_container():
+    """There is at least one core, and none that this process may not use."""
+    assert 1 <= plan._cores() <= len(os.sched_getaffinity(0))

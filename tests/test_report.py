@@ -9,7 +9,8 @@ import shlex
 import pytest
 from rich.console import Console
 
-from pipeline import best, report, tables
+from pipeline import best, report, tables, terminal
+from sweeps.checks import checks
 from sweeps.dimension import Dimension
 from sweeps.ranking import StudyRecord
 from sweeps.reference import Reference
@@ -100,7 +101,7 @@ def printed(record, width, *, colours=False):
     console = Console(
         file=io.StringIO(), width=width, force_terminal=colours, color_system="truecolor" if colours else None
     )
-    console.print(report.table(record, width=width))
+    console.print(terminal.table(record, width=width))
     return console.file.getvalue()
 
 
@@ -569,3 +570,18 @@ def test_rows_grow_linearly():
     values = [float(row["val_acc"]) for row in rows]
     assert values == sorted(values, reverse=True)
     assert [int(row["rank"]) for row in rows][:3] == [1, 2, 3]
+
+
+def test_health_checks_stand_under_the_table():
+    """The warnings of the health checks stand under the terminal's table, all checks in Markdown and JSON."""
+    trials = [report_trial(n, 0.9 - n / 1000, lr=0.01 + n / 1000, accuracies=(0.5, 0.5)) for n in range(3)]
+    record = report_study(*trials, report_trial(3, state=FAILED, end="diverged", lr=0.09))
+    found = [check for check in checks(record) if check.level == "warning"]
+    assert found
+    table = report.render(record, "table")
+    assert [line.removeprefix("Warning: ") for line in table.splitlines() if line.startswith("Warning: ")] == [
+        tables.clean(check.text) for check in found[:4]
+    ]
+    assert "- **warning** " in report.render(record, "md").partition("## Health checks")[2]
+    data = json.loads(report.render(record, "json"))
+    assert [(check["level"], check["check"]) for check in data["checks"]] == [(c.level, c.name) for c in checks(record)]

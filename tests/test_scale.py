@@ -16,8 +16,7 @@ from mlflow.store.tracking.dbmodels.models import SqlRun
 from sqlalchemy import Engine, event
 
 from pipeline import report, stores
-from sweeps import stored
-from sweeps import study as studies
+from sweeps import loop, stored
 from sweeps.ranking import best
 from sweeps.study import Study
 from sweeps.studyfile import parse
@@ -143,7 +142,7 @@ def next_trials(folder: Path, ended: int, more: int, read: list[None]) -> tuple[
         best(study.results(), maximize=True)
 
     with counted(Engine, "after_cursor_execute") as statements:
-        assert studies.run(study, train, untrained=lambda _, result: result, told=told) == "done"
+        assert loop.run(study, loop.OneByOne(train), told=told).reason == "done"
     return len(statements), len(read) - parsed
 
 

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote
@@ -10,6 +12,7 @@ from urllib.parse import unquote
 import mlflow
 import pytest
 import yaml
+from mlflow.projects.utils import load_project
 from packaging.specifiers import SpecifierSet
 
 from pipeline import projects
@@ -168,6 +171,43 @@ def test_environment_cannot_be_built(project, monkeypatch):
     monkeypatch.setenv("PATH", f"{project}/bin:/bin:/usr/bin")
     assert projects.run("sweep", {}, env_manager="virtualenv", experiment="broken", uri=project) == 1
     assert runs("broken") == ["FAILED"]
+
+
+# A plug-in of MLflow: runs where we are, and writes down what it was given.
+BACKEND = """
+import json, pathlib
+from mlflow.projects.backend.local import LocalBackend
+
+class Queue(LocalBackend):
+    def run(self, uri, entry, parameters, version, config, *rest):
+        pathlib.Path("given.json").write_text(json.dumps([entry, parameters, config["partition"]]))
+        return super().run(uri, entry, parameters, version, config, *rest)
+"""
+
+
+def test_a_backend_of_mlflow_gets_its_configuration(project, monkeypatch):
+    """An installed plug-in runs the entry point, with the values of the file that is named for it."""
+    (project / "queueing.py").write_text(BACKEND, encoding="utf-8")
+    (project / "queueing-1.dist-info").mkdir()
+    (project / "queueing-1.dist-info" / "METADATA").write_text("Name: queueing\nVersion: 1\n", encoding="utf-8")
+    points = "[mlflow.project_backend]\nqueue = queueing:Queue\n"
+    (project / "queueing-1.dist-info" / "entry_points.txt").write_text(points, encoding="utf-8")
+    (project / "queue.json").write_text('{"partition": "short"}', encoding="utf-8")
+    monkeypatch.syspath_prepend(project)
+    options = {"backend": "queue", "backend_config": "queue.json", "experiment": "backend", "uri": project}
+    assert projects.run("sweep", {"trials": "4"}, **options) == 0
+    assert json.loads((project / "given.json").read_text()) == ["sweep", {"trials": "4"}, "short"]
+    assert json.loads((project / "seen.json").read_text())["argv"] == ["sweep", "--trials", "4"]
+
+
+def test_a_copy_for_kubernetes(project):
+    """The line of docs/scale.md makes an MLproject that has an image, which MLflow takes and the backend needs."""
+    (command,) = re.findall(r"^sed .*", (ROOT / "docs" / "scale.md").read_text(encoding="utf-8"), re.MULTILINE)
+    subprocess.run(shlex.split(command), check=True)
+    assert load_project(str(project)).docker_env == {"image": "registry.example.org/sweep-base"}
+    assert projects.entry_points(project) == projects.entry_points(ROOT)
+    with pytest.raises(ValueError, match="pip install kubernetes docker"):
+        projects.run("sweep", {}, backend="kubernetes", uri=project)
 
 
 @pytest.mark.parametrize(

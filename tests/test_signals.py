@@ -16,6 +16,15 @@ from pipeline.signals import stop_requests
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.fixture(autouse=True)
+def _handlers():
+    """Whoever runs the tests can stop them as before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def send(number):
     os.kill(os.getpid(), number)
 
@@ -46,6 +55,14 @@ def test_pair_is_one_request():
         with pytest.raises(Interrupted) as stopped:
             request.check()
     assert stopped.value.code == 130
+
+
+def test_the_other_half_comes_late():
+    """The second of the pair does no harm either when the sweep has stopped, and says how to go on."""
+    with pytest.raises(Interrupted), stop_requests() as request:
+        send(signal.SIGINT)
+        request.check()
+    send(signal.SIGTERM)
 
 
 def test_asked_again(monkeypatch):

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import stores
 from pipeline.errors import StorageFailure, StudyBusy, UsageFailure
-from pipeline.stores import check_name, locate, lock, open_studies, prepare, read_studies, sqlite_file
+from pipeline.stores import check_name, locate, lock, open_studies, prepare, read_studies, shown, sqlite_file
 
 ROOT = Path(__file__).parents[1]
 ODD = ["a folder", "100%", "%20", "a%2Fb", "{x}", "{0}", "é漢🙂", "it's", "a+b", "a#b", "a?b=c", "a;b", "a\\b", '"q"']
@@ -73,9 +73,13 @@ def test_tracking_that_is_not_served(monkeypatch, uri):
     ("option", "variable", "message"),
     [
         ("postgresql://me:secret@host/db", None, "--storage must not hold a password.*PIPELINE_STORAGE"),
-        (None, "postgresql://me:secret@host/db", "must be sqlite:///FILE: got 'postgresql'"),
-        ("mysql://host/db", None, "must be sqlite:///FILE: got 'mysql'"),
-        ("optuna.db", None, "must be sqlite:///FILE"),
+        ("postgresql://host/db?password=secret", None, "--storage must not hold a password.*PIPELINE_STORAGE"),
+        ("mysql://me:secret@host/db", None, "--storage must not hold a password.*PIPELINE_STORAGE"),
+        (None, "mysql://me:secret@host/db", "must be sqlite:///FILE or postgresql.*: got 'mysql'"),
+        (None, "postgresql+psycopg2://host/db", r"must be .*: got 'postgresql\+psycopg2'"),
+        (None, "postgresql://me:@secret@host/db", "must be .*: got an @ that is part of .*, which is written %40"),
+        (None, "postgresql://me:1@secret:2@host/db", "must be .*: got what is no URL"),
+        ("optuna.db", None, "must be sqlite:///FILE or postgresql.*: got what is no URL"),
     ],
 )
 def test_storage_that_is_not_served(monkeypatch, option, variable, message):
@@ -85,6 +89,26 @@ def test_storage_that_is_not_served(monkeypatch, option, variable, message):
     with pytest.raises(UsageFailure, match=message) as failure:
         locate(option)
     assert "secret" not in str(failure.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
+def test_storage_in_a_database(tmp_path, monkeypatch, scheme):
+    """A database is named by its URL, with a password in the environment, which is not shown; the files stay here."""
+    monkeypatch.setenv("PIPELINE_STORAGE", f"{scheme}://me:s%40cret@host:6543/db?sslmode=require&password=secret")
+    where = locate()
+    assert where.studies == "postgresql+psycopg://me:s%40cret@host:6543/db?password=secret&sslmode=require"
+    assert where.home == tmp_path
+    assert shown(where.studies) == "postgresql+psycopg://me@host:6543/db?sslmode=require"
+    assert locate(f"{scheme}://me@host/db").studies == "postgresql+psycopg://me@host/db"
+
+
+def test_a_database_without_its_package(tmp_path, monkeypatch):
+    """Where psycopg is not installed, exit code 2 names the command that does it, and nothing is made."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    where = locate("postgresql://host/db")
+    with pytest.raises(UsageFailure, match=r"need psycopg, which is not installed: pip install 'psycopg\[binary\]"):
+        prepare(where)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["default-digits", "a", "7", "a b_c.d-e", "x" * 100, "étude", "_x"])

@@ -7,11 +7,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sweeps import stored
+from sweeps import loop, stored
 from sweeps.layout import start_values
+from sweeps.loop import MAX_DEATHS, MAX_FAILURES, OneByOne
 from sweeps.pruning import PROTECTED
 from sweeps.stored import StudyNotFoundError, open_storage, read
-from sweeps.study import MAX_DEATHS, MAX_FAILURES, Study, StudyChangedError, run
+from sweeps.study import Study, StudyChangedError
 from sweeps.studyfile import parse
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult
 
@@ -79,6 +80,11 @@ def make_train(study, *, value=accuracy, at=lambda job, epoch: None):
 
 def spec(text=MIXED, **overrides):
     return parse(text, "test", overrides=overrides)
+
+
+def run(study, train, **options):
+    """Train what is left of a study, one trial at a time; why it ended."""
+    return loop.run(study, OneByOne(train), **options).reason
 
 
 def begin(storage, text=MIXED, *, name="study", **overrides):

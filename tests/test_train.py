@@ -87,6 +87,7 @@ def outcome(result, folder):
         for row in result.history
     ]
     facts = (result.config, result.state, result.end, result.value, result.best_epoch, result.confusion)
+    facts += (result.mistakes,)
     weights = load_model(folder)[0].state_dict()
     digest = hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights)))
     return facts, history, digest.hexdigest()

@@ -1,0 +1,147 @@
+"""Where trials are trained: in this process, or in worker processes. Knows no study, no store and no terminal.
+
+A trial goes in as a `Task`; what it reports arrives at the hooks of the process that asked, and its result in the end.
+Only that process decides and writes: a worker has the images, its task, and the trial's own folder of checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from multiprocessing.connection import wait
+from typing import Protocol
+
+import torch
+
+from pipeline.data import SearchData
+from pipeline.sharing import Shared
+from pipeline.train import Hooks
+from pipeline.worker import Task, Worker, warm_up
+from sweeps.trial import TrialResult
+
+LOOK_EVERY = 0.1  # seconds between looks at whether to stop, and at time limits
+
+
+class Engine(Protocol):
+    """Trains so many trials at a time."""
+
+    @property
+    def places(self) -> int:
+        """How many at a time."""
+
+    def begin(self, task: Task, hooks: Hooks) -> None:
+        """Begin a trial; called while a place is free. All hooks are called from `wait`."""
+
+    def wait(self) -> tuple[int, TrialResult | None]:
+        """Wait for the next trial that ends: its number, and its result; without one its process has died.
+
+        Raises:
+            Interrupted: asked to stop, by the hook of that name.
+            Failure: what training raises.
+        """
+
+    def close(self) -> None:
+        """End, at once; trials that are under way can be gone on with from their checkpoints."""
+
+
+class Inline:
+    """Trains in this process, one trial at a time, while it is waited for."""
+
+    places = 1
+
+    def __init__(self, data: SearchData) -> None:
+        self._data = data
+        self._begun: deque[tuple[Task, Hooks]] = deque()
+
+    def begin(self, task: Task, hooks: Hooks) -> None:
+        """Keep the trial until it is waited for."""
+        self._begun.append((task, hooks))
+
+    def wait(self) -> tuple[int, TrialResult]:
+        """Train it."""
+        task, hooks = self._begun.popleft()
+        return task.number, task.train(self._data, hooks)
+
+    def close(self) -> None:
+        """Nothing is left to end."""
+
+
+class Workers:
+    """Trains in processes that are kept from trial to trial; one that dies costs its trial, and is replaced."""
+
+    def __init__(self, data: SearchData, places: int, devices: int = 1) -> None:
+        """Begin; a worker is started when there is a trial for it.
+
+        Args:
+            data: what all trials see; its tensors are moved to memory that the workers share.
+            places: how many workers.
+            devices: how many GPUs there are for them, of the kind that the trials name.
+        """
+        warm_up()
+        self.places, self._devices = places, devices
+        self._shared = Shared(data)
+        self._free: list[Worker] = []
+        self._busy: list[Worker] = []
+
+    def begin(self, task: Task, hooks: Hooks) -> None:
+        """Give the trial to a free worker on the device that has the fewest trials."""
+        device = least_loaded([worker.device for worker in self._busy], self._devices)
+        self._free = [worker for worker in self._free if worker.lives()]
+        worker = next((worker for worker in self._free if worker.device == device), None)
+        if worker is None:
+            worker = Worker(self._shared, device)
+        else:
+            self._free.remove(worker)
+        self._busy.append(worker)
+        worker.begin(task, hooks)
+
+    def wait(self) -> tuple[int, TrialResult | None]:
+        """Pass on what workers report until one's trial has ended."""
+        while True:
+            for worker in self._busy:
+                worker.hooks.stop()
+            ready = wait([worker.connection for worker in self._busy], LOOK_EVERY)
+            for worker in list(self._busy):
+                ended = self._look(worker, heard=worker.connection in ready)
+                if ended is not None:
+                    return ended
+
+    def _look(self, worker: Worker, *, heard: bool) -> tuple[int, TrialResult | None] | None:
+        """What a worker says, or keeps from saying: how its trial ended, if it has."""
+        if not heard:
+            if not worker.is_late():
+                return None
+            worker.kill()
+            return self._ended(worker, worker.timed_out())
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):  # in the middle of a message, too
+            worker.hooks.stop()  # whoever ended all of our processes meant us
+            worker.kill()
+            return self._ended(worker, None)
+        result = worker.take(message)
+        if result is None:
+            return None
+        self._free.append(worker)
+        return self._ended(worker, result)
+
+    def _ended(self, worker: Worker, result: TrialResult | None) -> tuple[int, TrialResult | None]:
+        self._busy.remove(worker)
+        return worker.task.number, result
+
+    def close(self) -> None:
+        """End the workers, also in the middle of a trial: its checkpoints are whole at any moment."""
+        for worker in self._busy + self._free:
+            worker.kill()
+        self._busy, self._free = [], []
+        self._shared.close()
+
+
+def make(data: SearchData, places: int) -> Engine:
+    """The engine for so many trials at a time on this machine, with the GPUs that it has."""
+    return Inline(data) if places == 1 else Workers(data, places, max(1, torch.cuda.device_count()))
+
+
+def least_loaded(busy: Sequence[int], devices: int) -> int:
+    """The device on which the fewest of the busy workers are, the first of equals."""
+    return min(range(devices), key=busy.count)

@@ -1,0 +1,201 @@
+"""A worker process, from both of its ends: what it is sent and what it answers. Knows no other one, and no study."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.data import SearchData
+from pipeline.errors import Failure, TimedOut
+from pipeline.sharing import Shared
+from pipeline.train import HANGS, Hooks, train
+from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
+
+GRACE = 3.0  # seconds more, after which a worker that does not break its trial off itself is killed
+STEP_EVERY = 0.5  # seconds between messages of steps
+PATIENCE = 5.0  # seconds for a worker to end
+
+# Workers are forked from a server that has imported everything and begun nothing: a new one takes a tenth of a second,
+# and what is imported is in memory once.
+_processes = multiprocessing.get_context("forkserver")
+_IMPORTS = ["pipeline.worker", "torch._dynamo"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One trial to be trained."""
+
+    number: int
+    config: TrialConfig
+    folder: Path  # the trial's own, for checkpoints
+    objective: str
+    limits: Mapping[str, float] = field(default_factory=dict)
+    every_epoch: bool = False
+    time_limit: float | None = None
+
+    def train(self, data: SearchData, hooks: Hooks) -> TrialResult:
+        """Train it here and now."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return train(values.pop("number"), values.pop("config"), data, values.pop("folder"), hooks=hooks, **values)
+
+
+def warm_up() -> None:
+    """Start importing what workers need, beside whatever this process does next."""
+    _processes.set_forkserver_preload(_IMPORTS)
+    forkserver.ensure_running()
+
+
+class Worker:
+    """A worker process, as the process that started it sees it."""
+
+    def __init__(self, shared: Shared, device: int) -> None:
+        self.device = device
+        self.connection, theirs = _processes.Pipe()
+        self._process = _processes.Process(target=_work, args=(theirs, shared, device), name="worker", daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def begin(self, task: Task, hooks: Hooks) -> None:
+        """Give it a trial."""
+        self.task, self.hooks = task, hooks
+        self._history: list[Epoch] = []
+        self._began: float | None = None
+        self._send(task)
+
+    def _send(self, message: object) -> None:
+        with suppress(OSError):  # it has died: what it sent before that is still to be read
+            self.connection.send(message)
+
+    def take(self, message: tuple[Any, ...]) -> TrialResult | None:
+        """Do what a message of its asks; return the result that it may be.
+
+        Raises:
+            Failure: what training, or a hook, raised.
+        """
+        kind, *content = message
+        if kind == "ended":
+            return content[0]  # type: ignore[no-any-return]
+        if kind == "raised":
+            raise content[0]
+        if kind == "began":
+            self._began = time.monotonic()
+        elif kind == "epoch":
+            self._history.append(content[0])
+            self._send(self._answer(*content))
+        elif kind == "saved":
+            self._history += content[0]
+            self.hooks.saved(tuple(self._history))
+        elif kind == "step":
+            self.hooks.step(*content)
+        return None
+
+    def _answer(self, row: Epoch, best: float) -> bool | Exception:
+        try:
+            return self.hooks.epoch(row, best)
+        except Failure:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of the trial, as where it is trained in this process
+            return error
+
+    def is_late(self) -> bool:
+        """Whether its trial has outlasted its time, and hangs where it cannot be broken off from inside."""
+        limit = self.task.time_limit
+        return self._began is not None and limit is not None and time.monotonic() - self._began > limit + HANGS + GRACE
+
+    def timed_out(self) -> TrialResult:
+        """The result of such a trial."""
+        error = TimedOut(self.task.time_limit)
+        return TrialResult(
+            number=self.task.number,
+            config=self.task.config,
+            state=FAILED,
+            end=error.end,
+            history=tuple(self._history),
+            seconds=round(time.monotonic() - (self._began or 0), 3),
+            error=str(error),
+        )
+
+    def lives(self) -> bool:
+        """Whether it is there, while it has nothing to do."""
+        return not self.connection.poll()  # all that can come then is the end
+
+    def kill(self) -> None:
+        """End it, wherever it is."""
+        self._process.kill()
+        self._process.join(PATIENCE)
+        self.connection.close()
+
+
+def _work(connection: Connection[Any, Any], shared: Shared, device: int) -> None:
+    """What a worker does: trains one task after another, until there is nobody to send it one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches all; who sends the tasks knows what to do
+    _end_with_parent()
+    data = shared.open()
+    shared.close()
+    with suppress(EOFError, OSError):
+        while True:
+            task = connection.recv()
+            if task.config.device == "cuda":
+                torch.cuda.set_device(device)
+            connection.send(("began",))
+            connection.send(_outcome(connection, task, data))
+
+
+def _outcome(connection: Connection[Any, Any], task: Task, data: SearchData) -> tuple[str, object]:
+    told, stepped = 0, time.monotonic()  # the last epoch, and when the last step was told
+
+    def epoch(row: Epoch, best: float) -> bool:
+        nonlocal told
+        told = row.epoch
+        connection.send(("epoch", row, best))
+        answer = connection.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return bool(answer)
+
+    def saved(history: tuple[Epoch, ...]) -> None:
+        nonlocal told
+        connection.send(("saved", history[told:]))
+        told = len(history)
+
+    def step(*figures: float) -> None:
+        nonlocal stepped
+        if time.monotonic() - stepped >= STEP_EVERY:
+            stepped = time.monotonic()
+            connection.send(("step", *figures))
+
+    try:
+        return "ended", task.train(data, Hooks(epoch=epoch, saved=saved, step=step))
+    except Exception as error:  # noqa: BLE001 - whoever asked for the training gets it
+        return "raised", error
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has ended, however that did."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    sentinel = parent.sentinel  # which is readable then
+
+    def watch() -> None:
+        wait([sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    # A thread does not run while a call into a library holds the interpreter: there the system's own signal ends it.
+    fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)

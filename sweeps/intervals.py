@@ -1,0 +1,33 @@
+"""Pure: how far chance may move a share of images. Knows nothing of trials or studies."""
+
+from __future__ import annotations
+
+import math
+
+Z = 1.959963984540054  # of a normal deviate, 95 % are within
+
+
+def wilson(share: float, images: int) -> tuple[float, float]:
+    """The score interval of 95 % of a share of so many images; it stays between 0 and 1, also for few images.
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
+    """
+    middle = share + Z * Z / (2 * images)
+    half = Z * math.sqrt(share * (1 - share) / images + Z * Z / (4 * images * images))
+    scale = 1 + Z * Z / images
+    return (middle - half) / scale, (middle + half) / scale
+
+
+def newcombe(first: float, first_images: int, second: float, second_images: int) -> tuple[float, float]:
+    """The interval of 95 % of the difference, first less second, of shares of two samples that share no image.
+
+    Source: R. G. Newcombe, Interval estimation for the difference between independent proportions, Statistics in
+    Medicine 17 (1998), method 10.
+    """
+    low_first, high_first = wilson(first, first_images)
+    low_second, high_second = wilson(second, second_images)
+    difference = first - second
+    return (
+        difference - math.hypot(first - low_first, high_second - second),
+        difference + math.hypot(high_first - first, second - low_second),
+    )

@@ -1,0 +1,20 @@
+import pytest
+
+from pipeline.wholefiles import put, whole
+
+
+def test_a_file_appears_whole(tmp_path):
+    """A file ends as its format's lines do, and a draft is left beside none."""
+    assert put(tmp_path / "a.csv", "x").read_bytes() == b"x\r\n"
+    assert put(tmp_path / "a.md", "猫").read_bytes() == "猫\n".encode()
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "a.md"}
+
+
+def test_or_not_at_all(tmp_path):
+    """Where writing fails the old file stays as it was."""
+    path = put(tmp_path / "a.md", "old")
+    with pytest.raises(OSError), whole(path) as draft:  # noqa: PT011
+        draft.write_text("half")
+        raise OSError
+    assert path.read_text() == "old\n"
+    assert list(tmp_path.iterdir()) == [path]
