@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pipeline.tables import score_text
 from pipeline.text import clean
 from pipeline.troubles import INFEASIBLE
+from pipeline.verdict import signed
 from sweeps.comparison import Lead, Score, complete, lead, named, recorded, varying
-from sweeps.finalists import Verdict, judge
+from sweeps.finalists import Verdict, decision, doubts
 from sweeps.ranking import Ranked, StudyRecord
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
 
@@ -60,20 +61,20 @@ def answer(record: StudyRecord, entries: Sequence[Ranked]) -> Answer:
         entries: its configurations, ranked.
     """
     first = entries[0] if entries and entries[0].state == COMPLETE else None
-    ahead, again = lead(record, entries), _decided(record)
+    ahead, again = lead(record, entries), decision(record)
     won, sure = _won(record, first, ahead), _sure(record, first, ahead)
-    test, decisive = None if first is None else recorded(complete(first), "acc"), entries
+    test, by = None if first is None else recorded(complete(first), "acc"), _ahead(ahead)
     if again is not None:
         won, sure = _won_again(record, again), (_sure_again(again), " ".join(["In the search:", won, *sure]))
-        test, decisive = again.winner.test, [one.entry for one in again.finalists]
+        test, by, first = again.winner.test, _ahead_again(again), again.winner.entry
     return Answer(
         standing=standing(record),
         won=won,
         sure=sure,
         test="" if first is None else _test(test),
-        figures=tuple(_figures(record, decisive, test)),
+        figures=tuple(_figures(record, first, by, test)),
         meanings=_meanings(record),
-        steps=tuple(_steps(record, first, test)),
+        steps=tuple(_steps(record, first, again, test)),
     )
 
 
@@ -139,12 +140,6 @@ def _in_images(record: StudyRecord, first: Ranked, ahead: Lead) -> str:
     return f": {count:,} of the {images:,} validation images" if count else ": less than one validation image"
 
 
-def _decided(record: StudyRecord) -> Verdict | None:
-    """What came of the finalists, once all of them have ended."""
-    found = None if record.finalists is None else judge(record.finalists)
-    return found if found is not None and found.final else None
-
-
 def _named(record: StudyRecord, found: Verdict) -> str:
     fields = varying(record, [one.trial for one in found.finalists]) or record.searched
     return clean(named(found.winner.trial, fields), 160)
@@ -154,13 +149,13 @@ def _won_again(record: StudyRecord, found: Verdict) -> str:
     """What won when the first were trained again."""
     score = found.winner.value
     mean = "" if score is None else f" {score_text(score.mean, score.spread, score.seeds)}"
-    which = "First by its mean, in a tie, is" if found.tied else "The winner is"
+    which = "First by its mean, in a tie, is" if found.tied else "Placed first is" if found.behind else "The winner is"
     return f"{which} {_named(record, found)}: {OBJECTIVES[record.objective]}{mean}, trained again with fresh seeds."
 
 
 def _sure_again(found: Verdict) -> str:
-    if found.tied:
-        return f"{len(found.tied)} of {len(found.finalists)} finalists cannot be told apart: any may be the best."
+    if said := doubts(found):
+        return " ".join(said)
     others = len(found.finalists) - 1
     if not others:
         return "It was the only finalist."
@@ -173,17 +168,32 @@ def _test(test: Score | None) -> str:
     return f"Test accuracy, scored after the choice: {score_text(test.mean, test.spread, test.seeds)}."
 
 
-def _figures(record: StudyRecord, decisive: Sequence[Ranked], test: Score | None) -> list[tuple[str, str]]:
+def _ahead(ahead: Lead | None) -> str:
+    if ahead is None:
+        return "no second"
+    return f"{ahead.difference:.4f}" if ahead.difference else "a tie"
+
+
+def _ahead_again(found: Verdict) -> str:
+    if len(found.finalists) < 2:
+        return "no second"
+    against = found.finalists[1].against
+    if against is None:
+        return "not known"
+    by = signed(abs(against.difference)).removeprefix("+")
+    return {"ahead": by, "tie": "a tie", "behind": f"behind by {by}"}[against.outcome]
+
+
+def _figures(record: StudyRecord, first: Ranked | None, by: str, test: Score | None) -> list[tuple[str, str]]:
     """The few figures that matter, of the ranking that decides."""
     over = sum(trial.state != RUNNING for trial in record.results)
     found = [("trials ended", f"{over} of {max(record.trials, over)}")]
-    if not decisive or decisive[0].state != COMPLETE:
+    if first is None:
         return found
-    first, ahead = decisive[0], lead(record, decisive)
     spread = "" if first.spread is None else f" ± {first.spread:.4f}"
     return [
         (f"best {OBJECTIVES[record.objective]}", f"{first.value:.4f}{spread}"),
-        ("ahead of the second by", f"{ahead.difference:.4f}" if ahead else "no second"),
+        ("ahead of the second by", by),
         ("test accuracy", "not scored yet" if test is None else f"{test.mean:.4f}"),
         *found,
     ]
@@ -201,7 +211,7 @@ def _meanings(record: StudyRecord) -> tuple[tuple[str, str], ...]:
     return tuple((word, meaning) for word, meaning in _MEANINGS.items() if word in ends)
 
 
-def _steps(record: StudyRecord, first: Ranked | None, test: Score | None) -> list[Step]:
+def _steps(record: StudyRecord, first: Ranked | None, again: Verdict | None, test: Score | None) -> list[Step]:
     name = shlex.quote(clean(record.name))
     report = Step(why="Write this report anew", command=f"pipeline report {name}")
     compare = Step(why="Compare the trials in MLflow", command=f"pipeline ui --name {name}")
@@ -209,10 +219,9 @@ def _steps(record: StudyRecord, first: Ranked | None, test: Score | None) -> lis
     go_on = [Step(why="Go on to the planned trials", command=clean(record.command))] if left and record.command else []
     if first is None:
         return [*go_on, report, compare]
-    again, steps = _decided(record), go_on
-    trial, run = first.trials[0], f"--run {name}#{first.trials[0].number}"
+    trial, steps = first.trials[0], go_on
+    run = f"--run {name}#{trial.number}"
     if again is not None and record.finalists is not None:
-        trial = again.winner.trial
         run = f"--run {shlex.quote(clean(record.finalists.name))}#{trial.number}"
     else:
         why = "Train the best again with fresh seeds: is the lead real?"

@@ -12,8 +12,9 @@ from pipeline.errors import NothingComplete
 from pipeline.tables import CLIP, Grid, against, cell, grid, plain, score_text
 from pipeline.text import clean
 from pipeline.troubles import Row, class_name
-from pipeline.verdict import decided, said
+from pipeline.verdict import said
 from sweeps.comparison import complete, lead, recorded
+from sweeps.finalists import decided
 from sweeps.ranking import Ranked, StudyRecord, ended, rank
 from sweeps.space import OBJECTIVES
 from sweeps.trial import COMPLETE, TrialResult
@@ -30,7 +31,8 @@ def best_detail(record: StudyRecord) -> Row:
     """
     finalists = decided(record)
     if finalists is not None:
-        return {**best_detail(finalists), "finalists": said(record)}
+        # Who is ahead of whom they say themselves, seed by seed.
+        return {**best_detail(finalists), "first_against_second": None, "finalists": said(record)}
     entries = rank(record.results, maximize=record.maximize)
     if not entries or entries[0].state != COMPLETE:
         counts = clean(ended(record.results), 300)
@@ -84,7 +86,7 @@ def _test(entry: Ranked) -> Row:
         scores |= {"acc_mean": seeds.mean, "acc_spread": seeds.spread, "seeds": seeds.seeds}
         said.append(f"test accuracy over its seeds {score_text(seeds.mean, seeds.spread, seeds.seeds)}")
     if said:
-        text = f"{'; '.join(said)}, recorded by pipeline evaluate. Chosen on the validation split alone."
+        text = f"{'; '.join(said)}, scored after the choice, which was made on the validation split alone."
     return {"test": text[0].upper() + text[1:], "test_scores": scores or None}
 
 

@@ -21,7 +21,7 @@ from pipeline.cli_status import status_command, ui_command
 from pipeline.cli_sync import sync_command
 from pipeline.cli_winner import evaluate_command, export_command, register_command
 from pipeline.errors import Failure, Interrupted, NothingComplete, UsageFailure
-from pipeline.options import Command, config_options, data_dir_option, storage_option
+from pipeline.options import Command, config_options, data_dir_option, once, storage_option
 
 # Of a path that was given: pathlib takes any other error for "not there".
 _UNUSABLE = (errno.EACCES, errno.ENAMETOOLONG)
@@ -91,7 +91,7 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
     from pipeline.progress import Show
 
     request = sweeping.Request(
-        study=study or study_option or "default",
+        study=once(study, study_option, "study file") or "default",
         overrides=_overrides(options),
         **{key: options[key] for key in ("name", "data_dir", "storage", "experiment")},
         **{key: options[key] for key in ("timeout", "trial_timeout", "max_failures", "workers", "deterministic")},
@@ -153,7 +153,9 @@ def _print_outcome(outcome: Any, made: Any, max_failures: int, *, as_json: bool)
     else:
         click.echo("\n" + report.render(record, "table", 10))
         link = view.link(outcome.experiment_id, made.name)
-        click.echo(f"\nreport: {outcome.report}\nwinner: pipeline report {shlex.quote(made.name)} --best")
+        click.echo(f"\nreport: {outcome.report}")
+        if winner is not None:
+            click.echo(f"winner: pipeline report {shlex.quote(made.name)} --best")
         click.echo(f"compare: pipeline ui, then http://127.0.0.1:5000{link}")
     if outcome.reason == "failures":
         failed = f"stopped after {max_failures} failures in a row"
@@ -264,7 +266,7 @@ def report_command(
     from pipeline import report, side_by_side, stores
 
     where = stores.locate(options["storage"])
-    records = [stores.read_record(where, name) for name in dict.fromkeys(names) or (name_option,)]
+    records = [stores.read_record(where, once(name, name_option)) for name in dict.fromkeys(names) or (None,)]
     several, top = len(records) > 1, top or (20 if fmt == "table" else None)
     if show_best or not several:
         for record in records:
@@ -312,7 +314,7 @@ def studies_command(
         return
     from pipeline import plan
 
-    name = name or name_option
+    name = once(name, name_option)
     if name is None:
         found = [plan.describe(study, spec, None) for study, _, spec in map(plan.read_shipped, plan.shipped())]
         if as_json:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipeline.errors import UsageFailure
-from pipeline.options import Command, data_dir_option
+from pipeline.options import Command, data_dir_option, once
 
 
 @click.command(name="data", cls=Command)
@@ -28,7 +28,7 @@ def data_command(
     \b
     Example: pipeline data verify mnist
     """
-    name = name or name_option
+    name = once(name, name_option, "data set")
     if action == "download":
         rows = [_download(name, data_dir)]
     elif action == "verify":

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pipeline.errors import Interrupted
-from pipeline.options import Command, config_options, data_dir_option, storage_option
+from pipeline.options import Command, config_options, data_dir_option, once, storage_option
 
 
 @click.command(name="finalists", cls=Command)
@@ -39,7 +39,7 @@ def finalists_command(
 
     where = stores.locate(options["storage"])
     asked = {"top": top, "seeds": seeds, "device": options["device"]}
-    made = finalists.make_plan(where, name or name_option, data_dir, **asked)
+    made = finalists.make_plan(where, once(name, name_option), data_dir, **asked)
     command, most = f"pipeline {shlex.join(sys.argv[1:])}", made.spec.trials or 1
     place = {"data_dir": data_dir, "storage": options["storage"], "workers": options["workers"]}
     request = sweep.Request(**place, max_failures=most, command=command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.options import Command, storage_option
+from pipeline.options import Command, once, storage_option
 
 if TYPE_CHECKING:
     from pipeline.status import Status
@@ -33,7 +33,7 @@ def status_command(name: str | None, name_option: str | None, as_json: bool, sto
 
     from pipeline import status, stores
 
-    where, name = stores.locate(storage), name or name_option
+    where, name = stores.locate(storage), once(name, name_option)
     found = _look(where, name)
     if as_json:
         click.echo(json.dumps(status.facts(found), indent=2))
@@ -75,12 +75,15 @@ def _size(folder: Path) -> int:
 
 
 @click.command(name="ui", cls=Command)
-@click.option("--name", help="The study.  [default: the one last run]")
+@click.argument("name", required=False)
+@click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the server.")
 @click.option("--open", "browse", is_flag=True, help="Open the comparison in a browser, too.")
 @storage_option
-def ui_command(name: str | None, port: int, browse: bool, storage: str | None) -> None:
+def ui_command(name: str | None, name_option: str | None, port: int, browse: bool, storage: str | None) -> None:
     """Start MLflow's UI on the right store, on 127.0.0.1, and print the link to the comparison. Ctrl-C ends it.
+
+    The comparison is of a study's trials (default: the one last run).
 
     \b
     Example: pipeline ui --port 5001
@@ -91,7 +94,7 @@ def ui_command(name: str | None, port: int, browse: bool, storage: str | None) -
     from pipeline import stores, tracking, ui, view
 
     where = stores.locate(storage)
-    record = stores.read_record(where, name)
+    record = stores.read_record(where, once(name, name_option))
     stores.check_tracking(where)
     experiment = tracking.experiment_of(where.tracking, record.parent_run_id)
     is_server = where.tracking.startswith("http")

@@ -8,7 +8,7 @@ import sys
 import click
 
 from pipeline.errors import Interrupted
-from pipeline.options import Command, storage_option
+from pipeline.options import Command, once, storage_option
 
 
 @click.command(name="sync", cls=Command)
@@ -28,7 +28,7 @@ def sync_command(name: str | None, name_option: str | None, experiment: str | No
     from pipeline import recording, stores
 
     try:
-        recording.sync(stores.locate(storage), name or name_option, experiment=experiment, say=click.echo)
+        recording.sync(stores.locate(storage), once(name, name_option), experiment=experiment, say=click.echo)
     except Interrupted as stopped:
         click.echo(f"interrupted; go on with: pipeline {shlex.join(sys.argv[1:])}", err=True)
         sys.exit(stopped.code)

@@ -46,9 +46,7 @@ def draw_pareto(info: ParetoInfo) -> Figure:
             write_out(axes.xaxis)
         if info.log:
             log_scale(axes, "y")
-        low, high = info.shown
-        room = 0.15 * (high - low) or 0.01
-        axes.set_ylim((low / 1.2, high * 1.2) if info.log else (low - room, high + room))
+        axes.set_ylim(*info.range)
         axes.margins(x=0.14)  # room for a name
         axes.set_xlabel(panel.cost)
         axes.set_ylabel(plain(info.label, 60).replace(" (", "\n("), fontsize=9, parse_math=False)
@@ -58,7 +56,7 @@ def draw_pareto(info: ParetoInfo) -> Figure:
         Line2D([], [], color=BLUE, marker="o", ms=5, ls="", alpha=0.6, label="other complete ones"),
     ]
     if info.pruned:
-        handles.append(Line2D([], [], color=ORANGE, marker="v", ms=5, ls="", alpha=0.35, label="pruned"))
+        handles.append(Line2D([], [], color=ORANGE, marker="v", ms=5, ls="", alpha=0.9, label="pruned"))
     add_legend(figure, "outside lower center", ncols=3, handles=handles)
     if info.outside:
         figure.axes[0].set_title(
@@ -69,7 +67,7 @@ def draw_pareto(info: ParetoInfo) -> Figure:
 
 def _costs(axes: Axes, panel: CostPanel) -> None:
     size = 22 if len(panel.complete) <= MANY else 6
-    for state, spots, alpha in ((PRUNED, panel.pruned, 0.35), (COMPLETE, panel.complete, 0.6)):
+    for state, spots, alpha in ((PRUNED, panel.pruned, 0.9), (COMPLETE, panel.complete, 0.6)):
         marker, colour = MARKERS[state]
         style: dict[str, Any] = {"s": size, "marker": marker, "color": colour, "alpha": alpha, "lw": 0, "zorder": 2}
         axes.scatter([spot.cost for spot in spots], [spot.value for spot in spots], **style)

@@ -45,7 +45,7 @@ def draw_published(info: PublishedInfo) -> Figure:
 
 
 def draw_finalists(info: FinalistsInfo) -> Figure:
-    """Draw finalists down: each seed as a faint dot, the mean with its interval, test beside validation."""
+    """Draw finalists down: each seed as a small dot, the mean with its interval, test beside validation."""
     title = "Finalists, a tie" if info.tied else "Finalists, the winner first"
     figure = titled_figure(title, info.study, (8, 1.7 + 0.6 * len(info.rows)))
     grid = grid_of_axes(figure, len(info.panels), len(info.panels), sharey=True)
@@ -53,8 +53,10 @@ def draw_finalists(info: FinalistsInfo) -> Figure:
         for mark in panel.marks:
             y = mark.row + _LANES[mark.split]
             colour, marker, _ = _SEEDS[mark.split]
-            axes.scatter(mark.values, [y] * len(mark.values), s=22, color=colour, alpha=0.35, lw=0, zorder=3)
-            axes.plot([mark.mean], [y], marker, color=colour, ms=8, mec="black", mew=0.6, zorder=4)
+            # Whole also at the edge of the axis, which all of them are within.
+            seeds: dict[str, Any] = {"s": 22, "color": colour, "alpha": 0.9, "lw": 0, "zorder": 3, "clip_on": False}
+            axes.scatter(mark.values, [y] * len(mark.values), **seeds)
+            axes.plot([mark.mean], [y], marker, color=colour, ms=8, mec="black", mew=0.6, zorder=4, clip_on=False)
             if mark.low is not None and mark.high is not None:
                 axes.plot([mark.low, mark.high], [y, y], color=colour, lw=1.8, zorder=2)
         axes.grid(False, axis="y")
@@ -73,7 +75,7 @@ def draw_finalists(info: FinalistsInfo) -> Figure:
         Line2D([], [], color=_SEEDS[s][0], marker=_SEEDS[s][1], ms=7, lw=1.8, label=f"{_SEEDS[s][2]}: mean, 95 %")
         for s in splits
     ]
-    handles.append(Line2D([], [], color=GREY, marker="o", ms=5, alpha=0.5, ls="", label="one seed"))
+    handles.append(Line2D([], [], color=GREY, marker="o", ms=5, alpha=0.9, ls="", label="one seed"))
     add_legend(figure, "outside lower center", ncols=3, handles=handles)
     return figure
 

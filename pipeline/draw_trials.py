@@ -85,11 +85,17 @@ def draw_timeline(info: TimelineInfo) -> Figure:
     axes.set_xlim(left=0)
     axes.set_ylim(info.lanes - 0.5, -0.5)
     axes.set_yticks(range(len(info.rows)), [plain(name) for name in info.rows], fontsize=8, parse_math=False)
-    axes.set_ylabel("trial" if info.rows else f"side by side, {info.lanes} at most")
-    axes.set_xlabel(f"time since the start ({info.unit}){', pauses cut out' if info.pauses else ''}")
+    axes.set_ylabel("trial" if info.rows else "")
+    # Of many trials the axis may be lower than a label beside it is long.
+    said = ["pauses cut out"] * bool(info.pauses) + [_at_a_time(info.most)] * (not info.rows)
+    axes.set_xlabel(", ".join([f"time since the start ({info.unit})", *said]))
     counts = Counter(bar.state for bar in info.bars)
     handles = [
         Patch(color=MARKERS[state][1], label=f"{state} ({counts[state]:,})") for state in MARKERS if counts[state]
     ]
     add_legend(figure, "outside lower center", ncols=4, handles=handles)
     return figure
+
+
+def _at_a_time(most: int) -> str:
+    return "one trial at a time" if most == 1 else f"up to {most} trials side by side"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
-import os
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pipeline.classifier import Classifier, portable
 from pipeline.datasets import present
 from pipeline.errors import Failure, IntegrityFailure, StorageFailure, UsageFailure
 from pipeline.text import clean
+from pipeline.wholefiles import whole
 from pipeline.winner import Found
 
 FACTS = "card.json"  # among the extra files of a pt2
@@ -95,20 +95,18 @@ def write(file: Path, content: bytes) -> None:
     Raises:
         StorageFailure: if it cannot be written.
     """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(file)
+        with whole(file) as draft:
+            draft.write_bytes(content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StorageFailure(f"cannot write {file}: {error.strerror or error}") from None
 
 
 def _images(card: Card, data_dir: Path) -> tuple[torch.Tensor, str]:
-    """Images of the validation split that the network was chosen on, and what they are; random ones without it."""
+    """Images of the validation split that the network was chosen on, and what they are; random ones, and why."""
     config = card.config
     channels, height, width = card.shape
+    why = "the data set is not there"
     try:
         if present(config.dataset, data_dir):
             found = data.load_for(config, data_dir)
@@ -117,11 +115,12 @@ def _images(card: Card, data_dir: Path) -> tuple[torch.Tensor, str]:
                 rows = torch.linspace(0, len(found.val) - 1, count).long()
                 images = found.val.images[rows].permute(0, 2, 3, 1).contiguous()
                 return images, f"{count} validation images of {clean(config.dataset)}"
-    except Failure:
-        pass
+            why = f"the data set's have the shape {found.shape} now, and not {card.shape}"
+    except Failure as error:
+        why = clean(error, 200)
     noise = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (_IMAGES, height, width, channels), dtype=torch.uint8, generator=noise)
-    return images, f"{_IMAGES} images of random pixels (the data set is not there)"
+    return images, f"{_IMAGES} images of random pixels ({why})"
 
 
 def _program(classifier: Classifier, images: torch.Tensor) -> torch.export.ExportedProgram:

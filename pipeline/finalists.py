@@ -28,6 +28,9 @@ def make_plan(
 ) -> sweep.Plan:
     """Choose the finalists of a study, or take those that were chosen before.
 
+    They are chosen from what is read while no sweep goes on with the study. One that is begun after that, even before
+    they are kept with their own study, changes nothing of them.
+
     Args:
         where: the stores.
         name: the study; the one last opened, if none is named.

@@ -21,6 +21,7 @@ from pipeline.plotinfo import (
     unless_complete,
     wide,
 )
+from sweeps.finalists import decided
 from sweeps.ranking import StudyRecord
 from sweeps.trial import TrialResult
 
@@ -161,13 +162,14 @@ class ConfusionInfo:
 
 
 def confusion_info(record: StudyRecord) -> ConfusionInfo | None:
-    """Take the first-ranked trial's confusion matrix; None where it has none."""
-    first = next(iter(by_rank(record)), None)
+    """Take the winner's confusion matrix, of its finalists once they have decided; None where it has none."""
+    source = decided(record) or record
+    first = next(iter(by_rank(source)), None)
     if first is None or not first.confusion:
         return None
     counts = np.array(first.confusion)
     classes = class_names(record, len(counts))
-    return ConfusionInfo(study=record.name, trial=trial_name(first), classes=classes, counts=counts)
+    return ConfusionInfo(study=source.name, trial=trial_name(first), classes=classes, counts=counts)
 
 
 def confusion_alt(info: ConfusionInfo) -> str:
@@ -180,4 +182,6 @@ def confusion_alt(info: ConfusionInfo) -> str:
         for i, j in zip(rows, columns, strict=True)
         if wrong[i, j]
     ]
-    return sentence(f"Trial {info.trial}: {right:,} of {counted(total, 'image')} right", ", ".join(pairs))
+    return sentence(
+        f"Trial {info.trial} of {info.study}: {right:,} of {counted(total, 'image')} right", ", ".join(pairs)
+    )

@@ -65,9 +65,16 @@ class ParetoInfo:
     panels: list[CostPanel]
 
     @property
-    def pruned(self) -> bool:
-        """Whether a pruned one lies in the part shown."""
+    def range(self) -> tuple[float, float]:
+        """What of the axis to show: that part, with room around it."""
         low, high = self.shown
+        room = 0.15 * (high - low) or 0.01
+        return (low / 1.2, high * 1.2) if self.log else (low - room, high + room)
+
+    @property
+    def pruned(self) -> bool:
+        """Whether a pruned one is seen."""
+        low, high = self.range
         return any(low <= spot.value <= high for panel in self.panels for spot in panel.pruned)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,13 +79,14 @@ class SeedsPanel:
 
     label: str
     marks: list[SeedsMark]
+    most: float = math.inf  # that there can be
 
     @property
     def range(self) -> tuple[float, float]:
-        """What of the axis to show: all values, and half as much again on both sides; an interval may be wider."""
+        """What of the axis to show: all values, and half as much again on both sides that can be; no whole interval."""
         values = [value for mark in self.marks for value in mark.values]
         room = 0.5 * (max(values) - min(values)) or 0.005
-        return min(values) - room, max(values) + room
+        return min(values) - room, min(max(values) + room, self.most)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +111,10 @@ def finalists_info(record: StudyRecord) -> FinalistsInfo | None:
     scored = [[t.test.get("acc") for t in complete(f.entry) if t.test] for f in shown]
     test = [mark for i, values in enumerate(scored) for mark in _mark(i, "test", values)]
     if record.objective == "val_acc":
-        panels = [SeedsPanel(label="accuracy (fraction)", marks=val + test)]
+        panels = [SeedsPanel(label="accuracy (fraction)", marks=val + test, most=1)]
     else:
-        panels = [SeedsPanel(label=axis_label(record), marks=val)]
-        panels += [SeedsPanel(label="test accuracy (fraction)", marks=test)] if test else []
+        panels = [SeedsPanel(label=axis_label(record), marks=val, most=1 if record.maximize else math.inf)]
+        panels += [SeedsPanel(label="test accuracy (fraction)", marks=test, most=1)] if test else []
     # Named as in the study itself: the finalists' own numbers are those of another study.
     known = {result.config.group: result for result in reversed(record.results)}
     trials = [known.get(finalist.trial.config.group, finalist.trial) for finalist in shown]

@@ -42,6 +42,17 @@ def choosing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def once(argument: str | None, option: str | None, what: str = "study") -> str | None:
+    """The name that a command takes as its argument or as an option, as `mlflow run -P` has to give it.
+
+    Raises:
+        UsageFailure: if both are given, and are not the same.
+    """
+    if argument and option and argument != option:
+        raise UsageFailure(f"name the {what} once: got {argument!r} and {option!r}")
+    return argument or option
+
+
 def one_way(options: Mapping[str, Any], *others: str) -> str:
     """Which of the options that name networks is given; ``others`` are those of the command's own.
 

@@ -18,6 +18,7 @@ from pipeline.tables import Listing, grid
 from pipeline.text import clean
 from pipeline.troubles import INFEASIBLE, Row, grouped
 from sweeps.comparison import compare
+from sweeps.finalists import decided
 from sweeps.ranking import StudyRecord, best, ended
 from sweeps.trial import COMPLETE, PRUNED, RUNNING, TrialResult
 
@@ -68,7 +69,7 @@ def page(listing: Listing, pictures: Sequence[Picture]) -> str:
         pictures: its plots.
     """
     record = listing.record
-    source = verdict.decided(record) or record  # of the winner: its finalists, once they have said which it is
+    source = decided(record) or record  # of the winner: its finalists, once they have said which it is
     won = best(source.results, maximize=source.maximize)
     values: dict[str, Any] = {
         "name": clean(record.name, 120),

@@ -76,8 +76,8 @@ def _write(figure: Figure, path: Path) -> None:
 PLOTS: dict[str, Plot] = {
     "finalists": Plot(
         title="Finalists",
-        about="Each finalist was trained again with fresh seeds, the faint dots: where the intervals of two overlap "
-        "widely, it is not known which is better.",
+        about="Each finalist was trained again with fresh seeds, the small dots; the intervals are of each mean "
+        "alone, and whether one is better is judged seed by seed, in the table.",
         info=info_scores.finalists_info,
         alt=info_scores.finalists_alt,
         draw=draw_finalists,
@@ -116,8 +116,8 @@ PLOTS: dict[str, Plot] = {
     ),
     "importance": Plot(
         title="Importance",
-        about="The longer a field's bar, the more its value decided whether a trial came among the best third; a short "
-        "one may be set to what is cheapest.",
+        about="With enough trials each field has a bar: the longer, the more its value decided whether a trial came "
+        "among the best third; a field with a short one may be set to what is cheapest.",
         info=info_fields.importance_info,
         alt=info_fields.importance_alt,
         draw=draw_importance,
@@ -141,7 +141,7 @@ PLOTS: dict[str, Plot] = {
     "learning_curves": Plot(
         title="Learning curves",
         about="A gap that widens while validation gets no better is overfitting; training is measured with dropout and "
-        "augmentation, and may lie below validation.",
+        "augmentation, and may lie below validation; the trials are those of the search.",
         info=info_best.curves_info,
         alt=info_best.curves_alt,
         draw=draw_curves,
@@ -149,14 +149,15 @@ PLOTS: dict[str, Plot] = {
     "per_class": Plot(
         title="Accuracy per class",
         about="A faint row is a class that is hard for every trial, a faint cell a trial that has trouble with that "
-        "class alone.",
+        "class alone; the trials are those of the search.",
         info=info_best.per_class_info,
         alt=info_best.per_class_alt,
         draw=draw_per_class,
     ),
     "confusion": Plot(
-        title="Confusion of the best trial",
-        about="Each row holds the images of one true class; what lies off the diagonal was taken for the class below.",
+        title="Confusion of the winner",
+        about="Each row holds the images of one true class; what lies off the diagonal was taken for the class below; "
+        "once finalists have decided, the winner is theirs.",
         info=info_best.confusion_info,
         alt=info_best.confusion_alt,
         draw=draw_confusion,

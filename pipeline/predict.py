@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,14 +56,16 @@ def network(found: Found) -> Judge:
 
 def listed(lines: str) -> list[Path]:
     """The paths in a list, one a line; or separated by NUL, as ``find -print0`` writes them."""
-    return [Path(path) for path in (lines.split("\0") if "\0" in lines else lines.splitlines()) if path]
+    # Not splitlines: it also splits at characters that a name may hold.
+    paths = lines.split("\0") if "\0" in lines else [line.removesuffix("\r") for line in lines.split("\n")]
+    return [Path(path) for path in paths if path]
 
 
 def find(paths: Iterable[Path]) -> list[Path]:
     """The files that paths name: files themselves, whatever they are called, and the images below folders, by path.
 
     Raises:
-        UsageFailure: for a path that is not there, or a folder without images.
+        UsageFailure: for a path that is not there or no file, or a folder without images.
         IntegrityFailure: for a folder that cannot be read.
     """
     found: list[Path] = []
@@ -73,8 +76,10 @@ def find(paths: Iterable[Path]) -> list[Path]:
                 endings = ", ".join(folders.EXTENSIONS)
                 raise UsageFailure(f"no images below {clean(path)}: looked for files that end in {endings}")
             found += below
-        elif path.exists():
+        elif path.is_file():
             found.append(path)
+        elif path.exists():  # to read a pipe or a device could take for ever
+            raise UsageFailure(f"{clean(path)!r} is no file: give image files, or folders of them")
         else:
             raise UsageFailure(f"no file or folder {clean(path)!r}")
     if not found:
@@ -126,4 +131,4 @@ def _classified(judge: Judge, read: Sequence[tuple[Path, bytes]], top: int) -> I
 
 def read_list() -> list[Path]:
     """The paths that standard input lists."""
-    return listed(sys.stdin.read())
+    return listed(os.fsdecode(sys.stdin.buffer.read()))  # as paths among the arguments are

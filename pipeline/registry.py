@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 import tempfile
@@ -143,8 +144,7 @@ def fetch(where: stores.Stores, uri: str, folder: Path) -> tuple[Path, str | Non
         UsageFailure: where there is no such model, or it is not one of ours.
         StorageFailure: if the registry cannot be used.
     """
-    stores.check_tracking(where)
-    with _store(where):
+    with stores.read_tracking(where) as tracking, _store(dataclasses.replace(where, tracking=tracking)):
         model = Model.load(uri)
         files = model.flavors.get("python_function", {}).get("artifacts", {})
         if "checkpoint" not in files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pipeline.errors import UsageFailure
 from pipeline.text import clean
 from pipeline.tracking import Tracker
 from pipeline.winner import numbered
+from sweeps.finalists import SUFFIX
 from sweeps.space import OBJECTIVES
 from sweeps.trial import PRUNED, TrialConfig, TrialResult, Value, configure, fields
 
@@ -69,6 +71,11 @@ def _of_run(where: stores.Stores, run_id: str) -> Recorded:
     try:
         run = tracker.run(run_id)
         tags, metrics, end = run.data.tags, run.data.metrics, run.data.tags.get("sweep.end", "unfinished")
+        if tags.get("sweep.role") == "refit":
+            study = shlex.quote(tags["sweep.refit_of"].removesuffix(SUFFIX))
+            raise UsageFailure(
+                f"run {run_id} was trained on both splits: `pipeline finalists {study} --refit` makes it"
+            )
         if "sweep.signature" not in tags:
             raise UsageFailure(f"run {run_id} is no trial: give a trial's run, or NAME#7")
         objective = tags.get("sweep.objective")

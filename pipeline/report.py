@@ -16,6 +16,7 @@ from pipeline.tables import Listing, against, cell, facts, failures, grid, headl
 from pipeline.troubles import Row, troubles
 from pipeline.wholefiles import put
 from sweeps.comparison import compare, lead
+from sweeps.finalists import decided
 from sweeps.ranking import StudyRecord
 
 FORMATS = ("table", "json", "csv", "md")
@@ -50,9 +51,12 @@ def _render(listed: Listing, fmt: str, top: int | None = None) -> str:
     first, second = headlines(record, len(values), total)
     lines = [f"# {markdown(first)}", markdown(second), markdown_table(grid(names, values, thousands=False))]
     ahead = lead(record, listed.entries)
-    lines += [markdown(str(against(ahead)["text"]))] if ahead else []
-    again = verdict.section(record)
-    lines += markdown_section(again) if again else []
+    search, again = str(against(ahead)["text"]) if ahead else "", verdict.section(record)
+    blocks = markdown_section(again) if again else []
+    if decided(record):
+        lines += [*blocks, markdown(f"In the search: {search}")] if search else blocks
+    else:
+        lines += [markdown(search), *blocks] if search else blocks
     return "\n\n".join(lines + _checks(listed) + _published(listed) + _troubles(record))
 
 

@@ -29,7 +29,7 @@ def served(url: str) -> Judge:
         UsageFailure: for what is no such URL.
         StorageFailure: where it does not answer, or not as a model of ours.
     """
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+    if not _is_url(url):
         raise UsageFailure(f"--url must be http(s)://HOST:PORT: got {clean(url)!r}")
     address = url.rstrip("/").removesuffix("/invocations") + "/invocations"
     about = _ask(address, {"inputs": [0], "params": {"describe": True}})  # MLflow wants some input
@@ -51,6 +51,16 @@ def served(url: str) -> Judge:
 
     batch = max(1, _PIXELS // (height * width * channels))
     return Judge(shape=(channels, height, width), classes=classes, batch=batch, classify=classify)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        named = bool(parts.hostname) and parts.port != 0  # to ask for a port that is no number raises
+    except ValueError:
+        return False
+    # urlsplit itself drops some of the white space.
+    return named and parts.scheme in ("http", "https") and not any(c.isspace() or not c.isprintable() for c in text)
 
 
 def _ask(address: str, body: dict[str, Any]) -> Any:

@@ -19,7 +19,8 @@ from pipeline.text import clean
 from pipeline.troubles import Row
 from pipeline.wholefiles import put
 from sweeps.comparison import complete, named, recorded
-from sweeps.ranking import Ranked, StudyRecord, ended
+from sweeps.finalists import decided
+from sweeps.ranking import Ranked, StudyRecord, ended, rank
 from sweeps.trial import COMPLETE, fields
 
 _NAME = 60  # characters of a study's name
@@ -40,8 +41,9 @@ def folder_name(records: Sequence[StudyRecord]) -> str:
 def rows(listings: Sequence[Listing]) -> list[Row]:
     """One row for each study; values are exact, None is blank.
 
-    ``value`` is the mean of the objective over the winner's complete seeds, ``test_acc`` that on the test split;
-    ``seconds`` and ``epochs`` are what all trials took.
+    ``value`` is the mean of the objective over the winner's complete seeds, ``test_acc`` that on the test split: of the
+    finalists' winner with its fresh seeds, once they have decided (``by``). ``seconds`` and ``epochs`` are what all
+    trials of the search took.
     """
     return [_row(listed) for listed in listings]
 
@@ -59,6 +61,7 @@ def _row(listed: Listing) -> Row:
         "value": first and first.value,
         "spread": first and first.spread,
         "seeds": first and len(complete(first)),
+        "by": first and ("finalists" if decided(record) else "search"),
         "test_acc": test and test.mean,
         "seconds": sum(trial.seconds for trial in trained),
         "epochs": sum(len(trial.history) for trial in trained),
@@ -67,7 +70,10 @@ def _row(listed: Listing) -> Row:
 
 
 def _first(listed: Listing) -> Ranked | None:
-    first = next(iter(listed.entries), None)
+    """What won: by its fresh seeds, once finalists have decided."""
+    again = decided(listed.record)
+    entries = listed.entries if again is None else rank(again.results, maximize=again.maximize)
+    first = next(iter(entries), None)
     return first if first is not None and first.state == COMPLETE else None
 
 
@@ -105,7 +111,12 @@ def _compared(group: Sequence[Listing]) -> list[str]:
 
 def _scored(listed: Listing, first: Ranked) -> str:
     score = score_text(first.value or 0.0, first.spread, len(complete(first)))
-    return f"{clean(listed.record.name, _NAME)} {score}"
+    return f"{clean(listed.record.name, _NAME)}{_by(listed)} {score}"
+
+
+def _by(listed: Listing) -> str:
+    """Whose figures these are, where they are not the search's."""
+    return " (finalists)" if decided(listed.record) else ""
 
 
 def _apart(one: StudyRecord, other: StudyRecord) -> str | None:
@@ -136,7 +147,8 @@ def _overview(listings: Sequence[Listing]) -> Grid:
             **{name: row[name] for name in ("study", "dataset", "configurations", "ended")},
             (str(row["objective"]) if same else "objective"): _value(listed, same),
             "test_acc": row["test_acc"] if row["test_acc"] is not None or row["value"] is None else "not scored yet",
-            **{name: row[name] for name in ("seconds", "epochs", "winner")},
+            **{name: row[name] for name in ("seconds", "epochs")},
+            "winner": row["winner"] and f"{row['winner']}{_by(listed)}",
         }
         for listed, row in zip(listings, rows(listings), strict=True)
     ]

@@ -141,6 +141,29 @@ def check_tracking(stores: Stores) -> None:
     databases.examine(file, stores.tracking, databases.TRACKING)
 
 
+def tracking_is_writable(stores: Stores) -> bool:
+    """Whether something can be added to the tracking store: a server will say so itself."""
+    file = sqlite_file(stores.tracking)
+    return file is None or _writable(file)
+
+
+@contextmanager
+def read_tracking(stores: Stores) -> Iterator[str]:
+    """The URI of the tracking store for reading: a read-only folder will do, and what is written then is lost.
+
+    Raises:
+        UsageFailure: if there is none.
+        StorageFailure: if it is damaged or of another version.
+    """
+    file = sqlite_file(stores.tracking)
+    if file is None or not file.exists() or _writable(file):
+        check_tracking(stores)
+        yield stores.tracking
+        return
+    with _copied(file, stores.tracking, databases.TRACKING) as copy:
+        yield copy
+
+
 def open_studies(stores: Stores, held: postgres.Held = None) -> Storage:
     """Open the store of studies for writing; `prepare` has made it ready, and `lock` holds the study."""
     return _storage(stores.studies, held)
@@ -161,17 +184,28 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
     if file is None:
         yield _storage(stores.studies, read_only=True)
         return
-    if os.access(file.parent, os.W_OK) and os.access(file, os.W_OK):
+    if _writable(file):
         databases.examine(file, stores.studies, databases.STUDIES)
         yield _storage(stores.studies)
         return
-    with tempfile.TemporaryDirectory() as folder:  # a WAL database cannot be opened where nothing can be written
+    with _copied(file, stores.studies, databases.STUDIES) as copy:
+        yield _storage(copy)
+
+
+def _writable(file: Path) -> bool:
+    return os.access(file.parent, os.W_OK) and os.access(file, os.W_OK)
+
+
+@contextmanager
+def _copied(file: Path, url: str, library: databases.Library) -> Iterator[str]:
+    """The URL of a copy of a database: one in WAL mode cannot be opened where nothing can be written."""
+    with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
         for suffix in ("", "-wal"):
             if file.with_name(file.name + suffix).exists():
                 shutil.copyfile(file.with_name(file.name + suffix), copy.with_name(copy.name + suffix))
-        databases.examine(file, stores.studies, databases.STUDIES, copy=copy)
-        yield _storage(sqlite_url(copy))
+        databases.examine(file, url, library, copy=copy)
+        yield sqlite_url(copy)
 
 
 def read_record(stores: Stores, name: str | None = None) -> StudyRecord:

@@ -20,6 +20,7 @@ from pipeline.published import Section
 from pipeline.tables import Grid, Listing, against, grid, headlines, listing
 from pipeline.troubles import INFEASIBLE, Row
 from sweeps.comparison import compare, lead
+from sweeps.finalists import decided
 from sweeps.ranking import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING
 
@@ -143,8 +144,9 @@ def _unsaid(laid: Table, shown: Sequence[Row]) -> list[str]:
 def _below(listed: Listing, width: int | None) -> list[str]:
     """What stands under the table."""
     ahead, found = lead(listed.record, listed.entries), compare(listed.record, listed.entries)
-    blocks = [str(against(ahead)["text"])] if ahead else []
-    blocks += filter(None, [finalists(listed.record, width)])
+    search, again = str(against(ahead)["text"]) if ahead else "", finalists(listed.record, width)
+    order = (again, f"In the search: {search}" * bool(search)) if decided(listed.record) else (search, again)
+    blocks = list(filter(None, order))
     if found:
         room = None if width is None else max(width, _NARROWEST)
         shown = published.summary(listed.record, found, narrow=True)

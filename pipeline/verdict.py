@@ -18,12 +18,13 @@ from sweeps.trial import COMPLETE
 
 GAP = "val - test (95 %)"  # the name of that column
 _NAME = 160  # characters of a configuration
-
-
-def decided(record: StudyRecord) -> StudyRecord | None:
-    """The study's finalists, once all their runs have ended and one has won."""
-    verdict = None if record.finalists is None else judge(record.finalists)
-    return record.finalists if verdict is not None and verdict.final else None
+_OUTCOMES = {
+    "ahead": "the winner is ahead",
+    "tie": "a tie",
+    "behind": "the other did better on the seeds that both have, and is placed behind because not all of its seeds are "
+    "complete",
+}
+_MARKS = {"ahead": "", "tie": ", a tie", "behind": ", did better"}  # behind a difference
 
 
 def rows(record: StudyRecord) -> Row | None:
@@ -62,7 +63,7 @@ class _Again:
             "final": verdict is not None and verdict.final,
             "winner": None if verdict is None else self._name(verdict.winner),
             "tied": [] if verdict is None else [self._name(one) for one in verdict.tied],
-            "finalists": [self._values(place, one) for place, one in self._placed()],
+            "finalists": [self._values(one) for one in self._placed],
             "refit": self.finalists.refit,
             "text": list(self.lines()),
         }
@@ -70,7 +71,7 @@ class _Again:
     def section(self) -> Section:
         """The table, and the verdict."""
         names = ("place", "finalist", self.record.objective, "test_acc", GAP, "difference", "in_search")
-        values = [dict(zip(names, self._cells(place, one), strict=True)) for place, one in self._placed()]
+        values = [dict(zip(names, self._cells(one), strict=True)) for one in self._placed]
         return Section(title="Finalists", laid=grid(names, values, clip=_NAME), lines=self.lines())
 
     def lines(self) -> tuple[str, ...]:
@@ -84,7 +85,7 @@ class _Again:
         return (
             *([] if verdict.final else [f"Not final: {ended}; go on with: {again}"]),
             self._won(winner),
-            *(self._against(place, one) for place, one in self._placed()[1:]),
+            *(self._against(one) for one in self._placed[1:]),
             *self._tie(verdict),
             *([] if winner.gap is None else [_gap(winner.gap)]),
             *([f"Not all is scored on the test split yet: {again}"] if unscored else []),
@@ -93,18 +94,19 @@ class _Again:
             *_how(verdict),
         )
 
-    def _placed(self) -> list[tuple[int, Finalist]]:
-        return [] if self.verdict is None else list(enumerate(self.verdict.finalists, start=1))
+    @property
+    def _placed(self) -> tuple[Finalist, ...]:
+        return () if self.verdict is None else self.verdict.finalists
 
     def _won(self, winner: Finalist) -> str:
         test = "" if winner.test is None else f"; test accuracy {_score(winner.test)}"
         return f"Winner: {self._name(winner)}, mean {self.record.objective} {_score(winner.value)}{test}."
 
-    def _against(self, place: int, one: Finalist) -> str:
+    def _against(self, one: Finalist) -> str:
         if one.value is None:
-            return f"Place {place}: no seed is complete ({_ends(one.entry)})."
+            return f"Place {one.place}: no seed is complete ({_ends(one.entry)})."
         failed = "" if len(complete(one.entry)) == len(one.entry.trials) else f" ({_ends(one.entry)})"
-        text = f"Against place {place}, {_score(one.value)}{failed}: "
+        text = f"Against place {one.place}, {_score(one.value)}{failed}: "
         return f"{text}no seed is complete of both." if one.against is None else text + _paired(one.against)
 
     def _tie(self, verdict: Verdict) -> list[str]:
@@ -115,8 +117,7 @@ class _Again:
             return [text]
         size = f"{cheapest.trial.parameters:,} parameters"
         size += "" if cheapest.trial.mflops is None else f", {cheapest.trial.mflops:.4g} MFLOPs an image"
-        place = next(place for place, one in self._placed() if one is cheapest)
-        return [f"{text} The cheapest of them is place {place}: {size}."]
+        return [f"{text} The cheapest of them is place {cheapest.place}: {size}."]
 
     def _refit(self) -> list[str]:
         """What came of the winner trained once on both splits."""
@@ -133,10 +134,10 @@ class _Again:
         now = {entry.trials[0].config.group for entry in self.search[: len(chosen)]}
         return [] if now == chosen else ["The study has gone on since they were chosen: others are its first now."]
 
-    def _values(self, place: int, one: Finalist) -> Row:
+    def _values(self, one: Finalist) -> Row:
         against, gap = one.against, one.gap
         return {
-            "place": place,
+            "place": one.place,
             "finalist": self._name(one),
             "configuration": {name: plain(value) for name, value in one.trial.config.to_dict().items()},
             "trials": sorted(trial.number for trial in one.entry.trials),
@@ -149,15 +150,15 @@ class _Again:
             "in_search": self._before(one),
         }
 
-    def _cells(self, place: int, one: Finalist) -> tuple[object, ...]:
+    def _cells(self, one: Finalist) -> tuple[object, ...]:
         before, gap, against = self._before(one), one.gap, one.against
         return (
-            place,
+            one.place,
             self._name(one),
             _score(one.value, seeds=False),
             _score(one.test, seeds=False),
-            "" if gap is None else f"{_signed(gap.difference)} ({_interval(gap.low, gap.high)})",
-            "" if against is None else f"{_signed(against.difference)}{', a tie' * against.tie}",
+            "" if gap is None else f"{signed(gap.difference)} ({_interval(gap.low, gap.high)})",
+            "" if against is None else f"{signed(against.difference)}{_MARKS[against.outcome]}",
             "" if before is None else f"{before:.4f}",
         )
 
@@ -188,26 +189,27 @@ def _score(score: Score | None, *, seeds: bool = True) -> str:
     return text if seeds else text.partition(" (")[0]
 
 
-def _signed(value: float) -> str:
-    return f"{round(value, 4) + 0.0:+.4f}"  # and never -0.0000
+def signed(value: float) -> str:
+    """A difference with its sign, in 4 decimals or as many as show that it is not 0; the noise of adding up is 0."""
+    digits = next((digits for digits in range(4, 10) if round(value, digits)), 4)
+    return f"{round(value, digits) + 0.0:+.{digits}f}"  # and never -0.0000
 
 
 def _interval(low: float, high: float) -> str:
-    return f"{_signed(low)} to {_signed(high)}"
+    return f"{signed(low)} to {signed(high)}"
 
 
 def _paired(against: Paired) -> str:
-    text = f"difference {_signed(against.difference)}"
+    text = f"difference {signed(against.difference)}"
     if against.low is None or against.high is None:
         return f"{text} of one seed each: a tie."
-    verdict = "a tie" if against.tie else "the winner is ahead"
-    return f"{text}, 95 % interval {_interval(against.low, against.high)}: {verdict}."
+    return f"{text}, 95 % interval {_interval(against.low, against.high)}: {_OUTCOMES[against.outcome]}."
 
 
 def _gap(gap: Gap) -> str:
     verdict = "no more than the choice of images may do" if gap.by_chance else "more than the choice of images would do"
     interval = f"95 % interval {_interval(gap.low, gap.high)}"
-    return f"Winner's validation less test accuracy {_signed(gap.difference)}, {interval}: {verdict}."
+    return f"Winner's validation less test accuracy {signed(gap.difference)}, {interval}: {verdict}."
 
 
 def _ends(entry: Ranked) -> str:

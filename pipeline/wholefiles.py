@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """The draft of a file, which takes its place if the block ends well: a reader sees the old file or the new one."""
+    """The draft of a file, which takes its place if the block ends well: a reader sees the old file or the new one.
+
+    Folders that it needs are made, and go again if the block does not.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    missing = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield draft
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+        if not path.exists():
+            _remove_empty(missing)
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    with contextlib.suppress(OSError):  # someone else has put something there
+        for folder in folders:
+            folder.rmdir()
 
 
 def put(path: Path, text: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +13,11 @@ import torch
 
 from pipeline import data, stores
 from pipeline.checkpoints import BEST, Card, load_model
-from pipeline.errors import NothingComplete, UsageFailure
+from pipeline.errors import NothingComplete, StorageFailure, UsageFailure
 from pipeline.metrics import Prepare, Scores, score
 from pipeline.tracking import Run, Tracker, now
 from pipeline.train import resolve
-from pipeline.verdict import decided
+from sweeps.finalists import SUFFIX, decided
 from sweeps.ranking import StudyRecord, best
 from sweeps.stored import keep_test
 from sweeps.trial import COMPLETE, TrialResult
@@ -40,7 +41,7 @@ class Found:
     network: torch.nn.Module
     card: Card
     run_id: str | None = None
-    study: str | None = None
+    study: str | None = None  # that was searched, of its finalists too
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,10 @@ def find(where: stores.Stores, which: Which) -> Found:
             checkpoint, run_id = registry.fetch(where, which.model, Path(folder))
             return Found(*load_model(checkpoint), run_id)
     with _run(where, run_of(where, which)) as (tracker, run):
-        return Found(*_fetch(tracker, run, BEST), run.info.run_id, run.data.tags.get("sweep.study"))
+        tags = run.data.tags
+        study = tags.get("sweep.study") or tags.get("sweep.refit_of")
+        network, card = _fetch(tracker, run, BEST)
+    return Found(network, card, run.info.run_id, None if study is None else study.removesuffix(SUFFIX))
 
 
 def run_of(where: stores.Stores, which: Which) -> str | None:
@@ -159,7 +163,7 @@ def evaluate(
     if run_id is None:
         found = find(where, Which(checkpoint=checkpoint, model=model))
         return Evaluation(split, found.card, _score(found.network, found.card, data_dir, split), found.run_id)
-    with _run(where, run_id) as (tracker, run):
+    with _run(where, run_id, keeps=split == "test") as (tracker, run):
         network, card = _fetch(tracker, run, BEST)
         scores = _score(network, card, data_dir, split)
         if split == "test":
@@ -179,7 +183,7 @@ def evaluate_epochs(where: stores.Stores, data_dir: Path, *, split: str, run_id:
         UsageFailure: where the run kept only its best epoch's.
         Failure: if a checkpoint or the data cannot be read.
     """
-    with _run(where, run_id) as (tracker, run):
+    with _run(where, run_id, keeps=True) as (tracker, run):
         files = [path for path in tracker.files(run.info.run_id, "checkpoint/epochs") if path.endswith(".safetensors")]
         if not files:
             raise UsageFailure(f"run {run_id} kept only its best epoch: train it with --keep-checkpoints all")
@@ -197,11 +201,14 @@ def evaluate_epochs(where: stores.Stores, data_dir: Path, *, split: str, run_id:
 
 
 @contextmanager
-def _run(where: stores.Stores, run_id: str | None) -> Iterator[tuple[Tracker, Run]]:
-    """Open a run that has weights of its own."""
-    stores.check_tracking(where)
-    tracker = Tracker(where.tracking)
-    try:
+def _run(where: stores.Stores, run_id: str | None, *, keeps: bool = False) -> Iterator[tuple[Tracker, Run]]:
+    """Open a run that has weights of its own, to keep something with it or only to read."""
+    if keeps and not stores.tracking_is_writable(where):
+        raise StorageFailure(
+            f"cannot write {stores.shown(where.tracking)}, where scores are kept with their run: score the network "
+            f"alone, by --checkpoint FOLDER, which ends with {run_id}/artifacts/checkpoint"
+        )
+    with stores.read_tracking(where) as uri, contextlib.closing(Tracker(uri)) as tracker:
         run = tracker.run(str(run_id))
         if "sweep.duplicate_of" in run.data.tags:
             first = f"{run.data.tags['sweep.study']}#{run.data.tags['sweep.duplicate_of']}"
@@ -209,8 +216,6 @@ def _run(where: stores.Stores, run_id: str | None) -> Iterator[tuple[Tracker, Ru
         if run.data.tags.get("sweep.checkpoint") == "dropped":
             raise UsageFailure(f"the weights of run {run_id} were dropped, as keep_checkpoints of its study says")
         yield tracker, run
-    finally:
-        tracker.close()
 
 
 def _fetch(tracker: Tracker, run: Run, file: str) -> tuple[torch.nn.Module, Card]:

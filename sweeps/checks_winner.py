@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from sweeps.comparison import at_centre, lead
-from sweeps.finalists import Verdict, judge
-from sweeps.findings import Check, Seen, signed
+from sweeps.finalists import Verdict, decision, doubts
+from sweeps.findings import Check, Level, Seen, signed
 from sweeps.intervals import newcombe
 from sweeps.ranking import Ranked
 from sweeps.space import CENTRED, OBJECTIVES
@@ -50,19 +50,23 @@ def gain(seen: Seen) -> Check | None:
 
 def _again(seen: Seen, first: Ranked) -> Check | None:
     """The same, where the first configuration was trained again with the finalists: they know better."""
-    verdict = judge(seen.record.finalists) if seen.record.finalists else None
-    found = verdict.finalists if verdict is not None and verdict.final else ()
+    verdict = decision(seen.record)
+    found = () if verdict is None else verdict.finalists
     one = next((one for one in found if one.trial.config.group == first.trials[0].config.group), None)
     if one is None or one.against is None or one.against.tie:  # of a tie, the check of ties speaks
         return None
-    text = f"The best finalist is {abs(one.against.difference):.4f} better than the first configuration, beyond chance."
+    by = f"{abs(one.against.difference):.4f} better than"
+    if one.against.outcome == "behind":
+        text = f"The first configuration is {by} the best finalist, beyond chance, but not with all of its seeds."
+        return Check(name="gain", level="warning", text=text)
+    text = f"The best finalist is {by} the first configuration, beyond chance."
     return Check(name="gain", level="good", text=text)
 
 
 def tie(seen: Seen) -> Check | None:
     """Whether the winner is ahead of the next ones by more than chance, or its fresh seeds by more than theirs."""
-    verdict = judge(seen.record.finalists) if seen.record.finalists else None
-    if verdict is not None and verdict.final and len(verdict.finalists) > 1:
+    verdict = decision(seen.record)
+    if verdict is not None and len(verdict.finalists) > 1:
         return _tie_of_finalists(verdict)
     ahead = lead(seen.record, seen.complete)
     if ahead is None:
@@ -86,21 +90,21 @@ def tie(seen: Seen) -> Check | None:
 
 
 def _tie_of_finalists(verdict: Verdict) -> Check:
-    count, seeds = len(verdict.finalists), verdict.winner.value.seeds if verdict.winner.value else 0
-    if not verdict.tied:
-        text = f"Over {seeds} fresh seeds the first of {count} finalists is ahead of the others beyond their spread."
+    found = doubts(verdict)
+    if not found:
+        rule = "the 95 % intervals of the differences, seed by seed, leave out 0"
+        text = f"The best of {len(verdict.finalists)} finalists is ahead of each of the others: {rule}."
         return Check(name="tie", level="good", text=text)
-    text = (
-        f"Over {seeds} fresh seeds {len(verdict.tied)} of the {count} finalists cannot be told apart: "
-        "take the cheapest of them, or give them more seeds."
-    )
-    return Check(name="tie", level="warning", text=text)
+    remedies = ["Of a tie, take the cheapest."] if verdict.tied else []
+    remedies += ["See why a seed of it failed before you take the winner."] if verdict.behind else []
+    level: Level = "warning" if remedies else "note"
+    return Check(name="tie", level=level, text=f"Finalists: {' '.join([*found, *remedies])}")
 
 
 def test_gap(seen: Seen) -> Check | None:
     """Whether the winner's test accuracy differs from its validation accuracy by more than chance."""
     trial = seen.winner
-    verdict = judge(seen.record.finalists) if seen.record.finalists else None
+    verdict = decision(seen.record)
     if verdict is not None and (found := verdict.winner.gap) is not None:
         said = f"The best finalist's validation accuracy is {_above(found.difference)} its test accuracy"
         low, high = found.low, found.high
@@ -169,7 +173,8 @@ def underfitting(seen: Seen) -> Check | None:
     if trial.best_epoch == epochs and better > enough:
         words = "epoch" if last == 1 else f"{last} epochs"
         text = (
-            f"{said} and got better by {better:.4f} in its last {words}: train longer, as with --epochs {2 * epochs}."
+            f"{said} and got better by {better:.4f} in its last {words}: train longer, as with "
+            f"--epochs {2 * epochs} under another --name."
         )
         return Check(name="underfitting", level="note", text=text)
     rest = f", but better by only {better:.4f} than {last} before" if trial.best_epoch == epochs else ""
@@ -214,6 +219,10 @@ def _noise(seen: Seen, first: Ranked, second: Ranked) -> tuple[float, str] | Non
     spreads = [entry.spread for entry in (first, second) if entry.spread is not None]
     if spreads:
         return max(spreads), f"the seeds' spread ({max(spreads):.4f})"
-    if seen.chance is None:
+    chance = seen.chance
+    if seen.record.objective == "val_acc" and seen.images:
+        better, worse = sorted((min(max(_mean(entry), 0.0), 1.0) for entry in (first, second)), reverse=True)
+        chance = better - worse - newcombe(better, seen.images, worse, seen.images)[0]
+    if chance is None:
         return None
-    return seen.chance, f"chance (95 %: {seen.chance:.4f} with {seen.images:,} validation images)"
+    return chance, f"chance (95 %: {chance:.4f} with {seen.images:,} validation images)"

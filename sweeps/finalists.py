@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sweeps.comparison import Score, complete, recorded
 from sweeps.intervals import newcombe
@@ -16,6 +16,7 @@ from sweeps.trial import COMPLETE, RUNNING, TrialConfig, TrialResult, Value, fie
 SUFFIX = ".finalists"  # of the name of a study's finalists, which are a study of their own
 _RUNTIME = ("device", "threads", "eval_batch_size")  # settled for a study, and never searched
 _CONFIDENCE = 0.95
+Outcome = Literal["ahead", "tie", "behind"]
 _LAST_SEED = int(fields()["seed"].bounds[1])
 
 
@@ -100,17 +101,19 @@ class Paired:
     difference: float  # mean of the winner's objective less the other's
     low: float | None  # of the interval of 95 % of that mean, by Student's t; None for one seed
     high: float | None
+    outcome: Outcome  # for the winner: behind, where its lead is but that not all seeds of the other are complete
 
     @property
     def tie(self) -> bool:
         """Whether neither can be said to be better: the interval includes 0, or there is none."""
-        return self.low is None or self.high is None or self.low <= 0 <= self.high
+        return self.outcome == "tie"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
     """One configuration with its fresh seeds."""
 
+    place: int
     entry: Ranked
     value: Score | None  # of the objective, on the validation split; None where no seed is complete
     test: Score | None  # of the accuracy on the test split; None where none is scored
@@ -143,9 +146,14 @@ class Verdict:
 
     @property
     def tied(self) -> tuple[Finalist, ...]:
-        """The winner and those that it is not known to be better than; none if it is ahead of all."""
+        """The winner and those that cannot be told from it; none where there are none."""
         others = [one for one in self.finalists[1:] if one.against is not None and one.against.tie]
         return (self.winner, *others) if others else ()
+
+    @property
+    def behind(self) -> tuple[Finalist, ...]:
+        """Those that did better than the winner, with the seeds that they have."""
+        return tuple(one for one in self.finalists[1:] if one.against is not None and one.against.outcome == "behind")
 
     @property
     def cheapest(self) -> Finalist | None:
@@ -164,20 +172,51 @@ def judge(record: StudyRecord) -> Verdict | None:
     if not entries or entries[0].state != COMPLETE:
         return None
     return Verdict(
-        finalists=tuple(_finalist(entry, None if entry is entries[0] else entries[0]) for entry in entries),
+        finalists=tuple(_finalist(i, entry, entries[0], record.maximize) for i, entry in enumerate(entries, start=1)),
         planned=record.trials,
         ended=sum(result.state != RUNNING for result in record.results),
     )
 
 
-def _finalist(entry: Ranked, winner: Ranked | None) -> Finalist:
+def decision(record: StudyRecord) -> Verdict | None:
+    """What came of a study's finalists, once all their runs have ended and one has won."""
+    verdict = None if record.finalists is None else judge(record.finalists)
+    return verdict if verdict is not None and verdict.final else None
+
+
+def decided(record: StudyRecord) -> StudyRecord | None:
+    """The study's finalists, once they have said which is the winner."""
+    return record.finalists if decision(record) is not None else None
+
+
+def doubts(verdict: Verdict) -> tuple[str, ...]:
+    """Why the winner is not known to be the best, in sentences; none where it is ahead of every other."""
+    others, found = verdict.finalists[1:], []
+    if verdict.tied:
+        *places, last = (str(one.place) for one in verdict.tied)
+        seeds = sorted({one.against.seeds for one in verdict.tied if one.against is not None})
+        count = f"{' or '.join(map(str, seeds))} seed{'s' * (seeds != [1])}"
+        found.append(f"Places {', '.join(places)} and {last} cannot be told apart ({count}).")
+    for one in others:
+        if one.against is None:
+            found.append(f"Place {one.place} cannot be compared with the winner: no seed is complete of both.")
+        elif one.against.outcome == "behind":
+            found.append(
+                f"Place {one.place} did better than the winner on the {one.against.seeds} seeds that both have, "
+                "and is placed behind because not all of its seeds are complete."
+            )
+    return tuple(found)
+
+
+def _finalist(place: int, entry: Ranked, winner: Ranked, maximize: bool) -> Finalist:
     trials = complete(entry)
     return Finalist(
+        place=place,
         entry=entry,
         value=Score.of(trial.value for trial in trials),
         test=recorded(trials, "acc"),
         gap=_gap(trials),
-        against=None if winner is None else _paired(complete(winner), trials),
+        against=None if entry is winner else _paired(complete(winner), trials, maximize),
     )
 
 
@@ -194,13 +233,17 @@ def _gap(trials: Sequence[TrialResult]) -> Gap | None:
     return Gap(difference=val - test, low=low, high=high, val_images=val_images, test_images=test_images)
 
 
-def _paired(winner: Sequence[TrialResult], other: Sequence[TrialResult]) -> Paired | None:
+def _paired(winner: Sequence[TrialResult], other: Sequence[TrialResult], maximize: bool) -> Paired | None:
     ours, theirs = ({t.config.seed: t.value for t in trials if t.value is not None} for trials in (winner, other))
     differences = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
     if not differences:
         return None
     low, high = mean_interval(differences)
-    return Paired(seeds=len(differences), difference=statistics.fmean(differences), low=low, high=high)
+    outcome: Outcome = "tie"
+    if low is not None and high is not None and not low <= 0 <= high:
+        outcome = "ahead" if (low > 0) == maximize else "behind"
+    mean = statistics.fmean(differences)
+    return Paired(seeds=len(differences), difference=mean, low=low, high=high, outcome=outcome)
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float | None, float | None]:

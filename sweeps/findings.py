@@ -71,7 +71,7 @@ def _chance(objective: str, trial: TrialResult, images: int) -> float | None:
     """Half the interval of 95 % of a trial's value, from the validation images alone; None where it is unknown.
 
     Two networks are scored on the same images and err on many of the same, so that it serves for the difference of
-    two as well. The deviation of a macro F1 is taken to be that of the balanced accuracy.
+    two as well, unless that is known better. The deviation of a macro F1 is taken to be that of the balanced accuracy.
     """
     if trial.best is None or trial.value is None:
         return None

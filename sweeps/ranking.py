@@ -69,9 +69,8 @@ def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranke
     """Rank configurations: complete ones by value, then pruned ones, running ones, failed ones.
 
     The repeats of a configuration (equal but for the seed) are one entry, ranked by their mean, behind those of which
-    no repeat was pruned or failed; a trial that reused
-    another's result is left out. A pruned trial never outranks a complete one; among equals the earlier trial stands
-    first.
+    no repeat was pruned or failed; a trial that reused another's result is left out. A pruned trial never outranks a
+    complete one; among equals the earlier trial stands first.
     """
     groups: dict[str, list[TrialResult]] = {}
     for result in results:

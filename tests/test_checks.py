@@ -8,6 +8,7 @@ from helpers import MIXED, make_confusion, make_record, make_result, mixed_study
 from sweeps.checks import CHECKS, checks
 from sweeps.dimension import Dimension
 from sweeps.findings import see
+from sweeps.intervals import newcombe
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, configure
 
 LR = Dimension(field="lr", low=1e-4, high=0.1, log=True)
@@ -174,7 +175,14 @@ def test_a_tie():
 def finalists(values, test=None):
     """A study of finalists: the values of each one's seeds."""
     results = [
-        trial(len(values) * seed + i, value, lr=0.001 * (i + 1), seed=10 + seed, test=test)
+        trial(
+            len(values) * seed + i,
+            value,
+            lr=0.001 * (i + 1),
+            seed=10 + seed,
+            test=test,
+            state=COMPLETE if value else FAILED,
+        )
         for i, seeds in enumerate(values)
         for seed, value in enumerate(seeds)
     ]
@@ -184,8 +192,18 @@ def finalists(values, test=None):
 @pytest.mark.parametrize(
     ("values", "level", "part"),
     [
-        ([(0.97, 0.972, 0.971), (0.93, 0.932, 0.931)], "good", "ahead of the others"),
-        ([(0.97, 0.95, 0.96), (0.95, 0.97, 0.955)], "warning", "2 of the 2 finalists cannot be told apart"),
+        (
+            [(0.97, 0.972, 0.971), (0.93, 0.932, 0.931)],
+            "good",
+            "The best of 2 finalists is ahead of each of the others",
+        ),
+        (
+            [(0.97, 0.95, 0.96), (0.95, 0.97, 0.955)],
+            "warning",
+            "Places 1 and 2 cannot be told apart (3 seeds). Of a tie",
+        ),
+        ([(0.97, 0.972, 0.971), (0.99, 0.991, None)], "warning", "Place 2 did better than the winner on the 2 seeds"),
+        ([(0.97, 0.972, 0.971), (None, None, None)], "note", "Place 2 cannot be compared with the winner"),
     ],
 )
 def test_finalists_decide_a_tie(values, level, part):
@@ -193,7 +211,7 @@ def test_finalists_decide_a_tie(values, level, part):
     found = said(dataclasses.replace(healthy(), finalists=finalists(values)), "tie")
     assert found[0] == level
     assert part in found[1]
-    assert "Over 3 fresh seeds" in found[1]
+    assert "more seeds" not in found[1]  # which those that are chosen cannot get
 
 
 def test_finalists_decide_a_gain_over_the_first():
@@ -203,6 +221,11 @@ def test_finalists_decide_a_gain_over_the_first():
     clear = finalists([(0.97, 0.972, 0.971), (0.93, 0.932, 0.931)])
     text = "The best finalist is 0.0400 better than the first configuration, beyond chance."
     assert said(dataclasses.replace(record, finalists=clear), "gain") == ("good", text)
+    better = finalists([(0.93, 0.932, 0.931), (0.97, 0.972, None)])
+    text = (
+        "The first configuration is 0.0400 better than the best finalist, beyond chance, but not with all of its seeds."
+    )
+    assert said(dataclasses.replace(record, finalists=better), "gain") == ("warning", text)
     tied = finalists([(0.97, 0.95, 0.96), (0.95, 0.97, 0.955)])
     assert said(dataclasses.replace(record, finalists=tied), "gain") == said(record, "gain")
     assert said(record, "gain")[0] == "warning"
@@ -296,7 +319,7 @@ def test_underfitting():
     level, text = said(healthy(more=[trial(3, 0.97, curve=curve, lr=0.004)]), "underfitting")
     assert level == "note"
     assert "best at epoch 8 of 8 and got better by 0.0300 in its last 2 epochs" in text
-    assert "--epochs 16" in text
+    assert "--epochs 16 under another --name" in text
     flat = [0.6, 0.7, 0.8, 0.95, 0.969, 0.969, 0.9695, 0.97]
     assert said(healthy(more=[trial(3, 0.97, curve=flat, lr=0.004)]), "underfitting")[0] == "good"
     losses = [1 - v for v in curve]
@@ -321,11 +344,23 @@ def test_test_gap(test, level, part):
 
 
 def test_gap_of_finalists():
-    """Where finalists were scored on the test split, theirs is the gap."""
+    """Where finalists were scored on the test split, theirs is the gap, once all have ended."""
     again = finalists([(0.97, 0.972), (0.93, 0.931)], test={"acc": 0.9, "images": 1000})
     level, text = said(dataclasses.replace(healthy(), finalists=again), "test_gap")
     assert level == "warning"
     assert text.startswith("The best finalist's validation accuracy is 0.0710 above its test accuracy (95 %: +0.05")
+    begun = dataclasses.replace(again, trials=6)
+    assert said(dataclasses.replace(healthy(), finalists=begun), "test_gap") is None
+
+
+def test_chance_of_two_accuracies_is_that_of_both():
+    """Near 1 a lead has to exceed the interval of the difference, which is wider than half of the better one's own."""
+    record = make_record([trial(0, 1.0, lr=0.003, images=100), trial(1, 0.996, lr=0.01, images=100)], dimensions=[LR])
+    low, _ = newcombe(1.0, 1000, 0.996, 1000)
+    assert low < 0
+    level, text = said(record, "tie")
+    assert level == "note"
+    assert f"within chance (95 %: {0.004 - low:.4f} with 1,000 validation images)" in text
 
 
 # All trials

@@ -29,6 +29,10 @@ def test_every_command_has_help_with_an_example(name):
     assert undescribed == []
 
 
+TAKES_A_NAME = (["report"], ["status"], ["ui"], ["finalists"], ["sync"], ["studies"], ["data", "verify"])
+NAMED_TWICE = (*([*words, "a", "--name", "b"] for words in TAKES_A_NAME), ["sweep", "a", "--study", "b"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -47,6 +51,7 @@ def test_every_command_has_help_with_an_example(name):
         (["sweep", "--set", "dropout=2"], 2, "error: command line: dropout must be from 0 to 0.95: got '2'"),
         (["report"], 2, "error: no studies in "),
         (["sweep", "--trails", "1"], 2, "error: No such option"),
+        *((words, 2, "error: name the ") for words in NAMED_TWICE),
         (["run", "-e", "nosuch"], 2, "error: unknown entry point 'nosuch': known are main, sweep"),
     ],
 )

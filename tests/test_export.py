@@ -106,6 +106,18 @@ def test_it_is_checked_on_real_images():
     assert made.checked_on == "100 images of random pixels (the data set is not there)"
 
 
+def test_why_it_is_checked_on_random_pixels(mnist):
+    """A data set of another shape, and one that cannot be read, are not said to be away."""
+    made = export.export(make_found(shape=(3, 8, 12)), NOWHERE, "pt2")
+    why = "the data set's have the shape (1, 8, 8) now, and not (3, 8, 12)"
+    assert made.checked_on == f"100 images of random pixels ({why})"
+    path = mnist / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(path.read_bytes()[:99])
+    made = export.export(make_found(dataset="mnist", shape=(1, 28, 28)), mnist, "pt2")
+    assert "of random pixels (data set MNIST in " in made.checked_on
+    assert "is corrupt or incomplete" in made.checked_on
+
+
 DRIFTING = """
 from torch import nn
 class Network(nn.Module):

@@ -8,9 +8,9 @@ import pytest
 from helpers import MIXED, make_record, make_result, sample_config
 from scipy import stats
 
-from pipeline import formats, terminal, verdict
+from pipeline import best, formats, report, terminal, verdict
 from sweeps.dimension import Dimension
-from sweeps.finalists import choose, document, judge, mean_interval
+from sweeps.finalists import choose, decided, document, doubts, judge, mean_interval
 from sweeps.layout import configuration, points, total
 from sweeps.space import StudySpec
 from sweeps.trial import FAILED, PRUNED, RUNNING
@@ -172,6 +172,71 @@ def test_only_shared_seeds_are_compared():
     assert "(2 complete, 1 diverged)" in said(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))[1]
 
 
+@pytest.mark.parametrize("objective", ["val_acc", "val_loss"])
+def test_a_failed_seed_does_not_make_the_winner_better(objective):
+    """One that did better on the seeds that both have is placed behind for its failed seed, and never called beaten."""
+    maximize = objective == "val_acc"
+    values = {0.1: [0.90, 0.901, 0.902], 0.01: [0.95, 0.952, None]}
+    if not maximize:
+        values = {lr: [value and 1 - value for value in of] for lr, of in values.items()}
+    finalists = again(values, objective=objective, maximize=maximize)
+    found = judge(finalists)
+    assert [one.trial.config.lr for one in found.finalists] == [0.1, 0.01]
+    (other,) = found.behind
+    assert (other.against.outcome, other.against.tie, found.tied) == ("behind", False, ())
+    assert other.against.difference == pytest.approx(-0.0505 if maximize else 0.0505)
+    line = said(finalists, objective=objective, maximize=maximize)[1]
+    assert "the other did better on the seeds that both have" in line
+    assert "winner is ahead" not in line
+    (doubt,) = doubts(found)
+    assert doubt.startswith("Place 2 did better than the winner on the 2 seeds that both have, and is placed behind")
+
+
+def test_who_shares_no_seed_is_not_beaten():
+    """Where no seed is complete of both, it is said that they cannot be compared."""
+    found = judge(again({0.1: [0.99, 0.98, None], 0.01: [None, None, 0.9], 0.001: [0.9, 0.891, None]}))
+    assert [one.against and one.against.outcome for one in found.finalists] == [None, None, "ahead"]
+    assert doubts(found) == ("Place 2 cannot be compared with the winner: no seed is complete of both.",)
+
+
+def test_those_that_are_tied_are_named_by_place():
+    """Not how many but which cannot be told apart is said, with the seeds that this rests on."""
+    found = judge(again({0.1: [0.9, 0.92, 0.91], 0.01: [0.8, 0.82, 0.81], 0.001: [0.95, 0.87, None]}))
+    assert doubts(found) == ("Places 1 and 3 cannot be told apart (2 seeds).",)
+    assert doubts(judge(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.25, "+0.2500"), (0.00003, "+0.00003"), (-0.00003, "-0.00003"), (0.0, "+0.0000"), (-1e-17, "+0.0000")],
+)
+def test_a_sign_is_visible(value, text):
+    """A difference that is not 0 is not shown as 0."""
+    assert verdict.signed(value) == text
+
+
+def test_a_verdict_stands_before_that_of_the_search():
+    """Once finalists have decided, their verdict is read first, and the search's lead is said to be the search's."""
+    finalists = again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]})
+    record = make_record([make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR])
+    for shown in ("table", "md"):
+        text = report.render(dataclasses.replace(record, finalists=finalists), shown)
+        assert 0 < text.index("Winner: lr 0.1") < text.index("In the search: lr 0.01")
+        begun = dataclasses.replace(finalists, trials=9)
+        text = report.render(dataclasses.replace(record, finalists=begun), shown)
+        assert 0 < text.index("0.9000 (1 seed) against") < text.index("Not final")
+
+
+def test_the_winner_in_detail_leaves_the_lead_to_the_finalists():
+    """Their lead is judged seed by seed; the rule for other configurations is not applied to them."""
+    finalists = again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}, test=0.9)
+    record = make_record([make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR])
+    detail = best.best_detail(dataclasses.replace(record, finalists=finalists))
+    assert detail["first_against_second"] is None
+    assert any("the winner is ahead" in line for line in detail["finalists"])
+    assert detail["test"].endswith("scored after the choice, which was made on the validation split alone.")
+
+
 def test_a_finalist_that_failed_with_every_seed():
     """It is named with how it ended, and compared with nothing."""
     lines = said(again({0.1: [None, None], 0.01: [0.9, 0.91]}))
@@ -200,8 +265,8 @@ def test_unfinished_finalists_are_no_verdict():
     finalists = dataclasses.replace(finalists, results=(*finalists.results[:3], running))
     assert said(finalists)[0] == "Not final: 3 of 4 runs have ended; go on with: pipeline finalists test"
     record = make_record([make_result(0, 0.9)])
-    assert verdict.decided(dataclasses.replace(record, finalists=finalists)) is None
-    assert verdict.decided(record) is None
+    assert decided(dataclasses.replace(record, finalists=finalists)) is None
+    assert decided(record) is None
 
 
 def test_the_gap_counts_images_once():

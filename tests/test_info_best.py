@@ -110,7 +110,7 @@ def test_classes_in_words():
         [dataclasses.replace(best, history=(*best.history[:-1], last))], classes=("ant", "bee\x1b[1m", "cat")
     )
     assert info_best.confusion_alt(info_best.confusion_info(record)) == (
-        "Trial #0 cnn relu: 5 of 8 images right; cat taken for bee (2 times), ant taken for bee (1 time)."
+        "Trial #0 cnn relu of test: 5 of 8 images right; cat taken for bee (2 times), ant taken for bee (1 time)."
     )
     said = info_best.per_class_alt(info_best.per_class_info(record))
     assert said == "3 classes in 1 trial; #0 cnn: from 0.500 (cat) to 0.750; lowest on average: cat 0.500, ant 0.750."

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from helpers import make_record, make_result
 
-from pipeline import info_costs
+from pipeline import draw_costs, info_costs
 from sweeps.trial import FAILED, PRUNED, RUNNING
 
 
@@ -93,6 +93,15 @@ def test_pruning_counts_epochs():
         ("complete", 5),
         ("complete", 4),
     ]
+
+
+def test_pruned_trials_are_seen_in_the_dark():
+    """Their marks are strong enough for a dark page, and named, also where they lie just below the others."""
+    info = pareto(*FOUR, costing(4, 0.79, 10, PRUNED))
+    assert info.shown[0] > 0.79 > info.range[0]
+    figure = draw_costs.draw_pareto(info)
+    assert [marks.get_alpha() for marks in figure.axes[0].collections] == [0.9, 0.6]
+    assert "pruned" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_nothing_pruned():

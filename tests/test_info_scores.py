@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 from helpers import DROPOUT, LR, POINTS, repeated, with_finalists
@@ -62,6 +63,26 @@ def test_finalists_of_another_objective():
     info = info_scores.finalists_info(with_finalists("val_loss", maximize=False))
     assert [panel.label for panel in info.panels] == ["validation loss (nats)", "test accuracy (fraction)"]
     assert info.rows[0] == "#4 lr 0.01"
+
+
+def test_an_axis_of_accuracies_ends_at_1():
+    """However far their interval reaches, no room is left for what cannot be; a loss has no such end."""
+    record = with_finalists()
+    near = [dataclasses.replace(r, value=1.0 - 0.001 * r.number) for r in record.finalists.results]
+    info = info_scores.finalists_info(
+        dataclasses.replace(record, finalists=dataclasses.replace(record.finalists, results=tuple(near)))
+    )
+    assert any(mark.high > 1 for mark in info.panels[0].marks)
+    assert info.panels[0].range[1] == 1
+    assert draw_scores.draw_finalists(info).axes[0].get_xlim()[1] == 1
+    losses, accuracies = info_scores.finalists_info(with_finalists("val_loss", maximize=False)).panels
+    assert (losses.most, accuracies.most) == (math.inf, 1)
+
+
+def test_seeds_are_seen_in_the_dark():
+    """The dots of the seeds are strong enough to be seen when a dark page turns their colours around."""
+    axes = draw_scores.draw_finalists(info_scores.finalists_info(with_finalists())).axes[0]
+    assert {dots.get_alpha() for dots in axes.collections} == {0.9}
 
 
 def test_no_finalists():

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import pytest
 from helpers import make_record, make_result
@@ -105,6 +106,21 @@ def test_timeline_of_many_trials_has_lanes():
     info = timeline(*results)
     assert (info.rows, info.lanes, info.most) == ([], 2, 2)
     assert {bar.row for bar in info.bars} == {0, 1}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 6])
+def test_texts_of_a_low_time_line_lie_beside_each_other(workers):
+    """However few lanes there are, no text runs over another or out of the picture, and how many trained is said."""
+    spans = [(10 * (i // workers), 10 * (i // workers) + 8) for i in range(40)]
+    figure = draw_trials.draw_timeline(timeline(*(timed(i, span) for i, span in enumerate(spans))))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    texts = [*figure.texts, axes.xaxis.label, axes.yaxis.label, *figure.legends[0].get_texts()]
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
+    said = "one trial at a time" if workers == 1 else f"up to {workers} trials side by side"
+    assert axes.get_xlabel().endswith(f", {said}")
 
 
 @pytest.mark.parametrize(

@@ -191,8 +191,10 @@ def test_trials_that_fail_alike_end_the_sweep(folder, monkeypatch, capsys, optio
     monkeypatch.syspath_prepend(folder)
     assert pipeline("sweep", "tiny.yaml", *options) == 3
     assert len(record(folder, NAME).results) == most
-    error = capsys.readouterr().err.splitlines()[-1]
+    out, err = capsys.readouterr()
+    assert "report: " in out
+    assert "winner: " not in out
     assert (
-        error
+        err.splitlines()[-1]
         == f"stopped after {most} failures in a row: {most} ended: {most} failed (error:KeyError); 'no such layer'"
     )

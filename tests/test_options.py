@@ -6,7 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline.options import Command, config_options
+from pipeline.errors import UsageFailure
+from pipeline.options import Command, config_options, once
 from sweeps.trial import fields, network_options
 
 
@@ -174,3 +175,10 @@ def test_named_fields_only():
     assert [param.name for param in few.params] == ["lr", "batch_norm"]
     assert run("--lr", "1e-2", "--no_batch_norm", command=few).output == "{'lr': 0.01, 'batch_norm': False}\n"
     assert run("--epochs", "1", command=few).exit_code == 2
+
+
+def test_a_name_is_given_once():
+    """As an argument or as an option; as both only where they agree, for no command is to choose between them."""
+    assert [once("a", None), once(None, "a"), once("a", "a"), once(None, None), once("a", "")] == [*"aaa", None, "a"]
+    with pytest.raises(UsageFailure, match="name the data set once: got 'a' and 'b'"):
+        once("a", "b", "data set")

@@ -227,7 +227,8 @@ def finalists(*values, **changes):
         (((0.8, 0.81), (0.9, 0.91)), "It is ahead of the other 1 finalist by more than chance (95 %)."),
         (((0.8, 0.9), (0.9, 0.8)), "First by its mean, in a tie, is lr 0.01: validation accuracy 0.8500"),
         (((0.8, 0.81), (0.9, 0.91)), "ahead of the second by0.1000"),
-        (((0.8, 0.9), (0.9, 0.8)), "2 of 2 finalists cannot be told apart: any may be the best."),
+        (((0.8, 0.9), (0.9, 0.8)), "Places 1 and 2 cannot be told apart (2 seeds)."),
+        (((0.8, 0.9), (0.9, 0.8)), "ahead of the second bya tie"),
         (((0.9, 0.8),), "It was the only finalist."),
         (((0.8, 0.81), (0.9, 0.91)), "In the search: Trial 0 (cnn) won: validation accuracy 0.9000"),
         (((0.8, 0.81), (0.9, 0.91)), "Test accuracy, scored after the choice: 0.8550 ± 0.0071 (2 seeds)."),
@@ -240,6 +241,34 @@ def test_finalists_decide(values, said):
     assert "pipeline finalists" not in section(found, "next").text
     assert "--run test.finalists#" in section(found, "next").text
     assert section(found, "finalists").all("table")
+
+
+def test_a_finalist_that_did_better_is_not_beaten():
+    """One placed behind for a failed seed is said to have done better, and the figures say behind, not ahead."""
+    record = finalists((0.90, 0.901, 0.902), (0.95, 0.952, 0.951))
+    failed = dataclasses.replace(record.finalists.results[-1], state=FAILED, value=None)
+    again = dataclasses.replace(record.finalists, results=(*record.finalists.results[:-1], failed))
+    text = section(made(dataclasses.replace(record, finalists=again)), "result").text
+    assert "Placed first is lr 0.01" in text
+    assert "Place 2 did better than the winner on the 2 seeds that both have" in text
+    assert "ahead of the second bybehind by 0.0505" in text
+    assert "by more than chance" not in text
+
+
+def test_confusion_and_mistakes_are_of_the_same_trial(tmp_path):
+    """Once finalists have decided, the picture of the confusion and the pairs that are confused are their winner's."""
+    record = finalists((0.8, 0.81), (0.9, 0.91))
+    own = tuple(dataclasses.replace(t, confusion=((9, 0), (0, 9))) for t in record.results)
+    counts = {0.01: ((5, 4), (0, 9)), 0.02: ((9, 0), (2, 7))}
+    fresh = tuple(dataclasses.replace(t, confusion=counts[t.config.lr]) for t in record.finalists.results)
+    names = ("cat", "dog")
+    again = dataclasses.replace(record.finalists, results=fresh, classes=names)
+    record = dataclasses.replace(record, results=own, finalists=again, classes=names)
+    report.write(record, tmp_path)
+    found = pages.check((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "dog taken for cat: 2 of 9 images" in section(found, "mistakes").text
+    (alt,) = (e.attributes["alt"] for e in found.all("img") if "right" in e.attributes["alt"])
+    assert alt.startswith("Trial #3 cnn relu of test.finalists: 16 of 18 images right; dog taken for cat (2 times)")
 
 
 def test_finalists_under_way():

@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import io
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -127,12 +129,42 @@ def test_a_list_of_paths_may_be_separated_by_nul():
     assert [str(path) for path in predict.listed("a\nb\0c\0")] == ["a\nb", "c"]
 
 
+def test_a_list_of_paths_is_split_at_line_breaks_alone(monkeypatch):
+    """Of any system; other characters that end a line of text, and bytes that are no text, are of a name."""
+    names = "a\u2028b", "c\x85d", "e\x0bf\x0cg", "h\ri"
+    given = "\r\n".join(names).encode() + b"\n\xff\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+    assert [str(path) for path in predict.read_list()] == [*names, "\udcff"]
+
+
 @pytest.mark.parametrize("name", ["nothing.png", "empty", None])
 def test_what_is_not_there_is_refused(tmp_path, name):
     """A path that is not there, a folder without images, and nothing at all, are refused."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageFailure, match="no "):
         predict.find([tmp_path / name] if name else [])
+
+
+def test_only_files_are_read(tmp_path):
+    """To read a pipe or a device could take for ever: it is refused by its name."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(UsageFailure, match=f"'{path}' is no file"):
+            predict.find([path])
+
+
+BAD_URLS = (
+    *("http://[::1", "http://127.0.0.1:abc", "http://127.0.0.1:99999", "http://127.0.0.1:0", "http://a b/"),
+    *("http://a\n/", " http://a", "http://", "http://:80", "ftp://a", "a:80", "file:///etc/hosts"),
+)
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_what_is_no_url_of_a_server(alone, capsys, url):
+    """Exit 2 with the rule, and nobody is asked."""
+    _, pictures = alone
+    assert pipeline("predict", "--url", url, str(pictures[0])) == 2
+    assert capsys.readouterr().err.startswith("--url must be http(s)://HOST:PORT: got ")
 
 
 @pytest.fixture
@@ -178,7 +210,7 @@ def test_csv_begins_no_formula(alone, capsys, monkeypatch):
     """Paths of a list on standard input; no cell is taken for a formula."""
     which, pictures = alone
     monkeypatch.chdir(pictures[0].parent)
-    monkeypatch.setattr("sys.stdin", io.StringIO("=1+1.png\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"=1+1.png\n")))
     assert pipeline("predict", *which, "--format", "csv", "-") == 0
     head, row = csv.reader(io.StringIO(capsys.readouterr().out))
     assert head == ["path", "class", "probability", "top"]

@@ -7,6 +7,7 @@ import torch
 from endtoend import client, pipeline, record
 from helpers import make_record, make_result
 
+from pipeline import stores, winner
 from pipeline.checkpoints import BEST, Folder, load, load_model
 from pipeline.refit import joined, settle
 from pipeline.train import Hooks, train
@@ -96,6 +97,12 @@ def test_refit(folder, capsys):
     capsys.readouterr()
     assert pipeline("evaluate", "--run", run_id, "--split", "val") == 2
     assert "trained on the validation split as well" in capsys.readouterr().err
+    assert pipeline("train", "--from-run", run_id) == 2
+    again = "was trained on both splits: `pipeline finalists tiny-digits --refit` makes it"
+    assert capsys.readouterr().err == f"run {run_id} {again}\n"
+    best = winner.find(stores.locate(), winner.Which(best=True))
+    assert best.run_id == record(folder, FINALISTS).results[0].run_id
+    assert {best.study, winner.find(stores.locate(), winner.Which(run=run_id)).study} == {"tiny-digits"}
     assert pipeline("evaluate", "--run", run_id, "--split", "test") == 0
     assert f"test accuracy {found.refit['acc']:.4f}" in capsys.readouterr().out
     assert not list((folder / "checkpoints").rglob("*.safetensors"))

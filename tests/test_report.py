@@ -495,11 +495,11 @@ def test_best_shows_recorded_test_scores():
     assert detail["test_scores"]["acc_mean"] == pytest.approx(0.91)
     assert (detail["test_scores"]["seeds"], detail["next"]) == (3, [])
     assert detail["test"].startswith(
-        "Test accuracy 0.9100; test accuracy over its seeds 0.9100 ± 0.0100 (3 seeds), rec"
+        "Test accuracy 0.9100; test accuracy over its seeds 0.9100 ± 0.0100 (3 seeds), sco"
     )
     assert best.best_detail(record)["test_scores"] is None
     for fmt in report.FORMATS:
-        assert "recorded by pipeline evaluate" in report.render_best(dataclasses.replace(record, results=scored), fmt)
+        assert "scored after the choice" in report.render_best(dataclasses.replace(record, results=scored), fmt)
 
 
 def test_published_figures_follow_the_ranked_table(tmp_path):

@@ -71,6 +71,23 @@ def test_a_loss_is_better_where_it_is_lower():
     assert line.startswith("A 0.8000 (1 seed) against B 0.9000")
 
 
+def test_finalists_that_have_decided_are_compared():
+    """A study's winner is its finalists', with the mean of its fresh seeds and its test score, and it says so."""
+    again = compared("A.finalists", 0.7, 0.72)
+    scored = tuple(dataclasses.replace(result, test={"acc": 0.6}) for result in again.results)
+    again = dataclasses.replace(again, results=scored)
+    listings = [listing(compared("A", 0.9, finalists=again)), listing(compared("B", 0.8))]
+    one, other = side_by_side.rows(listings)
+    assert (one["value"], one["seeds"], one["test_acc"]) == (pytest.approx(0.71), 2, pytest.approx(0.6))
+    assert (one["by"], other["by"]) == ("finalists", "search")
+    (line,) = side_by_side.verdicts(listings)
+    assert line.startswith("B 0.8000 (1 seed) against A (finalists) 0.7100 ± 0.0141 (2 seeds): ")
+    overview, _ = side_by_side.sections(listings)
+    assert [line[-1] for line in overview.laid.lines] == ["lr 0.01 (finalists)", "lr 0.01"]
+    begun = compared("A", 0.9, finalists=dataclasses.replace(again, trials=3))
+    assert side_by_side.rows([listing(begun)])[0]["value"] == 0.9
+
+
 def test_rows_say_what_each_study_came_to():
     """A study's row has its counts, what won, how it is known on the test split, and what all trials took."""
     record = compared("A", 0.8, 0.9)

@@ -18,6 +18,7 @@ from endtoend import check_invariant, pipeline, record
 from forks import Fork, trials
 from mlflow import MlflowClient
 from mlflow.tracking import _tracking_service
+from pictures import save
 
 from pipeline import databases, plan, stores
 from pipeline.checkpoints import load
@@ -313,6 +314,27 @@ def test_a_read_only_folder_can_be_reported_and_not_swept(place, read_only, caps
     out = tmp_path_factory.mktemp("elsewhere") / "report"
     assert pipeline("report", "--out", str(out)) == 0
     assert (out / "trials.csv").exists()
+
+
+@pytest.mark.slow
+def test_a_network_in_a_read_only_folder_can_be_used(place, read_only, capsys, tmp_path_factory):
+    """It predicts, is exported and scored on what is kept nowhere; a score that is to be kept says what else to do."""
+    (place / "tiny.yaml").write_text(STUDY.replace("trials: 3", "trials: 1").replace("width: 1024", "width: 8"))
+    picture = str(save(place / "it.png"))
+    assert pipeline(*COMMAND) == 0
+    assert pipeline("register", "--best") == 0
+    read_only(place)
+    out = tmp_path_factory.mktemp("elsewhere")
+    for which in (["--best"], ["--model", f"models:/{NAME}@champion"]):
+        assert pipeline("predict", *which, picture) == 0
+        assert pipeline("export", *which, "--out", str(out / "it.pt2")) == 0
+    assert pipeline("evaluate", "--best", "--split", "val") == 0
+    capsys.readouterr()
+    assert pipeline("evaluate", "--best") == 5
+    error = capsys.readouterr().err
+    assert error.startswith(f"cannot write {place / 'mlflow.db'}, where scores are kept with their run: ")
+    (checkpoint,) = place.glob(f"mlruns/**/{error.split()[-1]}")
+    assert pipeline("evaluate", "--checkpoint", str(checkpoint)) == 0
 
 
 # Of another version

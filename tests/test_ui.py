@@ -87,7 +87,7 @@ class Served:
     def start(self):
         """Start the UI; the links that it prints once it answers."""
         self.log = (self.folder / "ui.txt").open("w+")
-        command = self.command("ui", "--port", str(self.port), "--open")
+        command = self.command("ui", NAME, "--port", str(self.port), "--open")
         options = {"cwd": self.folder, "env": self.environment, "stdout": self.log, "stderr": subprocess.STDOUT}
         self.process = subprocess.Popen(command, start_new_session=True, **options)
         end = time.monotonic() + 120

@@ -18,3 +18,12 @@ def test_or_not_at_all(tmp_path):
         raise OSError
     assert path.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folders_are_made_for_it_and_go_with_it(tmp_path):
+    """Where writing fails, what was made for it is not left behind; what was there before stays."""
+    (tmp_path / "old").mkdir()
+    with pytest.raises(OSError), whole(tmp_path / "old" / "new" / "newer" / "a"):  # noqa: PT011
+        raise OSError
+    assert [path.name for path in tmp_path.rglob("*")] == ["old"]
+    assert put(tmp_path / "old" / "new" / "newer" / "a", "x").read_text() == "x\n"
