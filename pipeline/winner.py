@@ -203,12 +203,12 @@ def evaluate_epochs(where: stores.Stores, data_dir: Path, *, split: str, run_id:
 @contextmanager
 def _run(where: stores.Stores, run_id: str | None, *, keeps: bool = False) -> Iterator[tuple[Tracker, Run]]:
     """Open a run that has weights of its own, to keep something with it or only to read."""
-    if keeps and not stores.tracking_is_writable(where):
-        raise StorageFailure(
-            f"cannot write {stores.shown(where.tracking)}, where scores are kept with their run: score the network "
-            f"alone, by --checkpoint FOLDER, which ends with {run_id}/artifacts/checkpoint"
-        )
     with stores.read_tracking(where) as uri, contextlib.closing(Tracker(uri)) as tracker:
+        if keeps and not stores.tracking_is_writable(where):
+            raise StorageFailure(
+                f"cannot write {stores.shown(where.tracking)}, where scores are kept with their run: score the network "
+                f"alone, by --checkpoint FOLDER, which ends with {run_id}/artifacts/checkpoint"
+            )
         run = tracker.run(str(run_id))
         if "sweep.duplicate_of" in run.data.tags:
             first = f"{run.data.tags['sweep.study']}#{run.data.tags['sweep.duplicate_of']}"
