@@ -45,6 +45,8 @@ _SETTINGS = {
     "idle_session_timeout": "0",  # an epoch may take hours
     "lock_timeout": f"{databases.LOCK_TIMEOUT}s",
 }
+_FAREWELL = 2.0  # seconds that a server is given to see that a connection's process has been killed
+_RETRY = 0.1
 _HOLDER = re.compile(r"sweep (?P<pid>\d+)@(?P<host>.+) (?P<since>\S+ \S+)")
 
 
@@ -131,10 +133,21 @@ def hold(text: str, study: str) -> Iterator[psycopg.Connection]:
         with _errors(text):
             database = stack.enter_context(closing(_connect(text, name=name)))
             key = _key(f"study {study}")
-            if database.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone() != (True,):
+            if not _taken(database, key):
                 raise StudyBusy(f"study {study!r} is in use by {_holder(database, key) or 'another process'}")
-            database.commit()
         yield database
+
+
+def _taken(database: psycopg.Connection, key: int) -> bool:
+    """Take a lock, unless it is held for longer than the server needs to see that its holder has been killed."""
+    end = time.monotonic() + _FAREWELL
+    while database.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone() != (True,):
+        database.commit()
+        if time.monotonic() > end:
+            return False
+        time.sleep(_RETRY)
+    database.commit()
+    return True
 
 
 def holder(text: str, study: str) -> str | None:

@@ -6,11 +6,12 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -91,11 +92,22 @@ def wait_for(found):
         time.sleep(0.02)
 
 
-def stop_in_a_trial(sweep, cluster, database):
-    """Have a sweep stand still in the midst of its first trial."""
+def stop_in_a_trial(sweep, folder, cluster, database):
+    """Have a sweep stand still in the midst of its first trial, and not while it holds the tracking store."""
     with cluster.connect(database) as connection:
         wait_for(lambda: connection.execute("SELECT 1 FROM trial_intermediate_values").fetchone())
-    sweep.send(signal.SIGSTOP)
+
+    def stands_still():
+        sweep.send(signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(folder / "mlflow.db", timeout=0.2, isolation_level=None)) as tracking:
+                tracking.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            sweep.send(signal.SIGCONT)
+            return False
+        return True
+
+    wait_for(stands_still)
 
 
 def error(capsys) -> str:
@@ -157,7 +169,7 @@ def test_the_second_coordinator_is_refused_wherever_it_is(
 ):
     """From another folder, as from another machine, exit code 4 names the first; killed, that is in nobody's way."""
     first = fork(place, *COMMAND)
-    stop_in_a_trial(first, cluster, database)
+    stop_in_a_trial(first, place, cluster, database)
     before = [trial.state for trial in trials(place, NAME)]
     elsewhere = furnish(tmp_path_factory.mktemp("elsewhere"), template, STUDY)
     for folder in (place, elsewhere):
@@ -214,7 +226,7 @@ def test_held_until_its_holder_dies(database, place, tmp_path_factory, monkeypat
 def test_what_loses_its_hold_writes_no_more(cluster, database, place, unbroken, how):
     """With its connection or the server gone, exit code 5 says so; another may have begun, and the same command can."""
     sweep = fork(place, *COMMAND)
-    stop_in_a_trial(sweep, cluster, database)
+    stop_in_a_trial(sweep, place, cluster, database)
     if how == "the server":
         cluster.stop()
         cluster.start()
