@@ -18,7 +18,7 @@ from sweeps.stored import Running
 
 NOW = 1_800_000_000.0
 PATH = {"PYTHONPATH": str(ROOT)}
-PLACES = {"record": "/work/mlflow.db", "studies": "/work/optuna.db"}
+PLACES = {"record": "/studies/mlflow.db", "studies": "/studies/optuna.db"}
 
 
 def under_way(*, trials=4, running=1, holder="process 7 on host since then", **changes):
@@ -40,8 +40,8 @@ def test_of_a_sweep_under_way():
         "  best        val_acc 0.9000 at epoch 3: #0 cnn lr=0.001 dropout=0.1",
         "  left        2 trials, about 7 s",
         "  held by     process 7 on host since then",
-        "  record      /work/mlflow.db",
-        "  studies     /work/optuna.db",
+        "  record      /studies/mlflow.db",
+        "  studies     /studies/optuna.db",
     ]
     assert line(under_way()) == "test: running; 2 of 4 trials ended, best val_acc 0.9000 (#0), about 7 s left"
 
