@@ -21,7 +21,7 @@ from pipeline.cli_status import status_command, ui_command
 from pipeline.cli_sync import sync_command
 from pipeline.cli_winner import evaluate_command, export_command, register_command
 from pipeline.errors import Failure, Interrupted, NothingComplete, UsageFailure
-from pipeline.options import Command, config_options, data_dir_option, once, storage_option
+from pipeline.options import Command, command_line, config_options, data_dir_option, once, storage_option
 
 # Of a path that was given: pathlib takes any other error for "not there".
 _UNUSABLE = (errno.EACCES, errno.ENAMETOOLONG)
@@ -95,7 +95,7 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
         overrides=_overrides(options),
         **{key: options[key] for key in ("name", "data_dir", "storage", "experiment")},
         **{key: options[key] for key in ("timeout", "trial_timeout", "max_failures", "workers", "deterministic")},
-        command=_command_line(),
+        command=command_line(),
     )
     console = Console(stderr=as_json)
     made = sweeping.make_plan(request)
@@ -111,7 +111,7 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
     try:
         outcome = sweeping.sweep(made, request, show)
     except Interrupted as stopped:
-        console.print(f"interrupted; go on with: {_command_line()}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"interrupted; go on with: {command_line()}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(stopped.code)  # and not raised again: to click every KeyboardInterrupt is the same
     _print_outcome(outcome, made, request.max_failures, as_json=as_json)
 
@@ -129,10 +129,6 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
     families = [name.strip() for name in options["families"].split(",")] if options["families"] else None
     top = {key: options[key] for key in ("trials", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")}
     return {**top, "method": options["sampler"], "families": families, "set": settings}
-
-
-def _command_line() -> str:
-    return f"pipeline {shlex.join(sys.argv[1:])}"
 
 
 def _print_plan(name: str, spec: Any, data: Any, *, as_json: bool) -> None:
@@ -163,7 +159,7 @@ def _print_outcome(outcome: Any, made: Any, max_failures: int, *, as_json: bool)
     if winner is None:
         raise NothingComplete(f"no trial is complete: {ended(record.results)}; {_errors(record)}")
     if outcome.reason == "until":
-        click.echo(f"stopped by --timeout; go on with: {_command_line()}", err=True)
+        click.echo(f"stopped by --timeout; go on with: {command_line()}", err=True)
     elif outcome.reason != "done":
         click.echo(f"stopped by the study's own rule: {outcome.reason}", err=True)
 

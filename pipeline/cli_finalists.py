@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pipeline.errors import Interrupted
-from pipeline.options import Command, config_options, data_dir_option, once, storage_option
+from pipeline.options import Command, command_line, config_options, data_dir_option, once, storage_option
 
 
 @click.command(name="finalists", cls=Command)
@@ -40,7 +40,7 @@ def finalists_command(
     where = stores.locate(options["storage"])
     asked = {"top": top, "seeds": seeds, "device": options["device"]}
     made = finalists.make_plan(where, once(name, name_option), data_dir, **asked)
-    command, most = f"pipeline {shlex.join(sys.argv[1:])}", made.spec.trials or 1
+    command, most = command_line(), made.spec.trials or 1
     place = {"data_dir": data_dir, "storage": options["storage"], "workers": options["workers"]}
     request = sweep.Request(**place, max_failures=most, command=command)
     try:

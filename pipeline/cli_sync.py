@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 
 import click
 
 from pipeline.errors import Interrupted
-from pipeline.options import Command, once, storage_option
+from pipeline.options import Command, command_line, once, storage_option
 
 
 @click.command(name="sync", cls=Command)
@@ -30,5 +29,5 @@ def sync_command(name: str | None, name_option: str | None, experiment: str | No
     try:
         recording.sync(stores.locate(storage), once(name, name_option), experiment=experiment, say=click.echo)
     except Interrupted as stopped:
-        click.echo(f"interrupted; go on with: pipeline {shlex.join(sys.argv[1:])}", err=True)
+        click.echo(f"interrupted; go on with: {command_line()}", err=True)
         sys.exit(stopped.code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,11 @@ def one_way(options: Mapping[str, Any], *others: str) -> str:
     if options["name"] and given[0] in ("run", "model", "checkpoint"):
         raise UsageFailure(f"--name is the study of --best: with --{given[0]}, leave it out")
     return given[0]
+
+
+def command_line() -> str:
+    """The command as it was typed, by which it is gone on with."""
+    return f"pipeline {shlex.join(sys.argv[1:])}"
 
 
 class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click

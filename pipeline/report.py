@@ -108,7 +108,10 @@ def render_best(record: StudyRecord, fmt: str) -> str:
     Raises:
         NothingComplete: saying where the trials went instead.
     """
-    detail: dict[str, Any] = best_detail(record)
+    return _render_best(best_detail(record), fmt)
+
+
+def _render_best(detail: dict[str, Any], fmt: str) -> str:
     if fmt == "table":
         return terminal.winner(detail)
     if fmt == "json":
@@ -155,7 +158,8 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     listed = listing(record)
     texts = {"trials.csv": _render(listed, "csv"), "trials.json": _render(listed, "json")}
     try:
-        texts["best.json"], detail = render_best(record, "json"), render_best(record, "md")
+        best = best_detail(record)
+        texts["best.json"], detail = _render_best(best, "json"), _render_best(best, "md")
     except NothingComplete as error:
         (folder / "best.json").unlink(missing_ok=True)  # of an earlier study of this name
         detail = markdown(str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from sweeps.comparison import at_centre, lead
-from sweeps.finalists import Verdict, decision, doubts
+from sweeps.finalists import Verdict, doubts
 from sweeps.findings import Check, Level, Seen, signed
 from sweeps.intervals import newcombe
 from sweeps.ranking import Ranked
@@ -50,8 +50,7 @@ def gain(seen: Seen) -> Check | None:
 
 def _again(seen: Seen, first: Ranked) -> Check | None:
     """The same, where the first configuration was trained again with the finalists: they know better."""
-    verdict = decision(seen.record)
-    found = () if verdict is None else verdict.finalists
+    found = () if seen.verdict is None else seen.verdict.finalists
     one = next((one for one in found if one.trial.config.group == first.trials[0].config.group), None)
     if one is None or one.against is None or one.against.tie:  # of a tie, the check of ties speaks
         return None
@@ -65,9 +64,8 @@ def _again(seen: Seen, first: Ranked) -> Check | None:
 
 def tie(seen: Seen) -> Check | None:
     """Whether the winner is ahead of the next ones by more than chance, or its fresh seeds by more than theirs."""
-    verdict = decision(seen.record)
-    if verdict is not None and len(verdict.finalists) > 1:
-        return _tie_of_finalists(verdict)
+    if seen.verdict is not None and len(seen.verdict.finalists) > 1:
+        return _tie_of_finalists(seen.verdict)
     ahead = lead(seen.record, seen.complete)
     if ahead is None:
         return None
@@ -103,8 +101,7 @@ def _tie_of_finalists(verdict: Verdict) -> Check:
 
 def test_gap(seen: Seen) -> Check | None:
     """Whether the winner's test accuracy differs from its validation accuracy by more than chance."""
-    trial = seen.winner
-    verdict = decision(seen.record)
+    trial, verdict = seen.winner, seen.verdict
     if verdict is not None and (found := verdict.winner.gap) is not None:
         said = f"The best finalist's validation accuracy is {_above(found.difference)} its test accuracy"
         low, high = found.low, found.high

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from sweeps.finalists import Verdict, decision
 from sweeps.intervals import Z, wilson
 from sweeps.ranking import Ranked, StudyRecord, rank
 from sweeps.space import LAID_OUT
@@ -33,6 +34,7 @@ class Seen:
     tried: tuple[TrialResult, ...]  # all that have ended and reused no other's result
     images: int | None  # of the validation split
     chance: float | None  # how far chance may move the winner's value either way
+    verdict: Verdict | None  # of the finalists, once it is final
 
     @property
     def trained(self) -> tuple[TrialResult, ...]:
@@ -58,6 +60,7 @@ def see(record: StudyRecord) -> Seen:
         tried=tuple(r for r in record.results if r.state != RUNNING and r.duplicate_of is None),
         images=images,
         chance=None if winner is None or not images else _chance(record.objective, winner, images),
+        verdict=decision(record),
     )
 
 
