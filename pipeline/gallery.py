@@ -83,7 +83,7 @@ def _examples(record: StudyRecord, mistakes: list[Mistake]) -> tuple[Example, ..
             predicted=_name(record, mistake.predicted),
             probability=mistake.probability,
             picture=pictures[mistake.image],
-            small=_width(pictures[mistake.image]) <= _SMALL,
+            small=size(base64.b64decode(pictures[mistake.image][:32]))[0] <= _SMALL,
         )
         for mistake in mistakes
         if mistake.image in pictures
@@ -94,7 +94,7 @@ def _name(record: StudyRecord, index: int) -> str:
     return clean(class_name(record, index), 60)
 
 
-def _width(picture: str) -> int:
-    """The width of a PNG in base64: the first number of its first chunk."""
-    (width,) = struct.unpack(">I", base64.b64decode(picture[:32])[16:20])
-    return int(width)
+def size(png: bytes) -> tuple[int, int]:
+    """The width and height of a PNG in pixels, with which its first chunk begins."""
+    width, height = struct.unpack(">II", png[16:24])
+    return width, height

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,9 +55,7 @@ class Picture:
         return self._shown(1)
 
     def _shown(self, axis: int) -> int:
-        """A PNG's first chunk begins with its size."""
-        pixels: int = struct.unpack(">II", self.png[16:24])[axis]
-        return round(pixels * 96 / _DPI)
+        return round(gallery.size(self.png)[axis] * 96 / _DPI)
 
 
 def page(listing: Listing, pictures: Sequence[Picture]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import statistics
@@ -11,20 +10,19 @@ import torch
 
 from pipeline import stores, winner
 from pipeline.checkpoints import Folder
-from pipeline.connection import FAREWELL
 from pipeline.data import SearchData, Split
-from pipeline.errors import Failure, Interrupted, NothingComplete, ServerAway
+from pipeline.errors import NothingComplete, ServerAway
 from pipeline.progress import Show
 from pipeline.recording import study_errors
 from pipeline.signals import StopRequest, stop_requests
+from pipeline.single import train_in_run
 from pipeline.sweep import Plan, Request
 from pipeline.tracking import Tracker
-from pipeline.train import Hooks, train
 from sweeps import stored
 from sweeps.comparison import complete
 from sweeps.finalists import judge
 from sweeps.ranking import StudyRecord
-from sweeps.trial import FAILED, Epoch, TrialConfig
+from sweeps.trial import FAILED, TrialConfig
 
 
 def settle(record: StudyRecord) -> TrialConfig | None:
@@ -99,23 +97,7 @@ def _train(
     tracker.call(tracker.open_trial, None, None, 0, config, source, run_id)
     show.say(f"training the winner on all {len(data.train):,} images of the search, epochs: {config.epochs}")
 
-    def epoch(row: Epoch, _best: float) -> bool:
-        show.epoch(row)
-        return False
-
-    def saved(history: tuple[Epoch, ...]) -> None:
-        tracker.submit(tracker.log_epochs, run_id, history)
-
-    with show.live():
-        show.trial(0, config)
-        hooks = Hooks(epoch=epoch, saved=saved, step=show.step, stop=stop.check)
-        try:
-            result = train(0, config, data, folder.path, objective=made.spec.objective, hooks=hooks)
-        except Interrupted:
-            with contextlib.suppress(Failure):
-                tracker.submit(tracker.interrupt, run_id)
-                tracker.drain(FAREWELL)
-            raise
+    result = train_in_run(tracker, run_id, config, data, folder, objective=made.spec.objective, show=show, stop=stop)
     tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.kept()))
     tracker.drain()
     if result.state == FAILED:

@@ -11,11 +11,11 @@ from typing import Any
 from pipeline import stores
 from pipeline.checkpoints import Folder
 from pipeline.connection import FAREWELL
-from pipeline.data import load_for
+from pipeline.data import SearchData, load_for
 from pipeline.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.progress import Show
 from pipeline.repeat import Recorded
-from pipeline.signals import stop_requests
+from pipeline.signals import StopRequest, stop_requests
 from pipeline.tracking import Tracker
 from pipeline.train import Hooks, resolve, train
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult, configure, fields
@@ -110,24 +110,19 @@ def _run(
     tracker.submit(tracker.tag, run_id, tags | ({"sweep.repeats": repeats.name} if repeats else {}))
     folder = Folder(where.home / "checkpoints" / "train" / run_id)
 
-    def epoch(row: Epoch, _best: float) -> bool:
-        show.epoch(row)
-        return repeats is not None and row.epoch == repeats.epochs
-
-    def saved(history: tuple[Epoch, ...]) -> None:
-        tracker.submit(tracker.log_epochs, run_id, history)
-
-    with stop_requests() as stop, show.live():
-        show.trial(0, config)
-        hooks = Hooks(epoch=epoch, saved=saved, step=show.step, stop=stop.check)
-        try:
-            result = train(0, config, data, folder.path, objective=objective, hooks=hooks, every_epoch=every_epoch)
-        except Interrupted as stopped:
-            with contextlib.suppress(Failure):
-                tracker.submit(tracker.interrupt, run_id)
-                tracker.drain(FAREWELL)
-            stopped.run_id = run_id
-            raise
+    with stop_requests() as stop:
+        result = train_in_run(
+            tracker,
+            run_id,
+            config,
+            data,
+            folder,
+            objective=objective,
+            show=show,
+            stop=stop,
+            every_epoch=every_epoch,
+            until=repeats.epochs if repeats else None,
+        )
     result = dataclasses.replace(result, run_id=run_id, checkpoint=f"{artifacts}/checkpoint")
     try:
         tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.kept()))
@@ -139,3 +134,54 @@ def _run(
     if result.state == FAILED:
         raise NothingComplete(f"run {run_id} failed: {result.end}: {result.error}")
     return result
+
+
+def train_in_run(
+    tracker: Tracker,
+    run_id: str,
+    config: TrialConfig,
+    data: SearchData,
+    folder: Folder,
+    *,
+    objective: str,
+    show: Show,
+    stop: StopRequest,
+    every_epoch: bool = False,
+    until: int | None = None,
+) -> TrialResult:
+    """Train in an open run that is no trial's: its epochs are logged, and that it was interrupted.
+
+    Args:
+        tracker: of the run.
+        run_id: the run.
+        config: what to train.
+        data: its images.
+        folder: for checkpoints, from the newest of which it goes on.
+        objective: what chooses the best epoch.
+        show: where progress is shown.
+        stop: asked at every step.
+        every_epoch: keep the weights after each epoch, too.
+        until: the epoch after which it is pruned.
+
+    Raises:
+        Interrupted: asked to stop; its ``run_id`` can go on.
+    """
+
+    def epoch(row: Epoch, _best: float) -> bool:
+        show.epoch(row)
+        return row.epoch == until
+
+    def saved(history: tuple[Epoch, ...]) -> None:
+        tracker.submit(tracker.log_epochs, run_id, history)
+
+    with show.live():
+        show.trial(0, config)
+        hooks = Hooks(epoch=epoch, saved=saved, step=show.step, stop=stop.check)
+        try:
+            return train(0, config, data, folder.path, objective=objective, hooks=hooks, every_epoch=every_epoch)
+        except Interrupted as stopped:
+            with contextlib.suppress(Failure):
+                tracker.submit(tracker.interrupt, run_id)
+                tracker.drain(FAREWELL)
+            stopped.run_id = run_id
+            raise

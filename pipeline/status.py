@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import Any
 
 from pipeline.progress import duration
 from pipeline.text import clean
-from sweeps.ranking import StudyRecord, best, ended, searched_values
+from sweeps.ranking import StudyRecord, best, end_of, ended, searched_values
 from sweeps.stored import Running
 from sweeps.trial import RUNNING, TrialResult
 
@@ -68,7 +69,7 @@ def facts(status: Status) -> dict[str, Any]:
         "state": status.state,
         "trials": record.trials,
         "ended": record.trials - status.left,
-        "ends": _ends(record),
+        "ends": dict(Counter(end_of(result) for result in record.results if result.state != RUNNING)),
         "running": [
             {
                 **dataclasses.asdict(trial),
@@ -130,15 +131,6 @@ def line(status: Status) -> str:
     parts += [f"best {record.objective} {winner.value:.4f} (#{winner.number})"] if winner is not None else []
     parts += [f"about {duration(seconds)} left"] if seconds is not None else []
     return clean(f"{record.name}: {_standing(status)}; {', '.join(parts)}")
-
-
-def _ends(record: StudyRecord) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for result in record.results:
-        if result.state != RUNNING:
-            end = result.end if result.duplicate_of is None else "duplicate"
-            found[end] = found.get(end, 0) + 1
-    return found
 
 
 def _standing(status: Status) -> str:

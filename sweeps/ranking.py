@@ -96,7 +96,7 @@ def best(results: Iterable[TrialResult], *, maximize: bool = True) -> TrialResul
 
 def ended(results: Sequence[TrialResult]) -> str:
     """Say where the trials went: ``24 ended: 5 complete, 18 pruned, 1 duplicate``."""
-    ends = Counter(_end(result) for result in results)
+    ends = Counter(map(end_of, results))
     begun = {end: ends.pop(end) for end in (RUNNING, "interrupted") if end in ends}
     counts = [f"{ends.pop(end)} {end}" for end in (COMPLETE, PRUNED, "infeasible") if end in ends]
     duplicates = ends.pop("duplicate", 0)
@@ -106,7 +106,8 @@ def ended(results: Sequence[TrialResult]) -> str:
     return text + "".join(f"; {count} {end}" for end, count in begun.items())
 
 
-def _end(result: TrialResult) -> str:
+def end_of(result: TrialResult) -> str:
+    """How a trial ended, in a word: ``duplicate`` where it has another's result; or that it has not ended."""
     return "duplicate" if result.duplicate_of is not None else result.end
 
 
