@@ -51,7 +51,7 @@ def cli() -> None:
 @click.option("--study", "study_option", help="The study file, instead of the argument.")
 @click.option("--name", help="The study's name in the stores.  [default: the file's plus the data set's]")
 @click.option("--trials", type=click.IntRange(1), help="Trials in all; more than before extends the study.")
-@config_options("epochs", "dataset", "split_file", "image_size", "seed", "device", "precision")
+@config_options("epochs", "dataset", "split_file", "image_size", "seed", "device", "precision", "gpus_per_trial")
 @data_dir_option
 @click.option("--families", help="Families to search: mlp,cnn")
 @click.option("--sampler", type=click.Choice(["tpe", "random", "grid"]), help="How configurations are chosen.")
@@ -124,7 +124,7 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
         if not equals or not key:
             raise UsageFailure(f"--set takes key=value,key=value: got {setting!r}")
         settings[key.strip().replace("-", "_")] = value.strip()
-    fixed = ("split_file", "image_size", "device", "precision")
+    fixed = ("split_file", "image_size", "device", "precision", "gpus_per_trial")
     settings |= {key: options[key] for key in fixed if options[key] is not None}
     families = [name.strip() for name in options["families"].split(",")] if options["families"] else None
     top = {key: options[key] for key in ("trials", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")}

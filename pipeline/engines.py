@@ -6,15 +6,19 @@ Only that process decides and writes: a worker has the images, its task, and the
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Sequence
+from contextlib import closing
 from multiprocessing.connection import wait
 from typing import Protocol
 
 import torch
 
 from pipeline.data import SearchData
+from pipeline.errors import Interrupted
 from pipeline.sharing import Shared
+from pipeline.team import Team
 from pipeline.train import Hooks
 from pipeline.worker import Task, Worker, warm_up
 from sweeps.trial import TrialResult
@@ -84,12 +88,13 @@ class Workers:
         self._busy: list[Worker] = []
 
     def begin(self, task: Task, hooks: Hooks) -> None:
-        """Give the trial to a free worker on the device that has the fewest trials."""
-        device = least_loaded([worker.device for worker in self._busy], self._devices)
+        """Give the trial to a free worker on the device that has the fewest trials, or to a team on several."""
+        busy = [device for worker in self._busy for device in worker.devices]
+        devices = least_loaded(busy, self._devices, task.config.processes)
         self._free = [worker for worker in self._free if worker.lives()]
-        worker = next((worker for worker in self._free if worker.device == device), None)
+        worker = next((worker for worker in self._free if worker.devices == devices), None)
         if worker is None:
-            worker = Worker(self._shared, device)
+            worker = Worker(self._shared, devices[0]) if len(devices) == 1 else Team(self._shared, devices)
         else:
             self._free.remove(worker)
         self._busy.append(worker)
@@ -108,14 +113,15 @@ class Workers:
 
     def _look(self, worker: Worker, *, heard: bool) -> tuple[int, TrialResult | None] | None:
         """What a worker says, or keeps from saying: how its trial ended, if it has."""
-        if not heard:
-            if not worker.is_late():
-                return None
-            worker.kill()
-            return self._ended(worker, worker.timed_out())
         try:
-            message = worker.connection.recv()
-        except (EOFError, OSError):  # in the middle of a message, too
+            if not heard:
+                failed = worker.given_up()
+                if failed is None:
+                    return None
+                worker.kill()
+                return self._ended(worker, failed)
+            message = worker.receive()
+        except (EOFError, OSError):
             worker.hooks.stop()  # whoever ended all of our processes meant us
             worker.kill()
             return self._ended(worker, None)
@@ -137,11 +143,32 @@ class Workers:
         self._shared.close()
 
 
-def make(data: SearchData, places: int) -> Engine:
-    """The engine for so many trials at a time on this machine, with the GPUs that it has."""
-    return Inline(data) if places == 1 else Workers(data, places, max(1, torch.cuda.device_count()))
+def make(data: SearchData, places: int, processes: int = 1) -> Engine:
+    """The engine for so many trials at a time, each in so many processes, on this machine with the GPUs that it has."""
+    if places == processes == 1:
+        return Inline(data)
+    return Workers(data, places, max(1, torch.cuda.device_count()))
 
 
-def least_loaded(busy: Sequence[int], devices: int) -> int:
-    """The device on which the fewest of the busy workers are, the first of equals."""
-    return min(range(devices), key=busy.count)
+def train_one(task: Task, data: SearchData, hooks: Hooks) -> TrialResult:
+    """Train a trial by itself: in this process, or in as many as it asks for.
+
+    Raises:
+        Interrupted: asked to stop, by the hook of that name; or one of several processes was killed.
+        Failure: what training raises.
+    """
+    with closing(make(data, 1, task.config.processes)) as engine:
+        engine.begin(task, hooks)
+        _, result = engine.wait()
+    if result is None:
+        raise Interrupted(signal.SIGKILL)
+    return result
+
+
+def least_loaded(busy: Sequence[int], devices: int, count: int = 1) -> tuple[int, ...]:
+    """So many devices, those on which the fewest of the busy processes are, the first of equals.
+
+    All are different, unless there are fewer: of a kind that has one, it is named as often.
+    """
+    order = sorted(range(devices), key=busy.count)
+    return tuple(order[i % devices] for i in range(count))

@@ -31,6 +31,7 @@ from sweeps.space import LAID_OUT, MAX_TRIALS, StudySpec, difference
 from sweeps.studyfile import StudyFileError, parse
 from sweeps.trial import COMPLETE, TrialConfig, Value, configure, network_options
 
+_RUNTIME = ("device", "precision", "threads", "gpus_per_trial", "eval_batch_size", "augment")
 _MOST_NETWORKS = 2000  # built, without memory, to check that they can take the images
 _WORTH_A_WORKER = 200_000  # passes of an image through a network in training
 _FOR_EACH_WORKER = 4  # trials that learn from earlier ones
@@ -133,20 +134,23 @@ def ablate(spec: StudySpec, start: Mapping[str, Any]) -> StudySpec:
 def runtime(spec: StudySpec) -> dict[str, Value]:
     """What is settled once for all trials of a study: device, arithmetic, threads, images a step when scoring.
 
+    And how many processes train a trial together, if that is said.
+
     Raises:
-        UsageFailure: for a device that is not there.
+        UsageFailure: for a device that is not there, or not so often.
     """
     try:
         config = resolve(configuration(spec, {}))
     except ValueError as error:
         raise UsageFailure(str(error)) from None
-    return {name: getattr(config, name) for name in ("device", "precision", "threads", "eval_batch_size", "augment")}
+    values = config.to_dict()
+    return {name: values[name] for name in _RUNTIME if name in values}
 
 
 def workers(spec: StudySpec, images: int, settled: Mapping[str, Value]) -> int:
     """How many trials of a study are trained at a time, where nobody says: by a rule, since it decides the list.
 
-    One for each GPU, or for as many threads of the CPU as a trial has. No more than the work is worth, each having to
+    One for as many GPUs, or threads of the CPU, as a trial has. No more than the work is worth, each having to
     be started; and no more than leave the sampler most trials to learn from.
 
     Args:
@@ -155,7 +159,8 @@ def workers(spec: StudySpec, images: int, settled: Mapping[str, Value]) -> int:
         settled: as `runtime` gives it.
     """
     trials = total(spec)
-    places = {"cpu": _cores() // int(settled["threads"]), "cuda": torch.cuda.device_count()}
+    processes = int(settled.get("gpus_per_trial", 1))
+    places = {"cpu": _cores() // (int(settled["threads"]) * processes), "cuda": torch.cuda.device_count() // processes}
     worth = images * spec.epochs * trials // _WORTH_A_WORKER
     learning = trials if spec.method in LAID_OUT else trials // _FOR_EACH_WORKER
     return max(1, min(places.get(str(settled["device"]), 1), worth, learning))
@@ -183,7 +188,7 @@ def check_device(settled: Mapping[str, Value]) -> None:
         UsageFailure: if it is not.
     """
     try:
-        resolve(configure({"device": settled["device"]}))
+        resolve(configure({name: settled.get(name) for name in ("device", "gpus_per_trial")}))
     except ValueError as error:
         raise UsageFailure(f"{error}; --device chooses another for the trials to come") from None
 

@@ -63,6 +63,9 @@ class Shared:
         memory = mmap.mmap(self._file.fileno(), 0, access=access)
         for place in self._places:
             count = math.prod(place.shape)
+            if not count:  # of which torch makes no tensor in memory
+                yield torch.empty(place.shape, dtype=place.dtype)
+                continue
             yield torch.frombuffer(memory, dtype=place.dtype, count=count, offset=place.offset).view(place.shape)
 
     def open(self) -> SearchData:

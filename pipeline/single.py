@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline import stores
+from pipeline import engines, stores
 from pipeline.checkpoints import Folder
 from pipeline.connection import FAREWELL
 from pipeline.data import SearchData, load_for
@@ -17,7 +18,8 @@ from pipeline.progress import Show
 from pipeline.repeat import Recorded
 from pipeline.signals import StopRequest, stop_requests
 from pipeline.tracking import Tracker
-from pipeline.train import Hooks, resolve, train
+from pipeline.train import Hooks, resolve
+from pipeline.worker import Task
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult, configure, fields
 
 
@@ -164,7 +166,7 @@ def train_in_run(
         until: the epoch after which it is pruned.
 
     Raises:
-        Interrupted: asked to stop; its ``run_id`` can go on.
+        Interrupted: asked to stop, or a process of several was killed; its ``run_id`` can go on.
     """
 
     def epoch(row: Epoch, _best: float) -> bool:
@@ -177,9 +179,12 @@ def train_in_run(
     with show.live():
         show.trial(0, config)
         hooks = Hooks(epoch=epoch, saved=saved, step=show.step, stop=stop.check)
+        task = Task(number=0, config=config, folder=folder.path, objective=objective, every_epoch=every_epoch)
         try:
-            return train(0, config, data, folder.path, objective=objective, hooks=hooks, every_epoch=every_epoch)
+            return engines.train_one(task, data, hooks)
         except Interrupted as stopped:
+            if stopped.code == Interrupted(signal.SIGKILL).code:
+                show.say("one of its processes was killed, or ran out of memory")
             with contextlib.suppress(Failure):
                 tracker.submit(tracker.interrupt, run_id)
                 tracker.drain(FAREWELL)

@@ -114,7 +114,7 @@ def sweep(
     """
     settled = plan.runtime(made.spec)
     workers = request.workers or plan.workers(made.spec, len(made.data.train), settled)
-    if workers > 1:
+    if workers * int(settled.get("gpus_per_trial", 1)) > 1:
         warm_up()
     stores.prepare(made.stores)
     with stores.lock(made.stores, made.name) as held, stop_requests() as stop:
@@ -202,7 +202,8 @@ class _Sweep:
 
     def _search(self) -> str:
         """Train what is left; why that came to an end."""
-        engine, request = engines.make(self.made.data, self.places), self.request
+        processes = int(self.study.facts["runtime"].get("gpus_per_trial", 1))
+        engine, request = engines.make(self.made.data, self.places, processes), self.request
         trials = Trials(self.study, engine, self.recorder, self.show, self.stop, request.trial_timeout)
         with self.show.live(), trials:
             ending = loop.run(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import nn
@@ -24,6 +24,7 @@ from pipeline.augment import augment
 from pipeline.checkpoints import Card, Folder, save_model
 from pipeline.data import SearchData
 from pipeline.datasets import source
+from pipeline.distributed import Group, Seat, check
 from pipeline.errors import Diverged, Failure, Infeasible, TimedOut
 from pipeline.metrics import Prepare, Scores, score, shares
 from pipeline.mistakes import mistakes
@@ -58,7 +59,7 @@ def resolve(config: TrialConfig) -> TrialConfig:
     """Settle what ``auto`` means: the device of this machine, the arithmetic by a fixed rule on it, the augmentation.
 
     Raises:
-        ValueError: for a device that this machine has not.
+        ValueError: for a device that this machine has not, or has fewer of than the trial asks for.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     device = config.device
@@ -70,7 +71,9 @@ def resolve(config: TrialConfig) -> TrialConfig:
     if precision == "auto":
         precision = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     changes = source(config.dataset).augment if config.augment == "auto" else config.augment
-    return dataclasses.replace(config, device=device, precision=precision, augment=changes)
+    settled = dataclasses.replace(config, device=device, precision=precision, augment=changes)
+    check(settled)
+    return settled
 
 
 def train(
@@ -84,6 +87,7 @@ def train(
     limits: Mapping[str, float] | None = None,
     every_epoch: bool = False,
     time_limit: float | None = None,
+    seat: Seat | None = None,
 ) -> TrialResult:
     """Train a resolved configuration, going on from the newest checkpoint in its folder if there is one.
 
@@ -101,6 +105,8 @@ def train(
             trained.
         every_epoch: also keep the weights after each epoch, in the folder's ``epochs``.
         time_limit: seconds that it may take.
+        seat: this process's among those that train it together, one GPU each; without one it trains alone. The first
+            does all that is said here; the others train along, call no hook, and return only what goes wrong.
 
     Returns:
         The result: complete, pruned (by a hook, or as ``infeasible``), or failed as ``diverged``, ``oom``, ``timeout``
@@ -114,6 +120,7 @@ def train(
     error = None
     try:
         with alarm(time_limit and time_limit + HANGS, TimedOut(time_limit)):
+            training.join(seat)
             state = training.run(limits or {})
         training.save_best()
         end = state
@@ -137,9 +144,10 @@ def _kind(problem: Exception) -> str:
     return f"error:{type(problem).__name__}"
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """The seed of everything random in an epoch; epoch 0 is the making of the weights."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{epoch}".encode()).digest()[:8], "big") >> 1
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """The seed of everything random in an epoch, in one of the processes; epoch 0 is the making of the weights."""
+    own = f":{rank}" if rank else ""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{epoch}{own}".encode()).digest()[:8], "big") >> 1
 
 
 class _Training:
@@ -167,8 +175,15 @@ class _Training:
         channels = len(data.mean)
         self.mean, self.std = (data.mean, data.std) if config.normalize else ((0.0,) * channels, (1.0,) * channels)
 
+    def join(self, seat: Seat | None) -> None:
+        """Meet the processes that train it together, if it is not this one alone. Only the first calls hooks."""
+        check(self.config)
+        self.group = Group(seat, self.device)
+        if self.group.rank:
+            self.hooks = Hooks()
+
     def run(self, limits: Mapping[str, float]) -> str:
-        """Train to the end. Returns COMPLETE or PRUNED."""
+        """Train to the end. Returns COMPLETE or PRUNED; from any but the leading process it does not return."""
         self.data = self.data.to(self.device)
         self.prepare = Prepare(self.mean, self.std, self.device, self.config.precision)
         network, config = self._build(), self.config
@@ -179,6 +194,9 @@ class _Training:
             self.state = resumed
             self.hooks.saved(tuple(resumed.history))
         self._check(network, limits)
+        self.wrapped = self.group.wrap(network)
+        if self.group.rank:
+            self._follow(optimizer, schedule)
         saved = time.monotonic()
         for epoch in range(len(self.state.history) + 1, config.epochs + 1):
             if self._exhausted():
@@ -246,7 +264,7 @@ class _Training:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network.eval()(torch.zeros(1, *self.data.shape))
         self.mflops = counter.get_total_flops() / 1e6
-        return network.to(self.device).to(memory_format=torch.channels_last)
+        return self.group.convert(network.to(self.device).to(memory_format=torch.channels_last))
 
     def _check(self, network: nn.Module, limits: Mapping[str, float]) -> None:
         """Refuse a network that has more of something than it may."""
@@ -268,11 +286,20 @@ class _Training:
             times.append(time.perf_counter() - start)
         return round(statistics.median(times) * 1000, 4)
 
+    def _follow(self, optimizer: Optimizer, schedule: Schedule) -> NoReturn:
+        """Train along with the leading process, epoch by epoch at its learning rate, until one of them is ended."""
+        while True:
+            epoch, rate = self.group.agree(0, 0.0)
+            for parameters in optimizer.param_groups:
+                parameters["lr"] = rate
+            self._pass(epoch, self.wrapped, optimizer, schedule if isinstance(schedule, OneCycleLR) else None)
+
     def _epoch(self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: Schedule) -> Epoch:
         """Train and score one epoch, and keep it: in the history, and its weights if it is the best so far."""
         start = time.perf_counter()
         rate = float(optimizer.param_groups[0]["lr"])
-        trained_on = self._pass(epoch, network, optimizer, schedule if isinstance(schedule, OneCycleLR) else None)
+        self.group.agree(epoch, rate)
+        trained_on = self._pass(epoch, self.wrapped, optimizer, schedule if isinstance(schedule, OneCycleLR) else None)
         trained = time.perf_counter()
         scores = score(
             network,
@@ -320,20 +347,23 @@ class _Training:
     def _batches(self) -> tuple[torch.Tensor, ...]:
         """The indices of one epoch's steps, from torch's global generator."""
         batches = torch.split(torch.randperm(len(self.data.train)).to(self.device), self.config.batch_size)
-        # Batch normalisation has no variance of one image.
-        return batches[:-1] if len(batches) > 1 and len(batches[-1]) == 1 else batches
+        # Batch normalisation has no variance of one image, which a process would have for its share.
+        return batches[:-1] if len(batches) > 1 and len(batches[-1]) < 2 * self.group.size else batches
 
     def _pass(self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: OneCycleLR | None) -> _Trained:
         """Train once over the training split. Returns its figures as trained."""
         torch.manual_seed(epoch_seed(self.config.seed, epoch))
         images, labels, config = self.data.train.images, self.data.train.labels, self.config
         batches = self._batches()
+        own = [self.group.share(batch) for batch in batches]
+        if self.group.rank:  # the order is the same in all processes, and all else that is random their own
+            torch.manual_seed(epoch_seed(self.config.seed, epoch, self.group.rank))
         parts = augmentation(config.augment)
         fill = (torch.tensor(self.data.mean, device=self.device) * 255).round().to(torch.uint8)
         total, seen = torch.zeros((), device=self.device), 0
         losses, predictions = [], []
         network.train()
-        for step, chosen in enumerate(batches, start=1):
+        for step, chosen in enumerate(own, start=1):
             failpoints.reach("mid_epoch")
             self.hooks.stop()
             if self.time_limit is not None and time.monotonic() - self.began > self.time_limit:
@@ -343,23 +373,32 @@ class _Training:
                 batch = augment(images[chosen], parts, fill) if parts else images[chosen]
                 logits = network(self.prepare(batch))
             loss = functional.cross_entropy(logits.float(), labels[chosen], label_smoothing=config.label_smoothing)
+            count = len(batches[step - 1])
+            loss = self.group.weigh(loss, len(chosen), count)
             loss.backward()  # type: ignore[no-untyped-call]
             if config.grad_clip:
                 nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
             optimizer.step()
             if schedule is not None:
                 schedule.step()
-            losses.append(loss.detach())
+            loss = self.group.mean(loss.detach())
+            losses.append(loss)
             predictions.append(logits.detach().argmax(dim=1))
-            total += loss.detach() * len(chosen)
-            seen += len(chosen)
+            total += loss * count
+            seen += count
             if self.device.type == "cpu" or step % _CHECK_EVERY == 0 or step == len(batches):
                 mean = float(total) / seen
                 if not math.isfinite(mean):
                     raise Diverged(f"training loss is {loss.item()} at step {step} of epoch {epoch}")
                 self.hooks.step(step, len(batches), mean)
-        truth = labels[torch.cat(batches)]
-        return _trained(mean, torch.stack(losses), truth, torch.cat(predictions), len(self.data.classes))
+        classes = len(self.data.classes)
+        right, of_class = self.group.total(_counts(labels[torch.cat(own)], torch.cat(predictions), classes))
+        return _Trained(
+            loss=mean,
+            loss_std=float(torch.stack(losses).float().std(correction=0)),
+            accuracy=int(right.sum()) / int(of_class.sum()),
+            per_class=shares(right, of_class),
+        )
 
     def _exhausted(self) -> bool:
         """Whether early stopping's patience has run out."""
@@ -377,16 +416,10 @@ class _Trained:
     per_class: tuple[float | None, ...]
 
 
-def _trained(
-    loss: float, losses: torch.Tensor, truth: torch.Tensor, predictions: torch.Tensor, classes: int
-) -> _Trained:
-    right = predictions == truth
-    return _Trained(
-        loss=loss,
-        loss_std=float(losses.float().std(correction=0)),
-        accuracy=int(right.sum()) / len(truth),
-        per_class=shares(torch.bincount(truth[right], minlength=classes), torch.bincount(truth, minlength=classes)),
-    )
+def _counts(truth: torch.Tensor, predictions: torch.Tensor, classes: int) -> torch.Tensor:
+    """How many images of each class were classified rightly, and how many there are: int64 (2, classes)."""
+    right = truth[predictions == truth]
+    return torch.stack([torch.bincount(right, minlength=classes), torch.bincount(truth, minlength=classes)])
 
 
 def _figures(scores: Scores, objective: str) -> dict[str, float]:

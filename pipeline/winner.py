@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -243,7 +244,7 @@ def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> 
     if split == "val" and not card.judged:
         raise UsageFailure("the network was trained on the validation split as well: score it with --split test")
     try:
-        resolve(config)
+        resolve(dataclasses.replace(config, gpus_per_trial=None))  # one is enough to score it
     except ValueError as error:
         raise UsageFailure(f"the network was trained elsewhere: {error}") from None
     search = data.load_for(config, data_dir)

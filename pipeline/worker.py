@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from pipeline.data import SearchData
+from pipeline.distributed import Seat
 from pipeline.errors import Failure, TimedOut
 from pipeline.sharing import Shared
 from pipeline.train import HANGS, Hooks, train
@@ -46,6 +47,7 @@ class Task:
     limits: Mapping[str, float] = field(default_factory=dict)
     every_epoch: bool = False
     time_limit: float | None = None
+    seat: Seat | None = None  # of the process, among those that train it together
 
     def train(self, data: SearchData, hooks: Hooks) -> TrialResult:
         """Train it here and now."""
@@ -63,7 +65,7 @@ class Worker:
     """A worker process, as the process that started it sees it."""
 
     def __init__(self, shared: Shared, device: int) -> None:
-        self.device = device
+        self.devices: tuple[int, ...] = (device,)
         self.connection, theirs = _processes.Pipe()
         self._process = _processes.Process(target=_work, args=(theirs, shared, device), name="worker", daemon=True)
         self._process.start()
@@ -75,6 +77,14 @@ class Worker:
         self._history: list[Epoch] = []
         self._began: float | None = None
         self._send(task)
+
+    def receive(self) -> tuple[Any, ...]:
+        """The next message.
+
+        Raises:
+            EOFError, OSError: if its process has died, in the middle of a message, too.
+        """
+        return self.connection.recv()  # type: ignore[no-any-return]
 
     def _send(self, message: object) -> None:
         with suppress(OSError):  # it has died: what it sent before that is still to be read
@@ -111,22 +121,24 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a fault of the trial, as where it is trained in this process
             return error
 
-    def is_late(self) -> bool:
-        """Whether its trial has outlasted its time, and hangs where it cannot be broken off from inside."""
+    def given_up(self) -> TrialResult | None:
+        """The result of a trial that has outlasted its time, and hangs where it cannot be broken off from inside."""
         limit = self.task.time_limit
-        return self._began is not None and limit is not None and time.monotonic() - self._began > limit + HANGS + GRACE
+        if self._began is None or limit is None or time.monotonic() - self._began <= limit + HANGS + GRACE:
+            return None
+        error = TimedOut(limit)
+        return self._failed(error.end, str(error))
 
-    def timed_out(self) -> TrialResult:
-        """The result of such a trial."""
-        error = TimedOut(self.task.time_limit)
+    def _failed(self, end: str, error: str | None) -> TrialResult:
+        """The result of a trial that does not say itself how it ended."""
         return TrialResult(
             number=self.task.number,
             config=self.task.config,
             state=FAILED,
-            end=error.end,
+            end=end,
             history=tuple(self._history),
             seconds=round(time.monotonic() - (self._began or 0), 3),
-            error=str(error),
+            error=error,
         )
 
     def lives(self) -> bool:

@@ -14,7 +14,7 @@ from sweeps.space import TOP_LEVEL
 from sweeps.trial import COMPLETE, RUNNING, TrialConfig, TrialResult, Value, fields
 
 SUFFIX = ".finalists"  # of the name of a study's finalists, which are a study of their own
-_RUNTIME = ("device", "threads", "eval_batch_size")  # settled for a study, and never searched
+_RUNTIME = ("device", "threads", "gpus_per_trial", "eval_batch_size")  # settled for a study, and never searched
 _CONFIDENCE = 0.95
 Outcome = Literal["ahead", "tie", "behind"]
 _LAST_SEED = int(fields()["seed"].bounds[1])
@@ -57,7 +57,7 @@ def document(chosen: Mapping[str, Any], device: str | None = None) -> dict[str, 
     own = {name: values for name, values in found.items() if name not in (*TOP_LEVEL, *_RUNTIME) or name == "epochs"}
     search = {name: values for name, values in own.items() if len(values) > 1}
     fixed = {name: values[0] for name, values in own.items() if len(values) == 1 and name not in TOP_LEVEL}
-    runtime = {name: chosen["runtime"].get(name, found[name][0]) for name in _RUNTIME}
+    runtime = {name: chosen["runtime"].get(name, found[name][0]) for name in _RUNTIME if found[name]}
     return {
         "description": f"The first {len(configs)} of {chosen['of']} again, with fresh seeds.",
         **top,

@@ -38,7 +38,7 @@ MAX_TRIALS = 100_000
 TOP_LEVEL = ("dataset", "epochs", "seed", "split_seed")  # a study's own keys, so not among `fixed`
 DATA = ("dataset", "split_file", "image_size", "split_seed")  # the fields that decide which images a trial sees
 SETTLED = ("augment", "precision")  # searched fields whose `auto` is settled once for a study
-_NOT_SEARCHED = (*DATA, "seed", "device", "threads", "eval_batch_size")
+_NOT_SEARCHED = (*DATA, "seed", "device", "threads", "gpus_per_trial", "eval_batch_size")
 
 
 class _Model(BaseModel):
@@ -88,7 +88,7 @@ if TYPE_CHECKING:
         """The dimensions of each searched field."""
 else:
     Fixed = _derive("Fixed", _value_type, None, TOP_LEVEL)
-    Start = _derive("Start", _value_type, None, (*DATA, "seed"))
+    Start = _derive("Start", _value_type, None, (*DATA, "seed", "gpus_per_trial"))
     Search = _derive("Search", _dimension_type, (), _NOT_SEARCHED)
 
 

@@ -178,7 +178,10 @@ class TrialConfig:
         "auto", "Arithmetic: auto is bf16 on a GPU that has it, else fp32.", choices=("auto", "fp32", "bf16")
     )
     device: str = _field("auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), identity=False)
-    threads: int = _field(1, "CPU threads of a trial.", low=1, high=1024, identity=False)
+    threads: int = _field(1, "CPU threads of a process.", low=1, high=1024, identity=False)
+    gpus_per_trial: int | None = _field(
+        None, "GPUs, or processes of a CPU, that train one trial together; else one.", low=1, high=64, identity=False
+    )
     eval_batch_size: int = _field(1000, "Images a step when scoring.", low=1, high=65536, identity=False)
 
     def to_dict(self) -> dict[str, Value]:
@@ -195,6 +198,11 @@ class TrialConfig:
         """The options of the network, as `models.build` takes them."""
         values = self.to_dict()
         return {name: values.get(name, default) for name, default in models.find(self.family).options.items()}
+
+    @property
+    def processes(self) -> int:
+        """How many processes train it together."""
+        return self.gpus_per_trial or 1
 
     @cached_property
     def signature(self) -> str:

@@ -275,4 +275,21 @@ def test_the_engine_follows_from_the_places(tiny):
 )
 def test_a_trial_goes_to_the_device_with_the_fewest(busy, devices, device):
     """Of the GPUs the one on which the fewest trials are under way is next, the first of equals."""
-    assert least_loaded(busy, devices) == device
+    assert least_loaded(busy, devices) == (device,)
+
+
+@pytest.mark.parametrize(
+    ("busy", "devices", "chosen"),
+    [
+        ([], 4, (0, 1)),
+        ([0, 1], 4, (2, 3)),
+        ([2, 3], 4, (0, 1)),
+        ([0, 1, 2, 3, 0, 2], 4, (1, 3)),
+        ([0, 0], 2, (1, 0)),  # never one GPU twice, however busy the other is
+        ([], 1, (0, 0)),
+        ([0, 0], 1, (0, 0)),
+    ],
+)
+def test_a_trial_on_two_goes_to_the_two_with_the_fewest(busy, devices, chosen):
+    """A trial on two GPUs has two that differ; where there is but one device, as on the CPU, both processes have it."""
+    assert least_loaded(busy, devices, 2) == chosen

@@ -169,6 +169,8 @@ def test_runtime(monkeypatch):
         "eval_batch_size": 50,
         "augment": "none",
     }
+    together = spec("fixed: {device: cpu, gpus_per_trial: 2}\nsearch: {lr: [0.1]}\n")
+    assert runtime(together)["gpus_per_trial"] == 2
     with pytest.raises(UsageFailure, match="device cuda is not there: cpu"):
         runtime(spec("fixed: {device: cuda}\nsearch: {lr: [0.1]}\n"))
 
@@ -198,6 +200,8 @@ def test_only_the_networks_of_a_layout_are_built():
         (1, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 1),
         (16, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 6),
         (16, "trials: 24\nepochs: 12\nfixed: {threads: 4}\nsearch: {lr: [0.1]}", 50_000, 4),
+        (16, "trials: 24\nepochs: 12\nfixed: {threads: 2, gpus_per_trial: 4}\nsearch: {lr: [0.1]}", 50_000, 2),
+        (2, "trials: 24\nepochs: 12\nfixed: {gpus_per_trial: 4}\nsearch: {lr: [0.1]}", 50_000, 1),
         (16, "method: grid\nepochs: 12\nsearch: {lr: [0.1, 0.2, 0.3]}", 50_000, 3),
         (16, "trials: 3\nepochs: 1\nsearch: {lr: [0.1]}", 1_000_000, 1),
     ],
@@ -206,15 +210,35 @@ def test_workers(cores, text, images, expected, monkeypatch):
     """As many as there are cores for, but no more than the work is worth, or than leave most trials to learn from."""
     monkeypatch.setattr(plan, "_cores", lambda: cores)
     study = spec(text + "\n")
-    assert plan.workers(study, images, {"device": "cpu", "threads": study.base.get("threads", 1)}) == expected
+    assert plan.workers(study, images, {"device": "cpu", "threads": 1, **study.base}) == expected
 
 
 def test_gpus_have_a_worker_each(monkeypatch):
-    """On GPUs their number counts, and not that of cores; where a machine has one device of a kind, one."""
+    """On GPUs their number counts, and not that of cores; where a machine has one device of a kind, one.
+
+    A trial on several leaves room for as many fewer.
+    """
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     study = spec("trials: 24\nepochs: 12\nsearch: {lr: [0.1]}\n")
     assert plan.workers(study, 50_000, {"device": "cuda", "threads": 1}) == 4
     assert plan.workers(study, 50_000, {"device": "mps", "threads": 1}) == 1
+    assert plan.workers(study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 2}) == 2
+    assert plan.workers(study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 3}) == 1
+
+
+def test_more_gpus_than_there_are(monkeypatch):
+    """A trial on more GPUs than the machine has is refused, and so is going on with such a study there."""
+    for name, found in (("is_available", lambda: True), ("device_count", lambda: 2), ("is_bf16_supported", bool)):
+        monkeypatch.setattr(torch.cuda, name, found)
+    asked = "fixed: {{device: cuda, gpus_per_trial: {}}}\nsearch: {{lr: [0.1]}}\n"
+    assert runtime(spec(asked.format(2)))["gpus_per_trial"] == 2
+    with pytest.raises(UsageFailure, match="gpus_per_trial must be at most 2, the cuda devices here: got 3"):
+        runtime(spec(asked.format(3)))
+    with pytest.raises(
+        UsageFailure, match="gpus_per_trial must be at most 2, the cuda devices here: got 3; --device chooses"
+    ):
+        plan.check_device({"device": "cuda", "gpus_per_trial": 3})
+    plan.check_device({"device": "cuda", "gpus_per_trial": 2})
 
 
 def test_cores_of_a_container():

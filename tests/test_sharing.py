@@ -57,6 +57,17 @@ def test_a_part_of_other_images_can_be_shared():
     shared.close()
 
 
+def test_a_split_may_be_empty():
+    """Where nothing judges the network, there are no validation images to share."""
+    data = made()
+    whole = dataclasses.replace(data, val=Split(data.val.images[:0], data.val.labels[:0]))
+    shared = Shared(whole)
+    found = shared.open()
+    assert torch.equal(found.train.images, made().train.images)
+    assert (found.val.images.shape, found.val.images.dtype, len(found.val)) == ((0, 3, 16, 16), torch.uint8, 0)
+    shared.close()
+
+
 def test_a_disk_without_room(full_disk):
     """Where there is no room for them, that is said in one line."""
     with full_disk(1000), pytest.raises(StorageFailure, match=r"^cannot share 0.0 MB of images: File too large$"):

@@ -74,8 +74,9 @@ def test_schema():
     known = set(fields())
     assert set(definitions["Fixed"]["properties"]) == known - own - {"epochs"}
     own |= {"split_file", "image_size"}
-    assert set(definitions["Start"]["properties"]) == known - own
-    assert set(definitions["Search"]["properties"]) == known - own - {"device", "threads", "eval_batch_size"}
+    assert set(definitions["Start"]["properties"]) == known - own - {"gpus_per_trial"}
+    runtime = {"device", "threads", "gpus_per_trial", "eval_batch_size"}
+    assert set(definitions["Search"]["properties"]) == known - own - runtime
     lr = definitions["Fixed"]["properties"]["lr"]
     assert lr.items() >= {"type": "number", "minimum": 1e-8, "maximum": 100, "description": "Learning rate."}.items()
     assert definitions["Fixed"]["properties"]["optimizer"]["enum"] == ["sgd", "adam", "adamw"]

@@ -254,9 +254,12 @@ def test_own_family():
     assert config.options == {}
 
 
+RUNTIME = {"device", "threads", "gpus_per_trial", "eval_batch_size"}
+
+
 @pytest.mark.parametrize("name", [name for name in fields() if name != "family"])
 def test_what_counts(name):
-    """Every field changes the signature but device, threads and evaluation batch; the seed alone not the group."""
+    """Every field changes the signature but where and how fast it is trained; the seed alone not the group."""
     field = fields()[name]
     own = beside(name)
     before = configure(own)
@@ -268,8 +271,8 @@ def test_what_counts(name):
         "augment": ["flip"],
     }.get(name, [True, False])
     after = configure({**own, name: next(v for v in candidates if v != getattr(before, name))})
-    assert (before.signature == after.signature) == (name in {"device", "threads", "eval_batch_size"})
-    assert (before.group == after.group) == (name in {"device", "threads", "eval_batch_size", "seed"})
+    assert (before.signature == after.signature) == (name in RUNTIME)
+    assert (before.group == after.group) == (name in {*RUNTIME, "seed"})
 
 
 def test_signature_is_kept():
