@@ -249,4 +249,5 @@ def test_nothing_outlives_the_command(folder):
     assert len(training) == 2
     begun.send(signal.SIGKILL)
     begun.wait(-signal.SIGKILL)
-    wait_until(lambda: gone(found), seconds=10)
+    wait_until(lambda: gone(training), seconds=10)
+    wait_until(lambda: gone(found))
