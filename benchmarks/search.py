@@ -1,0 +1,252 @@
+"""How many epochs a sweep needs to find what it looks for: pruned beside unpruned, by the real loop, without MLflow.
+
+    python -m benchmarks.search --folder /tmp/curves --seeds 20
+    python -m benchmarks.search --folder /tmp/curves --dataset mnist --data-dir data --images 3000 --seeds 3
+
+For each seed a study is swept once with each rule. The same configuration always learns alike, so its figures by epoch
+are kept in the folder once trained, and the next sweep that asks for it reads them: a rule is compared on the very
+same trainings, a benchmark that was cut goes on, and another rule costs only what no rule before it had trained.
+Processes that share a folder must have different seeds (``--first-seed``).
+
+Prints JSON: every sweep, and for each rule, against the unpruned sweep of the same seed,
+
+- ``epochs``: the share of the epochs, mean over the seeds;
+- ``loss``: by how much its best complete trial is worse, mean and standard error over the seeds;
+- ``reached``: the share of the unpruned sweep's epochs, and of its seconds of CPU, after which some trial had shown the
+  unpruned sweep's best accuracy less one standard error (of that many validation images): median over the seeds.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.data import SearchData, Split, load_for
+from pipeline.plan import read_study, runtime
+from pipeline.train import Hooks, train
+from sweeps import loop
+from sweeps.layout import configuration
+from sweeps.ranking import best
+from sweeps.space import StudySpec
+from sweeps.stored import open_storage
+from sweeps.study import Job, Study
+from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult
+
+UNPRUNED = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """How a configuration learns, as far as it was trained."""
+
+    values: tuple[float, ...]  # validation accuracy by epoch
+    seconds: tuple[float, ...]  # of CPU, by epoch
+    failed: str | None = None  # how it ended after the last of them
+
+
+class Curves:
+    """The curves that are known, in a file."""
+
+    def __init__(self, path: Path, data: SearchData) -> None:
+        self._path, self._data = path, data
+        self._known: dict[str, Curve] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+            row = json.loads(line)
+            self._known[row.pop("key")] = Curve(tuple(row["values"]), tuple(row["seconds"]), row["failed"])
+
+    def follow(self, config: TrialConfig, stop: Callable[[int, float, float], bool]) -> str | None:
+        """Pass on each epoch, its value and its seconds, until told to stop or none is left; how it failed, if so."""
+        whole = dataclasses.replace(config, patience=0)  # early stopping changes where a curve ends, and nothing else
+        known = self._known.get(whole.signature, Curve((), ()))
+        for epoch, (value, seconds) in enumerate(zip(known.values, known.seconds, strict=True), start=1):
+            if stop(epoch, value, seconds):
+                return None
+        if known.failed or len(known.values) == config.epochs:
+            return known.failed
+        return self._train(whole, len(known.values), stop)
+
+    def warm_up(self, config: TrialConfig) -> None:
+        """Let torch load what it needs, which is no configuration's time."""
+        with tempfile.TemporaryDirectory() as folder:
+            short = dataclasses.replace(config, epochs=1)
+            train(0, short, fewer(self._data, config.batch_size), Path(folder), objective="val_acc")
+
+    def _train(self, config: TrialConfig, passed_on: int, stop: Callable[[int, float, float], bool]) -> str | None:
+        values: list[float] = []
+        seconds: list[float] = []
+        began = time.process_time()
+
+        def epoch(row: Epoch, _best: float) -> bool:
+            nonlocal began
+            values.append(row.metrics["val/acc"])
+            seconds.append(time.process_time() - began)
+            began = time.process_time()
+            return row.epoch > passed_on and stop(row.epoch, values[-1], seconds[-1])
+
+        with tempfile.TemporaryDirectory() as folder:
+            result = train(0, config, self._data, Path(folder), objective="val_acc", hooks=Hooks(epoch=epoch))
+        failed = result.end if result.state == FAILED else None
+        curve = Curve(tuple(values), tuple(seconds), failed)
+        self._known[config.signature] = curve
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": config.signature, **dataclasses.asdict(curve)}) + "\n")
+        return failed
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """What a sweep took and found."""
+
+    rule: str
+    seed: int
+    epochs: int
+    seconds: float  # of CPU in training
+    best: float  # of the best complete trial
+    winner: int  # its number
+    ends: Mapping[str, int]
+    gains: Sequence[tuple[int, float, float]]  # whenever a value was the best yet: epochs and seconds until then, value
+
+    def reached(self, target: float) -> tuple[int, float] | None:
+        """Epochs and seconds until a trial had shown this value."""
+        return next(((epochs, seconds) for epochs, seconds, value in self.gains if value >= target), None)
+
+
+def sweep(spec: StudySpec, curves: Curves) -> Sweep:
+    """Sweep a study, in a store that is in memory."""
+    settled = runtime(spec)
+    study = Study.open(open_storage("sqlite://", timeout=1), "search", spec, {"runtime": settled})
+    epochs, spent, gains = 0, 0.0, []
+
+    def trained(job: Job) -> TrialResult:
+        history: list[float] = []
+        pruned = False
+
+        def stop(epoch: int, value: float, seconds: float) -> bool:
+            nonlocal epochs, spent, pruned
+            epochs, spent = epochs + 1, spent + seconds
+            history.append(value)
+            if not gains or value > gains[-1][2]:
+                gains.append((epochs, spent, value))
+            pruned = study.report(job, epoch, max(history)) and epoch < job.config.epochs
+            waited = epoch - 1 - history.index(max(history))
+            return pruned or 0 < job.config.patience <= waited
+
+        failed = curves.follow(job.config, stop)
+        at = history.index(max(history)) + 1 if history else None
+        return TrialResult(
+            number=job.number,
+            config=job.config,
+            state=FAILED if failed else PRUNED if pruned else COMPLETE,
+            end=failed or ("pruned" if pruned else "complete"),
+            value=None if failed else max(history),
+            best_epoch=None if failed else at,
+            history=tuple(
+                Epoch(epoch=n, time=0, metrics={"val/acc": value}, per_class=()) for n, value in enumerate(history, 1)
+            ),
+        )
+
+    loop.run(study, loop.OneByOne(trained), max_failures=sys.maxsize)
+    results = study.results()
+    winner = best(results)
+    if winner is None or winner.value is None:
+        raise SystemExit(f"seed {spec.seed}: no trial is complete")
+    ends = [result.end if result.duplicate_of is None else "duplicate" for result in results]
+    return Sweep(
+        rule=spec.pruner,
+        seed=spec.seed,
+        epochs=epochs,
+        seconds=round(spent, 2),
+        best=winner.value,
+        winner=winner.number,
+        ends={end: ends.count(end) for end in sorted(set(ends))},
+        gains=[(count, round(seconds, 2), value) for count, seconds, value in gains],
+    )
+
+
+def error(accuracy: float, images: int) -> float:
+    """The standard error of an accuracy on so many images.
+
+    With two right and two wrong ones added (Agresti & Coull, The American Statistician 52, 1998): it would be 0 where
+    all are right.
+    """
+    share = (accuracy * images + 2) / (images + 4)
+    return math.sqrt(share * (1 - share) / (images + 4))
+
+
+def compare(sweeps: Sequence[Sweep], images: int) -> dict[str, Any]:
+    """What each rule spares and loses, against the unpruned sweep of the same seed."""
+    unpruned = {found.seed: found for found in sweeps if found.rule == UNPRUNED}
+    return {
+        rule: _compare([(unpruned[found.seed], found) for found in sweeps if found.rule == rule], images)
+        for rule in dict.fromkeys(found.rule for found in sweeps)
+    }
+
+
+def _compare(pairs: Sequence[tuple[Sweep, Sweep]], images: int) -> dict[str, Any]:
+    losses = [full.best - found.best for full, found in pairs]
+    reached = [(full, found.reached(full.best - error(full.best, images))) for full, found in pairs]
+    epochs = [at[0] / full.epochs if at else math.inf for full, at in reached]
+    seconds = [at[1] / full.seconds if at else math.inf for full, at in reached]
+    return {
+        "seeds": len(pairs),
+        "epochs": round(statistics.fmean(found.epochs / full.epochs for full, found in pairs), 4),
+        "seconds": round(statistics.fmean(found.seconds / full.seconds for full, found in pairs), 4),
+        "best": round(statistics.fmean(found.best for _, found in pairs), 5),
+        "loss": round(statistics.fmean(losses), 5),
+        "loss_error": round(statistics.stdev(losses) / math.sqrt(len(losses)), 5) if len(losses) > 1 else None,
+        "images_error": round(statistics.fmean(error(full.best, images) for full, _ in pairs), 5),
+        "reached_epochs": round(statistics.median(epochs), 4),
+        "reached_seconds": round(statistics.median(seconds), 4),
+        "not_reached": sum(map(math.isinf, epochs)),
+    }
+
+
+def fewer(data: SearchData, images: int | None) -> SearchData:
+    """So many training images, the first ones, and at most as many validation images."""
+    first = [Split(split.images[:images], split.labels[:images]) for split in (data.train, data.val)]
+    return dataclasses.replace(data, train=first[0], val=first[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, required=True, help="where curves are kept")
+    parser.add_argument("--study", default="default")
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--families", help="to search, by commas; the study's own, if not given")
+    parser.add_argument("--images", type=int, help="training images, and validation images at most")
+    parser.add_argument("--method", choices=["tpe", "random"], default="tpe")
+    parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--patience", type=int, default=0, help="of early stopping, in the sweeps with a rule")
+    parser.add_argument("--rules", default="asha,median", help="beside none, by commas")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    options = parser.parse_args()
+    found, images = [], 0
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for rule in (UNPRUNED, *options.rules.split(",")):
+            patience = options.patience if rule != UNPRUNED else 0
+            own = {"dataset": options.dataset, "method": options.method, "trials": options.trials}
+            own |= {"families": options.families and options.families.split(",")}
+            own |= {"pruner": rule, "seed": seed, "set": {"patience": str(patience)} if patience else {}}
+            spec = read_study(options.study, own)[2]
+            data = fewer(load_for(configuration(spec, {}), options.data_dir), options.images)
+            path = options.folder / f"{options.study}-{options.dataset}-{len(data.train)}-{seed}.jsonl"
+            curves = Curves(path, data)
+            curves.warm_up(configuration(spec, runtime(spec)))
+            found.append(sweep(spec, curves))
+            images = len(data.val)
+            print(json.dumps(dataclasses.asdict(found[-1])), file=sys.stderr)
+    print(json.dumps({"rules": compare(found, images), "sweeps": list(map(dataclasses.asdict, found))}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
