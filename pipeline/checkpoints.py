@@ -44,15 +44,23 @@ class Card:
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors and JSON facts so that a crash at any moment leaves the old file or the new one, whole.
+    """Write tensors and JSON facts, as `write` does.
+
+    Raises:
+        StorageFailure: if the disk is full or fails.
+    """
+    metadata = {"format": str(_FORMAT), "facts": json.dumps(facts)}
+    write(path, safetensors.torch.save({k: v.detach().contiguous() for k, v in tensors.items()}, metadata=metadata))
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a checkpoint's bytes so that a crash at any moment leaves the old file or the new one, whole.
 
     The SHA-256 stands beside it, in the format of ``sha256sum``, and is there before the file is.
 
     Raises:
         StorageFailure: if the disk is full or fails.
     """
-    metadata = {"format": str(_FORMAT), "facts": json.dumps(facts)}
-    data = safetensors.torch.save({k: v.detach().contiguous() for k, v in tensors.items()}, metadata=metadata)
     digest = f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,11 +73,11 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, An
         raise StorageFailure(f"cannot write a checkpoint in {path.parent}: {error.strerror or error}") from error
 
 
-def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what `save` wrote.
+def read(path: Path) -> bytes:
+    """Read a checkpoint's bytes.
 
     Raises:
-        IntegrityFailure: if the file is missing, is not what was written, or is no checkpoint.
+        IntegrityFailure: if the file is missing, or is not what was written.
     """
     try:
         data = path.read_bytes()
@@ -78,6 +86,16 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise IntegrityFailure(f"cannot read checkpoint {path}: {error.strerror}") from None
     if hashlib.sha256(data).hexdigest().encode() not in expected:
         raise IntegrityFailure(f"checkpoint {path} does not match its SHA-256: it was damaged or replaced")
+    return data
+
+
+def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what `save` wrote.
+
+    Raises:
+        IntegrityFailure: if the file is missing, is not what was written, or is no checkpoint.
+    """
+    data = read(path)
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads(file.metadata()["facts"])
@@ -157,17 +175,30 @@ class Folder:
     def save_state(self, epoch: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
         """Write the state after an epoch. The one before it stays, should this one be damaged; older ones go."""
         save(self._state(epoch), tensors, facts)
-        for _, old in list(self._states())[2:]:
-            _remove(old)
+        self._keep_two()
 
     def latest(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """Read the newest state that is whole; damaged ones are passed over and removed."""
-        for _, path in self._states():
+        for path in self.states():
             try:
                 return load(path)
             except IntegrityFailure:
                 _remove(path)
         return None
+
+    def files(self) -> Iterator[Path]:
+        """All checkpoints there are: states, the best weights, and those after each epoch."""
+        return self.path.rglob("*.safetensors")
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Write checkpoints that another folder of this trial held: their bytes by name, from the folder.
+
+        Raises:
+            StorageFailure: if the disk is full or fails.
+        """
+        for name, data in files.items():
+            write(self.path / name, data)
+        self._keep_two()
 
     def clear(self) -> None:
         """Remove the folder."""
@@ -176,12 +207,15 @@ class Folder:
     def _state(self, epoch: int) -> Path:
         return self.path / f"epoch-{epoch:05d}.safetensors"
 
-    def _states(self) -> Iterator[tuple[int, Path]]:
+    def states(self) -> list[Path]:
         """The states there are, newest first, after sweeping away what a crash left half-written."""
         for leftover in self.path.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
-        for path in sorted(self.path.glob("epoch-*.safetensors"), reverse=True):
-            yield int(path.stem.removeprefix("epoch-")), path
+        return sorted(self.path.glob("epoch-*.safetensors"), reverse=True)
+
+    def _keep_two(self) -> None:
+        for old in self.states()[2:]:
+            _remove(old)
 
 
 def trial_folder(home: Path, study: str, number: int) -> Path:

@@ -21,7 +21,16 @@ from pipeline.cli_status import status_command, ui_command
 from pipeline.cli_sync import sync_command
 from pipeline.cli_winner import evaluate_command, export_command, register_command
 from pipeline.errors import Failure, Interrupted, NothingComplete, UsageFailure
-from pipeline.options import Command, command_line, config_options, data_dir_option, once, storage_option
+from pipeline.options import (
+    ENGINE,
+    Command,
+    command_line,
+    config_options,
+    data_dir_option,
+    engine_options,
+    once,
+    storage_option,
+)
 
 # Of a path that was given: pathlib takes any other error for "not there".
 _UNUSABLE = (errno.EACCES, errno.ENAMETOOLONG)
@@ -56,7 +65,7 @@ def cli() -> None:
 @click.option("--families", help="Families to search: mlp,cnn")
 @click.option("--sampler", type=click.Choice(["tpe", "random", "grid"]), help="How configurations are chosen.")
 @click.option("--pruner", type=click.Choice(["asha", "median", "none"]), help="What stops hopeless trials.")
-@click.option("--workers", type=click.IntRange(1), help="Trials at a time.  [default: by cores, GPUs and work]")
+@engine_options
 @click.option(
     "--deterministic/--no-deterministic",
     default=None,
@@ -94,7 +103,7 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
         study=once(study, study_option, "study file") or "default",
         overrides=_overrides(options),
         **{key: options[key] for key in ("name", "data_dir", "storage", "experiment")},
-        **{key: options[key] for key in ("timeout", "trial_timeout", "max_failures", "workers", "deterministic")},
+        **{key: options[key] for key in ("timeout", "trial_timeout", "max_failures", "deterministic", *ENGINE)},
         command=command_line(),
     )
     console = Console(stderr=as_json)

@@ -10,7 +10,16 @@ from typing import Any
 import click
 
 from pipeline.errors import Interrupted
-from pipeline.options import Command, command_line, config_options, data_dir_option, once, storage_option
+from pipeline.options import (
+    ENGINE,
+    Command,
+    command_line,
+    config_options,
+    data_dir_option,
+    engine_options,
+    once,
+    storage_option,
+)
 
 
 @click.command(name="finalists", cls=Command)
@@ -19,7 +28,7 @@ from pipeline.options import Command, command_line, config_options, data_dir_opt
 @click.option("--top", type=click.IntRange(1, 100), help="Configurations: the first that are complete.  [default: 3]")
 @click.option("--seeds", type=click.IntRange(1, 100), help="Fresh seeds of each.  [default: 3]")
 @click.option("--refit", is_flag=True, help="Then train the winner once on training and validation images together.")
-@click.option("--workers", type=click.IntRange(1), help="Runs at a time.  [default: by cores, GPUs and work]")
+@engine_options
 @config_options("device")
 @data_dir_option
 @storage_option
@@ -41,7 +50,7 @@ def finalists_command(
     asked = {"top": top, "seeds": seeds, "device": options["device"]}
     made = finalists.make_plan(where, once(name, name_option), data_dir, **asked)
     command, most = command_line(), made.spec.trials or 1
-    place = {"data_dir": data_dir, "storage": options["storage"], "workers": options["workers"]}
+    place = {"data_dir": data_dir, "storage": options["storage"], **{key: options[key] for key in ENGINE}}
     request = sweep.Request(**place, max_failures=most, command=command)
     try:
         record = finalists.run(made, request, click.echo, refit=options["refit"])

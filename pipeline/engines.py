@@ -19,9 +19,9 @@ from pipeline.data import SearchData
 from pipeline.errors import Interrupted
 from pipeline.sharing import Shared
 from pipeline.team import Team
-from pipeline.train import Hooks
+from pipeline.train import Hooks, resolve
 from pipeline.worker import Task, Worker, warm_up
-from sweeps.trial import TrialResult
+from sweeps.trial import TrialConfig, TrialResult
 
 LOOK_EVERY = 0.1  # seconds between looks at whether to stop, and at time limits
 
@@ -46,6 +46,45 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """End, at once; trials that are under way can be gone on with from their checkpoints."""
+
+
+class Site(Protocol):
+    """Where the trials of a sweep are trained: what there is, and who makes the engine."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the list of trials is the same each time, where nobody says."""
+
+    @property
+    def where(self) -> str:
+        """What is said of it after how many trials are trained at a time: nothing of this machine."""
+
+    def resolve(self, config: TrialConfig) -> TrialConfig:
+        """Settle what ``auto`` means there, as `pipeline.train.resolve`.
+
+        Raises:
+            ValueError: for a device that is not there.
+        """
+
+    def places(self, usual: int, config: TrialConfig) -> int:
+        """How many trials at a time, where nobody says.
+
+        Args:
+            usual: as many as when the study was made; or by this machine, and what the work is worth.
+            config: a trial's.
+
+        Raises:
+            UsageFailure: if there is no room for one.
+        """
+
+    def warm_up(self, processes: int) -> None:
+        """Begin to prepare for so many processes, beside whatever this process does next."""
+
+    def make(self, data: SearchData, places: int, processes: int = 1) -> Engine:
+        """The engine for so many trials at a time, each in so many processes."""
+
+    def close(self) -> None:
+        """Leave it, after its engines are closed."""
 
 
 class Inline:
@@ -104,7 +143,7 @@ class Workers:
         """Pass on what workers report until one's trial has ended."""
         while True:
             for worker in self._busy:
-                worker.hooks.stop()
+                worker.heard.hooks.stop()
             ready = wait([worker.connection for worker in self._busy], LOOK_EVERY)
             for worker in list(self._busy):
                 ended = self._look(worker, heard=worker.connection in ready)
@@ -122,10 +161,10 @@ class Workers:
                 return self._ended(worker, failed)
             message = worker.receive()
         except (EOFError, OSError):
-            worker.hooks.stop()  # whoever ended all of our processes meant us
+            worker.heard.hooks.stop()  # whoever ended all of our processes meant us
             worker.kill()
             return self._ended(worker, None)
-        result = worker.take(message)
+        result = worker.heard.take(message)
         if result is None:
             return None
         self._free.append(worker)
@@ -133,7 +172,7 @@ class Workers:
 
     def _ended(self, worker: Worker, result: TrialResult | None) -> tuple[int, TrialResult | None]:
         self._busy.remove(worker)
-        return worker.task.number, result
+        return worker.heard.task.number, result
 
     def close(self) -> None:
         """End the workers, also in the middle of a trial: its checkpoints are whole at any moment."""
@@ -148,6 +187,32 @@ def make(data: SearchData, places: int, processes: int = 1) -> Engine:
     if places == processes == 1:
         return Inline(data)
     return Workers(data, places, max(1, torch.cuda.device_count()))
+
+
+class Local:
+    """This machine, as a site: one trial at a time is trained in this process, more in workers."""
+
+    deterministic, where = True, ""
+
+    def resolve(self, config: TrialConfig) -> TrialConfig:
+        """Settle what ``auto`` means on it."""
+        return resolve(config)
+
+    def places(self, usual: int, _config: TrialConfig) -> int:
+        """As many as usual."""
+        return usual
+
+    def warm_up(self, processes: int) -> None:
+        """Start importing what workers need, if there are to be any."""
+        if processes > 1:
+            warm_up()
+
+    def make(self, data: SearchData, places: int, processes: int = 1) -> Engine:
+        """The engine for so many trials at a time, with the GPUs that there are."""
+        return make(data, places, processes)
+
+    def close(self) -> None:
+        """Nothing is left of it."""
 
 
 def train_one(task: Task, data: SearchData, hooks: Hooks) -> TrialResult:

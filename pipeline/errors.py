@@ -37,6 +37,12 @@ class ServerAway(StorageFailure):
     """The tracking server does not answer now; what it was to be sent can be sent later."""
 
 
+class EngineFailure(Failure):
+    """The cluster that trials are trained on cannot be used."""
+
+    code = 5
+
+
 class IntegrityFailure(Failure):
     """A file is not what it was, or not to be trusted."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from pipeline.errors import UsageFailure
+from pipeline.sites import SITES
 from sweeps.trial import Field, Value, fields, network_options
 
 storage_option = click.option(
@@ -26,6 +27,19 @@ data_dir_option = click.option(
     help="Folder of data sets, in torchvision's layout.",
 )
 
+_ENGINE = (
+    click.option("--workers", type=click.IntRange(1), help="Trials at a time.  [default: by cores, GPUs and work]"),
+    click.option(
+        "--engine", type=click.Choice(list(SITES)), default="local", show_default=True, help="Where trials are trained."
+    ),
+    click.option(
+        "--address",
+        metavar="auto|HOST:PORT",
+        help="The Ray cluster to join, from one of its nodes.  [default: one of this machine is begun]",
+    ),
+)
+ENGINE = ("workers", "engine", "address")
+
 
 _NETWORK = (
     click.option("--run", help="A run id, or NAME#7: trial 7 of a study."),
@@ -40,6 +54,13 @@ NETWORK = ("run", "best", "name", "model", "checkpoint")
 def choosing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with the ways to name a finished network."""
     for option in reversed(_NETWORK):
+        command = option(command)
+    return command
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with where its trials are trained, and how many at a time: fields of a request."""
+    for option in reversed(_ENGINE):
         command = option(command)
     return command
 

@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata, resources
@@ -131,16 +131,20 @@ def ablate(spec: StudySpec, start: Mapping[str, Any]) -> StudySpec:
         raise UsageFailure(str(error)) from None
 
 
-def runtime(spec: StudySpec) -> dict[str, Value]:
+def runtime(spec: StudySpec, settle: Callable[[TrialConfig], TrialConfig] = resolve) -> dict[str, Value]:
     """What is settled once for all trials of a study: device, arithmetic, threads, images a step when scoring.
 
     And how many processes train a trial together, if that is said.
+
+    Args:
+        spec: the study.
+        settle: settles what ``auto`` means where they are trained.
 
     Raises:
         UsageFailure: for a device that is not there, or not so often.
     """
     try:
-        config = resolve(configuration(spec, {}))
+        config = settle(configuration(spec, {}))
     except ValueError as error:
         raise UsageFailure(str(error)) from None
     values = config.to_dict()
@@ -160,13 +164,13 @@ def workers(spec: StudySpec, images: int, settled: Mapping[str, Value]) -> int:
     """
     trials = total(spec)
     processes = int(settled.get("gpus_per_trial", 1))
-    places = {"cpu": _cores() // (int(settled["threads"]) * processes), "cuda": torch.cuda.device_count() // processes}
+    places = {"cpu": cores() // (int(settled["threads"]) * processes), "cuda": torch.cuda.device_count() // processes}
     worth = images * spec.epochs * trials // _WORTH_A_WORKER
     learning = trials if spec.method in LAID_OUT else trials // _FOR_EACH_WORKER
     return max(1, min(places.get(str(settled["device"]), 1), worth, learning))
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use, also where a container has a share of them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):  # there is no such file, or no limit in it
@@ -181,14 +185,14 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **libraries}
 
 
-def check_device(settled: Mapping[str, Value]) -> None:
+def check_device(settled: Mapping[str, Value], settle: Callable[[TrialConfig], TrialConfig] = resolve) -> None:
     """See that the device which a study was settled on, or is asked for now, is there.
 
     Raises:
         UsageFailure: if it is not.
     """
     try:
-        resolve(configure({name: settled.get(name) for name in ("device", "gpus_per_trial")}))
+        settle(configure({name: settled.get(name) for name in ("device", "gpus_per_trial")}))
     except ValueError as error:
         raise UsageFailure(f"{error}; --device chooses another for the trials to come") from None
 

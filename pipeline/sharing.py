@@ -7,7 +7,7 @@ import math
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing.reduction import DupFd
 from typing import Any, BinaryIO
 
@@ -41,9 +41,9 @@ class Shared:
         Raises:
             StorageFailure: if there is no room.
         """
-        self._facts = {name: getattr(data, name) for name in ("name", "classes", "mean", "std", "digest")}
-        tensors, places, end = _tensors(data), [], 0
-        for tensor in tensors:
+        self._facts = facts(data)
+        found, places, end = tensors(data), [], 0
+        for tensor in found:
             start = -(-end // _ALIGNED) * _ALIGNED
             places.append(_Place(tensor.dtype, tuple(tensor.shape), start))
             end = start + tensor.nbytes
@@ -54,9 +54,9 @@ class Shared:
         except OSError as error:
             self._file.close()
             raise StorageFailure(f"cannot share {end / 1e6:,.1f} MB of images: {error.strerror or error}") from error
-        for tensor, written in zip(tensors, self._map(mmap.ACCESS_WRITE), strict=True):
+        for tensor, written in zip(found, self._map(mmap.ACCESS_WRITE), strict=True):
             written.copy_(tensor)
-        for tensor, shared in zip(tensors, self._map(mmap.ACCESS_COPY), strict=True):
+        for tensor, shared in zip(found, self._map(mmap.ACCESS_COPY), strict=True):
             tensor.set_(shared)  # type: ignore[call-overload]  # as `Tensor.share_memory_` does
 
     def _map(self, access: int) -> Iterator[torch.Tensor]:
@@ -70,8 +70,7 @@ class Shared:
 
     def open(self) -> SearchData:
         """Map the splits. Writing to them changes neither the file nor what others see."""
-        train, labels, val, val_labels = self._map(mmap.ACCESS_COPY)
-        return SearchData(train=Split(train, labels), val=Split(val, val_labels), **self._facts)
+        return rebuilt(self._facts, self._map(mmap.ACCESS_COPY))
 
     def close(self) -> None:
         """Give up the file; what is mapped stays so."""
@@ -84,8 +83,20 @@ class Shared:
         vars(self).update({**state, "_file": os.fdopen(state["_file"].detach(), "rb")})
 
 
-def _tensors(data: SearchData) -> tuple[torch.Tensor, ...]:
+def tensors(data: SearchData) -> tuple[torch.Tensor, ...]:
+    """The images and labels of a search."""
     return data.train.images, data.train.labels, data.val.images, data.val.labels
+
+
+def facts(data: SearchData) -> dict[str, Any]:
+    """The rest of it."""
+    return {name: getattr(data, name) for name in ("name", "classes", "mean", "std", "digest")}
+
+
+def rebuilt(facts: Mapping[str, Any], tensors: Iterable[torch.Tensor]) -> SearchData:
+    """The search again, of these two."""
+    train, labels, val, val_labels = tensors
+    return SearchData(train=Split(train, labels), val=Split(val, val_labels), **facts)
 
 
 def _nameless() -> BinaryIO:

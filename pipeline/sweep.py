@@ -7,22 +7,23 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import engines, failpoints, plan, stores
+from pipeline import failpoints, plan, stores
 from pipeline.connection import FAREWELL
 from pipeline.data import SearchData, load_for
+from pipeline.engines import Site
 from pipeline.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.examples import pictures
 from pipeline.progress import Show
 from pipeline.recording import Recorder, study_errors
 from pipeline.signals import StopRequest, stop_requests
+from pipeline.sites import open_site
 from pipeline.tracking import Tracker
 from pipeline.trials import Trials
-from pipeline.worker import warm_up
 from sweeps import loop
 from sweeps.finalists import SUFFIX
 from sweeps.layout import configuration
@@ -47,8 +48,10 @@ class Request:
     timeout: float | None = None  # seconds after which no trial is begun
     trial_timeout: float | None = None  # seconds that a trial may take
     max_failures: int = MAX_FAILURES  # in a row, after which it ends
-    workers: int | None = None  # trials at a time; else as when the study was made
+    workers: int | None = None  # trials at a time; else as when the study was made, or as the engine has room for
     deterministic: bool | None = None  # whether the list of trials is the same each time; else the same
+    engine: str = "local"  # where they are trained: a key of `pipeline.sites.SITES`
+    address: str | None = None  # of a cluster
     command: str = ""  # all of it, as typed
 
 
@@ -112,10 +115,17 @@ def sweep(
         Interrupted: asked to stop by a signal; the same command goes on.
         Failure: in one line, with its exit code.
     """
-    settled = plan.runtime(made.spec)
-    workers = request.workers or plan.workers(made.spec, len(made.data.train), settled)
-    if workers * int(settled.get("gpus_per_trial", 1)) > 1:
-        warm_up()
+    with closing(open_site(request.engine, request.address)) as site:
+        return _sweep_on(site, made, request, show, then)
+
+
+def _sweep_on(
+    site: Site, made: Plan, request: Request, show: Callable[[Study], Show], then: Callable[[StopRequest], None]
+) -> Outcome:
+    settled = plan.runtime(made.spec, site.resolve)
+    usual = plan.workers(made.spec, len(made.data.train), settled)
+    workers = request.workers or site.places(usual, configuration(made.spec, settled))
+    site.warm_up(workers * int(settled.get("gpus_per_trial", 1)))
     stores.prepare(made.stores)
     with stores.lock(made.stores, made.name) as held, stop_requests() as stop:
         experiment = made.finalists["of"] if made.finalists else made.name
@@ -132,13 +142,15 @@ def sweep(
             facts |= {"digest": data.digest, "ablated": made.ablated, "finalists": made.finalists}
             facts |= {"images": {"train": len(data.train), "val": len(data.val)}, "description": made.spec.description}
             facts |= {"versions": plan.versions()}
-            facts |= {"workers": workers, "deterministic": request.deterministic is not False}
+            deterministic = site.deterministic if request.deterministic is None else request.deterministic
+            facts |= {"workers": workers, "deterministic": deterministic}
             with study_errors():
                 study = Study.open(stores.open_studies(made.stores, held), made.name, made.spec, facts)
                 check_images(study, data)
-                plan.check_device(study.facts["runtime"] | {"device": made.spec.base.get("device", "auto")})
+                asked = {"device": made.spec.base.get("device", "auto")}
+                plan.check_device(study.facts["runtime"] | asked, site.resolve)
                 plan.check_space(made.spec, data, made.stores.home, study.total - study.ended())
-                return _Sweep(made, request, study, tracker, stop, show(study)).run(then)
+                return _Sweep(made, request, site, study, tracker, stop, show(study)).run(then)
         except ServerAway as error:
             store = ["--storage", request.storage] if request.storage else []
             again = shlex.join(["pipeline", "sync", made.name, *store])
@@ -151,9 +163,9 @@ class _Sweep:
     """One sweep under way."""
 
     def __init__(
-        self, made: Plan, request: Request, study: Study, tracker: Tracker, stop: StopRequest, show: Show
+        self, made: Plan, request: Request, site: Site, study: Study, tracker: Tracker, stop: StopRequest, show: Show
     ) -> None:
-        self.made, self.request, self.study, self.tracker = made, request, study, tracker
+        self.made, self.request, self.site, self.study, self.tracker = made, request, site, study, tracker
         self.stop, self.show = stop, show
         self.began = time.monotonic()
         study.remember("described", self._described())
@@ -162,7 +174,9 @@ class _Sweep:
         study.remember("reason", None)  # why it ended: it has not
         if request.deterministic is not None:
             study.deterministic = request.deterministic
-        asked = request.workers or study.workers
+        elif not site.deterministic:
+            study.deterministic = False
+        asked = request.workers or site.places(study.workers, configuration(study.spec, study.settled()))
         self.places = min(asked, study.workers) if study.deterministic else asked
         self.recorder = Recorder(study, tracker, made.stores.home, show.say)
 
@@ -192,18 +206,19 @@ class _Sweep:
     def _say_how(self) -> None:
         """Say how many trials are trained at a time, and whether the list of trials is the same each time."""
         made_for, asked = self.study.workers, self.request.workers
+        at_a_time = f"{self.places} at a time{self.site.where}"
         if not self.study.deterministic:
-            self.show.say(f"{self.places} at a time, as they end: the list of trials may be another each time")
+            self.show.say(f"{at_a_time}, as they end: the list of trials may be another each time")
         elif asked is not None and asked > made_for:
             more = f"made for {made_for} at a time, which decides its list of trials: so many are trained"
             self.show.say(f"{more}; with --no-deterministic {asked}, and the list may be another each time")
-        elif made_for > 1:
-            self.show.say(f"{self.places} at a time; the list of trials is the same each time, for {made_for}")
+        elif made_for > 1 or self.site.where:
+            self.show.say(f"{at_a_time}; the list of trials is the same each time, for {made_for}")
 
     def _search(self) -> str:
         """Train what is left; why that came to an end."""
         processes = int(self.study.facts["runtime"].get("gpus_per_trial", 1))
-        engine, request = engines.make(self.made.data, self.places, processes), self.request
+        engine, request = self.site.make(self.made.data, self.places, processes), self.request
         trials = Trials(self.study, engine, self.recorder, self.show, self.stop, request.trial_timeout)
         with self.show.live(), trials:
             ending = loop.run(

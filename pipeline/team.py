@@ -65,7 +65,7 @@ class Team(Worker):
                 if kind == "raised":
                     raise content[0]
                 if kind == "ended" and content[0].end != Diverged.end:  # which the first says, too
-                    return self._failed(content[0].end, content[0].error)
+                    return self.heard.failed(content[0].end, content[0].error)
         return None
 
     def lives(self) -> bool:

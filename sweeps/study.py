@@ -216,13 +216,13 @@ class Study(Kept):
             trial.set_user_attr("interrupted", value=False)
         if config is None:
             values = decide(self.spec, lambda dimension: self._suggest(trial, dimension))
-            made = configuration(self.spec, {**self._settled(), **values}, trial.number % self.spec.repeats)
+            made = configuration(self.spec, {**self.settled(), **values}, trial.number % self.spec.repeats)
             trial.set_user_attr("config", made.to_dict())
             config = made.to_dict()
         self._live[trial.number] = trial
         return Job(trial.number, TrialConfig.from_dict(config), deaths, adopted)
 
-    def _settled(self) -> dict[str, Value]:
+    def settled(self) -> dict[str, Value]:
         """What was settled when the study was made, but for a device that is asked for now."""
         device = self.spec.base.get("device", "auto")
         return {**self.facts.get("runtime", {}), **({} if device == "auto" else {"device": device})}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import clusters
 import hypothesis
 import pytest
 import torch
@@ -119,5 +120,13 @@ def folder(tmp_path, template, monkeypatch) -> Path:
 def cluster() -> Iterator[Cluster]:
     """A PostgreSQL server."""
     made = running()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[clusters.RayCluster]:
+    """A Ray cluster of two nodes."""
+    made = clusters.running()
     yield made
     made.remove()

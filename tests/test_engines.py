@@ -7,19 +7,21 @@ import time
 
 import forks
 import pytest
+from test_interrupts import wait_until
 from test_train import Breaker, outcome, settled
 
 import pipeline.train
-from pipeline import engines, worker
-from pipeline.engines import Inline, Workers, least_loaded
+from pipeline import worker
+from pipeline.engines import Inline, Local, Workers, least_loaded
 from pipeline.errors import Interrupted, StorageFailure
+from pipeline.sites import SITES, open_site
 from pipeline.train import Hooks, train
 from pipeline.worker import Task
 from sweeps.trial import COMPLETE, FAILED, PRUNED
 
 pytestmark = pytest.mark.slow
 
-ENGINES = {"inline": lambda data: engines.make(data, 1), "workers": lambda data: engines.make(data, 2)}
+CASES = [("local", 1), *((name, 2) for name in SITES)]  # a site, and how many trials at a time
 
 # Networks that are wrong in training, or take their time over each step.
 MODULE = """
@@ -68,13 +70,27 @@ def _module(tmp_path_factory):
         yield
 
 
-@pytest.fixture(params=ENGINES)
-def engine(request, tiny):
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"{case[0]}-{case[1]}")
+def make(request):
+    """What makes each engine in turn; and another that says what runs of it."""
+    name, places = request.param
+    cluster = request.getfixturevalue("ray_cluster") if name == "ray" else None
+    site = open_site(name, cluster and cluster.address)
+
+    def left():
+        return multiprocessing.active_children() if cluster is None else cluster.trials()
+
+    yield lambda data: site.make(data, places), left
+    site.close()
+
+
+@pytest.fixture
+def engine(make, tiny):
     """Each engine in turn; what it leaves running fails the test."""
-    made = ENGINES[request.param](tiny)
+    made = make[0](tiny)
     yield made
     made.close()
-    assert not multiprocessing.active_children()
+    wait_until(lambda: not make[1](), seconds=10)
 
 
 @pytest.fixture
@@ -181,7 +197,7 @@ def test_a_trial_over_its_time_is_ended(engine, tmp_path):
     assert [row.epoch for row in found.history] == list(range(1, len(found.history) + 1)) != []
 
 
-def test_asked_to_stop_it_stops_and_can_be_gone_on_with(engine, tiny, tmp_path, monkeypatch):
+def test_asked_to_stop_it_stops_and_can_be_gone_on_with(engine, make, tiny, tmp_path, monkeypatch):
     """What the stop hook raises is raised from waiting; from the checkpoint that is there the result is the same."""
     began = time.monotonic()
     engine.begin(task(tmp_path, family="odd:Slow", epochs=1000), Breaker(5).hooks)
@@ -189,13 +205,13 @@ def test_asked_to_stop_it_stops_and_can_be_gone_on_with(engine, tiny, tmp_path, 
         engine.wait()
     engine.close()
     assert time.monotonic() - began < 30
-    assert not multiprocessing.active_children()
+    wait_until(lambda: not make[1](), seconds=10)
 
     monkeypatch.setattr(pipeline.train, "SAVE_EVERY", 0)
     with pytest.raises(Interrupted):  # in the second of four epochs
         train(1, settled(), tiny, tmp_path / "1", objective="val_acc", hooks=Breaker(6).hooks)
     saved, told = [], []
-    again = ENGINES["workers" if engine.places > 1 else "inline"](tiny)
+    again = make[0](tiny)
     hooks = Hooks(saved=lambda rows: saved.append(len(rows)), epoch=lambda row, best: bool(told.append(row.epoch)))
     found = trained(again, [task(tmp_path, 1)], hooks)[1]
     again.close()
@@ -263,8 +279,8 @@ def test_steps_are_told_now_and_then(workers, tmp_path):
 
 def test_the_engine_follows_from_the_places(tiny):
     """One trial at a time is trained in this process, more in workers."""
-    assert isinstance(engines.make(tiny, 1), Inline)
-    made = engines.make(tiny, 3)
+    assert isinstance(Local().make(tiny, 1), Inline)
+    made = Local().make(tiny, 3)
     assert (type(made), made.places) == (Workers, 3)
     made.close()
 

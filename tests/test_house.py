@@ -32,6 +32,7 @@ LIBRARIES = {
     "jinja2": ("pipeline/rendering.py",),
     "matplotlib": ("pipeline/plots.py", "pipeline/draw"),  # drawing.py, draw_trials.py, ...
     "psycopg": ("pipeline/postgres.py",),
+    "ray": ("pipeline/ray_engine.py", "pipeline/post.py"),
     "pickle": (),
     "cloudpickle": (),
     "dill": (),
@@ -173,6 +174,7 @@ PLANTED = {
     "sweeps/a.py: imports mlflow": {"sweeps/a.py": "import importlib\nimportlib.import_module('mlflow')\n"},
     "pipeline/train.py: imports click": {"pipeline/train.py": "import click\n"},
     "pipeline/train.py: imports rich": {"pipeline/train.py": "from rich.table import Table\n"},
+    "pipeline/engines.py: imports ray": {"pipeline/engines.py": "def f():\n    import ray\n"},
     "pipeline/page.py: imports jinja2": {"pipeline/page.py": "import jinja2\n"},
     "pipeline/report.py: imports matplotlib": {"pipeline/report.py": "import matplotlib.pyplot as plt\n"},
     "pipeline/checkpoints.py: imports pickle": {"pipeline/checkpoints.py": "import pickle\n"},

@@ -208,7 +208,7 @@ def test_only_the_networks_of_a_layout_are_built():
 )
 def test_workers(cores, text, images, expected, monkeypatch):
     """As many as there are cores for, but no more than the work is worth, or than leave most trials to learn from."""
-    monkeypatch.setattr(plan, "_cores", lambda: cores)
+    monkeypatch.setattr(plan, "cores", lambda: cores)
     study = spec(text + "\n")
     assert plan.workers(study, images, {"device": "cpu", "threads": 1, **study.base}) == expected
 
@@ -243,4 +243,4 @@ def test_more_gpus_than_there_are(monkeypatch):
 
 def test_cores_of_a_container():
     """There is at least one core, and none that this process may not use."""
-    assert 1 <= plan._cores() <= len(os.sched_getaffinity(0))
+    assert 1 <= plan.cores() <= len(os.sched_getaffinity(0))
