@@ -1,0 +1,128 @@
+"""How many trials a second each engine gets done, by how many it has at a time: trials that wait instead of computing.
+
+    python -m benchmarks.engines --engines local ray --places 1 2 4 8 16
+
+A trial is ten epochs of a tenth of a second, so an engine that costs nothing would do as many a second as it has
+places. The rest is choosing, messages, both stores (SQLite) and checkpoints; how much of that the command itself
+computes is said.
+"""
+
+import argparse
+import dataclasses
+import io
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from pipeline import sweep
+from pipeline.data import Split
+from pipeline.progress import Show
+from sweeps.trial import TrialResult
+
+EPOCHS, PACE = 10, 0.1  # seconds of an epoch
+IMAGES = 64
+STUDY = f"""
+dataset: digits
+method: random
+pruner: none
+epochs: {EPOCHS}
+search: {{lr: {{low: 1.0e-4, high: 0.1, log: true}}}}
+fixed: {{family: "benchmarks.engines:Idle", batch_size: {IMAGES}}}
+"""
+
+
+class Idle(nn.Module):
+    """A network whose one step of training in an epoch waits."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int, **_: object) -> None:
+        super().__init__()
+        self.layer = nn.Linear(shape[0] * shape[1] * shape[2], classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            time.sleep(PACE)
+        return self.layer(images.flatten(1))
+
+
+class Clock(Show):
+    """Notes when trials end, and what this process has computed by then."""
+
+    def __init__(self, trials: int) -> None:
+        super().__init__(Console(file=io.StringIO()), "val_acc", (), trials, 0)
+        self.times: list[tuple[float, float]] = []
+
+    def ended(self, result: TrialResult, best: TrialResult | None) -> None:
+        super().ended(result, best)
+        self.times.append((time.monotonic(), time.process_time()))
+
+
+def first(split: Split) -> Split:
+    """The first images of a split."""
+    return Split(split.images[:IMAGES], split.labels[:IMAGES])
+
+
+def measure(engine: str, places: int, rounds: int, address: str | None) -> tuple[float, float]:
+    """Trials a second, and seconds of this process's processor time a trial, once all places are in use."""
+    trials = places * rounds
+    clock = Clock(trials)
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        Path("null.yaml").write_text(STUDY, encoding="utf-8")
+        request = sweep.Request(
+            study="null.yaml",
+            overrides={"trials": trials},
+            workers=places,
+            deterministic=False,
+            engine=engine,
+            address=address,
+        )
+        made = sweep.make_plan(request)
+        few = dataclasses.replace(made.data, train=first(made.data.train), val=first(made.data.val))
+        sweep.sweep(dataclasses.replace(made, data=few), request, lambda _: clock)
+    (began, before), (ended, after) = clock.times[2 * places - 1], clock.times[-1]
+    count = trials - 2 * places
+    return count / (ended - began), (after - before) / count
+
+
+@contextmanager
+def cluster(places: int) -> Iterator[str]:
+    """A Ray cluster of this machine that claims as many CPUs as there are to be trials at a time."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": places, "include_dashboard": False})
+    try:
+        yield made.address
+    finally:
+        made.shutdown()
+
+
+def main() -> None:
+    """Print a line for each engine and number of places."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engines", nargs="+", default=["local", "ray"], choices=["local", "ray"])
+    parser.add_argument("--places", nargs="+", type=int, default=[1, 2, 4, 8, 16])
+    parser.add_argument("--rounds", type=int, default=6, help="trials of each place, two of which are not counted")
+    options = parser.parse_args()
+
+    def line(engine: str, places: int, address: str | None) -> None:
+        rate, seconds = measure(engine, places, options.rounds, address)
+        found = f"{rate:6.2f} trials/s of {places / (EPOCHS * PACE):g}, {1000 * seconds:5.1f} ms of the command's own"
+        print(f"{engine:5} {places:2} at a time: {found}", flush=True)
+
+    for engine in options.engines:
+        if engine == "ray":
+            with cluster(max(options.places)) as address:
+                for places in options.places:
+                    line(engine, places, address)
+        else:
+            for places in options.places:
+                line(engine, places, None)
+
+
+if __name__ == "__main__":
+    main()
