@@ -7,6 +7,7 @@ checkpoints with them, so that one whose node is lost goes on from there on any 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import itertools
 import logging
 import os
@@ -312,6 +313,7 @@ def _train_there(
 ) -> None:
     """Train a trial in a folder of its own on this node, and tell of it."""
     _look_in(paths)
+    importlib.import_module("torch._dynamo")  # or the first step would, in the trial's time
     known, arrays = data
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the node's one copy cannot be written: nobody does
