@@ -14,12 +14,13 @@ ifneq ($(shell test -x .venv/bin/python && cat $(READY) 2>/dev/null),$(shell pwd
 .PHONY: $(READY)
 endif
 
-.PHONY: help sweep test test-slow clean
+.PHONY: help sweep test test-slow bench clean
 
 help:
 	@echo "make sweep      set up, then run the default sweep    (ARGS=\"-P trials=4\" for more arguments)"
 	@echo "make test       set up, then lint, types and tests"
 	@echo "make test-slow  the data, load and fault tests"
+	@echo "make bench      measure against peers: benchmarks/README.md (ARGS=\"--pairs 3\")"
 	@echo "make clean      remove .venv and caches, never results"
 
 sweep: $(READY)
@@ -34,6 +35,11 @@ test: $(READY)
 # pytest ends with 5 where no test is marked slow.
 test-slow: $(READY)
 	.venv/bin/pytest -m slow -n 2 --dist loadfile $(ARGS) || [ $$? -eq 5 ]
+
+# Without their packages, peers are left out.
+bench: $(READY)
+	-.venv/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	.venv/bin/python -m benchmarks $(ARGS)
 
 clean:
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build *.egg-info

@@ -1,0 +1,264 @@
+"""What all benchmarks share: sides that take turns, their medians, results that a cut run goes on from, and tables.
+
+A result is a file ``NAME.json`` in the folder of ``--out``: settings, machine, versions, and every run. A run is one
+pair: each side measured once, one after the other. The same command again with the same settings measures only the
+pairs that are missing.
+"""
+
+import argparse
+import datetime as dt
+import importlib.metadata
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("torch", "torchvision", "mlflow", "optuna", "ray", "lightning")
+
+Figures = dict[str, Any]  # of one side in one run; `rate` is what is compared, and more is better
+
+
+def arguments(text: str, pairs: int = 5) -> argparse.ArgumentParser:
+    """The options that every benchmark takes."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=pairs, help=f"how often each side is measured [{pairs}]")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
+    data_dir = Path(os.environ.get("PIPELINE_DATA_DIR", "data"))
+    parser.add_argument("--data-dir", type=Path, default=data_dir, help="folder of data sets [$PIPELINE_DATA_DIR]")
+    parser.add_argument("--table", action="store_true", help="print the table of the results, measure nothing")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse, with paths that hold in any working folder."""
+    options = parser.parse_args()
+    options.out, options.data_dir = options.out.resolve(), options.data_dir.resolve()
+    return options
+
+
+def settings(options: argparse.Namespace) -> Figures:
+    """What decides what is measured: runs under other settings are not comparable."""
+    apart = ("pairs", "out", "data_dir", "table")
+    return {name: value for name, value in vars(options).items() if name not in apart}
+
+
+class Results:
+    """The results of one benchmark, kept after every pair.
+
+    A side may be given in several variants, ``by_hand/2 loader workers``: all are measured in the first pair, then only
+    the fastest. Where they are compared, a pair's fastest variant is the side.
+    """
+
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        self.file, self.pairs = options.out / f"{name}.json", options.pairs
+        self.runs: list[dict[str, Any]] = []
+        self.settings = settings(options)
+        if self.file.exists():
+            found = json.loads(self.file.read_text(encoding="utf-8"))
+            if options.table or found["settings"] == json.loads(json.dumps(self.settings)):
+                self.runs, self.settings = found["runs"], found["settings"]
+            else:
+                sys.exit(f"{self.file} was measured with other settings: give another --out, or remove it")
+        elif options.table:
+            sys.exit(f"{self.file} is not there")
+
+    def measure(self, part: str, sides: Mapping[str, Callable[[], Figures]]) -> None:
+        """Measure the pairs of a part that are missing; the sides take turns at being the first."""
+        for pair in range(len(self.of(part)), self.pairs):
+            names = self._chosen(part, list(sides))
+            names = names[pair % len(names) :] + names[: pair % len(names)]
+            load, figures = os.getloadavg()[0], {}
+            for name in names:
+                figures[name] = sides[name]()
+                print(f"{part}, pair {pair + 1}: {name} {figures[name]['rate']:,.1f}", file=sys.stderr, flush=True)
+            date = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+            self.runs.append({"part": part, "date": date, "load": load, "figures": figures})
+            self._save()
+
+    def _chosen(self, part: str, names: list[str]) -> list[str]:
+        """All sides before the first pair; then of each side's variants the one that was fastest in it."""
+        known = self.of(part)
+        if not known:
+            return names
+        fastest: dict[str, str] = {}
+        for name in names:
+            side, first = name.split("/")[0], known[0]["figures"]
+            if side not in fastest or first[name]["rate"] > first[fastest[side]]["rate"]:
+                fastest[side] = name
+        return list(fastest.values())
+
+    def _save(self) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        content = {"settings": self.settings, "machine": machine(), "versions": versions(), "runs": self.runs}
+        new = self.file.with_suffix(".new")
+        new.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        new.replace(self.file)
+
+    def of(self, part: str) -> list[dict[str, Any]]:
+        """The runs of a part, in order."""
+        return [run for run in self.runs if run["part"] == part]
+
+    def parts(self) -> list[str]:
+        """The parts that were measured, in order."""
+        return list(dict.fromkeys(run["part"] for run in self.runs))
+
+    def rates(self, part: str, side: str) -> list[float]:
+        """A side's rate in each pair: its fastest variant's; empty where it was not measured."""
+        found = []
+        for run in self.of(part):
+            own = [value["rate"] for name, value in run["figures"].items() if name.split("/")[0] == side]
+            found += [max(own)] if own else []
+        return found
+
+    def median(self, part: str, side: str) -> str:
+        """A side's median rate, as a cell of a table."""
+        rates = self.rates(part, side)
+        return number(statistics.median(rates)) if rates else ""
+
+    def ratio(self, part: str, ours: str, peer: str) -> str:
+        """The median of the pairs' ratios and its range, as a cell of a table."""
+        ratios = [a / b for a, b in zip(self.rates(part, ours), self.rates(part, peer), strict=False)]
+        if not ratios:
+            return ""
+        spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""
+        return f"{statistics.median(ratios):.2f}{spread}"
+
+    def variants(self, part: str, side: str) -> str:
+        """Which variant of a side was the fastest of the first pair."""
+        names = [name for name in self.of(part)[0]["figures"] if name.split("/")[0] == side]
+        return next((name.partition("/")[2] for name in self._chosen(part, names)), "")
+
+
+def number(value: float) -> str:
+    """Three digits or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def machine() -> Figures:
+    """What is measured on, without names."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("flags")[2].split("\n")[0].split()
+    except OSError:
+        flags = []
+    known = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+    gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"cores": os.cpu_count(), "has": [flag for flag in known if flag in flags], "memory_gib": round(gibibytes)}
+
+
+def versions() -> dict[str, str]:
+    """Python's, the packages' that are there, and the commit's."""
+    found = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        if has(package):
+            found[package] = importlib.metadata.version(package)
+    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)  # noqa: S603
+    return found | {"commit": done.stdout.strip() or "unknown"}
+
+
+def has(package: str) -> bool:
+    """Whether a package is installed."""
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Done:
+    """A process that has ended."""
+
+    seconds: float  # from its start to its end
+    cpu_seconds: float  # its own and its children's
+    printed: str
+
+
+# Of the caller's surroundings, what would send a record elsewhere, or change how fast Python starts.
+APART = (
+    *("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "PIPELINE_STORAGE"),
+    *("PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS"),
+)
+
+
+@cache
+def compile_packages() -> None:
+    """Compile the installed packages, as pip does and uv does not: or each process would, while it is measured."""
+    for folder in (
+        sysconfig.get_path("purelib"),
+        *map(str, (ROOT / name for name in ("models", "sweeps", "pipeline"))),
+    ):
+        command = [sys.executable, "-m", "compileall", "-q", "-q", "-j", "0", folder]
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL)  # noqa: S603 - some files are templates
+
+
+def process(module: str, *arguments: object, folder: Path) -> Done:
+    """Run a module as a process of its own in a folder.
+
+    Raises:
+        SystemExit: where it failed, with what it said.
+    """
+    compile_packages()
+    environment = {name: value for name, value in os.environ.items() if name not in APART}
+    environment |= {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    began, used = time.perf_counter(), _cpu_seconds()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    seconds, used = time.perf_counter() - began, _cpu_seconds() - used
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed ({done.returncode}):\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return Done(seconds, used, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout))
+
+
+def _cpu_seconds() -> float:
+    """Of the processes that this one has waited for, and of those that they have."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def split(file: Path, train: int, val: int, rows: int) -> tuple[list[int], list[int]]:
+    """Draw training and validation rows of an official training part of so many; ours reads them from the file.
+
+    The file needs a test split, too: the first rows of the test part, which nobody reads.
+    """
+    drawn = random.Random(0).sample(range(rows), train + val)  # noqa: S311 - not for secrets
+    parts = {"train": sorted(drawn[:train]), "val": sorted(drawn[train:]), "test": range(rows, rows + 10)}
+    lines = [f"{row},{part}" for part, found in parts.items() for row in found]
+    file.write_text("\n".join(["index,split", *lines]) + "\n", encoding="utf-8")
+    return list(parts["train"]), list(parts["val"])
+
+
+def cifar10(data_dir: Path, work: Path) -> Path | None:
+    """The folder of CIFAR-10's images, unpacked from ``cifar10-images.tar`` where it is not there; None without."""
+    for place in (data_dir / "cifar10", work / "cifar10"):
+        if (place / "train").is_dir():
+            return place
+    archive = data_dir / "cifar10-images.tar"
+    if not archive.is_file():
+        return None
+    half = work / "unpacking"
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    shutil.unpack_archive(archive, half, filter="data")
+    (half / "cifar10").rename(work / "cifar10")
+    half.rmdir()
+    return work / "cifar10"
