@@ -9,6 +9,7 @@ import argparse
 import datetime as dt
 import importlib.metadata
 import json
+import math
 import os
 import random
 import re
@@ -93,9 +94,9 @@ class Results:
         known = self.of(part)
         if not known:
             return names
-        fastest: dict[str, str] = {}
-        for name in names:
-            side, first = name.split("/")[0], known[0]["figures"]
+        first, fastest = known[0]["figures"], {}
+        for name in (name for name in names if name in first):
+            side = name.split("/")[0]
             if side not in fastest or first[name]["rate"] > first[fastest[side]]["rate"]:
                 fastest[side] = name
         return list(fastest.values())
@@ -129,8 +130,10 @@ class Results:
         return number(statistics.median(rates)) if rates else ""
 
     def ratio(self, part: str, ours: str, peer: str) -> str:
-        """The median of the pairs' ratios and its range, as a cell of a table."""
-        ratios = [a / b for a, b in zip(self.rates(part, ours), self.rates(part, peer), strict=False)]
+        """The median of the pairs' ratios and its range, as a cell of a table; infinite against a rate of 0."""
+        ratios = [
+            a / b if b else math.inf for a, b in zip(self.rates(part, ours), self.rates(part, peer), strict=False)
+        ]
         if not ratios:
             return ""
         spread = f" ({min(ratios):.2f} to {max(ratios):.2f})" if len(ratios) > 1 else ""

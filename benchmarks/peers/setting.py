@@ -51,9 +51,9 @@ class Plan:
 class Decoded(Dataset):
     """Image files decoded once, then handed out as torchvision's CIFAR10 does: faster than its ImageFolder."""
 
-    def __init__(self, folder: str, transform: transforms.Compose) -> None:
+    def __init__(self, folder: str, rows: list[int], transform: transforms.Compose) -> None:
         files = datasets.ImageFolder(folder)
-        self.pixels = np.stack([np.asarray(image) for image, _ in files])
+        self.pixels = {row: np.asarray(files[row][0]) for row in rows}
         self.targets, self.transform = files.targets, transform
 
     def __len__(self) -> int:
@@ -69,7 +69,9 @@ def dataset(plan: Plan) -> Dataset:
         transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
         return datasets.MNIST(plan.data_dir, train=True, transform=transform)
     normalise = transforms.Normalize((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
-    return Decoded(f"{plan.dataset}/train", transforms.Compose([transforms.ToTensor(), normalise]))
+    return Decoded(
+        f"{plan.dataset}/train", plan.train + plan.val, transforms.Compose([transforms.ToTensor(), normalise])
+    )
 
 
 def loaders(data: Dataset, plan: Plan, batch_size: int, workers: int) -> tuple[DataLoader, DataLoader]:
