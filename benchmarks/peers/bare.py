@@ -1,6 +1,7 @@
 """(e) The limit: forward, backward and step on one batch already in memory, nothing else."""
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
@@ -13,7 +14,7 @@ def images_per_second(
     optimizer: torch.optim.Optimizer,
     images: torch.Tensor,
     labels: torch.Tensor,
-    autocast: AbstractContextManager[object],
+    autocast: Callable[[], AbstractContextManager[object]],
     seconds: float,
 ) -> float:
     """Train on the same batch again and again for so many seconds, after some steps that are not timed."""
@@ -21,7 +22,7 @@ def images_per_second(
 
     def step() -> None:
         optimizer.zero_grad()
-        with autocast:
+        with autocast():
             logits = network(images)
         functional.cross_entropy(logits.float(), labels).backward()
         optimizer.step()
