@@ -73,6 +73,9 @@ class Trials:
                 return self._study.report(job, row.epoch, best_value)
 
         def saved(history: tuple[Epoch, ...]) -> None:
+            if job.adopted:
+                with study_errors():
+                    self._study.catch_up(job, history)
             tracker.submit(lambda: tracker.log_epochs(opened.result()[0], history))
 
         step = partial(self._show.step, number=job.number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import warnings
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, cast
 
 import optuna
@@ -27,24 +27,36 @@ class Shown(optuna.Study):
     not they have ended by now: so the sampler keeps away from their values, and does so each time alike.
     """
 
-    def __init__(self, study: optuna.Study, sampler: optuna.samplers.BaseSampler, number: int, seen: int) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        trials: Callable[[], list[FrozenTrial]],
+        sampler: optuna.samplers.BaseSampler,
+        number: int,
+        seen: int,
+    ) -> None:
         """Show the study.
 
         Args:
             study: the whole study.
+            trials: its trials, by number.
             sampler: chooses the trial's values.
             number: the trial's number; what comes after it is not shown, if `seen` leaves off before it.
             seen: how many of the first trials show what came of them.
         """
         super().__init__(study.study_name, study._storage, sampler)  # noqa: SLF001 - as Optuna's own filtered study
-        self._number, self._seen = number, seen
+        self._all, self._number, self._seen = trials, number, seen
 
     def _get_trials(
-        self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,  # noqa: ARG002 - Optuna's signature
     ) -> list[FrozenTrial]:
-        trials = super()._get_trials(deepcopy, None, use_cache)[: max(self._number + 1, self._seen)]
+        trials = self._all()[: max(self._number + 1, self._seen)]
         shown = [_under_way(trial) if self._seen <= trial.number < self._number else trial for trial in trials]
-        return [trial for trial in shown if states is None or trial.state in states]
+        found = [trial for trial in shown if states is None or trial.state in states]
+        return copy.deepcopy(found) if deepcopy else found
 
 
 def _under_way(trial: FrozenTrial) -> FrozenTrial:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.dimension import Dimension
@@ -62,9 +63,9 @@ class Kept:
         """Its name in the store."""
         return self._study.study_name
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, Any]:
-        """What was resolved when the study was made."""
+        """What was resolved when the study was made, and never changes."""
         facts: dict[str, Any] = self._study.user_attrs["facts"]
         return facts
 
@@ -78,7 +79,15 @@ class Kept:
 
     def results(self) -> tuple[TrialResult, ...]:
         """What came of each trial, by number."""
-        return tuple(_results(self._study, self._ended))
+        return tuple(_results(self._trials(), self._study.user_attrs, self._ended))
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def under_way(self) -> int | None:
+        """The number of the first trial that has not ended; None where all have."""
+        trials = (t for t in self._trials() if t.state == TrialState.RUNNING and "config" in t.user_attrs)
+        return next((trial.number for trial in trials), None)
 
     def record(self) -> StudyRecord:
         """The study as reports know it."""
@@ -191,7 +200,10 @@ def names(storage: Storage) -> list[str]:
 
 def _record(study: optuna.Study) -> StudyRecord:
     attrs = study.user_attrs
-    results, maximize = tuple(_results(study, {})), study.direction == optuna.study.StudyDirection.MAXIMIZE
+    results, maximize = (
+        tuple(_results(study.get_trials(deepcopy=False), attrs, {})),
+        study.direction == optuna.study.StudyDirection.MAXIMIZE,
+    )
     return StudyRecord(
         name=study.study_name,
         study=attrs["facts"].get("study", study.study_name),
@@ -239,11 +251,12 @@ def _pictures(kept: Mapping[str, Any] | None, winner: TrialResult | None) -> dic
     return {int(image): picture for image, picture in kept["images"].items()}
 
 
-def _results(study: optuna.Study, known: dict[int, TrialResult]) -> Iterator[TrialResult]:
-    """Every trial's result; ``known`` holds those that were read before, which cannot change."""
-    kept = study.user_attrs
+def _results(
+    trials: Iterable[FrozenTrial], kept: Mapping[str, Any], known: dict[int, TrialResult]
+) -> Iterator[TrialResult]:
+    """Every trial's result, with what the study keeps of it; ``known`` holds those read before: they do not change."""
     read: dict[int | None, TrialResult] = {}
-    for trial in study.get_trials(deepcopy=False):
+    for trial in trials:
         attrs = trial.user_attrs
         if "result" in attrs and trial.state in ENDED:
             if trial.number not in known:

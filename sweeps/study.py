@@ -13,8 +13,10 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import optuna
@@ -24,9 +26,9 @@ from sweeps.dimension import Dimension
 from sweeps.layout import configuration, decide, points, total
 from sweeps.pruning import PROTECTED, prune
 from sweeps.sampling import Shown, params, sampler, suggest
-from sweeps.space import StudySpec, difference
+from sweeps.space import OBJECTIVES, StudySpec, difference
 from sweeps.stored import ENDED, Kept, Storage, lost
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialConfig, TrialResult, Value
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult, Value
 
 _STATES = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
 _DECIDED = (COMPLETE, PRUNED, "infeasible", "diverged")  # ends that the configuration decides
@@ -55,6 +57,10 @@ class Study(Kept):
         self.workers = int(facts.get("workers", 1))  # for how many trials at a time it was made
         self.deterministic = bool(facts.get("deterministic", True))  # or whatever has ended by then may decide
         self._live: dict[int, Trial] = {}
+        self._reports: dict[int, dict[int, float]] = {}  # of the same, by epoch
+        self._writer = ThreadPoolExecutor(1, "reports")  # training does not wait for the store
+        self._unwritten: dict[int, Future[None]] = {}  # by trial: its last report
+        self._seen_last: list[FrozenTrial] | None = None  # all trials, until one is begun or ended
         self._first: dict[str, TrialResult] = {}  # by signature, of the first `_searched` results
         self._searched = 0
         self.spec = spec
@@ -104,7 +110,16 @@ class Study(Kept):
 
     def ended(self) -> int:
         """How many trials have ended of themselves."""
-        return len(self._study.get_trials(deepcopy=False, states=ENDED))
+        return sum(trial.state in ENDED for trial in self._trials())
+
+    def _trials(self) -> list[FrozenTrial]:
+        """All trials, by number. Only this process begins and ends them, so what it has read stays true until then."""
+        if self._seen_last is None:
+            self._seen_last = super()._trials()
+        return self._seen_last
+
+    def _in(self, *states: TrialState) -> list[FrozenTrial]:
+        return [trial for trial in self._trials() if trial.state in states]
 
     def jobs(self, over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False) -> Iterator[Job | None]:
         """Yield what is left to train: first what a dead process had begun, then new trials.
@@ -114,7 +129,7 @@ class Study(Kept):
         Args:
             over: given the results that may decide about the next trial; True lets it not begin, nor any after it.
         """
-        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        for frozen in self._in(TrialState.RUNNING):
             yield self._adopt(frozen)
         while (number := self._next()) < self.total:
             if self._held(number):
@@ -131,7 +146,7 @@ class Study(Kept):
 
     def _next(self) -> int:
         """The number of the next trial: one may wait already, enqueued by a process that died before it could ask."""
-        trials = self._study.get_trials(deepcopy=False)
+        trials = self._trials()
         return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
 
     def _seen(self, number: int) -> int:
@@ -144,22 +159,39 @@ class Study(Kept):
         return [result for result in self.results() if result.number < seen and result.state != RUNNING]
 
     def _held(self, number: int) -> bool:
-        running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        running = self._in(TrialState.RUNNING)
         return self.deterministic and any(trial.number < self._seen(number) for trial in running)
 
     def report(self, job: Job, epoch: int, best_value: float) -> bool:
-        """Keep the best value so far of a trial after an epoch (from 1), and say whether to prune it."""
-        trial = self._live[job.number]
-        trials = self._study.get_trials(deepcopy=False)
-        reports = dict(trials[job.number].intermediate_values)
-        if epoch not in reports:  # an adopted trial repeats the epochs after its checkpoint
-            trial.report(best_value, epoch)
-            reports[epoch] = best_value
-        others = [t.intermediate_values for t in trials[: self._seen(job.number)] if t.state in ENDED]
+        """Keep the best value so far of a trial after an epoch (from 1), and say whether to prune it.
+
+        It is written beside the training: what a write met is raised by the trial's next report, or by its end.
+        """
+        self._write(job.number, epoch, best_value)
+        reports = self._reports[job.number]
+        others = [t.intermediate_values for t in self._trials()[: self._seen(job.number)] if t.state in ENDED]
         if min(job.number, len(others)) < PROTECTED or job.number < len(self.spec.starts) * self.spec.repeats:
             return False
         seen = {step: value for step, value in reports.items() if step <= epoch}
         return prune(self.spec.pruner, seen, others, epochs=job.config.epochs, maximize=self.spec.maximize)
+
+    def catch_up(self, job: Job, history: Sequence[Epoch]) -> None:
+        """Keep the reports of a checkpoint's epochs that a process did not come to write before it died."""
+        metric, maximize = OBJECTIVES[self.spec.objective]
+        values = accumulate((row.metrics[metric] for row in history), max if maximize else min)
+        for row, value in zip(history, values, strict=True):
+            self._write(job.number, row.epoch, value)
+
+    def _write(self, number: int, epoch: int, value: float) -> None:
+        self._settle(number)
+        if epoch not in self._reports[number]:  # an adopted trial repeats the epochs after its checkpoint
+            self._reports[number][epoch] = value
+            self._unwritten[number] = self._writer.submit(self._live[number].report, value, epoch)
+
+    def _settle(self, number: int) -> None:
+        """Wait until a trial's reports are written."""
+        if number in self._unwritten:
+            self._unwritten.pop(number).result()
 
     def earlier(self, job: Job) -> TrialResult | None:
         """The result of an earlier trial of the same configuration, which decides what this one's would be."""
@@ -175,12 +207,14 @@ class Study(Kept):
     def note_interrupted(self, job: Job) -> None:
         """Keep that the trial was asked to stop: the next start adopts it, and does not count a death."""
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # nothing is left to go on with
+            self._settle(job.number)
             self._live[job.number].set_user_attr("interrupted", value=True)
 
     def died(self, job: Job) -> Job:
         """Count the death of the process that trained a trial; the trial, to be begun again."""
         deaths = job.deaths + 1
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # somebody else has ended it there
+            self._settle(job.number)
             self._live[job.number].set_user_attr("deaths", deaths)
         return Job(job.number, job.config, deaths, adopted=True)
 
@@ -191,24 +225,27 @@ class Study(Kept):
         """
         plain = json.loads(result.to_json())
         try:
+            self._settle(job.number)
             self._live.pop(job.number).set_user_attr("result", plain)
         except optuna.exceptions.UpdateFinishedTrialError:  # what has ended cannot change in Optuna
             if result.run_id is not None:
                 self.keep_run(job.number, result.run_id, None)
             return lost(job.number, job.config, result.run_id)
+        finally:
+            self._seen_last = None
         _end(self._study, job.number, plain)
         return result
 
     def _ask(self, number: int) -> Job:
-        waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        values = None if waiting else self._planned(number)
+        values = None if self._in(TrialState.WAITING) else self._planned(number)
+        self._seen_last = None
         if values is not None:
             self._study.enqueue_trial(values)
         return self._start(self._study.ask())
 
     def _start(self, asked: Trial | FrozenTrial, deaths: int = 0, *, adopted: bool = False) -> Job:
         number = asked.number
-        shown = Shown(self._study, sampler(self.spec, f"{number}"), number, self._seen(number))
+        shown = Shown(self._study, self._trials, sampler(self.spec, f"{number}"), number, self._seen(number))
         trial = Trial(shown, asked._trial_id)  # noqa: SLF001 - re-adoption keeps the trial list identical
         config = trial.user_attrs.get("config")
         if adopted:
@@ -220,6 +257,8 @@ class Study(Kept):
             trial.set_user_attr("config", made.to_dict())
             config = made.to_dict()
         self._live[trial.number] = trial
+        self._reports[trial.number] = dict(asked.intermediate_values) if isinstance(asked, FrozenTrial) else {}
+        self._seen_last = None
         return Job(trial.number, TrialConfig.from_dict(config), deaths, adopted)
 
     def settled(self) -> dict[str, Value]:
@@ -237,7 +276,7 @@ class Study(Kept):
         """The parameters of a trial that is not the sampler's to choose: a start, a repeat, a point of a grid."""
         index, repeat = divmod(number, self.spec.repeats)
         if repeat:
-            return self._study.get_trials(deepcopy=False)[number - repeat].params
+            return self._trials()[number - repeat].params
         return params(self.spec, self._points[index]) if index < len(self._points) else None
 
     @cached_property

@@ -90,6 +90,7 @@ def test_broken_off_and_gone_on(three, seed):
         except KeyboardInterrupt:
             kills += 1
             for job in study._live:
+                study._settle(job)  # a dead process writes no more
                 study._live[job].set_user_attr("interrupted", value=True)
             continue
         break

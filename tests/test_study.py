@@ -472,6 +472,20 @@ def test_ended_by_somebody_else(epoch):
     assert begin(storage, SMALL).results() == study.results()
 
 
+def test_reports_that_a_dead_process_did_not_write():
+    """Gone on with from a checkpoint, a trial has the reports of all its epochs, each the best value so far."""
+    study = begin(storage := memory(), SMALL)
+    job = next(study.jobs())
+    study.report(job, 1, 0.25)
+    study.note_interrupted(job)
+    again = begin(storage, SMALL)
+    adopted = next(again.jobs())
+    rows = [Epoch(epoch=n, time=n, metrics={"val/acc": v}, per_class=()) for n, v in ((1, 0.25), (2, 0.5), (3, 0.4))]
+    again.catch_up(adopted, rows)
+    again.note_interrupted(adopted)
+    assert storage.get_all_trials(0)[0].intermediate_values == {1: 0.25, 2: 0.5, 3: 0.5}
+
+
 def test_interrupted_when_somebody_else_has_ended_it():
     """Asked to stop while training such a trial, there is nothing to note, and the next start goes on to another."""
     study = begin(storage := memory(), SMALL)
@@ -729,6 +743,7 @@ def test_running_is_read_back():
     assert read(storage, "study").results[0].value is None
     study.report(job, 1, 0.25)
     study.report(job, 2, 0.5)
+    study._settle(job.number)
     (result,) = read(storage, "study").results
     assert (result.number, result.state, result.end, result.value) == (0, RUNNING, "running", 0.5)
     assert result.config == job.config
