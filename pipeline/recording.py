@@ -7,13 +7,12 @@ away did not get can always be sent.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from pipeline import failpoints, figures, report, stores, view
@@ -23,7 +22,7 @@ from pipeline.note import note
 from pipeline.signals import stop_requests
 from pipeline.tracking import Tracker, now
 from sweeps import stored
-from sweeps.ranking import StudyRecord, best, ended, rank
+from sweeps.ranking import Leader, StudyRecord, best, ended, rank
 from sweeps.space import OBJECTIVES
 from sweeps.stored import STORE_ERRORS, Kept
 from sweeps.study import StudyChangedError
@@ -49,7 +48,8 @@ class Recorder:
         self._curve, self._maximize = f"sweep/best_{objective}", OBJECTIVES[objective][1]
         self._opened: dict[int, tuple[Opened, bool]] = {}  # by trial: whose result is kept and whose run is not known
         self._away = False
-        self._drawn = 0  # points of the parent's curve
+        self._told: dict[int, TrialResult] = {}  # not yet part of the parent's curve
+        self._leader, self._step, self._latest = Leader(maximize=self._maximize), 0, 0  # where that ends
         known, key = study.recall("parent_run_id"), study.recall("key") or uuid.uuid4().hex
         study.remember("key", key)  # before the run is made
         tags = {"sweep.trials": str(study.recall("trials")), "sweep.dataset": study.recall("spec")["dataset"]}
@@ -71,14 +71,19 @@ class Recorder:
 
         With ``anew``, the trial is trained from its beginning, whatever was recorded of it.
         """
+        arguments = (self.parent, self.study.name, number, config, self._source, None, began or now())
+        return self.tracker.submit(partial(self.tracker.open_trial, *arguments, anew=anew))
+
+    @cached_property
+    def _source(self) -> dict[str, str]:
+        """Name, digest and source of the data set."""
         study = self.study
-        source = (study.recall("described") or {}).get("data") or {
+        source: dict[str, str] = (study.recall("described") or {}).get("data") or {
             "name": study.recall("spec")["dataset"],
             "digest": study.facts.get("digest", "unknown"),
             "source": "unknown",
         }
-        arguments = (self.parent, study.name, number, config, source, None, began or now())
-        return self.tracker.submit(partial(self.tracker.open_trial, *arguments, anew=anew))
+        return source
 
     def placed(self, result: TrialResult, opened: Opened) -> TrialResult:
         """The result with its run; without, as long as the server does not say which that is: training goes on."""
@@ -100,9 +105,8 @@ class Recorder:
         """Complete the run of a trial whose result is kept, and the parent's curve."""
         opened, _ = self._opened.get(result.number, (None, False))
         self._finish(result, opened, None)
-        results = self._in_order()
-        steps = range(self._drawn + 1, len(results) + 1)
-        self._draw(results, steps)
+        self._told[result.number] = result
+        self._draw()
         self._keep_runs()
         if self.tracker.away != self._away:
             self._away = self.tracker.away
@@ -163,8 +167,8 @@ class Recorder:
         for result in results:
             if result.number not in found:  # its process died before this
                 self._folder(result.number).clear()
-        steps, results = tracker.call(tracker.steps, self.parent, self._curve), self._in_order()
-        self._draw(results, [step for step in range(1, len(results) + 1) if step not in steps])
+        self._told = {result.number: result for result in results}
+        self._draw(tracker.call(tracker.steps, self.parent, self._curve))
         return found
 
     def interrupt_begun(self) -> None:
@@ -187,23 +191,20 @@ class Recorder:
         """Log for how long each worker had nothing to do, because it had to wait for the end of earlier trials."""
         self.tracker.submit(self.tracker.log_figures, self.parent, {"sweep/idle_seconds": seconds}, now())
 
-    def _in_order(self) -> list[TrialResult]:
-        """The results before the first trial that is still under way: the curve is the same however long each takes."""
-        return list(itertools.takewhile(lambda result: result.state != RUNNING, self.study.results()))
+    def _draw(self, drawn: Container[int] = ()) -> None:
+        """Log points of the parent's curve, but for the steps already drawn: at each, so many trials have ended.
 
-    def _draw(self, results: Sequence[TrialResult], steps: Iterable[int]) -> None:
-        """Log points of the parent's curve: at each step so many of the results have ended."""
-        points = [point for step in steps if (point := self._point(results[:step]))]
-        self._drawn = len(results)
+        A result waits for those of earlier trials under way: so the curve is the same however long each takes.
+        """
+        first, points = self.study.under_way(), []
+        for number in sorted(number for number in self._told if first is None or number < first):
+            result = self._told.pop(number)
+            self._step, self._latest = self._step + 1, max(self._latest, figures.ended_at(result) or 0)
+            winner = self._leader.add(result)
+            if winner is not None and winner.value is not None and self._step not in drawn:
+                points.append((self._step, winner.value, self._latest))
         if points:
             self.tracker.submit(self.tracker.log_curve, self.parent, self._curve, points)
-
-    def _point(self, results: Sequence[TrialResult]) -> tuple[int, float, int] | None:
-        """The point of the parent's curve after these results: step, value, time."""
-        winner = best(results, maximize=self._maximize)
-        if winner is None or winner.value is None:
-            return None
-        return len(results), winner.value, max(figures.ended_at(result) or 0 for result in results)
 
     # -- the end ------------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ from sweeps import loop
 from sweeps.finalists import SUFFIX
 from sweeps.layout import configuration
 from sweeps.loop import MAX_FAILURES
-from sweeps.ranking import StudyRecord, best
+from sweeps.ranking import Leader, StudyRecord, best
 from sweeps.space import StudySpec
 from sweeps.stored import Kept
 from sweeps.study import Job, Study
@@ -178,6 +178,7 @@ class _Sweep:
             study.deterministic = False
         asked = request.workers or site.places(study.workers, configuration(study.spec, study.settled()))
         self.places = min(asked, study.workers) if study.deterministic else asked
+        self.leader = Leader(maximize=made.spec.maximize)
         self.recorder = Recorder(study, tracker, made.stores.home, show.say)
 
     def run(self, then: Callable[[StopRequest], None]) -> Outcome:
@@ -256,7 +257,12 @@ class _Sweep:
         missing = self.recorder.complete()
         if missing:
             self.show.say(f"completing the record of {len(missing)} trial{'s' * (len(missing) > 1)} in MLflow")
-        begun = [result for result in self.study.results() if result.state == RUNNING]
+        begun = []
+        for result in self.study.results():
+            if result.state == RUNNING:
+                begun.append(result)
+            else:
+                self.leader.add(result)
         if begun:
             numbers = ", ".join(f"#{result.number}" for result in begun)
             self.show.say(f"going on with {len(begun)} interrupted trial{'s' * (len(begun) > 1)}: {numbers}")
@@ -269,14 +275,16 @@ class _Sweep:
     def _told(self, result: TrialResult) -> None:
         failpoints.reach("between_stores")
         self.recorder.told(result)
-        self.show.ended(result, self._pictured())
+        before = self.leader.best
+        if self.leader.add(result) is not before:
+            self._pictured()
+        self.show.ended(result, self.leader.best)
 
-    def _pictured(self) -> TrialResult | None:
-        """The best trial so far, whose mistakes are kept as pictures: those who read the study have no images."""
-        found = best(self.study.results(), maximize=self.study.spec.maximize)
+    def _pictured(self) -> None:
+        """Keep the mistakes of the best trial so far as pictures: those who read the study have no images."""
+        found = self.leader.best
         if found is not None and found.number != self.study.pictured:
             self.study.keep_pictures(found.number, pictures(found.mistakes, self.made.data.val.images))
-        return found
 
     def _out_of_time(self) -> bool:
         self.stop.check()

@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sweeps.dimension import Dimension
@@ -78,7 +79,7 @@ def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranke
             continue
         groups.setdefault(result.config.group, []).append(result)
     entries = [_entry(group, maximize) for group in groups.values()]
-    entries.sort(key=lambda e: (_ORDER[e.state], _broken(e), _loss(e.value, maximize), min(t.number for t in e.trials)))
+    entries.sort(key=partial(_place, maximize=maximize))
     ranked: list[Ranked] = []
     for place, entry in enumerate(entries, start=1):
         previous = ranked[-1] if ranked else None
@@ -92,6 +93,32 @@ def best(results: Iterable[TrialResult], *, maximize: bool = True) -> TrialResul
     """The best complete trial: of the first-ranked configuration, its best repeat. None if none is complete."""
     ranked = rank(results, maximize=maximize)
     return ranked[0].trials[0] if ranked and ranked[0].state == COMPLETE else None
+
+
+class Leader:
+    """The best of results that are added one by one: what `best` finds among them, without ranking all each time."""
+
+    def __init__(self, *, maximize: bool = True) -> None:
+        self._maximize = maximize
+        self._entries: dict[str, Ranked] = {}  # by group
+        self._first: Ranked | None = None
+
+    def add(self, result: TrialResult) -> TrialResult | None:
+        """Add a result of a trial that has ended; the best now, if one is complete."""
+        if result.duplicate_of is None:
+            group, place = result.config.group, partial(_place, maximize=self._maximize)
+            before = self._entries.get(group)
+            entry = self._entries[group] = _entry([*(before.trials if before else ()), result], self._maximize)
+            if before is not None and before is self._first:  # a further repeat may have made it worse
+                self._first = min(self._entries.values(), key=place)
+            elif self._first is None or place(entry) < place(self._first):
+                self._first = entry
+        return self.best
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The best trial, if one is complete."""
+        return self._first.trials[0] if self._first is not None and self._first.state == COMPLETE else None
 
 
 def ended(results: Sequence[TrialResult]) -> str:
@@ -122,6 +149,12 @@ def _entry(trials: list[TrialResult], maximize: bool) -> Ranked:
     value = statistics.fmean(values) if values else trials[0].value
     spread = statistics.stdev(values) if len(values) > 1 else None
     return Ranked(rank=None, trials=tuple(trials), value=value, spread=spread)
+
+
+def _place(entry: Ranked, maximize: bool) -> tuple[int, bool, float, int]:
+    """What entries are ordered by."""
+    first = min(trial.number for trial in entry.trials)
+    return _ORDER[entry.state], _broken(entry), _loss(entry.value, maximize), first
 
 
 def _broken(entry: Ranked) -> bool:

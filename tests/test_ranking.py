@@ -1,9 +1,11 @@
+import random
+
 import pytest
 from helpers import make_record, make_result
 
 from sweeps.dimension import Dimension
-from sweeps.ranking import best, ended, rank, searched_values
-from sweeps.trial import FAILED, PRUNED, RUNNING
+from sweeps.ranking import Leader, best, ended, rank, searched_values
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
 
 def ranks(results, **options):
@@ -121,3 +123,17 @@ def test_the_mean_of_what_is_left_does_not_win():
     whole = [make_result(2, 0.94, lr=0.2), make_result(3, 0.93, lr=0.2, seed=1)]
     assert [entry.trials[0].number for entry in rank(lucky + whole)] == [2, 0]
     assert [entry.trials[0].number for entry in rank(lucky)] == [0]
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_leader_is_the_best_of_what_was_added(maximize, seed):
+    """Results with repeats, ties, duplicates and failures, added one by one, lead to the best of all so far."""
+    rng, leader, results = random.Random(seed), Leader(maximize=maximize), []
+    for number in range(60):
+        state = rng.choice([COMPLETE, COMPLETE, COMPLETE, PRUNED, FAILED])
+        value = None if state == FAILED else rng.randint(1, 9) / 10
+        again = number - 1 if number and rng.random() < 0.1 else None
+        lr = rng.choice([0.1, 0.01, 0.001, 0.0001])
+        results.append(make_result(number, value, state=state, lr=lr, seed=number, duplicate_of=again))
+        assert leader.add(results[-1]) == best(results, maximize=maximize)
