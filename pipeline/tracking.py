@@ -140,9 +140,7 @@ class Tracker(Connection):
 
     def log_curve(self, run_id: str, key: str, points: Sequence[tuple[int, float, int]]) -> None:
         """Log one figure of a run: steps, values, and times in milliseconds."""
-        metrics = [Metric(key, value, at, step) for step, value, at in points]
-        for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+        self._metrics(run_id, [Metric(key, value, at, step) for step, value, at in points])
 
     def steps(self, run_id: str, key: str) -> set[int]:
         """The steps at which a figure of a run is logged."""
@@ -268,15 +266,20 @@ class Tracker(Connection):
 
     def log_epochs(self, run_id: str, history: Sequence[Epoch]) -> None:
         """Log the rows of a trial's history that were not yet sent, in one batch for each `_BATCH` metrics."""
-        rows = history[self._sent.get(run_id, 0) :]
-        metrics = [
+        self._metrics(run_id, self._unsent(run_id, history))
+        self._sent[run_id] = len(history)
+
+    def _unsent(self, run_id: str, history: Sequence[Epoch]) -> list[Metric]:
+        return [
             Metric(key, value, row.time, row.epoch)
-            for row in rows
+            for row in history[self._sent.get(run_id, 0) :]
             for key, value in {**row.metrics, **figures.by_class(row)}.items()
         ]
+
+    def _metrics(self, run_id: str, metrics: Sequence[Metric], tags: Sequence[RunTag] = ()) -> None:
+        """Log metrics, and tags beside the first of them."""
         for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
-        self._sent[run_id] = len(history)
+            self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH], tags=() if start else tags)
 
     def finish_trial(
         self, run_id: str, result: TrialResult, classes: Sequence[str], weights: Iterable[tuple[Path, str]]
@@ -289,11 +292,10 @@ class Tracker(Connection):
             classes: the true class names.
             weights: checkpoint files, each with the folder of the artifacts that it goes to.
         """
-        self.log_epochs(run_id, result.history)
         end = figures.ended_at(result) or self._client.get_run(run_id).info.start_time  # the same whenever it is sent
         metrics = [Metric(key, value, end, 0) for key, value in figures.at_the_end(result).items()]
         tags = [RunTag(key, value) for key, value in figures.tags(result, classes).items()]
-        self._client.log_batch(run_id, metrics=metrics, tags=tags)
+        self._metrics(run_id, [*self._unsent(run_id, result.history), *metrics], tags)
         with tempfile.TemporaryDirectory() as folder:
             artifacts.write(Path(folder), result, classes)
             self._client.log_artifacts(run_id, folder)
