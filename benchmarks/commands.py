@@ -1,0 +1,87 @@
+"""How long commands take on a large study: help, a report's table, the way to the next trial, and asking for it.
+
+    python -m benchmarks.commands --trials 1000 --out commands.json
+
+Makes a study of null trials by the code that `pipeline sweep` runs, which takes a few minutes for a thousand. Then each
+command is a process of its own, from the start of the interpreter.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.overhead import SPACE, Ended, Null, null_sweep, search, timed
+from pipeline import sweep
+from pipeline.train import Hooks
+from pipeline.worker import Task
+from sweeps.study import Study
+
+
+class First(Null):
+    """An engine whose first trial ends it all."""
+
+    def begin(self, task: Task, hooks: Hooks) -> None:
+        """Train nothing."""
+        del task, hooks
+        raise Ended
+
+
+def run(home: Path, *command: str) -> dict[str, float]:
+    """Seconds of a command's wall and CPU time, and its peak of memory."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"{command} ended with {status}")
+    wall, cpu = time.perf_counter() - began, usage.ru_utime + usage.ru_stime
+    return {"wall_s": wall, "cpu_s": cpu, "peak_mb": usage.ru_maxrss / 1024}
+
+
+def resume(home: Path) -> None:
+    """Go on with the study until its next trial is begun; keep how long it was asked for."""
+    spent: dict[str, list[float]] = defaultdict(list)
+    with timed(spent, "ask", Study, "_ask"):
+        search(home, sweep.Request(study="null.yaml", workers=1), lambda *_: First())
+    (home / "ask.json").write_text(json.dumps(spent))
+
+
+def measure(home: Path, trials: int) -> dict[str, Any]:
+    """Make the study, and run the commands on it."""
+    null_sweep(home, trials, "tpe")
+    found: dict[str, Any] = {"trials": trials}
+    python, root = sys.executable, str(Path(__file__).parents[1])
+    found["interpreter"] = run(home, python, "-c", "import click")
+    found["help"] = run(home, python, "-m", "pipeline", "--help")
+    read = "from pipeline import report, stores; record = stores.read_record(stores.locate()); "
+    table = read + "print(report.render(record, 'table', 20))"  # which is printed before a file is written
+    found["report's table"] = run(home, python, "-c", table)
+    found["report with its files"] = run(home, python, "-m", "pipeline", "report")
+    (home / "null.yaml").write_text(SPACE.format(epochs=10, trials=trials + 1, method="tpe"))
+    child = f"import sys; sys.path.insert(0, {root!r}); from benchmarks.commands import resume, Path; resume(Path('.'))"
+    found["resume to the next trial"] = run(home, python, "-c", child)
+    found["ask_s"] = json.loads((home / "ask.json").read_text())["ask"]
+    return found
+
+
+def main() -> None:
+    """Print all, and write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        text = json.dumps(measure(Path(folder), options.trials), indent=2)
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
