@@ -62,15 +62,26 @@ class CNN(nn.Module):
         units = channels * size[0] * size[1]
         self.hidden = nn.Sequential()
         for hidden in plan.hidden:
-            self.hidden.extend([nn.Linear(units, hidden), layers.activation(activation), nn.Dropout(dropout)])
+            self.hidden.extend([nn.Linear(units, hidden), layers.activation(activation), layers.Dropout(dropout)])
             units = hidden
         self.logits = nn.Linear(units, classes)
         layers.initialise(self, activation, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, height, width) to logits (batch, classes)."""
-        logits: Tensor = self.logits(self.hidden(self.blocks(images).flatten(1)))
+        maps = self.blocks(images)
+        logits: Tensor = self.logits(self.hidden(layers.Flat.apply(maps) if self.training else maps.flatten(1)))
         return logits
+
+
+class _Block(nn.Sequential):
+    """The layers of one block, in their order."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as torch names it
+        """Map features (batch, channels, height, width) to what the last layer makes of them."""
+        for layer in layers.pooled_first(self):
+            input = layer(input)  # noqa: A001
+        return input
 
 
 def _plan(preset: str, width: int | None, depth: int | None) -> Shape:
@@ -98,13 +109,13 @@ def _block(
     modules: dict[str, nn.Module] = {
         "conv": nn.Conv2d(inputs, block.channels, block.kernel, block.stride, block.padding, bias=bias),
         "act": layers.activation(activation),
-        "drop": nn.Dropout(dropout),
+        "drop": layers.Dropout(dropout),
     }
     if "norm" in at:
         modules["norm"] = nn.BatchNorm2d(block.channels if norm_follows else inputs)
     if block.pool is not None:
         modules["pool"] = nn.MaxPool2d(*block.pool)
-    made = nn.Sequential()
+    made = _Block()
     for name in order:
         made.add_module(name, modules[name])
     return made

@@ -65,7 +65,7 @@ class LeNetResNet(nn.Module):
         )
         hidden = _HIDDEN * width
         self.hidden = nn.Sequential(
-            nn.Linear(2 * width * rows * columns, hidden), layers.activation(activation), nn.Dropout(dropout)
+            nn.Linear(2 * width * rows * columns, hidden), layers.activation(activation), layers.Dropout(dropout)
         )
         self.logits = nn.Linear(hidden, classes)
         self.softmax_output = softmax_output

@@ -49,7 +49,7 @@ class MLP(nn.Module):
             if batch_norm:
                 self.hidden.append(nn.BatchNorm1d(units))
             self.hidden.append(layers.activation(activation))
-            self.hidden.append(nn.Dropout(dropout))
+            self.hidden.append(layers.Dropout(dropout))
         self.logits = nn.Linear(sizes[-1], classes)
         layers.initialise(self, activation, init)
 

@@ -75,7 +75,7 @@ class ResNet(nn.Module):
             branch = nn.Sequential(
                 *conv(inputs, outputs, 3, stride),
                 layers.activation(activation),
-                nn.Dropout(dropout),
+                layers.Dropout(dropout),
                 *conv(outputs, outputs, 3, 1),
             )
             bypass = _shortcut(shortcut, inputs, outputs, stride, conv) if residual else None

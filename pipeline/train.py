@@ -7,7 +7,7 @@ import hashlib
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from torch.utils.flop_counter import FlopCounterMode
 
 import models
-from pipeline import failpoints
+from pipeline import failpoints, memory
 from pipeline.augment import augment
 from pipeline.checkpoints import Card, Folder, save_model
 from pipeline.data import SearchData
@@ -29,6 +29,7 @@ from pipeline.errors import Diverged, Failure, Infeasible, TimedOut
 from pipeline.metrics import Prepare, Scores, score, shares
 from pipeline.mistakes import mistakes
 from pipeline.optimization import Schedule, make_optimizer, make_schedule
+from pipeline.precision import arithmetic, has_bf16
 from pipeline.signals import alarm
 from pipeline.state import State, restore, save
 from sweeps.space import OBJECTIVES
@@ -42,6 +43,7 @@ HANGS = 2.0  # seconds over its time limit, after which a trial that ends no ste
 _TIMED_PASSES = 30  # of one image, whose median is the latency
 # What plain RuntimeErrors say: the allocators of the CPU, of a driver, of cuBLAS and cuDNN.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+_READY = 2**22  # bytes of images that are made ready together, well within a core's share of the cache
 _CHECK_EVERY = 32  # steps between looks at the loss where looking makes the device wait
 
 
@@ -69,7 +71,7 @@ def resolve(config: TrialConfig) -> TrialConfig:
         raise ValueError(f"device {device} is not there: {', '.join(k for k, v in available.items() if v)}")
     precision = config.precision
     if precision == "auto":
-        precision = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        precision = arithmetic(config, device, has_bf16=has_bf16(device))
     changes = source(config.dataset).augment if config.augment == "auto" else config.augment
     settled = dataclasses.replace(config, device=device, precision=precision, augment=changes)
     check(settled)
@@ -116,6 +118,7 @@ def train(
         StorageFailure: if a checkpoint cannot be written; what was written before is kept.
     """
     torch.set_num_threads(config.threads)
+    memory.keep()
     training = _Training(config, data, Folder(folder), objective, hooks or Hooks(), every_epoch, time_limit)
     error = None
     try:
@@ -350,51 +353,63 @@ class _Training:
         # Batch normalisation has no variance of one image, which a process would have for its share.
         return batches[:-1] if len(batches) > 1 and len(batches[-1]) < 2 * self.group.size else batches
 
+    def _feed(self, batches: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Each step's images, ready for the network, and their labels: made for several small steps at a time."""
+        images, labels = self.data.train.images, self.data.train.labels
+        parts = augmentation(self.config.augment)
+        fill = (torch.tensor(self.data.mean, device=self.device) * 255).round().to(torch.uint8)
+        together = max(1, _READY // (self.config.batch_size * images[0].numel() * 4))
+        for first in range(0, len(batches), together):
+            some = batches[first : first + together]
+            chosen, sizes = torch.cat(some), [len(batch) for batch in some]
+            picked = images.index_select(0, chosen)
+            ready = self.prepare(augment(picked, parts, fill) if parts else picked)
+            yield from zip(torch.split(ready, sizes), torch.split(labels[chosen], sizes), strict=True)
+
     def _pass(self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: OneCycleLR | None) -> _Trained:
         """Train once over the training split. Returns its figures as trained."""
         torch.manual_seed(epoch_seed(self.config.seed, epoch))
-        images, labels, config = self.data.train.images, self.data.train.labels, self.config
-        batches = self._batches()
+        config, batches, parameters = self.config, self._batches(), list(network.parameters())
         own = [self.group.share(batch) for batch in batches]
         if self.group.rank:  # the order is the same in all processes, and all else that is random their own
             torch.manual_seed(epoch_seed(self.config.seed, epoch, self.group.rank))
-        parts = augmentation(config.augment)
-        fill = (torch.tensor(self.data.mean, device=self.device) * 255).round().to(torch.uint8)
-        total, seen = torch.zeros((), device=self.device), 0
-        losses, predictions = [], []
+        total, seen = 0.0, 0
+        losses: list[torch.Tensor] = []
+        values: list[float] = []  # of the losses that have been looked at
+        predictions = []
         network.train()
-        for step, chosen in enumerate(own, start=1):
+        for step, (images, labels) in enumerate(self._feed(own), start=1):
             failpoints.reach("mid_epoch")
             self.hooks.stop()
             if self.time_limit is not None and time.monotonic() - self.began > self.time_limit:
                 raise TimedOut(self.time_limit)
-            optimizer.zero_grad()
+            for parameter in parameters:
+                parameter.grad = None
             with self.prepare.autocast():
-                batch = augment(images[chosen], parts, fill) if parts else images[chosen]
-                logits = network(self.prepare(batch))
-            loss = functional.cross_entropy(logits.float(), labels[chosen], label_smoothing=config.label_smoothing)
-            count = len(batches[step - 1])
-            loss = self.group.weigh(loss, len(chosen), count)
+                logits = network(images)
+            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+            loss = self.group.weigh(loss, len(labels), len(batches[step - 1]))
             loss.backward()  # type: ignore[no-untyped-call]
             if config.grad_clip:
-                nn.utils.clip_grad_norm_(network.parameters(), config.grad_clip)
+                nn.utils.clip_grad_norm_(parameters, config.grad_clip)
             optimizer.step()
             if schedule is not None:
                 schedule.step()
             loss = self.group.mean(loss.detach())
             losses.append(loss)
             predictions.append(logits.detach().argmax(dim=1))
-            total += loss * count
-            seen += count
             if self.device.type == "cpu" or step % _CHECK_EVERY == 0 or step == len(batches):
-                mean = float(total) / seen
-                if not math.isfinite(mean):
-                    raise Diverged(f"training loss is {loss.item()} at step {step} of epoch {epoch}")
-                self.hooks.step(step, len(batches), mean)
-        classes = len(self.data.classes)
-        right, of_class = self.group.total(_counts(labels[torch.cat(own)], torch.cat(predictions), classes))
+                for value in torch.stack(losses[len(values) :]).tolist():
+                    count = len(batches[len(values)])
+                    total, seen = total + value * count, seen + count
+                    values.append(value)
+                if not math.isfinite(total):
+                    raise Diverged(f"training loss is {values[-1]} at step {step} of epoch {epoch}")
+                self.hooks.step(step, len(batches), total / seen)
+        truth, classes = self.data.train.labels[torch.cat(own)], len(self.data.classes)
+        right, of_class = self.group.total(_counts(truth, torch.cat(predictions), classes))
         return _Trained(
-            loss=mean,
+            loss=total / seen,
             loss_std=float(torch.stack(losses).float().std(correction=0)),
             accuracy=int(right.sum()) / int(of_class.sum()),
             per_class=shares(right, of_class),

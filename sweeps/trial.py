@@ -175,7 +175,9 @@ class TrialConfig:
     seed: int = _field(0, "Decides weights, order and dropout.", low=0, high=2**31 - 1)
     split_seed: int = _field(0, "Decides the train, validation and test split.", low=0, high=2**31 - 1)
     precision: str = _field(
-        "auto", "Arithmetic: auto is bf16 on a GPU that has it, else fp32.", choices=("auto", "fp32", "bf16")
+        "auto",
+        "Arithmetic: auto is bf16 where the GPU or CPU computes in it (on a CPU: built-in families, not digits), else fp32.",
+        choices=("auto", "fp32", "bf16"),
     )
     device: str = _field("auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), identity=False)
     threads: int = _field(1, "CPU threads of a process.", low=1, high=1024, identity=False)

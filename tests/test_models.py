@@ -410,12 +410,71 @@ def test_resnet_size():
 @pytest.mark.parametrize("order", list(itertools.permutations(models.LAYERS)))
 def test_layer_orders(order):
     """A CNN's layers stand and run in any order, with a norm or without."""
-    kinds = {nn.Conv2d: "conv", nn.BatchNorm2d: "norm", nn.ReLU: "act", nn.Dropout: "drop", nn.MaxPool2d: "pool"}
+    kinds = {nn.Conv2d: "conv", nn.BatchNorm2d: "norm", nn.ReLU: "act", layers.Dropout: "drop", nn.MaxPool2d: "pool"}
     for batch_norm in (True, False):
         network = build("cnn", (1, 28, 28), layer_order="-".join(order), batch_norm=batch_norm, width=2)
         assert network(images((1, 28, 28), 2)).shape == (2, 10)
         expected = [layer for layer in order if batch_norm or layer != "norm"]
         assert [[kinds[type(layer)] for layer in block] for block in network.blocks] == [expected] * 2
+
+
+@pytest.mark.parametrize("activation", models.ACTIVATIONS)
+@pytest.mark.parametrize("order", ["conv-norm-act-pool-drop", "conv-act-drop-pool-norm"])
+def test_pooled_first(order, activation):
+    """A CNN gives the values and gradients of its layers in their order, whatever it computes first."""
+    torch.manual_seed(0)
+    network = build("cnn", (1, 28, 28), layer_order=order, activation=activation, dropout=0.0).train()
+    exact = activation in {"relu", "leaky_relu"}  # the rounding of others is not monotone
+    near = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-4, "atol": 1e-5}
+    given = images((1, 28, 28), 8).contiguous(memory_format=torch.channels_last)
+    found = network(given)
+    found.square().sum().backward()
+    gradients = [parameter.grad.clone() for parameter in network.parameters()]
+    network.zero_grad()
+    maps = given
+    for layer in itertools.chain.from_iterable(network.blocks):
+        maps = layer(maps)
+    plain = network.logits(maps.flatten(1))
+    plain.square().sum().backward()
+    torch.testing.assert_close(found, plain, **near)
+    for gradient, parameter in zip(gradients, network.parameters(), strict=True):
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_only_rising_activations_are_pooled_first():
+    """An activation that falls somewhere stays before its pooling, and so does one with a layer in between."""
+    pool, relu, gelu, drop = nn.MaxPool2d(2), nn.ReLU(), nn.GELU(), nn.Dropout()
+    assert layers.pooled_first([relu, pool, drop]) == [pool, relu, drop]
+    for order in ([gelu, pool], [relu, drop, pool], [pool, relu]):
+        assert layers.pooled_first(order) == order
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("drop", [0.1, 0.5, 0.95])
+def test_dropout_is_of_its_share(drop, dtype):
+    """Dropout drops its share of the values and of their gradients, and scales the rest so that the mean stays."""
+    torch.manual_seed(0)
+    ones = torch.ones(8, 25, 40, 50, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    made = layers.Dropout(drop)(ones)
+    made.sum().backward()
+    assert torch.equal(made, ones.grad)
+    assert (made.dtype, made.stride()) == (dtype, ones.stride())
+    few = 4 * math.sqrt(drop * (1 - drop) / ones.numel())  # standard errors of the share
+    assert (made == 0).double().mean().item() == pytest.approx(drop, abs=few + 2**-15)
+    assert made.unique().tolist() == [0, pytest.approx(1 / (1 - drop), rel=1e-4 if dtype == torch.float32 else 2**-8)]
+    of_maps = (made == 0).double().mean(dim=(2, 3))
+    assert of_maps.std().item() == pytest.approx(math.sqrt(drop * (1 - drop) / 2000), rel=0.2)  # each value for itself
+
+
+def test_dropout_is_drawn_from_the_seed():
+    """The same seed drops the same values, and goes on to others."""
+    drop, ones = layers.Dropout(0.5), torch.ones(3, 33)
+    torch.manual_seed(1)
+    first, second = drop(ones), drop(ones)
+    torch.manual_seed(1)
+    assert torch.equal(drop(ones), first)
+    assert not torch.equal(first, second)
+    assert torch.equal(drop.eval()(ones), ones)
 
 
 @pytest.mark.parametrize(

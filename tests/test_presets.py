@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import models
+from models.layers import Dropout
 from models.presets import PRESETS
 
 # The order in which each report's layers stand, where it is not the family's own.
@@ -19,7 +20,7 @@ KINDS = {
     nn.Conv2d: "conv",
     nn.BatchNorm2d: "norm",
     nn.ReLU: "act",
-    nn.Dropout: "drop",
+    Dropout: "drop",
     nn.MaxPool2d: "pool",
 }
 

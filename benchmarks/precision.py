@@ -1,0 +1,66 @@
+"""Whether the precision that `--precision auto` chooses costs accuracy: each family and seed in float32 and as chosen.
+
+    PIPELINE_DATA_DIR=data python -m benchmarks.precision --images 12000 --epochs 2 --out precision.json
+
+Both train on the same images, from the same weights, in the same order. A line gives the mean and the standard
+deviation of the validation accuracy over the seeds, and the mean of the seeds' differences with its standard error.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+from pathlib import Path
+
+from benchmarks.training import FAMILIES, truncated
+from pipeline.data import SearchData, load_for
+from pipeline.train import resolve, train
+from sweeps.trial import TrialConfig, configure
+
+
+def accuracy(config: TrialConfig, data: SearchData) -> float:
+    """The last epoch's accuracy on the validation images: no epoch is chosen, as that would favour noise."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = train(0, config, data, Path(folder), objective="val_acc")
+    if result.state != "complete":
+        raise RuntimeError(result.error)
+    return result.history[-1].metrics["val/acc"]
+
+
+def main() -> None:
+    """Print a line for each family, and write all of it to a file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--families", nargs="+", default=FAMILIES)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=12_000)
+    parser.add_argument("--validation", type=int, default=2_000)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    rows = []
+    for family in options.families:
+        found: dict[str, list[float]] = {"fp32": [], "auto": []}
+        for seed in range(options.seeds):
+            for asked, scores in found.items():
+                values = {"dataset": options.dataset, "family": family, "seed": seed, "epochs": options.epochs}
+                config = resolve(configure({**values, "device": "cpu", "precision": asked}))
+                whole = load_for(config, Path(os.environ.get("PIPELINE_DATA_DIR", "data")))
+                scores.append(accuracy(config, truncated(whole, options.images, options.validation)))
+        apart = [chosen - full for full, chosen in zip(*found.values(), strict=True)]
+        error = statistics.stdev(apart) / len(apart) ** 0.5
+        rows.append({"family": family, "chosen": config.precision, **found, "difference": statistics.mean(apart)})
+        text = ", ".join(
+            f"{name} {statistics.mean(scores):.4f} +- {statistics.stdev(scores):.4f}" for name, scores in found.items()
+        )
+        print(
+            f"{family:7} {text} ({config.precision}), difference {statistics.mean(apart):+.4f} +- {error:.4f}",
+            flush=True,
+        )
+    if options.out:
+        options.out.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
