@@ -176,7 +176,7 @@ class TrialConfig:
     split_seed: int = _field(0, "Decides the train, validation and test split.", low=0, high=2**31 - 1)
     precision: str = _field(
         "auto",
-        "Arithmetic: auto is bf16 where the GPU or CPU computes in it (on a CPU: built-in families, not digits), else fp32.",
+        "Arithmetic: auto is bf16 where GPU or CPU compute in it (on CPUs: built-in families, not digits), else fp32.",
         choices=("auto", "fp32", "bf16"),
     )
     device: str = _field("auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), identity=False)
