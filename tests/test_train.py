@@ -17,14 +17,13 @@ from torch.nn import functional
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
-import models
 import pipeline.train
 from pipeline.checkpoints import BEST, load, load_model
 from pipeline.data import Split
 from pipeline.datasets import DATASETS
 from pipeline.errors import Interrupted, StorageFailure, TimedOut
 from pipeline.metrics import Prepare, score
-from pipeline.train import Hooks, arithmetic, epoch_seed, resolve, train
+from pipeline.train import Hooks, epoch_seed, resolve, train
 from sweeps.space import OBJECTIVES
 from sweeps.trial import COMPLETE, FAILED, PRUNED, TrialResult, applies, augmentation, configure, fields
 
@@ -865,30 +864,6 @@ def test_resolve(monkeypatch):
     for supported, precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
         assert (resolve(auto).device, resolve(auto).precision) == ("cuda", precision)
-
-
-@pytest.mark.parametrize(
-    ("can", "precision"),
-    [({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx512_bf16": False, "avx2": True}, "fp32")],
-)
-def test_resolve_on_a_cpu(can, precision, monkeypatch):
-    """A CPU trains in bf16 if it has instructions for that."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can, raising=False)
-    assert resolve(configure({"device": "cpu", "dataset": "mnist"})).precision == precision
-    assert resolve(configure({"device": "cpu", "dataset": "mnist", "precision": "fp32"})).precision == "fp32"
-
-
-def test_arithmetic():
-    """Every built-in family has bf16 where the device has; on a CPU neither the digits nor networks of one's own."""
-    for family in models.FAMILIES:
-        config = configure({"family": family, "dataset": "cifar10"})
-        assert [arithmetic(config, "cpu", has_bf16=has) for has in (True, False)] == ["bf16", "fp32"]
-    digits, own = (
-        configure(values) for values in ({"dataset": "digits"}, {"dataset": "mnist", "family": f"{__name__}:Linear"})
-    )
-    for config in (digits, own):
-        assert arithmetic(config, "cpu", has_bf16=True) == "fp32"
-        assert arithmetic(config, "cuda", has_bf16=True) == "bf16"
 
 
 @pytest.mark.parametrize("ready", [1, 40 * 64 * 4 * 2, 2**30])
