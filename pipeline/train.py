@@ -7,7 +7,7 @@ import hashlib
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -353,7 +353,7 @@ class _Training:
         # Batch normalisation has no variance of one image, which a process would have for its share.
         return batches[:-1] if len(batches) > 1 and len(batches[-1]) < 2 * self.group.size else batches
 
-    def _feed(self, batches: Sequence[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _feed(self, batches: list[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Each step's images, ready for the network, and their labels: made for several small steps at a time."""
         images, labels = self.data.train.images, self.data.train.labels
         parts = augmentation(self.config.augment)
