@@ -51,6 +51,6 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("$(OLD)" % v[:2] if v < (3, 11) else 0)'
 	@test -x .venv/bin/python && test "$$(cat $@ 2>/dev/null)" = "$$(pwd -P)" || $(PYTHON) -m venv --clear .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv \
-	  && .venv/bin/uv pip install --python .venv/bin/python -e '.[dev]' \
+	  && .venv/bin/uv pip install --compile-bytecode --python .venv/bin/python -e '.[dev]' \
 	  || .venv/bin/python -m pip install --disable-pip-version-check -e '.[dev]'
 	@pwd -P > $@
