@@ -2,9 +2,10 @@
 
     python -m benchmarks.engines --engines local ray --places 1 2 4 8 16
 
-A trial is ten epochs of a tenth of a second, so an engine that costs nothing would do as many a second as it has
-places. The rest is choosing, messages, both stores (SQLite) and checkpoints; how much of that the command itself
-computes is said.
+A trial is ten epochs that wait a second each, so an engine that costs nothing would do one in ten seconds at each
+place. The rest is choosing, messages, both stores and checkpoints; how much of that the command itself computes is
+said. It is counted from the first end of a trial after all places were in use at once. Studies are in SQLite, or where
+PIPELINE_STORAGE says: a database that is meant to be thrown away.
 """
 
 import argparse
@@ -12,8 +13,9 @@ import dataclasses
 import io
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -23,9 +25,10 @@ from torch import nn
 from pipeline import sweep
 from pipeline.data import Split
 from pipeline.progress import Show
-from sweeps.trial import TrialResult
+from sweeps.trial import Epoch, TrialResult
 
-EPOCHS, PACE = 10, 0.1  # seconds of an epoch
+EPOCHS, PACE = 10, 1.0  # seconds of an epoch
+MANY = 100_000  # trials: more than are counted
 IMAGES = 64
 STUDY = f"""
 dataset: digits
@@ -50,16 +53,32 @@ class Idle(nn.Module):
         return self.layer(images.flatten(1))
 
 
-class Clock(Show):
-    """Notes when trials end, and what this process has computed by then."""
+class EnoughError(Exception):
+    """All that is to be counted has ended."""
 
-    def __init__(self, trials: int) -> None:
-        super().__init__(Console(file=io.StringIO()), "val_acc", (), trials, 0)
+
+class Clock(Show):
+    """Counts trials that end, from when all places have one in training, and what this process computes meanwhile."""
+
+    def __init__(self, places: int, wanted: int) -> None:
+        super().__init__(Console(file=io.StringIO()), "val_acc", (), wanted, 0)
+        self._places, self._wanted = places, wanted
+        self._training: set[int] = set()
+        self._warm = False  # whether all places have been in use at once
         self.times: list[tuple[float, float]] = []
+
+    def epoch(self, row: Epoch, number: int = 0) -> None:
+        super().epoch(row, number)
+        self._training.add(number)
+        self._warm = self._warm or len(self._training) == self._places
 
     def ended(self, result: TrialResult, best: TrialResult | None) -> None:
         super().ended(result, best)
-        self.times.append((time.monotonic(), time.process_time()))
+        self._training.discard(result.number)
+        if self._warm:
+            self.times.append((time.monotonic(), time.process_time()))
+        if len(self.times) > self._wanted:
+            raise EnoughError
 
 
 def first(split: Split) -> Split:
@@ -67,25 +86,36 @@ def first(split: Split) -> Split:
     return Split(split.images[:IMAGES], split.labels[:IMAGES])
 
 
+def write() -> str:
+    """Write the study into the working folder; its file."""
+    Path("null.yaml").write_text(STUDY, encoding="utf-8")
+    return "null.yaml"
+
+
+def prepare(request: sweep.Request) -> sweep.Plan:
+    """A sweep of it, on few images."""
+    made = sweep.make_plan(request)
+    few = dataclasses.replace(made.data, train=first(made.data.train), val=first(made.data.val))
+    return dataclasses.replace(made, data=few)
+
+
 def measure(engine: str, places: int, rounds: int, address: str | None) -> tuple[float, float]:
     """Trials a second, and seconds of this process's processor time a trial, once all places are in use."""
-    trials = places * rounds
-    clock = Clock(trials)
+    clock = Clock(places, places * rounds)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        Path("null.yaml").write_text(STUDY, encoding="utf-8")
         request = sweep.Request(
-            study="null.yaml",
-            overrides={"trials": trials},
+            study=write(),
+            overrides={"trials": MANY},
+            name=uuid.uuid4().hex,
             workers=places,
             deterministic=False,
             engine=engine,
             address=address,
         )
-        made = sweep.make_plan(request)
-        few = dataclasses.replace(made.data, train=first(made.data.train), val=first(made.data.val))
-        sweep.sweep(dataclasses.replace(made, data=few), request, lambda _: clock)
-    (began, before), (ended, after) = clock.times[2 * places - 1], clock.times[-1]
-    count = trials - 2 * places
+        with suppress(EnoughError):
+            sweep.sweep(prepare(request), request, lambda _: clock)
+    (began, before), (ended, after) = clock.times[0], clock.times[-1]
+    count = len(clock.times) - 1
     return count / (ended - began), (after - before) / count
 
 
@@ -106,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engines", nargs="+", default=["local", "ray"], choices=["local", "ray"])
     parser.add_argument("--places", nargs="+", type=int, default=[1, 2, 4, 8, 16])
-    parser.add_argument("--rounds", type=int, default=6, help="trials of each place, two of which are not counted")
+    parser.add_argument("--rounds", type=int, default=2, help="trials that are counted, of each place")
     options = parser.parse_args()
 
     def line(engine: str, places: int, address: str | None) -> None:
