@@ -141,7 +141,7 @@ def main() -> None:
 
     def line(engine: str, places: int, address: str | None) -> None:
         rate, seconds = measure(engine, places, options.rounds, address)
-        found = f"{rate:6.2f} trials/s of {places / (EPOCHS * PACE):g}, {1000 * seconds:5.1f} ms of the command's own"
+        found = f"{rate:6.3f} trials/s of {places / (EPOCHS * PACE):g}, {1000 * seconds:5.1f} ms of the command's own"
         print(f"{engine:5} {places:2} at a time: {found}", flush=True)
 
     for engine in options.engines:
