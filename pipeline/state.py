@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pipeline import failpoints
 from pipeline.checkpoints import Folder, optimizer_tensors, restore_optimizer
 from pipeline.optimization import Schedule
 from sweeps.trial import Epoch, Mistake, TrialConfig
@@ -31,35 +34,70 @@ class State:
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def save(
-    folder: Folder, state: State, config: TrialConfig, network: nn.Module, optimizer: Optimizer, schedule: Schedule
-) -> None:
-    """Write a checkpoint of the last epoch.
+class Saver:
+    """Writes checkpoints of a training beside it, one at a time."""
 
-    Raises:
-        StorageFailure: if the disk is full or fails.
-    """
-    tensors, facts = optimizer_tensors(optimizer)
-    folder.save_state(
-        len(state.history),
-        {
-            **{f"network.{k}": v for k, v in network.state_dict().items()},
-            **{f"optimizer.{k}": v for k, v in tensors.items()},
-            **{f"best.{k}": v for k, v in state.best_weights.items()},
-        },
-        {
+    def __init__(self, folder: Folder, saved: Callable[[tuple[Epoch, ...]], None]) -> None:
+        """Begin.
+
+        Args:
+            folder: the trial's own.
+            saved: called by the thread that trains, with the history that a checkpoint now holds.
+        """
+        self._folder, self._saved = folder, saved
+        self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._writing: tuple[Future[None], tuple[Epoch, ...]] | None = None
+
+    def save(
+        self, state: State, config: TrialConfig, network: nn.Module, optimizer: Optimizer, schedule: Schedule
+    ) -> None:
+        """Begin to write a checkpoint of the last epoch, of copies: the training goes on meanwhile.
+
+        Raises:
+            StorageFailure: if the disk is full or fails, here as in all that follows.
+        """
+        self.settle()
+        tensors, facts = optimizer_tensors(optimizer)
+        copied = {
+            **{f"network.{k}": v.detach().to("cpu", copy=True) for k, v in network.state_dict().items()},
+            **{f"optimizer.{k}": v.detach().to("cpu", copy=True) for k, v in tensors.items()},
+            **{f"best.{k}": v for k, v in state.best_weights.items()},  # copies that nothing changes
+        }
+        history = tuple(state.history)
+        rest = {
             "config": config.to_dict(),
             "optimizer": facts,
-            "schedule": None if schedule is None else schedule.state_dict(),
-            "history": [dataclasses.asdict(row) for row in state.history],
+            "schedule": None if schedule is None else copy.deepcopy(schedule.state_dict()),
             "best_epoch": state.best_epoch,
             "best_value": state.best_value,
             "confusion": state.confusion,
             "mistakes": state.mistakes,
             "seconds": state.seconds,
             "latency_ms": state.latency_ms,
-        },
-    )
+        }
+        self._writing = self._thread.submit(self._write, copied, history, rest), history
+
+    def _write(self, tensors: Mapping[str, torch.Tensor], history: Sequence[Epoch], rest: Mapping[str, Any]) -> None:
+        facts = {**rest, "history": [dataclasses.asdict(row) for row in history]}
+        self._folder.save_state(len(history), tensors, facts)
+
+    def look(self) -> None:
+        """Tell of a checkpoint that is there by now."""
+        if self._writing is not None and self._writing[0].done():
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait for the checkpoint that is being written, if one is, and tell of it."""
+        if self._writing is None:
+            return
+        (written, history), self._writing = self._writing, None
+        written.result()
+        failpoints.reach("after_checkpoint")
+        self._saved(history)
+
+    def close(self) -> None:
+        """Wait for it, however the training has ended: who comes next may go on from it."""
+        self._thread.shutdown()
 
 
 def restore(

@@ -31,7 +31,7 @@ from pipeline.mistakes import mistakes
 from pipeline.optimization import Schedule, make_optimizer, make_schedule
 from pipeline.precision import arithmetic, has_bf16
 from pipeline.signals import alarm
-from pipeline.state import State, restore, save
+from pipeline.state import Saver, State, restore
 from sweeps.space import OBJECTIVES
 from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult, augmentation
 
@@ -125,6 +125,7 @@ def train(
         with alarm(time_limit and time_limit + HANGS, TimedOut(time_limit)):
             training.join(seat)
             state = training.run(limits or {})
+            training.saver.settle()
         training.save_best()
         end = state
     except Infeasible as problem:
@@ -135,6 +136,8 @@ def train(
         raise
     except Exception as problem:  # noqa: BLE001 - one trial's failure is a result; the sweep goes on
         state, end, error = FAILED, _kind(problem), " ".join(str(problem).split())[:500]
+    finally:
+        training.saver.close()
     if end == "oom":  # only now nothing holds the network any more
         torch.cuda.empty_cache()
     return training.result(number, state, end, error)
@@ -173,6 +176,7 @@ class _Training:
         self.data = data
         self.judged = len(data.val) > 0
         self.state = State()
+        self.saver = Saver(folder, hooks.saved)
         self.parameters: int | None = None
         self.mflops: float | None = None
         channels = len(data.mean)
@@ -215,9 +219,7 @@ class _Training:
             if self.hooks.epoch(row, self.state.best_value or 0.0) and epoch < config.epochs:
                 return PRUNED
             if time.monotonic() - saved >= SAVE_EVERY and epoch < config.epochs:
-                save(self.folder, self.state, config, network, optimizer, schedule)
-                failpoints.reach("after_checkpoint")
-                self.hooks.saved(tuple(self.state.history))
+                self.saver.save(self.state, config, network, optimizer, schedule)
                 saved = time.monotonic()
         return COMPLETE
 
@@ -381,6 +383,7 @@ class _Training:
         for step, (images, labels) in enumerate(self._feed(own), start=1):
             failpoints.reach("mid_epoch")
             self.hooks.stop()
+            self.saver.look()
             if self.time_limit is not None and time.monotonic() - self.began > self.time_limit:
                 raise TimedOut(self.time_limit)
             for parameter in parameters:
