@@ -66,10 +66,10 @@ def test_predictions_are_what_the_trial_scored(folder, family, capsys):
         confusion[names.index(row["path"].split("/")[-2]), names.index(row["class"])] += 1
     assert torch.equal(confusion, scores.confusion)
     split = data.load_for(card.config, folder).val
-    prepare = Prepare(card.mean, card.std, torch.device("cpu"), "fp32")
-    with torch.no_grad():
+    prepare = Prepare(card.mean, card.std, torch.device("cpu"), card.config.precision)
+    with torch.no_grad(), prepare.autocast():
         channels_last = network.to(memory_format=torch.channels_last)
-        logits = torch.cat([channels_last(prepare(some)) for some in split.images.split(4)])
+        logits = torch.cat([channels_last(prepare(some)) for some in split.images.split(4)]).float()
     by_file = {row["path"]: {one["class"]: one["probability"] for one in row["top"]} for row in rows}
     files = [file for name in names for file in sorted((root / "val" / name).iterdir())]
     expected = [dict(zip(names, shares, strict=True)) for shares in logits.softmax(1).tolist()]
