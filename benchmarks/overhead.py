@@ -31,6 +31,7 @@ from pipeline import engines, sweep, train
 from pipeline.data import SearchData, Split
 from pipeline.engines import Workers
 from pipeline.progress import Show
+from pipeline.state import Saver
 from pipeline.tracking import Tracker
 from pipeline.train import Hooks
 from pipeline.worker import Task
@@ -184,8 +185,8 @@ def waits(options: argparse.Namespace) -> dict[str, Any]:
             return number, result
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        for name, attribute in (("checkpoint", "save"), ("best weights", "save_model")):
-            stack.enter_context(timed(spent, name, train, attribute))
+        stack.enter_context(timed(spent, "checkpoint", Saver, "save"))  # of which files are written beside the loop
+        stack.enter_context(timed(spent, "best weights", train, "save_model"))
         real_sweep(Path(folder), options, lambda data, *_: Timed(data), 1)
     epochs = [row.metrics["time/epoch_seconds"] for result in results for row in result.history]
     inside = sum(spent["step"]) + sum(spent["stop"])  # of what an epoch's seconds hold
