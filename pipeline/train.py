@@ -364,8 +364,9 @@ class _Training:
         for first in range(0, len(batches), together):
             some = batches[first : first + together]
             chosen, sizes = torch.cat(some), [len(batch) for batch in some]
-            picked = images.index_select(0, chosen)
-            ready = self.prepare(augment(picked, parts, fill) if parts else picked)
+            batch = images.index_select(0, chosen)
+            batch = augment(batch, parts, fill) if parts else batch
+            ready = self.prepare(batch)
             yield from zip(torch.split(ready, sizes), torch.split(labels[chosen], sizes), strict=True)
 
     def _pass(self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: OneCycleLR | None) -> _Trained:

@@ -111,7 +111,7 @@ def test_away_for_good_the_sweep_goes_on_and_the_record_is_completed_later(serve
     assert max(waits(folder)) < 1
     assert (folder / "reports" / NAME / "report.md").exists()
     server.start()
-    assert re.search(r"completed the runs of [34] trials", Fork(folder, "sync", NAME, **of(server)).wait(0))
+    assert re.search(r"completed the runs of [2-4] trials", Fork(folder, "sync", NAME, **of(server)).wait(0))
     client = MlflowClient(server.uri)
     check_complete(client, folder, NAME, tmp_path / "fetched")
     before = whole(client, folder)
