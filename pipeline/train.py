@@ -8,6 +8,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -122,11 +123,11 @@ def train(
     training = _Training(config, data, Folder(folder), objective, hooks or Hooks(), every_epoch, time_limit)
     error = None
     try:
-        with alarm(time_limit and time_limit + HANGS, TimedOut(time_limit)):
-            training.join(seat)
-            state = training.run(limits or {})
-            training.saver.settle()
-        training.save_best()
+        with closing(training.saver):
+            with alarm(time_limit and time_limit + HANGS, TimedOut(time_limit)):
+                training.join(seat)
+                state = training.run(limits or {})
+            training.save_best()
         end = state
     except Infeasible as problem:
         state, end, error = PRUNED, Infeasible.end, str(problem)
@@ -136,8 +137,6 @@ def train(
         raise
     except Exception as problem:  # noqa: BLE001 - one trial's failure is a result; the sweep goes on
         state, end, error = FAILED, _kind(problem), " ".join(str(problem).split())[:500]
-    finally:
-        training.saver.close()
     if end == "oom":  # only now nothing holds the network any more
         torch.cuda.empty_cache()
     return training.result(number, state, end, error)
@@ -225,6 +224,7 @@ class _Training:
 
     def save_best(self) -> None:
         """Leave the best epoch's weights behind, beside the state to go on from: nobody has noted the end yet."""
+        self.saver.settle()
         row = next(row for row in self.state.history if row.epoch == self.state.best_epoch)
         save_model(self.folder.best, self.state.best_weights, self._card(row))
 
