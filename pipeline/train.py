@@ -104,8 +104,7 @@ def train(
         folder: the trial's own, for checkpoints.
         objective: what chooses the best epoch: a key of `sweeps.space.OBJECTIVES`.
         hooks: callbacks; what ``stop`` raises passes through.
-        limits: the most that a network may have, by the names in `sweeps.space.Constraints`; one that has more is not
-            trained.
+        limits: the most that a network may have, by the names in `sweeps.space.Constraints`, or it is not trained.
         every_epoch: also keep the weights after each epoch, in the folder's ``epochs``.
         time_limit: seconds that it may take.
         seat: this process's among those that train it together, one GPU each; without one it trains alone. The first
@@ -137,8 +136,8 @@ def train(
         raise
     except Exception as problem:  # noqa: BLE001 - one trial's failure is a result; the sweep goes on
         state, end, error = FAILED, _kind(problem), " ".join(str(problem).split())[:500]
-    if end == "oom":  # only now nothing holds the network any more
-        torch.cuda.empty_cache()
+    if end == "oom":
+        torch.cuda.empty_cache()  # only now nothing holds the network any more
     return training.result(number, state, end, error)
 
 
