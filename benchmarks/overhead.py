@@ -60,11 +60,6 @@ OPERATIONS = {
 }
 
 
-def shown(study: Study) -> Show:
-    """As `Show.of`, without a terminal."""
-    return Show(Console(quiet=True), study.spec.objective, ("lr",), study.total, study.ended())
-
-
 class Ended(Exception):  # noqa: N818
     """The trials are told, and all of their record is written; a report would follow."""
 
@@ -123,7 +118,7 @@ def search(home: Path, request: sweep.Request, engine: Callable[..., Any], image
 
     def show(study: Study) -> Show:
         began.extend((time.perf_counter(), time.process_time()))
-        return shown(study)
+        return Show.of(study, Console(quiet=True))
 
     def then(_: object) -> None:
         raise Ended

@@ -17,6 +17,7 @@ import dataclasses
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,14 +80,16 @@ def by_hand(values: dict[str, Any], plan: setting.Plan, dataset: torch.utils.dat
     return rate([time.perf_counter() for _ in epochs], len(plan.train))
 
 
-def limit(config: TrialConfig, data: SearchData) -> Figures:
+def limit(
+    config: TrialConfig, data: SearchData, seconds: float = SECONDS, clock: Callable[[], float] = time.perf_counter
+) -> Figures:
     torch.set_num_threads(config.threads)
     network = models.build(config.family, data.shape, len(data.classes), config.options)
     network = network.to(memory_format=torch.channels_last)
     prepare = Prepare(data.mean, data.std, torch.device("cpu"), config.precision)
     images, labels = prepare(data.train.images[: config.batch_size]), data.train.labels[: config.batch_size]
     optimizer = make_optimizer(network, config)
-    return {"rate": bare.images_per_second(network, optimizer, images, labels, prepare.autocast, SECONDS)}
+    return {"rate": bare.images_per_second(network, optimizer, images, labels, prepare.autocast, seconds, clock)}
 
 
 def cell(results: Results, options: argparse.Namespace, dataset: str, family: str) -> None:

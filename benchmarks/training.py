@@ -19,12 +19,9 @@ import time
 from pathlib import Path
 
 import torch
-from torch.nn import functional
 
-import models
+from benchmarks.throughput import limit
 from pipeline.data import SearchData, Split, load_for
-from pipeline.metrics import Prepare
-from pipeline.optimization import make_optimizer
 from pipeline.train import Hooks, resolve, train
 from sweeps.trial import TrialConfig, configure
 
@@ -57,31 +54,15 @@ def ours(config: TrialConfig, data: SearchData) -> float:
     return (len(data.train) - WARM_UP * config.batch_size) / (ended - began)
 
 
-def bare(config: TrialConfig, data: SearchData) -> float:
-    """Images a second of nothing but forward, backward and step, for as many steps."""
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(0)
-    network = models.build(config.family, data.shape, len(data.classes), config.options)
-    network = network.to(memory_format=torch.channels_last).train()
-    optimizer = make_optimizer(network, config)
-    prepare = Prepare(data.mean, data.std, torch.device("cpu"), config.precision)
-    batch, labels = prepare(data.train.images[: config.batch_size]), data.train.labels[: config.batch_size]
-    steps = len(data.train) // config.batch_size
-    for step in range(steps):
-        if step == WARM_UP:
-            began = time.process_time()
-        optimizer.zero_grad()
-        with prepare.autocast():
-            logits = network(batch)
-        functional.cross_entropy(logits.float(), labels).backward()
-        optimizer.step()
-    return (steps - WARM_UP) * config.batch_size / (time.process_time() - began)
+def bare(config: TrialConfig, data: SearchData, seconds: float) -> float:
+    """Images a second of nothing but forward, backward and step, for so long."""
+    rate: float = limit(config, data, seconds, time.process_time)["rate"]
+    return rate
 
 
 def size(config: TrialConfig, data: SearchData, seconds: float) -> SearchData:
     """As many images as the bare loop trains on in that time, in whole batches."""
-    few = truncated(data, max(2048, 16 * config.batch_size))
-    batches = max(12, int(bare(config, few) * seconds / config.batch_size))
+    batches = max(12, int(bare(config, data, seconds / 2) * seconds / config.batch_size))
     return truncated(data, min(batches, len(data.train) // config.batch_size) * config.batch_size)
 
 
@@ -106,7 +87,7 @@ def main() -> None:
         config = resolve(configure({"device": "cpu", "epochs": 1, "augment": "none", **asked, **own}))
         whole = load_for(config, Path(os.environ.get("PIPELINE_DATA_DIR", "data")))
         data = size(config, whole, options.seconds)
-        pairs = [(ours(config, data), bare(config, data)) for _ in range(options.pairs)]
+        pairs = [(ours(config, data), bare(config, data, options.seconds)) for _ in range(options.pairs)]
         row = {
             **asked,
             "precision": config.precision,

@@ -112,13 +112,8 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
         _print_plan(made.name, made.spec, made.data, as_json=as_json)
         return
 
-    def show(opened: Any) -> Show:
-        spec = opened.spec
-        searched = tuple(dict.fromkeys(dimension.field for dimension in spec.dimensions))
-        return Show(console, spec.objective, searched, opened.total, opened.ended())
-
     try:
-        outcome = sweeping.sweep(made, request, show)
+        outcome = sweeping.sweep(made, request, partial(Show.of, console=console))
     except Interrupted as stopped:
         console.print(f"interrupted; go on with: {command_line()}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(stopped.code)  # and not raised again: to click every KeyboardInterrupt is the same

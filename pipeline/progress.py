@@ -35,12 +35,12 @@ class Show:
         self._rates: dict[int, float] = {}  # images a second of the same
 
     @staticmethod
-    def of(study: Study) -> Show:
-        """Show a study that is opened to be gone on with, on standard output."""
+    def of(study: Study, console: Console | None = None) -> Show:
+        """Show a study that is opened to be gone on with, on standard output if not on another console."""
         from rich.console import Console
 
         searched = tuple(dict.fromkeys(dimension.field for dimension in study.spec.dimensions))
-        return Show(Console(), study.spec.objective, searched, study.total, study.ended())
+        return Show(console or Console(), study.spec.objective, searched, study.total, study.ended())
 
     @staticmethod
     def one(objective: str) -> Show:
