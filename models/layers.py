@@ -76,8 +76,9 @@ def _kept(drop: float, dtype: torch.dtype) -> tuple[int, int, float]:
 def pooled_first(modules: Iterable[nn.Module]) -> list[nn.Module]:
     """Exchange each rising activation with the max-pool right behind it.
 
-    The values are the same, in the order of half-rounded ones at worst, from a fraction of the activations; so are the
-    gradients, but where two values of a window are equal behind the activation and it has a slope there.
+    That takes a fraction of the activations for the same values: bit by bit for relu and leaky_relu, and but for the
+    last rounding for the others. So are the gradients, unless two values of a window are equal behind the activation
+    where that has a slope.
     """
     order: list[nn.Module] = []
     for module in modules:

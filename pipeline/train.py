@@ -376,8 +376,8 @@ class _Training:
         if self.group.rank:  # the order is the same in all processes, and all else that is random their own
             torch.manual_seed(epoch_seed(self.config.seed, epoch, self.group.rank))
         total, seen = 0.0, 0
-        losses: list[torch.Tensor] = []
-        values: list[float] = []  # of the losses that have been looked at
+        losses: list[torch.Tensor] = []  # that have not been looked at
+        values: list[float] = []  # of those that have
         predictions = []
         network.train()
         for step, (images, labels) in enumerate(self._feed(own), start=1):
@@ -402,10 +402,11 @@ class _Training:
             losses.append(loss)
             predictions.append(logits.detach().argmax(dim=1))
             if self.device.type == "cpu" or step % _CHECK_EVERY == 0 or step == len(batches):
-                for value in torch.stack(losses[len(values) :]).tolist():
+                for value in torch.stack(losses).tolist():
                     count = len(batches[len(values)])
                     total, seen = total + value * count, seen + count
                     values.append(value)
+                losses.clear()
                 if not math.isfinite(total):
                     raise Diverged(f"training loss is {values[-1]} at step {step} of epoch {epoch}")
                 self.hooks.step(step, len(batches), total / seen)
@@ -413,7 +414,7 @@ class _Training:
         right, of_class = self.group.total(_counts(truth, torch.cat(predictions), classes))
         return _Trained(
             loss=total / seen,
-            loss_std=float(torch.stack(losses).float().std(correction=0)),
+            loss_std=float(torch.tensor(values).std(correction=0)),
             accuracy=int(right.sum()) / int(of_class.sum()),
             per_class=shares(right, of_class),
         )

@@ -200,10 +200,8 @@ def names(storage: Storage) -> list[str]:
 
 def _record(study: optuna.Study) -> StudyRecord:
     attrs = study.user_attrs
-    results, maximize = (
-        tuple(_results(study.get_trials(deepcopy=False), attrs, {})),
-        study.direction == optuna.study.StudyDirection.MAXIMIZE,
-    )
+    results = tuple(_results(study.get_trials(deepcopy=False), attrs, {}))
+    maximize = study.direction == optuna.study.StudyDirection.MAXIMIZE
     return StudyRecord(
         name=study.study_name,
         study=attrs["facts"].get("study", study.study_name),
