@@ -11,6 +11,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import optuna
+import pytest
 from endtoend import children, studies
 
 from pipeline.checkpoints import BEST, load
@@ -29,6 +30,16 @@ def serve():
     """Start the server now: commands that start workers would start it without these imports."""
     _server.set_forkserver_preload(list(WARM))
     forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def importable(folder, name, text):
+    """A module of networks that this process finds, and those that it starts."""
+    serve()
+    (folder / f"{name}.py").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
 
 
 class Fork:

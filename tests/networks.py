@@ -1,4 +1,4 @@
-"""Finished networks for the tests, with random weights: a checkpoint takes milliseconds, and no training."""
+"""Networks for the tests: finished ones with random weights, which take no training; and a user's own, as text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,25 @@ import models
 from pipeline.checkpoints import BEST, Card, save_model
 from pipeline.winner import Found
 from sweeps.trial import configure
+
+# A user's own network, which others go on from: what happens in each step of its training is theirs to say.
+FINE = """
+from torch import nn
+
+
+class Fine(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.layer = nn.Linear(shape[0] * shape[1] * shape[2], classes)
+
+    def forward(self, images):
+        if self.training:
+            self.step()
+        return self.layer(images.flatten(1))
+
+    def step(self):
+        pass
+"""
 
 
 def make_found(family="cnn", shape=(1, 8, 8), classes=tuple("0123456789"), dataset="digits", **config) -> Found:

@@ -5,8 +5,9 @@ import os
 import signal
 import time
 
-import forks
 import pytest
+from forks import importable
+from networks import FINE
 from test_interrupts import wait_until
 from test_train import Breaker, outcome, settled
 
@@ -24,24 +25,9 @@ pytestmark = pytest.mark.slow
 CASES = [("local", 1), *((name, 2) for name in SITES)]  # a site, and how many trials at a time
 
 # Networks that are wrong in training, or take their time over each step.
-MODULE = """
+MODULE = f"""
 import ctypes, time
-from torch import nn
-
-
-class Fine(nn.Module):
-    def __init__(self, shape, classes):
-        super().__init__()
-        self.layer = nn.Linear(shape[0] * shape[1] * shape[2], classes)
-
-    def forward(self, images):
-        if self.training:
-            self.step()
-        return self.layer(images.flatten(1))
-
-    def step(self):
-        pass
-
+{FINE}
 
 class Broken(Fine):
     def step(self):
@@ -62,11 +48,7 @@ class Stuck(Fine):  # in a call that neither ends nor lets Python run
 @pytest.fixture(scope="module", autouse=True)
 def _module(tmp_path_factory):
     """The networks above, as a user's own."""
-    forks.serve()
-    folder = tmp_path_factory.mktemp("module")
-    (folder / "odd.py").write_text(MODULE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
+    with importable(tmp_path_factory.mktemp("module"), "odd", MODULE):
         yield
 
 

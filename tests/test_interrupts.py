@@ -8,32 +8,27 @@ import time
 import pytest
 from endtoend import check_invariant, children, client, record
 from forks import Fork, trials
+from networks import FINE
 from test_faults import Sweep
 
 pytestmark = pytest.mark.slow
 
 # A network that takes its time over each step, or more than anybody waits over one, while a file beside it says so.
-MODULE = """
+MODULE = f"""
 import time
 from pathlib import Path
-from torch import nn
-
+{FINE}
 
 SLOW, STUCK, REACHED = (Path(__file__).with_name(name) for name in ("slow", "stuck", "reached"))
 
 
-class Slow(nn.Module):
-    def __init__(self, shape, classes):
-        super().__init__()
-        self.layer = nn.Linear(shape[0] * shape[1] * shape[2], classes)
-
-    def forward(self, images):
-        if self.training and STUCK.exists():
+class Slow(Fine):
+    def step(self):
+        if STUCK.exists():
             STUCK.rename(REACHED)
             time.sleep(600)
-        if self.training and SLOW.exists():
+        if SLOW.exists():
             time.sleep(0.05)
-        return self.layer(images.flatten(1))
 """
 STUDY = """
 dataset: digits

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from endtoend import check_invariant, children, pipeline, record
 from forks import Fork, trials
+from networks import FINE
 from test_interrupts import wait_until
 
 from pipeline.checkpoints import trial_folder
@@ -19,24 +20,15 @@ from pipeline.checkpoints import trial_folder
 pytestmark = pytest.mark.slow
 
 # A network whose epochs take a second while a file beside it says so; and one with a call that never returns.
-MODULE = """
+MODULE = f"""
 import ctypes, time
 from pathlib import Path
-from torch import nn
+{FINE}
 
 SLOW = Path(__file__).with_name("slow")
 
 
-class Slow(nn.Module):
-    def __init__(self, shape, classes):
-        super().__init__()
-        self.layer = nn.Linear(shape[0] * shape[1] * shape[2], classes)
-
-    def forward(self, images):
-        if self.training:
-            self.step()
-        return self.layer(images.flatten(1))
-
+class Slow(Fine):
     def step(self):
         if SLOW.exists():
             time.sleep(0.2)

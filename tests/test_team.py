@@ -10,7 +10,7 @@ import time
 import forks
 import pytest
 from endtoend import check_invariant, client, pipeline, record
-from forks import Fork
+from forks import Fork, importable
 from test_engines import MODULE, task
 from test_interrupts import wait_until
 from test_parallel import gone, workers
@@ -55,11 +55,7 @@ class SecondNan(Second):
 @pytest.fixture(scope="module", autouse=True)
 def _module(tmp_path_factory):
     """The networks above, as a user's own."""
-    forks.serve()
-    folder = tmp_path_factory.mktemp("module")
-    (folder / "team.py").write_text(ODD)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
+    with importable(tmp_path_factory.mktemp("module"), "team", ODD):
         yield
 
 
