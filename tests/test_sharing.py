@@ -75,12 +75,16 @@ def test_a_disk_without_room(full_disk):
 
 
 def _read(connection, shared):
-    """Open the images and read each: what that adds to this process alone, and to all that it has."""
+    """Open the images and read each; once told to, say what that has added to this process alone, and to all it has.
+
+    Only then, because what one process has read and the other has not yet counts as the one's own.
+    """
     before = psutil.Process().memory_full_info()
     data = shared.open()
-    total = int(data.train.images.sum()) + int(data.val.images.sum())
+    connection.send(int(data.train.images.sum()) + int(data.val.images.sum()))
+    connection.recv()
     after = psutil.Process().memory_full_info()
-    connection.send((total, after.uss - before.uss, after.rss - before.rss))
+    connection.send((after.uss - before.uss, after.rss - before.rss))
     connection.recv()
 
 
@@ -100,8 +104,10 @@ def test_all_processes_hold_one_copy():
         child.start()
         children.append((ours, child))
     for ours, _ in children:
-        read, alone, resident = ours.recv()
-        assert read == total
+        assert ours.recv() == total
+    for ours, _ in children:
+        ours.send(None)
+        alone, resident = ours.recv()
         assert alone < 5_000_000
         assert resident > 0.9 * size
     before = psutil.Process().memory_full_info().uss
