@@ -70,7 +70,7 @@ class CNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, height, width) to logits (batch, classes)."""
         maps = self.blocks(images)
-        logits: Tensor = self.logits(self.hidden(layers.Flat.apply(maps) if self.training else maps.flatten(1)))
+        logits: Tensor = self.logits(self.hidden(layers.flat(maps, training=self.training)))
         return logits
 
 

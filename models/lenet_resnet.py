@@ -75,7 +75,8 @@ class LeNetResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, height, width) to logits, or to probabilities, (batch, classes)."""
-        logits: Tensor = self.logits(self.hidden(self.features(images).flatten(1)))
+        maps = self.features(images)
+        logits: Tensor = self.logits(self.hidden(layers.flat(maps, training=self.training)))
         return functional.softmax(logits, dim=1) if self.softmax_output else logits
 
 

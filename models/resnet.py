@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from models import HEADS, SHORTCUTS, STEMS, block_counts, layers, nearest
 
@@ -81,7 +80,7 @@ class ResNet(nn.Module):
             bypass = _shortcut(shortcut, inputs, outputs, stride, conv) if residual else None
             self.stages.append(Block(branch, bypass, layers.activation(activation)))
             size = [math.ceil(side / stride) for side in size]
-        self.head = nn.Flatten() if head == "flatten" else _Mean()
+        self.head = _Flatten() if head == "flatten" else _Mean()
         self.logits = nn.Linear(outputs * (math.prod(size) if head == "flatten" else 1), classes)
         layers.initialise(self, activation, init)
         if residual and init == "auto" and activation not in layers.XAVIER_GAINS:
@@ -99,7 +98,15 @@ class _Mean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (batch, channels, height, width) to (batch, channels)."""
-        return x.mean(dim=(2, 3))
+        return layers.mean(x, training=self.training)
+
+
+class _Flatten(nn.Module):
+    """Every value, in one row."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map features (batch, channels, height, width) to (batch, channels * height * width)."""
+        return layers.flat(x, training=self.training)
 
 
 class Block(nn.Module):
@@ -130,7 +137,7 @@ class Pad(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (batch, inputs, height, width) to (batch, inputs + extra, height / stride, width / stride)."""
-        return functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
+        return layers.picked(x, self.stride, self.extra, training=self.training)
 
 
 def _plan(channels: int, width: int, depth: int, counts: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:

@@ -449,6 +449,45 @@ def test_only_rising_activations_are_pooled_first():
         assert layers.pooled_first(order) == order
 
 
+def _picked(maps, *, training):
+    return layers.picked(maps, 2, 3, training=training)
+
+
+def _first_picked(maps, *, training):
+    return layers.picked(maps, 1, -2, training=training)
+
+
+@pytest.mark.parametrize("function", [layers.flat, layers.mean, _picked, _first_picked])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_stay_channels_last(function, dtype):
+    """What brings maps to another shape gives the values and gradients of torch, these channels last."""
+    torch.manual_seed(0)
+    maps = torch.randn(3, 5, 7, 4, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    plain, ours = (function(maps, training=training) for training in (False, True))
+    weights = torch.randn_like(ours)
+    expected, found = (torch.autograd.grad(made, maps, weights)[0] for made in (plain, ours))
+    assert torch.equal(ours, plain)
+    assert torch.equal(found, expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("family", ["cnn", "resnet", "lenet_resnet"])
+def test_a_step_stays_channels_last(family):
+    """The gradients of all maps of a network come channels last."""
+    network = build(family, (1, 16, 16)).to(memory_format=torch.channels_last).train()
+    found = []
+
+    def look(_module, _given, made):
+        if made.dim() == 4:
+            made.register_hook(lambda gradient: found.append(gradient.is_contiguous(memory_format=torch.channels_last)))
+
+    for module in network.modules():
+        module.register_forward_hook(look)
+    network(images((1, 16, 16), 8).to(memory_format=torch.channels_last)).square().sum().backward()
+    assert len(found) > 5
+    assert all(found)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("drop", [0.1, 0.5, 0.95])
 def test_dropout_is_of_its_share(drop, dtype):
