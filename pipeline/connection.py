@@ -5,17 +5,21 @@ Knows no run. A file of SQLite is never away: what it raises is final.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VAR as _ARTIFACT_ROOT
 
 from pipeline.errors import ServerAway, StorageFailure
 from pipeline.writer import Writer
@@ -135,6 +139,28 @@ def reach(uri: str) -> None:
         raise StorageFailure(f"the tracking server {shown(uri)} knows no such user with that password: set {login}")
     if error is not None:
         raise StorageFailure(f"cannot reach the tracking server {shown(uri)}: {line(error, uri)}") from None
+
+
+@contextmanager
+def folders_as_they_are(uri: str) -> Iterator[None]:
+    """Have MLflow open a store whose folder has a ``%`` in its name.
+
+    It reads ``%20`` in a plain path as a space, so a new store is given the place of its artifacts as a URI; and it
+    makes an empty folder of the quoted name beside the true one, which goes again.
+    """
+    here, quoted = Path.cwd(), Path(uri.removeprefix("sqlite:///")).parent
+    odd = "%" in str(here) and _ARTIFACT_ROOT not in os.environ
+    stray = uri.startswith("sqlite:///") and "%" in str(quoted) and not quoted.exists()
+    if odd:
+        os.environ[_ARTIFACT_ROOT] = (here / "mlruns").as_uri()
+    try:
+        yield
+    finally:
+        if odd:
+            del os.environ[_ARTIFACT_ROOT]
+        if stray:
+            with contextlib.suppress(OSError):
+                quoted.rmdir()
 
 
 def is_server(uri: str) -> bool:

@@ -66,13 +66,16 @@ class Recorder:
 
     # -- a trial ------------------------------------------------------------------------------------------------------
 
-    def open(self, number: int, config: TrialConfig, began: int | None = None, *, anew: bool = False) -> Opened:
+    def open(
+        self, number: int, config: TrialConfig, began: int | None = None, *, anew: bool = False, fresh: bool = False
+    ) -> Opened:
         """Have a trial's run opened, which began now or at that time: its id and place come in time.
 
-        With ``anew``, the trial is trained from its beginning, whatever was recorded of it.
+        With ``anew``, the trial is trained from its beginning, whatever was recorded of it; if it is ``fresh``, nothing
+        was, and no run of it is looked for.
         """
         arguments = (self.parent, self.study.name, number, config, self._source, None, began or now())
-        return self.tracker.submit(partial(self.tracker.open_trial, *arguments, anew=anew))
+        return self.tracker.submit(partial(self.tracker.open_trial, *arguments, anew=anew, fresh=fresh))
 
     @cached_property
     def _source(self) -> dict[str, str]:

@@ -15,8 +15,9 @@ import os
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
@@ -26,14 +27,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_STATE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import _TEMP_ARTIFACT_PREFIX
-from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VAR as _ARTIFACT_ROOT
 from mlflow.utils import mlflow_tags
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline import artifacts, figures
-from pipeline.connection import Connection, is_server, line, shown
+from pipeline.connection import Connection, folders_as_they_are, is_server, line, shown
 from pipeline.errors import StorageFailure, UsageFailure
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
+
+if TYPE_CHECKING:
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 _BATCH = 1000  # metrics in one request, MLflow's limit
 _BELOW = f"tags.`{mlflow_tags.MLFLOW_PARENT_RUN_ID}`"
@@ -60,7 +63,9 @@ class Tracker(Connection):
         self._invocation: str | None = None  # the run of a later `mlflow run` of the study
         self._key = uuid.uuid4().hex  # of a run that belongs to no study
         self._sent: dict[str, int] = {}  # epochs of a run's history that are sent
-        with _folders_as_they_are(uri):
+        self._places: dict[str, str] = {}  # of the artifacts of a run under way
+        self._begun: set[tuple[str | None, int]] = set()  # runs whose opening was tried, by parent and trial
+        with folders_as_they_are(uri):
             self._client = MlflowClient(uri)
         default = server_default if is_server(uri) else None
         self.experiment_id = self.call(self._experiment, experiment, default)
@@ -204,6 +209,7 @@ class Tracker(Connection):
         began: int | None = None,
         *,
         anew: bool = False,
+        fresh: bool = False,
     ) -> tuple[str, str]:
         """Open a trial's run: the one it already has, else a new one.
 
@@ -216,17 +222,15 @@ class Tracker(Connection):
             own: the id of a run to go on with that belongs to no study.
             began: when, in milliseconds, if not now.
             anew: it is trained from its beginning: a run that has points of it already is deleted, and made again.
+            fresh: no process had begun the trial before: it has a run only if a call was made whose answer was lost.
 
         Returns:
             The run's id, and where its artifacts go.
         """
-        given = own or os.environ.get("MLFLOW_RUN_ID")
-        found = self._find_trial(parent, number) if parent else self._alive(given)
+        found = self._had(parent, number, own, fresh=fresh)
         if anew and found is not None and found.data.metrics:
             self._client.delete_run(found.info.run_id)
             found = None
-        if not parent:  # made, but the answer was lost
-            found = found or next(iter(self._search(f"tags.`sweep.key` = '{self._key}'")), None)
         tags = {"sweep.family": config.family, "sweep.signature": config.signature}
         if study:
             tags |= {"sweep.study": study, "sweep.trial": str(number)}
@@ -249,7 +253,7 @@ class Tracker(Connection):
         context = [InputTag(mlflow_tags.MLFLOW_DATASET_CONTEXT, "training")]
         dataset = Dataset(data["name"], data["digest"], "local", json.dumps({"uri": data["source"]}))
         self._client.log_inputs(run_id, [DatasetInput(dataset, context)])
-        place = str(found.info.artifact_uri)
+        place = self._places[run_id] = str(found.info.artifact_uri)
         if urlsplit(place).scheme == "file":
             place = str(local_file_uri_to_path(place))  # type: ignore[no-untyped-call]
         return run_id, place
@@ -296,18 +300,24 @@ class Tracker(Connection):
         metrics = [Metric(key, value, end, 0) for key, value in figures.at_the_end(result).items()]
         tags = [RunTag(key, value) for key, value in figures.tags(result, classes).items()]
         self._metrics(run_id, [*self._unsent(run_id, result.history), *metrics], tags)
+        kept = self._artifacts(run_id)
         with tempfile.TemporaryDirectory() as folder:
             artifacts.write(Path(folder), result, classes)
-            self._client.log_artifacts(run_id, folder)
+            kept.log_artifacts(folder)  # type: ignore[no-untyped-call]
         for file, place in weights:
-            self._client.log_artifact(run_id, str(file), place)
+            kept.log_artifact(str(file), place)  # type: ignore[no-untyped-call]
         self._client.set_terminated(run_id, status="FAILED" if result.state == FAILED else "FINISHED", end_time=end)
         self._sent.pop(run_id, None)
+        self._places.pop(run_id, None)
+
+    def _artifacts(self, run_id: str) -> ArtifactRepository:
+        """A run's artifacts. MLflow's client would read the whole run to know where they are."""
+        uri = self._places.get(run_id) or self._client.get_run(run_id).info.artifact_uri
+        return get_artifact_repository(uri, tracking_uri=self._uri)
 
     def drop_checkpoint(self, run_id: str) -> None:
         """Remove a finished trial's weights from its artifacts."""
-        uri = self._client.get_run(run_id).info.artifact_uri
-        get_artifact_repository(uri, tracking_uri=self._uri).delete_artifacts("checkpoint")  # type: ignore[no-untyped-call]
+        self._artifacts(run_id).delete_artifacts("checkpoint")  # type: ignore[no-untyped-call]
         self._tags(run_id, {"sweep.checkpoint": "dropped"})
 
     def tidy(self, run_id: str) -> None:
@@ -360,9 +370,15 @@ class Tracker(Connection):
         """The paths of the artifacts in a folder of a run."""
         return [found.path for found in self.call(self._client.list_artifacts, run_id, folder)]
 
-    def _find_trial(self, parent: str, number: int) -> Run | None:
-        found = self._search(f"{_BELOW} = '{parent}' and tags.`sweep.trial` = '{number}'")
-        return found[0] if found else None
+    def _had(self, parent: str | None, number: int, own: str | None, *, fresh: bool) -> Run | None:
+        """The run that a trial has: given, made by an earlier process, or by a call whose answer was lost."""
+        if parent is None:
+            given = self._alive(own or os.environ.get("MLFLOW_RUN_ID"))
+            return given or next(iter(self._search(f"tags.`sweep.key` = '{self._key}'")), None)
+        if fresh and (parent, number) not in self._begun:
+            self._begun.add((parent, number))
+            return None
+        return next(iter(self._search(f"{_BELOW} = '{parent}' and tags.`sweep.trial` = '{number}'")), None)
 
     def _search(self, condition: str) -> list[Run]:
         found: list[Run] = []
@@ -397,28 +413,6 @@ class Tracker(Connection):
 
     def _tags(self, run_id: str, tags: Mapping[str, object]) -> None:
         self._client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
-
-
-@contextlib.contextmanager
-def _folders_as_they_are(uri: str) -> Iterator[None]:
-    """Have MLflow open a store whose folder has a ``%`` in its name.
-
-    It reads ``%20`` in a plain path as a space, so a new store is given the place of its artifacts as a URI; and it
-    makes an empty folder of the quoted name beside the true one, which goes again.
-    """
-    here, quoted = Path.cwd(), Path(uri.removeprefix("sqlite:///")).parent
-    odd = "%" in str(here) and _ARTIFACT_ROOT not in os.environ
-    stray = uri.startswith("sqlite:///") and "%" in str(quoted) and not quoted.exists()
-    if odd:
-        os.environ[_ARTIFACT_ROOT] = (here / "mlruns").as_uri()
-    try:
-        yield
-    finally:
-        if odd:
-            del os.environ[_ARTIFACT_ROOT]
-        if stray:
-            with contextlib.suppress(OSError):
-                quoted.rmdir()
 
 
 def experiment_of(uri: str, run_id: str | None) -> str:

@@ -50,7 +50,7 @@ class Trials:
         spec, folder = self._study.spec, trial_folder(self._recorder.home, self._study.name, job.number)
         # Begun on another machine, its checkpoints are there.
         anew = job.adopted and Folder(folder).latest() is None
-        opened = self._recorder.open(job.number, job.config, anew=anew)
+        opened = self._recorder.open(job.number, job.config, anew=anew, fresh=not job.adopted)
         self._show.trial(job.number, job.config)
         task = Task(
             number=job.number,

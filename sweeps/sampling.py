@@ -6,7 +6,7 @@ import copy
 import hashlib
 import warnings
 from collections.abc import Callable, Container, Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -17,7 +17,63 @@ from sweeps.space import StudySpec
 from sweeps.trial import Value
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
     from optuna.trial import Trial
+
+
+class Held:
+    """A store as the owner of one of its trials sees it: that trial is in memory, and all else in the store.
+
+    A trial is made with all its values in one transaction: what is set of it before stays in memory until then.
+    """
+
+    def __init__(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._study, self._storage, self._trial = study, study._storage, trial  # noqa: SLF001 - as Optuna's own samplers
+
+    @property
+    def made(self) -> bool:
+        """Whether the trial is in the store."""
+        return self._trial._trial_id >= 0  # noqa: SLF001
+
+    def make(self) -> None:
+        """Write the trial, as the study's next: its number is another where another program made one, too."""
+        storage, of = self._storage, self._study._study_id  # noqa: SLF001
+        made = storage.create_new_trial(of, self._trial)
+        if storage.get_trial_id_from_study_id_trial_number(of, self._trial.number) != made:
+            self._trial.number = storage.get_trial_number_from_id(made)
+        self._trial._trial_id = made  # noqa: SLF001
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    def get_study_id_from_name(self, _name: str) -> int:
+        """The study's id."""
+        return self._study._study_id  # noqa: SLF001
+
+    def get_trial(self, _trial_id: int) -> FrozenTrial:
+        """The trial, which its owner keeps up to date."""
+        return self._trial
+
+    def get_trial_system_attrs(self, _trial_id: int) -> dict[str, Any]:
+        """What the sampler has noted with it."""
+        return self._trial.system_attrs
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Have the sampler note something with it."""
+        self._trial.system_attrs[key] = value
+        if self.made:
+            self._storage.set_trial_system_attr(trial_id, key, value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Write a fact of it."""
+        if self.made:
+            self._storage.set_trial_user_attr(trial_id, key, value)
+
+    def set_trial_param(self, trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
+        """Write one of its values."""
+        if self.made:
+            self._storage.set_trial_param(trial_id, name, value, distribution)
 
 
 class Shown(optuna.Study):
@@ -30,6 +86,7 @@ class Shown(optuna.Study):
     def __init__(
         self,
         study: optuna.Study,
+        held: Held,
         trials: Callable[[], list[FrozenTrial]],
         sampler: optuna.samplers.BaseSampler,
         number: int,
@@ -39,12 +96,13 @@ class Shown(optuna.Study):
 
         Args:
             study: the whole study.
+            held: its store, with the trial.
             trials: its trials, by number.
             sampler: chooses the trial's values.
             number: the trial's number; what comes after it is not shown, if `seen` leaves off before it.
             seen: how many of the first trials show what came of them.
         """
-        super().__init__(study.study_name, study._storage, sampler)  # noqa: SLF001 - as Optuna's own filtered study
+        super().__init__(study.study_name, cast("BaseStorage", held), sampler)
         self._all, self._number, self._seen = trials, number, seen
 
     def _get_trials(

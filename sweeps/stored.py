@@ -268,18 +268,23 @@ def _results(
             read[trial.number] = dataclasses.replace(result, **changes) if changes else result
             yield read[trial.number]
         elif "config" in attrs:
-            reports = trial.intermediate_values
-            config = TrialConfig.from_dict(attrs["config"])
-            if trial.state != TrialState.RUNNING:
-                yield dataclasses.replace(lost(trial.number, config), **kept.get(f"{_RUN}{trial.number}", {}))
-                continue
-            yield TrialResult(
-                number=trial.number,
-                config=config,
-                state=RUNNING,
-                end="interrupted" if attrs.get("interrupted") else "running",
-                value=reports[max(reports)] if reports else None,
-            )
+            if trial.state == TrialState.RUNNING:
+                yield under_way(trial)
+            else:
+                ended = lost(trial.number, TrialConfig.from_dict(attrs["config"]))
+                yield dataclasses.replace(ended, **kept.get(f"{_RUN}{trial.number}", {}))
+
+
+def under_way(trial: FrozenTrial) -> TrialResult:
+    """What is known of a trial that has not ended: how far it is."""
+    reports, attrs = trial.intermediate_values, trial.user_attrs
+    return TrialResult(
+        number=trial.number,
+        config=TrialConfig.from_dict(attrs["config"]),
+        state=RUNNING,
+        end="interrupted" if attrs.get("interrupted") else "running",
+        value=reports[max(reports)] if reports else None,
+    )
 
 
 def lost(number: int, config: TrialConfig, run_id: str | None = None) -> TrialResult:

@@ -20,14 +20,14 @@ from itertools import accumulate
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from sweeps.dimension import Dimension
 from sweeps.layout import configuration, decide, points, total
 from sweeps.pruning import PROTECTED, prune
-from sweeps.sampling import Shown, params, sampler, suggest
+from sweeps.sampling import Held, Shown, params, sampler, suggest
 from sweeps.space import OBJECTIVES, StudySpec, difference
-from sweeps.stored import ENDED, Kept, Storage, lost
+from sweeps.stored import ENDED, Kept, Storage, lost, under_way
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult, Value
 
 _STATES = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
@@ -60,7 +60,8 @@ class Study(Kept):
         self._reports: dict[int, dict[int, float]] = {}  # of the same, by epoch
         self._writer = ThreadPoolExecutor(1, "reports")  # training does not wait for the store
         self._unwritten: dict[int, Future[None]] = {}  # by trial: its last report
-        self._seen_last: list[FrozenTrial] | None = None  # all trials, until one is begun or ended
+        self._seen_last: list[FrozenTrial] | None = None  # all trials, until one is taken over or ended
+        self._seen_results: tuple[TrialResult, ...] | None = None  # of these, until more is kept of one
         self._first: dict[str, TrialResult] = {}  # by signature, of the first `_searched` results
         self._searched = 0
         self.spec = spec
@@ -117,6 +118,29 @@ class Study(Kept):
         if self._seen_last is None:
             self._seen_last = super()._trials()
         return self._seen_last
+
+    def results(self) -> tuple[TrialResult, ...]:
+        """What came of each trial, by number."""
+        if self._seen_results is None:
+            self._seen_results = super().results()
+        return self._seen_results
+
+    def keep_run(self, number: int, run_id: str, checkpoint: str | None) -> None:
+        """Keep where an ended trial's record is."""
+        super().keep_run(number, run_id, checkpoint)
+        self._seen_results = None
+
+    def _changed(self) -> None:
+        """Read the trials again, when they are asked for next."""
+        self._seen_last = self._seen_results = None
+
+    def _add(self, trial: FrozenTrial) -> None:
+        """Take a trial that was made here for read."""
+        if trial.number == len(self._trials()):
+            self._trials().append(trial)
+            self._seen_results = None if self._seen_results is None else (*self._seen_results, under_way(trial))
+        else:  # another program has made some, too
+            self._changed()
 
     def _in(self, *states: TrialState) -> list[FrozenTrial]:
         return [trial for trial in self._trials() if trial.state in states]
@@ -226,40 +250,48 @@ class Study(Kept):
         plain = json.loads(result.to_json())
         try:
             self._settle(job.number)
-            self._live.pop(job.number).set_user_attr("result", plain)
+            trial = self._live.pop(job.number)
+            trial.set_user_attr("result", plain)
         except optuna.exceptions.UpdateFinishedTrialError:  # what has ended cannot change in Optuna
             if result.run_id is not None:
                 self.keep_run(job.number, result.run_id, None)
             return lost(job.number, job.config, result.run_id)
         finally:
-            self._seen_last = None
-        _end(self._study, job.number, plain)
+            self._changed()
+        _end(trial.study, trial, plain)
         return result
 
     def _ask(self, number: int) -> Job:
-        values = None if self._in(TrialState.WAITING) else self._planned(number)
-        self._seen_last = None
-        if values is not None:
-            self._study.enqueue_trial(values)
-        return self._start(self._study.ask())
+        if self._in(TrialState.WAITING):  # enqueued by another program, or by an older version
+            asked = self._study.ask()
+            self._changed()
+            return self._start(self._trials()[asked.number])
+        values = self._planned(number)
+        trial = create_trial(state=TrialState.RUNNING, system_attrs={} if values is None else {"fixed_params": values})
+        trial.number = number
+        return self._start(trial)
 
-    def _start(self, asked: Trial | FrozenTrial, deaths: int = 0, *, adopted: bool = False) -> Job:
-        number = asked.number
-        shown = Shown(self._study, self._trials, sampler(self.spec, f"{number}"), number, self._seen(number))
-        trial = Trial(shown, asked._trial_id)  # noqa: SLF001 - re-adoption keeps the trial list identical
-        config = trial.user_attrs.get("config")
+    def _start(self, frozen: FrozenTrial, deaths: int = 0, *, adopted: bool = False) -> Job:
+        """Take a trial: a new one is written whole, with its values and configuration."""
+        number, held = frozen.number, Held(self._study, frozen)
+        shown = Shown(self._study, held, self._trials, sampler(self.spec, f"{number}"), number, self._seen(number))
+        trial = Trial(shown, frozen._trial_id)  # noqa: SLF001 - re-adoption keeps the trial list identical
         if adopted:
             trial.set_user_attr("deaths", deaths)
             trial.set_user_attr("interrupted", value=False)
-        if config is None:
+        if "config" not in frozen.user_attrs:
             values = decide(self.spec, lambda dimension: self._suggest(trial, dimension))
-            made = configuration(self.spec, {**self.settled(), **values}, trial.number % self.spec.repeats)
+            made = configuration(self.spec, {**self.settled(), **values}, number % self.spec.repeats)
             trial.set_user_attr("config", made.to_dict())
-            config = made.to_dict()
-        self._live[trial.number] = trial
-        self._reports[trial.number] = dict(asked.intermediate_values) if isinstance(asked, FrozenTrial) else {}
-        self._seen_last = None
-        return Job(trial.number, TrialConfig.from_dict(config), deaths, adopted)
+        if held.made:
+            self._changed()
+        else:
+            held.make()
+            trial = Trial(shown, frozen._trial_id)  # noqa: SLF001
+            self._add(frozen)
+        self._live[frozen.number] = trial
+        self._reports[frozen.number] = dict(frozen.intermediate_values)
+        return Job(frozen.number, TrialConfig.from_dict(frozen.user_attrs["config"]), deaths, adopted)
 
     def settled(self) -> dict[str, Value]:
         """What was settled when the study was made, but for a device that is asked for now."""
@@ -289,6 +321,7 @@ class Study(Kept):
         return self._start(frozen, frozen.user_attrs.get("deaths", 0) + (not interrupted), adopted=True)
 
 
-def _end(study: optuna.Study, number: int, result: Mapping[str, Any]) -> None:
+def _end(study: optuna.Study, trial: Trial | int, result: Mapping[str, Any]) -> None:
     value = result["value"] if result["state"] == COMPLETE else None
-    study.tell(number, value, state=_STATES[result["state"]], skip_if_finished=True)
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # somebody else came first
+        study.tell(trial, value, state=_STATES[result["state"]], skip_if_finished=True)

@@ -294,7 +294,7 @@ def _mortal(name):
 for _name in WRITES:
     setattr(MortalStorage, _name, _mortal(_name))
 
-# Starts and repeats are enqueued, the 11th trial is the first that TPE chooses; 1 of the last 4 is pruned.
+# Starts and repeats are planned, the 11th trial is the first that TPE chooses; 1 of the last 4 is pruned.
 MORTAL = """
 trials: 14
 epochs: 3
@@ -342,30 +342,41 @@ def check_killed(unkilled, n):
 @pytest.mark.parametrize(
     ("name", "argument"),
     [
-        ("set_trial_param", "lr"),
-        ("set_trial_param", "dropout"),
-        ("set_trial_user_attr", "config"),
         ("set_trial_intermediate_value", 1),
         ("set_trial_user_attr", "result"),
         ("set_trial_state_values", TrialState.COMPLETE),
     ],
 )
 def test_killed_where_it_hurts(unkilled, name, argument, trial):
-    """Killed between two values, before the configuration, a report, the result or the state is kept: the same list."""
+    """Killed before a report, the result or the state is kept: the same list."""
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
     arguments = ended if argument in ended else (argument,)
     check_killed(unkilled, next(n for n, w in enumerate(unkilled[1]) if w[:2] == (name, trial) and w[2] in arguments))
 
 
-@pytest.mark.parametrize("trial", [0, 1, 7, 13])
-def test_killed_before_a_waiting_trial_is_asked(unkilled, trial):
-    """A trial that was enqueued and not yet asked for is asked for first, and nothing is enqueued twice."""
+def test_a_trial_is_made_whole(unkilled):
+    """A trial's values and configuration are written with it, in one call: there is nothing between to be killed at."""
+    made = [write[2] for write in unkilled[1] if write[0] == "create_new_trial"]
+    assert [TrialConfig.from_dict(trial.user_attrs["config"]) for trial in made] == [r.config for r in unkilled[0]]
+    assert all(trial.params.keys() >= {"family", "lr", "dropout"} for trial in made)
+    assert not [write for write in unkilled[1] if write[0] == "set_trial_param" or write[2:3] == ("config",)]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("trial", [0, 1, 7, 10])
+def test_a_trial_that_is_not_whole_is_gone_on_with(unkilled, trial, asked):
+    """A trial that an older version had enqueued, or asked for, is completed, and none is made in its place."""
     storage = MortalStorage()
     created = [n for n, write in enumerate(unkilled[1]) if write[0] == "create_new_trial"]
-    storage.left = created[trial] + 1
+    storage.left = created[trial]
     with pytest.raises(Killed):
         whole(MORTAL, storage)
-    assert [t.state for t in storage.get_all_trials(0)][-1] == TrialState.WAITING
+    study = optuna.load_study(storage=storage, study_name=begin(storage, MORTAL).name)
+    planned = unkilled[1][created[trial]][2].system_attrs.get("fixed_params")
+    if planned is not None:
+        study.enqueue_trial(planned)
+    if asked or planned is None:
+        study.ask()
     assert whole(MORTAL, storage) == unkilled[0]
 
 
