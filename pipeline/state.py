@@ -9,13 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from pipeline import failpoints
 from pipeline.checkpoints import Folder, optimizer_tensors, restore_optimizer
 from pipeline.optimization import Schedule
 from sweeps.trial import Epoch, Mistake, TrialConfig
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
     from torch.optim import Optimizer
 
@@ -47,6 +48,7 @@ class Saver:
         self._folder, self._saved = folder, saved
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._writing: tuple[Future[None], tuple[Epoch, ...]] | None = None
+        self._copies: dict[str, torch.Tensor] = {}  # of what changes, made anew for each checkpoint
 
     def save(
         self, state: State, config: TrialConfig, network: nn.Module, optimizer: Optimizer, schedule: Schedule
@@ -59,8 +61,12 @@ class Saver:
         self.settle()
         tensors, facts = optimizer_tensors(optimizer)
         copied = {
-            **{f"network.{k}": v.detach().to("cpu", copy=True) for k, v in network.state_dict().items()},
-            **{f"optimizer.{k}": v.detach().to("cpu", copy=True) for k, v in tensors.items()},
+            **self._copied(
+                {
+                    **{f"network.{k}": v for k, v in network.state_dict(keep_vars=True).items()},
+                    **{f"optimizer.{k}": v for k, v in tensors.items()},
+                }
+            ),
             **{f"best.{k}": v for k, v in state.best_weights.items()},  # copies that nothing changes
         }
         history = tuple(state.history)
@@ -76,6 +82,14 @@ class Saver:
             "latency_ms": state.latency_ms,
         }
         self._writing = self._thread.submit(self._write, copied, history, rest), history
+
+    def _copied(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Copy all in one call: between two, the report of the epoch, which is being written, would take its turn."""
+        if self._copies.keys() != tensors.keys():
+            self._copies = {k: torch.empty_like(v, device="cpu", requires_grad=False) for k, v in tensors.items()}
+        with torch.no_grad():
+            torch._foreach_copy_(list(self._copies.values()), list(tensors.values()))
+        return self._copies
 
     def _write(self, tensors: Mapping[str, torch.Tensor], history: Sequence[Epoch], rest: Mapping[str, Any]) -> None:
         facts = {**rest, "history": [dataclasses.asdict(row) for row in history]}
