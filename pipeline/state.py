@@ -47,6 +47,7 @@ class Saver:
         """
         self._folder, self._saved = folder, saved
         self._thread = ThreadPoolExecutor(1, "checkpoints")
+        self._thread.submit(lambda: None)  # a thread's start is waited for: now, and not after an epoch
         self._writing: tuple[Future[None], tuple[Epoch, ...]] | None = None
         self._copies: dict[str, torch.Tensor] = {}  # of what changes, made anew for each checkpoint
 

@@ -95,7 +95,8 @@ def test_a_trial_costs_the_same_however_many_were_before_it(sweeps):
     """A further trial: so many transactions, statements and readings after two trials, and no more after four."""
     early, late = sweeps[4, 1].per(sweeps[2, 1], 2), sweeps[6, 1].per(sweeps[4, 1], 2)
     assert late == early
-    assert late["studies transactions"] <= 6
+    assert late["studies transactions"] <= 4
     assert late["tracking transactions"] <= 7
-    assert late["studies statements"] <= 62
-    assert late["readings"] <= 2
+    assert late["studies statements"] <= 27
+    assert late["tracking statements"] <= 34
+    assert late["readings"] <= 1

@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import time
+from functools import partial
 
 import pytest
 from endtoend import furnish, record
@@ -234,13 +235,14 @@ def unreliable(monkeypatch, *, before):
         monkeypatch.setattr(MlflowClient, name, fail)
 
 
+@pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("before", [True, False])
-def test_whatever_fails_once_is_recorded_once(tracker, folder, monkeypatch, before):
+def test_whatever_fails_once_is_recorded_once(tracker, folder, monkeypatch, before, fresh):
     """Each call fails, or loses its answer, and is made again: one run, every point once, in order."""
     unreliable(monkeypatch, before=before)
     result, data = a_result(), {"name": "digits", "digest": "0", "source": "."}
     parent = tracker.call(tracker.open_parent, NAME, None, "k" * 32, {})
-    opened = tracker.submit(tracker.open_trial, parent, NAME, 0, result.config, data)
+    opened = tracker.submit(partial(tracker.open_trial, parent, NAME, 0, result.config, data, fresh=fresh))
     for count in (1, 2):
         tracker.submit(lambda count=count: tracker.log_epochs(opened.result()[0], result.history[:count]))
     tracker.submit(lambda: tracker.finish_trial(opened.result()[0], result, ["a", "b"], []))
