@@ -24,6 +24,19 @@ from pipeline.worker import Task
 from sweeps.study import Study
 
 
+# As the command does: it imports without collecting garbage, and leaves at once.
+RESUME = """
+import sys
+sys.path.insert(0, {root!r})
+from pipeline import leaving, memory
+end = leaving.Leaving()
+with memory.importing():
+    from benchmarks.commands import Path, resume
+resume(Path("."))
+end.code = 0
+"""
+
+
 class First(Null):
     """An engine whose first trial ends it all."""
 
@@ -64,8 +77,7 @@ def measure(home: Path, trials: int) -> dict[str, Any]:
     found["report's table"] = run(home, python, "-c", table)
     found["report with its files"] = run(home, python, "-m", "pipeline", "report")
     (home / "null.yaml").write_text(SPACE.format(epochs=10, trials=trials + 1, method="tpe"))
-    child = f"import sys; sys.path.insert(0, {root!r}); from benchmarks.commands import resume, Path; resume(Path('.'))"
-    found["resume to the next trial"] = run(home, python, "-c", child)
+    found["resume to the next trial"] = run(home, python, "-c", RESUME.format(root=root))
     found["ask_s"] = json.loads((home / "ask.json").read_text())["ask"]
     return found
 

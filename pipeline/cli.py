@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from pipeline import failpoints
+from pipeline import failpoints, memory
 from pipeline.cli_data import data_command
 from pipeline.cli_finalists import finalists_command
 from pipeline.cli_predict import predict_command
@@ -21,6 +21,7 @@ from pipeline.cli_status import status_command, ui_command
 from pipeline.cli_sync import sync_command
 from pipeline.cli_winner import evaluate_command, export_command, register_command
 from pipeline.errors import Failure, Interrupted, NothingComplete, UsageFailure
+from pipeline.leaving import Leaving
 from pipeline.options import (
     ENGINE,
     Command,
@@ -29,6 +30,7 @@ from pipeline.options import (
     data_dir_option,
     engine_options,
     once,
+    start_early,
     storage_option,
 )
 
@@ -94,10 +96,13 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
     \b
     Example: pipeline sweep --dataset mnist --trials 12 --epochs 3
     """
-    from rich.console import Console
+    if not dry_run:
+        start_early(options)
+    with memory.importing():
+        from rich.console import Console
 
-    from pipeline import sweep as sweeping
-    from pipeline.progress import Show
+        from pipeline import sweep as sweeping
+        from pipeline.progress import Show
 
     request = sweeping.Request(
         study=once(study, study_option, "study file") or "default",
@@ -199,10 +204,11 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
     \b
     Example: pipeline train --dataset mnist --family cnn --lr 1e-3 --epochs 3
     """
-    from rich.console import Console
+    with memory.importing():
+        from rich.console import Console
 
-    from pipeline import repeat, single, stores
-    from pipeline.progress import Show
+        from pipeline import repeat, single, stores
+        from pipeline.progress import Show
 
     where = stores.locate(values.pop("storage"))
     given, every_epoch = values.pop("objective"), values.pop("keep_checkpoints") == "all"
@@ -263,9 +269,11 @@ def report_command(
     \b
     Example: pipeline report default-digits --best
     """
-    from pipeline import report, side_by_side, stores
+    with memory.importing():
+        from pipeline import forking, report, side_by_side, stores
 
     where = stores.locate(options["storage"])
+    forking.warm_up(forking.DRAWING)
     records = [stores.read_record(where, once(name, name_option)) for name in dict.fromkeys(names) or (None,)]
     several, top = len(records) > 1, top or (20 if fmt == "table" else None)
     if show_best or not several:
@@ -375,6 +383,16 @@ cli.add_command(sync_command)
 
 def main() -> None:
     """Run the command line: one line for a user's error, and the exit code of what went wrong."""
+    leaving = Leaving()
+    try:
+        _run()
+        leaving.code = 0
+    except SystemExit as done:
+        leaving.code = done.code if isinstance(done.code, int) else None
+        raise
+
+
+def _run() -> None:
     try:
         cli.main(prog_name="pipeline", standalone_mode=False)
     except click.exceptions.Exit as done:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from pipeline import memory
 from pipeline.errors import Interrupted
 from pipeline.options import (
     ENGINE,
@@ -18,6 +19,7 @@ from pipeline.options import (
     data_dir_option,
     engine_options,
     once,
+    start_early,
     storage_option,
 )
 
@@ -44,7 +46,9 @@ def finalists_command(
     \b
     Example: pipeline finalists default-digits --top 3 --seeds 3
     """
-    from pipeline import finalists, stores, sweep, terminal
+    start_early(options)
+    with memory.importing():
+        from pipeline import finalists, stores, sweep, terminal
 
     where = stores.locate(options["storage"])
     asked = {"top": top, "seeds": seeds, "device": options["device"]}

@@ -9,12 +9,15 @@ import re
 import shlex
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+from weakref import WeakSet
 
 from sqlalchemy import Engine, event
+from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from pipeline.errors import StorageFailure
 
@@ -38,6 +41,18 @@ TRACKING = Library("mlflow", "store/db_migrations/versions", "experiments", "mlf
 STUDIES = Library("optuna", "storages/_rdb/alembic/versions", "version_info", "optuna storage upgrade --storage")
 
 
+_opened: WeakSet[ConnectionPoolEntry] = WeakSet()
+event.listen(Pool, "connect", lambda _, entry: _opened.add(entry))
+
+
+def close_files() -> None:
+    """Close all files that a library has open: the last to do so empties a file's write-ahead log into it."""
+    for entry in list(_opened):
+        if isinstance(entry.dbapi_connection, sqlite3.Connection):
+            with contextlib.suppress(sqlite3.Error):
+                entry.dbapi_connection.close()
+
+
 def wait_longer() -> None:
     """Have MLflow wait as long for another process's write as Optuna does: at each session it says 20 s, unasked."""
     if not event.contains(Engine, "before_cursor_execute", _patient):
@@ -49,8 +64,14 @@ def _patient(_: object, __: object, statement: str, parameters: object, *___: ob
     return f"PRAGMA busy_timeout = {1000 * LOCK_TIMEOUT}" if hasty else statement, parameters
 
 
-def prepare(file: Path, url: str, library: Library) -> None:
+def prepare(file: Path, url: str, library: Library, fill: Callable[[Path], None] = lambda _: None) -> None:
     """Make a file ready to be written: there, whole, of this version, and in WAL mode: readers do not block there.
+
+    Args:
+        file: the file.
+        url: of it, for the command that upgrades it.
+        library: whose tables it holds.
+        fill: makes a new file with the tables, if it can; the library makes those that are not there.
 
     Raises:
         StorageFailure: for a file that is not, or a folder that cannot be written; the file is as it was.
@@ -60,7 +81,7 @@ def prepare(file: Path, url: str, library: Library) -> None:
         with tempfile.TemporaryFile(dir=file.parent):
             pass
         if not file.exists():
-            _make(file)
+            _make(file, fill)
         examine(file, url, library)
         with closing(sqlite3.connect(file, timeout=LOCK_TIMEOUT)) as database:
             database.execute("PRAGMA journal_mode=WAL")
@@ -101,10 +122,11 @@ def examine(file: Path, url: str, library: Library, *, copy: Path | None = None)
         check_version(file, url, library, version)
 
 
-def _make(file: Path) -> None:
+def _make(file: Path, fill: Callable[[Path], None]) -> None:
     """Make an empty database that is whole from its first moment: an empty file is then never one of ours."""
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         draft = Path(folder) / file.name
+        fill(draft)
         with closing(sqlite3.connect(draft)) as database:
             database.execute("PRAGMA journal_mode=WAL")
         with contextlib.suppress(FileExistsError):  # another process was quicker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import struct
 from collections.abc import Callable, Iterator
@@ -148,11 +149,23 @@ def _there(place: Path, files: str) -> bool:
 def _digits(_data_dir: Path, _test: bool) -> Images:
     """scikit-learn's bundled 1,797 digits of 8x8 pixels in 17 greys, scaled to 0..255 like the others."""
     import torch
+
+    table = torch.from_numpy(_digits_table())
+    images = (table[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).round().to(torch.uint8)
+    return Images(images, table[:, -1].to(torch.int64), tuple("0123456789"))
+
+
+def _digits_table() -> Any:
+    """Of each digit its 64 pixels, from 0 to 16, and its label: from scikit-learn, whose import takes a second."""
+    import numpy as np
+
+    package = importlib.util.find_spec("sklearn")
+    file = Path((package and package.origin) or "").parent / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():
+        return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    images = torch.tensor(digits.images * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
-    return Images(images, torch.tensor(digits.target, dtype=torch.int64), tuple(map(str, digits.target_names)))
+    return np.column_stack(load_digits(return_X_y=True))
 
 
 def _torchvision(

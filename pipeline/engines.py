@@ -15,12 +15,13 @@ from typing import Protocol
 
 import torch
 
+from pipeline import forking
 from pipeline.data import SearchData
 from pipeline.errors import Interrupted
 from pipeline.sharing import Shared
 from pipeline.team import Team
 from pipeline.train import Hooks, resolve
-from pipeline.worker import Task, Worker, warm_up
+from pipeline.worker import Task, Worker
 from sweeps.trial import TrialConfig, TrialResult
 
 LOOK_EVERY = 0.1  # seconds between looks at whether to stop, and at time limits
@@ -120,7 +121,7 @@ class Workers:
             places: how many workers.
             devices: how many GPUs there are for them, of the kind that the trials name.
         """
-        warm_up()
+        forking.warm_up(forking.TRAINING)
         self.places, self._devices = places, devices
         self._shared = Shared(data)
         self._free: list[Worker] = []
@@ -203,9 +204,8 @@ class Local:
         return usual
 
     def warm_up(self, processes: int) -> None:
-        """Start importing what workers need, if there are to be any."""
-        if processes > 1:
-            warm_up()
+        """Start importing what workers need, if there are to be any; and what draws the report."""
+        forking.warm_up(forking.TRAINING if processes > 1 else forking.DRAWING)
 
     def make(self, data: SearchData, places: int, processes: int = 1) -> Engine:
         """The engine for so many trials at a time, with the GPUs that there are."""

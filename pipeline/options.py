@@ -65,6 +65,14 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def start_early(options: Mapping[str, Any]) -> None:
+    """Start to import what worker processes here will need, before this one has imported what it needs itself."""
+    if options["engine"] == "local" and (options["workers"] or 1) > 1:
+        from pipeline import forking
+
+        forking.warm_up(forking.TRAINING)
+
+
 def once(argument: str | None, option: str | None, what: str = "study") -> str | None:
     """The name that a command takes as its argument or as an option, as `mlflow run -P` has to give it.
 

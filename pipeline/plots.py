@@ -17,6 +17,7 @@ from pipeline.draw_factors import draw_factors
 from pipeline.draw_fields import draw_importance, draw_parallel, draw_slices
 from pipeline.draw_scores import draw_finalists, draw_published
 from pipeline.draw_trials import draw_history, draw_timeline
+from pipeline.plotinfo import Drawn
 from sweeps.ranking import StudyRecord
 
 if TYPE_CHECKING:
@@ -36,33 +37,27 @@ class Plot:
     draw: Callable[[Any], Figure]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """A plot of a study, drawn."""
-
-    path: Path
-    plot: Plot
-    alt: str
-
-
 def save(record: StudyRecord, folder: Path) -> list[Path]:
     """Draw what can be drawn of a study into ``folder``, a PNG for each of `PLOTS`, and return the files."""
     return [drawn.path for drawn in draw(record, folder)]
 
 
-def draw(record: StudyRecord, folder: Path) -> list[Drawn]:
-    """The same; return the files with what they show, for which a large study would not be gone through again."""
+def draw(record: StudyRecord, folder: Path, part: int = 0, parts: int = 1) -> list[Drawn]:
+    """The same; return the files with what they show, for which a large study would not be gone through again.
+
+    Of several parts only one: each draws every so manieth plot.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     # The same picture whatever the user's matplotlibrc says: LaTeX switched on there would stumble over names.
     with matplotlib.style.context("default", after_reset=True):
-        for name, plot in PLOTS.items():
+        for place, (name, plot) in list(enumerate(PLOTS.items()))[part::parts]:
             path, info = folder / f"{name}.png", plot.info(record)
             if info is None:
                 path.unlink(missing_ok=True)  # of an earlier study of this name
                 continue
             _write(plot.draw(info), path)
-            found.append(Drawn(path=path, plot=plot, alt=plot.alt(info)))
+            found.append(Drawn(place=place, path=path, title=plot.title, about=plot.about, alt=plot.alt(info)))
     return found
 
 

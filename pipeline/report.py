@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import published, terminal, verdict
+from pipeline import pictures, published, terminal, verdict
 from pipeline.best import best_detail, headline, remarks, sections
 from pipeline.errors import NothingComplete
 from pipeline.formats import csv_cell, csv_lines, json_text, markdown, markdown_section, markdown_table
@@ -169,26 +169,24 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     else:
         (folder / "published.csv").unlink(missing_ok=True)
     paths = [put(folder / name, text) for name, text in texts.items()]
-    pictures = _pictures(record, folder / "plots")
-    links = [f"![{markdown(picture.alt)}](plots/{picture.name}.png)" for picture in pictures]
+    drawn = _pictures(record, folder / "plots")
+    links = [f"![{markdown(picture.alt)}](plots/{picture.name}.png)" for picture in drawn]
     parts = [_render(listed, "md", _ROWS), detail, *(["# Plots", *links] if links else [])]
-    paths += [put(folder / "report.md", "\n\n".join(parts)), put(folder / "report.html", page(listed, pictures))]
-    return [*paths, *(folder / "plots" / f"{picture.name}.png" for picture in pictures)]
+    paths += [put(folder / "report.md", "\n\n".join(parts)), put(folder / "report.html", page(listed, drawn))]
+    return [*paths, *(folder / "plots" / f"{picture.name}.png" for picture in drawn)]
 
 
 def _pictures(record: StudyRecord, folder: Path) -> list[Picture]:
-    """Draw the plots into a folder, and take them for the page."""
-    from pipeline import plots  # matplotlib takes a second to import
-
+    """Have the plots drawn into a folder, and take them for the page."""
     return [
         Picture(
             name=drawn.path.stem,
-            title=drawn.plot.title,
-            about=drawn.plot.about,
+            title=drawn.title,
+            about=drawn.about,
             alt=drawn.alt,
             png=drawn.path.read_bytes(),
         )
-        for drawn in plots.draw(record, folder)
+        for drawn in pictures.draw(record, folder)
     ]
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from pipeline import databases, postgres
+from pipeline import blank, databases, postgres
 from pipeline.errors import StorageFailure, StudyBusy, UsageFailure
 
 if TYPE_CHECKING:
@@ -112,10 +112,12 @@ def prepare(stores: Stores) -> None:
     if sqlite_file(stores.studies) is None:
         postgres.prepare(stores.studies, lambda: _storage(stores.studies))
     databases.wait_longer()
-    for url, library in ((stores.tracking, databases.TRACKING), (stores.studies, databases.STUDIES)):
-        file = sqlite_file(url)
-        if file is not None:
-            databases.prepare(file, url, library)
+    file = sqlite_file(stores.tracking)
+    if file is not None:
+        databases.prepare(file, stores.tracking, databases.TRACKING, blank.fill)
+    file = sqlite_file(stores.studies)
+    if file is not None:
+        databases.prepare(file, stores.studies, databases.STUDIES)
 
 
 def _reach(stores: Stores) -> None:

@@ -1,33 +1,30 @@
-"""Imports torchvision's data sets, also beside a torch build that its compiled operators do not fit.
+"""Imports torchvision's data sets, and no other part of it.
 
-PyPI's torchvision is linked against CUDA. Beside a CPU-only torch its library does not load, and the import dies with
-``operator torchvision::nms does not exist``, though data sets need no operator. Declaring the schemas of the two that
-the import looks up lets it pass (https://github.com/pytorch/vision/issues/9085). Nothing else is changed.
+The package's own first lines import all of it, and with its operators torch's compiler: two seconds for nothing. And
+PyPI's torchvision is linked against CUDA: beside a CPU-only torch its operators do not load, and the import dies with
+``operator torchvision::nms does not exist`` (https://github.com/pytorch/vision/issues/9085). Data sets need none.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import sys
+from functools import cache
 from types import ModuleType
 
-import torch
-
-_KEEP: list[torch.library.Library] = []  # a library's declarations live as long as it does
+_PACKAGE = "torchvision"
 
 
+@cache
 def datasets() -> ModuleType:
     """Return `torchvision.datasets`."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    if _PACKAGE in sys.modules or spec is None:
+        return importlib.import_module(f"{_PACKAGE}.datasets")
+    sys.modules[_PACKAGE] = importlib.util.module_from_spec(spec)  # whose first lines are not run
     try:
-        import torchvision.datasets as found
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        return importlib.import_module(f"{_PACKAGE}.datasets")
+    finally:  # whoever imports it after this gets the whole
+        for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
             del sys.modules[name]
-        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-        library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-        library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-        _KEEP.append(library)
-        import torchvision.datasets as found
-    module: ModuleType = found
-    return module

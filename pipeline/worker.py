@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
+from pipeline import forking
 from pipeline.data import SearchData
 from pipeline.distributed import Seat
 from pipeline.errors import Failure, TimedOut
@@ -29,11 +24,6 @@ from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 GRACE = 3.0  # seconds more, after which a worker that does not break its trial off itself is killed
 STEP_EVERY = 0.5  # seconds between messages of steps
 PATIENCE = 5.0  # seconds for a worker to end
-
-# Workers are forked from a server that has imported everything and begun nothing: a new one takes a tenth of a second,
-# and what is imported is in memory once.
-_processes = multiprocessing.get_context("forkserver")
-_IMPORTS = ["pipeline.worker", "torch._dynamo"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,19 +144,15 @@ class Heard:
         )
 
 
-def warm_up() -> None:
-    """Start importing what workers need, beside whatever this process does next."""
-    _processes.set_forkserver_preload(_IMPORTS)
-    forkserver.ensure_running()
-
-
 class Worker:
     """A worker process, as the process that started it sees it."""
 
     def __init__(self, shared: Shared, device: int) -> None:
         self.devices: tuple[int, ...] = (device,)
-        self.connection, theirs = _processes.Pipe()
-        self._process = _processes.Process(target=_work, args=(theirs, shared, device), name="worker", daemon=True)
+        self.connection, theirs = forking.PROCESSES.Pipe()
+        self._process = forking.PROCESSES.Process(
+            target=_work, args=(theirs, shared, device), name="worker", daemon=True
+        )
         self._process.start()
         theirs.close()
 
@@ -218,8 +204,7 @@ class _Pipe:
 
 def _work(connection: Connection[Any, Any], shared: Shared, device: int) -> None:
     """What a worker does: trains one task after another, until there is nobody to send it one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches all; who sends the tasks knows what to do
-    _end_with_parent()
+    forking.end_with_parent()
     data = shared.open()
     shared.close()
     line = _Pipe(connection)
@@ -230,20 +215,3 @@ def _work(connection: Connection[Any, Any], shared: Shared, device: int) -> None
                 torch.cuda.set_device(device)
             line.tell("began")
             line.tell(*outcome(line, task, data))
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it has ended, however that did."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    sentinel = parent.sentinel  # which is readable then
-
-    def watch() -> None:
-        wait([sentinel])
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, daemon=True).start()
-    # A thread does not run while a call into a library holds the interpreter: there the system's own signal ends it.
-    fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)

@@ -24,7 +24,7 @@ LIBRARIES = {
     "torchvision": ("pipeline/",),
     "optuna": ("sweeps/",),
     "mlflow": (
-        *("pipeline/tracking.py", "pipeline/connection.py", "pipeline/projects.py"),
+        *("pipeline/tracking.py", "pipeline/connection.py", "pipeline/blank.py", "pipeline/projects.py"),
         *("pipeline/registry.py", "pipeline/serving.py"),
     ),
     "click": ("pipeline/cli", "pipeline/options.py"),  # cli.py, cli_data.py, ...

@@ -255,7 +255,7 @@ def test_an_interrupted_creation_leaves_no_empty_file(tmp_path):
     assert (tmp_path / "optuna.db").stat().st_size
     stores.open_studies(where)
     before = digest(tmp_path / "optuna.db")
-    databases._make(tmp_path / "optuna.db")
+    databases._make(tmp_path / "optuna.db", lambda _: None)
     assert digest(tmp_path / "optuna.db") == before
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == set()
 

@@ -1,0 +1,60 @@
+"""MLflow's tables, copied: the same as MLflow makes, and made anew where the copy cannot be trusted."""
+
+import sqlite3
+from contextlib import closing
+
+from pipeline import blank, cache, stores
+from pipeline.tracking import Tracker
+
+
+def tables(file):
+    """What a database holds, but for its experiment; the order of indices and constraints is another each time."""
+    with closing(sqlite3.connect(file)) as database:
+        made = database.execute("SELECT name, sql FROM sqlite_master").fetchall()
+        found = [(name, sorted(line.strip(" \t,") for line in (sql or "").splitlines())) for name, sql in made]
+        for name in [name for name, sql in made if (sql or "").startswith("CREATE TABLE") and name != "experiments"]:
+            found += [(name, list(row)) for row in database.execute(f"SELECT * FROM {name}")]
+        return sorted(found, key=repr)
+
+
+def opened(folder, monkeypatch):
+    """A new tracking store in a folder, as a command makes it."""
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    where = stores.locate()
+    stores.prepare(where)
+    before = tables(folder / "mlflow.db")
+    Tracker(where.tracking).close()
+    return before, tables(folder / "mlflow.db")
+
+
+def test_a_copy_is_what_mlflow_makes(tmp_path, monkeypatch):
+    """A store from the copy is the same as one that MLflow made all by itself; the copy is made once."""
+    copied, whole = opened(tmp_path / "copied", monkeypatch)
+    (kept,) = cache.folder().glob("mlflow-*.db")
+    made = kept.stat().st_mtime_ns
+    assert opened(tmp_path / "again", monkeypatch) == (copied, whole)
+    assert kept.stat().st_mtime_ns == made
+    monkeypatch.setenv("PIPELINE_CACHE_DIR", "/dev/null/nowhere")  # where none can be kept
+    assert opened(tmp_path / "by itself", monkeypatch) == ([], whole)
+    assert len(copied) > 100
+
+
+def test_a_copy_that_cannot_be_trusted_is_made_anew(tmp_path):
+    """One that is cut short, is of another version or holds nothing is replaced, and never used."""
+    blank.fill(tmp_path / "first.db")
+    (kept,) = cache.folder().glob("mlflow-*.db")
+    good = kept.read_bytes()
+    assert blank.whole(kept)
+    kept.write_bytes(b"")
+    assert not blank.whole(kept)
+    kept.write_bytes(good[: len(good) // 2])
+    assert not blank.whole(kept)
+    kept.write_bytes(good)
+    with closing(sqlite3.connect(kept)) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'another'")
+        database.commit()
+    assert not blank.whole(kept)
+    blank.fill(tmp_path / "second.db")
+    assert tables(tmp_path / "second.db") == tables(tmp_path / "first.db")
+    assert blank.whole(kept)
