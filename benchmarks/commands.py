@@ -23,7 +23,6 @@ from pipeline.train import Hooks
 from pipeline.worker import Task
 from sweeps.study import Study
 
-
 # As the command does: it imports without collecting garbage, and leaves at once.
 RESUME = """
 import sys
