@@ -35,7 +35,7 @@ from sweeps import loop
 from sweeps.layout import configuration
 from sweeps.ranking import best
 from sweeps.space import StudySpec
-from sweeps.stored import open_storage
+from sweeps.stored import Storage, open_storage
 from sweeps.study import Job, Study
 from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult
 
@@ -120,9 +120,13 @@ class Sweep:
 
 
 def sweep(spec: StudySpec, curves: Curves) -> Sweep:
-    """Sweep a study, in a store that is in memory."""
-    settled = runtime(spec)
-    study = Study.open(open_storage("sqlite://", timeout=1), "search", spec, {"runtime": settled})
+    """Sweep a study, in a store that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:  # not in memory: a thread that writes reports would see another one
+        return _sweep(spec, curves, open_storage(f"sqlite:///{folder}/study.db", timeout=1))
+
+
+def _sweep(spec: StudySpec, curves: Curves, storage: Storage) -> Sweep:
+    study = Study.open(storage, "search", spec, {"runtime": runtime(spec)})
     epochs, spent, gains = 0, 0.0, []
 
     def trained(job: Job) -> TrialResult:
