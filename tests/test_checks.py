@@ -433,11 +433,11 @@ def test_first_rung():
     """Where nearly all that could be pruned were so at once, their first epochs alone decided."""
     pruned = [
         dataclasses.replace(t, history=t.history[:1])
-        for t in (trial(i, 0.5, state=PRUNED, lr=0.0001 * i) for i in range(12, 40))
+        for t in (trial(i, 0.5, state=PRUNED, lr=0.0001 * i) for i in range(12, 64))
     ]
     level, text = said(healthy(more=pruned), "first_rung")
     assert level == "note"
-    assert text.startswith("28 of the 32 trials after the first 8 were pruned after epoch 1: ")
+    assert text.startswith("52 of the 60 trials after the first 4 were pruned after epoch 1: ")
     assert said(healthy(more=pruned[:8]), "first_rung")[0] == "good"
     assert said(healthy(), "first_rung") is None
 
