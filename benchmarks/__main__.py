@@ -9,7 +9,7 @@ import sys
 
 from benchmarks.common import ROOT
 
-ALL = ("null_trials", "throughput", "sweep", "time_to_accuracy")
+ALL = ("null_trials", "throughput", "sweep", "time_to_accuracy", "time_to_best")
 
 
 def main() -> None:

@@ -220,16 +220,23 @@ def process(module: str, *arguments: object, folder: Path) -> Done:
     Raises:
         SystemExit: where it failed, with what it said.
     """
+    began, used = time.perf_counter(), _cpu_seconds()
+    with begin(module, *arguments, folder=folder) as begun:
+        printed, said = begun.communicate()
+    seconds, used = time.perf_counter() - began, _cpu_seconds() - used
+    if begun.returncode:
+        sys.exit(f"{module} {arguments} failed ({begun.returncode}):\n{printed[-2000:]}\n{said[-4000:]}")
+    return Done(seconds, used, re.sub(r"\x1b\[[0-9;]*m", "", printed))
+
+
+def begin(module: str, *arguments: object, folder: Path) -> subprocess.Popen[str]:
+    """Start a module as a process of its own in a folder."""
     compile_packages()
     environment = {name: value for name, value in os.environ.items() if name not in APART}
     environment |= {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    began, used = time.perf_counter(), _cpu_seconds()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    seconds, used = time.perf_counter() - began, _cpu_seconds() - used
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed ({done.returncode}):\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    return Done(seconds, used, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout))
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)  # noqa: S603
 
 
 def _cpu_seconds() -> float:

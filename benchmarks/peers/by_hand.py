@@ -17,7 +17,7 @@ def search(plan: Plan, batches: Callable[[int], tuple[Batches, Batches]]) -> Non
     mlflow.set_experiment(setting.EXPERIMENT)
 
     def objective(trial: optuna.Trial) -> float:
-        values: dict[str, Any] = setting.suggest(trial)
+        values: dict[str, Any] = setting.explore(trial) if plan.searched else setting.suggest(trial)
         with mlflow.start_run(nested=True, run_name=f"trial {trial.number}"):
             mlflow.log_params(values)
             torch.manual_seed(0)
@@ -38,7 +38,7 @@ def search(plan: Plan, batches: Callable[[int], tuple[Batches, Batches]]) -> Non
 
     study = setting.study(plan)
     with mlflow.start_run(run_name=setting.STUDY):
-        study.optimize(objective, n_trials=len(plan.trials))
+        study.optimize(objective, n_trials=plan.searched or len(plan.trials))
         mlflow.log_metric("best_val_acc", study.best_value)
 
 

@@ -7,7 +7,7 @@ epochs. Networks are this project's own, so that all train the same.
 import argparse
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torchvision import datasets, transforms
 import models
 
 CLASSES = 10
+WIDTHS = {"mlp": [128, 256, 512], "cnn": [16, 32, 48], "resnet": [8, 16, 24]}
 SCORING_BATCH = 1000
 EXPERIMENT, STUDY = "sweep", "sweep"
 TRACKING, STORAGE = "sqlite:///mlflow.db", "sqlite:///optuna.db"  # in the working folder
@@ -37,7 +38,9 @@ class Plan:
     train: list[int]  # rows of the official training part
     val: list[int]
     epochs: int
-    trials: list[dict[str, Any]]  # by parameter, as `suggest` names them
+    trials: list[dict[str, Any]] = field(default_factory=list)  # listed ones, by parameter as `suggest` names them
+    searched: int = 0  # how many are searched, where none is listed
+    seed: int = 0  # of the search
 
     @staticmethod
     def read(file: Path) -> "Plan":
@@ -82,7 +85,7 @@ def loaders(data: Dataset, plan: Plan, batch_size: int, workers: int) -> tuple[D
 
 
 def suggest(trial: optuna.Trial) -> dict[str, Any]:
-    """The space; what the plan lists is enqueued, so that every peer trains the same configurations."""
+    """The space of listed trials, which are enqueued, so that every peer trains the same configurations."""
     return {
         "family": trial.suggest_categorical("family", ["mlp", "cnn", "resnet"]),
         "lr": trial.suggest_float("lr", 1e-4, 1e-1, log=True),
@@ -93,10 +96,32 @@ def suggest(trial: optuna.Trial) -> dict[str, Any]:
     }
 
 
+def explore(trial: optuna.Trial) -> dict[str, Any]:
+    """The space that is searched where no trial is listed: the default study's."""
+    family = trial.suggest_categorical("family", list(WIDTHS))
+    values = {
+        "family": family,
+        "activation": trial.suggest_categorical(
+            "activation", ["relu", "leaky_relu", "elu", "gelu", "silu", "tanh", "sigmoid"]
+        ),
+        "lr": trial.suggest_float("lr", 1e-4, 1e-1, log=True),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+        "width": trial.suggest_categorical(f"{family} width", WIDTHS[family]),
+        "depth": trial.suggest_int(f"{family} depth", 2 if family == "resnet" else 1, 3),
+        "batch_size": trial.suggest_categorical("batch_size", [32, 64, 128]),
+    }
+    if family == "cnn":
+        orders = ["conv-norm-act-pool-drop", "conv-act-norm-pool-drop", "pool-conv-norm-act-drop"]
+        values["layer_order"] = trial.suggest_categorical("layer_order", orders)
+    if family == "resnet":
+        values["residual"] = trial.suggest_categorical("residual", [True, False])
+    return values
+
+
 def build(values: dict[str, Any], plan: Plan) -> nn.Module:
     """The network of a configuration."""
     options = models.find(values["family"]).options
-    given = {name: values[name] for name in ("dropout", "width", "depth")}
+    given = {name: values[name] for name in options if name in values}
     return models.build(values["family"], plan.shape, CLASSES, {**options, **given})
 
 
@@ -138,7 +163,7 @@ def study(plan: Plan) -> optuna.Study:
         study_name=STUDY,
         storage=STORAGE,
         direction="maximize",
-        sampler=optuna.samplers.TPESampler(seed=0),
+        sampler=optuna.samplers.TPESampler(seed=plan.seed),
         pruner=optuna.pruners.NopPruner(),
     )
     for values in plan.trials:

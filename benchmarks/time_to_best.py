@@ -1,0 +1,122 @@
+"""How long until a sweep has found what an unpruned sweep by hand ends with, less one standard error.
+
+    PIPELINE_DATA_DIR=data python -m benchmarks.time_to_best --images 1000 --epochs 6 --out results
+
+For each seed, (a) searches the default study's space by hand: Optuna's TPE, no pruning, two threads, no loader
+workers. Its best validation accuracy, less one standard error of an accuracy on so many images, is the target. Then
+`pipeline sweep` searches the same space on the same images, and is stopped when a figure in MLflow reaches the target.
+Both start with nothing, so start-up is included. (a)'s time is that of its whole sweep.
+"""
+
+import argparse
+import json
+import math
+import signal
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from benchmarks import common
+from benchmarks.common import Figures, Results
+from benchmarks.search import error
+
+TARGET = 5.0
+LOOK_EVERY = 0.2  # seconds
+ROWS = 60_000  # of MNIST's official training part
+BEST = "SELECT max(value) FROM metrics WHERE key = ?"
+
+
+def best(folder: Path, key: str) -> float:
+    """The highest of a figure that is recorded by now."""
+    file = folder / "mlflow.db"
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+            (value,) = database.execute(BEST, [key]).fetchone()
+    except sqlite3.OperationalError:  # it is not there yet
+        value = None
+    return 0.0 if value is None else float(value)
+
+
+def by_hand(plan: dict[str, object], seed: int) -> tuple[float, float]:
+    """Seconds of a sweep by hand, and the best accuracy that it found."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        (folder / "plan.json").write_text(json.dumps({**plan, "seed": seed}), encoding="utf-8")
+        done = common.process("benchmarks.peers.by_hand", "plan.json", folder=folder)
+        return done.seconds, best(folder, "best_val_acc")
+
+
+def ours(file: Path, options: argparse.Namespace, seed: int, target: float) -> tuple[float, float]:
+    """Seconds until a sweep has shown the target, infinite where it never did, and the best accuracy shown by then."""
+    asked = ["sweep", "--dataset", "mnist", "--split-file", file, "--data-dir", options.data_dir]
+    asked += ["--epochs", options.epochs, "--trials", options.trials, "--seed", seed]
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder, began = Path(name), time.perf_counter()
+        with common.begin("pipeline", *asked, folder=folder) as sweep:
+            while (running := sweep.poll() is None) and best(folder, "val/acc") < target:
+                time.sleep(LOOK_EVERY)
+            seconds, found = time.perf_counter() - began, best(folder, "val/acc")
+            if running:
+                sweep.send_signal(signal.SIGINT)
+            _, said = sweep.communicate()
+            if not running and sweep.returncode:
+                sys.exit(f"pipeline sweep failed ({sweep.returncode}):\n{said[-4000:]}")
+    return seconds if found >= target else math.inf, found
+
+
+def pair(plan: dict[str, object], file: Path, options: argparse.Namespace, seeds: list[int]) -> Figures:
+    """Both with the next seed; the rate is how many times as long the sweep by hand takes."""
+    seed = seeds.pop(0)
+    hand, found = by_hand(plan, seed)
+    target = found - error(found, options.images)
+    seconds, shown = ours(file, options, seed, target)
+    return {
+        "rate": hand / seconds,
+        "seed": seed,
+        "by_hand_seconds": hand,
+        "by_hand_best": found,
+        "target": target,
+        "seconds": seconds,
+        "shown": shown,
+    }
+
+
+def report(results: Results) -> str:
+    """The table."""
+    rows, ratios = [], []
+    for part in results.parts():
+        for run in results.of(part):
+            found = run["figures"]["ratio"]
+            cells = [f"{found['by_hand_seconds']:.1f}", f"{found['by_hand_best']:.4f}", f"{found['target']:.4f}"]
+            rows.append([str(found["seed"]), *cells, f"{found['seconds']:.1f}", f"{found['rate']:.1f}"])
+            ratios.append(found["rate"])
+    head = ["seed", "by hand, s", "its best", "less one s.e.", "ours until then, s", "times"]
+    return f"{common.table(head, rows)}\n\nMedian: {statistics.median(ratios):.1f} times (target {TARGET:g})."
+
+
+def main() -> None:
+    parser = common.arguments(__doc__)
+    parser.add_argument("--images", type=int, default=1000, help="to train on; as many validate [1000]")
+    parser.add_argument("--epochs", type=int, default=6, help="of a trial at most [6]")
+    parser.add_argument("--trials", type=int, default=24, help="of a sweep [24]")
+    options = common.parse(parser)
+    results = Results("time_to_best", options)
+    if not options.table:
+        work = options.out / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        file = work / "time_to_best.csv"
+        train, val = common.split(file, options.images, options.images, ROWS)
+        plan = {"dataset": "mnist", "data_dir": str(options.data_dir), "train": train, "val": val}
+        plan |= {"epochs": options.epochs, "searched": options.trials}
+        seeds = list(range(len(results.of("mnist")), options.pairs))
+        results.measure("mnist", {"ratio": partial(pair, plan, file, options, seeds)})
+    print(report(results))
+
+
+if __name__ == "__main__":
+    main()
