@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 
@@ -21,6 +22,14 @@ def warm_up(module: str) -> None:
     """Start the server, unless there is one; it imports a module, beside whatever this process does next."""
     PROCESSES.set_forkserver_preload([module])
     forkserver.ensure_running()
+
+
+def end() -> None:
+    """End the server at once: by itself it would finish its imports first, and whoever reads our output would wait."""
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)  # noqa: SLF001 - Python stops its own only in tests
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def daemonic() -> bool:

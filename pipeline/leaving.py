@@ -19,9 +19,10 @@ class Leaving:
     def _leave(self) -> None:
         if self.code is None:
             return
-        databases = sys.modules.get("pipeline.databases")
-        if databases is not None:
+        if (databases := sys.modules.get("pipeline.databases")) is not None:
             databases.close_files()
+        if (forking := sys.modules.get("pipeline.forking")) is not None:
+            forking.end()
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):  # whoever read it has gone
                 stream.flush()

@@ -40,3 +40,11 @@ def test_without_a_code_the_interpreter_ends_it(tmp_path):
     """As after an error that nobody expected."""
     done = run(tmp_path, None)
     assert (done.returncode, done.stdout.split("\n")[2]) == (0, "the interpreter's own end")
+
+
+def test_the_server_of_helpers_ends_with_it(tmp_path):
+    """Also where it is still importing: whoever reads what is printed does not wait for that."""
+    (tmp_path / "endless.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(600)\n")
+    code = "from pipeline import forking, leaving; end = leaving.Leaving(); forking.warm_up('endless'); end.code = 0"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0
