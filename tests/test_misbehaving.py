@@ -5,84 +5,73 @@ import signal
 import pytest
 from endtoend import check_invariant, children, furnish, pipeline, record
 from forks import Fork
+from networks import FINE
 
 from sweeps.ranking import rank
 
 pytestmark = pytest.mark.slow
 
 # Networks of a user's own: fine when they are looked at, each wrong in training.
-MODULE = """
+MODULE = f"""
 import os, signal, sys, time
 import optuna, torch
-from torch import nn
+{FINE}
 
 NEVER_ZERO = torch.tensor([float("-inf")] + [0.0] * 9)  # a loss without end for the images of a zero
 
 
-class Fine(nn.Module):
-    def __init__(self, shape, classes):
-        super().__init__()
-        self.layer = nn.Linear(shape[0] * shape[1] * shape[2], classes)
-
+class Shifted(Fine):
     def forward(self, images):
-        if self.training:
-            self.misbehave()
-        return self.layer(images.flatten(1)) + self.shift()
-
-    def misbehave(self):
-        pass
-
-    def shift(self):
-        return 0.0
+        return super().forward(images) + self.shift()
 
 
 class Poison(Fine):
-    def misbehave(self):
+    def step(self):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Hang(Fine):
-    def misbehave(self):
+    def step(self):
         time.sleep(600)
 
 
 class Slow(Fine):
-    def misbehave(self):
+    def step(self):
         time.sleep(0.5)
 
 
 class Oom(Fine):
-    def misbehave(self):
+    def step(self):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
 
 class Huge(Fine):
-    def misbehave(self):
+    def step(self):
         torch.empty(1 << 50)
 
 
-class Nan(Fine):
+class Nan(Shifted):
     def shift(self):
         return float("nan") if self.training else 0.0
 
 
-class Inf(Fine):
+class Inf(Shifted):
     def shift(self):
         return NEVER_ZERO if self.training else 0.0
 
 
-class Late(Fine):
+class Late(Shifted):
     def shift(self):
         return 0.0 if self.training else NEVER_ZERO
 
 
 class Broken(Fine):
-    def misbehave(self):
+    def step(self):
         raise KeyError("no such layer")
 
 
 class Stale(Fine):
-    def misbehave(self):
+    def step(self):
         study = optuna.load_study(storage="sqlite:///optuna.db", study_name="tiny-digits")
         (trial,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
