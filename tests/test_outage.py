@@ -148,7 +148,10 @@ def test_asked_to_stop_while_it_is_away(server, way, folder, tmp_path, hung):
 @pytest.mark.slow
 @pytest.mark.parametrize("listens", [False, True])
 def test_unreachable_at_the_start(folder, listens):
-    """Nothing there, or something that does not answer: exit code 5 within seconds, the address named, nothing made."""
+    """Nothing there, or something that does not answer: exit code 5 in 5 s, naming the address, nothing made.
+
+    A machine that stands still for a while is given two more attempts.
+    """
     for name in ("mlflow.db", "optuna.db"):
         (folder / name).unlink()
     Fork(folder, "--help").wait(0)  # starts the server of forks
@@ -158,12 +161,15 @@ def test_unreachable_at_the_start(folder, listens):
             there.close()
         for command in (COMMAND, ("train", "--epochs", "1")):
             before = {path.name for path in folder.iterdir() if not path.name.startswith("log-")}
-            began = time.monotonic()
-            output = Fork(folder, *command, MLFLOW_TRACKING_URI=uri).wait(5)
-            assert time.monotonic() - began < 20  # 5 where nothing else goes on
-            assert uri.replace("me:secret@", "") in output
-            assert "secret" not in output
-            assert {path.name for path in folder.iterdir() if not path.name.startswith("log-")} == before
+            took = []
+            while len(took) < 3 and min(took, default=5) >= 5:
+                began = time.monotonic()
+                output = Fork(folder, *command, MLFLOW_TRACKING_URI=uri).wait(5)
+                took.append(time.monotonic() - began)
+                assert uri.replace("me:secret@", "") in output
+                assert "secret" not in output
+                assert {path.name for path in folder.iterdir() if not path.name.startswith("log-")} == before
+            assert min(took) < 5
 
 
 @pytest.mark.slow
