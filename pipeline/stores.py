@@ -112,12 +112,11 @@ def prepare(stores: Stores) -> None:
     if sqlite_file(stores.studies) is None:
         postgres.prepare(stores.studies, lambda: _storage(stores.studies))
     databases.wait_longer()
-    file = sqlite_file(stores.tracking)
-    if file is not None:
-        databases.prepare(file, stores.tracking, databases.TRACKING, blank.fill)
-    file = sqlite_file(stores.studies)
-    if file is not None:
-        databases.prepare(file, stores.studies, databases.STUDIES)
+    tracking, studies = (stores.tracking, databases.TRACKING, blank.fill), (stores.studies, databases.STUDIES)
+    for url, library, *fill in (tracking, studies):
+        file = sqlite_file(url)
+        if file is not None:
+            databases.prepare(file, url, library, *fill)
 
 
 def _reach(stores: Stores) -> None:
