@@ -31,7 +31,7 @@ NETWORKS = f"""import ctypes
 {MODULE.replace("time.sleep(0.5)", "time.sleep(0.05)")}
 
 class Stuck(Fine):  # in a call that neither ends nor lets Python run
-    def misbehave(self):
+    def step(self):
         ctypes.PyDLL(None).sleep(600)
 """
 
