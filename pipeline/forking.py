@@ -9,6 +9,7 @@ import fcntl
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from contextlib import suppress
 from multiprocessing import forkserver
@@ -19,9 +20,19 @@ TRAINING, DRAWING = "pipeline.forked_training", "pipeline.plots"  # what it impo
 
 
 def warm_up(module: str) -> None:
-    """Start the server, unless there is one; it imports a module, beside whatever this process does next."""
+    """Start the server, unless there is one; it imports a module, beside whatever this process does next.
+
+    What is here already need not be imported there: for drawing alone, none is started then.
+    """
+    if module == DRAWING and here(module):
+        return
     PROCESSES.set_forkserver_preload([module])
     forkserver.ensure_running()
+
+
+def here(module: str) -> bool:
+    """Whether this process has a module already."""
+    return module in sys.modules
 
 
 def end() -> None:

@@ -22,7 +22,7 @@ def draw(record: StudyRecord, folder: Path) -> list[Drawn]:
     Raises:
         OSError: if they cannot be written.
     """
-    if forking.daemonic():  # which may start none
+    if forking.daemonic() or forking.here(forking.DRAWING):  # may start none; has nothing to import
         return _draw(record, folder, 0, 1)
     folder = folder.absolute()  # such a process may be elsewhere
     parts = min(_MOST, os.cpu_count() or 1)

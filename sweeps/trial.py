@@ -184,7 +184,7 @@ class TrialConfig:
     gpus_per_trial: int | None = _field(
         None, "GPUs, or processes of a CPU, that train one trial together; else one.", low=1, high=64, identity=False
     )
-    eval_batch_size: int = _field(1000, "Images a step when scoring.", low=1, high=65536, identity=False)
+    eval_batch_size: int = _field(512, "Images a step when scoring.", low=1, high=65536, identity=False)
 
     def to_dict(self) -> dict[str, Value]:
         """The fields that apply, by name."""

@@ -1,9 +1,17 @@
 """Plots drawn by several processes side by side."""
 
+import sys
+
 import pytest
 from helpers import mixed_study
 
 from pipeline import forking, pictures, plots
+
+
+@pytest.fixture(autouse=True)
+def _not_imported(monkeypatch):
+    """As in a command: what draws has not been imported there."""
+    monkeypatch.delitem(sys.modules, forking.DRAWING)
 
 
 def test_the_same_bytes_however_many_draw(tmp_path, monkeypatch):

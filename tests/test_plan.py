@@ -158,7 +158,7 @@ def test_runtime(monkeypatch):
         "device": "cpu",
         "precision": "fp32",
         "threads": 1,
-        "eval_batch_size": 1000,
+        "eval_batch_size": 512,
         "augment": "none",
     }
     fixed = spec("fixed: {device: cpu, precision: bf16, threads: 2, eval_batch_size: 50}\nsearch: {lr: [0.1]}\n")
