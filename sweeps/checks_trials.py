@@ -18,7 +18,7 @@ AT_LEAST = 2  # such trials: one is no pattern
 TOP = 5  # complete configurations that are looked at for a family
 SAME = 8  # trials with one and the same value of a field: of two values drawn alike, once in 128 studies
 JUDGED = 8  # trials that could have been pruned: of fewer, a share says little
-FIRST_RUNG = 0.85  # of them, pruned as soon as could be: asha prunes about two thirds then
+FIRST_RUNG = 0.85  # of them, pruned as soon as could be: asha prunes about three quarters then
 _NAMED = 10  # trials that are listed
 
 

@@ -433,11 +433,11 @@ def test_first_rung():
     """Where nearly all that could be pruned were so at once, their first epochs alone decided."""
     pruned = [
         dataclasses.replace(t, history=t.history[:1])
-        for t in (trial(i, 0.5, state=PRUNED, lr=0.0001 * i) for i in range(12, 64))
+        for t in (trial(i, 0.5, state=PRUNED, lr=0.0001 * i) for i in range(12, 40))
     ]
     level, text = said(healthy(more=pruned), "first_rung")
     assert level == "note"
-    assert text.startswith("52 of the 60 trials after the first 4 were pruned after epoch 1: ")
+    assert text.startswith("28 of the 32 trials after the first 8 were pruned after epoch 1: ")
     assert said(healthy(more=pruned[:8]), "first_rung")[0] == "good"
     assert said(healthy(), "first_rung") is None
 
@@ -473,5 +473,5 @@ def test_chance_of_a_loss():
         see(make_record([trial(0, 0.1, objective="val_loss", images=images)], objective="val_loss", maximize=False))
         for images in (1000, 50)
     ]
-    assert found[0].chance == pytest.approx(1.96 * 0.01 / 10**0.5, rel=1e-3)
+    assert found[0].chance == pytest.approx(1.96 * 0.01 / 20**0.5, rel=1e-3)
     assert found[1].chance is None

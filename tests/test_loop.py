@@ -206,7 +206,7 @@ def test_a_duplicate_is_one_of_what_may_decide():
 
 
 def test_nobody_is_pruned_by_a_few():
-    """With eight workers the ninth trial knows one result: who has fewer than four to compare with is not pruned."""
+    """With eight workers the ninth trial knows one result: who has fewer than eight to compare with is not pruned."""
     values = iter(-n for n in range(10_000))
     text = "trials: 24\nepochs: 9\nsearch: {lr: {low: 0.001, high: 0.1}}"
     results, _, _ = sweep(0, text, workers=8, value=lambda config, epoch: next(values))
