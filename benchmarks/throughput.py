@@ -30,7 +30,7 @@ from benchmarks.common import Figures, Results
 from benchmarks.peers import bare, setting
 from pipeline import engines
 from pipeline.data import SearchData, load_for
-from pipeline.metrics import Prepare
+from pipeline.metrics import Prepare, layout
 from pipeline.optimization import make_optimizer
 from pipeline.train import Hooks, resolve
 from pipeline.worker import Task
@@ -86,7 +86,7 @@ def limit(
     torch.set_num_threads(config.threads)
     network = models.build(config.family, data.shape, len(data.classes), config.options)
     network = network.to(memory_format=torch.channels_last)
-    prepare = Prepare(data.mean, data.std, torch.device("cpu"), config.precision)
+    prepare = Prepare(data.mean, data.std, torch.device("cpu"), config.precision, layout(network))
     images, labels = prepare(data.train.images[: config.batch_size]), data.train.labels[: config.batch_size]
     optimizer = make_optimizer(network, config)
     return {"rate": bare.images_per_second(network, optimizer, images, labels, prepare.autocast, seconds, clock)}

@@ -27,7 +27,7 @@ from pipeline.data import SearchData
 from pipeline.datasets import source
 from pipeline.distributed import Group, Seat, check
 from pipeline.errors import Diverged, Failure, Infeasible, TimedOut
-from pipeline.metrics import Prepare, Scores, score, shares
+from pipeline.metrics import Prepare, Scores, layout, score, shares
 from pipeline.mistakes import mistakes
 from pipeline.optimization import Schedule, make_optimizer, make_schedule
 from pipeline.precision import arithmetic, has_bf16
@@ -190,8 +190,8 @@ class _Training:
     def run(self, limits: Mapping[str, float]) -> str:
         """Train to the end. Returns COMPLETE or PRUNED; from any but the leading process it does not return."""
         self.data = self.data.to(self.device)
-        self.prepare = Prepare(self.mean, self.std, self.device, self.config.precision)
         network, config = self._build(), self.config
+        self.prepare = Prepare(self.mean, self.std, self.device, config.precision, layout(network))
         optimizer = make_optimizer(network, config)
         schedule = make_schedule(optimizer, config, len(self._batches()))
         resumed = restore(self.folder, config, network, optimizer, schedule)

@@ -8,8 +8,10 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, log_loss
 from torch import nn
 
+import models
 from pipeline.data import Split
-from pipeline.metrics import Prepare, Scores, score, shares
+from pipeline.metrics import Prepare, Scores, layout, score, shares
+from sweeps.trial import configure
 
 CPU = torch.device("cpu")
 AS_IT_IS = Prepare((0.0,), (1 / 255,), CPU, "fp32")
@@ -117,6 +119,19 @@ def test_prepare(channels):
     assert ready.mean(dim=(0, 2, 3)).tolist() == pytest.approx([0] * channels, abs=1e-5)
     assert ready.std(dim=(0, 2, 3)).tolist() == pytest.approx([1] * channels, abs=1e-4)
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize(("family", "kept"), [("mlp", torch.contiguous_format), ("cnn", torch.channels_last)])
+def test_layout(family, kept):
+    """Images lie as their network reads them, channels last for convolutions, and have the same values either way."""
+    shape = (3, 8, 8)
+    assert layout(models.build(family, shape, 10, configure({"family": family}).options)) is kept
+    images = torch.randint(0, 256, (16, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mean, std = (0.3, 0.4, 0.5), (0.2, 0.1, 0.3)
+    ready = Prepare(mean, std, CPU, "fp32", kept)(images)
+    assert ready.is_contiguous(memory_format=kept)
+    less, by = (torch.tensor(values).view(3, 1, 1) * 255 for values in (mean, std))
+    assert torch.equal(ready, (images.float() - less) * (1 / by))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
