@@ -22,9 +22,9 @@ TRAINING, DRAWING = "pipeline.forked_training", "pipeline.plots"  # what it impo
 def warm_up(module: str) -> None:
     """Start the server, unless there is one; it imports a module, beside whatever this process does next.
 
-    What is here already need not be imported there: for drawing alone, none is started then.
+    None is started for what is imported here already.
     """
-    if module == DRAWING and here(module):
+    if here(module):
         return
     PROCESSES.set_forkserver_preload([module])
     forkserver.ensure_running()

@@ -81,21 +81,26 @@ def waits(folder):
 
 
 @pytest.mark.slow
-def test_away_for_a_while_it_misses_nothing(way, folder, tmp_path):
+def test_away_for_a_while_it_misses_nothing(way, template, tmp_path):
     """Cut off between two epochs and back in another trial, it has every point once; training waited for none.
 
-    Less than 1 s between epochs, but for one: the machine may stand still. Who waits for a server does at each epoch.
+    A machine that stands still for a while is given two more attempts.
     """
-    sweep = Fork(folder, *COMMAND, MLFLOW_TRACKING_URI=way.uri)
-    wait_for(folder, 0, 2)
-    way.cut()
-    assert len(trials(folder, NAME)[0].intermediate_values) <= 4
-    wait_for(folder, 2, 1)  # the second trial began and ended without it
-    way.mend()
-    output = sweep.wait(0)
-    assert "the tracking server is away" in output
-    check_complete(MlflowClient(way.uri), folder, NAME, tmp_path / "fetched")
-    assert sorted(waits(folder))[-2] < 1
+
+    def longest(attempt):
+        folder = furnish(tmp_path / f"{attempt}", template, STUDY)
+        sweep = Fork(folder, *COMMAND, MLFLOW_TRACKING_URI=way.uri)
+        wait_for(folder, 0, 2)
+        way.cut()
+        assert len(trials(folder, NAME)[0].intermediate_values) <= 4
+        wait_for(folder, 2, 1)  # the second trial began and ended without it
+        way.mend()
+        output = sweep.wait(0)
+        assert "the tracking server is away" in output
+        check_complete(MlflowClient(way.uri), folder, NAME, folder / "fetched")
+        return max(waits(folder))
+
+    assert any(longest(attempt) < 1 for attempt in range(3))
 
 
 @pytest.mark.slow
@@ -148,6 +153,18 @@ def test_asked_to_stop_while_it_is_away(server, way, folder, tmp_path, hung):
     check_complete(MlflowClient(way.uri), folder, NAME, tmp_path / "fetched")
 
 
+def refused(folder, uri, command):
+    """The seconds until a command has said that there is no such server, and left nothing behind."""
+    before = {path.name for path in folder.iterdir() if not path.name.startswith("log-")}
+    began = time.monotonic()
+    output = Fork(folder, *command, MLFLOW_TRACKING_URI=uri).wait(5)
+    seconds = time.monotonic() - began
+    assert uri.replace("me:secret@", "") in output
+    assert "secret" not in output
+    assert {path.name for path in folder.iterdir() if not path.name.startswith("log-")} == before
+    return seconds
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("listens", [False, True])
 def test_unreachable_at_the_start(folder, listens):
@@ -163,16 +180,7 @@ def test_unreachable_at_the_start(folder, listens):
         if not listens:
             there.close()
         for command in (COMMAND, ("train", "--epochs", "1")):
-            before = {path.name for path in folder.iterdir() if not path.name.startswith("log-")}
-            took = []
-            while len(took) < 3 and min(took, default=5) >= 5:
-                began = time.monotonic()
-                output = Fork(folder, *command, MLFLOW_TRACKING_URI=uri).wait(5)
-                took.append(time.monotonic() - began)
-                assert uri.replace("me:secret@", "") in output
-                assert "secret" not in output
-                assert {path.name for path in folder.iterdir() if not path.name.startswith("log-")} == before
-            assert min(took) < 5
+            assert any(refused(folder, uri, command) < 5 for _ in range(3))
 
 
 @pytest.mark.slow
