@@ -29,7 +29,7 @@ import sys
 sys.path.insert(0, {root!r})
 from pipeline import leaving, memory
 end = leaving.Leaving()
-with memory.importing():
+with memory.loading():
     from benchmarks.commands import Path, resume
 resume(Path("."))
 end.code = 0

@@ -98,7 +98,7 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
     """
     if not dry_run:
         start_early(options)
-    with memory.importing():
+    with memory.loading():
         from rich.console import Console
 
         from pipeline import sweep as sweeping
@@ -204,7 +204,7 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
     \b
     Example: pipeline train --dataset mnist --family cnn --lr 1e-3 --epochs 3
     """
-    with memory.importing():
+    with memory.loading():
         from rich.console import Console
 
         from pipeline import repeat, single, stores
@@ -269,7 +269,7 @@ def report_command(
     \b
     Example: pipeline report default-digits --best
     """
-    with memory.importing():
+    with memory.loading():
         from pipeline import forking, report, side_by_side, stores
 
     where = stores.locate(options["storage"])

@@ -47,7 +47,7 @@ def finalists_command(
     Example: pipeline finalists default-digits --top 3 --seeds 3
     """
     start_early(options)
-    with memory.importing():
+    with memory.loading():
         from pipeline import finalists, stores, sweep, terminal
 
     where = stores.locate(options["storage"])

@@ -6,7 +6,7 @@ import os
 
 from pipeline import memory
 
-with memory.importing():
+with memory.loading():
     import torch._dynamo  # noqa: F401 - torch's first optimiser would
 
     import pipeline.plots

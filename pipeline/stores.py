@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from pipeline import blank, databases, postgres
+from pipeline import blank, databases, memory, postgres
 from pipeline.errors import StorageFailure, StudyBusy, UsageFailure
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
     from sweeps import stored
     from sweeps.finalists import SUFFIX
 
-    with read_studies(stores) as storage:
+    with read_studies(stores) as storage, memory.loading():
         try:
             known = stored.names(storage)
             if not known:

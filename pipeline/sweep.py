@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import failpoints, plan, stores
+from pipeline import failpoints, memory, plan, stores
 from pipeline.connection import FAREWELL
 from pipeline.data import SearchData, load_for
 from pipeline.engines import Site
@@ -129,7 +129,8 @@ def _sweep_on(
     stores.prepare(made.stores)
     with stores.lock(made.stores, made.name) as held, stop_requests() as stop:
         experiment = made.finalists["of"] if made.finalists else made.name
-        tracker = Tracker(made.stores.tracking, experiment=request.experiment, server_default=experiment)
+        with memory.loading():
+            tracker = Tracker(made.stores.tracking, experiment=request.experiment, server_default=experiment)
         tracker.listen(stop.check)
         try:
             data = made.data
@@ -145,7 +146,8 @@ def _sweep_on(
             deterministic = site.deterministic if request.deterministic is None else request.deterministic
             facts |= {"workers": workers, "deterministic": deterministic}
             with study_errors():
-                study = Study.open(stores.open_studies(made.stores, held), made.name, made.spec, facts)
+                with memory.loading():
+                    study = Study.open(stores.open_studies(made.stores, held), made.name, made.spec, facts)
                 check_images(study, data)
                 asked = {"device": made.spec.base.get("device", "auto")}
                 plan.check_device(study.facts["runtime"] | asked, site.resolve)
@@ -187,7 +189,8 @@ class _Sweep:
         self.show.say(f"study {made.name}: {done} of {self.study.total} trials ended; stores in {made.stores.home}")
         self._say_how()
         with self._ending():
-            self.recorder.describe()
+            with memory.loading():
+                self.recorder.describe()
             self._complete()
             reason = self._search()
             self.study.remember("reason", reason)

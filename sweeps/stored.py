@@ -91,7 +91,32 @@ class Kept:
 
     def record(self) -> StudyRecord:
         """The study as reports know it."""
-        return _record(self._study)
+        attrs = self._study.user_attrs
+        results = tuple(_results(Kept._trials(self), attrs, self._ended))  # as they are in the store at this moment
+        maximize = self._study.direction == optuna.study.StudyDirection.MAXIMIZE
+        return StudyRecord(
+            name=self.name,
+            study=attrs["facts"].get("study", self.name),
+            dataset=attrs["spec"]["dataset"],
+            objective=attrs["spec"]["objective"],
+            maximize=maximize,
+            trials=attrs["trials"],
+            dimensions=tuple(Dimension.from_dict(data) for data in attrs["facts"]["dimensions"]),
+            classes=tuple(attrs["facts"].get("classes", ())),
+            results=results,
+            parent_run_id=attrs.get("parent_run_id"),
+            method=attrs["spec"]["method"],
+            keep_checkpoints=attrs.get("keep_checkpoints", "each"),
+            deviations=attrs.get("deviations", ""),
+            reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
+            pictures=_pictures(attrs.get(_PICTURES), best(results, maximize=maximize)),
+            spec=attrs["spec"],
+            facts=attrs["facts"],
+            reason=attrs.get("reason"),
+            command=attrs.get("command", ""),
+            finalists=_finalists(self._study),
+            refit=attrs.get("refit"),
+        )
 
     @property
     def pictured(self) -> int | None:
@@ -198,42 +223,13 @@ def names(storage: Storage) -> list[str]:
     return [s.study_name for s in sorted(made, key=lambda s: s.user_attrs["opened"])]
 
 
-def _record(study: optuna.Study) -> StudyRecord:
-    attrs = study.user_attrs
-    results = tuple(_results(study.get_trials(deepcopy=False), attrs, {}))
-    maximize = study.direction == optuna.study.StudyDirection.MAXIMIZE
-    return StudyRecord(
-        name=study.study_name,
-        study=attrs["facts"].get("study", study.study_name),
-        dataset=attrs["spec"]["dataset"],
-        objective=attrs["spec"]["objective"],
-        maximize=maximize,
-        trials=attrs["trials"],
-        dimensions=tuple(Dimension.from_dict(data) for data in attrs["facts"]["dimensions"]),
-        classes=tuple(attrs["facts"].get("classes", ())),
-        results=results,
-        parent_run_id=attrs.get("parent_run_id"),
-        method=attrs["spec"]["method"],
-        keep_checkpoints=attrs.get("keep_checkpoints", "each"),
-        deviations=attrs.get("deviations", ""),
-        reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
-        pictures=_pictures(attrs.get(_PICTURES), best(results, maximize=maximize)),
-        spec=attrs["spec"],
-        facts=attrs["facts"],
-        reason=attrs.get("reason"),
-        command=attrs.get("command", ""),
-        finalists=_finalists(study),
-        refit=attrs.get("refit"),
-    )
-
-
 def _finalists(study: optuna.Study) -> StudyRecord | None:
     """The study of a study's finalists, if there is one in the same store."""
     try:
         found = optuna.load_study(storage=study._storage, study_name=f"{study.study_name}{SUFFIX}")  # noqa: SLF001
     except KeyError:
         return None
-    return _record(found) if _of(found) == study.study_name and "spec" in found.user_attrs else None
+    return Kept(found).record() if _of(found) == study.study_name and "spec" in found.user_attrs else None
 
 
 def _of(study: optuna.Study) -> str | None:
