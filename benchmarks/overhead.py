@@ -180,7 +180,8 @@ def waits(options: argparse.Namespace) -> dict[str, Any]:
             return number, result
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        stack.enter_context(timed(spent, "checkpoint", Saver, "save"))  # of which files are written beside the loop
+        stack.enter_context(timed(spent, "checkpoint", Saver, "take"))  # files are written beside the loop
+        stack.enter_context(timed(spent, "checkpoint", Saver, "write"))
         stack.enter_context(timed(spent, "best weights", train, "save_model"))
         real_sweep(Path(folder), options, lambda data, *_: Timed(data), 1)
     epochs = [row.metrics["time/epoch_seconds"] for result in results for row in result.history]

@@ -50,27 +50,23 @@ class Saver:
         self._thread.submit(lambda: None)  # a thread's start is waited for: now, and not after an epoch
         self._writing: tuple[Future[None], tuple[Epoch, ...]] | None = None
         self._copies: dict[str, torch.Tensor] = {}  # of what changes, made anew for each checkpoint
+        self._copied: tuple[dict[str, torch.Tensor], tuple[Epoch, ...], dict[str, Any]] | None = None
 
-    def save(
+    def take(
         self, state: State, config: TrialConfig, network: nn.Module, optimizer: Optimizer, schedule: Schedule
     ) -> None:
-        """Begin to write a checkpoint of the last epoch, of copies: the training goes on meanwhile.
+        """Copy what a checkpoint of the last epoch holds, when the one before is written.
 
         Raises:
             StorageFailure: if the disk is full or fails, here as in all that follows.
         """
         self.settle()
         tensors, facts = optimizer_tensors(optimizer)
-        copied = {
-            **self._copied(
-                {
-                    **{f"network.{k}": v for k, v in network.state_dict(keep_vars=True).items()},
-                    **{f"optimizer.{k}": v for k, v in tensors.items()},
-                }
-            ),
-            **{f"best.{k}": v for k, v in state.best_weights.items()},  # copies that nothing changes
+        changing = {
+            **{f"network.{k}": v for k, v in network.state_dict(keep_vars=True).items()},
+            **{f"optimizer.{k}": v for k, v in tensors.items()},
         }
-        history = tuple(state.history)
+        best = {f"best.{k}": v for k, v in state.best_weights.items()}  # copies that nothing changes
         rest = {
             "config": config.to_dict(),
             "optimizer": facts,
@@ -82,10 +78,15 @@ class Saver:
             "seconds": state.seconds,
             "latency_ms": state.latency_ms,
         }
-        self._writing = self._thread.submit(self._write, copied, history, rest), history
+        self._copied = {**self._copies_of(changing), **best}, tuple(state.history), rest
 
-    def _copied(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Copy all in one call: between two, the report of the epoch, which is being written, would take its turn."""
+    def write(self) -> None:
+        """Begin to write what was copied: the training goes on meanwhile."""
+        if self._copied is not None:
+            self._writing, self._copied = (self._thread.submit(self._write, *self._copied), self._copied[1]), None
+
+    def _copies_of(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Copy all in one call, into memory that is kept."""
         if self._copies.keys() != tensors.keys():
             self._copies = {k: torch.empty_like(v, device="cpu", requires_grad=False) for k, v in tensors.items()}
         with torch.no_grad():

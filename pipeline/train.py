@@ -214,11 +214,13 @@ class _Training:
             if self.every_epoch:
                 weights = {k: v.detach().cpu() for k, v in network.state_dict().items()}
                 save_model(self.folder.epoch(epoch), weights, self._card(row))
+            if time.monotonic() - saved >= SAVE_EVERY and epoch < config.epochs:
+                # Before the epoch's report, whose writing takes turns with this thread.
+                self.saver.take(self.state, config, network, optimizer, schedule)
+                saved = time.monotonic()
             if self.hooks.epoch(row, self.state.best_value or 0.0) and epoch < config.epochs:
                 return PRUNED
-            if time.monotonic() - saved >= SAVE_EVERY and epoch < config.epochs:
-                self.saver.save(self.state, config, network, optimizer, schedule)
-                saved = time.monotonic()
+            self.saver.write()
         return COMPLETE
 
     def save_best(self) -> None:
