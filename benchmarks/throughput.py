@@ -6,6 +6,7 @@ For each family, batch and data set the same network is trained on the same imag
 validation after every epoch, by three sides that take turns:
 
 - ours with one worker, and with two (which train a trial each: their rates are added), through the engines of a sweep;
+  and with one worker of two threads, which has as much of the machine as the sweep by hand;
 - by hand (a): torchvision's transforms, a DataLoader with 0 or 2 workers (the faster), two threads of torch;
 - the limit (e): forward, backward and step on one batch in memory, with the arithmetic of ours and one thread.
 
@@ -117,6 +118,7 @@ def cell(results: Results, options: argparse.Namespace, dataset: str, family: st
             "by hand/no loader workers": partial(by_hand, values, plan, found, 0),
             "by hand/2 loader workers": partial(by_hand, values, plan, found, 2),
             "ours, 2 workers": partial(ours, config, data, 2),
+            "ours, 2 threads": partial(ours, dataclasses.replace(config, threads=2), data, 1),
             "limit": partial(limit, config, data),
         }
         results.measure(part, sides)
@@ -124,15 +126,16 @@ def cell(results: Results, options: argparse.Namespace, dataset: str, family: st
 
 def report(results: Results) -> str:
     """The table."""
-    one, two, rows = "ours, 1 worker", "ours, 2 workers", []
+    one, two, threads, rows = "ours, 1 worker", "ours, 2 workers", "ours, 2 threads", []
     for part in results.parts():
         _, family, batch = part.split()
         targets = f"{TARGETS[family]:g}, {TWO:g}" if batch == "64" else ""
-        rates = [results.median(part, side) for side in ("by hand", one, two, "limit")]
-        ratios = [results.ratio(part, one, "by hand"), results.ratio(part, two, "by hand")]
+        rates = [results.median(part, side) for side in ("by hand", one, threads, two, "limit")]
+        ratios = [results.ratio(part, side, "by hand") for side in (one, threads, two)]
         rows.append([part, *rates, *ratios, targets, results.ratio(part, one, "limit")])
-    head = ["images/s of", "by hand", one, two, "limit, 1 thread", "1 worker / by hand", "2 workers / by hand"]
-    return common.table([*head, "targets", "1 worker / limit"], rows)
+    head = ["images/s of", "by hand", one, f"{one}, 2 threads", two, "limit, 1 thread"]
+    head += ["1 worker / by hand", "2 threads / by hand", "2 workers / by hand", "targets", "1 worker / limit"]
+    return common.table(head, rows)
 
 
 def main() -> None:
