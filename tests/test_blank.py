@@ -3,6 +3,8 @@
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from pipeline import blank, cache, stores
 from pipeline.tracking import Tracker
 
@@ -38,6 +40,15 @@ def test_a_copy_is_what_mlflow_makes(tmp_path, monkeypatch):
     monkeypatch.setenv("PIPELINE_CACHE_DIR", "/dev/null/nowhere")  # where none can be kept
     assert opened(tmp_path / "by itself", monkeypatch) == ([], whole)
     assert len(copied) > 100
+
+
+def test_no_copy_is_made_where_a_url_leads_elsewhere(tmp_path, monkeypatch):
+    """MLflow would try to open another file, for minutes; so it makes the tables itself when it opens the store."""
+    monkeypatch.setenv("PIPELINE_CACHE_DIR", str(tmp_path / "a b%20{x}é"))
+    monkeypatch.setattr(blank, "_make", lambda kept: pytest.fail(f"{kept} is made"))
+    before, after = opened(tmp_path / "here", monkeypatch)
+    assert before == []
+    assert len(after) > 100
 
 
 def test_a_copy_that_cannot_be_trusted_is_made_anew(tmp_path):
