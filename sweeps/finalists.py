@@ -16,6 +16,7 @@ from sweeps.trial import COMPLETE, RUNNING, TrialConfig, TrialResult, Value, fie
 SUFFIX = ".finalists"  # of the name of a study's finalists, which are a study of their own
 _RUNTIME = ("device", "threads", "gpus_per_trial", "eval_batch_size")  # settled for a study, and never searched
 _CONFIDENCE = 0.95
+_ROUNDING = (2 / 12) ** 0.5  # images: the deviation of the difference of two counts, each rounded to a whole one
 Outcome = Literal["ahead", "tie", "behind"]
 _LAST_SEED = int(fields()["seed"].bounds[1])
 
@@ -238,7 +239,8 @@ def _paired(winner: Sequence[TrialResult], other: Sequence[TrialResult], maximiz
     differences = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
     if not differences:
         return None
-    low, high = mean_interval(differences)
+    images = sum(winner[0].best.predicted) if maximize and winner[0].best else 0
+    low, high = mean_interval(differences, _ROUNDING / images if images else 0.0)
     outcome: Outcome = "tie"
     if low is not None and high is not None and not low <= 0 <= high:
         outcome = "ahead" if (low > 0) == maximize else "behind"
@@ -246,8 +248,10 @@ def _paired(winner: Sequence[TrialResult], other: Sequence[TrialResult], maximiz
     return Paired(seeds=len(differences), difference=mean, low=low, high=high, outcome=outcome)
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+def mean_interval(values: Sequence[float], least: float = 0.0) -> tuple[float | None, float | None]:
     """The interval of 95 % of the mean that the values are drawn around, by Student's t; none for one value.
+
+    Their deviation is taken for no less than ``least``: values that are rounded alike show none.
 
     Source: Student, The probable error of a mean, Biometrika 6 (1908).
     """
@@ -255,6 +259,6 @@ def mean_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
         return None, None
     from scipy.stats import t  # takes a second to import
 
-    mean, error = statistics.fmean(values), statistics.stdev(values) / len(values) ** 0.5
+    mean, error = statistics.fmean(values), max(least, statistics.stdev(values)) / len(values) ** 0.5
     half = float(t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1)) * error
     return mean - half, mean + half

@@ -142,6 +142,15 @@ def test_a_lead_beyond_the_seeds():
     assert found.cheapest is None
 
 
+def test_the_same_lead_of_an_image_with_every_seed_is_a_tie():
+    """Equal differences have no deviation but that of counting whole images; of many images they are a lead."""
+    one, many = ([0.9 + lead / 250 for _ in range(3)] for lead in (1, 5))
+    assert judge(again({0.1: one, 0.01: [0.9] * 3}, images=250)).finalists[1].against.tie
+    found = judge(again({0.1: many, 0.01: [0.9] * 3}, images=250)).finalists[1].against
+    assert not found.tie
+    assert (found.low, found.high) == pytest.approx((0.02 - 0.00406, 0.02 + 0.00406), abs=1e-4)
+
+
 def test_one_seed_is_a_tie():
     """With one seed each, any difference may be noise."""
     found = judge(again({0.1: [0.99], 0.01: [0.10]}))
