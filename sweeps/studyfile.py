@@ -100,6 +100,8 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
     for key, value in typed.items():
         fixed = fixed if key in _OWN else {**fixed, key: value}
         search = {k: v for k, v in search.items() if k != key}
+        if key == "family":  # what another family starts with may not even apply
+            starts = [s for s in starts if not isinstance(s, dict) or s.get(key, value) == value]
         starts = [{k: v for k, v in s.items() if k != key} if isinstance(s, dict) else s for s in starts]
     made = {"fixed": fixed, "search": search, "start_with": starts}
     return {**raw, **{key: value for key, value in made.items() if value or key in raw}}

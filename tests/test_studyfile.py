@@ -214,11 +214,11 @@ def test_families():
 
 
 def test_set():
-    """A set value is fixed: no longer searched, and the starts have it too."""
+    """A set value is fixed: no longer searched, and the starts have it too, but for those of other families."""
     spec = parse(DEFAULT, "default", overrides={"set": {"lr": "1e-2", "family": "cnn", "residual": "true"}})
     assert (spec.fixed.lr, spec.fixed.family, spec.fixed.residual) == (0.01, "cnn", True)
     assert not {"lr", "family", "residual"} & {d.field for d in spec.dimensions}
-    assert spec.starts == ({}, {}, {})
+    assert spec.starts == ({"width": 48, "depth": 3, "batch_size": 32},)
     assert spec.fixed.schedule == "cosine"
 
 
