@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import re
 import shutil
 import sqlite3
 import tempfile
@@ -15,8 +14,6 @@ from pathlib import Path
 from pipeline import databases
 from pipeline.errors import StorageFailure
 
-_ELSEWHERE = re.compile(r"[%?#{}]")  # with these a URL leads elsewhere, where MLflow would try for minutes
-
 
 def fill(draft: Path) -> None:
     """Put the tables into a file that is not there yet, if that is possible: else MLflow does when it opens it."""
@@ -26,8 +23,8 @@ def fill(draft: Path) -> None:
         folder = cache.folder()
         kept = folder / f"mlflow-{importlib.metadata.version('mlflow')}.db"
         if not whole(kept):
-            if _ELSEWHERE.search(str(folder)):
-                return
+            if databases.QUOTED.search(str(folder)):
+                return  # MLflow would try for minutes to open another file
             folder.mkdir(parents=True, exist_ok=True)
             _make(kept)
         shutil.copyfile(kept, draft)

@@ -23,6 +23,8 @@ from pipeline.errors import StorageFailure
 
 LOCK_TIMEOUT = 60  # seconds that a write waits for another process's
 
+QUOTED = re.compile(r"[%?#{}]")  # in the name of a file: SQLAlchemy, Optuna or MLflow would read its URL otherwise
+
 _DAMAGED = ": it was damaged or replaced, put back a copy"
 _REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=\s*[\"'](.+?)[\"']", re.MULTILINE)
 

@@ -82,8 +82,9 @@ class Saver:
 
     def write(self) -> None:
         """Begin to write what was copied: the training goes on meanwhile."""
-        if self._copied is not None:
-            self._writing, self._copied = (self._thread.submit(self._write, *self._copied), self._copied[1]), None
+        copied, self._copied = self._copied, None
+        if copied is not None:
+            self._writing = self._thread.submit(self._write, *copied), copied[1]
 
     def _copies_of(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Copy all in one call, into memory that is kept."""

@@ -74,7 +74,7 @@ def sqlite_url(file: Path) -> str:
     """The URL of an SQLite file, wherever it is."""
     # Quoted where SQLAlchemy or Optuna, which formats the URL, would read something else; MLflow makes an empty folder
     # of the quoted name beside the true one, so a mere space is left alone.
-    return _SQLITE + re.sub(r"[%?#{}]", lambda found: quote(found[0]), str(file.absolute()))
+    return _SQLITE + databases.QUOTED.sub(lambda found: quote(found[0]), str(file.absolute()))
 
 
 def shown(url: str) -> str:
