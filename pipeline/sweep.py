@@ -179,7 +179,7 @@ class _Sweep:
         elif not site.deterministic:
             study.deterministic = False
         asked = request.workers or site.places(study.workers, configuration(study.spec, study.settled()))
-        self.places = min(asked, study.workers) if study.deterministic else asked
+        self.places = min(asked, study.workers) if study.in_order else asked
         self.leader = Leader(maximize=made.spec.maximize)
         self.recorder = Recorder(study, tracker, made.stores.home, show.say)
 
@@ -211,7 +211,10 @@ class _Sweep:
         """Say how many trials are trained at a time, and whether the list of trials is the same each time."""
         made_for, asked = self.study.workers, self.request.workers
         at_a_time = f"{self.places} at a time{self.site.where}"
-        if not self.study.deterministic:
+        if self.study.foregone:
+            if self.places > 1 or self.site.where:
+                self.show.say(f"{at_a_time}; the list of trials is known beforehand")
+        elif not self.study.deterministic:
             self.show.say(f"{at_a_time}, as they end: the list of trials may be another each time")
         elif asked is not None and asked > made_for:
             more = f"made for {made_for} at a time, which decides its list of trials: so many are trained"
@@ -233,7 +236,7 @@ class _Sweep:
                 until=self._out_of_time,
                 max_failures=request.max_failures,
             )
-        if engine.places > 1 and self.study.deterministic:
+        if engine.places > 1 and self.study.in_order:
             self.recorder.idle(ending.idle / engine.places)
             why = "for earlier trials to end, so that the list of trials is the same each time"
             self.show.say(f"each of {engine.places} workers waited {ending.idle / engine.places:.1f} s {why}")

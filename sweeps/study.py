@@ -26,7 +26,7 @@ from sweeps.dimension import Dimension
 from sweeps.layout import configuration, decide, points, total
 from sweeps.pruning import PROTECTED, prune
 from sweeps.sampling import Held, Shown, params, sampler, suggest
-from sweeps.space import OBJECTIVES, StudySpec, difference
+from sweeps.space import OBJECTIVES, Stop, StudySpec, difference
 from sweeps.stored import ENDED, Kept, Storage, lost, under_way
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult, Value
 
@@ -175,7 +175,19 @@ class Study(Kept):
 
     def _seen(self, number: int) -> int:
         """How many of the first trials may decide about a trial: with one worker, all those before it."""
-        return max(0, number + 1 - self.workers) if self.deterministic else sys.maxsize
+        return max(0, number + 1 - self.workers) if self.in_order else sys.maxsize
+
+    @cached_property
+    def foregone(self) -> bool:
+        """Whether no trial decides about another: all configurations are known beforehand, and trained to their end."""
+        spec = self.spec
+        decides = spec.pruner != "none" or spec.stop != Stop()
+        return not decides and self.total <= len(self._points) * spec.repeats
+
+    @property
+    def in_order(self) -> bool:
+        """Whether a trial may have to wait for the end of earlier ones, or the list would not be the same each time."""
+        return self.deterministic and not self.foregone
 
     def _deciding(self, number: int) -> list[TrialResult]:
         """The results that may decide about a trial."""
@@ -184,7 +196,7 @@ class Study(Kept):
 
     def _held(self, number: int) -> bool:
         running = self._in(TrialState.RUNNING)
-        return self.deterministic and any(trial.number < self._seen(number) for trial in running)
+        return self.in_order and any(trial.number < self._seen(number) for trial in running)
 
     def report(self, job: Job, epoch: int, best_value: float) -> bool:
         """Keep the best value so far of a trial after an epoch (from 1), and say whether to prune it.

@@ -115,6 +115,42 @@ def test_without_determinism_nobody_waits():
     assert (ending.reason, ending.idle) == ("done", 0.0)
 
 
+GRID = """
+dataset: digits
+method: grid
+repeats: 2
+pruner: none
+search: {family: [mlp, cnn], lr: [1.0e-3, 1.0e-2]}
+"""
+STARTS = """
+dataset: digits
+method: random
+trials: 2
+pruner: none
+search: {lr: [1.0e-3, 1.0e-2]}
+start_with: [{lr: 1.0e-3}, {lr: 1.0e-2}]
+"""
+
+
+@pytest.mark.parametrize("text", [GRID, STARTS])
+def test_where_no_result_decides_nobody_waits(text):
+    """Configurations that are known beforehand are trained in any order, on any number of places: the list is one."""
+    alone = sweep(0, text, workers=1)[0]
+    for seed in range(3):
+        results, engine, ending = sweep(seed, text, workers=2, places=len(alone))
+        assert results == alone
+        assert (engine.most, ending.idle) == (len(alone), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [("pruner: none", "pruner: asha"), ("repeats: 2", "stop: {target: 1.0}"), ("grid", "tpe"), ("grid", "random")],
+)
+def test_where_a_result_may_decide_they_wait(was, now):
+    """Pruning, a rule that ends the study, and what is drawn need the results of earlier trials."""
+    assert sweep(0, GRID.replace(was, now), workers=2, places=8)[1].most == 2
+
+
 def test_time_in_vain_is_counted():
     """What determinism costs is the time of places that stand empty until an earlier trial has ended, and no other."""
     study = begin(memory(), SMALL, workers=2, trials=4)
