@@ -1,16 +1,14 @@
 """What a sweep's helpers need, imported by the server that they are forked from. Begins nothing."""
 
 import atexit
-import gc
 import os
 
 from pipeline import memory
 
-with memory.loading():
+with memory.loading():  # so collections in the helpers leave the pages alone that they share
     import torch._dynamo  # noqa: F401 - torch's first optimiser would
 
     import pipeline.plots
     import pipeline.worker  # noqa: F401
 
-gc.freeze()  # collections in the helpers leave the pages alone that they share
 atexit.register(os._exit, 0)  # of the server alone: the interpreter's own end would say that the frozen has leaked

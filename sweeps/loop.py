@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -79,11 +78,7 @@ def run(
         until: asked before each new trial; True lets none begin any more.
         max_failures: so many in a row do the same.
     """
-    gc.freeze()  # what is loaded by now stays: each full collection would go through it, and all threads wait
-    try:
-        return _Loop(study, engine, untrained, told, until, max_failures).run()
-    finally:
-        gc.unfreeze()
+    return _Loop(study, engine, untrained, told, until, max_failures).run()
 
 
 class _Loop:

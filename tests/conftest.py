@@ -1,6 +1,7 @@
 """What the tests share: one thread, a clean environment, the digits, small data sets, and a disk that is full."""
 
 import dataclasses
+import gc
 import os
 import resource
 import struct
@@ -36,6 +37,13 @@ def _clean_environment(monkeypatch):
     """Nothing of the developer's shell decides a test, but for where the real data sets are."""
     for name in [name for name in os.environ if name.startswith(PREFIXES) and name != DATA_DIR]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _garbage():
+    """What a test's commands had loaded is looked through again: here they do not end with a process."""
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
