@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from servers import Server, Way, check_complete, expected, points, runs_below
 
-from pipeline import connection, tracking
+from pipeline import connection, tracking, writer
 from pipeline.errors import ServerAway, StorageFailure
 from sweeps.trial import COMPLETE, Epoch, TrialResult, configure
 
@@ -235,7 +235,11 @@ def tracker(folder, monkeypatch):
 
 
 def unreliable(monkeypatch, *, before):
-    """Have the first, third and fifth call of each kind fail: before it is made, or after, when its answer is lost."""
+    """Have the first, third and fifth call of each kind fail: before it is made, or after, when its answer is lost.
+
+    They are made again at once: on a slow machine the pauses would outlast the patience.
+    """
+    monkeypatch.setattr(writer, "FIRST_PAUSE", 0.001)
     for name in ("create_run", "update_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated"):
         call, tried = getattr(MlflowClient, name), set()
 
