@@ -1,6 +1,7 @@
 """The tracking server is away: at the start, for a while, until the end, or it does not answer."""
 
 import itertools
+import math
 import re
 import signal
 import socket
@@ -92,13 +93,13 @@ def test_away_for_a_while_it_misses_nothing(way, template, tmp_path):
         sweep = Fork(folder, *COMMAND, MLFLOW_TRACKING_URI=way.uri)
         wait_for(folder, 0, 2)
         way.cut()
-        assert len(trials(folder, NAME)[0].intermediate_values) <= 4
+        late = len(trials(folder, NAME)[0].intermediate_values) > 4  # it was cut off after the trial, or nearly
         wait_for(folder, 2, 1)  # the second trial began and ended without it
         way.mend()
         output = sweep.wait(0)
         assert "the tracking server is away" in output
         check_complete(MlflowClient(way.uri), folder, NAME, folder / "fetched")
-        return max(waits(folder))
+        return math.inf if late else max(waits(folder))
 
     assert any(longest(attempt) < 1 for attempt in range(3))
 

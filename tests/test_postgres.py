@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from endtoend import check_invariant, children, client, furnish, pipeline, record, trial_list
 from forks import Fork, trials, weights
@@ -99,6 +100,7 @@ def stop_in_a_trial(sweep, folder, cluster, database):
 
     def stands_still():
         sweep.send(signal.SIGSTOP)
+        wait_for(lambda: psutil.Process(sweep.process.pid).status() == psutil.STATUS_STOPPED)
         try:
             with closing(sqlite3.connect(folder / "mlflow.db", timeout=0.2, isolation_level=None)) as tracking:
                 tracking.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
