@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -85,6 +86,24 @@ def studies(folder: Path) -> stored.Storage:
     """The store of a folder's studies; the one that the environment names, where it does."""
     url = os.environ.get("PIPELINE_STORAGE") or stores.sqlite_url(folder / "optuna.db")
     return stores.open_studies(stores.Stores("", url, folder))
+
+
+def epochs(folder: Path, number: int) -> int:
+    """How many epochs a trial has reported; read past Optuna, whose first reading may take longer than an epoch."""
+    query = "SELECT COUNT(*) FROM trial_intermediate_values JOIN trials USING (trial_id) WHERE number = ?"
+    with contextlib.closing(sqlite3.connect(folder / "optuna.db", timeout=30)) as database:
+        found: int = database.execute(query, (number,)).fetchone()[0]
+    return found
+
+
+def wait_for_epochs(folder: Path, number: int, count: int = 1) -> None:
+    """Wait until a trial of the only study has reported so many epochs."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if epochs(folder, number) >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the sweep did not get so far")
 
 
 def record(folder: Path, study: str):

@@ -3,14 +3,13 @@
 import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from endtoend import check_invariant, children, client, furnish, record, trial_list
+from endtoend import check_invariant, children, client, furnish, record, trial_list, wait_for_epochs
 
 pytestmark = pytest.mark.slow
 
@@ -56,18 +55,6 @@ class Sweep:
         self.process.wait(timeout=30)
 
 
-def wait_for_trials(folder, count, seconds=120):
-    """Wait until so many trials have ended, and the next has had an epoch."""
-    end = time.monotonic() + seconds
-    query = "SELECT COUNT(*) FROM trial_intermediate_values v JOIN trials t USING (trial_id) WHERE t.number >= ?"
-    while time.monotonic() < end:
-        with contextlib.closing(sqlite3.connect(folder / "optuna.db", timeout=30)) as database:
-            if database.execute(query, (count,)).fetchone()[0]:
-                return
-        time.sleep(0.02)
-    raise AssertionError("the sweep did not get so far")
-
-
 @pytest.fixture
 def place(folder, monkeypatch, request):
     """A working folder with the study, and the checkout as the place of the modules."""
@@ -88,7 +75,7 @@ def test_killed_three_times_it_reaches_the_same_total_and_list(place, unbroken):
     """SIGKILL thrice, then the same command: the total is reached, nothing ran twice, the list is an unbroken one's."""
     for ended in (1, 3, 4):
         sweep = Sweep(place, "sweep", "tiny.yaml")
-        wait_for_trials(place, ended)
+        wait_for_epochs(place, ended)
         sweep.kill()
     output = Sweep(place, "sweep", "tiny.yaml").wait(0)
     assert "going on with 1 interrupted trial: #" in output
@@ -101,7 +88,7 @@ def test_killed_three_times_it_reaches_the_same_total_and_list(place, unbroken):
 def test_asked_to_stop_it_stops_within_ten_seconds_and_says_how_to_go_on(place, signum, code):
     """A signal ends the sweep with its code; the trial waits for the same command, the parent says KILLED."""
     sweep = Sweep(place, "sweep", "tiny.yaml")
-    wait_for_trials(place, 1)
+    wait_for_epochs(place, 1)
     sweep.process.send_signal(signum)
     began = time.monotonic()
     output = sweep.wait(code)
@@ -120,7 +107,7 @@ def test_a_second_sweep_of_the_study_is_refused(place):
     command = "sweep", "tiny.yaml", "--trials", "500"  # more than it gets done before the second has started
     first = Sweep(place, *command)
     try:
-        wait_for_trials(place, 0)
+        wait_for_epochs(place, 0)
         output = Sweep(place, *command).wait(4)
     finally:
         first.kill()
