@@ -22,9 +22,9 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from pipeline import sweep
-from pipeline.data import Split
-from pipeline.progress import Show
+from pipeline.data.search_data import Split
+from pipeline.jobs import sweep
+from pipeline.jobs.progress import Show
 from sweeps.trial import Epoch, TrialResult
 
 EPOCHS, PACE = 10, 1.0  # seconds of an epoch

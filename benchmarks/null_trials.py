@@ -29,18 +29,18 @@ import torch
 
 from benchmarks import common
 from benchmarks.common import Figures, Results
-from pipeline import stores
 from pipeline.checkpoints import Card, Folder, save_model
-from pipeline.progress import Show
-from pipeline.recording import Recorder
-from pipeline.signals import stop_requests
-from pipeline.tracking import Tracker
-from pipeline.train import Hooks
-from pipeline.trials import Trials
-from pipeline.worker import Task
-from sweeps import loop
-from sweeps.study import Study
-from sweeps.studyfile import parse
+from pipeline.engines.worker import Task
+from pipeline.jobs.progress import Show
+from pipeline.jobs.recorder import Recorder
+from pipeline.jobs.trial_runner import Trials
+from pipeline.stores import locations
+from pipeline.system.signals import stop_requests
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.train import Hooks
+from sweeps.search import loop
+from sweeps.search.study import Study
+from sweeps.spec.studyfile import parse
 from sweeps.trial import COMPLETE, Epoch, TrialConfig, TrialResult
 
 CLASSES = tuple("0123456789")
@@ -125,13 +125,13 @@ class MetricsOnly(Tracker):
 
 def sweep(kind: type[Tracker], trials: int, epochs: int) -> dict[str, float]:
     """Sweep in the working folder; the seconds, also of CPU, from the first trial until all is durable."""
-    where = stores.locate()
-    stores.prepare(where)
+    where = locations.locate()
+    locations.prepare(where)
     spec = parse(STUDY.format(trials=trials, epochs=epochs), "null")
     facts: Mapping[str, Any] = {"study": "null", "classes": CLASSES, "digest": "null", "runtime": {}}
-    with stores.lock(where, "null") as held, stop_requests() as stop:
+    with locations.lock(where, "null") as held, stop_requests() as stop:
         tracker = kind(where.tracking)
-        study = Study.open(stores.open_studies(where, held), "null", spec, facts)
+        study = Study.open(locations.open_studies(where, held), "null", spec, facts)
         show = Show.of(study)
         recorder = Recorder(study, tracker, where.home, show.say)
         tracker.drain()

@@ -27,15 +27,17 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-from pipeline import engines, sweep, train
-from pipeline.data import SearchData, Split
-from pipeline.engines import Workers
-from pipeline.progress import Show
-from pipeline.state import Saver
-from pipeline.tracking import Tracker
-from pipeline.train import Hooks
-from pipeline.worker import Task
-from sweeps.study import Study
+from pipeline.data.search_data import SearchData, Split
+from pipeline.engines import local
+from pipeline.engines.local import Workers
+from pipeline.engines.worker import Task
+from pipeline.jobs import sweep
+from pipeline.jobs.progress import Show
+from pipeline.tracking.tracker import Tracker
+from pipeline.training import train
+from pipeline.training.state import Saver
+from pipeline.training.train import Hooks
+from sweeps.search.study import Study
 from sweeps.trial import COMPLETE, Epoch, TrialResult
 
 SPACE = """
@@ -128,7 +130,7 @@ def search(home: Path, request: sweep.Request, engine: Callable[..., Any], image
     try:
         made = sweep.make_plan(request)
         made = dataclasses.replace(made, data=some(made.data, images)) if images else made
-        with patch.object(engines, "make", engine):
+        with patch.object(local, "make", engine):
             sweep.sweep(made, request, show, then)
     except Ended:
         return time.perf_counter() - began[0], time.process_time() - began[1]
@@ -167,7 +169,7 @@ def waits(options: argparse.Namespace) -> dict[str, Any]:
     walls: list[float] = []
     results: list[TrialResult] = []
 
-    class Timed(engines.Inline):
+    class Timed(local.Inline):
         def begin(self, task: Task, hooks: Hooks) -> None:
             names = ("epoch", "saved", "step", "stop")
             super().begin(task, Hooks(**{name: _clocked(spent, name, getattr(hooks, name)) for name in names}))

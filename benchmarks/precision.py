@@ -14,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.training import FAMILIES, truncated
-from pipeline.data import SearchData, load_for
-from pipeline.train import resolve, train
+from pipeline.data.search_data import SearchData, load_for
+from pipeline.training.train import resolve, train
 from sweeps.trial import TrialConfig, configure
 
 

@@ -28,7 +28,11 @@ from pathlib import Path
 
 WORKERS = (10, 30, 100, 300, 1000, 3000, 10000)
 EPOCH_SECONDS = (2.0, 30.0, 300.0)
-STEP_EVERY, SAVE_EVERY, SOON = 0.5, 2.0, 0.5  # seconds: as in pipeline.worker, pipeline.train, pipeline.connection
+STEP_EVERY, SAVE_EVERY, SOON = (
+    0.5,
+    2.0,
+    0.5,
+)  # seconds: as in pipeline.engines.worker, pipeline.training.train, pipeline.tracking.server
 BUNDLES = 4  # in which the letters of an epoch's steps are simulated
 COUNTED = 2000  # epochs at least that are counted, after as many that are not
 FULL = 0.8  # a component that is busy for this share of the time counts as full

@@ -24,23 +24,24 @@ import ray
 from rich.console import Console
 
 from benchmarks import engines
-from pipeline import plan, stores, sweep
 from pipeline.checkpoints import Folder
-from pipeline.engines import LOOK_EVERY, Local
-from pipeline.post import open_post
-from pipeline.progress import Show
-from pipeline.ray_engine import Cluster
-from pipeline.recording import Recorder
-from pipeline.signals import stop_requests
-from pipeline.tracking import Tracker
-from pipeline.train import Hooks
-from pipeline.trials import Trials
-from pipeline.worker import Task
-from sweeps import loop
-from sweeps.layout import configuration
-from sweeps.ranking import best
-from sweeps.study import Job, Study
-from sweeps.studyfile import parse
+from pipeline.engines.local import LOOK_EVERY, Local
+from pipeline.engines.on_ray.engine import Cluster
+from pipeline.engines.on_ray.mailbox import open_post
+from pipeline.engines.worker import Task
+from pipeline.jobs import preflight, sweep
+from pipeline.jobs.progress import Show
+from pipeline.jobs.recorder import Recorder
+from pipeline.jobs.trial_runner import Trials
+from pipeline.stores import locations
+from pipeline.system.signals import stop_requests
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.train import Hooks
+from sweeps.analysis.ranking import best
+from sweeps.search import loop
+from sweeps.search.study import Job, Study
+from sweeps.spec.configurations import configuration
+from sweeps.spec.studyfile import parse
 from sweeps.trial import COMPLETE, Epoch, TrialConfig, TrialResult
 
 TRIALS, EPOCHS = 20, 10
@@ -149,10 +150,10 @@ def of_command(kept: int, servers: Mapping[str, int]) -> dict[str, float]:
     """What asking, reports, ends and the record cost, in a study that holds so many trials; and the servers' own."""
     meter, name = Meter(), uuid.uuid4().hex
     facts: Mapping[str, Any] = {"study": "null", "classes": CLASSES, "digest": "null", "deterministic": False}
-    where = stores.locate()
-    stores.prepare(where)
-    with stores.lock(where, name) as held, stop_requests() as stop:
-        storage = stores.open_studies(where, held)
+    where = locations.locate()
+    locations.prepare(where)
+    with locations.lock(where, name) as held, stop_requests() as stop:
+        storage = locations.open_studies(where, held)
         if kept:
             study = Study.open(storage, name, parse(STUDY.format(trials=kept), "null"), facts | {"runtime": {}})
             loop.run(study, loop.OneByOne(lambda job: reported(study, job)))
@@ -302,7 +303,7 @@ def of_worker() -> dict[str, float]:
     pace, engines.PACE = engines.PACE, 0.0
     try:
         made = engines.prepare(sweep.Request(study=engines.write()))
-        config = configuration(made.spec, plan.runtime(made.spec, Local().resolve))
+        config = configuration(made.spec, preflight.runtime(made.spec, Local().resolve))
         hooks, computed = Hooks(epoch=lambda _row, _best: False), []
         for number in range(6):
             began = time.process_time()
@@ -324,7 +325,7 @@ def measure(kept: int, servers: Mapping[str, int]) -> dict[str, Any]:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         seconds = of_command(kept, servers) | of_letters() | of_worker()
-        where = stores.locate()
+        where = locations.locate()
     kinds = {"studies": where.studies.partition(":")[0], "tracking": where.tracking.partition(":")[0]}
     versions = {name: importlib.metadata.version(name) for name in ("ray", "optuna", "mlflow", "torch")}
     return {

@@ -28,15 +28,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.data import SearchData, Split, load_for
-from pipeline.plan import read_study, runtime
-from pipeline.train import Hooks, train
-from sweeps import loop
-from sweeps.layout import configuration
-from sweeps.ranking import best
-from sweeps.space import StudySpec
-from sweeps.stored import Storage, open_storage
-from sweeps.study import Job, Study
+from pipeline.data.search_data import SearchData, Split, load_for
+from pipeline.jobs.preflight import read_study, runtime
+from pipeline.training.train import Hooks, train
+from sweeps.analysis.ranking import best
+from sweeps.search import loop
+from sweeps.search.stored import Storage, open_storage
+from sweeps.search.study import Job, Study
+from sweeps.spec.configurations import configuration
+from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult
 
 UNPRUNED = "none"

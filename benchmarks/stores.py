@@ -17,10 +17,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine, event
 
-from pipeline import stores
-from sweeps import loop
-from sweeps.study import Job, Study
-from sweeps.studyfile import parse
+from pipeline.stores import locations
+from sweeps.search import loop
+from sweeps.search.study import Job, Study
+from sweeps.spec.studyfile import parse
 from sweeps.trial import COMPLETE, Epoch, TrialResult
 
 STUDY = "trials: {trials}\npruner: none\nmethod: {method}\nsearch: {{lr: {{low: 1.0e-4, high: 0.1, log: true}}}}\n"
@@ -44,12 +44,12 @@ def counted() -> Iterator[list[None]]:
         event.remove(Engine, "after_cursor_execute", count)
 
 
-def measure(where: stores.Stores, trials: int, method: str) -> tuple[float, float]:
+def measure(where: locations.Stores, trials: int, method: str) -> tuple[float, float]:
     """Trials a second, and statements a trial."""
     spec = parse(STUDY.format(trials=trials, method=method), "null")
-    stores.prepare(where)
-    with stores.lock(where, name := uuid.uuid4().hex) as held:
-        study = Study.open(stores.open_studies(where, held), name, spec, {"dimensions": [], "classes": ["0"] * 10})
+    locations.prepare(where)
+    with locations.lock(where, name := uuid.uuid4().hex) as held:
+        study = Study.open(locations.open_studies(where, held), name, spec, {"dimensions": [], "classes": ["0"] * 10})
 
         def train(job: Job) -> TrialResult:
             for row in HISTORY:
@@ -81,11 +81,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.rounds):
             home = Path(folder) / str(number)
-            tracking = stores.sqlite_url(home / "mlflow.db")
-            urls = [stores.sqlite_url(home / "optuna.db"), os.environ.get("PIPELINE_STORAGE")]
+            tracking = locations.sqlite_url(home / "mlflow.db")
+            urls = [locations.sqlite_url(home / "optuna.db"), os.environ.get("PIPELINE_STORAGE")]
             for kind, url in zip(found, urls, strict=True):
                 if url:
-                    where = stores.Stores(tracking, url, home)
+                    where = locations.Stores(tracking, url, home)
                     found[kind].append(measure(where, options.trials, options.method))
     for kind, rounds in found.items():
         if rounds:

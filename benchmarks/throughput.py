@@ -29,12 +29,12 @@ import models
 from benchmarks import common
 from benchmarks.common import Figures, Results
 from benchmarks.peers import bare, setting
-from pipeline import engines
-from pipeline.data import SearchData, load_for
-from pipeline.metrics import Prepare, layout
-from pipeline.optimization import make_optimizer
-from pipeline.train import Hooks, resolve
-from pipeline.worker import Task
+from pipeline.data.search_data import SearchData, load_for
+from pipeline.engines import local
+from pipeline.engines.worker import Task
+from pipeline.training.metrics import Prepare, layout
+from pipeline.training.optimizer import make_optimizer
+from pipeline.training.train import Hooks, resolve
 from sweeps.trial import COMPLETE, TrialConfig, configure
 
 # Of each family: its usual size, and so many images that an epoch by hand takes about two seconds.
@@ -57,7 +57,7 @@ def rate(marks: list[float], images: int) -> Figures:
 def ours(config: TrialConfig, data: SearchData, places: int) -> Figures:
     """A trial in each place, through the engine that a sweep would have."""
     with tempfile.TemporaryDirectory() as folder:
-        engine = engines.make(data, places)
+        engine = local.make(data, places)
         try:
             for number in range(places):
                 own = dataclasses.replace(config, seed=number)

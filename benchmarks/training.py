@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.throughput import limit
-from pipeline.data import SearchData, Split, load_for
-from pipeline.train import Hooks, resolve, train
+from pipeline.data.search_data import SearchData, Split, load_for
+from pipeline.training.train import Hooks, resolve, train
 from sweeps.trial import TrialConfig, configure
 
 FAMILIES = ("mlp", "cnn", "resnet")

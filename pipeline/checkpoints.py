@@ -18,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 import models
-from pipeline import failpoints
-from pipeline.errors import IntegrityFailure, StorageFailure
-from pipeline.text import clean
+from pipeline.system import failpoints
+from pipeline.system.errors import IntegrityFailure, StorageFailure
+from pipeline.system.text import clean
 from sweeps.trial import TrialConfig, Value, fields
 
 BEST = "best.safetensors"

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import clusters
 import hypothesis
 import pytest
 import torch
-from endtoend import furnish, make_template
-from postgres import Cluster, running
+from support import clusters
+from support.endtoend import furnish, make_template
+from support.postgres import Cluster, running
 
-from pipeline.data import SearchData, Split, load
+from pipeline.data.search_data import SearchData, Split, load
 
 # Shared machines are slow at times; and a test that passed today passes tomorrow.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)

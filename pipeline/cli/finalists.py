@@ -1,0 +1,67 @@
+"""The command that trains a study's first again: parse, call, print. Everything heavy is imported inside it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.options import (
+    ENGINE,
+    Command,
+    command_line,
+    config_options,
+    data_dir_option,
+    engine_options,
+    once,
+    start_early,
+    storage_option,
+)
+from pipeline.system.errors import Interrupted
+from pipeline.training import allocator
+
+
+@click.command(name="finalists", cls=Command)
+@click.argument("name", required=False)
+@click.option("--name", "name_option", help="The study, instead of the argument.")
+@click.option("--top", type=click.IntRange(1, 100), help="Configurations: the first that are complete.  [default: 3]")
+@click.option("--seeds", type=click.IntRange(1, 100), help="Fresh seeds of each.  [default: 3]")
+@click.option("--refit", is_flag=True, help="Then train the winner once on training and validation images together.")
+@engine_options
+@config_options("device")
+@data_dir_option
+@storage_option
+def finalists_command(
+    name: str | None, name_option: str | None, top: int | None, seeds: int | None, data_dir: Path, **options: Any
+) -> None:
+    """Train the best configurations of a study (default: the one last run) again, with seeds it has not used.
+
+    Says which is the best by its mean, and when that is a tie; scores each run once on the test split. They are a
+    study of their own, NAME.finalists. Which they are is settled the first time, while no sweep goes on with the
+    study; the same command again goes on to the end, and trains nothing twice.
+
+    \b
+    Example: pipeline finalists default-digits --top 3 --seeds 3
+    """
+    start_early(options)
+    with allocator.loading():
+        from pipeline.jobs import finalists, sweep
+        from pipeline.report import terminal
+        from pipeline.stores import locations
+
+    where = locations.locate(options["storage"])
+    asked = {"top": top, "seeds": seeds, "device": options["device"]}
+    made = finalists.make_plan(where, once(name, name_option), data_dir, **asked)
+    command, most = command_line(), made.spec.trials or 1
+    place = {"data_dir": data_dir, "storage": options["storage"], **{key: options[key] for key in ENGINE}}
+    request = sweep.Request(**place, max_failures=most, command=command)
+    try:
+        record = finalists.run(made, request, click.echo, refit=options["refit"])
+    except Interrupted as stopped:
+        click.echo(f"interrupted; go on with: {command}", err=True)
+        sys.exit(stopped.code)
+    click.echo("\n" + terminal.finalists(record))
+    click.echo(f"\nreport: {where.reports(record.name)}\nwinner: pipeline report {shlex.quote(record.name)} --best")

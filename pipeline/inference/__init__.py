@@ -1,0 +1,1 @@
+"""Finished networks: found, evaluated, used for predictions, exported and registered."""

@@ -1,0 +1,1 @@
+"""The jobs behind the commands: each joins data, training, tracking, stores and report."""

@@ -1,0 +1,55 @@
+"""What MLflow says of a study on its run's page: Markdown, its first lines the answer. Pure: opens no store."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from pipeline.report.answer import Step, answer
+from pipeline.report.formats import markdown as github
+from pipeline.tracking import comparison_view
+from pipeline.tracking.contents import MAX_CLASS_METRICS
+from sweeps.analysis.ranking import StudyRecord, ended, rank
+
+
+def note(record: StudyRecord, experiment: str, run: str) -> str:
+    """A study's description: what won and how sure that is, how it ended, where to look, how to go on.
+
+    Args:
+        record: the study.
+        experiment: the id of its experiment.
+        run: the id of its parent run, where this stands.
+    """
+    found = answer(record, rank(record.results, maximize=record.maximize))
+    report, comparison = (
+        link.removeprefix("/")  # wherever the UI itself is
+        for link in (comparison_view.report_link(experiment, run), comparison_view.link(experiment, record.name))
+    )
+    blocks = [
+        # MLflow folds up all but the first three lines, and covers the third.
+        f"**{markdown(found.won)}**  \n[The report]({report}) · [the trials beside each other]({comparison})",
+        " ".join(map(markdown, filter(None, [*found.sure, found.test, found.standing, f"{ended(record.results)}."]))),
+        "\n".join(f"- {markdown(why)}: `{_code(command)}`" for why, command in _steps(record, found.steps)),
+    ]
+    if 0 < len(record.classes) <= MAX_CLASS_METRICS:
+        rows = [f"| {index:02d} | {markdown(name)} |" for index, name in enumerate(record.classes)]
+        blocks.append("\n".join(["| `val_class/` | class |", "| --- | --- |", *rows]))
+    return "\n\n".join(blocks)
+
+
+def _steps(record: StudyRecord, steps: Sequence[Step]) -> list[tuple[str, str]]:
+    of = (record.facts.get("finalists") or {}).get("of")
+    if of is not None:  # these are another study's finalists, which are gone on with and reported there
+        return [("Go on", f"pipeline finalists {shlex.quote(of)}"), ("Report", f"pipeline report {shlex.quote(of)}")]
+    again = [("Go on; a higher --trials adds to it", record.command)] if record.command else []
+    return again + [(step.why, step.command) for step in steps]
+
+
+def markdown(text: str) -> str:
+    """Text as it is: MLflow's Markdown knows no formulas, and shows the backslash that keeps GitHub's from them."""
+    return github(text).replace(r"\$", "$")
+
+
+def _code(command: str) -> str:
+    """A command inside backquotes, where nothing can be escaped."""
+    return command.replace("`", "'")

@@ -1,0 +1,1 @@
+"""Health checks: what is doubtful about a study's result, and what to do about it."""

@@ -1,0 +1,142 @@
+"""A study as one HTML page that needs nothing beside it. Pure: a ranked record and pictures in, text out."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.report import finalists, mistakes, published
+from pipeline.report.answer import OBJECTIVES, Step, answer
+from pipeline.report.problems import INFEASIBLE, Row, grouped
+from pipeline.report.provenance import last_end, origin, space
+from pipeline.report.published import Section
+from pipeline.report.rendering import render
+from pipeline.report.tables import Listing, grid
+from pipeline.report.winner import best_detail, headline, remarks, sections
+from pipeline.system.text import clean
+from sweeps.analysis.comparison import compare
+from sweeps.analysis.finalists import decided
+from sweeps.analysis.ranking import StudyRecord, best, ended
+from sweeps.trial import COMPLETE, PRUNED, RUNNING, TrialResult
+
+VISIBLE = 50  # rows of the ranked table that are seen at once
+ROWS = 1000  # rows of it at most; the CSV has all
+_TROUBLES = 50  # kinds of trouble
+_CLIP = 120  # characters of a cell
+_DPI = 130  # pixels to an inch of the plots' files
+_QUIET = (PRUNED, INFEASIBLE, RUNNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A plot as the page shows it."""
+
+    name: str
+    title: str
+    about: str  # how to read it
+    alt: str  # the figures that it shows
+    png: bytes
+
+    @property
+    def base64(self) -> str:
+        """The file, as it stands in an address."""
+        return base64.b64encode(self.png).decode()
+
+    @property
+    def width(self) -> int:
+        """As it is shown, in CSS pixels, of which an inch has 96."""
+        return self._shown(0)
+
+    @property
+    def height(self) -> int:
+        """The same, down."""
+        return self._shown(1)
+
+    def _shown(self, axis: int) -> int:
+        return round(mistakes.size(self.png)[axis] * 96 / _DPI)
+
+
+def page(listing: Listing, pictures: Sequence[Picture]) -> str:
+    """The page of a study.
+
+    Args:
+        listing: the study, ranked.
+        pictures: its plots.
+    """
+    record = listing.record
+    source = decided(record) or record  # of the winner: its finalists, once they have said which it is
+    won = best(source.results, maximize=source.maximize)
+    values: dict[str, Any] = {
+        "name": clean(record.name, 120),
+        "about": _about(record),
+        "answer": answer(record, listing.entries),
+        "ended": clean(ended(record.results), 600),
+        "checks": listing.findings,
+        "finalists": finalists.section(record),
+        **_ranked(listing),
+        "pictures": pictures,
+        "winner": won and _winner(record),
+        **_mistakes(source, won),
+        **_troubles(record),
+        "published": _published(listing),
+        "origin": origin(record),
+        "space": space(record),
+        "last_end": last_end(record),
+    }
+    return render("report.html", values)
+
+
+def _about(record: StudyRecord) -> str:
+    said = clean(record.facts.get("description") or "", 300)
+    source = "" if record.study == record.name else f" Study file {clean(record.study, 60)}."
+    return f"{said}{' ' * bool(said)}Data set {clean(record.dataset, 160)}.{source}"
+
+
+def _ranked(listing: Listing) -> dict[str, Any]:
+    rows, count = listing.rows[:ROWS], len(listing.rows)
+    more = f" The first {ROWS:,} of {count:,} are here, trials.csv has all." if count > ROWS else ""
+    front = ["rank", "trial", "family", listing.record.objective, "spread", "repeats"]  # seen on a phone, too
+    names = sorted(listing.names, key=lambda name: front.index(name) if name in front else len(front))
+    return {
+        "ranked": grid(names, rows, clip=_CLIP),
+        "states": [_state(row) for row in rows],
+        "ranked_note": f"By {OBJECTIVES[listing.record.objective]}, complete ones first.{more}",
+        "visible": VISIBLE,
+    }
+
+
+def _state(row: Row) -> str:
+    """How a row is to look; mostly like the others."""
+    if row["state"] == COMPLETE:
+        return "first" if row["rank"] == 1 else ""
+    return str(row["state"]) if row["state"] in _QUIET else "failed"
+
+
+def _winner(record: StudyRecord) -> dict[str, Any]:
+    detail: dict[str, Any] = best_detail(record)
+    load = [Step(why="Load its weights in Python", command=detail["load"])] if detail["load"] else []
+    shown = [Section(title=title, laid=laid) for title, laid in sections(detail)]
+    own = remarks({**detail, "finalists": None, "first_against_second": None})  # which stand above
+    return {"headline": headline(detail), "sections": shown, "remarks": own, "steps": load}
+
+
+def _mistakes(record: StudyRecord, won: TrialResult | None) -> dict[str, Any]:
+    pairs = mistakes.pairs(record, won) if won else []
+    images = sum(map(sum, (won and won.confusion) or ()))
+    return {"pairs": pairs, "worst": mistakes.worst(record, won) if won else (), "right": 0 if pairs else images}
+
+
+def _troubles(record: StudyRecord) -> dict[str, Any]:
+    found = grouped(record)
+    more = (f"{len(found) - _TROUBLES} more are in trials.json.",) if len(found) > _TROUBLES else ()
+    laid = grid(["what", "detail", "trials", "numbers"], found[:_TROUBLES], clip=300)
+    return {"troubles": laid, "troubles_more": more}
+
+
+def _published(listing: Listing) -> list[Section]:
+    found = compare(listing.record, listing.entries)
+    if found is None:
+        return []
+    return [published.summary(listing.record, found), *published.details(listing.record, found)]

@@ -1,0 +1,149 @@
+"""Pure: what each searched field did on its own, as frozen values for a plot. Knows nothing of matplotlib."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.report.plots.labels import axis_label, listed, sentence, wide
+from sweeps.analysis.comparison import at_centre, centre, complete, named, shown, varying
+from sweeps.analysis.ranking import Ranked, StudyRecord, rank
+from sweeps.spec.study_spec import CENTRED
+from sweeps.trial import Value
+
+MOST_LINES = 6  # beside each other in one panel; as many as there are colours
+MOST_WORDS = 8  # values up to which an axis has a place of its own for each
+_LOG = 30  # how many times the smallest value the largest is where an axis turns logarithmic
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One value of a field: the objective's mean over seeds, and each seed's."""
+
+    place: float  # on the axis
+    mean: float
+    spread: float  # sample standard deviation; 0 for one seed
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """The points that differ in the panel's field alone."""
+
+    name: str  # the other fields' values; empty where there is one line
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One searched field across."""
+
+    field: str
+    log: bool
+    ordered: bool  # numbers, which a line may join
+    ticks: tuple[tuple[float, str], ...]  # places and their labels; empty for an axis of numbers
+    lines: tuple[Line, ...]
+    failed: tuple[float, ...]  # places of configurations without a complete trial
+    centre: float | None  # the place of the centre, of methods that have one
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactorsInfo:
+    """One panel for each searched field that was varied on its own."""
+
+    study: str
+    label: str
+    log: bool
+    panels: list[Panel]
+
+
+def factors_info(record: StudyRecord) -> FactorsInfo | None:
+    """Lay out a study that varied one factor at a time, one factor, or few in all combinations; else None."""
+    entries = [e for e in rank(record.results, maximize=record.maximize) if complete(e) or e.state == "failed"]
+    fields = varying(record, [entry.trials[0] for entry in entries])
+    if record.method in CENTRED:
+        panels = [_centred(record, name, entries) for name in fields]
+    elif len(record.searched) == 1 or record.method == "zip":
+        panels = [_panel(_identifying(fields, entries), (), entries)] if fields else []
+    elif record.method == "grid" and fields:
+        across = max(fields, key=lambda name: _rank_of_axis(name, entries))
+        panels = [_panel(across, tuple(name for name in fields if name != across), entries)]
+    else:
+        panels = []
+    panels = [panel for panel in panels if any(line.points for line in panel.lines)]
+    if not panels or max(len(panel.lines) for panel in panels) > MOST_LINES:
+        return None
+    means = [point.mean for panel in panels for line in panel.lines for point in line.points]
+    return FactorsInfo(study=record.name, label=axis_label(record), log=wide(means), panels=panels)
+
+
+def factors_alt(info: FactorsInfo) -> str:
+    """The means of each panel."""
+    return sentence(info.label, *(_in_words(panel, line) for panel in info.panels for line in panel.lines))
+
+
+def _in_words(panel: Panel, line: Line) -> str:
+    names = dict(panel.ticks)
+    means = [f"{names.get(p.place, f'{p.place:.4g}')} {p.mean:.4g}" for p in line.points]
+    return f"by {panel.field}{' with ' * bool(line.name)}{line.name}: {listed(means, 12)}"
+
+
+def _identifying(fields: Sequence[str], entries: Sequence[Ranked]) -> str:
+    """A field whose value alone tells the configurations apart, if there is one; else the first."""
+    counts = {name: len({getattr(e.trials[0].config, name) for e in entries}) for name in fields}
+    return next((name for name in fields if counts[name] == len(entries)), fields[0])
+
+
+def _rank_of_axis(name: str, entries: Sequence[Ranked]) -> tuple[bool, int]:
+    """How well a field serves as the axis across: numbers before words, many values before few."""
+    values = {getattr(e.trials[0].config, name) for e in entries} - {None}
+    return _numeric(values), len(values)
+
+
+def _numeric(values: Sequence[Value] | set[Value]) -> bool:
+    return not any(isinstance(value, bool | str) for value in values)
+
+
+def _centred(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> Panel:
+    own = [entry for entry in entries if at_centre(record, entry.trials[0].config, but=name)]
+    return _panel(name, (), own, centre(record)[name])
+
+
+def _panel(name: str, others: tuple[str, ...], entries: Sequence[Ranked], middle: Value | None = None) -> Panel:
+    entries = [entry for entry in entries if getattr(entry.trials[0].config, name) is not None]
+    values: list[Value] = list(dict.fromkeys(getattr(e.trials[0].config, name) for e in sorted(entries, key=_number)))
+    numeric = _numeric(values)
+    numbers = sorted(float(value) for value in values) if numeric else []
+    if numeric:
+        values.sort()
+    log = bool(numbers) and numbers[0] > 0 and numbers[-1] > _LOG * numbers[0]
+    words = not numeric or (not log and len(values) <= MOST_WORDS)
+    places = {value: float(i) if words else float(value) for i, value in enumerate(values)}
+    ticks = [(place, shown(value)) for value, place in places.items()] if words or len(values) <= MOST_WORDS else []
+    groups: dict[str, list[Ranked]] = {}
+    for entry in sorted(entries, key=_number):
+        groups.setdefault(named(entry.trials[0], others) if others else "", []).append(entry)
+    return Panel(
+        field=name,
+        log=log,
+        ordered=numeric,
+        ticks=tuple(ticks),
+        lines=tuple(Line(name=label, points=_points(name, group, places)) for label, group in groups.items()),
+        failed=tuple(sorted({places[getattr(e.trials[0].config, name)] for e in entries if not complete(e)})),
+        centre=None if middle is None else places.get(middle),
+    )
+
+
+def _number(entry: Ranked) -> int:
+    return min(trial.number for trial in entry.trials)
+
+
+def _points(name: str, entries: Sequence[Ranked], places: dict[Value, float]) -> tuple[Point, ...]:
+    points = []
+    for entry in entries:
+        values = [t.value for t in complete(entry) if t.value is not None and math.isfinite(t.value)]
+        if values and entry.value is not None:
+            place = places[getattr(entry.trials[0].config, name)]
+            points.append(Point(place=place, mean=entry.value, spread=entry.spread or 0.0, values=tuple(values)))
+    return tuple(sorted(points, key=lambda point: point.place))

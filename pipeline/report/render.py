@@ -1,0 +1,197 @@
+"""What is said of a study, as text in each format and as files. Reads no store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.report import finalists, published, terminal
+from pipeline.report.formats import csv_cell, csv_lines, json_text, markdown, markdown_section, markdown_table
+from pipeline.report.html import Picture, page
+from pipeline.report.plots import draw
+from pipeline.report.problems import Row, troubles
+from pipeline.report.published import Section
+from pipeline.report.tables import Listing, against, cell, facts, failures, grid, headlines, listing
+from pipeline.report.winner import best_detail, headline, remarks, sections
+from pipeline.system.errors import NothingComplete
+from pipeline.system.files import put
+from sweeps.analysis.comparison import compare, lead
+from sweeps.analysis.finalists import decided
+from sweeps.analysis.ranking import StudyRecord
+
+FORMATS = ("table", "json", "csv", "md")
+_ROWS = 50  # in report.md; the CSV and JSON files have all
+
+
+# The formats
+
+
+def render(record: StudyRecord, fmt: str, top: int | None = None, *, width: int | None = None) -> str:
+    """The ranked table, and what stands under it, as text in one of `FORMATS`, without a line break at the end.
+
+    Under it, but not in the CSV: the first configuration against the second, and ours beside the published figures;
+    in JSON and Markdown also the health checks and what went wrong, on a terminal the warnings.
+
+    Args:
+        record: the study.
+        fmt: ``table``, ``json`` (exact values), ``csv`` or ``md``.
+        top: at most this many configurations; None for all.
+        width: of the table, as for `pipeline.report.terminal.table`.
+    """
+    return terminal.study(record, top, width) if fmt == "table" else _render(listing(record), fmt, top)
+
+
+def _render(listed: Listing, fmt: str, top: int | None = None) -> str:
+    """The same of a study that is ranked already, for all formats but ``table``."""
+    record, names, values, total = listed.record, listed.names, listed.rows[:top], len(listed.rows)
+    if fmt == "json":
+        return json_text(values_of(listed, top))
+    if fmt == "csv":
+        return csv_lines([names, *([csv_cell(name, row[name]) for name in names] for row in values)])
+    first, second = headlines(record, len(values), total)
+    lines = [f"# {markdown(first)}", markdown(second), markdown_table(grid(names, values, thousands=False))]
+    ahead = lead(record, listed.entries)
+    search, again = str(against(ahead)["text"]) if ahead else "", finalists.section(record)
+    blocks = markdown_section(again) if again else []
+    if decided(record):
+        lines += [*blocks, markdown(f"In the search: {search}")] if search else blocks
+    else:
+        lines += [markdown(search), *blocks] if search else blocks
+    return "\n\n".join(lines + _checks(listed) + _published(listed) + _troubles(record))
+
+
+def values_of(listed: Listing, top: int | None = None) -> Row:
+    """All of it as values, exact; at most ``top`` configurations."""
+    rows = listed.rows[:top]
+    shown = {"configurations": len(listed.rows), "shown": len(rows), "columns": listed.names, "rows": rows}
+    return {**facts(listed.record), **shown, **_beside(listed), "failed": failures(listed.record)}
+
+
+def _beside(listed: Listing) -> Row:
+    """The values of what stands under the table; published figures and finalists only where there are any."""
+    ahead, found = lead(listed.record, listed.entries), compare(listed.record, listed.entries)
+    values: Row = {"first_against_second": ahead and against(ahead), "checks": listed.findings}
+    values["what_went_wrong"] = troubles(listed.record)
+    again = finalists.rows(listed.record)
+    values |= {"finalists": again} if again else {}
+    return {**values, "published": published.rows(listed.record, found)} if found else values
+
+
+def _checks(listed: Listing) -> list[str]:
+    found = [f"- **{check['level']}** {markdown(str(check['text']))}" for check in listed.findings]
+    return ["## Health checks", "\n".join(found)] if found else []
+
+
+def _published(listed: Listing) -> list[str]:
+    found = compare(listed.record, listed.entries)
+    if not found:
+        return []
+    sections = [published.summary(listed.record, found), *published.details(listed.record, found)]
+    return [part for section in sections for part in markdown_section(section)]
+
+
+def _troubles(record: StudyRecord) -> list[str]:
+    found = troubles(record)
+    if not found:
+        return []
+    more = (f"{len(found) - _ROWS} more are in the JSON.",) if len(found) > _ROWS else ()
+    laid = grid(list(found[0]), found[:_ROWS], clip=200)
+    return markdown_section(Section(title="What went wrong", laid=laid, lines=more))
+
+
+# The winner
+
+
+def render_best(record: StudyRecord, fmt: str) -> str:
+    """The winner in detail as text in one of `FORMATS`.
+
+    Raises:
+        NothingComplete: saying where the trials went instead.
+    """
+    return _render_best(best_detail(record), fmt)
+
+
+def _render_best(detail: dict[str, Any], fmt: str) -> str:
+    if fmt == "table":
+        return terminal.winner(detail)
+    if fmt == "json":
+        return json_text(detail)
+    if fmt == "csv":
+        return csv_lines([["section", "name", "value"], *_long(detail)])
+    parts = [f"# {markdown(headline(detail))}"]
+    for title, laid in sections(detail):
+        parts += [f"## {title}", markdown_table(laid)]
+    steps = {"python": list(filter(None, [detail["load"]])), "sh": detail["next"]}
+    code = ["\n".join([f"```{language}", *lines, "```"]) for language, lines in steps.items() if lines]
+    return "\n\n".join([*parts, *map(markdown, remarks(detail)), *(["## How to go on", *code] if code else [])])
+
+
+def _long(detail: dict[str, Any]) -> Iterable[list[str]]:
+    """The winner as lines of section, name and value."""
+    for key, value in detail.items():
+        if key in ("configuration", "test_scores"):
+            yield from ([key, name, csv_cell(name, item)] for name, item in (value or {}).items())
+        elif key == "first_against_second":
+            yield [key, "", csv_cell("", value and value["text"])]
+        elif key == "classes":
+            yield from (["class", csv_cell("", row["class"]), cell("accuracy", row["accuracy"])] for row in value)
+        elif key == "curve":
+            yield from (
+                [f"epoch {row['epoch']}", name, cell(name, item)] for row in value for name, item in row.items()
+            )
+        elif isinstance(value, list):
+            yield from ([key, "", csv_cell("", item)] for item in value)
+        else:
+            yield ["result", key, csv_cell(key, value)]
+
+
+# The files
+
+
+def write(record: StudyRecord, folder: Path) -> list[Path]:
+    """Write ``report.html``, ``report.md``, ``trials.csv``, ``trials.json`` and ``plots/*.png``.
+
+    There is ``best.json`` too if a trial is complete, and ``published.csv`` if the study has published figures. The
+    same study gives the same bytes. Each text file appears whole or not at all.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = listing(record)
+    texts = {"trials.csv": _render(listed, "csv"), "trials.json": _render(listed, "json")}
+    try:
+        best = best_detail(record)
+        texts["best.json"], detail = _render_best(best, "json"), _render_best(best, "md")
+    except NothingComplete as error:
+        (folder / "best.json").unlink(missing_ok=True)  # of an earlier study of this name
+        detail = markdown(str(error))
+    found = compare(record, listed.entries)
+    if found:
+        texts["published.csv"] = _published_csv(published.rows(record, found))
+    else:
+        (folder / "published.csv").unlink(missing_ok=True)
+    paths = [put(folder / name, text) for name, text in texts.items()]
+    drawn = _pictures(record, folder / "plots")
+    links = [f"![{markdown(picture.alt)}](plots/{picture.name}.png)" for picture in drawn]
+    parts = [_render(listed, "md", _ROWS), detail, *(["# Plots", *links] if links else [])]
+    paths += [put(folder / "report.md", "\n\n".join(parts)), put(folder / "report.html", page(listed, drawn))]
+    return [*paths, *(folder / "plots" / f"{picture.name}.png" for picture in drawn)]
+
+
+def _pictures(record: StudyRecord, folder: Path) -> list[Picture]:
+    """Have the plots drawn into a folder, and take them for the page."""
+    return [
+        Picture(
+            name=drawn.path.stem,
+            title=drawn.title,
+            about=drawn.about,
+            alt=drawn.alt,
+            png=drawn.path.read_bytes(),
+        )
+        for drawn in draw.draw(record, folder)
+    ]
+
+
+def _published_csv(rows: Sequence[Row]) -> str:
+    names = published.COLUMNS
+    kind = {name: "" if name.endswith("_seeds") else "mean" for name in names}
+    return csv_lines([names, *([csv_cell(kind[name], row[name]) for name in names] for row in rows)])

@@ -1,0 +1,207 @@
+"""What a report says of a study's configurations: rows, as values and as text. Knows no format and no store."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pipeline.report.checks.registry import checks
+from pipeline.report.problems import INFEASIBLE, Row, notes
+from pipeline.system.text import clean
+from sweeps.analysis.comparison import Lead, complete, named
+from sweeps.analysis.ranking import Ranked, StudyRecord, ended, rank, searched_values
+from sweeps.spec.reference import FIGURES
+from sweeps.spec.study_spec import OBJECTIVES
+from sweeps.trial import COMPLETE, FAILED, RUNNING
+
+CLIP = 40  # characters of a text cell
+_NOTES = 160  # of a note
+_SCORES = frozenset(
+    {*OBJECTIVES, *FIGURES, "spread", "mean", "value", "accuracy", "published", "acc", "loss", "acc_spread", "acc_mean"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Rows as text, ready to be laid out in any format."""
+
+    names: tuple[str, ...]
+    lines: tuple[tuple[str, ...], ...]
+    right: tuple[bool, ...]  # by column: numbers stand on the right
+
+
+def grid(names: Sequence[str], values: Sequence[Row], *, thousands: bool = True, clip: int = CLIP) -> Grid:
+    """Lay out rows under the names."""
+    most = {name: max(clip, _NOTES) if name == "notes" else clip for name in names}
+    return Grid(
+        names=tuple(names),
+        lines=tuple(tuple(clean(cell(n, row[n], thousands=thousands), most[n]) for n in names) for row in values),
+        right=tuple(_numbers(row[name] for row in values) for name in names),
+    )
+
+
+def _numbers(values: Iterable[object]) -> bool:
+    return all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values)
+
+
+def cell(name: str, value: object, *, thousands: bool = False) -> str:
+    """A value of a column as text: scores with 4 decimals, seconds with one, other fractions with 4 digits."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, int | float):
+        return "" if value is None else clean(value)
+    if name in _SCORES:
+        return f"{value:.4f}"
+    if name == "seconds":
+        return f"{value:.1f}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if thousands and name == "parameters" else str(value)
+
+
+def ranked(record: StudyRecord) -> list[Ranked]:
+    """The configurations in the order shown: ranked, what still runs at the end."""
+    entries = rank(record.results, maximize=record.maximize)
+    return sorted(entries, key=lambda entry: entry.state == RUNNING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A study, ranked, and its table, made once for all that shows it: of thousands of trials it takes seconds."""
+
+    record: StudyRecord
+    entries: Sequence[Ranked]  # in the order shown
+    names: Sequence[str]  # of the columns
+    rows: Sequence[Row]  # one for each entry
+
+    @cached_property
+    def findings(self) -> list[Row]:
+        """What the health checks say, warnings first: ``level``, ``check`` and ``text``."""
+        return [{"level": c.level, "check": c.name, "text": clean(c.text, 600)} for c in checks(self.record)]
+
+
+def columns(record: StudyRecord) -> list[str]:
+    """The names of the columns; those of repeats and notes only where some configuration has any."""
+    return list(listing(record).names)
+
+
+def rows(record: StudyRecord, top: int | None = None) -> list[Row]:
+    """One row for each of the ``top`` configurations (None: all), by the names of `columns`; None is blank.
+
+    Values are exact, not rounded. The trial, epoch and parameters are those of the best repeat, seconds the sum over
+    the repeats, ``repeats`` the complete ones behind the mean. The state of a failed or infeasible trial is how it
+    ended, and ``notes`` say what else is wrong with it.
+    """
+    return list(listing(record).rows[:top])
+
+
+def listing(record: StudyRecord) -> Listing:
+    """Rank a study and lay its configurations out, by the columns and rows that `columns` and `rows` tell of."""
+    entries = ranked(record)
+    values = [_row(record, entry) for entry in entries]
+    names = _columns(record, entries) + (["notes"] if any(row["notes"] for row in values) else [])
+    rows = [{name: row[name] for name in names} for row in values]
+    return Listing(record=record, entries=entries, names=names, rows=rows)
+
+
+def _columns(record: StudyRecord, entries: Sequence[Ranked]) -> list[str]:
+    searched = [name for name in record.searched if name != "family"]
+    repeats = ["spread", "repeats"] if any(len(entry.trials) > 1 for entry in entries) else []
+    last = ["epoch", "parameters", "seconds", "state"]
+    return ["rank", "trial", "family", *searched, record.objective, *repeats, *last]
+
+
+def _row(record: StudyRecord, entry: Ranked) -> Row:
+    trial = entry.trials[0]
+    searched = searched_values(trial, record.searched)
+    return {
+        "rank": entry.rank,
+        "trial": trial.number,
+        **{name: plain(value) for name, value in searched.items()},
+        "family": clean(trial.config.family),
+        record.objective: plain(entry.value),
+        "spread": plain(entry.spread),
+        "repeats": sum(t.state == COMPLETE for t in entry.trials),
+        "epoch": trial.best_epoch,
+        "parameters": trial.parameters,
+        "seconds": math.fsum(t.seconds for t in entry.trials),
+        "state": clean(trial.end if trial.state == FAILED or trial.end == INFEASIBLE else trial.state),
+        "notes": notes(record, entry),
+    }
+
+
+def plain(value: object) -> object:
+    """A value that every format can take: text cleaned, and None for a number that is none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return clean(value) if isinstance(value, str) else value
+
+
+def failures(record: StudyRecord) -> list[Row]:
+    """The failed trials, each with how it ended and its error on one line."""
+    failed = (result for result in record.results if result.state == FAILED)
+    return [{"trial": t.number, "end": clean(t.end), "error": clean(t.error or "", 300)} for t in failed]
+
+
+def facts(record: StudyRecord) -> Row:
+    """What a study is and how far it has come."""
+    return {
+        "study": clean(record.name),
+        "study_file": clean(record.study),
+        "dataset": clean(record.dataset),
+        "objective": record.objective,
+        "maximize": record.maximize,
+        "split": "validation",
+        "trials_planned": record.trials,
+        "ended": clean(ended(record.results)),
+        "searched": list(record.searched),
+        "classes": [clean(name) for name in record.classes],
+        "parent_run_id": record.parent_run_id,
+    }
+
+
+def headlines(record: StudyRecord, shown: int, total: int) -> tuple[str, str]:
+    """Say which study this is, and where its trials went: the two lines above a table."""
+    source = "" if record.study == record.name else f" (study file {clean(record.study, 60)})"
+    parts = [ended(record.results)]
+    if len(record.results) < record.trials:
+        parts.append(f"{record.trials} planned")
+    parts.append(f"{record.objective} on the validation split")
+    if shown < total:
+        parts.append(f"showing {shown} of {total}")
+    return f"Study {clean(record.name, 60)}{source} on {clean(record.dataset, 80)}", clean("; ".join(parts), 300)
+
+
+def score_text(mean: float, spread: float | None, seeds: int) -> str:
+    """A mean over seeds as text: ``0.9896 ± 0.0010 (3 seeds)``."""
+    return f"{mean:.4f}{'' if spread is None else f' ± {spread:.4f}'} ({seeds} seed{'s' * (seeds != 1)})"
+
+
+def judged(difference: float, spread: float | None) -> str:
+    """Say whether a difference of two means is more than their seeds differ; ``spread`` is the larger of theirs."""
+    said = "comes of one seed each: it may be noise"
+    if spread is not None:
+        said = f"is {'within' if difference <= spread else 'larger than'} the seeds' spread"
+    return f"the difference {difference:.4f} {said}"
+
+
+def against(ahead: Lead) -> Row:
+    """Say how far the first configuration is ahead of the second, and whether their seeds differ as much."""
+    sides = {"first": ahead.first, "second": ahead.second}
+    values: Row = {
+        side: {
+            "configuration": clean(named(entry.trials[0], ahead.differing)),
+            "mean": entry.value,
+            "spread": entry.spread,
+            "seeds": len(complete(entry)),
+        }
+        for side, entry in sides.items()
+    }
+    first, second = (
+        f"{clean(named(e.trials[0], ahead.differing), 80)} {score_text(e.value or 0.0, e.spread, len(complete(e)))}"
+        for e in sides.values()
+    )
+    text = f"{first} against {second}: {judged(ahead.difference, ahead.spread)}"
+    return {**values, "difference": ahead.difference, "within": ahead.within, "text": text}

@@ -1,0 +1,1 @@
+"""Trains one configuration and scores it after every epoch."""

@@ -1,0 +1,1 @@
+"""Pure functions of a study's results: ranking, comparison, finalists, importance, intervals."""

@@ -1,0 +1,1 @@
+"""What a study file says: its dimensions, configurations, published figures, and how it is read."""

@@ -1,0 +1,238 @@
+"""A study, typed: fixed values, searched dimensions, conditions, published figures. Opens no store."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    create_model,
+)
+
+from sweeps.spec.dimension import Dimension, dimensions
+from sweeps.spec.reference import Reference
+from sweeps.trial import Value, configure, fields
+
+# What a study ranks by: the key in a trial's history, and whether more is better.
+OBJECTIVES: dict[str, tuple[str, bool]] = {
+    "val_acc": ("val/acc", True),
+    "val_loss": ("val/loss", False),
+    "balanced_acc": ("val/balanced_acc", True),
+    "macro_f1": ("val/macro_f1", True),
+}
+# How configurations are chosen; those of the last four are known beforehand.
+METHODS = ("tpe", "random", "grid", "zip", "one_factor", "ablate")
+LAID_OUT = METHODS[2:]
+CENTRED = ("one_factor", "ablate")  # their configurations differ from the fixed one in one field
+MAX_TRIALS = 100_000
+TOP_LEVEL = ("dataset", "epochs", "seed", "split_seed")  # a study's own keys, so not among `fixed`
+DATA = ("dataset", "split_file", "image_size", "split_seed")  # the fields that decide which images a trial sees
+SETTLED = ("augment", "precision")  # searched fields whose `auto` is settled once for a study
+_NOT_SEARCHED = (*DATA, "seed", "device", "threads", "gpus_per_trial", "eval_batch_size")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
+
+
+def _value_schema(name: str) -> dict[str, Any]:
+    """The JSON schema of a field's value."""
+    field = fields()[name]
+    schema: dict[str, Any] = {
+        "type": ["string", "integer"] if field.numeral else _JSON_TYPES[field.type],
+        "description": field.help,
+    }
+    bounds = {"minimum": field.low, "maximum": field.high, "enum": list(field.choices) or None}
+    return schema | {key: bound for key, bound in bounds.items() if bound is not None}
+
+
+def _value_type(name: str) -> Any:
+    return Annotated[Any, BeforeValidator(fields()[name].parse), WithJsonSchema(_value_schema(name))]
+
+
+def _dimension_type(name: str) -> Any:
+    value = _value_schema(name)
+    span = {"type": "object", "properties": {"low": value, "high": value}}
+    schema = {"description": fields()[name].help, "anyOf": [{"type": "array", "items": value}, span, {"type": "array"}]}
+    return Annotated[tuple[Dimension, ...], PlainValidator(partial(dimensions, name)), WithJsonSchema(schema)]
+
+
+def _derive(title: str, types: Callable[[str], Any], default: Any, leave_out: tuple[str, ...]) -> Any:
+    """Make a model with a key for each field of `TrialConfig` but some."""
+    keys: dict[str, Any] = {name: (types(name), default) for name in fields() if name not in leave_out}
+    return create_model(title, __base__=_Model, **keys)
+
+
+if TYPE_CHECKING:
+
+    class Fixed(_Model):
+        """Values that every trial shares."""
+
+    class Start(_Model):
+        """A configuration tried first."""
+
+    class Search(_Model):
+        """The dimensions of each searched field."""
+else:
+    Fixed = _derive("Fixed", _value_type, None, TOP_LEVEL)
+    Start = _derive("Start", _value_type, None, (*DATA, "seed", "gpus_per_trial"))
+    Search = _derive("Search", _dimension_type, (), _NOT_SEARCHED)
+
+
+class Constraints(_Model):
+    """The most that a network may have; one that has more is not trained."""
+
+    parameters: Annotated[float | None, Field(strict=True, gt=0, description="Parameters.")] = None
+    mflops: Annotated[
+        float | None, Field(strict=True, gt=0, description="Millions of operations of an image's forward pass.")
+    ] = None
+    latency_ms: Annotated[
+        float | None, Field(strict=True, gt=0, description="Milliseconds of an image's forward pass, as measured.")
+    ] = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Those that are given."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+class Stop(_Model):
+    """What ends a study before its total."""
+
+    target: Annotated[
+        float | None,
+        Field(strict=True, allow_inf_nan=False, description="Once a complete trial's objective is this good."),
+    ] = None
+    no_gain: Annotated[
+        int | None, Field(strict=True, ge=1, description="After so many trials in a row without a better one.")
+    ] = None
+    time: Annotated[
+        float | None, Field(strict=True, gt=0, description="Once the trials have taken so many seconds in all.")
+    ] = None
+
+
+def _keeping(text: str) -> str:
+    if not re.fullmatch(r"each|all|best|top:[1-9][0-9]{0,4}", text):
+        raise ValueError(f"keep_checkpoints must be each, all, best or top:K: got {text!r}")
+    return text
+
+
+_Count = Annotated[int, Field(strict=True, ge=1, le=MAX_TRIALS)]
+_Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
+
+
+class StudySpec(_Model):
+    """A study file, checked. Values that it leaves out are the defaults here and in `TrialConfig`."""
+
+    description: Annotated[str, Field(description="One line shown in lists.")] = ""
+    source: Annotated[str, Field(description="Where the study comes from.")] = ""
+    dataset: Annotated[str, Field(description="Data set: a known name or folder:PATH.")] = "digits"
+    method: Annotated[
+        Literal["tpe", "random", "grid", "zip", "one_factor", "ablate"],
+        Field(
+            description="How configurations are chosen: by tpe (learns from earlier trials) or at random; every "
+            "combination (grid); the first values together, then the second, ... (zip); each dimension alone around "
+            "the fixed values (one_factor); the best of another study with each choice set back to its default "
+            "(ablate)."
+        ),
+    ] = "tpe"
+    of: Annotated[str | None, Field(description="The study, by its name in the stores, whose best is ablated.")] = None
+    objective: Annotated[
+        Literal["val_acc", "val_loss", "balanced_acc", "macro_f1"],
+        Field(description="What ranks trials and chooses the best epoch, on the validation split."),
+    ] = "val_acc"
+    trials: Annotated[_Count | None, Field(description="Trials in all; a laid-out method's own number, else 24.")] = (
+        None
+    )
+    epochs: Annotated[int, Field(strict=True, ge=1, le=10_000, description="Epochs of a trial at most.")] = 10
+    repeats: Annotated[int, Field(strict=True, ge=1, le=100, description="Seeds per configuration.")] = 1
+    pruner: Annotated[Literal["asha", "median", "none"], Field(description="What stops hopeless trials.")] = "asha"
+    seed: Annotated[_Seed, Field(description="Decides weights, order, dropout and sampler.")] = 0
+    split_seed: Annotated[_Seed, Field(description="Decides the three splits.")] = 0
+    fixed: Annotated[Fixed, Field(description="Values that every trial shares; the centre of one_factor.")] = Fixed()
+    search: Annotated[Search, Field(description="Ranges and choices that are searched.")] = Field(
+        default_factory=Search
+    )
+    start_with: Annotated[
+        tuple[Start, ...],
+        Field(description="Configurations tried first, defaults filled in, and never pruned."),
+    ] = ()
+
+    constraints: Annotated[Constraints, Field(description="The most that a network may have.")] = Constraints()
+    stop: Annotated[Stop, Field(description="What ends the study before its total.")] = Stop()
+    keep_checkpoints: Annotated[
+        str,
+        AfterValidator(_keeping),
+        Field(description="Whose weights stay: each trial's best epoch, all epochs, the best or the top:K trials."),
+    ] = "each"
+    reference: Annotated[tuple[Reference, ...], Field(description="Published figures to stand beside ours.")] = ()
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """All that is searched, in the order of `TrialConfig`'s fields; of centred methods the centre first."""
+        found = tuple(dimension for name in fields() for dimension in getattr(self.search, name, ()))
+        return tuple(map(self._centred, found)) if self.method in CENTRED else found
+
+    def _centred(self, dimension: Dimension) -> Dimension:
+        """Its values as choices, the centre first.
+
+        Raises:
+            ValueError: where it has a condition, no end of values, or does not apply at the centre.
+        """
+        name = dimension.field
+        if dimension.when:
+            raise ValueError(f"{name}: {self.method} takes no conditions (when)")
+        centre = configure(self.base).to_dict().get(name)
+        if centre is None:
+            raise ValueError(f"{name} does not apply at the fixed values that {self.method} starts from")
+        return Dimension(field=name, choices=tuple(dict.fromkeys((centre, *dimension.grid()))))
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the objective is better."""
+        return OBJECTIVES[self.objective][1]
+
+    @property
+    def base(self) -> dict[str, Value]:
+        """The values that every trial shares."""
+        own: dict[str, Value] = {name: getattr(self, name) for name in TOP_LEVEL}
+        return own | self.fixed.model_dump(exclude_none=True)
+
+    @property
+    def starts(self) -> tuple[dict[str, Value], ...]:
+        """The configurations tried first, as given."""
+        return tuple(start.model_dump(exclude_none=True) for start in self.start_with)
+
+    def identity(self) -> dict[str, Any]:
+        """All that makes it this study and no other: what may not change when it goes on. The device may."""
+        unsaid = {"description", "source", "trials", "search", "fixed", "stop", "keep_checkpoints", "reference"}
+        spec = self.model_dump(mode="json", exclude=unsaid)
+        spec["start_with"] = [dict(start) for start in self.starts]
+        fixed = self.fixed.model_dump(exclude_none=True, exclude={"device"})
+        return {**spec, "fixed": fixed, "search": {d.key: d.to_dict() for d in self.dimensions}}
+
+
+def difference(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> str:
+    """Say what differs, key by key: ``lr 0.0001 to 0.1, log (now 0.0001 to 1, log)``."""
+    parts = []
+    for key in sorted({*stored, *asked}):
+        old, new = stored.get(key), asked.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = difference(old, new, f"{path}{key}.")
+            parts += [inner] if inner else []
+        elif json.dumps(old) != json.dumps(new):
+            parts.append(f"{path}{key} {json.dumps(old)} (now {json.dumps(new)})")
+    return ", ".join(parts)

@@ -1,0 +1,113 @@
+"""The command line itself: help, one-line errors with their exit codes, plans that write nothing."""
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+from support.endtoend import STUDY, pipeline
+
+from pipeline.cli import program
+
+
+def run_main(monkeypatch, *arguments):
+    """Run the program's entry point; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["pipeline", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize("name", list(program.cli.commands))
+def test_every_command_has_help_with_an_example(name):
+    """`pipeline COMMAND --help` describes each option and shows a whole command."""
+    command = program.cli.commands[name]
+    text = command.get_help(click.Context(command, info_name=f"pipeline {name}"))
+    assert f"Example: pipeline {name}" in text
+    undescribed = [p.name for p in command.params if isinstance(p, click.Option) and not p.help]
+    assert undescribed == []
+
+
+TAKES_A_NAME = (["report"], ["status"], ["ui"], ["finalists"], ["sync"], ["studies"], ["data", "verify"])
+NAMED_TWICE = (*([*words, "a", "--name", "b"] for words in TAKES_A_NAME), ["sweep", "a", "--study", "b"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (
+            ["sweep", "--dataset", "mnits"],
+            2,
+            "error: command line: dataset is unknown: 'mnits'; did you mean mnist?",
+        ),
+        (["sweep", "nosuch"], 2, "error: no study file 'nosuch'; known: cifar10_batchnorm, "),
+        (["train", "--lr", "-1"], 2, "error: Invalid value for '--lr': lr must be from 1e-08 to 100: got '-1'"),
+        (
+            ["sweep", "--epochs", "-3"],
+            2,
+            "error: Invalid value for '--epochs': epochs must be from 1 to 10000: got '-3'",
+        ),
+        (["sweep", "--set", "dropout=2"], 2, "error: command line: dropout must be from 0 to 0.95: got '2'"),
+        (["report"], 2, "error: no studies in "),
+        (["sweep", "--trails", "1"], 2, "error: No such option"),
+        *((words, 2, "error: name the ") for words in NAMED_TWICE),
+        (["run", "-e", "nosuch"], 2, "error: unknown entry point 'nosuch': known are main, sweep"),
+    ],
+)
+def test_a_users_error_is_one_line_with_its_exit_code(arguments, code, message, tmp_path, monkeypatch, capsys):
+    """Rule, value and remedy in one line on stderr; no traceback; nothing made."""
+    monkeypatch.chdir(tmp_path)
+    assert run_main(monkeypatch, *arguments) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(message)
+    assert len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_broken_rule_of_a_study_file_is_a_line(tmp_path, monkeypatch, capsys):
+    """All errors of a file are named at once, each with its line."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("epochs: -3\nepocs: 1\nsearch: {lr: {low: 1, high: 1e-5}}\n")
+    assert run_main(monkeypatch, "sweep", "bad.yaml") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["bad.yaml:1", "bad.yaml:2", "bad.yaml:3"]
+
+
+def test_a_plan_is_printed_and_nothing_is_written(tmp_path, monkeypatch, capsys):
+    """`--dry-run` shows the space, the count and an estimate, and makes no file."""
+    monkeypatch.chdir(tmp_path)
+    assert pipeline("sweep", "--dry-run") == 0
+    text = capsys.readouterr().out
+    assert "  lr                      0.0001 to 0.1, log\n" in text
+    assert "24 trials of at most 12 epochs on 1,199 images: at most about" in text
+    assert pipeline("sweep", "--dry-run", "--json", "--families", "mlp") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["study"], plan["trials"], plan["search"]["family"]) == ("default-digits", 24, "mlp")
+    assert plan["seconds"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_outcome_can_be_json(folder, capsys):
+    """`--json` prints the outcome, and nothing else, to stdout."""
+    assert pipeline("sweep", "--study", "tiny.yaml", "--trials", "1", "--json") == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["study"] == "tiny-digits"
+    assert len(outcome["rows"]) == 1
+
+
+def test_options_have_both_spellings_and_the_study_a_twin(folder):
+    """What `mlflow run -P` appends is understood: underscores, and options instead of arguments."""
+    (folder / "one.yaml").write_text(STUDY)
+    assert pipeline("sweep", "--study", "one.yaml", "--trials=1", "--data_dir", "nowhere", "--dry_run", "true") == 0
+    assert pipeline("sweep", "--study", "one.yaml", "--trials=1", "--data_dir", "nowhere", "--dry_run=false") == 0
+    assert pipeline("report", "--name", "one-digits", "--best", "true") == 0
+
+
+def test_help_imports_nothing_heavy():
+    """`pipeline --help` is quick because it imports neither torch, mlflow, optuna, pydantic nor rich."""
+    heavy = "torch", "mlflow", "optuna", "pydantic", "rich", "numpy", "matplotlib", "yaml"
+    code = f"import sys, pipeline.cli.program; sys.exit(', '.join(sorted(set({heavy}) & set(sys.modules))))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""

@@ -1,0 +1,205 @@
+"""What `pipeline status` says of a study: under way, cut, stopped, done; on one screen, and as JSON."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from support.endtoend import pipeline
+from support.helpers import MIXED, make_record, make_result, mixed_study
+
+from pipeline.report.status import Status, facts, line, seconds_left, text
+from pipeline.stores import locations
+from sweeps.search.stored import Running
+from tests.stores.test_locations import ROOT
+
+NOW = 1_800_000_000.0
+PATH = {"PYTHONPATH": str(ROOT)}
+PLACES = {"record": "/studies/mlflow.db", "studies": "/studies/optuna.db"}
+
+
+def under_way(*, trials=4, running=1, holder="process 7 on host since then", **changes):
+    """Two trials have ended after 4.5 s each (3 epochs); others were begun 2 s ago and have ended one epoch."""
+    results = [make_result(0, 0.9), make_result(1, 0.5, state="pruned")]
+    results += [make_result(2 + n, 0.8, state="running", epochs=9) for n in range(running)]
+    record = dataclasses.replace(make_record(results, dimensions=MIXED[:3]), trials=trials, **changes)
+    begun = tuple(Running(number=2 + n, epoch=1, since=NOW - 2) for n in range(running))
+    return Status(record=record, running=begun, holder=holder, places=PLACES, now=NOW)
+
+
+def test_of_a_sweep_under_way():
+    """Trials by how they ended, those under way with epoch and start, the best, the time left, who holds it."""
+    assert text(under_way(), 80).splitlines() == [
+        "test: running",
+        "  ended       2 of 4: 1 complete, 1 pruned",
+        "  training    #2 cnn lr=0.001 dropout=0.1: epoch 1 of 10 done, begun 2 s ago,",
+        "              07:59:58 UTC, val_acc 0.8000 so far",
+        "  best        val_acc 0.9000 at epoch 3: #0 cnn lr=0.001 dropout=0.1",
+        "  left        2 trials, about 7 s",
+        "  held by     process 7 on host since then",
+        "  record      /studies/mlflow.db",
+        "  studies     /studies/optuna.db",
+    ]
+    assert line(under_way()) == "test: running; 2 of 4 trials ended, best val_acc 0.9000 (#0), about 7 s left"
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds"),
+    [
+        ({}, 4.5 * 2 - 2),
+        ({"running": 2}, (4.5 * 2 - 4) / 2),  # two at once
+        ({"trials": 3}, 4.5 - 2),
+        ({"holder": None}, None),
+        ({"trials": 2, "running": 0}, None),
+    ],
+)
+def test_time_left(changes, seconds):
+    """The trials to come take as long as those before, less what those under way have had, shared among them."""
+    assert seconds_left(under_way(**changes)) == seconds
+
+
+def test_time_left_is_unknown_at_first():
+    """Before a trial has ended nothing is said of the time; a duplicate, which took none, is not one."""
+    twin = make_result(1, 0.9, duplicate_of=0)
+    status = under_way()
+    record = dataclasses.replace(status.record, results=(twin, *status.record.results[2:]))
+    assert seconds_left(dataclasses.replace(status, record=record)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "rows"),
+    [
+        (
+            {"holder": None, "command": "pipeline sweep my.yaml"},
+            "test: interrupted",
+            {"held by": "nobody", "go on": "pipeline sweep my.yaml", "left": "2 trials"},
+        ),
+        (
+            {"holder": None},
+            "test: interrupted",
+            {"go on": "the command that began it, or pipeline sweep test --name test"},
+        ),
+        ({"holder": None, "running": 0, "reason": "until"}, "test: stopped by its --timeout", {"left": "2 trials"}),
+        ({"holder": None, "running": 0, "reason": "target 0.9 reached"}, "test: stopped by target 0.9 reached", {}),
+        ({"holder": None, "running": 0, "reason": "done", "trials": 2}, "test: done", {}),
+    ],
+)
+def test_of_one_that_nobody_goes_on_with(changes, title, rows):
+    """One that was cut says so and with which command to go on; one that is done asks for nothing."""
+    found = text(under_way(**changes)).splitlines()
+    assert found[0] == title
+    said = {row[2:14].strip(): row[14:] for row in found[1:]}
+    assert rows.items() <= said.items()
+    assert ("go on" in said) == (title != "test: done")
+    assert "training" not in said
+
+
+def test_of_one_that_is_ending():
+    """Between its last trial and its end, a sweep completes the record and the report, and says so."""
+    found = text(under_way(running=0, trials=2), 100).splitlines()
+    assert found[0] == "test: all trials ended, completing the record and the report"
+    assert "  held by     process 7 on host since then" in found
+
+
+def test_other_names_and_finalists():
+    """A study that is called otherwise than its file says so; its finalists have a line."""
+    record = dataclasses.replace(under_way().record, study="my", finalists=make_record([make_result(0, 0.9)]))
+    found = text(dataclasses.replace(under_way(), record=record), 200)
+    assert "test: running (study my on digits)" in found
+    assert "finalists   1 ended: 1 complete" in found
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_it_fits_the_terminal(width):
+    """No line is wider than the terminal, and none carries control characters of what it shows."""
+    results = mixed_study(24).results
+    hostile = dataclasses.replace(results[-1].config, family="\x1b[31m<b>fett\x1b[0m" + "x" * 300)
+    record = make_record([*results[:-1], dataclasses.replace(results[-1], config=hostile)], dimensions=MIXED)
+    running = (Running(number=23, epoch=0, since=None),)
+    status = Status(record=record, running=running, holder="a" * 90, places=PLACES, now=NOW)
+    lines = text(status, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert "\x1b" not in "".join(lines)
+    assert "\x1b" not in line(status)
+
+
+def test_as_json():
+    """The same as data, which any program reads."""
+    found = json.loads(json.dumps(facts(under_way()), allow_nan=False))
+    assert (found["state"], found["ended"], found["trials"]) == ("running", 2, 4)
+    assert found["ends"] == {"complete": 1, "pruned": 1}
+    (running,) = found["running"]
+    assert (running["number"], running["epoch"], running["epochs"], running["value"]) == (2, 1, 10, 0.8)
+    assert found["best"]["number"] == 0
+    assert found["places"] == PLACES
+
+
+def test_holder_is_asked_without_taking(tmp_path, monkeypatch):
+    """Who holds a study is told by the lock, not by its file; nothing is made, and nobody is kept from it."""
+    monkeypatch.chdir(tmp_path)
+    where = locations.locate()
+    assert locations.holder(where, "demo") is None
+    assert list(tmp_path.iterdir()) == []
+    code = "from pipeline.stores import locations as stores\n"
+    code += "with stores.lock(stores.locate(), 'demo'): print(1, flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=PATH, **pipes) as process:
+        process.stdout.readline()
+        found = locations.holder(where, "demo")
+        assert found.startswith(f"process {process.pid} on ")
+        process.send_signal(signal.SIGKILL)
+    assert (tmp_path / "checkpoints" / "demo.lock").exists()
+    assert locations.holder(where, "demo") is None
+    with locations.lock(where, "demo"):
+        pass
+
+
+@pytest.mark.slow
+def test_command(folder, capsys):
+    """The command finds the study last run, or the named one; the store stays as it is."""
+    assert pipeline("sweep", "tiny.yaml", "--trials", "2") == 0
+    capsys.readouterr()
+    before = (folder / "optuna.db").read_bytes()
+    assert pipeline("status") == 0
+    found = capsys.readouterr().out
+    assert found.startswith("tiny-digits: done (study tiny on digits)\n  ended       2 of 2: ")
+    assert str(folder / "optuna.db") in found
+    assert pipeline("status", "--name", "tiny-digits", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "done"
+    assert pipeline("status", "nothing") == 2
+    assert "no study 'nothing'; there are: tiny-digits" in capsys.readouterr().err
+    assert (folder / "optuna.db").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_while_sweeps_run(folder, capsys):
+    """Two sweeps under way: one screen of the last, one line of the other; killed, it says how to go on."""
+    words = [sys.executable, "-m", "pipeline", "sweep", "tiny.yaml", "--epochs", "5000", "--name"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    processes = []
+    try:
+        for name in ("first", "second"):
+            processes.append(subprocess.Popen([*words, name], cwd=folder, env=PATH, **quiet))
+            _wait_for(capsys, name, "so far")
+        assert pipeline("status") == 0
+        found = capsys.readouterr().out
+        assert f"held by     process {processes[1].pid} on " in found
+        assert found.splitlines()[-1].startswith("also first: running; 0 of 5 trials ended")
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert pipeline("status", "second") == 0
+    found = capsys.readouterr().out
+    assert found.startswith("second: interrupted")
+    assert "go on       pipeline sweep tiny.yaml --epochs 5000 --name second" in found
+
+
+def _wait_for(capsys, name, what):
+    end = time.monotonic() + 120
+    while pipeline("status", name) or what not in capsys.readouterr().out:
+        assert time.monotonic() < end
+        time.sleep(0.3)

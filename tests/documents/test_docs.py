@@ -1,0 +1,208 @@
+"""The documents: their commands parse and run in order, and their code works where it says it belongs."""
+
+import ast
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from support.endtoend import furnish, pipeline
+from support.pictures import write_folder
+
+from pipeline.cli.program import cli
+
+ROOT = Path(__file__).parents[2]
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/tutorial.md",
+    "docs/extend.md",
+    "docs/scale.md",
+    "docs/study-file.md",
+)
+RUN = ("README.md", "docs/tutorial.md")  # in order, in one folder
+PROGRAMS = {"make", ".", "cd", "git", "pip", "find", "sed", "curl", "export", "pipeline", "mlflow", ".venv/bin/pytest"}
+# What needs a network, another program's environment, or a server that goes on: tested elsewhere, parsed here.
+APART = ({"ui"}, {"run"}, {"data", "download"}, {"predict", "--url"})
+MOST_BYTES = 150_000  # of a picture
+
+
+def blocks(page, *languages):
+    """The page's blocks of code, in order: language and text."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    found = re.findall(r"^```(\w+)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    return [(language, code) for language, code in found if language in languages]
+
+
+def lines(code):
+    """The commands of a block of shell code, without comments."""
+    for line in code.splitlines():
+        command = re.sub(r"(^|\s)#.*", "", line).strip()  # shlex would cut NAME#0 too
+        if command:
+            yield command
+
+
+def parts(command):
+    """The commands that a line joins with ``&&`` or ``|``, as words."""
+    words, found = shlex.split(command), [[]]
+    for word in words:
+        if word in ("&&", "|"):
+            found.append([])
+        else:
+            found[-1].append(word)
+    return [part for part in found if part]
+
+
+EVERY = [(page, c) for page in PAGES for _, code in blocks(page, "sh") for c in lines(code)]
+OURS = [
+    (page, part)
+    for page, command in EVERY
+    for part in parts(command)
+    if part[0] == "pipeline" and page != "docs/extend.md"  # whose options are not there yet: it is run
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "words"), OURS, ids=lambda value: value if isinstance(value, str) else " ".join(value)
+)
+def test_every_command_parses(page, words):
+    """Each `pipeline` line names a command that there is, with options that it has."""
+    command = cli.get_command(click.Context(cli), words[1])
+    assert command is not None
+    command.make_context(words[1], words[2:])
+
+
+def test_every_other_line_is_a_known_program():
+    """What else the pages tell to type is one of a few programs."""
+    firsts = {part[0] for _, command in EVERY for part in parts(command) if "=" not in part[0]}
+    assert firsts <= PROGRAMS
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    """Each file that a page links or shows is there; a picture is neither empty nor heavy, and is described."""
+    text = re.sub(r"```.*?```", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    for picture, alt, target in re.findall(r"(!?)\[([^]]*)\]\(([^)#]+)[^)]*\)", text):
+        if "://" in target:
+            continue
+        file = (ROOT / page).parent / target
+        assert file.is_file(), target
+        if picture:
+            assert 10_000 < file.stat().st_size < MOST_BYTES, target
+            assert len(alt) > 20, target
+
+
+def test_every_picture_is_shown():
+    """No picture is left over from an earlier text."""
+    shown = {p for page in PAGES for p in re.findall(r"images/([\w.-]+)", (ROOT / page).read_text(encoding="utf-8"))}
+    assert {path.name for path in (ROOT / "docs" / "images").iterdir()} == shown
+
+
+def apart(words):
+    """Whether a command is tested elsewhere."""
+    return any(words_ <= set(words[1:]) for words_ in APART)
+
+
+@pytest.mark.slow
+def test_the_commands_run(folder, real_data, monkeypatch):
+    """A newcomer who types all lines of the README, and then of the tutorial, gets through them."""
+    monkeypatch.setenv("PIPELINE_DATA_DIR", str(real_data))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    write_folder(folder / "photos", classes=("cat", "dog"), count=30)  # the reader's own
+    for page in RUN:
+        for language, code in blocks(page, "sh", "yaml", "python"):
+            if language == "sh":
+                for command in lines(code):
+                    _type(command, folder)
+            else:
+                _use(code, language, folder)
+
+
+def _type(command, folder):
+    """Run a line that is ours; `make sweep` sets up what is there, and then sweeps."""
+    found = parts("pipeline sweep" if command == "make sweep" else command)
+    if found[-1][0] != "pipeline" or apart(found[-1]):
+        return
+    if found[0][0] == "find":
+        subprocess.run(["bash", "-ec", command], check=True, cwd=folder)
+    else:
+        assert pipeline(*found[-1][1:]) == 0, command
+
+
+def _use(code, language, folder):
+    """Write down a file that the page names in its first line, or run a piece of Python."""
+    named = re.match(r"# (\S+\.(?:ya?ml|py))\n", code)
+    if named:
+        (folder / named[1]).write_text(code, encoding="utf-8")
+    elif language == "python" and "<" not in code:
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
+
+
+def place(tree, code):
+    """Put a block of code where its first line says."""
+    first, rest = code.split("\n", 1)
+    whole = re.fullmatch(r"# (\S+)", first)
+    if whole:
+        assert not (tree / whole[1]).exists()
+        (tree / whole[1]).write_text(code if whole[1].endswith(".yaml") else rest, encoding="utf-8")
+        return
+    path, how = re.fullmatch(r"# (\S+): (.+)", first).groups()
+    text = (tree / path).read_text(encoding="utf-8").splitlines(keepends=True)
+    text.insert(_line(text, how), rest)
+    (tree / path).write_text("".join(text), encoding="utf-8")
+
+
+def _line(text, how):
+    """After how many lines of a file a block goes."""
+    where, _, what = how.partition(" ")
+    if where in ("after", "before"):
+        found = [number for number, line in enumerate(text) if what.strip('"') in line]
+        assert len(found) == 1, f"{how}: {len(found)} such lines"
+        return found[0] + (where == "after")
+    name, _, field = what.partition(", after ")
+    tree = ast.parse("".join(text))
+    if field:  # of a class
+        (owner,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+        (one,) = [node for node in owner.body if isinstance(node, ast.AnnAssign) and node.target.id == field]
+        return one.end_lineno
+    (one,) = [node for node in tree.body if isinstance(node, ast.AnnAssign) and node.target.id == name]
+    return one.end_lineno - 1  # before the closing bracket
+
+
+@pytest.mark.slow
+def test_the_examples_of_extending_work(tmp_path, template):
+    """Each block goes where its first line says in a copy of the project; then the page's commands run there."""
+    tree = tmp_path / "copy"
+    for room in ("models", "sweeps", "pipeline", "docs"):
+        shutil.copytree(ROOT / room, tree / room, ignore=shutil.ignore_patterns("__pycache__"))
+    furnish(tree, template)
+    found = blocks("docs/extend.md", "python", "yaml", "sh")
+    for language, code in found:
+        if language != "sh":
+            place(tree, code)
+    for language, code in found:
+        for command in lines(code) if language == "sh" else ():
+            words = [sys.executable, "-m", *shlex.split(command)]
+            done = subprocess.run(words, cwd=tree, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, (command, done.stderr)
+    assert (tree / "reports" / "noisy" / "plots" / "pace.png").stat().st_size > 5000
+    assert "pace" in (tree / "reports" / "noisy" / "report.html").read_text(encoding="utf-8").lower()
+    checked = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--config",
+        ROOT / "pyproject.toml",
+        "models",
+        "sweeps",
+        "pipeline",
+    ]
+    done = subprocess.run(checked, cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,157 @@
+"""`pipeline finalists`: trained, nested, scored once, gone on with, and shown, from end to end."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from support.endtoend import check_invariant, children, client, furnish, pipeline, record, trial_list
+from support.forks import Fork, weights
+
+from pipeline.system.failpoints import VARIABLE
+from sweeps.spec.studyfile import parse
+
+STUDY, FINALISTS = "tiny-digits", "tiny-digits.finalists"
+SEARCH = ("sweep", "tiny.yaml", "--trials", "2")
+COMMAND = ("finalists", "--top", "2", "--seeds", "2")
+
+
+def scores_logged(folder):
+    """How often each finalist's test accuracy was logged, by number."""
+    runs = children(folder, FINALISTS).items()
+    return {number: len(client(folder).get_metric_history(run.info.run_id, "test/acc")) for number, run in runs}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, template):
+    """A study and its finalists, which nothing has disturbed."""
+    folder = furnish(tmp_path_factory.mktemp("done"), template)
+    Fork(folder, *SEARCH).wait(0)
+    before = trial_list(folder, STUDY)
+    output = Fork(folder, *COMMAND).wait(0)
+    return folder, before, output
+
+
+@pytest.mark.slow
+def test_finalists(done, monkeypatch, capsys):
+    """They hang below the study, are scored once, decide what is best, and are trained once."""
+    folder, before, output = done
+    monkeypatch.chdir(folder)
+    assert trial_list(folder, STUDY) == before
+    check_invariant(folder, STUDY, total=2)
+    check_invariant(folder, FINALISTS, total=4)
+    found = record(folder, STUDY)
+    run = client(folder).get_run(found.finalists.parent_run_id)
+    assert run.data.tags["mlflow.parentRunId"] == found.parent_run_id
+    assert run.data.tags["sweep.role"] == "finalists"
+    parent = client(folder).get_run(found.parent_run_id)
+    assert "trained again with fresh seeds" in parent.data.tags["mlflow.note.content"]
+    assert scores_logged(folder) == dict.fromkeys(range(4), 1)
+    assert {t.test["images"] for t in found.finalists.results} == {359}
+    assert {t.config.seed for t in found.finalists.results} == {1, 2}
+    chosen = {found.results[number].config.group for number in found.finalists.facts["finalists"]["trials"]}
+    assert {t.config.group for t in found.finalists.results} == chosen
+    assert {t.config.threads for t in found.finalists.results} == {found.facts["runtime"]["threads"]}
+    assert "Winner: " in output
+    check_again(folder)
+    check_shown(folder, capsys)
+    check_synced(folder)
+
+
+def check_again(folder):
+    """The command again, its numbers left out, does nothing twice; other numbers are refused, and other names."""
+    before = trial_list(folder, FINALISTS), [t.run_id for t in record(folder, FINALISTS).results]
+    assert pipeline("finalists") == 0
+    assert (trial_list(folder, FINALISTS), [t.run_id for t in record(folder, FINALISTS).results]) == before
+    assert scores_logged(folder) == dict.fromkeys(range(4), 1)
+    assert pipeline("finalists", "--seeds", "3") == 2
+    assert pipeline("finalists", FINALISTS) == 2
+    assert pipeline("sweep", "tiny.yaml", "--name", FINALISTS) == 2
+
+
+def check_shown(folder, capsys):
+    """The study's reports have the verdict, and its best is the finalists' winner."""
+    capsys.readouterr()
+    assert pipeline("report") == 0
+    output = capsys.readouterr().out
+    assert f"Study {STUDY} (study file tiny)" in output
+    assert "Student's t" in output
+    place = folder / "reports" / STUDY
+    assert len(json.loads((place / "trials.json").read_text())["finalists"]["finalists"]) == 2
+    assert "## Finalists" in (place / "report.md").read_text()
+    best = json.loads((place / "best.json").read_text())
+    assert best["study"] == FINALISTS
+    assert best["finalists"][0].startswith("Winner: ")
+    assert pipeline("evaluate", "--best", "--split", "val", "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["run"] == best["run_id"]
+
+
+def check_synced(folder):
+    """Completing its record keeps it where it is; and a new sweep of the study is not disturbed by it."""
+    assert pipeline("sync", FINALISTS) == 0
+    found = record(folder, STUDY)
+    run = client(folder).get_run(found.finalists.parent_run_id)
+    assert (run.data.tags["mlflow.parentRunId"], run.info.status) == (found.parent_run_id, "FINISHED")
+    text = client(folder).list_artifacts(run.info.run_id, "")
+    assert f"{FINALISTS}.yaml" in [file.path for file in text]
+    assert pipeline("sweep", "tiny.yaml", "--trials", "3") == 0
+    check_invariant(folder, STUDY, total=3)
+
+
+@pytest.mark.slow
+def test_killed_and_gone_on_with(done, folder):
+    """Killed in training, and between the last training and the scores, they end as those that nothing disturbed."""
+    whole, killed = done[0], folder
+    Fork(killed, *SEARCH).wait(0)
+    Fork(killed, *COMMAND, **{VARIABLE: "mid_epoch:40"}).wait(-signal.SIGKILL)
+    recorded = sum(run.info.status == "FINISHED" for run in children(killed, FINALISTS).values())
+    Fork(killed, *COMMAND, **{VARIABLE: f"before_cleanup:{4 - recorded}"}).wait(-signal.SIGKILL)
+    output = Fork(killed, *COMMAND).wait(0)
+    assert "4 of 4 trials ended" in output
+    assert "scored 4 runs on the test split" in output
+    check_invariant(killed, FINALISTS, total=4)
+    assert trial_list(killed, FINALISTS) == trial_list(whole, FINALISTS)
+    assert weights(killed, FINALISTS) == weights(whole, FINALISTS)
+    assert [t.test for t in record(killed, FINALISTS).results] == [t.test for t in record(whole, FINALISTS).results]
+
+
+@pytest.mark.slow
+def test_a_run_of_mlflow_becomes_their_parent(folder, monkeypatch):
+    """What `mlflow run . -e finalists` opened is taken as their parent, below the study's; it has their study file."""
+    assert pipeline(*SEARCH) == 0
+    given = client(folder).create_run("0", run_name="able-newt-1").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    assert pipeline(*COMMAND) == 0
+    run = client(folder).get_run(given)
+    assert record(folder, FINALISTS).parent_run_id == given
+    assert (run.info.run_name, run.info.status) == (FINALISTS, "FINISHED")
+    assert run.data.tags["mlflow.parentRunId"] == record(folder, STUDY).parent_run_id
+    file = Path(client(folder).download_artifacts(given, f"{FINALISTS}.yaml"))
+    assert len(parse(file.read_text(encoding="utf-8"), file.name).starts) == 2
+
+
+def test_nothing_to_choose_from(tmp_path, monkeypatch, capsys):
+    """Without a store it is a user's error of one line, and nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    assert pipeline("finalists") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_no_complete_trial(folder, capsys):
+    """A study in which all failed has no finalists: exit code 3, and no study is made for them."""
+    assert pipeline("sweep", "tiny.yaml", "--trials", "1", "--trial-timeout", "0.000001") == 3
+    assert pipeline("finalists") == 3
+    assert "has no complete trial: 1 ended: 1 failed (timeout)" in capsys.readouterr().err
+    assert record(folder, STUDY).finalists is None
+
+
+@pytest.mark.slow
+def test_fewer_than_asked(folder, capsys):
+    """Where fewer are complete than are asked for, all of them are the finalists, and it is said."""
+    assert pipeline("sweep", "tiny.yaml", "--trials", "1") == 0
+    assert pipeline("finalists", "--seeds", "1") == 0
+    assert "1 of the 3 asked for" in capsys.readouterr().out
+    assert len(record(folder, FINALISTS).results) == 1

@@ -1,0 +1,246 @@
+"""What is checked and told before anything is written."""
+
+import os
+
+import pytest
+import torch
+
+import models
+from pipeline.jobs import preflight
+from pipeline.jobs.preflight import check_networks, estimate, read_study, runtime, shipped, study_name
+from pipeline.system.errors import UsageFailure
+from sweeps.spec.studyfile import parse
+
+QUICK = "epochs: 2\ntrials: 3\nfixed: {family: mlp, width: 8, depth: 1, batch_size: 20}\nsearch: {lr: [0.1, 0.2]}\n"
+
+
+def spec(text):
+    return parse(text, "test.yaml")
+
+
+SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "tiny_imagenet": (3, 64, 64)}
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_studies(name):
+    """Every shipped study reads, says where it comes from, and each of its networks takes its data set's images."""
+    label, text, read = read_study(name, {})
+    assert label == name
+    assert parse(text, name) == read
+    assert read.description
+    assert read.source or name == "default"
+    check_networks(read, SHAPES[read.dataset], 200 if read.dataset == "tiny_imagenet" else 10)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values())
+def test_the_default_study_takes_all_images(shape):
+    """The study that runs on any data set has no network that cannot take its images."""
+    check_networks(read_study("default", {})[2], shape, 10)
+
+
+def test_default_is_shipped():
+    """The study that runs where none is named is there."""
+    assert "default" in shipped()
+
+
+def test_study_of_a_file(tmp_path):
+    """A path is read as a study file and gives its name; the command line's values come before its own."""
+    path = tmp_path / "my study.yaml"
+    path.write_text(QUICK)
+    label, text, read = read_study(str(path), {"epochs": 5})
+    assert (label, text) == ("my study", QUICK)
+    assert (read.epochs, read.trials) == (5, 3)
+
+
+def test_unknown_study():
+    """An unknown study is refused, naming the nearest and that a path would do."""
+    with pytest.raises(UsageFailure, match=r"no study file 'defualt'; did you mean default.*or the path of a file"):
+        read_study("defualt", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe\xff", "cannot read study file"),
+        (b"epochs: 0\ndataset: mnits\n", r"test\.yaml:1: .*epochs"),
+        (b"trials: 3\ndataset: mnits\n", r"test\.yaml:2: .*did you mean mnist"),
+    ],
+)
+def test_bad_study_file(tmp_path, content, message):
+    """A file that is no study is refused with exit code 2, its name and the line."""
+    path = tmp_path / "test.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UsageFailure, match=message) as failure:
+        read_study(str(path), {})
+    assert failure.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("study", "dataset", "name"),
+    [
+        ("default", "digits", "default-digits"),
+        ("depth", "folder:/data/my images", "depth-my images"),
+        ("a", "folder:x/", "a-x"),
+    ],
+)
+def test_study_name(study, dataset, name):
+    """A study is called after its file and its data set, which for a folder is the folder's own name."""
+    assert study_name(study, dataset) == name
+
+
+def test_network_that_cannot_be():
+    """A study whose deepest network has no pixel left of an 8x8 image is refused, naming the remedy."""
+    deep = spec("search: {family: [mlp, cnn], depth: {low: 1, high: 4}, lr: [0.1, 0.2]}\n")
+    with pytest.raises(
+        UsageFailure, match=r"cnn of depth 4 cannot take 8x8 images.*use a depth of at most 3"
+    ) as failure:
+        check_networks(deep, (1, 8, 8), 10)
+    assert failure.value.code == 2
+    check_networks(deep, (1, 16, 16), 10)
+    check_networks(spec("search: {family: [mlp], depth: {low: 1, high: 4}}\n"), (1, 8, 8), 10)
+
+
+def test_fixed_network_that_cannot_be():
+    """So is one whose every network is the same."""
+    with pytest.raises(UsageFailure, match="cnn of depth 5"):
+        check_networks(spec("fixed: {family: cnn, depth: 5}\nsearch: {lr: [0.1, 0.2]}\n"), (3, 16, 16), 10)
+
+
+def test_checked_without_memory(monkeypatch):
+    """Networks are checked without memory for weights, and once for each that can differ in shape."""
+    made, build = [], models.build
+
+    def watch(*args):
+        made.append(build(*args))
+        return made[-1]
+
+    monkeypatch.setattr(models, "build", watch)
+    wide = "search: {family: [mlp], width: [8, 8192], depth: [20], activation: [relu, tanh], lr: {low: 0.1, high: 1}}\n"
+    check_networks(spec(wide), (1, 8, 8), 10)
+    assert len(made) == 2
+    assert {parameter.device.type for network in made for parameter in network.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("text", [QUICK, "epochs: 1\ntrials: 1\nsearch: {family: [mlp, cnn], lr: [0.01]}\n"])
+def test_estimate(text, tiny):
+    """The estimate is of time and space above nothing, and grows with trials and epochs."""
+    study = spec(text)
+    found = estimate(study, tiny, runtime(study))
+    assert found.seconds > 0
+    assert found.bytes > 0
+
+
+def test_estimate_of_space(tiny):
+    """The space is that of one network's weights for each trial, four bytes each."""
+    found = estimate(spec(QUICK + "start_with: [{lr: 0.1}]\n"), tiny, {"device": "cpu", "precision": "fp32"})
+    weights = 64 * 8 + 2 * 8 + 8 * 10 + 10
+    assert found.bytes == 3 * 4 * weights
+
+
+def test_estimate_leaves_out_what_fails(tiny):
+    """A family that cannot be trained does not lower the estimate of the others."""
+    text = "trials: 2\nfixed: {width: 8, depth: 5}\nsearch: {family: [FAMILIES]}\n"
+    alone, both = (estimate(spec(text.replace("FAMILIES", f)), tiny, {"device": "cpu"}) for f in ("mlp", "mlp, cnn"))
+    assert both.bytes == alone.bytes > 0
+
+
+def test_estimate_of_a_study_that_cannot_be_trained(tiny):
+    """Where no starting configuration can be trained, there is no estimate."""
+    found = estimate(spec("fixed: {family: cnn, depth: 5}\nsearch: {lr: [0.1]}\n"), tiny, {"device": "cpu"})
+    assert (found.seconds, found.bytes) == (0, 0)
+
+
+def test_runtime(monkeypatch):
+    """Device, arithmetic, threads, scoring batch and augmentation are settled once: a resume's machine decides none."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert runtime(spec(QUICK)) == {
+        "device": "cpu",
+        "precision": "fp32",
+        "threads": 1,
+        "eval_batch_size": 512,
+        "augment": "none",
+    }
+    fixed = spec("fixed: {device: cpu, precision: bf16, threads: 2, eval_batch_size: 50}\nsearch: {lr: [0.1]}\n")
+    assert runtime(fixed) == {
+        "device": "cpu",
+        "precision": "bf16",
+        "threads": 2,
+        "eval_batch_size": 50,
+        "augment": "none",
+    }
+    together = spec("fixed: {device: cpu, gpus_per_trial: 2}\nsearch: {lr: [0.1]}\n")
+    assert runtime(together)["gpus_per_trial"] == 2
+    with pytest.raises(UsageFailure, match="device cuda is not there: cpu"):
+        runtime(spec("fixed: {device: cuda}\nsearch: {lr: [0.1]}\n"))
+
+
+def test_few_images(tiny):
+    """The estimate is made on the first images of both splits, in their proportion, and at least one of each."""
+    few = preflight._first(tiny, 80)
+    assert (len(few.train), len(few.val)) == (80, 20)
+    assert torch.equal(few.train.images, tiny.train.images[:80])
+    assert len(preflight._first(tiny, 1).val) == 1
+    assert len(preflight._first(tiny, 10**6).train) == 160
+
+
+def test_only_the_networks_of_a_layout_are_built():
+    """Combinations that a zip does not have are no reason to refuse it."""
+    text = "method: zip\nsearch: {family: [mlp, cnn], depth: [6, 2]}\n"
+    check_networks(spec(text), (1, 8, 8), 10)
+    with pytest.raises(UsageFailure, match="a cnn of depth 6 cannot take 8x8 images"):
+        check_networks(spec(text.replace("zip", "grid")), (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize(
+    ("cores", "text", "images", "expected"),
+    [
+        (2, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 2),
+        (2, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 1_197, 1),  # the default study on the digits
+        (1, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 1),
+        (16, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 6),
+        (16, "trials: 24\nepochs: 12\nfixed: {threads: 4}\nsearch: {lr: [0.1]}", 50_000, 4),
+        (16, "trials: 24\nepochs: 12\nfixed: {threads: 2, gpus_per_trial: 4}\nsearch: {lr: [0.1]}", 50_000, 2),
+        (2, "trials: 24\nepochs: 12\nfixed: {gpus_per_trial: 4}\nsearch: {lr: [0.1]}", 50_000, 1),
+        (16, "method: grid\nepochs: 12\nsearch: {lr: [0.1, 0.2, 0.3]}", 50_000, 3),
+        (16, "trials: 3\nepochs: 1\nsearch: {lr: [0.1]}", 1_000_000, 1),
+    ],
+)
+def test_workers(cores, text, images, expected, monkeypatch):
+    """As many as there are cores for, but no more than the work is worth, or than leave most trials to learn from."""
+    monkeypatch.setattr(preflight, "cores", lambda: cores)
+    study = spec(text + "\n")
+    assert preflight.workers(study, images, {"device": "cpu", "threads": 1, **study.base}) == expected
+
+
+def test_gpus_have_a_worker_each(monkeypatch):
+    """On GPUs their number counts, and not that of cores; where a machine has one device of a kind, one.
+
+    A trial on several leaves room for as many fewer.
+    """
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    study = spec("trials: 24\nepochs: 12\nsearch: {lr: [0.1]}\n")
+    assert preflight.workers(study, 50_000, {"device": "cuda", "threads": 1}) == 4
+    assert preflight.workers(study, 50_000, {"device": "mps", "threads": 1}) == 1
+    assert preflight.workers(study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 2}) == 2
+    assert preflight.workers(study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 3}) == 1
+
+
+def test_more_gpus_than_there_are(monkeypatch):
+    """A trial on more GPUs than the machine has is refused, and so is going on with such a study there."""
+    for name, found in (("is_available", lambda: True), ("device_count", lambda: 2), ("is_bf16_supported", bool)):
+        monkeypatch.setattr(torch.cuda, name, found)
+    asked = "fixed: {{device: cuda, gpus_per_trial: {}}}\nsearch: {{lr: [0.1]}}\n"
+    assert runtime(spec(asked.format(2)))["gpus_per_trial"] == 2
+    with pytest.raises(UsageFailure, match="gpus_per_trial must be at most 2, the cuda devices here: got 3"):
+        runtime(spec(asked.format(3)))
+    with pytest.raises(
+        UsageFailure, match="gpus_per_trial must be at most 2, the cuda devices here: got 3; --device chooses"
+    ):
+        preflight.check_device({"device": "cuda", "gpus_per_trial": 3})
+    preflight.check_device({"device": "cuda", "gpus_per_trial": 2})
+
+
+def test_cores_of_a_container():
+    """There is at least one core, and none that this process may not use."""
+    assert 1 <= preflight.cores() <= len(os.sched_getaffinity(0))

@@ -1,0 +1,99 @@
+"""`pipeline sync`: the record in MLflow, completed from what the studies' store has kept."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.endtoend import check_invariant, children, client, pipeline, record
+from support.forks import Fork
+from support.servers import check_complete, runs_below
+
+from pipeline.stores import locations
+from sweeps.search.stored import load
+
+ROOT = Path(__file__).parents[2]
+STUDY = "tiny-digits"
+COMMAND = ("sweep", "tiny.yaml", "--trials", "3")
+
+
+def whole(folder):
+    """Everything MLflow says of the study's runs."""
+    parent = record(folder, STUDY).parent_run_id
+    runs = [client(folder).get_run(parent), *runs_below(client(folder), parent).values()]
+    return [run.to_dictionary() for run in runs]
+
+
+def lose(folder):
+    """Lose the tracking file; a process that had it open would go on with it."""
+    for path in folder.glob("mlflow.db*"):
+        path.unlink()
+
+
+@pytest.mark.slow
+def test_a_lost_tracking_file_is_made_again(folder, tmp_path_factory):
+    """With mlflow.db gone, all runs come back with their points, times and weights; the second time nothing is done."""
+    Fork(folder, *COMMAND).wait(0)
+    former = record(folder, STUDY)
+    lose(folder)
+    assert f"study {STUDY}: completed the runs of 3 trials" in Fork(folder, "sync", STUDY).wait(0)
+    check_complete(client(folder), folder, STUDY, tmp_path_factory.mktemp("fetched"))
+    assert record(folder, STUDY).parent_run_id != former.parent_run_id
+    before = whole(folder)
+    assert f"study {STUDY}: no run was incomplete" in Fork(folder, "sync").wait(0)
+    assert whole(folder) == before
+
+
+@pytest.mark.slow
+def test_the_next_sweep_does_the_same(folder, tmp_path_factory):
+    """A sweep that goes on with a study whose runs are lost completes them first, and trains none again."""
+    Fork(folder, *COMMAND).wait(0)
+    before = [result.history for result in record(folder, STUDY).results]
+    lose(folder)
+    Fork(folder, "sweep", "tiny.yaml", "--trials", "4").wait(0)
+    assert [result.history for result in record(folder, STUDY).results][:3] == before
+    check_complete(client(folder), folder, STUDY, tmp_path_factory.mktemp("fetched"))
+
+
+@pytest.mark.slow
+def test_a_deleted_run_is_made_again(folder, tmp_path_factory):
+    """A run that somebody deleted is made again, with the weights that still are where they were."""
+    assert pipeline(*COMMAND) == 0
+    client(folder).delete_run(children(folder, STUDY)[1].info.run_id)
+    assert pipeline("sync") == 0
+    check_complete(client(folder), folder, STUDY, tmp_path_factory.mktemp("fetched"))
+    check_invariant(folder, STUDY, total=3)
+
+
+@pytest.mark.slow
+def test_an_interrupted_study_is_not_ended_by_it(folder):
+    """Of a study that was stopped by its time limit the parent says what the sweep said; it can go on."""
+    assert pipeline(*COMMAND) == 0
+    found = record(folder, STUDY)
+    studies = locations.open_studies(locations.locate())
+    load(studies, STUDY).remember("reason", None)
+    client(folder).set_terminated(found.parent_run_id, status="KILLED")
+    assert pipeline("sync") == 0
+    assert client(folder).get_run(found.parent_run_id).info.status == "KILLED"
+    assert pipeline("sweep", "tiny.yaml", "--trials", "4") == 0
+    check_invariant(folder, STUDY, total=4)
+
+
+@pytest.mark.slow
+def test_a_study_that_is_searched_now_is_left_alone(folder):
+    """While a sweep holds the study, exit code 4."""
+    assert pipeline(*COMMAND) == 0
+    script = "import sys; from pipeline.stores import locations as s\n"
+    script += "with s.lock(s.locate(), sys.argv[1]): print(); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script, STUDY], **pipes, env={"PYTHONPATH": str(ROOT)}) as holder:
+        holder.stdout.readline()
+        assert pipeline("sync") == 4
+
+
+@pytest.mark.parametrize("name", [(), ("nosuch",)])
+def test_no_such_study(tmp_path, monkeypatch, name):
+    """Without the study there is nothing to complete: exit code 2, nothing made."""
+    monkeypatch.chdir(tmp_path)
+    assert pipeline("sync", *name) == 2
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,86 @@
+import pytest
+from support.helpers import DROPOUT, LR, MIXED, POINTS, make_record, make_result, mixed_study, repeated
+
+from pipeline.report.plots.draw_factors import draw_factors
+from pipeline.report.plots.info_factors import factors_info
+from sweeps.spec.dimension import Dimension
+
+
+def test_one_factor_has_a_panel_for_each_field():
+    """Each panel shows the trials in which the other fields stand at the centre, which is marked."""
+    info = factors_info(repeated(POINTS, (LR, DROPOUT), method="one_factor"))
+    lr, dropout = info.panels
+    assert (lr.field, lr.log, lr.centre, lr.failed) == ("lr", True, 0.01, (0.1,))
+    assert [label for _, label in lr.ticks] == ["0.001", "0.01", "0.1"]
+    assert [(p.place, p.mean) for p in lr.lines[0].points] == [
+        (0.001, pytest.approx(0.805)),
+        (0.01, pytest.approx(0.905)),
+    ]
+    assert lr.lines[0].points[0].values == pytest.approx((0.8, 0.81))
+    assert lr.lines[0].points[0].spread == pytest.approx(0.01 / 2**0.5)
+    assert (dropout.log, dropout.centre) == (False, 1.0)
+    assert [label for _, label in dropout.ticks] == ["0", "0.1", "0.5"]
+    assert len(dropout.lines[0].points) == 3
+
+
+def test_grid_of_two_fields_has_a_line_for_each_value():
+    """The field with the most numbers lies across, and each value of the other is a line."""
+    points = [
+        ({"lr": lr, "batch_norm": norm}, 0.5 + lr * 10 + norm * 0.1) for lr in (0.01, 0.02) for norm in (True, False)
+    ]
+    dimensions = (Dimension(field="batch_norm", choices=(True, False)), LR)
+    (panel,) = factors_info(repeated(points, dimensions, method="grid")).panels
+    assert (panel.field, panel.log, panel.centre) == ("lr", False, None)
+    assert [line.name for line in panel.lines] == ["batch_norm true", "batch_norm false"]
+    assert [len(line.points) for line in panel.lines] == [2, 2]
+
+
+def test_zip_names_its_rows_by_what_tells_them_apart():
+    """The rows of a zip stand beside each other by the first field that is different in each."""
+    points = [({"dropout": d, "activation": a}, 0.5) for d, a in ((0.0, "relu"), (0.5, "gelu"), (0.5, "tanh"))]
+    dimensions = (DROPOUT, Dimension(field="activation", choices=("relu", "gelu", "tanh")))
+    (panel,) = factors_info(repeated(points, dimensions, method="zip")).panels
+    assert not panel.ordered
+    assert (panel.field, [label for _, label in panel.ticks]) == ("activation", ["relu", "gelu", "tanh"])
+
+
+def test_one_searched_field_is_enough():
+    """A search of one field by any method has its panel; many values stand on an axis of numbers."""
+    results = [make_result(i, 0.5 + i / 100, lr=0.01 + 0.001 * i) for i in range(12)]
+    (panel,) = factors_info(make_record(results, dimensions=[LR])).panels
+    assert (panel.log, panel.ticks, len(panel.lines[0].points)) == (False, (), 12)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        mixed_study(24),
+        make_record(dimensions=[LR], method="grid"),
+        make_record([make_result(0, 0.5)], dimensions=[LR], method="one_factor"),
+        make_record([make_result(0, state="failed")], dimensions=[LR]),
+        mixed_study(24, method="grid"),
+    ],
+    ids=["many fields", "no trials", "nothing varies", "nothing complete", "a large grid"],
+)
+def test_nothing_to_draw(record):
+    """A study over many fields, or in which nothing varies or is complete, has no such plot."""
+    assert factors_info(record) is None
+
+
+def test_values_are_drawn_as_plain_text():
+    """A choice that is mathematics elsewhere is drawn as it is."""
+    points = [({"layer_order": order}, 0.5) for order in ("conv-norm-act-drop-pool", "pool-conv-norm-act-drop")]
+    dimensions = [d for d in MIXED if d.field == "layer_order"]
+    info = factors_info(repeated([({**p, "family": "cnn"}, v) for p, v in points], dimensions, method="ablate"))
+    assert draw_factors(info).axes[0].get_xticklabels()[0].get_text() == "conv-norm-act-drop-pool"
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_there_is_no_empty_panel(count):
+    """Where the panels do not fill their last row, nothing is drawn in the rest of it."""
+    dimensions = [Dimension(field=name, choices=(0.1, 0.2)) for name in ("lr", "dropout", "momentum", "weight_decay")]
+    dimensions = [*dimensions, Dimension(field="label_smoothing", choices=(0.1, 0.2))][:count]
+    points = [({d.field: 0.1 for d in dimensions} | {d.field: 0.2, "optimizer": "sgd"}, 0.5) for d in dimensions]
+    centre = ({d.field: 0.1 for d in dimensions} | {"optimizer": "sgd"}, 0.6)
+    figure = draw_factors(factors_info(repeated([centre, *points], dimensions, method="one_factor")))
+    assert [axes.get_xlabel() for axes in figure.axes if axes.get_visible()] == [d.field for d in dimensions]

@@ -1,0 +1,114 @@
+import dataclasses
+import re
+
+import pytest
+from matplotlib.figure import Figure
+from support.helpers import DROPOUT, LR, MIXED, POINTS, make_record, make_result, mixed_study, repeated, with_finalists
+
+from pipeline.report.plots import registry
+from pipeline.system.text import clean
+from sweeps.spec.reference import Reference
+from sweeps.trial import FAILED, PRUNED, RUNNING
+
+HOSTILE = (
+    "a$b^$c",
+    "<b>",
+    "naïve Ωμέγα",
+    "\U0001f996",
+    "x\x1b[31m\n\x00y",
+    "$\\frac{$",
+    "中文",
+    "_hidden",
+    "",
+    "../../etc",
+)
+LONG = tuple(f"{i:03d} {'a class of forty characters ' * 2}"[:40] for i in range(200))
+# Of a study over many fields, without published figures or finalists.
+ALL = set(registry.PLOTS) - {"published", "factors", "finalists"}
+
+
+def save(record, tmp_path, monkeypatch):
+    """Save with few pixels, and return the names of the plots made."""
+    monkeypatch.setattr(registry, "DPI", 40)
+    paths = registry.save(record, tmp_path / "plots")
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+    return {path.stem for path in paths}
+
+
+def only(state, **options):
+    return make_record(
+        [make_result(i, 0.5 if state == PRUNED else None, state=state, **options) for i in range(3)], dimensions=MIXED
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "made"),
+    [
+        pytest.param(make_record(dimensions=MIXED), set(), id="no trials"),
+        pytest.param(mixed_study(24), ALL, id="24 trials"),
+        pytest.param(
+            mixed_study(1, epochs=1, objective="val_loss", maximize=False),
+            ALL - {"pareto", "pruning"},
+            id="one trial of one epoch, minimised",
+        ),
+        pytest.param(mixed_study(3, classes=LONG), ALL, id="200 classes of 40 characters"),
+        pytest.param(only(PRUNED), ALL - {"confusion", "pareto"}, id="only pruned"),
+        pytest.param(only(FAILED), {"optimization_history", "learning_curves", "timeline"}, id="only diverged"),
+        pytest.param(only(FAILED, epochs=0), {"optimization_history"}, id="failed before the first epoch"),
+        pytest.param(only(RUNNING), {"learning_curves", "timeline"}, id="only running"),
+    ],
+)
+def test_draws_what_there_is(record, made, tmp_path, monkeypatch):
+    """Whatever state a study is in, each plot that has something to show is a PNG, and no other is made."""
+    assert save(record, tmp_path, monkeypatch) == made
+
+
+def hostile():
+    """A study whose every name is mathematics, markup, control characters or missing from the font."""
+    record = mixed_study(4, classes=HOSTILE)
+    config = dataclasses.replace(record.results[0].config, family="odd:$x^$\U0001f996\x1b", activation="$_$")
+    results = (dataclasses.replace(record.results[0], config=config), *record.results[1:])
+    return dataclasses.replace(record, name="$a^$\U0001f996\x00<b>", objective="$o^$", results=results)
+
+
+def test_hostile_names(tmp_path, monkeypatch):
+    """Names that are mathematics, markup, control characters or missing from the font are drawn as plain text."""
+    record = dataclasses.replace(hostile(), finalists=hostile())
+    assert save(record, tmp_path, monkeypatch) == ALL | {"finalists"}
+
+
+@pytest.mark.parametrize("name", registry.PLOTS)
+def test_figures_are_their_own(name):
+    """A plot is one figure whose title names the study, and is explained in a sentence and told in words."""
+    plot = registry.PLOTS[name]
+    figured = repeated(POINTS, (LR, DROPOUT), method="one_factor", reference=[{"test_acc": 0.9}])
+    record = mixed_study(24) if name in ALL else with_finalists() if name == "finalists" else figured
+    info = plot.info(record)
+    figure = plot.draw(info)
+    assert isinstance(figure, Figure)
+    assert "test" in figure.get_suptitle()
+    assert plot.title
+    assert re.fullmatch(r"[A-Z][^.]+\.", plot.about)
+    assert re.fullmatch(r"[A-Z0-9#].*\d.*\.", plot.alt(info))
+
+
+@pytest.mark.parametrize("name", registry.PLOTS)
+def test_words_are_safe(name):
+    """A text alternative is one line that any terminal and page can show, whatever the names are."""
+    record = hostile()
+    reference = (Reference.model_validate({"name": HOSTILE[4], "when": {}, "test_acc": 0.5}),)
+    record = dataclasses.replace(record, reference=reference, finalists=record, method="one_factor")
+    info = registry.PLOTS[name].info(record)
+    said = "" if info is None else registry.PLOTS[name].alt(info)
+    assert said == clean(said)
+
+
+@pytest.mark.parametrize("count", [1, 15])
+def test_published_hostile(count, tmp_path, monkeypatch):
+    """One variant is drawn as well as fifteen, and hostile names are plain text."""
+    points = [({"lr": 0.001 * (i + 1)}, 0.9) for i in range(count)]
+    reference = [
+        {"name": (HOSTILE * 2)[i], "when": {"lr": 0.001 * (i + 1)}, "test_acc": 0.01 * i} for i in range(count)
+    ]
+    record = repeated(points, (LR,), reference=reference, method="grid")
+    assert {"published"} <= save(record, tmp_path, monkeypatch)

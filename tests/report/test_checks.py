@@ -1,0 +1,477 @@
+"""Health checks: each one says what was planted, with figures and a remedy, and is silent on a healthy study."""
+
+import dataclasses
+
+import pytest
+from support.helpers import MIXED, make_confusion, make_record, make_result, mixed_study
+
+from pipeline.report.checks.registry import CHECKS, checks
+from pipeline.report.checks.seen import see
+from sweeps.analysis.intervals import newcombe
+from sweeps.spec.dimension import Dimension
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, configure
+
+LR = Dimension(field="lr", low=1e-4, high=0.1, log=True)
+DROPOUT = Dimension(field="dropout", low=0.0, high=0.5)
+BATCH = Dimension(field="batch_size", choices=(32, 64, 128))
+FAMILY = Dimension(field="family", choices=("mlp", "cnn"))
+EPOCHS = 8
+KEYS = {"val_acc": "val/acc", "val_loss": "val/loss", "balanced_acc": "val/balanced_acc", "macro_f1": "val/macro_f1"}
+
+
+def trial(
+    number, value=None, *, curve=None, train=None, losses=None, images=1000, objective="val_acc", state=COMPLETE, **rest
+):
+    """A trial that has its value from the fifth epoch on, or follows a curve; ``images`` are those of each class."""
+    facts = {name: rest.pop(name) for name in ("end", "test", "duplicate_of", "predicted") if name in rest}
+    config = configure({"epochs": EPOCHS, **rest})
+    result = make_result(number, value, state=state, config=config, epochs=0, **facts)
+    if value is None:
+        return result
+    worse = 0.1 if objective == "val_loss" else -0.1
+    curve = curve or [value + worse if epoch < 5 else value for epoch in range(1, EPOCHS + 1)]
+    choose = min if objective == "val_loss" else max
+    accuracy = [1 - v if objective == "val_loss" else v for v in curve]
+    losses = losses or [1 - v for v in accuracy]
+    confusion = make_confusion(choose(curve) if objective != "val_loss" else max(accuracy), 10, images)
+    shares = tuple(row[i] / images for i, row in enumerate(confusion))
+    history = []
+    for epoch, (at, right, loss) in enumerate(zip(curve, accuracy, losses, strict=True), start=1):
+        metrics = {"train/acc": train or right, "val/acc": right, "val/loss": loss, "val/loss_std": 0.01}
+        metrics |= {KEYS[objective]: at}
+        predicted = tuple(map(sum, zip(*confusion, strict=True)))
+        history.append(Epoch(epoch=epoch, time=0, metrics=metrics, per_class=shares, predicted=predicted))
+    best = curve.index(choose(curve)) + 1
+    return dataclasses.replace(
+        result, value=choose(curve), history=tuple(history), best_epoch=best, confusion=confusion
+    )
+
+
+def healthy(*, dimensions=(LR, DROPOUT), more=(), objective="val_acc", **record):
+    """Twelve complete trials all over the ranges: the best is in the middle of them and well ahead of the others."""
+    values = [0.9, 0.85, 0.8, 0.97, 0.93, 0.88, 0.84, 0.86, 0.83, 0.82, 0.81, 0.87]
+    rates = [0.003, 0.0002, 0.05, 0.004, 0.01, 0.0005, 0.03, 0.001, 0.0003, 0.02, 0.0006, 0.06]
+    minimize = objective == "val_loss"
+    results = [
+        trial(
+            number,
+            1 - value if minimize else value,
+            objective=objective,
+            lr=rates[number],
+            dropout=(0.2, 0.1, 0.4)[number % 3],
+            batch_size=(32, 64, 128)[number % 3] if number != 3 else 64,
+            family=("mlp", "cnn")[number % 2],
+        )
+        for number, value in enumerate(values)
+    ]
+    changed = {result.number: result for result in more}
+    results = [changed.pop(result.number, result) for result in results] + list(changed.values())
+    return make_record(results, dimensions=dimensions, objective=objective, maximize=not minimize, **record)
+
+
+def said(record, name):
+    """The check of a name: its level and text; None where it has nothing to judge."""
+    return next(((check.level, check.text) for check in checks(record) if check.name == name), None)
+
+
+def levels(record):
+    return {check.name: check.level for check in checks(record)}
+
+
+# Healthy
+
+
+@pytest.mark.parametrize("objective", KEYS)
+def test_a_healthy_study(objective):
+    """Of a healthy study all is good, whatever ranks it, and what was looked at is said."""
+    found = levels(healthy(dimensions=(LR, DROPOUT), objective=objective))
+    assert set(found.values()) == {"good"}
+    assert found.keys() == {"gain", "tie", "edge", "overfitting", "underfitting", "unstable", "constant", "few"}
+
+
+def test_the_worst_comes_first():
+    """Warnings stand before notes, notes before what is good; names are those of the checks, each once."""
+    found = checks(healthy(dimensions=(LR, BATCH, FAMILY), more=[trial(12, state=FAILED), trial(13, state=FAILED)]))
+    order = [check.level for check in found]
+    assert order == sorted(order, key=["warning", "note", "good"].index)
+    names = [check.name for check in found]
+    assert len(set(names)) == len(names)
+    assert set(names) <= {judge.__name__ for judge in CHECKS}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        make_record(),
+        make_record([trial(0, 0.9)], dimensions=[LR]),
+        make_record([make_result(0, 0.9, epochs=0)], dimensions=[LR]),
+        make_record([make_result(0, state=RUNNING, epochs=0)], dimensions=[LR, FAMILY]),
+        make_record([make_result(i, state=FAILED) for i in range(6)], dimensions=[LR, FAMILY]),
+        make_record([make_result(i, state=PRUNED, end="infeasible", epochs=0) for i in range(6)], dimensions=MIXED),
+        *(mixed_study(count, objective=o, maximize=o != "val_loss") for count in (1, 2, 24) for o in KEYS),
+        *(mixed_study(method=method) for method in ("grid", "zip", "one_factor", "ablate")),
+    ],
+)
+def test_any_study_is_judged(record):
+    """A study without trials, of one, running, failed or of any method gives sentences with figures, and no error."""
+    for check in checks(record):
+        assert check.text.endswith(".")
+        assert "nan" not in check.text
+        assert "None" not in check.text
+
+
+# The winner's lead
+
+
+def test_no_gain_over_the_first():
+    """A first configuration that none of the others beats, or that is beaten by no more than chance, is a warning."""
+    level, text = said(healthy(more=[trial(0, 0.98, lr=0.003)]), "gain")
+    assert level == "warning"
+    assert text.startswith("No other complete configuration (11) beats the first configuration, trial 0 (0.9800): ")
+    level, text = said(healthy(more=[trial(0, 0.968, lr=0.003)]), "gain")
+    assert level == "warning"
+    assert (
+        "Trial 3 (0.9700) is 0.0020 better than the first configuration, trial 0 (0.9680), no more than chance" in text
+    )
+    level, text = said(healthy(), "gain")
+    assert level == "good"
+    assert "0.0700 better" in text
+    assert "10,000 validation images" in text
+
+
+def test_no_gain_over_the_centre():
+    """Around a centre it is a note: that nothing is better is a finding."""
+    dropout = Dimension(field="dropout", choices=(0.2, 0.1, 0.4))
+    lr = Dimension(field="lr", choices=(0.003, 0.0002, 0.05))
+    values = [(0.003, 0.2, 0.97), (0.0002, 0.2, 0.9), (0.05, 0.2, 0.8), (0.003, 0.1, 0.93), (0.003, 0.4, 0.92)]
+    results = [trial(i, value, lr=rate, dropout=drop) for i, (rate, drop, value) in enumerate(values)]
+    level, text = said(make_record(results, dimensions=[lr, dropout], method="one_factor"), "gain")
+    assert level == "note"
+    assert text == "No other complete configuration (4) beats the centre, trial 0 (0.9700): keep the centre."
+
+
+def test_gain_is_not_judged_of_layouts_and_of_a_few():
+    """A grid has no first configuration to beat, and among four the first one is often the best."""
+    assert said(healthy(method="grid"), "gain") is None
+    few = healthy()
+    assert said(dataclasses.replace(few, results=few.results[:4]), "gain") is None
+
+
+def test_a_tie():
+    """Others within chance of the best are counted; with the seeds' spread known it is a warning."""
+    level, text = said(healthy(more=[trial(4, 0.969, lr=0.01), trial(5, 0.968, lr=0.02)]), "tie")
+    assert level == "note"
+    assert text.startswith(
+        "Trial 3 leads the next, trial 4, by 0.0010; 2 of the 11 others are within chance (95 %: 0.00"
+    )
+    assert "`pipeline finalists test`" in text
+    repeats = [trial(12 + seed, 0.975 + 0.01 * seed, lr=0.02, seed=seed) for seed in range(2)]
+    repeats += [trial(14 + seed, 0.974 + 0.01 * seed, lr=0.03, seed=seed) for seed in range(2)]
+    level, text = said(healthy(more=repeats), "tie")
+    assert level == "warning"
+    assert "by 0.0010; 1 of the 13 others are within the seeds' spread (0.0071) of it" in text
+
+
+def finalists(values, test=None):
+    """A study of finalists: the values of each one's seeds."""
+    results = [
+        trial(
+            len(values) * seed + i,
+            value,
+            lr=0.001 * (i + 1),
+            seed=10 + seed,
+            test=test,
+            state=COMPLETE if value else FAILED,
+        )
+        for i, seeds in enumerate(values)
+        for seed, value in enumerate(seeds)
+    ]
+    return dataclasses.replace(make_record(results, dimensions=[LR], method="random"), trials=len(results))
+
+
+@pytest.mark.parametrize(
+    ("values", "level", "part"),
+    [
+        (
+            [(0.97, 0.972, 0.971), (0.93, 0.932, 0.931)],
+            "good",
+            "The best of 2 finalists is ahead of each of the others",
+        ),
+        (
+            [(0.97, 0.95, 0.96), (0.95, 0.97, 0.955)],
+            "warning",
+            "Places 1 and 2 cannot be told apart (3 seeds). Of a tie",
+        ),
+        ([(0.97, 0.972, 0.971), (0.99, 0.991, None)], "warning", "Place 2 did better than the winner on the 2 seeds"),
+        ([(0.97, 0.972, 0.971), (None, None, None)], "note", "Place 2 cannot be compared with the winner"),
+    ],
+)
+def test_finalists_decide_a_tie(values, level, part):
+    """Where finalists were trained again, they say whether it is a tie."""
+    found = said(dataclasses.replace(healthy(), finalists=finalists(values)), "tie")
+    assert found[0] == level
+    assert part in found[1]
+    assert "more seeds" not in found[1]  # which those that are chosen cannot get
+
+
+def test_finalists_decide_a_gain_over_the_first():
+    """Where the first configuration was trained again with the winner, their fresh seeds say whether it is better."""
+    first = trial(0, 0.968, lr=0.002)  # the second of the finalists
+    record = healthy(more=[first])
+    clear = finalists([(0.97, 0.972, 0.971), (0.93, 0.932, 0.931)])
+    text = "The best finalist is 0.0400 better than the first configuration, beyond chance."
+    assert said(dataclasses.replace(record, finalists=clear), "gain") == ("good", text)
+    better = finalists([(0.93, 0.932, 0.931), (0.97, 0.972, None)])
+    text = (
+        "The first configuration is 0.0400 better than the best finalist, beyond chance, but not with all of its seeds."
+    )
+    assert said(dataclasses.replace(record, finalists=better), "gain") == ("warning", text)
+    tied = finalists([(0.97, 0.95, 0.96), (0.95, 0.97, 0.955)])
+    assert said(dataclasses.replace(record, finalists=tied), "gain") == said(record, "gain")
+    assert said(record, "gain")[0] == "warning"
+
+
+# The ends of what is searched
+
+
+@pytest.mark.parametrize(
+    ("rate", "end"),
+    [(0.0998, "upper end of 0.0001 to 0.1"), (0.000105, "lower end of 0.0001 to 0.1"), (0.07, None), (0.004, None)],
+)
+def test_at_an_end(rate, end):
+    """A winner within 5 % of an end of a range, on its own scale, is said to be there, and which way to search."""
+    level, text = said(healthy(more=[trial(3, 0.97, lr=rate, dropout=0.2)]), "edge")
+    if rate == 0.07:  # log(0.07 / 0.0001) / log(1000) is 0.948
+        assert level == "good"
+        return
+    assert level == ("note" if end else "good")
+    if end:
+        assert text == f"Trial 3: lr {rate:.4g} lies at the {end}: search {'higher' if 'upper' in end else 'lower'}."
+
+
+def test_most_of_the_best_lie_there():
+    """Where most of the best lie near the same end it is a warning."""
+    more = [trial(i, 0.97 + i / 1000, lr=0.05 + 0.01 * i, dropout=0.2) for i in (1, 2, 3, 4)]
+    level, text = said(healthy(more=more), "edge")
+    assert (level, "so do 4 of the 5 best" in text) == ("warning", True)
+
+
+def test_few_values_need_most_of_the_best():
+    """Of three values two are ends: the winner's alone says nothing, that of most of the best does."""
+    one = healthy(dimensions=(BATCH,), more=[trial(3, 0.97, lr=0.004, batch_size=128)])
+    assert levels(one)["edge"] == "good"
+    most = healthy(
+        dimensions=(BATCH,), more=[trial(i, 0.97 + i / 1000, lr=0.001 * i, batch_size=128) for i in (3, 4, 5, 6)]
+    )
+    level, text = said(most, "edge")
+    assert level == "warning"
+    assert text.startswith("Trial 6: batch_size 128 lies at the upper end of 32 to 128 (so do 4 of the 5 best")
+    two = healthy(
+        dimensions=(Dimension(field="batch_size", choices=(64, 128)),),
+        more=[trial(i, 0.97 + i / 1000, lr=0.001 * i, batch_size=128) for i in (3, 4, 5, 6)],
+    )
+    assert "edge" not in levels(two)
+
+
+@pytest.mark.parametrize("depth", [Dimension(field="depth", low=1, high=4), DROPOUT])
+def test_an_end_of_the_field_itself(depth):
+    """Less than one layer, or than no dropout, cannot be searched: such an end is none."""
+    value = {"depth": 1} if depth.field == "depth" else {"dropout": 0.0}
+    more = [trial(i, 0.97 + i / 1000, lr=0.001 * i, **value) for i in (3, 4, 5, 6)]
+    assert levels(healthy(dimensions=(depth,), more=more))["edge"] == "good"
+
+
+def test_ends_of_layouts():
+    """The best of a grid's listed numbers may be the last: a note; values that are tied to others say nothing."""
+    lr = Dimension(field="lr", choices=(0.001, 1.0, 0.1))
+    results = [trial(i, value, lr=rate) for i, (rate, value) in enumerate([(0.001, 0.97), (1.0, 0.1), (0.1, 0.9)])]
+    grid = make_record(results, dimensions=[lr], method="grid")
+    assert said(grid, "edge") == ("note", "Trial 0: lr 0.001 lies at the lower end of 0.001 to 1: search lower.")
+    assert said(dataclasses.replace(grid, method="zip"), "edge") is None
+
+
+def test_conditional_ranges():
+    """A range whose condition does not hold for the winner is not its own."""
+    depth = Dimension(field="lr", low=1e-4, high=0.0041, when={"family": ("cnn",)})
+    assert said(healthy(dimensions=(depth, FAMILY), more=[trial(3, 0.97, lr=0.004, family="mlp")]), "edge") is None
+    assert said(healthy(dimensions=(depth, FAMILY), more=[trial(3, 0.97, lr=0.004, family="cnn")]), "edge")[0] == "note"
+
+
+# Its curve and its test score
+
+
+def test_overfitting():
+    """A gap beyond chance with a rising validation loss is a warning; either alone is none."""
+    rising = [0.5, 0.3, 0.2, 0.21, 0.24, 0.28, 0.33, 0.4]
+    level, text = said(healthy(more=[trial(3, 0.97, train=0.9995, losses=rising, lr=0.004)]), "overfitting")
+    assert level == "warning"
+    assert "training accuracy 0.9995 and validation 0.9700" in text
+    assert "rose from 0.2000 at epoch 3 to 0.4000 at epoch 8" in text
+    for alone in ({"train": 0.9995}, {"losses": rising}):
+        assert said(healthy(more=[trial(3, 0.97, lr=0.004, **alone)]), "overfitting")[0] == "good"
+    few = trial(3, 0.97, train=0.9995, losses=rising, lr=0.004, images=10)
+    assert said(healthy(more=[few]), "overfitting")[0] == "good"
+
+
+def test_underfitting():
+    """A winner that is best at its last epoch and was still getting better should be trained longer."""
+    curve = [0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.96, 0.97]
+    level, text = said(healthy(more=[trial(3, 0.97, curve=curve, lr=0.004)]), "underfitting")
+    assert level == "note"
+    assert "best at epoch 8 of 8 and got better by 0.0300 in its last 2 epochs" in text
+    assert "--epochs 16 under another --name" in text
+    flat = [0.6, 0.7, 0.8, 0.95, 0.969, 0.969, 0.9695, 0.97]
+    assert said(healthy(more=[trial(3, 0.97, curve=flat, lr=0.004)]), "underfitting")[0] == "good"
+    losses = [1 - v for v in curve]
+    falling = healthy(objective="val_loss", more=[trial(3, 0.03, curve=losses, objective="val_loss", lr=0.004)])
+    assert said(falling, "underfitting")[0] == "note"
+
+
+@pytest.mark.parametrize(
+    ("test", "level", "part"),
+    [
+        (0.93, "warning", "0.9700 is 0.0400 above its test accuracy 0.9300"),
+        (0.99, "note", "0.9700 is 0.0200 below its test accuracy 0.9900"),
+        (0.968, "good", "within chance"),
+    ],
+)
+def test_test_gap(test, level, part):
+    """A test accuracy other than the validation accuracy beyond chance is named with its interval."""
+    found = said(healthy(more=[trial(3, 0.97, lr=0.004, test={"acc": test, "images": 10_000})]), "test_gap")
+    assert found[0] == level
+    assert part in found[1]
+    assert said(healthy(), "test_gap") is None
+
+
+def test_gap_of_finalists():
+    """Where finalists were scored on the test split, theirs is the gap, once all have ended."""
+    again = finalists([(0.97, 0.972), (0.93, 0.931)], test={"acc": 0.9, "images": 1000})
+    level, text = said(dataclasses.replace(healthy(), finalists=again), "test_gap")
+    assert level == "warning"
+    assert text.startswith("The best finalist's validation accuracy is 0.0710 above its test accuracy (95 %: +0.05")
+    begun = dataclasses.replace(again, trials=6)
+    assert said(dataclasses.replace(healthy(), finalists=begun), "test_gap") is None
+
+
+def test_chance_of_two_accuracies_is_that_of_both():
+    """Near 1 a lead has to exceed the interval of the difference, which is wider than half of the better one's own."""
+    record = make_record([trial(0, 1.0, lr=0.003, images=100), trial(1, 0.996, lr=0.01, images=100)], dimensions=[LR])
+    low, _ = newcombe(1.0, 1000, 0.996, 1000)
+    assert low < 0
+    level, text = said(record, "tie")
+    assert level == "note"
+    assert f"within chance (95 %: {0.004 - low:.4f} with 1,000 validation images)" in text
+
+
+# All trials
+
+
+def test_unstable():
+    """Trials that diverged or collapsed are counted, and the learning rates that tell them from the others named."""
+    lost = [trial(12 + i, state=FAILED, lr=0.07 + 0.005 * i) for i in range(3)]
+    level, text = said(healthy(more=lost), "unstable")
+    assert level == "warning"
+    assert text.startswith(
+        "3 of 15 trials diverged or collapsed to one class (#12, #13, #14): all of them have lr 0.07"
+    )
+    assert said(healthy(more=lost[:1]), "unstable")[0] == "good"
+    spread = [trial(12 + i, state=FAILED, lr=0.0001) for i in range(3)]
+    assert "grad_clip" in said(healthy(more=spread), "unstable")[1]
+
+
+def test_failed():
+    """Trials that failed of something else are counted by their ends."""
+    lost = [
+        trial(12, state=FAILED, end="oom"),
+        trial(13, state=FAILED, end="oom"),
+        trial(14, state=FAILED, end="error:A"),
+    ]
+    assert said(healthy(more=lost), "failed") == (
+        "warning",
+        "3 of 15 trials failed (2 oom, 1 error:A) (#12, #13, #14): the best may be among them.",
+    )
+    assert said(healthy(), "failed") is None
+
+
+def test_one_family():
+    """One family alone among the complete is a warning, among the best a note that names the best other."""
+    dimensions = (LR, FAMILY)
+    level, text = said(healthy(dimensions=dimensions), "families")
+    assert (level, text) == ("good", "Complete configurations by family: cnn 6, mlp 6.")
+    best = [trial(i, 0.97 + i / 1000, lr=0.004, dropout=0.1 + i / 100, family="cnn") for i in range(3, 8)]
+    level, text = said(healthy(dimensions=dimensions, more=best), "families")
+    assert level == "note"
+    assert text.startswith("The 5 best are all cnn; the best other, mlp, is trial 0 in place 6 (0.9000)")
+    only = [trial(i, 0.9, lr=0.001 * (i + 1), family="cnn") for i in range(12)]
+    only += [trial(12, 0.5, state=PRUNED, family="mlp")]
+    level, text = said(healthy(dimensions=dimensions, more=only), "families")
+    assert level == "warning"
+    assert text.startswith("All 12 complete configurations are cnn; none is mlp (1 tried)")
+    assert said(healthy(), "families") is None
+
+
+def test_constant():
+    """A searched field with one value in all trials is named; one that is searched in name only is not."""
+    record = healthy(dimensions=(LR, Dimension(field="activation", choices=("relu", "gelu"))))
+    assert said(record, "constant")[0] == "note"
+    assert said(record, "constant")[1].startswith("Activation was relu in all 12 trials that have it")
+    single = healthy(dimensions=(LR, Dimension(field="activation", choices=("relu",))))
+    assert said(single, "constant")[0] == "good"
+
+
+def test_few():
+    """Fewer than five complete configurations for each searched field are named, with a total that would do."""
+    level, text = said(healthy(dimensions=(LR, DROPOUT, BATCH)), "few")
+    assert level == "note"
+    assert text.startswith("12 complete configurations for 3 searched fields, 4.0 each: ")
+    assert "--trials 15" in text
+    assert said(healthy(dimensions=(LR, DROPOUT)), "few")[0] == "good"
+    assert said(healthy(dimensions=(LR, DROPOUT, BATCH), method="grid"), "few") is None
+
+
+def test_first_rung():
+    """Where nearly all that could be pruned were so at once, their first epochs alone decided."""
+    pruned = [
+        dataclasses.replace(t, history=t.history[:1])
+        for t in (trial(i, 0.5, state=PRUNED, lr=0.0001 * i) for i in range(12, 40))
+    ]
+    level, text = said(healthy(more=pruned), "first_rung")
+    assert level == "note"
+    assert text.startswith("28 of the 32 trials after the first 8 were pruned after epoch 1: ")
+    assert said(healthy(more=pruned[:8]), "first_rung")[0] == "good"
+    assert said(healthy(), "first_rung") is None
+
+
+def test_duplicates():
+    """Trials that repeated an earlier configuration are counted where they are many."""
+    again = [trial(12 + i, 0.97, lr=0.004, duplicate_of=3) for i in range(3)]
+    assert said(healthy(more=again), "duplicates")[1].startswith("3 of 15 trials repeated an earlier configuration")
+    assert said(healthy(more=again[:2]), "duplicates") is None
+
+
+# What chance may do
+
+
+@pytest.mark.parametrize(
+    ("objective", "value", "images", "chance"),
+    [
+        ("val_acc", 0.9, 100, 0.0187),  # of 1,000 images
+        ("val_acc", 1.0, 24, 0.0079),  # none of 240 wrong, which is not certainty
+        ("balanced_acc", 0.9, 100, 0.0187),
+        ("macro_f1", 0.9, 100, 0.0187),
+    ],
+)
+def test_chance(objective, value, images, chance):
+    """How far chance may move a value follows from the validation images: half an interval of 95 %."""
+    record = make_record([trial(0, value, images=images, objective=objective)], objective=objective)
+    assert see(record).chance == pytest.approx(chance, abs=0.0005)
+
+
+def test_chance_of_a_loss():
+    """Of a loss it follows from how the batches differ; from one batch nothing does."""
+    found = [
+        see(make_record([trial(0, 0.1, objective="val_loss", images=images)], objective="val_loss", maximize=False))
+        for images in (1000, 50)
+    ]
+    assert found[0].chance == pytest.approx(1.96 * 0.01 / 20**0.5, rel=1e-3)
+    assert found[1].chance is None

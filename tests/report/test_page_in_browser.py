@@ -1,0 +1,146 @@
+"""The page as its reader sees it: in a real Chromium, wide and narrow, light and dark, with and without script."""
+
+import dataclasses
+
+import pytest
+from support.browser import browse, watch
+from support.helpers import mixed_study
+
+from pipeline.report.html import page as html
+from pipeline.report.tables import listing
+from sweeps.analysis.ranking import best
+from tests.report.test_html import PICTURE, pictured
+
+pytestmark = pytest.mark.slow
+
+ROWS = "table.sortable tbody tr"
+ATTACK = "<script>document.title='x'</script><img src=x onerror=\"document.title='x'\">{{ 7*7 }}"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Where the page of a study of 80 trials lies, in which every name is an attack."""
+    study, pictures = mixed_study(80, classes=(ATTACK, *"123456789")), pictured()
+    won = best(study.results)
+    results = [
+        dataclasses.replace(result, mistakes=pictures.results[0].mistakes) if result is won else result
+        for result in study.results
+    ]
+    names = dict.fromkeys(("name", "study", "dataset"), ATTACK)
+    record = dataclasses.replace(study, results=tuple(results), pictures=pictures.pictures, **names)
+    file = tmp_path_factory.mktemp("page") / "report.html"
+    file.write_text(html(listing(record), [PICTURE]))
+    return file.as_uri()
+
+
+def column(page, name):
+    """The texts of a column of the ranked table, as far as it is seen."""
+    names = page.locator("table.sortable thead th").all_inner_texts()
+    cells = page.locator(f"{ROWS} > :nth-child({names.index(name) + 1})")
+    return cells.all_inner_texts()
+
+
+def test_it_asks_for_nothing_and_runs_nothing_of_others(address):
+    """The page is drawn from itself alone, its own script runs, and no name in it is executed."""
+    with browse() as page:
+        asked, wrong = watch(page)
+        page.goto(address)
+        title = page.title()
+        page.wait_for_timeout(300)
+        assert (asked, wrong) == ([], [])
+        assert title == page.title() == f"{ATTACK}: sweep report"
+        assert page.locator("h1").inner_text() == ATTACK
+        assert page.locator("th button").count() == page.locator("table.sortable th").count()
+        broken = "[...document.images].filter(image => !image.complete || !image.naturalWidth).length"
+        assert page.evaluate(broken) == 0
+        page.evaluate(
+            "document.body.append(Object.assign(document.createElement('img'), {src: 'http://127.0.0.1:9/'}))"
+        )
+        page.wait_for_timeout(300)
+        assert "Content Security Policy" in wrong[0]
+
+
+def test_sorting_by_keyboard(address):
+    """A header that has the focus sorts by Enter and by Space, up and then down, blank cells last, all rows kept."""
+    with browse() as page:
+        page.goto(address)
+        assert page.locator(f"{ROWS}:visible").count() == 50
+        button = page.locator("th button", has_text="seconds")
+        header = page.locator("th", has_text="seconds")
+        button.focus()
+        page.keyboard.press("Enter")
+        assert header.get_attribute("aria-sort") == "ascending"
+        up = [float(text) for text in column(page, "seconds")]
+        assert up == sorted(up)
+        page.keyboard.press("Space")
+        assert header.get_attribute("aria-sort") == "descending"
+        down = [float(text) for text in column(page, "seconds")]
+        assert down == sorted(up, reverse=True)
+        page.locator("th button", has_text="trial").click()
+        assert header.get_attribute("aria-sort") is None
+        assert column(page, "trial") == [str(number) for number in range(len(up))]
+        page.locator("th button", has_text="momentum").click()
+        momentum = column(page, "momentum")
+        assert "" in momentum
+        assert momentum.index("") == sum(text != "" for text in momentum)
+        page.locator("label[for=all-rows]").click()
+        assert page.locator(f"{ROWS}:visible").count() == len(up)
+
+
+def test_it_fits(address):
+    """No page scrolls to the side: wide tables scroll in boxes of their own, which the keyboard reaches."""
+    with browse() as page:
+        page.goto(address)
+        for width in (1280, 375, 320):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+        box = page.locator(".box:has(table.sortable)")
+        assert box.get_attribute("tabindex") == "0"
+        assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+
+
+def test_dark(address):
+    """Who prefers dark pages gets one: its plots are turned, its photographs are not."""
+    grounds = {}
+    for dark in (False, True):
+        with browse(dark=dark) as page:
+            page.goto(address)
+            grounds[dark] = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            filters = [
+                page.locator(where).first.evaluate("image => getComputedStyle(image).filter")
+                for where in (".plot img", ".examples img")
+            ]
+            assert filters == ["invert(1) hue-rotate(180deg)" if dark else "none", "none"]
+    assert grounds == {False: "rgb(255, 255, 255)", True: "rgb(20, 25, 31)"}
+
+
+def test_without_script(address):
+    """Without script nothing is lost: no button that does nothing, and all rows can be seen."""
+    with browse(script=False) as page:
+        page.goto(address)
+        assert page.locator("button").count() == 0
+        shown = page.locator(f"{ROWS}:visible").count()
+        page.locator("label[for=all-rows]").click()
+        assert (shown, page.locator(f"{ROWS}:visible").count() > 50) == (50, True)
+
+
+def test_print(address, tmp_path):
+    """It prints: in light colours, without contents and switches, heads of tables on every sheet."""
+    with browse(dark=True) as page:
+        page.goto(address)
+        assert page.pdf().startswith(b"%PDF")
+        page.emulate_media(media="print")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not page.locator("nav").is_visible()
+        assert not page.locator("#all-rows").is_visible()
+        assert page.locator("thead").first.evaluate("head => getComputedStyle(head).display") == "table-header-group"
+
+
+def test_the_keyboard_begins_at_the_content(address):
+    """The first stop of the Tab key skips the contents."""
+    with browse() as page:
+        page.goto(address)
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.className") == "skip"
+        page.keyboard.press("Enter")
+        page.wait_for_function("document.activeElement.id === 'content'")

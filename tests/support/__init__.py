@@ -1,0 +1,1 @@
+"""What the tests share: factories, servers, browsers, commands in processes of their own."""

@@ -1,0 +1,142 @@
+"""How end-to-end tests run commands in a folder of their own, with stores that are already made."""
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+import click
+import optuna
+from mlflow import MlflowClient
+
+from pipeline.cli import program
+from pipeline.stores import locations
+from pipeline.system.errors import Failure
+from pipeline.tracking.tracker import Tracker
+from sweeps.search import stored
+
+STUDY = """
+description: A study that takes a second.
+dataset: digits
+trials: 5
+epochs: 2
+search:
+  family: [mlp, cnn]
+  lr: {low: 1.0e-3, high: 1.0e-2, log: true}
+  layer_order: [conv-norm-act-pool-drop, conv-act-norm-pool-drop]
+fixed: {width: 8, depth: 1}
+start_with:
+  - {family: cnn}
+"""
+
+
+def make_template(folder: Path) -> None:
+    """Make both stores once: their tables take seconds."""
+    where = locations.Stores(f"sqlite:///{folder / 'mlflow.db'}", f"sqlite:///{folder / 'optuna.db'}", folder)
+    locations.prepare(where)
+    Tracker(where.tracking).close()
+    locations.open_studies(where)
+    for name in ("mlflow.db", "optuna.db"):  # what is still in the write-ahead log is not in the copies
+        with contextlib.closing(sqlite3.connect(folder / name)) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def furnish(folder: Path, template: Path, study: str = STUDY) -> Path:
+    """Put ready stores and a study file into a folder."""
+    folder.mkdir(exist_ok=True)
+    for name in ("mlflow.db", "optuna.db"):
+        shutil.copy(template / name, folder / name)
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:  # the copy names the template's folder
+        database.execute("UPDATE experiments SET artifact_location = ?", (str(folder / "mlruns" / "0"),))
+        database.commit()
+    (folder / "tiny.yaml").write_text(study)
+    return folder
+
+
+def pipeline(*arguments: str) -> int:
+    """Run a command in this process, in the working folder; its exit code."""
+    try:
+        program.cli.main(list(arguments), prog_name="pipeline", standalone_mode=False)
+    except click.ClickException as error:
+        print(error.format_message(), file=sys.stderr)
+        return error.exit_code
+    except Failure as error:
+        print(error, file=sys.stderr)
+        return error.code
+    return 0
+
+
+def client(folder: Path) -> MlflowClient:
+    """Read a folder's tracking store."""
+    return MlflowClient(locations.sqlite_url(folder / "mlflow.db"))
+
+
+def children(folder: Path, study: str) -> dict[int, object]:
+    """The runs of a study's trials, by number; fails on two runs of one trial."""
+    runs = client(folder).search_runs(["0"], f"tags.`sweep.study` = '{study}'", max_results=1000)
+    trials = [run for run in runs if "sweep.trial" in run.data.tags]
+    numbers = [int(run.data.tags["sweep.trial"]) for run in trials]
+    assert len(set(numbers)) == len(numbers)
+    return dict(sorted(zip(numbers, trials, strict=True)))
+
+
+def studies(folder: Path) -> stored.Storage:
+    """The store of a folder's studies; the one that the environment names, where it does."""
+    url = os.environ.get("PIPELINE_STORAGE") or locations.sqlite_url(folder / "optuna.db")
+    return locations.open_studies(locations.Stores("", url, folder))
+
+
+def epochs(folder: Path, number: int) -> int:
+    """How many epochs a trial has reported; read past Optuna, whose first reading may take longer than an epoch."""
+    query = "SELECT COUNT(*) FROM trial_intermediate_values JOIN trials USING (trial_id) WHERE number = ?"
+    with contextlib.closing(sqlite3.connect(folder / "optuna.db", timeout=30)) as database:
+        found: int = database.execute(query, (number,)).fetchone()[0]
+    return found
+
+
+def wait_for_epochs(folder: Path, number: int, count: int = 1) -> None:
+    """Wait until a trial of the only study has reported so many epochs."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        if epochs(folder, number) >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the sweep did not get so far")
+
+
+def record(folder: Path, study: str):
+    """Read a folder's study."""
+    return stored.read(studies(folder), study)
+
+
+def trial_list(folder: Path, study: str) -> list[tuple[dict, str, float | None]]:
+    """What must be equal between two runs of one command: configurations, ends, values."""
+    return [(result.config.to_dict(), result.end, result.value) for result in record(folder, study).results]
+
+
+def check_invariant(folder: Path, study: str, total: int) -> None:
+    """After every fault, once the next command has ended: what is promised of both stores, and of the files."""
+    trials = optuna.load_study(storage=studies(folder), study_name=study).get_trials(deepcopy=False)
+    runs = children(folder, study)
+    assert len(trials) == total == len(runs), "the total is reached, and not exceeded"
+    assert not client(folder).search_runs(["0"], "attributes.status = 'RUNNING'"), "nobody runs anything"
+    parent = client(folder).get_run(record(folder, study).parent_run_id)
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
+    for trial in trials:
+        run = runs[trial.number]
+        assert trial.state.is_finished()
+        assert run.info.status in ("FINISHED", "FAILED")
+        if trial.state == optuna.trial.TrialState.COMPLETE:
+            assert run.info.status == "FINISHED"
+            assert run.data.metrics["best/val_acc"] == trial.value
+            history = client(folder).get_metric_history(run.info.run_id, "val/acc")
+            steps = [metric.step for metric in history]
+            assert steps == sorted(set(steps)), "no doubled steps"
+            values = client(folder).get_metric_history(run.info.run_id, "best/val_acc")
+            assert [metric.value for metric in values] == [trial.value], "it ended once"
+    left = [path for pattern in ("*.tmp", ".artifact.uploading.*") for path in folder.rglob(pattern)]
+    left += [path for path in (folder / "checkpoints" / study).rglob("*") if path.is_file()]
+    assert not left, "no temporary file, and no state of a trial that has ended"

@@ -1,0 +1,62 @@
+"""Networks for the tests: finished ones with random weights, which take no training; and a user's own, as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+import models
+from pipeline.checkpoints import BEST, Card, save_model
+from pipeline.inference.find import Found
+from sweeps.trial import configure
+
+# A user's own network, which others go on from: what happens in each step of its training is theirs to say.
+FINE = """
+from torch import nn
+
+
+class Fine(nn.Module):
+    def __init__(self, shape, classes):
+        super().__init__()
+        self.layer = nn.Linear(shape[0] * shape[1] * shape[2], classes)
+
+    def forward(self, images):
+        if self.training:
+            self.step()
+        return self.layer(images.flatten(1))
+
+    def step(self):
+        pass
+"""
+
+
+def make_found(family="cnn", shape=(1, 8, 8), classes=tuple("0123456789"), dataset="digits", **config) -> Found:
+    """A network of a family, small, whose weights are drawn with the seed 0."""
+    sizes = {"mlp": {"width": 8}, "cnn": {"width": 4, "depth": 1}, "resnet": {"width": 4, "depth": 2}}
+    chosen = configure(
+        {**sizes.get(family, {}), **config, "family": family, "dataset": dataset, "device": "cpu", "precision": "fp32"}
+    )
+    torch.manual_seed(0)
+    network = models.build(family, shape, len(classes), chosen.options).eval()
+    for module in network.modules():  # so that a norm is not the identity
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2)
+    channels = shape[0]
+    card = Card(
+        config=chosen,
+        classes=tuple(classes),
+        shape=shape,
+        mean=(0.3, 0.4, 0.5)[:channels],
+        std=(0.2, 0.3, 0.4)[:channels],
+        epoch=3,
+        metrics={"val/acc": 0.9, "val/loss": 0.3},
+    )
+    return Found(network, card)
+
+
+def save_checkpoint(folder: Path, found: Found) -> Path:
+    """Write it where `--checkpoint` takes it from."""
+    save_model(folder / BEST, found.network.state_dict(), found.card)
+    return folder

@@ -1,0 +1,359 @@
+"""The first of a study once more: which, as what study, and what is said of them."""
+
+import dataclasses
+import json
+import random
+
+import pytest
+from scipy import stats
+from support.helpers import MIXED, make_record, make_result, sample_config
+
+from pipeline.report import finalists as verdict
+from pipeline.report import formats, render, terminal, winner
+from sweeps.analysis.finalists import choose, decided, document, doubts, judge, mean_interval
+from sweeps.spec.configurations import configuration, points, total
+from sweeps.spec.dimension import Dimension
+from sweeps.spec.study_spec import StudySpec
+from sweeps.trial import FAILED, PRUNED, RUNNING
+
+LR = Dimension(field="lr", choices=(0.1, 0.01, 0.001))
+DIFFERENCES = [0.0012, -0.0004, 0.0021, 0.0007]
+HOSTILE = ("<b>fett", "=cmd()", "\x1b[31mred", "a$b^$c", "猫")
+
+
+def searched(results, *, seed=0, repeats=1, **options):
+    """A study of the results, with what `choose` reads of how it was made."""
+    found = make_record(results, **options)
+    return dataclasses.replace(found, spec={"seed": seed, "repeats": repeats}, facts={"runtime": {"threads": 2}})
+
+
+def again(values, *, objective="val_acc", maximize=True, test=None, images=1000, **options):
+    """Finalists: for each learning rate the values of its seeds; None for one that diverged."""
+    results = [
+        make_result(
+            number,
+            value,
+            state=FAILED if value is None else "complete",
+            lr=lr,
+            seed=10 + seed,
+            predicted=(images,),
+            classes=1,
+            test=None if test is None or value is None else {"acc": test, "images": 2 * images},
+            **options,
+        )
+        for number, (lr, seed, value) in enumerate(
+            (lr, seed, value) for lr, of in values.items() for seed, value in enumerate(of)
+        )
+    ]
+    found = make_record(results, dimensions=[LR], objective=objective, maximize=maximize)
+    return dataclasses.replace(found, name="test.finalists", trials=len(results))
+
+
+def said(finalists, **options):
+    """The lines under the table of a study whose finalists these are."""
+    firsts = {t.config.lr: make_result(n, 0.9, lr=t.config.lr) for n, t in enumerate(finalists.results)}
+    record = make_record(firsts.values(), dimensions=[LR], **options)
+    return verdict.section(dataclasses.replace(record, finalists=finalists)).lines
+
+
+def test_the_first_complete_configurations_are_chosen_with_seeds_of_their_own():
+    """What was pruned or failed is none of them, and no seed is one that the study used."""
+    results = [
+        make_result(0, 0.90, lr=0.1, seed=5),
+        make_result(1, 0.95, lr=0.1, seed=6),
+        make_result(2, 0.99, lr=0.01, seed=5, state=PRUNED),
+        make_result(3, 0.80, lr=0.001, seed=5),
+        make_result(4, None, lr=0.3, seed=5, state=FAILED),
+    ]
+    chosen = choose(searched(results, seed=5, repeats=2), top=3, seeds=4)
+    assert chosen["trials"] == [1, 3]
+    assert [config["lr"] for config in chosen["configs"]] == [0.1, 0.001]
+    spec = StudySpec.model_validate(document(chosen))
+    made = [configuration(spec, point, repeat).seed for point in points(spec) for repeat in range(4)]
+    assert made == [7, 8, 9, 10] * 2
+    assert json.loads(json.dumps(chosen)) == chosen
+
+
+def test_seeds_stay_within_their_bounds():
+    """Behind the last seed that there is come those before the study's."""
+    chosen = choose(searched([make_result(0, 0.9)], seed=2**31 - 1), top=1, seeds=3)
+    assert StudySpec.model_validate(document(chosen)).seed == 2**31 - 4
+
+
+def test_a_minimised_study_has_its_lowest_first():
+    """Of losses the lowest are chosen."""
+    results = [make_result(number, value, lr=lr) for number, (lr, value) in enumerate([(0.1, 0.3), (0.01, 0.1)])]
+    assert choose(searched(results, objective="val_loss", maximize=False), top=1, seeds=1)["trials"] == [1]
+
+
+@pytest.mark.parametrize("case", range(20))
+def test_the_same_configurations_are_trained(case):
+    """Whatever was searched, under whatever conditions: each is the chosen one in all but the seed."""
+    rng = random.Random(case)
+    configs = [sample_config(rng) for _ in range(rng.randint(1, 5))]
+    results = [make_result(number, rng.random(), config=config) for number, config in enumerate(configs)]
+    chosen = choose(searched(results, dimensions=MIXED), top=5, seeds=2)
+    spec = StudySpec.model_validate(document(chosen))
+    made = [configuration(spec, point) for point in points(spec)]
+    kept = [results[number].config for number in chosen["trials"]]
+    assert [config.group for config in made] == [config.group for config in kept]
+    assert total(spec) == 2 * len(kept)
+    assert {config.threads for config in made} == {2}
+
+
+def test_another_device_is_asked_for():
+    """The device may be another than the study's; all else that was settled for it stays."""
+    chosen = choose(searched([make_result(0, 0.9)]), top=1, seeds=1)
+    fixed = document(chosen, "mps")["fixed"]
+    assert (fixed["device"], fixed["threads"]) == ("mps", 2)
+
+
+def test_the_winner_has_the_best_mean():
+    """Not the best seed decides, but the mean; spread and test accuracy stand beside it."""
+    found = judge(again({0.1: [0.91, 0.92, 0.93], 0.01: [0.80, 0.99, 0.90]}, test=0.9))
+    assert [one.trial.config.lr for one in found.finalists] == [0.1, 0.01]
+    assert found.winner.value.mean == pytest.approx(0.92)
+    assert found.winner.value.spread == pytest.approx(0.01)
+    assert (found.winner.test.mean, found.winner.test.seeds) == (pytest.approx(0.9), 3)
+    assert found.final
+
+
+def test_the_paired_interval_is_scipys():
+    """Mean and interval of the paired differences are those of the paired t-test."""
+    ours = [0.95, 0.94, 0.96, 0.95]
+    theirs = [value - difference for value, difference in zip(ours, DIFFERENCES, strict=True)]
+    (_, other) = judge(again({0.1: ours, 0.01: theirs})).finalists
+    expected = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
+    assert (other.against.low, other.against.high) == pytest.approx((expected.low, expected.high))
+    assert other.against.difference == pytest.approx(sum(DIFFERENCES) / 4)
+    assert other.against.tie
+
+
+def test_an_interval_of_the_tables():
+    """Of 1, 2 and 3 it is 2 -+ 4.303 / sqrt(3), as the tables of Student's t have it; of one value there is none."""
+    assert mean_interval([1, 2, 3]) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5), abs=1e-3)
+    assert mean_interval([1]) == (None, None)
+
+
+def test_a_lead_beyond_the_seeds():
+    """An interval without 0 is no tie: nobody is tied with the winner."""
+    found = judge(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))
+    assert not found.finalists[1].against.tie
+    assert found.tied == ()
+    assert found.cheapest is None
+
+
+def test_the_same_lead_of_an_image_with_every_seed_is_a_tie():
+    """Equal differences have no deviation but that of counting whole images; of many images they are a lead."""
+    one, many = ([0.9 + lead / 250 for _ in range(3)] for lead in (1, 5))
+    assert judge(again({0.1: one, 0.01: [0.9] * 3}, images=250)).finalists[1].against.tie
+    found = judge(again({0.1: many, 0.01: [0.9] * 3}, images=250)).finalists[1].against
+    assert not found.tie
+    assert (found.low, found.high) == pytest.approx((0.02 - 0.00406, 0.02 + 0.00406), abs=1e-4)
+
+
+def test_one_seed_is_a_tie():
+    """With one seed each, any difference may be noise."""
+    found = judge(again({0.1: [0.99], 0.01: [0.10]}))
+    assert found.finalists[1].against.tie
+    assert "difference +0.8900 of one seed each: a tie." in said(again({0.1: [0.99], 0.01: [0.10]}))[1]
+
+
+def test_equal_values_are_a_tie():
+    """No difference at all is a tie, in which the earlier stands first."""
+    found = judge(again({0.1: [0.9, 0.8], 0.01: [0.9, 0.8]}))
+    assert found.winner.trial.config.lr == 0.1
+    assert (found.finalists[1].against.difference, found.finalists[1].against.tie) == (0, True)
+
+
+def test_lower_is_better_where_it_is_minimised():
+    """The winner's loss less the other's is negative."""
+    found = judge(again({0.1: [0.5, 0.51, 0.5], 0.01: [0.1, 0.11, 0.1]}, objective="val_loss", maximize=False))
+    assert found.winner.trial.config.lr == 0.01
+    assert found.finalists[1].against.difference == pytest.approx(-0.4)
+    assert not found.finalists[1].against.tie
+
+
+def test_only_shared_seeds_are_compared():
+    """A finalist with a seed that diverged stands last, and is compared over the seeds that both have."""
+    found = judge(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))
+    assert found.winner.trial.config.lr == 0.01
+    assert found.finalists[1].against.seeds == 2
+    assert "(2 complete, 1 diverged)" in said(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))[1]
+
+
+@pytest.mark.parametrize("objective", ["val_acc", "val_loss"])
+def test_a_failed_seed_does_not_make_the_winner_better(objective):
+    """One that did better on the seeds that both have is placed behind for its failed seed, and never called beaten."""
+    maximize = objective == "val_acc"
+    values = {0.1: [0.90, 0.901, 0.902], 0.01: [0.95, 0.952, None]}
+    if not maximize:
+        values = {lr: [value and 1 - value for value in of] for lr, of in values.items()}
+    finalists = again(values, objective=objective, maximize=maximize)
+    found = judge(finalists)
+    assert [one.trial.config.lr for one in found.finalists] == [0.1, 0.01]
+    (other,) = found.behind
+    assert (other.against.outcome, other.against.tie, found.tied) == ("behind", False, ())
+    assert other.against.difference == pytest.approx(-0.0505 if maximize else 0.0505)
+    line = said(finalists, objective=objective, maximize=maximize)[1]
+    assert "the other did better on the seeds that both have" in line
+    assert "winner is ahead" not in line
+    (doubt,) = doubts(found)
+    assert doubt.startswith("Place 2 did better than the winner on the 2 seeds that both have, and is placed behind")
+
+
+def test_who_shares_no_seed_is_not_beaten():
+    """Where no seed is complete of both, it is said that they cannot be compared."""
+    found = judge(again({0.1: [0.99, 0.98, None], 0.01: [None, None, 0.9], 0.001: [0.9, 0.891, None]}))
+    assert [one.against and one.against.outcome for one in found.finalists] == [None, None, "ahead"]
+    assert doubts(found) == ("Place 2 cannot be compared with the winner: no seed is complete of both.",)
+
+
+def test_those_that_are_tied_are_named_by_place():
+    """Not how many but which cannot be told apart is said, with the seeds that this rests on."""
+    found = judge(again({0.1: [0.9, 0.92, 0.91], 0.01: [0.8, 0.82, 0.81], 0.001: [0.95, 0.87, None]}))
+    assert doubts(found) == ("Places 1 and 3 cannot be told apart (2 seeds).",)
+    assert doubts(judge(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.25, "+0.2500"), (0.00003, "+0.00003"), (-0.00003, "-0.00003"), (0.0, "+0.0000"), (-1e-17, "+0.0000")],
+)
+def test_a_sign_is_visible(value, text):
+    """A difference that is not 0 is not shown as 0."""
+    assert verdict.signed(value) == text
+
+
+def test_a_verdict_stands_before_that_of_the_search():
+    """Once finalists have decided, their verdict is read first, and the search's lead is said to be the search's."""
+    finalists = again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]})
+    record = make_record([make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR])
+    for shown in ("table", "md"):
+        text = render.render(dataclasses.replace(record, finalists=finalists), shown)
+        assert 0 < text.index("Winner: lr 0.1") < text.index("In the search: lr 0.01")
+        begun = dataclasses.replace(finalists, trials=9)
+        text = render.render(dataclasses.replace(record, finalists=begun), shown)
+        assert 0 < text.index("0.9000 (1 seed) against") < text.index("Not final")
+
+
+def test_the_winner_in_detail_leaves_the_lead_to_the_finalists():
+    """Their lead is judged seed by seed; the rule for other configurations is not applied to them."""
+    finalists = again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}, test=0.9)
+    record = make_record([make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR])
+    detail = winner.best_detail(dataclasses.replace(record, finalists=finalists))
+    assert detail["first_against_second"] is None
+    assert any("the winner is ahead" in line for line in detail["finalists"])
+    assert detail["test"].endswith("scored after the choice, which was made on the validation split alone.")
+
+
+def test_a_finalist_that_failed_with_every_seed():
+    """It is named with how it ended, and compared with nothing."""
+    lines = said(again({0.1: [None, None], 0.01: [0.9, 0.91]}))
+    assert "Place 2: no seed is complete (2 diverged)." in lines
+
+
+def test_none_complete():
+    """Without a complete run nothing is judged, and the command that goes on is named."""
+    assert judge(again({0.1: [None]})) is None
+    assert said(again({0.1: [None]})) == ("No finalist is complete yet: pipeline finalists test",)
+
+
+def test_a_single_finalist_wins():
+    """One finalist has nobody to be tied with; its fields name it."""
+    lines = said(again({0.1: [0.9, 0.92]}, test=0.9))
+    assert (
+        lines[0] == "Winner: lr 0.1, mean val_acc 0.9100 ± 0.0141 (2 seeds); test accuracy 0.9000 ± 0.0000 (2 seeds)."
+    )
+    assert not any("apart" in line for line in lines)
+
+
+def test_unfinished_finalists_are_no_verdict():
+    """While runs are still to come it says so, and the winner of the search stays the winner."""
+    finalists = again({0.1: [0.9, 0.92], 0.01: [0.8, 0.81]})
+    running = dataclasses.replace(finalists.results[3], state=RUNNING, value=None)
+    finalists = dataclasses.replace(finalists, results=(*finalists.results[:3], running))
+    assert said(finalists)[0] == "Not final: 3 of 4 runs have ended; go on with: pipeline finalists test"
+    record = make_record([make_result(0, 0.9)])
+    assert decided(dataclasses.replace(record, finalists=finalists)) is None
+    assert decided(record) is None
+
+
+def test_the_gap_counts_images_once():
+    """Its interval is that of one network with the mean accuracies, however many seeds there are."""
+    few, many = (judge(again({0.1: [0.9] * seeds}, test=0.88)).winner.gap for seeds in (2, 5))
+    assert dataclasses.astuple(few) == pytest.approx(dataclasses.astuple(many))
+    assert (few.difference, few.val_images, few.test_images) == (pytest.approx(0.02), 1000, 2000)
+    assert few.by_chance
+    assert not judge(again({0.1: [0.9]}, test=0.88, images=100_000)).winner.gap.by_chance
+
+
+def test_without_test_scores_there_is_no_gap():
+    """What is not scored yet is said to be so."""
+    assert judge(again({0.1: [0.9]})).winner.gap is None
+    assert "Not all is scored on the test split yet: pipeline finalists test" in said(again({0.1: [0.9]}))
+
+
+def test_the_cheapest_of_those_tied():
+    """Where a tie leaves the choice, the one with the fewest operations is named; of two equal ones the smaller."""
+    finalists = again({0.1: [0.92, 0.90], 0.01: [0.91, 0.90], 0.001: [0.91, 0.905]})
+    costs = {0.1: (2.0, 30), 0.01: (1.0, 20), 0.001: (1.0, 10)}
+    results = tuple(
+        dataclasses.replace(t, mflops=costs[t.config.lr][0], parameters=costs[t.config.lr][1])
+        for t in finalists.results
+    )
+    lines = said(dataclasses.replace(finalists, results=results))
+    assert any(line.endswith("The cheapest of them is place 2: 10 parameters, 1 MFLOPs an image.") for line in lines)
+
+
+def test_a_study_that_has_gone_on_since():
+    """Where others are the study's first by now, the reader is told."""
+    finalists = again({0.1: [0.9, 0.91]})
+    record = make_record([make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR])
+    lines = verdict.section(dataclasses.replace(record, finalists=finalists)).lines
+    assert any("gone on" in line for line in lines)
+    assert not any("gone on" in line for line in said(finalists))
+
+
+def test_the_table_has_a_line_for_each():
+    """Place, configuration, means, gap with its interval, difference and the value in the search."""
+    finalists = again({0.1: [0.92, 0.90], 0.01: [0.91, 0.90]}, test=0.9)
+    record = make_record([make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR])
+    laid = verdict.section(dataclasses.replace(record, finalists=finalists)).laid
+    assert laid.lines[1] == (
+        *("2", "lr 0.01", "0.9050 ± 0.0071", "0.9000 ± 0.0000", "+0.0050 (-0.0183 to +0.0267)"),
+        *("+0.0050, a tie", "0.9400"),
+    )
+
+
+def test_values_are_json():
+    """The figures of the JSON files are exact, and hold no NaN."""
+    finalists = again({0.1: [0.92, 0.90], 0.01: [None, None]}, test=0.9)
+    record = make_record([make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR])
+    found = json.loads(formats.json_text(verdict.rows(dataclasses.replace(record, finalists=finalists))))
+    assert (found["winner"], found["tied"], found["final"]) == ("lr 0.1", [], True)
+    assert [row["mean"] for row in found["finalists"]] == [pytest.approx(0.91), None]
+    assert found["finalists"][0]["gap"]["low"] < found["finalists"][0]["gap"]["difference"] == pytest.approx(0.01)
+    assert verdict.rows(record) is None
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_shown_as_they_are(name):
+    """Neither a study's nor a family's name reaches a terminal or a page as anything but text."""
+    finalists = again({0.1: [0.92], 0.01: [0.9]})
+    results = tuple(dataclasses.replace(t, end=name, state=FAILED, value=None) for t in finalists.results[1:])
+    finalists = dataclasses.replace(finalists, results=(finalists.results[0], *results))
+    record = make_record([make_result(0, 0.9, lr=0.1)], dimensions=[LR])
+    record = dataclasses.replace(record, name=name, finalists=finalists)
+    assert "\x1b" not in terminal.finalists(record, 80)
+    assert "<b>" not in "".join(formats.markdown_section(verdict.section(record)))
+
+
+def test_a_narrow_terminal_cuts_no_number():
+    """In 80 columns cells give way by breaking, not by losing digits."""
+    finalists = again({0.1: [0.92, 0.90], 0.01: [0.91, 0.90]}, test=0.9)
+    record = make_record([make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR])
+    table = terminal.finalists(dataclasses.replace(record, finalists=finalists), 80).splitlines()[1:12]
+    assert max(map(len, table[:6])) <= 80
+    assert "0.9100" in "\n".join(table)
+    assert "…" not in "\n".join(table)

@@ -1,0 +1,274 @@
+"""The loop with several trials at a time: the list of trials is the same whatever their order of ending."""
+
+import random
+import time
+
+import pytest
+
+from sweeps.search import loop
+from sweeps.search.loop import MAX_DEATHS, OneByOne
+from sweeps.search.pruning import PROTECTED
+from sweeps.search.study import Study
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
+from tests.sweeps.search.test_study import MIXED, SMALL, accuracy, fail, make_train, memory, spec
+
+
+class Disorder:
+    """An engine whose trials end in any order; each trial's epochs are all reported when it ends."""
+
+    def __init__(self, train, places, rng):
+        self.places, self._train, self._rng = places, train, rng
+        self.begun, self.most, self.asked = [], 0, []
+
+    def begin(self, job):
+        assert len(self.begun) < self.places
+        self.begun.append(job)
+        self.asked.append(job.number)
+        self.most = max(self.most, len(self.begun))
+
+    def wait(self):
+        job = self.begun.pop(self._rng.randrange(len(self.begun)))
+        return job, self._train(job)
+
+
+def begin(storage, text=MIXED, *, workers, deterministic=True, **overrides):
+    facts = {"runtime": {"threads": 1}, "workers": workers, "deterministic": deterministic}
+    return Study.open(storage, "study", spec(text, **overrides), facts)
+
+
+def sweep(seed, text=MIXED, *, workers=3, places=None, value=accuracy, **overrides):
+    """Sweep with an engine whose order the seed decides; the results, the engine and how it ended."""
+    study = begin(memory(), text, workers=workers, **overrides)
+    engine = Disorder(make_train(study, value=value), places or workers, random.Random(seed))
+    ending = loop.run(study, engine)
+    return study.results(), engine, ending
+
+
+@pytest.fixture(scope="module")
+def three():
+    """The trials of the mixed study with three workers."""
+    return sweep(0, trials=40)[0]
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_the_order_of_ending_decides_nothing(three, seed):
+    """With three workers the list and its values are the same in whatever order they end; some are pruned."""
+    results, engine, ending = sweep(seed, trials=40)
+    assert results == three
+    assert (engine.most, ending.reason) == (3, "done")
+    assert {r.state for r in results} == {COMPLETE, PRUNED}
+
+
+@pytest.mark.parametrize("places", [1, 2, 8])
+def test_the_places_that_there_are_decide_nothing(three, places):
+    """A study made for three workers has the same list with fewer; more are of no use, and stand empty."""
+    results, engine, _ = sweep(7, trials=40, places=places)
+    assert results == three
+    assert engine.most == min(places, 3)
+
+
+def test_how_many_workers_a_study_is_made_for_decides(three):
+    """What learns from fewer of the earlier trials is another list; its first trials learn nothing, and are equal."""
+    alone = sweep(0, trials=40, workers=1)[0]
+    assert alone[:PROTECTED] == three[:PROTECTED]
+    assert [r.config for r in alone] != [r.config for r in three]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_broken_off_and_gone_on(three, seed):
+    """Killed again and again with trials under way, some of which have ended out of turn, it makes the same list."""
+    storage, rng, kills = memory(), random.Random(seed), 0
+
+    def die(job, epoch):
+        if rng.random() < 0.02:
+            raise KeyboardInterrupt
+
+    while True:
+        study = begin(storage, workers=3, trials=40)
+        try:
+            loop.run(study, Disorder(make_train(study, at=die), 3, rng))
+        except KeyboardInterrupt:
+            kills += 1
+            for job in study._live:
+                study._settle(job)  # a dead process writes no more
+                study._live[job].set_user_attr("interrupted", value=True)
+            continue
+        break
+    assert kills > 3
+    assert study.results() == three
+
+
+def test_without_determinism_nobody_waits():
+    """Where any order may decide, every place is taken until the last trials are under way, and the total reached."""
+    study = begin(memory(), workers=3, deterministic=False, trials=40)
+    train, rng = make_train(study), random.Random(0)
+    taken = []
+
+    class Watched(Disorder):
+        def wait(self):
+            taken.append(len(self.begun))
+            return super().wait()
+
+    ending = loop.run(study, Watched(train, 3, rng))
+    assert taken == [3] * 38 + [2, 1]
+    assert [r.number for r in study.results()] == list(range(40))
+    assert (ending.reason, ending.idle) == ("done", 0.0)
+
+
+GRID = """
+dataset: digits
+method: grid
+repeats: 2
+pruner: none
+search: {family: [mlp, cnn], lr: [1.0e-3, 1.0e-2]}
+"""
+STARTS = """
+dataset: digits
+method: random
+trials: 2
+pruner: none
+search: {lr: [1.0e-3, 1.0e-2]}
+start_with: [{lr: 1.0e-3}, {lr: 1.0e-2}]
+"""
+
+
+@pytest.mark.parametrize("text", [GRID, STARTS])
+def test_where_no_result_decides_nobody_waits(text):
+    """Configurations that are known beforehand are trained in any order, on any number of places: the list is one."""
+    alone = sweep(0, text, workers=1)[0]
+    for seed in range(3):
+        results, engine, ending = sweep(seed, text, workers=2, places=len(alone))
+        assert results == alone
+        assert (engine.most, ending.idle) == (len(alone), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [("pruner: none", "pruner: asha"), ("repeats: 2", "stop: {target: 1.0}"), ("grid", "tpe"), ("grid", "random")],
+)
+def test_where_a_result_may_decide_they_wait(was, now):
+    """Pruning, a rule that ends the study, and what is drawn need the results of earlier trials."""
+    assert sweep(0, GRID.replace(was, now), workers=2, places=8)[1].most == 2
+
+
+def test_time_in_vain_is_counted():
+    """What determinism costs is the time of places that stand empty until an earlier trial has ended, and no other."""
+    study = begin(memory(), SMALL, workers=2, trials=4)
+    train = make_train(study)
+
+    class LastFirst(OneByOne):
+        places = 2
+
+        def wait(self):
+            time.sleep(0.02)
+            job = self._begun.pop()
+            return job, train(job)
+
+    idle = loop.run(study, LastFirst(train)).idle
+    assert idle >= 0.02, "trial 2 had to wait for trial 0"
+    study = begin(memory(), SMALL, workers=1)
+    assert loop.run(study, OneByOne(make_train(study))).idle == 0.0
+
+
+def mortal(deaths, train):
+    """A function that trains, but dies as often as is said for the number of a trial."""
+
+    def attempt(job):
+        if deaths.get(job.number, 0) > 0:
+            deaths[job.number] -= 1
+            return None
+        return train(job)
+
+    return attempt
+
+
+def test_the_death_of_a_worker_costs_its_trial_alone(three):
+    """A trial whose process dies is begun again; the list is the same, and each death is counted."""
+    study = begin(memory(), workers=3, trials=40)
+    engine = Disorder(mortal({3: 1, 9: 2}, make_train(study)), 3, random.Random(3))
+    assert loop.run(study, engine).reason == "done"
+    assert study.results() == three
+    assert sorted(engine.asked) == sorted([*range(40), 3, 9, 9])
+    deaths = {t.number: t.user_attrs.get("deaths", 0) for t in study._study.get_trials()}
+    assert {number: count for number, count in deaths.items() if count} == {3: 1, 9: 2}
+
+
+def test_poison():
+    """A trial whose process dies for the third time, in this sweep or earlier ones, fails; the others are trained."""
+    storage = memory()
+    study = begin(storage, SMALL, workers=2)
+    study.died(next(study.jobs()))
+    study = begin(storage, SMALL, workers=2)
+    engine = Disorder(mortal({0: 9, 5: 9}, make_train(study)), 2, random.Random(0))
+    assert loop.run(study, engine).reason == "done"
+    results = study.results()
+    assert [r.number for r in results if r.state == FAILED] == [0, 5]
+    assert {r.end for r in results if r.state == FAILED} == {"poison"}
+    assert (engine.asked.count(0), engine.asked.count(5)) == (MAX_DEATHS - 2, MAX_DEATHS)
+
+
+@pytest.mark.parametrize(
+    ("stop", "reason"), [("{target: 0.8}", "target 0.8 reached"), ("{no_gain: 4}", "no gain in 4 trials")]
+)
+def test_the_rules_of_stopping_are_held_in_order(stop, reason):
+    """A rule of the study's ends it at the same trial in whatever order they end, also when it is asked again."""
+    text = f"{MIXED}stop: {stop}\n"
+    found = [sweep(seed, text, trials=40) for seed in range(4)]
+    assert {ending.reason for _, _, ending in found} == {reason}
+    assert all(results == found[0][0] for results, _, _ in found)
+    assert 2 < len(found[0][0]) < 40
+
+
+def test_failures_in_a_row_are_those_of_their_numbers():
+    """Trials 4 to 8 fail, and the sweep ends after the trial that was under way beside the last, whatever the order."""
+    for seed in range(4):
+        study = begin(memory(), SMALL, workers=2)
+        train = make_train(study)
+        engine = Disorder(lambda job: fail(job) if 4 <= job.number <= 8 else train(job), 2, random.Random(seed))  # noqa: B023
+        assert loop.run(study, engine).reason == "failures"
+        assert [r.number for r in study.results()] == list(range(10))
+
+
+def test_a_duplicate_is_one_of_what_may_decide():
+    """The result of an earlier trial of the same configuration is reused if that trial may decide about this one."""
+    text = "trials: 12\nepochs: 2\npruner: none\nmethod: random\nsearch: {lr: [0.1, 0.2], width: [8]}\n"
+    found = [sweep(seed, text, workers=4)[0] for seed in range(4)]
+    assert all(results == found[0] for results in found)
+    first = {}
+    for result in found[0]:
+        seen = {r.config.signature: r.number for r in reversed(found[0][: max(0, result.number - 3)])}
+        assert result.duplicate_of == seen.get(result.config.signature)
+        first.setdefault(result.config.signature, result.number)
+
+
+def test_nobody_is_pruned_by_a_few():
+    """With eight workers the ninth trial knows one result: who has fewer than eight to compare with is not pruned."""
+    values = iter(-n for n in range(10_000))
+    text = "trials: 24\nepochs: 9\nsearch: {lr: {low: 0.001, high: 0.1}}"
+    results, _, _ = sweep(0, text, workers=8, value=lambda config, epoch: next(values))
+    assert [r.state for r in results[: PROTECTED + 7]] == [COMPLETE] * (PROTECTED + 7)
+    assert PRUNED in {r.state for r in results[PROTECTED + 7 :]}
+
+
+def test_results_are_kept_as_they_come():
+    """A trial that ends before an earlier one is kept at once: a sweep that is killed then has it."""
+    study = begin(storage := memory(), SMALL, workers=2)
+    train = make_train(study)
+
+    class Stuck(OneByOne):
+        places = 2
+
+        def wait(self):
+            if len(self._begun) == 1:
+                raise KeyboardInterrupt
+            job = self._begun.pop()
+            return job, train(job)
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(study, Stuck(train))
+    again = begin(storage, SMALL, workers=2)
+    assert [r.state for r in again.results()] == [RUNNING, COMPLETE]
+    trained = []
+    loop.run(again, OneByOne(make_train(again, at=lambda job, epoch: epoch or trained.append(job.number))))
+    assert trained == [0, *range(2, 12)]
+    assert isinstance(again.results()[1], TrialResult)

@@ -1,0 +1,82 @@
+import json
+
+import pytest
+from support.helpers import CONDITIONAL
+
+from sweeps.spec.study_spec import OBJECTIVES, StudySpec
+from sweeps.spec.studyfile import parse
+from sweeps.trial import fields
+
+
+def spec(text=CONDITIONAL, **changes):
+    return parse(text, "test", overrides=changes)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_objectives(objective):
+    """Every objective can be asked for, and has its metric and direction."""
+    asked = spec("search: {lr: [1, 2]}", set={"objective": objective})
+    assert asked.maximize == OBJECTIVES[objective][1]
+    assert asked.maximize == (objective != "val_loss")
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ("description: other", True),
+        ("source: other", True),
+        ("trials: 99", True),
+        ("dataset: mnist", False),
+        ("method: random", False),
+        ("objective: val_loss", False),
+        ("epochs: 9", False),
+        ("repeats: 2", False),
+        ("pruner: none", False),
+        ("seed: 1", False),
+        ("split_seed: 1", False),
+        ("fixed: {lr: 0.5}", False),
+        ("start_with: [{width: 16}]", False),
+    ],
+)
+def test_identity(change, same):
+    """All that decides the trials is the study's identity; its total and description are not."""
+    text = "search: {width: [8, 16, 32]}\n"
+    assert (spec(text).identity() == spec(text + change).identity()) is same
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        "lr: {low: 0.1, high: 1.1}",
+        "lr: {low: 0.2, high: 1}",
+        "lr: {low: 0.1, high: 1, log: true}",
+        "lr: {low: 0.1, high: 1, step: 0.1}",
+        "lr: {low: 0.1, high: 1, when: {optimizer: adam}}",
+        "lr: [0.1, 1]",
+        "lr: {low: 0.1, high: 1}\n  epochs: [10]",
+    ],
+)
+def test_identity_of_search(search):
+    """Any change of a range, its scale, step or condition is another identity."""
+    assert spec("search:\n  lr: {low: 0.1, high: 1}").identity() != spec(f"search:\n  {search}").identity()
+
+
+def test_identity_is_json():
+    """An identity is read back equal from a store."""
+    identity = spec(CONDITIONAL + "start_with: [{family: resnet}]").identity()
+    assert json.loads(json.dumps(identity)) == identity
+
+
+def test_schema():
+    """The JSON schema names every field that may be fixed, searched or started with, with bounds and help."""
+    definitions = StudySpec.model_json_schema()["$defs"]
+    own = {"dataset", "seed", "split_seed"}
+    known = set(fields())
+    assert set(definitions["Fixed"]["properties"]) == known - own - {"epochs"}
+    own |= {"split_file", "image_size"}
+    assert set(definitions["Start"]["properties"]) == known - own - {"gpus_per_trial"}
+    runtime = {"device", "threads", "gpus_per_trial", "eval_batch_size"}
+    assert set(definitions["Search"]["properties"]) == known - own - runtime
+    lr = definitions["Fixed"]["properties"]["lr"]
+    assert lr.items() >= {"type": "number", "minimum": 1e-8, "maximum": 100, "description": "Learning rate."}.items()
+    assert definitions["Fixed"]["properties"]["optimizer"]["enum"] == ["sgd", "adam", "adamw"]

@@ -1,0 +1,33 @@
+"""Text from elsewhere, made safe to print (what each control character becomes: test_report.py)."""
+
+import unicodedata
+
+import pytest
+
+from pipeline.system.text import clean
+
+
+@pytest.mark.parametrize(("limit", "shown"), [(None, "abcdef"), (6, "abcdef"), (5, "abcd…"), (1, "…")])
+def test_limit(limit, shown):
+    """Text longer than the limit ends with an ellipsis at just that length."""
+    assert clean("abcdef", limit) == shown
+
+
+def test_cleaned_before_it_is_cut():
+    """What is cut is what is seen: a colour takes no room, nor is half of one left."""
+    assert clean("\x1b[31mabcdef\x1b[0m", 6) == "abcdef"
+    assert clean("abc\x1b[31mdef", 5) == "abcd…"
+
+
+@pytest.mark.parametrize("value", [None, 7, 1.5, ("a",)])
+def test_anything_has_a_text(value):
+    """What is no text is shown as Python shows it."""
+    assert clean(value) == str(value)
+
+
+def test_every_character():
+    """Of the first plane no character gets through that controls a terminal, or turns, ends or breaks the line."""
+    line = clean("".join(map(chr, range(0x11000))))
+    line.encode()
+    assert {unicodedata.category(character) for character in line} & {"Cc", "Cs", "Zl", "Zp"} == set()
+    assert [f"{ord(c):x}" for c in line if unicodedata.bidirectional(c) in {"LRE", "RLE", "LRO", "RLO", "PDF"}] == []

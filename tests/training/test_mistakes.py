@@ -1,0 +1,120 @@
+"""Which images a network gets most wrong: against a recomputation by hand, and from the weights that are kept."""
+
+import dataclasses
+import json
+import math
+from collections import Counter
+
+import pytest
+import torch
+
+from pipeline.checkpoints import load_model
+from pipeline.training.metrics import Prepare, Scores
+from pipeline.training.mistakes import OF_EACH, PAIRS, WORST, mistakes
+from sweeps.trial import COMPLETE, FAILED, TrialResult
+from tests.training.test_train import run
+
+
+def by_hand(logits, labels):
+    """The same by plain Python: every wrong image, sorted, and the pairs counted."""
+    wrong = []
+    for image, (row, true) in enumerate(zip(logits.tolist(), labels.tolist(), strict=True)):
+        predicted = row.index(max(row))
+        total = math.fsum(math.exp(value - max(row)) for value in row)
+        if predicted != true:
+            loss = math.log(total) + max(row) - row[true]
+            wrong.append((image, true, predicted, 1 / total, loss))
+    wrong.sort(key=lambda one: (-one[4], one[0]))
+    counts = Counter((true, predicted) for _, true, predicted, _, _ in wrong)
+    pairs = sorted(counts, key=lambda pair: (-counts[pair], pair))[:PAIRS]
+    chosen = wrong[:WORST]
+    for pair in pairs:
+        of_pair = [one for one in wrong if one[1:3] == pair][:OF_EACH]
+        chosen += [one for one in of_pair if one not in chosen]
+    return chosen
+
+
+def scores_of(logits, labels, batch_size):
+    """The scores that these logits are of."""
+    classes = logits.shape[1]
+    confusion = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2).view(classes, classes)
+    return Scores(1.0, confusion, logits=logits.split(batch_size))
+
+
+def alike(found, expected):
+    """Assert that these are the mistakes, in this order, with their figures to the 6 digits that are kept."""
+    assert [one[:3] for one in found] == [one[:3] for one in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.probability == pytest.approx(other[3], rel=1e-5)
+        assert one.loss == pytest.approx(other[4], rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 200])
+@pytest.mark.parametrize("batch_size", [7, 1000])
+def test_as_by_hand(classes, batch_size):
+    """They are those of a sorting by hand, whatever the classes and batches."""
+    generator = torch.Generator().manual_seed(classes)
+    logits = torch.randn(400, classes, generator=generator) * 3
+    labels = torch.randint(0, classes, (400,), generator=generator)
+    found = mistakes(scores_of(logits, labels, batch_size), labels)
+    alike(found, by_hand(logits, labels))
+    assert WORST <= len(found) <= WORST + PAIRS * OF_EACH
+    assert len({one.image for one in found}) == len(found)
+
+
+def test_equal_losses_stand_in_the_order_of_the_images():
+    """Of images that are equally wrong the earlier comes first, of equally frequent pairs that of the lower classes."""
+    logits = torch.tensor([[2.0, 0.0, 0.0]] * 40 + [[0.0, 2.0, 0.0]] * 40)
+    labels = torch.tensor([1, 2] * 20 + [0, 2] * 20)
+    found = mistakes(scores_of(logits, labels, 16), labels)
+    alike(found, by_hand(logits, labels))
+    assert [one.image for one in found[:WORST]] == list(range(WORST))
+    assert [one[:3] for one in found[WORST:]] == [
+        *((image, 0, 1) for image in (40, 42, 44, 46)),
+        *((image, 2, 1) for image in (41, 43, 45, 47)),
+    ]
+
+
+def test_without_mistakes():
+    """A network that is always right has none, and neither has a split without images."""
+    logits = torch.eye(4) * 9
+    assert mistakes(scores_of(logits, torch.arange(4), 3), torch.arange(4)) == ()
+    nothing = torch.zeros(0).long()
+    assert mistakes(Scores(0.0, torch.zeros(4, 4).long()), nothing) == ()
+
+
+@pytest.mark.parametrize("values", [{}, {"family": "cnn"}, {"objective": "val_loss"}, {"eval_batch_size": 7}], ids=str)
+def test_those_of_the_weights_that_are_kept(values, tiny, tmp_path):
+    """A trial's mistakes are those that its best epoch's weights make on the validation split."""
+    result = run(tmp_path, tiny, **{"lr": 0.1, "epochs": 6, **values})
+    assert result.state == COMPLETE
+    network, card = load_model(tmp_path)
+    prepare = Prepare(card.mean, card.std, torch.device("cpu"), "fp32")
+    with torch.no_grad():
+        parts = tiny.val.images.split(result.config.eval_batch_size)
+        logits = torch.cat([network(prepare(images)) for images in parts])
+    assert result.mistakes
+    alike(result.mistakes, by_hand(logits, tiny.val.labels))
+    assert TrialResult.from_dict(json.loads(result.to_json())) == result
+
+
+def test_a_failed_trial_has_none(tiny, tmp_path):
+    """Where there is no best epoch nothing is said of its images."""
+    result = run(tmp_path, tiny, family="tests.training.test_train:Unsound")
+    assert (result.state, result.mistakes) == (FAILED, ())
+
+
+def test_the_best_epoch_decides(tiny, tmp_path):
+    """An epoch that is not better changes nothing: they stay those of the epoch whose weights are kept."""
+    result = run(tmp_path / "a", tiny, lr=0.1, epochs=8)
+    until = run(tmp_path / "b", tiny, lr=0.1, epochs=result.best_epoch)
+    assert result.best_epoch < 8
+    assert result.mistakes == until.mistakes
+
+
+def test_a_result_of_an_earlier_version(tiny, tmp_path):
+    """A result that was kept without them reads as one without."""
+    result = run(tmp_path, tiny, epochs=1)
+    kept = json.loads(result.to_json())
+    del kept["mistakes"]
+    assert TrialResult.from_dict(kept) == dataclasses.replace(result, mistakes=())
