@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.overhead import SPACE, Ended, Null, null_sweep, search, timed
-from pipeline.engines.worker import Task
+from pipeline.engines.base import Task
 from pipeline.jobs import sweep
-from pipeline.training.train import Hooks
+from pipeline.training.epochs import Hooks
 from sweeps.search.study import Study
 
 # As the command does: it imports without collecting garbage, and leaves at once.
 RESUME = """
 import sys
 sys.path.insert(0, {root!r})
-from pipeline.cli import leaving
-from pipeline.training import allocator as memory
+from pipeline.cli import program as leaving
+from pipeline.system import garbage
 end = leaving.Leaving()
-with memory.loading():
+with garbage.loading():
     from benchmarks.commands import Path, resume
 resume(Path("."))
 end.code = 0
@@ -72,9 +72,9 @@ def measure(home: Path, trials: int) -> dict[str, Any]:
     python, root = sys.executable, str(Path(__file__).parents[1])
     found["interpreter"] = run(home, python, "-c", "import click")
     found["help"] = run(home, python, "-m", "pipeline", "--help")
-    read = "from pipeline.report import render as report; from pipeline.stores import locations as stores; "
-    read += "record = stores.read_record(stores.locate()); "
-    table = read + "print(report.render(record, 'table', 20))"  # which is printed before a file is written
+    read = "from pipeline.report import render; from pipeline.stores import access, locations; "
+    read += "record = access.read_record(locations.locate()); "
+    table = read + "print(render.render(record, 'table', 20))"  # which is printed before a file is written
     found["report's table"] = run(home, python, "-c", table)
     found["report with its files"] = run(home, python, "-m", "pipeline", "report")
     (home / "null.yaml").write_text(SPACE.format(epochs=10, trials=trials + 1, method="tpe"))

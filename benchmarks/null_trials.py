@@ -30,14 +30,14 @@ import torch
 from benchmarks import common
 from benchmarks.common import Figures, Results
 from pipeline.checkpoints import Card, Folder, save_model
-from pipeline.engines.worker import Task
+from pipeline.engines.base import Task
 from pipeline.jobs.progress import Show
 from pipeline.jobs.recorder import Recorder
 from pipeline.jobs.trial_runner import Trials
-from pipeline.stores import locations
+from pipeline.stores import access, locations, locks
 from pipeline.system.signals import stop_requests
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.train import Hooks
+from pipeline.training.epochs import Hooks
 from sweeps.search import loop
 from sweeps.search.study import Study
 from sweeps.spec.studyfile import parse
@@ -126,12 +126,12 @@ class MetricsOnly(Tracker):
 def sweep(kind: type[Tracker], trials: int, epochs: int) -> dict[str, float]:
     """Sweep in the working folder; the seconds, also of CPU, from the first trial until all is durable."""
     where = locations.locate()
-    locations.prepare(where)
+    access.prepare(where)
     spec = parse(STUDY.format(trials=trials, epochs=epochs), "null")
     facts: Mapping[str, Any] = {"study": "null", "classes": CLASSES, "digest": "null", "runtime": {}}
-    with locations.lock(where, "null") as held, stop_requests() as stop:
+    with locks.lock(where, "null") as held, stop_requests() as stop:
         tracker = kind(where.tracking)
-        study = Study.open(locations.open_studies(where, held), "null", spec, facts)
+        study = Study.open(access.open_studies(where, held), "null", spec, facts)
         show = Show.of(study)
         recorder = Recorder(study, tracker, where.home, show.say)
         tracker.drain()

@@ -29,14 +29,14 @@ from rich.console import Console
 
 from pipeline.data.search_data import SearchData, Split
 from pipeline.engines import local
+from pipeline.engines.base import Task
 from pipeline.engines.local import Workers
-from pipeline.engines.worker import Task
 from pipeline.jobs import sweep
 from pipeline.jobs.progress import Show
 from pipeline.tracking.tracker import Tracker
 from pipeline.training import train
+from pipeline.training.epochs import Hooks
 from pipeline.training.state import Saver
-from pipeline.training.train import Hooks
 from sweeps.search.study import Study
 from sweeps.trial import COMPLETE, Epoch, TrialResult
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from benchmarks.training import FAMILIES, truncated
 from pipeline.data.search_data import SearchData, load_for
-from pipeline.training.train import resolve, train
+from pipeline.training.resolve import resolve
+from pipeline.training.train import train
 from sweeps.trial import TrialConfig, configure
 
 

@@ -25,18 +25,18 @@ from rich.console import Console
 
 from benchmarks import engines
 from pipeline.checkpoints import Folder
-from pipeline.engines.local import LOOK_EVERY, Local
-from pipeline.engines.on_ray.engine import Cluster
+from pipeline.engines.base import LOOK_EVERY, Task
+from pipeline.engines.local import Local
+from pipeline.engines.on_ray.cluster import Cluster
 from pipeline.engines.on_ray.mailbox import open_post
-from pipeline.engines.worker import Task
 from pipeline.jobs import preflight, sweep
 from pipeline.jobs.progress import Show
 from pipeline.jobs.recorder import Recorder
 from pipeline.jobs.trial_runner import Trials
-from pipeline.stores import locations
+from pipeline.stores import access, locations, locks
 from pipeline.system.signals import stop_requests
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.train import Hooks
+from pipeline.training.epochs import Hooks
 from sweeps.analysis.ranking import best
 from sweeps.search import loop
 from sweeps.search.study import Job, Study
@@ -151,9 +151,9 @@ def of_command(kept: int, servers: Mapping[str, int]) -> dict[str, float]:
     meter, name = Meter(), uuid.uuid4().hex
     facts: Mapping[str, Any] = {"study": "null", "classes": CLASSES, "digest": "null", "deterministic": False}
     where = locations.locate()
-    locations.prepare(where)
-    with locations.lock(where, name) as held, stop_requests() as stop:
-        storage = locations.open_studies(where, held)
+    access.prepare(where)
+    with locks.lock(where, name) as held, stop_requests() as stop:
+        storage = access.open_studies(where, held)
         if kept:
             study = Study.open(storage, name, parse(STUDY.format(trials=kept), "null"), facts | {"runtime": {}})
             loop.run(study, loop.OneByOne(lambda job: reported(study, job)))

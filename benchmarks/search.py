@@ -29,8 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.search_data import SearchData, Split, load_for
-from pipeline.jobs.preflight import read_study, runtime
-from pipeline.training.train import Hooks, train
+from pipeline.jobs.preflight import runtime
+from pipeline.jobs.studies import read_study
+from pipeline.training.epochs import Hooks
+from pipeline.training.train import train
 from sweeps.analysis.ranking import best
 from sweeps.search import loop
 from sweeps.search.stored import Storage, open_storage

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, event
 
-from pipeline.stores import locations
+from pipeline.stores import access, locations, locks
 from sweeps.search import loop
 from sweeps.search.study import Job, Study
 from sweeps.spec.studyfile import parse
@@ -47,9 +47,9 @@ def counted() -> Iterator[list[None]]:
 def measure(where: locations.Stores, trials: int, method: str) -> tuple[float, float]:
     """Trials a second, and statements a trial."""
     spec = parse(STUDY.format(trials=trials, method=method), "null")
-    locations.prepare(where)
-    with locations.lock(where, name := uuid.uuid4().hex) as held:
-        study = Study.open(locations.open_studies(where, held), name, spec, {"dimensions": [], "classes": ["0"] * 10})
+    access.prepare(where)
+    with locks.lock(where, name := uuid.uuid4().hex) as held:
+        study = Study.open(access.open_studies(where, held), name, spec, {"dimensions": [], "classes": ["0"] * 10})
 
         def train(job: Job) -> TrialResult:
             for row in HISTORY:

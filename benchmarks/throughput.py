@@ -31,10 +31,11 @@ from benchmarks.common import Figures, Results
 from benchmarks.peers import bare, setting
 from pipeline.data.search_data import SearchData, load_for
 from pipeline.engines import local
-from pipeline.engines.worker import Task
-from pipeline.training.metrics import Prepare, layout
+from pipeline.engines.base import Task
+from pipeline.training.epochs import Hooks
 from pipeline.training.optimizer import make_optimizer
-from pipeline.training.train import Hooks, resolve
+from pipeline.training.prepare import Prepare, layout
+from pipeline.training.resolve import resolve
 from sweeps.trial import COMPLETE, TrialConfig, configure
 
 # Of each family: its usual size, and so many images that an epoch by hand takes about two seconds.

@@ -22,7 +22,9 @@ import torch
 
 from benchmarks.throughput import limit
 from pipeline.data.search_data import SearchData, Split, load_for
-from pipeline.training.train import Hooks, resolve, train
+from pipeline.training.epochs import Hooks
+from pipeline.training.resolve import resolve
+from pipeline.training.train import train
 from sweeps.trial import TrialConfig, configure
 
 FAMILIES = ("mlp", "cnn", "resnet")

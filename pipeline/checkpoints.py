@@ -10,18 +10,20 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
 import models
 from pipeline.system import failpoints
 from pipeline.system.errors import IntegrityFailure, StorageFailure
 from pipeline.system.text import clean
-from sweeps.trial import TrialConfig, Value, fields
+from sweeps.trial import TrialConfig, fields
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 BEST = "best.safetensors"
 _FORMAT = 1
@@ -221,31 +223,6 @@ class Folder:
 def trial_folder(home: Path, study: str, number: int) -> Path:
     """Where a trial's checkpoints stand while it trains."""
     return home / "checkpoints" / study / f"{number:04d}"
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Take an optimiser's state apart into tensors and JSON."""
-    state = optimizer.state_dict()
-    flat = {f"{index}.{key}": value for index, values in state["state"].items() for key, value in values.items()}
-    tensors = {name: value for name, value in flat.items() if isinstance(value, torch.Tensor)}
-    numbers = {name: value for name, value in flat.items() if name not in tensors}
-    return tensors, {"numbers": numbers, "groups": state["param_groups"]}
-
-
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]
-) -> None:
-    """Put back what `optimizer_tensors` took apart."""
-    state: dict[int, dict[str, torch.Tensor | Value]] = {}
-    for name, value in [*tensors.items(), *facts["numbers"].items()]:
-        index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
-    for parameter, values in optimizer.state.items():
-        for key, value in values.items():
-            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
-                # Files keep no layout, and fused steps go through the memory of both side by side.
-                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _sum_path(path: Path) -> Path:

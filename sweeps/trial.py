@@ -350,3 +350,16 @@ class TrialResult:
         mistakes = tuple(Mistake(*values) for values in data.get("mistakes", ()))  # version 0.1.0 kept none
         changes = {"config": config, "history": history, "confusion": confusion, "mistakes": mistakes}
         return TrialResult(**{**data, **changes})
+
+
+def began_at(result: TrialResult) -> int | None:
+    """When its training began: milliseconds since 1970, UTC. None for one that was not trained."""
+    if not result.history or result.duplicate_of is not None:
+        return None
+    first = result.history[0]
+    return first.time - round(1000 * first.metrics.get("time/epoch_seconds", 0.0))
+
+
+def ended_at(result: TrialResult) -> int | None:
+    """When its training ended: milliseconds since 1970, UTC. None for one that was not trained."""
+    return result.history[-1].time if result.history else None

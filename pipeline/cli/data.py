@@ -1,4 +1,4 @@
-"""The command on data sets: parse, call, print. Everything heavy is imported inside it."""
+"""`pipeline data`: list, download and verify data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that trains a study's first again: parse, call, print. Everything heavy is imported inside it."""
+"""`pipeline finalists`: retrain a study's top configurations with new seeds."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pipeline.cli.options import (
     start_early,
     storage_option,
 )
+from pipeline.system import garbage
 from pipeline.system.errors import Interrupted
-from pipeline.training import allocator
 
 
 @click.command(name="finalists", cls=Command)
@@ -47,7 +47,7 @@ def finalists_command(
     Example: pipeline finalists default-digits --top 3 --seeds 3
     """
     start_early(options)
-    with allocator.loading():
+    with garbage.loading():
         from pipeline.jobs import finalists, sweep
         from pipeline.report import terminal
         from pipeline.stores import locations

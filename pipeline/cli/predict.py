@@ -1,4 +1,4 @@
-"""The command that classifies image files: parse, call, print as it goes. Everything heavy is imported inside it."""
+"""`pipeline predict`: classify image files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def predict_command(paths: tuple[Path, ...], more: tuple[Path, ...], top: int, f
     Example: pipeline predict --best --format csv photos/
     """
     way = one_way(options, "url")
-    from pipeline.inference import find, predict, remote
+    from pipeline.inference import find, networks, predict, remote
     from pipeline.stores import locations
 
     given = [path for path in (*paths, *more) if path != Path("-")]
@@ -50,7 +50,7 @@ def predict_command(paths: tuple[Path, ...], more: tuple[Path, ...], top: int, f
     if way == "url":
         judge = remote.served(options["url"])
     else:
-        which = find.Which(**{key: options[key] for key in NETWORK})
+        which = networks.Which(**{key: options[key] for key in NETWORK})
         judge = predict.network(find.find(locations.locate(options["storage"]), which))
     unread: list[Path] = []
 

@@ -1,4 +1,4 @@
-"""The command that completes the record in MLflow: parse, call, print. Everything heavy is imported inside it."""
+"""`pipeline sync`: complete a study's record in MLflow."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def sync_command(name: str | None, name_option: str | None, experiment: str | No
     \b
     Example: pipeline sync default-digits
     """
-    from pipeline.jobs import recorder
+    from pipeline.jobs import sync
     from pipeline.stores import locations
 
     try:
-        recorder.sync(locations.locate(storage), once(name, name_option), experiment=experiment, say=click.echo)
+        sync.sync(locations.locate(storage), once(name, name_option), experiment=experiment, say=click.echo)
     except Interrupted as stopped:
         click.echo(f"interrupted; go on with: {command_line()}", err=True)
         sys.exit(stopped.code)

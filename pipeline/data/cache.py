@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pipeline.jobs.progress import note
+from pipeline.system.console import note
+from pipeline.system.files import cache_folder
 
 _THREADS = threading.Lock()  # a process's locks of files do not hold back its own threads
 
@@ -27,20 +28,6 @@ class Decoding:
 
     shape: tuple[int, int, int, int]  # images, channels, height, width
     blocks: Callable[[], Generator[bytes]]  # their pixels one after another, each a plane per channel
-
-
-def folder() -> Path:
-    """Where decoded images are kept: PIPELINE_CACHE_DIR, else ``sweep-pipeline`` in XDG_CACHE_HOME or ~/.cache.
-
-    Raises:
-        OSError: where there is no such folder.
-    """
-    if own := os.environ.get("PIPELINE_CACHE_DIR"):
-        return Path(own)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweep-pipeline"
-    except RuntimeError as error:
-        raise OSError(str(error)) from None
 
 
 def fetch(key: str, make: Callable[[], Decoding]) -> torch.Tensor:
@@ -58,7 +45,7 @@ def fetch(key: str, make: Callable[[], Decoding]) -> torch.Tensor:
     """
     made: Decoding | None = None
     try:
-        path = folder() / f"{key}.safetensors"
+        path = cache_folder() / f"{key}.safetensors"
         found = _read(path)
         if found is not None:
             return found

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from pipeline.data import cache
 from pipeline.data.folders import Listing
-from pipeline.jobs.progress import counting, note
+from pipeline.system.console import counting, note
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean
 

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.error import URLError
 
 from pipeline.data import archives, vision
-from pipeline.jobs.progress import note
+from pipeline.system.console import note
 from pipeline.system.errors import IntegrityFailure
 
 TIMEOUT = 30  # seconds without an answer

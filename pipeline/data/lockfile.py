@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.data import cache
-from pipeline.jobs.progress import counting, note
+from pipeline.system import files
+from pipeline.system.console import counting, note
 from pipeline.system.errors import IntegrityFailure
 from pipeline.system.text import clean
 
@@ -103,7 +103,7 @@ def _places(found: Holding) -> Iterator[Path]:
     yield found.beside
     with suppress(OSError):
         key = hashlib.sha256(f"{found.name} {found.root}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        yield cache.folder() / f"{key}.sha256.json"
+        yield files.cache_folder() / f"{key}.sha256.json"
 
 
 def _read(found: Holding) -> tuple[Path, dict[str, tuple[int, str]]]:

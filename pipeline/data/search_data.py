@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 
 from pipeline.data import decode, lockfile
-from pipeline.data.datasets import Arrays, Files, of_listing, source
+from pipeline.data.datasets import of_listing, source
+from pipeline.data.sources import Arrays, Files
 from pipeline.data.splits import PARTS, Splits, divide, read_split_file
-from pipeline.jobs.progress import note
+from pipeline.system.console import note
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import TrialConfig
 
@@ -73,11 +74,6 @@ def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
     return load(config.dataset, data_dir, config.split_seed, config.split_file, config.image_size)
 
 
-def load_test_for(config: TrialConfig, data_dir: Path) -> Split:
-    """Read the test split that goes with them. Who may name this function is the same as with `load_test`."""
-    return load_test(config.dataset, data_dir, config.split_seed, config.split_file, config.image_size)
-
-
 @lru_cache(maxsize=2)
 def load(
     name: str, data_dir: Path, split_seed: int = 0, split_file: str | None = None, image_size: int | None = None
@@ -95,7 +91,7 @@ def load(
         ValueError: for an unknown data set.
         UsageFailure, IntegrityFailure: where it cannot be read.
     """
-    rows, splits = _open(name, data_dir, split_seed, split_file, image_size, test=False)
+    rows, splits = open_rows(name, data_dir, split_seed, split_file, image_size, test=False)
     train, val = rows.labels[splits["train"]], rows.labels[splits["val"]]
     lacking = sorted({*val.tolist(), *rows.labels[splits["test"]].tolist()} - {*train.tolist()})
     if split_file is not None and lacking:
@@ -118,16 +114,7 @@ def load(
     )
 
 
-@lru_cache(maxsize=2)
-def load_test(
-    name: str, data_dir: Path, split_seed: int = 0, split_file: str | None = None, image_size: int | None = None
-) -> Split:
-    """Read the test split. Only `pipeline.inference.find` may name this function; a test of the code sees to it."""
-    rows, splits = _open(name, data_dir, split_seed, split_file, image_size, test=True)
-    return Split(rows.pixels(splits["test"]), rows.labels[splits["test"]])
-
-
-def _open(
+def open_rows(
     name: str, data_dir: Path, split_seed: int, split_file: str | None, image_size: int | None, *, test: bool
 ) -> tuple[_Rows, Splits]:
     """Everything but the pixels, and its three splits. Of arrays with a test part only the part that is asked for."""

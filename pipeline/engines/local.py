@@ -11,81 +11,19 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
 from multiprocessing.connection import wait
-from typing import Protocol
 
 import torch
 
 from pipeline.data.search_data import SearchData
+from pipeline.engines.base import LOOK_EVERY, Engine, Task
 from pipeline.engines.multi_gpu import Team
 from pipeline.engines.shared_data import Shared
-from pipeline.engines.worker import Task, Worker
+from pipeline.engines.worker import Worker
 from pipeline.system import forkserver
 from pipeline.system.errors import Interrupted
-from pipeline.training.train import Hooks, resolve
+from pipeline.training.epochs import Hooks
+from pipeline.training.resolve import resolve
 from sweeps.trial import TrialConfig, TrialResult
-
-LOOK_EVERY = 0.1  # seconds between looks at whether to stop, and at time limits
-
-
-class Engine(Protocol):
-    """Trains so many trials at a time."""
-
-    @property
-    def places(self) -> int:
-        """How many at a time."""
-
-    def begin(self, task: Task, hooks: Hooks) -> None:
-        """Begin a trial; called while a place is free. All hooks are called from `wait`."""
-
-    def wait(self) -> tuple[int, TrialResult | None]:
-        """Wait for the next trial that ends: its number, and its result; without one its process has died.
-
-        Raises:
-            Interrupted: asked to stop, by the hook of that name.
-            Failure: what training raises.
-        """
-
-    def close(self) -> None:
-        """End, at once; trials that are under way can be gone on with from their checkpoints."""
-
-
-class Site(Protocol):
-    """Where the trials of a sweep are trained: what there is, and who makes the engine."""
-
-    @property
-    def deterministic(self) -> bool:
-        """Whether the list of trials is the same each time, where nobody says."""
-
-    @property
-    def where(self) -> str:
-        """What is said of it after how many trials are trained at a time: nothing of this machine."""
-
-    def resolve(self, config: TrialConfig) -> TrialConfig:
-        """Settle what ``auto`` means there, as `pipeline.training.train.resolve`.
-
-        Raises:
-            ValueError: for a device that is not there.
-        """
-
-    def places(self, usual: int, config: TrialConfig) -> int:
-        """How many trials at a time, where nobody says.
-
-        Args:
-            usual: as many as when the study was made; or by this machine, and what the work is worth.
-            config: a trial's.
-
-        Raises:
-            UsageFailure: if there is no room for one.
-        """
-
-    def warm_up(self, processes: int) -> None:
-        """Begin to prepare for so many processes, beside whatever this process does next."""
-
-    def make(self, data: SearchData, places: int, processes: int = 1) -> Engine:
-        """The engine for so many trials at a time, each in so many processes."""
-
-    def close(self) -> None:
-        """Leave it, after its engines are closed."""
 
 
 class Inline:

@@ -10,11 +10,12 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+from pipeline.engines.base import Task
 from pipeline.engines.shared_data import Shared
-from pipeline.engines.worker import Task, Worker
+from pipeline.engines.worker import Worker
 from pipeline.system.errors import Diverged
 from pipeline.training.distributed import Seat
-from pipeline.training.train import Hooks
+from pipeline.training.epochs import Hooks
 from sweeps.trial import TrialResult
 
 _REASON = 0.5  # seconds for the others to say what they have to, once the first has failed

@@ -3,9 +3,9 @@
 import atexit
 import os
 
-from pipeline.training import allocator
+from pipeline.system import garbage
 
-with allocator.loading():  # so collections in the helpers leave the pages alone that they share
+with garbage.loading():  # so collections in the helpers leave the pages alone that they share
     import torch._dynamo  # noqa: F401 - torch's first optimiser would
 
 

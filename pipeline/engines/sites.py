@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.system.errors import UsageFailure
 
 if TYPE_CHECKING:
-    from pipeline.engines.local import Site
+    from pipeline.engines.base import Site
 
 
 def _local(address: str | None) -> Site:
@@ -21,7 +21,7 @@ def _local(address: str | None) -> Site:
 
 def _ray(address: str | None) -> Site:
     try:
-        from pipeline.engines.on_ray.engine import Cluster
+        from pipeline.engines.on_ray.cluster import Cluster
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "ray":
             raise

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.checkpoints import Card
-from pipeline.training.metrics import Prepare
+from pipeline.training.prepare import Prepare
 
 
 class Classifier(nn.Module):

@@ -18,7 +18,7 @@ from pipeline.checkpoints import Card
 from pipeline.data import search_data
 from pipeline.data.datasets import present
 from pipeline.inference.classifier import Classifier, portable
-from pipeline.inference.find import Found
+from pipeline.inference.networks import Found
 from pipeline.system.errors import Failure, IntegrityFailure, StorageFailure, UsageFailure
 from pipeline.system.files import whole
 from pipeline.system.text import clean

@@ -15,8 +15,8 @@ import torch
 
 from pipeline.data import decode, folders
 from pipeline.inference.classifier import as_trained
-from pipeline.inference.find import Found
-from pipeline.jobs.progress import counting
+from pipeline.inference.networks import Found
+from pipeline.system.console import counting
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean
 

@@ -31,8 +31,8 @@ from mlflow.utils.validation import (
 
 from pipeline.checkpoints import BEST, Card, save_model
 from pipeline.inference.export import Exported, facts
-from pipeline.inference.find import Found
-from pipeline.stores import locations
+from pipeline.inference.networks import Found
+from pipeline.stores import access, locations
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.text import clean
 from pipeline.tracking.server import line, shown
@@ -144,7 +144,7 @@ def fetch(where: locations.Stores, uri: str, folder: Path) -> tuple[Path, str | 
         UsageFailure: where there is no such model, or it is not one of ours.
         StorageFailure: if the registry cannot be used.
     """
-    with locations.read_tracking(where) as tracking, _store(dataclasses.replace(where, tracking=tracking)):
+    with access.read_tracking(where) as tracking, _store(dataclasses.replace(where, tracking=tracking)):
         model = Model.load(uri)
         files = model.flavors.get("python_function", {}).get("artifacts", {})
         if "checkpoint" not in files:

@@ -9,7 +9,8 @@ from pipeline.report.answer import Step, answer
 from pipeline.report.formats import markdown as github
 from pipeline.tracking import comparison_view
 from pipeline.tracking.contents import MAX_CLASS_METRICS
-from sweeps.analysis.ranking import StudyRecord, ended, rank
+from sweeps.analysis.ranking import ended, rank
+from sweeps.analysis.record import StudyRecord
 
 
 def note(record: StudyRecord, experiment: str, run: str) -> str:

@@ -8,15 +8,16 @@ from pathlib import Path
 import yaml
 
 from pipeline.data.search_data import load_for
-from pipeline.inference import find
-from pipeline.jobs import preflight, recorder, sweep
+from pipeline.inference import evaluate
+from pipeline.jobs import preflight, sweep, sync
 from pipeline.jobs import refit as refitting
 from pipeline.jobs.progress import Show
-from pipeline.stores import locations
+from pipeline.stores import access, locations, locks
 from pipeline.system.errors import NothingComplete, StudyBusy, UsageFailure
 from pipeline.system.signals import StopRequest
 from sweeps.analysis.finalists import SUFFIX, choose, document
-from sweeps.analysis.ranking import StudyRecord, ended
+from sweeps.analysis.ranking import ended
+from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import StudySpec
@@ -48,12 +49,12 @@ def make_plan(
     """
     if name is not None and name.endswith(SUFFIX):
         raise UsageFailure(f"{name!r} are finalists already: name their study, {name.removesuffix(SUFFIX)!r}")
-    record = locations.read_record(where, name)
+    record = access.read_record(where, name)
     own = f"{record.name}{SUFFIX}"
-    chosen = locations.read_fact(where, own, "finalists")
+    chosen = access.read_fact(where, own, "finalists")
     if chosen is None:
-        with locations.lock(where, record.name):
-            record = locations.read_record(where, record.name)
+        with locks.lock(where, record.name):
+            record = access.read_record(where, record.name)
         chosen = choose(record, top=top or TOP, seeds=seeds or SEEDS)
         if not chosen["trials"]:
             raise NothingComplete(f"study {record.name!r} has no complete trial: {ended(record.results)}")
@@ -65,7 +66,7 @@ def make_plan(
     raw = document(chosen, device)
     spec = StudySpec.model_validate(raw)
     data = load_for(configuration(spec, {}), data_dir)
-    with locations.read_studies(where) as storage:
+    with access.read_studies(where) as storage:
         sweep.check_images(stored.load(storage, record.name), data)
     preflight.check_networks(spec, data.shape, len(data.classes))
     text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
@@ -93,12 +94,12 @@ def run(made: sweep.Plan, request: sweep.Request, say: Callable[[str], None], *,
         """Score what has no test score yet: of a run that has one it stays."""
         unscored = [
             trial
-            for trial in locations.read_record(made.stores, made.name).results
+            for trial in access.read_record(made.stores, made.name).results
             if trial.state == COMPLETE and trial.test is None
         ]
         for trial in unscored:
             stop.check()
-            find.evaluate(made.stores, request.data_dir, split="test", run_id=trial.run_id)
+            evaluate.evaluate(made.stores, request.data_dir, split="test", run_id=trial.run_id)
         if unscored:
             say(f"scored {len(unscored)} run{'s' * (len(unscored) > 1)} on the test split")
 
@@ -118,6 +119,6 @@ def _say_so(made: sweep.Plan, request: sweep.Request) -> StudyRecord:
     """Bring the report and the record of the study that they are the first of up to date."""
     name = made.name.removesuffix(SUFFIX)
     try:
-        return recorder.sync(made.stores, name, experiment=request.experiment, say=lambda _: None)
+        return sync.sync(made.stores, name, experiment=request.experiment, say=lambda _: None)
     except StudyBusy:  # by a sweep that goes on with it, which does the same in the end
-        return locations.read_record(made.stores, name)
+        return access.read_record(made.stores, name)

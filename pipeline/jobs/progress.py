@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from pipeline.system.console import duration
 from pipeline.system.text import clean
 from sweeps.analysis.ranking import searched_values
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
@@ -130,31 +129,3 @@ class Show:
 
 def _title(number: int, config: TrialConfig) -> str:
     return clean(" ".join(filter(None, (f"#{number}", config.family, config.activation))))
-
-
-def duration(seconds: float) -> str:
-    """Say a duration as a person would: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def note(text: str) -> None:
-    """Print one line on standard error, from the main process only: its workers would all say the same."""
-    if multiprocessing.parent_process() is None:
-        sys.stderr.write(f"{clean(text)}\n")
-
-
-@contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error, on a terminal, while the block tells how many more of a total are done."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(what, total=total)
-        yield lambda count: bars.advance(task, count)

@@ -11,23 +11,20 @@ import math
 import uuid
 from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 
 from pipeline.checkpoints import Folder, trial_folder
 from pipeline.jobs.description import note
 from pipeline.report import render
-from pipeline.stores import locations
 from pipeline.system import failpoints
-from pipeline.system.errors import NothingComplete, StorageFailure, UsageFailure
-from pipeline.system.signals import stop_requests
-from pipeline.tracking import comparison_view, contents
+from pipeline.system.errors import StorageFailure
+from pipeline.tracking import comparison_view
 from pipeline.tracking.tracker import Tracker, now
-from sweeps.analysis.ranking import Leader, StudyRecord, best, ended, rank
-from sweeps.search import stored
-from sweeps.search.stored import STORE_ERRORS, Kept
-from sweeps.search.study import StudyChangedError
+from sweeps import trial
+from sweeps.analysis.ranking import Leader, best, rank
+from sweeps.analysis.record import StudyRecord
+from sweeps.search.stored import Kept
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import COMPLETE, RUNNING, TrialConfig, TrialResult
 
@@ -164,7 +161,7 @@ class Recorder:
             if number in unfinished:
                 tracker.submit(tracker.tidy, unfinished[number])
             weights = list(self._weights(result))
-            opened = self.open(number, result.config, contents.began_at(result))
+            opened = self.open(number, result.config, trial.began_at(result))
             same = unfinished.get(number) == result.run_id  # which may have its weights already
             self._opened[number] = (opened, bool(weights) or (same and result.checkpoint is not None))
             self._finish(result, opened, weights)
@@ -205,7 +202,7 @@ class Recorder:
         first, points = self.study.under_way(), []
         for number in sorted(number for number in self._told if first is None or number < first):
             result = self._told.pop(number)
-            self._step, self._latest = self._step + 1, max(self._latest, contents.ended_at(result) or 0)
+            self._step, self._latest = self._step + 1, max(self._latest, trial.ended_at(result) or 0)
             winner = self._leader.add(result)
             if winner is not None and winner.value is not None and self._step not in drawn:
                 points.append((self._step, winner.value, self._latest))
@@ -291,70 +288,3 @@ class Recorder:
             )
         )
         self.tracker.drain(limit)
-
-
-def sync(
-    where: locations.Stores, name: str | None, *, experiment: str | None, say: Callable[[str], None]
-) -> StudyRecord:
-    """Complete a study's record from what Optuna kept; of the one last opened, if none is named.
-
-    Args:
-        where: the stores.
-        name: the study's.
-        experiment: MLflow's, where the parent run has to be made anew.
-        say: told what is done.
-
-    Returns:
-        The study, with the runs it has now.
-
-    Raises:
-        Interrupted: asked to stop by a signal.
-        Failure: in one line.
-    """
-    found = locations.read_record(where, name)
-    locations.prepare(where)
-    with locations.lock(where, found.name) as held, stop_requests() as stop:
-        tracker = Tracker(where.tracking, experiment=experiment, server_default=found.name)
-        tracker.listen(stop.check)
-        try:
-            with study_errors():
-                recorder = Recorder(
-                    stored.load(locations.open_studies(where, held), found.name), tracker, where.home, say
-                )
-                recorder.describe()
-                missing = recorder.complete(thorough=True)
-                recorder.interrupt_begun()
-                recorder.settle()
-                record, folder = recorder.write_report()
-                status, code = _ending(record, recorder.study.recall("reason"))
-                times = [contents.ended_at(result) or 0 for result in record.results]
-                recorder.finish(status, code, folder, end=max(times, default=0) or None)
-        finally:
-            tracker.close()
-    numbers = ", ".join(f"#{number}" for number in missing[:20]) + (", ..." if len(missing) > 20 else "")
-    of = f"of {ended(record.results)}"
-    say(
-        f"study {found.name}: "
-        + (f"completed the runs of {len(missing)} trials {of}: {numbers}" if missing else f"no run was incomplete {of}")
-    )
-    return record
-
-
-def _ending(record: StudyRecord, reason: str | None) -> tuple[str, int | None]:
-    """How a study's sweep ended: the status of its parent run, and the exit code if it came to an end by itself."""
-    if reason is None:
-        return "KILLED", None
-    if reason != "failures" and best(record.results, maximize=record.maximize) is not None:
-        return "FINISHED", 0
-    return "FAILED", NothingComplete.code
-
-
-@contextmanager
-def study_errors() -> Iterator[None]:
-    """Turn what the store of studies raises into one line."""
-    try:
-        yield
-    except StudyChangedError as error:
-        raise UsageFailure(f"{error}: go back to those values, or give another --name") from None
-    except STORE_ERRORS as error:
-        raise StorageFailure(f"cannot use the store of studies: {stored.cause(error)}") from error

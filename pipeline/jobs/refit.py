@@ -10,18 +10,18 @@ import torch
 
 from pipeline.checkpoints import Folder
 from pipeline.data.search_data import SearchData, Split
-from pipeline.inference import find
+from pipeline.inference import evaluate
 from pipeline.jobs.progress import Show
-from pipeline.jobs.recorder import study_errors
 from pipeline.jobs.sweep import Plan, Request
 from pipeline.jobs.train import train_in_run
-from pipeline.stores import locations
+from pipeline.stores import access, locks
+from pipeline.stores.access import study_errors
 from pipeline.system.errors import NothingComplete, ServerAway
 from pipeline.system.signals import StopRequest, stop_requests
 from pipeline.tracking.tracker import Tracker
 from sweeps.analysis.comparison import complete
 from sweeps.analysis.finalists import judge
-from sweeps.analysis.ranking import StudyRecord
+from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 from sweeps.trial import FAILED, TrialConfig
 
@@ -57,8 +57,8 @@ def refit(made: Plan, request: Request, show: Show) -> None:
         Interrupted: asked to stop by a signal; the same command goes on.
         Failure: in one line, with its exit code.
     """
-    with locations.lock(made.stores, made.name) as held, stop_requests() as stop, study_errors():
-        kept = stored.load(locations.open_studies(made.stores, held), made.name)
+    with locks.lock(made.stores, made.name) as held, stop_requests() as stop, study_errors():
+        kept = stored.load(access.open_studies(made.stores, held), made.name)
         record = kept.record()
         config = settle(record)
         if config is None or record.refit:
@@ -77,7 +77,7 @@ def refit(made: Plan, request: Request, show: Show) -> None:
         finally:
             tracker.close()
         if "test/acc" not in scores:
-            found = find.evaluate(made.stores, request.data_dir, split="test", run_id=run_id).scores
+            found = evaluate.evaluate(made.stores, request.data_dir, split="test", run_id=run_id).scores
             scores = {"test/acc": found.accuracy}
         kept.remember("refit", {"run_id": run_id, "epochs": config.epochs, "acc": scores["test/acc"]})
 

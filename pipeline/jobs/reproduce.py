@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.data.search_data import load_for
 from pipeline.inference.find import numbered
-from pipeline.stores import locations
+from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
 from pipeline.system.text import clean
 from pipeline.tracking.tracker import Tracker
@@ -60,13 +60,13 @@ def _of_study(where: locations.Stores, name: str) -> Recorded:
         figures=figures,
         end=trial.end,
         epochs=len(trial.history) if trial.state == PRUNED else None,
-        digest=locations.read_fact(where, record.name, "digest"),
+        digest=access.read_fact(where, record.name, "digest"),
         first=None if first is None else f"{record.name}#{first.number}",
     )
 
 
 def _of_run(where: locations.Stores, run_id: str) -> Recorded:
-    locations.check_tracking(where)
+    access.check_tracking(where)
     tracker = Tracker(where.tracking)
     try:
         run = tracker.run(run_id)

@@ -13,22 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.search_data import SearchData, load_for
-from pipeline.engines.local import Site
+from pipeline.engines.base import Site
 from pipeline.engines.sites import open_site
-from pipeline.jobs import preflight
+from pipeline.jobs import preflight, studies
 from pipeline.jobs.progress import Show
-from pipeline.jobs.recorder import Recorder, study_errors
+from pipeline.jobs.recorder import Recorder
 from pipeline.jobs.trial_runner import Trials
-from pipeline.stores import locations
-from pipeline.system import failpoints
+from pipeline.stores import access, locations, locks
+from pipeline.stores.access import study_errors
+from pipeline.system import failpoints, garbage
 from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.system.signals import StopRequest, stop_requests
 from pipeline.tracking.server import FAREWELL
 from pipeline.tracking.tracker import Tracker
-from pipeline.training import allocator
-from pipeline.training.examples import pictures
+from pipeline.training.mistakes import pictures
 from sweeps.analysis.finalists import SUFFIX
-from sweeps.analysis.ranking import Leader, StudyRecord, best
+from sweeps.analysis.ranking import Leader, best
+from sweeps.analysis.record import StudyRecord
 from sweeps.search import loop
 from sweeps.search.loop import MAX_FAILURES
 from sweeps.search.stored import Kept
@@ -89,17 +90,15 @@ def make_plan(request: Request) -> Plan:
     Raises:
         Failure: in one line, before anything is written.
     """
-    study, text, spec = preflight.read_study(request.study, request.overrides)
-    name = locations.check_name(request.name or preflight.study_name(study, spec.dataset))
+    study, text, spec = studies.read_study(request.study, request.overrides)
+    name = locations.check_name(request.name or studies.study_name(study, spec.dataset))
     if name.endswith(SUFFIX):
         raise UsageFailure(f"a name that ends with {SUFFIX} is of what `pipeline finalists` trains: got {name!r}")
     where = locations.locate(request.storage)
-    deviations, ablated = preflight.deviations(request.study, spec), None
+    deviations, ablated = studies.deviations(request.study, spec), None
     if spec.method == "ablate":  # the best of another study, as it was when this one was begun
-        ablated = locations.read_fact(where, name, "ablated") or preflight.ablated(
-            locations.read_record(where, spec.of)
-        )
-        spec = preflight.ablate(spec, ablated)
+        ablated = access.read_fact(where, name, "ablated") or studies.ablated(access.read_record(where, spec.of))
+        spec = studies.ablate(spec, ablated)
     data = load_for(configuration(spec, {}), request.data_dir)
     preflight.check_networks(spec, data.shape, len(data.classes))
     return Plan(study, name, text, spec, data, where, deviations, ablated)
@@ -131,10 +130,10 @@ def _sweep_on(
     usual = preflight.workers(made.spec, len(made.data.train), settled)
     workers = request.workers or site.places(usual, configuration(made.spec, settled))
     site.warm_up(workers * int(settled.get("gpus_per_trial", 1)))
-    locations.prepare(made.stores)
-    with locations.lock(made.stores, made.name) as held, stop_requests() as stop:
+    access.prepare(made.stores)
+    with locks.lock(made.stores, made.name) as held, stop_requests() as stop:
         experiment = made.finalists["of"] if made.finalists else made.name
-        with allocator.loading():
+        with garbage.loading():
             tracker = Tracker(made.stores.tracking, experiment=request.experiment, server_default=experiment)
         tracker.listen(stop.check)
         try:
@@ -151,8 +150,8 @@ def _sweep_on(
             deterministic = site.deterministic if request.deterministic is None else request.deterministic
             facts |= {"workers": workers, "deterministic": deterministic}
             with study_errors():
-                with allocator.loading():
-                    study = Study.open(locations.open_studies(made.stores, held), made.name, made.spec, facts)
+                with garbage.loading():
+                    study = Study.open(access.open_studies(made.stores, held), made.name, made.spec, facts)
                 check_images(study, data)
                 asked = {"device": made.spec.base.get("device", "auto")}
                 preflight.check_device(study.facts["runtime"] | asked, site.resolve)
@@ -194,7 +193,7 @@ class _Sweep:
         self.show.say(f"study {made.name}: {done} of {self.study.total} trials ended; stores in {made.stores.home}")
         self._say_how()
         with self._ending():
-            with allocator.loading():
+            with garbage.loading():
                 self.recorder.describe()
             self._complete()
             reason = self._search()

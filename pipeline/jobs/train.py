@@ -12,15 +12,16 @@ from typing import Any
 from pipeline.checkpoints import Folder
 from pipeline.data.search_data import SearchData, load_for
 from pipeline.engines import local
-from pipeline.engines.worker import Task
+from pipeline.engines.base import Task
 from pipeline.jobs.progress import Show
 from pipeline.jobs.reproduce import Recorded
-from pipeline.stores import locations
+from pipeline.stores import access, locations
 from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.system.signals import StopRequest, stop_requests
 from pipeline.tracking.server import FAREWELL
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.train import Hooks, resolve
+from pipeline.training.epochs import Hooks
+from pipeline.training.resolve import resolve
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult, configure, fields
 
 
@@ -60,8 +61,8 @@ def train_one(
         config = _config(given)
         load_for(config, data_dir)  # before anything is written
     if resume:
-        locations.check_tracking(where)
-    locations.prepare(where)
+        access.check_tracking(where)
+    access.prepare(where)
     tracker = Tracker(where.tracking, experiment=experiment)
     try:
         if resume:

@@ -9,14 +9,14 @@ from types import TracebackType
 from typing import Self
 
 from pipeline.checkpoints import Folder, trial_folder
-from pipeline.engines.local import Engine
-from pipeline.engines.worker import Task
+from pipeline.engines.base import Engine, Task
 from pipeline.jobs.progress import Show
-from pipeline.jobs.recorder import Opened, Recorder, study_errors
+from pipeline.jobs.recorder import Opened, Recorder
+from pipeline.stores.access import study_errors
 from pipeline.system import failpoints
 from pipeline.system.errors import Failure, Interrupted
 from pipeline.system.signals import StopRequest
-from pipeline.training.train import Hooks
+from pipeline.training.epochs import Hooks
 from sweeps.search.study import Job, Study
 from sweeps.trial import Epoch, TrialResult
 

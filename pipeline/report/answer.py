@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from pipeline.report.finalists import signed
 from pipeline.report.problems import INFEASIBLE
-from pipeline.report.tables import score_text
+from pipeline.report.ranked import score_text
 from pipeline.system.text import clean
 from sweeps.analysis.comparison import Lead, Score, complete, lead, named, recorded, varying
 from sweeps.analysis.finalists import Verdict, decision, doubts
-from sweeps.analysis.ranking import Ranked, StudyRecord
+from sweeps.analysis.ranking import Ranked
+from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
 
 OBJECTIVES = {

@@ -12,16 +12,18 @@ from pipeline.report import render as one_study
 from pipeline.report import terminal
 from pipeline.report.answer import OBJECTIVES, standing
 from pipeline.report.formats import csv_cell, csv_lines, json_text, markdown, markdown_section
+from pipeline.report.grid import Grid, cell, grid
+from pipeline.report.html import fill
 from pipeline.report.problems import Row
 from pipeline.report.provenance import last_end
 from pipeline.report.published import Section
-from pipeline.report.rendering import render as fill
-from pipeline.report.tables import Grid, Listing, cell, grid, judged, listing, score_text
+from pipeline.report.ranked import Listing, judged, listing, score_text
 from pipeline.system.files import put
 from pipeline.system.text import clean
 from sweeps.analysis.comparison import complete, named, recorded
 from sweeps.analysis.finalists import decided
-from sweeps.analysis.ranking import Ranked, StudyRecord, ended, rank
+from sweeps.analysis.ranking import Ranked, ended, rank
+from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, fields
 
 _NAME = 60  # characters of a study's name

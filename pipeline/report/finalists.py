@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.report.grid import grid, plain
 from pipeline.report.problems import Row
 from pipeline.report.published import Section
-from pipeline.report.tables import grid, plain, score_text
+from pipeline.report.ranked import score_text
 from pipeline.system.text import clean
 from sweeps.analysis.comparison import Score, complete, named, varying
 from sweeps.analysis.finalists import Finalist, Gap, Paired, Verdict, judge
-from sweeps.analysis.ranking import Ranked, StudyRecord, rank
+from sweeps.analysis.ranking import Ranked, rank
+from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE
 
 GAP = "val - test (95 %)"  # the name of that column

@@ -8,8 +8,8 @@ import json
 import re
 from collections.abc import Iterable
 
+from pipeline.report.grid import Grid, cell
 from pipeline.report.published import Section
-from pipeline.report.tables import Grid, cell
 from pipeline.system.text import csv_text
 
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.report import finalists, mistakes, published
 from pipeline.report.answer import OBJECTIVES, Step, answer
+from pipeline.report.grid import Grid, grid
 from pipeline.report.problems import INFEASIBLE, Row, grouped
 from pipeline.report.provenance import last_end, origin, space
 from pipeline.report.published import Section
-from pipeline.report.rendering import render
-from pipeline.report.tables import Listing, grid
+from pipeline.report.ranked import Listing
 from pipeline.report.winner import best_detail, headline, remarks, sections
 from pipeline.system.text import clean
 from sweeps.analysis.comparison import compare
 from sweeps.analysis.finalists import decided
-from sweeps.analysis.ranking import StudyRecord, best, ended
+from sweeps.analysis.ranking import best, ended
+from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING, TrialResult
 
 VISIBLE = 50  # rows of the ranked table that are seen at once
@@ -85,7 +91,7 @@ def page(listing: Listing, pictures: Sequence[Picture]) -> str:
         "space": space(record),
         "last_end": last_end(record),
     }
-    return render("report.html", values)
+    return fill("report.html", values)
 
 
 def _about(record: StudyRecord) -> str:
@@ -140,3 +146,48 @@ def _published(listing: Listing) -> list[Section]:
     if found is None:
         return []
     return [published.summary(listing.record, found), *published.details(listing.record, found)]
+
+
+_LONG = 40  # characters of a cell; a column with longer ones is broken into lines
+
+
+def fill(template: str, values: Mapping[str, object]) -> str:
+    """Fill a template of ``pipeline/report/templates``, which must find every value that it names."""
+    style, script = _own("page.css"), _own("page.js")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return _environment().get_template(template).render(**values, style=style, script=script, policy=policy)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pipeline.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["columns"] = columns
+    return environment
+
+
+@cache
+def _own(name: str) -> str:
+    return resources.files("pipeline.report").joinpath("templates", name).read_text("utf-8")
+
+
+def _digest(text: str) -> str:
+    """A source of a content security policy: what has this text and no other.
+
+    Source: https://www.w3.org/TR/CSP3/#framework-directive-source-list
+    """
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def columns(laid: Grid) -> list[str]:
+    """The class of each column in the style: ``n`` for numbers, ``long`` for text of several lines, or none."""
+    longest = [max(map(len, column)) for column in zip(*laid.lines, strict=True)] or [0] * len(laid.names)
+    return ["n" if right else "long" * (size > _LONG) for right, size in zip(laid.right, longest, strict=True)]

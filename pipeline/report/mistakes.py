@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pipeline.report.problems import class_name
 from pipeline.system.text import clean
-from sweeps.analysis.ranking import StudyRecord
+from sweeps.analysis.record import StudyRecord
 from sweeps.trial import Mistake, TrialResult
 
 _PAIRS = 10  # of classes

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pipeline.system.text import clean
 from sweeps.analysis.comparison import named, varying
 from sweeps.analysis.health import collapsed, dead_classes
-from sweeps.analysis.ranking import Ranked, StudyRecord
+from sweeps.analysis.ranking import Ranked
+from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
 
 Row = dict[str, object]

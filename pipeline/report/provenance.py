@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.jobs.progress import duration
+from pipeline.report.grid import Grid, grid
 from pipeline.report.problems import Row
-from pipeline.report.tables import Grid, grid
+from pipeline.system.console import duration
 from pipeline.system.text import clean
-from pipeline.tracking.contents import began_at, ended_at
 from sweeps.analysis.comparison import shown
-from sweeps.analysis.ranking import StudyRecord
+from sweeps.analysis.record import StudyRecord
+from sweeps.trial import began_at, ended_at
 
 _PLAN = ("method", "of", "objective", "pruner", "repeats", "epochs", "seed", "split_seed", "split_file", "image_size")
 _LONGEST = 400  # characters of a text

@@ -6,11 +6,12 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.report.grid import CLIP, Grid, grid, plain
 from pipeline.report.problems import Row, class_name
-from pipeline.report.tables import CLIP, Grid, grid, plain
 from pipeline.system.text import clean
 from sweeps.analysis.comparison import Compared, Comparison, Score, Variant, complete, named, varying
-from sweeps.analysis.ranking import Ranked, StudyRecord
+from sweeps.analysis.ranking import Ranked
+from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import CENTRED
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}

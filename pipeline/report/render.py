@@ -8,17 +8,18 @@ from typing import Any
 
 from pipeline.report import finalists, published, terminal
 from pipeline.report.formats import csv_cell, csv_lines, json_text, markdown, markdown_section, markdown_table
+from pipeline.report.grid import cell, grid
 from pipeline.report.html import Picture, page
 from pipeline.report.plots import draw
 from pipeline.report.problems import Row, troubles
 from pipeline.report.published import Section
-from pipeline.report.tables import Listing, against, cell, facts, failures, grid, headlines, listing
+from pipeline.report.ranked import Listing, against, facts, failures, headlines, listing
 from pipeline.report.winner import best_detail, headline, remarks, sections
 from pipeline.system.errors import NothingComplete
 from pipeline.system.files import put
 from sweeps.analysis.comparison import compare, lead
 from sweeps.analysis.finalists import decided
-from sweeps.analysis.ranking import StudyRecord
+from sweeps.analysis.record import StudyRecord
 
 FORMATS = ("table", "json", "csv", "md")
 _ROWS = 50  # in report.md; the CSV and JSON files have all

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.jobs.progress import duration
+from pipeline.system.console import duration
 from pipeline.system.text import clean
-from sweeps.analysis.ranking import StudyRecord, best, end_of, ended, searched_values
+from sweeps.analysis.ranking import best, end_of, ended, searched_values
+from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import Running
 from sweeps.trial import RUNNING, TrialResult
 

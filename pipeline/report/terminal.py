@@ -16,13 +16,14 @@ from rich.text import Text
 
 from pipeline.report import finalists as verdict
 from pipeline.report import published
+from pipeline.report.grid import Grid, grid
 from pipeline.report.problems import INFEASIBLE, Row
 from pipeline.report.published import Section
-from pipeline.report.tables import Grid, Listing, against, grid, headlines, listing
+from pipeline.report.ranked import Listing, against, headlines, listing
 from pipeline.report.winner import headline, remarks, sections
 from sweeps.analysis.comparison import compare, lead
 from sweeps.analysis.finalists import decided
-from sweeps.analysis.ranking import StudyRecord
+from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING
 
 _STYLES = {COMPLETE: "", PRUNED: "dim", INFEASIBLE: "dim", RUNNING: "italic"}  # what is in none of these has failed

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.report.finalists import said
+from pipeline.report.grid import CLIP, Grid, cell, grid, plain
 from pipeline.report.problems import Row, class_name
-from pipeline.report.tables import CLIP, Grid, against, cell, grid, plain, score_text
+from pipeline.report.ranked import against, score_text
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean
 from sweeps.analysis.comparison import complete, lead, recorded
 from sweeps.analysis.finalists import decided
-from sweeps.analysis.ranking import Ranked, StudyRecord, ended, rank
+from sweeps.analysis.ranking import Ranked, ended, rank
+from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import COMPLETE, TrialResult
 

@@ -38,3 +38,17 @@ def put(path: Path, text: str) -> Path:
     with whole(path) as draft:
         draft.write_text(text + ("\r\n" if path.suffix == ".csv" else "\n"), encoding="utf-8", newline="")
     return path
+
+
+def cache_folder() -> Path:
+    """Where decoded images are kept: PIPELINE_CACHE_DIR, else ``sweep-pipeline`` in XDG_CACHE_HOME or ~/.cache.
+
+    Raises:
+        OSError: where there is no such folder.
+    """
+    if own := os.environ.get("PIPELINE_CACHE_DIR"):
+        return Path(own)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweep-pipeline"
+    except RuntimeError as error:
+        raise OSError(str(error)) from None

@@ -18,7 +18,7 @@ from multiprocessing.connection import wait
 PROCESSES = multiprocessing.get_context("forkserver")
 TRAINING, DRAWING = (
     "pipeline.engines.preload",
-    "pipeline.report.plots.registry",
+    "pipeline.report.plots.files",
 )  # what it imports: the first imports the second
 
 

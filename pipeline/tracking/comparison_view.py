@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import models
-from sweeps.analysis.ranking import StudyRecord
+from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import OBJECTIVES
 
 _SIDE = "workflowType=machine_learning"  # else it opens on the side for language models

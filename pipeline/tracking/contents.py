@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
-from pipeline.system.text import clean
+from pipeline.system.text import clean, csv_text
 from sweeps.analysis.health import collapsed, dead_classes
 from sweeps.trial import Epoch, TrialResult
 
@@ -27,19 +30,6 @@ def at_the_end(result: TrialResult) -> dict[str, float]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def began_at(result: TrialResult) -> int | None:
-    """When its training began: milliseconds since 1970, UTC. None for one that was not trained."""
-    if not result.history or result.duplicate_of is not None:
-        return None
-    first = result.history[0]
-    return first.time - round(1000 * first.metrics.get("time/epoch_seconds", 0.0))
-
-
-def ended_at(result: TrialResult) -> int | None:
-    """When its training ended: milliseconds since 1970, UTC. None for one that was not trained."""
-    return result.history[-1].time if result.history else None
-
-
 def tags(result: TrialResult, classes: Sequence[str]) -> dict[str, str]:
     """How a trial ended, and what is wrong with it."""
     found = {"sweep.end": result.end if result.duplicate_of is None else "duplicate"}
@@ -60,3 +50,28 @@ def by_class(row: Epoch) -> dict[str, float]:
     if len(row.per_class) > MAX_CLASS_METRICS:
         return {}
     return {f"val_class/{index:02d}": value for index, value in enumerate(row.per_class) if value is not None}
+
+
+def write_files(folder: Path, result: TrialResult, classes: Sequence[str]) -> None:
+    """Write ``config.yaml``, ``per_class.csv`` and ``per_class_train.csv`` (classes by epochs), ``confusion.csv``.
+
+    The last has a row for each true class and a column for each predicted one.
+    """
+    names = [csv_text(name) for name in classes]
+    lines = [f"{name}: {json.dumps(value)}\n" for name, value in result.config.to_dict().items()]
+    (folder / "config.yaml").write_text("".join(lines), encoding="utf-8")
+    header = ["class", *(f"epoch {row.epoch}" for row in result.history)]
+    for file, rows in (
+        ("per_class.csv", [row.per_class for row in result.history]),
+        ("per_class_train.csv", [row.train_per_class for row in result.history]),
+    ):
+        if rows and all(rows):
+            _write_csv(folder / file, header, [[name, *shares] for name, *shares in zip(names, *rows, strict=True)])
+    if result.confusion is not None:
+        counts = [[name, *row] for name, row in zip(names, result.confusion, strict=True)]
+        _write_csv(folder / "confusion.csv", ["true \\ predicted", *names], counts)
+
+
+def _write_csv(path: Path, header: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])

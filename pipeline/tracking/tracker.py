@@ -31,8 +31,9 @@ from mlflow.utils import mlflow_tags
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.system.errors import StorageFailure, UsageFailure
-from pipeline.tracking import artifacts, contents
+from pipeline.tracking import contents
 from pipeline.tracking.server import Connection, folders_as_they_are, is_server, line, shown
+from sweeps import trial
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
 if TYPE_CHECKING:
@@ -296,13 +297,13 @@ class Tracker(Connection):
             classes: the true class names.
             weights: checkpoint files, each with the folder of the artifacts that it goes to.
         """
-        end = contents.ended_at(result) or self._client.get_run(run_id).info.start_time  # the same whenever it is sent
+        end = trial.ended_at(result) or self._client.get_run(run_id).info.start_time  # the same whenever it is sent
         metrics = [Metric(key, value, end, 0) for key, value in contents.at_the_end(result).items()]
         tags = [RunTag(key, value) for key, value in contents.tags(result, classes).items()]
         self._metrics(run_id, [*self._unsent(run_id, result.history), *metrics], tags)
         kept = self._artifacts(run_id)
         with tempfile.TemporaryDirectory() as folder:
-            artifacts.write(Path(folder), result, classes)
+            contents.write_files(Path(folder), result, classes)
             kept.log_artifacts(folder)  # type: ignore[no-untyped-call]
         for file, place in weights:
             kept.log_artifact(str(file), place)  # type: ignore[no-untyped-call]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 
 _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3)
@@ -24,19 +21,3 @@ def keep() -> None:
     if mallopt is not None:
         mallopt(_TRIM, _KEPT)
         mallopt(_MMAP, _LARGE)
-
-
-@contextmanager
-def loading() -> Iterator[None]:
-    """Load what stays, modules or a study: garbage is not looked for among it, neither meanwhile nor later.
-
-    Going through all of it once takes a quarter of a second, and all threads wait.
-    """
-    looked = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if looked:
-            gc.enable()

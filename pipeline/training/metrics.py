@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.data.search_data import Split
+from pipeline.training.prepare import Prepare
 
 
 @dataclass(frozen=True)
@@ -75,36 +76,3 @@ def score(network: nn.Module, split: Split, classes: int, *, batch_size: int, pr
         confusion += torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes * classes)
     spread = float(torch.stack(losses).std(correction=0)) if losses else 0.0
     return Scores(float(loss) / max(1, len(split)), confusion.view(classes, classes).cpu(), spread, tuple(kept))
-
-
-def layout(network: nn.Module) -> torch.memory_format:
-    """How a network's images should lie in memory: channels last for convolutions, as they are where there is none."""
-    return torch.channels_last if any(p.dim() == 4 for p in network.parameters()) else torch.contiguous_format
-
-
-class Prepare:
-    """From resident uint8 images to what a network takes: normalised floats, laid out as it reads them."""
-
-    def __init__(
-        self,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        device: torch.device,
-        precision: str,
-        layout: torch.memory_format = torch.channels_last,
-    ) -> None:
-        self._device, self._precision, self._layout = device, precision, layout
-        self._mean = torch.tensor(mean, device=device).view(1, -1, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(std, device=device).view(1, -1, 1, 1) * 255)
-
-    def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalise uint8 images (batch, channels, height, width)."""
-        floats = images.to(torch.float32, memory_format=self._layout)
-        # Spread over the pixels: otherwise the innermost loop would be one over three channels.
-        pixels = (1, *images.shape[1:])
-        mean, scale = (t.expand(pixels).contiguous(memory_format=self._layout) for t in (self._mean, self._scale))
-        return floats.sub_(mean).mul_(scale)
-
-    def autocast(self) -> torch.autocast:
-        """The arithmetic of the forward pass."""
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bf16")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
 import models
+from pipeline.data.datasets import source
+from pipeline.training.distributed import check
 from sweeps.trial import TrialConfig
 
 
@@ -25,3 +29,24 @@ def has_bf16(device: str) -> bool:
         can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
     return device == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def resolve(config: TrialConfig) -> TrialConfig:
+    """Settle what ``auto`` means: the device of this machine, the arithmetic by a fixed rule on it, the augmentation.
+
+    Raises:
+        ValueError: for a device that this machine has not, or has fewer of than the trial asks for.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    device = config.device
+    if device == "auto":
+        device = next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if not available[device]:
+        raise ValueError(f"device {device} is not there: {', '.join(k for k, v in available.items() if v)}")
+    precision = config.precision
+    if precision == "auto":
+        precision = arithmetic(config, device, has_bf16=has_bf16(device))
+    changes = source(config.dataset).augment if config.augment == "auto" else config.augment
+    settled = dataclasses.replace(config, device=device, precision=precision, augment=changes)
+    check(settled)
+    return settled

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
-from pipeline.checkpoints import Folder, optimizer_tensors, restore_optimizer
+from pipeline.checkpoints import Folder
 from pipeline.system import failpoints
 from pipeline.training.optimizer import Schedule
-from sweeps.trial import Epoch, Mistake, TrialConfig
+from sweeps.trial import Epoch, Mistake, TrialConfig, Value
 
 if TYPE_CHECKING:
     from torch import nn
@@ -143,3 +144,28 @@ def restore(
 
 def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Take an optimiser's state apart into tensors and JSON."""
+    state = optimizer.state_dict()
+    flat = {f"{index}.{key}": value for index, values in state["state"].items() for key, value in values.items()}
+    tensors = {name: value for name, value in flat.items() if isinstance(value, torch.Tensor)}
+    numbers = {name: value for name, value in flat.items() if name not in tensors}
+    return tensors, {"numbers": numbers, "groups": state["param_groups"]}
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]
+) -> None:
+    """Put back what `optimizer_tensors` took apart."""
+    state: dict[int, dict[str, torch.Tensor | Value]] = {}
+    for name, value in [*tensors.items(), *facts["numbers"].items()]:
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": facts["groups"]})
+    for parameter, values in optimizer.state.items():
+        for key, value in values.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                # Files keep no layout, and fused steps go through the memory of both side by side.
+                values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -7,7 +7,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeps.analysis.ranking import Ranked, StudyRecord
+from sweeps.analysis.ranking import Ranked
+from sweeps.analysis.record import StudyRecord
 from sweeps.spec.reference import Reference
 from sweeps.spec.study_spec import CENTRED
 from sweeps.trial import COMPLETE, TrialConfig, TrialResult, Value

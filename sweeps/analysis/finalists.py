@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sweeps.analysis.comparison import Score, complete, recorded
-from sweeps.analysis.intervals import newcombe
-from sweeps.analysis.ranking import Ranked, StudyRecord, rank
+from sweeps.analysis.intervals import mean_interval, newcombe
+from sweeps.analysis.ranking import Ranked, rank
+from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import TOP_LEVEL
 from sweeps.trial import COMPLETE, RUNNING, TrialConfig, TrialResult, Value, fields
 
 SUFFIX = ".finalists"  # of the name of a study's finalists, which are a study of their own
 _RUNTIME = ("device", "threads", "gpus_per_trial", "eval_batch_size")  # settled for a study, and never searched
-_CONFIDENCE = 0.95
 _ROUNDING = (2 / 12) ** 0.5  # images: the deviation of the difference of two counts, each rounded to a whole one
 Outcome = Literal["ahead", "tie", "behind"]
 _LAST_SEED = int(fields()["seed"].bounds[1])
@@ -246,19 +246,3 @@ def _paired(winner: Sequence[TrialResult], other: Sequence[TrialResult], maximiz
         outcome = "ahead" if (low > 0) == maximize else "behind"
     mean = statistics.fmean(differences)
     return Paired(seeds=len(differences), difference=mean, low=low, high=high, outcome=outcome)
-
-
-def mean_interval(values: Sequence[float], least: float = 0.0) -> tuple[float | None, float | None]:
-    """The interval of 95 % of the mean that the values are drawn around, by Student's t; none for one value.
-
-    Their deviation is taken for no less than ``least``: values that are rounded alike show none.
-
-    Source: Student, The probable error of a mean, Biometrika 6 (1908).
-    """
-    if len(values) < 2:
-        return None, None
-    from scipy.stats import t  # takes a second to import
-
-    mean, error = statistics.fmean(values), max(least, statistics.stdev(values)) / len(values) ** 0.5
-    half = float(t.ppf((1 + _CONFIDENCE) / 2, len(values) - 1)) * error
-    return mean - half, mean + half

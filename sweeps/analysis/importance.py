@@ -11,7 +11,7 @@ from typing import cast
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sweeps.analysis.ranking import StudyRecord
+from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import COMPLETE, PRUNED, TrialConfig, TrialResult, Value
 

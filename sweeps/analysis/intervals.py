@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 
 Z = 1.959963984540054  # of a normal deviate, 95 % are within
 
@@ -31,3 +33,22 @@ def newcombe(first: float, first_images: int, second: float, second_images: int)
         difference - math.hypot(first - low_first, high_second - second),
         difference + math.hypot(high_first - first, second - low_second),
     )
+
+
+CONFIDENCE = 0.95
+
+
+def mean_interval(values: Sequence[float], least: float = 0.0) -> tuple[float | None, float | None]:
+    """The interval of 95 % of the mean that the values are drawn around, by Student's t; none for one value.
+
+    Their deviation is taken for no less than ``least``: values that are rounded alike show none.
+
+    Source: Student, The probable error of a mean, Biometrika 6 (1908).
+    """
+    if len(values) < 2:
+        return None, None
+    from scipy.stats import t  # takes a second to import
+
+    mean, error = statistics.fmean(values), max(least, statistics.stdev(values)) / len(values) ** 0.5
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
+    return mean - half, mean + half

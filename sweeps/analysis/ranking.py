@@ -2,50 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from sweeps.spec.dimension import Dimension
-from sweeps.spec.reference import Reference
-from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult, Value
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyRecord:
-    """A study read back: what was searched and what came of it. All that a report knows."""
-
-    name: str  # in the stores
-    study: str  # the study file's name
-    dataset: str
-    objective: str  # val_acc, ...
-    maximize: bool
-    trials: int  # the declared total
-    dimensions: tuple[Dimension, ...]
-    classes: tuple[str, ...]  # the true class names
-    results: tuple[TrialResult, ...]  # by trial number; the running one included
-    parent_run_id: str | None = None
-    method: str = "tpe"
-    keep_checkpoints: str = "each"
-    deviations: str = ""  # what differs from the study file, whose published figures may then be of something else
-    reference: tuple[Reference, ...] = ()  # published figures
-    pictures: Mapping[int, str] = field(default_factory=dict)  # the best trial's mistakes: PNG in base64, by image
-    spec: Mapping[str, Any] = field(default_factory=dict)  # what it was made with, as JSON data
-    facts: Mapping[str, Any] = field(default_factory=dict)  # what was resolved then: digest, images, runtime, ...
-    reason: str | None = None  # why its last sweep ended, as `sweeps.search.loop.run` says it; None while it runs
-    command: str = ""  # that goes on with it
-    finalists: StudyRecord | None = None  # its first configurations, trained again with fresh seeds
-    refit: Mapping[str, Any] | None = None  # of finalists: their winner, trained once on both splits of the search
-
-    @property
-    def searched(self) -> tuple[str, ...]:
-        """The searched fields, each once, in the study's order."""
-        return tuple(dict.fromkeys(dimension.field for dimension in self.dimensions))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,17 +129,3 @@ def _loss(value: float | None, maximize: bool) -> float:
     if value is None:
         return float("inf")
     return -value if maximize else value
-
-
-def stop_reason(spec: StudySpec, results: Sequence[TrialResult]) -> str | None:
-    """Which rule of a study's ``stop`` holds after these results, in words; None if none does."""
-    stop, sign = spec.stop, 1 if spec.maximize else -1
-    values = [sign * r.value if r.state == COMPLETE and r.value is not None else -math.inf for r in results]
-    best = max(values, default=-math.inf)
-    if stop.target is not None and best >= sign * stop.target:
-        return f"target {stop.target:g} reached"
-    if stop.no_gain is not None and math.isfinite(best) and len(values) - 1 - values.index(best) >= stop.no_gain:
-        return f"no gain in {stop.no_gain} trials"
-    if stop.time is not None and math.fsum(r.seconds for r in results if r.duplicate_of is None) >= stop.time:
-        return f"{stop.time:g} s of training used up"
-    return None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sweeps.analysis.ranking import stop_reason
 from sweeps.search.study import Job, Study
-from sweeps.trial import FAILED, TrialResult
+from sweeps.spec.study_spec import StudySpec
+from sweeps.trial import COMPLETE, FAILED, TrialResult
 
 MAX_DEATHS = 3  # a trial that takes its process with it this often is not tried again
 MAX_FAILURES = 5  # so many failures in a row are not the trials' fault
@@ -172,3 +173,17 @@ def _poison(job: Job) -> TrialResult | None:
         return None
     error = f"its process died {job.deaths} times"
     return TrialResult(number=job.number, config=job.config, state=FAILED, end="poison", error=error)
+
+
+def stop_reason(spec: StudySpec, results: Sequence[TrialResult]) -> str | None:
+    """Which rule of a study's ``stop`` holds after these results, in words; None if none does."""
+    stop, sign = spec.stop, 1 if spec.maximize else -1
+    values = [sign * r.value if r.state == COMPLETE and r.value is not None else -math.inf for r in results]
+    best = max(values, default=-math.inf)
+    if stop.target is not None and best >= sign * stop.target:
+        return f"target {stop.target:g} reached"
+    if stop.no_gain is not None and math.isfinite(best) and len(values) - 1 - values.index(best) >= stop.no_gain:
+        return f"no gain in {stop.no_gain} trials"
+    if stop.time is not None and math.fsum(r.seconds for r in results if r.duplicate_of is None) >= stop.time:
+        return f"{stop.time:g} s of training used up"
+    return None

@@ -14,7 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.analysis.finalists import SUFFIX
-from sweeps.analysis.ranking import StudyRecord, best
+from sweeps.analysis.ranking import best
+from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
 from sweeps.trial import FAILED, RUNNING, TrialConfig, TrialResult

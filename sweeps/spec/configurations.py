@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sweeps.spec.dimension import Dimension
@@ -171,4 +172,26 @@ def _holds(spec: StudySpec, dimension: Dimension, values: Mapping[str, Value]) -
     current = configure({**spec.base, **values}).to_dict()
     return applies(dimension.field, current) and all(
         current.get(name) in allowed for name, allowed in dimension.when.items()
+    )
+
+
+SAMPLES = 6  # configurations of a laid-out study
+
+
+def _spread(spec: StudySpec) -> Sequence[dict[str, Value]]:
+    """A few of the configurations of a laid-out study, evenly over them; none of another."""
+    found = list(itertools.islice(points(spec), MAX_TRIALS)) if spec.method in LAID_OUT else []
+    return found[:: math.ceil(len(found) / SAMPLES)] if found else []
+
+
+def samples(spec: StudySpec) -> list[dict[str, Value]]:
+    """The configurations that stand for a study: where it starts, a few of its points, or the first of each family."""
+    families = next((d.choices for d in spec.dimensions if d.field == "family"), (None,))
+    return (
+        [start_values(spec, start) for start in spec.starts]
+        or list(_spread(spec))
+        or [
+            decide(spec, lambda dimension, family=family: family if dimension.field == "family" else dimension.first)  # type: ignore[misc]
+            for family in families
+        ]
     )

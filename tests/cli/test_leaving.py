@@ -5,7 +5,7 @@ import sys
 
 CODE = """
 import atexit, sys
-from pipeline.cli.leaving import Leaving
+from pipeline.cli.program import Leaving
 leaving = Leaving()
 import pipeline.stores.sqlite, sqlalchemy
 atexit.register(lambda: print("done at the end"))
@@ -45,7 +45,7 @@ def test_without_a_code_the_interpreter_ends_it(tmp_path):
 def test_the_server_of_helpers_ends_with_it(tmp_path):
     """Also where it is still importing: whoever reads what is printed does not wait for that."""
     (tmp_path / "endless.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(600)\n")
-    code = "from pipeline.cli import leaving; from pipeline.system import forkserver as forking\n"
+    code = "from pipeline.cli import program as leaving; from pipeline.system import forkserver as forking\n"
     code += "end = leaving.Leaving(); forking.warm_up('endless'); end.code = 0"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False, timeout=60)
     assert done.returncode == 0

@@ -6,17 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support.endtoend import pipeline
 from support.helpers import MIXED, make_record, make_result, mixed_study
 
 from pipeline.report.status import Status, facts, line, seconds_left, text
-from pipeline.stores import locations
+from pipeline.stores import locations, locks
 from sweeps.search.stored import Running
-from tests.stores.test_locations import ROOT
 
 NOW = 1_800_000_000.0
+ROOT = Path(__file__).parents[2]
 PATH = {"PYTHONPATH": str(ROOT)}
 PLACES = {"record": "/studies/mlflow.db", "studies": "/studies/optuna.db"}
 
@@ -141,19 +142,19 @@ def test_holder_is_asked_without_taking(tmp_path, monkeypatch):
     """Who holds a study is told by the lock, not by its file; nothing is made, and nobody is kept from it."""
     monkeypatch.chdir(tmp_path)
     where = locations.locate()
-    assert locations.holder(where, "demo") is None
+    assert locks.holder(where, "demo") is None
     assert list(tmp_path.iterdir()) == []
-    code = "from pipeline.stores import locations as stores\n"
-    code += "with stores.lock(stores.locate(), 'demo'): print(1, flush=True); input()"
+    code = "from pipeline.stores import locations, locks\n"
+    code += "with locks.lock(locations.locate(), 'demo'): print(1, flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=PATH, **pipes) as process:
         process.stdout.readline()
-        found = locations.holder(where, "demo")
+        found = locks.holder(where, "demo")
         assert found.startswith(f"process {process.pid} on ")
         process.send_signal(signal.SIGKILL)
     assert (tmp_path / "checkpoints" / "demo.lock").exists()
-    assert locations.holder(where, "demo") is None
-    with locations.lock(where, "demo"):
+    assert locks.holder(where, "demo") is None
+    with locks.lock(where, "demo"):
         pass
 
 

@@ -1,13 +1,11 @@
 """What is unpacked of archives from anywhere, and that the refused ones leave nothing, inside or outside."""
 
-import gzip
-import io
 import shutil
 import stat
 import tarfile
-import zipfile
 
 import pytest
+from support.pictures import good, write_tar, write_zip
 
 from pipeline.data.archives import files, unpack
 from pipeline.system.errors import IntegrityFailure, StorageFailure
@@ -23,28 +21,6 @@ TAR = {
     "device": ("x", tarfile.CHRTYPE, ""),
     "pipe": ("x", tarfile.FIFOTYPE, ""),
 }
-
-
-def write_tar(path, *members, mode="w:gz"):
-    """A tar of a good file, and then of the members."""
-    with tarfile.open(path, mode) as tar:
-        for name, kind, target in [("good", tarfile.REGTYPE, ""), *members]:
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = kind, target
-            member.size = 4 if kind == tarfile.REGTYPE else 0
-            tar.addfile(member, io.BytesIO(b"data") if member.size else None)
-    return path
-
-
-def write_zip(path, *names, mode=stat.S_IFREG):
-    """A zip of a good file, and then of the names."""
-    with zipfile.ZipFile(path, "w") as packed:
-        packed.writestr("good", "data")
-        for name in names:
-            member = zipfile.ZipInfo(name)
-            member.external_attr = (mode | 0o644) << 16
-            packed.writestr(member, "data")
-    return path
 
 
 @pytest.fixture
@@ -83,18 +59,6 @@ def test_a_zip_with_a_link_is_refused_whole(place, tmp_path):
     with pytest.raises(IntegrityFailure, match="is neither a file nor a folder"):
         unpack(write_zip(tmp_path / "archive.zip", "x", mode=stat.S_IFLNK), place)
     assert left(tmp_path) == []
-
-
-def good(tmp_path, kind):
-    if kind == "tar.gz":
-        return write_tar(tmp_path / "archive.tar.gz", ("a/b/c", tarfile.REGTYPE, ""))
-    if kind == "tar":
-        return write_tar(tmp_path / "archive.tar", ("a/b/c", tarfile.REGTYPE, ""), mode="w")
-    if kind == "zip":
-        return write_zip(tmp_path / "archive.zip", "a/b/c")
-    path = tmp_path / "archive.gz"
-    path.write_bytes(gzip.compress(bytes(range(256)) * 9))
-    return path
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "tar", "zip", "gz"])

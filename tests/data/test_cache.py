@@ -14,6 +14,7 @@ from support.pictures import noise
 
 from pipeline.data import cache
 from pipeline.system.errors import IntegrityFailure
+from pipeline.system.files import cache_folder
 
 SHAPE = (5, 3, 4, 4)
 PIXELS = noise(0, *SHAPE)
@@ -37,7 +38,7 @@ class Maker:
 
 
 def files():
-    return sorted(path.name for path in cache.folder().iterdir())
+    return sorted(path.name for path in cache_folder().iterdir())
 
 
 def test_made_once():
@@ -47,13 +48,13 @@ def test_made_once():
     assert torch.equal(cache.fetch("key", make), PIXELS)
     assert make.count == 1
     assert files() == ["key.safetensors", "lock"]
-    assert torch.equal(load_file(cache.folder() / "key.safetensors")["images"], PIXELS)
+    assert torch.equal(load_file(cache_folder() / "key.safetensors")["images"], PIXELS)
 
 
 def test_mapped_from_the_file():
     """What is returned is the file's pages, not a copy of them; and writing to it leaves the file as it is."""
     found = cache.fetch("key", Maker())
-    assert str(cache.folder() / "key.safetensors") in Path("/proc/self/maps").read_text()
+    assert str(cache_folder() / "key.safetensors") in Path("/proc/self/maps").read_text()
     found.zero_()
     assert torch.equal(cache.fetch("key", Maker()), PIXELS)
 
@@ -88,7 +89,7 @@ def flip(content):
 def test_made_anew(damage):
     """A file that is short, long, of another header or of another content is made anew."""
     cache.fetch("key", Maker())
-    damage(cache.folder() / "key.safetensors")
+    damage(cache_folder() / "key.safetensors")
     make = Maker()
     assert torch.equal(cache.fetch("key", make), PIXELS)
     assert make.count == 1
@@ -107,7 +108,7 @@ def test_nothing_is_left_of_a_failure(error):
 
 def test_left_by_a_killed_process():
     """What a process left behind that was killed while it wrote is cleared away."""
-    (cache.folder() / "other.part").write_bytes(b"half")
+    (cache_folder() / "other.part").write_bytes(b"half")
     cache.fetch("key", Maker())
     assert files() == ["key.safetensors", "lock"]
 
@@ -144,7 +145,7 @@ def test_folder(monkeypatch, variables, expected):
     """PIPELINE_CACHE_DIR, or else the user's cache, says where it is."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert cache.folder() == Path(expected)
+    assert cache_folder() == Path(expected)
 
 
 BUILD = """
@@ -179,11 +180,11 @@ def test_waiting_is_said(capsys):
     """Who waits for another process says so."""
     context = multiprocessing.get_context("fork")
     ready, release = context.Event(), context.Event()
-    cache.folder().mkdir(exist_ok=True)
-    holder = context.Process(target=_hold, args=(cache.folder(), ready, release))
+    cache_folder().mkdir(exist_ok=True)
+    holder = context.Process(target=_hold, args=(cache_folder(), ready, release))
     holder.start()
     ready.wait(30)
     release.set()
     cache.fetch("key", Maker())
     holder.join()
-    assert f"waiting for another process that decodes images into {cache.folder()}" in capsys.readouterr().err
+    assert f"waiting for another process that decodes images into {cache_folder()}" in capsys.readouterr().err

@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 from support.pictures import LAYOUTS, noise, write_cifar
 
 from pipeline.data import datasets
-from pipeline.data.datasets import DATASETS, Arrays, check_dataset, present, source
+from pipeline.data.datasets import DATASETS, check_dataset, present, source
+from pipeline.data.sources import Arrays
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from sweeps.trial import augmentation
 

@@ -14,6 +14,7 @@ from support.pictures import HOSTILE, noise, save, write_folder, write_nasty
 from pipeline.data import decode
 from pipeline.data.folders import scan
 from pipeline.system.errors import IntegrityFailure, UsageFailure
+from pipeline.system.files import cache_folder
 
 
 def read(root, image_size=None):
@@ -159,7 +160,7 @@ def test_damaged(photos, damage, why, extension):
     assert str(failure.value).startswith(f"image 16, train/dog/{path.name}, cannot be read (")
     assert why in str(failure.value)
     assert str(failure.value).endswith("): remove or replace it")
-    assert [path.name for path in decode.cache.folder().iterdir()] == ["lock"]
+    assert [path.name for path in cache_folder().iterdir()] == ["lock"]
 
 
 def test_said_before_memory_is_taken(photos, capsys):

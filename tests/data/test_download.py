@@ -9,12 +9,11 @@ import zipfile
 
 import pytest
 import torch
-from support.pictures import LAYOUTS
+from support.pictures import LAYOUTS, write_tar
 
 from pipeline.data import download, vision
 from pipeline.data.datasets import DATASETS, source
 from pipeline.system.errors import IntegrityFailure
-from tests.data.test_archives import write_tar
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import os
 import pytest
 from support.pictures import HOSTILE, save, write_folder, write_nasty, write_tiny_imagenet
 
-from pipeline.data.folders import scan, tiny_imagenet
+from pipeline.data.folders import scan
+from pipeline.data.tiny_imagenet import tiny_imagenet
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 
 

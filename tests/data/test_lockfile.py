@@ -6,9 +6,10 @@ import pytest
 from conftest import idx
 from support.pictures import LAYOUTS, save, write_folder
 
-from pipeline.data import cache, lockfile, search_data
+from pipeline.data import lockfile, search_data
 from pipeline.data.datasets import FOLDER, holding, source
 from pipeline.data.lockfile import Holding
+from pipeline.system import files
 from pipeline.system.errors import IntegrityFailure
 
 IMAGES = "train-images-idx3-ubyte"
@@ -105,7 +106,7 @@ def test_beside_data_that_cannot_be_written_it_is_in_the_cache(tmp_path):
     path.write_bytes(b"12345")
     found = Holding("x", tmp_path, {"x-ubyte": 5}, tmp_path / "a file" / "lock.json")
     lockfile.lock_new(found)
-    assert [place.suffixes for place in cache.folder().iterdir()] == [[".sha256", ".json"]]
+    assert [place.suffixes for place in files.cache_folder().iterdir()] == [[".sha256", ".json"]]
     assert lockfile.verify(found) == (1, None)
     path.write_bytes(b"12346")
     with pytest.raises(IntegrityFailure, match="another SHA-256"):

@@ -11,9 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from support.pictures import LAYOUTS, write_folder
 
-from pipeline.data import cache
 from pipeline.data.datasets import DATASETS, source
-from pipeline.data.search_data import load, load_for, load_test, load_test_for
+from pipeline.data.search_data import load, load_for
+from pipeline.data.test_split import load_test, load_test_for
+from pipeline.system import files
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import configure
 
@@ -245,7 +246,7 @@ def test_search_has_no_test_image(tmp_path, monkeypatch):
     """Neither what a search is given nor the cached file behind it holds an image of the test split."""
     name = f"folder:{write_folder(tmp_path / 'photos')}"
     found = load(name, tmp_path)
-    (cached,) = cache.folder().glob("*.safetensors")
+    (cached,) = files.cache_folder().glob("*.safetensors")
     assert len(load_file(cached)["images"]) == len(found.train) + len(found.val) == 20
     assert not rows(load_test(name, tmp_path)) & rows(found.train, found.val)
 

@@ -19,10 +19,11 @@ from support.endtoend import check_invariant, furnish, make_template, pipeline
 
 from pipeline.jobs import sweep
 from pipeline.jobs.progress import Show
-from pipeline.stores import locations
+from pipeline.stores import access, locations
 from pipeline.system.errors import Interrupted
 from sweeps.analysis.comparison import compare, lead
-from sweeps.analysis.ranking import StudyRecord, rank
+from sweeps.analysis.ranking import rank
+from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -112,7 +113,7 @@ def make(version: str) -> None:
             console = Console(file=sys.stderr)
             sweep.sweep(sweep.make_plan(request), request, lambda s: _Interrupting(console, "val_acc", (), s.total, 0))
         with contextlib.chdir(folder):
-            record = locations.read_record(locations.locate(), NAME)
+            record = access.read_record(locations.locate(), NAME)
         if ends(record) != ENDS:
             raise SystemExit(f"the study must hold {ENDS}: got {ends(record)}")
         out = FIXTURES / version
@@ -154,7 +155,7 @@ def test_they_are_small_and_name_no_machine():
 def test_a_study_of_an_earlier_version_reads_and_ranks_as_recorded(left):
     """How trials ended, the ranking and the comparison with published figures are what that version saw."""
     _, expected = left
-    record = locations.read_record(locations.locate())
+    record = access.read_record(locations.locate())
     assert ends(record) == ENDS
     assert summary(record) == expected
 
@@ -165,10 +166,10 @@ def test_a_study_of_an_earlier_version_goes_on(left, capsys):
     folder, _ = left
     assert pipeline("report") == 0
     assert (folder / "reports" / NAME / "report.md").exists()
-    before = {result.number: result for result in locations.read_record(locations.locate()).results}
+    before = {result.number: result for result in access.read_record(locations.locate()).results}
     assert pipeline("sweep", "tiny.yaml") == 0
     assert "going on with 1 interrupted trial: #13" in capsys.readouterr().out
-    after = {result.number: result for result in locations.read_record(locations.locate()).results}
+    after = {result.number: result for result in access.read_record(locations.locate()).results}
     assert {number: result for number, result in after.items() if number != 13} == {
         number: result for number, result in before.items() if number != 13
     }

@@ -6,49 +6,29 @@ import signal
 import time
 
 import pytest
+from support.commands import wait_until
 from support.forks import importable
-from support.networks import FINE
+from support.networks import SLOW_NETWORKS
+from support.trainings import Breaker, outcome, settled, task
 
-import pipeline.training.train
-from pipeline.engines import worker
+import pipeline.training.epochs
+from pipeline.engines import messages
 from pipeline.engines.local import Inline, Local, Workers, least_loaded
 from pipeline.engines.sites import SITES, open_site
-from pipeline.engines.worker import Task
 from pipeline.system.errors import Interrupted, StorageFailure
-from pipeline.training.train import Hooks, train
+from pipeline.training.epochs import Hooks
+from pipeline.training.train import train
 from sweeps.trial import COMPLETE, FAILED, PRUNED
-from tests.faults.test_interrupts import wait_until
-from tests.training.test_train import Breaker, outcome, settled
 
 pytestmark = pytest.mark.slow
 
 CASES = [("local", 1), *((name, 2) for name in SITES)]  # a site, and how many trials at a time
 
-# Networks that are wrong in training, or take their time over each step.
-MODULE = f"""
-import ctypes, time
-{FINE}
-
-class Broken(Fine):
-    def step(self):
-        raise KeyError("no such layer")
-
-
-class Slow(Fine):
-    def step(self):
-        time.sleep(0.05)
-
-
-class Stuck(Fine):  # in a call that neither ends nor lets Python run
-    def step(self):
-        ctypes.PyDLL(None).sleep(600)
-"""
-
 
 @pytest.fixture(scope="module", autouse=True)
 def _module(tmp_path_factory):
     """The networks above, as a user's own."""
-    with importable(tmp_path_factory.mktemp("module"), "odd", MODULE):
+    with importable(tmp_path_factory.mktemp("module"), "odd", SLOW_NETWORKS):
         yield
 
 
@@ -82,18 +62,6 @@ def workers(tiny):
     yield made
     made.close()
     assert not multiprocessing.active_children()
-
-
-def task(folder, number=0, *, time_limit=None, limits=None, **values):
-    """A trial to train, in a folder of its own."""
-    return Task(
-        number=number,
-        config=settled(**values),
-        folder=folder / str(number),
-        objective="val_acc",
-        limits=limits or {},
-        time_limit=time_limit,
-    )
 
 
 def trained(engine, tasks, hooks=None):
@@ -189,7 +157,7 @@ def test_asked_to_stop_it_stops_and_can_be_gone_on_with(engine, make, tiny, tmp_
     assert time.monotonic() - began < 30
     wait_until(lambda: not make[1](), seconds=10)
 
-    monkeypatch.setattr(pipeline.training.train, "SAVE_EVERY", 0)
+    monkeypatch.setattr(pipeline.training.epochs, "SAVE_EVERY", 0)
     with pytest.raises(Interrupted):  # in the second of four epochs
         train(1, settled(), tiny, tmp_path / "1", objective="val_acc", hooks=Breaker(6).hooks)
     saved, told = [], []
@@ -236,8 +204,8 @@ def test_a_worker_that_is_killed_at_leisure_costs_nothing(workers, tmp_path):
 
 def test_a_worker_that_hangs_inside_a_library_is_killed(workers, tmp_path, monkeypatch):
     """A trial whose step neither ends nor can be interrupted ends as timeout; the next one is trained."""
-    monkeypatch.setattr(worker, "HANGS", 0)
-    monkeypatch.setattr(worker, "GRACE", 0)
+    monkeypatch.setattr(messages, "HANGS", 0)
+    monkeypatch.setattr(messages, "GRACE", 0)
     results = trained(workers, [task(tmp_path, 0, family="odd:Stuck", time_limit=0.3), task(tmp_path, 1)])
     assert (results[0].state, results[0].end, results[1].state) == (FAILED, "timeout", COMPLETE)
     assert results[0].error == "it took longer than 0.3 s"

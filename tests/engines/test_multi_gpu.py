@@ -9,23 +9,22 @@ import time
 
 import pytest
 from support import forks
+from support.commands import gone, wait_until, workers
 from support.endtoend import check_invariant, client, pipeline, record
 from support.forks import Fork, importable
+from support.networks import SLOW_NETWORKS
+from support.trainings import Breaker, outcome, task
 
-from pipeline.engines import worker
+from pipeline.engines import messages
 from pipeline.engines.local import Workers
 from pipeline.system.errors import Interrupted, StorageFailure
-from pipeline.training.train import Hooks
+from pipeline.training.epochs import Hooks
 from sweeps.trial import COMPLETE, FAILED, PRUNED
-from tests.engines.test_engines import MODULE, task
-from tests.engines.test_parallel import gone, workers
-from tests.faults.test_interrupts import wait_until
-from tests.training.test_train import Breaker, outcome
 
 pytestmark = pytest.mark.slow
 
 # Networks that go wrong in one of the processes alone.
-ODD = f"""{MODULE}
+ODD = f"""{SLOW_NETWORKS}
 
 from torch import distributed
 
@@ -143,8 +142,8 @@ def test_killed(engine, tmp_path, which):
 @pytest.mark.parametrize("family", ["team:Stuck", "team:SecondStuck"])
 def test_a_hang_in_either_is_a_timeout(engine, tmp_path, monkeypatch, family):
     """Where one process never ends a step, the other waits for it in vain: the trial's time limit ends both."""
-    monkeypatch.setattr(worker, "HANGS", 0)
-    monkeypatch.setattr(worker, "GRACE", 0)
+    monkeypatch.setattr(messages, "HANGS", 0)
+    monkeypatch.setattr(messages, "GRACE", 0)
     found = ended(engine, both(tmp_path, family=family, time_limit=0.5))
     assert (found.state, found.end, found.error) == (FAILED, "timeout", "it took longer than 0.5 s")
 

@@ -6,14 +6,11 @@ import os
 import signal
 import time
 
-import psutil
 import pytest
+from support.commands import LAST_LINE, Sweep, gone, wait_until, workers
 from support.endtoend import check_invariant, client, furnish, pipeline, record, trial_list
 from support.forks import Fork, serve, trials, weights
-
-from tests.faults.test_faults import Sweep
-from tests.faults.test_interrupts import LAST_LINE, wait_until
-from tests.faults.test_misbehaving import MODULE
+from support.networks import MISBEHAVING
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +26,7 @@ fixed: {batch_size: 256}
 NAME = "tiny-digits"
 COMMAND = ("sweep", "tiny.yaml", "--workers", "2")
 NETWORKS = f"""import ctypes
-{MODULE.replace("time.sleep(0.5)", "time.sleep(0.05)")}
+{MISBEHAVING.replace("time.sleep(0.5)", "time.sleep(0.05)")}
 
 class Stuck(Fine):  # in a call that neither ends nor lets Python run
     def step(self):
@@ -73,17 +70,6 @@ def under_way(folder, epochs=2):
     """Whether two trials are, each with so many epochs."""
     running = [trial for trial in trials(folder, NAME) if not trial.state.is_finished()]
     return len(running) == 2 and all(len(trial.intermediate_values) >= epochs for trial in running)
-
-
-def workers(pid):
-    """The worker processes of a sweep, and the server that they are forked from."""
-    found = psutil.Process(pid).children(recursive=True)
-    return [child for child in found if child.ppid() != pid], found
-
-
-def gone(processes):
-    """Whether processes have ended."""
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
 
 
 def test_two_at_a_time(unbroken):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.commands import wait_until
 from support.endtoend import check_invariant, children, pipeline, record
 from support.forks import Fork, trials
 from support.networks import FINE
 
 from pipeline.checkpoints import trial_folder
-from tests.faults.test_interrupts import wait_until
 
 pytestmark = pytest.mark.slow
 

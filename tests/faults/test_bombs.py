@@ -16,9 +16,9 @@ import safetensors.torch
 import torch
 from mlflow.projects._project_spec import load_project
 from support.endtoend import client, furnish, pipeline
+from support.sourcecode import PRODUCT, sources
 
 from pipeline.checkpoints import save
-from tests.documents.test_house import PRODUCT, sources
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary"

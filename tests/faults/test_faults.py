@@ -1,14 +1,10 @@
 """Kills and interrupts a real sweep in its own process, goes on with the same command, and reads both stores."""
 
-import contextlib
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
+from support.commands import Sweep
 from support.endtoend import check_invariant, children, client, furnish, record, trial_list, wait_for_epochs
 
 pytestmark = pytest.mark.slow
@@ -26,33 +22,6 @@ start_with:
   - {lr: 1.0e-3}
 """
 NAME = "tiny-digits"
-
-
-class Sweep:
-    """A sweep in a process group of its own; what it prints goes to a file."""
-
-    def __init__(self, folder, *arguments, program=(sys.executable, "-m", "pipeline")):
-        self.log = folder / f"log-{time.monotonic_ns()}.txt"
-        environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "PYTHONUNBUFFERED": "1"}
-        environment["PATH"] = str(Path(sys.executable).parent) + os.pathsep + environment["PATH"]
-        with self.log.open("w") as out:
-            self.process = subprocess.Popen(
-                [*program, *arguments], cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True
-            )
-
-    def wait(self, code):
-        """Wait for its end, and expect a code."""
-        try:
-            assert self.process.wait(timeout=240) == code, self.log.read_text()
-        finally:
-            self.kill()
-        return self.log.read_text()
-
-    def kill(self):
-        """Kill the whole group."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(timeout=30)
 
 
 @pytest.fixture

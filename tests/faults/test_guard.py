@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, event
 from support.endtoend import furnish, pipeline
 
-from pipeline.training import train
+from pipeline.training import epochs as training
 from sweeps.search.stored import Kept
 
 STUDY = """
@@ -75,7 +75,7 @@ def sweeps(tmp_path_factory, template):
         folder = furnish(tmp_path_factory.mktemp("guard"), template, study)
         with pytest.MonkeyPatch.context() as patch, counted(patch) as counts:
             patch.chdir(folder)
-            patch.setattr(train, "SAVE_EVERY", 0.0)
+            patch.setattr(training, "SAVE_EVERY", 0.0)
             assert pipeline("sweep", "tiny.yaml", "--workers", "1") == 0
         found[trials, epochs] = counts
     return found

@@ -14,7 +14,7 @@ from pipeline.checkpoints import load_model
 from pipeline.report import render
 from pipeline.stores.locations import check_name
 from pipeline.system.errors import UsageFailure
-from pipeline.tracking import artifacts
+from pipeline.tracking import contents
 
 # What a folder's name can hold: anything but a slash and NUL, up to 255 bytes.
 CLASSES = [
@@ -154,7 +154,7 @@ def test_every_format_shows_any_title(hostile, fmt):
 
 def test_a_trials_files_hold_any_title(hostile, tmp_path):
     """per_class.csv and confusion.csv have a line for each class, and no formula."""
-    artifacts.write(tmp_path, hostile.results[0], TITLES)
+    contents.write_files(tmp_path, hostile.results[0], TITLES)
     check_cells((tmp_path / "per_class.csv").read_text(), len(TITLES) + 1)
     check_cells((tmp_path / "confusion.csv").read_text(), len(TITLES) + 1)
 

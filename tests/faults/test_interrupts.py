@@ -6,11 +6,10 @@ import signal
 import time
 
 import pytest
+from support.commands import LAST_LINE, Sweep, wait_until
 from support.endtoend import check_invariant, children, client, record
 from support.forks import Fork, trials
 from support.networks import FINE
-
-from tests.faults.test_faults import Sweep
 
 pytestmark = pytest.mark.slow
 
@@ -41,15 +40,6 @@ fixed: {family: "mine:Slow", batch_size: 256}
 """
 NAME = "tiny-digits"
 COMMAND = ("sweep", "tiny.yaml")
-LAST_LINE = "interrupted; go on with: pipeline sweep tiny.yaml"
-
-
-def wait_until(condition, seconds=60):
-    """Wait until something holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.02)
 
 
 def training(folder, number):

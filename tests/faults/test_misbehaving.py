@@ -5,77 +5,12 @@ import signal
 import pytest
 from support.endtoend import check_invariant, children, furnish, pipeline, record
 from support.forks import Fork
-from support.networks import FINE
+from support.networks import MISBEHAVING
 
 from sweeps.analysis.ranking import rank
 
 pytestmark = pytest.mark.slow
 
-# Networks of a user's own: fine when they are looked at, each wrong in training.
-MODULE = f"""
-import os, signal, sys, time
-import optuna, torch
-{FINE}
-
-NEVER_ZERO = torch.tensor([float("-inf")] + [0.0] * 9)  # a loss without end for the images of a zero
-
-
-class Shifted(Fine):
-    def forward(self, images):
-        return super().forward(images) + self.shift()
-
-
-class Poison(Fine):
-    def step(self):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-class Hang(Fine):
-    def step(self):
-        time.sleep(600)
-
-
-class Slow(Fine):
-    def step(self):
-        time.sleep(0.5)
-
-
-class Oom(Fine):
-    def step(self):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-
-
-class Huge(Fine):
-    def step(self):
-        torch.empty(1 << 50)
-
-
-class Nan(Shifted):
-    def shift(self):
-        return float("nan") if self.training else 0.0
-
-
-class Inf(Shifted):
-    def shift(self):
-        return NEVER_ZERO if self.training else 0.0
-
-
-class Late(Shifted):
-    def shift(self):
-        return 0.0 if self.training else NEVER_ZERO
-
-
-class Broken(Fine):
-    def step(self):
-        raise KeyError("no such layer")
-
-
-class Stale(Fine):
-    def step(self):
-        study = optuna.load_study(storage="sqlite:///optuna.db", study_name="tiny-digits")
-        (trial,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-"""
 NAME = "tiny-digits"
 ENDS = {
     "Fine": "complete",
@@ -108,7 +43,7 @@ fixed: {{batch_size: 128, lr: 0.01}}
 def swept(tmp_path_factory, template):
     """A folder in which each kind of trial was tried, a good one first and last; and what was printed."""
     folder = furnish(tmp_path_factory.mktemp("misbehaving"), template, study(*ENDS))
-    (folder / "mine.py").write_text(MODULE)
+    (folder / "mine.py").write_text(MISBEHAVING)
     options = ("--trial-timeout", "3", "--max-failures", str(len(ENDS)))
     return folder, Fork(folder, "sweep", "tiny.yaml", *options).wait(0)
 
@@ -163,7 +98,7 @@ def test_time_limits_are_kept(swept):
 def test_poison(folder):
     """A trial that takes its process with it three times is given up; the others are trained."""
     (folder / "tiny.yaml").write_text(study("Fine", "Poison", "Nan"))
-    (folder / "mine.py").write_text(MODULE)
+    (folder / "mine.py").write_text(MISBEHAVING)
     for _ in range(3):
         Fork(folder, "sweep", "tiny.yaml").wait(-signal.SIGKILL)
     output = Fork(folder, "sweep", "tiny.yaml").wait(0)
@@ -176,7 +111,7 @@ def test_poison(folder):
 def test_trials_that_fail_alike_end_the_sweep(folder, monkeypatch, capsys, options, most):
     """After so many failures in a row it stops with code 3 and says once what is wrong."""
     (folder / "tiny.yaml").write_text(ALIKE)
-    (folder / "mine.py").write_text(MODULE)
+    (folder / "mine.py").write_text(MISBEHAVING)
     monkeypatch.syspath_prepend(folder)
     assert pipeline("sweep", "tiny.yaml", *options) == 3
     assert len(record(folder, NAME).results) == most

@@ -22,8 +22,8 @@ from support.pictures import save
 
 from pipeline.checkpoints import load
 from pipeline.data.search_data import load_for
-from pipeline.jobs import preflight
-from pipeline.stores import locations, sqlite
+from pipeline.jobs import preflight, studies
+from pipeline.stores import access, locations, sqlite
 from pipeline.system.errors import StorageFailure
 from sweeps.spec.configurations import configuration
 
@@ -74,7 +74,7 @@ def held(folder: Path, begin: str, seconds: float | None = None):
 @pytest.mark.slow
 def test_a_reader_does_not_hold_a_sweep_up(place):
     """A reader that holds both databases open for as long as the sweep takes delays nothing: no trial fails."""
-    locations.prepare(locations.locate())
+    access.prepare(locations.locate())
     with held(place, "BEGIN"):
         Fork(place, *COMMAND).wait(0)
     check_invariant(place, NAME, total=3)
@@ -98,8 +98,8 @@ def test_a_sweep_waits_for_another_writer(place):
 def test_both_stores_wait_for_over_half_a_minute(folder):
     """The libraries' own connections wait longer than 30 s for another's write."""
     where = locations.locate()
-    locations.prepare(where)
-    with locations.open_studies(where).engine.connect() as connection:
+    access.prepare(where)
+    with access.open_studies(where).engine.connect() as connection:
         optuna = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
     MlflowClient(where.tracking).search_experiments()
     store = _tracking_service.utils._get_store(where.tracking)
@@ -172,7 +172,7 @@ def test_a_full_disk_ends_the_sweep_and_room_lets_it_go_on(place, small_disk, wh
 
 def test_a_plan_without_room_is_refused_before_it_starts(place, small_disk):
     """Checkpoints that take more than the disk has free end a sweep with exit code 5, saying both; fewer trials fit."""
-    _, _, spec = preflight.read_study("tiny.yaml", {})
+    _, _, spec = studies.read_study("tiny.yaml", {})
     data = load_for(configuration(spec, {}), place)
     disk = small_disk(place / "small", 10 << 20)  # a trial of this study keeps 4.5 MB
     preflight.check_space(spec, data, disk, 2)
@@ -252,9 +252,9 @@ def test_a_damaged_database_is_refused_and_left_as_it_is(place, capsys, name, sp
 def test_an_interrupted_creation_leaves_no_empty_file(tmp_path):
     """A store that is made is a whole database at once, so that an empty file is never one of ours."""
     where = locations.Stores(f"sqlite:///{tmp_path}/mlflow.db", f"sqlite:///{tmp_path}/optuna.db", tmp_path)
-    locations.prepare(where)
+    access.prepare(where)
     assert (tmp_path / "optuna.db").stat().st_size
-    locations.open_studies(where)
+    access.open_studies(where)
     before = digest(tmp_path / "optuna.db")
     sqlite._make(tmp_path / "optuna.db", lambda _: None)
     assert digest(tmp_path / "optuna.db") == before

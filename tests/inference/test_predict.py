@@ -16,10 +16,10 @@ from support.pictures import HOSTILE, save, write_folder, write_nasty
 
 from pipeline.checkpoints import load_model
 from pipeline.data import decode, folders, search_data
-from pipeline.inference import find, predict
+from pipeline.inference import evaluate, networks, predict
 from pipeline.stores import locations
 from pipeline.system.errors import IntegrityFailure, UsageFailure
-from pipeline.training.metrics import Prepare
+from pipeline.training.prepare import Prepare
 
 CLASSES = tuple("0123456789")
 
@@ -57,7 +57,7 @@ def trained(folder, *options):
 def test_predictions_are_what_the_trial_scored(folder, family, capsys):
     """Files of the validation split are predicted as the trial itself scored them, to the last bit."""
     root, run = trained(folder, "--family", family)
-    scores = find.evaluate(locations.locate(), folder, split="val", run_id=run).scores
+    scores = evaluate.evaluate(locations.locate(), folder, split="val", run_id=run).scores
     capsys.readouterr()
     assert pipeline("predict", "--run", run, "--format", "json", "--top", "9", str(root / "val")) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -257,7 +257,7 @@ def test_probabilities_are_not_softened_twice(tmp_path):
 def test_a_network_from_a_gpu_runs_here(tmp_path):
     """Where its device is not there, it predicts on the CPU, in float32."""
     found = make_found()
-    elsewhere = find.Found(found.network, make_card(found.card))
+    elsewhere = networks.Found(found.network, make_card(found.card))
     raw = torch.randint(0, 256, (3, 8, 8, 1), dtype=torch.uint8)
     ours, theirs = predict.network(found).classify(raw)[1], predict.network(elsewhere).classify(raw)[1]
     assert torch.equal(ours, theirs)

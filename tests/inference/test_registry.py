@@ -23,7 +23,7 @@ from support.networks import make_found, save_checkpoint
 from support.pictures import HOSTILE, noise, save
 from support.servers import Server
 
-from pipeline.inference import find
+from pipeline.inference import evaluate
 from pipeline.stores import locations
 
 # MLflow warns of types in its own modules when they are imported.
@@ -117,8 +117,8 @@ def test_what_is_no_raw_image_is_refused(inside, case):
 def test_scores_of_the_registered_network(inside, capsys):
     """`pipeline evaluate --model` gives what the run itself is given."""
     (run,) = client(inside).search_runs(["0"])
-    expected = find.evaluate(locations.locate(), inside, split="val", run_id=run.info.run_id).scores
-    found = find.evaluate(locations.locate(), inside, split="val", model="models:/digits@champion").scores
+    expected = evaluate.evaluate(locations.locate(), inside, split="val", run_id=run.info.run_id).scores
+    found = evaluate.evaluate(locations.locate(), inside, split="val", model="models:/digits@champion").scores
     assert (found.accuracy, found.loss) == (expected.accuracy, expected.loss)
     assert pipeline("evaluate", "--model", "models:/digits@champion", "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)["run"] == run.info.run_id

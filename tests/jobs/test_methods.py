@@ -6,7 +6,7 @@ import pytest
 from support.endtoend import STUDY, check_invariant, children, client, furnish, pipeline, record
 
 from pipeline.checkpoints import load, load_model
-from pipeline.data import search_data
+from pipeline.data import search_data, test_split
 from pipeline.inference import find
 from pipeline.stores import locations
 
@@ -162,7 +162,7 @@ def test_other_images_are_no_test_of_a_network(folder, sweep, capsys):
     assert pipeline("evaluate", "--best") == 0
     (folder / "split.csv").write_text(_split(train=range(500, 1000), val=range(1000, 1200), test=range(500)))
     search_data.load.cache_clear()
-    search_data.load_test.cache_clear()
+    test_split.load_test.cache_clear()
     assert pipeline("evaluate", "--best") == 2
     assert "the network was trained on other images of digits" in capsys.readouterr().err
 

@@ -7,7 +7,10 @@ import torch
 
 import models
 from pipeline.jobs import preflight
-from pipeline.jobs.preflight import check_networks, estimate, read_study, runtime, shipped, study_name
+from pipeline.jobs.estimate import _first, estimate
+from pipeline.jobs.preflight import check_networks, runtime
+from pipeline.jobs.studies import read_study, shipped, study_name
+from pipeline.system import cpu
 from pipeline.system.errors import UsageFailure
 from sweeps.spec.studyfile import parse
 
@@ -177,11 +180,11 @@ def test_runtime(monkeypatch):
 
 def test_few_images(tiny):
     """The estimate is made on the first images of both splits, in their proportion, and at least one of each."""
-    few = preflight._first(tiny, 80)
+    few = _first(tiny, 80)
     assert (len(few.train), len(few.val)) == (80, 20)
     assert torch.equal(few.train.images, tiny.train.images[:80])
-    assert len(preflight._first(tiny, 1).val) == 1
-    assert len(preflight._first(tiny, 10**6).train) == 160
+    assert len(_first(tiny, 1).val) == 1
+    assert len(_first(tiny, 10**6).train) == 160
 
 
 def test_only_the_networks_of_a_layout_are_built():
@@ -243,4 +246,4 @@ def test_more_gpus_than_there_are(monkeypatch):
 
 def test_cores_of_a_container():
     """There is at least one core, and none that this process may not use."""
-    assert 1 <= preflight.cores() <= len(os.sched_getaffinity(0))
+    assert 1 <= cpu.cores() <= len(os.sched_getaffinity(0))

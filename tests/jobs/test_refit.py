@@ -8,10 +8,11 @@ from support.endtoend import client, pipeline, record
 from support.helpers import make_record, make_result
 
 from pipeline.checkpoints import BEST, Folder, load, load_model
-from pipeline.inference import find
+from pipeline.inference import find, networks
 from pipeline.jobs.refit import joined, settle
 from pipeline.stores import locations
-from pipeline.training.train import Hooks, train
+from pipeline.training.epochs import Hooks
+from pipeline.training.train import train
 from sweeps.trial import COMPLETE, FAILED, configure
 
 FINALISTS = "tiny-digits.finalists"
@@ -63,7 +64,7 @@ def test_the_last_epochs_weights_are_taken(tiny, tmp_path, schedule):
 
 def test_gone_on_with_it_is_the_same(tiny, tmp_path, monkeypatch):
     """Stopped between two epochs, it ends with the weights of a training that nothing disturbed."""
-    monkeypatch.setattr("pipeline.training.train.SAVE_EVERY", 0)
+    monkeypatch.setattr("pipeline.training.epochs.SAVE_EVERY", 0)
 
     class Stop(KeyboardInterrupt):
         pass
@@ -101,9 +102,9 @@ def test_refit(folder, capsys):
     assert pipeline("train", "--from-run", run_id) == 2
     again = "was trained on both splits: `pipeline finalists tiny-digits --refit` makes it"
     assert capsys.readouterr().err == f"run {run_id} {again}\n"
-    best = find.find(locations.locate(), find.Which(best=True))
+    best = find.find(locations.locate(), networks.Which(best=True))
     assert best.run_id == record(folder, FINALISTS).results[0].run_id
-    assert {best.study, find.find(locations.locate(), find.Which(run=run_id)).study} == {"tiny-digits"}
+    assert {best.study, find.find(locations.locate(), networks.Which(run=run_id)).study} == {"tiny-digits"}
     assert pipeline("evaluate", "--run", run_id, "--split", "test") == 0
     assert f"test accuracy {found.refit['acc']:.4f}" in capsys.readouterr().out
     assert not list((folder / "checkpoints").rglob("*.safetensors"))

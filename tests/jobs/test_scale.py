@@ -16,7 +16,7 @@ from support.endtoend import check_invariant, furnish, pipeline
 from support.helpers import make_result, mixed_study
 
 from pipeline.report import render
-from pipeline.stores import locations
+from pipeline.stores import access, locations
 from sweeps.analysis.ranking import best
 from sweeps.search import loop, stored
 from sweeps.search.study import Study
@@ -64,13 +64,13 @@ def big(folder: Path, template: Path, trials: int) -> Path:
 MEASURE = """
 import json, os, sys, time
 from pathlib import Path
-from pipeline.report import render as report
-from pipeline.stores import locations as stores
+from pipeline.report import render
+from pipeline.stores import access, locations
 measured = {}
 for size in sys.argv[1:]:
     os.chdir(size)
     before = time.process_time()
-    report.write(stores.read_record(stores.locate()), Path("report"))
+    render.write(access.read_record(locations.locate()), Path("report"))
     status = Path("/proc/self/status").read_text()  # getrusage would give the parent's peak if that is larger
     peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024
     measured[Path(size).name] = [time.process_time() - before, peak]
@@ -103,7 +103,7 @@ def test_a_report_does_work_in_proportion_to_its_trials(tmp_path, template, monk
     counts = []
     for size in (50, 250, 500, 1_000):
         monkeypatch.chdir(big(tmp_path / str(size), template, size))
-        counts.append(calls(lambda: render.write(locations.read_record(locations.locate()), Path("report"))))
+        counts.append(calls(lambda: render.write(access.read_record(locations.locate()), Path("report"))))
     _, small, middle, large = counts
     assert (large - middle) / 500 < 1.1 * (middle - small) / 250
 

@@ -8,8 +8,8 @@ from mlflow import MlflowClient
 from support.endtoend import check_invariant, children, client, furnish, pipeline, record, trial_list
 
 from pipeline.checkpoints import load_model
-from pipeline.data import search_data
-from pipeline.inference import find
+from pipeline.data import search_data, test_split
+from pipeline.inference import evaluate
 from pipeline.stores import locations
 from sweeps.trial import COMPLETE
 
@@ -22,7 +22,7 @@ def swept(tmp_path_factory, template):
     folder = furnish(tmp_path_factory.mktemp("swept"), template)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(search_data, "load_test", None)  # a sweep that reads the test split fails
+        patch.setattr(test_split, "load_test", None)  # a sweep that reads the test split fails
         assert pipeline("sweep", "tiny.yaml") == 0
     return folder
 
@@ -70,7 +70,7 @@ def test_scoring_the_kept_checkpoint_again_gives_its_recorded_value(swept, monke
     """The best epoch's weights are what is kept: their accuracy and loss are the recorded ones, exactly."""
     monkeypatch.chdir(swept)
     for result in record(swept, STUDY).results:
-        found = find.evaluate(locations.locate(), swept, split="val", run_id=result.run_id)
+        found = evaluate.evaluate(locations.locate(), swept, split="val", run_id=result.run_id)
         assert found.scores.accuracy == result.value == result.best.metrics["val/acc"]
         assert found.scores.loss == result.best.metrics["val/loss"]
         _, card = load_model(result.checkpoint)
@@ -241,7 +241,7 @@ def test_single_training_is_one_run_with_the_same_files(folder):
     assert run.info.status == "FINISHED"
     assert (run.data.params["batch_norm"], run.data.params["width"]) == ("False", "16")
     assert len(client(folder).get_metric_history(run.info.run_id, "val/acc")) == 2
-    found = find.evaluate(locations.locate(), folder, split="val", run_id=run.info.run_id)
+    found = evaluate.evaluate(locations.locate(), folder, split="val", run_id=run.info.run_id)
     assert found.scores.accuracy == run.data.metrics["best/val_acc"]
 
 

@@ -9,7 +9,7 @@ from support.endtoend import check_invariant, children, client, pipeline, record
 from support.forks import Fork
 from support.servers import check_complete, runs_below
 
-from pipeline.stores import locations
+from pipeline.stores import access, locations
 from sweeps.search.stored import load
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def test_an_interrupted_study_is_not_ended_by_it(folder):
     """Of a study that was stopped by its time limit the parent says what the sweep said; it can go on."""
     assert pipeline(*COMMAND) == 0
     found = record(folder, STUDY)
-    studies = locations.open_studies(locations.locate())
+    studies = access.open_studies(locations.locate())
     load(studies, STUDY).remember("reason", None)
     client(folder).set_terminated(found.parent_run_id, status="KILLED")
     assert pipeline("sync") == 0
@@ -83,8 +83,8 @@ def test_an_interrupted_study_is_not_ended_by_it(folder):
 def test_a_study_that_is_searched_now_is_left_alone(folder):
     """While a sweep holds the study, exit code 4."""
     assert pipeline(*COMMAND) == 0
-    script = "import sys; from pipeline.stores import locations as s\n"
-    script += "with s.lock(s.locate(), sys.argv[1]): print(); input()"
+    script = "import sys; from pipeline.stores import locations, locks\n"
+    script += "with locks.lock(locations.locate(), sys.argv[1]): print(); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", script, STUDY], **pipes, env={"PYTHONPATH": str(ROOT)}) as holder:
         holder.stdout.readline()

@@ -9,7 +9,7 @@ from support.endtoend import pipeline
 from support.helpers import make_record, make_result
 
 from pipeline.report import comparison, render
-from pipeline.report.tables import listing
+from pipeline.report.ranked import listing
 from pipeline.stores import locations
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import FAILED

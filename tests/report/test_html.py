@@ -12,19 +12,16 @@ from pathlib import Path
 import pytest
 from support import pages
 from support.helpers import make_record, make_result, mixed_study, repeated
+from support.reports import PICTURE, PIXEL, hostile_study, pictured, report_study, report_trial, report_winner
 
 from pipeline.cli import program
-from pipeline.report import answer, render, rendering
-from pipeline.report.html import ROWS, VISIBLE, Picture, page
-from pipeline.report.tables import listing
+from pipeline.report import answer, html, render
+from pipeline.report.html import ROWS, VISIBLE, page
+from pipeline.report.ranked import listing
 from sweeps.spec.dimension import Dimension
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Mistake
-from tests.report.test_render import hostile_study, report_study, report_trial, report_winner
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
 ROOT = Path(__file__).parents[2]
-# The smallest picture there is: one grey pixel.
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB2tbR4AAAAABJRU5ErkJggg==")
-PICTURE = Picture(name="history", title="History", about="How it rose.", alt="Best 0.9 at trial 3.", png=PIXEL)
 
 
 def made(record, *pictures):
@@ -42,14 +39,6 @@ def ranked(found):
     (table,) = (e for e in found.all("table") if e.attributes.get("class") == "sortable")
     names, *rows = table.cells()
     return names, [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def pictured():
-    """A study whose winner has mistakes with pictures, of classes with hostile names."""
-    mistakes = (Mistake(7, 1, 0, 0.984, 5.0), Mistake(9, 0, 1, 0.5, 0.25), Mistake(3, 1, 0, 0.75, 2.0))
-    trial = report_trial(0, 0.9, mistakes=mistakes, confusion=((5, 1), (2, 4)), accuracies=(0.8, 0.7))
-    pictures = {7: base64.b64encode(PIXEL).decode(), 9: base64.b64encode(PIXEL).decode()}
-    return report_study(trial, classes=("<b>cat</b>", "{{ 7*7 }}"), pictures=pictures)
 
 
 def test_rows_are_those_of_the_csv():
@@ -415,7 +404,7 @@ def test_templates_are_shipped():
     assert len(files) >= 6
     assert all(any(fnmatch(file, pattern) for pattern in data) for file in files)
     with pytest.raises(Exception, match="is undefined"):
-        rendering.render("report.html", {})
+        html.fill("report.html", {})
 
 
 def test_written_with_the_rest(tmp_path):

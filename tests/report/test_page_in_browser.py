@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 from support.browser import browse, watch
 from support.helpers import mixed_study
+from support.reports import PICTURE, pictured
 
 from pipeline.report.html import page as html
-from pipeline.report.tables import listing
+from pipeline.report.ranked import listing
 from sweeps.analysis.ranking import best
-from tests.report.test_html import PICTURE, pictured
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import pytest
 from support.helpers import make_record, make_result
 
 from pipeline.report import published
-from pipeline.report.tables import ranked
+from pipeline.report.ranked import ranked
 from sweeps.analysis.comparison import compare
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import FAILED

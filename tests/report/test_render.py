@@ -8,89 +8,13 @@ import shlex
 
 import pytest
 from rich.console import Console
+from support.reports import hostile_study, report_study, report_trial, report_winner
 
-from pipeline.report import render, tables, terminal, winner
+from pipeline.report import ranked, render, terminal, winner
 from pipeline.report.checks.registry import checks
-from sweeps.analysis.ranking import StudyRecord
-from sweeps.spec.dimension import Dimension
+from pipeline.system.text import clean
 from sweeps.spec.reference import Reference
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult, configure
-
-SEARCHED = (
-    Dimension(field="family", choices=("mlp", "cnn", "resnet")),
-    Dimension(field="lr", low=1e-5, high=0.1, log=True),
-    Dimension(field="dropout", low=0.0, high=0.5),
-    Dimension(field="batch_norm", choices=(True, False)),
-    Dimension(field="layer_order", choices=("conv-norm-act-drop-pool", "conv-act-norm-drop-pool")),
-    Dimension(field="optimizer", choices=("sgd", "adam")),
-    Dimension(field="momentum", low=0.5, high=0.99, when={"optimizer": ("sgd",)}),
-)
-HOSTILE = ("[/foo]", "\x1b[31mred\x1b[0m", "<b>", "a|b", "two\nlines", "x" * 600, "=cmd()", "\x1b]0;title\x07", "C++")
-
-
-def report_trial(number, value=None, *, state=COMPLETE, end=None, epochs=3, accuracies=(), confusion=None, **facts):
-    """A trial; keywords that are fields of `TrialConfig` go there, the others are fields of `TrialResult`."""
-    config = {k: facts.pop(k) for k in list(facts) if k in TrialConfig.__dataclass_fields__}
-    return TrialResult(
-        number=number,
-        config=configure(config),
-        state=state,
-        end=end or state,
-        value=value,
-        best_epoch=None if value is None else max(epochs - 1, 1),
-        history=tuple(report_epoch(e, value or 0.1, accuracies) for e in range(1, epochs + 1)),
-        confusion=confusion,
-        **{"seconds": 12.345, "parameters": 1_234_567, "run_id": f"run{number}", **facts},
-    )
-
-
-def report_epoch(epoch, value, accuracies):
-    metrics = {
-        "train/loss": 1 / epoch,
-        "train/acc": value / 2,
-        "train/lr": 1e-3 / epoch,
-        "val/loss": 2.0,
-        "val/acc": value,
-    }
-    return Epoch(epoch=epoch, time=epoch, metrics=metrics, per_class=tuple(accuracies))
-
-
-def report_study(*results, **changes):
-    facts = {
-        "name": "demo",
-        "study": "demo",
-        "dataset": "digits",
-        "objective": "val_acc",
-        "maximize": True,
-        "trials": len(results),
-        "dimensions": SEARCHED,
-        "classes": tuple("0123456789"),
-        "results": results,
-    }
-    return StudyRecord(**{**facts, **changes})
-
-
-def report_winner(classes=3, **changes):
-    """A study with a winner whose class 1 is the worst and whose last class is never predicted."""
-    accuracies = [0.5 + c / classes / 2 if c != 1 else 0.25 for c in range(classes - 1)] + [0.4]
-    confusion = tuple(tuple(20 if p == t % (classes - 1) else 0 for p in range(classes)) for t in range(classes))
-    won = report_trial(
-        7, 0.96389, lr=0.01, accuracies=accuracies, confusion=confusion, checkpoint='a "b"/best', mflops=3.25
-    )
-    facts = {"classes": tuple(f"class {c}" for c in range(classes)), **changes}
-    return report_study(won, report_trial(1, 0.9), report_trial(2, 0.99, state=PRUNED, lr=0.02), **facts)
-
-
-def hostile_study():
-    """A study in which every text that a user may choose is hostile."""
-    text = " ".join(HOSTILE)
-    bad = report_trial(3, state=FAILED, end="error:=X|[/foo]\x1b[2J", error=f"{text}\nline two", lr=0.5)
-    won = report_trial(0, 0.5, accuracies=[0.5] * len(HOSTILE), checkpoint=f"/tmp/{text}")
-    families = [
-        TrialResult(number=10 + i, config=TrialConfig(family=name), state=COMPLETE, end=COMPLETE, value=0.1)
-        for i, name in enumerate([*HOSTILE, "@a", "-1", "+1", "\t=cmd()", "\udcff"])
-    ]
-    return report_study(won, bad, *families, name=text, study=text, dataset=f"folder:{text}", classes=HOSTILE)
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialResult, configure
 
 
 def parsed_csv(text):
@@ -111,9 +35,9 @@ def test_rows_rank_configurations_and_blank_what_does_not_apply():
         report_trial(0, 0.8, family="mlp", lr=0.02, dropout=0.25),
         report_trial(1, 0.9, family="cnn", optimizer="sgd", momentum=0.75, seconds=3.0),
     )
-    first, second = tables.rows(record, None)
-    assert list(first) == tables.columns(record)
-    assert tables.columns(record) == [
+    first, second = ranked.rows(record, None)
+    assert list(first) == ranked.columns(record)
+    assert ranked.columns(record) == [
         *("rank", "trial", "family", "lr", "dropout", "batch_norm", "layer_order", "optimizer", "momentum"),
         *("val_acc", "epoch", "parameters", "seconds", "state"),
     ]
@@ -134,7 +58,7 @@ def test_rows_rank_configurations_and_blank_what_does_not_apply():
     assert second["layer_order"] is None
     assert second["momentum"] is None
     assert second["parameters"] == 1_234_567
-    assert tables.rows(record, 1) == [first]
+    assert ranked.rows(record, 1) == [first]
 
 
 def test_rows_name_how_a_trial_failed_and_end_with_what_runs():
@@ -145,7 +69,7 @@ def test_rows_name_how_a_trial_failed_and_end_with_what_runs():
         report_trial(2, 0.99, state=PRUNED, lr=0.3),
         report_trial(3, 0.5),
     )
-    rows = tables.rows(record)
+    rows = ranked.rows(record)
     assert [row["state"] for row in rows] == ["complete", "pruned", "diverged", "running"]
     assert [row["rank"] for row in rows] == [1, 2, None, None]
 
@@ -153,12 +77,12 @@ def test_rows_name_how_a_trial_failed_and_end_with_what_runs():
 def test_repeats_are_one_row_with_mean_and_spread():
     """Repeats show mean, spread, their number and the sum of seconds, in columns that are otherwise absent."""
     record = report_study(*(report_trial(n, v, seed=n) for n, v in enumerate((0.8, 0.9, 0.85))))
-    (row,) = tables.rows(record)
+    (row,) = ranked.rows(record)
     assert row["val_acc"] == pytest.approx(0.85)
     assert row["spread"] == pytest.approx(0.05)
     assert (row["repeats"], row["trial"]) == (3, 1)
     assert row["seconds"] == pytest.approx(3 * 12.345)
-    assert "spread" not in tables.columns(report_study(report_trial(0, 0.8)))
+    assert "spread" not in ranked.columns(report_study(report_trial(0, 0.8)))
     assert "mean of 3 repeats 0.8500, spread 0.0500" in render.render_best(record, "table")
 
 
@@ -167,7 +91,7 @@ def test_csv_reads_back():
     record = report_study(report_trial(0, 0.963888, lr=1e-5, batch_norm=False), report_trial(1, state=FAILED, lr=0.2))
     text = render.render(record, "csv", None)
     first, second = parsed_csv(text)
-    assert list(first) == tables.columns(record)
+    assert list(first) == ranked.columns(record)
     assert (first["val_acc"], first["seconds"], first["lr"]) == ("0.9639", "12.3", "1e-05")
     assert (first["parameters"], first["batch_norm"], first["momentum"]) == ("1234567", "false", "")
     assert (second["rank"], second["val_acc"]) == ("", "")
@@ -196,9 +120,9 @@ def test_markdown_is_a_table_with_the_failures_below():
     """Every line of the Markdown table has the same columns; numbers are aligned right; errors are listed."""
     record = report_study(report_trial(0, 0.5), report_trial(1, state=FAILED, end="oom", error="no | memory", lr=0.2))
     text = render.render(record, "md", None)
-    ranked, failed = (part for part in text.split("\n\n") if part.startswith("|"))
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in ranked.splitlines()} == {len(tables.columns(record)) + 1}
-    assert ranked.splitlines()[1].startswith("| --: | --: | :-- | --: |")
+    complete, failed = (part for part in text.split("\n\n") if part.startswith("|"))
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in complete.splitlines()} == {len(ranked.columns(record)) + 1}
+    assert complete.splitlines()[1].startswith("| --: | --: | :-- | --: |")
     assert r"| 1 | oom | no \| memory |" in failed
 
 
@@ -227,7 +151,7 @@ def test_table_drops_columns_rather_than_squeezing_them(width):
     _, _, caption = " ".join(lines).partition("no room for ")
     left_out = set(caption.partition(":")[0].split(", ")) - {""}
     header = re.sub(r"_ ", "_", text.split("─")[0])
-    assert left_out < set(tables.columns(report_study(*trials)))
+    assert left_out < set(ranked.columns(report_study(*trials)))
     assert not [name for name in left_out if name in header.split()]
     assert ("parameters" in left_out) == (width < 120)
 
@@ -235,7 +159,7 @@ def test_table_drops_columns_rather_than_squeezing_them(width):
 def test_table_shows_every_column_where_there_is_room():
     """Off a terminal nothing is left out, and parameters have separators."""
     text = render.render(report_study(report_trial(0, 0.5)), "table", None)
-    assert tables.columns(report_study()) == text.splitlines()[2].split()
+    assert ranked.columns(report_study()) == text.splitlines()[2].split()
     assert "1,234,567" in text
     assert "no room" not in text
     assert "\x1b" not in text
@@ -365,7 +289,7 @@ def test_best_csv_reads_back():
 def test_lower_is_better_where_the_study_minimises():
     """With a loss as objective the lowest value wins, and the column bears its name."""
     record = report_study(*(report_trial(0, 0.7), report_trial(1, 0.3, lr=0.1)), objective="val_loss", maximize=False)
-    assert [row["val_loss"] for row in tables.rows(record)] == [0.3, 0.7]
+    assert [row["val_loss"] for row in ranked.rows(record)] == [0.3, 0.7]
     assert "val_loss 0.3000 at epoch 2 of 3" in render.render_best(record, "table")
 
 
@@ -384,8 +308,8 @@ def test_lower_is_better_where_the_study_minimises():
 )
 def test_clean(text, shown):
     """Text becomes one line without control characters; what is not ASCII stays."""
-    assert tables.clean(text) == shown
-    assert len(tables.clean("x" * 600, 40)) == 40
+    assert clean(text) == shown
+    assert len(clean("x" * 600, 40)) == 40
 
 
 @pytest.mark.parametrize("fmt", render.FORMATS)
@@ -462,13 +386,13 @@ def test_notes_have_a_column_where_there_are_any():
         number=1, config=configure({}), state=COMPLETE, end=COMPLETE, value=0.1, best_epoch=1, history=(row,)
     )
     record = report_study(report_trial(0, 0.9, lr=0.1), bad, classes=("[/a]|\x1b[2J", "=b|\n<i>"))
-    assert tables.columns(record)[-1] == "notes"
-    assert tables.rows(record)[1]["notes"] == "collapsed: nearly all taken for '=b| <i>'"
+    assert ranked.columns(record)[-1] == "notes"
+    assert ranked.rows(record)[1]["notes"] == "collapsed: nearly all taken for '=b| <i>'"
     assert r"collapsed: nearly all taken for '=b\| &lt;i&gt;'" in render.render(record, "md")
     assert "Trial 1 collapsed: nearly all taken for '=b| <i>'" in render.render(record, "table", width=80)
     data = json.loads(render.render(record, "json"))
     assert [(row["trial"], row["what"]) for row in data["what_went_wrong"]] == [(1, "collapsed")]
-    assert "notes" not in tables.columns(repeated_study())
+    assert "notes" not in ranked.columns(repeated_study())
 
 
 @pytest.mark.parametrize("fmt", render.FORMATS)
@@ -476,7 +400,7 @@ def test_infeasible_and_duplicates(fmt):
     """An infeasible trial shows as such; a duplicate is listed under what went wrong and in no row."""
     infeasible = report_trial(1, state=PRUNED, end="infeasible", epochs=0, lr=0.1, error="parameters 9, allowed 1")
     record = report_study(report_trial(0, 0.9), infeasible, report_trial(2, 0.9, duplicate_of=0))
-    assert [row["state"] for row in tables.rows(record)] == ["complete", "infeasible"]
+    assert [row["state"] for row in ranked.rows(record)] == ["complete", "infeasible"]
     text = render.render(record, fmt)
     assert "infeasible" in text
     if fmt in ("md", "json"):
@@ -580,7 +504,7 @@ def test_health_checks_stand_under_the_table():
     assert found
     table = render.render(record, "table")
     assert [line.removeprefix("Warning: ") for line in table.splitlines() if line.startswith("Warning: ")] == [
-        tables.clean(check.text) for check in found[:4]
+        clean(check.text) for check in found[:4]
     ]
     assert "- **warning** " in render.render(record, "md").partition("## Health checks")[2]
     data = json.loads(render.render(record, "json"))

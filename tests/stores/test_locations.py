@@ -11,7 +11,9 @@ import optuna
 import pytest
 
 from pipeline.stores import locations
-from pipeline.stores.locations import check_name, locate, lock, open_studies, prepare, read_studies, shown, sqlite_file
+from pipeline.stores.access import open_studies, prepare, read_studies
+from pipeline.stores.locations import check_name, locate, shown, sqlite_file
+from pipeline.stores.locks import lock
 from pipeline.system.errors import StorageFailure, StudyBusy, UsageFailure
 
 ROOT = Path(__file__).parents[2]
@@ -249,8 +251,8 @@ def test_store_of_another_version(tmp_path):
 
 HOLD = """
 import sys, time
-from pipeline.stores import locations as stores
-with stores.lock(stores.locate(), sys.argv[1]):
+from pipeline.stores import locations, locks
+with locks.lock(locations.locate(), sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
 """

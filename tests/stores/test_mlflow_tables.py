@@ -5,8 +5,8 @@ from contextlib import closing
 
 import pytest
 
-from pipeline.data import cache
-from pipeline.stores import locations, mlflow_tables
+from pipeline.stores import access, locations, mlflow_tables
+from pipeline.system import files
 from pipeline.tracking.tracker import Tracker
 
 
@@ -25,7 +25,7 @@ def opened(folder, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     where = locations.locate()
-    locations.prepare(where)
+    access.prepare(where)
     before = tables(folder / "mlflow.db")
     Tracker(where.tracking).close()
     return before, tables(folder / "mlflow.db")
@@ -34,7 +34,7 @@ def opened(folder, monkeypatch):
 def test_a_copy_is_what_mlflow_makes(tmp_path, monkeypatch):
     """A store from the copy is the same as one that MLflow made all by itself; the copy is made once."""
     copied, whole = opened(tmp_path / "copied", monkeypatch)
-    (kept,) = cache.folder().glob("mlflow-*.db")
+    (kept,) = files.cache_folder().glob("mlflow-*.db")
     made = kept.stat().st_mtime_ns
     assert opened(tmp_path / "again", monkeypatch) == (copied, whole)
     assert kept.stat().st_mtime_ns == made
@@ -55,7 +55,7 @@ def test_no_copy_is_made_where_a_url_leads_elsewhere(tmp_path, monkeypatch):
 def test_a_copy_that_cannot_be_trusted_is_made_anew(tmp_path):
     """One that is cut short, is of another version or holds nothing is replaced, and never used."""
     mlflow_tables.fill(tmp_path / "first.db")
-    (kept,) = cache.folder().glob("mlflow-*.db")
+    (kept,) = files.cache_folder().glob("mlflow-*.db")
     good = kept.read_bytes()
     assert mlflow_tables.whole(kept)
     kept.write_bytes(b"")

@@ -20,7 +20,7 @@ from support.endtoend import check_invariant, children, client, furnish, pipelin
 from support.forks import Fork, trials, weights
 from support.postgres import OWNER, PASSWORD
 
-from pipeline.stores import locations
+from pipeline.stores import access, locations, locks
 from pipeline.system.errors import StudyBusy
 from pipeline.system.failpoints import VARIABLE
 
@@ -43,7 +43,7 @@ STORAGE = "PIPELINE_STORAGE"
 def tables(cluster, tmp_path_factory) -> str:
     """A database that has Optuna's tables, to be copied."""
     name, folder = cluster.database(), tmp_path_factory.mktemp("tables")
-    locations.prepare(locations.Stores(f"sqlite:///{folder / 'mlflow.db'}", cluster.url(name), folder))
+    access.prepare(locations.Stores(f"sqlite:///{folder / 'mlflow.db'}", cluster.url(name), folder))
     return name
 
 
@@ -158,8 +158,8 @@ def test_two_that_begin_at_once_make_the_tables_once(cluster, tmp_path):
     url = cluster.url(cluster.database())
     places = [locations.Stores(f"sqlite:///{tmp_path}/{n}/mlflow.db", url, tmp_path) for n in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(locations.prepare, places)) == [None] * 4
-    with locations.read_studies(places[0]) as found:
+        assert list(pool.map(access.prepare, places)) == [None] * 4
+    with access.read_studies(places[0]) as found:
         assert found.get_all_studies() == []
 
 
@@ -191,8 +191,8 @@ def test_the_second_coordinator_is_refused_wherever_it_is(
 
 HOLD = """
 import sys
-from pipeline.stores import locations as stores
-with stores.lock(stores.locate(), sys.argv[1]):
+from pipeline.stores import locations, locks
+with locks.lock(locations.locate(), sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -207,19 +207,19 @@ def test_held_until_its_holder_dies(database, place, tmp_path_factory, monkeypat
         monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
         with (
             pytest.raises(StudyBusy, match=f"in use by process {holder.pid} on "),
-            locations.lock(locations.locate(), NAME),
+            locks.lock(locations.locate(), NAME),
         ):
             pass
-        with locations.lock(locations.locate(), "another"):
+        with locks.lock(locations.locate(), "another"):
             pass
-        assert locations.holder(locations.locate(), NAME).startswith(f"process {holder.pid} on ")
-        assert locations.holder(locations.locate(), NAME).startswith(f"process {holder.pid} on ")
-        assert locations.holder(locations.locate(), "another") is None
+        assert locks.holder(locations.locate(), NAME).startswith(f"process {holder.pid} on ")
+        assert locks.holder(locations.locate(), NAME).startswith(f"process {holder.pid} on ")
+        assert locks.holder(locations.locate(), "another") is None
         holder.kill()
         holder.wait()
     end = time.monotonic() + 2
     while time.monotonic() < end:
-        with suppress(StudyBusy), locations.lock(locations.locate(), NAME):
+        with suppress(StudyBusy), locks.lock(locations.locate(), NAME):
             return
     raise AssertionError("it is still held")
 
@@ -238,7 +238,7 @@ def test_what_loses_its_hold_writes_no_more(cluster, database, place, unbroken, 
     else:
         mine = f"datname = '{database}' AND application_name LIKE 'sweep %'"
         cluster.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine}")
-    with locations.lock(locations.Stores("", cluster.url(database), place / "other"), NAME):
+    with locks.lock(locations.Stores("", cluster.url(database), place / "other"), NAME):
         before = [trial.state for trial in trials(place, NAME)]
         sweep.send(signal.SIGCONT)
         output = sweep.wait(5)

@@ -13,7 +13,7 @@ import optuna
 from mlflow import MlflowClient
 
 from pipeline.cli import program
-from pipeline.stores import locations
+from pipeline.stores import access, locations
 from pipeline.system.errors import Failure
 from pipeline.tracking.tracker import Tracker
 from sweeps.search import stored
@@ -36,9 +36,9 @@ start_with:
 def make_template(folder: Path) -> None:
     """Make both stores once: their tables take seconds."""
     where = locations.Stores(f"sqlite:///{folder / 'mlflow.db'}", f"sqlite:///{folder / 'optuna.db'}", folder)
-    locations.prepare(where)
+    access.prepare(where)
     Tracker(where.tracking).close()
-    locations.open_studies(where)
+    access.open_studies(where)
     for name in ("mlflow.db", "optuna.db"):  # what is still in the write-ahead log is not in the copies
         with contextlib.closing(sqlite3.connect(folder / name)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -86,7 +86,7 @@ def children(folder: Path, study: str) -> dict[int, object]:
 def studies(folder: Path) -> stored.Storage:
     """The store of a folder's studies; the one that the environment names, where it does."""
     url = os.environ.get("PIPELINE_STORAGE") or locations.sqlite_url(folder / "optuna.db")
-    return locations.open_studies(locations.Stores("", url, folder))
+    return access.open_studies(locations.Stores("", url, folder))
 
 
 def epochs(folder: Path, number: int) -> int:

@@ -21,7 +21,7 @@ WARM = (
     *(
         "pipeline.jobs.sweep",
         "pipeline.cli.program",
-        "pipeline.report.plots.registry",
+        "pipeline.report.plots.files",
         "torch._dynamo",
         "sklearn.datasets",
     ),
@@ -76,8 +76,8 @@ class Fork:
 
 
 def _main(folder, arguments, environment, log):
-    import pipeline.report.plots.registry
-    import pipeline.training.train
+    import pipeline.report.plots.files as plots
+    import pipeline.training.epochs
     from pipeline.cli import program
 
     os.chdir(folder)
@@ -86,8 +86,8 @@ def _main(folder, arguments, environment, log):
     out = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(out, 1)
     os.dup2(out, 2)
-    pipeline.training.train.SAVE_EVERY = 0
-    pipeline.report.plots.registry.PLOTS = {"learning_curves": pipeline.report.plots.registry.PLOTS["learning_curves"]}
+    pipeline.training.epochs.SAVE_EVERY = 0
+    plots.PLOTS = {"learning_curves": plots.PLOTS["learning_curves"]}
     sys.argv = ["pipeline", *arguments]
     program.main()
 

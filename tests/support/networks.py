@@ -8,7 +8,7 @@ import torch
 
 import models
 from pipeline.checkpoints import BEST, Card, save_model
-from pipeline.inference.find import Found
+from pipeline.inference.networks import Found
 from sweeps.trial import configure
 
 # A user's own network, which others go on from: what happens in each step of its training is theirs to say.
@@ -60,3 +60,91 @@ def save_checkpoint(folder: Path, found: Found) -> Path:
     """Write it where `--checkpoint` takes it from."""
     save_model(folder / BEST, found.network.state_dict(), found.card)
     return folder
+
+
+# Networks of a user's own: fine when they are looked at, each wrong in training.
+MISBEHAVING = f"""
+import os, signal, sys, time
+import optuna, torch
+{FINE}
+
+NEVER_ZERO = torch.tensor([float("-inf")] + [0.0] * 9)  # a loss without end for the images of a zero
+
+
+class Shifted(Fine):
+    def forward(self, images):
+        return super().forward(images) + self.shift()
+
+
+class Poison(Fine):
+    def step(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Hang(Fine):
+    def step(self):
+        time.sleep(600)
+
+
+class Slow(Fine):
+    def step(self):
+        time.sleep(0.5)
+
+
+class Oom(Fine):
+    def step(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+class Huge(Fine):
+    def step(self):
+        torch.empty(1 << 50)
+
+
+class Nan(Shifted):
+    def shift(self):
+        return float("nan") if self.training else 0.0
+
+
+class Inf(Shifted):
+    def shift(self):
+        return NEVER_ZERO if self.training else 0.0
+
+
+class Late(Shifted):
+    def shift(self):
+        return 0.0 if self.training else NEVER_ZERO
+
+
+class Broken(Fine):
+    def step(self):
+        raise KeyError("no such layer")
+
+
+class Stale(Fine):
+    def step(self):
+        study = optuna.load_study(storage="sqlite:///optuna.db", study_name="tiny-digits")
+        (trial,) = study.get_trials(states=(optuna.trial.TrialState.RUNNING,))
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+"""
+
+
+# Networks that are wrong in training, or take their time over each step.
+SLOW_NETWORKS = f"""
+import ctypes, time
+{FINE}
+
+class Broken(Fine):
+    def step(self):
+        raise KeyError("no such layer")
+
+
+class Slow(Fine):
+    def step(self):
+        time.sleep(0.05)
+
+
+class Stuck(Fine):  # in a call that neither ends nor lets Python run
+    def step(self):
+        ctypes.PyDLL(None).sleep(600)
+"""

@@ -4,14 +4,14 @@ import csv
 
 from support.helpers import make_result
 
-from pipeline.tracking import artifacts
+from pipeline.tracking import contents
 
 
 def test_class_names_cannot_become_formulas_or_break_lines(tmp_path):
     """Hostile class names stand in the files as one cell each, and no spreadsheet computes them."""
     names = ["=cmd()", "+1", "a,b", 'say "x"', "two\nlines", "\x1b[31mred", "<b>", "../../etc", "-2", "café"]
     result = make_result(0, 0.5, confusion=True)
-    artifacts.write(tmp_path, result, names)
+    contents.write_files(tmp_path, result, names)
     with (tmp_path / "confusion.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     expected = ["'=cmd()", "'+1", "a,b", 'say "x"', "two lines", "red", "<b>", "../../etc", "'-2", "café"]

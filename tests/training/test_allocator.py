@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from pipeline.training import allocator
+from pipeline.system import garbage
 
 STEPS = """
 import resource, torch
@@ -39,7 +39,7 @@ def test_what_is_loaded_is_not_looked_through():
     watch = lambda phase, info: collections.append((phase, info["generation"]))  # noqa: E731
     gc.callbacks.append(watch)
     try:
-        with allocator.loading():
+        with garbage.loading():
             loaded = [[] for _ in range(100_000)]
         assert collections == []
     finally:

@@ -17,8 +17,9 @@ from torch.optim import SGD, Adam, AdamW
 
 import models
 from pipeline import checkpoints
-from pipeline.checkpoints import BEST, Card, Folder, load, load_model, optimizer_tensors, restore_optimizer, save
+from pipeline.checkpoints import BEST, Card, Folder, load, load_model, save
 from pipeline.system.errors import IntegrityFailure, StorageFailure
+from pipeline.training.state import optimizer_tensors, restore_optimizer
 from sweeps.trial import configure
 
 TENSORS = {"a": torch.arange(600.0).view(20, 30), "b": torch.tensor(7), "c": torch.tensor([], dtype=torch.float64)}

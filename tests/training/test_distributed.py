@@ -3,16 +3,17 @@
 import pytest
 import torch
 from support import forks
+from support.trainings import outcome, settled
 
-import pipeline.training.train
+import pipeline.training.epochs
 from pipeline.checkpoints import load_model
 from pipeline.engines import local
-from pipeline.engines.worker import Task
+from pipeline.engines.base import Task
 from pipeline.system.errors import Interrupted
 from pipeline.training.distributed import Group, check
-from pipeline.training.train import Hooks, train
+from pipeline.training.epochs import Hooks
+from pipeline.training.train import train
 from sweeps.trial import COMPLETE, configure
-from tests.training.test_train import outcome, settled
 
 # What each image has to itself: no moments over a batch, and nothing drawn. The last batch is of 7 images.
 PLAIN = {"dropout": 0.0, "batch_norm": False, "batch_size": 51}
@@ -78,7 +79,7 @@ def test_going_on_equals_never_having_stopped(tiny, tmp_path, monkeypatch):
     """From a checkpoint every process has the weights, the optimiser's moments and the schedule's place."""
     values = {**PLAIN, "family": "mlp", "optimizer": "adam", "schedule": "onecycle", "gpus_per_trial": 2}
     whole = trained(tiny, tmp_path / "whole", **values)
-    monkeypatch.setattr(pipeline.training.train, "SAVE_EVERY", 0)
+    monkeypatch.setattr(pipeline.training.epochs, "SAVE_EVERY", 0)
 
     def stop(row, best):
         if row.epoch == 3:
@@ -96,8 +97,8 @@ def test_the_same_again(tiny, tmp_path):
     values = {"family": "resnet", "augment": "crop-flip-cutout", "gpus_per_trial": 2, "epochs": 2}
     first, second = (outcome(*trained(tiny, tmp_path / str(n), **values)) for n in range(2))
     assert first == second
-    drawn = pipeline.training.train.epoch_seed(3, 4, 1)
-    assert drawn not in (pipeline.training.train.epoch_seed(3, 4), pipeline.training.train.epoch_seed(3, 4, 2))
+    drawn = pipeline.training.epochs.epoch_seed(3, 4, 1)
+    assert drawn not in (pipeline.training.epochs.epoch_seed(3, 4), pipeline.training.epochs.epoch_seed(3, 4, 2))
 
 
 def test_one_process_is_a_group_of_one():

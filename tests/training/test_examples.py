@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 from support.endtoend import pipeline, record
+from support.searches import begin, make_train, memory, run
 
 from pipeline.data.search_data import load
-from pipeline.stores import locations
-from pipeline.training.examples import SIDE, pictures, png
+from pipeline.stores import access, locations
+from pipeline.training.mistakes import SIDE, pictures, png
 from sweeps.analysis.ranking import best
 from sweeps.search.stored import read
 from sweeps.trial import Mistake
-from tests.sweeps.search.test_study import begin, make_train, memory, run
 
 
 def decoded(data):
@@ -92,7 +92,7 @@ def test_a_sweep_keeps_them(folder):
     assert whole.pictures
     assert not whole.maximize
     assert any(result.duplicate_of is not None for result in whole.results)
-    storage = locations.open_studies(locations.locate())
+    storage = access.open_studies(locations.locate())
     kept = optuna.load_study(storage=storage, study_name="tiny-digits")
     kept.set_user_attr("pictures", {"trial": 99, "images": {"1": "abc"}})
     assert record(folder, "tiny-digits").pictures == {}

@@ -10,7 +10,8 @@ from torch import nn
 
 import models
 from pipeline.data.search_data import Split
-from pipeline.training.metrics import Prepare, Scores, layout, score, shares
+from pipeline.training.metrics import Scores, score, shares
+from pipeline.training.prepare import Prepare, layout
 from sweeps.trial import configure
 
 CPU = torch.device("cpu")

@@ -7,12 +7,13 @@ from collections import Counter
 
 import pytest
 import torch
+from support.trainings import run
 
 from pipeline.checkpoints import load_model
-from pipeline.training.metrics import Prepare, Scores
+from pipeline.training.metrics import Scores
 from pipeline.training.mistakes import OF_EACH, PAIRS, WORST, mistakes
+from pipeline.training.prepare import Prepare
 from sweeps.trial import COMPLETE, FAILED, TrialResult
-from tests.training.test_train import run
 
 
 def by_hand(logits, labels):
@@ -100,7 +101,7 @@ def test_those_of_the_weights_that_are_kept(values, tiny, tmp_path):
 
 def test_a_failed_trial_has_none(tiny, tmp_path):
     """Where there is no best epoch nothing is said of its images."""
-    result = run(tmp_path, tiny, family="tests.training.test_train:Unsound")
+    result = run(tmp_path, tiny, family="support.trainings:Unsound")
     assert (result.state, result.mistakes) == (FAILED, ())
 
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 import models
-from pipeline.training.resolve import arithmetic
-from pipeline.training.train import resolve
+from pipeline.training.resolve import arithmetic, resolve
 from sweeps.trial import configure
 
 

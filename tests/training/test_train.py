@@ -12,57 +12,29 @@ from typing import ClassVar
 
 import pytest
 import torch
+from support.trainings import LARGE, SMALL, Breaker, Linear, outcome, run, settled, suited
 from torch import nn
 from torch.nn import functional
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
+import pipeline.training.epochs
 import pipeline.training.train
 from pipeline.checkpoints import BEST, load, load_model
 from pipeline.data.datasets import DATASETS
 from pipeline.data.search_data import Split
 from pipeline.system.errors import Interrupted, StorageFailure, TimedOut
-from pipeline.training.metrics import Prepare, score
-from pipeline.training.train import Hooks, epoch_seed, resolve, train
+from pipeline.training.epochs import Hooks, epoch_seed
+from pipeline.training.metrics import score
+from pipeline.training.prepare import Prepare
+from pipeline.training.resolve import resolve
+from pipeline.training.train import train
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import COMPLETE, FAILED, PRUNED, TrialResult, applies, augmentation, configure, fields
 
 OPTIMIZERS, SCHEDULES = (fields()[name].choices for name in ("optimizer", "schedule"))
-SMALL = {
-    "mlp": {"width": 16, "depth": 1, "dropout": 0.3},
-    "cnn": {"width": 4, "depth": 2, "dropout": 0.3},
-    "resnet": {"width": 8, "depth": 2, "dropout": 0.3},
-    "lenet_resnet": {"width": 4, "dropout": 0.3},
-}
-LARGE = ("lenet_resnet",)  # families that need images of more than 8x8 pixels
-BASE = {"device": "cpu", "precision": "fp32", "augment": "none", "batch_size": 40, "epochs": 4, "lr": 0.01}
 # Schedules that come to something within four epochs.
 QUICK = {"plateau": {"lr_patience": 0}, "step": {"lr_step": 2}}
-
-
-def settled(family="mlp", **values):
-    """A small configuration with nothing left to settle."""
-    return configure({**BASE, "family": family, **SMALL.get(family, {}), **values})
-
-
-def run(
-    folder, data, objective="val_acc", number=0, hooks=None, limits=None, every_epoch=False, time_limit=None, **values
-):
-    """Train a small configuration, on images that its family takes."""
-    config = settled(**values)
-    rest = {"hooks": hooks, "limits": limits, "every_epoch": every_epoch, "time_limit": time_limit}
-    return train(number, config, suited(config.family, data), folder, objective=objective, **rest)
-
-
-def suited(family, data):
-    """The data in images of twice the side, where the family needs them."""
-    if family not in LARGE:
-        return data
-    splits = {
-        name: Split(split.images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3), split.labels)
-        for name, split in (("train", data.train), ("val", data.val))
-    }
-    return dataclasses.replace(data, **splits)
 
 
 def contrary(data):
@@ -77,43 +49,14 @@ def rescored(path, split, batch_size=1000):
     return score(network, split, len(card.classes), batch_size=batch_size, prepare=prepare), card
 
 
-def outcome(result, folder):
-    """All that must be the same: the result without its times and place, and the weights' bytes."""
-    history = [
-        (
-            *(row.epoch, row.per_class, row.train_per_class, row.predicted),
-            {k: v for k, v in row.metrics.items() if not k.startswith("time/")},
-        )
-        for row in result.history
-    ]
-    facts = (result.config, result.state, result.end, result.value, result.best_epoch, result.confusion)
-    facts += (result.mistakes,)
-    weights = load_model(folder)[0].state_dict()
-    digest = hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights)))
-    return facts, history, digest.hexdigest()
-
-
 def rates(result):
     return [row.metrics["train/lr"] for row in result.history]
-
-
-class Breaker:
-    """Interrupts a training at a step, and counts its steps."""
-
-    def __init__(self, step=math.inf):
-        self.step, self.steps, self.saved = step, 0, []
-        self.hooks = Hooks(stop=self.stop, saved=self.saved.append)
-
-    def stop(self):
-        self.steps += 1
-        if self.steps > self.step:
-            raise Interrupted(15)
 
 
 @pytest.fixture
 def often(monkeypatch):
     """A checkpoint after every epoch."""
-    monkeypatch.setattr(pipeline.training.train, "SAVE_EVERY", 0)
+    monkeypatch.setattr(pipeline.training.epochs, "SAVE_EVERY", 0)
 
 
 class Scripted(nn.Module):
@@ -139,24 +82,6 @@ class Scripted(nn.Module):
         return logits + self.weight
 
 
-class Linear(nn.Module):
-    """A network of the user's own; it breaks after two epochs if told to."""
-
-    error: ClassVar[BaseException | None] = None
-
-    def __init__(self, shape, classes):
-        super().__init__()
-        self.layer = nn.Linear(math.prod(shape), classes)
-        self.register_buffer("passes", torch.tensor(0))
-
-    def forward(self, images):
-        if self.training:
-            self.passes += 1
-            if self.error is not None and int(self.passes) > 8:
-                raise self.error
-        return self.layer(images.flatten(1))
-
-
 class Watchful(Linear):
     """It notes what it is given: whether to train, and the images."""
 
@@ -165,13 +90,6 @@ class Watchful(Linear):
     def forward(self, images):
         self.given.append((self.training, images.detach().clone()))
         return super().forward(images)
-
-
-class Unsound(Linear):
-    """It has no answers, except while it is trained."""
-
-    def forward(self, images):
-        return super().forward(images) * (1 if self.training else math.nan)
 
 
 @pytest.fixture
@@ -430,7 +348,7 @@ def test_diverged_after_a_checkpoint(scripted, tmp_path, often):
 
 def test_diverged_in_validation(tiny, tmp_path):
     """A validation loss that is no number is no result, however finite the training loss."""
-    result = run(tmp_path, tiny, family=f"{__name__}:Unsound")
+    result = run(tmp_path, tiny, family="support.trainings:Unsound")
     failed(result, "diverged", tmp_path)
     assert result.error == "validation loss is nan after epoch 1"
 
@@ -453,7 +371,7 @@ def test_diverged_in_validation(tiny, tmp_path):
 def test_exception_in_the_network(error, end, tiny, tmp_path, monkeypatch, often):
     """An exception in the network fails the trial by its class, want of memory as such, with a short line."""
     monkeypatch.setattr(Linear, "error", error)
-    result = run(tmp_path, tiny, family=f"{__name__}:Linear")
+    result = run(tmp_path, tiny, family="support.trainings:Linear")
     failed(result, end, tmp_path)
     assert len(result.history) == 2
     assert len(result.error) <= 500
@@ -583,7 +501,7 @@ def test_training_accuracy_of_each_class(tiny, tmp_path):
     labels = tiny.train.labels.clone()
     labels[labels == 3] = 4
     data = dataclasses.replace(tiny, train=Split(tiny.train.images, labels))
-    (row,) = run(tmp_path, data, family=f"{__name__}:Linear", optimizer="sgd", lr=1e-8, epochs=1).history
+    (row,) = run(tmp_path, data, family="support.trainings:Linear", optimizer="sgd", lr=1e-8, epochs=1).history
     torch.manual_seed(epoch_seed(0, 0))
     network = Linear(tiny.shape, 10)  # at that rate it stays as it is
     guesses = network(Prepare(tiny.mean, tiny.std, torch.device("cpu"), "fp32")(tiny.train.images)).argmax(dim=1)
@@ -719,7 +637,7 @@ def by_hand(tiny, smoothing, clip, rate):
 def test_one_step(smoothing, clip, tiny, tmp_path):
     """A step follows the gradient of the loss of smoothed labels, shortened to the norm allowed."""
     values = {"label_smoothing": smoothing, "grad_clip": clip, "optimizer": "sgd", "momentum": 0.0, "lr": 0.1}
-    (row,) = run(tmp_path, tiny, family=f"{__name__}:Linear", epochs=1, batch_size=1000, **values).history
+    (row,) = run(tmp_path, tiny, family="support.trainings:Linear", epochs=1, batch_size=1000, **values).history
     weights, loss, norm = by_hand(tiny, smoothing, clip, 0.1)
     found = load_model(tmp_path)[0].layer
     assert torch.allclose(found.weight, weights[0], rtol=0, atol=1e-6)
@@ -870,7 +788,7 @@ def test_resolve(monkeypatch):
 def test_batches_made_ready_together(ready, tiny, tmp_path, monkeypatch):
     """How many steps' images are made ready at a time changes nothing of the result."""
     usual = outcome(run(tmp_path / "usual", tiny, epochs=1), tmp_path / "usual")
-    monkeypatch.setattr(pipeline.training.train, "_READY", ready)
+    monkeypatch.setattr(pipeline.training.epochs, "_READY", ready)
     assert outcome(run(tmp_path / "other", tiny, epochs=1), tmp_path / "other") == usual
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pipeline.report.checks import edge, trials, winner
 from pipeline.report.checks.seen import Check, Seen, see
-from sweeps.analysis.ranking import StudyRecord
+from sweeps.analysis.record import StudyRecord
 
 # Each of a study; None where a check has nothing to judge.
 CHECKS: tuple[Callable[[Seen], Check | None], ...] = (

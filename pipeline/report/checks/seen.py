@@ -8,7 +8,8 @@ from typing import Literal
 
 from sweeps.analysis.finalists import Verdict, decision
 from sweeps.analysis.intervals import Z, wilson
-from sweeps.analysis.ranking import Ranked, StudyRecord, rank
+from sweeps.analysis.ranking import Ranked, rank
+from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import LAID_OUT
 from sweeps.trial import COMPLETE, PRUNED, RUNNING, TrialResult
 

@@ -9,9 +9,9 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
-from pipeline.report.plots.labels import Drawn
+from pipeline.report.plots.base import Drawn
 from pipeline.system import forkserver
-from sweeps.analysis.ranking import StudyRecord
+from sweeps.analysis.record import StudyRecord
 
 _MOST = 4  # processes: none has many plots to draw
 
@@ -64,6 +64,6 @@ def _work(connection: Connection[Any, Any], folder: Path, part: int, parts: int)
 
 
 def _draw(record: StudyRecord, folder: Path, part: int, parts: int) -> list[Drawn]:
-    from pipeline.report.plots import registry  # matplotlib takes a second to import
+    from pipeline.report.plots.files import draw_files  # matplotlib takes a second to import
 
-    return registry.draw(record, folder, part, parts)
+    return draw_files(record, folder, part, parts)

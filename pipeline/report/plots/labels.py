@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.system.text import clean
 from sweeps.analysis.comparison import named, varying
-from sweeps.analysis.ranking import StudyRecord, rank
+from sweeps.analysis.ranking import rank
+from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import COMPLETE, FAILED, PRUNED, TrialResult
 
@@ -19,17 +18,6 @@ LABELS = {
     "balanced_acc": "validation balanced accuracy (fraction)",
     "macro_f1": "validation macro F1 (0 to 1)",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """A plot of a study, drawn."""
-
-    place: int  # among all plots that there can be
-    path: Path
-    title: str
-    about: str  # how to read it
-    alt: str  # what it shows, in words and figures
 
 
 def axis_label(record: StudyRecord) -> str:

@@ -5,7 +5,7 @@ import sys
 import pytest
 from support.helpers import mixed_study
 
-from pipeline.report.plots import draw, registry
+from pipeline.report.plots import draw, files
 from pipeline.system import forkserver
 
 
@@ -18,7 +18,7 @@ def _not_imported(monkeypatch):
 def test_the_same_bytes_however_many_draw(tmp_path, monkeypatch):
     """All plots of a study, in their order and with their words, as this process draws them by itself."""
     record = mixed_study(6)
-    own = registry.draw(record, tmp_path / "own")
+    own = files.draw_files(record, tmp_path / "own")
     monkeypatch.chdir(tmp_path)
     found = draw.draw(record, (tmp_path / "others").relative_to(tmp_path))
     assert [(each.title, each.about, each.alt) for each in found] == [(e.title, e.about, e.alt) for e in own]
@@ -42,5 +42,5 @@ def test_what_a_process_dies_of_costs_no_plot(tmp_path, monkeypatch):
         return ours
 
     monkeypatch.setattr(draw, "_begun", dead)
-    monkeypatch.setattr(registry, "DPI", 40)
+    monkeypatch.setattr(files, "DPI", 40)
     assert len(draw.draw(mixed_study(2), tmp_path / "plots")) > 5

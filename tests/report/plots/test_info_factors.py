@@ -1,8 +1,7 @@
 import pytest
 from support.helpers import DROPOUT, LR, MIXED, POINTS, make_record, make_result, mixed_study, repeated
 
-from pipeline.report.plots.draw_factors import draw_factors
-from pipeline.report.plots.info_factors import factors_info
+from pipeline.report.plots.factors import draw_factors, factors_info
 from sweeps.spec.dimension import Dimension
 
 

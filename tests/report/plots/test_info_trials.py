@@ -4,7 +4,7 @@ import itertools
 import pytest
 from support.helpers import make_record, make_result
 
-from pipeline.report.plots import draw_trials, info_trials
+from pipeline.report.plots import optimization_history, timeline
 from sweeps.trial import FAILED, PRUNED, RUNNING
 
 HOUR = 3600
@@ -20,11 +20,11 @@ def test_history():
         make_result(4, state=FAILED),
         make_result(5, state=RUNNING),
     ]
-    info = info_trials.history_info(make_record(results))
+    info = optimization_history.history_info(make_record(results))
     assert info.points == {"complete": [(0, 0.5), (2, 0.7), (3, 0.6)], "pruned": [(1, 0.9)]}
     assert info.failed == [4]
     assert info.best == [(0, 0.5), (2, 0.7), (3, 0.7)]
-    falling = info_trials.history_info(make_record(results, objective="val_loss", maximize=False))
+    falling = optimization_history.history_info(make_record(results, objective="val_loss", maximize=False))
     assert falling.best == [(0, 0.5), (2, 0.5), (3, 0.5)]
     assert falling.label == "validation loss (nats)"
 
@@ -32,14 +32,14 @@ def test_history():
 def test_history_shows_what_failed_last():
     """A failed trial lies inside the picture though it has no value."""
     record = make_record([make_result(0, 0.5), make_result(9, state=FAILED)])
-    assert draw_trials.draw_history(info_trials.history_info(record)).axes[0].get_xlim()[1] > 9
+    assert optimization_history.draw_history(optimization_history.history_info(record)).axes[0].get_xlim()[1] > 9
 
 
 def test_wide_values_are_logarithmic():
     """A loss that exploded in one trial takes a logarithmic axis, so that the others are not one flat line."""
     narrow, wide = [make_result(0, 0.5), make_result(1, 2.0)], [make_result(0, 0.5), make_result(1, 2000.0)]
-    assert not info_trials.history_info(make_record(narrow, maximize=False)).log
-    assert info_trials.history_info(make_record(wide, maximize=False)).log
+    assert not optimization_history.history_info(make_record(narrow, maximize=False)).log
+    assert optimization_history.history_info(make_record(wide, maximize=False)).log
 
 
 def test_history_in_words():
@@ -50,12 +50,14 @@ def test_history_in_words():
         make_result(2, 0.75),
         make_result(3, state=FAILED),
     ]
-    said = info_trials.history_alt(info_trials.history_info(make_record(results)))
+    said = optimization_history.history_alt(optimization_history.history_info(make_record(results)))
     assert "4 trials: 2 complete, 1 pruned, 1 failed" in said
     assert "best 0.75 at trial 2; the best so far rose from 0.5 to 0.75" in said
-    falling = info_trials.history_info(make_record(results[::-1], objective="val_loss", maximize=False))
-    assert "the first complete one was not surpassed" in info_trials.history_alt(falling)
-    assert "none is complete" in info_trials.history_alt(info_trials.history_info(make_record(results[3:])))
+    falling = optimization_history.history_info(make_record(results[::-1], objective="val_loss", maximize=False))
+    assert "the first complete one was not surpassed" in optimization_history.history_alt(falling)
+    assert "none is complete" in optimization_history.history_alt(
+        optimization_history.history_info(make_record(results[3:]))
+    )
 
 
 def timed(number, *spans, state="complete", **config):
@@ -68,13 +70,13 @@ def timed(number, *spans, state="complete", **config):
     return dataclasses.replace(result, history=history)
 
 
-def timeline(*results):
-    return info_trials.timeline_info(make_record(results))
+def timeline_of(*results):
+    return timeline.timeline_info(make_record(results))
 
 
 def test_timeline_of_few_trials():
     """Each trial has a row by its beginning, in the unit that suits the whole; what was not trained is not there."""
-    info = timeline(
+    info = timeline_of(
         timed(0, (1000, 1060), (1062, 1120)),
         timed(1, (1130, 1240), state=PRUNED),
         make_result(2, 0.5, duplicate_of=0),
@@ -85,25 +87,25 @@ def test_timeline_of_few_trials():
     assert info.bars[0].pieces == [(0, pytest.approx(2))]
     assert info.bars[1].pieces == [(pytest.approx(130 / 60), 4)]
     assert (info.pauses, info.most, info.untimed) == ([], 1, 1)
-    assert timeline(make_result(0, state=RUNNING, epochs=0)) is None
+    assert timeline_of(make_result(0, state=RUNNING, epochs=0)) is None
 
 
 def test_timeline_cuts_pauses_out():
     """A trial interrupted for hours has two pieces, and the pause between them, in which nothing ran, is a sliver."""
-    info = timeline(timed(0, (0, 100), (100 + 3 * HOUR, 200 + 3 * HOUR)), timed(1, (210 + 3 * HOUR, 300 + 3 * HOUR)))
+    info = timeline_of(timed(0, (0, 100), (100 + 3 * HOUR, 200 + 3 * HOUR)), timed(1, (210 + 3 * HOUR, 300 + 3 * HOUR)))
     (begin, end, text), pieces = info.pauses[0], info.bars[0].pieces
     assert text == "3 h"
     assert (begin, end) == (pytest.approx(100 / 60), pytest.approx(100 / 60 + 0.02 * 290 / 60))
     assert pieces == [(0, begin), (end, pytest.approx(end + 100 / 60))]
-    assert "1 pause: 3 h without training" in info_trials.timeline_alt(info)
+    assert "1 pause: 3 h without training" in timeline.timeline_alt(info)
     # One trains on while the other is interrupted: that is no pause.
-    assert timeline(timed(0, (0, 100), (1000, 1100)), timed(1, (0, 1050))).pauses == []
+    assert timeline_of(timed(0, (0, 100), (1000, 1100)), timed(1, (0, 1050))).pauses == []
 
 
 def test_timeline_of_many_trials_has_lanes():
     """More trials than rows share lanes: as many as trained at the same time, the free one next."""
-    results = [timed(i, (10 * (i // 2), 10 * (i // 2) + 8 + i % 2)) for i in range(info_trials.ROWS + 10)]
-    info = timeline(*results)
+    results = [timed(i, (10 * (i // 2), 10 * (i // 2) + 8 + i % 2)) for i in range(timeline.ROWS + 10)]
+    info = timeline_of(*results)
     assert (info.rows, info.lanes, info.most) == ([], 2, 2)
     assert {bar.row for bar in info.bars} == {0, 1}
 
@@ -112,7 +114,7 @@ def test_timeline_of_many_trials_has_lanes():
 def test_texts_of_a_low_time_line_lie_beside_each_other(workers):
     """However few lanes there are, no text runs over another or out of the picture, and how many trained is said."""
     spans = [(10 * (i // workers), 10 * (i // workers) + 8) for i in range(40)]
-    figure = draw_trials.draw_timeline(timeline(*(timed(i, span) for i, span in enumerate(spans))))
+    figure = timeline.draw_timeline(timeline_of(*(timed(i, span) for i, span in enumerate(spans))))
     figure.draw_without_rendering()
     (axes,) = figure.axes
     texts = [*figure.texts, axes.xaxis.label, axes.yaxis.label, *figure.legends[0].get_texts()]
@@ -128,4 +130,4 @@ def test_texts_of_a_low_time_line_lie_beside_each_other(workers):
 )
 def test_duration(seconds, text):
     """A time is given in the largest unit of which there are two."""
-    assert info_trials.duration(seconds) == text
+    assert timeline.duration(seconds) == text

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from support.helpers import DROPOUT, LR, MIXED, POINTS, make_record, make_result, mixed_study, repeated, with_finalists
 
-from pipeline.report.plots import registry
+from pipeline.report.plots import files, registry
 from pipeline.system.text import clean
 from sweeps.spec.reference import Reference
 from sweeps.trial import FAILED, PRUNED, RUNNING
@@ -29,8 +29,8 @@ ALL = set(registry.PLOTS) - {"published", "factors", "finalists"}
 
 def save(record, tmp_path, monkeypatch):
     """Save with few pixels, and return the names of the plots made."""
-    monkeypatch.setattr(registry, "DPI", 40)
-    paths = registry.save(record, tmp_path / "plots")
+    monkeypatch.setattr(files, "DPI", 40)
+    paths = files.save(record, tmp_path / "plots")
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
     return {path.stem for path in paths}
 

@@ -10,7 +10,8 @@ from support.helpers import MIXED, make_record, make_result, sample_config
 
 from pipeline.report import finalists as verdict
 from pipeline.report import formats, render, terminal, winner
-from sweeps.analysis.finalists import choose, decided, document, doubts, judge, mean_interval
+from sweeps.analysis.finalists import choose, decided, document, doubts, judge
+from sweeps.analysis.intervals import mean_interval
 from sweeps.spec.configurations import configuration, points, total
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import StudySpec

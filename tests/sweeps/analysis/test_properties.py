@@ -16,12 +16,12 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.studyfiles import outcome
 
 from pipeline.cli import program
 from pipeline.data.datasets import check_dataset
-from pipeline.jobs import preflight
+from pipeline.jobs import studies
 from sweeps.spec import yamlfile
-from tests.sweeps.spec.test_studyfile import outcome
 
 # Every key that a study file may have.
 FULL = """
@@ -62,7 +62,7 @@ reference:
 """
 VALID = [
     yamlfile.read(FULL).data,
-    *(yamlfile.read(preflight.read_shipped(name)[1]).data for name in preflight.shipped()[::4]),
+    *(yamlfile.read(studies.read_shipped(name)[1]).data for name in studies.shipped()[::4]),
 ]
 
 

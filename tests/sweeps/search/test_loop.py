@@ -4,13 +4,13 @@ import random
 import time
 
 import pytest
+from support.searches import MIXED, SMALL, accuracy, fail, make_train, memory, spec
 
 from sweeps.search import loop
 from sweeps.search.loop import MAX_DEATHS, OneByOne
 from sweeps.search.pruning import PROTECTED
 from sweeps.search.study import Study
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
-from tests.sweeps.search.test_study import MIXED, SMALL, accuracy, fail, make_train, memory, spec
 
 
 class Disorder:

@@ -1,99 +1,19 @@
 import dataclasses
-import hashlib
 import math
 import re
 
 import optuna
 import pytest
 from optuna.trial import TrialState
+from support.searches import MIXED, SMALL, begin, fail, make_train, memory, run, spec
 
-from sweeps.search import loop, stored
-from sweeps.search.loop import MAX_DEATHS, MAX_FAILURES, OneByOne
+from sweeps.search import stored
+from sweeps.search.loop import MAX_DEATHS, MAX_FAILURES
 from sweeps.search.pruning import PROTECTED, rungs
 from sweeps.search.stored import StudyNotFoundError, open_storage, read
 from sweeps.search.study import Study, StudyChangedError
 from sweeps.spec.configurations import start_values
-from sweeps.spec.studyfile import parse
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult
-
-# Conditional dimensions, two widths of one field, a start, and a pruner.
-MIXED = """
-dataset: digits
-trials: 20
-epochs: 9
-search:
-  family: [mlp, cnn, resnet]
-  width:
-    - {choices: [64, 128, 256], when: {family: mlp}}
-    - {low: 8, high: 32, step: 8, when: {family: [cnn, resnet]}}
-  dropout: {low: 0, high: 0.5}
-  residual: [true, false]
-  lr: {low: 1.0e-4, high: 1.0e-1, log: true}
-  optimizer: [adam, sgd]
-  momentum: {low: 0.5, high: 0.99, when: {optimizer: sgd}}
-start_with:
-  - {family: cnn, lr: 1.0e-3}
-"""
-SMALL = "trials: 12\nepochs: 3\nsearch: {lr: {low: 1.0e-4, high: 1.0e-1, log: true}, width: [8, 16, 32]}\n"
-FACTS = {"study": "mixed", "classes": ("a", "b"), "runtime": {"threads": 1, "precision": "fp32"}}
-
-
-def noise(text):
-    """A number from 0 to 1 that the text decides."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[:6], 16) / 16**6
-
-
-def accuracy(config, epoch):
-    """An invented validation accuracy: best at a rate of 1e-2, for a resnet, and climbing with the epochs."""
-    value = 0.9 - 0.1 * (math.log10(config.lr) + 2) ** 2 - 0.2 * (config.dropout or 0)
-    value += {"mlp": -0.1, "cnn": 0, "resnet": 0.05}[config.family] + 0.02 * noise(config.signature)
-    return round(value * (1 - 0.5**epoch), 6)
-
-
-def make_train(study, *, value=accuracy, at=lambda job, epoch: None):
-    """A function that trains an invented trial; ``at`` is called before each epoch, and with 0 before the first."""
-
-    def train(job):
-        best, best_epoch, rows, state = -math.inf, None, [], COMPLETE
-        at(job, 0)
-        for epoch in range(1, job.config.epochs + 1):
-            at(job, epoch)
-            now = value(job.config, epoch)
-            if now > best:
-                best, best_epoch = now, epoch
-            rows.append(Epoch(epoch=epoch, time=epoch, metrics={"val/acc": now}, per_class=(now, None)))
-            if study.report(job, epoch, best):
-                state = PRUNED
-                break
-        return TrialResult(
-            number=job.number,
-            config=job.config,
-            state=state,
-            end=state,
-            value=best,
-            best_epoch=best_epoch,
-            history=tuple(rows),
-        )
-
-    return train
-
-
-def spec(text=MIXED, **overrides):
-    return parse(text, "test", overrides=overrides)
-
-
-def run(study, train, **options):
-    """Train what is left of a study, one trial at a time; why it ended."""
-    return loop.run(study, OneByOne(train), **options).reason
-
-
-def begin(storage, text=MIXED, *, name="study", **overrides):
-    """Open a study as a command would."""
-    return Study.open(storage, name, spec(text, **overrides), FACTS)
-
-
-def memory():
-    return optuna.storages.InMemoryStorage()
 
 
 def whole(text=MIXED, storage=None, **overrides):
@@ -101,10 +21,6 @@ def whole(text=MIXED, storage=None, **overrides):
     study = begin(storage or memory(), text, **overrides)
     assert run(study, make_train(study)) == "done"
     return study.results()
-
-
-def fail(job, end="error:ValueError"):
-    return TrialResult(number=job.number, config=job.config, state=FAILED, end=end, error="invented")
 
 
 @pytest.fixture(scope="module")

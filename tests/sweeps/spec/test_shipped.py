@@ -8,8 +8,8 @@ import pytest
 import torch
 from support.endtoend import check_invariant, furnish, pipeline, record
 
-from pipeline.inference import find
-from pipeline.jobs.preflight import read_study, shipped
+from pipeline.inference import evaluate, find
+from pipeline.jobs.studies import read_study, shipped
 from pipeline.stores import locations
 
 # Images a class, by data set: large networks get few.
@@ -60,7 +60,7 @@ def test_a_shipped_study_runs_to_its_report(name, images, tmp_path, template, mo
     assert len(found.reference) == len(spec.reference)
     assert (folder / "reports" / study / "published.csv").exists() == bool(spec.reference)
     best = find.best_trial(locations.locate(), study)
-    scores = find.evaluate(locations.locate(), folder, split="val", run_id=best.run_id).scores
+    scores = evaluate.evaluate(locations.locate(), folder, split="val", run_id=best.run_id).scores
     assert scores.accuracy == best.value
 
 

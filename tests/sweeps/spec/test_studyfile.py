@@ -6,6 +6,7 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.studyfiles import outcome
 
 from sweeps.spec.configurations import total
 from sweeps.spec.dimension import Dimension
@@ -235,15 +236,6 @@ def test_epochs_override_what_is_searched(overrides):
     text = "search: {lr: [1, 2], epochs: [5, 9]}\nstart_with: [{lr: 1, epochs: 9}]"
     spec = parse(text, "test", overrides=overrides)
     assert (spec.epochs, [d.field for d in spec.dimensions], spec.starts) == (3, ["lr"], ({"lr": 1},))
-
-
-def outcome(text, **options):
-    """What came of a text: a study that can be laid out, or a list of errors with lines."""
-    try:
-        spec = parse(text, "file", **options)
-    except StudyFileError as error:
-        return [re.fullmatch(r"(file:\d+|command line): .+", line) for line in str(error).splitlines()]
-    return [total(spec) >= 1, bool(spec.identity()), bool(spec.dimensions)]
 
 
 @given(st.text(alphabet=st.sampled_from("ab1-:?[]{},&*!|>'\"%@`#~=<. \n\t\x00\u2028")) | st.text())

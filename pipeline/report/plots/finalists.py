@@ -1,64 +1,29 @@
-"""Pure: what a plot shows of scores set beside each other, as frozen values. Knows nothing of matplotlib."""
+"""The finalists: each configuration's scores with new seeds, and the interval of their mean."""
 
 from __future__ import annotations
 
-import itertools
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.report.plots.base import Plot
+from pipeline.report.plots.published import _LANES
+from pipeline.report.plots.style import BLUE, GREY, LIGHT, ORANGE, add_legend, grid_of_axes, plain, titled_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.report.plots.labels import axis_label, counted, sentence, trial_names
-from sweeps.analysis.comparison import Score, compare, complete
-from sweeps.analysis.finalists import judge, mean_interval
-from sweeps.analysis.ranking import StudyRecord, rank
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedRow:
-    """One reference's accuracies, by split."""
-
-    name: str
-    published: dict[str, float]
-    comparable: bool
-    ours: dict[str, Score]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedInfo:
-    """Published accuracies beside ours on validation and test."""
-
-    study: str
-    rows: list[PublishedRow]
-    close: tuple[float, float] | None  # the range of most of them, where a few lie far below
-
-
-def published_info(record: StudyRecord) -> PublishedInfo | None:
-    """Collect the references that have an accuracy on validation or test; None where none has."""
-    found = compare(record, rank(record.results, maximize=record.maximize))
-    rows = []
-    for variant in found.variants if found else ():
-        figures = [c for c in variant.figures if c.name in ("val_acc", "test_acc") and c.published is not None]
-        if figures:
-            rows.append(
-                PublishedRow(
-                    name=variant.reference.label,
-                    published={c.split: c.published for c in figures if c.published is not None},
-                    comparable=all(c.comparable for c in figures),
-                    ours=dict(figures[0].ours),
-                )
-            )
-    return PublishedInfo(study=record.name, rows=rows, close=_close(rows)) if rows else None
-
-
-def published_alt(info: PublishedInfo) -> str:
-    """Each variant's figures."""
-    rows = []
-    for row in info.rows:
-        figures = [f"published {value:.4g} ({split})" for split, value in row.published.items()]
-        figures += [f"ours {score.mean:.4g} ({split})" for split, score in row.ours.items()]
-        rows.append(f"{row.name}: {', '.join(figures)}")
-    return sentence("Accuracy", *rows[:12], f"and {len(rows) - 12} more" if len(rows) > 12 else "")
+from sweeps.analysis.comparison import complete
+from sweeps.analysis.finalists import judge
+from sweeps.analysis.intervals import mean_interval
+from sweeps.analysis.record import StudyRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,17 +116,50 @@ def _in_words(mark: SeedsMark) -> str:
     return f"{mark.split} {mark.mean:.4f} ({counted(len(mark.values), 'seed')}{interval})"
 
 
-def _close(rows: Sequence[PublishedRow]) -> tuple[float, float] | None:
-    """The range above the widest gap, if that is most of the whole range and at least half of the values lie there."""
-    ours = [score.mean + s * (score.spread or 0) for row in rows for score in row.ours.values() for s in (-1, 1)]
-    values = sorted(ours + [value for row in rows for value in row.published.values()])
-    gaps = [(high - low, i) for i, (low, high) in enumerate(itertools.pairwise(values), start=1)]
-    widest, cut = max(gaps, default=(0.0, 0))
-    if (
-        len(rows) < 3
-        or widest < 0.5 * (values[-1] - values[0])
-        or widest < 0.1
-        or 2 * (len(values) - cut) < len(values)
-    ):
-        return None
-    return values[cut], values[-1]
+def draw_finalists(info: FinalistsInfo) -> Figure:
+    """Draw finalists down: each seed as a small dot, the mean with its interval, test beside validation."""
+    title = "Finalists, a tie" if info.tied else "Finalists, the winner first"
+    figure = titled_figure(title, info.study, (8, 1.7 + 0.6 * len(info.rows)))
+    grid = grid_of_axes(figure, len(info.panels), len(info.panels), sharey=True)
+    for axes, panel in zip(grid, info.panels, strict=True):
+        for mark in panel.marks:
+            y = mark.row + _LANES[mark.split]
+            colour, marker, _ = _SEEDS[mark.split]
+            # Whole also at the edge of the axis, which all of them are within.
+            seeds: dict[str, Any] = {"s": 22, "color": colour, "alpha": 0.9, "lw": 0, "zorder": 3, "clip_on": False}
+            axes.scatter(mark.values, [y] * len(mark.values), **seeds)
+            axes.plot([mark.mean], [y], marker, color=colour, ms=8, mec="black", mew=0.6, zorder=4, clip_on=False)
+            if mark.low is not None and mark.high is not None:
+                axes.plot([mark.low, mark.high], [y, y], color=colour, lw=1.8, zorder=2)
+        axes.grid(False, axis="y")
+        axes.set_xlim(*panel.range)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlabel(plain(panel.label, 60), parse_math=False)
+    if info.ended < info.planned:
+        grid[0].set_title(f"{info.ended} of {info.planned} runs have ended", loc="left", fontsize=9)
+    for y in range(1, len(info.rows)):
+        for axes in grid:
+            axes.axhline(y - 0.5, color=LIGHT, lw=0.8, zorder=0)
+    grid[0].set_ylim(len(info.rows) - 0.5, -0.5)
+    grid[0].set_yticks(range(len(info.rows)), [plain(name, 36) for name in info.rows], fontsize=9, parse_math=False)
+    splits = [split for split in _SEEDS if any(mark.split == split for panel in info.panels for mark in panel.marks)]
+    handles = [
+        Line2D([], [], color=_SEEDS[s][0], marker=_SEEDS[s][1], ms=7, lw=1.8, label=f"{_SEEDS[s][2]}: mean, 95 %")
+        for s in splits
+    ]
+    handles.append(Line2D([], [], color=GREY, marker="o", ms=5, alpha=0.9, ls="", label="one seed"))
+    add_legend(figure, "outside lower center", ncols=3, handles=handles)
+    return figure
+
+
+_SEEDS = {"val": (BLUE, "o", "validation"), "test": (ORANGE, "D", "test")}
+
+
+PLOT = Plot(
+    title="Finalists",
+    about="Each finalist was trained again with fresh seeds, the small dots; the intervals are of each mean "
+    "alone, and whether one is better is judged seed by seed, in the table.",
+    info=finalists_info,
+    alt=finalists_alt,
+    draw=draw_finalists,
+)

@@ -1,35 +1,54 @@
-"""Pure: what a plot shows of the costs of a study's trials, as frozen values. Knows nothing of matplotlib."""
+"""What accuracy costs: value against parameters, operations and time, with the Pareto front."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.lines import Line2D
+
+from pipeline.report.plots.base import Plot
+from pipeline.report.plots.style import (
+    BLUE,
+    GREEN,
+    MANY,
+    MARKERS,
+    ORANGE,
+    add_legend,
+    grid_of_axes,
+    log_scale,
+    plain,
+    titled_figure,
+    write_out,
+)
+from sweeps.trial import COMPLETE, PRUNED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 import math
 import statistics
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.report.plots.labels import (
     axis_label,
-    counted,
-    evenly,
-    history_key,
     listed,
     rounded,
     sentence,
     wide,
-    with_value,
 )
 from sweeps.analysis.comparison import complete
-from sweeps.analysis.ranking import Ranked, StudyRecord, rank
-from sweeps.trial import COMPLETE, FAILED, PRUNED, TrialResult
+from sweeps.analysis.ranking import Ranked, rank
+from sweeps.analysis.record import StudyRecord
 
 COSTS = {
     "parameters": "parameters of the network",
     "mflops": "MFLOPs of one image's forward pass",
     "seconds": "training time (s)",
 }
-MOST_COURSES = {COMPLETE: 100, PRUNED: 100, FAILED: 30}  # more of them are one smear
+
+
 _LOG = 20  # how many times the smallest cost the largest is where an axis turns logarithmic
 
 
@@ -143,100 +162,75 @@ def pareto_alt(info: ParetoInfo) -> str:
     return sentence(f"{info.label}, the best at each cost", *fronts)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Course:
-    """The objective of one trial after each epoch; NaN where an epoch lacks it."""
-
-    state: str
-    epochs: list[int]
-    values: list[float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PruningInfo:
-    """How the objective went in each trial, and how many of the planned epochs were trained."""
-
-    study: str
-    label: str
-    log: bool
-    courses: list[Course]  # the worst first, so that the best are drawn on top
-    trials: int  # how many the courses are chosen from
-    trained: list[int]  # by epoch, from the first: the complete and pruned trials that trained it
-    pruned: list[int]  # by epoch: those that pruning spared it
-    stopped: list[int]  # by epoch: those that early stopping spared it
-
-    @property
-    def spared(self) -> bool:
-        """Whether any epoch was."""
-        return any(self.pruned) or any(self.stopped)
-
-    @property
-    def saved(self) -> str:
-        """What was saved, in words: ``pruning and early stopping saved 120 of 288 epochs (42 %)``."""
-        saved = sum(self.pruned) + sum(self.stopped)
-        total = sum(self.trained) + saved
-        if not self.spared:
-            return f"no epoch was saved: all {total:,} were trained"
-        by = [name for name, count in (("pruning", self.pruned), ("early stopping", self.stopped)) if any(count)]
-        return f"{' and '.join(by)} saved {saved:,} of {counted(total, 'epoch')} ({100 * saved / total:.0f} %)"
-
-
-def pruning_info(record: StudyRecord) -> PruningInfo | None:
-    """Collect the epochs that trials trained and were spared; None before two trials have ended.
-
-    Failed trials are drawn but not counted: what they did not train was not saved.
-    """
-    key = history_key(record)
-    ended = [result for _, result in sorted(with_value(record), key=lambda p: p[0], reverse=not record.maximize)]
-    ended = [result for result in ended if result.history]
-    failed = [r for r in record.results if r.state == FAILED and r.history and r.duplicate_of is None]
-    if len(ended) < 2:
-        return None
-    chosen = [
-        result
-        for state, most in reversed(MOST_COURSES.items())
-        for result in evenly([r for r in (*failed, *ended) if r.state == state], most)
+def draw_pareto(info: ParetoInfo) -> Figure:
+    """Draw a panel for each cost: the front as steps, its trials named above and left, where nothing can lie."""
+    count = len(info.panels)
+    figure = titled_figure("What accuracy costs", info.study, (8, 1.1 + 2.1 * count))
+    for axes, panel in zip(grid_of_axes(figure, count, 1), info.panels, strict=True):
+        _costs(axes, panel)
+        if panel.log:
+            log_scale(axes, "x")
+        else:
+            write_out(axes.xaxis)
+        if info.log:
+            log_scale(axes, "y")
+        axes.set_ylim(*info.range)
+        axes.margins(x=0.14)  # room for a name
+        axes.set_xlabel(panel.cost)
+        axes.set_ylabel(plain(info.label, 60).replace(" (", "\n("), fontsize=9, parse_math=False)
+        _names(axes, panel.front)
+    handles = [
+        Line2D([], [], color=GREEN, marker="o", ms=6, label="best at that cost or less"),
+        Line2D([], [], color=BLUE, marker="o", ms=5, ls="", alpha=0.6, label="other complete ones"),
     ]
-    courses = [
-        Course(
-            state=result.state,
-            epochs=[row.epoch for row in result.history],
-            values=[row.metrics.get(key, math.nan) for row in result.history],
+    if info.pruned:
+        handles.append(Line2D([], [], color=ORANGE, marker="v", ms=5, ls="", alpha=0.9, label="pruned"))
+    add_legend(figure, "outside lower center", ncols=3, handles=handles)
+    if info.outside:
+        figure.axes[0].set_title(
+            f"{info.outside:,} more complete ones are worse, and not shown", loc="left", fontsize=9
         )
-        for result in chosen
-    ]
-    trained = _reaching([len(result.history) for result in ended])
-    return PruningInfo(
-        study=record.name,
-        label=axis_label(record),
-        log=wide(value for course in courses for value in course.values),
-        courses=courses,
-        trials=len(ended) + len(failed),
-        trained=trained,
-        pruned=_spared(ended, PRUNED),
-        stopped=_spared(ended, COMPLETE),
-    )
+    return figure
 
 
-def _reaching(lengths: Sequence[int]) -> list[int]:
-    """How many of the lengths reach to each epoch, from the first."""
-    ends = Counter(lengths)
-    return list(itertools.accumulate(range(1, max(ends)), lambda left, e: left - ends[e], initial=len(lengths)))
+def _costs(axes: Axes, panel: CostPanel) -> None:
+    size = 22 if len(panel.complete) <= MANY else 6
+    for state, spots, alpha in ((PRUNED, panel.pruned, 0.9), (COMPLETE, panel.complete, 0.6)):
+        marker, colour = MARKERS[state]
+        style: dict[str, Any] = {"s": size, "marker": marker, "color": colour, "alpha": alpha, "lw": 0, "zorder": 2}
+        axes.scatter([spot.cost for spot in spots], [spot.value for spot in spots], **style)
+    costs, values = [spot.cost for spot in panel.front], [spot.value for spot in panel.front]
+    axes.step(costs, values, where="post", color=GREEN, lw=1.2, zorder=3)
+    axes.plot(costs, values, "o", color=GREEN, ms=6, mec="black", mew=0.6, zorder=4)
 
 
-def _spared(ended: Sequence[TrialResult], state: str) -> list[int]:
-    """By epoch, from the first: how many trials that ended so planned it and did not train it."""
-    own = [result for result in ended if result.state == state]
-    last = max(max(r.config.epochs, len(r.history)) for r in ended)
-    changes = [0] * (last + 1)
-    for result in own:
-        changes[min(len(result.history), result.config.epochs)] += 1
-        changes[result.config.epochs] -= 1
-    return list(itertools.accumulate(changes))[:last]
+def _names(axes: Axes, front: Sequence[Spot]) -> None:
+    """Name the trials of the front, the best first, those left out that would lie on another's name."""
+    taken: list[tuple[float, float, float]] = []  # from where to where, and how high, in points
+    for spot in reversed(front):
+        name = plain(spot.name, 12)
+        x, y = axes.transData.transform((spot.cost, spot.value)) * 72 / axes.figure.dpi
+        left = x - 5 * len(name)
+        if all(abs(y - other) > 10 or x < start or left > end for start, end, other in taken):
+            taken.append((left, x, y))
+            axes.annotate(
+                name,
+                (spot.cost, spot.value),
+                (-3, 3),
+                textcoords="offset points",
+                ha="right",
+                va="bottom",
+                fontsize=8,
+                parse_math=False,
+                zorder=5,
+            )
 
 
-def pruning_alt(info: PruningInfo) -> str:
-    """What was saved, and how far the trials came."""
-    first, last = info.trained[0], info.trained[-1]
-    reached = f"of {counted(first, 'trial')} {last:,} trained epoch {len(info.trained)}, the last"
-    return sentence(info.saved, reached)
+PLOT = Plot(
+    title="What accuracy costs",
+    about="No trial is better at the same cost than those on the green steps: choose the step after which more "
+    "cost buys little.",
+    info=pareto_info,
+    alt=pareto_alt,
+    draw=draw_pareto,
+)

@@ -1,71 +1,46 @@
-"""Pure: what a plot shows of all trials of a study in their order, as frozen values. Knows nothing of matplotlib."""
+"""The time line: when each trial was trained, and how many at a time."""
 
 from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from matplotlib.collections import PolyCollection
+from matplotlib.patches import Patch
+
+from pipeline.report.plots.base import Plot
+from pipeline.report.plots.style import (
+    GREY,
+    LIGHT,
+    MARKERS,
+    add_legend,
+    light,
+    plain,
+    titled_figure,
+)
+from sweeps.trial import FAILED
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 import heapq
 import itertools
 import statistics
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.report.plots.labels import axis_label, counted, sentence, trial_names, wide
-from pipeline.tracking.contents import began_at
-from sweeps.analysis.ranking import StudyRecord
-from sweeps.trial import COMPLETE, FAILED, PRUNED, TrialResult
+from pipeline.report.plots.labels import counted, sentence, trial_names
+from sweeps.analysis.record import StudyRecord
+from sweeps.trial import TrialResult, began_at
 
 ROWS = 30  # trials up to which each has a row of its own on the time line
+
+
 _UNITS = (("s", 1), ("min", 60), ("h", 3600), ("days", 86400))
+
+
 _PAUSE = 30.0  # seconds without training from which on it is a pause, if it is also long beside the epochs and the work
-
-
-@dataclass(frozen=True, kw_only=True)
-class HistoryInfo:
-    """The value of each ended trial, in the order of their numbers."""
-
-    study: str
-    label: str
-    log: bool
-    points: dict[str, list[tuple[int, float]]]  # by state: number and value
-    failed: list[int]  # numbers; they have no value
-    best: list[tuple[int, float]]  # best value so far over complete trials
-
-
-def history_info(record: StudyRecord) -> HistoryInfo | None:
-    """Collect values by trial number; None before the first trial has ended."""
-    points: dict[str, list[tuple[int, float]]] = {}
-    best: list[tuple[int, float]] = []
-    results = sorted(record.results, key=lambda r: r.number)
-    for result in results:
-        if result.value is None or result.state not in (COMPLETE, PRUNED):
-            continue
-        points.setdefault(result.state, []).append((result.number, result.value))
-        if result.state == COMPLETE:
-            values = [value for _, value in best[-1:]] + [result.value]
-            best.append((result.number, max(values) if record.maximize else min(values)))
-    failed = [result.number for result in results if result.state == FAILED]
-    if not points and not failed:
-        return None
-    log = wide(value for state in points.values() for _, value in state)
-    return HistoryInfo(study=record.name, label=axis_label(record), log=log, points=points, failed=failed, best=best)
-
-
-def history_alt(info: HistoryInfo) -> str:
-    """How many ended how, and how the best so far moved."""
-    counts = {**{state: len(points) for state, points in info.points.items()}, "failed": len(info.failed)}
-    total = counted(sum(counts.values()), "trial")
-    ends = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
-    if not info.best:
-        return sentence(f"{total}: {ends}", "none is complete")
-    first, last = info.best[0][1], info.best[-1][1]
-    number = next(number for number, value in info.best if value == last)
-    moved = f"the best so far {'rose' if last > first else 'fell'} from {first:.4g} to {last:.4g}"
-    return sentence(
-        f"{total}: {ends}",
-        f"{info.label}: best {last:.4g} at trial {number}",
-        moved if first != last else "the first complete one was not surpassed",
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,3 +169,60 @@ def _at_once(pieces: Iterable[tuple[float, float]]) -> int:
     """How many pieces lie over each other at most."""
     events = sorted(event for begin, end in pieces for event in ((begin, 1), (end, -1)))
     return max(itertools.accumulate(change for _, change in events))
+
+
+def draw_timeline(info: TimelineInfo) -> Figure:
+    """Draw a bar from the beginning of each trial to its end, and where long pauses were cut out."""
+    height = 1.7 + (0.22 * info.lanes if info.rows else min(0.4 * info.lanes, 4.0))
+    figure = titled_figure("Time line", info.study, (8, height))
+    axes = figure.subplots()
+    light(axes)
+    axes.grid(False, axis="y")
+    for state, (_, colour) in MARKERS.items():
+        boxes = [
+            [(begin, bar.row - 0.4), (end, bar.row - 0.4), (end, bar.row + 0.4), (begin, bar.row + 0.4)]
+            for bar in info.bars
+            if bar.state == state
+            for begin, end in bar.pieces
+        ]
+        # The edge keeps a short trial visible.
+        axes.add_collection(PolyCollection(boxes, facecolor=colour, edgecolor=colour, lw=0.4, zorder=2))
+    for begin, end, text in info.pauses:
+        axes.axvspan(begin, end, facecolor=LIGHT, edgecolor=GREY, hatch="////", lw=0, zorder=1)
+        if len(info.pauses) <= 12:
+            axes.annotate(
+                f"paused {text}",
+                ((begin + end) / 2, 1),
+                xycoords=axes.get_xaxis_transform(),
+                fontsize=8,
+                ha="center",
+                va="bottom",
+            )
+    axes.autoscale_view()
+    axes.set_xlim(left=0)
+    axes.set_ylim(info.lanes - 0.5, -0.5)
+    axes.set_yticks(range(len(info.rows)), [plain(name) for name in info.rows], fontsize=8, parse_math=False)
+    axes.set_ylabel("trial" if info.rows else "")
+    # Of many trials the axis may be lower than a label beside it is long.
+    said = ["pauses cut out"] * bool(info.pauses) + [_at_a_time(info.most)] * (not info.rows)
+    axes.set_xlabel(", ".join([f"time since the start ({info.unit})", *said]))
+    counts = Counter(bar.state for bar in info.bars)
+    handles = [
+        Patch(color=MARKERS[state][1], label=f"{state} ({counts[state]:,})") for state in MARKERS if counts[state]
+    ]
+    add_legend(figure, "outside lower center", ncols=4, handles=handles)
+    return figure
+
+
+def _at_a_time(most: int) -> str:
+    return "one trial at a time" if most == 1 else f"up to {most} trials side by side"
+
+
+PLOT = Plot(
+    title="Time line",
+    about="Each bar is one trial from its beginning to its end: where bars lie above each other trials were "
+    "trained side by side, and a hatched strip is a pause that was cut out.",
+    info=timeline_info,
+    alt=timeline_alt,
+    draw=draw_timeline,
+)

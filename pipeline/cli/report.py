@@ -1,0 +1,69 @@
+"""`pipeline report`: rank the trials of studies, and write tables, plots and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.options import (
+    Command,
+    once,
+    storage_option,
+)
+from pipeline.system import garbage
+
+FORMATS = click.Choice(["table", "json", "csv", "md"])
+
+
+@click.command(name="report", cls=Command)
+@click.argument("names", nargs=-1)
+@click.option("--name", "name_option", help="The study, instead of the argument.")
+@click.option("--best", "show_best", is_flag=True, help="The winner in detail.")
+@click.option("--top", type=click.IntRange(1), help="Rows at most.  [default: 20 in a table]")
+@click.option("--format", "fmt", type=FORMATS, default="table", show_default=True, help="How it is printed.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.  [default: reports/NAME]")
+@storage_option
+def report_command(
+    names: tuple[str, ...], name_option: str | None, show_best: bool, top: int | None, fmt: str, **options: Any
+) -> None:
+    """Rank the trials of studies (default: the one last run), and write tables, plots and an HTML page.
+
+    Several studies are compared as well, in a folder beside theirs.
+
+    \b
+    Example: pipeline report default-digits --best
+    """
+    with garbage.loading():
+        from pipeline.report import comparison, render
+        from pipeline.stores import access, locations
+        from pipeline.system import forkserver
+
+    where = locations.locate(options["storage"])
+    forkserver.warm_up(forkserver.DRAWING)
+    records = [access.read_record(where, once(name, name_option)) for name in dict.fromkeys(names) or (None,)]
+    several, top = len(records) > 1, top or (20 if fmt == "table" else None)
+    if show_best or not several:
+        for record in records:
+            click.echo(render.render_best(record, fmt) if show_best else render.render(record, fmt, top))
+    else:
+        click.echo(comparison.render(records, fmt, top))
+    home = (options["out"] if several else None) or where.home / "reports"
+    for record in records:
+        folder = home / record.name if several or not options["out"] else options["out"]
+        _write_files(folder, partial(render.write, record))
+    if several:
+        _write_files(home / comparison.folder_name(records), partial(comparison.write, records))
+
+
+def _write_files(folder: Path, write: Callable[[Path], object]) -> None:
+    """Write a report's files where that is possible: what is printed is worth having without them."""
+    try:
+        write(folder)
+    except OSError as error:
+        click.echo(f"no files written: {error}", err=True)
+    else:
+        click.echo(f"files: {folder}", err=True)

@@ -1,0 +1,42 @@
+"""`pipeline run`: run an entry point of MLproject through MLflow."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from pipeline.cli.options import (
+    Command,
+)
+from pipeline.system.errors import UsageFailure
+
+
+@click.command(name="run", cls=Command)
+@click.option("-e", "--entry-point", "entry", default="main", show_default=True, help="Entry point of MLproject.")
+@click.option("-P", "parameters", multiple=True, metavar="KEY=VALUE", help="Becomes --KEY VALUE of the command.")
+@click.option(
+    "--env-manager",
+    type=click.Choice(["local", "conda", "uv", "virtualenv"]),
+    help="[default: conda if there is one, else local]",
+)
+@click.option("--backend", default="local", show_default=True, help="Where MLflow runs it.")
+@click.option("--backend-config", help="A .json file for the backend.")
+@click.option("--experiment", help="MLflow experiment.")
+def run_command(entry: str, parameters: tuple[str, ...], **options: Any) -> None:
+    """Run an entry point of this project through `mlflow run`.
+
+    \b
+    Example: pipeline run -e sweep -P trials=4
+    """
+    from pipeline.tracking import projects
+
+    pairs = [parameter.partition("=") for parameter in parameters]
+    for key, equals, _ in pairs:
+        if not key or not equals:
+            raise UsageFailure(f"-P takes KEY=VALUE: got {key!r}")
+    try:
+        sys.exit(projects.run(entry, {key: value for key, _, value in pairs}, **options))
+    except ValueError as error:
+        raise UsageFailure(str(error)) from None

@@ -1,0 +1,52 @@
+"""`pipeline ui`: start MLflow's user interface on the right store."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.cli.options import Command, once, storage_option
+
+
+@click.command(name="ui", cls=Command)
+@click.argument("name", required=False)
+@click.option("--name", "name_option", help="The study, instead of the argument.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the server.")
+@click.option("--open", "browse", is_flag=True, help="Open the comparison in a browser, too.")
+@storage_option
+def ui_command(name: str | None, name_option: str | None, port: int, browse: bool, storage: str | None) -> None:
+    """Start MLflow's UI on the right store, on 127.0.0.1, and print the link to the comparison. Ctrl-C ends it.
+
+    The comparison is of a study's trials (default: the one last run).
+
+    \b
+    Example: pipeline ui --port 5001
+    """
+    import threading
+    import webbrowser
+
+    from pipeline.stores import access, locations
+    from pipeline.tracking import comparison_view, tracker, ui
+
+    where = locations.locate(storage)
+    record = access.read_record(where, once(name, name_option))
+    access.check_tracking(where)
+    experiment = tracker.experiment_of(where.tracking, record.parent_run_id)
+    is_server = where.tracking.startswith("http")
+    host = where.tracking if is_server else f"http://{ui.HOST}:{port}"
+    comparison = f"{host}{comparison_view.link(experiment, record.name)}"
+
+    def ready() -> None:
+        click.echo(f"comparison of {record.name}: {comparison}")
+        if record.parent_run_id:
+            click.echo(
+                f"its run, description and report: {host}{comparison_view.run_link(experiment, record.parent_run_id)}"
+            )
+        if browse:  # some browsers are waited for
+            threading.Thread(target=webbrowser.open, args=(comparison,), daemon=True).start()
+
+    if is_server:
+        ready()
+        return
+    ui.check_port(port)
+    click.echo(f"starting MLflow's UI on {host}; Ctrl-C ends it", err=True)
+    ui.serve(where.tracking, port, ready)

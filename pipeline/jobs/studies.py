@@ -1,0 +1,100 @@
+"""Reads study files, shipped or the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import models
+from pipeline.data.datasets import check_dataset
+from pipeline.system.errors import UsageFailure
+from sweeps.analysis.ranking import best
+from sweeps.analysis.record import StudyRecord
+from sweeps.spec.configurations import ablation
+from sweeps.spec.study_spec import StudySpec, difference
+from sweeps.spec.studyfile import StudyFileError, parse
+from sweeps.trial import TrialConfig
+
+
+def shipped() -> list[str]:
+    """The names of the studies that come with the product."""
+    files = resources.files("sweeps.studies").iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def read_study(study: str, overrides: Mapping[str, Any]) -> tuple[str, str, StudySpec]:
+    """Read a study file and put the command line's values in.
+
+    Args:
+        study: a shipped study's name, or a file's path.
+        overrides: as `sweeps.spec.studyfile.parse` takes them.
+
+    Returns:
+        The study's name (the file's, without its ending), the file's text, and what it says.
+
+    Raises:
+        UsageFailure: with a line for every broken rule.
+    """
+    if study in shipped():
+        text, label = resources.files("sweeps.studies").joinpath(f"{study}.yaml").read_text("utf-8"), study
+    elif not Path(study).is_file():
+        raise UsageFailure(f"no study file {study!r}; {models.nearest(study, shipped())}, or the path of a file")
+    else:
+        try:
+            text, label = Path(study).read_text("utf-8"), study
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageFailure(f"cannot read study file {study}: {error}") from None
+    try:
+        return Path(study).stem, text, parse(text, label, overrides=overrides, check_dataset=check_dataset)
+    except StudyFileError as error:
+        raise UsageFailure(str(error)) from None
+
+
+def read_shipped(study: str) -> tuple[str, str, StudySpec]:
+    """Read a shipped study as it stands."""
+    return read_study(study, {})
+
+
+def study_name(study: str, dataset: str) -> str:
+    """The name of a study in the stores, where none is given: the file's plus the data set's."""
+    return f"{study}-{Path(dataset.partition(':')[2]).name if ':' in dataset else dataset}"
+
+
+def deviations(study: str, spec: StudySpec) -> str:
+    """Say in what a study with published figures differs from its file; nothing where it does not."""
+    if not spec.reference:
+        return ""
+    try:
+        return difference(read_study(study, {})[2].identity(), spec.identity())
+    except UsageFailure:  # the file is a study only with what the command line adds
+        return ""
+
+
+def ablated(record: StudyRecord) -> dict[str, Any]:
+    """What an ablation of a study starts from, as JSON data: its best configuration and the searched fields.
+
+    Raises:
+        UsageFailure: where the study has no complete trial.
+    """
+    winner = best(record.results, maximize=record.maximize)
+    if winner is None:
+        raise UsageFailure(f"study {record.name!r} has no complete trial to ablate: let it go on first")
+    return {"best": winner.config.to_dict(), "searched": list(record.searched)}
+
+
+def ablate(spec: StudySpec, start: Mapping[str, Any]) -> StudySpec:
+    """The study of another study's best trial, each searched choice set back to its default in turn.
+
+    Args:
+        spec: of method ``ablate``.
+        start: as `ablated` gives it.
+
+    Raises:
+        UsageFailure: where nothing can be set back.
+    """
+    try:
+        return ablation(spec, TrialConfig.from_dict(start["best"]), start["searched"])
+    except ValueError as error:
+        raise UsageFailure(str(error)) from None
