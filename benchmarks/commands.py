@@ -49,7 +49,9 @@ class First(Null):
 def run(home: Path, *command: str) -> dict[str, float]:
     """Seconds of a command's wall and CPU time, and its peak of memory."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    process = subprocess.Popen(
+        command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise RuntimeError(f"{command} ended with {status}")
@@ -74,7 +76,9 @@ def measure(home: Path, trials: int) -> dict[str, Any]:
     found["help"] = run(home, python, "-m", "pipeline", "--help")
     read = "from pipeline.report import render; from pipeline.stores import access, locations; "
     read += "record = access.read_record(locations.locate()); "
-    table = read + "print(render.render(record, 'table', 20))"  # which is printed before a file is written
+    table = (
+        read + "print(render.render(record, 'table', 20))"
+    )  # which is printed before a file is written
     found["report's table"] = run(home, python, "-c", table)
     found["report with its files"] = run(home, python, "-m", "pipeline", "report")
     (home / "null.yaml").write_text(SPACE.format(epochs=10, trials=trials + 1, method="tpe"))

@@ -34,12 +34,22 @@ Figures = dict[str, Any]  # of one side in one run; `rate` is what is compared, 
 
 def arguments(text: str, pairs: int = 5) -> argparse.ArgumentParser:
     """The options that every benchmark takes."""
-    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=int, default=pairs, help=f"how often each side is measured [{pairs}]")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
+    parser = argparse.ArgumentParser(
+        description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=pairs, help=f"how often each side is measured [{pairs}]"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results"
+    )
     data_dir = Path(os.environ.get("PIPELINE_DATA_DIR", "data"))
-    parser.add_argument("--data-dir", type=Path, default=data_dir, help="folder of data sets [$PIPELINE_DATA_DIR]")
-    parser.add_argument("--table", action="store_true", help="print the table of the results, measure nothing")
+    parser.add_argument(
+        "--data-dir", type=Path, default=data_dir, help="folder of data sets [$PIPELINE_DATA_DIR]"
+    )
+    parser.add_argument(
+        "--table", action="store_true", help="print the table of the results, measure nothing"
+    )
     return parser
 
 
@@ -72,7 +82,9 @@ class Results:
             if options.table or found["settings"] == json.loads(json.dumps(self.settings)):
                 self.runs, self.settings = found["runs"], found["settings"]
             else:
-                sys.exit(f"{self.file} was measured with other settings: give another --out, or remove it")
+                sys.exit(
+                    f"{self.file} was measured with other settings: give another --out, or remove it"
+                )
         elif options.table:
             sys.exit(f"{self.file} is not there")
 
@@ -84,7 +96,11 @@ class Results:
             load, figures = os.getloadavg()[0], {}
             for name in names:
                 figures[name] = sides[name]()
-                print(f"{part}, pair {pair + 1}: {name} {figures[name]['rate']:,.1f}", file=sys.stderr, flush=True)
+                print(
+                    f"{part}, pair {pair + 1}: {name} {figures[name]['rate']:,.1f}",
+                    file=sys.stderr,
+                    flush=True,
+                )
             date = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
             self.runs.append({"part": part, "date": date, "load": load, "figures": figures})
             self._save()
@@ -103,7 +119,12 @@ class Results:
 
     def _save(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        content = {"settings": self.settings, "machine": machine(), "versions": versions(), "runs": self.runs}
+        content = {
+            "settings": self.settings,
+            "machine": machine(),
+            "versions": versions(),
+            "runs": self.runs,
+        }
         new = self.file.with_suffix(".new")
         new.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         new.replace(self.file)
@@ -120,7 +141,11 @@ class Results:
         """A side's rate in each pair: its fastest variant's; empty where it was not measured."""
         found = []
         for run in self.of(part):
-            own = [value["rate"] for name, value in run["figures"].items() if name.split("/")[0] == side]
+            own = [
+                value["rate"]
+                for name, value in run["figures"].items()
+                if name.split("/")[0] == side
+            ]
             found += [max(own)] if own else []
         return found
 
@@ -132,7 +157,8 @@ class Results:
     def ratio(self, part: str, ours: str, peer: str) -> str:
         """The median of the pairs' ratios and its range, as a cell of a table; infinite against a rate of 0."""
         ratios = [
-            a / b if b else math.inf for a, b in zip(self.rates(part, ours), self.rates(part, peer), strict=False)
+            a / b if b else math.inf
+            for a, b in zip(self.rates(part, ours), self.rates(part, peer), strict=False)
         ]
         if not ratios:
             return ""
@@ -159,12 +185,22 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def machine() -> Figures:
     """What is measured on, without names."""
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("flags")[2].split("\n")[0].split()
+        flags = (
+            Path("/proc/cpuinfo")
+            .read_text(encoding="utf-8")
+            .partition("flags")[2]
+            .split("\n")[0]
+            .split()
+        )
     except OSError:
         flags = []
     known = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
     gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"cores": os.cpu_count(), "has": [flag for flag in known if flag in flags], "memory_gib": round(gibibytes)}
+    return {
+        "cores": os.cpu_count(),
+        "has": [flag for flag in known if flag in flags],
+        "memory_gib": round(gibibytes),
+    }
 
 
 def versions() -> dict[str, str]:
@@ -198,7 +234,13 @@ class Done:
 
 # Of the caller's surroundings, what would send a record elsewhere, or change how fast Python starts.
 APART = (
-    *("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME", "PIPELINE_STORAGE"),
+    *(
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_RUN_ID",
+        "MLFLOW_EXPERIMENT_ID",
+        "MLFLOW_EXPERIMENT_NAME",
+        "PIPELINE_STORAGE",
+    ),
     *("PYTHONDONTWRITEBYTECODE", "PYTHONWARNINGS"),
 )
 
@@ -225,7 +267,9 @@ def process(module: str, *arguments: object, folder: Path) -> Done:
         printed, said = begun.communicate()
     seconds, used = time.perf_counter() - began, _cpu_seconds() - used
     if begun.returncode:
-        sys.exit(f"{module} {arguments} failed ({begun.returncode}):\n{printed[-2000:]}\n{said[-4000:]}")
+        sys.exit(
+            f"{module} {arguments} failed ({begun.returncode}):\n{printed[-2000:]}\n{said[-4000:]}"
+        )
     return Done(seconds, used, re.sub(r"\x1b\[[0-9;]*m", "", printed))
 
 
@@ -236,7 +280,9 @@ def begin(module: str, *arguments: object, folder: Path) -> subprocess.Popen[str
     environment |= {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", module, *map(str, arguments)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)  # noqa: S603
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 def _cpu_seconds() -> float:
@@ -251,7 +297,11 @@ def split(file: Path, train: int, val: int, rows: int) -> tuple[list[int], list[
     The file needs a test split, too: the first rows of the test part, which nobody reads.
     """
     drawn = random.Random(0).sample(range(rows), train + val)  # noqa: S311 - not for secrets
-    parts = {"train": sorted(drawn[:train]), "val": sorted(drawn[train:]), "test": range(rows, rows + 10)}
+    parts = {
+        "train": sorted(drawn[:train]),
+        "val": sorted(drawn[train:]),
+        "test": range(rows, rows + 10),
+    }
     lines = [f"{row},{part}" for part, found in parts.items() for row in found]
     file.write_text("\n".join(["index,split", *lines]) + "\n", encoding="utf-8")
     return list(parts["train"]), list(parts["val"])

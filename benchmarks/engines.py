@@ -124,7 +124,9 @@ def cluster(places: int) -> Iterator[str]:
     """A Ray cluster of this machine that claims as many CPUs as there are to be trials at a time."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": places, "include_dashboard": False})
+    made = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": places, "include_dashboard": False}
+    )
     try:
         yield made.address
     finally:
@@ -136,7 +138,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engines", nargs="+", default=["local", "ray"], choices=["local", "ray"])
     parser.add_argument("--places", nargs="+", type=int, default=[1, 2, 4, 8, 16])
-    parser.add_argument("--rounds", type=int, default=2, help="trials that are counted, of each place")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="trials that are counted, of each place"
+    )
     options = parser.parse_args()
 
     def line(engine: str, places: int, address: str | None) -> None:

@@ -75,8 +75,15 @@ class Null:
         task, hooks = self._begun.popleft()
         history: list[Epoch] = []
         for number in range(1, self._epochs + 1):
-            figures = dict.fromkeys(("train/loss", "val/loss", "val/acc", "time/images_per_second"), number / 20)
-            row = Epoch(epoch=number, time=int(time.time() * 1000), metrics=figures, per_class=(number / 20,) * 10)
+            figures = dict.fromkeys(
+                ("train/loss", "val/loss", "val/acc", "time/images_per_second"), number / 20
+            )
+            row = Epoch(
+                epoch=number,
+                time=int(time.time() * 1000),
+                metrics=figures,
+                per_class=(number / 20,) * 10,
+            )
             history.append(row)
             hooks.epoch(row, number / 20)
         card = Card(
@@ -112,10 +119,18 @@ class MetricsOnly(Tracker):
     """The tracker of a sweep, of which a trial's run gets nothing but its metrics."""
 
     def open_trial(
-        self, parent: str | None, study: str | None, number: int, config: TrialConfig, *_: object, **__: object
+        self,
+        parent: str | None,
+        study: str | None,
+        number: int,
+        config: TrialConfig,
+        *_: object,
+        **__: object,
     ) -> tuple[str, str]:
         tags = {"mlflow.parentRunId": parent}
-        found = self._client.create_run(self.experiment_id, tags=tags, run_name=f"{number:04d} {config.family} {study}")
+        found = self._client.create_run(
+            self.experiment_id, tags=tags, run_name=f"{number:04d} {config.family} {study}"
+        )
         return found.info.run_id, found.info.artifact_uri
 
     def finish_trial(self, run_id: str, result: TrialResult, *_: object) -> None:
@@ -128,7 +143,12 @@ def sweep(kind: type[Tracker], trials: int, epochs: int) -> dict[str, float]:
     where = locations.locate()
     access.prepare(where)
     spec = parse(STUDY.format(trials=trials, epochs=epochs), "null")
-    facts: Mapping[str, Any] = {"study": "null", "classes": CLASSES, "digest": "null", "runtime": {}}
+    facts: Mapping[str, Any] = {
+        "study": "null",
+        "classes": CLASSES,
+        "digest": "null",
+        "runtime": {},
+    }
     with locks.lock(where, "null") as held, stop_requests() as stop:
         tracker = kind(where.tracking)
         study = Study.open(access.open_studies(where, held), "null", spec, facts)
@@ -158,15 +178,19 @@ def count(folder: Path, trials: int, epochs: int) -> None:
         SystemExit: where something is missing.
     """
     with closing(sqlite3.connect(folder / "optuna.db")) as database:
-        (told,) = database.execute("SELECT count(*) FROM trials WHERE state = 'COMPLETE'").fetchone()
+        (told,) = database.execute(
+            "SELECT count(*) FROM trials WHERE state = 'COMPLETE'"
+        ).fetchone()
         (reported,) = database.execute("SELECT count(*) FROM trial_intermediate_values").fetchone()
-    metrics = (
-        "SELECT count(*) AS points FROM runs JOIN metrics USING (run_uuid) WHERE status = 'FINISHED' GROUP BY run_uuid"
-    )
+    metrics = "SELECT count(*) AS points FROM runs JOIN metrics USING (run_uuid) WHERE status = 'FINISHED' GROUP BY run_uuid"
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
-        (runs,) = database.execute(f"SELECT count(*) FROM ({metrics}) WHERE points >= {epochs * METRICS}").fetchone()  # noqa: S608
+        (runs,) = database.execute(
+            f"SELECT count(*) FROM ({metrics}) WHERE points >= {epochs * METRICS}"
+        ).fetchone()
     if (told, reported, runs) != (trials, trials * epochs, trials):
-        sys.exit(f"{folder}: {told} trials told, {reported} epochs reported and {runs} runs whole, not {trials}")
+        sys.exit(
+            f"{folder}: {told} trials told, {reported} epochs reported and {runs} runs whole, not {trials}"
+        )
 
 
 def side(module: str, arguments: list[str], options: argparse.Namespace) -> Figures:
@@ -175,7 +199,10 @@ def side(module: str, arguments: list[str], options: argparse.Namespace) -> Figu
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         done = common.process(module, *arguments, *sizes, folder=Path(folder))
         count(Path(folder), options.trials, options.epochs)
-    found = {name: value / options.trials for name, value in json.loads(done.printed.splitlines()[-1]).items()}
+    found = {
+        name: value / options.trials
+        for name, value in json.loads(done.printed.splitlines()[-1]).items()
+    }
     return {"rate": 1 / found["seconds"], **found}
 
 
@@ -187,7 +214,9 @@ def report(results: Results) -> str:
             for peer in ("by hand, metrics only", "by hand, params and checkpoint"):
                 asked = f"{target:g}" if peer == "by hand, metrics only" else ""
                 cells = [results.median(part, NAMES[name]), results.median(part, peer)]
-                rows.append([NAMES[name], peer, *cells, results.ratio(part, NAMES[name], peer), asked])
+                rows.append(
+                    [NAMES[name], peer, *cells, results.ratio(part, NAMES[name], peer), asked]
+                )
     return common.table(["trials/s of", "against", "ours", "peer", "ratio", "target"], rows)
 
 
@@ -195,7 +224,11 @@ def main() -> None:
     parser = common.arguments(__doc__)
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--side", choices=list(NAMES), help="run this side of ours in the working folder, and no other")
+    parser.add_argument(
+        "--side",
+        choices=list(NAMES),
+        help="run this side of ours in the working folder, and no other",
+    )
     options = common.parse(parser)
     if options.side:
         kind = MetricsOnly if options.side == "metrics only" else Tracker
@@ -206,7 +239,9 @@ def main() -> None:
         by_hand = "benchmarks.peers.null_trials"
         sides = {
             "by hand, metrics only": partial(side, by_hand, [], options),
-            NAMES["metrics only"]: partial(side, "benchmarks.null_trials", ["--side", "metrics only"], options),
+            NAMES["metrics only"]: partial(
+                side, "benchmarks.null_trials", ["--side", "metrics only"], options
+            ),
             NAMES["whole"]: partial(side, "benchmarks.null_trials", ["--side", "whole"], options),
             "by hand, params and checkpoint": partial(side, by_hand, ["--whole"], options),
         }

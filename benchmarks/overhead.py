@@ -89,8 +89,15 @@ class Null:
         for row in rows:
             hooks.epoch(row, value)
         hooks.saved(rows)
-        ended: dict[str, Any] = {"state": COMPLETE, "end": COMPLETE, "value": value, "best_epoch": len(rows)}
-        return task.number, TrialResult(number=task.number, config=task.config, history=rows, seconds=1.0, **ended)
+        ended: dict[str, Any] = {
+            "state": COMPLETE,
+            "end": COMPLETE,
+            "value": value,
+            "best_epoch": len(rows),
+        }
+        return task.number, TrialResult(
+            number=task.number, config=task.config, history=rows, seconds=1.0, **ended
+        )
 
     def close(self) -> None:
         """Nothing is left to end."""
@@ -103,7 +110,9 @@ def timed(spent: dict[str, list[float]], name: str, owner: Any, attribute: str) 
         yield
 
 
-def _clocked(spent: dict[str, list[float]], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def _clocked(
+    spent: dict[str, list[float]], name: str, function: Callable[..., Any]
+) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
         began = time.perf_counter()
         try:
@@ -114,7 +123,9 @@ def _clocked(spent: dict[str, list[float]], name: str, function: Callable[..., A
     return call
 
 
-def search(home: Path, request: sweep.Request, engine: Callable[..., Any], images: int = 0) -> tuple[float, float]:
+def search(
+    home: Path, request: sweep.Request, engine: Callable[..., Any], images: int = 0
+) -> tuple[float, float]:
     """Run a sweep in a folder up to its report; seconds of wall and CPU time from its first look at the study."""
     began: list[float] = []
 
@@ -143,7 +154,9 @@ def some(data: SearchData, images: int) -> SearchData:
     """The first images: so many to train on, a fifth of that to validate."""
     train, val = data.train, data.val
     few = Split(train.images[:images].clone(), train.labels[:images].clone())
-    return dataclasses.replace(data, train=few, val=Split(val.images[: images // 5], val.labels[: images // 5]))
+    return dataclasses.replace(
+        data, train=few, val=Split(val.images[: images // 5], val.labels[: images // 5])
+    )
 
 
 def null_sweep(home: Path, count: int, method: str) -> tuple[float, float]:
@@ -159,8 +172,16 @@ def null_trials(count: int, method: str) -> dict[str, Any]:
         for name, (owner, attribute) in OPERATIONS.items():
             stack.enter_context(timed(spent, name, owner, attribute))
         wall, cpu = null_sweep(Path(folder), count, method)
-    found = {"trials": count, "method": method, "wall_ms": 1000 * wall / count, "cpu_ms": 1000 * cpu / count}
-    return {**found, "operations_ms": {name: 1000 * sum(calls) / count for name, calls in spent.items()}}
+    found = {
+        "trials": count,
+        "method": method,
+        "wall_ms": 1000 * wall / count,
+        "cpu_ms": 1000 * cpu / count,
+    }
+    return {
+        **found,
+        "operations_ms": {name: 1000 * sum(calls) / count for name, calls in spent.items()},
+    }
 
 
 def waits(options: argparse.Namespace) -> dict[str, Any]:
@@ -172,7 +193,9 @@ def waits(options: argparse.Namespace) -> dict[str, Any]:
     class Timed(local.Inline):
         def begin(self, task: Task, hooks: Hooks) -> None:
             names = ("epoch", "saved", "step", "stop")
-            super().begin(task, Hooks(**{name: _clocked(spent, name, getattr(hooks, name)) for name in names}))
+            super().begin(
+                task, Hooks(**{name: _clocked(spent, name, getattr(hooks, name)) for name in names})
+            )
 
         def wait(self) -> tuple[int, TrialResult]:
             began = time.perf_counter()
@@ -182,7 +205,9 @@ def waits(options: argparse.Namespace) -> dict[str, Any]:
             return number, result
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        stack.enter_context(timed(spent, "checkpoint", Saver, "take"))  # files are written beside the loop
+        stack.enter_context(
+            timed(spent, "checkpoint", Saver, "take")
+        )  # files are written beside the loop
         stack.enter_context(timed(spent, "checkpoint", Saver, "write"))
         stack.enter_context(timed(spent, "best weights", train, "save_model"))
         real_sweep(Path(folder), options, lambda data, *_: Timed(data), 1)
@@ -216,21 +241,35 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _memory(pid: int | None) -> dict[str, float]:
-    rollup, status = (Path(f"/proc/{pid}/{name}").read_text() for name in ("smaps_rollup", "status"))
+    rollup, status = (
+        Path(f"/proc/{pid}/{name}").read_text() for name in ("smaps_rollup", "status")
+    )
     found: dict[str, float] = defaultdict(float)
     for line in [*rollup.splitlines(), *status.splitlines()]:
         name, _, rest = line.partition(":")
-        kind = {"VmHWM": "peak", "Private_Clean": "own", "Private_Dirty": "own", "Pss": "its_part"}.get(name)
+        kind = {
+            "VmHWM": "peak",
+            "Private_Clean": "own",
+            "Private_Dirty": "own",
+            "Pss": "its_part",
+        }.get(name)
         kind = "shared" if name in ("Shared_Clean", "Shared_Dirty") else kind
         if kind:
             found[kind] += int(rest.split()[0]) / 1024
     return {f"{kind}_mb": round(size, 1) for kind, size in sorted(found.items())}
 
 
-def real_sweep(home: Path, options: argparse.Namespace, engine: Callable[..., Any], workers: int) -> None:
+def real_sweep(
+    home: Path, options: argparse.Namespace, engine: Callable[..., Any], workers: int
+) -> None:
     """Search the trials that are trained."""
-    (home / "real.yaml").write_text(SPACE.format(epochs=options.epochs, trials=2 * workers, method="random"))
-    given: dict[str, Any] = {"overrides": {"dataset": options.dataset}, "data_dir": options.data_dir.absolute()}
+    (home / "real.yaml").write_text(
+        SPACE.format(epochs=options.epochs, trials=2 * workers, method="random")
+    )
+    given: dict[str, Any] = {
+        "overrides": {"dataset": options.dataset},
+        "data_dir": options.data_dir.absolute(),
+    }
     search(home, sweep.Request(study="real.yaml", workers=workers, **given), engine, options.images)
 
 
@@ -238,8 +277,15 @@ def main() -> None:
     """Print all, and write it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", default="digits")
-    parser.add_argument("--data-dir", type=Path, default=Path(os.environ.get("PIPELINE_DATA_DIR", "data")))
-    parser.add_argument("--images", type=int, default=2500, help="to train on: so many that an epoch takes two seconds")
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path(os.environ.get("PIPELINE_DATA_DIR", "data"))
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=2500,
+        help="to train on: so many that an epoch takes two seconds",
+    )
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--trials", type=int, default=300, help="null trials")
     parser.add_argument("--method", choices=["tpe", "random"], default="tpe")

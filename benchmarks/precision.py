@@ -45,15 +45,30 @@ def main() -> None:
         found: dict[str, list[float]] = {"fp32": [], "auto": []}
         for seed in range(options.seeds):
             for asked, scores in found.items():
-                values = {"dataset": options.dataset, "family": family, "seed": seed, "epochs": options.epochs}
+                values = {
+                    "dataset": options.dataset,
+                    "family": family,
+                    "seed": seed,
+                    "epochs": options.epochs,
+                }
                 config = resolve(configure({**values, "device": "cpu", "precision": asked}))
                 whole = load_for(config, Path(os.environ.get("PIPELINE_DATA_DIR", "data")))
-                scores.append(accuracy(config, truncated(whole, options.images, options.validation)))
+                scores.append(
+                    accuracy(config, truncated(whole, options.images, options.validation))
+                )
         apart = [chosen - full for full, chosen in zip(*found.values(), strict=True)]
         error = statistics.stdev(apart) / len(apart) ** 0.5
-        rows.append({"family": family, "chosen": config.precision, **found, "difference": statistics.mean(apart)})
+        rows.append(
+            {
+                "family": family,
+                "chosen": config.precision,
+                **found,
+                "difference": statistics.mean(apart),
+            }
+        )
         text = ", ".join(
-            f"{name} {statistics.mean(scores):.4f} +- {statistics.stdev(scores):.4f}" for name, scores in found.items()
+            f"{name} {statistics.mean(scores):.4f} +- {statistics.stdev(scores):.4f}"
+            for name, scores in found.items()
         )
         print(
             f"{family:7} {text} ({config.precision}), difference {statistics.mean(apart):+.4f} +- {error:.4f}",

@@ -145,7 +145,9 @@ class Setting:
     epoch: float  # seconds that a worker trains
     epochs: int = 10
     step: float = STEP_EVERY  # seconds between the letters of steps
-    cores: int | None = None  # of a machine that computes everything; None where each process has its own
+    cores: int | None = (
+        None  # of a machine that computes everything; None where each process has its own
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -289,7 +291,9 @@ def simulate(costs: Costs, workers: int, epoch: float, step: float = STEP_EVERY)
 
 def table(costs: Costs, step: float) -> None:
     """Print what comes of each number of workers and length of epochs, and where each component is full."""
-    print("| epoch | workers | trials/s | of ideal | coordinator | post | processor | store | record | tracking |")
+    print(
+        "| epoch | workers | trials/s | of ideal | coordinator | post | processor | store | record | tracking |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     shown = ("coordinator", "post", "processor", "store", "record", "tracking")
     alone = {}
@@ -298,13 +302,21 @@ def table(costs: Costs, step: float) -> None:
             found = simulate(costs, workers, epoch, step)
             alone.setdefault(epoch, found)
             used = " | ".join(f"{found.busy[name]:.0%}" for name in shown)
-            print(f"| {epoch:g} s | {workers:,} | {found.rate:.3g} | {found.training:.0%} | {used} |", flush=True)
-    print(f"\nworkers with which each is busy for {FULL:.0%} of the time, if nothing else were in the way:\n")
+            print(
+                f"| {epoch:g} s | {workers:,} | {found.rate:.3g} | {found.training:.0%} | {used} |",
+                flush=True,
+            )
+    print(
+        f"\nworkers with which each is busy for {FULL:.0%} of the time, if nothing else were in the way:\n"
+    )
     print("| epoch | " + " | ".join(shown) + " |\n" + "|---" * (1 + len(shown)) + "|")
     for epoch, found in alone.items():
         cells = [f"{full(costs, epoch, step):,}"]
         each = WORKERS[0] / found.rate  # seconds from a worker's trial to its next
-        cells += [f"{FULL * each / found.demand(name):,.0f}" if found.busy[name] else "-" for name in shown[1:]]
+        cells += [
+            f"{FULL * each / found.demand(name):,.0f}" if found.busy[name] else "-"
+            for name in shown[1:]
+        ]
         print(f"| {epoch:g} s | " + " | ".join(cells) + " |")
 
 
@@ -313,7 +325,12 @@ def full(costs: Costs, epoch: float, step: float) -> int:
 
     Not as for the others: the more letters there are each time it looks, the less each of them costs.
     """
-    free = ("post_tell", "post_ask", "post_answer", *(f"{call}{of}" for call in RECORD for of in ("", "_waits")))
+    free = (
+        "post_tell",
+        "post_ask",
+        "post_answer",
+        *(f"{call}{of}" for call in RECORD for of in ("", "_waits")),
+    )
     costs = {**costs, **dict.fromkeys(free, 0.0)}
     low, high = 1, 1
     while simulate(costs, high, epoch, step).busy["coordinator"] < FULL:
@@ -329,7 +346,9 @@ def compare(costs: Costs, measured: Mapping[int, float]) -> None:
     """Print what is simulated of the trials of benchmarks.engines beside what was measured, on this machine's cores."""
     from benchmarks.engines import EPOCHS, PACE
 
-    print("| workers | measured trials/s | simulated | error | with unlimited cores |\n|---|---|---|---|---|")
+    print(
+        "| workers | measured trials/s | simulated | error | with unlimited cores |\n|---|---|---|---|---|"
+    )
     for workers, rate in measured.items():
         setting = Setting(workers, PACE, EPOCHS, step=PACE, cores=os.cpu_count())
         found = Sweep(setting, costs).run().rate
@@ -344,7 +363,9 @@ def check() -> None:
         SystemExit: where it is not so.
     """
     names = "letter file answer take place post_tell post_ask post_answer worker_epoch task report report_waits"
-    calls = [f"{call}{kind}" for call in ("ask", "tell", "told", *RECORD) for kind in ("", "_waits")]
+    calls = [
+        f"{call}{kind}" for call in ("ask", "tell", "told", *RECORD) for kind in ("", "_waits")
+    ]
     costs = {name: 0.001 * (1 + index % 4) for index, name in enumerate([*names.split(), *calls])}
     costs |= {"take": 0.0, "place": 0.0}
 
@@ -362,8 +383,18 @@ def check() -> None:
         STEP_EVERY,
         {**costs, **dict.fromkeys((*RECORD, "letter", "file"), 0.0)},
     )
-    cycle = 10 * (epoch + alone["worker_epoch"] + sum(alone[f"post_{kind}"] for kind in ("ask", "answer", "tell")))
-    cycle += 10 * (reported - costs["letter"]) + ended - costs["letter"] - costs["file"] + 3.5 * alone["post_tell"]
+    cycle = 10 * (
+        epoch
+        + alone["worker_epoch"]
+        + sum(alone[f"post_{kind}"] for kind in ("ask", "answer", "tell"))
+    )
+    cycle += (
+        10 * (reported - costs["letter"])
+        + ended
+        - costs["letter"]
+        - costs["file"]
+        + 3.5 * alone["post_tell"]
+    )
     one = Sweep(Setting(1, epoch), alone).run()
     many = Sweep(Setting(100, epoch), {**costs, **dict.fromkeys(RECORD, 0.0)}).run()
     some = Sweep(Setting(10, 2.0), costs).run()
@@ -371,14 +402,19 @@ def check() -> None:
         "one worker: trials a second": (one.rate, 1 / cycle),
         "saturated: the coordinator is busy": (many.busy["coordinator"], 1.0),
         "saturated: trials a second": (many.rate, 1 / demand),
-        "any: seconds of the store": (some.demand("store"), waits("ask", "tell", "told") + 10 * costs["report_waits"]),
+        "any: seconds of the store": (
+            some.demand("store"),
+            waits("ask", "tell", "told") + 10 * costs["report_waits"],
+        ),
         "any: seconds of the tracking server": (
             some.demand("tracking"),
-            waits("open", "finish", "curve") + 10 * costs["log_waits"],  # for each epoch is as long as it takes to save
+            waits("open", "finish", "curve")
+            + 10 * costs["log_waits"],  # for each epoch is as long as it takes to save
         ),
         "any: seconds of the post": (
             some.demand("post"),
-            10 * (costs["post_ask"] + costs["post_answer"]) + (10 * 4 + 10 + 1) * costs["post_tell"],
+            10 * (costs["post_ask"] + costs["post_answer"])
+            + (10 * 4 + 10 + 1) * costs["post_tell"],
         ),
     }
     for what, (got, known) in found.items():
@@ -391,11 +427,26 @@ def main() -> None:
     """Measure, simulate, compare or check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["measure", "simulate", "compare", "check"])
-    parser.add_argument("file", nargs="?", type=Path, default=Path("costs.json"), help="of the costs")
-    parser.add_argument("--kept", type=int, default=100, help="trials that the study holds already when it is measured")
-    parser.add_argument("--servers", nargs="*", default=[], metavar="NAME=PID", help="whose computing is measured, too")
+    parser.add_argument(
+        "file", nargs="?", type=Path, default=Path("costs.json"), help="of the costs"
+    )
+    parser.add_argument(
+        "--kept",
+        type=int,
+        default=100,
+        help="trials that the study holds already when it is measured",
+    )
+    parser.add_argument(
+        "--servers",
+        nargs="*",
+        default=[],
+        metavar="NAME=PID",
+        help="whose computing is measured, too",
+    )
     parser.add_argument("--measured", nargs="+", default=[], metavar="WORKERS=TRIALS_A_SECOND")
-    parser.add_argument("--step", type=float, default=STEP_EVERY, help="seconds between the letters of steps [0.5]")
+    parser.add_argument(
+        "--step", type=float, default=STEP_EVERY, help="seconds between the letters of steps [0.5]"
+    )
     options = parser.parse_args()
     if options.what == "check":
         check()
@@ -403,7 +454,9 @@ def main() -> None:
     if options.what == "measure":
         from benchmarks import scale_costs
 
-        servers = {name: int(pid) for name, pid in (server.split("=") for server in options.servers)}
+        servers = {
+            name: int(pid) for name, pid in (server.split("=") for server in options.servers)
+        }
         found = scale_costs.measure(options.kept, servers)
         options.file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         print(options.file.read_text(encoding="utf-8"), end="")
@@ -412,7 +465,13 @@ def main() -> None:
     if options.what == "simulate":
         table(costs, options.step)
     else:
-        compare(costs, {int(workers): float(rate) for workers, rate in (pair.split("=") for pair in options.measured)})
+        compare(
+            costs,
+            {
+                int(workers): float(rate)
+                for workers, rate in (pair.split("=") for pair in options.measured)
+            },
+        )
 
 
 if __name__ == "__main__":

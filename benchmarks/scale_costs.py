@@ -51,11 +51,20 @@ trials: {trials}
 epochs: 10
 search: {{lr: {{low: 1.0e-4, high: 0.1, log: true}}, dropout: {{low: 0.0, high: 0.5}}, batch_size: [32, 64, 128]}}
 """
-RECORDED = {"open": "open_trial", "log": "log_epochs", "finish": "finish_trial", "curve": "log_curve"}
+RECORDED = {
+    "open": "open_trial",
+    "log": "log_epochs",
+    "finish": "finish_trial",
+    "curve": "log_curve",
+}
 CLASSES = tuple("0123456789")
 FILE = bytes(100_000)  # a checkpoint of a small network
 NAMES = ("time/images_per_second", *(f"metric/{number}" for number in range(13)))
-LETTER = ("epoch", Epoch(epoch=1, time=1, metrics=dict.fromkeys(NAMES, 0.5), per_class=(0.5,) * 10), 0.5)
+LETTER = (
+    "epoch",
+    Epoch(epoch=1, time=1, metrics=dict.fromkeys(NAMES, 0.5), per_class=(0.5,) * 10),
+    0.5,
+)
 
 
 class Meter:
@@ -99,7 +108,12 @@ def null(number: int, config: TrialConfig) -> TrialResult:
     """The result of a trial that trained nothing."""
     value = (number * 37 % 100) / 100
     history = tuple(
-        Epoch(epoch=n, time=int(time.time() * 1000), metrics=LETTER[1].metrics, per_class=(value,) * 10)
+        Epoch(
+            epoch=n,
+            time=int(time.time() * 1000),
+            metrics=LETTER[1].metrics,
+            per_class=(value,) * 10,
+        )
         for n in range(1, EPOCHS + 1)
     )
     return TrialResult(
@@ -149,13 +163,20 @@ class Null:
 def of_command(kept: int, servers: Mapping[str, int]) -> dict[str, float]:
     """What asking, reports, ends and the record cost, in a study that holds so many trials; and the servers' own."""
     meter, name = Meter(), uuid.uuid4().hex
-    facts: Mapping[str, Any] = {"study": "null", "classes": CLASSES, "digest": "null", "deterministic": False}
+    facts: Mapping[str, Any] = {
+        "study": "null",
+        "classes": CLASSES,
+        "digest": "null",
+        "deterministic": False,
+    }
     where = locations.locate()
     access.prepare(where)
     with locks.lock(where, name) as held, stop_requests() as stop:
         storage = access.open_studies(where, held)
         if kept:
-            study = Study.open(storage, name, parse(STUDY.format(trials=kept), "null"), facts | {"runtime": {}})
+            study = Study.open(
+                storage, name, parse(STUDY.format(trials=kept), "null"), facts | {"runtime": {}}
+            )
             loop.run(study, loop.OneByOne(lambda job: reported(study, job)))
         spec = parse(STUDY.format(trials=kept + TRIALS), "null")
         study = Study.open(storage, name, spec, facts | {"runtime": {}})
@@ -182,7 +203,10 @@ def of_command(kept: int, servers: Mapping[str, int]) -> dict[str, float]:
             with Trials(study, Null(meter, tracker), recorder, show, stop, None) as trials:
                 loop.run(study, trials, told=told)
             tracker.drain()
-            found = {f"server {n}, a trial": (_seconds(pid) - before[n]) / TRIALS for n, pid in servers.items()}
+            found = {
+                f"server {n}, a trial": (_seconds(pid) - before[n]) / TRIALS
+                for n, pid in servers.items()
+            }
     return meter.seconds() | found
 
 
@@ -208,15 +232,23 @@ class Letters:
     """What letters through a post cost the command and the post, in seconds of their processes."""
 
     def __init__(self) -> None:
-        def sending(post: Any, name: str, count: int, files: dict[str, bytes], letter: Any, *, asks: bool) -> None:
-            for _ in range(count):  # as in the engine; pickled by value, for nodes do not know this module
+        def sending(
+            post: Any, name: str, count: int, files: dict[str, bytes], letter: Any, *, asks: bool
+        ) -> None:
+            for _ in range(
+                count
+            ):  # as in the engine; pickled by value, for nodes do not know this module
                 ray.get((post.ask if asks else post.tell).remote(name, files, letter))
 
         self.post, self._sending = open_post(1000), ray.remote(num_cpus=1)(sending)
 
-    def send(self, count: int, files: dict[str, bytes] | None = None, *, asks: bool = False, **room: Any) -> Any:
+    def send(
+        self, count: int, files: dict[str, bytes] | None = None, *, asks: bool = False, **room: Any
+    ) -> Any:
         """Have letters sent by one task."""
-        return self._sending.options(**room).remote(self.post, "sender", count, files or {}, LETTER, asks=asks)
+        return self._sending.options(**room).remote(
+            self.post, "sender", count, files or {}, LETTER, asks=asks
+        )
 
     def times(self) -> tuple[float, float]:
         """What this process has computed, and what the post has."""
@@ -308,7 +340,9 @@ def of_worker() -> dict[str, float]:
         for number in range(6):
             began = time.process_time()
             folder = Path("trials") / str(number)
-            Task(number=number, config=config, folder=folder, objective="val_acc").train(made.data, hooks)
+            Task(number=number, config=config, folder=folder, objective="val_acc").train(
+                made.data, hooks
+            )
             computed.append((time.process_time() - began) / config.epochs)
     finally:
         engines.PACE = pace
@@ -326,8 +360,13 @@ def measure(kept: int, servers: Mapping[str, int]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         seconds = of_command(kept, servers) | of_letters() | of_worker()
         where = locations.locate()
-    kinds = {"studies": where.studies.partition(":")[0], "tracking": where.tracking.partition(":")[0]}
-    versions = {name: importlib.metadata.version(name) for name in ("ray", "optuna", "mlflow", "torch")}
+    kinds = {
+        "studies": where.studies.partition(":")[0],
+        "tracking": where.tracking.partition(":")[0],
+    }
+    versions = {
+        name: importlib.metadata.version(name) for name in ("ray", "optuna", "mlflow", "torch")
+    }
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="minutes"),
         "cores": os.cpu_count(),

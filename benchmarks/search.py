@@ -62,13 +62,19 @@ class Curves:
         path.parent.mkdir(parents=True, exist_ok=True)
         for line in path.read_text("utf-8").splitlines() if path.exists() else ():
             row = json.loads(line)
-            self._known[row.pop("key")] = Curve(tuple(row["values"]), tuple(row["seconds"]), row["failed"])
+            self._known[row.pop("key")] = Curve(
+                tuple(row["values"]), tuple(row["seconds"]), row["failed"]
+            )
 
     def follow(self, config: TrialConfig, stop: Callable[[int, float, float], bool]) -> str | None:
         """Pass on each epoch, its value and its seconds, until told to stop or none is left; how it failed, if so."""
-        whole = dataclasses.replace(config, patience=0)  # early stopping changes where a curve ends, and nothing else
+        whole = dataclasses.replace(
+            config, patience=0
+        )  # early stopping changes where a curve ends, and nothing else
         known = self._known.get(whole.signature, Curve((), ()))
-        for epoch, (value, seconds) in enumerate(zip(known.values, known.seconds, strict=True), start=1):
+        for epoch, (value, seconds) in enumerate(
+            zip(known.values, known.seconds, strict=True), start=1
+        ):
             if stop(epoch, value, seconds):
                 return None
         if known.failed or len(known.values) == config.epochs:
@@ -81,7 +87,9 @@ class Curves:
             short = dataclasses.replace(config, epochs=1)
             train(0, short, fewer(self._data, config.batch_size), Path(folder), objective="val_acc")
 
-    def _train(self, config: TrialConfig, passed_on: int, stop: Callable[[int, float, float], bool]) -> str | None:
+    def _train(
+        self, config: TrialConfig, passed_on: int, stop: Callable[[int, float, float], bool]
+    ) -> str | None:
         values: list[float] = []
         seconds: list[float] = []
         began = time.process_time()
@@ -94,7 +102,9 @@ class Curves:
             return row.epoch > passed_on and stop(row.epoch, values[-1], seconds[-1])
 
         with tempfile.TemporaryDirectory() as folder:
-            result = train(0, config, self._data, Path(folder), objective="val_acc", hooks=Hooks(epoch=epoch))
+            result = train(
+                0, config, self._data, Path(folder), objective="val_acc", hooks=Hooks(epoch=epoch)
+            )
         failed = result.end if result.state == FAILED else None
         curve = Curve(tuple(values), tuple(seconds), failed)
         self._known[config.signature] = curve
@@ -114,16 +124,22 @@ class Sweep:
     best: float  # of the best complete trial
     winner: int  # its number
     ends: Mapping[str, int]
-    gains: Sequence[tuple[int, float, float]]  # whenever a value was the best yet: epochs and seconds until then, value
+    gains: Sequence[
+        tuple[int, float, float]
+    ]  # whenever a value was the best yet: epochs and seconds until then, value
 
     def reached(self, target: float) -> tuple[int, float] | None:
         """Epochs and seconds until a trial had shown this value."""
-        return next(((epochs, seconds) for epochs, seconds, value in self.gains if value >= target), None)
+        return next(
+            ((epochs, seconds) for epochs, seconds, value in self.gains if value >= target), None
+        )
 
 
 def sweep(spec: StudySpec, curves: Curves) -> Sweep:
     """Sweep a study, in a store that is thrown away."""
-    with tempfile.TemporaryDirectory() as folder:  # not in memory: a thread that writes reports would see another one
+    with (
+        tempfile.TemporaryDirectory() as folder
+    ):  # not in memory: a thread that writes reports would see another one
         return _sweep(spec, curves, open_storage(f"sqlite:///{folder}/study.db", timeout=1))
 
 
@@ -155,7 +171,8 @@ def _sweep(spec: StudySpec, curves: Curves, storage: Storage) -> Sweep:
             value=None if failed else max(history),
             best_epoch=None if failed else at,
             history=tuple(
-                Epoch(epoch=n, time=0, metrics={"val/acc": value}, per_class=()) for n, value in enumerate(history, 1)
+                Epoch(epoch=n, time=0, metrics={"val/acc": value}, per_class=())
+                for n, value in enumerate(history, 1)
             ),
         )
 
@@ -191,7 +208,9 @@ def compare(sweeps: Sequence[Sweep], images: int) -> dict[str, Any]:
     """What each rule spares and loses, against the unpruned sweep of the same seed."""
     unpruned = {found.seed: found for found in sweeps if found.rule == UNPRUNED}
     return {
-        rule: _compare([(unpruned[found.seed], found) for found in sweeps if found.rule == rule], images)
+        rule: _compare(
+            [(unpruned[found.seed], found) for found in sweeps if found.rule == rule], images
+        )
         for rule in dict.fromkeys(found.rule for found in sweeps)
     }
 
@@ -204,10 +223,14 @@ def _compare(pairs: Sequence[tuple[Sweep, Sweep]], images: int) -> dict[str, Any
     return {
         "seeds": len(pairs),
         "epochs": round(statistics.fmean(found.epochs / full.epochs for full, found in pairs), 4),
-        "seconds": round(statistics.fmean(found.seconds / full.seconds for full, found in pairs), 4),
+        "seconds": round(
+            statistics.fmean(found.seconds / full.seconds for full, found in pairs), 4
+        ),
         "best": round(statistics.fmean(found.best for _, found in pairs), 5),
         "loss": round(statistics.fmean(losses), 5),
-        "loss_error": round(statistics.stdev(losses) / math.sqrt(len(losses)), 5) if len(losses) > 1 else None,
+        "loss_error": round(statistics.stdev(losses) / math.sqrt(len(losses)), 5)
+        if len(losses) > 1
+        else None,
         "images_error": round(statistics.fmean(error(full.best, images) for full, _ in pairs), 5),
         "reached_epochs": round(statistics.median(epochs), 4),
         "reached_seconds": round(statistics.median(seconds), 4),
@@ -217,7 +240,9 @@ def _compare(pairs: Sequence[tuple[Sweep, Sweep]], images: int) -> dict[str, Any
 
 def fewer(data: SearchData, images: int | None) -> SearchData:
     """So many training images, the first ones, and at most as many validation images."""
-    first = [Split(split.images[:images], split.labels[:images]) for split in (data.train, data.val)]
+    first = [
+        Split(split.images[:images], split.labels[:images]) for split in (data.train, data.val)
+    ]
     return dataclasses.replace(data, train=first[0], val=first[1])
 
 
@@ -231,7 +256,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="training images, and validation images at most")
     parser.add_argument("--method", choices=["tpe", "random"], default="tpe")
     parser.add_argument("--trials", type=int, default=24)
-    parser.add_argument("--patience", type=int, default=0, help="of early stopping, in the sweeps with a rule")
+    parser.add_argument(
+        "--patience", type=int, default=0, help="of early stopping, in the sweeps with a rule"
+    )
     parser.add_argument("--rules", default="asha,median", help="beside none, by commas")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -242,16 +269,27 @@ def main() -> None:
             patience = options.patience if rule != UNPRUNED else 0
             own = {"dataset": options.dataset, "method": options.method, "trials": options.trials}
             own |= {"families": options.families and options.families.split(",")}
-            own |= {"pruner": rule, "seed": seed, "set": {"patience": str(patience)} if patience else {}}
+            own |= {
+                "pruner": rule,
+                "seed": seed,
+                "set": {"patience": str(patience)} if patience else {},
+            }
             spec = read_study(options.study, own)[2]
             data = fewer(load_for(configuration(spec, {}), options.data_dir), options.images)
-            path = options.folder / f"{options.study}-{options.dataset}-{len(data.train)}-{seed}.jsonl"
+            path = (
+                options.folder / f"{options.study}-{options.dataset}-{len(data.train)}-{seed}.jsonl"
+            )
             curves = Curves(path, data)
             curves.warm_up(configuration(spec, runtime(spec)))
             found.append(sweep(spec, curves))
             images = len(data.val)
             print(json.dumps(dataclasses.asdict(found[-1])), file=sys.stderr)
-    print(json.dumps({"rules": compare(found, images), "sweeps": list(map(dataclasses.asdict, found))}, indent=2))
+    print(
+        json.dumps(
+            {"rules": compare(found, images), "sweeps": list(map(dataclasses.asdict, found))},
+            indent=2,
+        )
+    )
 
 
 if __name__ == "__main__":

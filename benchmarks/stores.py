@@ -26,7 +26,9 @@ from sweeps.trial import COMPLETE, Epoch, TrialResult
 STUDY = "trials: {trials}\npruner: none\nmethod: {method}\nsearch: {{lr: {{low: 1.0e-4, high: 0.1, log: true}}}}\n"
 EPOCHS = 10
 METRICS = {f"metric/{n}": n / 7 for n in range(14)}
-HISTORY = tuple(Epoch(epoch=n, time=n, metrics=METRICS, per_class=(0.5,) * 10) for n in range(1, EPOCHS + 1))
+HISTORY = tuple(
+    Epoch(epoch=n, time=n, metrics=METRICS, per_class=(0.5,) * 10) for n in range(1, EPOCHS + 1)
+)
 
 
 @contextmanager
@@ -49,7 +51,9 @@ def measure(where: locations.Stores, trials: int, method: str) -> tuple[float, f
     spec = parse(STUDY.format(trials=trials, method=method), "null")
     access.prepare(where)
     with locks.lock(where, name := uuid.uuid4().hex) as held:
-        study = Study.open(access.open_studies(where, held), name, spec, {"dimensions": [], "classes": ["0"] * 10})
+        study = Study.open(
+            access.open_studies(where, held), name, spec, {"dimensions": [], "classes": ["0"] * 10}
+        )
 
         def train(job: Job) -> TrialResult:
             for row in HISTORY:

@@ -45,14 +45,28 @@ PEERS: dict[str, tuple[str, str | None, dict[str, list[str]]]] = {
     "by hand": (
         "by_hand",
         None,
-        {"no loader workers": ["--loader-workers", "0"], "2 loader workers": ["--loader-workers", "2"]},
+        {
+            "no loader workers": ["--loader-workers", "0"],
+            "2 loader workers": ["--loader-workers", "2"],
+        },
     ),
-    "in memory": ("in_memory", None, {"2 threads": ["--threads", "2"], "1 thread": ["--threads", "1"]}),
-    "Ray Tune": ("ray_tune", "ray", {"2 at a time": ["--threads", "1"], "1 of 2 threads": ["--threads", "2"]}),
+    "in memory": (
+        "in_memory",
+        None,
+        {"2 threads": ["--threads", "2"], "1 thread": ["--threads", "1"]},
+    ),
+    "Ray Tune": (
+        "ray_tune",
+        "ray",
+        {"2 at a time": ["--threads", "1"], "1 of 2 threads": ["--threads", "2"]},
+    ),
     "Lightning": (
         "lightning_optuna",
         "lightning",
-        {"no loader workers": ["--loader-workers", "0"], "2 loader workers": ["--loader-workers", "2"]},
+        {
+            "no loader workers": ["--loader-workers", "0"],
+            "2 loader workers": ["--loader-workers", "2"],
+        },
     ),
 }
 TARGETS = {"by hand": 3.0, "in memory": 1.5, "Ray Tune": 3.0, "Lightning": 3.0}
@@ -62,7 +76,13 @@ STUDY = "sweep"
 def study_file(epochs: int) -> str:
     """The configurations as a study of ours: the first values of every field, then the second, ..."""
     search = {name: [trial[name] for trial in TRIALS] for name in FIELDS}
-    content = {"dataset": "mnist", "method": "zip", "epochs": epochs, "pruner": "none", "search": search}
+    content = {
+        "dataset": "mnist",
+        "method": "zip",
+        "epochs": epochs,
+        "pruner": "none",
+        "search": search,
+    }
     return yaml.safe_dump(content, sort_keys=False)
 
 
@@ -73,23 +93,34 @@ def left(folder: Path, epochs: int) -> Figures:
         SystemExit: where something is missing.
     """
     with closing(sqlite3.connect(folder / "optuna.db")) as database:
-        trials = "SELECT count(*), avg(value), max(value) FROM trials JOIN trial_values USING (trial_id)"
+        trials = (
+            "SELECT count(*), avg(value), max(value) FROM trials JOIN trial_values USING (trial_id)"
+        )
         complete, mean, best = database.execute(f"{trials} WHERE state = 'COMPLETE'").fetchone()
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
-        runs = database.execute("SELECT run_uuid, artifact_uri FROM runs WHERE status = 'FINISHED'").fetchall()
+        runs = database.execute(
+            "SELECT run_uuid, artifact_uri FROM runs WHERE status = 'FINISHED'"
+        ).fetchall()
         steps = dict(
             database.execute(
                 "SELECT run_uuid, count(DISTINCT step) FROM metrics WHERE key LIKE '%val%acc' GROUP BY run_uuid"
             )
         )
-        params = {run for (run,) in database.execute("SELECT DISTINCT run_uuid FROM params WHERE key = 'lr'")}
+        params = {
+            run
+            for (run,) in database.execute("SELECT DISTINCT run_uuid FROM params WHERE key = 'lr'")
+        }
     whole = [
         run
         for run, place in runs
-        if steps.get(run, 0) >= epochs and run in params and any(Path(place.removeprefix("file://")).rglob("*"))
+        if steps.get(run, 0) >= epochs
+        and run in params
+        and any(Path(place.removeprefix("file://")).rglob("*"))
     ]
     if (complete, len(whole)) != (len(TRIALS), len(TRIALS)):
-        sys.exit(f"{folder}: {complete} trials complete and {len(whole)} runs whole, not {len(TRIALS)}")
+        sys.exit(
+            f"{folder}: {complete} trials complete and {len(whole)} runs whole, not {len(TRIALS)}"
+        )
     return {"mean_val_acc": round(mean, 4), "best_val_acc": round(best, 4)}
 
 
@@ -118,9 +149,15 @@ def report(results: Results) -> str:
     for part in results.parts():
         for name, target in TARGETS.items():
             if results.rates(part, name):
-                cells = [results.median(part, "ours, 1 worker"), results.median(part, "ours, 2 workers")]
+                cells = [
+                    results.median(part, "ours, 1 worker"),
+                    results.median(part, "ours, 2 workers"),
+                ]
                 peers = [results.median(part, name), results.variants(part, name)]
-                ratios = [results.ratio(part, f"ours, {workers}", name) for workers in ("1 worker", "2 workers")]
+                ratios = [
+                    results.ratio(part, f"ours, {workers}", name)
+                    for workers in ("1 worker", "2 workers")
+                ]
                 rows.append([f"{part}: {name}", *peers, *cells, *ratios, f"{target:g}"])
     head = ["against", "peer", "its best setting", "ours, 1 worker", "ours, 2 workers"]
     return common.table([*head, "ratio, 1 worker", "ratio, 2 workers", "target"], rows)
@@ -128,9 +165,13 @@ def report(results: Results) -> str:
 
 def main() -> None:
     parser = common.arguments(__doc__)
-    parser.add_argument("--images", type=int, default=5000, help="to train on; a fifth as many validate [5000]")
+    parser.add_argument(
+        "--images", type=int, default=5000, help="to train on; a fifth as many validate [5000]"
+    )
     parser.add_argument("--epochs", type=int, default=2, help="of each trial [2]")
-    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS), help="against whom")
+    parser.add_argument(
+        "--peers", nargs="*", default=list(PEERS), choices=list(PEERS), help="against whom"
+    )
     options = common.parse(parser)
     results = Results("sweep", options)
     if not options.table:
@@ -138,8 +179,15 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         file, plan = work / "sweep.csv", work / "sweep.json"
         train, val = common.split(file, options.images, options.images // 5, 60_000)
-        content = {"dataset": "mnist", "data_dir": str(options.data_dir), "train": train, "val": val}
-        plan.write_text(json.dumps({**content, "epochs": options.epochs, "trials": TRIALS}), encoding="utf-8")
+        content = {
+            "dataset": "mnist",
+            "data_dir": str(options.data_dir),
+            "train": train,
+            "val": val,
+        }
+        plan.write_text(
+            json.dumps({**content, "epochs": options.epochs, "trials": TRIALS}), encoding="utf-8"
+        )
         sides = {
             f"ours, {name}": partial(timed, partial(ours, workers, file, options), options.epochs)
             for workers, name in ((1, "1 worker"), (2, "2 workers"))
@@ -147,7 +195,9 @@ def main() -> None:
         for name in options.peers:
             module, package, variants = PEERS[name]
             if package and not common.has(package):
-                print(f"{name} is left out: {package} is not installed (benchmarks/peers/requirements.txt)")
+                print(
+                    f"{name} is left out: {package} is not installed (benchmarks/peers/requirements.txt)"
+                )
                 continue
             for variant, arguments in variants.items():
                 run = partial(peer, module, arguments, plan)

@@ -62,7 +62,12 @@ def ours(config: TrialConfig, data: SearchData, places: int) -> Figures:
         try:
             for number in range(places):
                 own = dataclasses.replace(config, seed=number)
-                task = Task(number=number, config=own, folder=Path(folder) / str(number), objective="val_acc")
+                task = Task(
+                    number=number,
+                    config=own,
+                    folder=Path(folder) / str(number),
+                    objective="val_acc",
+                )
                 engine.begin(task, Hooks())
             results = [engine.wait()[1] for _ in range(places)]
         finally:
@@ -75,7 +80,9 @@ def ours(config: TrialConfig, data: SearchData, places: int) -> Figures:
     return {"rate": sum(rates)}
 
 
-def by_hand(values: dict[str, Any], plan: setting.Plan, dataset: torch.utils.data.Dataset, workers: int) -> Figures:
+def by_hand(
+    values: dict[str, Any], plan: setting.Plan, dataset: torch.utils.data.Dataset, workers: int
+) -> Figures:
     torch.set_num_threads(2)
     train, val = setting.loaders(dataset, plan, values["batch_size"], workers)
     epochs = setting.fit(setting.build(values, plan), 1e-3, plan.epochs, train, val)
@@ -83,15 +90,25 @@ def by_hand(values: dict[str, Any], plan: setting.Plan, dataset: torch.utils.dat
 
 
 def limit(
-    config: TrialConfig, data: SearchData, seconds: float = SECONDS, clock: Callable[[], float] = time.perf_counter
+    config: TrialConfig,
+    data: SearchData,
+    seconds: float = SECONDS,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Figures:
     torch.set_num_threads(config.threads)
     network = models.build(config.family, data.shape, len(data.classes), config.options)
     network = network.to(memory_format=torch.channels_last)
     prepare = Prepare(data.mean, data.std, torch.device("cpu"), config.precision, layout(network))
-    images, labels = prepare(data.train.images[: config.batch_size]), data.train.labels[: config.batch_size]
+    images, labels = (
+        prepare(data.train.images[: config.batch_size]),
+        data.train.labels[: config.batch_size],
+    )
     optimizer = make_optimizer(network, config)
-    return {"rate": bare.images_per_second(network, optimizer, images, labels, prepare.autocast, seconds, clock)}
+    return {
+        "rate": bare.images_per_second(
+            network, optimizer, images, labels, prepare.autocast, seconds, clock
+        )
+    }
 
 
 def cell(results: Results, options: argparse.Namespace, dataset: str, family: str) -> None:
@@ -101,7 +118,11 @@ def cell(results: Results, options: argparse.Namespace, dataset: str, family: st
     file = options.out / "work" / f"{count}.csv"
     train, val = common.split(file, count, count // 5, 60_000 if dataset == "mnist" else 50_000)
     # torchvision names the folder of files; ours names the data set.
-    place = "mnist" if dataset == "mnist" else str(common.cifar10(options.data_dir, options.out / "work"))
+    place = (
+        "mnist"
+        if dataset == "mnist"
+        else str(common.cifar10(options.data_dir, options.out / "work"))
+    )
     plan = setting.Plan(place, str(options.data_dir), train, val, options.epochs, [])
     name = place if dataset == "mnist" else f"folder:{place}"
     fixed = {"dataset": name, "split_file": str(file), "epochs": options.epochs, "device": "cpu"}
@@ -135,23 +156,40 @@ def report(results: Results) -> str:
         ratios = [results.ratio(part, side, "by hand") for side in (one, threads, two)]
         rows.append([part, *rates, *ratios, targets, results.ratio(part, one, "limit")])
     head = ["images/s of", "by hand", one, f"{one}, 2 threads", two, "limit, 1 thread"]
-    head += ["1 worker / by hand", "2 threads / by hand", "2 workers / by hand", "targets", "1 worker / limit"]
+    head += [
+        "1 worker / by hand",
+        "2 threads / by hand",
+        "2 workers / by hand",
+        "targets",
+        "1 worker / limit",
+    ]
     return common.table(head, rows)
 
 
 def main() -> None:
     parser = common.arguments(__doc__)
-    parser.add_argument("--datasets", nargs="*", default=["mnist", "cifar10"], choices=["mnist", "cifar10"])
+    parser.add_argument(
+        "--datasets", nargs="*", default=["mnist", "cifar10"], choices=["mnist", "cifar10"]
+    )
     parser.add_argument("--families", nargs="*", default=list(FAMILIES), choices=list(FAMILIES))
-    parser.add_argument("--epochs", type=int, default=3, help="of which the first is not counted [3]")
-    parser.add_argument("--scale", type=float, default=1.0, help="factor of the numbers of images [1]")
+    parser.add_argument(
+        "--epochs", type=int, default=3, help="of which the first is not counted [3]"
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="factor of the numbers of images [1]"
+    )
     options = common.parse(parser)
     results = Results("throughput", options)
     if not options.table:
         (options.out / "work").mkdir(parents=True, exist_ok=True)
         for dataset in options.datasets:
-            if dataset == "cifar10" and common.cifar10(options.data_dir, options.out / "work") is None:
-                print(f"cifar10 is left out: neither cifar10/ nor cifar10-images.tar is in {options.data_dir}")
+            if (
+                dataset == "cifar10"
+                and common.cifar10(options.data_dir, options.out / "work") is None
+            ):
+                print(
+                    f"cifar10 is left out: neither cifar10/ nor cifar10-images.tar is in {options.data_dir}"
+                )
                 continue
             for family in options.families:
                 cell(results, options, dataset, family)

@@ -32,7 +32,9 @@ LOADERS = {"no loader workers": 0, "2 loader workers": 2}
 def ours(options: argparse.Namespace, seeds: list[int]) -> Figures:
     """Train one configuration with the next seed, then score it on the test split."""
     given = dict(pair.split("=", 1) for pair in options.config.split(","))
-    flags = [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", value)]
+    flags = [
+        text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", value)
+    ]
     data = ["--data-dir", options.data_dir]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
@@ -44,7 +46,12 @@ def ours(options: argparse.Namespace, seeds: list[int]) -> Figures:
         score = ["evaluate", "--run", run.group(), "--split", "test", "--format", "json", *data]
         accuracy = json.loads(common.process("pipeline", *score, folder=folder).printed)["acc"]
     epochs = int(given.get("epochs", 10))
-    figures = {"seconds": done.seconds, "epochs": epochs, "images": epochs * TRAIN, "accuracy": accuracy}
+    figures = {
+        "seconds": done.seconds,
+        "epochs": epochs,
+        "images": epochs * TRAIN,
+        "accuracy": accuracy,
+    }
     return {"rate": 3600 / done.seconds if accuracy >= options.target else 0.0, **figures}
 
 
@@ -57,7 +64,12 @@ def stock(loader_workers: int, options: argparse.Namespace, seeds: list[int]) ->
     found = json.loads(done.printed.splitlines()[-1])
     accuracy = found.pop("accuracies")[-1]
     reached = accuracy >= options.target
-    return {"rate": 3600 / done.seconds if reached else 0.0, "seconds": done.seconds, **found, "accuracy": accuracy}
+    return {
+        "rate": 3600 / done.seconds if reached else 0.0,
+        "seconds": done.seconds,
+        **found,
+        "accuracy": accuracy,
+    }
 
 
 def report(results: Results) -> str:
@@ -65,12 +77,20 @@ def report(results: Results) -> str:
     rows = []
     for side in ("ours", "by hand"):
         runs = [
-            max((v for name, v in run["figures"].items() if name.split("/")[0] == side), key=lambda v: v["rate"])
+            max(
+                (v for name, v in run["figures"].items() if name.split("/")[0] == side),
+                key=lambda v: v["rate"],
+            )
             for run in results.of(PART)
         ]
         cells = [
             ", ".join(f"{run[key]:{form}}" for run in runs)
-            for key, form in (("seconds", ".1f"), ("epochs", "d"), ("images", ",d"), ("accuracy", ".4f"))
+            for key, form in (
+                ("seconds", ".1f"),
+                ("epochs", "d"),
+                ("images", ",d"),
+                ("accuracy", ".4f"),
+            )
         ]
         rows.append([side, *cells])
     ratio = results.ratio(PART, "ours", "by hand")
@@ -80,7 +100,9 @@ def report(results: Results) -> str:
 
 def main() -> None:
     parser = common.arguments(__doc__)
-    parser.add_argument("--config", default=CONFIG, help="fields of the configuration [what mnist_fast finds]")
+    parser.add_argument(
+        "--config", default=CONFIG, help="fields of the configuration [what mnist_fast finds]"
+    )
     parser.add_argument("--target", type=float, default=0.99, help="test accuracy [0.99]")
     options = common.parse(parser)
     results = Results("time_to_accuracy", options)
@@ -88,7 +110,9 @@ def main() -> None:
         first = len(results.of(PART))
         sides = {"ours": partial(ours, options, list(range(first, options.pairs)))}
         for variant, workers in LOADERS.items():
-            sides[f"by hand/{variant}"] = partial(stock, workers, options, list(range(first, options.pairs)))
+            sides[f"by hand/{variant}"] = partial(
+                stock, workers, options, list(range(first, options.pairs))
+            )
         results.measure(PART, sides)
     print(report(results))
 

@@ -69,7 +69,9 @@ def ours(file: Path, options: argparse.Namespace, seed: int, target: float) -> t
     return seconds if found >= target else math.inf, found
 
 
-def pair(plan: dict[str, object], file: Path, options: argparse.Namespace, seeds: list[int]) -> Figures:
+def pair(
+    plan: dict[str, object], file: Path, options: argparse.Namespace, seeds: list[int]
+) -> Figures:
     """Both with the next seed; the rate is how many times as long the sweep by hand takes."""
     seed = seeds.pop(0)
     hand, found = by_hand(plan, seed)
@@ -92,8 +94,14 @@ def report(results: Results) -> str:
     for part in results.parts():
         for run in results.of(part):
             found = run["figures"]["ratio"]
-            cells = [f"{found['by_hand_seconds']:.1f}", f"{found['by_hand_best']:.4f}", f"{found['target']:.4f}"]
-            rows.append([str(found["seed"]), *cells, f"{found['seconds']:.1f}", f"{found['rate']:.1f}"])
+            cells = [
+                f"{found['by_hand_seconds']:.1f}",
+                f"{found['by_hand_best']:.4f}",
+                f"{found['target']:.4f}",
+            ]
+            rows.append(
+                [str(found["seed"]), *cells, f"{found['seconds']:.1f}", f"{found['rate']:.1f}"]
+            )
             ratios.append(found["rate"])
     head = ["seed", "by hand, s", "its best", "less one s.e.", "ours until then, s", "times"]
     return f"{common.table(head, rows)}\n\nMedian: {statistics.median(ratios):.1f} times (target {TARGET:g})."
@@ -101,7 +109,9 @@ def report(results: Results) -> str:
 
 def main() -> None:
     parser = common.arguments(__doc__)
-    parser.add_argument("--images", type=int, default=1000, help="to train on; as many validate [1000]")
+    parser.add_argument(
+        "--images", type=int, default=1000, help="to train on; as many validate [1000]"
+    )
     parser.add_argument("--epochs", type=int, default=6, help="of a trial at most [6]")
     parser.add_argument("--trials", type=int, default=24, help="of a sweep [24]")
     options = common.parse(parser)

@@ -74,8 +74,12 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", default=["mnist"])
     parser.add_argument("--families", nargs="+", default=FAMILIES)
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[64, 256])
-    parser.add_argument("--precisions", nargs="+", default=["auto"], choices=["auto", "fp32", "bf16"])
-    parser.add_argument("--set", nargs="*", default=[], help="more of a trial's fields, as width=64")
+    parser.add_argument(
+        "--precisions", nargs="+", default=["auto"], choices=["auto", "fp32", "bf16"]
+    )
+    parser.add_argument(
+        "--set", nargs="*", default=[], help="more of a trial's fields, as width=64"
+    )
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each run")
     parser.add_argument("--out", type=Path)
@@ -85,11 +89,20 @@ def main() -> None:
     for dataset, family, batch_size, precision in itertools.product(
         options.datasets, options.families, options.batch_sizes, options.precisions
     ):
-        asked = {"dataset": dataset, "family": family, "batch_size": batch_size, "precision": precision}
-        config = resolve(configure({"device": "cpu", "epochs": 1, "augment": "none", **asked, **own}))
+        asked = {
+            "dataset": dataset,
+            "family": family,
+            "batch_size": batch_size,
+            "precision": precision,
+        }
+        config = resolve(
+            configure({"device": "cpu", "epochs": 1, "augment": "none", **asked, **own})
+        )
         whole = load_for(config, Path(os.environ.get("PIPELINE_DATA_DIR", "data")))
         data = size(config, whole, options.seconds)
-        pairs = [(ours(config, data), bare(config, data, options.seconds)) for _ in range(options.pairs)]
+        pairs = [
+            (ours(config, data), bare(config, data, options.seconds)) for _ in range(options.pairs)
+        ]
         row = {
             **asked,
             "precision": config.precision,
@@ -107,7 +120,11 @@ def main() -> None:
             flush=True,
         )
     if options.out:
-        machine = {"torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(), "threads": 1}
+        machine = {
+            "torch": torch.__version__,
+            "cpu": torch.backends.cpu.get_cpu_capability(),
+            "threads": 1,
+        }
         options.out.write_text(json.dumps({"machine": machine, "rows": found}, indent=1) + "\n")
 
 

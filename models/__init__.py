@@ -114,7 +114,9 @@ def layer_order(text: str) -> tuple[str, ...]:
     """
     order = tuple(text.split("-"))
     if sorted(order) != sorted(LAYERS):
-        raise ValueError(f"layer_order must hold each of {', '.join(LAYERS)} once, joined by '-': got {text!r}")
+        raise ValueError(
+            f"layer_order must hold each of {', '.join(LAYERS)} once, joined by '-': got {text!r}"
+        )
     return order
 
 
@@ -145,13 +147,21 @@ def find(name: str) -> Family:
     if name in FAMILIES:
         return FAMILIES[name]
     if ":" not in name:
-        raise ValueError(f"family is unknown: {name!r}; {nearest(name, FAMILIES)}, or module:Class of your own")
+        raise ValueError(
+            f"family is unknown: {name!r}; {nearest(name, FAMILIES)}, or module:Class of your own"
+        )
     parameters = inspect.signature(_load(name)).parameters.values()
-    options = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+    options = {
+        p.name: p.default
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+    }
     return Family(name, options)
 
 
-def build(family: str, shape: tuple[int, int, int], classes: int, options: Mapping[str, Option]) -> nn.Module:
+def build(
+    family: str, shape: tuple[int, int, int], classes: int, options: Mapping[str, Option]
+) -> nn.Module:
     """Build a network of a family for images of ``shape`` (channels, height, width), with random weights.
 
     Raises:

@@ -62,7 +62,9 @@ class CNN(nn.Module):
         units = channels * size[0] * size[1]
         self.hidden = nn.Sequential()
         for hidden in plan.hidden:
-            self.hidden.extend([nn.Linear(units, hidden), layers.activation(activation), layers.Dropout(dropout)])
+            self.hidden.extend(
+                [nn.Linear(units, hidden), layers.activation(activation), layers.Dropout(dropout)]
+            )
             units = hidden
         self.logits = nn.Linear(units, classes)
         layers.initialise(self, activation, init)
@@ -107,7 +109,9 @@ def _block(
     # A norm cancels the convolution's bias, unless the activation has used it in between.
     bias = bias or not norm_follows or at["conv"] < at["act"] < at["norm"]
     modules: dict[str, nn.Module] = {
-        "conv": nn.Conv2d(inputs, block.channels, block.kernel, block.stride, block.padding, bias=bias),
+        "conv": nn.Conv2d(
+            inputs, block.channels, block.kernel, block.stride, block.padding, bias=bias
+        ),
         "act": layers.activation(activation),
         "drop": layers.Dropout(dropout),
     }

@@ -15,7 +15,13 @@ from models import ACTIVATIONS, INITS, nearest
 
 # He's gain is 1 / sqrt(E[f(z)^2]) for z standard normal (He et al. 2015, https://arxiv.org/abs/1502.01852).
 # An activation named in neither table starts as relu does.
-HE_GAINS: dict[str, float] = {"relu": 1.4142, "leaky_relu": 1.4141, "elu": 1.2452, "gelu": 1.5335, "silu": 1.6765}
+HE_GAINS: dict[str, float] = {
+    "relu": 1.4142,
+    "leaky_relu": 1.4141,
+    "elu": 1.2452,
+    "gelu": 1.5335,
+    "silu": 1.6765,
+}
 
 # Saturating activations: Glorot & Bengio 2010. A sigmoid's slope at 0 is 1/4; a gain of 4 makes up for it, without
 # which the signal shrinks fourfold a layer.
@@ -51,7 +57,11 @@ class Dropout(nn.Dropout):
         # The mask is made in the order of memory, and takes the shape that gives its places.
         last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
         mask = _mask(input.numel(), self.p, input.dtype)
-        return input * (mask.view(input.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2) if last else mask.view_as(input))
+        return input * (
+            mask.view(input.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+            if last
+            else mask.view_as(input)
+        )
 
 
 def _mask(count: int, drop: float, dtype: torch.dtype) -> Tensor:
@@ -59,7 +69,9 @@ def _mask(count: int, drop: float, dtype: torch.dtype) -> Tensor:
     keep, ones, scale = _kept(drop, dtype)
     words = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     # 15 random bits less `keep` are negative for what is kept; their sign, in all bits, lets `ones` through.
-    bits = words.view(torch.int16)[:count].bitwise_and_(2**15 - 1).sub_(keep).bitwise_right_shift_(15)
+    bits = (
+        words.view(torch.int16)[:count].bitwise_and_(2**15 - 1).sub_(keep).bitwise_right_shift_(15)
+    )
     mask = bits.bitwise_and_(ones).view(torch.bfloat16)
     return mask if dtype == torch.bfloat16 else mask.to(dtype).mul_(scale)
 
@@ -131,7 +143,9 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         each: Tensor = gradient / math.prod(ctx.shape[2:])
-        return each[:, :, None, None].expand(ctx.shape).contiguous(memory_format=torch.channels_last)
+        return (
+            each[:, :, None, None].expand(ctx.shape).contiguous(memory_format=torch.channels_last)
+        )
 
 
 class _Picked(torch.autograd.Function):
@@ -142,7 +156,9 @@ class _Picked(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        whole = torch.zeros(ctx.shape[0], *ctx.shape[2:], ctx.shape[1], dtype=gradient.dtype, device=gradient.device)
+        whole = torch.zeros(
+            ctx.shape[0], *ctx.shape[2:], ctx.shape[1], dtype=gradient.dtype, device=gradient.device
+        )
         whole = whole.permute(0, 3, 1, 2)
         channels = ctx.shape[1]  # fewer came out where `extra` is negative
         whole[:, : gradient.shape[1], :: ctx.stride, :: ctx.stride] = gradient[:, :channels]

@@ -46,7 +46,9 @@ class LeNetResNet(nn.Module):
     ) -> None:
         super().__init__()
         channels, rows, columns = shape
-        rows, columns = (((side - _CONV + 1) // _POOL - _CONV + 1) // _POOL for side in (rows, columns))
+        rows, columns = (
+            ((side - _CONV + 1) // _POOL - _CONV + 1) // _POOL for side in (rows, columns)
+        )
         if min(rows, columns) < 1:
             raise ValueError(
                 f"a lenet_resnet cannot take {shape[1]}x{shape[2]} images: its convolutions leave nothing of less than "
@@ -65,13 +67,17 @@ class LeNetResNet(nn.Module):
         )
         hidden = _HIDDEN * width
         self.hidden = nn.Sequential(
-            nn.Linear(2 * width * rows * columns, hidden), layers.activation(activation), layers.Dropout(dropout)
+            nn.Linear(2 * width * rows * columns, hidden),
+            layers.activation(activation),
+            layers.Dropout(dropout),
         )
         self.logits = nn.Linear(hidden, classes)
         self.softmax_output = softmax_output
         layers.initialise(self, activation, init)
         if residual and init == "auto" and activation not in layers.XAVIER_GAINS:
-            layers.silence(module.branch for module in self.modules() if isinstance(module, _Residual))
+            layers.silence(
+                module.branch for module in self.modules() if isinstance(module, _Residual)
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, height, width) to logits, or to probabilities, (batch, classes)."""

@@ -31,7 +31,9 @@ def pyramid(width: int, depth: int) -> Shape:
     return Shape(blocks=tuple(Block(channels=width * 2**i) for i in range(depth)))
 
 
-_TINY_STEM = Block(channels=32, pool=None, norm=False, drop=False)  # given by the course; its inside is not shown
+_TINY_STEM = Block(
+    channels=32, pool=None, norm=False, drop=False
+)  # given by the course; its inside is not shown
 
 PRESETS: dict[str, Shape] = {
     # CIFAR-10: 32, 30, 14, 12, 5 pixels, so 64 * 5 * 5 values reach the logits.
@@ -69,7 +71,9 @@ PRESETS: dict[str, Shape] = {
     # ... and five strided 5x5 convolutions with two linear layers; their widths are not shown.
     "tinyimagenet_alexnet": Shape(
         blocks=tuple(
-            Block(channels=channels, kernel=5, stride=2, padding=2, pool=None, norm=False, drop=False)
+            Block(
+                channels=channels, kernel=5, stride=2, padding=2, pool=None, norm=False, drop=False
+            )
             for channels in (32, 64, 128, 256, 256)
         ),
         hidden=(1024,),

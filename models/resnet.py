@@ -112,7 +112,9 @@ class _Flatten(nn.Module):
 class Block(nn.Module):
     """The activation of ``branch(x) + shortcut(x)``, or of ``branch(x)`` alone where there is no shortcut."""
 
-    def __init__(self, branch: nn.Sequential, shortcut: nn.Module | None, activation: nn.Module) -> None:
+    def __init__(
+        self, branch: nn.Sequential, shortcut: nn.Module | None, activation: nn.Module
+    ) -> None:
         super().__init__()
         self.branch = branch
         self.shortcut = shortcut
@@ -140,7 +142,9 @@ class Pad(nn.Module):
         return layers.picked(x, self.stride, self.extra, training=self.training)
 
 
-def _plan(channels: int, width: int, depth: int, counts: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+def _plan(
+    channels: int, width: int, depth: int, counts: tuple[int, ...]
+) -> Iterator[tuple[int, int, int]]:
     """Inputs, outputs and stride of each block: the first of every later stage doubles the channels and halves."""
     for stage in range(depth):
         outputs = width * 2**stage
@@ -150,7 +154,11 @@ def _plan(channels: int, width: int, depth: int, counts: tuple[int, ...]) -> Ite
 
 
 def _shortcut(
-    name: str | None, inputs: int, outputs: int, stride: int, conv: Callable[[int, int, int, int], list[nn.Module]]
+    name: str | None,
+    inputs: int,
+    outputs: int,
+    stride: int,
+    conv: Callable[[int, int, int, int], list[nn.Module]],
 ) -> nn.Module:
     """Make what brings a block's input to the shape of its output; nothing where it has that shape."""
     if name not in SHORTCUTS:
@@ -164,7 +172,11 @@ def _shortcut(
     return Pad(outputs - inputs, stride)
 
 
-def _conv(inputs: int, outputs: int, kernel: int, stride: int, *, batch_norm: bool, bias: bool) -> list[nn.Module]:
+def _conv(
+    inputs: int, outputs: int, kernel: int, stride: int, *, batch_norm: bool, bias: bool
+) -> list[nn.Module]:
     """Make a convolution that keeps height and width but for its stride, with a norm or else a bias."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias or not batch_norm)
+    conv = nn.Conv2d(
+        inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias or not batch_norm
+    )
     return [conv, nn.BatchNorm2d(outputs)] if batch_norm else [conv]

@@ -52,7 +52,12 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, An
         StorageFailure: if the disk is full or fails.
     """
     metadata = {"format": str(_FORMAT), "facts": json.dumps(facts)}
-    write(path, safetensors.torch.save({k: v.detach().contiguous() for k, v in tensors.items()}, metadata=metadata))
+    write(
+        path,
+        safetensors.torch.save(
+            {k: v.detach().contiguous() for k, v in tensors.items()}, metadata=metadata
+        ),
+    )
 
 
 def write(path: Path, data: bytes) -> None:
@@ -67,12 +72,16 @@ def write(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         before = _sum_path(path).read_bytes() if path.exists() and _sum_path(path).exists() else b""
-        _write(_sum_path(path), digest + before)  # both hold until it is settled which file stands there
+        _write(
+            _sum_path(path), digest + before
+        )  # both hold until it is settled which file stands there
         _write(path, data)
         if before:
             _write(_sum_path(path), digest)
     except OSError as error:
-        raise StorageFailure(f"cannot write a checkpoint in {path.parent}: {error.strerror or error}") from error
+        raise StorageFailure(
+            f"cannot write a checkpoint in {path.parent}: {error.strerror or error}"
+        ) from error
 
 
 def read(path: Path) -> bytes:
@@ -87,7 +96,9 @@ def read(path: Path) -> bytes:
     except OSError as error:
         raise IntegrityFailure(f"cannot read checkpoint {path}: {error.strerror}") from None
     if hashlib.sha256(data).hexdigest().encode() not in expected:
-        raise IntegrityFailure(f"checkpoint {path} does not match its SHA-256: it was damaged or replaced")
+        raise IntegrityFailure(
+            f"checkpoint {path} does not match its SHA-256: it was damaged or replaced"
+        )
     return data
 
 
@@ -103,7 +114,9 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             facts = json.loads(file.metadata()["facts"])
         return safetensors.torch.load(data), facts
     except (SafetensorError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise IntegrityFailure(f"{path} is no checkpoint of this product: {clean(error, 300)}") from None
+        raise IntegrityFailure(
+            f"{path} is no checkpoint of this product: {clean(error, 300)}"
+        ) from None
 
 
 def save_model(path: Path, weights: Mapping[str, torch.Tensor], card: Card) -> None:
@@ -124,11 +137,15 @@ def load_model(path: Path | str) -> tuple[nn.Module, Card]:
     tensors, facts = load(path / BEST if path.is_dir() else path)
     try:
         card = _card(facts)
-        network = models.build(card.config.family, card.shape, len(card.classes), card.config.options)
+        network = models.build(
+            card.config.family, card.shape, len(card.classes), card.config.options
+        )
         network.load_state_dict(tensors)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         why = clean(error, 300)
-        raise IntegrityFailure(f"{path} does not hold a network that this version builds: {why}") from None
+        raise IntegrityFailure(
+            f"{path} does not hold a network that this version builds: {why}"
+        ) from None
     return network.eval(), card
 
 
@@ -138,7 +155,9 @@ def _card(facts: Mapping[str, Any]) -> Card:
     Raises:
         KeyError, TypeError, ValueError: if it is none.
     """
-    config = TrialConfig.from_dict({name: fields()[name].parse(v) for name, v in facts["config"].items()})
+    config = TrialConfig.from_dict(
+        {name: fields()[name].parse(v) for name, v in facts["config"].items()}
+    )
     channels, height, width = facts["shape"]
     if not all(type(size) is int and 1 <= size <= _LARGEST for size in (channels, height, width)):
         raise ValueError(f"images of shape {facts['shape']}")
@@ -171,10 +190,14 @@ class Folder:
     def kept(self) -> Iterator[tuple[Path, str]]:
         """What becomes artifacts of a finished trial's run: each file, and the folder that it goes to."""
         found = [*self.path.glob(f"{BEST}*"), *self.epochs.glob("*.safetensors*")]
-        for path in sorted(path for path in found if path.suffix != ".tmp"):  # of a process that died while writing
+        for path in sorted(
+            path for path in found if path.suffix != ".tmp"
+        ):  # of a process that died while writing
             yield path, "checkpoint" if path.parent == self.path else "checkpoint/epochs"
 
-    def save_state(self, epoch: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+    def save_state(
+        self, epoch: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]
+    ) -> None:
         """Write the state after an epoch. The one before it stays, should this one be damaged; older ones go."""
         save(self._state(epoch), tensors, facts)
         self._keep_two()

@@ -45,7 +45,9 @@ class Field:
         if not isinstance(result, self.type) or (self.type is int and isinstance(result, bool)):
             raise ValueError(f"{self.name} must be {_TYPE_NAMES[self.type]}: got {value!r}")
         if self.choices and result not in self.choices:
-            raise ValueError(f"{self.name} is unknown: {value!r}; {models.nearest(str(value), self.choices)}")
+            raise ValueError(
+                f"{self.name} is unknown: {value!r}; {models.nearest(str(value), self.choices)}"
+            )
         low, high = self.bounds
         if isinstance(result, int | float) and not low <= result <= high:
             raise ValueError(f"{self.name} must be from {low:g} to {high:g}: got {value!r}")
@@ -70,7 +72,10 @@ class Field:
     @property
     def bounds(self) -> tuple[float, float]:
         """The smallest and the largest value allowed."""
-        return (-math.inf if self.low is None else self.low, math.inf if self.high is None else self.high)
+        return (
+            -math.inf if self.low is None else self.low,
+            math.inf if self.high is None else self.high,
+        )
 
 
 def _number(text: str) -> object:
@@ -93,7 +98,9 @@ def augmentation(text: str) -> tuple[str, ...]:
     parts = tuple(text.split("-"))
     if not set(parts) <= set(AUGMENTATIONS) or len(set(parts)) < len(parts):
         known = ", ".join(AUGMENTATIONS)
-        raise ValueError(f"augment must be auto, none, or some of {known} joined by '-': got {text!r}")
+        raise ValueError(
+            f"augment must be auto, none, or some of {known} joined by '-': got {text!r}"
+        )
     return parts
 
 
@@ -104,7 +111,9 @@ def _field(default: Value | None, text: str, **facts: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": text, **facts})
 
 
-_NO_PRESET: dict[str, tuple[Value | None, ...]] = {"preset": (None, "none")}  # None: the family has no presets
+_NO_PRESET: dict[str, tuple[Value | None, ...]] = {
+    "preset": (None, "none")
+}  # None: the family has no presets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,28 +127,44 @@ class TrialConfig:
     split_file: str | None = _field(
         None, "CSV of path or index, and split (train, val, test), instead of split_seed's."
     )
-    image_size: int | None = _field(None, "Side in pixels to which a folder's images are brought.", low=1, high=4096)
-    family: str = _field("cnn", "Family of networks, or module:Class of your own.", check=models.find)
+    image_size: int | None = _field(
+        None, "Side in pixels to which a folder's images are brought.", low=1, high=4096
+    )
+    family: str = _field(
+        "cnn", "Family of networks, or module:Class of your own.", check=models.find
+    )
     activation: str | None = _field(None, "Activation function.", choices=tuple(models.ACTIVATIONS))
     dropout: float | None = _field(None, "Dropout probability.", low=0, high=0.95)
     batch_norm: bool | None = _field(None, "Batch normalisation.")
     bias: bool | None = _field(None, "Keep the biases that batch normalisation cancels.")
-    init: str | None = _field(None, "Initial weights; auto follows the activation.", choices=models.INITS)
+    init: str | None = _field(
+        None, "Initial weights; auto follows the activation.", choices=models.INITS
+    )
     preset: str | None = _field(
         None, "A CNN of a published report, instead of width and depth.", choices=models.PRESETS
     )
     width: int | None = _field(
-        None, "Hidden units of an MLP, or channels of the first block.", low=1, high=8192, when=_NO_PRESET
+        None,
+        "Hidden units of an MLP, or channels of the first block.",
+        low=1,
+        high=8192,
+        when=_NO_PRESET,
     )
     depth: int | None = _field(
-        None, "Hidden layers of an MLP, blocks of a CNN, stages of a ResNet.", low=1, high=20, when=_NO_PRESET
+        None,
+        "Hidden layers of an MLP, blocks of a CNN, stages of a ResNet.",
+        low=1,
+        high=20,
+        when=_NO_PRESET,
     )
     blocks: str | None = _field(
         None, "Blocks of a ResNet's stages: 1, or 3-4-4-3.", check=models.block_counts, numeral=True
     )
     stem: str | None = _field(None, "What stands before a ResNet's stages.", choices=models.STEMS)
     head: str | None = _field(None, "What stands behind a ResNet's stages.", choices=models.HEADS)
-    layer_order: str | None = _field(None, "Order of the layers in a CNN's block.", check=models.layer_order)
+    layer_order: str | None = _field(
+        None, "Order of the layers in a CNN's block.", check=models.layer_order
+    )
     residual: bool | None = _field(None, "Add a ResNet block's input to its output.")
     shortcut: str | None = _field(
         None,
@@ -147,44 +172,78 @@ class TrialConfig:
         choices=models.SHORTCUTS,
         when={"residual": (True,)},
     )
-    softmax_output: bool | None = _field(None, "Put out probabilities: the loss then takes the softmax twice.")
+    softmax_output: bool | None = _field(
+        None, "Put out probabilities: the loss then takes the softmax twice."
+    )
     optimizer: str = _field("adam", "Optimiser.", choices=("sgd", "adam", "adamw"))
     lr: float = _field(1e-3, "Learning rate.", low=1e-8, high=100)
-    momentum: float | None = _field(0.9, "Momentum.", low=0, high=0.999, when={"optimizer": ("sgd",)})
+    momentum: float | None = _field(
+        0.9, "Momentum.", low=0, high=0.999, when={"optimizer": ("sgd",)}
+    )
     weight_decay: float = _field(0.0, "Weight decay.", low=0, high=10)
-    label_smoothing: float = _field(0.0, "Share of each label spread over all classes.", low=0, high=0.9)
+    label_smoothing: float = _field(
+        0.0, "Share of each label spread over all classes.", low=0, high=0.9
+    )
     grad_clip: float = _field(0.0, "Largest norm of the gradient; 0 for no limit.", low=0, high=1e6)
     batch_size: int = _field(64, "Images a step.", low=1, high=65536)
     augment: str = _field(
-        "auto", "Random changes of training images: crop, flip, cutout, joined by '-'; none.", check=augmentation
+        "auto",
+        "Random changes of training images: crop, flip, cutout, joined by '-'; none.",
+        check=augmentation,
     )
-    normalize: bool = _field(True, "Bring the training split's mean and deviation to 0 and 1, else pixels to 0..1.")
-    schedule: str = _field("none", "Learning-rate schedule.", choices=("none", "cosine", "onecycle", "plateau", "step"))
+    normalize: bool = _field(
+        True, "Bring the training split's mean and deviation to 0 and 1, else pixels to 0..1."
+    )
+    schedule: str = _field(
+        "none", "Learning-rate schedule.", choices=("none", "cosine", "onecycle", "plateau", "step")
+    )
     lr_patience: int | None = _field(
-        3, "Epochs without a lower loss before a plateau's decay.", low=0, high=10000, when={"schedule": ("plateau",)}
+        3,
+        "Epochs without a lower loss before a plateau's decay.",
+        low=0,
+        high=10000,
+        when={"schedule": ("plateau",)},
     )
-    lr_step: int | None = _field(10, "Epochs between decays.", low=1, high=10000, when={"schedule": ("step",)})
+    lr_step: int | None = _field(
+        10, "Epochs between decays.", low=1, high=10000, when={"schedule": ("step",)}
+    )
     lr_factor: float | None = _field(
         0.3, "Factor of one decay.", low=1e-6, high=0.999, when={"schedule": ("plateau", "step")}
     )
     min_lr: float | None = _field(
-        0.0, "Lowest learning rate of the schedule.", low=0, high=100, when={"schedule": ("plateau", "cosine")}
+        0.0,
+        "Lowest learning rate of the schedule.",
+        low=0,
+        high=100,
+        when={"schedule": ("plateau", "cosine")},
     )
     epochs: int = _field(10, "Epochs at most.", low=1, high=10000)
-    patience: int = _field(0, "Stop after this many epochs without a better one; 0 never.", low=0, high=10000)
+    patience: int = _field(
+        0, "Stop after this many epochs without a better one; 0 never.", low=0, high=10000
+    )
     seed: int = _field(0, "Decides weights, order and dropout.", low=0, high=2**31 - 1)
-    split_seed: int = _field(0, "Decides the train, validation and test split.", low=0, high=2**31 - 1)
+    split_seed: int = _field(
+        0, "Decides the train, validation and test split.", low=0, high=2**31 - 1
+    )
     precision: str = _field(
         "auto",
         "Arithmetic: auto is bf16 where GPU or CPU compute in it (on CPUs: built-in families, not digits), else fp32.",
         choices=("auto", "fp32", "bf16"),
     )
-    device: str = _field("auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), identity=False)
+    device: str = _field(
+        "auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), identity=False
+    )
     threads: int = _field(1, "CPU threads of a process.", low=1, high=1024, identity=False)
     gpus_per_trial: int | None = _field(
-        None, "GPUs, or processes of a CPU, that train one trial together; else one.", low=1, high=64, identity=False
+        None,
+        "GPUs, or processes of a CPU, that train one trial together; else one.",
+        low=1,
+        high=64,
+        identity=False,
     )
-    eval_batch_size: int = _field(512, "Images a step when scoring.", low=1, high=65536, identity=False)
+    eval_batch_size: int = _field(
+        512, "Images a step when scoring.", low=1, high=65536, identity=False
+    )
 
     def to_dict(self) -> dict[str, Value]:
         """The fields that apply, by name."""
@@ -199,7 +258,10 @@ class TrialConfig:
     def options(self) -> dict[str, Value]:
         """The options of the network, as `models.build` takes them."""
         values = self.to_dict()
-        return {name: values.get(name, default) for name, default in models.find(self.family).options.items()}
+        return {
+            name: values.get(name, default)
+            for name, default in models.find(self.family).options.items()
+        }
 
     @property
     def processes(self) -> int:
@@ -232,7 +294,10 @@ def fields() -> dict[str, Field]:
     }
     return {
         f.name: Field(
-            name=f.name, type=types[str(f.type).split(" |")[0]], default=cast("Value | None", f.default), **f.metadata
+            name=f.name,
+            type=types[str(f.type).split(" |")[0]],
+            default=cast("Value | None", f.default),
+            **f.metadata,
         )
         for f in dataclasses.fields(TrialConfig)
     }
@@ -266,15 +331,23 @@ def configure(values: Mapping[str, object], *, strict: bool = False) -> TrialCon
     for name in values:
         if name not in fields():
             raise ValueError(f"unknown field {name!r}: {models.nearest(name, list(fields()))}")
-    given = {name: fields()[name].parse(value) for name, value in values.items() if value is not None}
+    given = {
+        name: fields()[name].parse(value) for name, value in values.items() if value is not None
+    }
     result: dict[str, Any] = {"family": given.get("family", fields()["family"].default)}
     defaults = models.find(result["family"]).options
     for name, field in fields().items():
         if applies(name, result):
             result[name] = given.get(name, defaults.get(name, field.default))
         elif strict and name in given:
-            needs = ", ".join(f"{k} {' or '.join(str(x) for x in v if x is not None)}" for k, v in field.when.items())
-            raise ValueError(f"{name} does not apply to {result['family']}" + (f": it needs {needs}" if needs else ""))
+            needs = ", ".join(
+                f"{k} {' or '.join(str(x) for x in v if x is not None)}"
+                for k, v in field.when.items()
+            )
+            raise ValueError(
+                f"{name} does not apply to {result['family']}"
+                + (f": it needs {needs}" if needs else "")
+            )
         else:
             result[name] = None
     return TrialConfig(**result)
@@ -287,14 +360,18 @@ class Epoch:
     epoch: int  # counted from 1
     time: int  # when it ended: milliseconds since 1970, UTC
     metrics: Mapping[str, float]  # by MLflow key: train/loss, val/acc, ...
-    per_class: tuple[float | None, ...]  # validation accuracy of each class; None where it has no images
+    per_class: tuple[
+        float | None, ...
+    ]  # validation accuracy of each class; None where it has no images
     train_per_class: tuple[float | None, ...] = ()  # the same of the training images, as trained
     predicted: tuple[int, ...] = ()  # how many validation images were taken for each class
 
     @staticmethod
     def from_dict(row: Mapping[str, Any]) -> Epoch:
         """Read back what `dataclasses.asdict` gave, or JSON made of it."""
-        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in row.items()}
+        values: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in row.items()
+        }
         return Epoch(**values)
 
 
@@ -319,8 +396,12 @@ class TrialResult:
     value: float | None = None  # the objective at the best epoch; None unless COMPLETE or PRUNED
     best_epoch: int | None = None  # counted from 1
     history: tuple[Epoch, ...] = ()
-    confusion: tuple[tuple[int, ...], ...] | None = None  # validation counts [true][predicted] at the best epoch
-    mistakes: tuple[Mistake, ...] = ()  # the worst at the best epoch, and some of the most confused pairs of classes
+    confusion: tuple[tuple[int, ...], ...] | None = (
+        None  # validation counts [true][predicted] at the best epoch
+    )
+    mistakes: tuple[
+        Mistake, ...
+    ] = ()  # the worst at the best epoch, and some of the most confused pairs of classes
     seconds: float = 0.0
     parameters: int | None = None
     mflops: float | None = None  # of one image's forward pass, in millions
@@ -339,16 +420,29 @@ class TrialResult:
 
     def to_json(self) -> str:
         """Write it as JSON text, whose data `from_dict` reads back equal."""
-        return json.dumps({**dataclasses.asdict(self), "config": self.config.to_dict()}, allow_nan=False)
+        return json.dumps(
+            {**dataclasses.asdict(self), "config": self.config.to_dict()}, allow_nan=False
+        )
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> TrialResult:
         """Read back the data that `to_json` wrote."""
         history = tuple(map(Epoch.from_dict, data["history"]))
-        confusion = data["confusion"] if data["confusion"] is None else tuple(tuple(row) for row in data["confusion"])
+        confusion = (
+            data["confusion"]
+            if data["confusion"] is None
+            else tuple(tuple(row) for row in data["confusion"])
+        )
         config = TrialConfig.from_dict(data["config"])
-        mistakes = tuple(Mistake(*values) for values in data.get("mistakes", ()))  # version 0.1.0 kept none
-        changes = {"config": config, "history": history, "confusion": confusion, "mistakes": mistakes}
+        mistakes = tuple(
+            Mistake(*values) for values in data.get("mistakes", ())
+        )  # version 0.1.0 kept none
+        changes = {
+            "config": config,
+            "history": history,
+            "confusion": confusion,
+            "mistakes": mistakes,
+        }
         return TrialResult(**{**data, **changes})
 
 

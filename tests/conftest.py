@@ -63,7 +63,9 @@ def tiny(digits) -> SearchData:
     """200 of the digits: an epoch takes milliseconds."""
     train, val = digits.train, digits.val
     return dataclasses.replace(
-        digits, train=Split(train.images[:160], train.labels[:160]), val=Split(val.images[:40], val.labels[:40])
+        digits,
+        train=Split(train.images[:160], train.labels[:160]),
+        val=Split(val.images[:40], val.labels[:40]),
     )
 
 
@@ -77,7 +79,10 @@ def real_data() -> Path:
 
 def idx(array: torch.Tensor) -> bytes:
     """A uint8 tensor in the format of the MNIST files."""
-    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.numpy().tobytes()
+    return (
+        struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
+        + array.numpy().tobytes()
+    )
 
 
 @pytest.fixture
@@ -89,7 +94,9 @@ def mnist(tmp_path) -> Path:
     for part, count, low, high in (("train", 60, 0, 128), ("t10k", 20, 128, 256)):
         images = torch.randint(low, high, (count, 28, 28), dtype=torch.uint8, generator=generator)
         (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(images))
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(torch.arange(count).remainder(10).to(torch.uint8)))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(
+            idx(torch.arange(count).remainder(10).to(torch.uint8))
+        )
     return tmp_path
 
 

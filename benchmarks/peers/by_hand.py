@@ -23,7 +23,9 @@ def search(plan: Plan, batches: Callable[[int], tuple[Batches, Batches]]) -> Non
             torch.manual_seed(0)
             network = setting.build(values, plan)
             best = 0.0
-            figures = setting.fit(network, values["lr"], plan.epochs, *batches(values["batch_size"]))
+            figures = setting.fit(
+                network, values["lr"], plan.epochs, *batches(values["batch_size"])
+            )
             for epoch, metrics in enumerate(figures, start=1):
                 mlflow.log_metrics(metrics, step=epoch)
                 trial.report(metrics["val_acc"], epoch)

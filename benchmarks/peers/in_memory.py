@@ -13,7 +13,9 @@ from benchmarks.peers.setting import Plan
 class Resident:
     """Batches of tensors in memory, in a new order each time if shuffled."""
 
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor, size: int, *, shuffle: bool) -> None:
+    def __init__(
+        self, images: torch.Tensor, labels: torch.Tensor, size: int, *, shuffle: bool
+    ) -> None:
         self.images, self.labels, self.size, self.shuffle = images, labels, size, shuffle
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -30,7 +32,9 @@ def resident(plan: Plan, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         pixels = found.data[rows].unsqueeze(1).float().div_(255).sub_(0.1307).div_(0.3081)
         return pixels, found.targets[rows]
     batches = list(DataLoader(Subset(setting.dataset(plan), rows), setting.SCORING_BATCH))
-    return torch.cat([images for images, _ in batches]), torch.cat([labels for _, labels in batches])
+    return torch.cat([images for images, _ in batches]), torch.cat(
+        [labels for _, labels in batches]
+    )
 
 
 def main() -> None:
@@ -40,7 +44,10 @@ def main() -> None:
     train, val = resident(plan, plan.train), resident(plan, plan.val)
     search(
         plan,
-        lambda size: (Resident(*train, size, shuffle=True), Resident(*val, setting.SCORING_BATCH, shuffle=False)),
+        lambda size: (
+            Resident(*train, size, shuffle=True),
+            Resident(*val, setting.SCORING_BATCH, shuffle=False),
+        ),
     )
 
 

@@ -51,7 +51,10 @@ def main() -> None:
         lightning.seed_everything(0, verbose=False)
         best = ModelCheckpoint(monitor="val_acc", mode="max", save_top_k=1, save_weights_only=True)
         logger = MLFlowLogger(
-            setting.EXPERIMENT, run_name=f"trial {trial.number}", tracking_uri=setting.TRACKING, log_model=True
+            setting.EXPERIMENT,
+            run_name=f"trial {trial.number}",
+            tracking_uri=setting.TRACKING,
+            log_model=True,
         )
         trainer = lightning.Trainer(
             accelerator="cpu",

@@ -15,7 +15,9 @@ CLASSES = range(10)
 
 def metrics(epoch: int) -> dict[str, float]:
     """Fourteen figures."""
-    figures = dict.fromkeys(("train/loss", "val/loss", "val/acc", "time/images_per_second"), epoch / 20)
+    figures = dict.fromkeys(
+        ("train/loss", "val/loss", "val/acc", "time/images_per_second"), epoch / 20
+    )
     return figures | {f"val_class/{number:02d}": epoch / 20 for number in CLASSES}
 
 
@@ -48,10 +50,14 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     mlflow.set_tracking_uri(setting.TRACKING)
     mlflow.set_experiment(setting.EXPERIMENT)
-    study = optuna.create_study(study_name=setting.STUDY, storage=setting.STORAGE, direction="maximize")
+    study = optuna.create_study(
+        study_name=setting.STUDY, storage=setting.STORAGE, direction="maximize"
+    )
     with mlflow.start_run(run_name=setting.STUDY):
         began, used = time.perf_counter(), time.process_time()
-        study.optimize(lambda trial: objective(trial, options.epochs, options.whole), n_trials=options.trials)
+        study.optimize(
+            lambda trial: objective(trial, options.epochs, options.whole), n_trials=options.trials
+        )
         taken = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
     print(json.dumps(taken))
 

@@ -58,9 +58,13 @@ def main() -> None:
         storage=optuna.storages.RDBStorage(setting.STORAGE),
         seed=0,
     )
-    trainable = tune.with_parameters(train, plan=plan, threads=options.threads, loader_workers=options.loader_workers)
+    trainable = tune.with_parameters(
+        train, plan=plan, threads=options.threads, loader_workers=options.loader_workers
+    )
     places = CORES // options.threads
-    record = MLflowLoggerCallback(f"sqlite:///{here / 'mlflow.db'}", experiment_name="sweep", save_artifact=True)
+    record = MLflowLoggerCallback(
+        f"sqlite:///{here / 'mlflow.db'}", experiment_name="sweep", save_artifact=True
+    )
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": options.threads}),
         tune_config=tune.TuneConfig(

@@ -38,7 +38,9 @@ class Plan:
     train: list[int]  # rows of the official training part
     val: list[int]
     epochs: int
-    trials: list[dict[str, Any]] = field(default_factory=list)  # listed ones, by parameter as `suggest` names them
+    trials: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # listed ones, by parameter as `suggest` names them
     searched: int = 0  # how many are searched, where none is listed
     seed: int = 0  # of the search
 
@@ -69,15 +71,21 @@ class Decoded(Dataset):
 def dataset(plan: Plan) -> Dataset:
     """torchvision's data set with its usual transforms, by the published mean and deviation."""
     if plan.dataset == "mnist":
-        transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
+        transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
+        )
         return datasets.MNIST(plan.data_dir, train=True, transform=transform)
     normalise = transforms.Normalize((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
     return Decoded(
-        f"{plan.dataset}/train", plan.train + plan.val, transforms.Compose([transforms.ToTensor(), normalise])
+        f"{plan.dataset}/train",
+        plan.train + plan.val,
+        transforms.Compose([transforms.ToTensor(), normalise]),
     )
 
 
-def loaders(data: Dataset, plan: Plan, batch_size: int, workers: int) -> tuple[DataLoader, DataLoader]:
+def loaders(
+    data: Dataset, plan: Plan, batch_size: int, workers: int
+) -> tuple[DataLoader, DataLoader]:
     """Loaders of the training and the validation images."""
     kept = {"num_workers": workers, "persistent_workers": workers > 0}
     train = DataLoader(Subset(data, plan.train), batch_size, shuffle=True, **kept)
@@ -125,7 +133,9 @@ def build(values: dict[str, Any], plan: Plan) -> nn.Module:
     return models.build(values["family"], plan.shape, CLASSES, {**options, **given})
 
 
-def fit(network: nn.Module, lr: float, epochs: int, train: Batches, val: Batches) -> Iterator[dict[str, float]]:
+def fit(
+    network: nn.Module, lr: float, epochs: int, train: Batches, val: Batches
+) -> Iterator[dict[str, float]]:
     """Train with Adam; yields the figures of each epoch."""
     optimizer = torch.optim.Adam(network.parameters(), lr=lr)
     for _ in range(epochs):

@@ -21,8 +21,22 @@ class Net(nn.Sequential):
     """Two convolutions and two linear layers: the example's."""
 
     def __init__(self) -> None:
-        features = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25)]
-        super().__init__(*features, nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10))
+        features = [
+            nn.Conv2d(1, 32, 3),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Dropout(0.25),
+        ]
+        super().__init__(
+            *features,
+            nn.Flatten(),
+            nn.Linear(9216, 128),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(128, 10),
+        )
 
 
 def main() -> None:
@@ -36,9 +50,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
+    transform = transforms.Compose(
+        [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
+    )
     kept = {"num_workers": options.loader_workers, "persistent_workers": options.loader_workers > 0}
-    train, test = (datasets.MNIST(options.data_dir, train=part, transform=transform) for part in (True, False))
+    train, test = (
+        datasets.MNIST(options.data_dir, train=part, transform=transform) for part in (True, False)
+    )
     batches = DataLoader(train, 64, shuffle=True, **kept)
     scoring = DataLoader(test, setting.SCORING_BATCH, **kept)
     network = Net()
@@ -61,7 +79,11 @@ def main() -> None:
             reached.append(figures["val_acc"])
         torch.save(network.state_dict(), "mnist_cnn.pt")
         mlflow.log_artifact("mnist_cnn.pt")
-    print(json.dumps({"epochs": len(reached), "images": len(reached) * len(train), "accuracies": reached}))
+    print(
+        json.dumps(
+            {"epochs": len(reached), "images": len(reached) * len(train), "accuracies": reached}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -48,7 +48,10 @@ def _list(name: str | None, data_dir: Path) -> list[dict[str, Any]]:
     from pipeline.data import datasets
 
     _check(name)
-    return [_row(known, datasets.state(known, data_dir)) for known in ([name] if name else datasets.DATASETS)]
+    return [
+        _row(known, datasets.state(known, data_dir))
+        for known in ([name] if name else datasets.DATASETS)
+    ]
 
 
 def _download(name: str | None, data_dir: Path) -> dict[str, Any]:
@@ -65,18 +68,29 @@ def _verify(name: str | None, data_dir: Path) -> list[dict[str, Any]]:
 
     _check(name)
     rows = []
-    for known in [name] if name else [known for known in datasets.DATASETS if datasets.there(known, data_dir)]:
+    for known in (
+        [name]
+        if name
+        else [known for known in datasets.DATASETS if datasets.there(known, data_dir)]
+    ):
         holding = datasets.holding(known, data_dir)
         if holding is None:
             rows.append(_row(known, "bundled with scikit-learn: no files of its own"))
             continue
         if not holding.sizes:
-            raise UsageFailure(f"no data set {known} in {data_dir}: pipeline data download {known} fetches it")
+            raise UsageFailure(
+                f"no data set {known} in {data_dir}: pipeline data download {known} fetches it"
+            )
         compared, written = lockfile.verify(holding)
         if compared:
             rows.append(_row(known, f"{compared:,} files are what they were"))
         else:
-            rows.append(_row(known, f"{len(holding.sizes):,} files read for the first time; lock file: {written}"))
+            rows.append(
+                _row(
+                    known,
+                    f"{len(holding.sizes):,} files read for the first time; lock file: {written}",
+                )
+            )
     return rows
 
 

@@ -7,16 +7,29 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import NETWORK, Command, choosing_options, data_dir_option, one_way, storage_option
+from pipeline.cli.options import (
+    NETWORK,
+    Command,
+    choosing_options,
+    data_dir_option,
+    one_way,
+    storage_option,
+)
 from pipeline.system.errors import UsageFailure
 
 
 @click.command(name="evaluate", cls=Command)
 @choosing_options
 @click.option("--all", "use_all", is_flag=True, help="Every complete trial of the study.")
-@click.option("--each-epoch", is_flag=True, help="Score every epoch's checkpoint, where all were kept.")
 @click.option(
-    "--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="What to score on."
+    "--each-epoch", is_flag=True, help="Score every epoch's checkpoint, where all were kept."
+)
+@click.option(
+    "--split",
+    type=click.Choice(["val", "test"]),
+    default="test",
+    show_default=True,
+    help="What to score on.",
 )
 @click.option(
     "--format",
@@ -41,7 +54,9 @@ def evaluate_command(use_all: bool, **options: Any) -> None:
     split, data_dir, as_json = options["split"], options["data_dir"], options["fmt"] == "json"
     elsewhere = {key: options[key] for key in ("model", "checkpoint")}
     if options["each_epoch"] and way in elsewhere:
-        raise UsageFailure("--each-epoch is of runs, which kept all epochs: name them with --run, --best or --all")
+        raise UsageFailure(
+            "--each-epoch is of runs, which kept all epochs: name them with --run, --best or --all"
+        )
     where = locations.locate(options["storage"])
     if use_all:
         runs = [trial.run_id for trial in find.complete_trials(where, options["name"])]
@@ -65,7 +80,12 @@ def evaluate_command(use_all: bool, **options: Any) -> None:
 def _evaluation(found: Any) -> dict[str, Any]:
     scores = found.scores
     classes = dict(zip(found.card.classes, scores.per_class, strict=True))
-    figures = {"split": found.split, "acc": scores.accuracy, "loss": scores.loss, "run": found.run_id}
+    figures = {
+        "split": found.split,
+        "acc": scores.accuracy,
+        "loss": scores.loss,
+        "run": found.run_id,
+    }
     return {**figures, "per_class": classes}
 
 
@@ -84,7 +104,9 @@ def _print(figures: dict[str, Any], *, by_class: bool) -> None:
         click.echo(f"epoch  {split} accuracy    loss{run}")
         for row in figures["epochs"]:
             mark = "  best" if row["best"] else ""
-            click.echo(f"{row['epoch']:5}  {row['acc']:{len(split) + 9}.4f}  {row['loss']:.4f}{mark}")
+            click.echo(
+                f"{row['epoch']:5}  {row['acc']:{len(split) + 9}.4f}  {row['loss']:.4f}{mark}"
+            )
         return
     click.echo(f"{split} accuracy {figures['acc']:.4f}, loss {figures['loss']:.4f}{run}")
     for label, accuracy in figures["per_class"].items() if by_class else ():

@@ -7,14 +7,28 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import NETWORK, Command, choosing_options, data_dir_option, one_way, storage_option
+from pipeline.cli.options import (
+    NETWORK,
+    Command,
+    choosing_options,
+    data_dir_option,
+    one_way,
+    storage_option,
+)
 from pipeline.system.errors import UsageFailure
 
 
 @click.command(name="export", cls=Command)
 @choosing_options
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
-@click.option("--format", "fmt", type=click.Choice(["pt2", "onnx"]), help="[default: what the file is called]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The file to write.",
+)
+@click.option(
+    "--format", "fmt", type=click.Choice(["pt2", "onnx"]), help="[default: what the file is called]"
+)
 @data_dir_option
 @storage_option
 def export_command(out: Path, fmt: str | None, **options: Any) -> None:
@@ -28,17 +42,24 @@ def export_command(out: Path, fmt: str | None, **options: Any) -> None:
     suffix = out.suffix.lower().removeprefix(".")
     fmt = fmt or suffix
     if fmt not in ("pt2", "onnx"):
-        raise UsageFailure(f"--out must end in .pt2 or .onnx, or --format say which it is: got {out.name!r}")
+        raise UsageFailure(
+            f"--out must end in .pt2 or .onnx, or --format say which it is: got {out.name!r}"
+        )
     way = one_way(options)
     from pipeline.inference import export, find, networks
     from pipeline.stores import locations
 
-    found = find.find(locations.locate(options["storage"]), networks.Which(**{key: options[key] for key in NETWORK}))
+    found = find.find(
+        locations.locate(options["storage"]),
+        networks.Which(**{key: options[key] for key in NETWORK}),
+    )
     made = export.export(found, options["data_dir"], fmt)
     export.write(out, made.content)
     height, width, channels = made.example.shape[1:]
     click.echo(f"{out}: {len(made.content) / 1e3:,.0f} kB, {origin(way, found)}")
-    click.echo(f"takes uint8 images (batch, {height}, {width}, {channels}), gives probabilities (batch, classes)")
+    click.echo(
+        f"takes uint8 images (batch, {height}, {width}, {channels}), gives probabilities (batch, classes)"
+    )
     click.echo(f"checked on {made.checked_on}: the largest difference is {made.difference:.1e}")
 
 

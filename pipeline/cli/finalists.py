@@ -27,15 +27,28 @@ from pipeline.system.errors import Interrupted
 @click.command(name="finalists", cls=Command)
 @click.argument("name", required=False)
 @click.option("--name", "name_option", help="The study, instead of the argument.")
-@click.option("--top", type=click.IntRange(1, 100), help="Configurations: the first that are complete.  [default: 3]")
+@click.option(
+    "--top",
+    type=click.IntRange(1, 100),
+    help="Configurations: the first that are complete.  [default: 3]",
+)
 @click.option("--seeds", type=click.IntRange(1, 100), help="Fresh seeds of each.  [default: 3]")
-@click.option("--refit", is_flag=True, help="Then train the winner once on training and validation images together.")
+@click.option(
+    "--refit",
+    is_flag=True,
+    help="Then train the winner once on training and validation images together.",
+)
 @engine_options
 @config_options("device")
 @data_dir_option
 @storage_option
 def finalists_command(
-    name: str | None, name_option: str | None, top: int | None, seeds: int | None, data_dir: Path, **options: Any
+    name: str | None,
+    name_option: str | None,
+    top: int | None,
+    seeds: int | None,
+    data_dir: Path,
+    **options: Any,
 ) -> None:
     """Train the best configurations of a study (default: the one last run) again, with seeds it has not used.
 
@@ -56,7 +69,11 @@ def finalists_command(
     asked = {"top": top, "seeds": seeds, "device": options["device"]}
     made = finalists.make_plan(where, once(name, name_option), data_dir, **asked)
     command, most = command_line(), made.spec.trials or 1
-    place = {"data_dir": data_dir, "storage": options["storage"], **{key: options[key] for key in ENGINE}}
+    place = {
+        "data_dir": data_dir,
+        "storage": options["storage"],
+        **{key: options[key] for key in ENGINE},
+    }
     request = sweep.Request(**place, max_failures=most, command=command)
     try:
         record = finalists.run(made, request, click.echo, refit=options["refit"])
@@ -64,4 +81,6 @@ def finalists_command(
         click.echo(f"interrupted; go on with: {command}", err=True)
         sys.exit(stopped.code)
     click.echo("\n" + terminal.finalists(record))
-    click.echo(f"\nreport: {where.reports(record.name)}\nwinner: pipeline report {shlex.quote(record.name)} --best")
+    click.echo(
+        f"\nreport: {where.reports(record.name)}\nwinner: pipeline report {shlex.quote(record.name)} --best"
+    )

@@ -28,9 +28,17 @@ data_dir_option = click.option(
 )
 
 _ENGINE = (
-    click.option("--workers", type=click.IntRange(1), help="Trials at a time.  [default: by cores, GPUs and work]"),
     click.option(
-        "--engine", type=click.Choice(list(SITES)), default="local", show_default=True, help="Where trials are trained."
+        "--workers",
+        type=click.IntRange(1),
+        help="Trials at a time.  [default: by cores, GPUs and work]",
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(list(SITES)),
+        default="local",
+        show_default=True,
+        help="Where trials are trained.",
     ),
     click.option(
         "--address",
@@ -45,8 +53,14 @@ _NETWORK = (
     click.option("--run", help="A run id, or NAME#7: trial 7 of a study."),
     click.option("--best", is_flag=True, help="The best trial of the study."),
     click.option("--name", help="The study of --best.  [default: the one last run]"),
-    click.option("--model", metavar="URI", help="A registered model: models:/NAME@champion or models:/NAME/3"),
-    click.option("--checkpoint", type=click.Path(path_type=Path, exists=True), help="A checkpoint file or folder."),
+    click.option(
+        "--model", metavar="URI", help="A registered model: models:/NAME@champion or models:/NAME/3"
+    ),
+    click.option(
+        "--checkpoint",
+        type=click.Path(path_type=Path, exists=True),
+        help="A checkpoint file or folder.",
+    ),
 )
 NETWORK = ("run", "best", "name", "model", "checkpoint")
 
@@ -112,9 +126,13 @@ class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in t
 
     def __init__(self, field: Field) -> None:
         self.field = field
-        self.name = "|".join(field.choices) or {int: "integer", float: "number", str: "text"}.get(field.type, "boolean")
+        self.name = "|".join(field.choices) or {int: "integer", float: "number", str: "text"}.get(
+            field.type, "boolean"
+        )
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Value:
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Value:
         """Check the value; its message becomes the command's."""
         try:
             return self.field.parse(value)
@@ -140,7 +158,9 @@ class Command(click.Command):
         for param in self.params:
             if isinstance(param, click.Option) and param.is_flag:
                 flags |= dict.fromkeys(param.opts, (param.opts[:1], param.secondary_opts[:1]))
-                flags |= dict.fromkeys(param.secondary_opts, (param.secondary_opts[:1], param.opts[:1]))
+                flags |= dict.fromkeys(
+                    param.secondary_opts, (param.secondary_opts[:1], param.opts[:1])
+                )
         plain: list[str] = []
         rest = list(args)
         while rest:
@@ -155,7 +175,9 @@ class Command(click.Command):
                 equals, value = "=", rest.pop(0)
             if name in flags and value.lower() in ("true", "false"):
                 positive, negative = flags[name]
-                plain += positive if value.lower() == "true" else negative  # one without opposite is off when left out
+                plain += (
+                    positive if value.lower() == "true" else negative
+                )  # one without opposite is off when left out
                 continue
             plain.append(name + equals + value)
         return super().parse_args(ctx, plain)
@@ -175,7 +197,11 @@ def config_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
 def _option(field: Field) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     spelling = f"--{field.name.replace('_', '-')}"
     if field.type is bool:
-        return click.option(f"{spelling}/--no-{spelling[2:]}", field.name, default=None, help=field.help)
+        return click.option(
+            f"{spelling}/--no-{spelling[2:]}", field.name, default=None, help=field.help
+        )
     own = "the family's own" if field.name in network_options() else "none"
     default = own if field.default is None else field.default
-    return click.option(spelling, field.name, type=FieldType(field), help=f"{field.help}  [default: {default}]")
+    return click.option(
+        spelling, field.name, type=FieldType(field), help=f"{field.help}  [default: {default}]"
+    )

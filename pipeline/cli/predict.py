@@ -26,15 +26,35 @@ _CLIP = 60  # characters of a class in a table
 
 @click.command(name="predict", cls=Command)
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--path", "more", multiple=True, type=click.Path(path_type=Path, allow_dash=True), help="The same.")
-@choosing_options
-@click.option("--url", help="Of a server that runs `mlflow models serve`, instead of a network here.")
-@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Classes told of each image.")
 @click.option(
-    "--format", "fmt", type=click.Choice(["table", "json", "csv"]), default="table", help="How it is printed."
+    "--path",
+    "more",
+    multiple=True,
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="The same.",
+)
+@choosing_options
+@click.option(
+    "--url", help="Of a server that runs `mlflow models serve`, instead of a network here."
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Classes told of each image.",
+)
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    help="How it is printed.",
 )
 @storage_option
-def predict_command(paths: tuple[Path, ...], more: tuple[Path, ...], top: int, fmt: str, **options: Any) -> None:
+def predict_command(
+    paths: tuple[Path, ...], more: tuple[Path, ...], top: int, fmt: str, **options: Any
+) -> None:
     """Classify image files, and those below folders, of any size and mode; - reads a list of paths.
 
     \b
@@ -69,7 +89,9 @@ def predict_command(paths: tuple[Path, ...], more: tuple[Path, ...], top: int, f
         raise IntegrityFailure(f"{len(unread)} of {len(files)} files are not predicted: {some}")
 
 
-def _lines(fmt: str, found: Iterable[Prediction], files: Iterable[Path], classes: Iterable[str]) -> Iterator[str]:
+def _lines(
+    fmt: str, found: Iterable[Prediction], files: Iterable[Path], classes: Iterable[str]
+) -> Iterator[str]:
     if fmt == "json":
         return _json(found)
     return _csv(found) if fmt == "csv" else _table(found, files, classes)
@@ -81,7 +103,9 @@ def _json(found: Iterable[Prediction]) -> Iterator[str]:
     for one in found:
         label, share = one.top[0]
         top = [{"class": name, "probability": likely} for name, likely in one.top]
-        yield opening + json.dumps({"path": str(one.path), "class": label, "probability": share, "top": top})
+        yield opening + json.dumps(
+            {"path": str(one.path), "class": label, "probability": share, "top": top}
+        )
         opening = ",\n"
     yield "\n]\n" if opening != "[\n" else "[]\n"
 
@@ -101,11 +125,15 @@ def _csv_line(cells: Iterable[object]) -> str:
     return file.getvalue()
 
 
-def _table(found: Iterable[Prediction], files: Iterable[Path], classes: Iterable[str]) -> Iterator[str]:
+def _table(
+    found: Iterable[Prediction], files: Iterable[Path], classes: Iterable[str]
+) -> Iterator[str]:
     from pipeline.system.text import clean
 
     names = (clean(path) for path in files), (clean(name, _CLIP) for name in classes)
-    widths = [max(len(head), *map(_width, texts)) for head, texts in zip(_HEADER, names, strict=False)]
+    widths = [
+        max(len(head), *map(_width, texts)) for head, texts in zip(_HEADER, names, strict=False)
+    ]
     yield f"{_padded('path', widths[0])}  {_padded('class', widths[1])}  probability  top\n"
     for one in found:
         label, share = one.top[0]

@@ -39,7 +39,9 @@ class _Group(click.Group):
     command_class = Command
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="sweep-pipeline", prog_name="pipeline")
 def cli() -> None:
     """Experiment-tracked hyperparameter sweeps for image classifiers.

@@ -10,13 +10,27 @@ from typing import Any
 import click
 
 from pipeline.cli.export import origin
-from pipeline.cli.options import NETWORK, Command, choosing_options, data_dir_option, one_way, storage_option
+from pipeline.cli.options import (
+    NETWORK,
+    Command,
+    choosing_options,
+    data_dir_option,
+    one_way,
+    storage_option,
+)
 
 
 @click.command(name="register", cls=Command)
 @choosing_options
-@click.option("--as", "called", metavar="NAME", help="The model's name.  [default: the study's, or the data set's]")
-@click.option("--alias", default="champion", show_default=True, help="By which the newest version is found.")
+@click.option(
+    "--as",
+    "called",
+    metavar="NAME",
+    help="The model's name.  [default: the study's, or the data set's]",
+)
+@click.option(
+    "--alias", default="champion", show_default=True, help="By which the newest version is found."
+)
 @data_dir_option
 @storage_option
 def register_command(called: str | None, alias: str, **options: Any) -> None:
@@ -39,14 +53,20 @@ def register_command(called: str | None, alias: str, **options: Any) -> None:
     version = registry.register(where, found, made, name, alias)
     request = where.reports(name) / "request.json"
     export.write(request, json.dumps(registry.example_request(made)).encode())
-    click.echo(f"{name} version {version.version} is {version.uri}{_before(version)}, {origin(way, found)}")
+    click.echo(
+        f"{name} version {version.version} is {version.uri}{_before(version)}, {origin(way, found)}"
+    )
     click.echo(f"checked on {made.checked_on}: the largest difference is {made.difference:.1e}")
     elsewhere = "MLFLOW_TRACKING_URI" in os.environ
     store = f"MLFLOW_TRACKING_URI={shlex.quote(server.shown(where.tracking))} " if elsewhere else ""
     kind = shlex.quote("Content-Type: application/json")
-    click.echo(f"serve:   {store}mlflow models serve --env-manager local -m {shlex.quote(version.uri)} --port 5001")
+    click.echo(
+        f"serve:   {store}mlflow models serve --env-manager local -m {shlex.quote(version.uri)} --port 5001"
+    )
     click.echo("predict: pipeline predict --url http://127.0.0.1:5001 IMAGE")
-    click.echo(f"curl:    curl -H {kind} -d @{shlex.quote(str(request))} http://127.0.0.1:5001/invocations")
+    click.echo(
+        f"curl:    curl -H {kind} -d @{shlex.quote(str(request))} http://127.0.0.1:5001/invocations"
+    )
 
 
 def _before(version: Any) -> str:

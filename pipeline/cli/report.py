@@ -24,11 +24,22 @@ FORMATS = click.Choice(["table", "json", "csv", "md"])
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option("--best", "show_best", is_flag=True, help="The winner in detail.")
 @click.option("--top", type=click.IntRange(1), help="Rows at most.  [default: 20 in a table]")
-@click.option("--format", "fmt", type=FORMATS, default="table", show_default=True, help="How it is printed.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.  [default: reports/NAME]")
+@click.option(
+    "--format", "fmt", type=FORMATS, default="table", show_default=True, help="How it is printed."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder.  [default: reports/NAME]",
+)
 @storage_option
 def report_command(
-    names: tuple[str, ...], name_option: str | None, show_best: bool, top: int | None, fmt: str, **options: Any
+    names: tuple[str, ...],
+    name_option: str | None,
+    show_best: bool,
+    top: int | None,
+    fmt: str,
+    **options: Any,
 ) -> None:
     """Rank the trials of studies (default: the one last run), and write tables, plots and an HTML page.
 
@@ -44,11 +55,16 @@ def report_command(
 
     where = locations.locate(options["storage"])
     forkserver.warm_up(forkserver.DRAWING)
-    records = [access.read_record(where, once(name, name_option)) for name in dict.fromkeys(names) or (None,)]
+    records = [
+        access.read_record(where, once(name, name_option))
+        for name in dict.fromkeys(names) or (None,)
+    ]
     several, top = len(records) > 1, top or (20 if fmt == "table" else None)
     if show_best or not several:
         for record in records:
-            click.echo(render.render_best(record, fmt) if show_best else render.render(record, fmt, top))
+            click.echo(
+                render.render_best(record, fmt) if show_best else render.render(record, fmt, top)
+            )
     else:
         click.echo(comparison.render(records, fmt, top))
     home = (options["out"] if several else None) or where.home / "reports"

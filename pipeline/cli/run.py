@@ -14,8 +14,21 @@ from pipeline.system.errors import UsageFailure
 
 
 @click.command(name="run", cls=Command)
-@click.option("-e", "--entry-point", "entry", default="main", show_default=True, help="Entry point of MLproject.")
-@click.option("-P", "parameters", multiple=True, metavar="KEY=VALUE", help="Becomes --KEY VALUE of the command.")
+@click.option(
+    "-e",
+    "--entry-point",
+    "entry",
+    default="main",
+    show_default=True,
+    help="Entry point of MLproject.",
+)
+@click.option(
+    "-P",
+    "parameters",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Becomes --KEY VALUE of the command.",
+)
 @click.option(
     "--env-manager",
     type=click.Choice(["local", "conda", "uv", "virtualenv"]),

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @storage_option
-def status_command(name: str | None, name_option: str | None, as_json: bool, storage: str | None) -> None:
+def status_command(
+    name: str | None, name_option: str | None, as_json: bool, storage: str | None
+) -> None:
     """Say where a study's sweep stands (default: the one last run, and a line for each other that is under way).
 
     Reads the store of studies alone, while a sweep writes it too, and writes nothing.
@@ -60,7 +62,11 @@ def _look(where: Stores, name: str | None) -> Status:
     }
     running = access.read_running(where, record.name)
     return Status(
-        record=record, running=running, holder=locks.holder(where, record.name), places=places, now=time.time()
+        record=record,
+        running=running,
+        holder=locks.holder(where, record.name),
+        places=places,
+        now=time.time(),
     )
 
 

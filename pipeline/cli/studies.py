@@ -21,11 +21,26 @@ from pipeline.cli.options import (
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @config_options("dataset")
 @data_dir_option
-@click.option("--schema", "show", flag_value="schema", help="Print the JSON schema of study files, for editors.")
-@click.option("--reference", "show", flag_value="reference", help="Print the format of study files, as Markdown.")
+@click.option(
+    "--schema",
+    "show",
+    flag_value="schema",
+    help="Print the JSON schema of study files, for editors.",
+)
+@click.option(
+    "--reference",
+    "show",
+    flag_value="reference",
+    help="Print the format of study files, as Markdown.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def studies_command(
-    name: str | None, name_option: str | None, dataset: str | None, data_dir: Path, show: str | None, as_json: bool
+    name: str | None,
+    name_option: str | None,
+    dataset: str | None,
+    data_dir: Path,
+    show: str | None,
+    as_json: bool,
 ) -> None:
     """List the shipped studies, or show one with its plan: the count, and an estimate where its images are there.
 
@@ -35,20 +50,27 @@ def studies_command(
     if show:
         from sweeps.spec import schema
 
-        click.echo(json.dumps(schema.json_schema(), indent=2) if show == "schema" else schema.markdown().rstrip())
+        click.echo(
+            json.dumps(schema.json_schema(), indent=2)
+            if show == "schema"
+            else schema.markdown().rstrip()
+        )
         return
     from pipeline.jobs import estimate, preflight, studies
 
     name = once(name, name_option)
     if name is None:
         found = [
-            estimate.describe(study, spec, None) for study, _, spec in map(studies.read_shipped, studies.shipped())
+            estimate.describe(study, spec, None)
+            for study, _, spec in map(studies.read_shipped, studies.shipped())
         ]
         if as_json:
             click.echo(json.dumps(found, indent=2))
             return
         for described in found:
-            click.echo(f"{described['study']:24} {described['trials']:3} trials  {described['description']}")
+            click.echo(
+                f"{described['study']:24} {described['trials']:3} trials  {described['description']}"
+            )
         return
     study, text, spec = studies.read_study(name, {"dataset": dataset})
     if not as_json:
@@ -56,7 +78,9 @@ def studies_command(
     if spec.method == "ablate":
         from pipeline.stores import access, locations
 
-        spec = studies.ablate(spec, studies.ablated(access.read_record(locations.locate(), spec.of)))
+        spec = studies.ablate(
+            spec, studies.ablated(access.read_record(locations.locate(), spec.of))
+        )
     print_plan(study, spec, preflight.data_at_hand(spec, data_dir), as_json=as_json)
 
 

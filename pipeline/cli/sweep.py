@@ -28,23 +28,45 @@ from pipeline.system.errors import Interrupted, NothingComplete, UsageFailure
 @click.command(name="sweep", cls=Command)
 @click.argument("study", required=False)
 @click.option("--study", "study_option", help="The study file, instead of the argument.")
-@click.option("--name", help="The study's name in the stores.  [default: the file's plus the data set's]")
-@click.option("--trials", type=click.IntRange(1), help="Trials in all; more than before extends the study.")
-@config_options("epochs", "dataset", "split_file", "image_size", "seed", "device", "precision", "gpus_per_trial")
+@click.option(
+    "--name", help="The study's name in the stores.  [default: the file's plus the data set's]"
+)
+@click.option(
+    "--trials", type=click.IntRange(1), help="Trials in all; more than before extends the study."
+)
+@config_options(
+    "epochs", "dataset", "split_file", "image_size", "seed", "device", "precision", "gpus_per_trial"
+)
 @data_dir_option
 @click.option("--families", help="Families to search: mlp,cnn")
-@click.option("--sampler", type=click.Choice(["tpe", "random", "grid"]), help="How configurations are chosen.")
-@click.option("--pruner", type=click.Choice(["asha", "median", "none"]), help="What stops hopeless trials.")
+@click.option(
+    "--sampler", type=click.Choice(["tpe", "random", "grid"]), help="How configurations are chosen."
+)
+@click.option(
+    "--pruner", type=click.Choice(["asha", "median", "none"]), help="What stops hopeless trials."
+)
 @engine_options
 @click.option(
     "--deterministic/--no-deterministic",
     default=None,
     help="Whether the list of trials is the same each time; else no worker waits.  [default: deterministic]",
 )
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds after which no trial is begun.")
-@click.option("--trial-timeout", type=click.FloatRange(0, min_open=True), help="Seconds that a trial may take.")
 @click.option(
-    "--max-failures", type=click.IntRange(1), default=5, show_default=True, help="In a row, after which it ends."
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds after which no trial is begun.",
+)
+@click.option(
+    "--trial-timeout",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds that a trial may take.",
+)
+@click.option(
+    "--max-failures",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="In a row, after which it ends.",
 )
 @click.option(
     "--keep-checkpoints",
@@ -54,9 +76,13 @@ from pipeline.system.errors import Interrupted, NothingComplete, UsageFailure
 @click.option("--set", "settings", multiple=True, help="Fix values: key=value,key=value")
 @click.option("--experiment", help="MLflow experiment.")
 @storage_option
-@click.option("--dry-run", is_flag=True, help="Print the space, the count and an estimate; run nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the space, the count and an estimate; run nothing."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
-def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as_json: bool, **options: Any) -> None:
+def sweep_command(
+    study: str | None, study_option: str | None, dry_run: bool, as_json: bool, **options: Any
+) -> None:
     """Search a study: a shipped one's name or a YAML file (default: default).
 
     The same command again goes on to the total: nothing that has ended runs twice.
@@ -76,7 +102,10 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
         study=once(study, study_option, "study file") or "default",
         overrides=_overrides(options),
         **{key: options[key] for key in ("name", "data_dir", "storage", "experiment")},
-        **{key: options[key] for key in ("timeout", "trial_timeout", "max_failures", "deterministic", *ENGINE)},
+        **{
+            key: options[key]
+            for key in ("timeout", "trial_timeout", "max_failures", "deterministic", *ENGINE)
+        },
         command=command_line(),
     )
     console = Console(stderr=as_json)
@@ -88,7 +117,12 @@ def sweep_command(study: str | None, study_option: str | None, dry_run: bool, as
     try:
         outcome = sweeping.sweep(made, request, partial(Show.of, console=console))
     except Interrupted as stopped:
-        console.print(f"interrupted; go on with: {command_line()}", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"interrupted; go on with: {command_line()}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
         sys.exit(stopped.code)  # and not raised again: to click every KeyboardInterrupt is the same
     _print_outcome(outcome, made, request.max_failures, as_json=as_json)
 
@@ -103,8 +137,13 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
         settings[key.strip().replace("-", "_")] = value.strip()
     fixed = ("split_file", "image_size", "device", "precision", "gpus_per_trial")
     settings |= {key: options[key] for key in fixed if options[key] is not None}
-    families = [name.strip() for name in options["families"].split(",")] if options["families"] else None
-    top = {key: options[key] for key in ("trials", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")}
+    families = (
+        [name.strip() for name in options["families"].split(",")] if options["families"] else None
+    )
+    top = {
+        key: options[key]
+        for key in ("trials", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")
+    }
     return {**top, "method": options["sampler"], "families": families, "set": settings}
 
 

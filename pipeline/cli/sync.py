@@ -13,9 +13,13 @@ from pipeline.system.errors import Interrupted
 @click.command(name="sync", cls=Command)
 @click.argument("name", required=False)
 @click.option("--name", "name_option", help="The study, instead of the argument.")
-@click.option("--experiment", help="MLflow experiment, where the study's parent run has to be made anew.")
+@click.option(
+    "--experiment", help="MLflow experiment, where the study's parent run has to be made anew."
+)
 @storage_option
-def sync_command(name: str | None, name_option: str | None, experiment: str | None, storage: str | None) -> None:
+def sync_command(
+    name: str | None, name_option: str | None, experiment: str | None, storage: str | None
+) -> None:
     """Complete MLflow's record of a study (default: the one last run) from what the studies' store has kept.
 
     For a tracking server that was away when the sweep ended, or a tracking store that was lost. Trains nothing, and
@@ -28,7 +32,12 @@ def sync_command(name: str | None, name_option: str | None, experiment: str | No
     from pipeline.stores import locations
 
     try:
-        sync.sync(locations.locate(storage), once(name, name_option), experiment=experiment, say=click.echo)
+        sync.sync(
+            locations.locate(storage),
+            once(name, name_option),
+            experiment=experiment,
+            say=click.echo,
+        )
     except Interrupted as stopped:
         click.echo(f"interrupted; go on with: {command_line()}", err=True)
         sys.exit(stopped.code)

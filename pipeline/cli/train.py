@@ -35,7 +35,11 @@ from pipeline.system.errors import Interrupted, UsageFailure
     help="Keep the best epoch's weights, or all epochs'.",
 )
 @click.option("--resume", metavar="RUN_ID", help="Go on with an interrupted run.")
-@click.option("--from-run", metavar="ID|NAME#7", help="Train a trial again, and compare; other options change it.")
+@click.option(
+    "--from-run",
+    metavar="ID|NAME#7",
+    help="Train a trial again, and compare; other options change it.",
+)
 @click.option("--experiment", help="MLflow experiment.")
 @storage_option
 def train_command(data_dir: Path, resume: str | None, from_run: str | None, **values: Any) -> None:
@@ -57,11 +61,15 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
     trial = None
     if from_run:
         if resume:
-            raise UsageFailure("--resume goes on with a run and --from-run begins one: leave one of them out")
+            raise UsageFailure(
+                "--resume goes on with a run and --from-run begins one: leave one of them out"
+            )
         trial = reproduce.recorded(where, from_run)
         changes = {name: value for name, value in values.items() if value is not None}
         values = reproduce.values(trial, changes)
-        click.echo(_repeating(trial, {**changes, **({"objective": given} if given else {})}), err=True)
+        click.echo(
+            _repeating(trial, {**changes, **({"objective": given} if given else {})}), err=True
+        )
     objective = given or (trial.objective if trial else "val_acc")
     show = Show(Console(), objective, (), 1, 0)
     try:
@@ -78,9 +86,13 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
         )
     except Interrupted as stopped:
         place = shlex.join(["--data-dir", str(data_dir)])
-        click.echo(f"interrupted; go on with: pipeline train --resume {stopped.run_id} {place}", err=True)
+        click.echo(
+            f"interrupted; go on with: pipeline train --resume {stopped.run_id} {place}", err=True
+        )
         sys.exit(stopped.code)
-    click.echo(f"run {result.run_id}: {objective} {result.value:.4f} at epoch {result.best_epoch}, {result.checkpoint}")
+    click.echo(
+        f"run {result.run_id}: {objective} {result.value:.4f} at epoch {result.best_epoch}, {result.checkpoint}"
+    )
     if trial is not None:
         click.echo(reproduce.compare(trial, result, data_dir))
 

@@ -10,10 +10,14 @@ from pipeline.cli.options import Command, once, storage_option
 @click.command(name="ui", cls=Command)
 @click.argument("name", required=False)
 @click.option("--name", "name_option", help="The study, instead of the argument.")
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the server.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the server."
+)
 @click.option("--open", "browse", is_flag=True, help="Open the comparison in a browser, too.")
 @storage_option
-def ui_command(name: str | None, name_option: str | None, port: int, browse: bool, storage: str | None) -> None:
+def ui_command(
+    name: str | None, name_option: str | None, port: int, browse: bool, storage: str | None
+) -> None:
     """Start MLflow's UI on the right store, on 127.0.0.1, and print the link to the comparison. Ctrl-C ends it.
 
     The comparison is of a study's trials (default: the one last run).

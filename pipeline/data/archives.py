@@ -52,7 +52,9 @@ def unpack(archive: Path, folder: Path) -> None:
             _unpack_tar(archive, folder)
     except _DAMAGED as error:
         why = clean(error, 200) or type(error).__name__
-        raise IntegrityFailure(f"archive {archive.name} is damaged ({why}): fetch it anew") from None
+        raise IntegrityFailure(
+            f"archive {archive.name} is damaged ({why}): fetch it anew"
+        ) from None
 
 
 def files(folder: Path) -> Iterator[Path]:
@@ -87,10 +89,14 @@ def _check(archive: Path, name: str, *, plain: bool) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
     if not plain or path.is_absolute() or ".." in path.parts:
         what = "leads out of it" if plain else "is neither a file nor a folder"
-        raise IntegrityFailure(f"archive {archive.name} is refused: its member {clean(name, 80)!r} {what}")
+        raise IntegrityFailure(
+            f"archive {archive.name} is refused: its member {clean(name, 80)!r} {what}"
+        )
 
 
 def _check_room(archive: Path, folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise StorageFailure(f"archive {archive.name} unpacks to {size:,} bytes: {folder} has room for {free:,}")
+        raise StorageFailure(
+            f"archive {archive.name} unpacks to {size:,} bytes: {folder} has room for {free:,}"
+        )

@@ -27,7 +27,9 @@ class Decoding:
     """Images that can be had, at some cost."""
 
     shape: tuple[int, int, int, int]  # images, channels, height, width
-    blocks: Callable[[], Generator[bytes]]  # their pixels one after another, each a plane per channel
+    blocks: Callable[
+        [], Generator[bytes]
+    ]  # their pixels one after another, each a plane per channel
 
 
 def fetch(key: str, make: Callable[[], Decoding]) -> torch.Tensor:

@@ -26,10 +26,14 @@ def source(name: str) -> Arrays | Files:
     if name.startswith(FOLDER):
         path = name.removeprefix(FOLDER)
         if not path.strip() or "\0" in path:
-            raise ValueError(f"dataset must name a folder of images, as in folder:photos: got {name!r}")
+            raise ValueError(
+                f"dataset must name a folder of images, as in folder:photos: got {name!r}"
+            )
         return Files(path, find=lambda _: folders.scan(path))
     if name not in DATASETS:
-        raise ValueError(f"dataset is unknown: {name!r}; {models.nearest(name, [*DATASETS, f'{FOLDER}PATH'])}")
+        raise ValueError(
+            f"dataset is unknown: {name!r}; {models.nearest(name, [*DATASETS, f'{FOLDER}PATH'])}"
+        )
     return DATASETS[name]
 
 
@@ -41,7 +45,11 @@ def check_dataset(name: str) -> None:
 def present(name: str, data_dir: Path) -> bool:
     """Whether a data set need not be fetched before it is read: no more is known of one that is never fetched."""
     found = source(name)
-    return not isinstance(found, Arrays) or found.folder is None or holds_file(data_dir / found.folder, found.files)
+    return (
+        not isinstance(found, Arrays)
+        or found.folder is None
+        or holds_file(data_dir / found.folder, found.files)
+    )
 
 
 def there(name: str, data_dir: Path) -> bool:
@@ -81,7 +89,10 @@ def read_all(name: str, data_dir: Path) -> int:
     found = source(name)
     if isinstance(found, Files):
         return len(found.find(data_dir).files)
-    return sum(len(found.read(data_dir, test).labels) for test in ((False, True) if found.has_test else (False,)))
+    return sum(
+        len(found.read(data_dir, test).labels)
+        for test in ((False, True) if found.has_test else (False,))
+    )
 
 
 def holding(name: str, data_dir: Path) -> Holding | None:
@@ -98,7 +109,11 @@ def holding(name: str, data_dir: Path) -> Holding | None:
 
 def of_listing(name: str, listing: Listing, data_dir: Path) -> Holding:
     """The same of image files that are listed already."""
-    place = listing.root / ".sha256.json" if name.startswith(FOLDER) else data_dir / f".{name}.sha256.json"
+    place = (
+        listing.root / ".sha256.json"
+        if name.startswith(FOLDER)
+        else data_dir / f".{name}.sha256.json"
+    )
     return Holding(name, listing.root, {file.path: file.size for file in listing.files}, place)
 
 

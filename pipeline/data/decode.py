@@ -35,7 +35,9 @@ Shape = tuple[int, int, int]  # channels, height, width
 T = TypeVar("T")
 
 
-def load(name: str, listing: Listing, rows: Sequence[int], image_size: int | None = None) -> torch.Tensor:
+def load(
+    name: str, listing: Listing, rows: Sequence[int], image_size: int | None = None
+) -> torch.Tensor:
     """Return some images of a listing, from the cache; what it lacks is decoded once for all processes.
 
     Args:
@@ -74,7 +76,11 @@ def survey(listing: Listing, image_size: int | None = None) -> Shape:
     def look(rows: Sequence[int]) -> list[tuple[tuple[int, int], bool]]:
         return [_facts(listing, row) for row in rows]
 
-    found = {facts for some in _parallel("looking at sizes", look, range(len(listing.files))) for facts in some}
+    found = {
+        facts
+        for some in _parallel("looking at sizes", look, range(len(listing.files)))
+        for facts in some
+    }
     sizes = {size for size, _ in found}
     side = image_size or SIDE
     width, height = sizes.pop() if image_size is None and len(sizes) == 1 else (side, side)
@@ -88,7 +94,9 @@ def pixels(image: Image.Image, shape: Shape) -> bytes:
     long. Greys of 16 bits, which 32-bit integers are taken for, are scaled to 8.
     """
     channels, height, width = shape
-    image.draft(None, (2 * width, 2 * height))  # a JPEG far larger is decoded at a half, quarter or eighth
+    image.draft(
+        None, (2 * width, 2 * height)
+    )  # a JPEG far larger is decoded at a half, quarter or eighth
     image = ImageOps.exif_transpose(image)
     mode = "L" if channels == 1 else "RGB"
     if image.has_transparency_data and image.mode not in _DEEP:
@@ -122,7 +130,9 @@ def _facts(listing: Listing, row: int) -> tuple[tuple[int, int], bool]:
 
 
 def _blocks(listing: Listing, rows: Sequence[int], shape: Shape) -> Generator[bytes]:
-    return _parallel("decoding images", lambda some: b"".join(_decode(listing, row, shape) for row in some), rows)
+    return _parallel(
+        "decoding images", lambda some: b"".join(_decode(listing, row, shape) for row in some), rows
+    )
 
 
 def _decode(listing: Listing, row: int, shape: Shape) -> bytes:
@@ -153,7 +163,9 @@ def _parallel(what: str, work: Callable[[Sequence[int]], T], rows: Sequence[int]
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         with warnings.catch_warnings(), counting(what, len(rows)) as advance:
-            warnings.simplefilter("ignore")  # of odd metadata; what is wrong with pixels is an error
+            warnings.simplefilter(
+                "ignore"
+            )  # of odd metadata; what is wrong with pixels is an error
             for block, result in zip(blocks, pool.map(work, blocks), strict=True):
                 yield result
                 advance(len(block))

@@ -39,7 +39,9 @@ class Download:
     gives: str | None = None  # where this file is there, nothing is fetched
 
 
-Downloads = Callable[[Any, Mapping[str, Any]], list[Download]]  # of a torchvision class and its arguments
+Downloads = Callable[
+    [Any, Mapping[str, Any]], list[Download]
+]  # of a torchvision class and its arguments
 
 
 def idx_files(known: Any, _: Mapping[str, Any]) -> list[Download]:
@@ -148,7 +150,9 @@ def _at_hand(download: Download, apart: Path, place: Path) -> Path:
                 helpers.download_url(url, str(apart), download.file, download.md5)
         except (RuntimeError, URLError, OSError) as error:
             if last == 0 and isinstance(error, RuntimeError) and (apart / download.file).is_file():
-                raise IntegrityFailure(f"what came from {url} is not {download.file}: its MD5 is another") from None
+                raise IntegrityFailure(
+                    f"what came from {url} is not {download.file}: its MD5 is another"
+                ) from None
             if last == 0:
                 raise
         else:

@@ -13,7 +13,20 @@ from pipeline.system.console import note
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean
 
-EXTENSIONS = (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+EXTENSIONS = (
+    ".bmp",
+    ".gif",
+    ".jfif",
+    ".jpeg",
+    ".jpg",
+    ".pbm",
+    ".pgm",
+    ".png",
+    ".ppm",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,9 @@ def scan(path: str) -> Listing:
     """
     root = Path(path).expanduser().resolve()
     if not root.is_dir():
-        raise UsageFailure(f"no folder {root}: folder:PATH takes one that holds train/<class>/<images>")
+        raise UsageFailure(
+            f"no folder {root}: folder:PATH takes one that holds train/<class>/<images>"
+        )
     parts = [part for part in ("train", "val", "test") if (root / part).is_dir()]
     places = {part: root / part for part in parts} if "train" in parts else {"train": root}
     found = {part: _classes(root, place) for part, place in places.items()}
@@ -71,7 +86,9 @@ def scan(path: str) -> Listing:
                 f"{places[part]} has images of classes that train has none of: {listed_names(strangers)}"
             )
         if not any(content.values()):
-            raise UsageFailure(f"{places[part]} holds no images in folders of classes: put some there, or remove it")
+            raise UsageFailure(
+                f"{places[part]} holds no images in folders of classes: put some there, or remove it"
+            )
     if empty:
         note(f"folder:{path}: left out without images: {listed_names(empty)}")
     return make_listing(root, classes, found)
@@ -101,17 +118,25 @@ def make_listing(root: Path, classes: tuple[str, ...], found: Mapping[str, Found
 def _classes(root: Path, place: Path) -> Found:
     """The image files below each folder that is directly in a place, by its name."""
     with _readable(place), os.scandir(place) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        names = sorted(
+            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
+        )
     inside = "" if place == root else f"{place.name}/"
     return {name: list(walk_files(root, inside + name)) for name in names}
 
 
-def walk_files(root: Path, inside: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[File]:
+def walk_files(
+    root: Path, inside: str, above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[File]:
     """The image files below a folder. Links are followed, but not in circles."""
     with _readable(root / inside):
         facts = (root / inside).stat()
         here = (facts.st_dev, facts.st_ino)
-        entries = [] if here in above else [entry for entry in os.scandir(root / inside) if entry.name[0] != "."]
+        entries = (
+            []
+            if here in above
+            else [entry for entry in os.scandir(root / inside) if entry.name[0] != "."]
+        )
         for entry in entries:
             path = f"{inside}/{entry.name}"
             if entry.is_dir():

@@ -75,7 +75,9 @@ def verify(found: Holding) -> tuple[int, Path | None]:
 
 
 def _differs(found: Holding, file: str, how: str, lock: Path) -> IntegrityFailure:
-    return IntegrityFailure(f"data set {found.name}: {clean(found.root / file)} {how}: {_REMEDY.format(lock=lock)}")
+    return IntegrityFailure(
+        f"data set {found.name}: {clean(found.root / file)} {how}: {_REMEDY.format(lock=lock)}"
+    )
 
 
 def _hashed(found: Holding, sizes: Mapping[str, int]) -> dict[str, tuple[int, str]]:
@@ -102,7 +104,9 @@ def _places(found: Holding) -> Iterator[Path]:
     """Where the lock file may be: beside the data, or in the cache where nothing can be written there."""
     yield found.beside
     with suppress(OSError):
-        key = hashlib.sha256(f"{found.name} {found.root}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        key = hashlib.sha256(
+            f"{found.name} {found.root}".encode("utf-8", "surrogateescape")
+        ).hexdigest()[:32]
         yield files.cache_folder() / f"{key}.sha256.json"
 
 
@@ -111,7 +115,9 @@ def _read(found: Holding) -> tuple[Path, dict[str, tuple[int, str]]]:
     for place in _places(found):
         try:
             files = json.loads(place.read_bytes())["files"]
-            return place, {str(file): (int(size), str(digest)) for file, (size, digest) in files.items()}
+            return place, {
+                str(file): (int(size), str(digest)) for file, (size, digest) in files.items()
+            }
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue
         except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
@@ -128,7 +134,9 @@ def _write(first: Path, found: Holding, locked: Mapping[str, tuple[int, str]]) -
         except OSError:
             continue
         return place
-    note(f"no lock file of data set {found.name} can be written in {found.beside.parent}, nor in the cache")
+    note(
+        f"no lock file of data set {found.name} can be written in {found.beside.parent}, nor in the cache"
+    )
     return None
 
 
@@ -136,8 +144,12 @@ def _put(place: Path, text: str) -> None:
     """Write a file so that it is there in whole or not at all, whoever else writes it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.parent.stat().st_mode & 0o222:
-        raise PermissionError(f"{place.parent} is read-only")  # to root, too, for whom nothing else is
-    with tempfile.NamedTemporaryFile("w", dir=place.parent, prefix=".lock-", suffix=".tmp", delete=False) as file:
+        raise PermissionError(
+            f"{place.parent} is read-only"
+        )  # to root, too, for whom nothing else is
+    with tempfile.NamedTemporaryFile(
+        "w", dir=place.parent, prefix=".lock-", suffix=".tmp", delete=False
+    ) as file:
         try:
             file.write(text)
             file.flush()

@@ -65,8 +65,12 @@ class _Rows:
     labels: torch.Tensor  # int64 (rows,)
     parts: Sequence[str]  # the official part of each
     classes: tuple[str, ...]
-    paths: tuple[str, ...] | None  # from the data set's folder; None where images are not files of their own
-    pixels: Callable[[torch.Tensor], torch.Tensor]  # of some rows: uint8 (rows, channels, height, width)
+    paths: (
+        tuple[str, ...] | None
+    )  # from the data set's folder; None where images are not files of their own
+    pixels: Callable[
+        [torch.Tensor], torch.Tensor
+    ]  # of some rows: uint8 (rows, channels, height, width)
 
 
 def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
@@ -76,7 +80,11 @@ def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
 
 @lru_cache(maxsize=2)
 def load(
-    name: str, data_dir: Path, split_seed: int = 0, split_file: str | None = None, image_size: int | None = None
+    name: str,
+    data_dir: Path,
+    split_seed: int = 0,
+    split_file: str | None = None,
+    image_size: int | None = None,
 ) -> SearchData:
     """Read the training and validation splits of a data set. The test split is not among what is returned.
 
@@ -115,7 +123,13 @@ def load(
 
 
 def open_rows(
-    name: str, data_dir: Path, split_seed: int, split_file: str | None, image_size: int | None, *, test: bool
+    name: str,
+    data_dir: Path,
+    split_seed: int,
+    split_file: str | None,
+    image_size: int | None,
+    *,
+    test: bool,
 ) -> tuple[_Rows, Splits]:
     """Everything but the pixels, and its three splits. Of arrays with a test part only the part that is asked for."""
     found = source(name)
@@ -135,7 +149,9 @@ def open_rows(
     splits = divide(rows.labels, rows.parts, split_seed, found.val_share, has_test=has_test)
     if not all(len(splits[part]) for part in needed):
         counts = ", ".join(f"{part} {len(splits[part])}" for part in PARTS if part in needed)
-        raise UsageFailure(f"{name} has too few images: each split needs at least one, and gets {counts}")
+        raise UsageFailure(
+            f"{name} has too few images: each split needs at least one, and gets {counts}"
+        )
     return rows, splits
 
 
@@ -153,8 +169,18 @@ def _of_files(name: str, found: Files, data_dir: Path, image_size: int | None) -
 def _of_arrays(found: Arrays, data_dir: Path, tests: Sequence[bool]) -> _Rows:
     read = [found.read(data_dir, test) for test in tests]
     pixels = torch.cat([part.images for part in read]) if len(read) > 1 else read[0].images
-    parts = ["test" if test else "train" for part, test in zip(read, tests, strict=True) for _ in part.labels]
-    return _Rows(torch.cat([part.labels for part in read]), parts, read[0].classes, None, lambda rows: pixels[rows])
+    parts = [
+        "test" if test else "train"
+        for part, test in zip(read, tests, strict=True)
+        for _ in part.labels
+    ]
+    return _Rows(
+        torch.cat([part.labels for part in read]),
+        parts,
+        read[0].classes,
+        None,
+        lambda rows: pixels[rows],
+    )
 
 
 def _moments(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

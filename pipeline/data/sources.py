@@ -27,7 +27,9 @@ class Images:
 class Source:
     """What is known of a data set before it is read."""
 
-    folder: str | None = None  # below the data folder, or anywhere; None where nothing is read from disk
+    folder: str | None = (
+        None  # below the data folder, or anywhere; None where nothing is read from disk
+    )
     augment: str = "none"  # the random changes that suit its training images
     val_share: int = 6  # one in so many images that are not held out for testing validates
 
@@ -38,8 +40,12 @@ class Arrays(Source):
 
     read: Callable[[Path, bool], Images]
     files: str = "*"  # the names of its training files, where it has a folder
-    holding: Callable[[Path], Holding] | None = None  # its files below the data folder, where it has a folder
-    has_test: bool = True  # without an official test part ``read`` returns everything, and a fifth is held out
+    holding: Callable[[Path], Holding] | None = (
+        None  # its files below the data folder, where it has a folder
+    )
+    has_test: bool = (
+        True  # without an official test part ``read`` returns everything, and a fifth is held out
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,9 @@ def stratified(labels: torch.Tensor, share: int, seed: int) -> tuple[torch.Tenso
     return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
 
 
-def divide(labels: torch.Tensor, parts: Sequence[str], seed: int, val_share: int, *, has_test: bool) -> Splits:
+def divide(
+    labels: torch.Tensor, parts: Sequence[str], seed: int, val_share: int, *, has_test: bool
+) -> Splits:
     """Split rows in three: an official part is a split, whole; what is missing is held out of the train part.
 
     Args:
@@ -93,7 +95,9 @@ def _lines(file: Path, opened: Iterable[str]) -> Iterator[tuple[int, list[str]]]
         raise UsageFailure(f"{file}:{reader.line_num}: not CSV ({error})") from None
 
 
-def _splits(file: Path, lines: Iterator[tuple[int, list[str]]], count: int, paths: Sequence[str] | None) -> Splits:
+def _splits(
+    file: Path, lines: Iterator[tuple[int, list[str]]], count: int, paths: Sequence[str] | None
+) -> Splits:
     number, header = next(lines, (1, []))
     names = [name.strip() for name in header]
     find = _finder(f"{file}:{number}", names, count, paths)
@@ -106,14 +110,20 @@ def _splits(file: Path, lines: Iterator[tuple[int, list[str]]], count: int, path
         cells = dict(zip(names, row, strict=True))
         index, part = find(where, cells), cells["split"].strip()
         if part not in PARTS:
-            raise UsageFailure(f"{where}: split is unknown: {clean(part, 80)!r}; {models.nearest(part, PARTS)}")
+            raise UsageFailure(
+                f"{where}: split is unknown: {clean(part, 80)!r}; {models.nearest(part, PARTS)}"
+            )
         if index in seen:
-            raise UsageFailure(f"{where}: the same image as in line {seen[index]}: remove one of the two")
+            raise UsageFailure(
+                f"{where}: the same image as in line {seen[index]}: remove one of the two"
+            )
         seen[index] = number
         found[part].append(index)
     for part, rows in found.items():
         if not rows:
-            raise UsageFailure(f"{file}: no row is {part}: each of {', '.join(PARTS)} needs at least one")
+            raise UsageFailure(
+                f"{file}: no row is {part}: each of {', '.join(PARTS)} needs at least one"
+            )
     return {part: torch.tensor(sorted(rows)) for part, rows in found.items()}
 
 
@@ -124,9 +134,13 @@ def _finder(
     known = ("path", "index", "split")
     for name in names:
         if name not in known:
-            raise UsageFailure(f"{where}: column is unknown: {clean(name, 80)!r}; {models.nearest(name, known)}")
+            raise UsageFailure(
+                f"{where}: column is unknown: {clean(name, 80)!r}; {models.nearest(name, known)}"
+            )
     if sorted(names) not in (["index", "split"], ["path", "split"]):
-        raise UsageFailure(f"{where}: the columns must be split, and path or index: got {', '.join(names) or 'none'}")
+        raise UsageFailure(
+            f"{where}: the columns must be split, and path or index: got {', '.join(names) or 'none'}"
+        )
     if "index" in names:
         return lambda where, cells: _index(where, cells["index"].strip(), count)
     if paths is None:
@@ -144,5 +158,7 @@ def _index(where: str, text: str, count: int) -> int:
 def _row(where: str, text: str, rows: Mapping[str, int]) -> int:
     path = str(PurePosixPath(text))
     if path not in rows:
-        raise UsageFailure(f"{where}: path is unknown: {clean(text)!r}; it counts from the data set's folder")
+        raise UsageFailure(
+            f"{where}: path is unknown: {clean(text)!r}; it counts from the data set's folder"
+        )
     return rows[path]

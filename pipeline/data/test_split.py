@@ -11,12 +11,18 @@ from sweeps.trial import TrialConfig
 
 def load_test_for(config: TrialConfig, data_dir: Path) -> Split:
     """Read the test split that goes with them. Who may name this function is the same as with `load_test`."""
-    return load_test(config.dataset, data_dir, config.split_seed, config.split_file, config.image_size)
+    return load_test(
+        config.dataset, data_dir, config.split_seed, config.split_file, config.image_size
+    )
 
 
 @lru_cache(maxsize=2)
 def load_test(
-    name: str, data_dir: Path, split_seed: int = 0, split_file: str | None = None, image_size: int | None = None
+    name: str,
+    data_dir: Path,
+    split_seed: int = 0,
+    split_file: str | None = None,
+    image_size: int | None = None,
 ) -> Split:
     """Read the test split. Only `pipeline.inference.find` may name this function; a test of the code sees to it."""
     rows, splits = open_rows(name, data_dir, split_seed, split_file, image_size, test=True)

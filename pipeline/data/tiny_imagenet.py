@@ -20,7 +20,9 @@ def tiny_imagenet(data_dir: Path) -> Listing:
     root = tiny_root(data_dir)
     try:
         wnids = sorted(set(_text(root / "wnids.txt").split()))
-        rows = [line.split("\t") for line in _text(root / "val" / "val_annotations.txt").splitlines()]
+        rows = [
+            line.split("\t") for line in _text(root / "val" / "val_annotations.txt").splitlines()
+        ]
         words = _text(root / "words.txt").splitlines() if (root / "words.txt").exists() else []
     except OSError as error:
         raise IntegrityFailure(
@@ -33,12 +35,16 @@ def tiny_imagenet(data_dir: Path) -> Listing:
         path = f"val/images/{row[0]}"
         if len(row) > 1 and row[1] in val:
             if path not in there:
-                raise IntegrityFailure(f"data set tiny_imagenet in {root} lacks {clean(path)}: extract it anew")
+                raise IntegrityFailure(
+                    f"data set tiny_imagenet in {root} lacks {clean(path)}: extract it anew"
+                )
             val[row[1]].append(there[path])
     for part, found in (("train", train), ("val", val)):
         missing = [wnid for wnid, files in found.items() if not files]
         if missing:
-            raise IntegrityFailure(f"data set tiny_imagenet in {root} has no {part} images of {listed_names(missing)}")
+            raise IntegrityFailure(
+                f"data set tiny_imagenet in {root} has no {part} images of {listed_names(missing)}"
+            )
     listing = make_listing(root, tuple(wnids), {"train": train, "test": val})
     return Listing(root, _titles(wnids, words), listing.files, listing.labels, listing.parts)
 
@@ -70,10 +76,16 @@ def tiny_root(data_dir: Path) -> Path:
 
 def _titles(wnids: list[str], words: list[str]) -> tuple[str, ...]:
     """Of each class the first of its words, and its WordNet id too where two have the same."""
-    said = {wnid: text.split(",")[0].strip() for wnid, _, text in (line.partition("\t") for line in words)}
+    said = {
+        wnid: text.split(",")[0].strip()
+        for wnid, _, text in (line.partition("\t") for line in words)
+    }
     names = [said.get(wnid) or wnid for wnid in wnids]
     count = Counter(names)
-    return tuple(name if count[name] == 1 else f"{name} ({wnid})" for name, wnid in zip(names, wnids, strict=True))
+    return tuple(
+        name if count[name] == 1 else f"{name} ({wnid})"
+        for name, wnid in zip(names, wnids, strict=True)
+    )
 
 
 def _text(path: Path) -> str:

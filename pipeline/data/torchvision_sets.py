@@ -43,7 +43,10 @@ def torchvision_arrays(
 
     def holding(data_dir: Path) -> Holding:
         root = data_dir / folder
-        sizes = {path.relative_to(root).as_posix(): path.stat().st_size for path in sorted(root.glob(locked))}
+        sizes = {
+            path.relative_to(root).as_posix(): path.stat().st_size
+            for path in sorted(root.glob(locked))
+        }
         return Holding(name, root, sizes, data_dir / f".{name}.sha256.json")
 
     def read(data_dir: Path, test: bool) -> Images:
@@ -54,7 +57,9 @@ def torchvision_arrays(
         lockfile.lock_new(holding(data_dir))
         return (convert or _pictures)(found)
 
-    return Arrays(folder, augment, read=read, files=files.format(**arguments(False)), holding=holding)
+    return Arrays(
+        folder, augment, read=read, files=files.format(**arguments(False)), holding=holding
+    )
 
 
 def _pictures(found: Any) -> Images:
@@ -62,7 +67,9 @@ def _pictures(found: Any) -> Images:
 
     images = torch.as_tensor(found.data)
     images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
-    return Images(images.contiguous(), torch.as_tensor(found.targets, dtype=torch.int64), tuple(found.classes))
+    return Images(
+        images.contiguous(), torch.as_tensor(found.targets, dtype=torch.int64), tuple(found.classes)
+    )
 
 
 def upright(found: Any) -> Images:
@@ -75,18 +82,28 @@ def house_numbers(found: Any) -> Images:
     """The images of SVHN, whose classes are the ten digits."""
     import torch
 
-    images, labels = torch.as_tensor(found.data).contiguous(), torch.as_tensor(found.labels, dtype=torch.int64)
+    images, labels = (
+        torch.as_tensor(found.data).contiguous(),
+        torch.as_tensor(found.labels, dtype=torch.int64),
+    )
     return Images(images, labels, tuple("0123456789"))
 
 
 def _load(
-    known: Any, data_dir: Path, place: Path, files: str, arguments: dict[str, Any], downloads: download.Downloads
+    known: Any,
+    data_dir: Path,
+    place: Path,
+    files: str,
+    arguments: dict[str, Any],
+    downloads: download.Downloads,
 ) -> Any:
     name = known.__name__
     try:
         return known(data_dir, **arguments)
     except _DAMAGED as error:
-        if "not found" not in str(error):  # as torchvision says of files that are not there, or of another sum
+        if "not found" not in str(
+            error
+        ):  # as torchvision says of files that are not there, or of another sum
             raise _corrupt(name, place, error) from None
     there = holds_file(place, files)
     try:
@@ -102,7 +119,9 @@ def _load(
 
 def _corrupt(name: str, place: Path, error: Exception) -> IntegrityFailure:
     why = "; ".join(_cut_short(place)) or _line(error)
-    return IntegrityFailure(f"data set {name} in {place} is corrupt or incomplete ({why}): remove it to fetch it anew")
+    return IntegrityFailure(
+        f"data set {name} in {place} is corrupt or incomplete ({why}): remove it to fetch it anew"
+    )
 
 
 def _cut_short(place: Path) -> Iterator[str]:
@@ -111,7 +130,11 @@ def _cut_short(place: Path) -> Iterator[str]:
         with path.open("rb") as file:
             head = file.read(16)
         dimensions = head[3] if len(head) > 3 else 0
-        shape = struct.unpack_from(f">{dimensions}I", head, 4) if 4 + 4 * dimensions <= len(head) else ()
+        shape = (
+            struct.unpack_from(f">{dimensions}I", head, 4)
+            if 4 + 4 * dimensions <= len(head)
+            else ()
+        )
         if not shape or path.stat().st_size != 4 + 4 * dimensions + math.prod(shape):
             yield f"{path.name} has {path.stat().st_size:,} bytes"
 

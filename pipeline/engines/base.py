@@ -94,4 +94,11 @@ class Task:
     def train(self, data: SearchData, hooks: Hooks) -> TrialResult:
         """Train it here and now."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return train(values.pop("number"), values.pop("config"), data, values.pop("folder"), hooks=hooks, **values)
+        return train(
+            values.pop("number"),
+            values.pop("config"),
+            data,
+            values.pop("folder"),
+            hooks=hooks,
+            **values,
+        )

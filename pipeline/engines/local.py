@@ -72,7 +72,11 @@ class Workers:
         self._free = [worker for worker in self._free if worker.lives()]
         worker = next((worker for worker in self._free if worker.devices == devices), None)
         if worker is None:
-            worker = Worker(self._shared, devices[0]) if len(devices) == 1 else Team(self._shared, devices)
+            worker = (
+                Worker(self._shared, devices[0])
+                if len(devices) == 1
+                else Team(self._shared, devices)
+            )
         else:
             self._free.remove(worker)
         self._busy.append(worker)

@@ -61,7 +61,9 @@ def outcome(line: Line, task: Task, data: SearchData) -> tuple[str, object]:
 class Heard:
     """A trial that is trained elsewhere, as the process that asked for it knows it by its messages."""
 
-    def __init__(self, task: Task, hooks: Hooks, answer: Callable[[bool | Exception], None]) -> None:
+    def __init__(
+        self, task: Task, hooks: Hooks, answer: Callable[[bool | Exception], None]
+    ) -> None:
         self.task, self.hooks, self._answer = task, hooks, answer
         self._history: list[Epoch] = []
         self._began: float | None = None
@@ -100,7 +102,11 @@ class Heard:
     def given_up(self) -> TrialResult | None:
         """The result of a trial that has outlasted its time, and hangs where it cannot be broken off from inside."""
         limit = self.task.time_limit
-        if self._began is None or limit is None or time.monotonic() - self._began <= limit + HANGS + GRACE:
+        if (
+            self._began is None
+            or limit is None
+            or time.monotonic() - self._began <= limit + HANGS + GRACE
+        ):
             return None
         error = TimedOut(limit)
         return self.failed(error.end, str(error))

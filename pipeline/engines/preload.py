@@ -9,4 +9,6 @@ with garbage.loading():  # so collections in the helpers leave the pages alone t
     import torch._dynamo  # noqa: F401 - torch's first optimiser would
 
 
-atexit.register(os._exit, 0)  # of the server alone: the interpreter's own end would say that the frozen has leaked
+atexit.register(
+    os._exit, 0
+)  # of the server alone: the interpreter's own end would say that the frozen has leaked

@@ -53,7 +53,9 @@ class Shared:
             _reserve(self._file.fileno(), end)
         except OSError as error:
             self._file.close()
-            raise StorageFailure(f"cannot share {end / 1e6:,.1f} MB of images: {error.strerror or error}") from error
+            raise StorageFailure(
+                f"cannot share {end / 1e6:,.1f} MB of images: {error.strerror or error}"
+            ) from error
         for tensor, written in zip(found, self._map(mmap.ACCESS_WRITE), strict=True):
             written.copy_(tensor)
         for tensor, shared in zip(found, self._map(mmap.ACCESS_COPY), strict=True):
@@ -66,7 +68,9 @@ class Shared:
             if not count:  # of which torch makes no tensor in memory
                 yield torch.empty(place.shape, dtype=place.dtype)
                 continue
-            yield torch.frombuffer(memory, dtype=place.dtype, count=count, offset=place.offset).view(place.shape)
+            yield torch.frombuffer(
+                memory, dtype=place.dtype, count=count, offset=place.offset
+            ).view(place.shape)
 
     def open(self) -> SearchData:
         """Map the splits. Writing to them changes neither the file nor what others see."""

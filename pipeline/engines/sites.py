@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def _local(address: str | None) -> Site:
     if address is not None:
-        raise UsageFailure(f"--address is of a cluster: got {address!r} with --engine local; leave it out")
+        raise UsageFailure(
+            f"--address is of a cluster: got {address!r} with --engine local; leave it out"
+        )
     from pipeline.engines.local import Local
 
     return Local()
@@ -25,7 +27,9 @@ def _ray(address: str | None) -> Site:
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "ray":
             raise
-        raise UsageFailure("--engine ray needs Ray, which is not installed: pip install 'ray>=2.50'") from None
+        raise UsageFailure(
+            "--engine ray needs Ray, which is not installed: pip install 'ray>=2.50'"
+        ) from None
     return Cluster(address)
 
 

@@ -15,7 +15,9 @@ class Classifier(nn.Module):
     Takes raw uint8 images (batch, height, width, channels), as image libraries give them.
     """
 
-    def __init__(self, network: nn.Module, card: Card, device: torch.device, precision: str) -> None:
+    def __init__(
+        self, network: nn.Module, card: Card, device: torch.device, precision: str
+    ) -> None:
         super().__init__()
         self.network = network.to(device)
         self._prepare = Prepare(card.mean, card.std, device, precision)
@@ -43,7 +45,11 @@ def as_trained(network: nn.Module, card: Card) -> Classifier:
     Where that device is not there, on the CPU and in float32.
     """
     config = card.config
-    known = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    known = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     here = known.get(config.device, False)
     torch.set_num_threads(config.threads)
     device = torch.device(config.device if here else "cpu")
@@ -53,4 +59,6 @@ def as_trained(network: nn.Module, card: Card) -> Classifier:
 
 def portable(network: nn.Module, card: Card) -> Classifier:
     """Set a network up to be carried elsewhere: on the CPU, in float32."""
-    return Classifier(network.to(memory_format=torch.contiguous_format), card, torch.device("cpu"), "fp32")
+    return Classifier(
+        network.to(memory_format=torch.contiguous_format), card, torch.device("cpu"), "fp32"
+    )

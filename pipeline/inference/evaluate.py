@@ -58,18 +58,28 @@ def evaluate(
     """
     if run_id is None:
         found = find(where, Which(checkpoint=checkpoint, model=model))
-        return Evaluation(split, found.card, _score(found.network, found.card, data_dir, split), found.run_id)
+        return Evaluation(
+            split, found.card, _score(found.network, found.card, data_dir, split), found.run_id
+        )
     with read_run(where, run_id, keeps=split == "test") as (tracker, run):
         network, card = fetch_network(tracker, run, BEST)
         scores = _score(network, card, data_dir, split)
         if split == "test":
-            by_class = {f"class@{i}": share for i, share in enumerate(scores.per_class) if share is not None}
-            final = {"acc": scores.accuracy, "loss": scores.loss, "images": float(scores.confusion.sum())}
+            by_class = {
+                f"class@{i}": share for i, share in enumerate(scores.per_class) if share is not None
+            }
+            final = {
+                "acc": scores.accuracy,
+                "loss": scores.loss,
+                "images": float(scores.confusion.sum()),
+            }
             _keep(where, tracker, run, {**final, **by_class})
     return Evaluation(split, card, scores, run.info.run_id)
 
 
-def evaluate_epochs(where: locations.Stores, data_dir: Path, *, split: str, run_id: str | None) -> list[Evaluation]:
+def evaluate_epochs(
+    where: locations.Stores, data_dir: Path, *, split: str, run_id: str | None
+) -> list[Evaluation]:
     """Score the weights after each epoch of a run that kept them all, in order.
 
     The accuracies are logged as ``<split>_epochs/acc``, a step an epoch; those of the test split are kept with the
@@ -80,30 +90,47 @@ def evaluate_epochs(where: locations.Stores, data_dir: Path, *, split: str, run_
         Failure: if a checkpoint or the data cannot be read.
     """
     with read_run(where, run_id, keeps=True) as (tracker, run):
-        files = [path for path in tracker.files(run.info.run_id, "checkpoint/epochs") if path.endswith(".safetensors")]
+        files = [
+            path
+            for path in tracker.files(run.info.run_id, "checkpoint/epochs")
+            if path.endswith(".safetensors")
+        ]
         if not files:
-            raise UsageFailure(f"run {run_id} kept only its best epoch: train it with --keep-checkpoints all")
+            raise UsageFailure(
+                f"run {run_id} kept only its best epoch: train it with --keep-checkpoints all"
+            )
         found = []
         for file in sorted(files):
             network, card = fetch_network(tracker, run, file.removeprefix("checkpoint/"))
-            found.append(Evaluation(split, card, _score(network, card, data_dir, split), run.info.run_id))
+            found.append(
+                Evaluation(split, card, _score(network, card, data_dir, split), run.info.run_id)
+            )
         by_epoch = {evaluation.card.epoch: evaluation.scores.accuracy for evaluation in found}
         at = now()
         points = [(epoch, accuracy, at) for epoch, accuracy in by_epoch.items()]
         tracker.call(tracker.log_curve, run.info.run_id, f"{split}_epochs/acc", points)
         if split == "test":
-            _keep(where, tracker, run, {f"acc@{epoch}": accuracy for epoch, accuracy in by_epoch.items()})
+            _keep(
+                where,
+                tracker,
+                run,
+                {f"acc@{epoch}": accuracy for epoch, accuracy in by_epoch.items()},
+            )
     return found
 
 
-def _keep(where: locations.Stores, tracker: Tracker, run: Run, figures: Mapping[str, float]) -> None:
+def _keep(
+    where: locations.Stores, tracker: Tracker, run: Run, figures: Mapping[str, float]
+) -> None:
     """Keep scores on the test split with the run and, where it is a trial's, with the study."""
     final = {f"test/{name}": value for name, value in figures.items() if "@" not in name}
     tracker.call(tracker.log_figures, run.info.run_id, final, now())
     tags = run.data.tags
     if "sweep.trial" in tags:
         try:
-            keep_test(access.open_studies(where), tags["sweep.study"], int(tags["sweep.trial"]), figures)
+            keep_test(
+                access.open_studies(where), tags["sweep.study"], int(tags["sweep.trial"]), figures
+            )
         except LookupError:  # a study of another store
             return
 
@@ -111,7 +138,9 @@ def _keep(where: locations.Stores, tracker: Tracker, run: Run, figures: Mapping[
 def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> Scores:
     config = card.config
     if split == "val" and not card.judged:
-        raise UsageFailure("the network was trained on the validation split as well: score it with --split test")
+        raise UsageFailure(
+            "the network was trained on the validation split as well: score it with --split test"
+        )
     try:
         resolve(dataclasses.replace(config, gpus_per_trial=None))  # one is enough to score it
     except ValueError as error:

@@ -38,7 +38,9 @@ class Exported:
     content: bytes
     difference: float  # the largest of any probability
     checked_on: str
-    example: torch.Tensor  # uint8 (1, height, width, channels): one of the images that it was checked on
+    example: (
+        torch.Tensor
+    )  # uint8 (1, height, width, channels): one of the images that it was checked on
 
 
 def export(found: Found, data_dir: Path, fmt: str) -> Exported:
@@ -62,16 +64,22 @@ def export(found: Found, data_dir: Path, fmt: str) -> Exported:
             content = _FORMATS[fmt][0](_program(classifier, images), facts(found.card))
         except Exception as error:  # noqa: BLE001 - a network of the user's own can fail in any way
             why = clean(error, 200) or type(error).__name__
-            raise UsageFailure(f"{found.card.config.family} cannot be brought into {fmt}: {why}") from None
+            raise UsageFailure(
+                f"{found.card.config.family} cannot be brought into {fmt}: {why}"
+            ) from None
         answers = _FORMATS[fmt][1](content)
-        pairs = [(answers(some), classifier(some)) for some in (images, images[:1])]  # of one and of many
+        pairs = [
+            (answers(some), classifier(some)) for some in (images, images[:1])
+        ]  # of one and of many
     difference = max(float((ours - theirs).abs().max()) for theirs, ours in pairs)
     if not difference <= TOLERANCE:  # so that NaN does not pass
         raise IntegrityFailure(
             f"the {fmt} file answers otherwise than the network: by {difference:.1e} on {checked_on}, at most "
             f"{TOLERANCE:g} is allowed; nothing is written"
         )
-    return Exported(content=content, difference=difference, checked_on=checked_on, example=images[:1])
+    return Exported(
+        content=content, difference=difference, checked_on=checked_on, example=images[:1]
+    )
 
 
 def facts(card: Card) -> dict[str, Any]:
@@ -119,13 +127,17 @@ def _images(card: Card, data_dir: Path) -> tuple[torch.Tensor, str]:
     except Failure as error:
         why = clean(error, 200)
     noise = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (_IMAGES, height, width, channels), dtype=torch.uint8, generator=noise)
+    images = torch.randint(
+        0, 256, (_IMAGES, height, width, channels), dtype=torch.uint8, generator=noise
+    )
     return images, f"{_IMAGES} images of random pixels ({why})"
 
 
 def _program(classifier: Classifier, images: torch.Tensor) -> torch.export.ExportedProgram:
     """The network as a graph, which holds nothing of this machine: no image, and no path of our source."""
-    example = torch.zeros((2, *images.shape[1:]), dtype=torch.uint8)  # one would have the batch fixed at one
+    example = torch.zeros(
+        (2, *images.shape[1:]), dtype=torch.uint8
+    )  # one would have the batch fixed at one
     shapes = {"images": {0: torch.export.Dim("batch")}}
     program = torch.export.export(classifier, (example,), dynamic_shapes=shapes)
     for module in program.graph_module.modules():
@@ -161,7 +173,12 @@ def _read_onnx(content: bytes) -> Answers:
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
 
-_FORMATS: dict[str, tuple[Callable[[torch.export.ExportedProgram, dict[str, Any]], bytes], Callable[[bytes], Answers]]]
+_FORMATS: dict[
+    str,
+    tuple[
+        Callable[[torch.export.ExportedProgram, dict[str, Any]], bytes], Callable[[bytes], Answers]
+    ],
+]
 _FORMATS = {"pt2": (_pt2, _read_pt2), "onnx": (_onnx, _read_onnx)}
 
 

@@ -32,7 +32,9 @@ def numbered(where: locations.Stores, name: str) -> tuple[StudyRecord, TrialResu
     study, _, number = name.rpartition("#")
     record = access.read_record(where, study)
     if not number.isdecimal() or int(number) >= len(record.results):
-        raise UsageFailure(f"no trial {number!r} in study {study!r}: it has {len(record.results)}, counted from 0")
+        raise UsageFailure(
+            f"no trial {number!r} in study {study!r}: it has {len(record.results)}, counted from 0"
+        )
     return record, record.results[int(number)]
 
 
@@ -46,7 +48,9 @@ def named_trial(where: locations.Stores, name: str) -> TrialResult:
     if found.duplicate_of is not None:
         found = record.results[found.duplicate_of]
     if found.checkpoint is None:
-        raise UsageFailure(f"trial {name} has no checkpoint ({found.end}): it failed, or keep_checkpoints dropped it")
+        raise UsageFailure(
+            f"trial {name} has no checkpoint ({found.end}): it failed, or keep_checkpoints dropped it"
+        )
     return found
 
 
@@ -71,7 +75,11 @@ def complete_trials(where: locations.Stores, name: str | None) -> list[TrialResu
         NothingComplete: if there are none.
     """
     record = access.read_record(where, name)
-    found = [r for r in record.results if r.state == COMPLETE and r.duplicate_of is None and r.checkpoint is not None]
+    found = [
+        r
+        for r in record.results
+        if r.state == COMPLETE and r.duplicate_of is None and r.checkpoint is not None
+    ]
     if not found:
         raise NothingComplete(f"study {record.name!r} has no complete trial that has weights")
     return found
@@ -95,7 +103,9 @@ def find(where: locations.Stores, which: Which) -> Found:
         tags = run.data.tags
         study = tags.get("sweep.study") or tags.get("sweep.refit_of")
         network, card = fetch_network(tracker, run, BEST)
-    return Found(network, card, run.info.run_id, None if study is None else study.removesuffix(SUFFIX))
+    return Found(
+        network, card, run.info.run_id, None if study is None else study.removesuffix(SUFFIX)
+    )
 
 
 def run_of(where: locations.Stores, which: Which) -> str | None:
@@ -106,7 +116,9 @@ def run_of(where: locations.Stores, which: Which) -> str | None:
 
 
 @contextmanager
-def read_run(where: locations.Stores, run_id: str | None, *, keeps: bool = False) -> Iterator[tuple[Tracker, Run]]:
+def read_run(
+    where: locations.Stores, run_id: str | None, *, keeps: bool = False
+) -> Iterator[tuple[Tracker, Run]]:
     """Open a run that has weights of its own, to keep something with it or only to read."""
     with access.read_tracking(where) as uri, contextlib.closing(Tracker(uri)) as tracker:
         if keeps and not access.tracking_is_writable(where):
@@ -117,9 +129,13 @@ def read_run(where: locations.Stores, run_id: str | None, *, keeps: bool = False
         run = tracker.run(str(run_id))
         if "sweep.duplicate_of" in run.data.tags:
             first = f"{run.data.tags['sweep.study']}#{run.data.tags['sweep.duplicate_of']}"
-            raise UsageFailure(f"run {run_id} is a duplicate and has no weights of its own: use --run {first}")
+            raise UsageFailure(
+                f"run {run_id} is a duplicate and has no weights of its own: use --run {first}"
+            )
         if run.data.tags.get("sweep.checkpoint") == "dropped":
-            raise UsageFailure(f"the weights of run {run_id} were dropped, as keep_checkpoints of its study says")
+            raise UsageFailure(
+                f"the weights of run {run_id} were dropped, as keep_checkpoints of its study says"
+            )
         yield tracker, run
 
 

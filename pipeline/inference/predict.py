@@ -51,13 +51,19 @@ def network(found: Found) -> Judge:
         return outputs.cpu(), classifier.probabilities(outputs).cpu()
 
     card = found.card
-    return Judge(shape=card.shape, classes=card.classes, batch=card.config.eval_batch_size, classify=classify)
+    return Judge(
+        shape=card.shape, classes=card.classes, batch=card.config.eval_batch_size, classify=classify
+    )
 
 
 def listed(lines: str) -> list[Path]:
     """The paths in a list, one a line; or separated by NUL, as ``find -print0`` writes them."""
     # Not splitlines: it also splits at characters that a name may hold.
-    paths = lines.split("\0") if "\0" in lines else [line.removesuffix("\r") for line in lines.split("\n")]
+    paths = (
+        lines.split("\0")
+        if "\0" in lines
+        else [line.removesuffix("\r") for line in lines.split("\n")]
+    )
     return [Path(path) for path in paths if path]
 
 
@@ -74,7 +80,9 @@ def find(paths: Iterable[Path]) -> list[Path]:
             below = folders.below(path)
             if not below:
                 endings = ", ".join(folders.EXTENSIONS)
-                raise UsageFailure(f"no images below {clean(path)}: looked for files that end in {endings}")
+                raise UsageFailure(
+                    f"no images below {clean(path)}: looked for files that end in {endings}"
+                )
             found += below
         elif path.is_file():
             found.append(path)
@@ -83,11 +91,15 @@ def find(paths: Iterable[Path]) -> list[Path]:
         else:
             raise UsageFailure(f"no file or folder {clean(path)!r}")
     if not found:
-        raise UsageFailure("no images are named: give files or folders, or - to read a list of them")
+        raise UsageFailure(
+            "no images are named: give files or folders, or - to read a list of them"
+        )
     return found
 
 
-def predict(judge: Judge, files: Sequence[Path], top: int, failed: Callable[[Path, str], None]) -> Iterator[Prediction]:
+def predict(
+    judge: Judge, files: Sequence[Path], top: int, failed: Callable[[Path, str], None]
+) -> Iterator[Prediction]:
     """Classify files in order, holding one batch of them at a time.
 
     Args:
@@ -101,9 +113,15 @@ def predict(judge: Judge, files: Sequence[Path], top: int, failed: Callable[[Pat
         for start in range(0, len(files), judge.batch):
             some = files[start : start + judge.batch]
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of odd metadata; what is wrong with pixels is an error
+                warnings.simplefilter(
+                    "ignore"
+                )  # of odd metadata; what is wrong with pixels is an error
                 read = list(pool.map(lambda path: _decode(path, judge.shape), some))
-            there = [(path, content) for path, content in zip(some, read, strict=True) if isinstance(content, bytes)]
+            there = [
+                (path, content)
+                for path, content in zip(some, read, strict=True)
+                if isinstance(content, bytes)
+            ]
             for path, error in zip(some, read, strict=True):
                 if isinstance(error, IntegrityFailure):
                     failed(path, str(error))
@@ -120,13 +138,17 @@ def _decode(path: Path, shape: decode.Shape) -> bytes | IntegrityFailure:
 
 
 def _classified(judge: Judge, read: Sequence[tuple[Path, bytes]], top: int) -> Iterator[Prediction]:
-    planes = torch.frombuffer(bytearray(b"".join(content for _, content in read)), dtype=torch.uint8)
+    planes = torch.frombuffer(
+        bytearray(b"".join(content for _, content in read)), dtype=torch.uint8
+    )
     raw = planes.view(len(read), *judge.shape).permute(0, 2, 3, 1)
     scores, probabilities = judge.classify(raw)
     order = scores.argsort(dim=1, descending=True, stable=True)[:, :top]
     likeliest = probabilities.gather(1, order)
     for (path, _), indices, shares in zip(read, order.tolist(), likeliest.tolist(), strict=True):
-        yield Prediction(path, tuple((judge.classes[i], share) for i, share in zip(indices, shares, strict=True)))
+        yield Prediction(
+            path, tuple((judge.classes[i], share) for i, share in zip(indices, shares, strict=True))
+        )
 
 
 def read_list() -> list[Path]:

@@ -84,7 +84,9 @@ def check(name: str, alias: str) -> None:
         raise UsageFailure(f"a model's name must be printable text: got {name!r}")
 
 
-def register(where: locations.Stores, found: Found, exported: Exported, name: str, alias: str) -> Registered:
+def register(
+    where: locations.Stores, found: Found, exported: Exported, name: str, alias: str
+) -> Registered:
     """Make a network the next version of a registered model, and move the alias to it.
 
     It holds the network as a pt2 file, the code that serves it, and the checkpoint that it was made from.
@@ -144,12 +146,17 @@ def fetch(where: locations.Stores, uri: str, folder: Path) -> tuple[Path, str | 
         UsageFailure: where there is no such model, or it is not one of ours.
         StorageFailure: if the registry cannot be used.
     """
-    with access.read_tracking(where) as tracking, _store(dataclasses.replace(where, tracking=tracking)):
+    with (
+        access.read_tracking(where) as tracking,
+        _store(dataclasses.replace(where, tracking=tracking)),
+    ):
         model = Model.load(uri)
         files = model.flavors.get("python_function", {}).get("artifacts", {})
         if "checkpoint" not in files:
             raise UsageFailure(f"{uri} holds no checkpoint: it was not made by `pipeline register`")
-        path = mlflow.artifacts.download_artifacts(f"{uri}/{files['checkpoint']['path']}", dst_path=str(folder))
+        path = mlflow.artifacts.download_artifacts(
+            f"{uri}/{files['checkpoint']['path']}", dst_path=str(folder)
+        )
     return Path(path), model.run_id
 
 
@@ -163,13 +170,17 @@ def _store(where: locations.Stores, run_id: str | None = None) -> Iterator[None]
     os.environ.update(given)
     try:
         with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow warns of its own types; and what is registered is said by us
+            warnings.simplefilter(
+                "ignore"
+            )  # MLflow warns of its own types; and what is registered is said by us
             yield
     except (MlflowException, OSError) as error:
         text = clean(line(error, where.tracking), 300)
         if isinstance(error, MlflowException) and error.error_code in _USERS_FAULT:
             raise UsageFailure(f"{text} (in {shown(where.tracking)})") from None
-        raise StorageFailure(f"cannot use the model registry of {shown(where.tracking)}: {text}") from None
+        raise StorageFailure(
+            f"cannot use the model registry of {shown(where.tracking)}: {text}"
+        ) from None
     finally:
         for name, value in before.items():
             if value is None:
@@ -186,13 +197,21 @@ def _tags(card: Card) -> dict[str, str]:
         "sweep.signature": card.config.signature,
         "sweep.image_size": f"{height}x{width}x{channels}",
         "sweep.classes": clean(", ".join(card.classes), 4000),
-        **{f"sweep.{key}": f"{value:.6g}" for key, value in card.metrics.items() if key in ("val/acc", "val/loss")},
+        **{
+            f"sweep.{key}": f"{value:.6g}"
+            for key, value in card.metrics.items()
+            if key in ("val/acc", "val/loss")
+        },
     }
 
 
 def _description(card: Card) -> str:
     channels, height, width = card.shape
-    said = ", ".join(f"{key} {value:.4f}" for key, value in card.metrics.items() if key in ("val/acc", "val/loss"))
+    said = ", ".join(
+        f"{key} {value:.4f}"
+        for key, value in card.metrics.items()
+        if key in ("val/acc", "val/loss")
+    )
     return (
         f"{clean(card.config.family)} on {clean(card.config.dataset)}, epoch {card.epoch}: {said}. Takes raw images, "
         f"whole numbers from 0 to 255 of shape (images, {height}, {width}, {channels}), and normalises them itself; "
@@ -202,7 +221,12 @@ def _description(card: Card) -> str:
 
 def _requirements() -> list[str]:
     """What the code imports: a torch that reads what this one has written, and any builds of the others."""
-    return [f"torch>={torch.__version__.partition('+')[0]}", f"mlflow>={mlflow.__version__}", "numpy", "pandas"]
+    return [
+        f"torch>={torch.__version__.partition('+')[0]}",
+        f"mlflow>={mlflow.__version__}",
+        "numpy",
+        "pandas",
+    ]
 
 
 def example_request(exported: Exported) -> dict[str, Any]:

@@ -37,7 +37,9 @@ def served(url: str) -> Judge:
         height, width, channels = map(int, about["shape"])
         classes = [str(name) for name in about["classes"]]
     except (KeyError, TypeError, ValueError):
-        raise StorageFailure(f"{clean(address)} serves no model that `pipeline register` made") from None
+        raise StorageFailure(
+            f"{clean(address)} serves no model that `pipeline register` made"
+        ) from None
 
     def classify(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         answer = _ask(address, {"inputs": raw.tolist()})
@@ -46,7 +48,9 @@ def served(url: str) -> Judge:
         except (KeyError, TypeError, ValueError):
             probabilities = torch.empty(0)
         if probabilities.shape != (len(raw), len(classes)):
-            raise StorageFailure(f"{clean(address)} answered with no probabilities for {len(raw)} images")
+            raise StorageFailure(
+                f"{clean(address)} answered with no probabilities for {len(raw)} images"
+            )
         return probabilities, probabilities
 
     batch = max(1, _PIXELS // (height * width * channels))
@@ -56,11 +60,17 @@ def served(url: str) -> Judge:
 def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
-        named = bool(parts.hostname) and parts.port != 0  # to ask for a port that is no number raises
+        named = (
+            bool(parts.hostname) and parts.port != 0
+        )  # to ask for a port that is no number raises
     except ValueError:
         return False
     # urlsplit itself drops some of the white space.
-    return named and parts.scheme in ("http", "https") and not any(c.isspace() or not c.isprintable() for c in text)
+    return (
+        named
+        and parts.scheme in ("http", "https")
+        and not any(c.isspace() or not c.isprintable() for c in text)
+    )
 
 
 def _ask(address: str, body: dict[str, Any]) -> Any:
@@ -72,15 +82,21 @@ def _ask(address: str, body: dict[str, Any]) -> Any:
     except urllib.error.HTTPError as error:
         raise StorageFailure(f"{clean(address)} refused: {_reason(error)}") from None
     except (KeyError, TypeError, ValueError, UnicodeDecodeError):
-        raise StorageFailure(f"{clean(address)} answers, but not as `mlflow models serve` does") from None
+        raise StorageFailure(
+            f"{clean(address)} answers, but not as `mlflow models serve` does"
+        ) from None
     except (OSError, http.client.HTTPException) as error:
         why = clean(getattr(error, "reason", None) or error, 200)
-        raise StorageFailure(f"cannot reach {clean(address)}: {why}; is `mlflow models serve` running?") from None
+        raise StorageFailure(
+            f"cannot reach {clean(address)}: {why}; is `mlflow models serve` running?"
+        ) from None
 
 
 def _reason(error: urllib.error.HTTPError) -> str:
     try:
-        said = str(json.load(error)["message"]).rpartition("Error: ")[2]  # before it MLflow shows the whole input
+        said = str(json.load(error)["message"]).rpartition("Error: ")[
+            2
+        ]  # before it MLflow shows the whole input
     except (KeyError, OSError, TypeError, ValueError):
         said = error.reason
     return clean(f"{error.code} {said}", 300)

@@ -26,7 +26,9 @@ class ImageClassifier(PythonModel):
         self._network = program.module()
         self._facts = json.loads(extra["card.json"])
 
-    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:  # noqa: ARG002
+    def predict(
+        self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None
+    ) -> Any:
         """Classify whole numbers from 0 to 255 of shape (images, height, width, channels).
 
         With ``{"describe": true}`` as params it tells instead what it takes and which classes it knows.
@@ -62,7 +64,11 @@ def pixels(values: np.ndarray[Any, Any], shape: list[int]) -> np.ndarray[Any, An
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values)
     # What comes as JSON is an array of Python's own numbers; MLflow would cut 0.7 to 0 if it knew the type.
-    strange = {type(value) for value in values.flat if type(value) is not int} if values.dtype == object else set()
+    strange = (
+        {type(value) for value in values.flat if type(value) is not int}
+        if values.dtype == object
+        else set()
+    )
     if strange or values.dtype.kind not in "iuO":
         name = ", ".join(sorted(kind.__name__ for kind in strange)) or str(values.dtype)
         raise _refused(

@@ -24,13 +24,25 @@ def note(record: StudyRecord, experiment: str, run: str) -> str:
     found = answer(record, rank(record.results, maximize=record.maximize))
     report, comparison = (
         link.removeprefix("/")  # wherever the UI itself is
-        for link in (comparison_view.report_link(experiment, run), comparison_view.link(experiment, record.name))
+        for link in (
+            comparison_view.report_link(experiment, run),
+            comparison_view.link(experiment, record.name),
+        )
     )
     blocks = [
         # MLflow folds up all but the first three lines, and covers the third.
         f"**{markdown(found.won)}**  \n[The report]({report}) · [the trials beside each other]({comparison})",
-        " ".join(map(markdown, filter(None, [*found.sure, found.test, found.standing, f"{ended(record.results)}."]))),
-        "\n".join(f"- {markdown(why)}: `{_code(command)}`" for why, command in _steps(record, found.steps)),
+        " ".join(
+            map(
+                markdown,
+                filter(
+                    None, [*found.sure, found.test, found.standing, f"{ended(record.results)}."]
+                ),
+            )
+        ),
+        "\n".join(
+            f"- {markdown(why)}: `{_code(command)}`" for why, command in _steps(record, found.steps)
+        ),
     ]
     if 0 < len(record.classes) <= MAX_CLASS_METRICS:
         rows = [f"| {index:02d} | {markdown(name)} |" for index, name in enumerate(record.classes)]
@@ -40,8 +52,13 @@ def note(record: StudyRecord, experiment: str, run: str) -> str:
 
 def _steps(record: StudyRecord, steps: Sequence[Step]) -> list[tuple[str, str]]:
     of = (record.facts.get("finalists") or {}).get("of")
-    if of is not None:  # these are another study's finalists, which are gone on with and reported there
-        return [("Go on", f"pipeline finalists {shlex.quote(of)}"), ("Report", f"pipeline report {shlex.quote(of)}")]
+    if (
+        of is not None
+    ):  # these are another study's finalists, which are gone on with and reported there
+        return [
+            ("Go on", f"pipeline finalists {shlex.quote(of)}"),
+            ("Report", f"pipeline report {shlex.quote(of)}"),
+        ]
     again = [("Go on; a higher --trials adds to it", record.command)] if record.command else []
     return again + [(step.why, step.command) for step in steps]
 

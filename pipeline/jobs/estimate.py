@@ -32,10 +32,14 @@ def estimate(spec: StudySpec, data: SearchData, settled: Mapping[str, Value]) ->
     """Time a few steps of each starting configuration, or of each family, and lay it out over the trials."""
     seconds, size = [], []
     for values in samples(spec):
-        config = dataclasses.replace(configuration(spec, {**settled, **values}), epochs=1, patience=0)
+        config = dataclasses.replace(
+            configuration(spec, {**settled, **values}), epochs=1, patience=0
+        )
         few = _first(data, config.batch_size * _TIMED_STEPS)
         with tempfile.TemporaryDirectory() as folder:
-            train(0, config, _first(data, config.batch_size), Path(folder), objective=spec.objective)  # warms up
+            train(
+                0, config, _first(data, config.batch_size), Path(folder), objective=spec.objective
+            )  # warms up
             result = train(0, config, few, Path(folder), objective=spec.objective)
         if result.state == COMPLETE:
             share = len(data.train) / len(few.train)
@@ -72,10 +76,14 @@ def text(plan: Mapping[str, Any]) -> str:
     lines = [f"Study {plan['study']}: {plan['description']}", "", f"searched ({plan['method']})"]
     lines += [f"  {key:{width}}  {values}" for key, values in plan["search"].items()]
     lines += ["fixed", *(f"  {key:{width}}  {value}" for key, value in plan["fixed"].items())]
-    count = f"{plan['trials']} trial{'s' * (plan['trials'] != 1)} of at most {plan['epochs']} epochs"
+    count = (
+        f"{plan['trials']} trial{'s' * (plan['trials'] != 1)} of at most {plan['epochs']} epochs"
+    )
     if plan["seconds"] is None:
         return "\n".join([*lines, "", f"{count}; no estimate without the images"])
-    cost = f"at most about {duration(plan['seconds'])} and {plan['bytes'] / 1e6:.0f} MB of checkpoints"
+    cost = (
+        f"at most about {duration(plan['seconds'])} and {plan['bytes'] / 1e6:.0f} MB of checkpoints"
+    )
     return "\n".join([*lines, "", f"{count} on {plan['images']:,} images: {cost}; nothing was run"])
 
 

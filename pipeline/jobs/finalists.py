@@ -27,7 +27,13 @@ TOP, SEEDS = 3, 3  # finalists, and fresh seeds of each, where nothing else is a
 
 
 def make_plan(
-    where: locations.Stores, name: str | None, data_dir: Path, *, top: int | None, seeds: int | None, device: str | None
+    where: locations.Stores,
+    name: str | None,
+    data_dir: Path,
+    *,
+    top: int | None,
+    seeds: int | None,
+    device: str | None,
 ) -> sweep.Plan:
     """Choose the finalists of a study, or take those that were chosen before.
 
@@ -48,7 +54,9 @@ def make_plan(
         UsageFailure: for other finalists than those that were chosen, or other images than the study's.
     """
     if name is not None and name.endswith(SUFFIX):
-        raise UsageFailure(f"{name!r} are finalists already: name their study, {name.removesuffix(SUFFIX)!r}")
+        raise UsageFailure(
+            f"{name!r} are finalists already: name their study, {name.removesuffix(SUFFIX)!r}"
+        )
     record = access.read_record(where, name)
     own = f"{record.name}{SUFFIX}"
     chosen = access.read_fact(where, own, "finalists")
@@ -57,7 +65,9 @@ def make_plan(
             record = access.read_record(where, record.name)
         chosen = choose(record, top=top or TOP, seeds=seeds or SEEDS)
         if not chosen["trials"]:
-            raise NothingComplete(f"study {record.name!r} has no complete trial: {ended(record.results)}")
+            raise NothingComplete(
+                f"study {record.name!r} has no complete trial: {ended(record.results)}"
+            )
     elif (top or chosen["top"], seeds or chosen["seeds"]) != (chosen["top"], chosen["seeds"]):
         raise UsageFailure(
             f"the finalists of {record.name!r} were chosen as the top {chosen['top']} with {chosen['seeds']} seeds, "
@@ -73,7 +83,9 @@ def make_plan(
     return sweep.Plan(own, own, text, spec, data, where, "", finalists=chosen)
 
 
-def run(made: sweep.Plan, request: sweep.Request, say: Callable[[str], None], *, refit: bool = False) -> StudyRecord:
+def run(
+    made: sweep.Plan, request: sweep.Request, say: Callable[[str], None], *, refit: bool = False
+) -> StudyRecord:
     """Train what is left of the finalists, score each on the test split, and write both studies' reports.
 
     Args:

@@ -38,7 +38,9 @@ def data_at_hand(spec: StudySpec, data_dir: Path) -> SearchData | None:
         return None
 
 
-def runtime(spec: StudySpec, settle: Callable[[TrialConfig], TrialConfig] = resolve) -> dict[str, Value]:
+def runtime(
+    spec: StudySpec, settle: Callable[[TrialConfig], TrialConfig] = resolve
+) -> dict[str, Value]:
     """What is settled once for all trials of a study: device, arithmetic, threads, images a step when scoring.
 
     And how many processes train a trial together, if that is said.
@@ -71,7 +73,10 @@ def workers(spec: StudySpec, images: int, settled: Mapping[str, Value]) -> int:
     """
     trials = total(spec)
     processes = int(settled.get("gpus_per_trial", 1))
-    places = {"cpu": cores() // (int(settled["threads"]) * processes), "cuda": torch.cuda.device_count() // processes}
+    places = {
+        "cpu": cores() // (int(settled["threads"]) * processes),
+        "cuda": torch.cuda.device_count() // processes,
+    }
     worth = images * spec.epochs * trials // _WORTH_A_WORKER
     learning = trials if spec.method in LAID_OUT else trials // _FOR_EACH_WORKER
     return max(1, min(places.get(str(settled["device"]), 1), worth, learning))
@@ -83,7 +88,9 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **libraries}
 
 
-def check_device(settled: Mapping[str, Value], settle: Callable[[TrialConfig], TrialConfig] = resolve) -> None:
+def check_device(
+    settled: Mapping[str, Value], settle: Callable[[TrialConfig], TrialConfig] = resolve
+) -> None:
     """See that the device which a study was settled on, or is asked for now, is there.
 
     Raises:
@@ -102,7 +109,9 @@ def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -
         UsageFailure: with the first that cannot.
     """
     laid_out = spec.method in LAID_OUT and spec.method != "grid"
-    for values in itertools.islice(points(spec) if laid_out else grid(spec, _corners), _MOST_NETWORKS):
+    for values in itertools.islice(
+        points(spec) if laid_out else grid(spec, _corners), _MOST_NETWORKS
+    ):
         config = configuration(spec, values)
         try:
             with torch.device("meta"):
@@ -117,7 +126,11 @@ def _corners(dimension: Dimension) -> Sequence[Value]:
         return (dimension.first,)
     if dimension.choices or dimension.low is None or dimension.high is None:
         return dimension.choices
-    return tuple(range(int(dimension.low), int(dimension.high) + 1)) if dimension.integer else (dimension.first,)
+    return (
+        tuple(range(int(dimension.low), int(dimension.high) + 1))
+        if dimension.integer
+        else (dimension.first,)
+    )
 
 
 def check_space(spec: StudySpec, data: SearchData, home: Path, left: int) -> None:

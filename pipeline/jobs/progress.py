@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from pipeline.system.console import duration
 from pipeline.system.text import clean
@@ -23,7 +30,9 @@ if TYPE_CHECKING:
 class Show:
     """What is said while trials run."""
 
-    def __init__(self, console: Console, objective: str, searched: tuple[str, ...], total: int, ended: int) -> None:
+    def __init__(
+        self, console: Console, objective: str, searched: tuple[str, ...], total: int, ended: int
+    ) -> None:
         self._console, self._objective, self._searched = console, objective, searched
         self._total, self._ended, self._start_ended = total, ended, ended
         self._began = time.monotonic()
@@ -39,7 +48,9 @@ class Show:
         from rich.console import Console
 
         searched = tuple(dict.fromkeys(dimension.field for dimension in study.spec.dimensions))
-        return Show(console or Console(), study.spec.objective, searched, study.total, study.ended())
+        return Show(
+            console or Console(), study.spec.objective, searched, study.total, study.ended()
+        )
 
     @staticmethod
     def one(objective: str) -> Show:
@@ -54,9 +65,18 @@ class Show:
         if not self._console.is_terminal:
             yield
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, TextColumn("{task.fields[note]}"), console=self._console) as self._bars:
-            self._trials = self._bars.add_task("trials", total=self._total, completed=self._ended, note="")
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(
+            *columns, TextColumn("{task.fields[note]}"), console=self._console
+        ) as self._bars:
+            self._trials = self._bars.add_task(
+                "trials", total=self._total, completed=self._ended, note=""
+            )
             yield
 
     def say(self, text: str) -> None:
@@ -67,7 +87,9 @@ class Show:
         """A trial begins."""
         if self._bars is not None:
             self._close(number)  # of a worker that died with it
-            self._epochs[number] = self._bars.add_task(_title(number, config), total=config.epochs, note="")
+            self._epochs[number] = self._bars.add_task(
+                _title(number, config), total=config.epochs, note=""
+            )
 
     def step(self, done: int, steps: int, loss: float, number: int = 0) -> None:
         """A training step of a trial is done."""
@@ -97,12 +119,18 @@ class Show:
         self.say(line)
 
     def _line(self, result: TrialResult) -> str:
-        values = searched_values(result, [name for name in self._searched if name not in ("family", "activation")])
+        values = searched_values(
+            result, [name for name in self._searched if name not in ("family", "activation")]
+        )
         settings = " ".join(
-            f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items() if v is not None
+            f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}"
+            for k, v in values.items()
+            if v is not None
         )
         outcome = (
-            f"{self._objective} {result.value:.4f} at epoch {result.best_epoch}" if result.value is not None else ""
+            f"{self._objective} {result.value:.4f} at epoch {result.best_epoch}"
+            if result.value is not None
+            else ""
         )
         if result.state == FAILED:
             outcome = f"failed: {result.end} ({result.error})"
@@ -110,8 +138,9 @@ class Show:
             outcome = f"{result.end} ({result.error})"
         elif result.state != "complete":
             outcome += f", {result.state} after {len(result.history)}"
-        return f"{_title(result.number, result.config)} {settings}: {outcome}, {result.seconds:.1f} s; " + ", ".join(
-            [f"{self._ended}/{self._total}", *self._standing()]
+        return (
+            f"{_title(result.number, result.config)} {settings}: {outcome}, {result.seconds:.1f} s; "
+            + ", ".join([f"{self._ended}/{self._total}", *self._standing()])
         )
 
     def _standing(self) -> list[str]:

@@ -34,7 +34,9 @@ Opened = Future[tuple[str, str]]  # a run's id, and where its artifacts go
 class Recorder:
     """The record of one study, under way."""
 
-    def __init__(self, study: Kept, tracker: Tracker, home: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, study: Kept, tracker: Tracker, home: Path, say: Callable[[str], None]
+    ) -> None:
         """Open the study's parent run.
 
         Args:
@@ -46,13 +48,22 @@ class Recorder:
         self.study, self.tracker, self.home, self.say = study, tracker, home, say
         objective: str = study.recall("spec")["objective"]
         self._curve, self._maximize = f"sweep/best_{objective}", OBJECTIVES[objective][1]
-        self._opened: dict[int, tuple[Opened, bool]] = {}  # by trial: whose result is kept and whose run is not known
+        self._opened: dict[
+            int, tuple[Opened, bool]
+        ] = {}  # by trial: whose result is kept and whose run is not known
         self._away = False
         self._told: dict[int, TrialResult] = {}  # not yet part of the parent's curve
-        self._leader, self._step, self._latest = Leader(maximize=self._maximize), 0, 0  # where that ends
+        self._leader, self._step, self._latest = (
+            Leader(maximize=self._maximize),
+            0,
+            0,
+        )  # where that ends
         known, key = study.recall("parent_run_id"), study.recall("key") or uuid.uuid4().hex
         study.remember("key", key)  # before the run is made
-        tags = {"sweep.trials": str(study.recall("trials")), "sweep.dataset": study.recall("spec")["dataset"]}
+        tags = {
+            "sweep.trials": str(study.recall("trials")),
+            "sweep.dataset": study.recall("spec")["dataset"],
+        }
         self.parent = tracker.call(tracker.open_parent, study.name, known, key, tags, study.above)
         self._remade = self.parent != known  # and so are the runs below it
         study.remember("parent_run_id", self.parent)
@@ -60,22 +71,44 @@ class Recorder:
     def describe(self) -> None:
         """Log what the study is: what `describe` kept of it."""
         kept = self.study.recall("described") or {"params": {}, "files": {}}
-        self.tracker.submit(self.tracker.describe_parent, self.parent, kept["params"], kept["files"])
+        self.tracker.submit(
+            self.tracker.describe_parent, self.parent, kept["params"], kept["files"]
+        )
         name = self.study.name
-        self.tracker.submit(self.tracker.set_view, comparison_view.key(name), comparison_view.view(self.study.record()))
+        self.tracker.submit(
+            self.tracker.set_view,
+            comparison_view.key(name),
+            comparison_view.view(self.study.record()),
+        )
 
     # -- a trial ------------------------------------------------------------------------------------------------------
 
     def open(
-        self, number: int, config: TrialConfig, began: int | None = None, *, anew: bool = False, fresh: bool = False
+        self,
+        number: int,
+        config: TrialConfig,
+        began: int | None = None,
+        *,
+        anew: bool = False,
+        fresh: bool = False,
     ) -> Opened:
         """Have a trial's run opened, which began now or at that time: its id and place come in time.
 
         With ``anew``, the trial is trained from its beginning, whatever was recorded of it; if it is ``fresh``, nothing
         was, and no run of it is looked for.
         """
-        arguments = (self.parent, self.study.name, number, config, self._source, None, began or now())
-        return self.tracker.submit(partial(self.tracker.open_trial, *arguments, anew=anew, fresh=fresh))
+        arguments = (
+            self.parent,
+            self.study.name,
+            number,
+            config,
+            self._source,
+            None,
+            began or now(),
+        )
+        return self.tracker.submit(
+            partial(self.tracker.open_trial, *arguments, anew=anew, fresh=fresh)
+        )
 
     @cached_property
     def _source(self) -> dict[str, str]:
@@ -113,9 +146,14 @@ class Recorder:
         self._keep_runs()
         if self.tracker.away != self._away:
             self._away = self.tracker.away
-            self.say("the tracking server is " + ("away: what it misses is sent later" if self._away else "back"))
+            self.say(
+                "the tracking server is "
+                + ("away: what it misses is sent later" if self._away else "back")
+            )
 
-    def _finish(self, result: TrialResult, opened: Opened | None, weights: Sequence[tuple[Path, str]] | None) -> None:
+    def _finish(
+        self, result: TrialResult, opened: Opened | None, weights: Sequence[tuple[Path, str]] | None
+    ) -> None:
         """Complete a trial's run; its weights are artifacts then, and the local copies go."""
         folder = self._folder(result.number)
 
@@ -154,8 +192,14 @@ class Recorder:
         tracker.submit(tracker.tidy, self.parent)
         unfinished = tracker.call(tracker.unfinished, self.parent)
         look = thorough or self._remade
-        whole = tracker.call(tracker.finished, self.parent) if look else {r.number: "" for r in results}
-        missing = [r for r in results if r.run_id is None or r.number in unfinished or r.number not in whole]
+        whole = (
+            tracker.call(tracker.finished, self.parent) if look else {r.number: "" for r in results}
+        )
+        missing = [
+            r
+            for r in results
+            if r.run_id is None or r.number in unfinished or r.number not in whole
+        ]
         for result in missing:
             number = result.number
             if number in unfinished:
@@ -163,7 +207,10 @@ class Recorder:
             weights = list(self._weights(result))
             opened = self.open(number, result.config, trial.began_at(result))
             same = unfinished.get(number) == result.run_id  # which may have its weights already
-            self._opened[number] = (opened, bool(weights) or (same and result.checkpoint is not None))
+            self._opened[number] = (
+                opened,
+                bool(weights) or (same and result.checkpoint is not None),
+            )
             self._finish(result, opened, weights)
             failpoints.reach("in_recovery")
         found = [result.number for result in missing]
@@ -192,7 +239,9 @@ class Recorder:
 
     def idle(self, seconds: float) -> None:
         """Log for how long each worker had nothing to do, because it had to wait for the end of earlier trials."""
-        self.tracker.submit(self.tracker.log_figures, self.parent, {"sweep/idle_seconds": seconds}, now())
+        self.tracker.submit(
+            self.tracker.log_figures, self.parent, {"sweep/idle_seconds": seconds}, now()
+        )
 
     def _draw(self, drawn: Container[int] = ()) -> None:
         """Log points of the parent's curve, but for the steps already drawn: at each, so many trials have ended.
@@ -202,7 +251,10 @@ class Recorder:
         first, points = self.study.under_way(), []
         for number in sorted(number for number in self._told if first is None or number < first):
             result = self._told.pop(number)
-            self._step, self._latest = self._step + 1, max(self._latest, trial.ended_at(result) or 0)
+            self._step, self._latest = (
+                self._step + 1,
+                max(self._latest, trial.ended_at(result) or 0),
+            )
             winner = self._leader.add(result)
             if winner is not None and winner.value is not None and self._step not in drawn:
                 points.append((self._step, winner.value, self._latest))
@@ -218,15 +270,27 @@ class Recorder:
         finally:
             self._keep_runs()
         policy, _, most = self.study.record().keep_checkpoints.partition(":")
-        if policy not in ("best", "top") or self.study.recall("reason") in (None, "until", "failures"):
+        if policy not in ("best", "top") or self.study.recall("reason") in (
+            None,
+            "until",
+            "failures",
+        ):
             return  # trials are still to come, and any may turn out the best
         results, repeats = self.study.results(), self.study.recall("spec")["repeats"]
         ranked = rank(results, maximize=self._maximize)
         # Further repeats can still change the place of a configuration that has not had them all.
-        whole, partly = ([e for e in ranked if (len(e.trials) < repeats) == few] for few in (False, True))
-        kept = {trial.number for entry in whole[: int(most or 1)] + partly for trial in entry.trials}
+        whole, partly = (
+            [e for e in ranked if (len(e.trials) < repeats) == few] for few in (False, True)
+        )
+        kept = {
+            trial.number for entry in whole[: int(most or 1)] + partly for trial in entry.trials
+        }
         for result in results:
-            if result.checkpoint is not None and result.number not in kept and result.duplicate_of is None:
+            if (
+                result.checkpoint is not None
+                and result.number not in kept
+                and result.duplicate_of is None
+            ):
                 self.tracker.submit(self.tracker.drop_checkpoint, str(result.run_id))
                 self.study.keep_run(result.number, str(result.run_id), None)
 
@@ -271,7 +335,11 @@ class Recorder:
         if winner is not None and winner.best is not None and code == 0:
             tags["sweep.winner"] = winner.number
             configuration = {"trial": winner.number, **winner.config.to_dict()}
-            found = {k.replace("/", "_"): v for k, v in winner.best.metrics.items() if k.startswith("val/")}
+            found = {
+                k.replace("/", "_"): v
+                for k, v in winner.best.metrics.items()
+                if k.startswith("val/")
+            }
             metrics = {f"sweep/winner_{key}": value for key, value in found.items()}
             metrics["sweep/winner_epoch"] = winner.best.epoch
             at = winner.best.time

@@ -34,10 +34,15 @@ def settle(record: StudyRecord) -> TrialConfig | None:
     verdict = judge(record)
     if verdict is None or not verdict.final:
         return None
-    epochs = [trial.best_epoch for trial in complete(verdict.winner.entry) if trial.best_epoch is not None]
+    epochs = [
+        trial.best_epoch for trial in complete(verdict.winner.entry) if trial.best_epoch is not None
+    ]
     config = verdict.winner.trial.config
     return dataclasses.replace(
-        config, epochs=math.ceil(statistics.median(epochs)), patience=0, seed=int(record.spec["seed"])
+        config,
+        epochs=math.ceil(statistics.median(epochs)),
+        patience=0,
+        seed=int(record.spec["seed"]),
     )
 
 
@@ -45,7 +50,9 @@ def joined(data: SearchData) -> SearchData:
     """Both splits of a search as training images; none are left to judge by. The moments stay the training split's."""
     images = torch.cat([data.train.images, data.val.images])
     labels = torch.cat([data.train.labels, data.val.labels])
-    return dataclasses.replace(data, train=Split(images, labels), val=Split(data.val.images[:0], data.val.labels[:0]))
+    return dataclasses.replace(
+        data, train=Split(images, labels), val=Split(data.val.images[:0], data.val.labels[:0])
+    )
 
 
 def refit(made: Plan, request: Request, show: Show) -> None:
@@ -73,13 +80,19 @@ def refit(made: Plan, request: Request, show: Show) -> None:
             folder.clear()
             scores = tracker.run(run_id).data.metrics
         except ServerAway as error:
-            raise ServerAway(f"{error}; nothing is lost: when it is back, the same command goes on") from None
+            raise ServerAway(
+                f"{error}; nothing is lost: when it is back, the same command goes on"
+            ) from None
         finally:
             tracker.close()
         if "test/acc" not in scores:
-            found = evaluate.evaluate(made.stores, request.data_dir, split="test", run_id=run_id).scores
+            found = evaluate.evaluate(
+                made.stores, request.data_dir, split="test", run_id=run_id
+            ).scores
             scores = {"test/acc": found.accuracy}
-        kept.remember("refit", {"run_id": run_id, "epochs": config.epochs, "acc": scores["test/acc"]})
+        kept.remember(
+            "refit", {"run_id": run_id, "epochs": config.epochs, "acc": scores["test/acc"]}
+        )
 
 
 def _train(
@@ -96,10 +109,16 @@ def _train(
     data = joined(made.data)
     source = {"name": data.name, "digest": data.digest, "source": str(request.data_dir)}
     tracker.call(tracker.open_trial, None, None, 0, config, source, run_id)
-    show.say(f"training the winner on all {len(data.train):,} images of the search, epochs: {config.epochs}")
+    show.say(
+        f"training the winner on all {len(data.train):,} images of the search, epochs: {config.epochs}"
+    )
 
-    result = train_in_run(tracker, run_id, config, data, folder, objective=made.spec.objective, show=show, stop=stop)
+    result = train_in_run(
+        tracker, run_id, config, data, folder, objective=made.spec.objective, show=show, stop=stop
+    )
     tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.kept()))
     tracker.drain()
     if result.state == FAILED:
-        raise NothingComplete(f"the winner, trained on both splits, failed: {result.end}: {result.error}")
+        raise NothingComplete(
+            f"the winner, trained on both splits, failed: {result.end}: {result.error}"
+        )

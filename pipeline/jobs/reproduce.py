@@ -18,7 +18,11 @@ from sweeps.analysis.finalists import SUFFIX
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import PRUNED, TrialConfig, TrialResult, Value, configure, fields
 
-_FIGURES = {"value": "", "loss": "loss ", "epoch": "epoch "}  # that are compared, as they are called
+_FIGURES = {
+    "value": "",
+    "loss": "loss ",
+    "epoch": "epoch ",
+}  # that are compared, as they are called
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,9 @@ class Recorded:
     name: str
     config: TrialConfig
     objective: str
-    figures: Mapping[str, float]  # of its best epoch: value, loss, epoch; nothing of one that failed
+    figures: Mapping[
+        str, float
+    ]  # of its best epoch: value, loss, epoch; nothing of one that failed
     end: str
     epochs: int | None = None  # after which it was pruned
     digest: str | None = None  # of its images, if that is known
@@ -43,7 +49,9 @@ def recorded(where: locations.Stores, name: str) -> Recorded:
     """
     found = _of_study(where, name) if "#" in name else _of_run(where, name)
     if found.end == "infeasible":
-        raise UsageFailure(f"{name} was not trained: its network has more of something than its study allows")
+        raise UsageFailure(
+            f"{name} was not trained: its network has more of something than its study allows"
+        )
     return found
 
 
@@ -52,7 +60,11 @@ def _of_study(where: locations.Stores, name: str) -> Recorded:
     first = None if result.duplicate_of is None else record.results[result.duplicate_of]
     trial = first or result
     best = trial.best
-    figures = {} if best is None or trial.value is None else _figures(trial, trial.value, best.metrics["val/loss"])
+    figures = (
+        {}
+        if best is None or trial.value is None
+        else _figures(trial, trial.value, best.metrics["val/loss"])
+    )
     return Recorded(
         name=f"{record.name}#{trial.number}",
         config=trial.config,
@@ -70,7 +82,11 @@ def _of_run(where: locations.Stores, run_id: str) -> Recorded:
     tracker = Tracker(where.tracking)
     try:
         run = tracker.run(run_id)
-        tags, metrics, end = run.data.tags, run.data.metrics, run.data.tags.get("sweep.end", "unfinished")
+        tags, metrics, end = (
+            run.data.tags,
+            run.data.metrics,
+            run.data.tags.get("sweep.end", "unfinished"),
+        )
         if tags.get("sweep.role") == "refit":
             study = shlex.quote(tags["sweep.refit_of"].removesuffix(SUFFIX))
             raise UsageFailure(
@@ -91,7 +107,9 @@ def _of_run(where: locations.Stores, run_id: str) -> Recorded:
     digests = [found.dataset.digest for found in run.inputs.dataset_inputs] if run.inputs else []
     return Recorded(
         name=f"run {run_id}",
-        config=configure({name: value for name, value in run.data.params.items() if name in fields()}),
+        config=configure(
+            {name: value for name, value in run.data.params.items() if name in fields()}
+        ),
         objective=objective,
         figures={name: value for name, value in figures.items() if value is not None},
         end=end,
@@ -124,8 +142,14 @@ def compare(trial: Recorded, result: TrialResult, data_dir: Path) -> str:
     labels = {**_FIGURES, "value": f"{trial.objective} "}
     pairs = {name: (value, ours[name]) for name, value in trial.figures.items()}
     if all(then == now for then, now in pairs.values()):
-        return f"equal to {trial.name}: " + ", ".join(f"{labels[name]}{now:.6g}" for name, (_, now) in pairs.items())
-    differ = [f"{labels[k]}{now:.6g} instead of {then:.6g}" for k, (then, now) in pairs.items() if then != now]
+        return f"equal to {trial.name}: " + ", ".join(
+            f"{labels[name]}{now:.6g}" for name, (_, now) in pairs.items()
+        )
+    differ = [
+        f"{labels[k]}{now:.6g} instead of {then:.6g}"
+        for k, (then, now) in pairs.items()
+        if then != now
+    ]
     return f"differs from {trial.name}: {', '.join(differ)}; {_why(trial, result.config, data_dir)}"
 
 
@@ -135,7 +159,9 @@ def _figures(result: TrialResult, value: float, loss: float) -> dict[str, float]
 
 def _why(trial: Recorded, config: TrialConfig, data_dir: Path) -> str:
     before, after = trial.config.to_dict(), config.to_dict()
-    changed = [f"{name} {after.get(name, '-')}" for name in fields() if before.get(name) != after.get(name)]
+    changed = [
+        f"{name} {after.get(name, '-')}" for name in fields() if before.get(name) != after.get(name)
+    ]
     if changed:
         return f"it was trained with another {', '.join(map(clean, changed))}"
     if trial.digest not in (None, load_for(config, data_dir).digest):

@@ -38,16 +38,25 @@ def read_study(study: str, overrides: Mapping[str, Any]) -> tuple[str, str, Stud
         UsageFailure: with a line for every broken rule.
     """
     if study in shipped():
-        text, label = resources.files("sweeps.studies").joinpath(f"{study}.yaml").read_text("utf-8"), study
+        text, label = (
+            resources.files("sweeps.studies").joinpath(f"{study}.yaml").read_text("utf-8"),
+            study,
+        )
     elif not Path(study).is_file():
-        raise UsageFailure(f"no study file {study!r}; {models.nearest(study, shipped())}, or the path of a file")
+        raise UsageFailure(
+            f"no study file {study!r}; {models.nearest(study, shipped())}, or the path of a file"
+        )
     else:
         try:
             text, label = Path(study).read_text("utf-8"), study
         except (OSError, UnicodeDecodeError) as error:
             raise UsageFailure(f"cannot read study file {study}: {error}") from None
     try:
-        return Path(study).stem, text, parse(text, label, overrides=overrides, check_dataset=check_dataset)
+        return (
+            Path(study).stem,
+            text,
+            parse(text, label, overrides=overrides, check_dataset=check_dataset),
+        )
     except StudyFileError as error:
         raise UsageFailure(str(error)) from None
 
@@ -80,7 +89,9 @@ def ablated(record: StudyRecord) -> dict[str, Any]:
     """
     winner = best(record.results, maximize=record.maximize)
     if winner is None:
-        raise UsageFailure(f"study {record.name!r} has no complete trial to ablate: let it go on first")
+        raise UsageFailure(
+            f"study {record.name!r} has no complete trial to ablate: let it go on first"
+        )
     return {"best": winner.config.to_dict(), "searched": list(record.searched)}
 
 

@@ -52,8 +52,12 @@ class Request:
     timeout: float | None = None  # seconds after which no trial is begun
     trial_timeout: float | None = None  # seconds that a trial may take
     max_failures: int = MAX_FAILURES  # in a row, after which it ends
-    workers: int | None = None  # trials at a time; else as when the study was made, or as the engine has room for
-    deterministic: bool | None = None  # whether the list of trials is the same each time; else the same
+    workers: int | None = (
+        None  # trials at a time; else as when the study was made, or as the engine has room for
+    )
+    deterministic: bool | None = (
+        None  # whether the list of trials is the same each time; else the same
+    )
     engine: str = "local"  # where they are trained: a key of `pipeline.engines.sites.SITES`
     address: str | None = None  # of a cluster
     command: str = ""  # all of it, as typed
@@ -93,11 +97,15 @@ def make_plan(request: Request) -> Plan:
     study, text, spec = studies.read_study(request.study, request.overrides)
     name = locations.check_name(request.name or studies.study_name(study, spec.dataset))
     if name.endswith(SUFFIX):
-        raise UsageFailure(f"a name that ends with {SUFFIX} is of what `pipeline finalists` trains: got {name!r}")
+        raise UsageFailure(
+            f"a name that ends with {SUFFIX} is of what `pipeline finalists` trains: got {name!r}"
+        )
     where = locations.locate(request.storage)
     deviations, ablated = studies.deviations(request.study, spec), None
     if spec.method == "ablate":  # the best of another study, as it was when this one was begun
-        ablated = access.read_fact(where, name, "ablated") or studies.ablated(access.read_record(where, spec.of))
+        ablated = access.read_fact(where, name, "ablated") or studies.ablated(
+            access.read_record(where, spec.of)
+        )
         spec = studies.ablate(spec, ablated)
     data = load_for(configuration(spec, {}), request.data_dir)
     preflight.check_networks(spec, data.shape, len(data.classes))
@@ -105,7 +113,10 @@ def make_plan(request: Request) -> Plan:
 
 
 def sweep(
-    made: Plan, request: Request, show: Callable[[Study], Show], then: Callable[[StopRequest], None] = lambda _: None
+    made: Plan,
+    request: Request,
+    show: Callable[[Study], Show],
+    then: Callable[[StopRequest], None] = lambda _: None,
 ) -> Outcome:
     """Search the study to its total, going on from whatever an earlier command left.
 
@@ -124,7 +135,11 @@ def sweep(
 
 
 def _sweep_on(
-    site: Site, made: Plan, request: Request, show: Callable[[Study], Show], then: Callable[[StopRequest], None]
+    site: Site,
+    made: Plan,
+    request: Request,
+    show: Callable[[Study], Show],
+    then: Callable[[StopRequest], None],
 ) -> Outcome:
     settled = preflight.runtime(made.spec, site.resolve)
     usual = preflight.workers(made.spec, len(made.data.train), settled)
@@ -134,7 +149,9 @@ def _sweep_on(
     with locks.lock(made.stores, made.name) as held, stop_requests() as stop:
         experiment = made.finalists["of"] if made.finalists else made.name
         with garbage.loading():
-            tracker = Tracker(made.stores.tracking, experiment=request.experiment, server_default=experiment)
+            tracker = Tracker(
+                made.stores.tracking, experiment=request.experiment, server_default=experiment
+            )
         tracker.listen(stop.check)
         try:
             data = made.data
@@ -145,22 +162,33 @@ def _sweep_on(
                 "runtime": settled,
             }
             facts |= {"digest": data.digest, "ablated": made.ablated, "finalists": made.finalists}
-            facts |= {"images": {"train": len(data.train), "val": len(data.val)}, "description": made.spec.description}
+            facts |= {
+                "images": {"train": len(data.train), "val": len(data.val)},
+                "description": made.spec.description,
+            }
             facts |= {"versions": preflight.versions()}
-            deterministic = site.deterministic if request.deterministic is None else request.deterministic
+            deterministic = (
+                site.deterministic if request.deterministic is None else request.deterministic
+            )
             facts |= {"workers": workers, "deterministic": deterministic}
             with study_errors():
                 with garbage.loading():
-                    study = Study.open(access.open_studies(made.stores, held), made.name, made.spec, facts)
+                    study = Study.open(
+                        access.open_studies(made.stores, held), made.name, made.spec, facts
+                    )
                 check_images(study, data)
                 asked = {"device": made.spec.base.get("device", "auto")}
                 preflight.check_device(study.facts["runtime"] | asked, site.resolve)
-                preflight.check_space(made.spec, data, made.stores.home, study.total - study.ended())
+                preflight.check_space(
+                    made.spec, data, made.stores.home, study.total - study.ended()
+                )
                 return _Sweep(made, request, site, study, tracker, stop, show(study)).run(then)
         except ServerAway as error:
             store = ["--storage", request.storage] if request.storage else []
             again = shlex.join(["pipeline", "sync", made.name, *store])
-            raise ServerAway(f"{error}; nothing is lost: when it is back, complete the record with: {again}") from None
+            raise ServerAway(
+                f"{error}; nothing is lost: when it is back, complete the record with: {again}"
+            ) from None
         finally:
             tracker.close()
 
@@ -169,9 +197,22 @@ class _Sweep:
     """One sweep under way."""
 
     def __init__(
-        self, made: Plan, request: Request, site: Site, study: Study, tracker: Tracker, stop: StopRequest, show: Show
+        self,
+        made: Plan,
+        request: Request,
+        site: Site,
+        study: Study,
+        tracker: Tracker,
+        stop: StopRequest,
+        show: Show,
     ) -> None:
-        self.made, self.request, self.site, self.study, self.tracker = made, request, site, study, tracker
+        self.made, self.request, self.site, self.study, self.tracker = (
+            made,
+            request,
+            site,
+            study,
+            tracker,
+        )
         self.stop, self.show = stop, show
         self.began = time.monotonic()
         study.remember("described", self._described())
@@ -182,7 +223,9 @@ class _Sweep:
             study.deterministic = request.deterministic
         elif not site.deterministic:
             study.deterministic = False
-        asked = request.workers or site.places(study.workers, configuration(study.spec, study.settled()))
+        asked = request.workers or site.places(
+            study.workers, configuration(study.spec, study.settled())
+        )
         self.places = min(asked, study.workers) if study.in_order else asked
         self.leader = Leader(maximize=made.spec.maximize)
         self.recorder = Recorder(study, tracker, made.stores.home, show.say)
@@ -190,7 +233,9 @@ class _Sweep:
     def run(self, then: Callable[[StopRequest], None]) -> Outcome:
         """Train what is left, then report."""
         made, done = self.made, self.study.ended()
-        self.show.say(f"study {made.name}: {done} of {self.study.total} trials ended; stores in {made.stores.home}")
+        self.show.say(
+            f"study {made.name}: {done} of {self.study.total} trials ended; stores in {made.stores.home}"
+        )
         self._say_how()
         with self._ending():
             with garbage.loading():
@@ -222,7 +267,9 @@ class _Sweep:
             self.show.say(f"{at_a_time}, as they end: the list of trials may be another each time")
         elif asked is not None and asked > made_for:
             more = f"made for {made_for} at a time, which decides its list of trials: so many are trained"
-            self.show.say(f"{more}; with --no-deterministic {asked}, and the list may be another each time")
+            self.show.say(
+                f"{more}; with --no-deterministic {asked}, and the list may be another each time"
+            )
         elif made_for > 1 or self.site.where:
             self.show.say(f"{at_a_time}; the list of trials is the same each time, for {made_for}")
 
@@ -230,7 +277,9 @@ class _Sweep:
         """Train what is left; why that came to an end."""
         processes = int(self.study.facts["runtime"].get("gpus_per_trial", 1))
         engine, request = self.site.make(self.made.data, self.places, processes), self.request
-        trials = Trials(self.study, engine, self.recorder, self.show, self.stop, request.trial_timeout)
+        trials = Trials(
+            self.study, engine, self.recorder, self.show, self.stop, request.trial_timeout
+        )
         with self.show.live(), trials:
             ending = loop.run(
                 self.study,
@@ -243,21 +292,39 @@ class _Sweep:
         if engine.places > 1 and self.study.in_order:
             self.recorder.idle(ending.idle / engine.places)
             why = "for earlier trials to end, so that the list of trials is the same each time"
-            self.show.say(f"each of {engine.places} workers waited {ending.idle / engine.places:.1f} s {why}")
+            self.show.say(
+                f"each of {engine.places} workers waited {ending.idle / engine.places:.1f} s {why}"
+            )
         return ending.reason
 
     def _described(self) -> dict[str, object]:
         """What the record says of the study: kept with it, so that the record can be made again."""
         spec, made = self.study.spec, self.made
         params: dict[str, object] = {
-            f"plan.{key}": value for key, value in spec.identity().items() if key not in ("search", "fixed")
+            f"plan.{key}": value
+            for key, value in spec.identity().items()
+            if key not in ("search", "fixed")
         }
-        params |= {"plan.trials": self.study.total, "plan.study": made.study, "plan.workers": self.study.workers}
+        params |= {
+            "plan.trials": self.study.total,
+            "plan.study": made.study,
+            "plan.workers": self.study.workers,
+        }
         params |= {f"plan.fixed.{key}": value for key, value in self.study.facts["runtime"].items()}
-        params |= {f"plan.fixed.{key}": value for key, value in spec.fixed.model_dump(exclude_none=True).items()}
-        for dimension in spec.dimensions:  # MLflow's keys have no brackets: conditions go into the value
-            key, condition = f"plan.search.{dimension.field}", dimension.key.removeprefix(dimension.field)
-            params[key] = "; ".join(filter(None, (str(params.get(key, "")), f"{dimension}{condition}")))
+        params |= {
+            f"plan.fixed.{key}": value
+            for key, value in spec.fixed.model_dump(exclude_none=True).items()
+        }
+        for (
+            dimension
+        ) in spec.dimensions:  # MLflow's keys have no brackets: conditions go into the value
+            key, condition = (
+                f"plan.search.{dimension.field}",
+                dimension.key.removeprefix(dimension.field),
+            )
+            params[key] = "; ".join(
+                filter(None, (str(params.get(key, "")), f"{dimension}{condition}"))
+            )
         data = made.data
         source = {"name": data.name, "digest": data.digest, "source": str(self.request.data_dir)}
         return {"params": params, "files": {f"{made.study}.yaml": made.text}, "data": source}
@@ -266,7 +333,9 @@ class _Sweep:
         """Complete the record of an earlier process, and say what of its trials is gone on with."""
         missing = self.recorder.complete()
         if missing:
-            self.show.say(f"completing the record of {len(missing)} trial{'s' * (len(missing) > 1)} in MLflow")
+            self.show.say(
+                f"completing the record of {len(missing)} trial{'s' * (len(missing) > 1)} in MLflow"
+            )
         begun = []
         for result in self.study.results():
             if result.state == RUNNING:
@@ -275,7 +344,9 @@ class _Sweep:
                 self.leader.add(result)
         if begun:
             numbers = ", ".join(f"#{result.number}" for result in begun)
-            self.show.say(f"going on with {len(begun)} interrupted trial{'s' * (len(begun) > 1)}: {numbers}")
+            self.show.say(
+                f"going on with {len(begun)} interrupted trial{'s' * (len(begun) > 1)}: {numbers}"
+            )
         self._pictured()
 
     def _untrained(self, job: Job, result: TrialResult) -> TrialResult:
@@ -294,11 +365,16 @@ class _Sweep:
         """Keep the mistakes of the best trial so far as pictures: those who read the study have no images."""
         found = self.leader.best
         if found is not None and found.number != self.study.pictured:
-            self.study.keep_pictures(found.number, pictures(found.mistakes, self.made.data.val.images))
+            self.study.keep_pictures(
+                found.number, pictures(found.mistakes, self.made.data.val.images)
+            )
 
     def _out_of_time(self) -> bool:
         self.stop.check()
-        return self.request.timeout is not None and time.monotonic() - self.began > self.request.timeout
+        return (
+            self.request.timeout is not None
+            and time.monotonic() - self.began > self.request.timeout
+        )
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
@@ -317,7 +393,11 @@ def check_images(study: Kept, data: SearchData) -> None:
     """Refuse to go on with other images than the study was begun with."""
     before, classes = study.facts.get("digest", data.digest), tuple(study.facts["classes"])
     if (before, classes) != (data.digest, data.classes):
-        digests = f"digest {before}, now {data.digest}" if classes == data.classes else "their classes have other names"
+        digests = (
+            f"digest {before}, now {data.digest}"
+            if classes == data.classes
+            else "their classes have other names"
+        )
         raise UsageFailure(
             f"study {study.name!r} was begun with other images of {data.name} ({digests}): "
             "put those back, or give another --name"

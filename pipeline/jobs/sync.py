@@ -41,7 +41,12 @@ def sync(
         tracker.listen(stop.check)
         try:
             with study_errors():
-                recorder = Recorder(stored.load(access.open_studies(where, held), found.name), tracker, where.home, say)
+                recorder = Recorder(
+                    stored.load(access.open_studies(where, held), found.name),
+                    tracker,
+                    where.home,
+                    say,
+                )
                 recorder.describe()
                 missing = recorder.complete(thorough=True)
                 recorder.interrupt_begun()
@@ -52,11 +57,17 @@ def sync(
                 recorder.finish(status, code, folder, end=max(times, default=0) or None)
         finally:
             tracker.close()
-    numbers = ", ".join(f"#{number}" for number in missing[:20]) + (", ..." if len(missing) > 20 else "")
+    numbers = ", ".join(f"#{number}" for number in missing[:20]) + (
+        ", ..." if len(missing) > 20 else ""
+    )
     of = f"of {ended(record.results)}"
     say(
         f"study {found.name}: "
-        + (f"completed the runs of {len(missing)} trials {of}: {numbers}" if missing else f"no run was incomplete {of}")
+        + (
+            f"completed the runs of {len(missing)} trials {of}: {numbers}"
+            if missing
+            else f"no run was incomplete {of}"
+        )
     )
     return record
 

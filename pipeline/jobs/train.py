@@ -56,7 +56,9 @@ def train_one(
     """
     given = {name: value for name, value in values.items() if value is not None}
     if resume and given:
-        raise UsageFailure(f"--resume goes on with the run's own configuration: leave out {', '.join(given)}")
+        raise UsageFailure(
+            f"--resume goes on with the run's own configuration: leave out {', '.join(given)}"
+        )
     if not resume:
         config = _config(given)
         load_for(config, data_dir)  # before anything is written
@@ -68,8 +70,12 @@ def train_one(
         if resume:
             found = tracker.run(resume)
             if "sweep.trial" in found.data.tags or found.info.status == "FINISHED":
-                raise UsageFailure(f"run {resume} is no interrupted run of `pipeline train`: nothing to go on with")
-            config = _config({name: value for name, value in found.data.params.items() if name in fields()})
+                raise UsageFailure(
+                    f"run {resume} is no interrupted run of `pipeline train`: nothing to go on with"
+                )
+            config = _config(
+                {name: value for name, value in found.data.params.items() if name in fields()}
+            )
             objective = found.data.tags.get("sweep.objective", objective)
             every_epoch = found.data.tags.get("sweep.keep_checkpoints") == "all"
         return _run(
@@ -133,7 +139,9 @@ def _run(
         tracker.drain()
     except ServerAway as error:
         again = f"pipeline train --resume {run_id}"
-        raise ServerAway(f"{error}; nothing is lost: when it is back, complete the run with: {again}") from None
+        raise ServerAway(
+            f"{error}; nothing is lost: when it is back, complete the run with: {again}"
+        ) from None
     folder.clear()
     if result.state == FAILED:
         raise NothingComplete(f"run {run_id} failed: {result.end}: {result.error}")
@@ -181,7 +189,13 @@ def train_in_run(
     with show.live():
         show.trial(0, config)
         hooks = Hooks(epoch=epoch, saved=saved, step=show.step, stop=stop.check)
-        task = Task(number=0, config=config, folder=folder.path, objective=objective, every_epoch=every_epoch)
+        task = Task(
+            number=0,
+            config=config,
+            folder=folder.path,
+            objective=objective,
+            every_epoch=every_epoch,
+        )
         try:
             return local.train_one(task, data, hooks)
         except Interrupted as stopped:

@@ -33,9 +33,21 @@ class Trials:
     """An engine, as the loop of a sweep knows it. To be closed, as a context, before anybody else trains the trials."""
 
     def __init__(
-        self, study: Study, engine: Engine, recorder: Recorder, show: Show, stop: StopRequest, time_limit: float | None
+        self,
+        study: Study,
+        engine: Engine,
+        recorder: Recorder,
+        show: Show,
+        stop: StopRequest,
+        time_limit: float | None,
     ) -> None:
-        self._study, self._engine, self._recorder, self._show, self._stop = study, engine, recorder, show, stop
+        self._study, self._engine, self._recorder, self._show, self._stop = (
+            study,
+            engine,
+            recorder,
+            show,
+            stop,
+        )
         self._time_limit = time_limit
         self._under_way: dict[int, _UnderWay] = {}
 
@@ -47,7 +59,10 @@ class Trials:
     def begin(self, job: Job) -> None:
         """Begin a trial, and its run."""
         failpoints.reach("in_adoption" if job.adopted else "after_ask")
-        spec, folder = self._study.spec, trial_folder(self._recorder.home, self._study.name, job.number)
+        spec, folder = (
+            self._study.spec,
+            trial_folder(self._recorder.home, self._study.name, job.number),
+        )
         # Begun on another machine, its checkpoints are there.
         anew = job.adopted and Folder(folder).latest() is None
         opened = self._recorder.open(job.number, job.config, anew=anew, fresh=not job.adopted)
@@ -89,7 +104,9 @@ class Trials:
             failpoints.reach("before_tell")
             result = self._recorder.placed(result, ended.opened)
         else:
-            self._show.say(f"the process of trial #{number} died (time {ended.job.deaths + 1}); the others go on")
+            self._show.say(
+                f"the process of trial #{number} died (time {ended.job.deaths + 1}); the others go on"
+            )
         del self._under_way[number]
         return ended.job, result
 
@@ -97,7 +114,10 @@ class Trials:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._engine.close()
         if not isinstance(error, Interrupted | Failure):

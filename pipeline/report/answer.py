@@ -66,7 +66,10 @@ def answer(record: StudyRecord, entries: Sequence[Ranked]) -> Answer:
     won, sure = _won(record, first, ahead), _sure(record, first, ahead)
     test, by = None if first is None else recorded(complete(first), "acc"), _ahead(ahead)
     if again is not None:
-        won, sure = _won_again(record, again), (_sure_again(again), " ".join(["In the search:", won, *sure]))
+        won, sure = (
+            _won_again(record, again),
+            (_sure_again(again), " ".join(["In the search:", won, *sure])),
+        )
         test, by, first = again.winner.test, _ahead_again(again), again.winner.entry
     return Answer(
         standing=standing(record),
@@ -83,7 +86,10 @@ def standing(record: StudyRecord) -> str:
     """How far a study has come, and why not further."""
     planned = f"{record.trials} planned trial{'s' * (record.trials != 1)}"
     running = [trial for trial in record.results if trial.state == RUNNING]
-    over, last = len(record.results) - len(running), max((trial.number for trial in record.results), default=0)
+    over, last = (
+        len(record.results) - len(running),
+        max((trial.number for trial in record.results), default=0),
+    )
     again = f"before the end of its {planned}: the command that began it goes on."
     stopped = all(trial.end == "interrupted" for trial in running)  # nobody runs them now
     texts = {
@@ -138,7 +144,11 @@ def _in_images(record: StudyRecord, first: Ranked, ahead: Lead) -> str:
     if not images or record.objective != "val_acc":
         return ""
     count = round(ahead.difference * images)
-    return f": {count:,} of the {images:,} validation images" if count else ": less than one validation image"
+    return (
+        f": {count:,} of the {images:,} validation images"
+        if count
+        else ": less than one validation image"
+    )
 
 
 def _named(record: StudyRecord, found: Verdict) -> str:
@@ -150,7 +160,13 @@ def _won_again(record: StudyRecord, found: Verdict) -> str:
     """What won when the first were trained again."""
     score = found.winner.value
     mean = "" if score is None else f" {score_text(score.mean, score.spread, score.seeds)}"
-    which = "First by its mean, in a tie, is" if found.tied else "Placed first is" if found.behind else "The winner is"
+    which = (
+        "First by its mean, in a tie, is"
+        if found.tied
+        else "Placed first is"
+        if found.behind
+        else "The winner is"
+    )
     return f"{which} {_named(record, found)}: {OBJECTIVES[record.objective]}{mean}, trained again with fresh seeds."
 
 
@@ -166,7 +182,9 @@ def _sure_again(found: Verdict) -> str:
 def _test(test: Score | None) -> str:
     if test is None:
         return "It was chosen on the validation split alone; the sweep has not read the test split."
-    return f"Test accuracy, scored after the choice: {score_text(test.mean, test.spread, test.seeds)}."
+    return (
+        f"Test accuracy, scored after the choice: {score_text(test.mean, test.spread, test.seeds)}."
+    )
 
 
 def _ahead(ahead: Lead | None) -> str:
@@ -185,7 +203,9 @@ def _ahead_again(found: Verdict) -> str:
     return {"ahead": by, "tie": "a tie", "behind": f"behind by {by}"}[against.outcome]
 
 
-def _figures(record: StudyRecord, first: Ranked | None, by: str, test: Score | None) -> list[tuple[str, str]]:
+def _figures(
+    record: StudyRecord, first: Ranked | None, by: str, test: Score | None
+) -> list[tuple[str, str]]:
     """The few figures that matter, of the ranking that decides."""
     over = sum(trial.state != RUNNING for trial in record.results)
     found = [("trials ended", f"{over} of {max(record.trials, over)}")]
@@ -212,12 +232,18 @@ def _meanings(record: StudyRecord) -> tuple[tuple[str, str], ...]:
     return tuple((word, meaning) for word, meaning in _MEANINGS.items() if word in ends)
 
 
-def _steps(record: StudyRecord, first: Ranked | None, again: Verdict | None, test: Score | None) -> list[Step]:
+def _steps(
+    record: StudyRecord, first: Ranked | None, again: Verdict | None, test: Score | None
+) -> list[Step]:
     name = shlex.quote(clean(record.name))
     report = Step(why="Write this report anew", command=f"pipeline report {name}")
     compare = Step(why="Compare the trials in MLflow", command=f"pipeline ui --name {name}")
     left = sum(t.state != RUNNING for t in record.results) < record.trials
-    go_on = [Step(why="Go on to the planned trials", command=clean(record.command))] if left and record.command else []
+    go_on = (
+        [Step(why="Go on to the planned trials", command=clean(record.command))]
+        if left and record.command
+        else []
+    )
     if first is None:
         return [*go_on, report, compare]
     trial, steps = first.trials[0], go_on
@@ -228,8 +254,15 @@ def _steps(record: StudyRecord, first: Ranked | None, again: Verdict | None, tes
         why = "Train the best again with fresh seeds: is the lead real?"
         steps.append(Step(why=why, command=f"pipeline finalists {name}"))
     if test is None:
-        steps.append(Step(why="Score the winner on the test split", command=f"pipeline evaluate {run} --split test"))
-    steps.append(Step(why="Ask the winner about images of your own", command=f"pipeline predict IMAGE {run}"))
+        steps.append(
+            Step(
+                why="Score the winner on the test split",
+                command=f"pipeline evaluate {run} --split test",
+            )
+        )
+    steps.append(
+        Step(why="Ask the winner about images of your own", command=f"pipeline predict IMAGE {run}")
+    )
     if trial.run_id is not None:
         repeat = f"pipeline train --from-run {shlex.quote(clean(trial.run_id))}"
         steps.append(Step(why="Repeat the winner to the same number", command=repeat))

@@ -28,7 +28,12 @@ from sweeps.trial import COMPLETE, fields
 
 _NAME = 60  # characters of a study's name
 _LONGEST = 100  # characters of a folder's name
-_WRAP = {"study": 12, "dataset": 8, "ended": 12, "winner": 16}  # columns that give way on a narrow terminal
+_WRAP = {
+    "study": 12,
+    "dataset": 8,
+    "ended": 12,
+    "winner": 16,
+}  # columns that give way on a narrow terminal
 
 
 def folder_name(records: Sequence[StudyRecord]) -> str:
@@ -91,7 +96,9 @@ def verdicts(listings: Sequence[Listing]) -> list[str]:
     """
     groups: list[list[Listing]] = []
     for listed in listings:
-        home = next((group for group in groups if _apart(group[0].record, listed.record) is None), None)
+        home = next(
+            (group for group in groups if _apart(group[0].record, listed.record) is None), None
+        )
         groups.append([listed]) if home is None else home.append(listed)
     found = [line for group in groups for line in _compared(group)]
     heads = [group[0].record for group in groups]
@@ -138,9 +145,14 @@ def _apart(one: StudyRecord, other: StudyRecord) -> str | None:
 
 def sections(listings: Sequence[Listing]) -> list[Section]:
     """The comparison, and the winners' configurations beside each other."""
-    overview = Section(title="The studies", laid=_overview(listings), lines=tuple(verdicts(listings)))
+    overview = Section(
+        title="The studies", laid=_overview(listings), lines=tuple(verdicts(listings))
+    )
     beside = _beside(listings)
-    return [overview, *([Section(title="The winners side by side", laid=beside)] if beside.lines else [])]
+    return [
+        overview,
+        *([Section(title="The winners side by side", laid=beside)] if beside.lines else []),
+    ]
 
 
 def _overview(listings: Sequence[Listing]) -> Grid:
@@ -149,7 +161,9 @@ def _overview(listings: Sequence[Listing]) -> Grid:
         {
             **{name: row[name] for name in ("study", "dataset", "configurations", "ended")},
             (str(row["objective"]) if same else "objective"): _value(listed, same),
-            "test_acc": row["test_acc"] if row["test_acc"] is not None or row["value"] is None else "not scored yet",
+            "test_acc": row["test_acc"]
+            if row["test_acc"] is not None or row["value"] is None
+            else "not scored yet",
             **{name: row[name] for name in ("seconds", "epochs")},
             "winner": row["winner"] and f"{row['winner']}{_by(listed)}",
         }
@@ -169,12 +183,20 @@ def _value(listed: Listing, same: bool) -> str:
 
 def _beside(listings: Sequence[Listing]) -> Grid:
     """The fields of the winners that were searched, or in which they differ: a line each, a column for each study."""
-    won = [(listed.record, first.trials[0].config) for listed in listings if (first := _first(listed)) is not None]
+    won = [
+        (listed.record, first.trials[0].config)
+        for listed in listings
+        if (first := _first(listed)) is not None
+    ]
     searched = {name for record, _ in won for name in record.searched}
-    names = [n for n in fields() if n in searched or len({getattr(config, n) for _, config in won}) > 1]
+    names = [
+        n for n in fields() if n in searched or len({getattr(config, n) for _, config in won}) > 1
+    ]
     return Grid(
         names=("field", *(clean(record.name, _NAME) for record, _ in won)),
-        lines=tuple((n, *(clean(cell(n, getattr(config, n)), 80) for _, config in won)) for n in names),
+        lines=tuple(
+            (n, *(clean(cell(n, getattr(config, n)), 80) for _, config in won)) for n in names
+        ),
         right=(False,) * (1 + len(won)),
     )
 
@@ -187,7 +209,12 @@ def render(records: Sequence[StudyRecord], fmt: str, top: int | None = None) -> 
     listings = [listing(record) for record in records]
     if fmt == "json":
         compared = {"rows": rows(listings), "verdicts": verdicts(listings)}
-        return json_text({"studies": [one_study.values_of(listed, top) for listed in listings], "comparison": compared})
+        return json_text(
+            {
+                "studies": [one_study.values_of(listed, top) for listed in listings],
+                "comparison": compared,
+            }
+        )
     if fmt == "csv":
         return _csv(listings)
     each = [one_study.render(record, fmt, top) for record in records]
@@ -195,17 +222,23 @@ def render(records: Sequence[StudyRecord], fmt: str, top: int | None = None) -> 
 
 
 def _table(listings: Sequence[Listing]) -> str:
-    return "\n\n".join(terminal.section(section, terminal.here(), _WRAP) for section in sections(listings))
+    return "\n\n".join(
+        terminal.section(section, terminal.here(), _WRAP) for section in sections(listings)
+    )
 
 
 def _markdown(listings: Sequence[Listing]) -> str:
     title = f"# {markdown(_title(listings))}"
-    return "\n\n".join([title, *(part for section in sections(listings) for part in markdown_section(section))])
+    return "\n\n".join(
+        [title, *(part for section in sections(listings) for part in markdown_section(section))]
+    )
 
 
 def _csv(listings: Sequence[Listing]) -> str:
     found = rows(listings)
-    return csv_lines([list(found[0]), *([csv_cell(name, value) for name, value in row.items()] for row in found)])
+    return csv_lines(
+        [list(found[0]), *([csv_cell(name, value) for name, value in row.items()] for row in found)]
+    )
 
 
 def _title(listings: Sequence[Listing]) -> str:
@@ -233,7 +266,9 @@ def page(listings: Sequence[Listing]) -> str:
     overview, *beside = sections(listings)
     values: dict[str, Any] = {
         "title": _title(listings),
-        "objectives": ", ".join(dict.fromkeys(OBJECTIVES[listed.record.objective] for listed in listings)),
+        "objectives": ", ".join(
+            dict.fromkeys(OBJECTIVES[listed.record.objective] for listed in listings)
+        ),
         "overview": overview,
         "beside": beside,
         "studies": [
@@ -245,6 +280,8 @@ def page(listings: Sequence[Listing]) -> str:
             }
             for listed in listings
         ],
-        "last_end": max(filter(None, (last_end(listed.record) for listed in listings)), default=None),
+        "last_end": max(
+            filter(None, (last_end(listed.record) for listed in listings)), default=None
+        ),
     }
     return fill("studies.html", values)

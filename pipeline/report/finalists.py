@@ -72,7 +72,15 @@ class _Again:
 
     def section(self) -> Section:
         """The table, and the verdict."""
-        names = ("place", "finalist", self.record.objective, "test_acc", GAP, "difference", "in_search")
+        names = (
+            "place",
+            "finalist",
+            self.record.objective,
+            "test_acc",
+            GAP,
+            "difference",
+            "in_search",
+        )
         values = [dict(zip(names, self._cells(one), strict=True)) for one in self._placed]
         return Section(title="Finalists", laid=grid(names, values, clip=_NAME), lines=self.lines())
 
@@ -83,7 +91,9 @@ class _Again:
             return (f"No finalist is complete yet: {again}",)
         verdict, winner = self.verdict, self.verdict.winner
         ended = f"{verdict.ended} of {verdict.planned} runs have ended"
-        unscored = any(trial.test is None for one in verdict.finalists for trial in complete(one.entry))
+        unscored = any(
+            trial.test is None for one in verdict.finalists for trial in complete(one.entry)
+        )
         return (
             *([] if verdict.final else [f"Not final: {ended}; go on with: {again}"]),
             self._won(winner),
@@ -107,18 +117,31 @@ class _Again:
     def _against(self, one: Finalist) -> str:
         if one.value is None:
             return f"Place {one.place}: no seed is complete ({_ends(one.entry)})."
-        failed = "" if len(complete(one.entry)) == len(one.entry.trials) else f" ({_ends(one.entry)})"
+        failed = (
+            "" if len(complete(one.entry)) == len(one.entry.trials) else f" ({_ends(one.entry)})"
+        )
         text = f"Against place {one.place}, {_score(one.value)}{failed}: "
-        return f"{text}no seed is complete of both." if one.against is None else text + _paired(one.against)
+        return (
+            f"{text}no seed is complete of both."
+            if one.against is None
+            else text + _paired(one.against)
+        )
 
     def _tie(self, verdict: Verdict) -> list[str]:
         if not verdict.tied:
             return []
-        text, cheapest = f"These runs do not tell {len(verdict.tied)} of the finalists apart.", verdict.cheapest
+        text, cheapest = (
+            f"These runs do not tell {len(verdict.tied)} of the finalists apart.",
+            verdict.cheapest,
+        )
         if cheapest is None:
             return [text]
         size = f"{cheapest.trial.parameters:,} parameters"
-        size += "" if cheapest.trial.mflops is None else f", {cheapest.trial.mflops:.4g} MFLOPs an image"
+        size += (
+            ""
+            if cheapest.trial.mflops is None
+            else f", {cheapest.trial.mflops:.4g} MFLOPs an image"
+        )
         return [f"{text} The cheapest of them is place {cheapest.place}: {size}."]
 
     def _refit(self) -> list[str]:
@@ -134,14 +157,20 @@ class _Again:
         """Say so where the study's first are no longer those that were trained again."""
         chosen = {trial.config.group for trial in self.finalists.results}
         now = {entry.trials[0].config.group for entry in self.search[: len(chosen)]}
-        return [] if now == chosen else ["The study has gone on since they were chosen: others are its first now."]
+        return (
+            []
+            if now == chosen
+            else ["The study has gone on since they were chosen: others are its first now."]
+        )
 
     def _values(self, one: Finalist) -> Row:
         against, gap = one.against, one.gap
         return {
             "place": one.place,
             "finalist": self._name(one),
-            "configuration": {name: plain(value) for name, value in one.trial.config.to_dict().items()},
+            "configuration": {
+                name: plain(value) for name, value in one.trial.config.to_dict().items()
+            },
             "trials": sorted(trial.number for trial in one.entry.trials),
             **_scored("mean", one.value),
             **_scored("test_acc", one.test),
@@ -166,7 +195,10 @@ class _Again:
 
     def _before(self, one: Finalist) -> float | None:
         """Its mean in the search, by which it was chosen."""
-        return next((e.value for e in self.search if e.trials[0].config.group == one.trial.config.group), None)
+        return next(
+            (e.value for e in self.search if e.trials[0].config.group == one.trial.config.group),
+            None,
+        )
 
     def _name(self, one: Finalist) -> str:
         fields = varying(self.finalists, self.finalists.results) or self.record.searched
@@ -181,7 +213,11 @@ def _read(record: StudyRecord) -> _Again | None:
 
 
 def _scored(key: str, score: Score | None) -> Row:
-    return {key: score and score.mean, f"{key}_spread": score and score.spread, f"{key}_seeds": score and score.seeds}
+    return {
+        key: score and score.mean,
+        f"{key}_spread": score and score.spread,
+        f"{key}_seeds": score and score.seeds,
+    }
 
 
 def _score(score: Score | None, *, seeds: bool = True) -> str:
@@ -209,9 +245,15 @@ def _paired(against: Paired) -> str:
 
 
 def _gap(gap: Gap) -> str:
-    verdict = "no more than the choice of images may do" if gap.by_chance else "more than the choice of images would do"
+    verdict = (
+        "no more than the choice of images may do"
+        if gap.by_chance
+        else "more than the choice of images would do"
+    )
     interval = f"95 % interval {_interval(gap.low, gap.high)}"
-    return f"Winner's validation less test accuracy {signed(gap.difference)}, {interval}: {verdict}."
+    return (
+        f"Winner's validation less test accuracy {signed(gap.difference)}, {interval}: {verdict}."
+    )
 
 
 def _ends(entry: Ranked) -> str:
@@ -222,8 +264,14 @@ def _ends(entry: Ranked) -> str:
 
 def _how(verdict: Verdict) -> Sequence[str]:
     """How the figures are to be read."""
-    pairs = {one.against.seeds for one in verdict.finalists if one.against is not None and one.against.low is not None}
-    lines = ["Mean ± sample standard deviation over fresh seeds, which the search had not used; in_search is its mean."]
+    pairs = {
+        one.against.seeds
+        for one in verdict.finalists
+        if one.against is not None and one.against.low is not None
+    }
+    lines = [
+        "Mean ± sample standard deviation over fresh seeds, which the search had not used; in_search is its mean."
+    ]
     if pairs:
         count = " or ".join(map(str, sorted(pairs)))
         lines.append(
@@ -232,5 +280,7 @@ def _how(verdict: Verdict) -> Sequence[str]:
         )
     if verdict.winner.gap is not None:
         images = f"{verdict.winner.gap.val_images:,} validation and {verdict.winner.gap.test_images:,} test images"
-        lines.append(f"Validation less test: 95 % interval by Newcombe's method (of both Wilson intervals), {images}.")
+        lines.append(
+            f"Validation less test: 95 % interval by Newcombe's method (of both Wilson intervals), {images}."
+        )
     return lines

@@ -23,18 +23,26 @@ class Grid:
     right: tuple[bool, ...]  # by column: numbers stand on the right
 
 
-def grid(names: Sequence[str], values: Sequence[Row], *, thousands: bool = True, clip: int = CLIP) -> Grid:
+def grid(
+    names: Sequence[str], values: Sequence[Row], *, thousands: bool = True, clip: int = CLIP
+) -> Grid:
     """Lay out rows under the names."""
     most = {name: max(clip, _NOTES) if name == "notes" else clip for name in names}
     return Grid(
         names=tuple(names),
-        lines=tuple(tuple(clean(cell(n, row[n], thousands=thousands), most[n]) for n in names) for row in values),
+        lines=tuple(
+            tuple(clean(cell(n, row[n], thousands=thousands), most[n]) for n in names)
+            for row in values
+        ),
         right=tuple(_numbers(row[name] for row in values) for name in names),
     )
 
 
 def _numbers(values: Iterable[object]) -> bool:
-    return all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values)
+    return all(
+        value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        for value in values
+    )
 
 
 def cell(name: str, value: object, *, thousands: bool = False) -> str:
@@ -63,5 +71,17 @@ _NOTES = 160  # of a note
 
 
 _SCORES = frozenset(
-    {*OBJECTIVES, *FIGURES, "spread", "mean", "value", "accuracy", "published", "acc", "loss", "acc_spread", "acc_mean"}
+    {
+        *OBJECTIVES,
+        *FIGURES,
+        "spread",
+        "mean",
+        "value",
+        "accuracy",
+        "published",
+        "acc",
+        "loss",
+        "acc_spread",
+        "acc_mean",
+    }
 )

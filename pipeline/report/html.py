@@ -72,7 +72,9 @@ def page(listing: Listing, pictures: Sequence[Picture]) -> str:
         pictures: its plots.
     """
     record = listing.record
-    source = decided(record) or record  # of the winner: its finalists, once they have said which it is
+    source = (
+        decided(record) or record
+    )  # of the winner: its finalists, once they have said which it is
     won = best(source.results, maximize=source.maximize)
     values: dict[str, Any] = {
         "name": clean(record.name, 120),
@@ -103,8 +105,17 @@ def _about(record: StudyRecord) -> str:
 def _ranked(listing: Listing) -> dict[str, Any]:
     rows, count = listing.rows[:ROWS], len(listing.rows)
     more = f" The first {ROWS:,} of {count:,} are here, trials.csv has all." if count > ROWS else ""
-    front = ["rank", "trial", "family", listing.record.objective, "spread", "repeats"]  # seen on a phone, too
-    names = sorted(listing.names, key=lambda name: front.index(name) if name in front else len(front))
+    front = [
+        "rank",
+        "trial",
+        "family",
+        listing.record.objective,
+        "spread",
+        "repeats",
+    ]  # seen on a phone, too
+    names = sorted(
+        listing.names, key=lambda name: front.index(name) if name in front else len(front)
+    )
     return {
         "ranked": grid(names, rows, clip=_CLIP),
         "states": [_state(row) for row in rows],
@@ -122,7 +133,9 @@ def _state(row: Row) -> str:
 
 def _winner(record: StudyRecord) -> dict[str, Any]:
     detail: dict[str, Any] = best_detail(record)
-    load = [Step(why="Load its weights in Python", command=detail["load"])] if detail["load"] else []
+    load = (
+        [Step(why="Load its weights in Python", command=detail["load"])] if detail["load"] else []
+    )
     shown = [Section(title=title, laid=laid) for title, laid in sections(detail)]
     own = remarks({**detail, "finalists": None, "first_against_second": None})  # which stand above
     return {"headline": headline(detail), "sections": shown, "remarks": own, "steps": load}
@@ -131,7 +144,11 @@ def _winner(record: StudyRecord) -> dict[str, Any]:
 def _mistakes(record: StudyRecord, won: TrialResult | None) -> dict[str, Any]:
     pairs = mistakes.pairs(record, won) if won else []
     images = sum(map(sum, (won and won.confusion) or ()))
-    return {"pairs": pairs, "worst": mistakes.worst(record, won) if won else (), "right": 0 if pairs else images}
+    return {
+        "pairs": pairs,
+        "worst": mistakes.worst(record, won) if won else (),
+        "right": 0 if pairs else images,
+    }
 
 
 def _troubles(record: StudyRecord) -> dict[str, Any]:
@@ -158,7 +175,11 @@ def fill(template: str, values: Mapping[str, object]) -> str:
         f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    return _environment().get_template(template).render(**values, style=style, script=script, policy=policy)
+    return (
+        _environment()
+        .get_template(template)
+        .render(**values, style=style, script=script, policy=policy)
+    )
 
 
 @cache
@@ -189,5 +210,10 @@ def _digest(text: str) -> str:
 
 def columns(laid: Grid) -> list[str]:
     """The class of each column in the style: ``n`` for numbers, ``long`` for text of several lines, or none."""
-    longest = [max(map(len, column)) for column in zip(*laid.lines, strict=True)] or [0] * len(laid.names)
-    return ["n" if right else "long" * (size > _LONG) for right, size in zip(laid.right, longest, strict=True)]
+    longest = [max(map(len, column)) for column in zip(*laid.lines, strict=True)] or [0] * len(
+        laid.names
+    )
+    return [
+        "n" if right else "long" * (size > _LONG)
+        for right, size in zip(laid.right, longest, strict=True)
+    ]

@@ -32,7 +32,9 @@ class Example:
     @property
     def alt(self) -> str:
         """What it shows, for who cannot see it."""
-        return f"true {self.true}, predicted {self.predicted} with probability {self.probability:.2f}"
+        return (
+            f"true {self.true}, predicted {self.predicted} with probability {self.probability:.2f}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +63,9 @@ def pairs(record: StudyRecord, trial: TrialResult) -> list[Pair]:
             predicted=_name(record, predicted),
             count=-negative,
             images=sum(counts[true]),
-            examples=_examples(record, [m for m in trial.mistakes if (m.true, m.predicted) == (true, predicted)])[
-                :_OF_EACH
-            ],
+            examples=_examples(
+                record, [m for m in trial.mistakes if (m.true, m.predicted) == (true, predicted)]
+            )[:_OF_EACH],
         )
         for negative, true, predicted in sorted(found)[:_PAIRS]
     ]

@@ -30,7 +30,9 @@ def notes(record: StudyRecord, entry: Ranked) -> str:
     dead = [classes for trial in trials if (classes := _dead(trial))]
     found = []
     if fallen:
-        names = " or ".join(f"'{clean(class_name(record, index), 20)}'" for index in sorted(set(fallen))[:_NAMES])
+        names = " or ".join(
+            f"'{clean(class_name(record, index), 20)}'" for index in sorted(set(fallen))[:_NAMES]
+        )
         found.append(f"collapsed{_share(len(fallen), trials)}: nearly all taken for {names}")
     if dead:
         union = sorted({index for classes in dead for index in classes})
@@ -64,7 +66,12 @@ def troubles(record: StudyRecord) -> list[Row]:
     """Each trial that collapsed, never predicts a class, failed, was infeasible or reused another's result."""
     fields = varying(record, record.results)
     return [
-        {"trial": t.number, "what": what, "detail": detail, "configuration": clean(named(t, fields), 120)}
+        {
+            "trial": t.number,
+            "what": what,
+            "detail": detail,
+            "configuration": clean(named(t, fields), 120),
+        }
         for t in record.results
         for what, detail in _of(record, t)
     ]
@@ -75,8 +82,14 @@ def grouped(record: StudyRecord) -> list[Row]:
 
     ``what`` and ``detail`` are those of `troubles`; ``numbers`` are the trials', at most so many as a line holds.
     """
-    pruned = [t for t in record.results if t.state == PRUNED and t.end != INFEASIBLE and t.duplicate_of is None]
-    found = [(t.number, "pruned", f"behind the others after epoch {len(t.history)}") for t in pruned]
+    pruned = [
+        t
+        for t in record.results
+        if t.state == PRUNED and t.end != INFEASIBLE and t.duplicate_of is None
+    ]
+    found = [
+        (t.number, "pruned", f"behind the others after epoch {len(t.history)}") for t in pruned
+    ]
     found += [(t.number, what, detail) for t in record.results for what, detail in _of(record, t)]
     groups: dict[tuple[str, str], list[int]] = {}
     for number, what, detail in found:

@@ -14,7 +14,18 @@ from sweeps.analysis.comparison import shown
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import began_at, ended_at
 
-_PLAN = ("method", "of", "objective", "pruner", "repeats", "epochs", "seed", "split_seed", "split_file", "image_size")
+_PLAN = (
+    "method",
+    "of",
+    "objective",
+    "pruner",
+    "repeats",
+    "epochs",
+    "seed",
+    "split_seed",
+    "split_file",
+    "image_size",
+)
 _LONGEST = 400  # characters of a text
 
 
@@ -22,7 +33,9 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
     """What a reader needs to judge a study or to make it again, under their names; what is not known is left out."""
     spec, facts = record.spec, record.facts
     plan = {"trials": record.trials, **{key: spec.get(key) for key in _PLAN}}
-    limits = {key: value for key, value in (spec.get("constraints") or {}).items() if value is not None}
+    limits = {
+        key: value for key, value in (spec.get("constraints") or {}).items() if value is not None
+    }
     source = "" if record.study == record.name else f" of the study file {record.study}"
     found = {
         "Study": f"{record.name}{source}",
@@ -36,10 +49,13 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
         "Fixed values": _named(spec.get("fixed") or {}),
         "Settled when it was begun": _named(facts.get("runtime") or {}),
         "Not as in the study file": record.deviations,
-        "Begun with": ", ".join(f"{name} {version}" for name, version in (facts.get("versions") or {}).items()),
+        "Begun with": ", ".join(
+            f"{name} {version}" for name, version in (facts.get("versions") or {}).items()
+        ),
         "Time": _time(record),
         "Weights kept": record.keep_checkpoints,
-        "In MLflow": record.parent_run_id and f"parent run {record.parent_run_id}, with a run for each trial",
+        "In MLflow": record.parent_run_id
+        and f"parent run {record.parent_run_id}, with a run for each trial",
     }
     return [(name, clean(text, _LONGEST)) for name, text in found.items() if text]
 
@@ -47,7 +63,8 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
 def space(record: StudyRecord) -> Grid:
     """What was searched: a line for each dimension."""
     rows: list[Row] = [
-        {"searched": clean(dimension.key), "values": clean(dimension)} for dimension in record.dimensions
+        {"searched": clean(dimension.key), "values": clean(dimension)}
+        for dimension in record.dimensions
     ]
     return grid(["searched", "values"], rows, clip=200)
 
@@ -78,4 +95,8 @@ def _time(record: StudyRecord) -> str:
 
 
 def _moment(milliseconds: int | None) -> str | None:
-    return None if milliseconds is None else f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    return (
+        None
+        if milliseconds is None
+        else f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    )

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pipeline.report.grid import CLIP, Grid, grid, plain
 from pipeline.report.problems import Row, class_name
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import Compared, Comparison, Score, Variant, complete, named, varying
+from sweeps.analysis.comparison import (
+    Compared,
+    Comparison,
+    Score,
+    Variant,
+    complete,
+    named,
+    varying,
+)
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import CENTRED
@@ -57,7 +65,9 @@ def rows(record: StudyRecord, found: Comparison) -> list[Row]:
         blank = dict.fromkeys(COLUMNS)
         facts: Row = {"variant": clean(named(entry.trials[0], fields)), "part": "configuration"}
         score = Score.of(t.best.metrics.get("val/acc") for t in complete(entry) if t.best)
-        values.append({**blank, **facts, **_facts("val", score), "remark": "no published figure is of it"})
+        values.append(
+            {**blank, **facts, **_facts("val", score), "remark": "no published figure is of it"}
+        )
     return values
 
 
@@ -68,7 +78,11 @@ def _row(record: StudyRecord, variant: Variant, part: str, name: str, compared: 
         "figure": name,
         "split": compared.split,
         "published": compared.published,
-        **{key: value for split in SPLITS for key, value in _facts(split, compared.ours.get(split)).items()},
+        **{
+            key: value
+            for split in SPLITS
+            for key, value in _facts(split, compared.ours.get(split)).items()
+        },
         "difference": plain(compared.difference),
         "difference_with": compared.against,
         "within_spread": compared.within,
@@ -95,17 +109,27 @@ def verdict(variant: Variant, compared: Compared) -> str:
         return "not comparable"
     if compared.difference is None:
         return "not known of ours"
-    words = {True: "within our seeds' spread", False: "beyond our seeds' spread", None: "one seed: no spread known"}
+    words = {
+        True: "within our seeds' spread",
+        False: "beyond our seeds' spread",
+        None: "one seed: no spread known",
+    }
     return words[compared.within]
 
 
 def summary(record: StudyRecord, found: Comparison, *, narrow: bool = False) -> Section:
     """Each published figure beside ours; ``narrow``: ours only on the split that the difference is taken with."""
     pairs = [(variant, compared) for variant in found.variants for compared in variant.figures]
-    used = [split for split in SPLITS if split != "train" or any(c.split == "train" for _, c in pairs)]
-    values = [_narrow_row(variant, c) if narrow else _wide_row(variant, c, used) for variant, c in pairs]
+    used = [
+        split for split in SPLITS if split != "train" or any(c.split == "train" for _, c in pairs)
+    ]
+    values = [
+        _narrow_row(variant, c) if narrow else _wide_row(variant, c, used) for variant, c in pairs
+    ]
     names = list(values[0]) if values else ["variant"]
-    return Section(title="Published figures", laid=grid(names, values), lines=tuple(_lines(record, found)))
+    return Section(
+        title="Published figures", laid=grid(names, values), lines=tuple(_lines(record, found))
+    )
 
 
 def _wide_row(variant: Variant, compared: Compared, splits: Sequence[str]) -> Row:
@@ -114,7 +138,10 @@ def _wide_row(variant: Variant, compared: Compared, splits: Sequence[str]) -> Ro
         "figure": _KINDS[compared.name.split("_")[1]],
         "published": _number(compared.published),
         "on": SPLITS[compared.split],
-        **{f"ours, {SPLITS[split]}": _score(compared.ours.get(split), compared, split) for split in splits},
+        **{
+            f"ours, {SPLITS[split]}": _score(compared.ours.get(split), compared, split)
+            for split in splits
+        },
         "difference": _number(compared.difference, "+"),
         "taken with": _with(compared),
         "verdict": verdict(variant, compared),
@@ -141,8 +168,16 @@ def _number(value: float | None, sign: str = "") -> str:
 
 def _score(score: Score | None, compared: Compared, split: str) -> str:
     if score is None:
-        return "not scored yet" if split == "test" and compared.ours and compared.split != "train" else ""
-    return _number(score.mean) + ("" if score.spread is None else f" ± {score.spread:.4f}") + f" ({score.seeds})"
+        return (
+            "not scored yet"
+            if split == "test" and compared.ours and compared.split != "train"
+            else ""
+        )
+    return (
+        _number(score.mean)
+        + ("" if score.spread is None else f" ± {score.spread:.4f}")
+        + f" ({score.seeds})"
+    )
 
 
 def _with(compared: Compared) -> str:
@@ -153,7 +188,9 @@ def _with(compared: Compared) -> str:
 
 def _lines(record: StudyRecord, found: Comparison) -> list[str]:
     """What the table does not say: how to read it, notes, what is missing on either side."""
-    lines = [f"Not as in the study file: {clean(record.deviations, 400)}."] if record.deviations else []
+    lines = (
+        [f"Not as in the study file: {clean(record.deviations, 400)}."] if record.deviations else []
+    )
     lines += [
         "Ours: mean ± sample standard deviation (the spread) over the complete seeds (how many), at the best epoch.",
         "The difference is ours less the published one; within or beyond the spread of our seeds.",
@@ -164,23 +201,30 @@ def _lines(record: StudyRecord, found: Comparison) -> list[str]:
         name, reference = clean(variant.reference.label, CLIP), variant.reference
         if variant.matches > 1:
             which = "the centre" if record.method in CENTRED else "the best"
-            lines.append(f"{name}: {variant.matches} configurations match, {which} of them is shown.")
+            lines.append(
+                f"{name}: {variant.matches} configurations match, {which} of them is shown."
+            )
         if reference.incomparable:
-            lines.append(f"{name}: {', '.join(map(clean, reference.incomparable))}: not comparable.")
+            lines.append(
+                f"{name}: {', '.join(map(clean, reference.incomparable))}: not comparable."
+            )
         if reference.note:
             lines.append(f"{name}: {clean(reference.note, 400)}")
     missing = [clean(v.reference.label, CLIP) for v in found.variants if v.entry is None]
     if missing:
         lines.append(f"Published, but no trial matches: {'; '.join(missing)}.")
     if found.unnamed:
-        lines.append(f"Of these configurations nothing is published: {_names(record, found.unnamed)}.")
+        lines.append(
+            f"Of these configurations nothing is published: {_names(record, found.unnamed)}."
+        )
     return lines
 
 
 def _names(record: StudyRecord, entries: Sequence[Ranked]) -> str:
     fields = varying(record, record.results)
     names = [
-        clean(named(e.trials[0], fields), 80) + ("" if e.value is None else f" ({record.objective} {e.value:.4f})")
+        clean(named(e.trials[0], fields), 80)
+        + ("" if e.value is None else f" ({record.objective} {e.value:.4f})")
         for e in entries[:MANY]
     ]
     more = [f"{len(entries) - MANY} more"] if len(entries) > MANY else []
@@ -195,8 +239,15 @@ def details(record: StudyRecord, found: Comparison) -> list[Section]:
         if variant.epochs:
             laid = _detail([("epoch", int(c.name), c) for c in variant.epochs], ("val", "test"))
             title = f"Published test accuracy epoch by epoch: {name}"
-            scored, kept = any("test" in c.ours for c in variant.epochs), record.keep_checkpoints == "all"
-            how = f"{command(record)} --each-epoch" if kept else "a study with keep_checkpoints: all can be scored so"
+            scored, kept = (
+                any("test" in c.ours for c in variant.epochs),
+                record.keep_checkpoints == "all",
+            )
+            how = (
+                f"{command(record)} --each-epoch"
+                if kept
+                else "a study with keep_checkpoints: all can be scored so"
+            )
             hint = () if scored else (f"Ours on the test split after each epoch: {how}",)
             sections.append(Section(title=title, laid=laid, lines=hint))
         by_class = (_by_class(record, variant, split) for split in ("train", "test"))
@@ -209,12 +260,17 @@ def _by_class(record: StudyRecord, variant: Variant, split: str) -> Section | No
     classes = tuple(c for c in variant.classes if c.split == split)
     if not classes:
         return None
-    title = f"Published {SPLITS[split]} accuracy class by class: {clean(variant.reference.label, CLIP)}"
+    title = (
+        f"Published {SPLITS[split]} accuracy class by class: {clean(variant.reference.label, CLIP)}"
+    )
     if len(classes) > MANY:
         title += f" (the {MANY} largest differences of {len(classes)})"
         classes = tuple(sorted(classes, key=lambda c: -abs(c.difference or 0.0)))[:MANY]
     ours = ("train",) if split == "train" else ("val", "test")
-    return Section(title=title, laid=_detail([("class", class_name(record, int(c.name)), c) for c in classes], ours))
+    return Section(
+        title=title,
+        laid=_detail([("class", class_name(record, int(c.name)), c) for c in classes], ours),
+    )
 
 
 def _detail(lines: Sequence[tuple[str, object, Compared]], splits: Sequence[str]) -> Grid:

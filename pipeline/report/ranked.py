@@ -35,7 +35,10 @@ class Listing:
     @cached_property
     def findings(self) -> list[Row]:
         """What the health checks say, warnings first: ``level``, ``check`` and ``text``."""
-        return [{"level": c.level, "check": c.name, "text": clean(c.text, 600)} for c in checks(self.record)]
+        return [
+            {"level": c.level, "check": c.name, "text": clean(c.text, 600)}
+            for c in checks(self.record)
+        ]
 
 
 def columns(record: StudyRecord) -> list[str]:
@@ -83,7 +86,9 @@ def _row(record: StudyRecord, entry: Ranked) -> Row:
         "epoch": trial.best_epoch,
         "parameters": trial.parameters,
         "seconds": math.fsum(t.seconds for t in entry.trials),
-        "state": clean(trial.end if trial.state == FAILED or trial.end == INFEASIBLE else trial.state),
+        "state": clean(
+            trial.end if trial.state == FAILED or trial.end == INFEASIBLE else trial.state
+        ),
         "notes": notes(record, entry),
     }
 
@@ -91,7 +96,9 @@ def _row(record: StudyRecord, entry: Ranked) -> Row:
 def failures(record: StudyRecord) -> list[Row]:
     """The failed trials, each with how it ended and its error on one line."""
     failed = (result for result in record.results if result.state == FAILED)
-    return [{"trial": t.number, "end": clean(t.end), "error": clean(t.error or "", 300)} for t in failed]
+    return [
+        {"trial": t.number, "end": clean(t.end), "error": clean(t.error or "", 300)} for t in failed
+    ]
 
 
 def facts(record: StudyRecord) -> Row:
@@ -120,7 +127,9 @@ def headlines(record: StudyRecord, shown: int, total: int) -> tuple[str, str]:
     parts.append(f"{record.objective} on the validation split")
     if shown < total:
         parts.append(f"showing {shown} of {total}")
-    return f"Study {clean(record.name, 60)}{source} on {clean(record.dataset, 80)}", clean("; ".join(parts), 300)
+    return f"Study {clean(record.name, 60)}{source} on {clean(record.dataset, 80)}", clean(
+        "; ".join(parts), 300
+    )
 
 
 def score_text(mean: float, spread: float | None, seeds: int) -> str:

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.report import finalists, published, terminal
-from pipeline.report.formats import csv_cell, csv_lines, json_text, markdown, markdown_section, markdown_table
+from pipeline.report.formats import (
+    csv_cell,
+    csv_lines,
+    json_text,
+    markdown,
+    markdown_section,
+    markdown_table,
+)
 from pipeline.report.grid import cell, grid
 from pipeline.report.html import Picture, page
 from pipeline.report.plots import draw
@@ -28,7 +35,9 @@ _ROWS = 50  # in report.md; the CSV and JSON files have all
 # The formats
 
 
-def render(record: StudyRecord, fmt: str, top: int | None = None, *, width: int | None = None) -> str:
+def render(
+    record: StudyRecord, fmt: str, top: int | None = None, *, width: int | None = None
+) -> str:
     """The ranked table, and what stands under it, as text in one of `FORMATS`, without a line break at the end.
 
     Under it, but not in the CSV: the first configuration against the second, and ours beside the published figures;
@@ -40,7 +49,9 @@ def render(record: StudyRecord, fmt: str, top: int | None = None, *, width: int 
         top: at most this many configurations; None for all.
         width: of the table, as for `pipeline.report.terminal.table`.
     """
-    return terminal.study(record, top, width) if fmt == "table" else _render(listing(record), fmt, top)
+    return (
+        terminal.study(record, top, width) if fmt == "table" else _render(listing(record), fmt, top)
+    )
 
 
 def _render(listed: Listing, fmt: str, top: int | None = None) -> str:
@@ -49,9 +60,15 @@ def _render(listed: Listing, fmt: str, top: int | None = None) -> str:
     if fmt == "json":
         return json_text(values_of(listed, top))
     if fmt == "csv":
-        return csv_lines([names, *([csv_cell(name, row[name]) for name in names] for row in values)])
+        return csv_lines(
+            [names, *([csv_cell(name, row[name]) for name in names] for row in values)]
+        )
     first, second = headlines(record, len(values), total)
-    lines = [f"# {markdown(first)}", markdown(second), markdown_table(grid(names, values, thousands=False))]
+    lines = [
+        f"# {markdown(first)}",
+        markdown(second),
+        markdown_table(grid(names, values, thousands=False)),
+    ]
     ahead = lead(record, listed.entries)
     search, again = str(against(ahead)["text"]) if ahead else "", finalists.section(record)
     blocks = markdown_section(again) if again else []
@@ -65,7 +82,12 @@ def _render(listed: Listing, fmt: str, top: int | None = None) -> str:
 def values_of(listed: Listing, top: int | None = None) -> Row:
     """All of it as values, exact; at most ``top`` configurations."""
     rows = listed.rows[:top]
-    shown = {"configurations": len(listed.rows), "shown": len(rows), "columns": listed.names, "rows": rows}
+    shown = {
+        "configurations": len(listed.rows),
+        "shown": len(rows),
+        "columns": listed.names,
+        "rows": rows,
+    }
     return {**facts(listed.record), **shown, **_beside(listed), "failed": failures(listed.record)}
 
 
@@ -124,8 +146,12 @@ def _render_best(detail: dict[str, Any], fmt: str) -> str:
     for title, laid in sections(detail):
         parts += [f"## {title}", markdown_table(laid)]
     steps = {"python": list(filter(None, [detail["load"]])), "sh": detail["next"]}
-    code = ["\n".join([f"```{language}", *lines, "```"]) for language, lines in steps.items() if lines]
-    return "\n\n".join([*parts, *map(markdown, remarks(detail)), *(["## How to go on", *code] if code else [])])
+    code = [
+        "\n".join([f"```{language}", *lines, "```"]) for language, lines in steps.items() if lines
+    ]
+    return "\n\n".join(
+        [*parts, *map(markdown, remarks(detail)), *(["## How to go on", *code] if code else [])]
+    )
 
 
 def _long(detail: dict[str, Any]) -> Iterable[list[str]]:
@@ -136,10 +162,15 @@ def _long(detail: dict[str, Any]) -> Iterable[list[str]]:
         elif key == "first_against_second":
             yield [key, "", csv_cell("", value and value["text"])]
         elif key == "classes":
-            yield from (["class", csv_cell("", row["class"]), cell("accuracy", row["accuracy"])] for row in value)
+            yield from (
+                ["class", csv_cell("", row["class"]), cell("accuracy", row["accuracy"])]
+                for row in value
+            )
         elif key == "curve":
             yield from (
-                [f"epoch {row['epoch']}", name, cell(name, item)] for row in value for name, item in row.items()
+                [f"epoch {row['epoch']}", name, cell(name, item)]
+                for row in value
+                for name, item in row.items()
             )
         elif isinstance(value, list):
             yield from ([key, "", csv_cell("", item)] for item in value)
@@ -174,7 +205,10 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     drawn = _pictures(record, folder / "plots")
     links = [f"![{markdown(picture.alt)}](plots/{picture.name}.png)" for picture in drawn]
     parts = [_render(listed, "md", _ROWS), detail, *(["# Plots", *links] if links else [])]
-    paths += [put(folder / "report.md", "\n\n".join(parts)), put(folder / "report.html", page(listed, drawn))]
+    paths += [
+        put(folder / "report.md", "\n\n".join(parts)),
+        put(folder / "report.html", page(listed, drawn)),
+    ]
     return [*paths, *(folder / "plots" / f"{picture.name}.png" for picture in drawn)]
 
 
@@ -195,4 +229,6 @@ def _pictures(record: StudyRecord, folder: Path) -> list[Picture]:
 def _published_csv(rows: Sequence[Row]) -> str:
     names = published.COLUMNS
     kind = {name: "" if name.endswith("_seeds") else "mean" for name in names}
-    return csv_lines([names, *([csv_cell(kind[name], row[name]) for name in names] for row in rows)])
+    return csv_lines(
+        [names, *([csv_cell(kind[name], row[name]) for name in names] for row in rows)]
+    )

@@ -49,11 +49,15 @@ class Status:
 
 def seconds_left(status: Status) -> float | None:
     """How long the rest will take, by the trials that were trained; None where nobody trains, or none has ended."""
-    trained = [r.seconds for r in status.record.results if r.state != RUNNING and r.duplicate_of is None]
+    trained = [
+        r.seconds for r in status.record.results if r.state != RUNNING and r.duplicate_of is None
+    ]
     if status.holder is None or status.left <= 0 or not trained:
         return None
     each = statistics.fmean(trained)
-    spent = sum(min(each, status.now - trial.since) for trial in status.running if trial.since is not None)
+    spent = sum(
+        min(each, status.now - trial.since) for trial in status.running if trial.since is not None
+    )
     return max(0.0, each * status.left - spent) / max(1, len(status.running))
 
 
@@ -70,7 +74,9 @@ def facts(status: Status) -> dict[str, Any]:
         "state": status.state,
         "trials": record.trials,
         "ended": record.trials - status.left,
-        "ends": dict(Counter(end_of(result) for result in record.results if result.state != RUNNING)),
+        "ends": dict(
+            Counter(end_of(result) for result in record.results if result.state != RUNNING)
+        ),
         "running": [
             {
                 **dataclasses.asdict(trial),
@@ -97,7 +103,10 @@ def facts(status: Status) -> dict[str, Any]:
 
 def go_on(record: StudyRecord) -> str:
     """The command that goes on with a study; in words, where an older version did not keep it."""
-    return record.command or f"the command that began it, or pipeline sweep {record.study} --name {record.name}"
+    return (
+        record.command
+        or f"the command that began it, or pipeline sweep {record.study} --name {record.name}"
+    )
 
 
 def text(status: Status, width: int = 80) -> str:
@@ -106,8 +115,12 @@ def text(status: Status, width: int = 80) -> str:
     results = {result.number: result for result in record.results}
     known = ended([result for result in record.results if result.state != RUNNING])
     rows = [("ended", known.replace(" ended", f" of {record.trials}", 1))]
-    under_way = [(trial, results[trial.number]) for trial in status.running if trial.number in results]
-    rows += [("training" if status.holder else "cut", _under_way(status, *pair)) for pair in under_way]
+    under_way = [
+        (trial, results[trial.number]) for trial in status.running if trial.number in results
+    ]
+    rows += [
+        ("training" if status.holder else "cut", _under_way(status, *pair)) for pair in under_way
+    ]
     if winner is not None:
         value = f"{record.objective} {winner.value:.4f} at epoch {winner.best_epoch}"
         rows.append(("best", f"{value}: {_trial(winner, record)}"))
@@ -121,7 +134,9 @@ def text(status: Status, width: int = 80) -> str:
     title = f"{record.name}: {_standing(status)}"
     if record.study != record.name:
         title += f" (study {record.study} on {record.dataset})"
-    return "\n".join([*_wrapped(title, width, 0), *(line for row in rows for line in _row(*row, width))])
+    return "\n".join(
+        [*_wrapped(title, width, 0), *(line for row in rows for line in _row(*row, width))]
+    )
 
 
 def line(status: Status) -> str:
@@ -129,7 +144,11 @@ def line(status: Status) -> str:
     record, winner = status.record, best(status.record.results, maximize=status.record.maximize)
     seconds = seconds_left(status)
     parts = [f"{record.trials - status.left} of {record.trials} trials ended"]
-    parts += [f"best {record.objective} {winner.value:.4f} (#{winner.number})"] if winner is not None else []
+    parts += (
+        [f"best {record.objective} {winner.value:.4f} (#{winner.number})"]
+        if winner is not None
+        else []
+    )
     parts += [f"about {duration(seconds)} left"] if seconds is not None else []
     return clean(f"{record.name}: {_standing(status)}; {', '.join(parts)}")
 
@@ -139,7 +158,9 @@ def _standing(status: Status) -> str:
         return "all trials ended, completing the record and the report"
     reasons = {"until": "its --timeout", "failures": "failures in a row"}
     reason = status.record.reason or ""
-    return f"stopped by {reasons.get(reason, reason)}" if status.state == "stopped" else status.state
+    return (
+        f"stopped by {reasons.get(reason, reason)}" if status.state == "stopped" else status.state
+    )
 
 
 def _under_way(status: Status, trial: Running, result: TrialResult) -> str:
@@ -156,7 +177,10 @@ def _trial(result: TrialResult, record: StudyRecord) -> str:
     """A trial by its number, and what of it was searched."""
     values = {k: v for k, v in searched_values(result, record.searched).items() if v is not None}
     shown = [str(values.pop(name)) for name in ("family", "activation") if name in values]
-    shown += [f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in list(values.items())[:_SEARCHED]]
+    shown += [
+        f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}"
+        for k, v in list(values.items())[:_SEARCHED]
+    ]
     return " ".join([f"#{result.number}", *shown])
 
 
@@ -171,4 +195,6 @@ def _row(label: str, value: str, width: int) -> list[str]:
 
 
 def _wrapped(value: str, width: int, indent: int) -> Sequence[str]:
-    return textwrap.wrap(clean(value), max(width, 20), subsequent_indent=" " * indent, break_on_hyphens=False) or [""]
+    return textwrap.wrap(
+        clean(value), max(width, 20), subsequent_indent=" " * indent, break_on_hyphens=False
+    ) or [""]

@@ -26,7 +26,12 @@ from sweeps.analysis.finalists import decided
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING
 
-_STYLES = {COMPLETE: "", PRUNED: "dim", INFEASIBLE: "dim", RUNNING: "italic"}  # what is in none of these has failed
+_STYLES = {
+    COMPLETE: "",
+    PRUNED: "dim",
+    INFEASIBLE: "dim",
+    RUNNING: "italic",
+}  # what is in none of these has failed
 # Columns of the narrow table: always there, and what comes before and after the searched fields where there is room.
 _ALWAYS, _SOON = ("rank", "trial", "family"), ("state", "spread")
 _LATE = ("notes", "seconds", "epoch", "parameters", "repeats")
@@ -57,7 +62,13 @@ def winner(detail: dict[str, Any]) -> str:
     blocks = [headline(detail)]
     blocks += [f"{title}\n{_indent(_text(_plain(laid)))}" for title, laid in sections(detail)]
     go_on = [f"  {line}" for line in (*filter(None, [detail["load"]]), *detail["next"])]
-    return "\n\n".join([*blocks, "\n".join(remarks(detail)), *(["\n".join(["How to go on", *go_on])] if go_on else [])])
+    return "\n\n".join(
+        [
+            *blocks,
+            "\n".join(remarks(detail)),
+            *(["\n".join(["How to go on", *go_on])] if go_on else []),
+        ]
+    )
 
 
 def section(shown: Section, width: int | None = None, wrap: Mapping[str, int] = _NO_WRAP) -> str:
@@ -87,7 +98,11 @@ def _ranked(listed: Listing, top: int | None, width: int | None) -> Table:
     for i, header in kept.items():
         result.add_column(Text(header), justify="right" if whole.right[i] else "left", no_wrap=True)
     for row, line in zip(shown, whole.lines, strict=True):
-        style = "bold" if row["rank"] == 1 and row["state"] == COMPLETE else _STYLES.get(str(row["state"]), "red")
+        style = (
+            "bold"
+            if row["rank"] == 1 and row["state"] == COMPLETE
+            else _STYLES.get(str(row["state"]), "red")
+        )
         result.add_row(*(Text(line[i]) for i in kept), style=style)
     missing = [name for i, name in enumerate(whole.names) if i not in kept]
     if missing:
@@ -96,7 +111,11 @@ def _ranked(listed: Listing, top: int | None, width: int | None) -> Table:
 
 
 def _table(titles: Sequence[str]) -> Table:
-    title = Text("\n").join(Text(line, "bold" if i == 0 else "") for i, line in enumerate(titles)) if titles else None
+    title = (
+        Text("\n").join(Text(line, "bold" if i == 0 else "") for i, line in enumerate(titles))
+        if titles
+        else None
+    )
     return Table(
         title=title,
         title_justify="left",
@@ -119,7 +138,11 @@ def _fit(whole: Grid, record: StudyRecord, width: int | None) -> dict[int, str]:
     if width is None or sum(full) + _GAP * (len(full) - 1) <= width:
         return dict(enumerate(whole.names))
     searched = [name for name in record.searched if name != "family"]
-    order = [name for name in (*_ALWAYS, record.objective, *_SOON, *searched, *_LATE) if name in whole.names]
+    order = [
+        name
+        for name in (*_ALWAYS, record.objective, *_SOON, *searched, *_LATE)
+        if name in whole.names
+    ]
     kept, room = [], width + _GAP
     for name in order:
         i = whole.names.index(name)
@@ -147,21 +170,33 @@ def _below(listed: Listing, width: int | None) -> list[str]:
     """What stands under the table."""
     ahead, found = lead(listed.record, listed.entries), compare(listed.record, listed.entries)
     search, again = str(against(ahead)["text"]) if ahead else "", finalists(listed.record, width)
-    order = (again, f"In the search: {search}" * bool(search)) if decided(listed.record) else (search, again)
+    order = (
+        (again, f"In the search: {search}" * bool(search))
+        if decided(listed.record)
+        else (search, again)
+    )
     blocks = list(filter(None, order))
     if found:
         room = None if width is None else max(width, _NARROWEST)
         shown = published.summary(listed.record, found, narrow=True)
         blocks.append(section(shown, room, wrap={"variant": 10, "verdict": 8}))
-    warnings = [f"Warning: {check['text']}" for check in listed.findings if check["level"] == "warning"]
-    more = [f"{len(warnings) - _WARNINGS} more are in the report"] if len(warnings) > _WARNINGS else []
+    warnings = [
+        f"Warning: {check['text']}" for check in listed.findings if check["level"] == "warning"
+    ]
+    more = (
+        [f"{len(warnings) - _WARNINGS} more are in the report"] if len(warnings) > _WARNINGS else []
+    )
     return [*blocks, *(["\n".join(warnings[:_WARNINGS] + more)] if warnings else [])]
 
 
 def _text(renderable: RenderableType, width: int | None = None) -> str:
     """Lay out without colours, in a width in characters (None: as wide as it needs)."""
     console = Console(
-        file=io.StringIO(), width=width or 10_000, force_terminal=False, color_system=None, legacy_windows=False
+        file=io.StringIO(),
+        width=width or 10_000,
+        force_terminal=False,
+        color_system=None,
+        legacy_windows=False,
     )
     with console.capture() as capture:
         console.print(renderable)

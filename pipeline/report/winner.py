@@ -86,7 +86,9 @@ def _test(entry: Ranked) -> Row:
     said = [f"test accuracy {scores['acc']:.4f}"] if scores.get("acc") is not None else []
     if seeds and (seeds.seeds > 1 or not own):
         scores |= {"acc_mean": seeds.mean, "acc_spread": seeds.spread, "seeds": seeds.seeds}
-        said.append(f"test accuracy over its seeds {score_text(seeds.mean, seeds.spread, seeds.seeds)}")
+        said.append(
+            f"test accuracy over its seeds {score_text(seeds.mean, seeds.spread, seeds.seeds)}"
+        )
     if said:
         text = f"{'; '.join(said)}, scored after the choice, which was made on the validation split alone."
     return {"test": text[0].upper() + text[1:], "test_scores": scores or None}
@@ -99,7 +101,10 @@ def _load(checkpoint: str) -> str:
 
 def curve(record: StudyRecord, trial: TrialResult) -> list[Row]:
     """A trial's metrics by epoch; ``best`` marks the epoch whose weights were kept."""
-    keys = {name: name.replace("_", "/", 1) for name in ("train_loss", "train_acc", "val_loss", "val_acc")}
+    keys = {
+        name: name.replace("_", "/", 1)
+        for name in ("train_loss", "train_acc", "val_loss", "val_acc")
+    }
     keys[record.objective] = OBJECTIVES[record.objective][0]
     keys["lr"] = "train/lr"
     return [
@@ -122,7 +127,9 @@ def classes(record: StudyRecord, trial: TrialResult) -> list[Row]:
     accuracies: Sequence[float | None] = trial.best.per_class if trial.best else ()
     if not accuracies:
         hits = [row[i] for i, row in enumerate(trial.confusion or ())]
-        accuracies = [hit / count if count else None for hit, count in zip(hits, images, strict=True)]
+        accuracies = [
+            hit / count if count else None for hit, count in zip(hits, images, strict=True)
+        ]
     return [
         {
             "index": i,
@@ -160,7 +167,9 @@ def sections(detail: dict[str, Any]) -> list[tuple[str, Grid]]:
         {"field": name, "value": cell(name, value), "": "searched" if name in searched else ""}
         for name, value in detail["configuration"].items()
     ]
-    curve = [{**row, "best": "best" if row["best"] else ""} for row in _some_epochs(detail["curve"])]
+    curve = [
+        {**row, "best": "best" if row["best"] else ""} for row in _some_epochs(detail["curve"])
+    ]
     measured = [row for row in detail["classes"] if row["accuracy"] is not None]
     marked: list[Row] = [{**row, "": _remark(row, measured)} for row in detail["classes"]]
     title = "Validation accuracy by class, the worst first"
@@ -175,7 +184,11 @@ def sections(detail: dict[str, Any]) -> list[tuple[str, Grid]]:
 def _some_epochs(curve: list[Row]) -> list[Row]:
     """About 20 lines of a long learning curve: evenly spaced, with the best and the last epoch."""
     step = math.ceil(len(curve) / _EPOCHS)
-    return [row for i, row in enumerate(curve, start=1) if i % step == 0 or row["best"] or i in (1, len(curve))]
+    return [
+        row
+        for i, row in enumerate(curve, start=1)
+        if i % step == 0 or row["best"] or i in (1, len(curve))
+    ]
 
 
 def _remark(row: Row, measured: list[Row]) -> str:
@@ -198,7 +211,11 @@ def remarks(detail: dict[str, Any]) -> list[str]:
     ahead = detail["first_against_second"]
     return [
         *(detail.get("finalists") or ([ahead["text"]] if ahead else [])),
-        *([f"Never predicted: {', '.join(clean(name, CLIP) for name in dead[:10])}{more}"] if dead else []),
+        *(
+            [f"Never predicted: {', '.join(clean(name, CLIP) for name in dead[:10])}{more}"]
+            if dead
+            else []
+        ),
         f"Cost: {', '.join(size)}",
         f"Checkpoint: {detail['checkpoint'] or 'not kept'}",
         f"MLflow run: {detail['run_id'] or 'none'}",

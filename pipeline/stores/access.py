@@ -47,7 +47,10 @@ def prepare(stores: Stores) -> None:
     if sqlite_file(stores.studies) is None:
         postgresql.prepare(stores.studies, lambda: _storage(stores.studies))
     sqlite.wait_longer()
-    tracking, studies = (stores.tracking, sqlite.TRACKING, mlflow_tables.fill), (stores.studies, sqlite.STUDIES)
+    tracking, studies = (
+        (stores.tracking, sqlite.TRACKING, mlflow_tables.fill),
+        (stores.studies, sqlite.STUDIES),
+    )
     for url, library, *fill in (tracking, studies):
         file = sqlite_file(url)
         if file is not None:
@@ -116,7 +119,9 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
     file = sqlite_file(stores.studies)
     if not (file.exists() if file else postgresql.examine(stores.studies)):
         where = shown(stores.studies)
-        raise UsageFailure(f"no studies in {where}: run `pipeline sweep` first, or name the folder's --storage")
+        raise UsageFailure(
+            f"no studies in {where}: run `pipeline sweep` first, or name the folder's --storage"
+        )
     if file is None:
         yield _storage(stores.studies, read_only=True)
         return
@@ -139,7 +144,9 @@ def _copied(file: Path, url: str, library: sqlite.Library) -> Iterator[str]:
         copy = Path(folder) / file.name
         for suffix in ("", "-wal"):
             if file.with_name(file.name + suffix).exists():
-                shutil.copyfile(file.with_name(file.name + suffix), copy.with_name(copy.name + suffix))
+                shutil.copyfile(
+                    file.with_name(file.name + suffix), copy.with_name(copy.name + suffix)
+                )
         sqlite.examine(file, url, library, copy=copy)
         yield sqlite_url(copy)
 
@@ -158,12 +165,16 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
         try:
             known = stored.names(storage)
             if not known:
-                raise UsageFailure(f"no study in {shown(stores.studies)}: run `pipeline sweep` first")
+                raise UsageFailure(
+                    f"no study in {shown(stores.studies)}: run `pipeline sweep` first"
+                )
             return stored.read(storage, name or known[-1].removesuffix(SUFFIX))
         except stored.StudyNotFoundError as error:
             raise UsageFailure(str(error)) from None
         except stored.STORE_ERRORS as error:
-            raise StorageFailure(f"cannot read {shown(stores.studies)}: {stored.cause(error)}") from None
+            raise StorageFailure(
+                f"cannot read {shown(stores.studies)}: {stored.cause(error)}"
+            ) from None
 
 
 def read_running(stores: Stores, name: str) -> tuple[Running, ...]:
@@ -198,6 +209,8 @@ def _storage(url: str, held: postgresql.Held = None, *, read_only: bool = False)
 
     engine = None if sqlite_file(url) else postgresql.engine(url, held, read_only=read_only)
     try:
-        return open_storage(url, timeout=sqlite.LOCK_TIMEOUT, engine=engine, examined=held is not None)
+        return open_storage(
+            url, timeout=sqlite.LOCK_TIMEOUT, engine=engine, examined=held is not None
+        )
     except StorageError as error:
         raise StorageFailure(f"cannot open the studies in {shown(url)}: {error}") from None

@@ -41,9 +41,13 @@ def locate(storage: str | None = None) -> Stores:
     file = sqlite_file(tracking)
     if file is None and urlsplit(tracking).scheme not in ("http", "https"):
         scheme = urlsplit(tracking).scheme or "a plain path"  # the rest may hold a password
-        raise UsageFailure(f"MLFLOW_TRACKING_URI must be sqlite:///FILE or http(s)://...: got {scheme}")
+        raise UsageFailure(
+            f"MLFLOW_TRACKING_URI must be sqlite:///FILE or http(s)://...: got {scheme}"
+        )
     home = file.parent if file else Path.cwd()
-    studies = _absolute(storage or os.environ.get("PIPELINE_STORAGE") or sqlite_url(home / "optuna.db"))
+    studies = _absolute(
+        storage or os.environ.get("PIPELINE_STORAGE") or sqlite_url(home / "optuna.db")
+    )
     if sqlite_file(studies) is None:
         studies = postgresql.parse(studies, secret=not storage)
     return Stores(tracking, studies, home)

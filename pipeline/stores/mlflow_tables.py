@@ -19,7 +19,9 @@ def fill(draft: Path) -> None:
     """Put the tables into a file that is not there yet, if that is possible: else MLflow does when it opens it."""
     from pipeline.system import files
 
-    with contextlib.suppress(Exception):  # whatever is wrong with a copy, or with the folder of copies
+    with contextlib.suppress(
+        Exception
+    ):  # whatever is wrong with a copy, or with the folder of copies
         folder = files.cache_folder()
         kept = folder / f"mlflow-{importlib.metadata.version('mlflow')}.db"
         if not whole(kept):

@@ -28,7 +28,9 @@ from pipeline.system.errors import StorageFailure, StudyBusy, UsageFailure
 if TYPE_CHECKING:
     import psycopg
 
-    Held = psycopg.Connection | None  # the connection that holds a study of a database; None for a file's
+    Held = (
+        psycopg.Connection | None
+    )  # the connection that holds a study of a database; None for a file's
 
 START = 3  # seconds in which a server must answer at the start, as a tracking server must
 FORM = "postgresql+psycopg://USER@HOST/DATABASE"
@@ -66,11 +68,15 @@ def parse(text: str, *, secret: bool) -> str:
     except (ArgumentError, ValueError):
         raise UsageFailure(f"{rule}: got what is no URL") from None
     if not secret and (url.password or _SECRETS & url.query.keys()):
-        raise UsageFailure("--storage must not hold a password, which would be logged: set PIPELINE_STORAGE instead")
+        raise UsageFailure(
+            "--storage must not hold a password, which would be logged: set PIPELINE_STORAGE instead"
+        )
     if url.drivername not in ("postgresql", _DRIVER):
         raise UsageFailure(f"{rule}: got {url.drivername!r}")
     if "@" in f"{url.host}{url.database}":
-        raise UsageFailure(f"{rule}: got an @ that is part of a name or password, which is written %40")
+        raise UsageFailure(
+            f"{rule}: got an @ that is part of a name or password, which is written %40"
+        )
     return url.set(drivername=_DRIVER).render_as_string(hide_password=False)
 
 
@@ -78,7 +84,9 @@ def shown(text: str) -> str:
     """The URL of a database without its password."""
     url = make_url(text)
     options = {key: value for key, value in url.query.items() if key not in _SECRETS}
-    return str(URL.create(url.drivername, url.username, None, url.host, url.port, url.database, options))
+    return str(
+        URL.create(url.drivername, url.username, None, url.host, url.port, url.database, options)
+    )
 
 
 def prepare(text: str, make: Callable[[], object]) -> None:
@@ -96,7 +104,9 @@ def prepare(text: str, make: Callable[[], object]) -> None:
             database.execute("SELECT pg_advisory_lock(%s)", (_key("tables"),))
             if not _examined(database, text):
                 make()
-        database.execute("LOCK TABLE studies IN ROW EXCLUSIVE MODE")  # where nothing may be written, it fails here
+        database.execute(
+            "LOCK TABLE studies IN ROW EXCLUSIVE MODE"
+        )  # where nothing may be written, it fails here
 
 
 def examine(text: str) -> bool:
@@ -134,7 +144,9 @@ def hold(text: str, study: str) -> Iterator[psycopg.Connection]:
             database = stack.enter_context(closing(_connect(text, name=name)))
             key = _key(f"study {study}")
             if not _taken(database, key):
-                raise StudyBusy(f"study {study!r} is in use by {_holder(database, key) or 'another process'}")
+                raise StudyBusy(
+                    f"study {study!r} is in use by {_holder(database, key) or 'another process'}"
+                )
         yield database
 
 
@@ -164,7 +176,9 @@ def _driver() -> ModuleType:
     try:
         return importlib.import_module("psycopg")
     except ImportError:  # of it, or of its library of the protocol
-        raise UsageFailure(f"studies in PostgreSQL need psycopg, which is not installed: {_INSTALL}") from None
+        raise UsageFailure(
+            f"studies in PostgreSQL need psycopg, which is not installed: {_INSTALL}"
+        ) from None
 
 
 @contextmanager
@@ -186,7 +200,9 @@ def _connect(text: str, *, name: str = "pipeline", read_only: bool = False) -> p
     )
     settings = _SETTINGS | {"default_transaction_read_only": "on" if read_only else "off"}
     for setting, value in settings.items():  # those that this version of the server knows
-        connection.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, setting))
+        connection.execute(
+            "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, setting)
+        )
     connection.commit()
     return connection
 
@@ -199,7 +215,9 @@ def _examined(database: psycopg.Connection, text: str) -> bool:
         for table in ("alembic_version", library.made)
     )
     if versions and not made:
-        raise StorageFailure(f"{shown(text)} holds another program's tables: give the studies a database of their own")
+        raise StorageFailure(
+            f"{shown(text)} holds another program's tables: give the studies a database of their own"
+        )
     if not versions:
         return False
     row = database.execute("SELECT version_num FROM alembic_version").fetchone()
@@ -210,7 +228,9 @@ def _examined(database: psycopg.Connection, text: str) -> bool:
 
 def _key(what: str) -> int:
     """A number by which PostgreSQL locks something of ours."""
-    return int.from_bytes(hashlib.sha256(f"sweep-pipeline: {what}".encode()).digest()[:8], signed=True)
+    return int.from_bytes(
+        hashlib.sha256(f"sweep-pipeline: {what}".encode()).digest()[:8], signed=True
+    )
 
 
 def _holder(database: psycopg.Connection, key: int) -> str | None:
@@ -224,4 +244,8 @@ def _holder(database: psycopg.Connection, key: int) -> str | None:
     if row is None:
         return None
     known = _HOLDER.fullmatch(row[0])
-    return "process {pid} on {host} since {since} UTC".format(**known.groupdict()) if known else "another process"
+    return (
+        "process {pid} on {host} since {since} UTC".format(**known.groupdict())
+        if known
+        else "another process"
+    )

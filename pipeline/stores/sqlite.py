@@ -23,7 +23,9 @@ from pipeline.system.errors import StorageFailure
 
 LOCK_TIMEOUT = 60  # seconds that a write waits for another process's
 
-QUOTED = re.compile(r"[%?#{}]")  # in the name of a file: SQLAlchemy, Optuna or MLflow would read its URL otherwise
+QUOTED = re.compile(
+    r"[%?#{}]"
+)  # in the name of a file: SQLAlchemy, Optuna or MLflow would read its URL otherwise
 
 _DAMAGED = ": it was damaged or replaced, put back a copy"
 _REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=\s*[\"'](.+?)[\"']", re.MULTILINE)
@@ -40,7 +42,9 @@ class Library:
 
 
 TRACKING = Library("mlflow", "store/db_migrations/versions", "experiments", "mlflow db upgrade")
-STUDIES = Library("optuna", "storages/_rdb/alembic/versions", "version_info", "optuna storage upgrade --storage")
+STUDIES = Library(
+    "optuna", "storages/_rdb/alembic/versions", "version_info", "optuna storage upgrade --storage"
+)
 
 
 _opened: WeakSet[ConnectionPoolEntry] = WeakSet()
@@ -61,12 +65,16 @@ def wait_longer() -> None:
         event.listen(Engine, "before_cursor_execute", _patient, retval=True)
 
 
-def _patient(_: object, __: object, statement: str, parameters: object, *___: object) -> tuple[str, object]:
+def _patient(
+    _: object, __: object, statement: str, parameters: object, *___: object
+) -> tuple[str, object]:
     hasty = statement.startswith("PRAGMA busy_timeout")
     return f"PRAGMA busy_timeout = {1000 * LOCK_TIMEOUT}" if hasty else statement, parameters
 
 
-def prepare(file: Path, url: str, library: Library, fill: Callable[[Path], None] = lambda _: None) -> None:
+def prepare(
+    file: Path, url: str, library: Library, fill: Callable[[Path], None] = lambda _: None
+) -> None:
     """Make a file ready to be written: there, whole, of this version, and in WAL mode: readers do not block there.
 
     Args:
@@ -87,10 +95,14 @@ def prepare(file: Path, url: str, library: Library, fill: Callable[[Path], None]
         examine(file, url, library)
         with closing(sqlite3.connect(file, timeout=LOCK_TIMEOUT)) as database:
             database.execute("PRAGMA journal_mode=WAL")
-            database.execute("BEGIN IMMEDIATE")  # a file that cannot be written fails here, and not in a trial
+            database.execute(
+                "BEGIN IMMEDIATE"
+            )  # a file that cannot be written fails here, and not in a trial
             database.rollback()
     except (OSError, sqlite3.Error) as error:
-        raise StorageFailure(f"cannot use {file}: {getattr(error, 'strerror', None) or error}") from None
+        raise StorageFailure(
+            f"cannot use {file}: {getattr(error, 'strerror', None) or error}"
+        ) from None
 
 
 def examine(file: Path, url: str, library: Library, *, copy: Path | None = None) -> None:
@@ -108,9 +120,15 @@ def examine(file: Path, url: str, library: Library, *, copy: Path | None = None)
     place = copy or file
     try:
         if place.is_file() and not place.stat().st_size:
-            raise StorageFailure(f"cannot use {file}: it is empty, put back a copy of it; remove it to begin anew")
-        mode = "rw" if place.with_name(f"{place.name}-journal").exists() else "ro"  # what a crash left is undone
-        with closing(sqlite3.connect(f"file:{quote(str(place))}?mode={mode}", timeout=LOCK_TIMEOUT, uri=True)) as found:
+            raise StorageFailure(
+                f"cannot use {file}: it is empty, put back a copy of it; remove it to begin anew"
+            )
+        mode = (
+            "rw" if place.with_name(f"{place.name}-journal").exists() else "ro"
+        )  # what a crash left is undone
+        with closing(
+            sqlite3.connect(f"file:{quote(str(place))}?mode={mode}", timeout=LOCK_TIMEOUT, uri=True)
+        ) as found:
             (state,) = found.execute("PRAGMA quick_check(1)").fetchone()
             version = _version(found, library) if state == "ok" else None
     except sqlite3.DatabaseError as error:
@@ -137,7 +155,9 @@ def _make(file: Path, fill: Callable[[Path], None]) -> None:
 
 def _version(database: sqlite3.Connection, library: Library) -> str | None:
     """The version of the tables; None where they are not all made yet, which their library goes on with."""
-    known = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    known = {
+        name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    }
     if not {"alembic_version", library.made} <= known:
         return None
     made = database.execute(f"SELECT 1 FROM {library.made} LIMIT 1").fetchone()  # noqa: S608 - one of our two names
@@ -159,12 +179,20 @@ def check_version(place: object, url: str, library: Library, version: str) -> No
     """
     package = importlib.util.find_spec(library.package)
     folder = Path(package.origin or "").parent / library.migrations if package else Path()
-    found = [match for path in folder.glob("*.py") for match in _REVISION.findall(path.read_text(encoding="utf-8"))]
+    found = [
+        match
+        for path in folder.glob("*.py")
+        for match in _REVISION.findall(path.read_text(encoding="utf-8"))
+    ]
     revisions = {name for down, name in found if not down}
     if version in revisions - {name for down, name in found if down} or not revisions:
         return
     older = version in revisions
-    command = f"{library.upgrade} {shlex.quote(url)}" if older else f"pip install --upgrade {library.package}"
+    command = (
+        f"{library.upgrade} {shlex.quote(url)}"
+        if older
+        else f"pip install --upgrade {library.package}"
+    )
     raise StorageFailure(
         f"cannot use {place}: {'an older' if older else 'a newer'} {library.package} made it (its tables are of "
         f"version {version}): back it up first, then run: {command}"

@@ -42,7 +42,9 @@ def arm() -> None:
         return
     if name not in POINTS or (colon and not (passage.isdecimal() and int(passage))):
         given = f"{name}{colon}{passage}"
-        raise UsageFailure(f"{VARIABLE} must be a point, or point:passage, of {', '.join(POINTS)}: got {given!r}")
+        raise UsageFailure(
+            f"{VARIABLE} must be a point, or point:passage, of {', '.join(POINTS)}: got {given!r}"
+        )
     _left[name] = int(passage or 1)
 
 

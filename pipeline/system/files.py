@@ -36,7 +36,9 @@ def _remove_empty(folders: Iterable[Path]) -> None:
 def put(path: Path, text: str) -> Path:
     """Write text, with a line break at the end: that of a CSV's lines in a CSV."""
     with whole(path) as draft:
-        draft.write_text(text + ("\r\n" if path.suffix == ".csv" else "\n"), encoding="utf-8", newline="")
+        draft.write_text(
+            text + ("\r\n" if path.suffix == ".csv" else "\n"), encoding="utf-8", newline=""
+        )
     return path
 
 

@@ -53,7 +53,9 @@ def daemonic() -> bool:
 
 def end_with_parent() -> None:
     """End this process when the one that started it has ended, however that did; and leave a Ctrl-C to that one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches all; who started this one knows what to do
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # it reaches all; who started this one knows what to do
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -60,7 +60,9 @@ def _parents() -> tuple[int, ...]:
 def stop_requests() -> Iterator[StopRequest]:
     """Listen for requests to stop while the block runs. Once there was one, what is left of it does no more harm."""
     request = StopRequest()
-    before = {number: signal.signal(number, request._handle) for number in (signal.SIGINT, signal.SIGTERM)}  # noqa: SLF001
+    before = {
+        number: signal.signal(number, request._handle) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield request
     finally:

@@ -15,10 +15,23 @@ from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import OBJECTIVES
 
 _SIDE = "workflowType=machine_learning"  # else it opens on the side for language models
-_MOST_AXES = 4  # parallel coordinates; a run that lacks one of its params is dropped from the picture
-_GENERATED = ("train", "val", "val_class", "time", "best", "cost")  # sections MLflow makes of metric names
+_MOST_AXES = (
+    4  # parallel coordinates; a run that lacks one of its params is dropped from the picture
+)
+_GENERATED = (
+    "train",
+    "val",
+    "val_class",
+    "time",
+    "best",
+    "cost",
+)  # sections MLflow makes of metric names
 # Our sections, which come first and are open.
-_SEARCHED, _CURVES, _RESULTS = _SECTIONS = ("What was searched", "Learning curves", "Results and what they took")
+_SEARCHED, _CURVES, _RESULTS = _SECTIONS = (
+    "What was searched",
+    "Learning curves",
+    "Results and what they took",
+)
 
 
 def key(study: str) -> str:
@@ -46,7 +59,9 @@ def view(record: StudyRecord) -> str:
     curve = OBJECTIVES[record.objective][0]
     best = f"best/{curve.replace('/', '_')}"
     always = _unconditional(record)
-    axes = [name for name in dict.fromkeys(["family", "lr", *always]) if name in always][:_MOST_AXES]
+    axes = [name for name in dict.fromkeys(["family", "lr", *always]) if name in always][
+        :_MOST_AXES
+    ]
     fields = [f"params.`{name}`" for name in dict.fromkeys(["family", "lr", *record.searched])]
     columns = [f"metrics.`{best}`", "tags.`sweep.end`", *fields]
     state = {
@@ -57,7 +72,10 @@ def view(record: StudyRecord) -> str:
             *(_scatter(cost, best) for cost in ("cost/params_millions", "cost/seconds")),
         ],
         "compareRunSections": [
-            *(_section(name, display=True, side_by_side=1 if name == _SEARCHED else 3) for name in _SECTIONS),
+            *(
+                _section(name, display=True, side_by_side=1 if name == _SEARCHED else 3)
+                for name in _SECTIONS
+            ),
             *(_section(name, display=False) for name in _GENERATED),
         ],
         "runsHiddenMode": "SHOW_ALL",
@@ -71,7 +89,9 @@ def view(record: StudyRecord) -> str:
         "isAccordionReordered": True,
     }
     now = int(time.time() * 1000)
-    return json.dumps({"name": record.name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)})
+    return json.dumps(
+        {"name": record.name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    )
 
 
 def _unconditional(record: StudyRecord) -> list[str]:
@@ -87,7 +107,13 @@ def _unconditional(record: StudyRecord) -> list[str]:
 
 
 def _section(name: str, *, display: bool, side_by_side: int = 3) -> dict[str, Any]:
-    return {"uuid": name, "name": name, "display": display, "isReordered": False, "columns": side_by_side}
+    return {
+        "uuid": name,
+        "name": name,
+        "display": display,
+        "isReordered": False,
+        "columns": side_by_side,
+    }
 
 
 def _card(kind: str, section: str, name: str, runs: int) -> dict[str, Any]:
@@ -111,7 +137,9 @@ def _line(metric: str) -> dict[str, Any]:
         "metricKey": metric,
         "selectedMetricKeys": [metric],
         "lineSmoothness": 0,
-        "scaleType": "log" if metric.endswith("loss") else "linear",  # one bad start would flatten all the others
+        "scaleType": "log"
+        if metric.endswith("loss")
+        else "linear",  # one bad start would flatten all the others
         "xAxisKey": "step",
         "xAxisScaleType": "linear",
         "selectedXAxisMetricKey": "",
@@ -122,9 +150,14 @@ def _line(metric: str) -> dict[str, Any]:
 
 
 def _scatter(cost: str, metric: str) -> dict[str, Any]:
-    axes = {axis: {"key": key, "type": "METRIC"} for axis, key in (("xaxis", cost), ("yaxis", metric))}
+    axes = {
+        axis: {"key": key, "type": "METRIC"} for axis, key in (("xaxis", cost), ("yaxis", metric))
+    }
     return _card("SCATTER", _RESULTS, cost, 100) | axes
 
 
 def _bar(metric: str) -> dict[str, Any]:
-    return _card("BAR", _RESULTS, metric, 20) | {"metricKey": metric, "selectedMetricKeys": [metric]}
+    return _card("BAR", _RESULTS, metric, 20) | {
+        "metricKey": metric,
+        "selectedMetricKeys": [metric],
+    }

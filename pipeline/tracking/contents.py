@@ -25,8 +25,15 @@ def at_the_end(result: TrialResult) -> dict[str, float]:
     best = result.best
     if best is not None:  # a failed trial has none: it would rank
         known = [accuracy for accuracy in best.per_class if accuracy is not None]
-        found |= {f"best/{k.replace('/', '_')}": v for k, v in best.metrics.items() if k.startswith("val/")}
-        found |= {"best/epoch": float(best.epoch), "best/worst_class_acc": min(known) if known else None}
+        found |= {
+            f"best/{k.replace('/', '_')}": v
+            for k, v in best.metrics.items()
+            if k.startswith("val/")
+        }
+        found |= {
+            "best/epoch": float(best.epoch),
+            "best/worst_class_acc": min(known) if known else None,
+        }
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -49,7 +56,11 @@ def by_class(row: Epoch) -> dict[str, float]:
     """The metrics of an epoch's classes; of many classes none, whose accuracies are in an artifact."""
     if len(row.per_class) > MAX_CLASS_METRICS:
         return {}
-    return {f"val_class/{index:02d}": value for index, value in enumerate(row.per_class) if value is not None}
+    return {
+        f"val_class/{index:02d}": value
+        for index, value in enumerate(row.per_class)
+        if value is not None
+    }
 
 
 def write_files(folder: Path, result: TrialResult, classes: Sequence[str]) -> None:
@@ -66,7 +77,11 @@ def write_files(folder: Path, result: TrialResult, classes: Sequence[str]) -> No
         ("per_class_train.csv", [row.train_per_class for row in result.history]),
     ):
         if rows and all(rows):
-            _write_csv(folder / file, header, [[name, *shares] for name, *shares in zip(names, *rows, strict=True)])
+            _write_csv(
+                folder / file,
+                header,
+                [[name, *shares] for name, *shares in zip(names, *rows, strict=True)],
+            )
     if result.confusion is not None:
         counts = [[name, *row] for name, row in zip(names, result.confusion, strict=True)]
         _write_csv(folder / "confusion.csv", ["true \\ predicted", *names], counts)

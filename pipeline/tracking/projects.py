@@ -36,7 +36,9 @@ def _project(uri: Path) -> dict[str, Any]:
     try:
         text = (uri / "MLproject").read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ValueError(f"no MLproject in {uri}: entry points are run from a clone of the project") from error
+        raise ValueError(
+            f"no MLproject in {uri}: entry points are run from a clone of the project"
+        ) from error
     found: dict[str, Any] = yaml.safe_load(text)
     return found
 
@@ -132,7 +134,9 @@ def _manager(asked: str | None) -> str:
         raise ValueError(f"unknown env-manager {manager!r}: known are {', '.join(programs)}")
     program = programs[manager]
     if not shutil.which(program):
-        raise ValueError(f"env-manager {manager} needs {program}, which is not found: use local, or install it")
+        raise ValueError(
+            f"env-manager {manager} needs {program}, which is not found: use local, or install it"
+        )
     return manager
 
 
@@ -142,11 +146,17 @@ def _check_backend(name: str, uri: Path) -> None:
 
     if name == "kubernetes" and "docker_env" not in _project(uri):
         remedy = "docs/scale.md says how to make a copy that has one"
-        raise ValueError(f"backend kubernetes needs a docker_env in MLproject, which has a conda_env: {remedy}")
+        raise ValueError(
+            f"backend kubernetes needs a docker_env in MLproject, which has a conda_env: {remedy}"
+        )
     if name == "kubernetes" and not (find_spec("kubernetes") and find_spec("docker")):
-        raise ValueError("backend kubernetes needs two packages that are not installed: pip install kubernetes docker")
+        raise ValueError(
+            "backend kubernetes needs two packages that are not installed: pip install kubernetes docker"
+        )
     if name not in ("databricks", "kubernetes") and load_backend(name) is None:  # type: ignore[no-untyped-call]
-        raise ValueError(f"unknown backend {name!r}: known are local, databricks and the installed plug-ins of MLflow")
+        raise ValueError(
+            f"unknown backend {name!r}: known are local, databricks and the installed plug-ins of MLflow"
+        )
 
 
 @contextmanager
@@ -156,7 +166,9 @@ def _environment(programs: Path) -> Iterator[None]:
     os.environ["PATH"] = os.pathsep.join([str(programs), before.get("PATH", os.defpath)])
     kind, _, path = before.get("MLFLOW_TRACKING_URI", "").partition(":///")
     if kind == "sqlite" and not path.startswith("/"):
-        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{quote(str(Path.cwd()))}/{path}"  # MLflow unquotes it
+        os.environ["MLFLOW_TRACKING_URI"] = (
+            f"sqlite:///{quote(str(Path.cwd()))}/{path}"  # MLflow unquotes it
+        )
     try:
         yield
     finally:

@@ -136,9 +136,13 @@ def reach(uri: str) -> None:
     error = future.exception() if answered else f"no answer within {START:g} s"
     if isinstance(error, MlflowException) and _status(error) == _UNKNOWN_USER:
         login = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        raise StorageFailure(f"the tracking server {shown(uri)} knows no such user with that password: set {login}")
+        raise StorageFailure(
+            f"the tracking server {shown(uri)} knows no such user with that password: set {login}"
+        )
     if error is not None:
-        raise StorageFailure(f"cannot reach the tracking server {shown(uri)}: {line(error, uri)}") from None
+        raise StorageFailure(
+            f"cannot reach the tracking server {shown(uri)}: {line(error, uri)}"
+        ) from None
 
 
 @contextmanager
@@ -190,7 +194,11 @@ def _status(error: MlflowException) -> int:
 
 def shown(uri: str) -> str:
     """A URI without its password."""
-    return uri.replace(f"{urlsplit(uri).netloc.rpartition('@')[0]}@", "") if "@" in urlsplit(uri).netloc else uri
+    return (
+        uri.replace(f"{urlsplit(uri).netloc.rpartition('@')[0]}@", "")
+        if "@" in urlsplit(uri).netloc
+        else uri
+    )
 
 
 def line(error: object, uri: str) -> str:

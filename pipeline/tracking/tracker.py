@@ -49,7 +49,9 @@ logging.getLogger("alembic").setLevel(logging.ERROR)
 class Tracker(Connection):
     """One experiment of the tracking store, and the only thread that writes to it."""
 
-    def __init__(self, uri: str, *, experiment: str | None = None, server_default: str | None = None) -> None:
+    def __init__(
+        self, uri: str, *, experiment: str | None = None, server_default: str | None = None
+    ) -> None:
         """Open the store.
 
         Args:
@@ -65,7 +67,9 @@ class Tracker(Connection):
         self._key = uuid.uuid4().hex  # of a run that belongs to no study
         self._sent: dict[str, int] = {}  # epochs of a run's history that are sent
         self._places: dict[str, str] = {}  # of the artifacts of a run under way
-        self._begun: set[tuple[str | None, int]] = set()  # runs whose opening was tried, by parent and trial
+        self._begun: set[tuple[str | None, int]] = (
+            set()
+        )  # runs whose opening was tried, by parent and trial
         with folders_as_they_are(uri):
             self._client = MlflowClient(uri)
         default = server_default if is_server(uri) else None
@@ -73,7 +77,9 @@ class Tracker(Connection):
 
     def _experiment(self, name: str | None, default: str | None) -> str:
         if name is None and os.environ.get("MLFLOW_EXPERIMENT_ID"):
-            return str(self._client.get_experiment(os.environ["MLFLOW_EXPERIMENT_ID"]).experiment_id)
+            return str(
+                self._client.get_experiment(os.environ["MLFLOW_EXPERIMENT_ID"]).experiment_id
+            )
         name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or default
         if name is None:
             return "0"
@@ -88,7 +94,12 @@ class Tracker(Connection):
     # -- the parent: one per study, for ever ------------------------------------------------------------------------
 
     def open_parent(
-        self, study: str, known: str | None, key: str, tags: Mapping[str, str], below: str | None = None
+        self,
+        study: str,
+        known: str | None,
+        key: str,
+        tags: Mapping[str, str],
+        below: str | None = None,
     ) -> str:
         """Open the study's parent run: the known one again, or the run `mlflow run` made for us, or a new one.
 
@@ -107,7 +118,11 @@ class Tracker(Connection):
         given, above = os.environ.get("MLFLOW_RUN_ID"), self._alive(below)
         if above is not None:
             self.experiment_id = above.info.experiment_id
-            tags = {**tags, mlflow_tags.MLFLOW_PARENT_RUN_ID: above.info.run_id, "sweep.role": "finalists"}
+            tags = {
+                **tags,
+                mlflow_tags.MLFLOW_PARENT_RUN_ID: above.info.run_id,
+                "sweep.role": "finalists",
+            }
         parent = self._alive(known) or next(iter(self._search(f"tags.`sweep.key` = '{key}'")), None)
         if parent is None and given:
             parent = self._client.get_run(given)
@@ -116,7 +131,10 @@ class Tracker(Connection):
         elif parent is not None and given and given != parent.info.run_id:
             self._nest(given, parent, study)
         if parent is None:
-            origin = {**_origin("pipeline finalists" if below else "pipeline sweep"), "sweep.key": key}
+            origin = {
+                **_origin("pipeline finalists" if below else "pipeline sweep"),
+                "sweep.key": key,
+            }
             parent = self._client.create_run(self.experiment_id, run_name=study, tags=origin)
         run_id = str(parent.info.run_id)
         self.experiment_id = parent.info.experiment_id
@@ -130,15 +148,23 @@ class Tracker(Connection):
 
     def _nest(self, run_id: str, parent: Run, study: str) -> None:
         """Put the run of a later `mlflow run` under the study's parent; it ends as that does."""
-        if "sweep.role" in self._client.get_run(run_id).data.tags:  # it was opened for another study, as for finalists
+        if (
+            "sweep.role" in self._client.get_run(run_id).data.tags
+        ):  # it was opened for another study, as for finalists
             return
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-        tags = {mlflow_tags.MLFLOW_PARENT_RUN_ID: parent.info.run_id, "sweep.role": "invocation", "sweep.study": study}
+        tags = {
+            mlflow_tags.MLFLOW_PARENT_RUN_ID: parent.info.run_id,
+            "sweep.role": "invocation",
+            "sweep.study": study,
+        }
         self._tags(run_id, tags)
         self._client.update_run(run_id, name=f"continued {now}")
         self._invocation = run_id
 
-    def describe_parent(self, run_id: str, params: Mapping[str, object], files: Mapping[str, str]) -> None:
+    def describe_parent(
+        self, run_id: str, params: Mapping[str, object], files: Mapping[str, str]
+    ) -> None:
         """Log the plan: params not yet there (they cannot change), and text files."""
         self._params(run_id, params)
         for name, text in files.items():
@@ -172,7 +198,11 @@ class Tracker(Connection):
         """
         known = self._client.get_run(run_id).data.params
         prefix, count = "winner", 1
-        while f"{prefix}.trial" in known and winner and known[f"{prefix}.trial"] != str(winner["trial"]):
+        while (
+            f"{prefix}.trial" in known
+            and winner
+            and known[f"{prefix}.trial"] != str(winner["trial"])
+        ):
             count += 1
             prefix = f"winner_{count}"
         self._params(run_id, {f"{prefix}.{key}": value for key, value in winner.items()})
@@ -190,12 +220,16 @@ class Tracker(Connection):
 
     def log_figures(self, run_id: str, values: Mapping[str, float], at: int) -> None:
         """Log figures of a run that belong to no epoch, with their time in milliseconds."""
-        self._client.log_batch(run_id, metrics=[Metric(key, value, at, 0) for key, value in values.items()])
+        self._client.log_batch(
+            run_id, metrics=[Metric(key, value, at, 0) for key, value in values.items()]
+        )
 
     def set_view(self, key: str, text: str) -> None:
         """Keep a saved view of the experiment: best effort, its format is MLflow's own."""
         with contextlib.suppress(MlflowException):
-            self._client.set_experiment_tag(self.experiment_id, f"mlflow.sharedViewState.{key}", text)
+            self._client.set_experiment_tag(
+                self.experiment_id, f"mlflow.sharedViewState.{key}", text
+            )
 
     # -- a trial's run --------------------------------------------------------------------------------------------
 
@@ -241,10 +275,15 @@ class Tracker(Connection):
             tags[mlflow_tags.MLFLOW_PARENT_RUN_ID] = parent
         if found is None:
             name = " ".join(
-                str(part) for part in (f"{number:04d}", config.family, config.activation) if part is not None
+                str(part)
+                for part in (f"{number:04d}", config.family, config.activation)
+                if part is not None
             )
             found = self._client.create_run(
-                self.experiment_id, began, {**_origin("pipeline"), **tags}, run_name=name if study else None
+                self.experiment_id,
+                began,
+                {**_origin("pipeline"), **tags},
+                run_name=name if study else None,
             )
         else:
             self._client.update_run(found.info.run_id, status="RUNNING")
@@ -252,7 +291,9 @@ class Tracker(Connection):
         run_id = str(found.info.run_id)
         self._params(run_id, config.to_dict(), found)
         context = [InputTag(mlflow_tags.MLFLOW_DATASET_CONTEXT, "training")]
-        dataset = Dataset(data["name"], data["digest"], "local", json.dumps({"uri": data["source"]}))
+        dataset = Dataset(
+            data["name"], data["digest"], "local", json.dumps({"uri": data["source"]})
+        )
         self._client.log_inputs(run_id, [DatasetInput(dataset, context)])
         place = self._places[run_id] = str(found.info.artifact_uri)
         if urlsplit(place).scheme == "file":
@@ -261,9 +302,15 @@ class Tracker(Connection):
 
     def open_refit(self, parent: str, study: str) -> str:
         """Open the run of the finalists' winner trained on both splits, below their parent; its id."""
-        found = next(iter(self._search(f"{_BELOW} = '{parent}' and tags.`sweep.role` = 'refit'")), None)
+        found = next(
+            iter(self._search(f"{_BELOW} = '{parent}' and tags.`sweep.role` = 'refit'")), None
+        )
         if found is None:
-            tags = {mlflow_tags.MLFLOW_PARENT_RUN_ID: parent, "sweep.role": "refit", "sweep.refit_of": study}
+            tags = {
+                mlflow_tags.MLFLOW_PARENT_RUN_ID: parent,
+                "sweep.role": "refit",
+                "sweep.refit_of": study,
+            }
             found = self._client.create_run(
                 self.experiment_id, run_name="refit", tags={**_origin("pipeline finalists"), **tags}
             )
@@ -284,10 +331,16 @@ class Tracker(Connection):
     def _metrics(self, run_id: str, metrics: Sequence[Metric], tags: Sequence[RunTag] = ()) -> None:
         """Log metrics, and tags beside the first of them."""
         for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH], tags=() if start else tags)
+            self._client.log_batch(
+                run_id, metrics=metrics[start : start + _BATCH], tags=() if start else tags
+            )
 
     def finish_trial(
-        self, run_id: str, result: TrialResult, classes: Sequence[str], weights: Iterable[tuple[Path, str]]
+        self,
+        run_id: str,
+        result: TrialResult,
+        classes: Sequence[str],
+        weights: Iterable[tuple[Path, str]],
     ) -> None:
         """Complete a trial's run from its result: the rest of its history, its best figures, artifacts, status.
 
@@ -297,7 +350,9 @@ class Tracker(Connection):
             classes: the true class names.
             weights: checkpoint files, each with the folder of the artifacts that it goes to.
         """
-        end = trial.ended_at(result) or self._client.get_run(run_id).info.start_time  # the same whenever it is sent
+        end = (
+            trial.ended_at(result) or self._client.get_run(run_id).info.start_time
+        )  # the same whenever it is sent
         metrics = [Metric(key, value, end, 0) for key, value in contents.at_the_end(result).items()]
         tags = [RunTag(key, value) for key, value in contents.tags(result, classes).items()]
         self._metrics(run_id, [*self._unsent(run_id, result.history), *metrics], tags)
@@ -307,7 +362,9 @@ class Tracker(Connection):
             kept.log_artifacts(folder)  # type: ignore[no-untyped-call]
         for file, place in weights:
             kept.log_artifact(str(file), place)  # type: ignore[no-untyped-call]
-        self._client.set_terminated(run_id, status="FAILED" if result.state == FAILED else "FINISHED", end_time=end)
+        self._client.set_terminated(
+            run_id, status="FAILED" if result.state == FAILED else "FINISHED", end_time=end
+        )
         self._sent.pop(run_id, None)
         self._places.pop(run_id, None)
 
@@ -340,12 +397,21 @@ class Tracker(Connection):
 
     def finished(self, parent: str) -> dict[int, str]:
         """The trials below a parent whose run has ended of itself, by number."""
-        ended = (f"{_BELOW} = '{parent}' and attributes.status = '{status}'" for status in ("FINISHED", "FAILED"))
-        return {number: run for condition in ended for number, run in self._trials(condition).items()}
+        ended = (
+            f"{_BELOW} = '{parent}' and attributes.status = '{status}'"
+            for status in ("FINISHED", "FAILED")
+        )
+        return {
+            number: run for condition in ended for number, run in self._trials(condition).items()
+        }
 
     def _trials(self, condition: str) -> dict[int, str]:
         found = self._search(condition)
-        return {int(run.data.tags["sweep.trial"]): run.info.run_id for run in found if "sweep.trial" in run.data.tags}
+        return {
+            int(run.data.tags["sweep.trial"]): run.info.run_id
+            for run in found
+            if "sweep.trial" in run.data.tags
+        }
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -357,7 +423,9 @@ class Tracker(Connection):
         """
         found = self.call(self._alive, run_id)
         if found is None:
-            raise UsageFailure(f"no run {run_id!r} in {shown(self._uri)}: a run's id is on its page in the UI")
+            raise UsageFailure(
+                f"no run {run_id!r} in {shown(self._uri)}: a run's id is on its page in the UI"
+            )
         return found
 
     def download(self, run_id: str, path: str, folder: Path) -> Path:
@@ -365,7 +433,9 @@ class Tracker(Connection):
         try:
             return Path(self._client.download_artifacts(run_id, path, str(folder)))
         except (MlflowException, OSError) as error:
-            raise StorageFailure(f"cannot fetch {path} of run {run_id}: {line(error, self._uri)}") from None
+            raise StorageFailure(
+                f"cannot fetch {path} of run {run_id}: {line(error, self._uri)}"
+            ) from None
 
     def files(self, run_id: str, folder: str) -> list[str]:
         """The paths of the artifacts in a folder of a run."""
@@ -379,13 +449,17 @@ class Tracker(Connection):
         if fresh and (parent, number) not in self._begun:
             self._begun.add((parent, number))
             return None
-        return next(iter(self._search(f"{_BELOW} = '{parent}' and tags.`sweep.trial` = '{number}'")), None)
+        return next(
+            iter(self._search(f"{_BELOW} = '{parent}' and tags.`sweep.trial` = '{number}'")), None
+        )
 
     def _search(self, condition: str) -> list[Run]:
         found: list[Run] = []
         token: str | None = None
         while token != "":
-            page = self._client.search_runs([self.experiment_id], condition, max_results=1000, page_token=token)
+            page = self._client.search_runs(
+                [self.experiment_id], condition, max_results=1000, page_token=token
+            )
             found += page
             token = page.token or ""
         return found
@@ -413,7 +487,9 @@ class Tracker(Connection):
             self._client.log_batch(run_id, params=new)
 
     def _tags(self, run_id: str, tags: Mapping[str, object]) -> None:
-        self._client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+        self._client.log_batch(
+            run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()]
+        )
 
 
 def experiment_of(uri: str, run_id: str | None) -> str:

@@ -36,13 +36,17 @@ def check_port(port: int) -> None:
         UsageFailure: naming a port that is free.
     """
     with socket.socket() as place:
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: what just ended is no one
+        place.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as the server does: what just ended is no one
         try:
             place.bind((HOST, port))
         except OSError as error:
             place.bind((HOST, 0))
             free = place.getsockname()[1]
-            raise UsageFailure(f"cannot use port {port} of {HOST}: {error.strerror}; try --port {free}") from None
+            raise UsageFailure(
+                f"cannot use port {port} of {HOST}: {error.strerror}; try --port {free}"
+            ) from None
 
 
 def serve(tracking: str, port: int, ready: Callable[[], None]) -> None:
@@ -67,7 +71,9 @@ def serve(tracking: str, port: int, ready: Callable[[], None]) -> None:
                 time.sleep(_LOOK_EVERY)
         except Interrupted:
             return
-    raise Failure(f"MLflow's UI ended by itself with code {process.returncode}: what it said stands above")
+    raise Failure(
+        f"MLflow's UI ended by itself with code {process.returncode}: what it said stands above"
+    )
 
 
 @contextlib.contextmanager
@@ -85,7 +91,16 @@ def _hang_up_too() -> Iterator[None]:
 @contextlib.contextmanager
 def _server(tracking: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """The server's process, which is no more once the block is left."""
-    place = ["--host", HOST, "--port", str(port), "--backend-store-uri", tracking, "--registry-store-uri", tracking]
+    place = [
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--backend-store-uri",
+        tracking,
+        "--registry-store-uri",
+        tracking,
+    ]
     command = [sys.executable, "-m", "mlflow", "ui", *place, *_OPTIONS]
     # In our own group: a terminal that ends, ends it too. It hands SIGTERM on to what it starts.
     process = subprocess.Popen(command, env=_QUIET | os.environ)  # noqa: S603 - our own words
@@ -93,7 +108,10 @@ def _server(tracking: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
-            family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            family = [
+                psutil.Process(process.pid),
+                *psutil.Process(process.pid).children(recursive=True),
+            ]
             process.terminate()
             _, left = psutil.wait_procs(family, timeout=_GRACE)
             for each in left:

@@ -29,7 +29,9 @@ class Writer:
         Args:
             passing: whether a call that raised this is worth making again.
         """
-        self.trouble: Exception | None = None  # what the last attempt met, while the call is made again
+        self.trouble: Exception | None = (
+            None  # what the last attempt met, while the call is made again
+        )
         self._passing = passing
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._ended = threading.Event()

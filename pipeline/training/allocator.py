@@ -7,7 +7,9 @@ from functools import cache
 
 _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3)
 _KEPT = 2**29  # bytes that stay with the process at most, when they are free at the end of its heap
-_LARGE = 2**25  # bytes from which memory is asked for, and given back, each for itself: the most that glibc takes
+_LARGE = (
+    2**25
+)  # bytes from which memory is asked for, and given back, each for itself: the most that glibc takes
 
 
 @cache

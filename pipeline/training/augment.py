@@ -47,8 +47,12 @@ def _moved(places: torch.Tensor) -> torch.Tensor:
 def _pick(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     """The pixels at rows and columns (batch, side) of each image; black outside of it."""
     _, channels, height, width = images.shape
-    inside = ((rows >= 0) & (rows < height)).unsqueeze(2) & ((columns >= 0) & (columns < width)).unsqueeze(1)
-    places = rows.clamp(0, height - 1).unsqueeze(2) * width + columns.clamp(0, width - 1).unsqueeze(1)
+    inside = ((rows >= 0) & (rows < height)).unsqueeze(2) & (
+        (columns >= 0) & (columns < width)
+    ).unsqueeze(1)
+    places = rows.clamp(0, height - 1).unsqueeze(2) * width + columns.clamp(0, width - 1).unsqueeze(
+        1
+    )
     places = places.flatten(1).unsqueeze(1).expand(-1, channels, -1)
     return images.flatten(2).gather(2, places).view_as(images) * inside.unsqueeze(1)
 

@@ -41,7 +41,9 @@ SAVE_EVERY = 2.0  # seconds between checkpoints, and so between batches of metri
 _TIMED_PASSES = 30  # of one image, whose median is the latency
 
 
-_READY = 2**22  # bytes of images that are made ready together, well within a core's share of the cache
+_READY = (
+    2**22
+)  # bytes of images that are made ready together, well within a core's share of the cache
 
 
 _CHECK_EVERY = 32  # steps between looks at the loss where looking makes the device wait
@@ -51,8 +53,12 @@ _CHECK_EVERY = 32  # steps between looks at the loss where looking makes the dev
 class Hooks:
     """What the one who asked for the training wants to hear. None of it decides how an epoch is trained."""
 
-    epoch: Callable[[Epoch, float], bool] = lambda _row, _best: False  # with the best value so far; True prunes
-    saved: Callable[[tuple[Epoch, ...]], None] = lambda _rows: None  # the history that a checkpoint now holds
+    epoch: Callable[[Epoch, float], bool] = lambda _row, _best: (
+        False
+    )  # with the best value so far; True prunes
+    saved: Callable[[tuple[Epoch, ...]], None] = lambda _rows: (
+        None
+    )  # the history that a checkpoint now holds
     step: Callable[[int, int, float], None] = lambda _done, _steps, _loss: None
     stop: Callable[[], None] = lambda: None  # asked at every step; raises to stop
 
@@ -87,7 +93,9 @@ class Training:
         self.parameters: int | None = None
         self.mflops: float | None = None
         channels = len(data.mean)
-        self.mean, self.std = (data.mean, data.std) if config.normalize else ((0.0,) * channels, (1.0,) * channels)
+        self.mean, self.std = (
+            (data.mean, data.std) if config.normalize else ((0.0,) * channels, (1.0,) * channels)
+        )
 
     def join(self, seat: Seat | None) -> None:
         """Meet the processes that train it together, if it is not this one alone. Only the first calls hooks."""
@@ -162,7 +170,9 @@ class Training:
             value=None if failed else at.best_value,
             best_epoch=None if failed else at.best_epoch,
             history=tuple(at.history),
-            confusion=None if failed or at.confusion is None else tuple(tuple(row) for row in at.confusion),
+            confusion=None
+            if failed or at.confusion is None
+            else tuple(tuple(row) for row in at.confusion),
             mistakes=() if failed else at.mistakes,
             seconds=round(at.seconds, 3),
             parameters=self.parameters,
@@ -174,7 +184,9 @@ class Training:
 
     def _build(self) -> nn.Module:
         torch.manual_seed(epoch_seed(self.config.seed, 0))
-        network = models.build(self.config.family, self.data.shape, len(self.data.classes), self.config.options)
+        network = models.build(
+            self.config.family, self.data.shape, len(self.data.classes), self.config.options
+        )
         self.parameters = sum(p.numel() for p in network.parameters())
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             network.eval()(torch.zeros(1, *self.data.shape))
@@ -183,10 +195,20 @@ class Training:
 
     def _check(self, network: nn.Module, limits: Mapping[str, float]) -> None:
         """Refuse a network that has more of something than it may."""
-        if "latency_ms" in limits and self.state.latency_ms is None:  # a resumed state has it already
+        if (
+            "latency_ms" in limits and self.state.latency_ms is None
+        ):  # a resumed state has it already
             self.state.latency_ms = self._latency(network)
-        has = {"parameters": self.parameters, "mflops": self.mflops, "latency_ms": self.state.latency_ms}
-        over = [f"{k} {has[k]:,.10g}, allowed {most:,.10g}" for k, most in limits.items() if (has[k] or 0) > most]
+        has = {
+            "parameters": self.parameters,
+            "mflops": self.mflops,
+            "latency_ms": self.state.latency_ms,
+        }
+        over = [
+            f"{k} {has[k]:,.10g}, allowed {most:,.10g}"
+            for k, most in limits.items()
+            if (has[k] or 0) > most
+        ]
         if over:
             raise Infeasible("; ".join(over))
 
@@ -207,14 +229,23 @@ class Training:
             epoch, rate = self.group.agree(0, 0.0)
             for parameters in optimizer.param_groups:
                 parameters["lr"] = rate
-            self._pass(epoch, self.wrapped, optimizer, schedule if isinstance(schedule, OneCycleLR) else None)
+            self._pass(
+                epoch,
+                self.wrapped,
+                optimizer,
+                schedule if isinstance(schedule, OneCycleLR) else None,
+            )
 
-    def _epoch(self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: Schedule) -> Epoch:
+    def _epoch(
+        self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: Schedule
+    ) -> Epoch:
         """Train and score one epoch, and keep it: in the history, and its weights if it is the best so far."""
         start = time.perf_counter()
         rate = float(optimizer.param_groups[0]["lr"])
         self.group.agree(epoch, rate)
-        trained_on = self._pass(epoch, self.wrapped, optimizer, schedule if isinstance(schedule, OneCycleLR) else None)
+        trained_on = self._pass(
+            epoch, self.wrapped, optimizer, schedule if isinstance(schedule, OneCycleLR) else None
+        )
         trained = time.perf_counter()
         scores = score(
             network,
@@ -251,7 +282,9 @@ class Training:
             if self.judged:
                 state.confusion = scores.confusion.tolist()
                 state.mistakes = mistakes(scores, self.data.val.labels)
-            state.best_weights = {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+            state.best_weights = {
+                k: v.detach().cpu().clone() for k, v in network.state_dict().items()
+            }
         return row
 
     def _better(self, value: float | None) -> bool:
@@ -261,9 +294,13 @@ class Training:
 
     def _batches(self) -> tuple[torch.Tensor, ...]:
         """The indices of one epoch's steps, from torch's global generator."""
-        batches = torch.split(torch.randperm(len(self.data.train)).to(self.device), self.config.batch_size)
+        batches = torch.split(
+            torch.randperm(len(self.data.train)).to(self.device), self.config.batch_size
+        )
         # Batch normalisation has no variance of one image, which a process would have for its share.
-        return batches[:-1] if len(batches) > 1 and len(batches[-1]) < 2 * self.group.size else batches
+        return (
+            batches[:-1] if len(batches) > 1 and len(batches[-1]) < 2 * self.group.size else batches
+        )
 
     def _feed(self, batches: list[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Each step's images, ready for the network, and their labels: made for several small steps at a time."""
@@ -277,14 +314,20 @@ class Training:
             batch = images.index_select(0, chosen)
             batch = augment(batch, parts, fill) if parts else batch
             ready = self.prepare(batch)
-            yield from zip(torch.split(ready, sizes), torch.split(labels[chosen], sizes), strict=True)
+            yield from zip(
+                torch.split(ready, sizes), torch.split(labels[chosen], sizes), strict=True
+            )
 
-    def _pass(self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: OneCycleLR | None) -> _Trained:
+    def _pass(
+        self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: OneCycleLR | None
+    ) -> _Trained:
         """Train once over the training split. Returns its figures as trained."""
         torch.manual_seed(epoch_seed(self.config.seed, epoch))
         config, batches, parameters = self.config, self._batches(), list(network.parameters())
         own = [self.group.share(batch) for batch in batches]
-        if self.group.rank:  # the order is the same in all processes, and all else that is random their own
+        if (
+            self.group.rank
+        ):  # the order is the same in all processes, and all else that is random their own
             torch.manual_seed(epoch_seed(self.config.seed, epoch, self.group.rank))
         total, seen = 0.0, 0
         losses: list[torch.Tensor] = []  # that have not been looked at
@@ -301,7 +344,9 @@ class Training:
                 parameter.grad = None
             with self.prepare.autocast():
                 logits = network(images)
-            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=config.label_smoothing)
+            loss = functional.cross_entropy(
+                logits.float(), labels, label_smoothing=config.label_smoothing
+            )
             loss = self.group.weigh(loss, len(labels), len(batches[step - 1]))
             loss.backward()  # type: ignore[no-untyped-call]
             if config.grad_clip:
@@ -349,7 +394,9 @@ class _Trained:
 def _counts(truth: torch.Tensor, predictions: torch.Tensor, classes: int) -> torch.Tensor:
     """How many images of each class were classified rightly, and how many there are: int64 (2, classes)."""
     right = truth[predictions == truth]
-    return torch.stack([torch.bincount(right, minlength=classes), torch.bincount(truth, minlength=classes)])
+    return torch.stack(
+        [torch.bincount(right, minlength=classes), torch.bincount(truth, minlength=classes)]
+    )
 
 
 def _figures(scores: Scores, objective: str) -> dict[str, float]:

@@ -19,7 +19,9 @@ class Scores:
     loss: float  # mean cross-entropy of an image, nats
     confusion: torch.Tensor  # int64 (classes, classes): [true][predicted]
     loss_std: float = 0.0  # standard deviation of the batches' mean losses
-    logits: tuple[torch.Tensor, ...] = ()  # of each batch (images, classes), in the split's order, on its device
+    logits: tuple[
+        torch.Tensor, ...
+    ] = ()  # of each batch (images, classes), in the split's order, on its device
 
     @property
     def accuracy(self) -> float:
@@ -48,7 +50,9 @@ class Scores:
         """The mean of the classes' F1 scores, over the classes that have images or predictions."""
         right = self.confusion.diagonal().tolist()
         true, predicted = self.confusion.sum(dim=1).tolist(), self.confusion.sum(dim=0).tolist()
-        scores: list[float] = [2 * r / (t + p) for r, t, p in zip(right, true, predicted, strict=True) if t + p]
+        scores: list[float] = [
+            2 * r / (t + p) for r, t, p in zip(right, true, predicted, strict=True) if t + p
+        ]
         return sum(scores) / max(1, len(scores))
 
 
@@ -58,11 +62,15 @@ def shares(right: torch.Tensor, count: torch.Tensor) -> tuple[float | None, ...]
 
 
 @torch.no_grad()
-def score(network: nn.Module, split: Split, classes: int, *, batch_size: int, prepare: Prepare) -> Scores:
+def score(
+    network: nn.Module, split: Split, classes: int, *, batch_size: int, prepare: Prepare
+) -> Scores:
     """Score a network, in evaluation mode, on a split of images on its device."""
     network.eval()
     device = split.labels.device
-    loss = torch.zeros((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    loss = torch.zeros(
+        (), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device
+    )
     losses, kept = [], []
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     for start in range(0, len(split), batch_size):
@@ -73,6 +81,13 @@ def score(network: nn.Module, split: Split, classes: int, *, batch_size: int, pr
         loss += of_batch
         losses.append(of_batch / len(labels))
         kept.append(logits)
-        confusion += torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes * classes)
+        confusion += torch.bincount(
+            labels * classes + logits.argmax(dim=1), minlength=classes * classes
+        )
     spread = float(torch.stack(losses).std(correction=0)) if losses else 0.0
-    return Scores(float(loss) / max(1, len(split)), confusion.view(classes, classes).cpu(), spread, tuple(kept))
+    return Scores(
+        float(loss) / max(1, len(split)),
+        confusion.view(classes, classes).cpu(),
+        spread,
+        tuple(kept),
+    )

@@ -43,13 +43,21 @@ def mistakes(scores: Scores, labels: torch.Tensor) -> tuple[Mistake, ...]:
     logits = torch.cat(scores.logits)[wrong].float()
     losses = functional.cross_entropy(logits, labels[wrong], reduction="none")
     losses, order = losses.cpu().sort(descending=True, stable=True)
-    images, true, taken = (tensor.cpu()[order] for tensor in (wrong, labels[wrong], predicted[wrong]))
+    images, true, taken = (
+        tensor.cpu()[order] for tensor in (wrong, labels[wrong], predicted[wrong])
+    )
     sureness = logits.softmax(dim=1).amax(dim=1).cpu()[order]
     places = list(range(min(WORST, len(images))))
     for pair in _confused(scores.confusion):
         places += ((true == pair[0]) & (taken == pair[1])).nonzero().flatten()[:OF_EACH].tolist()
     return tuple(
-        Mistake(int(images[i]), int(true[i]), int(taken[i]), _short(float(sureness[i])), _short(float(losses[i])))
+        Mistake(
+            int(images[i]),
+            int(true[i]),
+            int(taken[i]),
+            _short(float(sureness[i])),
+            _short(float(losses[i])),
+        )
         for i in dict.fromkeys(places)
     )
 
@@ -77,7 +85,9 @@ def pictures(mistakes: Iterable[Mistake], images: torch.Tensor) -> dict[int, str
         mistakes: which images.
         images: uint8 (images, channels, height, width) of the split that the mistakes are of, with 1 or 3 channels.
     """
-    return {mistake.image: base64.b64encode(png(images[mistake.image])).decode() for mistake in mistakes}
+    return {
+        mistake.image: base64.b64encode(png(images[mistake.image])).decode() for mistake in mistakes
+    }
 
 
 def png(image: torch.Tensor) -> bytes:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from torch.optim import SGD, Adam, AdamW, Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
 
 from sweeps.trial import TrialConfig
 
@@ -19,7 +25,13 @@ def make_optimizer(network: nn.Module, config: TrialConfig) -> Optimizer:
     """The optimiser of a configuration, over all of a network's parameters."""
     parameters, decay, fused = network.parameters(), config.weight_decay, config.device != "mps"
     if config.optimizer == "sgd":
-        return SGD(parameters, lr=config.lr, momentum=config.momentum or 0.0, weight_decay=decay, fused=fused)
+        return SGD(
+            parameters,
+            lr=config.lr,
+            momentum=config.momentum or 0.0,
+            weight_decay=decay,
+            fused=fused,
+        )
     adam = AdamW if config.optimizer == "adamw" else Adam
     return adam(parameters, lr=config.lr, weight_decay=decay, fused=fused)
 
@@ -33,9 +45,13 @@ def make_schedule(optimizer: Optimizer, config: TrialConfig, steps: int) -> Sche
     if config.schedule == "cosine":
         return CosineAnnealingLR(optimizer, T_max=config.epochs, eta_min=floor)
     if config.schedule == "onecycle":
-        return OneCycleLR(optimizer, config.lr, total_steps=config.epochs * steps, cycle_momentum=False)
+        return OneCycleLR(
+            optimizer, config.lr, total_steps=config.epochs * steps, cycle_momentum=False
+        )
     if config.schedule == "plateau":
-        return ReduceLROnPlateau(optimizer, patience=config.lr_patience or 0, factor=factor, min_lr=floor)
+        return ReduceLROnPlateau(
+            optimizer, patience=config.lr_patience or 0, factor=factor, min_lr=floor
+        )
     if config.schedule == "step":
         return StepLR(optimizer, step_size=config.lr_step or 1, gamma=factor)
     return None

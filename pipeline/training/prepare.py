@@ -8,7 +8,11 @@ from torch import nn
 
 def layout(network: nn.Module) -> torch.memory_format:
     """How a network's images should lie in memory: channels last for convolutions, as they are where there is none."""
-    return torch.channels_last if any(p.dim() == 4 for p in network.parameters()) else torch.contiguous_format
+    return (
+        torch.channels_last
+        if any(p.dim() == 4 for p in network.parameters())
+        else torch.contiguous_format
+    )
 
 
 class Prepare:
@@ -31,9 +35,14 @@ class Prepare:
         floats = images.to(torch.float32, memory_format=self._layout)
         # Spread over the pixels: otherwise the innermost loop would be one over three channels.
         pixels = (1, *images.shape[1:])
-        mean, scale = (t.expand(pixels).contiguous(memory_format=self._layout) for t in (self._mean, self._scale))
+        mean, scale = (
+            t.expand(pixels).contiguous(memory_format=self._layout)
+            for t in (self._mean, self._scale)
+        )
         return floats.sub_(mean).mul_(scale)
 
     def autocast(self) -> torch.autocast:
         """The arithmetic of the forward pass."""
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bf16")
+        return torch.autocast(
+            self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bf16"
+        )

@@ -37,12 +37,18 @@ def resolve(config: TrialConfig) -> TrialConfig:
     Raises:
         ValueError: for a device that this machine has not, or has fewer of than the trial asks for.
     """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     device = config.device
     if device == "auto":
         device = next(name for name in ("cuda", "mps", "cpu") if available[name])
     if not available[device]:
-        raise ValueError(f"device {device} is not there: {', '.join(k for k, v in available.items() if v)}")
+        raise ValueError(
+            f"device {device} is not there: {', '.join(k for k, v in available.items() if v)}"
+        )
     precision = config.precision
     if precision == "auto":
         precision = arithmetic(config, device, has_bf16=has_bf16(device))

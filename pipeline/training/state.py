@@ -48,13 +48,22 @@ class Saver:
         """
         self._folder, self._saved = folder, saved
         self._thread = ThreadPoolExecutor(1, "checkpoints")
-        self._thread.submit(lambda: None)  # a thread's start is waited for: now, and not after an epoch
+        self._thread.submit(
+            lambda: None
+        )  # a thread's start is waited for: now, and not after an epoch
         self._writing: tuple[Future[None], tuple[Epoch, ...]] | None = None
         self._copies: dict[str, torch.Tensor] = {}  # of what changes, made anew for each checkpoint
-        self._copied: tuple[dict[str, torch.Tensor], tuple[Epoch, ...], dict[str, Any]] | None = None
+        self._copied: tuple[dict[str, torch.Tensor], tuple[Epoch, ...], dict[str, Any]] | None = (
+            None
+        )
 
     def take(
-        self, state: State, config: TrialConfig, network: nn.Module, optimizer: Optimizer, schedule: Schedule
+        self,
+        state: State,
+        config: TrialConfig,
+        network: nn.Module,
+        optimizer: Optimizer,
+        schedule: Schedule,
     ) -> None:
         """Copy what a checkpoint of the last epoch holds, when the one before is written.
 
@@ -67,7 +76,9 @@ class Saver:
             **{f"network.{k}": v for k, v in network.state_dict(keep_vars=True).items()},
             **{f"optimizer.{k}": v for k, v in tensors.items()},
         }
-        best = {f"best.{k}": v for k, v in state.best_weights.items()}  # copies that nothing changes
+        best = {
+            f"best.{k}": v for k, v in state.best_weights.items()
+        }  # copies that nothing changes
         rest = {
             "config": config.to_dict(),
             "optimizer": facts,
@@ -90,12 +101,17 @@ class Saver:
     def _copies_of(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Copy all in one call, into memory that is kept."""
         if self._copies.keys() != tensors.keys():
-            self._copies = {k: torch.empty_like(v, device="cpu", requires_grad=False) for k, v in tensors.items()}
+            self._copies = {
+                k: torch.empty_like(v, device="cpu", requires_grad=False)
+                for k, v in tensors.items()
+            }
         with torch.no_grad():
             torch._foreach_copy_(list(self._copies.values()), list(tensors.values()))
         return self._copies
 
-    def _write(self, tensors: Mapping[str, torch.Tensor], history: Sequence[Epoch], rest: Mapping[str, Any]) -> None:
+    def _write(
+        self, tensors: Mapping[str, torch.Tensor], history: Sequence[Epoch], rest: Mapping[str, Any]
+    ) -> None:
         facts = {**rest, "history": [dataclasses.asdict(row) for row in history]}
         self._folder.save_state(len(history), tensors, facts)
 
@@ -119,7 +135,11 @@ class Saver:
 
 
 def restore(
-    folder: Folder, config: TrialConfig, network: nn.Module, optimizer: Optimizer, schedule: Schedule
+    folder: Folder,
+    config: TrialConfig,
+    network: nn.Module,
+    optimizer: Optimizer,
+    schedule: Schedule,
 ) -> State | None:
     """Put back the newest good checkpoint, if it is of this very configuration; None where there is none."""
     found = folder.latest()
@@ -146,10 +166,16 @@ def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Take an optimiser's state apart into tensors and JSON."""
     state = optimizer.state_dict()
-    flat = {f"{index}.{key}": value for index, values in state["state"].items() for key, value in values.items()}
+    flat = {
+        f"{index}.{key}": value
+        for index, values in state["state"].items()
+        for key, value in values.items()
+    }
     tensors = {name: value for name, value in flat.items() if isinstance(value, torch.Tensor)}
     numbers = {name: value for name, value in flat.items() if name not in tensors}
     return tensors, {"numbers": numbers, "groups": state["param_groups"]}

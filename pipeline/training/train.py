@@ -63,7 +63,9 @@ def train(
     """
     torch.set_num_threads(config.threads)
     allocator.keep()
-    training = Training(config, data, Folder(folder), objective, hooks or Hooks(), every_epoch, time_limit)
+    training = Training(
+        config, data, Folder(folder), objective, hooks or Hooks(), every_epoch, time_limit
+    )
     error = None
     try:
         with closing(training.saver):
@@ -87,6 +89,8 @@ def train(
 
 def _kind(problem: Exception) -> str:
     text = str(problem).lower()
-    if isinstance(problem, torch.OutOfMemoryError | MemoryError) or any(words in text for words in _OUT_OF_MEMORY):
+    if isinstance(problem, torch.OutOfMemoryError | MemoryError) or any(
+        words in text for words in _OUT_OF_MEMORY
+    ):
         return "oom"
     return f"error:{type(problem).__name__}"

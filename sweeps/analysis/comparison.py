@@ -97,7 +97,9 @@ def compare(record: StudyRecord, entries: Sequence[Ranked]) -> Comparison | None
     if not record.reference:
         return None
     variants = tuple(_variant(record, reference, entries) for reference in record.reference)
-    unnamed = [e for e in entries if not any(r.matches(e.trials[0].config) for r in record.reference)]
+    unnamed = [
+        e for e in entries if not any(r.matches(e.trials[0].config) for r in record.reference)
+    ]
     return Comparison(variants=variants, unnamed=tuple(unnamed))
 
 
@@ -126,9 +128,15 @@ def _variant(record: StudyRecord, reference: Reference, entries: Sequence[Ranked
         entry=entry,
         matches=len(matching),
         figures=tuple(figures) or (() if shown else (_figure("test_acc", None, trials, True),)),
-        epochs=tuple(_epoch(i, v, trials, "by_epoch" not in apart) for i, v in enumerate(reference.by_epoch, start=1)),
+        epochs=tuple(
+            _epoch(i, v, trials, "by_epoch" not in apart)
+            for i, v in enumerate(reference.by_epoch, start=1)
+        ),
         classes=(
-            *(_class(i, v, trials, "per_class" not in apart) for i, v in enumerate(reference.per_class)),
+            *(
+                _class(i, v, trials, "per_class" not in apart)
+                for i, v in enumerate(reference.per_class)
+            ),
             *(
                 _train_class(i, v, trials, "per_class_train" not in apart)
                 for i, v in enumerate(reference.per_class_train)
@@ -137,33 +145,59 @@ def _variant(record: StudyRecord, reference: Reference, entries: Sequence[Ranked
     )
 
 
-def _figure(name: str, published: float | None, trials: Sequence[TrialResult], comparable: bool) -> Compared:
+def _figure(
+    name: str, published: float | None, trials: Sequence[TrialResult], comparable: bool
+) -> Compared:
     split, kind = name.split("_")
-    scores = {s: Score.of(t.best.metrics.get(f"{s}/{kind}") for t in trials if t.best) for s in ("train", "val")}
+    scores = {
+        s: Score.of(t.best.metrics.get(f"{s}/{kind}") for t in trials if t.best)
+        for s in ("train", "val")
+    }
     scores["test"] = recorded(trials, kind)
     own = ("train",) if split == "train" else ("val", "test")
     ours = {s: score for s in own if (score := scores[s]) is not None}
     return Compared(name=name, split=split, published=published, ours=ours, comparable=comparable)
 
 
-def _epoch(epoch: int, published: float, trials: Sequence[TrialResult], comparable: bool) -> Compared:
+def _epoch(
+    epoch: int, published: float, trials: Sequence[TrialResult], comparable: bool
+) -> Compared:
     rows = [row for trial in trials for row in trial.history if row.epoch == epoch]
-    scores = {"val": Score.of(row.metrics.get("val/acc") for row in rows), "test": recorded(trials, f"acc@{epoch}")}
+    scores = {
+        "val": Score.of(row.metrics.get("val/acc") for row in rows),
+        "test": recorded(trials, f"acc@{epoch}"),
+    }
     ours = {split: score for split, score in scores.items() if score is not None}
-    return Compared(name=str(epoch), split="test", published=published, ours=ours, comparable=comparable)
+    return Compared(
+        name=str(epoch), split="test", published=published, ours=ours, comparable=comparable
+    )
 
 
-def _class(index: int, published: float, trials: Sequence[TrialResult], comparable: bool) -> Compared:
-    known = Score.of(t.best.per_class[index] for t in trials if t.best and index < len(t.best.per_class))
+def _class(
+    index: int, published: float, trials: Sequence[TrialResult], comparable: bool
+) -> Compared:
+    known = Score.of(
+        t.best.per_class[index] for t in trials if t.best and index < len(t.best.per_class)
+    )
     scores = {"val": known, "test": recorded(trials, f"class@{index}")}
     ours = {split: score for split, score in scores.items() if score is not None}
-    return Compared(name=str(index), split="test", published=published, ours=ours, comparable=comparable)
+    return Compared(
+        name=str(index), split="test", published=published, ours=ours, comparable=comparable
+    )
 
 
-def _train_class(index: int, published: float, trials: Sequence[TrialResult], comparable: bool) -> Compared:
-    score = Score.of(t.best.train_per_class[index] for t in trials if t.best and index < len(t.best.train_per_class))
+def _train_class(
+    index: int, published: float, trials: Sequence[TrialResult], comparable: bool
+) -> Compared:
+    score = Score.of(
+        t.best.train_per_class[index]
+        for t in trials
+        if t.best and index < len(t.best.train_per_class)
+    )
     ours = {} if score is None else {"train": score}
-    return Compared(name=str(index), split="train", published=published, ours=ours, comparable=comparable)
+    return Compared(
+        name=str(index), split="train", published=published, ours=ours, comparable=comparable
+    )
 
 
 def centre(record: StudyRecord) -> dict[str, Value]:
@@ -173,7 +207,10 @@ def centre(record: StudyRecord) -> dict[str, Value]:
 
 def at_centre(record: StudyRecord, config: TrialConfig, *, but: str | None = None) -> bool:
     """Whether all searched fields (``but`` one) stand at the centre, or do not apply."""
-    return all(name == but or getattr(config, name) in (value, None) for name, value in centre(record).items())
+    return all(
+        name == but or getattr(config, name) in (value, None)
+        for name, value in centre(record).items()
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,13 +249,18 @@ def lead(record: StudyRecord, entries: Sequence[Ranked]) -> Lead | None:
 def varying(record: StudyRecord, results: Iterable[TrialResult]) -> tuple[str, ...]:
     """The searched fields in which some of the results differ."""
     configs = [result.config for result in results]
-    return tuple(name for name in record.searched if len({getattr(config, name) for config in configs}) > 1)
+    return tuple(
+        name for name in record.searched if len({getattr(config, name) for config in configs}) > 1
+    )
 
 
 def named(result: TrialResult, names: Sequence[str]) -> str:
     """A trial's configuration in short, by some of its fields; by its number where none applies."""
     values = {name: value for name in names if (value := getattr(result.config, name)) is not None}
-    words = [shown(value) if name == "family" else f"{name} {shown(value)}" for name, value in values.items()]
+    words = [
+        shown(value) if name == "family" else f"{name} {shown(value)}"
+        for name, value in values.items()
+    ]
     return ", ".join(words) or f"trial {result.number}"
 
 

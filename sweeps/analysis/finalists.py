@@ -15,8 +15,15 @@ from sweeps.spec.study_spec import TOP_LEVEL
 from sweeps.trial import COMPLETE, RUNNING, TrialConfig, TrialResult, Value, fields
 
 SUFFIX = ".finalists"  # of the name of a study's finalists, which are a study of their own
-_RUNTIME = ("device", "threads", "gpus_per_trial", "eval_batch_size")  # settled for a study, and never searched
-_ROUNDING = (2 / 12) ** 0.5  # images: the deviation of the difference of two counts, each rounded to a whole one
+_RUNTIME = (
+    "device",
+    "threads",
+    "gpus_per_trial",
+    "eval_batch_size",
+)  # settled for a study, and never searched
+_ROUNDING = (
+    2 / 12
+) ** 0.5  # images: the deviation of the difference of two counts, each rounded to a whole one
 Outcome = Literal["ahead", "tie", "behind"]
 _LAST_SEED = int(fields()["seed"].bounds[1])
 
@@ -26,7 +33,9 @@ def choose(record: StudyRecord, *, top: int, seeds: int) -> dict[str, Any]:
 
     No seed of theirs is one of the study's. There are fewer than ``top`` where no more are complete.
     """
-    entries = [entry for entry in rank(record.results, maximize=record.maximize) if entry.state == COMPLETE][:top]
+    entries = [
+        entry for entry in rank(record.results, maximize=record.maximize) if entry.state == COMPLETE
+    ][:top]
     trials = [entry.trials[0] for entry in entries]
     before, used = int(record.spec["seed"]), int(record.spec["repeats"])
     behind = before + used
@@ -54,11 +63,25 @@ def document(chosen: Mapping[str, Any], device: str | None = None) -> dict[str, 
     for name in fields():
         values = dict.fromkeys(getattr(config, name) for config in configs)
         found[name] = [value for value in values if value is not None]
-    top = {name: max(values) if name == "epochs" else values[0] for name, values in found.items() if name in TOP_LEVEL}
-    own = {name: values for name, values in found.items() if name not in (*TOP_LEVEL, *_RUNTIME) or name == "epochs"}
+    top = {
+        name: max(values) if name == "epochs" else values[0]
+        for name, values in found.items()
+        if name in TOP_LEVEL
+    }
+    own = {
+        name: values
+        for name, values in found.items()
+        if name not in (*TOP_LEVEL, *_RUNTIME) or name == "epochs"
+    }
     search = {name: values for name, values in own.items() if len(values) > 1}
-    fixed = {name: values[0] for name, values in own.items() if len(values) == 1 and name not in TOP_LEVEL}
-    runtime = {name: chosen["runtime"].get(name, found[name][0]) for name in _RUNTIME if found[name]}
+    fixed = {
+        name: values[0]
+        for name, values in own.items()
+        if len(values) == 1 and name not in TOP_LEVEL
+    }
+    runtime = {
+        name: chosen["runtime"].get(name, found[name][0]) for name in _RUNTIME if found[name]
+    }
     return {
         "description": f"The first {len(configs)} of {chosen['of']} again, with fresh seeds.",
         **top,
@@ -119,7 +142,9 @@ class Finalist:
     value: Score | None  # of the objective, on the validation split; None where no seed is complete
     test: Score | None  # of the accuracy on the test split; None where none is scored
     gap: Gap | None
-    against: Paired | None  # the winner against this one; None for the winner, and where they share no seed
+    against: (
+        Paired | None
+    )  # the winner against this one; None for the winner, and where they share no seed
 
     @property
     def trial(self) -> TrialResult:
@@ -154,7 +179,11 @@ class Verdict:
     @property
     def behind(self) -> tuple[Finalist, ...]:
         """Those that did better than the winner, with the seeds that they have."""
-        return tuple(one for one in self.finalists[1:] if one.against is not None and one.against.outcome == "behind")
+        return tuple(
+            one
+            for one in self.finalists[1:]
+            if one.against is not None and one.against.outcome == "behind"
+        )
 
     @property
     def cheapest(self) -> Finalist | None:
@@ -173,7 +202,10 @@ def judge(record: StudyRecord) -> Verdict | None:
     if not entries or entries[0].state != COMPLETE:
         return None
     return Verdict(
-        finalists=tuple(_finalist(i, entry, entries[0], record.maximize) for i, entry in enumerate(entries, start=1)),
+        finalists=tuple(
+            _finalist(i, entry, entries[0], record.maximize)
+            for i, entry in enumerate(entries, start=1)
+        ),
         planned=record.trials,
         ended=sum(result.state != RUNNING for result in record.results),
     )
@@ -200,7 +232,9 @@ def doubts(verdict: Verdict) -> tuple[str, ...]:
         found.append(f"Places {', '.join(places)} and {last} cannot be told apart ({count}).")
     for one in others:
         if one.against is None:
-            found.append(f"Place {one.place} cannot be compared with the winner: no seed is complete of both.")
+            found.append(
+                f"Place {one.place} cannot be compared with the winner: no seed is complete of both."
+            )
         elif one.against.outcome == "behind":
             found.append(
                 f"Place {one.place} did better than the winner on the {one.against.seeds} seeds that both have, "
@@ -223,7 +257,11 @@ def _finalist(place: int, entry: Ranked, winner: Ranked, maximize: bool) -> Fina
 
 def _gap(trials: Sequence[TrialResult]) -> Gap | None:
     """The gap of the mean accuracies, as of one network: the seeds share the images, which count once."""
-    scored = [(t.best, t.test) for t in trials if t.best and t.best.predicted and t.test and t.test.get("images")]
+    scored = [
+        (t.best, t.test)
+        for t in trials
+        if t.best and t.best.predicted and t.test and t.test.get("images")
+    ]
     if not scored:
         return None
     val = statistics.fmean(best.metrics["val/acc"] for best, _ in scored)
@@ -231,11 +269,18 @@ def _gap(trials: Sequence[TrialResult]) -> Gap | None:
     best, scores = scored[0]
     val_images, test_images = sum(best.predicted), int(scores["images"])
     low, high = newcombe(val, val_images, test, test_images)
-    return Gap(difference=val - test, low=low, high=high, val_images=val_images, test_images=test_images)
+    return Gap(
+        difference=val - test, low=low, high=high, val_images=val_images, test_images=test_images
+    )
 
 
-def _paired(winner: Sequence[TrialResult], other: Sequence[TrialResult], maximize: bool) -> Paired | None:
-    ours, theirs = ({t.config.seed: t.value for t in trials if t.value is not None} for trials in (winner, other))
+def _paired(
+    winner: Sequence[TrialResult], other: Sequence[TrialResult], maximize: bool
+) -> Paired | None:
+    ours, theirs = (
+        {t.config.seed: t.value for t in trials if t.value is not None}
+        for trials in (winner, other)
+    )
     differences = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
     if not differences:
         return None

@@ -17,7 +17,9 @@ def collapsed(result: TrialResult) -> int | None:
         return None
     last = result.history[-1]
     top = max(range(len(last.predicted)), key=last.predicted.__getitem__)
-    others = [share for index, share in enumerate(last.per_class) if index != top and share is not None]
+    others = [
+        share for index, share in enumerate(last.per_class) if index != top and share is not None
+    ]
     if last.predicted[top] < NEARLY_ALL * sum(last.predicted) or not others:
         return None
     return top if sum(others) / len(others) < HARDLY_ANY else None

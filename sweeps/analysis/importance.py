@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from typing import cast
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
@@ -34,7 +39,9 @@ class Importance:
     """The shares of a study's dimensions, the largest first."""
 
     trials: int  # complete and pruned ones
-    shares: tuple[Share, ...] = ()  # of the dimensions that every trial has; they sum to 1, or there are none
+    shares: tuple[
+        Share, ...
+    ] = ()  # of the dimensions that every trial has; they sum to 1, or there are none
     conditional: tuple[Share, ...] = ()  # of the others, each among the trials that have it
     note: str | None = None  # why there are no shares
 
@@ -51,23 +58,36 @@ def importance(record: StudyRecord) -> Importance:
     condition's importance into the dimension's own: hence conditional ones are computed apart.
     """
     ended = [r for r in record.results if r.state in (COMPLETE, PRUNED) and _finite(r.value)]
-    trials = [r for r in ended if r.duplicate_of is None]  # what reused another's result is no evidence of its own
+    trials = [
+        r for r in ended if r.duplicate_of is None
+    ]  # what reused another's result is no evidence of its own
     dimensions = [d for d in record.dimensions if not _distribution(d).single()]
     having = {d.key: [t for t in trials if _point(d, t.config) is not None] for d in dimensions}
     common = [d for d in dimensions if len(having[d.key]) == len(trials)]
-    note = _why_not(trials, record.maximize) if common else "no searched dimension is common to all trials"
+    note = (
+        _why_not(trials, record.maximize)
+        if common
+        else "no searched dimension is common to all trials"
+    )
     shares = {} if note else _shares(common, trials, record.maximize)
-    conditional = [_conditional(d, having, dimensions, record.maximize) for d in dimensions if d not in common]
+    conditional = [
+        _conditional(d, having, dimensions, record.maximize) for d in dimensions if d not in common
+    ]
     return Importance(
         trials=len(trials),
-        shares=_sorted([Share(key=key, share=share, trials=len(trials)) for key, share in shares.items()]),
+        shares=_sorted(
+            [Share(key=key, share=share, trials=len(trials)) for key, share in shares.items()]
+        ),
         conditional=_sorted(conditional),
         note=note,
     )
 
 
 def _conditional(
-    dimension: Dimension, having: dict[str, list[TrialResult]], dimensions: Sequence[Dimension], maximize: bool
+    dimension: Dimension,
+    having: dict[str, list[TrialResult]],
+    dimensions: Sequence[Dimension],
+    maximize: bool,
 ) -> Share:
     trials = having[dimension.key]
     note = _why_not(trials, maximize)
@@ -90,16 +110,24 @@ def _why_not(trials: Sequence[TrialResult], maximize: bool) -> str | None:
     return None
 
 
-def _shares(dimensions: Sequence[Dimension], trials: Sequence[TrialResult], maximize: bool) -> dict[str, float]:
+def _shares(
+    dimensions: Sequence[Dimension], trials: Sequence[TrialResult], maximize: bool
+) -> dict[str, float]:
     """Each dimension's share among trials that have them all, by key; they sum to 1."""
     distributions = {d.key: _distribution(d) for d in dimensions}
     with _quiet():
         study = optuna.create_study(direction="maximize" if maximize else "minimize")
         for trial in trials:
             point = {d.key: _point(d, trial.config) for d in dimensions}
-            study.add_trial(optuna.trial.create_trial(value=trial.value, params=point, distributions=distributions))
+            study.add_trial(
+                optuna.trial.create_trial(
+                    value=trial.value, params=point, distributions=distributions
+                )
+            )
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=QUANTILE)
-    return optuna.importance.get_param_importances(study, evaluator=evaluator, params=list(distributions))
+    return optuna.importance.get_param_importances(
+        study, evaluator=evaluator, params=list(distributions)
+    )
 
 
 @contextmanager
@@ -123,7 +151,9 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
         return CategoricalDistribution(dimension.choices)
     low, high, step = dimension.low, dimension.high, dimension.step
     if low is None or high is None:
-        raise ValueError(f"{dimension.key} needs choices, or low and high: got low {low}, high {high}")
+        raise ValueError(
+            f"{dimension.key} needs choices, or low and high: got low {low}, high {high}"
+        )
     if step is not None and not dimension.log:
         return IntDistribution(0, math.floor((high - low) / step + 1e-9))
     if dimension.integer:
@@ -134,7 +164,9 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
 def _point(dimension: Dimension, config: TrialConfig) -> Value | None:
     """A trial's value of a dimension, as `_distribution` counts it; None where the trial does not have it."""
     value: Value | None = getattr(config, dimension.field)
-    if value is None or any(getattr(config, name) not in allowed for name, allowed in dimension.when.items()):
+    if value is None or any(
+        getattr(config, name) not in allowed for name, allowed in dimension.when.items()
+    ):
         return None
     distribution = _distribution(dimension)
     if isinstance(distribution, (IntDistribution, FloatDistribution)):

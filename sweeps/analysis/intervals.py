@@ -20,7 +20,9 @@ def wilson(share: float, images: int) -> tuple[float, float]:
     return (middle - half) / scale, (middle + half) / scale
 
 
-def newcombe(first: float, first_images: int, second: float, second_images: int) -> tuple[float, float]:
+def newcombe(
+    first: float, first_images: int, second: float, second_images: int
+) -> tuple[float, float]:
     """The interval of 95 % of the difference, first less second, of shares of two samples that share no image.
 
     Source: R. G. Newcombe, Interval estimation for the difference between independent proportions, Statistics in
@@ -49,6 +51,9 @@ def mean_interval(values: Sequence[float], least: float = 0.0) -> tuple[float | 
         return None, None
     from scipy.stats import t  # takes a second to import
 
-    mean, error = statistics.fmean(values), max(least, statistics.stdev(values)) / len(values) ** 0.5
+    mean, error = (
+        statistics.fmean(values),
+        max(least, statistics.stdev(values)) / len(values) ** 0.5,
+    )
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
     return mean - half, mean + half

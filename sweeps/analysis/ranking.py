@@ -46,9 +46,19 @@ def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranke
     ranked: list[Ranked] = []
     for place, entry in enumerate(entries, start=1):
         previous = ranked[-1] if ranked else None
-        tie = previous is not None and previous.state == entry.state and previous.value == entry.value
-        number = None if entry.value is None else previous.rank if previous is not None and tie else place
-        ranked.append(Ranked(rank=number, trials=entry.trials, value=entry.value, spread=entry.spread))
+        tie = (
+            previous is not None and previous.state == entry.state and previous.value == entry.value
+        )
+        number = (
+            None
+            if entry.value is None
+            else previous.rank
+            if previous is not None and tie
+            else place
+        )
+        ranked.append(
+            Ranked(rank=number, trials=entry.trials, value=entry.value, spread=entry.spread)
+        )
     return ranked
 
 
@@ -71,8 +81,12 @@ class Leader:
         if result.duplicate_of is None:
             group, place = result.config.group, partial(_place, maximize=self._maximize)
             before = self._entries.get(group)
-            entry = self._entries[group] = _entry([*(before.trials if before else ()), result], self._maximize)
-            if before is not None and before is self._first:  # a further repeat may have made it worse
+            entry = self._entries[group] = _entry(
+                [*(before.trials if before else ()), result], self._maximize
+            )
+            if (
+                before is not None and before is self._first
+            ):  # a further repeat may have made it worse
                 self._first = min(self._entries.values(), key=place)
             elif self._first is None or place(entry) < place(self._first):
                 self._first = entry
@@ -81,7 +95,11 @@ class Leader:
     @property
     def best(self) -> TrialResult | None:
         """The best trial, if one is complete."""
-        return self._first.trials[0] if self._first is not None and self._first.state == COMPLETE else None
+        return (
+            self._first.trials[0]
+            if self._first is not None and self._first.state == COMPLETE
+            else None
+        )
 
 
 def ended(results: Sequence[TrialResult]) -> str:
@@ -92,7 +110,9 @@ def ended(results: Sequence[TrialResult]) -> str:
     duplicates = ends.pop("duplicate", 0)
     counts += [f"{count} failed ({end})" for end, count in sorted(ends.items())]
     counts += [f"{duplicates} duplicate{'s' * (duplicates > 1)}"] if duplicates else []
-    text = f"{len(results) - sum(begun.values())} ended" + (": " + ", ".join(counts) if counts else "")
+    text = f"{len(results) - sum(begun.values())} ended" + (
+        ": " + ", ".join(counts) if counts else ""
+    )
     return text + "".join(f"; {count} {end}" for end, count in begun.items())
 
 
@@ -122,7 +142,9 @@ def _place(entry: Ranked, maximize: bool) -> tuple[int, bool, float, int]:
 
 def _broken(entry: Ranked) -> bool:
     """Whether some repeats of a complete configuration are not: the mean of the others flatters it."""
-    return entry.state == COMPLETE and any(trial.state in (PRUNED, FAILED) for trial in entry.trials)
+    return entry.state == COMPLETE and any(
+        trial.state in (PRUNED, FAILED) for trial in entry.trials
+    )
 
 
 def _loss(value: float | None, maximize: bool) -> float:

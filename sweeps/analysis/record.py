@@ -29,13 +29,21 @@ class StudyRecord:
     keep_checkpoints: str = "each"
     deviations: str = ""  # what differs from the study file, whose published figures may then be of something else
     reference: tuple[Reference, ...] = ()  # published figures
-    pictures: Mapping[int, str] = field(default_factory=dict)  # the best trial's mistakes: PNG in base64, by image
+    pictures: Mapping[int, str] = field(
+        default_factory=dict
+    )  # the best trial's mistakes: PNG in base64, by image
     spec: Mapping[str, Any] = field(default_factory=dict)  # what it was made with, as JSON data
-    facts: Mapping[str, Any] = field(default_factory=dict)  # what was resolved then: digest, images, runtime, ...
-    reason: str | None = None  # why its last sweep ended, as `sweeps.search.loop.run` says it; None while it runs
+    facts: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what was resolved then: digest, images, runtime, ...
+    reason: str | None = (
+        None  # why its last sweep ended, as `sweeps.search.loop.run` says it; None while it runs
+    )
     command: str = ""  # that goes on with it
     finalists: StudyRecord | None = None  # its first configurations, trained again with fresh seeds
-    refit: Mapping[str, Any] | None = None  # of finalists: their winner, trained once on both splits of the search
+    refit: Mapping[str, Any] | None = (
+        None  # of finalists: their winner, trained once on both splits of the search
+    )
 
     @property
     def searched(self) -> tuple[str, ...]:

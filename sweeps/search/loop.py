@@ -95,7 +95,12 @@ class _Loop:
         max_failures: int,
     ) -> None:
         self._study, self._engine = study, engine
-        self._untrained, self._told, self._until, self._max_failures = untrained, told, until, max_failures
+        self._untrained, self._told, self._until, self._max_failures = (
+            untrained,
+            told,
+            until,
+            max_failures,
+        )
         self._jobs = study.jobs(self._over)
         self._again: deque[Job] = deque()  # whose process died
         self._ended: set[int] = set()  # in this sweep
@@ -142,14 +147,18 @@ class _Loop:
         if self._failing(results):
             self._reason = "failures"
         else:
-            self._reason = stop_reason(self._study.spec, results) or ("until" if self._until() else None)
+            self._reason = stop_reason(self._study.spec, results) or (
+                "until" if self._until() else None
+            )
         return self._reason is not None
 
     def _failing(self, results: Sequence[TrialResult]) -> bool:
         """Whether too many of what ended in this sweep failed in a row."""
         in_a_row = 0
         for result in results:
-            if result.number not in self._ended or result.duplicate_of is not None:  # which says nothing new
+            if (
+                result.number not in self._ended or result.duplicate_of is not None
+            ):  # which says nothing new
                 continue
             in_a_row = in_a_row + 1 if result.state == FAILED else 0
             if in_a_row >= self._max_failures:
@@ -172,18 +181,30 @@ def _poison(job: Job) -> TrialResult | None:
     if job.deaths < MAX_DEATHS:
         return None
     error = f"its process died {job.deaths} times"
-    return TrialResult(number=job.number, config=job.config, state=FAILED, end="poison", error=error)
+    return TrialResult(
+        number=job.number, config=job.config, state=FAILED, end="poison", error=error
+    )
 
 
 def stop_reason(spec: StudySpec, results: Sequence[TrialResult]) -> str | None:
     """Which rule of a study's ``stop`` holds after these results, in words; None if none does."""
     stop, sign = spec.stop, 1 if spec.maximize else -1
-    values = [sign * r.value if r.state == COMPLETE and r.value is not None else -math.inf for r in results]
+    values = [
+        sign * r.value if r.state == COMPLETE and r.value is not None else -math.inf
+        for r in results
+    ]
     best = max(values, default=-math.inf)
     if stop.target is not None and best >= sign * stop.target:
         return f"target {stop.target:g} reached"
-    if stop.no_gain is not None and math.isfinite(best) and len(values) - 1 - values.index(best) >= stop.no_gain:
+    if (
+        stop.no_gain is not None
+        and math.isfinite(best)
+        and len(values) - 1 - values.index(best) >= stop.no_gain
+    ):
         return f"no gain in {stop.no_gain} trials"
-    if stop.time is not None and math.fsum(r.seconds for r in results if r.duplicate_of is None) >= stop.time:
+    if (
+        stop.time is not None
+        and math.fsum(r.seconds for r in results if r.duplicate_of is None) >= stop.time
+    ):
         return f"{stop.time:g} s of training used up"
     return None

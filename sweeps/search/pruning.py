@@ -6,7 +6,10 @@ import statistics
 from collections.abc import Iterable, Mapping
 
 REDUCTION = 4  # of the trials that reach a rung, one in this many goes on
-FIRST, SPACING = 1 / 9, 2  # the first rung, as a share of the epochs; each later one is at so many times the last
+FIRST, SPACING = (
+    1 / 9,
+    2,
+)  # the first rung, as a share of the epochs; each later one is at so many times the last
 PROTECTED = 8  # the first trials are never pruned: there is too little to compare with
 
 Reports = Mapping[int, float]  # best value so far, by epoch (from 1)
@@ -21,7 +24,9 @@ def rungs(epochs: int) -> tuple[int, ...]:
     return tuple(result)
 
 
-def prune(rule: str, reports: Reports, others: Iterable[Reports], *, epochs: int, maximize: bool) -> bool:
+def prune(
+    rule: str, reports: Reports, others: Iterable[Reports], *, epochs: int, maximize: bool
+) -> bool:
     """Whether the trial whose last report is the newest of ``reports`` should stop now.
 
     Args:

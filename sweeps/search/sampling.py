@@ -70,7 +70,9 @@ class Held:
         if self.made:
             self._storage.set_trial_user_attr(trial_id, key, value)
 
-    def set_trial_param(self, trial_id: int, name: str, value: float, distribution: BaseDistribution) -> None:
+    def set_trial_param(
+        self, trial_id: int, name: str, value: float, distribution: BaseDistribution
+    ) -> None:
         """Write one of its values."""
         if self.made:
             self._storage.set_trial_param(trial_id, name, value, distribution)
@@ -112,7 +114,10 @@ class Shown(optuna.Study):
         use_cache: bool = False,  # noqa: ARG002 - Optuna's signature
     ) -> list[FrozenTrial]:
         trials = self._all()[: max(self._number + 1, self._seen)]
-        shown = [_under_way(trial) if self._seen <= trial.number < self._number else trial for trial in trials]
+        shown = [
+            _under_way(trial) if self._seen <= trial.number < self._number else trial
+            for trial in trials
+        ]
         found = [trial for trial in shown if states is None or trial.state in states]
         return copy.deepcopy(found) if deepcopy else found
 
@@ -151,8 +156,15 @@ def params(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
 def suggest(trial: Trial, dimension: Dimension) -> Value:
     """Draw a dimension's value for a trial."""
     if dimension.choices:
-        return cast("Value", trial.suggest_categorical(dimension.key, tuple(dict.fromkeys(dimension.choices))))
+        return cast(
+            "Value",
+            trial.suggest_categorical(dimension.key, tuple(dict.fromkeys(dimension.choices))),
+        )
     low, high, step = float(dimension.low or 0), float(dimension.high or 0), dimension.step
     if dimension.integer:
-        return trial.suggest_int(dimension.key, int(low), int(high), step=int(step or 1), log=dimension.log)
-    return round_significant(trial.suggest_float(dimension.key, low, high, step=step, log=dimension.log))
+        return trial.suggest_int(
+            dimension.key, int(low), int(high), step=int(step or 1), log=dimension.log
+        )
+    return round_significant(
+        trial.suggest_float(dimension.key, low, high, step=step, log=dimension.log)
+    )

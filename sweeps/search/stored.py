@@ -32,7 +32,9 @@ STORE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, json.JS
 def cause(error: BaseException) -> str:
     """What a store's error comes from, as one line: Optuna's own text blames the length of a value."""
     found = error.__cause__ or error
-    return " ".join(str(getattr(found, "orig", None) or found).split())[:300]  # the database's words, not SQLAlchemy's
+    return " ".join(str(getattr(found, "orig", None) or found).split())[
+        :300
+    ]  # the database's words, not SQLAlchemy's
 
 
 class StorageError(Exception):
@@ -87,13 +89,17 @@ class Kept:
 
     def under_way(self) -> int | None:
         """The number of the first trial that has not ended; None where all have."""
-        trials = (t for t in self._trials() if t.state == TrialState.RUNNING and "config" in t.user_attrs)
+        trials = (
+            t for t in self._trials() if t.state == TrialState.RUNNING and "config" in t.user_attrs
+        )
         return next((trial.number for trial in trials), None)
 
     def record(self) -> StudyRecord:
         """The study as reports know it."""
         attrs = self._study.user_attrs
-        results = tuple(_results(Kept._trials(self), attrs, self._ended))  # as they are in the store at this moment
+        results = tuple(
+            _results(Kept._trials(self), attrs, self._ended)
+        )  # as they are in the store at this moment
         maximize = self._study.direction == optuna.study.StudyDirection.MAXIMIZE
         return StudyRecord(
             name=self.name,
@@ -134,7 +140,9 @@ class Kept:
         """The parent run of the study whose finalists these are; None where there is none."""
         of = _of(self._study)
         try:
-            run: str | None = None if of is None else load(self._study._storage, of).recall("parent_run_id")  # noqa: SLF001
+            run: str | None = (
+                None if of is None else load(self._study._storage, of).recall("parent_run_id")
+            )
         except StudyNotFoundError:
             return None
         return run
@@ -144,7 +152,9 @@ class Kept:
         self._study.set_user_attr(f"{_RUN}{number}", {"run_id": run_id, "checkpoint": checkpoint})
 
 
-def open_storage(url: str, *, timeout: float, engine: dict[str, Any] | None = None, examined: bool = False) -> Storage:
+def open_storage(
+    url: str, *, timeout: float, engine: dict[str, Any] | None = None, examined: bool = False
+) -> Storage:
     """Open a store of studies; a new one gets its tables.
 
     Args:
@@ -160,7 +170,9 @@ def open_storage(url: str, *, timeout: float, engine: dict[str, Any] | None = No
     options = engine or {"connect_args": {"timeout": timeout}}
     plain = url.replace("{", "{{").replace("}", "}}") if engine else url  # Optuna formats it
     try:
-        return optuna.storages.RDBStorage(plain, engine_kwargs=options, skip_compatibility_check=examined)
+        return optuna.storages.RDBStorage(
+            plain, engine_kwargs=options, skip_compatibility_check=examined
+        )
     except (*STORE_ERRORS, RuntimeError) as error:
         raise StorageError(cause(error)) from error
 
@@ -206,7 +218,9 @@ def running(storage: Storage, name: str) -> tuple[Running, ...]:
 def fact(storage: Storage, name: str, key: str) -> Any:
     """What was kept with a study when it was made; None where there is no such study or fact."""
     try:
-        return optuna.load_study(storage=storage, study_name=name).user_attrs.get("facts", {}).get(key)
+        return (
+            optuna.load_study(storage=storage, study_name=name).user_attrs.get("facts", {}).get(key)
+        )
     except KeyError:
         return None
 
@@ -220,7 +234,9 @@ def keep_test(storage: Storage, name: str, number: int, figures: Mapping[str, fl
 
 def names(storage: Storage) -> list[str]:
     """The names of the studies in a store, the one last opened last."""
-    made = [s for s in storage.get_all_studies() if "opened" in s.user_attrs]  # a summary would copy every trial
+    made = [
+        s for s in storage.get_all_studies() if "opened" in s.user_attrs
+    ]  # a summary would copy every trial
     return [s.study_name for s in sorted(made, key=lambda s: s.user_attrs["opened"])]
 
 
@@ -230,7 +246,11 @@ def _finalists(study: optuna.Study) -> StudyRecord | None:
         found = optuna.load_study(storage=study._storage, study_name=f"{study.study_name}{SUFFIX}")  # noqa: SLF001
     except KeyError:
         return None
-    return Kept(found).record() if _of(found) == study.study_name and "spec" in found.user_attrs else None
+    return (
+        Kept(found).record()
+        if _of(found) == study.study_name and "spec" in found.user_attrs
+        else None
+    )
 
 
 def _of(study: optuna.Study) -> str | None:
@@ -287,4 +307,6 @@ def under_way(trial: FrozenTrial) -> TrialResult:
 def lost(number: int, config: TrialConfig, run_id: str | None = None) -> TrialResult:
     """What is known of a trial that we did not end: declared stale by another program, or ended by hand."""
     error = "it was ended in the store of studies by somebody else"
-    return TrialResult(number=number, config=config, state=FAILED, end="lost", error=error, run_id=run_id)
+    return TrialResult(
+        number=number, config=config, state=FAILED, end="lost", error=error, run_id=run_id
+    )

@@ -55,13 +55,19 @@ class Study(Kept):
         super().__init__(study)
         facts = self.facts
         self.workers = int(facts.get("workers", 1))  # for how many trials at a time it was made
-        self.deterministic = bool(facts.get("deterministic", True))  # or whatever has ended by then may decide
+        self.deterministic = bool(
+            facts.get("deterministic", True)
+        )  # or whatever has ended by then may decide
         self._live: dict[int, Trial] = {}
         self._reports: dict[int, dict[int, float]] = {}  # of the same, by epoch
         self._writer = ThreadPoolExecutor(1, "reports")  # training does not wait for the store
         self._unwritten: dict[int, Future[None]] = {}  # by trial: its last report
-        self._seen_last: list[FrozenTrial] | None = None  # all trials, until one is taken over or ended
-        self._seen_results: tuple[TrialResult, ...] | None = None  # of these, until more is kept of one
+        self._seen_last: list[FrozenTrial] | None = (
+            None  # all trials, until one is taken over or ended
+        )
+        self._seen_results: tuple[TrialResult, ...] | None = (
+            None  # of these, until more is kept of one
+        )
         self._first: dict[str, TrialResult] = {}  # by signature, of the first `_searched` results
         self._searched = 0
         self.spec = spec
@@ -91,12 +97,17 @@ class Study(Kept):
         stored = study.user_attrs.get("spec")
         if stored is None:
             # `spec` is written last: a study without it was killed while being made, and is made again.
-            study.set_user_attr("facts", {**facts, "dimensions": [d.to_dict() for d in spec.dimensions]})
+            study.set_user_attr(
+                "facts", {**facts, "dimensions": [d.to_dict() for d in spec.dimensions]}
+            )
             study.set_user_attr("spec", identity)
         elif stored != json.loads(json.dumps(identity)):
             raise StudyChangedError(f"study {name!r} was made with {difference(stored, identity)}")
         study.set_user_attr("trials", total(spec))
-        study.set_user_attr("reference", [reference.model_dump(exclude_defaults=True) for reference in spec.reference])
+        study.set_user_attr(
+            "reference",
+            [reference.model_dump(exclude_defaults=True) for reference in spec.reference],
+        )
         study.set_user_attr("keep_checkpoints", spec.keep_checkpoints)
         study.set_user_attr("opened", time.time())
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -138,14 +149,18 @@ class Study(Kept):
         """Take a trial that was made here for read."""
         if trial.number == len(self._trials()):
             self._trials().append(trial)
-            self._seen_results = None if self._seen_results is None else (*self._seen_results, under_way(trial))
+            self._seen_results = (
+                None if self._seen_results is None else (*self._seen_results, under_way(trial))
+            )
         else:  # another program has made some, too
             self._changed()
 
     def _in(self, *states: TrialState) -> list[FrozenTrial]:
         return [trial for trial in self._trials() if trial.state in states]
 
-    def jobs(self, over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False) -> Iterator[Job | None]:
+    def jobs(
+        self, over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False
+    ) -> Iterator[Job | None]:
         """Yield what is left to train: first what a dead process had begun, then new trials.
 
         None, where the next trial has to wait for the end of earlier ones.
@@ -171,7 +186,9 @@ class Study(Kept):
     def _next(self) -> int:
         """The number of the next trial: one may wait already, enqueued by a process that died before it could ask."""
         trials = self._trials()
-        return next((trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials))
+        return next(
+            (trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials)
+        )
 
     def _seen(self, number: int) -> int:
         """How many of the first trials may decide about a trial: with one worker, all those before it."""
@@ -192,7 +209,9 @@ class Study(Kept):
     def _deciding(self, number: int) -> list[TrialResult]:
         """The results that may decide about a trial."""
         seen = self._seen(number)
-        return [result for result in self.results() if result.number < seen and result.state != RUNNING]
+        return [
+            result for result in self.results() if result.number < seen and result.state != RUNNING
+        ]
 
     def _held(self, number: int) -> bool:
         running = self._in(TrialState.RUNNING)
@@ -205,11 +224,20 @@ class Study(Kept):
         """
         self._write(job.number, epoch, best_value)
         reports = self._reports[job.number]
-        others = [t.intermediate_values for t in self._trials()[: self._seen(job.number)] if t.state in ENDED]
-        if min(job.number, len(others)) < PROTECTED or job.number < len(self.spec.starts) * self.spec.repeats:
+        others = [
+            t.intermediate_values
+            for t in self._trials()[: self._seen(job.number)]
+            if t.state in ENDED
+        ]
+        if (
+            min(job.number, len(others)) < PROTECTED
+            or job.number < len(self.spec.starts) * self.spec.repeats
+        ):
             return False
         seen = {step: value for step, value in reports.items() if step <= epoch}
-        return prune(self.spec.pruner, seen, others, epochs=job.config.epochs, maximize=self.spec.maximize)
+        return prune(
+            self.spec.pruner, seen, others, epochs=job.config.epochs, maximize=self.spec.maximize
+        )
 
     def catch_up(self, job: Job, history: Sequence[Epoch]) -> None:
         """Keep the reports of a checkpoint's epochs that a process did not come to write before it died."""
@@ -220,7 +248,9 @@ class Study(Kept):
 
     def _write(self, number: int, epoch: int, value: float) -> None:
         self._settle(number)
-        if epoch not in self._reports[number]:  # an adopted trial repeats the epochs after its checkpoint
+        if (
+            epoch not in self._reports[number]
+        ):  # an adopted trial repeats the epochs after its checkpoint
             self._reports[number][epoch] = value
             self._unwritten[number] = self._writer.submit(self._live[number].report, value, epoch)
 
@@ -242,14 +272,18 @@ class Study(Kept):
 
     def note_interrupted(self, job: Job) -> None:
         """Keep that the trial was asked to stop: the next start adopts it, and does not count a death."""
-        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # nothing is left to go on with
+        with contextlib.suppress(
+            optuna.exceptions.UpdateFinishedTrialError
+        ):  # nothing is left to go on with
             self._settle(job.number)
             self._live[job.number].set_user_attr("interrupted", value=True)
 
     def died(self, job: Job) -> Job:
         """Count the death of the process that trained a trial; the trial, to be begun again."""
         deaths = job.deaths + 1
-        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # somebody else has ended it there
+        with contextlib.suppress(
+            optuna.exceptions.UpdateFinishedTrialError
+        ):  # somebody else has ended it there
             self._settle(job.number)
             self._live[job.number].set_user_attr("deaths", deaths)
         return Job(job.number, job.config, deaths, adopted=True)
@@ -279,21 +313,33 @@ class Study(Kept):
             self._changed()
             return self._start(self._trials()[asked.number])
         values = self._planned(number)
-        trial = create_trial(state=TrialState.RUNNING, system_attrs={} if values is None else {"fixed_params": values})
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            system_attrs={} if values is None else {"fixed_params": values},
+        )
         trial.number = number
         return self._start(trial)
 
     def _start(self, frozen: FrozenTrial, deaths: int = 0, *, adopted: bool = False) -> Job:
         """Take a trial: a new one is written whole, with its values and configuration."""
         number, held = frozen.number, Held(self._study, frozen)
-        shown = Shown(self._study, held, self._trials, sampler(self.spec, f"{number}"), number, self._seen(number))
+        shown = Shown(
+            self._study,
+            held,
+            self._trials,
+            sampler(self.spec, f"{number}"),
+            number,
+            self._seen(number),
+        )
         trial = Trial(shown, frozen._trial_id)  # noqa: SLF001 - re-adoption keeps the trial list identical
         if adopted:
             trial.set_user_attr("deaths", deaths)
             trial.set_user_attr("interrupted", value=False)
         if "config" not in frozen.user_attrs:
             values = decide(self.spec, lambda dimension: self._suggest(trial, dimension))
-            made = configuration(self.spec, {**self.settled(), **values}, number % self.spec.repeats)
+            made = configuration(
+                self.spec, {**self.settled(), **values}, number % self.spec.repeats
+            )
             trial.set_user_attr("config", made.to_dict())
         if held.made:
             self._changed()
@@ -303,7 +349,9 @@ class Study(Kept):
             self._add(frozen)
         self._live[frozen.number] = trial
         self._reports[frozen.number] = dict(frozen.intermediate_values)
-        return Job(frozen.number, TrialConfig.from_dict(frozen.user_attrs["config"]), deaths, adopted)
+        return Job(
+            frozen.number, TrialConfig.from_dict(frozen.user_attrs["config"]), deaths, adopted
+        )
 
     def settled(self) -> dict[str, Value]:
         """What was settled when the study was made, but for a device that is asked for now."""
@@ -330,10 +378,14 @@ class Study(Kept):
     def _adopt(self, frozen: FrozenTrial) -> Job:
         """Take over a trial that a dead process left RUNNING: the same number, the same values."""
         interrupted = frozen.user_attrs.get("interrupted", False)
-        return self._start(frozen, frozen.user_attrs.get("deaths", 0) + (not interrupted), adopted=True)
+        return self._start(
+            frozen, frozen.user_attrs.get("deaths", 0) + (not interrupted), adopted=True
+        )
 
 
 def _end(study: optuna.Study, trial: Trial | int, result: Mapping[str, Any]) -> None:
     value = result["value"] if result["state"] == COMPLETE else None
-    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):  # somebody else came first
+    with contextlib.suppress(
+        optuna.exceptions.UpdateFinishedTrialError
+    ):  # somebody else came first
         study.tell(trial, value, state=_STATES[result["state"]], skip_if_finished=True)

@@ -29,14 +29,18 @@ def total(spec: StudySpec) -> int:
     most = spec.trials or MAX_TRIALS + 1
     size = min(most, spec.repeats * sum(1 for _ in itertools.islice(points(spec), most)))
     if size > MAX_TRIALS:
-        raise ValueError(f"the {spec.method} has over {MAX_TRIALS:,} trials: give trials, or fewer values")
+        raise ValueError(
+            f"the {spec.method} has over {MAX_TRIALS:,} trials: give trials, or fewer values"
+        )
     return size
 
 
 def points(spec: StudySpec) -> Iterator[dict[str, Value]]:
     """The searched values of each configuration that is known beforehand: the starts, then those of the method."""
     starts = [start_values(spec, start) for start in spec.starts]
-    laid_out = {"grid": grid, "zip": _zip, "one_factor": _one_factor, "ablate": _one_factor}.get(spec.method)
+    laid_out = {"grid": grid, "zip": _zip, "one_factor": _one_factor, "ablate": _one_factor}.get(
+        spec.method
+    )
     seen = set()
     for values in itertools.chain(starts, laid_out(spec) if laid_out else ()):
         key = tuple(values.items())
@@ -89,13 +93,27 @@ def ablation(spec: StudySpec, best: TrialConfig, searched: Sequence[str]) -> Stu
     for name in searched:
         default = getattr(configure({k: v for k, v in values.items() if k != name}), name)
         # What `auto` means is settled once for a study, so it is nothing to set back to.
-        if name in values and name not in (*said, "family") and default not in (values[name], None, "auto"):
+        if (
+            name in values
+            and name not in (*said, "family")
+            and default not in (values[name], None, "auto")
+        ):
             changed[name] = [default]
     own = {name: values.pop(name) for name in TOP_LEVEL}
     if not changed:
-        raise ValueError(f"the best of {spec.of} has every searched choice at its default: nothing to set back")
-    own = {name: value for name, value in own.items() if name not in spec.model_fields_set and name != "seed"}
-    update = {**own, "fixed": Fixed.model_validate(values), "search": Search.model_validate(changed)}
+        raise ValueError(
+            f"the best of {spec.of} has every searched choice at its default: nothing to set back"
+        )
+    own = {
+        name: value
+        for name, value in own.items()
+        if name not in spec.model_fields_set and name != "seed"
+    }
+    update = {
+        **own,
+        "fixed": Fixed.model_validate(values),
+        "search": Search.model_validate(changed),
+    }
     return spec.model_copy(update=update)
 
 
@@ -115,7 +133,9 @@ def grid(
 ) -> Iterator[dict[str, Value]]:
     """Every combination of the searched values, or of some of each, the last dimension running fastest."""
 
-    def expand(values: dict[str, Value], pending: tuple[Dimension, ...]) -> Iterator[dict[str, Value]]:
+    def expand(
+        values: dict[str, Value], pending: tuple[Dimension, ...]
+    ) -> Iterator[dict[str, Value]]:
         if not pending:
             yield values
             return
@@ -137,13 +157,17 @@ def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value
     """
     asked = configure({**spec.base, **start})
     searched = {dimension.field for dimension in spec.dimensions}
-    _keeps(start, asked, configure({**spec.base, **{k: v for k, v in start.items() if k in searched}}))
+    _keeps(
+        start, asked, configure({**spec.base, **{k: v for k, v in start.items() if k in searched}})
+    )
 
     def choose(dimension: Dimension) -> Value:
         value: Value | None = getattr(asked, dimension.field)
         if value is None or not dimension.contains(value):
             origin = "" if dimension.field in start else " (its default: give another)"
-            raise ValueError(f"{dimension.field} {value}{origin} is not among what is searched: {dimension}")
+            raise ValueError(
+                f"{dimension.field} {value}{origin} is not among what is searched: {dimension}"
+            )
         return value
 
     values = decide(spec, choose)
@@ -154,7 +178,9 @@ def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value
 def _keeps(start: Mapping[str, Value], asked: TrialConfig, made: TrialConfig) -> None:
     for name, value in start.items():
         if getattr(made, name) != getattr(asked, name):
-            raise ValueError(f"{name} {value} is not searched: every such trial has {getattr(made, name)}")
+            raise ValueError(
+                f"{name} {value} is not searched: every such trial has {getattr(made, name)}"
+            )
 
 
 def _next(pending: tuple[Dimension, ...]) -> tuple[Dimension, tuple[Dimension, ...]]:
@@ -191,7 +217,12 @@ def samples(spec: StudySpec) -> list[dict[str, Value]]:
         [start_values(spec, start) for start in spec.starts]
         or list(_spread(spec))
         or [
-            decide(spec, lambda dimension, family=family: family if dimension.field == "family" else dimension.first)  # type: ignore[misc]
+            decide(
+                spec,
+                lambda dimension, family=family: (
+                    family if dimension.field == "family" else dimension.first
+                ),
+            )  # type: ignore[misc]
             for family in families
         ]
     )

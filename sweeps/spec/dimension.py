@@ -84,7 +84,9 @@ class Dimension:
         if self.choices:
             return self.choices
         if self.low is None or self.high is None or (self.step is None and not self.integer):
-            raise ValueError(f"{self.field} needs a list of values or a step to be laid out as a grid")
+            raise ValueError(
+                f"{self.field} needs a list of values or a step to be laid out as a grid"
+            )
         step = self.step or 1
         values = (self.low + step * i for i in range(int((self.high - self.low) / step + 1e-9) + 1))
         return tuple(self._typed(v) for v in values)
@@ -107,14 +109,18 @@ def dimensions(name: str, raw: object) -> tuple[Dimension, ...]:
     if isinstance(raw, list):
         raw = {"choices": raw}
     if not isinstance(raw, dict):
-        raise ValueError(f"{name} must be a list of values or a range {{low: ..., high: ...}}: got {raw!r}")  # noqa: TRY004
+        raise ValueError(
+            f"{name} must be a list of values or a range {{low: ..., high: ...}}: got {raw!r}"
+        )
     return (_dimension(name, raw),)
 
 
 def _dimension(name: str, raw: Mapping[Any, Any]) -> Dimension:
     for key in raw:
         if key not in _KEYS:
-            raise ValueError(f"{name} has an unknown key {key!r}; {models.nearest(str(key), _KEYS)}")
+            raise ValueError(
+                f"{name} has an unknown key {key!r}; {models.nearest(str(key), _KEYS)}"
+            )
     when = raw.get("when", {})
     if not isinstance(when, dict):
         raise ValueError(f"{name}: when must be a mapping of fields to values: got {when!r}")  # noqa: TRY004
@@ -126,14 +132,18 @@ def _dimension(name: str, raw: Mapping[Any, Any]) -> Dimension:
 
 def _allowed(name: str, raw: object) -> tuple[Value, ...]:
     if name not in fields():
-        raise ValueError(f"when names an unknown field {name!r}; {models.nearest(name, list(fields()))}")
+        raise ValueError(
+            f"when names an unknown field {name!r}; {models.nearest(name, list(fields()))}"
+        )
     return tuple(fields()[name].parse(value) for value in (raw if isinstance(raw, list) else [raw]))
 
 
 def _choices(name: str, raw: Mapping[str, Any]) -> tuple[Value, ...]:
     choices = raw["choices"]
     if not isinstance(choices, list) or not choices or raw.keys() - {"choices", "when"}:
-        raise ValueError(f"{name}: choices must be a list of at least one value, without low or high: got {choices!r}")
+        raise ValueError(
+            f"{name}: choices must be a list of at least one value, without low or high: got {choices!r}"
+        )
     return tuple(fields()[name].parse(value) for value in choices)
 
 
@@ -145,11 +155,16 @@ def _range(name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ..
         raise ValueError(f"{name} must have low and high, or choices: got {raw!r}")
     if not isinstance(log, bool):
         raise ValueError(f"{name}: log must be true or false: got {log!r}")  # noqa: TRY004
-    if step is not None and (isinstance(step, bool) or not isinstance(step, int | float) or not step > 0 or log):
+    if step is not None and (
+        isinstance(step, bool) or not isinstance(step, int | float) or not step > 0 or log
+    ):
         raise ValueError(f"{name}: step must be a number above 0, and not with log: got {step!r}")
     low, high = (float(field.parse(raw[key])) for key in ("low", "high"))
     if field.type is float:
-        low, high = round_significant(low), round_significant(high)  # as the values between them will be
+        low, high = (
+            round_significant(low),
+            round_significant(high),
+        )  # as the values between them will be
     if low >= high:
         raise ValueError(f"{name}: low must be below high: got {low:g} and {high:g}")
     if log and low <= 0:
@@ -163,11 +178,15 @@ def _check_step(name: str, low: float, high: float, step: float) -> None:
     """Refuse steps that do not lead from low to high, or to values that rounding would change."""
     steps = (high - low) / step
     if not 1 - 1e-9 <= steps <= MAX_STEPS or abs(steps - round(steps)) > 1e-6:
-        raise ValueError(f"{name}: step must lead from low to high: got {low:g} to {high:g} by {step:g}")
+        raise ValueError(
+            f"{name}: step must lead from low to high: got {low:g} to {high:g} by {step:g}"
+        )
     if fields()[name].type is int:
         if step % 1:
             raise ValueError(f"{name}: step must be a whole number: got {step!r}")
         return
     values = (low + step * i for i in range(round(steps) + 1))
     if any(abs(value - round_significant(value)) > 1e-6 * step for value in values):
-        raise ValueError(f"{name}: step is finer than the 4 significant digits of a value: got {step!r}")
+        raise ValueError(
+            f"{name}: step is finer than the 4 significant digits of a value: got {step!r}"
+        )

@@ -34,7 +34,9 @@ def _condition(raw: object) -> dict[str, Value]:
         raise ValueError(f"when must be a mapping of fields to values: got {raw!r}")  # noqa: TRY004
     for name in raw:
         if name not in fields():
-            raise ValueError(f"when names an unknown field {name!r}; {models.nearest(str(name), list(fields()))}")
+            raise ValueError(
+                f"when names an unknown field {name!r}; {models.nearest(str(name), list(fields()))}"
+            )
     return {name: fields()[name].parse(value) for name, value in raw.items()}
 
 
@@ -48,19 +50,35 @@ class Reference(BaseModel):
 
     name: Annotated[str, Field(description="What the report calls it.")] = ""
     when: Annotated[_Condition, Field(description="Field values of the trials that it is of.")] = {}
-    train_loss: Annotated[_Loss | None, Field(description="Cross-entropy of a training image, nats.")] = None
-    train_acc: Annotated[_Share | None, Field(description="Accuracy on the training images, 0 to 1.")] = None
-    val_loss: Annotated[_Loss | None, Field(description="Cross-entropy of a validation image, nats.")] = None
-    val_acc: Annotated[_Share | None, Field(description="Accuracy on the validation images.")] = None
-    test_loss: Annotated[_Loss | None, Field(description="Cross-entropy of a test image, nats.")] = None
+    train_loss: Annotated[
+        _Loss | None, Field(description="Cross-entropy of a training image, nats.")
+    ] = None
+    train_acc: Annotated[
+        _Share | None, Field(description="Accuracy on the training images, 0 to 1.")
+    ] = None
+    val_loss: Annotated[
+        _Loss | None, Field(description="Cross-entropy of a validation image, nats.")
+    ] = None
+    val_acc: Annotated[_Share | None, Field(description="Accuracy on the validation images.")] = (
+        None
+    )
+    test_loss: Annotated[
+        _Loss | None, Field(description="Cross-entropy of a test image, nats.")
+    ] = None
     test_acc: Annotated[_Share | None, Field(description="Accuracy on the test images.")] = None
-    by_epoch: Annotated[tuple[_Share, ...], Field(description="Test accuracy after each epoch.")] = ()
-    per_class: Annotated[tuple[_Share, ...], Field(description="Test accuracy of each class, in order.")] = ()
+    by_epoch: Annotated[
+        tuple[_Share, ...], Field(description="Test accuracy after each epoch.")
+    ] = ()
+    per_class: Annotated[
+        tuple[_Share, ...], Field(description="Test accuracy of each class, in order.")
+    ] = ()
     per_class_train: Annotated[
-        tuple[_Share, ...], Field(description="Accuracy of each class on the training images, in order.")
+        tuple[_Share, ...],
+        Field(description="Accuracy of each class on the training images, in order."),
     ] = ()
     incomparable: Annotated[
-        tuple[_Figure, ...], Field(description="Figures measured otherwise than here: shown without a difference.")
+        tuple[_Figure, ...],
+        Field(description="Figures measured otherwise than here: shown without a difference."),
     ] = ()
     note: Annotated[str, Field(description="What else a reader must know of it.")] = ""
 
@@ -72,7 +90,9 @@ class Reference(BaseModel):
     @property
     def label(self) -> str:
         """Its name, else its condition."""
-        return self.name or ", ".join(f"{name} {value}" for name, value in self.when.items()) or "all"
+        return (
+            self.name or ", ".join(f"{name} {value}" for name, value in self.when.items()) or "all"
+        )
 
     def matches(self, config: TrialConfig) -> bool:
         """Whether it is of trials with this configuration."""

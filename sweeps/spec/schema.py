@@ -71,7 +71,10 @@ one's result.
 
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a study file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **StudySpec.model_json_schema()}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **StudySpec.model_json_schema(),
+    }
 
 
 def markdown() -> str:
@@ -79,7 +82,10 @@ def markdown() -> str:
     parts = [_INTRODUCTION, _EXAMPLE, "## Keys\n", _keys(StudySpec)]
     for title, model in (("constraints", Constraints), ("stop", Stop), ("reference", Reference)):
         parts += [f"## {title}\n", f"{model.__doc__}\n", _keys(model)]
-    parts += [_SEARCH, _table(("field", "values", "default", "meaning"), map(_field, _searchable()))]
+    parts += [
+        _SEARCH,
+        _table(("field", "values", "default", "meaning"), map(_field, _searchable())),
+    ]
     return "\n".join(parts)
 
 
@@ -98,9 +104,17 @@ def _type(facts: dict[str, Any]) -> str:
     kinds = [kind for kind in facts.get("anyOf", [facts]) if kind.get("type") != "null"]
     if any("enum" in kind for kind in kinds):
         return ", ".join(f"`{value}`" for kind in kinds for value in kind["enum"])
-    names = {"string": "text", "integer": "whole number", "number": "number", "array": "list", "object": "mapping"}
+    names = {
+        "string": "text",
+        "integer": "whole number",
+        "number": "number",
+        "array": "list",
+        "object": "mapping",
+    }
     return " or ".join(
-        dict.fromkeys(names.get(kind.get("type", "object"), "mapping") + _bounds(kind) for kind in kinds)
+        dict.fromkeys(
+            names.get(kind.get("type", "object"), "mapping") + _bounds(kind) for kind in kinds
+        )
     )
 
 
@@ -125,15 +139,25 @@ def _field(field: Field) -> tuple[str, str, str, str]:
     values = ", ".join(f"`{choice}`" for choice in field.choices) or kinds[field.type]
     if low is not None and high is not None:
         values += f", {_number(low)} to {_number(high)}"
-    needs = "; ".join(f"{name} {' or '.join(str(v) for v in of if v is not None)}" for name, of in field.when.items())
+    needs = "; ".join(
+        f"{name} {' or '.join(str(v) for v in of if v is not None)}"
+        for name, of in field.when.items()
+    )
     families = [name for name, family in models.FAMILIES.items() if field.name in family.options]
     default = "" if field.default is None else f"`{_word(field.default)}`"
     if families:
         of_each = {name: _word(models.FAMILIES[name].options[field.name]) for name in families}
         alike = len(set(of_each.values())) == 1
-        default = ", ".join(f"`{value}`" if alike else f"{name} `{value}`" for name, value in of_each.items())
+        default = ", ".join(
+            f"`{value}`" if alike else f"{name} `{value}`" for name, value in of_each.items()
+        )
         default = f"`{of_each[families[0]]}` of {', '.join(families)}" if alike else default
-    return (f"`{field.name}`", values, default, field.help + (f" Only with {needs}." if needs else ""))
+    return (
+        f"`{field.name}`",
+        values,
+        default,
+        field.help + (f" Only with {needs}." if needs else ""),
+    )
 
 
 def _word(value: object) -> str:
@@ -142,4 +166,9 @@ def _word(value: object) -> str:
 
 def _table(names: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
     rows = [names, tuple("---" for _ in names), *lines]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows) + "\n"
+    return (
+        "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
+        )
+        + "\n"
+    )

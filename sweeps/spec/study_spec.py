@@ -36,7 +36,12 @@ LAID_OUT = METHODS[2:]
 CENTRED = ("one_factor", "ablate")  # their configurations differ from the fixed one in one field
 MAX_TRIALS = 100_000
 TOP_LEVEL = ("dataset", "epochs", "seed", "split_seed")  # a study's own keys, so not among `fixed`
-DATA = ("dataset", "split_file", "image_size", "split_seed")  # the fields that decide which images a trial sees
+DATA = (
+    "dataset",
+    "split_file",
+    "image_size",
+    "split_seed",
+)  # the fields that decide which images a trial sees
 SETTLED = ("augment", "precision")  # searched fields whose `auto` is settled once for a study
 _NOT_SEARCHED = (*DATA, "seed", "device", "threads", "gpus_per_trial", "eval_batch_size")
 
@@ -60,19 +65,30 @@ def _value_schema(name: str) -> dict[str, Any]:
 
 
 def _value_type(name: str) -> Any:
-    return Annotated[Any, BeforeValidator(fields()[name].parse), WithJsonSchema(_value_schema(name))]
+    return Annotated[
+        Any, BeforeValidator(fields()[name].parse), WithJsonSchema(_value_schema(name))
+    ]
 
 
 def _dimension_type(name: str) -> Any:
     value = _value_schema(name)
     span = {"type": "object", "properties": {"low": value, "high": value}}
-    schema = {"description": fields()[name].help, "anyOf": [{"type": "array", "items": value}, span, {"type": "array"}]}
-    return Annotated[tuple[Dimension, ...], PlainValidator(partial(dimensions, name)), WithJsonSchema(schema)]
+    schema = {
+        "description": fields()[name].help,
+        "anyOf": [{"type": "array", "items": value}, span, {"type": "array"}],
+    }
+    return Annotated[
+        tuple[Dimension, ...], PlainValidator(partial(dimensions, name)), WithJsonSchema(schema)
+    ]
 
 
-def _derive(title: str, types: Callable[[str], Any], default: Any, leave_out: tuple[str, ...]) -> Any:
+def _derive(
+    title: str, types: Callable[[str], Any], default: Any, leave_out: tuple[str, ...]
+) -> Any:
     """Make a model with a key for each field of `TrialConfig` but some."""
-    keys: dict[str, Any] = {name: (types(name), default) for name in fields() if name not in leave_out}
+    keys: dict[str, Any] = {
+        name: (types(name), default) for name in fields() if name not in leave_out
+    }
     return create_model(title, __base__=_Model, **keys)
 
 
@@ -97,10 +113,14 @@ class Constraints(_Model):
 
     parameters: Annotated[float | None, Field(strict=True, gt=0, description="Parameters.")] = None
     mflops: Annotated[
-        float | None, Field(strict=True, gt=0, description="Millions of operations of an image's forward pass.")
+        float | None,
+        Field(strict=True, gt=0, description="Millions of operations of an image's forward pass."),
     ] = None
     latency_ms: Annotated[
-        float | None, Field(strict=True, gt=0, description="Milliseconds of an image's forward pass, as measured.")
+        float | None,
+        Field(
+            strict=True, gt=0, description="Milliseconds of an image's forward pass, as measured."
+        ),
     ] = None
 
     @property
@@ -114,13 +134,19 @@ class Stop(_Model):
 
     target: Annotated[
         float | None,
-        Field(strict=True, allow_inf_nan=False, description="Once a complete trial's objective is this good."),
+        Field(
+            strict=True,
+            allow_inf_nan=False,
+            description="Once a complete trial's objective is this good.",
+        ),
     ] = None
     no_gain: Annotated[
-        int | None, Field(strict=True, ge=1, description="After so many trials in a row without a better one.")
+        int | None,
+        Field(strict=True, ge=1, description="After so many trials in a row without a better one."),
     ] = None
     time: Annotated[
-        float | None, Field(strict=True, gt=0, description="Once the trials have taken so many seconds in all.")
+        float | None,
+        Field(strict=True, gt=0, description="Once the trials have taken so many seconds in all."),
     ] = None
 
 
@@ -149,20 +175,31 @@ class StudySpec(_Model):
             "(ablate)."
         ),
     ] = "tpe"
-    of: Annotated[str | None, Field(description="The study, by its name in the stores, whose best is ablated.")] = None
+    of: Annotated[
+        str | None,
+        Field(description="The study, by its name in the stores, whose best is ablated."),
+    ] = None
     objective: Annotated[
         Literal["val_acc", "val_loss", "balanced_acc", "macro_f1"],
         Field(description="What ranks trials and chooses the best epoch, on the validation split."),
     ] = "val_acc"
-    trials: Annotated[_Count | None, Field(description="Trials in all; a laid-out method's own number, else 24.")] = (
-        None
-    )
-    epochs: Annotated[int, Field(strict=True, ge=1, le=10_000, description="Epochs of a trial at most.")] = 10
-    repeats: Annotated[int, Field(strict=True, ge=1, le=100, description="Seeds per configuration.")] = 1
-    pruner: Annotated[Literal["asha", "median", "none"], Field(description="What stops hopeless trials.")] = "asha"
+    trials: Annotated[
+        _Count | None, Field(description="Trials in all; a laid-out method's own number, else 24.")
+    ] = None
+    epochs: Annotated[
+        int, Field(strict=True, ge=1, le=10_000, description="Epochs of a trial at most.")
+    ] = 10
+    repeats: Annotated[
+        int, Field(strict=True, ge=1, le=100, description="Seeds per configuration.")
+    ] = 1
+    pruner: Annotated[
+        Literal["asha", "median", "none"], Field(description="What stops hopeless trials.")
+    ] = "asha"
     seed: Annotated[_Seed, Field(description="Decides weights, order, dropout and sampler.")] = 0
     split_seed: Annotated[_Seed, Field(description="Decides the three splits.")] = 0
-    fixed: Annotated[Fixed, Field(description="Values that every trial shares; the centre of one_factor.")] = Fixed()
+    fixed: Annotated[
+        Fixed, Field(description="Values that every trial shares; the centre of one_factor.")
+    ] = Fixed()
     search: Annotated[Search, Field(description="Ranges and choices that are searched.")] = Field(
         default_factory=Search
     )
@@ -171,19 +208,27 @@ class StudySpec(_Model):
         Field(description="Configurations tried first, defaults filled in, and never pruned."),
     ] = ()
 
-    constraints: Annotated[Constraints, Field(description="The most that a network may have.")] = Constraints()
+    constraints: Annotated[Constraints, Field(description="The most that a network may have.")] = (
+        Constraints()
+    )
     stop: Annotated[Stop, Field(description="What ends the study before its total.")] = Stop()
     keep_checkpoints: Annotated[
         str,
         AfterValidator(_keeping),
-        Field(description="Whose weights stay: each trial's best epoch, all epochs, the best or the top:K trials."),
+        Field(
+            description="Whose weights stay: each trial's best epoch, all epochs, the best or the top:K trials."
+        ),
     ] = "each"
-    reference: Annotated[tuple[Reference, ...], Field(description="Published figures to stand beside ours.")] = ()
+    reference: Annotated[
+        tuple[Reference, ...], Field(description="Published figures to stand beside ours.")
+    ] = ()
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
         """All that is searched, in the order of `TrialConfig`'s fields; of centred methods the centre first."""
-        found = tuple(dimension for name in fields() for dimension in getattr(self.search, name, ()))
+        found = tuple(
+            dimension for name in fields() for dimension in getattr(self.search, name, ())
+        )
         return tuple(map(self._centred, found)) if self.method in CENTRED else found
 
     def _centred(self, dimension: Dimension) -> Dimension:
@@ -197,7 +242,9 @@ class StudySpec(_Model):
             raise ValueError(f"{name}: {self.method} takes no conditions (when)")
         centre = configure(self.base).to_dict().get(name)
         if centre is None:
-            raise ValueError(f"{name} does not apply at the fixed values that {self.method} starts from")
+            raise ValueError(
+                f"{name} does not apply at the fixed values that {self.method} starts from"
+            )
         return Dimension(field=name, choices=tuple(dict.fromkeys((centre, *dimension.grid()))))
 
     @property
@@ -218,7 +265,16 @@ class StudySpec(_Model):
 
     def identity(self) -> dict[str, Any]:
         """All that makes it this study and no other: what may not change when it goes on. The device may."""
-        unsaid = {"description", "source", "trials", "search", "fixed", "stop", "keep_checkpoints", "reference"}
+        unsaid = {
+            "description",
+            "source",
+            "trials",
+            "search",
+            "fixed",
+            "stop",
+            "keep_checkpoints",
+            "reference",
+        }
         spec = self.model_dump(mode="json", exclude=unsaid)
         spec["start_with"] = [dict(start) for start in self.starts]
         fixed = self.fixed.model_dump(exclude_none=True, exclude={"device"})

@@ -73,9 +73,19 @@ def parse(
         if isinstance(raw.get("dataset"), str):
             problems += _of_check(("dataset",), lambda: check_dataset(raw["dataset"]))
     if problems:
-        lines = sorted({(_typed(path, overrides or {}), document.line(path), message) for path, message in problems})
-        places = [("command line" if typed else f"{label}:{line}", message) for typed, line, message in lines]
-        raise StudyFileError("\n".join(f"{place}: {message}" for place, message in dict.fromkeys(places)))
+        lines = sorted(
+            {
+                (_typed(path, overrides or {}), document.line(path), message)
+                for path, message in problems
+            }
+        )
+        places = [
+            ("command line" if typed else f"{label}:{line}", message)
+            for typed, line, message in lines
+        ]
+        raise StudyFileError(
+            "\n".join(f"{place}: {message}" for place, message in dict.fromkeys(places))
+        )
     return spec
 
 
@@ -90,19 +100,29 @@ def _typed(path: tuple[str | int, ...], overrides: Mapping[str, Any]) -> bool:
 def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Put command-line values into the raw study: a set value is no longer searched, other families are gone."""
     typed = {k: v for k, v in overrides.items() if k not in ("families", "set") and v is not None}
-    typed |= {k: yamlfile.scalar(v) if k in _OWN else v for k, v in (overrides.get("set") or {}).items()}
+    typed |= {
+        k: yamlfile.scalar(v) if k in _OWN else v for k, v in (overrides.get("set") or {}).items()
+    }
     raw = data | {k: v for k, v in typed.items() if k in _OWN}
-    fixed, search, starts = raw.get("fixed") or {}, raw.get("search") or {}, raw.get("start_with") or []
+    fixed, search, starts = (
+        raw.get("fixed") or {},
+        raw.get("search") or {},
+        raw.get("start_with") or [],
+    )
     if not (isinstance(fixed, dict) and isinstance(search, dict) and isinstance(starts, list)):
         return raw
     families = overrides.get("families")
     if overrides.get("method") and overrides["method"] not in CENTRED:
-        fixed = {k: v for k, v in fixed.items() if k not in search}  # a centre that is none any more
+        fixed = {
+            k: v for k, v in fixed.items() if k not in search
+        }  # a centre that is none any more
     if families:
         usual = fixed.get("family", fields()["family"].default)
         fixed = {k: v for k, v in fixed.items() if k != "family"}
         search = {"family": list(families), **{k: v for k, v in search.items() if k != "family"}}
-        if raw.get("method") in LAID_OUT:  # one family is no dimension to be laid out; of several one is the centre
+        if (
+            raw.get("method") in LAID_OUT
+        ):  # one family is no dimension to be laid out; of several one is the centre
             first = usual if usual in families else families[0]
             fixed |= {"family": first} if len(families) == 1 or raw["method"] in CENTRED else {}
             search = {k: v for k, v in search.items() if k != "family" or len(families) > 1}
@@ -113,12 +133,16 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
         search = {k: v for k, v in search.items() if k != key}
         if key == "family":  # what another family starts with may not even apply
             starts = [s for s in starts if not isinstance(s, dict) or s.get(key, value) == value]
-        starts = [{k: v for k, v in s.items() if k != key} if isinstance(s, dict) else s for s in starts]
+        starts = [
+            {k: v for k, v in s.items() if k != key} if isinstance(s, dict) else s for s in starts
+        ]
     made = {"fixed": fixed, "search": search, "start_with": starts}
     return {**raw, **{key: value for key, value in made.items() if value or key in raw}}
 
 
-def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _conflicts(
+    spec: StudySpec, check_dataset: Callable[[str], None]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """What no single value shows: each with the place it is about."""
     yield from _of_check(("dataset",), lambda: check_dataset(spec.dataset))
     if spec.method == "ablate":
@@ -137,7 +161,10 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
         yield ("search",), "nothing is searched: give search at least one field"
     target, (metric, _) = spec.stop.target, OBJECTIVES[spec.objective]
     if target is not None and not metric.endswith("loss") and not 0 <= target <= 1:
-        yield ("stop", "target"), f"target must be from 0 to 1, as {spec.objective} is: got {target:g}"
+        yield (
+            ("stop", "target"),
+            f"target must be from 0 to 1, as {spec.objective} is: got {target:g}",
+        )
     for index, start in enumerate(spec.starts):
         yield from _of_check(("start_with", index), partial(start_values, spec, start))
 
@@ -153,12 +180,17 @@ def _of_search(spec: StudySpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
         if name in fixed and spec.method not in CENTRED:
             yield ("search", name), f"{name} is both fixed and searched: take it out of one"
         if name in SETTLED and any("auto" in dimension.choices for dimension in group):
-            yield ("search", name), f"{name} auto is settled once for a study: search the others by their names"
+            yield (
+                ("search", name),
+                f"{name} auto is settled once for a study: search the others by their names",
+            )
         if len(set(keys)) < len(keys):
             yield ("search", name), f"{name} is given several times under one condition"
 
 
-def _of_check(path: tuple[str | int, ...], check: Callable[[], object]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _of_check(
+    path: tuple[str | int, ...], check: Callable[[], object]
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
     try:
         check()
     except ValueError as error:

@@ -68,12 +68,16 @@ for tag, pattern, first in (
     ("float", r"[-+]?(\.[0-9]+|[0-9]+\.?[0-9]*)([eE][-+]?[0-9]+)?", "-+.0123456789"),
     ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), list(first))
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), list(first)
+    )
 
 
 def _construct_int(_: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     if len(node.value) > MAX_DIGITS:
-        raise YamlError(f"a number of {len(node.value)} digits is too long", node.start_mark.line + 1)
+        raise YamlError(
+            f"a number of {len(node.value)} digits is too long", node.start_mark.line + 1
+        )
     return int(node.value)
 
 
@@ -118,9 +122,14 @@ def _lines(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int]]:
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.tag != "tag:yaml.org,2002:str":
-                raise YamlError("a key must be a word" + (f": got {key.value}" if key.id == "scalar" else ""), line)
+                raise YamlError(
+                    "a key must be a word" + (f": got {key.value}" if key.id == "scalar" else ""),
+                    line,
+                )
             if key.value in seen:
-                raise YamlError(f"{key.value!r} is given twice, first on line {seen[key.value]}", line)
+                raise YamlError(
+                    f"{key.value!r} is given twice, first on line {seen[key.value]}", line
+                )
             seen[key.value] = line
             yield from _lines(value, (*path, key.value))
             yield (*path, key.value), line

@@ -32,7 +32,11 @@ def run(folder, code):
 def test_all_is_done_before_and_nothing_after(tmp_path):
     """With its code, when all is printed, all is done that waits for the end, and a database's log is in its file."""
     done = run(tmp_path, 3)
-    assert (done.returncode, done.stdout.split("\n"), done.stderr) == (3, ["printed", "done at the end", ""], "")
+    assert (done.returncode, done.stdout.split("\n"), done.stderr) == (
+        3,
+        ["printed", "done at the end", ""],
+        "",
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["file.db"]
 
 
@@ -44,8 +48,12 @@ def test_without_a_code_the_interpreter_ends_it(tmp_path):
 
 def test_the_server_of_helpers_ends_with_it(tmp_path):
     """Also where it is still importing: whoever reads what is printed does not wait for that."""
-    (tmp_path / "endless.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(600)\n")
+    (tmp_path / "endless.py").write_text(
+        "import time\nprint('importing', flush=True)\ntime.sleep(600)\n"
+    )
     code = "from pipeline.cli import program as leaving; from pipeline.system import forkserver as forking\n"
     code += "end = leaving.Leaving(); forking.warm_up('endless'); end.code = 0"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False, timeout=60
+    )
     assert done.returncode == 0

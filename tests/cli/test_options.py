@@ -45,7 +45,9 @@ def given(*args):
     return values
 
 
-@pytest.mark.parametrize("args", [["--batch-size", "8"], ["--batch_size", "8"], ["--batch-size=8"], ["--batch_size=8"]])
+@pytest.mark.parametrize(
+    "args", [["--batch-size", "8"], ["--batch_size", "8"], ["--batch-size=8"], ["--batch_size=8"]]
+)
 def test_both_spellings(args):
     """A dash and an underscore are the same in an option's name."""
     assert given(*args) == {"batch_size": 8}
@@ -143,7 +145,10 @@ def test_flag_with_another_value(args):
         (["--epochs", "2.5"], "epochs must be a whole number: got '2.5'"),
         (["--optimizer", "addam"], "optimizer is unknown: 'addam'; did you mean adam?"),
         (["--family", "cnm"], "family is unknown: 'cnm'; did you mean cnn?"),
-        (["--layer-order", "conv"], "layer_order must hold each of conv, norm, act, drop, pool once"),
+        (
+            ["--layer-order", "conv"],
+            "layer_order must hold each of conv, norm, act, drop, pool once",
+        ),
         (["--batchsize", "8"], "(Did you mean one of: '--batch-size'"),
     ],
 )
@@ -173,12 +178,19 @@ def test_every_field_is_an_option(name):
 def test_named_fields_only():
     """A command may have the options of some fields, in the order named."""
     assert [param.name for param in few.params] == ["lr", "batch_norm"]
-    assert run("--lr", "1e-2", "--no_batch_norm", command=few).output == "{'lr': 0.01, 'batch_norm': False}\n"
+    assert (
+        run("--lr", "1e-2", "--no_batch_norm", command=few).output
+        == "{'lr': 0.01, 'batch_norm': False}\n"
+    )
     assert run("--epochs", "1", command=few).exit_code == 2
 
 
 def test_a_name_is_given_once():
     """As an argument or as an option; as both only where they agree, for no command is to choose between them."""
-    assert [once("a", None), once(None, "a"), once("a", "a"), once(None, None), once("a", "")] == [*"aaa", None, "a"]
+    assert [once("a", None), once(None, "a"), once("a", "a"), once(None, None), once("a", "")] == [
+        *"aaa",
+        None,
+        "a",
+    ]
     with pytest.raises(UsageFailure, match="name the data set once: got 'a' and 'b'"):
         once("a", "b", "data set")

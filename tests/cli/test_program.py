@@ -29,8 +29,19 @@ def test_every_command_has_help_with_an_example(name):
     assert undescribed == []
 
 
-TAKES_A_NAME = (["report"], ["status"], ["ui"], ["finalists"], ["sync"], ["studies"], ["data", "verify"])
-NAMED_TWICE = (*([*words, "a", "--name", "b"] for words in TAKES_A_NAME), ["sweep", "a", "--study", "b"])
+TAKES_A_NAME = (
+    ["report"],
+    ["status"],
+    ["ui"],
+    ["finalists"],
+    ["sync"],
+    ["studies"],
+    ["data", "verify"],
+)
+NAMED_TWICE = (
+    *([*words, "a", "--name", "b"] for words in TAKES_A_NAME),
+    ["sweep", "a", "--study", "b"],
+)
 
 
 @pytest.mark.parametrize(
@@ -42,20 +53,30 @@ NAMED_TWICE = (*([*words, "a", "--name", "b"] for words in TAKES_A_NAME), ["swee
             "error: command line: dataset is unknown: 'mnits'; did you mean mnist?",
         ),
         (["sweep", "nosuch"], 2, "error: no study file 'nosuch'; known: cifar10_batchnorm, "),
-        (["train", "--lr", "-1"], 2, "error: Invalid value for '--lr': lr must be from 1e-08 to 100: got '-1'"),
+        (
+            ["train", "--lr", "-1"],
+            2,
+            "error: Invalid value for '--lr': lr must be from 1e-08 to 100: got '-1'",
+        ),
         (
             ["sweep", "--epochs", "-3"],
             2,
             "error: Invalid value for '--epochs': epochs must be from 1 to 10000: got '-3'",
         ),
-        (["sweep", "--set", "dropout=2"], 2, "error: command line: dropout must be from 0 to 0.95: got '2'"),
+        (
+            ["sweep", "--set", "dropout=2"],
+            2,
+            "error: command line: dropout must be from 0 to 0.95: got '2'",
+        ),
         (["report"], 2, "error: no studies in "),
         (["sweep", "--trails", "1"], 2, "error: No such option"),
         *((words, 2, "error: name the ") for words in NAMED_TWICE),
         (["run", "-e", "nosuch"], 2, "error: unknown entry point 'nosuch': known are main, sweep"),
     ],
 )
-def test_a_users_error_is_one_line_with_its_exit_code(arguments, code, message, tmp_path, monkeypatch, capsys):
+def test_a_users_error_is_one_line_with_its_exit_code(
+    arguments, code, message, tmp_path, monkeypatch, capsys
+):
     """Rule, value and remedy in one line on stderr; no traceback; nothing made."""
     monkeypatch.chdir(tmp_path)
     assert run_main(monkeypatch, *arguments) == code
@@ -84,7 +105,11 @@ def test_a_plan_is_printed_and_nothing_is_written(tmp_path, monkeypatch, capsys)
     assert "24 trials of at most 12 epochs on 1,199 images: at most about" in text
     assert pipeline("sweep", "--dry-run", "--json", "--families", "mlp") == 0
     plan = json.loads(capsys.readouterr().out)
-    assert (plan["study"], plan["trials"], plan["search"]["family"]) == ("default-digits", 24, "mlp")
+    assert (plan["study"], plan["trials"], plan["search"]["family"]) == (
+        "default-digits",
+        24,
+        "mlp",
+    )
     assert plan["seconds"] > 0
     assert list(tmp_path.iterdir()) == []
 
@@ -100,8 +125,25 @@ def test_the_outcome_can_be_json(folder, capsys):
 def test_options_have_both_spellings_and_the_study_a_twin(folder):
     """What `mlflow run -P` appends is understood: underscores, and options instead of arguments."""
     (folder / "one.yaml").write_text(STUDY)
-    assert pipeline("sweep", "--study", "one.yaml", "--trials=1", "--data_dir", "nowhere", "--dry_run", "true") == 0
-    assert pipeline("sweep", "--study", "one.yaml", "--trials=1", "--data_dir", "nowhere", "--dry_run=false") == 0
+    assert (
+        pipeline(
+            "sweep",
+            "--study",
+            "one.yaml",
+            "--trials=1",
+            "--data_dir",
+            "nowhere",
+            "--dry_run",
+            "true",
+        )
+        == 0
+    )
+    assert (
+        pipeline(
+            "sweep", "--study", "one.yaml", "--trials=1", "--data_dir", "nowhere", "--dry_run=false"
+        )
+        == 0
+    )
     assert pipeline("report", "--name", "one-digits", "--best", "true") == 0
 
 

@@ -26,7 +26,9 @@ def under_way(*, trials=4, running=1, holder="process 7 on host since then", **c
     """Two trials have ended after 4.5 s each (3 epochs); others were begun 2 s ago and have ended one epoch."""
     results = [make_result(0, 0.9), make_result(1, 0.5, state="pruned")]
     results += [make_result(2 + n, 0.8, state="running", epochs=9) for n in range(running)]
-    record = dataclasses.replace(make_record(results, dimensions=MIXED[:3]), trials=trials, **changes)
+    record = dataclasses.replace(
+        make_record(results, dimensions=MIXED[:3]), trials=trials, **changes
+    )
     begun = tuple(Running(number=2 + n, epoch=1, since=NOW - 2) for n in range(running))
     return Status(record=record, running=begun, holder=holder, places=PLACES, now=NOW)
 
@@ -44,7 +46,10 @@ def test_of_a_sweep_under_way():
         "  record      /studies/mlflow.db",
         "  studies     /studies/optuna.db",
     ]
-    assert line(under_way()) == "test: running; 2 of 4 trials ended, best val_acc 0.9000 (#0), about 7 s left"
+    assert (
+        line(under_way())
+        == "test: running; 2 of 4 trials ended, best val_acc 0.9000 (#0), about 7 s left"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,8 +88,16 @@ def test_time_left_is_unknown_at_first():
             "test: interrupted",
             {"go on": "the command that began it, or pipeline sweep test --name test"},
         ),
-        ({"holder": None, "running": 0, "reason": "until"}, "test: stopped by its --timeout", {"left": "2 trials"}),
-        ({"holder": None, "running": 0, "reason": "target 0.9 reached"}, "test: stopped by target 0.9 reached", {}),
+        (
+            {"holder": None, "running": 0, "reason": "until"},
+            "test: stopped by its --timeout",
+            {"left": "2 trials"},
+        ),
+        (
+            {"holder": None, "running": 0, "reason": "target 0.9 reached"},
+            "test: stopped by target 0.9 reached",
+            {},
+        ),
         ({"holder": None, "running": 0, "reason": "done", "trials": 2}, "test: done", {}),
     ],
 )
@@ -107,7 +120,9 @@ def test_of_one_that_is_ending():
 
 def test_other_names_and_finalists():
     """A study that is called otherwise than its file says so; its finalists have a line."""
-    record = dataclasses.replace(under_way().record, study="my", finalists=make_record([make_result(0, 0.9)]))
+    record = dataclasses.replace(
+        under_way().record, study="my", finalists=make_record([make_result(0, 0.9)])
+    )
     found = text(dataclasses.replace(under_way(), record=record), 200)
     assert "test: running (study my on digits)" in found
     assert "finalists   1 ended: 1 complete" in found
@@ -118,7 +133,9 @@ def test_it_fits_the_terminal(width):
     """No line is wider than the terminal, and none carries control characters of what it shows."""
     results = mixed_study(24).results
     hostile = dataclasses.replace(results[-1].config, family="\x1b[31m<b>fett\x1b[0m" + "x" * 300)
-    record = make_record([*results[:-1], dataclasses.replace(results[-1], config=hostile)], dimensions=MIXED)
+    record = make_record(
+        [*results[:-1], dataclasses.replace(results[-1], config=hostile)], dimensions=MIXED
+    )
     running = (Running(number=23, epoch=0, since=None),)
     status = Status(record=record, running=running, holder="a" * 90, places=PLACES, now=NOW)
     lines = text(status, width).splitlines()
@@ -133,7 +150,12 @@ def test_as_json():
     assert (found["state"], found["ended"], found["trials"]) == ("running", 2, 4)
     assert found["ends"] == {"complete": 1, "pruned": 1}
     (running,) = found["running"]
-    assert (running["number"], running["epoch"], running["epochs"], running["value"]) == (2, 1, 10, 0.8)
+    assert (running["number"], running["epoch"], running["epochs"], running["value"]) == (
+        2,
+        1,
+        10,
+        0.8,
+    )
     assert found["best"]["number"] == 0
     assert found["places"] == PLACES
 

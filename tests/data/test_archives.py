@@ -33,14 +33,20 @@ def place(tmp_path):
 
 def left(tmp_path):
     """All but the archive itself and the two folders."""
-    return sorted(path.name for path in tmp_path.rglob("*") if path.is_file() and not path.name.startswith("archive"))
+    return sorted(
+        path.name
+        for path in tmp_path.rglob("*")
+        if path.is_file() and not path.name.startswith("archive")
+    )
 
 
 @pytest.mark.parametrize("member", TAR.values(), ids=TAR)
 def test_a_tar_with_such_a_member_is_refused_whole(member, place, tmp_path):
     """A name that leads out, a link, a device: refused naming it, before its good members are written."""
     archive = write_tar(tmp_path / "archive.tar.gz", member)
-    with pytest.raises(IntegrityFailure, match=r"archive\.tar\.gz is refused: its member '.*x' ") as failure:
+    with pytest.raises(
+        IntegrityFailure, match=r"archive\.tar\.gz is refused: its member '.*x' "
+    ) as failure:
         unpack(archive, place)
     assert failure.value.code == 6
     assert left(tmp_path) == []
@@ -70,12 +76,16 @@ def test_a_good_archive_is_unpacked(kind, place, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["tar.gz", "tar", "zip", "gz"])
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda _: b"", lambda _: b"nonsense" * 99])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda _: b"", lambda _: b"nonsense" * 99]
+)
 def test_a_damaged_archive_is_said_to_be_one(kind, damage, place, tmp_path):
     """A truncated, empty or other file is refused in one line, never a traceback."""
     archive = good(tmp_path, kind)
     whole = archive.read_bytes()
-    archive.write_bytes(damage(whole[:1400] if kind == "tar" else whole))  # a tar ends in thousands of zeros
+    archive.write_bytes(
+        damage(whole[:1400] if kind == "tar" else whole)
+    )  # a tar ends in thousands of zeros
     if kind == "gz" and not archive.read_bytes():
         pytest.skip("nothing at all is a gzip file of nothing")
     with pytest.raises(IntegrityFailure, match="is damaged") as failure:

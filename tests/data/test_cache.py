@@ -138,7 +138,10 @@ def test_full_disk(full_disk, capsys):
     [
         ({"PIPELINE_CACHE_DIR": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
         ({"PIPELINE_CACHE_DIR": "", "XDG_CACHE_HOME": "/b"}, "/b/sweep-pipeline"),
-        ({"PIPELINE_CACHE_DIR": "", "XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/sweep-pipeline"),
+        (
+            {"PIPELINE_CACHE_DIR": "", "XDG_CACHE_HOME": "", "HOME": "/c"},
+            "/c/.cache/sweep-pipeline",
+        ),
     ],
 )
 def test_folder(monkeypatch, variables, expected):
@@ -163,7 +166,9 @@ def test_two_processes_at_once(tmp_path):
     """Of two processes that want the same images one makes them, and the other waits for it."""
     log = tmp_path / "log"
     command, root = [sys.executable, "-c", BUILD, str(log)], Path(__file__).parents[2]
-    both = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
     assert [process.communicate(timeout=120)[0] for process in both] == ["0\n", "0\n"]
     assert log.read_text() == "made\n"
 
@@ -187,4 +192,7 @@ def test_waiting_is_said(capsys):
     release.set()
     cache.fetch("key", Maker())
     holder.join()
-    assert f"waiting for another process that decodes images into {cache_folder()}" in capsys.readouterr().err
+    assert (
+        f"waiting for another process that decodes images into {cache_folder()}"
+        in capsys.readouterr().err
+    )

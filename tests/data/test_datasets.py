@@ -42,7 +42,9 @@ def cifar10(tmp_path, monkeypatch):
 
 def test_unknown_name():
     """An unknown name is refused, naming the nearest."""
-    with pytest.raises(ValueError, match=r"dataset is unknown: 'mnits'; did you mean mnist\? known: digits, "):
+    with pytest.raises(
+        ValueError, match=r"dataset is unknown: 'mnits'; did you mean mnist\? known: digits, "
+    ):
         check_dataset("mnits")
 
 
@@ -68,7 +70,9 @@ def test_missing_offline(name, tmp_path):
 
 def test_missing_tiny_imagenet(tmp_path):
     """What is never fetched is said to be missing, with where to put it."""
-    with pytest.raises(UsageFailure, match=r"no data set tiny_imagenet in .*/tiny-imagenet-200: extract it there"):
+    with pytest.raises(
+        UsageFailure, match=r"no data set tiny_imagenet in .*/tiny-imagenet-200: extract it there"
+    ):
         source("tiny_imagenet").find(tmp_path)
 
 
@@ -155,7 +159,9 @@ def test_cifar10(cifar10):
     assert found.images.shape == (60, 3, 32, 32)
     assert found.images.dtype == torch.uint8
     assert found.images.is_contiguous()
-    assert torch.equal(found.images, torch.cat([noise(0, 30, 3072), noise(1, 30, 3072)]).view(60, 3, 32, 32))
+    assert torch.equal(
+        found.images, torch.cat([noise(0, 30, 3072), noise(1, 30, 3072)]).view(60, 3, 32, 32)
+    )
     assert found.labels.tolist() == [n % 10 for n in range(30)] * 2
     assert found.classes == tuple(f"class {n}" for n in range(10))
     assert len(source("cifar10").read(cifar10, True).labels) == 20
@@ -198,11 +204,15 @@ def test_folder():
 @pytest.mark.parametrize("name", ["folder:", "folder: ", "folder:a\0b"])
 def test_folder_without_path(name):
     """A folder must be named."""
-    with pytest.raises(ValueError, match="dataset must name a folder of images, as in folder:photos: got"):
+    with pytest.raises(
+        ValueError, match="dataset must name a folder of images, as in folder:photos: got"
+    ):
         check_dataset(name)
 
 
-@pytest.mark.parametrize(("name", "near"), [("kmnst", "kmnist"), ("folder_PATH", "folder:PATH"), ("cifar", "cifar10")])
+@pytest.mark.parametrize(
+    ("name", "near"), [("kmnst", "kmnist"), ("folder_PATH", "folder:PATH"), ("cifar", "cifar10")]
+)
 def test_nearest_name(name, near):
     """The nearest of all known names is named."""
     with pytest.raises(ValueError, match=f"did you mean {near}"):
@@ -228,7 +238,9 @@ def test_digits():
     assert found.images.shape == (1797, 1, 8, 8)
     assert found.images.dtype == torch.uint8
     assert found.images.unique().tolist() == [round(grey * 255 / 16) for grey in range(17)]
-    assert torch.equal(found.images.squeeze(1).double().mul(16 / 255).round(), torch.tensor(original.images))
+    assert torch.equal(
+        found.images.squeeze(1).double().mul(16 / 255).round(), torch.tensor(original.images)
+    )
     assert found.labels.tolist() == original.target.tolist()
     assert found.classes == tuple("0123456789")
 

@@ -51,7 +51,9 @@ def test_nasty(tmp_path, image_size):
     assert read(write_nasty(tmp_path), image_size).shape == (8 * len(HOSTILE), 3, side, side)
 
 
-@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("1", 1), ("LA", 1), ("I;16", 1), ("P", 3)])
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("L", 1), ("1", 1), ("LA", 1), ("I;16", 1), ("P", 3)]
+)
 def test_channels(tmp_path, mode, channels):
     """Greys alone, of any depth and with or without alpha, have one channel; a single other image makes it three."""
     root = write_folder(tmp_path, mode=mode)
@@ -88,7 +90,9 @@ def test_orientation(tmp_path):
     upright = Image.fromarray(noise(0, 4, 6).numpy())
     for name in ("cat", "dog"):
         save(tmp_path / "train" / name / "1.png", size=(6, 4), mode="L")
-    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "train" / "dog" / "2.png", exif=exif)
+    upright.transpose(Image.Transpose.ROTATE_90).save(
+        tmp_path / "train" / "dog" / "2.png", exif=exif
+    )
     found = read(tmp_path)
     assert found.shape == (3, 1, 4, 6)
     assert torch.equal(found[2, 0], noise(0, 4, 6))
@@ -103,7 +107,14 @@ def test_cut_not_squeezed():
 
 def test_antialiased():
     """What shrinks is averaged, not picked: a fine chequerboard is grey."""
-    board = torch.arange(64).view(1, -1).add(torch.arange(64).view(-1, 1)).remainder(2).mul(255).to(torch.uint8)
+    board = (
+        torch.arange(64)
+        .view(1, -1)
+        .add(torch.arange(64).view(-1, 1))
+        .remainder(2)
+        .mul(255)
+        .to(torch.uint8)
+    )
     small = of(Image.fromarray(board.numpy()), 1, 8, 8)
     assert 120 <= int(small.min()) <= int(small.max()) <= 135
 

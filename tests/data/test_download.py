@@ -45,7 +45,8 @@ def publish(name, server, original, patch):
     """Put a tiny data set on the server as the real one is, and tell torchvision where it is and its sums."""
     folder, address = server
     known = getattr(
-        vision.datasets(), {"mnist": "MNIST", "emnist": "EMNIST", "svhn": "SVHN", "cifar10": "CIFAR10"}[name]
+        vision.datasets(),
+        {"mnist": "MNIST", "emnist": "EMNIST", "svhn": "SVHN", "cifar10": "CIFAR10"}[name],
     )
     original.mkdir()
     LAYOUTS[name](original, patch)
@@ -60,7 +61,9 @@ def publish(name, server, original, patch):
         with zipfile.ZipFile(folder / "gzip.zip", "w") as archive:
             for path in (original / "EMNIST" / "raw").iterdir():
                 archive.writestr(f"gzip/{path.name}.gz", gzip.compress(path.read_bytes()))
-            archive.writestr("gzip/emnist-letters-train-images-idx3-ubyte.gz", gzip.compress(b"not asked for"))
+            archive.writestr(
+                "gzip/emnist-letters-train-images-idx3-ubyte.gz", gzip.compress(b"not asked for")
+            )
         patch.setattr(known, "url", f"{address}gzip.zip")
         patch.setattr(known, "md5", md5(folder / "gzip.zip"))
     elif name == "cifar10":
@@ -82,7 +85,9 @@ def test_what_is_not_there_is_fetched(name, server, tmp_path, monkeypatch, capfd
     data_dir = tmp_path / "new" / "data"
     parts = [source(name).read(data_dir, test) for test in (False, True)]
     assert [len(part.labels) for part in parts] == [60, 20]
-    assert [path.name for path in data_dir.rglob("*") if path.suffix in (".gz", ".zip", ".tmp")] == []
+    assert [
+        path.name for path in data_dir.rglob("*") if path.suffix in (".gz", ".zip", ".tmp")
+    ] == []
     assert not (data_dir / ".fetching").exists()
     assert not list(data_dir.rglob("*letters*"))
     assert capfd.readouterr().out == ""
@@ -109,7 +114,9 @@ def test_a_truncated_download_is_refused_and_leaves_nothing(name, server, tmp_pa
     publish(name, server, tmp_path / "original", monkeypatch)
     for path in server[0].iterdir():
         path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(IntegrityFailure, match=r"what came from http://.* is not .*: its MD5 is another") as failure:
+    with pytest.raises(
+        IntegrityFailure, match=r"what came from http://.* is not .*: its MD5 is another"
+    ) as failure:
         source(name).read(tmp_path / "new" / "data", False)
     assert failure.value.code == 6
     assert not (tmp_path / "new").exists()
@@ -120,7 +127,9 @@ def test_a_malicious_archive_is_refused_and_leaves_nothing(server, tmp_path, mon
     known = publish("cifar10", server, tmp_path / "original", monkeypatch)
     archive = write_tar(server[0] / known.filename, ("../../canary", tarfile.REGTYPE, ""))
     monkeypatch.setattr(known, "tgz_md5", md5(archive))
-    with pytest.raises(IntegrityFailure, match=r"is refused: its member '\.\./\.\./canary' leads out of it"):
+    with pytest.raises(
+        IntegrityFailure, match=r"is refused: its member '\.\./\.\./canary' leads out of it"
+    ):
         source("cifar10").read(tmp_path / "new" / "data", False)
     assert not (tmp_path / "new").exists()
     assert not list(tmp_path.rglob("canary"))
@@ -134,10 +143,15 @@ def test_an_archive_that_is_there_is_taken(server, tmp_path, monkeypatch):
     assert len(source("cifar10").read(tmp_path / "data", False).labels) == 60
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist", "emnist", "svhn", "cifar10", "cifar100"])
+@pytest.mark.parametrize(
+    "name", ["mnist", "fashion_mnist", "kmnist", "emnist", "svhn", "cifar10", "cifar100"]
+)
 def test_every_download_is_checked(name):
     """Every file that may be fetched has an MD5, an address, and a place below the data folder."""
-    classes = {n.lower(): n for n in ("MNIST", "FashionMNIST", "KMNIST", "EMNIST", "SVHN", "CIFAR10", "CIFAR100")}
+    classes = {
+        n.lower(): n
+        for n in ("MNIST", "FashionMNIST", "KMNIST", "EMNIST", "SVHN", "CIFAR10", "CIFAR100")
+    }
     known = getattr(vision.datasets(), classes[name.replace("_", "")])
     how = {"emnist": download.emnist, "svhn": download.one_file}.get(name, download.idx_files)
     how = download.tar if name.startswith("cifar") else how

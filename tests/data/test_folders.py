@@ -18,7 +18,9 @@ def test_parts_in_order(tmp_path):
     """Images come part by part, class by class and path by path, whatever the order of the folder's entries."""
     write_folder(tmp_path, ("test/", "val/", "train/"), ("b", "a"), 3)
     found = scan(str(tmp_path))
-    assert paths(found) == [f"{p}/{c}/0{n}.png" for p in ("train", "val", "test") for c in "ab" for n in range(3)]
+    assert paths(found) == [
+        f"{p}/{c}/0{n}.png" for p in ("train", "val", "test") for c in "ab" for n in range(3)
+    ]
     assert found.labels == (0, 0, 0, 1, 1, 1) * 3
     assert found.parts == ("train",) * 6 + ("val",) * 6 + ("test",) * 6
     assert found.classes == ("a", "b")
@@ -55,7 +57,9 @@ def test_links(tmp_path):
     write_folder(tmp_path / "b", classes=("dog",), count=2)
     (root / "train" / "dog").symlink_to(tmp_path / "b" / "train" / "dog")
     (root / "train" / "cat" / "up").symlink_to(root / "train" / "cat")
-    assert paths(scan(str(root))) == [f"train/{c}/0{n}.png" for c in ("cat", "dog") for n in range(2)]
+    assert paths(scan(str(root))) == [
+        f"train/{c}/0{n}.png" for c in ("cat", "dog") for n in range(2)
+    ]
 
 
 def test_pipes_are_passed_over(tmp_path):
@@ -67,7 +71,9 @@ def test_pipes_are_passed_over(tmp_path):
 def test_link_to_nothing(tmp_path):
     """An image that is a link to nothing is named."""
     (write_folder(tmp_path) / "train" / "cat" / "x.png").symlink_to("nowhere")
-    with pytest.raises(IntegrityFailure, match=r"train/cat/x.png cannot be read \(No such file or directory\)"):
+    with pytest.raises(
+        IntegrityFailure, match=r"train/cat/x.png cannot be read \(No such file or directory\)"
+    ):
         scan(str(tmp_path))
 
 
@@ -77,14 +83,23 @@ def test_link_to_nothing(tmp_path):
         (lambda root: None, r"no folder .*/photos: folder:PATH takes one that holds train/"),
         (lambda root: root.write_text("a file"), "no folder"),
         (lambda root: root.mkdir(), "needs images of at least 2 classes, .* found none"),
-        (lambda root: write_folder(root, classes=("cat",)), "at least 2 classes, .* below .*/train: found 'cat'"),
+        (
+            lambda root: write_folder(root, classes=("cat",)),
+            "at least 2 classes, .* below .*/train: found 'cat'",
+        ),
         (lambda root: save(root / "train" / "x.png"), "found none"),
         (lambda root: write_folder(root, ("val/", "test/")), "found 'test', 'val'"),
         (
-            lambda root: [write_folder(root), write_folder(root, ("val/",), ("cat", "cow\x1b[31m"))],
+            lambda root: [
+                write_folder(root),
+                write_folder(root, ("val/",), ("cat", "cow\x1b[31m")),
+            ],
             "photos/val has images of classes that train has none of: 'cow'",
         ),
-        (lambda root: (write_folder(root) / "test").mkdir(), "photos/test holds no images in folders of classes"),
+        (
+            lambda root: (write_folder(root) / "test").mkdir(),
+            "photos/test holds no images in folders of classes",
+        ),
     ],
 )
 def test_refused(tmp_path, make, message):
@@ -104,7 +119,9 @@ def test_tiny_imagenet(tmp_path, name):
     assert found.root == root.resolve()
     assert found.classes == ("crane (n001)", "crane (n002)", "goldfish")
     assert found.parts == ("train",) * 60 + ("test",) * 12
-    assert found.labels == tuple([n for n in range(3) for _ in range(20)] + [n for n in range(3) for _ in range(4)])
+    assert found.labels == tuple(
+        [n for n in range(3) for _ in range(20)] + [n for n in range(3) for _ in range(4)]
+    )
     assert paths(found)[60:64] == [f"val/images/val_{n}.JPEG" for n in (4, 5, 6, 7)]
 
 
@@ -144,5 +161,7 @@ def test_several_tiny_imagenets(tmp_path):
     """Which of several is meant is not guessed."""
     for name in ("tiny-imagenet-20", "tiny-imagenet-50"):
         write_tiny_imagenet(tmp_path, name=name)
-    with pytest.raises(UsageFailure, match="several of data set tiny_imagenet in .*'tiny-imagenet-20', 'tiny-im"):
+    with pytest.raises(
+        UsageFailure, match="several of data set tiny_imagenet in .*'tiny-imagenet-20', 'tiny-im"
+    ):
         tiny_imagenet(tmp_path)

@@ -23,7 +23,9 @@ def test_the_first_read_locks_sizes_and_sums(mnist):
     """Reading a data set for the first time writes the size and SHA-256 of every file beside it."""
     source("mnist").read(mnist, False)
     locked = json.loads(lock_of(mnist).read_text())["files"]
-    assert sorted(locked) == sorted(f"raw/{path.name}" for path in (mnist / "MNIST" / "raw").iterdir())
+    assert sorted(locked) == sorted(
+        f"raw/{path.name}" for path in (mnist / "MNIST" / "raw").iterdir()
+    )
     size, digest = locked[f"raw/{IMAGES}"]
     assert size == 16 + 60 * 28 * 28
     assert len(digest) == 64
@@ -60,7 +62,9 @@ def test_verifying_finds_one_changed_byte(mnist):
     content[1000] ^= 1
     path.write_bytes(content)
     source("mnist").read(mnist, False)
-    with pytest.raises(IntegrityFailure, match=f"{IMAGES} has another SHA-256: put back .* or remove .*json"):
+    with pytest.raises(
+        IntegrityFailure, match=f"{IMAGES} has another SHA-256: put back .* or remove .*json"
+    ):
         lockfile.verify(holding("mnist", mnist))
 
 
@@ -133,11 +137,15 @@ def test_without_any_place_a_line_says_so(tmp_path, monkeypatch, capsys):
     assert "no lock file of data set x can be written" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 3}', '{"files": {"a": 1}}', '{"files": {"a": ["b", 1]}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"files": 3}', '{"files": {"a": 1}}', '{"files": {"a": ["b", 1]}}']
+)
 def test_a_damaged_lock_file_is_named(mnist, text):
     """A lock file that is none is refused in a line, with what to do."""
     lock_of(mnist).write_text(text)
-    with pytest.raises(IntegrityFailure, match=r"lock file .*\.MNIST\.sha256\.json cannot be read .*: remove it"):
+    with pytest.raises(
+        IntegrityFailure, match=r"lock file .*\.MNIST\.sha256\.json cannot be read .*: remove it"
+    ):
         source("mnist").read(mnist, False)
 
 

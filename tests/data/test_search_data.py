@@ -39,7 +39,11 @@ def rows(*splits):
 @pytest.mark.parametrize("seed", [0, 7])
 def test_digits_are_split_in_three(seed):
     """Train, validation and test share no image and leave none out."""
-    found, test, whole = load("digits", NOWHERE, seed), load_test("digits", NOWHERE, seed), source("digits")
+    found, test, whole = (
+        load("digits", NOWHERE, seed),
+        load_test("digits", NOWHERE, seed),
+        source("digits"),
+    )
     everything = rows(whole.read(NOWHERE, False))
     assert max(everything.values()) == 1  # no digit is there twice, so what follows says all
     assert rows(found.train, found.val, test) == everything
@@ -51,7 +55,11 @@ def test_each_class_has_its_share():
     """A fifth of each class tests, a sixth of the rest of each class validates."""
     found, test = load("digits", NOWHERE), load_test("digits", NOWHERE)
     count = source("digits").read(NOWHERE, False).labels.bincount()
-    tests, vals, trains = test.labels.bincount(), found.val.labels.bincount(), found.train.labels.bincount()
+    tests, vals, trains = (
+        test.labels.bincount(),
+        found.val.labels.bincount(),
+        found.train.labels.bincount(),
+    )
     assert tests.tolist() == [round(n / 5) for n in count.tolist()]
     assert vals.tolist() == [round(n / 6) for n in (count - tests).tolist()]
     assert trains.tolist() == (count - tests - vals).tolist()
@@ -81,7 +89,9 @@ def test_digest_tells_splits_apart():
     assert load("digits", NOWHERE, 2).digest in digests
 
 
-@pytest.mark.parametrize(("file", "place"), [("train-images-idx3-ubyte", 16), ("train-labels-idx1-ubyte", 8)])
+@pytest.mark.parametrize(
+    ("file", "place"), [("train-images-idx3-ubyte", 16), ("train-labels-idx1-ubyte", 8)]
+)
 def test_digest_tells_contents_apart(mnist, file, place):
     """One other pixel or label gives another digest; another test image does not."""
     raw = mnist / "MNIST" / "raw"
@@ -141,8 +151,17 @@ def test_shape(digits):
 def test_to(tiny):
     """Moved to a device, both splits go and all else stays."""
     moved = tiny.to(torch.device("meta"))
-    assert {part.device.type for split in (moved.train, moved.val) for part in (split.images, split.labels)} == {"meta"}
-    assert (moved.mean, moved.std, moved.digest, moved.name) == (tiny.mean, tiny.std, tiny.digest, tiny.name)
+    assert {
+        part.device.type
+        for split in (moved.train, moved.val)
+        for part in (split.images, split.labels)
+    } == {"meta"}
+    assert (moved.mean, moved.std, moved.digest, moved.name) == (
+        tiny.mean,
+        tiny.std,
+        tiny.digest,
+        tiny.name,
+    )
 
 
 def test_unknown_data_set():
@@ -197,7 +216,9 @@ def test_statistics(known):
 
 def split_file(path, parts, order=()):
     """Write a split file by index, or by path where an order of paths is given."""
-    lines = [f"{order[row] if order else row},{part}" for part, some in parts.items() for row in some]
+    lines = [
+        f"{order[row] if order else row},{part}" for part, some in parts.items() for row in some
+    ]
     path.write_text("\n".join([f"{'path' if order else 'index'},split", *lines]))
     return str(path)
 
@@ -219,7 +240,11 @@ def test_split_file_of_folder(tmp_path, by_path):
     """A folder's images are named by index or by path; those that are not named are in no split."""
     name = f"folder:{write_folder(tmp_path / 'photos', ('train/', 'test/'))}"
     paths = [file.path for file in source(name).find(tmp_path).files]
-    file = split_file(tmp_path / "s.csv", {"train": [0, 13, 30], "val": [1], "test": [12]}, paths if by_path else ())
+    file = split_file(
+        tmp_path / "s.csv",
+        {"train": [0, 13, 30], "val": [1], "test": [12]},
+        paths if by_path else (),
+    )
     found, test = load(name, tmp_path, 0, file), load_test(name, tmp_path, 0, file)
     assert found.train.labels.tolist() == [0, 1, 0]
     assert (len(found.val), len(test)) == (1, 1)
@@ -238,7 +263,9 @@ def test_split_file_without_a_class(mnist, tmp_path, capsys):
 def test_bad_split_file(tmp_path):
     """Indices count what there is."""
     file = split_file(tmp_path / "split.csv", {"train": [1797]})
-    with pytest.raises(UsageFailure, match=r"split.csv:2: index must be from 0 to 1796: got '1797'"):
+    with pytest.raises(
+        UsageFailure, match=r"split.csv:2: index must be from 0 to 1796: got '1797'"
+    ):
         load("digits", NOWHERE, 0, file)
 
 
@@ -259,14 +286,18 @@ def test_of_a_trial(tmp_path, size):
     found, test = load_for(config, tmp_path), load_test_for(config, tmp_path)
     assert found.shape == (3, size or 8, size or 8)
     assert (
-        found.digest == load(name, tmp_path, 3, image_size=size).digest != load(name, tmp_path, image_size=size).digest
+        found.digest
+        == load(name, tmp_path, 3, image_size=size).digest
+        != load(name, tmp_path, image_size=size).digest
     )
     assert torch.equal(test.images, load_test(name, tmp_path, 3, None, size).images)
 
 
 def test_size_of_arrays():
     """A data set that has its size is not brought to another."""
-    with pytest.raises(UsageFailure, match="image size is for folder:PATH and tiny_imagenet: got 16 with digits"):
+    with pytest.raises(
+        UsageFailure, match="image size is for folder:PATH and tiny_imagenet: got 16 with digits"
+    ):
         load("digits", NOWHERE, image_size=16)
 
 
@@ -274,7 +305,8 @@ def test_too_few_images(tmp_path):
     """A folder that cannot give each split an image is refused, with what each would get."""
     name = f"folder:{write_folder(tmp_path / 'photos', count=2)}"
     with pytest.raises(
-        UsageFailure, match="too few images: each split needs at least one, and gets train 4, val 0, te"
+        UsageFailure,
+        match="too few images: each split needs at least one, and gets train 4, val 0, te",
     ):
         load(name, tmp_path)
 
@@ -285,7 +317,9 @@ def test_real(name, real_data):
     """The real data sets are split into 50,000, 10,000 and 10,000 images but for a rounding, by class alike."""
     found, test = load(name, real_data), load_test(name, real_data)
     assert len(found.train) + len(found.val) == 60_000
-    assert abs(len(found.val) - 10_000) <= 5  # each class's sixth is rounded: MNIST's are 10,001 in all
+    assert (
+        abs(len(found.val) - 10_000) <= 5
+    )  # each class's sixth is rounded: MNIST's are 10,001 in all
     assert len(test) == 10_000
     count = found.val.labels.bincount() + found.train.labels.bincount()
     assert found.val.labels.bincount().tolist() == [round(n / 6) for n in count.tolist()]

@@ -69,15 +69,24 @@ def test_split_file(tmp_path, text, encoding):
     [
         ("", ":1: the columns must be split, and path or index: got none"),
         ("index\n1\n", ":1: the columns must be split, and path or index: got index"),
-        ("index,path,split\n", ":1: the columns must be split, and path or index: got index, path, split"),
+        (
+            "index,path,split\n",
+            ":1: the columns must be split, and path or index: got index, path, split",
+        ),
         ("split,split,path\n", ":1: the columns must be split, and path or index"),
-        ("indx,split\n", ":1: column is unknown: 'indx'; did you mean index? known: path, index, split"),
+        (
+            "indx,split\n",
+            ":1: column is unknown: 'indx'; did you mean index? known: path, index, split",
+        ),
         ("index,split\n0,train\n\n1,trian\n", ":4: split is unknown: 'trian'; did you mean train?"),
         ("index,split\n5,train\n", ":2: index must be from 0 to 4: got '5'"),
         ("index,split\n-1,train\n", ":2: index must be from 0 to 4: got '-1'"),
         ("index,split\n²,train\n", ":2: index must be from 0 to 4: got '²'"),
         ("index,split\n" + "9" * 5000 + ",train\n", ":2: index must be from 0 to 4: got '999"),
-        ("index,split\n0,train\n1,val\n0,test\n", ":4: the same image as in line 2: remove one of the two"),
+        (
+            "index,split\n0,train\n1,val\n0,test\n",
+            ":4: the same image as in line 2: remove one of the two",
+        ),
         (
             "path,split\ntrain/a/1.png,train\ntrain/a/9.png,val\n",
             ":3: path is unknown: 'train/a/9.png'; it counts from",
@@ -86,7 +95,10 @@ def test_split_file(tmp_path, text, encoding):
         ("index,split\n0\n", ":2: 1 fields instead of 2"),
         ("index,split\n0,train,more\n", ":2: 3 fields instead of 2"),
         ('index,split\n0,"train\n', ":2: not CSV (unexpected end of data)"),
-        ("index,split\n0,train\n1,val\n", ": no row is test: each of train, val, test needs at least one"),
+        (
+            "index,split\n0,train\n1,val\n",
+            ": no row is test: each of train, val, test needs at least one",
+        ),
     ],
 )
 def test_bad_split_file(tmp_path, text, message):
@@ -106,7 +118,9 @@ def test_split_file_of_other_encoding(tmp_path):
 
 def test_paths_of_a_data_set_without(tmp_path):
     """A data set that is not made of files is split by index only."""
-    with pytest.raises(UsageFailure, match=r":1: this data set's images have no path: name them by index"):
+    with pytest.raises(
+        UsageFailure, match=r":1: this data set's images have no path: name them by index"
+    ):
         read(tmp_path, "path,split\na,train\n", paths=None)
 
 

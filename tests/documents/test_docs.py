@@ -27,7 +27,20 @@ PAGES = (
     "docs/study-file.md",
 )
 RUN = ("README.md", "docs/tutorial.md")  # in order, in one folder
-PROGRAMS = {"make", ".", "cd", "git", "pip", "find", "sed", "curl", "export", "pipeline", "mlflow", ".venv/bin/pytest"}
+PROGRAMS = {
+    "make",
+    ".",
+    "cd",
+    "git",
+    "pip",
+    "find",
+    "sed",
+    "curl",
+    "export",
+    "pipeline",
+    "mlflow",
+    ".venv/bin/pytest",
+}
 # What needs a network, another program's environment, or a server that goes on: tested elsewhere, parsed here.
 APART = ({"ui"}, {"run"}, {"data", "download"}, {"predict", "--url"})
 MOST_BYTES = 150_000  # of a picture
@@ -64,7 +77,8 @@ OURS = [
     (page, part)
     for page, command in EVERY
     for part in parts(command)
-    if part[0] == "pipeline" and page != "docs/extend.md"  # whose options are not there yet: it is run
+    if part[0] == "pipeline"
+    and page != "docs/extend.md"  # whose options are not there yet: it is run
 ]
 
 
@@ -100,7 +114,11 @@ def test_every_link_leads_somewhere(page):
 
 def test_every_picture_is_shown():
     """No picture is left over from an earlier text."""
-    shown = {p for page in PAGES for p in re.findall(r"images/([\w.-]+)", (ROOT / page).read_text(encoding="utf-8"))}
+    shown = {
+        p
+        for page in PAGES
+        for p in re.findall(r"images/([\w.-]+)", (ROOT / page).read_text(encoding="utf-8"))
+    }
     assert {path.name for path in (ROOT / "docs" / "images").iterdir()} == shown
 
 
@@ -168,10 +186,18 @@ def _line(text, how):
     name, _, field = what.partition(", after ")
     tree = ast.parse("".join(text))
     if field:  # of a class
-        (owner,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
-        (one,) = [node for node in owner.body if isinstance(node, ast.AnnAssign) and node.target.id == field]
+        (owner,) = [
+            node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name
+        ]
+        (one,) = [
+            node
+            for node in owner.body
+            if isinstance(node, ast.AnnAssign) and node.target.id == field
+        ]
         return one.end_lineno
-    (one,) = [node for node in tree.body if isinstance(node, ast.AnnAssign) and node.target.id == name]
+    (one,) = [
+        node for node in tree.body if isinstance(node, ast.AnnAssign) and node.target.id == name
+    ]
     return one.end_lineno - 1  # before the closing bracket
 
 
@@ -192,7 +218,9 @@ def test_the_examples_of_extending_work(tmp_path, template):
             done = subprocess.run(words, cwd=tree, capture_output=True, text=True, check=False)
             assert done.returncode == 0, (command, done.stderr)
     assert (tree / "reports" / "noisy" / "plots" / "pace.png").stat().st_size > 5000
-    assert "pace" in (tree / "reports" / "noisy" / "report.html").read_text(encoding="utf-8").lower()
+    assert (
+        "pace" in (tree / "reports" / "noisy" / "report.html").read_text(encoding="utf-8").lower()
+    )
     checked = [
         sys.executable,
         "-m",

@@ -58,12 +58,22 @@ def summary(record: StudyRecord) -> dict:
     """What a later version must read from a store as this one did: values alone, for words may change."""
     entries = rank(record.results, maximize=record.maximize)
     found, ahead = compare(record, entries), lead(record, entries)
-    compared = [(v.reference.name, c.name, c.published, c.difference) for v in found.variants for c in v.figures]
+    compared = [
+        (v.reference.name, c.name, c.published, c.difference)
+        for v in found.variants
+        for c in v.figures
+    ]
     value = {
         "trials": record.trials,
         "searched": record.searched,
-        "ends": [[result.number, result.end, result.duplicate_of, result.best_epoch] for result in record.results],
-        "ranking": [[e.rank, e.trials[0].number, e.state, e.value, e.trials[0].config.signature] for e in entries],
+        "ends": [
+            [result.number, result.end, result.duplicate_of, result.best_epoch]
+            for result in record.results
+        ],
+        "ranking": [
+            [e.rank, e.trials[0].number, e.state, e.value, e.trials[0].config.signature]
+            for e in entries
+        ],
         "lead": ahead.difference,
         "published": compared,
     }
@@ -72,13 +82,18 @@ def summary(record: StudyRecord) -> dict:
 
 def ends(record: StudyRecord) -> set[str]:
     """How trials ended, a reused result as a duplicate."""
-    return {"duplicate" if result.duplicate_of is not None else result.end for result in record.results}
+    return {
+        "duplicate" if result.duplicate_of is not None else result.end for result in record.results
+    }
 
 
 def moved(file: Path, old: str, new: str) -> None:
     """Have a store say that its files are elsewhere."""
     with closing(sqlite3.connect(file)) as database:
-        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        tables = [
+            name
+            for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
         for table in tables:
             for _, column, kind, *_ in database.execute(f"PRAGMA table_info('{table}')").fetchall():
                 if kind.upper().startswith(("VARCHAR", "TEXT")):
@@ -111,7 +126,11 @@ def make(version: str) -> None:
         with contextlib.chdir(folder), contextlib.suppress(Interrupted):
             request = sweep.Request(study="tiny.yaml", data_dir=Path("data"))
             console = Console(file=sys.stderr)
-            sweep.sweep(sweep.make_plan(request), request, lambda s: _Interrupting(console, "val_acc", (), s.total, 0))
+            sweep.sweep(
+                sweep.make_plan(request),
+                request,
+                lambda s: _Interrupting(console, "val_acc", (), s.total, 0),
+            )
         with contextlib.chdir(folder):
             record = access.read_record(locations.locate(), NAME)
         if ends(record) != ENDS:
@@ -176,4 +195,7 @@ def test_a_study_of_an_earlier_version_goes_on(left, capsys):
     assert after[13].state != "running"
     check_invariant(folder, NAME, total=14)
     with_attributes = stored.open_storage(f"sqlite:///{folder / 'optuna.db'}", timeout=5)
-    assert optuna.load_study(storage=with_attributes, study_name=NAME).trials[13].user_attrs["deaths"] == 0
+    assert (
+        optuna.load_study(storage=with_attributes, study_name=NAME).trials[13].user_attrs["deaths"]
+        == 0
+    )

@@ -31,7 +31,13 @@ ROOMS: dict[str, set[str]] = {
     "pipeline.stores": _BASE | {"pipeline.tracking"},
     "pipeline.engines": _BASE | {"pipeline.data", "pipeline.checkpoints", "pipeline.training"},
     "pipeline.inference": _BASE
-    | {"pipeline.data", "pipeline.checkpoints", "pipeline.training", "pipeline.tracking", "pipeline.stores"},
+    | {
+        "pipeline.data",
+        "pipeline.checkpoints",
+        "pipeline.training",
+        "pipeline.tracking",
+        "pipeline.stores",
+    },
 }
 _EVERYTHING = set(ROOMS)
 ROOMS["pipeline.jobs"] = _EVERYTHING
@@ -132,7 +138,11 @@ def _of_product(node: ast.AST) -> Iterator[str]:
         yield "assert"
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
         yield "print"
-    if isinstance(node, ast.keyword) and node.arg == "weights_only" and ast.unparse(node.value) != "True":
+    if (
+        isinstance(node, ast.keyword)
+        and node.arg == "weights_only"
+        and ast.unparse(node.value) != "True"
+    ):
         yield "weights_only is not True"
 
 
@@ -221,14 +231,22 @@ def test_house():
 GUARDED = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import sweeps.spec.b\n"
 
 PLANTED = {
-    "models/a.py: models imports sweeps.trial": {"models/a.py": "def f():\n    import sweeps.trial\n"},
+    "models/a.py: models imports sweeps.trial": {
+        "models/a.py": "def f():\n    import sweeps.trial\n"
+    },
     "models/a.py: models imports pipeline.data": {"models/a.py": "from pipeline import data\n"},
-    "sweeps/trial.py: sweeps.trial imports sweeps.spec": {"sweeps/trial.py": "from sweeps.spec import space\n"},
-    "sweeps/spec/a.py: sweeps.spec imports sweeps.analysis": {"sweeps/spec/a.py": "import sweeps.analysis.ranking\n"},
+    "sweeps/trial.py: sweeps.trial imports sweeps.spec": {
+        "sweeps/trial.py": "from sweeps.spec import space\n"
+    },
+    "sweeps/spec/a.py: sweeps.spec imports sweeps.analysis": {
+        "sweeps/spec/a.py": "import sweeps.analysis.ranking\n"
+    },
     "sweeps/analysis/a.py: sweeps.analysis imports sweeps.search": {
         "sweeps/analysis/a.py": "def f():\n    from sweeps.search.study import Study\n"
     },
-    "sweeps/search/a.py: sweeps.search imports pipeline": {"sweeps/search/a.py": "import pipeline\n"},
+    "sweeps/search/a.py: sweeps.search imports pipeline": {
+        "sweeps/search/a.py": "import pipeline\n"
+    },
     "pipeline/system/a.py: pipeline.system imports sweeps.trial": {
         "pipeline/system/a.py": "from sweeps.trial import TrialConfig\n"
     },
@@ -259,27 +277,43 @@ PLANTED = {
     "pipeline/inference/a.py: pipeline.inference imports pipeline.jobs": {
         "pipeline/inference/a.py": "from pipeline.jobs import sweep\n"
     },
-    "pipeline/jobs/a.py: pipeline.jobs imports pipeline.cli": {"pipeline/jobs/a.py": "import pipeline.cli.options\n"},
+    "pipeline/jobs/a.py: pipeline.jobs imports pipeline.cli": {
+        "pipeline/jobs/a.py": "import pipeline.cli.options\n"
+    },
     "pipeline/cli/a.py: pipeline.cli imports tests": {"pipeline/cli/a.py": "import tests\n"},
-    "pipeline/cli/a.py: pipeline.cli imports benchmarks": {"pipeline/cli/a.py": "import benchmarks\n"},
+    "pipeline/cli/a.py: pipeline.cli imports benchmarks": {
+        "pipeline/cli/a.py": "import benchmarks\n"
+    },
     "pipeline/cli/a.py: relative import": {"pipeline/cli/a.py": "from . import data\n"},
     "tests/a.py: imports tests.data.test_b": {"tests/a.py": "from tests.data.test_b import x\n"},
     "sweeps/spec/a.py: imports torch": {"sweeps/spec/a.py": "import torch.nn as nn\n"},
     "models/a.py: imports optuna": {"models/a.py": "import optuna\n"},
-    "pipeline/jobs/a.py: imports optuna": {"pipeline/jobs/a.py": "from optuna.trial import Trial\n"},
-    "pipeline/training/a.py: imports torchvision": {"pipeline/training/a.py": "import torchvision\n"},
-    "pipeline/report/a.py: imports mlflow": {"pipeline/report/a.py": "def f():\n    from mlflow import MlflowClient\n"},
+    "pipeline/jobs/a.py: imports optuna": {
+        "pipeline/jobs/a.py": "from optuna.trial import Trial\n"
+    },
+    "pipeline/training/a.py: imports torchvision": {
+        "pipeline/training/a.py": "import torchvision\n"
+    },
+    "pipeline/report/a.py: imports mlflow": {
+        "pipeline/report/a.py": "def f():\n    from mlflow import MlflowClient\n"
+    },
     "sweeps/search/a.py: imports mlflow": {
         "sweeps/search/a.py": "import importlib\nimportlib.import_module('mlflow')\n"
     },
     "pipeline/jobs/a.py: imports click": {"pipeline/jobs/a.py": "import click\n"},
-    "pipeline/training/a.py: imports rich": {"pipeline/training/a.py": "from rich.table import Table\n"},
+    "pipeline/training/a.py: imports rich": {
+        "pipeline/training/a.py": "from rich.table import Table\n"
+    },
     "pipeline/engines/a.py: imports ray": {"pipeline/engines/a.py": "def f():\n    import ray\n"},
     "pipeline/stores/a.py: imports psycopg": {"pipeline/stores/a.py": "import psycopg\n"},
     "pipeline/report/a.py: imports jinja2": {"pipeline/report/a.py": "import jinja2\n"},
-    "pipeline/report/a.py: imports matplotlib": {"pipeline/report/a.py": "import matplotlib.pyplot as plt\n"},
+    "pipeline/report/a.py: imports matplotlib": {
+        "pipeline/report/a.py": "import matplotlib.pyplot as plt\n"
+    },
     "pipeline/checkpoints.py: imports pickle": {"pipeline/checkpoints.py": "import pickle\n"},
-    "pipeline/data/a.py: weights_only is not True": {"pipeline/data/a.py": "torch.load(f, weights_only=False)\n"},
+    "pipeline/data/a.py: weights_only is not True": {
+        "pipeline/data/a.py": "torch.load(f, weights_only=False)\n"
+    },
     "pipeline/jobs/a.py: imports pipeline.data.test_split": {
         "pipeline/jobs/a.py": "def f():\n    from pipeline.data.test_split import load_test\n"
     },
@@ -313,8 +347,14 @@ def test_planted_violation(expected):
 @pytest.mark.parametrize(
     "files",
     [
-        {"pipeline/tracking/tracker.py": "import mlflow\n", "pipeline/stores/mlflow_tables.py": "import mlflow\n"},
-        {"models/a.py": "from torch import nn\n", "pipeline/report/plots/a.py": "import matplotlib\n"},
+        {
+            "pipeline/tracking/tracker.py": "import mlflow\n",
+            "pipeline/stores/mlflow_tables.py": "import mlflow\n",
+        },
+        {
+            "models/a.py": "from torch import nn\n",
+            "pipeline/report/plots/a.py": "import matplotlib\n",
+        },
         {"tests/test_a.py": "import mlflow\nassert print('pickle')\n"},
         {"sweeps/spec/a.py": GUARDED, "sweeps/spec/b.py": "import sweeps.spec.a\n"},
         {"pipeline/data/a.py": "torch.load(f, weights_only=True)\n"},

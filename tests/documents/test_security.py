@@ -13,7 +13,9 @@ from pipeline.cli.program import cli
 
 TEXT = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
 LINES = [
-    shlex.split(line) for block in re.findall(r"```sh\n(.*?)```", TEXT, flags=re.DOTALL) for line in block.splitlines()
+    shlex.split(line)
+    for block in re.findall(r"```sh\n(.*?)```", TEXT, flags=re.DOTALL)
+    for line in block.splitlines()
 ]
 
 
@@ -21,7 +23,9 @@ LINES = [
 def test_every_command_line_parses():
     """Each line is an export, or a command of MLflow or of this product with options that it has."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of MLflow's own types, and of its weight: this takes seconds
+        warnings.simplefilter(
+            "ignore"
+        )  # of MLflow's own types, and of its weight: this takes seconds
         import mlflow.cli
     groups = {"mlflow": mlflow.cli.cli, "pipeline": cli}
     assert {words[0] for words in LINES} == {"export", *groups}

@@ -66,9 +66,9 @@ def quoted_placeholders(command):
 def test_no_quoted_placeholder():
     """No placeholder of MLproject stands inside quotes: MLflow quotes the values, and quotes would undo that."""
     assert quoted_placeholders("python a.py '{x}' \"b {y}\" {z}") == ["{x}", "{y}"]
-    assert [quoted_placeholders(facts["command"]) for facts in MLPROJECT["entry_points"].values()] == [
-        [] for _ in MLPROJECT["entry_points"]
-    ]
+    assert [
+        quoted_placeholders(facts["command"]) for facts in MLPROJECT["entry_points"].values()
+    ] == [[] for _ in MLPROJECT["entry_points"]]
 
 
 # Options and addresses that choose a package index, and folders of one machine.
@@ -89,7 +89,13 @@ def test_names_no_machine(path):
 
 
 @pytest.mark.parametrize(
-    "text", ["pip install --index-url x", "UV_INDEX=x", "https://pypi.example/x", "https://mirror.example/simple/"]
+    "text",
+    [
+        "pip install --index-url x",
+        "UV_INDEX=x",
+        "https://pypi.example/x",
+        "https://mirror.example/simple/",
+    ],
 )
 def test_index_is_seen(text):
     """The search for package indexes finds a planted one."""
@@ -133,7 +139,12 @@ def project(tmp_path, store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     monkeypatch.setenv("MLFLOW_ENV_ROOT", str(tmp_path / "envs"))
     monkeypatch.setenv("PATH", "/bin:/usr/bin")
-    for name in ("MLFLOW_CONDA_HOME", "CONDA_EXE", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_EXPERIMENT_ID"):
+    for name in (
+        "MLFLOW_CONDA_HOME",
+        "CONDA_EXE",
+        "MLFLOW_EXPERIMENT_NAME",
+        "MLFLOW_EXPERIMENT_ID",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -142,13 +153,20 @@ def project(tmp_path, store, monkeypatch):
 def runs(experiment):
     """The states of an experiment's runs."""
     found = mlflow.MlflowClient().get_experiment_by_name(experiment)
-    return [r.info.status for r in mlflow.MlflowClient().search_runs([found.experiment_id])] if found else []
+    return (
+        [r.info.status for r in mlflow.MlflowClient().search_runs([found.experiment_id])]
+        if found
+        else []
+    )
 
 
 def test_run(project, tmp_path):
     """Parameters arrive as options, literally, in the current environment, inside the run that MLflow made."""
     before = os.environ["PATH"]
-    assert projects.run("sweep", {"lr": "0.01", "name": "a b; $HOME"}, experiment="run", uri=project) == 0
+    assert (
+        projects.run("sweep", {"lr": "0.01", "name": "a b; $HOME"}, experiment="run", uri=project)
+        == 0
+    )
     seen = json.loads((tmp_path / "seen.json").read_text(encoding="utf-8"))
     assert seen["argv"] == ["sweep", "--lr", "0.01", "--name", "a b; $HOME"]
     assert Path(seen["prefix"]).samefile(os.sys.prefix)
@@ -169,7 +187,9 @@ def test_environment_cannot_be_built(project, monkeypatch):
     (project / "bin" / "pyenv").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
     (project / "bin" / "pyenv").chmod(0o755)
     monkeypatch.setenv("PATH", f"{project}/bin:/bin:/usr/bin")
-    assert projects.run("sweep", {}, env_manager="virtualenv", experiment="broken", uri=project) == 1
+    assert (
+        projects.run("sweep", {}, env_manager="virtualenv", experiment="broken", uri=project) == 1
+    )
     assert runs("broken") == ["FAILED"]
 
 
@@ -189,12 +209,19 @@ def test_a_backend_of_mlflow_gets_its_configuration(project, monkeypatch):
     """An installed plug-in runs the entry point, with the values of the file that is named for it."""
     (project / "queueing.py").write_text(BACKEND, encoding="utf-8")
     (project / "queueing-1.dist-info").mkdir()
-    (project / "queueing-1.dist-info" / "METADATA").write_text("Name: queueing\nVersion: 1\n", encoding="utf-8")
+    (project / "queueing-1.dist-info" / "METADATA").write_text(
+        "Name: queueing\nVersion: 1\n", encoding="utf-8"
+    )
     points = "[mlflow.project_backend]\nqueue = queueing:Queue\n"
     (project / "queueing-1.dist-info" / "entry_points.txt").write_text(points, encoding="utf-8")
     (project / "queue.json").write_text('{"partition": "short"}', encoding="utf-8")
     monkeypatch.syspath_prepend(project)
-    options = {"backend": "queue", "backend_config": "queue.json", "experiment": "backend", "uri": project}
+    options = {
+        "backend": "queue",
+        "backend_config": "queue.json",
+        "experiment": "backend",
+        "uri": project,
+    }
     assert projects.run("sweep", {"trials": "4"}, **options) == 0
     assert json.loads((project / "given.json").read_text()) == ["sweep", {"trials": "4"}, "short"]
     assert json.loads((project / "seen.json").read_text())["argv"] == ["sweep", "--trials", "4"]
@@ -202,7 +229,9 @@ def test_a_backend_of_mlflow_gets_its_configuration(project, monkeypatch):
 
 def test_a_copy_for_kubernetes(project):
     """The line of docs/scale.md makes an MLproject that has an image, which MLflow takes and the backend needs."""
-    (command,) = re.findall(r"^sed .*", (ROOT / "docs" / "scale.md").read_text(encoding="utf-8"), re.MULTILINE)
+    (command,) = re.findall(
+        r"^sed .*", (ROOT / "docs" / "scale.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     subprocess.run(shlex.split(command), check=True)
     assert load_project(str(project)).docker_env == {"image": "registry.example.org/sweep-base"}
     assert projects.entry_points(project) == projects.entry_points(ROOT)
@@ -215,17 +244,31 @@ def test_a_copy_for_kubernetes(project):
     [
         ({"entry": "swep"}, "unknown entry point 'swep': known are main, sweep, train"),
         ({"env_manager": "conda"}, "env-manager conda needs conda, which is not found"),
-        ({"env_manager": "poetry"}, "unknown env-manager 'poetry': known are local, conda, uv, virtualenv"),
+        (
+            {"env_manager": "poetry"},
+            "unknown env-manager 'poetry': known are local, conda, uv, virtualenv",
+        ),
         ({"backend": "kubernetes"}, "backend kubernetes needs a docker_env"),
         ({"backend": "slurm"}, "unknown backend 'slurm'"),
-        ({"backend_config": "cluster.yaml"}, "backend_config must be a .json file: got 'cluster.yaml'"),
+        (
+            {"backend_config": "cluster.yaml"},
+            "backend_config must be a .json file: got 'cluster.yaml'",
+        ),
         ({"uri": ROOT / "tests"}, "no MLproject in"),
     ],
 )
 def test_refused(project, arguments, message):
     """What cannot run is refused with the rule and the known names, and no run is made."""
     with pytest.raises(ValueError, match=re.escape(message)):
-        projects.run(**{"entry": "sweep", "parameters": {}, "experiment": "refused", "uri": project, **arguments})
+        projects.run(
+            **{
+                "entry": "sweep",
+                "parameters": {},
+                "experiment": "refused",
+                "uri": project,
+                **arguments,
+            }
+        )
     assert runs("refused") == []
 
 

@@ -111,7 +111,9 @@ def test_each_epoch_is_reported_and_any_may_be_the_last(engine, tmp_path):
             engine.begin(each, hooks(each.number, last))
             results |= dict([engine.wait()])
     assert (results[0].state, results[1].state) == (PRUNED, COMPLETE)
-    assert {number: tuple(told) for number, told in rows.items()} == {n: r.history for n, r in results.items()}
+    assert {number: tuple(told) for number, told in rows.items()} == {
+        n: r.history for n, r in results.items()
+    }
     assert [len(told) for told in rows.values()] == [2, 4]
 
 
@@ -121,7 +123,11 @@ def test_a_failing_trial_fails_alone(engine, tmp_path):
     def no_longer(row, best):
         raise LookupError("somebody else has ended it")
 
-    tasks = [task(tmp_path, 0, family="odd:Broken"), task(tmp_path, 1, limits={"parameters": 10}), task(tmp_path, 2)]
+    tasks = [
+        task(tmp_path, 0, family="odd:Broken"),
+        task(tmp_path, 1, limits={"parameters": 10}),
+        task(tmp_path, 2),
+    ]
     results = trained(engine, tasks)
     assert [(results[n].state, results[n].end) for n in range(3)] == [
         (FAILED, "error:KeyError"),
@@ -162,7 +168,10 @@ def test_asked_to_stop_it_stops_and_can_be_gone_on_with(engine, make, tiny, tmp_
         train(1, settled(), tiny, tmp_path / "1", objective="val_acc", hooks=Breaker(6).hooks)
     saved, told = [], []
     again = make[0](tiny)
-    hooks = Hooks(saved=lambda rows: saved.append(len(rows)), epoch=lambda row, best: bool(told.append(row.epoch)))
+    hooks = Hooks(
+        saved=lambda rows: saved.append(len(rows)),
+        epoch=lambda row, best: bool(told.append(row.epoch)),
+    )
     found = trained(again, [task(tmp_path, 1)], hooks)[1]
     again.close()
     alone = train(1, settled(), tiny, tmp_path / "alone", objective="val_acc")
@@ -183,7 +192,10 @@ def test_a_killed_worker_costs_its_trial_alone(workers, tiny, tmp_path):
     tasks = [task(tmp_path, 0, family="odd:Slow"), task(tmp_path, 1, family="odd:Slow", seed=1)]
     workers.begin(tasks[0], Hooks())
     (first,) = processes()
-    workers.begin(tasks[1], Hooks(step=lambda *_: os.kill(first, signal.SIGKILL) if first in processes() else None))
+    workers.begin(
+        tasks[1],
+        Hooks(step=lambda *_: os.kill(first, signal.SIGKILL) if first in processes() else None),
+    )
     assert workers.wait() == (0, None)
     workers.begin(tasks[0], Hooks())
     results = dict(workers.wait() for _ in range(2))
@@ -206,7 +218,9 @@ def test_a_worker_that_hangs_inside_a_library_is_killed(workers, tmp_path, monke
     """A trial whose step neither ends nor can be interrupted ends as timeout; the next one is trained."""
     monkeypatch.setattr(messages, "HANGS", 0)
     monkeypatch.setattr(messages, "GRACE", 0)
-    results = trained(workers, [task(tmp_path, 0, family="odd:Stuck", time_limit=0.3), task(tmp_path, 1)])
+    results = trained(
+        workers, [task(tmp_path, 0, family="odd:Stuck", time_limit=0.3), task(tmp_path, 1)]
+    )
     assert (results[0].state, results[0].end, results[1].state) == (FAILED, "timeout", COMPLETE)
     assert results[0].error == "it took longer than 0.3 s"
 
@@ -214,14 +228,22 @@ def test_a_worker_that_hangs_inside_a_library_is_killed(workers, tmp_path, monke
 def test_workers_are_kept(workers, tmp_path):
     """Six trials need no more processes than two."""
     seen = set()
-    trained(workers, [task(tmp_path, n) for n in range(6)], Hooks(epoch=lambda *_: bool(seen.update(processes()))))
+    trained(
+        workers,
+        [task(tmp_path, n) for n in range(6)],
+        Hooks(epoch=lambda *_: bool(seen.update(processes()))),
+    )
     assert len(seen) == 2
 
 
 def test_steps_are_told_now_and_then(workers, tmp_path):
     """A worker tells of its steps twice a second, and not of each."""
     steps = []
-    found = trained(workers, [task(tmp_path, family="odd:Slow", epochs=6)], Hooks(step=lambda *s: steps.append(s)))
+    found = trained(
+        workers,
+        [task(tmp_path, family="odd:Slow", epochs=6)],
+        Hooks(step=lambda *s: steps.append(s)),
+    )
     assert found[0].state == COMPLETE
     assert 1 <= len(steps) < 24
     assert all(1 <= done <= total == 4 and loss > 0 for done, total, loss in steps)
@@ -237,7 +259,15 @@ def test_the_engine_follows_from_the_places(tiny):
 
 @pytest.mark.parametrize(
     ("busy", "devices", "device"),
-    [([], 1, 0), ([0], 1, 0), ([], 4, 0), ([0], 4, 1), ([0, 1, 2], 4, 3), ([0, 1, 3, 0], 4, 2), ([1, 1, 0], 2, 0)],
+    [
+        ([], 1, 0),
+        ([0], 1, 0),
+        ([], 4, 0),
+        ([0], 4, 1),
+        ([0, 1, 2], 4, 3),
+        ([0, 1, 3, 0], 4, 2),
+        ([1, 1, 0], 2, 0),
+    ],
 )
 def test_a_trial_goes_to_the_device_with_the_fewest(busy, devices, device):
     """Of the GPUs the one on which the fewest trials are under way is next, the first of equals."""

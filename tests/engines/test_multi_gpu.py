@@ -98,7 +98,11 @@ def test_two_trials_of_two_processes_at_a_time(engine, tmp_path):
 def test_pruned(engine, tmp_path):
     """The hook that hears of its epochs may end it after any of them."""
     told = []
-    found = ended(engine, both(tmp_path), Hooks(epoch=lambda row, best: bool(told.append(row)) or row.epoch == 2))
+    found = ended(
+        engine,
+        both(tmp_path),
+        Hooks(epoch=lambda row, best: bool(told.append(row)) or row.epoch == 2),
+    )
     assert (found.state, found.history, len(told)) == (PRUNED, tuple(told), 2)
 
 
@@ -123,8 +127,14 @@ def test_a_loss_that_is_no_number_in_one_is_none_in_both(engine, tmp_path):
 
 def test_fewer_images_than_processes(engine, tmp_path):
     """A batch that cannot be divided is the trial's error."""
-    found, most = ended(engine, both(tmp_path, batch_size=1)), "batch_size 1, of which each takes a share"
-    assert (found.end, found.error) == ("error:ValueError", f"gpus_per_trial must be at most {most}: got 2")
+    found, most = (
+        ended(engine, both(tmp_path, batch_size=1)),
+        "batch_size 1, of which each takes a share",
+    )
+    assert (found.end, found.error) == (
+        "error:ValueError",
+        f"gpus_per_trial must be at most {most}: got 2",
+    )
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -187,7 +197,16 @@ def test_train_and_its_repetition(folder, capsys):
 def test_sweep_and_its_finalists(folder, capsys):
     """Each trial of a sweep is trained so; it goes on so without being told, and the finalists are trained so too."""
     forks.serve()
-    options = ("--epochs", "1", "--set", "width=8,batch_size=256", "--device", "cpu", "--gpus-per-trial", "2")
+    options = (
+        "--epochs",
+        "1",
+        "--set",
+        "width=8,batch_size=256",
+        "--device",
+        "cpu",
+        "--gpus-per-trial",
+        "2",
+    )
     assert pipeline("sweep", "tiny.yaml", "--trials", "2", *options) == 0
     check_invariant(folder, "tiny-digits", total=2)
     found = record(folder, "tiny-digits")
@@ -201,7 +220,18 @@ def test_sweep_and_its_finalists(folder, capsys):
     assert again.refit["epochs"] == 1
 
 
-SLOW = ("--family", "team:Slow", "--epochs", "15", "--batch-size", "256", "--device", "cpu", "--gpus-per-trial", "2")
+SLOW = (
+    "--family",
+    "team:Slow",
+    "--epochs",
+    "15",
+    "--batch-size",
+    "256",
+    "--device",
+    "cpu",
+    "--gpus-per-trial",
+    "2",
+)
 
 
 def kept(folder):

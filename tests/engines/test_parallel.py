@@ -89,7 +89,9 @@ def test_it_says_how_many_are_trained_at_a_time(folder):
     """More workers than a study was made for are of use only where any order may decide; either is said."""
     sweep(begin(folder), "--trials", "2")
     said = "made for 2 at a time, which decides its list of trials: so many are trained; with --no-deterministic 3, and"
-    assert f"\n{said} the list may be another each time\n" in sweep(folder, "--workers", "3", "--trials", "3")
+    assert f"\n{said} the list may be another each time\n" in sweep(
+        folder, "--workers", "3", "--trials", "3"
+    )
     out = sweep(folder, "--workers", "3", "--no-deterministic", "--trials", "5")
     assert "\n3 at a time, as they end: the list of trials may be another each time\n" in out
     assert "workers waited" not in out
@@ -110,7 +112,14 @@ def test_a_killed_worker(folder, unbroken):
     workers(begun.process.pid)[0][0].kill()
     assert "died (time 1); the others go on" in begun.wait(0)
     check_the_same(folder, unbroken)
-    assert sorted(trial.user_attrs.get("deaths", 0) for trial in trials(folder, NAME)) == [0, 0, 0, 0, 0, 1]
+    assert sorted(trial.user_attrs.get("deaths", 0) for trial in trials(folder, NAME)) == [
+        0,
+        0,
+        0,
+        0,
+        0,
+        1,
+    ]
 
 
 def test_killed_and_killed_again(folder, unbroken):
@@ -150,10 +159,20 @@ def test_stopped(folder, unbroken):
 
 def test_trials_that_misbehave(folder):
     """What takes its process with it, hangs inside a library, or wants too much memory costs itself and no other."""
-    ends = {"Fine": "complete", "Poison": "poison", "Stuck": "timeout", "Huge": "oom", "Nan": "diverged"}
+    ends = {
+        "Fine": "complete",
+        "Poison": "poison",
+        "Stuck": "timeout",
+        "Huge": "oom",
+        "Nan": "diverged",
+    }
     names = ", ".join(f"'pair:{name}'" for name in ends)
-    (begin(folder) / "tiny.yaml").write_text(f"method: grid\nepochs: 2\nsearch: {{family: [{names}]}}\n")
+    (begin(folder) / "tiny.yaml").write_text(
+        f"method: grid\nepochs: 2\nsearch: {{family: [{names}]}}\n"
+    )
     output = sweep(folder, "--trial-timeout", "2", "--max-failures", "9")
-    assert {r.config.family.removeprefix("pair:"): r.end for r in record(folder, NAME).results} == ends
+    assert {
+        r.config.family.removeprefix("pair:"): r.end for r in record(folder, NAME).results
+    } == ends
     check_invariant(folder, NAME, total=len(ends))
     assert output.count("the process of trial #1 died") == 3

@@ -69,8 +69,13 @@ def command(ray_cluster):
 def kept(folder):
     """The trials under way of which the driver has a state to go on from, and after how many epochs the newest is."""
     running = [trial.number for trial in trials(folder, NAME) if not trial.state.is_finished()]
-    states = {number: trial_folder(folder, NAME, number).glob("epoch-*.safetensors") for number in running}
-    epochs = {number: max((int(path.stem[-5:]) for path in found), default=0) for number, found in states.items()}
+    states = {
+        number: trial_folder(folder, NAME, number).glob("epoch-*.safetensors") for number in running
+    }
+    epochs = {
+        number: max((int(path.stem[-5:]) for path in found), default=0)
+        for number, found in states.items()
+    }
     return {number: newest for number, newest in epochs.items() if newest}
 
 
@@ -115,7 +120,9 @@ def test_a_killed_driver(folder, command, ray_cluster):
     (folder / "slow").unlink()
     assert "going on with 2 interrupted trials: #0, #1" in Fork(folder, *command).wait(0)
     check_gone_on_with(folder, before, moment)
-    left = [path for pid in killed for path in Path(tempfile.gettempdir()).glob(f"sweep-trial-{pid}-*")]
+    left = [
+        path for pid in killed for path in Path(tempfile.gettempdir()).glob(f"sweep-trial-{pid}-*")
+    ]
     assert not left, "their folders on the nodes are gone"
 
 
@@ -140,9 +147,13 @@ def test_stopped(folder, command, ray_cluster):
 def test_a_trial_that_hangs(folder, command, ray_cluster):
     """A trial in a call that never returns is ended, with its process, and the next one is trained."""
     families = "search: {family: ['far:Stuck', 'far:Slow']}"
-    (folder / "tiny.yaml").write_text(f"method: grid\nepochs: 1\nfixed: {{batch_size: 256}}\n{families}\n")
+    (folder / "tiny.yaml").write_text(
+        f"method: grid\nepochs: 1\nfixed: {{batch_size: 256}}\n{families}\n"
+    )
     (folder / "slow").unlink()
-    output = Fork(folder, *command, "--trial-timeout", "3", "--workers", "1", "--deterministic").wait(0)
+    output = Fork(
+        folder, *command, "--trial-timeout", "3", "--workers", "1", "--deterministic"
+    ).wait(0)
     assert f"study {NAME}: 0 of 2 trials ended" in output
     assert [result.end for result in record(folder, NAME).results] == ["timeout", "complete"]
     check_invariant(folder, NAME, total=2)
@@ -152,12 +163,17 @@ def test_a_trial_that_hangs(folder, command, ray_cluster):
 def test_one_cluster_of_this_machine(folder):
     """Without an address one is begun for the sweep, and ends with it; `finalists` takes the same options."""
     (folder / "tiny.yaml").write_text(STUDY.replace("epochs: 60", "epochs: 1"))
-    began = Fork(folder, "sweep", "tiny.yaml", "--engine", "ray", "--trials", "2", "--deterministic")
+    began = Fork(
+        folder, "sweep", "tiny.yaml", "--engine", "ray", "--trials", "2", "--deterministic"
+    )
     wait_until(lambda: any(trial.intermediate_values for trial in trials(folder, NAME)))
     found = psutil.Process(began.process.pid).children(recursive=True)
     assert [child for child in found if child.name() == "raylet"]
     output = began.wait(0)
-    assert "at a time on a Ray cluster of this machine; the list of trials is the same each time" in output
+    assert (
+        "at a time on a Ray cluster of this machine; the list of trials is the same each time"
+        in output
+    )
     check_invariant(folder, NAME, total=2)
     wait_until(lambda: not any(child.is_running() for child in found), seconds=10)
 
@@ -191,11 +207,16 @@ def refused(capsys, *arguments):
     return code, line
 
 
-@pytest.mark.parametrize("address", ["nowhere", "ray://127.0.0.1:10001", "127.0.0.1:", "127.0.0.1:99999", ":6379"])
+@pytest.mark.parametrize(
+    "address", ["nowhere", "ray://127.0.0.1:10001", "127.0.0.1:", "127.0.0.1:99999", ":6379"]
+)
 def test_an_address_that_is_none(folder, capsys, address):
     """An address is auto or HOST:PORT."""
     code, line = refused(capsys, "--engine", "ray", "--address", address)
-    assert (code, line) == (2, f"--address must be auto or HOST:PORT of a Ray cluster's head: got {address!r}")
+    assert (code, line) == (
+        2,
+        f"--address must be auto or HOST:PORT of a Ray cluster's head: got {address!r}",
+    )
 
 
 def test_no_cluster(folder, capsys):
@@ -236,7 +257,10 @@ def test_another_version(folder, capsys, command, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--set", "threads=64"), "has 64 CPU for a trial: add one, or wait for it with --workers N"),
+        (
+            ("--set", "threads=64"),
+            "has 64 CPU for a trial: add one, or wait for it with --workers N",
+        ),
         (("--device", "cuda"), "device cuda is not there: no node on the Ray cluster at"),
     ],
 )

@@ -64,13 +64,20 @@ def test_a_split_may_be_empty():
     shared = Shared(whole)
     found = shared.open()
     assert torch.equal(found.train.images, made().train.images)
-    assert (found.val.images.shape, found.val.images.dtype, len(found.val)) == ((0, 3, 16, 16), torch.uint8, 0)
+    assert (found.val.images.shape, found.val.images.dtype, len(found.val)) == (
+        (0, 3, 16, 16),
+        torch.uint8,
+        0,
+    )
     shared.close()
 
 
 def test_a_disk_without_room(full_disk):
     """Where there is no room for them, that is said in one line."""
-    with full_disk(1000), pytest.raises(StorageFailure, match=r"^cannot share 0.0 MB of images: File too large$"):
+    with (
+        full_disk(1000),
+        pytest.raises(StorageFailure, match=r"^cannot share 0.0 MB of images: File too large$"),
+    ):
         Shared(made())
 
 
@@ -89,7 +96,9 @@ def _read(connection, shared):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells what of its memory is shared")
+@pytest.mark.skipif(
+    not Path("/proc/self/smaps").exists(), reason="only Linux tells what of its memory is shared"
+)
 def test_all_processes_hold_one_copy():
     """Reading 61 MB of images costs two processes under 5 MB of their own each, and the one that shares them none."""
     forks.serve()

@@ -19,7 +19,10 @@ def test_this_machine():
 
 def test_this_machine_has_no_address():
     """An address is of a cluster."""
-    with pytest.raises(UsageFailure, match="--address is of a cluster: got 'auto' with --engine local; leave it out"):
+    with pytest.raises(
+        UsageFailure,
+        match="--address is of a cluster: got 'auto' with --engine local; leave it out",
+    ):
         open_site("local", "auto")
 
 

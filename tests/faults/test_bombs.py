@@ -69,7 +69,9 @@ def test_the_bombs_are_real(place):
 
 
 @pytest.mark.parametrize("summed", [True, False], ids=["with its sum", "without"])
-@pytest.mark.parametrize("name", ["model.pt", "best.safetensors", "model.pt2", "folder/best.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["model.pt", "best.safetensors", "model.pt2", "folder/best.safetensors"]
+)
 @pytest.mark.parametrize("form", ["zip", "legacy", "among tensors", "plain pickle"])
 def test_a_pickle_is_never_read(form, name, summed, place, capsys):
     """`evaluate --checkpoint` of a pickle, whatever its name, with or without its sum: exit 6, one line, no canary."""
@@ -100,7 +102,11 @@ CRAFTED = {
     "a list for the configuration": {**FACTS, "config": []},
     "an unknown field": {**FACTS, "config": {"x": 1}},
     "an unknown family": {**FACTS, "config": {"family": "mpl"}},
-    "a family that is a command": {**FACTS, "config": {"family": "subprocess:Popen"}, "shape": ["touch", CANARY, "x"]},
+    "a family that is a command": {
+        **FACTS,
+        "config": {"family": "subprocess:Popen"},
+        "shape": ["touch", CANARY, "x"],
+    },
     "a family that is a number": {**FACTS, "config": {"family": 7}},
     "a family that is an import": {**FACTS, "config": {"family": ":"}},
     "no shape": {**FACTS, "shape": None},
@@ -125,7 +131,9 @@ def test_a_crafted_card_is_refused(facts, place, capsys):
     assert not (place / CANARY).exists()
 
 
-@pytest.mark.parametrize("metadata", [None, {}, {"facts": "{"}, {"facts": "[" * 100_000}, {"facts": "1e999999"}])
+@pytest.mark.parametrize(
+    "metadata", [None, {}, {"facts": "{"}, {"facts": "[" * 100_000}, {"facts": "1e999999"}]
+)
 def test_metadata_that_is_no_json_is_refused(metadata, place):
     """A safetensors file of another program, or with broken or deeply nested facts: exit 6."""
     path = place / "best.safetensors"
@@ -134,7 +142,9 @@ def test_metadata_that_is_no_json_is_refused(metadata, place):
 
 
 DEEP = "a: " + "[" * 50_000
-LAUGHS = "\n".join(["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))])
+LAUGHS = "\n".join(
+    ["a0: &a0 [x, x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, 40))]
+)
 YAML = {
     "a call": f"!!python/object/apply:os.system ['touch {CANARY}']",
     "a call inside": f"search: {{lr: !!python/object/apply:os.system ['touch {CANARY}']}}",
@@ -168,18 +178,47 @@ def test_a_yaml_bomb_is_refused(text, place, capsys):
 
 
 # What would read a pickle, or run text; a method `.eval()` is another thing.
-RUNS = {"eval", "exec", "compile", "__import__", "shelve", "marshal", "joblib", "pickle", "cPickle", "dill"}
-READS = {"torch.load", "np.load", "numpy.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pandas.read_pickle"}
-READS |= {"mlflow.pytorch.load_model", "mlflow.pyfunc.load_model", "os.system", "os.popen", "subprocess.getoutput"}
+RUNS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "shelve",
+    "marshal",
+    "joblib",
+    "pickle",
+    "cPickle",
+    "dill",
+}
+READS = {
+    "torch.load",
+    "np.load",
+    "numpy.load",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "pandas.read_pickle",
+}
+READS |= {
+    "mlflow.pytorch.load_model",
+    "mlflow.pyfunc.load_model",
+    "os.system",
+    "os.popen",
+    "subprocess.getoutput",
+}
 
 
 def unpickling(text):
     """The calls and names of a source text that unpickle, or run text."""
     tree = ast.parse(text)
     found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & RUNS
-    found |= {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & READS
+    found |= {
+        ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+    } & READS
     shells = [
-        node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg in ("shell", "allow_pickle")
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg in ("shell", "allow_pickle")
     ]
     return found | {str(node.arg) for node in shells}
 
@@ -228,7 +267,9 @@ def stub(place, monkeypatch):
     """A `python` first on PATH that writes down what it is given."""
     program = place / "bin" / "python"
     program.parent.mkdir()
-    program.write_text(f"#!{sys.executable} -IS\nimport json, sys\njson.dump(sys.argv[1:], open('seen.json', 'w'))\n")
+    program.write_text(
+        f"#!{sys.executable} -IS\nimport json, sys\njson.dump(sys.argv[1:], open('seen.json', 'w'))\n"
+    )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     return place
@@ -241,7 +282,9 @@ def test_a_parameter_of_mlflow_run_arrives_as_it_is(entry, stub):
     assert point.parameters == {}
     for value in SHELL if entry == "sweep" else SHELL[:3]:
         given = {"name": value, f"{value}-key": "y"}
-        subprocess.run(["bash", "-c", point.compute_command(given, str(stub))], check=True, timeout=30)
+        subprocess.run(
+            ["bash", "-c", point.compute_command(given, str(stub))], check=True, timeout=30
+        )
         seen = json.loads((stub / "seen.json").read_text())
         assert seen[:2] == ["-m", "pipeline"]
         assert seen[3:] == ["--name", value, f"--{value}-key", "y"]
@@ -252,7 +295,11 @@ def test_a_parameter_of_mlflow_run_arrives_as_it_is(entry, stub):
 def test_mlflow_run_refuses_what_a_shell_would_run(place, template, tmp_path, monkeypatch):
     """A real `mlflow run` with commands for values: it fails with our one line, its run says FAILED, no canary."""
     furnish(tmp_path, template)
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db", "HOME": str(tmp_path)}
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+        "HOME": str(tmp_path),
+    }
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     canary = tmp_path / CANARY
     values = {
@@ -264,7 +311,9 @@ def test_mlflow_run_refuses_what_a_shell_would_run(place, template, tmp_path, mo
     }
     command = ["mlflow", "run", str(ROOT), "-e", "sweep", "--env-manager", "local"]
     command += [word for key, value in values.items() for word in ("-P", f"{key}={value}")]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

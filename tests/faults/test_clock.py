@@ -25,5 +25,7 @@ def test_a_clock_that_runs_backwards_changes_no_duration_and_no_order(folder, mo
         history = client(folder).get_metric_history(run.info.run_id, "val/acc")
         steps = [(metric.step, metric.value) for metric in history]
         assert sorted(steps) == [(row.epoch, row.metrics["val/acc"]) for row in result.history]
-        assert run.data.metrics["val/acc"] == result.history[-1].metrics["val/acc"], "the last by step, not by time"
+        assert run.data.metrics["val/acc"] == result.history[-1].metrics["val/acc"], (
+            "the last by step, not by time"
+        )
         assert run.info.status == "FINISHED"

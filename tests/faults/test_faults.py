@@ -5,7 +5,15 @@ import time
 
 import pytest
 from support.commands import Sweep
-from support.endtoend import check_invariant, children, client, furnish, record, trial_list, wait_for_epochs
+from support.endtoend import (
+    check_invariant,
+    children,
+    client,
+    furnish,
+    record,
+    trial_list,
+    wait_for_epochs,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +81,12 @@ def test_asked_to_stop_it_stops_within_ten_seconds_and_says_how_to_go_on(place, 
 
 def test_a_second_sweep_of_the_study_is_refused(place):
     """The second of two sweeps exits 4, naming the first's process."""
-    command = "sweep", "tiny.yaml", "--trials", "500"  # more than it gets done before the second has started
+    command = (
+        "sweep",
+        "tiny.yaml",
+        "--trials",
+        "500",
+    )  # more than it gets done before the second has started
     first = Sweep(place, *command)
     try:
         wait_for_epochs(place, 0)

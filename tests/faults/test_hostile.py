@@ -45,7 +45,19 @@ CLASSES = [
     "\udcff",
 ]
 # What other sources of names, such as a list of titles, can hold besides.
-TITLES = [*CLASSES, "../../etc", "[/foo]", "</b>", "/", "", " ", "\0", "y" * 600, "\x1b", "'\"; DROP TABLE runs; --"]
+TITLES = [
+    *CLASSES,
+    "../../etc",
+    "[/foo]",
+    "</b>",
+    "/",
+    "",
+    " ",
+    "\0",
+    "y" * 600,
+    "\x1b",
+    "'\"; DROP TABLE runs; --",
+]
 
 STUDY = """
 description: "A description: <script>alert(1)</script> [red] =cmd() | $x$"
@@ -58,7 +70,9 @@ NAME = "hostile"
 PLACE = "a b%20{x}é"
 
 # Control characters but the line feed, and what turns the direction of writing.
-UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+UNPRINTABLE = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
@@ -182,9 +196,18 @@ def test_the_whole_sweep_works_in_such_a_folder(swept):
     """Both stores, checkpoints and artifacts are in the folder, none beside it, and what is promised of them holds."""
     check_invariant(swept, NAME, total=2)
     assert [path.name for path in swept.parent.iterdir()] == [PLACE]
-    assert {path.name for path in swept.iterdir()} >= {"mlflow.db", "optuna.db", "mlruns", "reports", PLACE}
+    assert {path.name for path in swept.iterdir()} >= {
+        "mlflow.db",
+        "optuna.db",
+        "mlruns",
+        "reports",
+        PLACE,
+    }
     kept = [result.checkpoint for result in record(swept, NAME).results]
-    assert all(Path(place).is_relative_to(swept) and Path(place, "best.safetensors").is_file() for place in kept)
+    assert all(
+        Path(place).is_relative_to(swept) and Path(place, "best.safetensors").is_file()
+        for place in kept
+    )
     load_model(kept[0])
 
 
@@ -192,7 +215,9 @@ def test_the_whole_sweep_works_in_such_a_folder(swept):
 def test_nothing_that_is_printed_controls_the_terminal(swept, capfd, monkeypatch):
     """Every command prints its lines, a class a line, without a control character."""
     monkeypatch.chdir(swept)
-    monkeypatch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # as importing the product sets it
+    monkeypatch.setenv(
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"
+    )  # as importing the product sets it
     commands = [
         ("sweep", "study.yaml", "--dataset", f"folder:{PLACE}", "--name", NAME),
         ("report", NAME),

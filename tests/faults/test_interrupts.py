@@ -109,13 +109,27 @@ def alive(folder):
 def test_through_mlflow_run(folder, request):
     """Ctrl-C to all of `mlflow run` is one request; when it alone is killed its command stops. All runs are closed."""
     root = request.config.rootpath
-    arguments = ["run", str(root), "-e", "sweep", "--env-manager", "local", "-P", f"study={folder / 'tiny.yaml'}"]
+    arguments = [
+        "run",
+        str(root),
+        "-e",
+        "sweep",
+        "--env-manager",
+        "local",
+        "-P",
+        f"study={folder / 'tiny.yaml'}",
+    ]
 
     def interrupt(send, status, code):
         before = len(trials(folder, NAME)[0].intermediate_values) if trials(folder, NAME) else 0
         sweep = Sweep(folder, *arguments, program=("mlflow",))
         try:
-            wait_until(lambda: training(folder, 0) and len(trials(folder, NAME)[0].intermediate_values) > before)
+            wait_until(
+                lambda: (
+                    training(folder, 0)
+                    and len(trials(folder, NAME)[0].intermediate_values) > before
+                )
+            )
             send(sweep.process)
             wait_until(lambda: not alive(folder), seconds=10)
             assert sweep.process.wait(timeout=10) != 0

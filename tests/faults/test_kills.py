@@ -41,7 +41,10 @@ KILLS = {
     "between_stores": ["between_stores:2"],
     "before_cleanup": ["before_cleanup:2"],
     "in_recovery": ["between_stores:2", "in_recovery", "in_recovery"],
-    "in_adoption": ["in_adoption", "in_adoption"],  # of a trial that was asked to stop: the third death is the last
+    "in_adoption": [
+        "in_adoption",
+        "in_adoption",
+    ],  # of a trial that was asked to stop: the third death is the last
 }
 SEEDS = 20
 
@@ -66,7 +69,9 @@ def unbroken(tmp_path_factory, template):
 def ended(folder):
     """The trials that have ended: when, and with what."""
     return {
-        t.number: (t.datetime_complete, t.user_attrs["result"]) for t in trials(folder, NAME) if t.datetime_complete
+        t.number: (t.datetime_complete, t.user_attrs["result"])
+        for t in trials(folder, NAME)
+        if t.datetime_complete
     }
 
 

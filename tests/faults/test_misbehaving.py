@@ -83,7 +83,9 @@ def test_each_ends_as_it_should(swept, family, end):
 def test_the_sweep_goes_on_past_them(swept):
     """Every trial was trained once, in order; the stores agree, and nothing is left behind."""
     folder, _ = swept
-    assert [r.config.family for r in record(folder, NAME).results] == [f"mine:{family}" for family in ENDS]
+    assert [r.config.family for r in record(folder, NAME).results] == [
+        f"mine:{family}" for family in ENDS
+    ]
     check_invariant(folder, NAME, total=len(ENDS))
 
 

@@ -95,7 +95,9 @@ def test_away_for_a_while_it_misses_nothing(way, template, tmp_path):
 
 
 @pytest.mark.slow
-def test_away_for_good_the_sweep_goes_on_and_the_record_is_completed_later(server, folder, tmp_path):
+def test_away_for_good_the_sweep_goes_on_and_the_record_is_completed_later(
+    server, folder, tmp_path
+):
     """The search reaches its total, then exit code 5 names `pipeline sync`, which completes all; again, nothing."""
     (folder / "tiny.yaml").write_text(STUDY)
     sweep = Fork(folder, *COMMAND, MLFLOW_TRACKING_URI=server.uri)
@@ -111,7 +113,9 @@ def test_away_for_good_the_sweep_goes_on_and_the_record_is_completed_later(serve
     assert max(waits(folder)) < 1
     assert (folder / "reports" / NAME / "report.md").exists()
     server.start()
-    assert re.search(r"completed the runs of [2-4] trials", Fork(folder, "sync", NAME, **of(server)).wait(0))
+    assert re.search(
+        r"completed the runs of [2-4] trials", Fork(folder, "sync", NAME, **of(server)).wait(0)
+    )
     client = MlflowClient(server.uri)
     check_complete(client, folder, NAME, tmp_path / "fetched")
     before = whole(client, folder)
@@ -177,7 +181,19 @@ def test_unreachable_at_the_start(folder, listens):
 @pytest.mark.slow
 def test_one_training_goes_on_without_it(way, folder):
     """`pipeline train` too ends its training; exit code 5 names the command that completes the run."""
-    command = ("train", "--family", "cnn", "--width", "32", "--depth", "3", "--epochs", "8", "--experiment", "one")
+    command = (
+        "train",
+        "--family",
+        "cnn",
+        "--width",
+        "32",
+        "--depth",
+        "3",
+        "--epochs",
+        "8",
+        "--experiment",
+        "one",
+    )
     training = Fork(folder, *command, **of(way))
     client, end = MlflowClient(way.uri), time.monotonic() + 60
     while not list((folder / "checkpoints" / "train").glob("*/epoch-*.safetensors")):
@@ -201,7 +217,12 @@ def test_one_training_goes_on_without_it(way, folder):
 def a_result(number=0):
     """A trial of three epochs."""
     rows = [
-        Epoch(epoch=n, time=1_700_000_000_000 + n, metrics={"val/acc": n / 10, "val/loss": 1.0}, per_class=(0.5, None))
+        Epoch(
+            epoch=n,
+            time=1_700_000_000_000 + n,
+            metrics={"val/acc": n / 10, "val/loss": 1.0},
+            per_class=(0.5, None),
+        )
         for n in (1, 2, 3)
     ]
     return TrialResult(
@@ -231,7 +252,14 @@ def unreliable(monkeypatch, *, before):
     They are made again at once: on a slow machine the pauses would outlast the patience.
     """
     monkeypatch.setattr(writer, "FIRST_PAUSE", 0.001)
-    for name in ("create_run", "update_run", "log_batch", "log_inputs", "log_artifacts", "set_terminated"):
+    for name in (
+        "create_run",
+        "update_run",
+        "log_batch",
+        "log_inputs",
+        "log_artifacts",
+        "set_terminated",
+    ):
         call, tried = getattr(MlflowClient, name), set()
 
         def fail(self, *arguments, _call=call, _tried=tried, **options):
@@ -254,9 +282,13 @@ def test_whatever_fails_once_is_recorded_once(tracker, folder, monkeypatch, befo
     unreliable(monkeypatch, before=before)
     result, data = a_result(), {"name": "digits", "digest": "0", "source": "."}
     parent = tracker.call(tracker.open_parent, NAME, None, "k" * 32, {})
-    opened = tracker.submit(partial(tracker.open_trial, parent, NAME, 0, result.config, data, fresh=fresh))
+    opened = tracker.submit(
+        partial(tracker.open_trial, parent, NAME, 0, result.config, data, fresh=fresh)
+    )
     for count in (1, 2):
-        tracker.submit(lambda count=count: tracker.log_epochs(opened.result()[0], result.history[:count]))
+        tracker.submit(
+            lambda count=count: tracker.log_epochs(opened.result()[0], result.history[:count])
+        )
     tracker.submit(lambda: tracker.finish_trial(opened.result()[0], result, ["a", "b"], []))
     tracker.drain()
     client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")

@@ -62,7 +62,11 @@ def held(folder: Path, begin: str, seconds: float | None = None):
     with contextlib.ExitStack() as stack:
         for name in BOTH:
             database = stack.enter_context(
-                closing(sqlite3.connect(folder / name, timeout=30, isolation_level=None, check_same_thread=False))
+                closing(
+                    sqlite3.connect(
+                        folder / name, timeout=30, isolation_level=None, check_same_thread=False
+                    )
+                )
             )
             database.execute(begin)
             database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
@@ -118,7 +122,11 @@ def small_disk():
 
     def mount(path: Path, size: int) -> Path:
         path.mkdir(parents=True, exist_ok=True)
-        again = ["-o", f"remount,size={size}"] if path in mounted else ["-t", "tmpfs", "-o", f"size={size}", "tmpfs"]
+        again = (
+            ["-o", f"remount,size={size}"]
+            if path in mounted
+            else ["-t", "tmpfs", "-o", f"size={size}", "tmpfs"]
+        )
         if os.geteuid() or subprocess.run(["mount", *again, path], check=False).returncode:
             pytest.skip("a small disk can be mounted by root alone")
         mounted.append(path)
@@ -176,7 +184,9 @@ def test_a_plan_without_room_is_refused_before_it_starts(place, small_disk):
     data = load_for(configuration(spec, {}), place)
     disk = small_disk(place / "small", 10 << 20)  # a trial of this study keeps 4.5 MB
     preflight.check_space(spec, data, disk, 2)
-    with pytest.raises(StorageFailure, match=r"of 3 trials take about 14 MB, and .*small has 10 MB free: ") as failure:
+    with pytest.raises(
+        StorageFailure, match=r"of 3 trials take about 14 MB, and .*small has 10 MB free: "
+    ) as failure:
         preflight.check_space(spec, data, disk, 3)
     assert failure.value.code == 5
 
@@ -186,7 +196,9 @@ def test_a_disk_too_full_for_a_second_checkpoint_keeps_the_first(place, small_di
     """Exit code 5 with the true cause; what was there to go on from still is, whole, and nothing half-written is."""
     disk = small_disk(place / "checkpoints", STATE * 3 // 2)
     output = Fork(place, *COMMAND).wait(5)
-    assert re.search("error: cannot write a checkpoint in .*/0000: No space left on device", output), output
+    assert re.search(
+        "error: cannot write a checkpoint in .*/0000: No space left on device", output
+    ), output
     (state,) = (disk / NAME / "0000").glob("*.safetensors")
     assert load(state)[1]["history"][-1]["epoch"] == 1
     assert not list(disk.rglob("*.tmp"))
@@ -251,7 +263,9 @@ def test_a_damaged_database_is_refused_and_left_as_it_is(place, capsys, name, sp
 
 def test_an_interrupted_creation_leaves_no_empty_file(tmp_path):
     """A store that is made is a whole database at once, so that an empty file is never one of ours."""
-    where = locations.Stores(f"sqlite:///{tmp_path}/mlflow.db", f"sqlite:///{tmp_path}/optuna.db", tmp_path)
+    where = locations.Stores(
+        f"sqlite:///{tmp_path}/mlflow.db", f"sqlite:///{tmp_path}/optuna.db", tmp_path
+    )
     access.prepare(where)
     assert (tmp_path / "optuna.db").stat().st_size
     access.open_studies(where)
@@ -289,9 +303,16 @@ def read_only():
 
 
 @pytest.mark.slow
-def test_a_read_only_folder_can_be_reported_and_not_swept(place, read_only, capsys, tmp_path_factory):
+def test_a_read_only_folder_can_be_reported_and_not_swept(
+    place, read_only, capsys, tmp_path_factory
+):
     """A sweep there ends with 5 at once; a report is printed, of what is still in the write-ahead log too."""
-    study = (place / "tiny.yaml").read_text().replace("trials: 3", "trials: 1").replace("epochs: 3", "epochs: 1")
+    study = (
+        (place / "tiny.yaml")
+        .read_text()
+        .replace("trials: 3", "trials: 1")
+        .replace("epochs: 3", "epochs: 1")
+    )
     (place / "tiny.yaml").write_text(study.replace("width: 1024", "width: 8"))
     keeps_the_log = sqlite3.connect(place / "optuna.db")
     keeps_the_log.execute("SELECT COUNT(*) FROM studies").fetchone()
@@ -307,7 +328,9 @@ def test_a_read_only_folder_can_be_reported_and_not_swept(place, read_only, caps
     capsys.readouterr()
     assert pipeline(*COMMAND) == 5
     assert time.monotonic() - began < 5
-    assert re.search("cannot use .*: (Read-only file system|Permission denied)", capsys.readouterr().err)
+    assert re.search(
+        "cannot use .*: (Read-only file system|Permission denied)", capsys.readouterr().err
+    )
     assert pipeline("report") == 0
     printed = capsys.readouterr()
     assert "1 ended: 1 complete" in printed.out
@@ -320,7 +343,9 @@ def test_a_read_only_folder_can_be_reported_and_not_swept(place, read_only, caps
 @pytest.mark.slow
 def test_a_network_in_a_read_only_folder_can_be_used(place, read_only, capsys, tmp_path_factory):
     """It predicts, is exported and scored on what is kept nowhere; a score that is to be kept says what else to do."""
-    (place / "tiny.yaml").write_text(STUDY.replace("trials: 3", "trials: 1").replace("width: 1024", "width: 8"))
+    (place / "tiny.yaml").write_text(
+        STUDY.replace("trials: 3", "trials: 1").replace("width: 1024", "width: 8")
+    )
     picture = str(save(place / "it.png"))
     assert pipeline(*COMMAND) == 0
     assert pipeline("register", "--best") == 0
@@ -333,7 +358,9 @@ def test_a_network_in_a_read_only_folder_can_be_used(place, read_only, capsys, t
     capsys.readouterr()
     assert pipeline("evaluate", "--best") == 5
     error = capsys.readouterr().err
-    assert error.startswith(f"cannot write {place / 'mlflow.db'}, where scores are kept with their run: ")
+    assert error.startswith(
+        f"cannot write {place / 'mlflow.db'}, where scores are kept with their run: "
+    )
     (checkpoint,) = place.glob(f"mlruns/**/{error.split()[-1]}")
     assert pipeline("evaluate", "--checkpoint", str(checkpoint)) == 0
 
@@ -341,7 +368,10 @@ def test_a_network_in_a_read_only_folder_can_be_used(place, read_only, capsys, t
 # Of another version
 
 OLDER = {"mlflow.db": "cc1f77228345", "optuna.db": "v3.0.0.d"}
-UPGRADE = {"mlflow.db": "mlflow db upgrade sqlite:///", "optuna.db": "optuna storage upgrade --storage sqlite:///"}
+UPGRADE = {
+    "mlflow.db": "mlflow db upgrade sqlite:///",
+    "optuna.db": "optuna storage upgrade --storage sqlite:///",
+}
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -350,17 +380,27 @@ def test_a_database_of_another_version_is_refused_with_the_remedy(place, capsys,
     """Exit code 5 with the command and "back it up first"; what either library would change is left as it is."""
     table = {"mlflow.db": "trace_info", "optuna.db": "trial_heartbeats"}[name]
     with closing(sqlite3.connect(place / name)) as database:
-        database.execute("UPDATE alembic_version SET version_num = ?", (OLDER[name] if older else "zz99",))
-        database.execute(f"DROP TABLE {table}")  # as an older one lacks it: both libraries would make it
+        database.execute(
+            "UPDATE alembic_version SET version_num = ?", (OLDER[name] if older else "zz99",)
+        )
+        database.execute(
+            f"DROP TABLE {table}"
+        )  # as an older one lacks it: both libraries would make it
         database.execute("PRAGMA journal_mode=DELETE")
         database.commit()
     before = digest(place / name)
-    commands = [COMMAND, ("report",)] if name == "optuna.db" else [COMMAND, ("evaluate", "--run", "a" * 32)]
+    commands = (
+        [COMMAND, ("report",)]
+        if name == "optuna.db"
+        else [COMMAND, ("evaluate", "--run", "a" * 32)]
+    )
     for command in commands:
         assert pipeline(*command) == 5
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith(f"cannot use {place / name}: ")
         assert "back it up first, then run: " in line
         library = name.removesuffix(".db")
-        assert (f"{UPGRADE[name]}{place / name}" if older else f"pip install --upgrade {library}") in line
+        assert (
+            f"{UPGRADE[name]}{place / name}" if older else f"pip install --upgrade {library}"
+        ) in line
         assert digest(place / name) == before

@@ -24,7 +24,9 @@ NETWORKS = [(family, channels) for family in models.FAMILIES for channels in (1,
 def images(count, side=16, channels=1):
     """Random raw images."""
     generator = torch.Generator().manual_seed(1)
-    return torch.randint(0, 256, (count, side, side, channels), dtype=torch.uint8, generator=generator)
+    return torch.randint(
+        0, 256, (count, side, side, channels), dtype=torch.uint8, generator=generator
+    )
 
 
 def check(made, answers, found):
@@ -82,7 +84,9 @@ def test_weights_are_not_pickled():
     archive = zipfile.ZipFile(io.BytesIO(made.content))
     configs = [name for name in archive.namelist() if name.endswith("_config.json")]
     assert len(configs) == 2
-    kept = [entry for name in configs for entry in json.loads(archive.read(name))["config"].values()]
+    kept = [
+        entry for name in configs for entry in json.loads(archive.read(name))["config"].values()
+    ]
     assert kept
     assert not any(entry["use_pickle"] for entry in kept)
 
@@ -151,14 +155,23 @@ def test_a_checkpoint_alone_is_exported(tmp_path, monkeypatch, capsys):
     checkpoint = save_checkpoint(tmp_path / "given", make_found())
     monkeypatch.chdir(tmp_path)
     assert pipeline("export", "--checkpoint", str(checkpoint), "--out", "out/it.pt2") == 0
-    assert "checked on 100 validation images of digits: the largest difference is " in capsys.readouterr().out
+    assert (
+        "checked on 100 validation images of digits: the largest difference is "
+        in capsys.readouterr().out
+    )
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["it.pt2"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["given", "out"]
 
 
 @pytest.mark.parametrize(
     "words",
-    [["--out", "it.bin"], ["--out", "it"], [], ["--out", "it.pt2", "--best"], ["--out", "it.pt2", "--run", "x"]],
+    [
+        ["--out", "it.bin"],
+        ["--out", "it"],
+        [],
+        ["--out", "it.pt2", "--best"],
+        ["--out", "it.pt2", "--run", "x"],
+    ],
 )
 def test_bad_input(tmp_path, monkeypatch, words):
     """No name for the file, one of no format, or two networks at once: exit 2, and nothing is made."""
@@ -174,5 +187,8 @@ def test_without_onnx_one_line_says_how_to_get_it(tmp_path, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert pipeline("export", "--checkpoint", str(checkpoint), "--out", "it.onnx") == 2
-    assert capsys.readouterr().err == "ONNX needs onnxscript: pip install onnx onnxscript onnxruntime\n"
+    assert (
+        capsys.readouterr().err
+        == "ONNX needs onnxscript: pip install onnx onnxscript onnxruntime\n"
+    )
     assert not (tmp_path / "it.onnx").exists()

@@ -47,7 +47,18 @@ def trained(folder, *options):
     for part, count in (("train/", 12), ("val/", 5), ("test/", 5)):
         write_folder(root, (part,), ("cat", "dog", "=cmd()"), count, size=(9, 12))
     save(root / "train" / "cat" / "wide.png", 1, (30, 10))
-    words = ["--dataset", f"folder:{root}", "--epochs", "1", "--image-size", "16", "--width", "4", "--depth", "1"]
+    words = [
+        "--dataset",
+        f"folder:{root}",
+        "--epochs",
+        "1",
+        "--image-size",
+        "16",
+        "--width",
+        "4",
+        "--depth",
+        "1",
+    ]
     assert pipeline("train", *words, "--eval-batch-size", "4", *options) == 0
     (run,) = client(folder).search_runs(["0"])
     return root, run.info.run_id
@@ -59,7 +70,9 @@ def test_predictions_are_what_the_trial_scored(folder, family, capsys):
     root, run = trained(folder, "--family", family)
     scores = evaluate.evaluate(locations.locate(), folder, split="val", run_id=run).scores
     capsys.readouterr()
-    assert pipeline("predict", "--run", run, "--format", "json", "--top", "9", str(root / "val")) == 0
+    assert (
+        pipeline("predict", "--run", run, "--format", "json", "--top", "9", str(root / "val")) == 0
+    )
     rows = json.loads(capsys.readouterr().out)
     network, card = load_model(next(folder.glob("mlruns/**/checkpoint")))
     names = list(card.classes)
@@ -72,7 +85,9 @@ def test_predictions_are_what_the_trial_scored(folder, family, capsys):
     with torch.no_grad(), prepare.autocast():
         channels_last = network.to(memory_format=torch.channels_last)
         logits = torch.cat([channels_last(prepare(some)) for some in split.images.split(4)]).float()
-    by_file = {row["path"]: {one["class"]: one["probability"] for one in row["top"]} for row in rows}
+    by_file = {
+        row["path"]: {one["class"]: one["probability"] for one in row["top"]} for row in rows
+    }
     files = [file for name in names for file in sorted((root / "val" / name).iterdir())]
     expected = [dict(zip(names, shares, strict=True)) for shares in logits.softmax(1).tolist()]
     assert [by_file[str(file)] for file in files] == expected
@@ -156,7 +171,13 @@ def test_only_files_are_read(tmp_path):
 
 
 BAD_URLS = (
-    *("http://[::1", "http://127.0.0.1:abc", "http://127.0.0.1:99999", "http://127.0.0.1:0", "http://a b/"),
+    *(
+        "http://[::1",
+        "http://127.0.0.1:abc",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+        "http://a b/",
+    ),
     *("http://a\n/", " http://a", "http://", "http://:80", "ftp://a", "a:80", "file:///etc/hosts"),
 )
 
@@ -173,7 +194,10 @@ def test_what_is_no_url_of_a_server(alone, capsys, url):
 def alone(tmp_path, monkeypatch):
     """An empty working folder beside a checkpoint of hostile class names, and three images."""
     checkpoint = save_checkpoint(tmp_path / "given", make_found(classes=(*HOSTILE, "\x1b[2J猫")))
-    pictures = [save(tmp_path / "pictures" / name, 7, (20, 9)) for name in ("=1+1.png", "b\x1b[31m.png", "c.png")]
+    pictures = [
+        save(tmp_path / "pictures" / name, 7, (20, 9))
+        for name in ("=1+1.png", "b\x1b[31m.png", "c.png")
+    ]
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     yield ["--checkpoint", str(checkpoint)], pictures
@@ -205,7 +229,11 @@ def test_a_table_cannot_control_the_terminal(alone, capsys):
     assert head.split() == ["path", "class", "probability", "top"]
     assert len(lines) == 3
     at = head.index("probability")
-    assert all(line[at - 1] == " " and float(line[at : at + 11]) <= 1 for line in lines if "猫" not in line[:at])
+    assert all(
+        line[at - 1] == " " and float(line[at : at + 11]) <= 1
+        for line in lines
+        if "猫" not in line[:at]
+    )
 
 
 def test_csv_begins_no_formula(alone, capsys, monkeypatch):
@@ -259,13 +287,18 @@ def test_a_network_from_a_gpu_runs_here(tmp_path):
     found = make_found()
     elsewhere = networks.Found(found.network, make_card(found.card))
     raw = torch.randint(0, 256, (3, 8, 8, 1), dtype=torch.uint8)
-    ours, theirs = predict.network(found).classify(raw)[1], predict.network(elsewhere).classify(raw)[1]
+    ours, theirs = (
+        predict.network(found).classify(raw)[1],
+        predict.network(elsewhere).classify(raw)[1],
+    )
     assert torch.equal(ours, theirs)
 
 
 def make_card(card):
     """The same, trained in bf16 on a device that this machine lacks."""
-    return dataclasses.replace(card, config=dataclasses.replace(card.config, device="mps", precision="bf16"))
+    return dataclasses.replace(
+        card, config=dataclasses.replace(card.config, device="mps", precision="bf16")
+    )
 
 
 def test_the_best_of_a_study_and_a_trial_of_it(folder, capsys):

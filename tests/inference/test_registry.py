@@ -42,7 +42,10 @@ def registered(tmp_path_factory, template):
         assert pipeline("train", "--family", "mlp", "--width", "8", "--epochs", "1") == 0
         (run,) = client(folder).search_runs(["0"])
         assert pipeline("register", "--run", run.info.run_id, "--as", "digits") == 0
-        assert pipeline("register", "--checkpoint", str(given), "--as", "colour", "--alias", "best") == 0
+        assert (
+            pipeline("register", "--checkpoint", str(given), "--as", "colour", "--alias", "best")
+            == 0
+        )
     return folder
 
 
@@ -69,13 +72,21 @@ def test_it_predicts_as_we_do(inside, capsys):
         Image.fromarray(pixels).save(file)
     found = load("models:/colour@best").predict(RAW)
     assert list(found.columns) == ["class", "index", "probability", "probabilities"]
-    for which in (["--checkpoint", "given"], ["--model", "models:/colour@best"], ["--model", "models:/colour/1"]):
+    for which in (
+        ["--checkpoint", "given"],
+        ["--model", "models:/colour@best"],
+        ["--model", "models:/colour/1"],
+    ):
         capsys.readouterr()
         assert pipeline("predict", *which, "--top", "9", "--format", "json", *files) == 0
-        for row, ours in zip(json.loads(capsys.readouterr().out), found.to_dict("records"), strict=True):
+        for row, ours in zip(
+            json.loads(capsys.readouterr().out), found.to_dict("records"), strict=True
+        ):
             assert (row["class"], CLASSES[ours["index"]]) == (ours["class"], ours["class"])
             shares = {one["class"]: one["probability"] for one in row["top"]}
-            assert ours["probabilities"] == pytest.approx([shares[name] for name in CLASSES], abs=1e-6)
+            assert ours["probabilities"] == pytest.approx(
+                [shares[name] for name in CLASSES], abs=1e-6
+            )
             assert ours["probability"] == max(ours["probabilities"])
 
 
@@ -83,7 +94,11 @@ def test_whole_numbers_of_any_type_are_taken(inside):
     """Arrays of larger integers, as of JSON, give the same as uint8."""
     model = load("models:/colour@best")
     expected = model.predict(RAW)
-    for values in (RAW.astype(np.int64), RAW.astype(np.uint16), np.array(RAW.tolist(), dtype=object)):
+    for values in (
+        RAW.astype(np.int64),
+        RAW.astype(np.uint16),
+        np.array(RAW.tolist(), dtype=object),
+    ):
         assert model.predict(values).equals(expected)
     assert load("models:/colour@best").predict(RAW * 0).shape == (5, 4), "a black image is an image"
 
@@ -117,8 +132,12 @@ def test_what_is_no_raw_image_is_refused(inside, case):
 def test_scores_of_the_registered_network(inside, capsys):
     """`pipeline evaluate --model` gives what the run itself is given."""
     (run,) = client(inside).search_runs(["0"])
-    expected = evaluate.evaluate(locations.locate(), inside, split="val", run_id=run.info.run_id).scores
-    found = evaluate.evaluate(locations.locate(), inside, split="val", model="models:/digits@champion").scores
+    expected = evaluate.evaluate(
+        locations.locate(), inside, split="val", run_id=run.info.run_id
+    ).scores
+    found = evaluate.evaluate(
+        locations.locate(), inside, split="val", model="models:/digits@champion"
+    ).scores
     assert (found.accuracy, found.loss) == (expected.accuracy, expected.loss)
     assert pipeline("evaluate", "--model", "models:/digits@champion", "--format", "json") == 0
     assert json.loads(capsys.readouterr().out)["run"] == run.info.run_id
@@ -135,7 +154,12 @@ def test_the_version_says_what_it_is(inside):
     model = load("models:/digits@champion")
     assert model.metadata.metadata["classes"] == list("0123456789")
     assert model.metadata.metadata["shape"] == [8, 8, 1]
-    assert model.metadata.signature.outputs.input_names() == ["class", "index", "probability", "probabilities"]
+    assert model.metadata.signature.outputs.input_names() == [
+        "class",
+        "index",
+        "probability",
+        "probabilities",
+    ]
     assert model.input_example.shape == (1, 8, 8, 1)
     assert model.predict(model.input_example)["index"][0] in range(10)
     hostile = client(inside).get_model_version_by_alias("colour", "best")
@@ -150,7 +174,9 @@ def test_registering_again_makes_a_version_and_moves_the_alias(inside, capsys):
     for number in (1, 2):
         assert pipeline("register", "--checkpoint", "given", "--as", "again") == 0
         assert f"again version {number} is models:/again@champion" in capsys.readouterr().out
-        assert str(client(inside).get_model_version_by_alias("again", "champion").version) == str(number)
+        assert str(client(inside).get_model_version_by_alias("again", "champion").version) == str(
+            number
+        )
     assert len(client(inside).search_model_versions("name = 'again'")) == 2
 
 
@@ -188,7 +214,9 @@ def test_a_model_that_is_not_ours(inside, capsys):
     """One of another program is not run to find out what it is: exit 2, and it says so."""
     code = inside / "foreign.py"
     code.write_text(FOREIGN)
-    mlflow.pyfunc.save_model(inside / "foreign", python_model=str(code), pip_requirements=[], input_example=None)
+    mlflow.pyfunc.save_model(
+        inside / "foreign", python_model=str(code), pip_requirements=[], input_example=None
+    )
     code.write_text("raise SystemExit('it was run')\n")
     shutil.copy(code, inside / "foreign" / "foreign.py")
     assert pipeline("evaluate", "--model", str(inside / "foreign")) == 2
@@ -212,9 +240,18 @@ print(mlflow.pyfunc.load_model("models:/digits@champion").predict(numpy.zeros((1
 def test_it_needs_nothing_of_this_project(inside):
     """Where none of our packages can be imported, nor what unpickles, MLflow loads it and gets its class."""
     expected = load("models:/digits@champion").predict(np.zeros((1, 8, 8, 1), np.uint8))["class"][0]
-    environment = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {
+        **os.environ,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     done = subprocess.run(
-        [sys.executable, "-c", ELSEWHERE], env=environment, cwd=inside, capture_output=True, text=True, check=False
+        [sys.executable, "-c", ELSEWHERE],
+        env=environment,
+        cwd=inside,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout.split()[-1:] == [expected], done.stderr
 
@@ -223,13 +260,22 @@ def test_it_needs_nothing_of_this_project(inside):
 def served(words, port):
     """Run the printed line of `mlflow models serve`; end all of it at the end."""
     bin_folder = str(Path(sys.executable).parent)
-    environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {
+        **os.environ,
+        "PATH": f"{bin_folder}:{os.environ['PATH']}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     with Path("serve.txt").open("a") as log:
-        process = subprocess.Popen(words, env=environment, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            words, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         end = time.monotonic() + 120
         while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5),
+            ):
                 break
             assert process.poll() is None, Path("serve.txt").read_text()
             assert time.monotonic() < end, Path("serve.txt").read_text()
@@ -259,11 +305,15 @@ def test_served_by_mlflow_it_answers_images(inside, capsys):
     """The printed lines, typed as they are: the server, `pipeline predict --url`, and curl. Scaled images get a 400."""
     (run,) = client(inside).search_runs(["0"])
     assert pipeline("register", "--run", run.info.run_id, "--as", "served") == 0
-    lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines() if ": " in line)
+    lines = dict(
+        line.split(":", 1) for line in capsys.readouterr().out.splitlines() if ": " in line
+    )
     with contextlib.closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    serve, curl = (shlex.split(lines[name].replace("5001", str(port))) for name in ("serve", "curl"))
+    serve, curl = (
+        shlex.split(lines[name].replace("5001", str(port))) for name in ("serve", "curl")
+    )
     url = f"http://127.0.0.1:{port}"
     files = [str(save(inside / "more" / f"{number}.png", number, (11, 8))) for number in range(3)]
     with served(serve[1:], port):
@@ -276,7 +326,9 @@ def test_served_by_mlflow_it_answers_images(inside, capsys):
         if shutil.which("curl"):
             answer = subprocess.run(curl, capture_output=True, check=True).stdout
         else:
-            request = urllib.request.Request(curl[-1], json.dumps(asked).encode(), {"Content-Type": "application/json"})
+            request = urllib.request.Request(
+                curl[-1], json.dumps(asked).encode(), {"Content-Type": "application/json"}
+            )
             answer = urllib.request.urlopen(request).read()
         (prediction,) = json.loads(answer)["predictions"]
         assert prediction["class"] == str(prediction["index"])
@@ -302,7 +354,10 @@ def test_through_a_tracking_server(folder, monkeypatch, capsys):
         assert pipeline("train", "--family", "mlp", "--width", "8", "--epochs", "1") == 0
         run = re.search("run ([0-9a-f]{32})", capsys.readouterr().out)[1]
         assert pipeline("register", "--run", run, "--as", "digits") == 0
-        assert f"serve:   MLFLOW_TRACKING_URI={server.uri} mlflow models serve" in capsys.readouterr().out
+        assert (
+            f"serve:   MLFLOW_TRACKING_URI={server.uri} mlflow models serve"
+            in capsys.readouterr().out
+        )
         picture, outputs = str(save(folder / "it.png")), []
         for which in (["--run", run], ["--model", "models:/digits@champion"]):
             assert pipeline("predict", *which, "--format", "json", picture) == 0

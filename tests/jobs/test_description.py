@@ -40,7 +40,9 @@ def test_of_finalists():
 
 def test_nothing_complete():
     """A study without a complete trial has a description too."""
-    assert text(results=(make_result(0, state="failed"),)).startswith("**Nothing has won: no trial is complete.**")
+    assert text(results=(make_result(0, state="failed"),)).startswith(
+        "**Nothing has won: no trial is complete.**"
+    )
 
 
 def test_class_names_are_shown_as_they_are():

@@ -5,7 +5,15 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.endtoend import check_invariant, children, client, furnish, pipeline, record, trial_list
+from support.endtoend import (
+    check_invariant,
+    children,
+    client,
+    furnish,
+    pipeline,
+    record,
+    trial_list,
+)
 from support.forks import Fork, weights
 
 from pipeline.system.failpoints import VARIABLE
@@ -19,7 +27,10 @@ COMMAND = ("finalists", "--top", "2", "--seeds", "2")
 def scores_logged(folder):
     """How often each finalist's test accuracy was logged, by number."""
     runs = children(folder, FINALISTS).items()
-    return {number: len(client(folder).get_metric_history(run.info.run_id, "test/acc")) for number, run in runs}
+    return {
+        number: len(client(folder).get_metric_history(run.info.run_id, "test/acc"))
+        for number, run in runs
+    }
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +60,14 @@ def test_finalists(done, monkeypatch, capsys):
     assert scores_logged(folder) == dict.fromkeys(range(4), 1)
     assert {t.test["images"] for t in found.finalists.results} == {359}
     assert {t.config.seed for t in found.finalists.results} == {1, 2}
-    chosen = {found.results[number].config.group for number in found.finalists.facts["finalists"]["trials"]}
+    chosen = {
+        found.results[number].config.group
+        for number in found.finalists.facts["finalists"]["trials"]
+    }
     assert {t.config.group for t in found.finalists.results} == chosen
-    assert {t.config.threads for t in found.finalists.results} == {found.facts["runtime"]["threads"]}
+    assert {t.config.threads for t in found.finalists.results} == {
+        found.facts["runtime"]["threads"]
+    }
     assert "Winner: " in output
     check_again(folder)
     check_shown(folder, capsys)
@@ -62,7 +78,10 @@ def check_again(folder):
     """The command again, its numbers left out, does nothing twice; other numbers are refused, and other names."""
     before = trial_list(folder, FINALISTS), [t.run_id for t in record(folder, FINALISTS).results]
     assert pipeline("finalists") == 0
-    assert (trial_list(folder, FINALISTS), [t.run_id for t in record(folder, FINALISTS).results]) == before
+    assert (
+        trial_list(folder, FINALISTS),
+        [t.run_id for t in record(folder, FINALISTS).results],
+    ) == before
     assert scores_logged(folder) == dict.fromkeys(range(4), 1)
     assert pipeline("finalists", "--seeds", "3") == 2
     assert pipeline("finalists", FINALISTS) == 2
@@ -91,7 +110,10 @@ def check_synced(folder):
     assert pipeline("sync", FINALISTS) == 0
     found = record(folder, STUDY)
     run = client(folder).get_run(found.finalists.parent_run_id)
-    assert (run.data.tags["mlflow.parentRunId"], run.info.status) == (found.parent_run_id, "FINISHED")
+    assert (run.data.tags["mlflow.parentRunId"], run.info.status) == (
+        found.parent_run_id,
+        "FINISHED",
+    )
     text = client(folder).list_artifacts(run.info.run_id, "")
     assert f"{FINALISTS}.yaml" in [file.path for file in text]
     assert pipeline("sweep", "tiny.yaml", "--trials", "3") == 0
@@ -112,7 +134,9 @@ def test_killed_and_gone_on_with(done, folder):
     check_invariant(killed, FINALISTS, total=4)
     assert trial_list(killed, FINALISTS) == trial_list(whole, FINALISTS)
     assert weights(killed, FINALISTS) == weights(whole, FINALISTS)
-    assert [t.test for t in record(killed, FINALISTS).results] == [t.test for t in record(whole, FINALISTS).results]
+    assert [t.test for t in record(killed, FINALISTS).results] == [
+        t.test for t in record(whole, FINALISTS).results
+    ]
 
 
 @pytest.mark.slow

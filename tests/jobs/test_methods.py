@@ -10,7 +10,9 @@ from pipeline.data import search_data, test_split
 from pipeline.inference import find
 from pipeline.stores import locations
 
-TINY = "dataset: digits\nepochs: 2\npruner: none\nfixed: {family: mlp, width: 8, batch_norm: false}\n"
+TINY = (
+    "dataset: digits\nepochs: 2\npruner: none\nfixed: {family: mlp, width: 8, batch_norm: false}\n"
+)
 
 
 @pytest.fixture
@@ -33,19 +35,35 @@ def test_a_duplicate_has_a_run_with_the_first_ones_figures(folder, sweep):
     assert len(again) == 2
     for result in again:
         tags = runs[result.number].data.tags
-        assert (tags["sweep.end"], tags["sweep.duplicate_of"]) == ("duplicate", str(result.duplicate_of))
+        assert (tags["sweep.end"], tags["sweep.duplicate_of"]) == (
+            "duplicate",
+            str(result.duplicate_of),
+        )
         first = runs[result.duplicate_of].data.metrics
         assert runs[result.number].data.metrics["best/val_acc"] == first["best/val_acc"]
-        assert find.named_trial(locations.locate(), f"own-digits#{result.number}").number == result.duplicate_of
+        assert (
+            find.named_trial(locations.locate(), f"own-digits#{result.number}").number
+            == result.duplicate_of
+        )
         assert pipeline("evaluate", "--run", f"own-digits#{result.number}", "--split", "val") == 0
         assert pipeline("evaluate", "--run", result.run_id) == 2
 
 
 def test_a_network_over_its_constraints_is_not_trained(folder, sweep, capsys):
     """Larger networks end as infeasible, without an epoch; the others are trained, and only they can win."""
-    assert sweep("method: grid\nsearch: {dropout: [0.0], depth: [1, 9]}\nconstraints: {parameters: 1000}\n") == 0
+    assert (
+        sweep(
+            "method: grid\nsearch: {dropout: [0.0], depth: [1, 9]}\nconstraints: {parameters: 1000}\n"
+        )
+        == 0
+    )
     small, large = record(folder, "own-digits").results
-    assert (small.end, large.end, large.history, large.value) == ("complete", "infeasible", (), None)
+    assert (small.end, large.end, large.history, large.value) == (
+        "complete",
+        "infeasible",
+        (),
+        None,
+    )
     assert large.error == "parameters 1,186, allowed 1,000"
     runs = children(folder, "own-digits")
     assert (runs[1].info.status, runs[1].data.tags["sweep.end"]) == ("FINISHED", "infeasible")
@@ -64,9 +82,15 @@ def test_an_ablation_starts_from_another_studys_best(folder, sweep):
     assert sweep("method: grid\nsearch: {lr: [0.01], dropout: [0.0]}\n", name="first") == 0
     assert pipeline("sweep", _write(folder, "method: ablate\nof: first-digits\n")) == 0
     found = record(folder, "ablation-digits")
-    assert [(r.config.lr, r.config.dropout) for r in found.results] == [(0.01, 0.0), (0.01, 0.2), (0.001, 0.0)]
+    assert [(r.config.lr, r.config.dropout) for r in found.results] == [
+        (0.01, 0.0),
+        (0.01, 0.2),
+        (0.001, 0.0),
+    ]
     assert {r.config.width for r in found.results} == {8}
-    assert (folder / "reports" / "ablation-digits" / "plots" / "factors.png").stat().st_size > 10_000
+    assert (
+        folder / "reports" / "ablation-digits" / "plots" / "factors.png"
+    ).stat().st_size > 10_000
 
 
 def test_an_ablation_of_no_study_makes_nothing(folder, capsys):
@@ -102,22 +126,34 @@ def test_every_epochs_checkpoint_is_kept_and_scored(folder, sweep, capsys):
 
 
 def _files(epochs):
-    return [f"{epoch:04d}.safetensors{ending}" for epoch in range(1, epochs + 1) for ending in ("", ".sha256")]
+    return [
+        f"{epoch:04d}.safetensors{ending}"
+        for epoch in range(1, epochs + 1)
+        for ending in ("", ".sha256")
+    ]
 
 
 def test_each_epoch_needs_every_checkpoint(folder, sweep, capsys):
     """A run that kept only its best epoch cannot be scored epoch by epoch: one line says how it could."""
     assert sweep("method: grid\nsearch: {lr: [0.01]}\n") == 0
     assert pipeline("evaluate", "--best", "--each-epoch") == 2
-    assert "kept only its best epoch: train it with --keep-checkpoints all" in capsys.readouterr().err
+    assert (
+        "kept only its best epoch: train it with --keep-checkpoints all" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(("policy", "kept"), [("each", 3), ("top:2", 2), ("best", 1)])
 def test_only_the_best_trials_weights_stay(folder, sweep, policy, kept):
     """With top:K or best, the weights of the other trials are gone in the end; their runs stay."""
-    assert sweep("method: grid\nsearch: {lr: [0.00001, 0.01, 0.001]}\n", "--keep-checkpoints", policy) == 0
+    assert (
+        sweep("method: grid\nsearch: {lr: [0.00001, 0.01, 0.001]}\n", "--keep-checkpoints", policy)
+        == 0
+    )
     results = sorted(record(folder, "own-digits").results, key=lambda result: -result.value)
-    has = ["checkpoint" in {file.path for file in client(folder).list_artifacts(result.run_id)} for result in results]
+    has = [
+        "checkpoint" in {file.path for file in client(folder).list_artifacts(result.run_id)}
+        for result in results
+    ]
     assert has == [True] * kept + [False] * (3 - kept)
     check_invariant(folder, "own-digits", total=3)
 
@@ -131,7 +167,9 @@ def test_a_wrong_policy_is_refused(folder, sweep, capsys):
 
 def test_test_scores_of_all_trials_stand_in_the_report(folder, sweep, capsys):
     """`evaluate --all` scores every complete trial once, and the report sets the scores beside the published figure."""
-    study = "method: grid\nsearch: {lr: [0.01, 0.02]}\nreference: [{when: {lr: 0.01}, test_acc: 0.9}]\n"
+    study = (
+        "method: grid\nsearch: {lr: [0.01, 0.02]}\nreference: [{when: {lr: 0.01}, test_acc: 0.9}]\n"
+    )
     assert sweep(study) == 0
     assert "pipeline evaluate --all --name own-digits" in capsys.readouterr().out
     assert pipeline("evaluate", "--all", "--name", "own-digits") == 0
@@ -157,10 +195,14 @@ def test_scores_of_all_trials_are_one_json_list(sweep, capsys):
 
 def test_other_images_are_no_test_of_a_network(folder, sweep, capsys):
     """After a change of the split file, its test images may have trained the network: that is refused, not scored."""
-    (folder / "split.csv").write_text(_split(train=range(1000), val=range(1000, 1200), test=range(1200, 1500)))
+    (folder / "split.csv").write_text(
+        _split(train=range(1000), val=range(1000, 1200), test=range(1200, 1500))
+    )
     assert sweep("method: grid\nsearch: {lr: [0.01]}\n", "--split-file", "split.csv") == 0
     assert pipeline("evaluate", "--best") == 0
-    (folder / "split.csv").write_text(_split(train=range(500, 1000), val=range(1000, 1200), test=range(500)))
+    (folder / "split.csv").write_text(
+        _split(train=range(500, 1000), val=range(1000, 1200), test=range(500))
+    )
     search_data.load.cache_clear()
     test_split.load_test.cache_clear()
     assert pipeline("evaluate", "--best") == 2
@@ -174,10 +216,10 @@ def _split(**parts):
 
 def test_a_collapsed_trial_is_tagged_and_named(folder, sweep, capsys):
     """A trial that takes all images for one class says so in its tags and in the report."""
-    settings = (
-        "fixed: {family: mlp, width: 8, depth: 3, batch_norm: false, optimizer: sgd, momentum: 0.9, init: torch}\n"
+    settings = "fixed: {family: mlp, width: 8, depth: 3, batch_norm: false, optimizer: sgd, momentum: 0.9, init: torch}\n"
+    text = (
+        f"dataset: digits\nepochs: 3\nmethod: grid\npruner: none\n{settings}search: {{lr: [30]}}\n"
     )
-    text = f"dataset: digits\nepochs: 3\nmethod: grid\npruner: none\n{settings}search: {{lr: [30]}}\n"
     (folder / "own.yaml").write_text(text)
     pipeline("sweep", "own.yaml", "--set", "grad_clip=1")
     (result,) = record(folder, "own-digits").results
@@ -253,14 +295,21 @@ def test_an_ablation_goes_on_from_the_best_it_was_begun_with(folder, sweep):
     assert pipeline("sweep", ablation, "--trials", "1") == 0
     assert sweep(study, name="first") == 0
     assert pipeline("sweep", ablation) == 0
-    assert {result.config.lr for result in record(folder, "ablation-digits").results} == {0.0001, 0.001}
+    assert {result.config.lr for result in record(folder, "ablation-digits").results} == {
+        0.0001,
+        0.001,
+    }
 
 
 def test_weights_are_dropped_only_once_nothing_can_change(folder, sweep):
     """What further repeats can change stays; weights dropped in the end are no trial's any more, the winner's stay."""
-    study = "method: grid\nrepeats: 2\nsearch: {lr: [0.011, 0.01, 0.00001]}\nkeep_checkpoints: best\n"
+    study = (
+        "method: grid\nrepeats: 2\nsearch: {lr: [0.011, 0.01, 0.00001]}\nkeep_checkpoints: best\n"
+    )
     assert sweep(study, "--trials", "3") == 0
-    assert sum(result.checkpoint is not None for result in record(folder, "own-digits").results) == 3
+    assert (
+        sum(result.checkpoint is not None for result in record(folder, "own-digits").results) == 3
+    )
     assert sweep(study) == 0
     results = record(folder, "own-digits").results
     assert len(results) == 6
@@ -277,4 +326,7 @@ def test_the_report_says_what_is_not_as_in_the_file(folder, sweep, capsys):
     """Where a study with published figures is swept otherwise, its report says in what."""
     study = "method: grid\nsearch: {lr: [0.01]}\nreference: [{when: {lr: 0.01}, test_acc: 0.9}]\n"
     assert sweep(study, "--epochs", "1", "--set", "width=16") == 0
-    assert "Not as in the study file: epochs 2 (now 1), fixed.width 8 (now 16)." in capsys.readouterr().out
+    assert (
+        "Not as in the study file: epochs 2 (now 1), fixed.width 8 (now 16)."
+        in capsys.readouterr().out
+    )

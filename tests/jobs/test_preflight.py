@@ -21,7 +21,12 @@ def spec(text):
     return parse(text, "test.yaml")
 
 
-SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "tiny_imagenet": (3, 64, 64)}
+SHAPES = {
+    "digits": (1, 8, 8),
+    "mnist": (1, 28, 28),
+    "cifar10": (3, 32, 32),
+    "tiny_imagenet": (3, 64, 64),
+}
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -57,7 +62,9 @@ def test_study_of_a_file(tmp_path):
 
 def test_unknown_study():
     """An unknown study is refused, naming the nearest and that a path would do."""
-    with pytest.raises(UsageFailure, match=r"no study file 'defualt'; did you mean default.*or the path of a file"):
+    with pytest.raises(
+        UsageFailure, match=r"no study file 'defualt'; did you mean default.*or the path of a file"
+    ):
         read_study("defualt", {})
 
 
@@ -106,7 +113,9 @@ def test_network_that_cannot_be():
 def test_fixed_network_that_cannot_be():
     """So is one whose every network is the same."""
     with pytest.raises(UsageFailure, match="cnn of depth 5"):
-        check_networks(spec("fixed: {family: cnn, depth: 5}\nsearch: {lr: [0.1, 0.2]}\n"), (3, 16, 16), 10)
+        check_networks(
+            spec("fixed: {family: cnn, depth: 5}\nsearch: {lr: [0.1, 0.2]}\n"), (3, 16, 16), 10
+        )
 
 
 def test_checked_without_memory(monkeypatch):
@@ -121,10 +130,14 @@ def test_checked_without_memory(monkeypatch):
     wide = "search: {family: [mlp], width: [8, 8192], depth: [20], activation: [relu, tanh], lr: {low: 0.1, high: 1}}\n"
     check_networks(spec(wide), (1, 8, 8), 10)
     assert len(made) == 2
-    assert {parameter.device.type for network in made for parameter in network.parameters()} == {"meta"}
+    assert {parameter.device.type for network in made for parameter in network.parameters()} == {
+        "meta"
+    }
 
 
-@pytest.mark.parametrize("text", [QUICK, "epochs: 1\ntrials: 1\nsearch: {family: [mlp, cnn], lr: [0.01]}\n"])
+@pytest.mark.parametrize(
+    "text", [QUICK, "epochs: 1\ntrials: 1\nsearch: {family: [mlp, cnn], lr: [0.01]}\n"]
+)
 def test_estimate(text, tiny):
     """The estimate is of time and space above nothing, and grows with trials and epochs."""
     study = spec(text)
@@ -135,7 +148,9 @@ def test_estimate(text, tiny):
 
 def test_estimate_of_space(tiny):
     """The space is that of one network's weights for each trial, four bytes each."""
-    found = estimate(spec(QUICK + "start_with: [{lr: 0.1}]\n"), tiny, {"device": "cpu", "precision": "fp32"})
+    found = estimate(
+        spec(QUICK + "start_with: [{lr: 0.1}]\n"), tiny, {"device": "cpu", "precision": "fp32"}
+    )
     weights = 64 * 8 + 2 * 8 + 8 * 10 + 10
     assert found.bytes == 3 * 4 * weights
 
@@ -143,13 +158,18 @@ def test_estimate_of_space(tiny):
 def test_estimate_leaves_out_what_fails(tiny):
     """A family that cannot be trained does not lower the estimate of the others."""
     text = "trials: 2\nfixed: {width: 8, depth: 5}\nsearch: {family: [FAMILIES]}\n"
-    alone, both = (estimate(spec(text.replace("FAMILIES", f)), tiny, {"device": "cpu"}) for f in ("mlp", "mlp, cnn"))
+    alone, both = (
+        estimate(spec(text.replace("FAMILIES", f)), tiny, {"device": "cpu"})
+        for f in ("mlp", "mlp, cnn")
+    )
     assert both.bytes == alone.bytes > 0
 
 
 def test_estimate_of_a_study_that_cannot_be_trained(tiny):
     """Where no starting configuration can be trained, there is no estimate."""
-    found = estimate(spec("fixed: {family: cnn, depth: 5}\nsearch: {lr: [0.1]}\n"), tiny, {"device": "cpu"})
+    found = estimate(
+        spec("fixed: {family: cnn, depth: 5}\nsearch: {lr: [0.1]}\n"), tiny, {"device": "cpu"}
+    )
     assert (found.seconds, found.bytes) == (0, 0)
 
 
@@ -164,7 +184,9 @@ def test_runtime(monkeypatch):
         "eval_batch_size": 512,
         "augment": "none",
     }
-    fixed = spec("fixed: {device: cpu, precision: bf16, threads: 2, eval_batch_size: 50}\nsearch: {lr: [0.1]}\n")
+    fixed = spec(
+        "fixed: {device: cpu, precision: bf16, threads: 2, eval_batch_size: 50}\nsearch: {lr: [0.1]}\n"
+    )
     assert runtime(fixed) == {
         "device": "cpu",
         "precision": "bf16",
@@ -199,11 +221,21 @@ def test_only_the_networks_of_a_layout_are_built():
     ("cores", "text", "images", "expected"),
     [
         (2, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 2),
-        (2, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 1_197, 1),  # the default study on the digits
+        (
+            2,
+            "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}",
+            1_197,
+            1,
+        ),  # the default study on the digits
         (1, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 1),
         (16, "trials: 24\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 6),
         (16, "trials: 24\nepochs: 12\nfixed: {threads: 4}\nsearch: {lr: [0.1]}", 50_000, 4),
-        (16, "trials: 24\nepochs: 12\nfixed: {threads: 2, gpus_per_trial: 4}\nsearch: {lr: [0.1]}", 50_000, 2),
+        (
+            16,
+            "trials: 24\nepochs: 12\nfixed: {threads: 2, gpus_per_trial: 4}\nsearch: {lr: [0.1]}",
+            50_000,
+            2,
+        ),
         (2, "trials: 24\nepochs: 12\nfixed: {gpus_per_trial: 4}\nsearch: {lr: [0.1]}", 50_000, 1),
         (16, "method: grid\nepochs: 12\nsearch: {lr: [0.1, 0.2, 0.3]}", 50_000, 3),
         (16, "trials: 3\nepochs: 1\nsearch: {lr: [0.1]}", 1_000_000, 1),
@@ -213,7 +245,9 @@ def test_workers(cores, text, images, expected, monkeypatch):
     """As many as there are cores for, but no more than the work is worth, or than leave most trials to learn from."""
     monkeypatch.setattr(preflight, "cores", lambda: cores)
     study = spec(text + "\n")
-    assert preflight.workers(study, images, {"device": "cpu", "threads": 1, **study.base}) == expected
+    assert (
+        preflight.workers(study, images, {"device": "cpu", "threads": 1, **study.base}) == expected
+    )
 
 
 def test_gpus_have_a_worker_each(monkeypatch):
@@ -225,20 +259,31 @@ def test_gpus_have_a_worker_each(monkeypatch):
     study = spec("trials: 24\nepochs: 12\nsearch: {lr: [0.1]}\n")
     assert preflight.workers(study, 50_000, {"device": "cuda", "threads": 1}) == 4
     assert preflight.workers(study, 50_000, {"device": "mps", "threads": 1}) == 1
-    assert preflight.workers(study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 2}) == 2
-    assert preflight.workers(study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 3}) == 1
+    assert (
+        preflight.workers(study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 2}) == 2
+    )
+    assert (
+        preflight.workers(study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 3}) == 1
+    )
 
 
 def test_more_gpus_than_there_are(monkeypatch):
     """A trial on more GPUs than the machine has is refused, and so is going on with such a study there."""
-    for name, found in (("is_available", lambda: True), ("device_count", lambda: 2), ("is_bf16_supported", bool)):
+    for name, found in (
+        ("is_available", lambda: True),
+        ("device_count", lambda: 2),
+        ("is_bf16_supported", bool),
+    ):
         monkeypatch.setattr(torch.cuda, name, found)
     asked = "fixed: {{device: cuda, gpus_per_trial: {}}}\nsearch: {{lr: [0.1]}}\n"
     assert runtime(spec(asked.format(2)))["gpus_per_trial"] == 2
-    with pytest.raises(UsageFailure, match="gpus_per_trial must be at most 2, the cuda devices here: got 3"):
+    with pytest.raises(
+        UsageFailure, match="gpus_per_trial must be at most 2, the cuda devices here: got 3"
+    ):
         runtime(spec(asked.format(3)))
     with pytest.raises(
-        UsageFailure, match="gpus_per_trial must be at most 2, the cuda devices here: got 3; --device chooses"
+        UsageFailure,
+        match="gpus_per_trial must be at most 2, the cuda devices here: got 3; --device chooses",
     ):
         preflight.check_device({"device": "cuda", "gpus_per_trial": 3})
     preflight.check_device({"device": "cuda", "gpus_per_trial": 2})

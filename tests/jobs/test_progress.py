@@ -28,7 +28,9 @@ def test_off_a_terminal_each_trial_is_a_line():
         show.ended(results[1], results[1])
         show.ended(results[0], results[1])
     first, second = file.getvalue().splitlines()
-    assert first.startswith("#1 cnn relu lr=0.02: val_acc 0.8000 at epoch 3, 4.5 s; 1/4, best 0.8000 (#1), about ")
+    assert first.startswith(
+        "#1 cnn relu lr=0.02: val_acc 0.8000 at epoch 3, 4.5 s; 1/4, best 0.8000 (#1), about "
+    )
     assert first.endswith(" left, 2,000 images/s")
     assert second.endswith(" left, 1,000 images/s")
 
@@ -39,7 +41,9 @@ def test_on_a_terminal_each_trial_under_way_has_a_bar():
     results = [make_result(number, 0.8, lr=0.01) for number in range(2)]
 
     def bars():
-        return [(task.description, task.completed, task.fields["note"]) for task in show._bars.tasks]
+        return [
+            (task.description, task.completed, task.fields["note"]) for task in show._bars.tasks
+        ]
 
     with show.live():
         for result in (*results, results[0]):

@@ -16,12 +16,17 @@ from pipeline.training.train import train
 from sweeps.trial import COMPLETE, FAILED, configure
 
 FINALISTS = "tiny-digits.finalists"
-CONFIG = configure({"family": "cnn", "width": 4, "depth": 1, "epochs": 3, "device": "cpu", "precision": "fp32"})
+CONFIG = configure(
+    {"family": "cnn", "width": 4, "depth": 1, "epochs": 3, "device": "cpu", "precision": "fp32"}
+)
 
 
 def finalists(epochs, **config):
     """One finalist whose seeds were best after these epochs."""
-    results = [make_result(n, 0.9, epochs=best, seed=5 + n, patience=2, **config) for n, best in enumerate(epochs)]
+    results = [
+        make_result(n, 0.9, epochs=best, seed=5 + n, patience=2, **config)
+        for n, best in enumerate(epochs)
+    ]
     found = make_record(results)
     return dataclasses.replace(found, trials=len(results), spec={"seed": 5})
 
@@ -51,11 +56,18 @@ def test_both_splits_are_trained_on(tiny):
 @pytest.mark.parametrize("schedule", ["none", "plateau", "onecycle"])
 def test_the_last_epochs_weights_are_taken(tiny, tmp_path, schedule):
     """Without validation images there is no validation figure, and the weights are those of the training's end."""
-    config = dataclasses.replace(CONFIG, schedule=schedule, lr_patience=0, lr_factor=0.5, min_lr=0.0)
+    config = dataclasses.replace(
+        CONFIG, schedule=schedule, lr_patience=0, lr_factor=0.5, min_lr=0.0
+    )
     result = train(0, config, joined(tiny), tmp_path, objective="val_acc", every_epoch=True)
     assert (result.state, result.value, result.best_epoch) == (COMPLETE, None, 3)
     assert not any(key.startswith("val") for row in result.history for key in row.metrics)
-    assert (result.confusion, result.mistakes, result.best.per_class, result.best.predicted) == (None, (), (), ())
+    assert (result.confusion, result.mistakes, result.best.per_class, result.best.predicted) == (
+        None,
+        (),
+        (),
+        (),
+    )
     best, last = (load(path)[0] for path in (tmp_path / BEST, Folder(tmp_path).epoch(3)))
     assert all(torch.equal(best[name], last[name]) for name in last)
     _, card = load_model(tmp_path)
@@ -89,7 +101,10 @@ def test_refit(folder, capsys):
     found = record(folder, FINALISTS)
     run_id = found.refit["run_id"]
     run = client(folder).get_run(run_id)
-    assert (run.data.tags["mlflow.parentRunId"], run.data.tags["sweep.role"]) == (found.parent_run_id, "refit")
+    assert (run.data.tags["mlflow.parentRunId"], run.data.tags["sweep.role"]) == (
+        found.parent_run_id,
+        "refit",
+    )
     assert run.info.status == "FINISHED"
     assert not any(key.startswith(("val", "best/val")) for key in run.data.metrics)
     assert pipeline("finalists", "--refit") == 0
@@ -104,7 +119,9 @@ def test_refit(folder, capsys):
     assert capsys.readouterr().err == f"run {run_id} {again}\n"
     best = find.find(locations.locate(), networks.Which(best=True))
     assert best.run_id == record(folder, FINALISTS).results[0].run_id
-    assert {best.study, find.find(locations.locate(), networks.Which(run=run_id)).study} == {"tiny-digits"}
+    assert {best.study, find.find(locations.locate(), networks.Which(run=run_id)).study} == {
+        "tiny-digits"
+    }
     assert pipeline("evaluate", "--run", run_id, "--split", "test") == 0
     assert f"test accuracy {found.refit['acc']:.4f}" in capsys.readouterr().out
     assert not list((folder / "checkpoints").rglob("*.safetensors"))

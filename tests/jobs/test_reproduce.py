@@ -34,7 +34,9 @@ def inside(swept, monkeypatch):
 
 def newest(folder):
     """The run last begun."""
-    return client(folder).search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
+    return client(folder).search_runs(
+        ["0"], order_by=["attributes.start_time DESC"], max_results=1
+    )[0]
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -46,11 +48,16 @@ def test_a_trial_comes_to_the_same_number(inside, capsys, number, by):
     capsys.readouterr()
     assert pipeline("train", "--from-run", named) == 0
     out = capsys.readouterr().out
-    assert f"equal to {'' if by == 'name' else 'run '}{named}: macro_f1 {trial.value:.6g}, loss " in out
+    assert (
+        f"equal to {'' if by == 'name' else 'run '}{named}: macro_f1 {trial.value:.6g}, loss "
+        in out
+    )
     run = newest(inside)
     assert run.data.metrics["best/val_macro_f1"] == trial.value
     assert run.data.metrics["best/val_loss"] == trial.best.metrics["val/loss"]
-    assert {key: run.data.params[key] for key in trial.config.to_dict()} == children(inside, NAME)[number].data.params
+    assert {key: run.data.params[key] for key in trial.config.to_dict()} == children(inside, NAME)[
+        number
+    ].data.params
     assert run.data.tags["sweep.repeats"].endswith(named)
 
 
@@ -85,7 +92,9 @@ def test_a_pruned_trial_ends_where_it_ended(folder, capsys):
     for named in (f"{NAME}#{pruned[0].number}", pruned[0].run_id):
         assert pipeline("train", "--from-run", named) == 0
         assert "equal to " in capsys.readouterr().out
-        assert len(client(folder).get_metric_history(newest(folder).info.run_id, "val/acc")) == len(pruned[0].history)
+        assert len(client(folder).get_metric_history(newest(folder).info.run_id, "val/acc")) == len(
+            pruned[0].history
+        )
 
 
 def test_what_was_never_trained(folder, capsys):

@@ -33,17 +33,25 @@ STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running
 def fill(file: Path, study, results) -> None:
     """Add the trials of a study to a store, in which it has none, as Optuna would, but at once."""
     with closing(sqlite3.connect(file)) as database:
-        (found,) = database.execute("SELECT study_id FROM studies WHERE study_name = ?", (study,)).fetchone()
+        (found,) = database.execute(
+            "SELECT study_id FROM studies WHERE study_name = ?", (study,)
+        ).fetchone()
         rows = [(r.number + 1, r.number, found, STATES[r.state]) for r in results]
-        database.executemany("INSERT INTO trials (trial_id, number, study_id, state) VALUES (?, ?, ?, ?)", rows)
+        database.executemany(
+            "INSERT INTO trials (trial_id, number, study_id, state) VALUES (?, ?, ?, ?)", rows
+        )
         values = [(r.number + 1, r.value) for r in results if r.state == "complete"]
         database.executemany(
-            "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, 0, ?, 'FINITE')", values
+            "INSERT INTO trial_values (trial_id, objective, value, value_type) VALUES (?, 0, ?, 'FINITE')",
+            values,
         )
         attributes = [(r.number + 1, "config", json.dumps(r.config.to_dict())) for r in results]
-        attributes += [(r.number + 1, "result", r.to_json()) for r in results if r.state != "running"]
+        attributes += [
+            (r.number + 1, "result", r.to_json()) for r in results if r.state != "running"
+        ]
         database.executemany(
-            "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)", attributes
+            "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (?, ?, ?)",
+            attributes,
         )
         database.commit()
 
@@ -52,10 +60,22 @@ def big(folder: Path, template: Path, trials: int) -> Path:
     """A folder with a study of mixed families and so many trials."""
     furnish(folder, template)
     found = mixed_study(trials, epochs=5)
-    Study.open(stored.open_storage(f"sqlite:///{folder / 'optuna.db'}", timeout=5), "big", parse(SPEC, "big"), {})
+    Study.open(
+        stored.open_storage(f"sqlite:///{folder / 'optuna.db'}", timeout=5),
+        "big",
+        parse(SPEC, "big"),
+        {},
+    )
     with closing(sqlite3.connect(folder / "optuna.db")) as database:
-        facts = {"study": "big", "classes": found.classes, "dimensions": [d.to_dict() for d in found.dimensions]}
-        database.execute("UPDATE study_user_attributes SET value_json = ? WHERE key = 'facts'", (json.dumps(facts),))
+        facts = {
+            "study": "big",
+            "classes": found.classes,
+            "dimensions": [d.to_dict() for d in found.dimensions],
+        }
+        database.execute(
+            "UPDATE study_user_attributes SET value_json = ? WHERE key = 'facts'",
+            (json.dumps(facts),),
+        )
         database.commit()
     fill(folder / "optuna.db", "big", found.results)
     return folder
@@ -103,7 +123,9 @@ def test_a_report_does_work_in_proportion_to_its_trials(tmp_path, template, monk
     counts = []
     for size in (50, 250, 500, 1_000):
         monkeypatch.chdir(big(tmp_path / str(size), template, size))
-        counts.append(calls(lambda: render.write(access.read_record(locations.locate()), Path("report"))))
+        counts.append(
+            calls(lambda: render.write(access.read_record(locations.locate()), Path("report")))
+        )
     _, small, middle, large = counts
     assert (large - middle) / 500 < 1.1 * (middle - small) / 250
 
@@ -131,7 +153,9 @@ def next_trials(folder: Path, ended: int, more: int, read: list[None]) -> tuple[
     spec = parse(SPEC, "far", overrides={"trials": ended + more})
     file = folder / "optuna.db"
     Study.open(stored.open_storage(f"sqlite:///{file}", timeout=5), "far", spec, {})
-    fill(file, "far", [make_result(number, 0.5, lr=1e-4 + number * 1e-6) for number in range(ended)])
+    fill(
+        file, "far", [make_result(number, 0.5, lr=1e-4 + number * 1e-6) for number in range(ended)]
+    )
     study = Study.open(stored.open_storage(f"sqlite:///{file}", timeout=5), "far", spec, {})
     assert len(study.results()) == ended == study.ended()
     parsed = len(read)
@@ -148,11 +172,15 @@ def next_trials(folder: Path, ended: int, more: int, read: list[None]) -> tuple[
     return len(statements), len(read) - parsed
 
 
-def test_a_trial_after_two_thousand_costs_no_more_of_the_store_than_one_after_twenty(tmp_path, template, monkeypatch):
+def test_a_trial_after_two_thousand_costs_no_more_of_the_store_than_one_after_twenty(
+    tmp_path, template, monkeypatch
+):
     """What has ended is read once: each further trial sends as many statements, and only its own result is parsed."""
     read: list[None] = []
     parse_result = TrialResult.from_dict
-    monkeypatch.setattr(TrialResult, "from_dict", staticmethod(lambda data: read.append(None) or parse_result(data)))
+    monkeypatch.setattr(
+        TrialResult, "from_dict", staticmethod(lambda data: read.append(None) or parse_result(data))
+    )
     few = next_trials(furnish(tmp_path / "few", template), 20, 3, read)
     many = next_trials(furnish(tmp_path / "many", template), 2_000, 3, read)
     assert many == few
@@ -174,7 +202,9 @@ def crowd(folder: Path, sweeps: int, trials: int) -> None:
             runs.append((run, f"{trial:04d} mlp relu", "FINISHED"))
             tags += [("sweep.study", f"study {sweep}", run), ("sweep.trial", str(trial), run)]
             tags += [("mlflow.parentRunId", parent, run), ("sweep.end", "complete", run)]
-            metrics += [(key, 0.5, 1, 0, 0, run) for key in ("best/val_acc", "val/acc", "cost/seconds")]
+            metrics += [
+                (key, 0.5, 1, 0, 0, run) for key in ("best/val_acc", "val/acc", "cost/seconds")
+            ]
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         database.executemany(
             "INSERT INTO runs (run_uuid, name, status, source_type, user_id, start_time, end_time, lifecycle_stage, "
@@ -196,7 +226,10 @@ def test_a_sweep_among_two_hundred_reads_its_own_runs_alone(tmp_path, template, 
         folder = furnish(tmp_path / str(sweeps), template)
         crowd(folder, sweeps, 25)
         monkeypatch.chdir(folder)
-        with counted(Engine, "after_cursor_execute") as statements, counted(SqlRun, "load") as loaded:
+        with (
+            counted(Engine, "after_cursor_execute") as statements,
+            counted(SqlRun, "load") as loaded,
+        ):
             assert pipeline("sweep", "tiny.yaml", "--trials", "2") == 0
             assert pipeline("sweep", "tiny.yaml", "--trials", "3") == 0
         counts.append((len(statements), len(loaded)))

@@ -5,7 +5,15 @@ import json
 
 import pytest
 from mlflow import MlflowClient
-from support.endtoend import check_invariant, children, client, furnish, pipeline, record, trial_list
+from support.endtoend import (
+    check_invariant,
+    children,
+    client,
+    furnish,
+    pipeline,
+    record,
+    trial_list,
+)
 
 from pipeline.checkpoints import load_model
 from pipeline.data import search_data, test_split
@@ -36,11 +44,24 @@ def test_a_trials_run_holds_its_configuration_history_and_artifacts(swept):
     """A child run has every field as a param, each epoch's figures, each class's accuracy, and its files."""
     for result in record(swept, STUDY).results:
         run = children(swept, STUDY)[result.number]
-        assert run.data.params == {key: str(value) for key, value in result.config.to_dict().items()}
-        assert run.info.run_name == f"{result.number:04d} {result.config.family} {result.config.activation}"
+        assert run.data.params == {
+            key: str(value) for key, value in result.config.to_dict().items()
+        }
+        assert (
+            run.info.run_name
+            == f"{result.number:04d} {result.config.family} {result.config.activation}"
+        )
         assert run.data.tags["sweep.end"] == result.end
         assert run.data.tags["sweep.signature"] == result.config.signature
-        for key in ("train/loss", "train/acc", "train/lr", "val/loss", "val/acc", "time/epoch_seconds", "val_class/09"):
+        for key in (
+            "train/loss",
+            "train/acc",
+            "train/lr",
+            "val/loss",
+            "val/acc",
+            "time/epoch_seconds",
+            "val_class/09",
+        ):
             history = client(swept).get_metric_history(run.info.run_id, key)
             assert [metric.step for metric in history] == [row.epoch for row in result.history]
         assert run.data.metrics["best/epoch"] == result.best_epoch
@@ -48,7 +69,13 @@ def test_a_trials_run_holds_its_configuration_history_and_artifacts(swept):
         assert run.data.metrics["cost/params_millions"] == result.parameters / 1e6
         assert run.inputs.dataset_inputs[0].dataset.name == "digits"
         files = {file.path for file in client(swept).list_artifacts(run.info.run_id)}
-        assert files == {"checkpoint", "config.yaml", "confusion.csv", "per_class.csv", "per_class_train.csv"}
+        assert files == {
+            "checkpoint",
+            "config.yaml",
+            "confusion.csv",
+            "per_class.csv",
+            "per_class_train.csv",
+        }
 
 
 def test_the_class_files_have_the_true_names_and_the_figures(swept, tmp_path):
@@ -95,7 +122,11 @@ def test_the_parent_carries_the_plan_the_best_and_the_winner(swept):
     assert [metric.value for metric in rising] == sorted(metric.value for metric in rising)
     tags = parent.data.tags
     complete = sum(result.state == COMPLETE for result in found.results)
-    assert (tags["sweep.study"], tags["sweep.trials_complete"], tags["sweep.exit_code"]) == (STUDY, str(complete), "0")
+    assert (tags["sweep.study"], tags["sweep.trials_complete"], tags["sweep.exit_code"]) == (
+        STUDY,
+        str(complete),
+        "0",
+    )
     assert f"5 ended: {complete} complete" in tags["mlflow.note.content"]
     names = {file.path for file in client(swept).list_artifacts(found.parent_run_id, "report")}
     assert {"report/trials.csv", "report/best.json", "report/report.md", "report/plots"} <= names
@@ -110,12 +141,16 @@ def test_the_saved_view_names_the_searched_params_and_only_the_children(swept):
     assert state["compareRunCharts"][0]["selectedParams"] == ["family", "lr"]
     assert state["orderByKey"] == "metrics.`best/val_acc`"
     found = client(swept).search_runs(["0"], state["searchFilter"])
-    assert {run.info.run_id for run in found} == {run.info.run_id for run in children(swept, STUDY).values()}
+    assert {run.info.run_id for run in found} == {
+        run.info.run_id for run in children(swept, STUDY).values()
+    }
 
 
 def test_nothing_is_left_of_local_checkpoints(swept):
     """Weights are artifacts once a trial has ended; only the study's lock file stays."""
-    assert [path.name for path in (swept / "checkpoints").rglob("*") if path.is_file()] == [f"{STUDY}.lock"]
+    assert [path.name for path in (swept / "checkpoints").rglob("*") if path.is_file()] == [
+        f"{STUDY}.lock"
+    ]
 
 
 def test_the_same_command_again_runs_nothing_twice_and_more_trials_extend(folder, capsys):
@@ -143,7 +178,9 @@ def test_two_folders_give_the_same_list(swept, folder):
 
 def test_an_adopted_project_run_gives_the_same_tree(swept, folder, monkeypatch):
     """Under `mlflow run` its run becomes the parent; all else is as in a direct call."""
-    given = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").create_run("0", run_name="bold-newt-12")
+    given = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").create_run(
+        "0", run_name="bold-newt-12"
+    )
     monkeypatch.setenv("MLFLOW_RUN_ID", given.info.run_id)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
@@ -152,7 +189,10 @@ def test_an_adopted_project_run_gives_the_same_tree(swept, folder, monkeypatch):
     assert found.parent_run_id == given.info.run_id
     assert client(folder).get_run(given.info.run_id).info.run_name == STUDY
     shapes = [
-        [(run.info.run_name, sorted(run.data.params.items()), sorted(run.data.metrics)) for run in runs.values()]
+        [
+            (run.info.run_name, sorted(run.data.params.items()), sorted(run.data.metrics))
+            for run in runs.values()
+        ]
         for runs in (children(folder, STUDY), children(swept, STUDY))
     ]
     assert shapes[0] == shapes[1]
@@ -170,7 +210,9 @@ def test_a_later_project_run_is_nested_under_the_studys_parent(folder, monkeypat
     assert invocation.data.tags["mlflow.parentRunId"] == parent
     assert invocation.data.tags["sweep.role"] == "invocation"
     assert invocation.info.run_name.startswith("continued 20")
-    assert {run.data.tags["mlflow.parentRunId"] for run in children(folder, STUDY).values()} == {parent}
+    assert {run.data.tags["mlflow.parentRunId"] for run in children(folder, STUDY).values()} == {
+        parent
+    }
 
 
 def test_a_changed_study_is_refused_with_the_difference(folder, capsys):
@@ -236,7 +278,12 @@ def test_an_unknown_study_in_a_report_names_the_known_ones(swept, monkeypatch, c
 
 def test_single_training_is_one_run_with_the_same_files(folder):
     """`pipeline train` leaves one run of its own, with params, history and checkpoint."""
-    assert pipeline("train", "--family", "mlp", "--epochs", "2", "--width", "16", "--batch_norm", "false") == 0
+    assert (
+        pipeline(
+            "train", "--family", "mlp", "--epochs", "2", "--width", "16", "--batch_norm", "false"
+        )
+        == 0
+    )
     (run,) = client(folder).search_runs(["0"])
     assert run.info.status == "FINISHED"
     assert (run.data.params["batch_norm"], run.data.params["width"]) == ("False", "16")
@@ -257,8 +304,22 @@ def test_only_an_interrupted_training_can_be_resumed(folder, capsys):
 def test_runs_of_a_lost_study_are_not_taken_for_a_new_ones(folder, template):
     """With a new store of studies a study of the same name has a parent and trials of its own."""
     assert pipeline("sweep", "tiny.yaml", "--trials", "1") == 0
-    assert pipeline("sweep", "tiny.yaml", "--trials", "1", "--storage", "sqlite:///new.db", "--families", "mlp") == 0
-    runs = client(folder).search_runs(["0"], f"tags.`sweep.study` = '{STUDY}' and tags.`sweep.trial` = '0'")
+    assert (
+        pipeline(
+            "sweep",
+            "tiny.yaml",
+            "--trials",
+            "1",
+            "--storage",
+            "sqlite:///new.db",
+            "--families",
+            "mlp",
+        )
+        == 0
+    )
+    runs = client(folder).search_runs(
+        ["0"], f"tags.`sweep.study` = '{STUDY}' and tags.`sweep.trial` = '0'"
+    )
     assert sorted(run.data.params["family"] for run in runs) == ["cnn", "mlp"]
     assert len({run.data.tags["mlflow.parentRunId"] for run in runs}) == 2
 

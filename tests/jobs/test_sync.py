@@ -86,7 +86,9 @@ def test_a_study_that_is_searched_now_is_left_alone(folder):
     script = "import sys; from pipeline.stores import locations, locks\n"
     script += "with locks.lock(locations.locate(), sys.argv[1]): print(); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", script, STUDY], **pipes, env={"PYTHONPATH": str(ROOT)}) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, STUDY], **pipes, env={"PYTHONPATH": str(ROOT)}
+    ) as holder:
         holder.stdout.readline()
         assert pipeline("sync") == 4
 

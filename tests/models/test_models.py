@@ -38,7 +38,11 @@ every_norm = pytest.mark.parametrize(
     [
         (family, norm)
         for family in models.FAMILIES
-        for norm in ([{"batch_norm": True}, {"batch_norm": False}] if family in having("batch_norm") else [{}])
+        for norm in (
+            [{"batch_norm": True}, {"batch_norm": False}]
+            if family in having("batch_norm")
+            else [{}]
+        )
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value.values())),
 )
@@ -62,7 +66,11 @@ def least(family):
 def build(family, shape=None, classes=10, seed=0, **options):
     """A small network; of the sizes that it is to have, its family takes those that it knows."""
     known = models.FAMILIES[family].options
-    sizes = {name: value for name, value in {**SMALL, **options}.items() if name in known or name not in SMALL}
+    sizes = {
+        name: value
+        for name, value in {**SMALL, **options}.items()
+        if name in known or name not in SMALL
+    }
     torch.manual_seed(seed)
     return models.build(family, shape or least(family), classes, {**known, **sizes})
 
@@ -90,13 +98,16 @@ def test_options(family):
     module, name = models.FAMILIES[family].network.split(":")
     network = getattr(importlib.import_module(module), name)
     parameters = inspect.signature(network).parameters.values()
-    assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == list(models.FAMILIES[family].options)
+    assert [p.name for p in parameters if p.kind is p.KEYWORD_ONLY] == list(
+        models.FAMILIES[family].options
+    )
     assert all(p.default is p.empty for p in parameters)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 200])
 @pytest.mark.parametrize(
-    ("family", "shape"), [(f, s) for f in models.FAMILIES for s in SHAPES if min(s[1:]) >= least(f)[1]]
+    ("family", "shape"),
+    [(f, s) for f in models.FAMILIES for s in SHAPES if min(s[1:]) >= least(f)[1]],
 )
 def test_shape(family, shape, classes):
     """Images of any shape, from the smallest on, become one logit a class."""
@@ -147,7 +158,9 @@ def test_dropout(family):
     """Dropout changes the logits in training and not in evaluation."""
     network = build(family, dropout=0.5)
     with torch.no_grad():
-        for parameter in network.parameters():  # some start at 0, and hide what is dropped before them
+        for (
+            parameter
+        ) in network.parameters():  # some start at 0, and hide what is dropped before them
             parameter.add_(0.1)
         x = images_for(family)
         assert not network(x).equal(network(x))
@@ -230,7 +243,9 @@ def test_bias(family):
     """Every layer has a bias where that is asked for; without norms it has one anyway, but for a norm's own shift."""
     assert all(layer.bias is not None for layer in weighted(build(family, bias=True)))
     assert any(layer.bias is None for layer in weighted(build(family, bias=False)))
-    assert size(build(family, bias=True, batch_norm=False)) == size(build(family, bias=False, batch_norm=False))
+    assert size(build(family, bias=True, batch_norm=False)) == size(
+        build(family, bias=False, batch_norm=False)
+    )
 
 
 @pytest.mark.parametrize("family", having("bias"))
@@ -266,7 +281,10 @@ def test_inits_differ(family, activation):
     """No two ways of drawing the initial weights agree."""
     networks = [build(family, init=init, activation=activation) for init in models.INITS]
     for one, other in itertools.combinations(networks, 2):
-        assert any(not a.weight.equal(b.weight) for a, b in zip(weighted(one), weighted(other), strict=True))
+        assert any(
+            not a.weight.equal(b.weight)
+            for a, b in zip(weighted(one), weighted(other), strict=True)
+        )
 
 
 @every_family
@@ -309,7 +327,11 @@ def test_orthogonal_init(family, activation):
     [
         # The squared gain by the fan of a convolution 16 -> 64 of 9 pixels, a layer 64 -> 256, the logits 256 -> 400.
         ("auto", "relu", [2 / (9 * 64), 2 / 64, 2 / (256 + 400)]),
-        ("auto", "tanh", [2 * (5 / 3) ** 2 / (9 * (16 + 64)), 2 * (5 / 3) ** 2 / (64 + 256), 2 / (256 + 400)]),
+        (
+            "auto",
+            "tanh",
+            [2 * (5 / 3) ** 2 / (9 * (16 + 64)), 2 * (5 / 3) ** 2 / (64 + 256), 2 / (256 + 400)],
+        ),
         ("he", "relu", [2 / (9 * 64), 2 / 64, 2 / 256]),
         ("he", "tanh", [2 / (9 * 64), 2 / 64, 2 / 256]),
         ("xavier", "relu", [2 / (9 * (16 + 64)), 2 / (64 + 256), 2 / (256 + 400)]),
@@ -326,7 +348,9 @@ def test_spread_of_weights(init, activation, gains):
 
 def test_unknown_init():
     """An unknown way of drawing the initial weights is refused with the known ones."""
-    with pytest.raises(ValueError, match=r"init is unknown: 'xaver'; did you mean xavier\? known: auto, torch, he,"):
+    with pytest.raises(
+        ValueError, match=r"init is unknown: 'xaver'; did you mean xavier\? known: auto, torch, he,"
+    ):
         build("mlp", init="xaver")
 
 
@@ -404,18 +428,32 @@ def test_resnet_size():
     first = 2 * (9 * 4 * 4 + 2 * 4)
     second = (9 * 4 * 8 + 2 * 8) + (9 * 8 * 8 + 2 * 8)
     shortcut = 4 * 8 + 2 * 8
-    assert size(build("resnet", (3, 32, 32), width=4)) == stem + first + second + shortcut + 8 * 10 + 10 == 1_454
+    assert (
+        size(build("resnet", (3, 32, 32), width=4))
+        == stem + first + second + shortcut + 8 * 10 + 10
+        == 1_454
+    )
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(models.LAYERS)))
 def test_layer_orders(order):
     """A CNN's layers stand and run in any order, with a norm or without."""
-    kinds = {nn.Conv2d: "conv", nn.BatchNorm2d: "norm", nn.ReLU: "act", layers.Dropout: "drop", nn.MaxPool2d: "pool"}
+    kinds = {
+        nn.Conv2d: "conv",
+        nn.BatchNorm2d: "norm",
+        nn.ReLU: "act",
+        layers.Dropout: "drop",
+        nn.MaxPool2d: "pool",
+    }
     for batch_norm in (True, False):
-        network = build("cnn", (1, 28, 28), layer_order="-".join(order), batch_norm=batch_norm, width=2)
+        network = build(
+            "cnn", (1, 28, 28), layer_order="-".join(order), batch_norm=batch_norm, width=2
+        )
         assert network(images((1, 28, 28), 2)).shape == (2, 10)
         expected = [layer for layer in order if batch_norm or layer != "norm"]
-        assert [[kinds[type(layer)] for layer in block] for block in network.blocks] == [expected] * 2
+        assert [[kinds[type(layer)] for layer in block] for block in network.blocks] == [
+            expected
+        ] * 2
 
 
 @pytest.mark.parametrize("activation", models.ACTIVATIONS)
@@ -423,7 +461,9 @@ def test_layer_orders(order):
 def test_pooled_first(order, activation):
     """A CNN gives the values and gradients of its layers in their order, whatever it computes first."""
     torch.manual_seed(0)
-    network = build("cnn", (1, 28, 28), layer_order=order, activation=activation, dropout=0.0).train()
+    network = build(
+        "cnn", (1, 28, 28), layer_order=order, activation=activation, dropout=0.0
+    ).train()
     exact = activation in {"relu", "leaky_relu"}  # the rounding of others is not monotone
     near = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-4, "atol": 1e-5}
     given = images((1, 28, 28), 8).contiguous(memory_format=torch.channels_last)
@@ -462,7 +502,11 @@ def _first_picked(maps, *, training):
 def test_gradients_stay_channels_last(function, dtype):
     """What brings maps to another shape gives the values and gradients of torch, these channels last."""
     torch.manual_seed(0)
-    maps = torch.randn(3, 5, 7, 4, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    maps = (
+        torch.randn(3, 5, 7, 4, dtype=dtype)
+        .contiguous(memory_format=torch.channels_last)
+        .requires_grad_()
+    )
     plain, ours = (function(maps, training=training) for training in (False, True))
     weights = torch.randn_like(ours)
     expected, found = (torch.autograd.grad(made, maps, weights)[0] for made in (plain, ours))
@@ -479,7 +523,11 @@ def test_a_step_stays_channels_last(family):
 
     def look(_module, _given, made):
         if made.dim() == 4:
-            made.register_hook(lambda gradient: found.append(gradient.is_contiguous(memory_format=torch.channels_last)))
+            made.register_hook(
+                lambda gradient: found.append(
+                    gradient.is_contiguous(memory_format=torch.channels_last)
+                )
+            )
 
     for module in network.modules():
         module.register_forward_hook(look)
@@ -493,7 +541,11 @@ def test_a_step_stays_channels_last(family):
 def test_dropout_is_of_its_share(drop, dtype):
     """Dropout drops its share of the values and of their gradients, and scales the rest so that the mean stays."""
     torch.manual_seed(0)
-    ones = torch.ones(8, 25, 40, 50, dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    ones = (
+        torch.ones(8, 25, 40, 50, dtype=dtype)
+        .contiguous(memory_format=torch.channels_last)
+        .requires_grad_()
+    )
     made = layers.Dropout(drop)(ones)
     made.sum().backward()
     assert torch.equal(made, ones.grad)
@@ -505,7 +557,9 @@ def test_dropout_is_of_its_share(drop, dtype):
         pytest.approx(1 / (1 - drop), rel=2**-15 / (1 - drop) if dtype == torch.float32 else 2**-8),
     ]
     of_maps = (made == 0).double().mean(dim=(2, 3))
-    assert of_maps.std().item() == pytest.approx(math.sqrt(drop * (1 - drop) / 2000), rel=0.2)  # each value for itself
+    assert of_maps.std().item() == pytest.approx(
+        math.sqrt(drop * (1 - drop) / 2000), rel=0.2
+    )  # each value for itself
 
 
 def test_dropout_is_drawn_from_the_seed():
@@ -539,7 +593,9 @@ def test_cnn_too_deep():
     rule = "a cnn of depth 4 cannot take 8x8 images: pooling leaves nothing after block 4; use a depth of at most 3"
     with pytest.raises(ValueError, match=f"^{rule}$"):
         build("cnn", depth=4)
-    with pytest.raises(ValueError, match=r"pooling leaves nothing after block 1; use an mlp or a resnet$"):
+    with pytest.raises(
+        ValueError, match=r"pooling leaves nothing after block 1; use an mlp or a resnet$"
+    ):
         build("cnn", (1, 1, 28), depth=2)
 
 
@@ -634,12 +690,16 @@ def test_resnet_blocks(blocks, widths):
 @pytest.mark.parametrize("text", ["", "0", "51", "1-", "-1", "1,2", "a", "1.5", "3-0-1", "²"])
 def test_block_counts(text):
     """What is no list of whole numbers from 1 to 50 is refused with the rule and the value."""
-    with pytest.raises(ValueError, match=r"^blocks must be whole numbers from 1 to 50, joined by '-': got ") as error:
+    with pytest.raises(
+        ValueError, match=r"^blocks must be whole numbers from 1 to 50, joined by '-': got "
+    ) as error:
         build("resnet", blocks=text)
     assert str(error.value).endswith(repr(text))
 
 
-@pytest.mark.parametrize(("name", "wrong", "near"), [("stem", "poole", "pool"), ("head", "flat", "flatten")])
+@pytest.mark.parametrize(
+    ("name", "wrong", "near"), [("stem", "poole", "pool"), ("head", "flat", "flatten")]
+)
 def test_unknown_stem_or_head(name, wrong, near):
     """An unknown stem or head is refused with the known ones."""
     with pytest.raises(ValueError, match=rf"{name} is unknown: '{wrong}'; did you mean {near}\?"):
@@ -655,28 +715,38 @@ def test_unknown_shortcut():
 @pytest.mark.parametrize("width", [2, 4, 6])
 def test_narrow_resnet_trains_channels_last(width):
     """A narrow ResNet trains in the trainer's memory layout; with strided 1x1 convolutions it took the process down."""
-    network = models.build("resnet", (1, 8, 8), 10, {**models.FAMILIES["resnet"].options, "width": width})
+    network = models.build(
+        "resnet", (1, 8, 8), 10, {**models.FAMILIES["resnet"].options, "width": width}
+    )
     network.to(memory_format=torch.channels_last)
     for _ in range(5):
-        loss = network(torch.randn(32, 1, 8, 8).to(memory_format=torch.channels_last)).square().mean()
+        loss = (
+            network(torch.randn(32, 1, 8, 8).to(memory_format=torch.channels_last)).square().mean()
+        )
         loss.backward()
     assert torch.isfinite(loss)
 
 
 @pytest.mark.parametrize("width", [2, 4, 6])
-@pytest.mark.parametrize("options", [{"stem": "none", "head": "flatten"}, {"stem": "pool", "blocks": "2-1"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"stem": "none", "head": "flatten"}, {"stem": "pool", "blocks": "2-1"}], ids=str
+)
 def test_narrow_resnet_of_any_build_trains_channels_last(width, options):
     """So does one without a stem, whose first shortcut keeps its stride of 1, and one of several blocks a stage."""
     known = models.FAMILIES["resnet"].options
     network = models.build("resnet", (1, 8, 8), 10, {**known, "width": width, **options})
     network.to(memory_format=torch.channels_last)
     for _ in range(5):
-        loss = network(torch.randn(32, 1, 8, 8).to(memory_format=torch.channels_last)).square().mean()
+        loss = (
+            network(torch.randn(32, 1, 8, 8).to(memory_format=torch.channels_last)).square().mean()
+        )
         loss.backward()
     assert torch.isfinite(loss)
 
 
-@pytest.mark.parametrize(("shape", "taken"), [((1, 16, 16), True), ((1, 15, 16), False), ((3, 16, 15), False)])
+@pytest.mark.parametrize(
+    ("shape", "taken"), [((1, 16, 16), True), ((1, 15, 16), False), ((3, 16, 15), False)]
+)
 def test_lenet_resnet_too_small(shape, taken):
     """A lenet_resnet takes images from 16x16 pixels on; smaller ones are refused when it is built."""
     if taken:
@@ -693,13 +763,17 @@ def test_lenet_resnet_residual(activation):
     for residual in (True, False):
         network = build("lenet_resnet", residual=residual, activation=activation)
         block, x = network.features[3], images((8, 5, 6))
-        assert block(x).equal(layers.activation(activation)(x + block.branch(x) if residual else block.branch(x)))
+        assert block(x).equal(
+            layers.activation(activation)(x + block.branch(x) if residual else block.branch(x))
+        )
         assert size(network) == size(build("lenet_resnet"))
 
 
 def test_softmax_output():
     """With softmax_output the outputs are the probabilities that the same network's logits stand for."""
-    plain, twice = (build("lenet_resnet", softmax_output=softmax).eval() for softmax in (False, True))
+    plain, twice = (
+        build("lenet_resnet", softmax_output=softmax).eval() for softmax in (False, True)
+    )
     outputs = twice(images_for("lenet_resnet"))
     assert torch.allclose(outputs.sum(dim=1), torch.ones(4))
     assert torch.allclose(outputs, plain(images_for("lenet_resnet")).softmax(dim=1))

@@ -41,7 +41,12 @@ def norm(channels):
 
 
 def cnn(preset, **options):
-    return {"preset": preset, "bias": True, "layer_order": ORDERS.get(preset, "conv-norm-act-pool-drop"), **options}
+    return {
+        "preset": preset,
+        "bias": True,
+        "layer_order": ORDERS.get(preset, "conv-norm-act-pool-drop"),
+        **options,
+    }
 
 
 def basic(inputs, outputs):
@@ -65,7 +70,14 @@ REPORTS = {
         MNIST,
         10,
         {},
-        [conv(1, 10, 5), 2 * conv(10, 10, 3), conv(10, 20, 5), 2 * conv(20, 20, 3), linear(320, 50), linear(50, 10)],
+        [
+            conv(1, 10, 5),
+            2 * conv(10, 10, 3),
+            conv(10, 20, 5),
+            2 * conv(20, 20, 3),
+            linear(320, 50),
+            linear(50, 10),
+        ],
     ),
     # 001: the inside of a block is inferred: two 3x3 convolutions, each with a norm, and a 1x1 shortcut with one.
     "mnist_resnet": (
@@ -126,7 +138,13 @@ REPORTS = {
         200,
         cnn("tinyimagenet_alexnet"),
         [
-            *(conv(3, 32, 5), conv(32, 64, 5), conv(64, 128, 5), conv(128, 256, 5), conv(256, 256, 5)),
+            *(
+                conv(3, 32, 5),
+                conv(32, 64, 5),
+                conv(64, 128, 5),
+                conv(128, 256, 5),
+                conv(256, 256, 5),
+            ),
             linear(256 * 2 * 2, 1024),
             linear(1024, 200),
         ],
@@ -193,7 +211,9 @@ def _one_thread():
 def build(report, **options):
     """The network of a report."""
     family, shape, classes, own, _ = REPORTS[report]
-    return models.build(family, shape, classes, {**models.FAMILIES[family].options, **own, **options})
+    return models.build(
+        family, shape, classes, {**models.FAMILIES[family].options, **own, **options}
+    )
 
 
 def abstract(report, **options):
@@ -211,7 +231,9 @@ def sides(report, **options):
     heights, network = [], abstract(report, **options).to_empty(device="cpu").eval()
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.MaxPool2d):
-            module.register_forward_hook(lambda _module, _inputs, output: heights.append(output.shape[2]))
+            module.register_forward_hook(
+                lambda _module, _inputs, output: heights.append(output.shape[2])
+            )
     with torch.no_grad():
         assert network(torch.zeros(1, *REPORTS[report][1])).shape == (1, REPORTS[report][2])
     return heights
@@ -246,7 +268,10 @@ def test_trains(report):
     ("report", "expected"),
     [
         ("lenet_resnet", [24, 12, 12, 12, 8, 4, 4, 4]),
-        ("mnist_resnet", [28, 28, 28, 14, 14, 14, 7, 7, 7]),  # each block's two convolutions, and its shortcut
+        (
+            "mnist_resnet",
+            [28, 28, 28, 14, 14, 14, 7, 7, 7],
+        ),  # each block's two convolutions, and its shortcut
         ("cifar10", [30, 14, 12, 5]),
         ("tinyimagenet", [64, 65, 32, 33, 16, 17, 8, 8, 3]),
         ("tinyimagenet_dropout", [64, 32, 28, 14, 14, 7, 6, 3]),
@@ -267,7 +292,11 @@ def test_sides(report, expected):
         ("cifar10", "pool-conv-norm-act-drop", 64 * 4 * 4),
         # 64 keeps, 31, 32, 15, 16, 7, 8, 3, 3: padding makes up for it.
         ("tinyimagenet", "pool-conv-norm-act-drop", 256 * 3 * 3),
-        ("tinyimagenet_dropout", "pool-conv-norm-act-drop", 512 * 2 * 2),  # 32, 32, 16, 12, 6, 6, 3, 2
+        (
+            "tinyimagenet_dropout",
+            "pool-conv-norm-act-drop",
+            512 * 2 * 2,
+        ),  # 32, 32, 16, 12, 6, 6, 3, 2
     ],
 )
 def test_values_behind_the_blocks(preset, order, values):
@@ -279,7 +308,11 @@ def test_values_behind_the_blocks(preset, order, values):
 
 def test_pooling_first_makes_a_smaller_network():
     """The report's CNN for CIFAR-10 with its max-pool before the convolution has 88,010 parameters."""
-    assert size(abstract("cifar10", layer_order="pool-conv-norm-act-drop")) == 93_770 - 10 * (1600 - 1024) == 88_010
+    assert (
+        size(abstract("cifar10", layer_order="pool-conv-norm-act-drop"))
+        == 93_770 - 10 * (1600 - 1024)
+        == 88_010
+    )
 
 
 def test_blocks_of_the_resnet():
@@ -293,7 +326,9 @@ def test_blocks_of_the_resnet():
         *[(256, 512), *[(512, 512)] * 2],
     ]
     assert [layer.stride[0] for layer in first] == [*[1] * 3, *[2, 1, 1, 1] * 2, *[2, 1, 1]]
-    assert [type(block.shortcut) is nn.Identity for block in stages] == [layer.stride[0] == 1 for layer in first]
+    assert [type(block.shortcut) is nn.Identity for block in stages] == [
+        layer.stride[0] == 1 for layer in first
+    ]
     # A stem of 64 is pooled to 32; then 32, 16, 8 and 4, which the mean takes to one value a channel.
     heights = sides("tinyimagenet_resnet", residual=False)
     assert heights == [64, 32, *[32] * 6, *[16] * 8, *[8] * 8, *[4] * 6]
@@ -323,7 +358,9 @@ def test_layer_orders(preset):
         "tinyimagenet_dropout": ["conv act pool", *["conv norm act drop pool"] * 3],
         "tinyimagenet_alexnet": ["conv act"] * 5,
     }[preset]
-    for order, batch_norm in itertools.product(itertools.permutations(models.LAYERS), (True, False)):
+    for order, batch_norm in itertools.product(
+        itertools.permutations(models.LAYERS), (True, False)
+    ):
         network = abstract(preset, layer_order="-".join(order), batch_norm=batch_norm)
         found = [[KINDS[type(layer)] for layer in block] for block in network.blocks]
         has = [set(block.split()) - (set() if batch_norm else {"norm"}) for block in expected]
@@ -360,7 +397,10 @@ def test_options_within_a_preset(preset):
 
 def test_unknown_preset():
     """An unknown preset is refused with the known ones."""
-    with pytest.raises(ValueError, match=r"preset is unknown: 'cifar'; did you mean cifar10\? known: none, cifar10,"):
+    with pytest.raises(
+        ValueError,
+        match=r"preset is unknown: 'cifar'; did you mean cifar10\? known: none, cifar10,",
+    ):
         build("cifar10", preset="cifar")
 
 

@@ -16,14 +16,32 @@ DROPOUT = Dimension(field="dropout", low=0.0, high=0.5)
 BATCH = Dimension(field="batch_size", choices=(32, 64, 128))
 FAMILY = Dimension(field="family", choices=("mlp", "cnn"))
 EPOCHS = 8
-KEYS = {"val_acc": "val/acc", "val_loss": "val/loss", "balanced_acc": "val/balanced_acc", "macro_f1": "val/macro_f1"}
+KEYS = {
+    "val_acc": "val/acc",
+    "val_loss": "val/loss",
+    "balanced_acc": "val/balanced_acc",
+    "macro_f1": "val/macro_f1",
+}
 
 
 def trial(
-    number, value=None, *, curve=None, train=None, losses=None, images=1000, objective="val_acc", state=COMPLETE, **rest
+    number,
+    value=None,
+    *,
+    curve=None,
+    train=None,
+    losses=None,
+    images=1000,
+    objective="val_acc",
+    state=COMPLETE,
+    **rest,
 ):
     """A trial that has its value from the fifth epoch on, or follows a curve; ``images`` are those of each class."""
-    facts = {name: rest.pop(name) for name in ("end", "test", "duplicate_of", "predicted") if name in rest}
+    facts = {
+        name: rest.pop(name)
+        for name in ("end", "test", "duplicate_of", "predicted")
+        if name in rest
+    }
     config = configure({"epochs": EPOCHS, **rest})
     result = make_result(number, value, state=state, config=config, epochs=0, **facts)
     if value is None:
@@ -33,14 +51,23 @@ def trial(
     choose = min if objective == "val_loss" else max
     accuracy = [1 - v if objective == "val_loss" else v for v in curve]
     losses = losses or [1 - v for v in accuracy]
-    confusion = make_confusion(choose(curve) if objective != "val_loss" else max(accuracy), 10, images)
+    confusion = make_confusion(
+        choose(curve) if objective != "val_loss" else max(accuracy), 10, images
+    )
     shares = tuple(row[i] / images for i, row in enumerate(confusion))
     history = []
     for epoch, (at, right, loss) in enumerate(zip(curve, accuracy, losses, strict=True), start=1):
-        metrics = {"train/acc": train or right, "val/acc": right, "val/loss": loss, "val/loss_std": 0.01}
+        metrics = {
+            "train/acc": train or right,
+            "val/acc": right,
+            "val/loss": loss,
+            "val/loss_std": 0.01,
+        }
         metrics |= {KEYS[objective]: at}
         predicted = tuple(map(sum, zip(*confusion, strict=True)))
-        history.append(Epoch(epoch=epoch, time=0, metrics=metrics, per_class=shares, predicted=predicted))
+        history.append(
+            Epoch(epoch=epoch, time=0, metrics=metrics, per_class=shares, predicted=predicted)
+        )
     best = curve.index(choose(curve)) + 1
     return dataclasses.replace(
         result, value=choose(curve), history=tuple(history), best_epoch=best, confusion=confusion
@@ -66,7 +93,9 @@ def healthy(*, dimensions=(LR, DROPOUT), more=(), objective="val_acc", **record)
     ]
     changed = {result.number: result for result in more}
     results = [changed.pop(result.number, result) for result in results] + list(changed.values())
-    return make_record(results, dimensions=dimensions, objective=objective, maximize=not minimize, **record)
+    return make_record(
+        results, dimensions=dimensions, objective=objective, maximize=not minimize, **record
+    )
 
 
 def said(record, name):
@@ -86,12 +115,25 @@ def test_a_healthy_study(objective):
     """Of a healthy study all is good, whatever ranks it, and what was looked at is said."""
     found = levels(healthy(dimensions=(LR, DROPOUT), objective=objective))
     assert set(found.values()) == {"good"}
-    assert found.keys() == {"gain", "tie", "edge", "overfitting", "underfitting", "unstable", "constant", "few"}
+    assert found.keys() == {
+        "gain",
+        "tie",
+        "edge",
+        "overfitting",
+        "underfitting",
+        "unstable",
+        "constant",
+        "few",
+    }
 
 
 def test_the_worst_comes_first():
     """Warnings stand before notes, notes before what is good; names are those of the checks, each once."""
-    found = checks(healthy(dimensions=(LR, BATCH, FAMILY), more=[trial(12, state=FAILED), trial(13, state=FAILED)]))
+    found = checks(
+        healthy(
+            dimensions=(LR, BATCH, FAMILY), more=[trial(12, state=FAILED), trial(13, state=FAILED)]
+        )
+    )
     order = [check.level for check in found]
     assert order == sorted(order, key=["warning", "note", "good"].index)
     names = [check.name for check in found]
@@ -107,8 +149,15 @@ def test_the_worst_comes_first():
         make_record([make_result(0, 0.9, epochs=0)], dimensions=[LR]),
         make_record([make_result(0, state=RUNNING, epochs=0)], dimensions=[LR, FAMILY]),
         make_record([make_result(i, state=FAILED) for i in range(6)], dimensions=[LR, FAMILY]),
-        make_record([make_result(i, state=PRUNED, end="infeasible", epochs=0) for i in range(6)], dimensions=MIXED),
-        *(mixed_study(count, objective=o, maximize=o != "val_loss") for count in (1, 2, 24) for o in KEYS),
+        make_record(
+            [make_result(i, state=PRUNED, end="infeasible", epochs=0) for i in range(6)],
+            dimensions=MIXED,
+        ),
+        *(
+            mixed_study(count, objective=o, maximize=o != "val_loss")
+            for count in (1, 2, 24)
+            for o in KEYS
+        ),
         *(mixed_study(method=method) for method in ("grid", "zip", "one_factor", "ablate")),
     ],
 )
@@ -127,11 +176,14 @@ def test_no_gain_over_the_first():
     """A first configuration that none of the others beats, or that is beaten by no more than chance, is a warning."""
     level, text = said(healthy(more=[trial(0, 0.98, lr=0.003)]), "gain")
     assert level == "warning"
-    assert text.startswith("No other complete configuration (11) beats the first configuration, trial 0 (0.9800): ")
+    assert text.startswith(
+        "No other complete configuration (11) beats the first configuration, trial 0 (0.9800): "
+    )
     level, text = said(healthy(more=[trial(0, 0.968, lr=0.003)]), "gain")
     assert level == "warning"
     assert (
-        "Trial 3 (0.9700) is 0.0020 better than the first configuration, trial 0 (0.9680), no more than chance" in text
+        "Trial 3 (0.9700) is 0.0020 better than the first configuration, trial 0 (0.9680), no more than chance"
+        in text
     )
     level, text = said(healthy(), "gain")
     assert level == "good"
@@ -143,11 +195,22 @@ def test_no_gain_over_the_centre():
     """Around a centre it is a note: that nothing is better is a finding."""
     dropout = Dimension(field="dropout", choices=(0.2, 0.1, 0.4))
     lr = Dimension(field="lr", choices=(0.003, 0.0002, 0.05))
-    values = [(0.003, 0.2, 0.97), (0.0002, 0.2, 0.9), (0.05, 0.2, 0.8), (0.003, 0.1, 0.93), (0.003, 0.4, 0.92)]
-    results = [trial(i, value, lr=rate, dropout=drop) for i, (rate, drop, value) in enumerate(values)]
+    values = [
+        (0.003, 0.2, 0.97),
+        (0.0002, 0.2, 0.9),
+        (0.05, 0.2, 0.8),
+        (0.003, 0.1, 0.93),
+        (0.003, 0.4, 0.92),
+    ]
+    results = [
+        trial(i, value, lr=rate, dropout=drop) for i, (rate, drop, value) in enumerate(values)
+    ]
     level, text = said(make_record(results, dimensions=[lr, dropout], method="one_factor"), "gain")
     assert level == "note"
-    assert text == "No other complete configuration (4) beats the centre, trial 0 (0.9700): keep the centre."
+    assert (
+        text
+        == "No other complete configuration (4) beats the centre, trial 0 (0.9700): keep the centre."
+    )
 
 
 def test_gain_is_not_judged_of_layouts_and_of_a_few():
@@ -186,7 +249,9 @@ def finalists(values, test=None):
         for i, seeds in enumerate(values)
         for seed, value in enumerate(seeds)
     ]
-    return dataclasses.replace(make_record(results, dimensions=[LR], method="random"), trials=len(results))
+    return dataclasses.replace(
+        make_record(results, dimensions=[LR], method="random"), trials=len(results)
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,8 +267,16 @@ def finalists(values, test=None):
             "warning",
             "Places 1 and 2 cannot be told apart (3 seeds). Of a tie",
         ),
-        ([(0.97, 0.972, 0.971), (0.99, 0.991, None)], "warning", "Place 2 did better than the winner on the 2 seeds"),
-        ([(0.97, 0.972, 0.971), (None, None, None)], "note", "Place 2 cannot be compared with the winner"),
+        (
+            [(0.97, 0.972, 0.971), (0.99, 0.991, None)],
+            "warning",
+            "Place 2 did better than the winner on the 2 seeds",
+        ),
+        (
+            [(0.97, 0.972, 0.971), (None, None, None)],
+            "note",
+            "Place 2 cannot be compared with the winner",
+        ),
     ],
 )
 def test_finalists_decide_a_tie(values, level, part):
@@ -222,9 +295,7 @@ def test_finalists_decide_a_gain_over_the_first():
     text = "The best finalist is 0.0400 better than the first configuration, beyond chance."
     assert said(dataclasses.replace(record, finalists=clear), "gain") == ("good", text)
     better = finalists([(0.93, 0.932, 0.931), (0.97, 0.972, None)])
-    text = (
-        "The first configuration is 0.0400 better than the best finalist, beyond chance, but not with all of its seeds."
-    )
+    text = "The first configuration is 0.0400 better than the best finalist, beyond chance, but not with all of its seeds."
     assert said(dataclasses.replace(record, finalists=better), "gain") == ("warning", text)
     tied = finalists([(0.97, 0.95, 0.96), (0.95, 0.97, 0.955)])
     assert said(dataclasses.replace(record, finalists=tied), "gain") == said(record, "gain")
@@ -236,7 +307,12 @@ def test_finalists_decide_a_gain_over_the_first():
 
 @pytest.mark.parametrize(
     ("rate", "end"),
-    [(0.0998, "upper end of 0.0001 to 0.1"), (0.000105, "lower end of 0.0001 to 0.1"), (0.07, None), (0.004, None)],
+    [
+        (0.0998, "upper end of 0.0001 to 0.1"),
+        (0.000105, "lower end of 0.0001 to 0.1"),
+        (0.07, None),
+        (0.004, None),
+    ],
 )
 def test_at_an_end(rate, end):
     """A winner within 5 % of an end of a range, on its own scale, is said to be there, and which way to search."""
@@ -246,7 +322,10 @@ def test_at_an_end(rate, end):
         return
     assert level == ("note" if end else "good")
     if end:
-        assert text == f"Trial 3: lr {rate:.4g} lies at the {end}: search {'higher' if 'upper' in end else 'lower'}."
+        assert (
+            text
+            == f"Trial 3: lr {rate:.4g} lies at the {end}: search {'higher' if 'upper' in end else 'lower'}."
+        )
 
 
 def test_most_of_the_best_lie_there():
@@ -261,11 +340,14 @@ def test_few_values_need_most_of_the_best():
     one = healthy(dimensions=(BATCH,), more=[trial(3, 0.97, lr=0.004, batch_size=128)])
     assert levels(one)["edge"] == "good"
     most = healthy(
-        dimensions=(BATCH,), more=[trial(i, 0.97 + i / 1000, lr=0.001 * i, batch_size=128) for i in (3, 4, 5, 6)]
+        dimensions=(BATCH,),
+        more=[trial(i, 0.97 + i / 1000, lr=0.001 * i, batch_size=128) for i in (3, 4, 5, 6)],
     )
     level, text = said(most, "edge")
     assert level == "warning"
-    assert text.startswith("Trial 6: batch_size 128 lies at the upper end of 32 to 128 (so do 4 of the 5 best")
+    assert text.startswith(
+        "Trial 6: batch_size 128 lies at the upper end of 32 to 128 (so do 4 of the 5 best"
+    )
     two = healthy(
         dimensions=(Dimension(field="batch_size", choices=(64, 128)),),
         more=[trial(i, 0.97 + i / 1000, lr=0.001 * i, batch_size=128) for i in (3, 4, 5, 6)],
@@ -284,17 +366,35 @@ def test_an_end_of_the_field_itself(depth):
 def test_ends_of_layouts():
     """The best of a grid's listed numbers may be the last: a note; values that are tied to others say nothing."""
     lr = Dimension(field="lr", choices=(0.001, 1.0, 0.1))
-    results = [trial(i, value, lr=rate) for i, (rate, value) in enumerate([(0.001, 0.97), (1.0, 0.1), (0.1, 0.9)])]
+    results = [
+        trial(i, value, lr=rate)
+        for i, (rate, value) in enumerate([(0.001, 0.97), (1.0, 0.1), (0.1, 0.9)])
+    ]
     grid = make_record(results, dimensions=[lr], method="grid")
-    assert said(grid, "edge") == ("note", "Trial 0: lr 0.001 lies at the lower end of 0.001 to 1: search lower.")
+    assert said(grid, "edge") == (
+        "note",
+        "Trial 0: lr 0.001 lies at the lower end of 0.001 to 1: search lower.",
+    )
     assert said(dataclasses.replace(grid, method="zip"), "edge") is None
 
 
 def test_conditional_ranges():
     """A range whose condition does not hold for the winner is not its own."""
     depth = Dimension(field="lr", low=1e-4, high=0.0041, when={"family": ("cnn",)})
-    assert said(healthy(dimensions=(depth, FAMILY), more=[trial(3, 0.97, lr=0.004, family="mlp")]), "edge") is None
-    assert said(healthy(dimensions=(depth, FAMILY), more=[trial(3, 0.97, lr=0.004, family="cnn")]), "edge")[0] == "note"
+    assert (
+        said(
+            healthy(dimensions=(depth, FAMILY), more=[trial(3, 0.97, lr=0.004, family="mlp")]),
+            "edge",
+        )
+        is None
+    )
+    assert (
+        said(
+            healthy(dimensions=(depth, FAMILY), more=[trial(3, 0.97, lr=0.004, family="cnn")]),
+            "edge",
+        )[0]
+        == "note"
+    )
 
 
 # Its curve and its test score
@@ -303,7 +403,9 @@ def test_conditional_ranges():
 def test_overfitting():
     """A gap beyond chance with a rising validation loss is a warning; either alone is none."""
     rising = [0.5, 0.3, 0.2, 0.21, 0.24, 0.28, 0.33, 0.4]
-    level, text = said(healthy(more=[trial(3, 0.97, train=0.9995, losses=rising, lr=0.004)]), "overfitting")
+    level, text = said(
+        healthy(more=[trial(3, 0.97, train=0.9995, losses=rising, lr=0.004)]), "overfitting"
+    )
     assert level == "warning"
     assert "training accuracy 0.9995 and validation 0.9700" in text
     assert "rose from 0.2000 at epoch 3 to 0.4000 at epoch 8" in text
@@ -323,7 +425,9 @@ def test_underfitting():
     flat = [0.6, 0.7, 0.8, 0.95, 0.969, 0.969, 0.9695, 0.97]
     assert said(healthy(more=[trial(3, 0.97, curve=flat, lr=0.004)]), "underfitting")[0] == "good"
     losses = [1 - v for v in curve]
-    falling = healthy(objective="val_loss", more=[trial(3, 0.03, curve=losses, objective="val_loss", lr=0.004)])
+    falling = healthy(
+        objective="val_loss", more=[trial(3, 0.03, curve=losses, objective="val_loss", lr=0.004)]
+    )
     assert said(falling, "underfitting")[0] == "note"
 
 
@@ -337,7 +441,9 @@ def test_underfitting():
 )
 def test_test_gap(test, level, part):
     """A test accuracy other than the validation accuracy beyond chance is named with its interval."""
-    found = said(healthy(more=[trial(3, 0.97, lr=0.004, test={"acc": test, "images": 10_000})]), "test_gap")
+    found = said(
+        healthy(more=[trial(3, 0.97, lr=0.004, test={"acc": test, "images": 10_000})]), "test_gap"
+    )
     assert found[0] == level
     assert part in found[1]
     assert said(healthy(), "test_gap") is None
@@ -348,14 +454,18 @@ def test_gap_of_finalists():
     again = finalists([(0.97, 0.972), (0.93, 0.931)], test={"acc": 0.9, "images": 1000})
     level, text = said(dataclasses.replace(healthy(), finalists=again), "test_gap")
     assert level == "warning"
-    assert text.startswith("The best finalist's validation accuracy is 0.0710 above its test accuracy (95 %: +0.05")
+    assert text.startswith(
+        "The best finalist's validation accuracy is 0.0710 above its test accuracy (95 %: +0.05"
+    )
     begun = dataclasses.replace(again, trials=6)
     assert said(dataclasses.replace(healthy(), finalists=begun), "test_gap") is None
 
 
 def test_chance_of_two_accuracies_is_that_of_both():
     """Near 1 a lead has to exceed the interval of the difference, which is wider than half of the better one's own."""
-    record = make_record([trial(0, 1.0, lr=0.003, images=100), trial(1, 0.996, lr=0.01, images=100)], dimensions=[LR])
+    record = make_record(
+        [trial(0, 1.0, lr=0.003, images=100), trial(1, 0.996, lr=0.01, images=100)], dimensions=[LR]
+    )
     low, _ = newcombe(1.0, 1000, 0.996, 1000)
     assert low < 0
     level, text = said(record, "tie")
@@ -398,10 +508,15 @@ def test_one_family():
     dimensions = (LR, FAMILY)
     level, text = said(healthy(dimensions=dimensions), "families")
     assert (level, text) == ("good", "Complete configurations by family: cnn 6, mlp 6.")
-    best = [trial(i, 0.97 + i / 1000, lr=0.004, dropout=0.1 + i / 100, family="cnn") for i in range(3, 8)]
+    best = [
+        trial(i, 0.97 + i / 1000, lr=0.004, dropout=0.1 + i / 100, family="cnn")
+        for i in range(3, 8)
+    ]
     level, text = said(healthy(dimensions=dimensions, more=best), "families")
     assert level == "note"
-    assert text.startswith("The 5 best are all cnn; the best other, mlp, is trial 0 in place 6 (0.9000)")
+    assert text.startswith(
+        "The 5 best are all cnn; the best other, mlp, is trial 0 in place 6 (0.9000)"
+    )
     only = [trial(i, 0.9, lr=0.001 * (i + 1), family="cnn") for i in range(12)]
     only += [trial(12, 0.5, state=PRUNED, family="mlp")]
     level, text = said(healthy(dimensions=dimensions, more=only), "families")
@@ -414,7 +529,9 @@ def test_constant():
     """A searched field with one value in all trials is named; one that is searched in name only is not."""
     record = healthy(dimensions=(LR, Dimension(field="activation", choices=("relu", "gelu"))))
     assert said(record, "constant")[0] == "note"
-    assert said(record, "constant")[1].startswith("Activation was relu in all 12 trials that have it")
+    assert said(record, "constant")[1].startswith(
+        "Activation was relu in all 12 trials that have it"
+    )
     single = healthy(dimensions=(LR, Dimension(field="activation", choices=("relu",))))
     assert said(single, "constant")[0] == "good"
 
@@ -445,7 +562,9 @@ def test_first_rung():
 def test_duplicates():
     """Trials that repeated an earlier configuration are counted where they are many."""
     again = [trial(12 + i, 0.97, lr=0.004, duplicate_of=3) for i in range(3)]
-    assert said(healthy(more=again), "duplicates")[1].startswith("3 of 15 trials repeated an earlier configuration")
+    assert said(healthy(more=again), "duplicates")[1].startswith(
+        "3 of 15 trials repeated an earlier configuration"
+    )
     assert said(healthy(more=again[:2]), "duplicates") is None
 
 
@@ -470,7 +589,13 @@ def test_chance(objective, value, images, chance):
 def test_chance_of_a_loss():
     """Of a loss it follows from how the batches differ; from one batch nothing does."""
     found = [
-        see(make_record([trial(0, 0.1, objective="val_loss", images=images)], objective="val_loss", maximize=False))
+        see(
+            make_record(
+                [trial(0, 0.1, objective="val_loss", images=images)],
+                objective="val_loss",
+                maximize=False,
+            )
+        )
         for images in (1000, 50)
     ]
     assert found[0].chance == pytest.approx(1.96 * 0.01 / 20**0.5, rel=1e-3)

@@ -49,7 +49,11 @@ def test_the_best_is_set_against_the_others(values, said):
 def test_three_studies():
     """Of several studies the best is set against each of the others; one without a complete trial is named."""
     lines = verdicts(compared("A", 0.8), compared("B", 0.9), compared("C"), compared("D", 0.7))
-    assert [line.split(" against ")[-1][:8] for line in lines] == ["A 0.8000", "D 0.7000", "C: no tr"]
+    assert [line.split(" against ")[-1][:8] for line in lines] == [
+        "A 0.8000",
+        "D 0.7000",
+        "C: no tr",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +61,10 @@ def test_three_studies():
     [
         ({"dataset": "mnist"}, "Not compared: A is of digits, B of mnist."),
         ({"objective": "macro_f1"}, "Not compared: A is ranked by val_acc, B by macro_f1."),
-        ({"digest": "other"}, "Not compared: A and B have other images, or another split, of digits."),
+        (
+            {"digest": "other"},
+            "Not compared: A and B have other images, or another split, of digits.",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_not(changes, said):
@@ -79,7 +86,11 @@ def test_finalists_that_have_decided_are_compared():
     again = dataclasses.replace(again, results=scored)
     listings = [listing(compared("A", 0.9, finalists=again)), listing(compared("B", 0.8))]
     one, other = comparison.rows(listings)
-    assert (one["value"], one["seeds"], one["test_acc"]) == (pytest.approx(0.71), 2, pytest.approx(0.6))
+    assert (one["value"], one["seeds"], one["test_acc"]) == (
+        pytest.approx(0.71),
+        2,
+        pytest.approx(0.6),
+    )
     assert (one["by"], other["by"]) == ("finalists", "search")
     (line,) = comparison.verdicts(listings)
     assert line.startswith("B 0.8000 (1 seed) against A (finalists) 0.7100 ± 0.0141 (2 seeds): ")
@@ -96,7 +107,13 @@ def test_rows_say_what_each_study_came_to():
     (row,) = comparison.rows([listing(dataclasses.replace(record, results=tuple(scored)))])
     assert row["value"] == pytest.approx(0.85)
     assert row["spread"] == pytest.approx(0.0707, abs=1e-4)
-    assert (row["configurations"], row["seeds"], row["test_acc"], row["seconds"], row["epochs"]) == (1, 2, 0.7, 9.0, 6)
+    assert (
+        row["configurations"],
+        row["seeds"],
+        row["test_acc"],
+        row["seconds"],
+        row["epochs"],
+    ) == (1, 2, 0.7, 9.0, 6)
     assert (row["ended"], row["winner"]) == ("2 ended: 2 complete", "lr 0.01")
 
 
@@ -111,7 +128,10 @@ def test_formats(fmt):
         assert len(data["comparison"]["verdicts"]) == 1
     elif fmt == "csv":
         rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-        assert [(row["study"], row["value"]) for row in rows] == [("A", "0.8000"), ("'=B", "0.9000")]
+        assert [(row["study"], row["value"]) for row in rows] == [
+            ("A", "0.8000"),
+            ("'=B", "0.9000"),
+        ]
     else:
         assert text.count("1 ended: 1 complete") == 2 + 2
         assert "The winners side by side" in text
@@ -121,9 +141,16 @@ def test_files(tmp_path):
     """The comparison's files are in a folder of their own, the same each time, and its page needs nothing else."""
     records = [compared("<b>A</b>", 0.8), compared("B", 0.9)]
     paths = comparison.write(records, tmp_path / "new")
-    assert {path.name for path in paths} == {"report.html", "report.md", "studies.csv", "studies.json"}
+    assert {path.name for path in paths} == {
+        "report.html",
+        "report.md",
+        "studies.csv",
+        "studies.json",
+    }
     first = {path: path.read_bytes() for path in paths}
-    assert {path: path.read_bytes() for path in comparison.write(records, tmp_path / "new")} == first
+    assert {
+        path: path.read_bytes() for path in comparison.write(records, tmp_path / "new")
+    } == first
     assert set((tmp_path / "new").iterdir()) == set(paths)
     page = pages.check((tmp_path / "new" / "report.html").read_text())
     assert page.all("h1")[0].text == "<b>A</b> and B"
@@ -132,7 +159,9 @@ def test_files(tmp_path):
     assert links == ["../%3Cb%3EA%3C/b%3E/report.html"]
 
 
-@pytest.mark.parametrize("names", ["AB", ["x" * 100, "y"], ["x" * 100, "z"], "ABCDEFGHIJKLMNOPQRSTUVWXYZ"])
+@pytest.mark.parametrize(
+    "names", ["AB", ["x" * 100, "y"], ["x" * 100, "z"], "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+)
 def test_folder_name(names):
     """The folder is named after the studies; many or long names are shortened, and stay apart."""
     name = comparison.folder_name([compared(name) for name in names])

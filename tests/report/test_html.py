@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 from support import pages
 from support.helpers import make_record, make_result, mixed_study, repeated
-from support.reports import PICTURE, PIXEL, hostile_study, pictured, report_study, report_trial, report_winner
+from support.reports import (
+    PICTURE,
+    PIXEL,
+    hostile_study,
+    pictured,
+    report_study,
+    report_trial,
+    report_winner,
+)
 
 from pipeline.cli import program
 from pipeline.report import answer, html, render
@@ -55,7 +63,9 @@ def test_a_page_lets_nothing_in():
     found = made(report_winner(), PICTURE)
     (policy,) = (e.attributes["content"] for e in found.all("meta") if "http-equiv" in e.attributes)
     digests = {
-        tag: base64.b64encode(hashlib.sha256("".join(found.all(tag)[0].texts).encode()).digest()).decode()
+        tag: base64.b64encode(
+            hashlib.sha256("".join(found.all(tag)[0].texts).encode()).digest()
+        ).decode()
         for tag in ("style", "script")
     }
     assert policy == (
@@ -71,7 +81,17 @@ def test_order_and_contents():
     """The sections stand in the order of a reader's questions, and the contents name them all."""
     found = made(report_winner(), PICTURE)
     ids = [e.attributes["id"] for e in found.all("section")]
-    assert ids == ["result", "next", "checks", "trials", "plots", "winner", "mistakes", "troubles", "origin"]
+    assert ids == [
+        "result",
+        "next",
+        "checks",
+        "trials",
+        "plots",
+        "winner",
+        "mistakes",
+        "troubles",
+        "origin",
+    ]
     links = [e.attributes["href"] for nav in found.all("nav") for e in nav.all("a")]
     assert links == [f"#{name}" for name in ids]
 
@@ -91,7 +111,11 @@ def test_a_plot_has_its_text():
         ([], {}, "Nothing yet: none of its 24 planned trials was begun."),
         ([(COMPLETE, 0.9)], {"trials": 1}, "Finished: 1 of 1 planned trial. 1 ended: 1 complete."),
         ([(COMPLETE, 0.9), (PRUNED, 0.5)], {"trials": 2}, "Finished: 2 of 2 planned trials."),
-        ([(COMPLETE, 0.9), (RUNNING, None)], {}, "A snapshot as of trial 1, with 1 of 24 planned trials running."),
+        (
+            [(COMPLETE, 0.9), (RUNNING, None)],
+            {},
+            "A snapshot as of trial 1, with 1 of 24 planned trials running.",
+        ),
         (
             [(COMPLETE, 0.9), (RUNNING, "interrupted")],
             {},
@@ -99,7 +123,11 @@ def test_a_plot_has_its_text():
         ),
         ([(COMPLETE, 0.9)], {}, "Interrupted before the end of its 24 planned trials"),
         ([(COMPLETE, 0.9)], {"reason": "until"}, "Stopped by --timeout before the end"),
-        ([(COMPLETE, 0.9)], {"reason": "target 0.9 reached"}, "Stopped by a rule of the study, target 0.9 reached,"),
+        (
+            [(COMPLETE, 0.9)],
+            {"reason": "target 0.9 reached"},
+            "Stopped by a rule of the study, target 0.9 reached,",
+        ),
         ([(FAILED, None)] * 5, {"reason": "failures"}, "Given up after too many failures in a row"),
         ([(FAILED, None)] * 3, {"trials": 3}, "Finished: 3 of 3 planned trials. 3 ended: 3 failed"),
     ],
@@ -125,7 +153,10 @@ def test_standing(results, changes, said):
 
 def test_pruned_trials_are_explained():
     """Where trials went is said in plain words, and why each was stopped."""
-    trials = [make_result(n, 0.9 - n / 100, state=PRUNED if n else COMPLETE, lr=0.01 + n / 100) for n in range(5)]
+    trials = [
+        make_result(n, 0.9 - n / 100, state=PRUNED if n else COMPLETE, lr=0.01 + n / 100)
+        for n in range(5)
+    ]
     found = made(make_record(trials))
     assert "5 ended: 1 complete, 4 pruned" in section(found, "result").text
     assert "stopped early, being behind the others" in section(found, "result").text
@@ -135,11 +166,17 @@ def test_pruned_trials_are_explained():
 
 def test_equal_errors_stand_once():
     """Failed trials are grouped by their error, the most frequent first, with their numbers."""
-    trials = [make_result(n, state=FAILED, end="oom", error="no room", lr=0.01 + n / 1000) for n in range(30)]
+    trials = [
+        make_result(n, state=FAILED, end="oom", error="no room", lr=0.01 + n / 1000)
+        for n in range(30)
+    ]
     trials.append(make_result(30, state=FAILED, end="error:ValueError", error="<script>x</script>"))
     found = made(make_record(trials))
     rows = section(found, "troubles").all("table")[0].cells()[1:]
-    assert [row[:3] for row in rows] == [["oom", "no room", "30"], ["error:ValueError", "<script>x</script>", "1"]]
+    assert [row[:3] for row in rows] == [
+        ["oom", "no room", "30"],
+        ["error:ValueError", "<script>x</script>", "1"],
+    ]
     assert rows[0][3].endswith("#11 and 18 more")
 
 
@@ -148,15 +185,24 @@ def test_equal_errors_stand_once():
     [
         (((0.9,), (0.8,)), "Each was trained with one seed: it may be noise."),
         (((0.9, 0.91), (0.8, 0.82)), "That is more than the spread of their seeds (0.0141)."),
-        (((0.9, 0.8), (0.84, 0.85)), "That is within the spread of their seeds (0.0707): it may be noise."),
+        (
+            ((0.9, 0.8), (0.84, 0.85)),
+            "That is within the spread of their seeds (0.0707): it may be noise.",
+        ),
         (((0.9,), (0.9,)), "a tie, in which the earlier trial stands first"),
         (((0.9,),), "there is nothing to compare it with"),
     ],
 )
 def test_how_sure(values, said):
     """Beside what won stands by how much, and whether that may be noise."""
-    trials = [(lr, seed, value) for lr, seeds in enumerate(values, start=1) for seed, value in enumerate(seeds)]
-    results = [make_result(n, value, lr=lr / 100, seed=seed) for n, (lr, seed, value) in enumerate(trials)]
+    trials = [
+        (lr, seed, value)
+        for lr, seeds in enumerate(values, start=1)
+        for seed, value in enumerate(seeds)
+    ]
+    results = [
+        make_result(n, value, lr=lr / 100, seed=seed) for n, (lr, seed, value) in enumerate(trials)
+    ]
     assert said in section(made(make_record(results)), "result").text
 
 
@@ -173,15 +219,21 @@ def test_test_scores():
     """A test score that was recorded is shown; else the command that obtains it."""
     record = report_study(report_trial(0, 0.9), name="my study")
     assert "pipeline evaluate --run 'my study'#0 --split test" in section(made(record), "next").text
-    scored = dataclasses.replace(record, results=(dataclasses.replace(record.results[0], test={"acc": 0.8765}),))
+    scored = dataclasses.replace(
+        record, results=(dataclasses.replace(record.results[0], test={"acc": 0.8765}),)
+    )
     found = made(scored)
-    assert "Test accuracy, scored after the choice: 0.8765 (1 seed)." in section(found, "result").text
+    assert (
+        "Test accuracy, scored after the choice: 0.8765 (1 seed)." in section(found, "result").text
+    )
     assert "evaluate" not in section(found, "next").text
 
 
 def test_every_command_is_one():
     """What the page tells a reader to type, the command line takes."""
-    record = report_study(report_trial(0, 0.9, run_id="abc"), name="my study", command="pipeline sweep --trials 3")
+    record = report_study(
+        report_trial(0, 0.9, run_id="abc"), name="my study", command="pipeline sweep --trials 3"
+    )
     entries = listing(dataclasses.replace(record, trials=3)).entries
     steps = answer.answer(dataclasses.replace(record, trials=3), entries).steps
     assert len(steps) == 7
@@ -202,7 +254,8 @@ def finalists(*values, **changes):
     own = [make_result(n, 0.9 - n / 100, lr=(n + 1) / 100) for n in range(2)]
     lr = (Dimension(field="lr", low=0.001, high=0.1),)
     found = dataclasses.replace(
-        make_record(again, dimensions=lr), **{"name": "test.finalists", "trials": len(again), **changes}
+        make_record(again, dimensions=lr),
+        **{"name": "test.finalists", "trials": len(again), **changes},
     )
     return dataclasses.replace(make_record(own, dimensions=lr), finalists=found)
 
@@ -214,14 +267,26 @@ def finalists(*values, **changes):
             ((0.8, 0.81), (0.9, 0.91)),
             "The winner is lr 0.02: validation accuracy 0.9050 ± 0.0071 (2 seeds), trained",
         ),
-        (((0.8, 0.81), (0.9, 0.91)), "It is ahead of the other 1 finalist by more than chance (95 %)."),
-        (((0.8, 0.9), (0.9, 0.8)), "First by its mean, in a tie, is lr 0.01: validation accuracy 0.8500"),
+        (
+            ((0.8, 0.81), (0.9, 0.91)),
+            "It is ahead of the other 1 finalist by more than chance (95 %).",
+        ),
+        (
+            ((0.8, 0.9), (0.9, 0.8)),
+            "First by its mean, in a tie, is lr 0.01: validation accuracy 0.8500",
+        ),
         (((0.8, 0.81), (0.9, 0.91)), "ahead of the second by0.1000"),
         (((0.8, 0.9), (0.9, 0.8)), "Places 1 and 2 cannot be told apart (2 seeds)."),
         (((0.8, 0.9), (0.9, 0.8)), "ahead of the second bya tie"),
         (((0.9, 0.8),), "It was the only finalist."),
-        (((0.8, 0.81), (0.9, 0.91)), "In the search: Trial 0 (cnn) won: validation accuracy 0.9000"),
-        (((0.8, 0.81), (0.9, 0.91)), "Test accuracy, scored after the choice: 0.8550 ± 0.0071 (2 seeds)."),
+        (
+            ((0.8, 0.81), (0.9, 0.91)),
+            "In the search: Trial 0 (cnn) won: validation accuracy 0.9000",
+        ),
+        (
+            ((0.8, 0.81), (0.9, 0.91)),
+            "Test accuracy, scored after the choice: 0.8550 ± 0.0071 (2 seeds).",
+        ),
     ],
 )
 def test_finalists_decide(values, said):
@@ -250,7 +315,9 @@ def test_confusion_and_mistakes_are_of_the_same_trial(tmp_path):
     record = finalists((0.8, 0.81), (0.9, 0.91))
     own = tuple(dataclasses.replace(t, confusion=((9, 0), (0, 9))) for t in record.results)
     counts = {0.01: ((5, 4), (0, 9)), 0.02: ((9, 0), (2, 7))}
-    fresh = tuple(dataclasses.replace(t, confusion=counts[t.config.lr]) for t in record.finalists.results)
+    fresh = tuple(
+        dataclasses.replace(t, confusion=counts[t.config.lr]) for t in record.finalists.results
+    )
     names = ("cat", "dog")
     again = dataclasses.replace(record.finalists, results=fresh, classes=names)
     record = dataclasses.replace(record, results=own, finalists=again, classes=names)
@@ -258,7 +325,9 @@ def test_confusion_and_mistakes_are_of_the_same_trial(tmp_path):
     found = pages.check((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "dog taken for cat: 2 of 9 images" in section(found, "mistakes").text
     (alt,) = (e.attributes["alt"] for e in found.all("img") if "right" in e.attributes["alt"])
-    assert alt.startswith("Trial #3 cnn relu of test.finalists: 16 of 18 images right; dog taken for cat (2 times)")
+    assert alt.startswith(
+        "Trial #3 cnn relu of test.finalists: 16 of 18 images right; dog taken for cat (2 times)"
+    )
 
 
 def test_finalists_under_way():
@@ -287,14 +356,20 @@ def test_mistakes_are_pictured():
 
 def test_a_winner_without_mistakes():
     """Where the winner gets every validation image right, the page says so."""
-    found = made(report_study(report_trial(0, 1.0, confusion=((5, 0), (0, 6)), accuracies=(1.0, 1.0))))
+    found = made(
+        report_study(report_trial(0, 1.0, confusion=((5, 0), (0, 6)), accuracies=(1.0, 1.0)))
+    )
     assert "It gets all 11 validation images right." in section(found, "mistakes").text
 
 
 def test_published_figures_have_their_section():
     """Published figures stand against ours where the study has any."""
     trials = [make_result(n, 0.9 - n / 100, lr=0.01 + n / 100) for n in range(2)]
-    found = made(make_record(trials, reference=[{"name": "<i>a</i>", "when": {"lr": 0.01}, "test_acc": 0.97}]))
+    found = made(
+        make_record(
+            trials, reference=[{"name": "<i>a</i>", "when": {"lr": 0.01}, "test_acc": 0.97}]
+        )
+    )
     assert "<i>a</i>" in section(found, "published").text
     assert section(made(make_record(trials)), "published") is None
 
@@ -309,11 +384,25 @@ def test_how_it_was_made():
         "versions": {"python": "3.11.7", "torch": "2.15"},
         "description": "What <i>it</i> is.",
     }
-    spec = {"method": "tpe", "pruner": "asha", "seed": 3, "fixed": {"optimizer": "sgd"}, "constraints": {"mflops": 9.0}}
-    found = made(report_study(report_trial(0, 0.9), facts=facts, spec=spec, parent_run_id="parent1"))
+    spec = {
+        "method": "tpe",
+        "pruner": "asha",
+        "seed": 3,
+        "fixed": {"optimizer": "sgd"},
+        "constraints": {"mflops": 9.0},
+    }
+    found = made(
+        report_study(report_trial(0, 0.9), facts=facts, spec=spec, parent_run_id="parent1")
+    )
     text = section(found, "origin").text
     for part in (
-        *("0123abcd", "1x8x8", "1,199 train, 239 val", "device cpu, threads 1", "python 3.11.7, torch 2.15"),
+        *(
+            "0123abcd",
+            "1x8x8",
+            "1,199 train, 239 val",
+            "device cpu, threads 1",
+            "python 3.11.7, torch 2.15",
+        ),
         *(
             "method tpe",
             "pruner asha",
@@ -351,14 +440,18 @@ def test_hostile_names_are_shown_as_they_are():
 def test_two_hundred_classes():
     """Of many classes the page lists the ten worst and the five best."""
     (table,) = (
-        t for t in section(made(report_winner(200)), "winner").all("table") if t.cells()[0][:2] == ["index", "class"]
+        t
+        for t in section(made(report_winner(200)), "winner").all("table")
+        if t.cells()[0][:2] == ["index", "class"]
     )
     assert len(table.cells()) == 1 + 15
 
 
 def test_many_trials():
     """Of thousands of trials the page has the first thousand, fifty of them at once, and says where the others are."""
-    trials = [report_trial(n, 1 - n / 10_000, lr=0.001 + n / 100_000, epochs=1) for n in range(ROWS + 200)]
+    trials = [
+        report_trial(n, 1 - n / 10_000, lr=0.001 + n / 100_000, epochs=1) for n in range(ROWS + 200)
+    ]
     text = page(listing(report_study(*trials)), [])
     found = pages.check(text)
     bodies = section(found, "trials").all("tbody")
@@ -377,7 +470,9 @@ def test_the_same_study_gives_the_same_page():
 def luminance(colour):
     """Relative luminance of a colour like #1b2631 (https://www.w3.org/TR/WCAG22/#dfn-relative-luminance)."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -396,7 +491,9 @@ def test_contrast(scheme):
 
 def test_templates_are_shipped():
     """Every file of the templates is among the package's data, and a value that a template lacks is an error."""
-    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["pipeline.report"]
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "package-data"
+    ]["pipeline.report"]
     files = [
         path.relative_to(ROOT / "pipeline" / "report").as_posix()
         for path in (ROOT / "pipeline" / "report" / "templates").iterdir()
@@ -413,6 +510,9 @@ def test_written_with_the_rest(tmp_path):
     paths = render.write(record, tmp_path)
     assert tmp_path / "report.html" in paths
     found = pages.check((tmp_path / "report.html").read_text())
-    inside = [base64.b64decode(e.attributes["src"].partition(",")[2]) for e in section(found, "plots").all("img")]
+    inside = [
+        base64.b64decode(e.attributes["src"].partition(",")[2])
+        for e in section(found, "plots").all("img")
+    ]
     assert inside == [path.read_bytes() for path in paths if path.suffix == ".png"]
     assert len(inside) > 3

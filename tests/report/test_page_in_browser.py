@@ -23,7 +23,9 @@ def address(tmp_path_factory):
     study, pictures = mixed_study(80, classes=(ATTACK, *"123456789")), pictured()
     won = best(study.results)
     results = [
-        dataclasses.replace(result, mistakes=pictures.results[0].mistakes) if result is won else result
+        dataclasses.replace(result, mistakes=pictures.results[0].mistakes)
+        if result is won
+        else result
         for result in study.results
     ]
     names = dict.fromkeys(("name", "study", "dataset"), ATTACK)
@@ -51,7 +53,9 @@ def test_it_asks_for_nothing_and_runs_nothing_of_others(address):
         assert title == page.title() == f"{ATTACK}: sweep report"
         assert page.locator("h1").inner_text() == ATTACK
         assert page.locator("th button").count() == page.locator("table.sortable th").count()
-        broken = "[...document.images].filter(image => !image.complete || !image.naturalWidth).length"
+        broken = (
+            "[...document.images].filter(image => !image.complete || !image.naturalWidth).length"
+        )
         assert page.evaluate(broken) == 0
         page.evaluate(
             "document.body.append(Object.assign(document.createElement('img'), {src: 'http://127.0.0.1:9/'}))"
@@ -130,10 +134,15 @@ def test_print(address, tmp_path):
         page.goto(address)
         assert page.pdf().startswith(b"%PDF")
         page.emulate_media(media="print")
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert (
+            page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        )
         assert not page.locator("nav").is_visible()
         assert not page.locator("#all-rows").is_visible()
-        assert page.locator("thead").first.evaluate("head => getComputedStyle(head).display") == "table-header-group"
+        assert (
+            page.locator("thead").first.evaluate("head => getComputedStyle(head).display")
+            == "table-header-group"
+        )
 
 
 def test_the_keyboard_begins_at_the_content(address):

@@ -16,7 +16,9 @@ def noted(*results, **record):
 
 def test_notes_of_one_trial():
     """A collapsed trial names the class, one with dead classes those; a sound one and a pruned one say nothing."""
-    assert noted(make_result(0, 0.1, predicted=COLLAPSED)) == ["collapsed: nearly all taken for '4'"]
+    assert noted(make_result(0, 0.1, predicted=COLLAPSED)) == [
+        "collapsed: nearly all taken for '4'"
+    ]
     assert noted(make_result(0, 0.8, predicted=DEAD)) == ["never predicts 0, 9"]
     assert noted(make_result(0, 0.9, predicted=FINE)) == [""]
     assert noted(make_result(0, 0.8, predicted=DEAD, state=PRUNED)) == [""]
@@ -56,7 +58,15 @@ def test_what_went_wrong():
         make_result(1, 0.1, lr=1.0, predicted=COLLAPSED),
         make_result(2, 0.8, lr=0.1, seed=1, predicted=DEAD),
         make_result(3, state=FAILED, lr=1.0, seed=1, error="loss is\nnan"),
-        make_result(4, state=PRUNED, end="infeasible", epochs=0, lr=1.0, seed=2, error="parameters 9, allowed 1"),
+        make_result(
+            4,
+            state=PRUNED,
+            end="infeasible",
+            epochs=0,
+            lr=1.0,
+            seed=2,
+            error="parameters 9, allowed 1",
+        ),
         make_result(5, 0.9, lr=0.1, duplicate_of=0),
     ]
     rows = troubles(make_record(results, dimensions=[LR]))

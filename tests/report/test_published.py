@@ -31,7 +31,9 @@ def found(record):
 def table(record, **options):
     """The rows of the summary by variant, each by column, and its lines."""
     section = published.summary(record, found(record), **options)
-    return [dict(zip(section.laid.names, line, strict=True)) for line in section.laid.lines], section.lines
+    return [
+        dict(zip(section.laid.names, line, strict=True)) for line in section.laid.lines
+    ], section.lines
 
 
 def test_a_figure_beside_ours():
@@ -48,7 +50,9 @@ def test_a_figure_beside_ours():
         "taken with": "test",
         "verdict": "beyond our seeds' spread",
     }
-    assert lines[-1] == "Of these configurations nothing is published: lr 0.1 (val_acc 0.8050); lr 1."
+    assert (
+        lines[-1] == "Of these configurations nothing is published: lr 0.1 (val_acc 0.8050); lr 1."
+    )
 
 
 def test_without_test_scores_there_is_the_command():
@@ -58,7 +62,10 @@ def test_without_test_scores_there_is_the_command():
     assert (row["ours, test"], row["taken with"]) == ("not scored yet", "validation, not test")
     assert row["verdict"] == "within our seeds' spread"
     assert any("pipeline evaluate --all --name test" in line for line in lines)
-    assert published.rows(record, found(record))[0]["test_command"] == "pipeline evaluate --all --name test"
+    assert (
+        published.rows(record, found(record))[0]["test_command"]
+        == "pipeline evaluate --all --name test"
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,16 +86,28 @@ def test_why_there_is_no_difference(reference, verdict):
 def test_lines_say_what_the_table_does_not():
     """Notes, incomparable figures and references without trials are named."""
     reference = [
-        {"name": "a", "when": {"lr": 0.1}, "test_loss": 0.1, "incomparable": ["test_loss"], "note": "per\nbatch"},
+        {
+            "name": "a",
+            "when": {"lr": 0.1},
+            "test_loss": 0.1,
+            "incomparable": ["test_loss"],
+            "note": "per\nbatch",
+        },
         {"name": "b", "when": {"lr": 0.5}, "test_acc": 0.5},
     ]
     _, lines = table(study(reference))
-    assert {"a: test_loss: not comparable.", "a: per batch", "Published, but no trial matches: b."} <= set(lines)
+    assert {
+        "a: test_loss: not comparable.",
+        "a: per batch",
+        "Published, but no trial matches: b.",
+    } <= set(lines)
 
 
 def test_rows_hold_all_of_it():
     """Rows for CSV and JSON: each figure, epoch and class, exact, and each configuration nothing is published of."""
-    reference = [{"when": {"lr": 0.01}, "train_acc": 0.9, "by_epoch": [0.5, 0.6], "per_class": [0.7]}]
+    reference = [
+        {"when": {"lr": 0.01}, "train_acc": 0.9, "by_epoch": [0.5, 0.6], "per_class": [0.7]}
+    ]
     record = study(reference, classes=2, tested=False)
     values = published.rows(record, found(record))
     assert all(tuple(row) == published.COLUMNS for row in values)
@@ -114,7 +133,14 @@ def test_details():
     )
     record = dataclasses.replace(record, keep_checkpoints="all")
     epochs, classes = published.details(record, found(record))
-    assert epochs.laid.names == ("epoch", "published", "ours, validation", "ours, test", "difference", "taken with")
+    assert epochs.laid.names == (
+        "epoch",
+        "published",
+        "ours, validation",
+        "ours, test",
+        "difference",
+        "taken with",
+    )
     assert epochs.lines == (
         "Ours on the test split after each epoch: pipeline evaluate --all --name test --each-epoch",
     )
@@ -125,15 +151,25 @@ def test_details():
 
 def test_narrow_names_a_variant_once():
     """The terminal's table has ours once, on the split of the difference, and each variant's name once."""
-    first, second = table(study([{"when": {"lr": 0.01}, "test_acc": 0.91, "test_loss": 0.2}]), narrow=True)[0]
+    first, second = table(
+        study([{"when": {"lr": 0.01}, "test_acc": 0.91, "test_loss": 0.2}]), narrow=True
+    )[0]
     assert (first["variant"], second["variant"]) == ("lr 0.01", "")
-    assert (second["figure"], second["ours"], second["on"]) == ("test_acc", "0.9000 ± 0.0000 (2)", "test")
+    assert (second["figure"], second["ours"], second["on"]) == (
+        "test_acc",
+        "0.9000 ± 0.0000 (2)",
+        "test",
+    )
     assert second["verdict"] == "beyond"
 
 
 def test_training_classes_have_a_table_of_their_own():
     """Published training accuracies of the classes stand beside ours as trained, and on no other split."""
-    record = study([{"when": {"lr": 0.01}, "per_class": [0.7], "per_class_train": [0.8]}], classes=2, tested=False)
+    record = study(
+        [{"when": {"lr": 0.01}, "per_class": [0.7], "per_class_train": [0.8]}],
+        classes=2,
+        tested=False,
+    )
     train, test = published.details(record, found(record))
     assert train.title == "Published training accuracy class by class: lr 0.01"
     assert train.laid.names == ("class", "published", "ours, training", "difference", "taken with")

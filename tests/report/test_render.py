@@ -23,7 +23,10 @@ def parsed_csv(text):
 
 def printed(record, width, *, colours=False):
     console = Console(
-        file=io.StringIO(), width=width, force_terminal=colours, color_system="truecolor" if colours else None
+        file=io.StringIO(),
+        width=width,
+        force_terminal=colours,
+        color_system="truecolor" if colours else None,
     )
     console.print(terminal.table(record, width=width))
     return console.file.getvalue()
@@ -38,17 +41,39 @@ def test_rows_rank_configurations_and_blank_what_does_not_apply():
     first, second = ranked.rows(record, None)
     assert list(first) == ranked.columns(record)
     assert ranked.columns(record) == [
-        *("rank", "trial", "family", "lr", "dropout", "batch_norm", "layer_order", "optimizer", "momentum"),
+        *(
+            "rank",
+            "trial",
+            "family",
+            "lr",
+            "dropout",
+            "batch_norm",
+            "layer_order",
+            "optimizer",
+            "momentum",
+        ),
         *("val_acc", "epoch", "parameters", "seconds", "state"),
     ]
-    assert (first["rank"], first["trial"], first["family"], first["momentum"], first["seconds"]) == (
+    assert (
+        first["rank"],
+        first["trial"],
+        first["family"],
+        first["momentum"],
+        first["seconds"],
+    ) == (
         1,
         1,
         "cnn",
         0.75,
         3,
     )
-    assert (second["rank"], second["lr"], second["dropout"], second["val_acc"], second["epoch"]) == (
+    assert (
+        second["rank"],
+        second["lr"],
+        second["dropout"],
+        second["val_acc"],
+        second["epoch"],
+    ) == (
         2,
         0.02,
         0.25,
@@ -88,7 +113,9 @@ def test_repeats_are_one_row_with_mean_and_spread():
 
 def test_csv_reads_back():
     """The CSV holds a header and every row: scores with 4 decimals, seconds with 1, other fractions with 4 digits."""
-    record = report_study(report_trial(0, 0.963888, lr=1e-5, batch_norm=False), report_trial(1, state=FAILED, lr=0.2))
+    record = report_study(
+        report_trial(0, 0.963888, lr=1e-5, batch_norm=False), report_trial(1, state=FAILED, lr=0.2)
+    )
     text = render.render(record, "csv", None)
     first, second = parsed_csv(text)
     assert list(first) == ranked.columns(record)
@@ -100,7 +127,9 @@ def test_csv_reads_back():
 
 def test_json_holds_the_study_and_exact_values():
     """The JSON has the study's facts, where its trials went, exact values and the errors of failed trials."""
-    failed = report_trial(1, state=FAILED, end="error:ValueError", error="bad\nvalue " + "y" * 999, lr=0.2)
+    failed = report_trial(
+        1, state=FAILED, end="error:ValueError", error="bad\nvalue " + "y" * 999, lr=0.2
+    )
     data = json.loads(render.render(report_study(report_trial(0, 1 / 3), failed), "json", 1))
     assert (data["study"], data["dataset"], data["objective"], data["split"]) == (
         "demo",
@@ -118,10 +147,14 @@ def test_json_holds_the_study_and_exact_values():
 
 def test_markdown_is_a_table_with_the_failures_below():
     """Every line of the Markdown table has the same columns; numbers are aligned right; errors are listed."""
-    record = report_study(report_trial(0, 0.5), report_trial(1, state=FAILED, end="oom", error="no | memory", lr=0.2))
+    record = report_study(
+        report_trial(0, 0.5), report_trial(1, state=FAILED, end="oom", error="no | memory", lr=0.2)
+    )
     text = render.render(record, "md", None)
     complete, failed = (part for part in text.split("\n\n") if part.startswith("|"))
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in complete.splitlines()} == {len(ranked.columns(record)) + 1}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in complete.splitlines()} == {
+        len(ranked.columns(record)) + 1
+    }
     assert complete.splitlines()[1].startswith("| --: | --: | :-- | --: |")
     assert r"| 1 | oom | no \| memory |" in failed
 
@@ -140,13 +173,18 @@ def test_headline(fmt):
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_table_drops_columns_rather_than_squeezing_them(width):
     """No line is wider than the terminal, what is shown is uncut, and the caption names what is left out."""
-    trials = [report_trial(n, 0.9 - n / 1000, lr=0.00012 + n / 1000, family="resnet") for n in range(100, 140)]
+    trials = [
+        report_trial(n, 0.9 - n / 1000, lr=0.00012 + n / 1000, family="resnet")
+        for n in range(100, 140)
+    ]
     text = printed(report_study(*trials), width)
     lines = [line.rstrip() for line in text.splitlines()]
     assert max(map(len, lines)) <= width
     assert "…" not in text
     body = [line for line in lines if "resnet" in line]
-    assert [line.split()[:3] for line in body] == [[str(i + 1), str(100 + i), "resnet"] for i in range(40)]
+    assert [line.split()[:3] for line in body] == [
+        [str(i + 1), str(100 + i), "resnet"] for i in range(40)
+    ]
     assert [f"{0.8 - i / 1000:.4f}" in line for i, line in enumerate(body)] == [True] * 40
     _, _, caption = " ".join(lines).partition("no room for ")
     left_out = set(caption.partition(":")[0].split(", ")) - {""}
@@ -167,7 +205,11 @@ def test_table_shows_every_column_where_there_is_room():
 
 def test_table_marks_the_best_and_the_pruned():
     """On a terminal the best row is bold and a pruned one dim."""
-    text = printed(report_study(report_trial(0, 0.5), report_trial(1, 0.4, state=PRUNED, lr=0.1)), 160, colours=True)
+    text = printed(
+        report_study(report_trial(0, 0.5), report_trial(1, 0.4, state=PRUNED, lr=0.1)),
+        160,
+        colours=True,
+    )
     best, pruned = text.splitlines()[-2:]
     assert "\x1b[1m" in best
     assert "\x1b[2m" in pruned
@@ -177,7 +219,9 @@ def test_table_marks_the_best_and_the_pruned():
 @pytest.mark.parametrize("results", [(), (FAILED,), (RUNNING,), (FAILED, RUNNING)], ids=str)
 def test_studies_without_results_are_shown(fmt, results):
     """A study without a complete trial, or any, has its headline and its rows in every format."""
-    record = report_study(*(report_trial(n, state=s, lr=0.1 + n) for n, s in enumerate(results)), trials=5)
+    record = report_study(
+        *(report_trial(n, state=s, lr=0.1 + n) for n, s in enumerate(results)), trials=5
+    )
     text = render.render(record, fmt, 20)
     assert "val_acc" in text
     assert all(str(state) in text for state in results)
@@ -190,7 +234,9 @@ def test_studies_without_results_are_shown(fmt, results):
 @pytest.mark.parametrize("fmt", render.FORMATS)
 def test_no_winner(fmt):
     """Without a complete trial there is no winner, and the error says where the trials went."""
-    record = report_study(*(report_trial(n, state=FAILED, end="diverged", lr=0.1 + n) for n in range(5)), name="x")
+    record = report_study(
+        *(report_trial(n, state=FAILED, end="diverged", lr=0.1 + n) for n in range(5)), name="x"
+    )
     with pytest.raises(render.NothingComplete) as error:
         render.render_best(record, fmt)
     assert str(error.value) == "study 'x' has no complete trial: 5 ended: 5 failed (diverged)"
@@ -199,7 +245,12 @@ def test_no_winner(fmt):
 def test_best_detail_describes_the_winner():
     """The winner is complete, with its configuration, value, learning curve, cost, and how to go on."""
     detail = winner.best_detail(report_winner())
-    assert (detail["trial"], detail["value"], detail["best_epoch"], detail["epochs"]) == (7, 0.96389, 2, 3)
+    assert (detail["trial"], detail["value"], detail["best_epoch"], detail["epochs"]) == (
+        7,
+        0.96389,
+        2,
+        3,
+    )
     assert detail["configuration"]["lr"] == 0.01
     assert "residual" not in detail["configuration"]
     assert [row["best"] for row in detail["curve"]] == [False, True, False]
@@ -243,7 +294,9 @@ def test_classes_without_images_stand_last():
     detail = winner.best_detail(report_study(report_trial(0, 0.5, accuracies=(None, 0.75, 0.25))))
     assert [row["class"] for row in detail["classes"]] == ["2", "1", "0"]
     assert detail["classes"][-1]["accuracy"] is None
-    assert "no images" in render.render_best(report_study(report_trial(0, 0.5, accuracies=(None, 0.75))), "md")
+    assert "no images" in render.render_best(
+        report_study(report_trial(0, 0.5, accuracies=(None, 0.75))), "md"
+    )
 
 
 def test_loading_snippet_and_command_are_valid_code():
@@ -288,7 +341,9 @@ def test_best_csv_reads_back():
 
 def test_lower_is_better_where_the_study_minimises():
     """With a loss as objective the lowest value wins, and the column bears its name."""
-    record = report_study(*(report_trial(0, 0.7), report_trial(1, 0.3, lr=0.1)), objective="val_loss", maximize=False)
+    record = report_study(
+        *(report_trial(0, 0.7), report_trial(1, 0.3, lr=0.1)), objective="val_loss", maximize=False
+    )
     assert [row["val_loss"] for row in ranked.rows(record)] == [0.3, 0.7]
     assert "val_loss 0.3000 at epoch 2 of 3" in render.render_best(record, "table")
 
@@ -316,7 +371,11 @@ def test_clean(text, shown):
 @pytest.mark.parametrize("renders", [render.render, render.render_best], ids=["study", "best"])
 def test_hostile_texts_reach_no_output(fmt, renders):
     """Whatever a user calls things, no format holds control characters, and all can be written as UTF-8."""
-    text = renders(hostile_study(), fmt, None) if renders is render.render else renders(hostile_study(), fmt)
+    text = (
+        renders(hostile_study(), fmt, None)
+        if renders is render.render
+        else renders(hostile_study(), fmt)
+    )
     assert not re.search(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]", text)
     text.encode()
     if fmt == "md":
@@ -341,7 +400,9 @@ def test_csv_cells_are_no_formulas():
     loss = report_study(report_trial(0, -0.5), objective="val_loss", maximize=False)
     assert parsed_csv(render.render(loss, "csv", None))[0]["val_loss"] == "-0.5000"
     classes = [
-        line["name"] for line in parsed_csv(render.render_best(hostile_study(), "csv")) if line["section"] == "class"
+        line["name"]
+        for line in parsed_csv(render.render_best(hostile_study(), "csv"))
+        if line["section"] == "class"
     ]
     assert "'=cmd()" in classes
 
@@ -383,13 +444,21 @@ def test_notes_have_a_column_where_there_are_any():
     """A collapsed configuration has its note in every format; without one there is no such column."""
     row = Epoch(epoch=1, time=1, metrics={}, per_class=(0.0, 1.0), predicted=(0, 99))
     bad = TrialResult(
-        number=1, config=configure({}), state=COMPLETE, end=COMPLETE, value=0.1, best_epoch=1, history=(row,)
+        number=1,
+        config=configure({}),
+        state=COMPLETE,
+        end=COMPLETE,
+        value=0.1,
+        best_epoch=1,
+        history=(row,),
     )
     record = report_study(report_trial(0, 0.9, lr=0.1), bad, classes=("[/a]|\x1b[2J", "=b|\n<i>"))
     assert ranked.columns(record)[-1] == "notes"
     assert ranked.rows(record)[1]["notes"] == "collapsed: nearly all taken for '=b| <i>'"
     assert r"collapsed: nearly all taken for '=b\| &lt;i&gt;'" in render.render(record, "md")
-    assert "Trial 1 collapsed: nearly all taken for '=b| <i>'" in render.render(record, "table", width=80)
+    assert "Trial 1 collapsed: nearly all taken for '=b| <i>'" in render.render(
+        record, "table", width=80
+    )
     data = json.loads(render.render(record, "json"))
     assert [(row["trial"], row["what"]) for row in data["what_went_wrong"]] == [(1, "collapsed")]
     assert "notes" not in ranked.columns(repeated_study())
@@ -398,7 +467,9 @@ def test_notes_have_a_column_where_there_are_any():
 @pytest.mark.parametrize("fmt", render.FORMATS)
 def test_infeasible_and_duplicates(fmt):
     """An infeasible trial shows as such; a duplicate is listed under what went wrong and in no row."""
-    infeasible = report_trial(1, state=PRUNED, end="infeasible", epochs=0, lr=0.1, error="parameters 9, allowed 1")
+    infeasible = report_trial(
+        1, state=PRUNED, end="infeasible", epochs=0, lr=0.1, error="parameters 9, allowed 1"
+    )
     record = report_study(report_trial(0, 0.9), infeasible, report_trial(2, 0.9, duplicate_of=0))
     assert [row["state"] for row in ranked.rows(record)] == ["complete", "infeasible"]
     text = render.render(record, fmt)
@@ -412,7 +483,8 @@ def test_best_shows_recorded_test_scores():
     """Test scores that were recorded are shown with their mean over the seeds, instead of the command."""
     record = repeated_study()
     scored = [
-        dataclasses.replace(result, test={"acc": 0.9 + result.number / 100, "loss": 0.25}) for result in record.results
+        dataclasses.replace(result, test={"acc": 0.9 + result.number / 100, "loss": 0.25})
+        for result in record.results
     ]
     detail = winner.best_detail(dataclasses.replace(record, results=tuple(scored)))
     assert detail["test_scores"]["acc"] == 0.91
@@ -423,20 +495,30 @@ def test_best_shows_recorded_test_scores():
     )
     assert winner.best_detail(record)["test_scores"] is None
     for fmt in render.FORMATS:
-        assert "scored after the choice" in render.render_best(dataclasses.replace(record, results=scored), fmt)
+        assert "scored after the choice" in render.render_best(
+            dataclasses.replace(record, results=scored), fmt
+        )
 
 
 def test_published_figures_follow_the_ranked_table(tmp_path):
     """Published figures stand under the ranked table, and in a CSV that goes when the study has none."""
-    hostile = Reference(name="=a|<b>\x1b[31m", when={"lr": 0.01}, test_acc=0.905, note="[x](y)|\x07")
-    record = repeated_study(reference=(hostile, Reference(name="none", when={"lr": 0.5}, test_acc=0.5)))
+    hostile = Reference(
+        name="=a|<b>\x1b[31m", when={"lr": 0.01}, test_acc=0.905, note="[x](y)|\x07"
+    )
+    record = repeated_study(
+        reference=(hostile, Reference(name="none", when={"lr": 0.5}, test_acc=0.5))
+    )
     assert tmp_path / "published.csv" in render.write(record, tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert text.index("| rank") < text.index("## Published figures") < text.index("# Best of")
     assert r"=a\|&lt;b&gt;" in text
     assert r"\[x\](y)\|" in text
     rows = parsed_csv((tmp_path / "published.csv").read_bytes().decode())
-    assert [(row["variant"], row["val_seeds"]) for row in rows] == [("'=a|<b>", "3"), ("none", ""), ("lr 0.1", "3")]
+    assert [(row["variant"], row["val_seeds"]) for row in rows] == [
+        ("'=a|<b>", "3"),
+        ("none", ""),
+        ("lr 0.1", "3"),
+    ]
     assert len(json.loads((tmp_path / "trials.json").read_text())["published"]) == 3
     shown = render.render(record, "table", width=80)
     assert "no trial" in shown
@@ -450,7 +532,11 @@ def test_write_leaves_a_folder_that_reads_back(tmp_path):
     record, folder = report_winner(), tmp_path / "new" / "demo"
     paths = render.write(record, folder)
     assert all(path.is_file() for path in paths)
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
     assert sorted(files) == sorted(path.relative_to(folder).as_posix() for path in paths)
     assert {"trials.csv", "trials.json", "best.json", "report.md"} <= files.keys()
     assert [row["trial"] for row in parsed_csv(files["trials.csv"].decode())] == ["7", "1", "2"]
@@ -472,14 +558,18 @@ def test_write_without_a_winner(tmp_path):
     paths = render.write(report_study(report_trial(0, state=FAILED, end="diverged")), tmp_path)
     assert not (tmp_path / "best.json").exists()
     assert tmp_path / "best.json" not in paths
-    assert "has no complete trial: 1 ended: 1 failed (diverged)" in (tmp_path / "report.md").read_text()
+    assert (
+        "has no complete trial: 1 ended: 1 failed (diverged)"
+        in (tmp_path / "report.md").read_text()
+    )
     assert json.loads((tmp_path / "trials.json").read_text())["rows"][0]["state"] == "diverged"
 
 
 def test_written_again_the_bytes_are_the_same(tmp_path):
     """The same study gives the same files, and no draft is left beside them."""
     record = report_study(
-        report_trial(0, state=FAILED, end="diverged"), report_trial(1, state=FAILED, end="oom", lr=0.1)
+        report_trial(0, state=FAILED, end="diverged"),
+        report_trial(1, state=FAILED, end="oom", lr=0.1),
     )
     first = {path: path.read_bytes() for path in render.write(record, tmp_path)}
     assert {path: path.read_bytes() for path in render.write(record, tmp_path)} == first
@@ -489,7 +579,10 @@ def test_written_again_the_bytes_are_the_same(tmp_path):
 def test_rows_grow_linearly():
     """Two thousand trials are ranked and written without comparing each with each."""
     rng = random.Random(0)
-    trials = [report_trial(n, rng.random(), lr=float(f"{rng.uniform(1e-5, 0.1):.6g}"), epochs=1) for n in range(2000)]
+    trials = [
+        report_trial(n, rng.random(), lr=float(f"{rng.uniform(1e-5, 0.1):.6g}"), epochs=1)
+        for n in range(2000)
+    ]
     rows = parsed_csv(render.render(report_study(*trials), "csv", None))
     values = [float(row["val_acc"]) for row in rows]
     assert values == sorted(values, reverse=True)
@@ -498,14 +591,20 @@ def test_rows_grow_linearly():
 
 def test_health_checks_stand_under_the_table():
     """The warnings of the health checks stand under the terminal's table, all checks in Markdown and JSON."""
-    trials = [report_trial(n, 0.9 - n / 1000, lr=0.01 + n / 1000, accuracies=(0.5, 0.5)) for n in range(3)]
+    trials = [
+        report_trial(n, 0.9 - n / 1000, lr=0.01 + n / 1000, accuracies=(0.5, 0.5)) for n in range(3)
+    ]
     record = report_study(*trials, report_trial(3, state=FAILED, end="diverged", lr=0.09))
     found = [check for check in checks(record) if check.level == "warning"]
     assert found
     table = render.render(record, "table")
-    assert [line.removeprefix("Warning: ") for line in table.splitlines() if line.startswith("Warning: ")] == [
-        clean(check.text) for check in found[:4]
-    ]
+    assert [
+        line.removeprefix("Warning: ")
+        for line in table.splitlines()
+        if line.startswith("Warning: ")
+    ] == [clean(check.text) for check in found[:4]]
     assert "- **warning** " in render.render(record, "md").partition("## Health checks")[2]
     data = json.loads(render.render(record, "json"))
-    assert [(check["level"], check["check"]) for check in data["checks"]] == [(c.level, c.name) for c in checks(record)]
+    assert [(check["level"], check["check"]) for check in data["checks"]] == [
+        (c.level, c.name) for c in checks(record)
+    ]

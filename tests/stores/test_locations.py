@@ -17,7 +17,22 @@ from pipeline.stores.locks import lock
 from pipeline.system.errors import StorageFailure, StudyBusy, UsageFailure
 
 ROOT = Path(__file__).parents[2]
-ODD = ["a folder", "100%", "%20", "a%2Fb", "{x}", "{0}", "é漢🙂", "it's", "a+b", "a#b", "a?b=c", "a;b", "a\\b", '"q"']
+ODD = [
+    "a folder",
+    "100%",
+    "%20",
+    "a%2Fb",
+    "{x}",
+    "{0}",
+    "é漢🙂",
+    "it's",
+    "a+b",
+    "a#b",
+    "a?b=c",
+    "a;b",
+    "a\\b",
+    '"q"',
+]
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +43,10 @@ def _inside(tmp_path, monkeypatch):
 def test_default(tmp_path):
     """Unless told otherwise, all is in the working folder, and looking makes nothing."""
     where = locate()
-    assert (where.tracking, where.studies) == (f"sqlite:///{tmp_path}/mlflow.db", f"sqlite:///{tmp_path}/optuna.db")
+    assert (where.tracking, where.studies) == (
+        f"sqlite:///{tmp_path}/mlflow.db",
+        f"sqlite:///{tmp_path}/optuna.db",
+    )
     assert where.home == tmp_path
     assert where.reports("demo") == tmp_path / "reports" / "demo"
     assert list(tmp_path.iterdir()) == []
@@ -61,11 +79,15 @@ def test_storage(tmp_path, monkeypatch):
     assert where.home == tmp_path
 
 
-@pytest.mark.parametrize("uri", ["file:///tmp/mlruns", "./mlruns", "postgresql://me:secret@host/db", "databricks"])
+@pytest.mark.parametrize(
+    "uri", ["file:///tmp/mlruns", "./mlruns", "postgresql://me:secret@host/db", "databricks"]
+)
 def test_tracking_that_is_not_served(monkeypatch, uri):
     """Another kind of tracking store is refused with exit code 2, without showing a password."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(UsageFailure, match="MLFLOW_TRACKING_URI must be sqlite:///FILE or http") as failure:
+    with pytest.raises(
+        UsageFailure, match="MLFLOW_TRACKING_URI must be sqlite:///FILE or http"
+    ) as failure:
         locate()
     assert failure.value.code == 2
     assert "secret" not in str(failure.value)
@@ -74,12 +96,24 @@ def test_tracking_that_is_not_served(monkeypatch, uri):
 @pytest.mark.parametrize(
     ("option", "variable", "message"),
     [
-        ("postgresql://me:secret@host/db", None, "--storage must not hold a password.*PIPELINE_STORAGE"),
-        ("postgresql://host/db?password=secret", None, "--storage must not hold a password.*PIPELINE_STORAGE"),
+        (
+            "postgresql://me:secret@host/db",
+            None,
+            "--storage must not hold a password.*PIPELINE_STORAGE",
+        ),
+        (
+            "postgresql://host/db?password=secret",
+            None,
+            "--storage must not hold a password.*PIPELINE_STORAGE",
+        ),
         ("mysql://me:secret@host/db", None, "--storage must not hold a password.*PIPELINE_STORAGE"),
         (None, "mysql://me:secret@host/db", "must be sqlite:///FILE or postgresql.*: got 'mysql'"),
         (None, "postgresql+psycopg2://host/db", r"must be .*: got 'postgresql\+psycopg2'"),
-        (None, "postgresql://me:@secret@host/db", "must be .*: got an @ that is part of .*, which is written %40"),
+        (
+            None,
+            "postgresql://me:@secret@host/db",
+            "must be .*: got an @ that is part of .*, which is written %40",
+        ),
         (None, "postgresql://me:1@secret:2@host/db", "must be .*: got what is no URL"),
         ("optuna.db", None, "must be sqlite:///FILE or postgresql.*: got what is no URL"),
     ],
@@ -96,9 +130,14 @@ def test_storage_that_is_not_served(monkeypatch, option, variable, message):
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])
 def test_storage_in_a_database(tmp_path, monkeypatch, scheme):
     """A database is named by its URL, with a password in the environment, which is not shown; the files stay here."""
-    monkeypatch.setenv("PIPELINE_STORAGE", f"{scheme}://me:s%40cret@host:6543/db?sslmode=require&password=secret")
+    monkeypatch.setenv(
+        "PIPELINE_STORAGE", f"{scheme}://me:s%40cret@host:6543/db?sslmode=require&password=secret"
+    )
     where = locate()
-    assert where.studies == "postgresql+psycopg://me:s%40cret@host:6543/db?password=secret&sslmode=require"
+    assert (
+        where.studies
+        == "postgresql+psycopg://me:s%40cret@host:6543/db?password=secret&sslmode=require"
+    )
     assert where.home == tmp_path
     assert shown(where.studies) == "postgresql+psycopg://me@host:6543/db?sslmode=require"
     assert locate(f"{scheme}://me@host/db").studies == "postgresql+psycopg://me@host/db"
@@ -108,12 +147,16 @@ def test_a_database_without_its_package(tmp_path, monkeypatch):
     """Where psycopg is not installed, exit code 2 names the command that does it, and nothing is made."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
     where = locate("postgresql://host/db")
-    with pytest.raises(UsageFailure, match=r"need psycopg, which is not installed: pip install 'psycopg\[binary\]"):
+    with pytest.raises(
+        UsageFailure, match=r"need psycopg, which is not installed: pip install 'psycopg\[binary\]"
+    ):
         prepare(where)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["default-digits", "a", "7", "a b_c.d-e", "x" * 100, "étude", "_x"])
+@pytest.mark.parametrize(
+    "name", ["default-digits", "a", "7", "a b_c.d-e", "x" * 100, "étude", "_x"]
+)
 def test_name(name):
     """Words of letters, digits, spaces and a few signs can name a study, and a folder."""
     assert check_name(name) == name
@@ -143,7 +186,10 @@ def test_prepare(tmp_path, monkeypatch):
             with closing(sqlite3.connect(tmp_path / "deep" / "er" / name)) as database:
                 assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
                 database.execute("CREATE TABLE IF NOT EXISTS kept (value)")
-    assert {path.name.partition(".")[0] for path in (tmp_path / "deep" / "er").iterdir()} == {"mlflow", "optuna"}
+    assert {path.name.partition(".")[0] for path in (tmp_path / "deep" / "er").iterdir()} == {
+        "mlflow",
+        "optuna",
+    }
 
 
 def test_prepare_asks_a_server_first(tmp_path, monkeypatch):
@@ -274,7 +320,9 @@ def holder(tmp_path):
 
 def test_locked(holder):
     """A study that another process holds is refused with exit code 4, naming it; it is free the instant that dies."""
-    with pytest.raises(StudyBusy, match=rf"'demo' is in use by process {holder.pid} on .* since .* UTC") as failure:
+    with pytest.raises(
+        StudyBusy, match=rf"'demo' is in use by process {holder.pid} on .* since .* UTC"
+    ) as failure:
         hold("demo")
     assert failure.value.code == 4
     hold("another")

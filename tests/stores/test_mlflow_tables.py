@@ -14,8 +14,15 @@ def tables(file):
     """What a database holds, but for its experiment; the order of indices and constraints is another each time."""
     with closing(sqlite3.connect(file)) as database:
         made = database.execute("SELECT name, sql FROM sqlite_master").fetchall()
-        found = [(name, sorted(line.strip(" \t,") for line in (sql or "").splitlines())) for name, sql in made]
-        for name in [name for name, sql in made if (sql or "").startswith("CREATE TABLE") and name != "experiments"]:
+        found = [
+            (name, sorted(line.strip(" \t,") for line in (sql or "").splitlines()))
+            for name, sql in made
+        ]
+        for name in [
+            name
+            for name, sql in made
+            if (sql or "").startswith("CREATE TABLE") and name != "experiments"
+        ]:
             found += [(name, list(row)) for row in database.execute(f"SELECT * FROM {name}")]
         return sorted(found, key=repr)
 

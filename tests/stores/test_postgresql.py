@@ -16,7 +16,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.endtoend import check_invariant, children, client, furnish, pipeline, record, trial_list
+from support.endtoend import (
+    check_invariant,
+    children,
+    client,
+    furnish,
+    pipeline,
+    record,
+    trial_list,
+)
 from support.forks import Fork, trials, weights
 from support.postgres import OWNER, PASSWORD
 
@@ -102,7 +110,9 @@ def stop_in_a_trial(sweep, folder, cluster, database):
         sweep.send(signal.SIGSTOP)
         wait_for(lambda: psutil.Process(sweep.process.pid).status() == psutil.STATUS_STOPPED)
         try:
-            with closing(sqlite3.connect(folder / "mlflow.db", timeout=0.2, isolation_level=None)) as tracking:
+            with closing(
+                sqlite3.connect(folder / "mlflow.db", timeout=0.2, isolation_level=None)
+            ) as tracking:
                 tracking.execute("BEGIN IMMEDIATE").execute("ROLLBACK")
         except sqlite3.OperationalError:
             sweep.send(signal.SIGCONT)
@@ -156,7 +166,9 @@ def test_on_another_machine_the_running_trial_begins_again(database, place, unbr
 def test_two_that_begin_at_once_make_the_tables_once(cluster, tmp_path):
     """A database without tables gets them, however many sweeps find it so."""
     url = cluster.url(cluster.database())
-    places = [locations.Stores(f"sqlite:///{tmp_path}/{n}/mlflow.db", url, tmp_path) for n in range(4)]
+    places = [
+        locations.Stores(f"sqlite:///{tmp_path}/{n}/mlflow.db", url, tmp_path) for n in range(4)
+    ]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(access.prepare, places)) == [None] * 4
     with access.read_studies(places[0]) as found:
@@ -254,9 +266,15 @@ def wrong(cluster, database, what):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
     return {
-        "password": (cluster.url(database, password="wr0ng"), 'password authentication failed for user "sweeper"'),
+        "password": (
+            cluster.url(database, password="wr0ng"),
+            'password authentication failed for user "sweeper"',
+        ),
         "no password": (cluster.url(database, password=None), "no password supplied"),
-        "user": (cluster.url(database, user="nobody"), 'password authentication failed for user "nobody"'),
+        "user": (
+            cluster.url(database, user="nobody"),
+            'password authentication failed for user "nobody"',
+        ),
         "database": (cluster.url("nosuch"), 'database "nosuch" does not exist'),
         "port": (f"postgresql://{OWNER}:wr0ng@127.0.0.1:{port}/{database}", "Connection refused"),
         "host": (f"postgresql://{OWNER}:wr0ng@nowhere.invalid/{database}", "nowhere.invalid"),
@@ -282,7 +300,9 @@ def test_one_that_does_not_answer(tmp_path, monkeypatch, capsys):
     """What accepts a connection and then is silent is given up within 5 s."""
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv(STORAGE, f"postgresql://me:{OWNER}@127.0.0.1:{silent.getsockname()[1]}/db")
+        monkeypatch.setenv(
+            STORAGE, f"postgresql://me:{OWNER}@127.0.0.1:{silent.getsockname()[1]}/db"
+        )
         began = time.monotonic()
         assert pipeline("report") == 5
         assert time.monotonic() - began < 5
@@ -290,10 +310,16 @@ def test_one_that_does_not_answer(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("older", [True, False])
-def test_tables_of_another_version_are_refused_with_the_remedy(cluster, database, place, capsys, older):
+def test_tables_of_another_version_are_refused_with_the_remedy(
+    cluster, database, place, capsys, older
+):
     """Exit code 5 with the command and "back it up first", which holds no password; all is left as it is."""
-    cluster.execute(f"UPDATE alembic_version SET version_num = '{'v3.0.0.d' if older else 'zz99'}'", database)
-    cluster.execute("DROP TABLE trial_heartbeats", database)  # as an older one lacks it: Optuna would make it
+    cluster.execute(
+        f"UPDATE alembic_version SET version_num = '{'v3.0.0.d' if older else 'zz99'}'", database
+    )
+    cluster.execute(
+        "DROP TABLE trial_heartbeats", database
+    )  # as an older one lacks it: Optuna would make it
     before = listed(cluster, database)
     for command in (COMMAND, ("report",)):
         assert pipeline(*command) == 5
@@ -301,7 +327,9 @@ def test_tables_of_another_version_are_refused_with_the_remedy(cluster, database
         url = cluster.url(database, password=None)
         assert line.startswith(f"cannot use the studies in {url}: ")
         assert "back it up first, then run: " in line
-        assert (f"optuna storage upgrade --storage {url}" if older else "pip install --upgrade optuna") in line
+        assert (
+            f"optuna storage upgrade --storage {url}" if older else "pip install --upgrade optuna"
+        ) in line
     assert listed(cluster, database) == before
 
 
@@ -311,13 +339,17 @@ def test_another_programs_database_is_left_alone(cluster, database, place, capsy
     cluster.execute("CREATE TABLE alembic_version (version_num text)", other)
     os.environ[STORAGE] = cluster.url(other)
     assert pipeline(*COMMAND) == 5
-    assert "holds another program's tables: give the studies a database of their own" in error(capsys)
+    assert "holds another program's tables: give the studies a database of their own" in error(
+        capsys
+    )
     assert [name for name, _ in listed(cluster, other)] == ["alembic_version"]
 
 
 def listed(cluster, database):
     """Every table and what it holds."""
-    names = cluster.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1", database)
+    names = cluster.execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1", database
+    )
     return [(name, cluster.execute(f"SELECT * FROM {name}", database)) for (name,) in names]
 
 

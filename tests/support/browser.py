@@ -7,17 +7,32 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 
 # Nothing that Chromium does of its own accord: a test sees the page's requests alone. Containers have no sandbox.
 _QUIET = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
+    *(
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-dev-shm-usage",
+    ),
+    *(
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--hide-scrollbars",
+    ),
 )
 
 
 @contextlib.contextmanager
-def browse(*, width: int = 1280, height: int = 900, dark: bool = False, script: bool = True) -> Iterator[Page]:
+def browse(
+    *, width: int = 1280, height: int = 900, dark: bool = False, script: bool = True
+) -> Iterator[Page]:
     """A new, empty page of a window of that size, in a profile of its own; skips the test where there is no Chromium.
 
     Args:
@@ -47,7 +62,12 @@ def watch(page: Page) -> tuple[list[str], list[str]]:
     asked: list[str] = []
     wrong: list[str] = []
     own = ("file:", "data:", "blob:", "about:")
-    page.on("request", lambda request: None if request.url.startswith(own) else asked.append(request.url))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith(own) else asked.append(request.url),
+    )
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console", lambda message: wrong.append(message.text) if message.type == "error" else None
+    )
     return asked, wrong

@@ -11,7 +11,11 @@ REQUIRED = "REQUIRE_RAY"  # set where a test must not be skipped for want of Ray
 STORE = 80 * 1024 * 1024  # bytes, the least that Ray takes
 ATTEMPTS = 3  # Ray gives a node 15 seconds to start, which a busy machine does not always do
 # A node that is lost is missed after two seconds, and not after half a minute.
-SYSTEM = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 3}
+SYSTEM = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 3,
+}
 
 
 class RayCluster:
@@ -20,7 +24,12 @@ class RayCluster:
     def __init__(self):
         from ray.cluster_utils import Cluster
 
-        head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE, "_system_config": SYSTEM}
+        head = {
+            "num_cpus": 0,
+            "include_dashboard": False,
+            "object_store_memory": STORE,
+            "_system_config": SYSTEM,
+        }
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address = self._cluster.address
         self.nodes = []
@@ -38,7 +47,11 @@ class RayCluster:
 
     def trials(self):
         """The processes that are training, each with the node that it is on."""
-        return [(child, node) for node in self.nodes for child in training(node.all_processes["raylet"][0].process.pid)]
+        return [
+            (child, node)
+            for node in self.nodes
+            for child in training(node.all_processes["raylet"][0].process.pid)
+        ]
 
     def remove(self):
         """Kill all of it."""

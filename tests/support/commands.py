@@ -22,7 +22,12 @@ class Sweep:
         environment["PATH"] = str(Path(sys.executable).parent) + os.pathsep + environment["PATH"]
         with self.log.open("w") as out:
             self.process = subprocess.Popen(
-                [*program, *arguments], cwd=folder, env=environment, stdout=out, stderr=out, start_new_session=True
+                [*program, *arguments],
+                cwd=folder,
+                env=environment,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
 
     def wait(self, code):
@@ -59,4 +64,6 @@ def workers(pid):
 
 def gone(processes):
     """Whether processes have ended."""
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+    return not any(
+        process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes
+    )

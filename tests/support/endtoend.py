@@ -35,11 +35,16 @@ start_with:
 
 def make_template(folder: Path) -> None:
     """Make both stores once: their tables take seconds."""
-    where = locations.Stores(f"sqlite:///{folder / 'mlflow.db'}", f"sqlite:///{folder / 'optuna.db'}", folder)
+    where = locations.Stores(
+        f"sqlite:///{folder / 'mlflow.db'}", f"sqlite:///{folder / 'optuna.db'}", folder
+    )
     access.prepare(where)
     Tracker(where.tracking).close()
     access.open_studies(where)
-    for name in ("mlflow.db", "optuna.db"):  # what is still in the write-ahead log is not in the copies
+    for name in (
+        "mlflow.db",
+        "optuna.db",
+    ):  # what is still in the write-ahead log is not in the copies
         with contextlib.closing(sqlite3.connect(folder / name)) as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -49,8 +54,12 @@ def furnish(folder: Path, template: Path, study: str = STUDY) -> Path:
     folder.mkdir(exist_ok=True)
     for name in ("mlflow.db", "optuna.db"):
         shutil.copy(template / name, folder / name)
-    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:  # the copy names the template's folder
-        database.execute("UPDATE experiments SET artifact_location = ?", (str(folder / "mlruns" / "0"),))
+    with contextlib.closing(
+        sqlite3.connect(folder / "mlflow.db")
+    ) as database:  # the copy names the template's folder
+        database.execute(
+            "UPDATE experiments SET artifact_location = ?", (str(folder / "mlruns" / "0"),)
+        )
         database.commit()
     (folder / "tiny.yaml").write_text(study)
     return folder
@@ -114,7 +123,10 @@ def record(folder: Path, study: str):
 
 def trial_list(folder: Path, study: str) -> list[tuple[dict, str, float | None]]:
     """What must be equal between two runs of one command: configurations, ends, values."""
-    return [(result.config.to_dict(), result.end, result.value) for result in record(folder, study).results]
+    return [
+        (result.config.to_dict(), result.end, result.value)
+        for result in record(folder, study).results
+    ]
 
 
 def check_invariant(folder: Path, study: str, total: int) -> None:
@@ -122,7 +134,9 @@ def check_invariant(folder: Path, study: str, total: int) -> None:
     trials = optuna.load_study(storage=studies(folder), study_name=study).get_trials(deepcopy=False)
     runs = children(folder, study)
     assert len(trials) == total == len(runs), "the total is reached, and not exceeded"
-    assert not client(folder).search_runs(["0"], "attributes.status = 'RUNNING'"), "nobody runs anything"
+    assert not client(folder).search_runs(["0"], "attributes.status = 'RUNNING'"), (
+        "nobody runs anything"
+    )
     parent = client(folder).get_run(record(folder, study).parent_run_id)
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
     for trial in trials:
@@ -137,6 +151,8 @@ def check_invariant(folder: Path, study: str, total: int) -> None:
             assert steps == sorted(set(steps)), "no doubled steps"
             values = client(folder).get_metric_history(run.info.run_id, "best/val_acc")
             assert [metric.value for metric in values] == [trial.value], "it ended once"
-    left = [path for pattern in ("*.tmp", ".artifact.uploading.*") for path in folder.rglob(pattern)]
+    left = [
+        path for pattern in ("*.tmp", ".artifact.uploading.*") for path in folder.rglob(pattern)
+    ]
     left += [path for path in (folder / "checkpoints" / study).rglob("*") if path.is_file()]
     assert not left, "no temporary file, and no state of a trial that has ended"

@@ -56,7 +56,9 @@ class Fork:
 
     def __init__(self, folder, *arguments, **environment):
         self.log = folder / f"log-{time.monotonic_ns()}.txt"
-        self.process = _server.Process(target=_main, args=(str(folder), arguments, environment, str(self.log)))
+        self.process = _server.Process(
+            target=_main, args=(str(folder), arguments, environment, str(self.log))
+        )
         self.process.start()
 
     def send(self, signum):

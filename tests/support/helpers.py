@@ -9,7 +9,16 @@ import random
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult, configure
+from sweeps.trial import (
+    COMPLETE,
+    FAILED,
+    PRUNED,
+    RUNNING,
+    Epoch,
+    TrialConfig,
+    TrialResult,
+    configure,
+)
 
 DIGITS = tuple("0123456789")
 
@@ -49,7 +58,9 @@ def make_result(
     ``predicted`` says; a class that none was taken for has no image right. Other keywords are fields of `TrialConfig`.
     """
     measured = value is not None
-    history = make_history(value if measured else 0.3, epochs, classes, 15_000 * number) if epochs else ()
+    history = (
+        make_history(value if measured else 0.3, epochs, classes, 15_000 * number) if epochs else ()
+    )
     if predicted:
         history = tuple(_taken_for(row, predicted) for row in history)
     return TrialResult(
@@ -70,7 +81,9 @@ def make_result(
 
 
 def _taken_for(row: Epoch, predicted: tuple[int, ...]) -> Epoch:
-    right = tuple(share if count else 0.0 for share, count in zip(row.per_class, predicted, strict=True))
+    right = tuple(
+        share if count else 0.0 for share, count in zip(row.per_class, predicted, strict=True)
+    )
     return dataclasses.replace(row, per_class=right, predicted=predicted)
 
 
@@ -80,7 +93,9 @@ def make_history(value: float, epochs: int, classes: int, began: int = 0) -> tup
     rng = random.Random(value)
     speed = rng.uniform(2, 6)
     for epoch in range(1, epochs + 1):
-        accuracy = value * (1 - 0.5 * math.exp(-speed * (epoch - 1) / max(epochs - 1, 1)) - rng.uniform(0, 0.04))
+        accuracy = value * (
+            1 - 0.5 * math.exp(-speed * (epoch - 1) / max(epochs - 1, 1)) - rng.uniform(0, 0.04)
+        )
         accuracy = value if epoch == epochs else accuracy
         metrics = {
             "train/loss": 2.3 * (1.05 - min(accuracy, 1)),
@@ -109,7 +124,14 @@ def make_confusion(accuracy: float, classes: int, images: int = 30) -> tuple[tup
 
 
 def make_record(
-    results=(), *, dimensions=(), classes=DIGITS, objective="val_acc", maximize=True, method="tpe", reference=()
+    results=(),
+    *,
+    dimensions=(),
+    classes=DIGITS,
+    objective="val_acc",
+    maximize=True,
+    method="tpe",
+    reference=(),
 ) -> StudyRecord:
     """A study of the results; each reference is given by its keys."""
     return StudyRecord(
@@ -157,11 +179,17 @@ def _sample(rng: random.Random, dimension: Dimension):
     if dimension.choices:
         return rng.choice(dimension.choices)
     if dimension.step is not None:
-        return dimension.low + dimension.step * rng.randint(0, round((dimension.high - dimension.low) / dimension.step))
+        return dimension.low + dimension.step * rng.randint(
+            0, round((dimension.high - dimension.low) / dimension.step)
+        )
     if dimension.integer:
         return rng.randint(int(dimension.low), int(dimension.high))
     low, high = dimension.low, dimension.high
-    value = math.exp(rng.uniform(math.log(low), math.log(high))) if dimension.log else rng.uniform(low, high)
+    value = (
+        math.exp(rng.uniform(math.log(low), math.log(high)))
+        if dimension.log
+        else rng.uniform(low, high)
+    )
     return float(f"{value:.4g}")
 
 
@@ -171,7 +199,9 @@ def lr_value(config: TrialConfig, rng: random.Random, noise: float = 0.02) -> fl
     return round(min(max(accuracy, 0.1), 1), 4)
 
 
-def mixed_study(trials: int = 24, *, seed: int = 0, classes=DIGITS, epochs: int = 10, **record) -> StudyRecord:
+def mixed_study(
+    trials: int = 24, *, seed: int = 0, classes=DIGITS, epochs: int = 10, **record
+) -> StudyRecord:
     """A study as they come: mixed families, a third pruned, one diverged, the last one still running."""
     rng = random.Random(seed)
     results = []
@@ -182,10 +212,18 @@ def mixed_study(trials: int = 24, *, seed: int = 0, classes=DIGITS, epochs: int 
         value = None if state in (FAILED, RUNNING) else lr_value(config, rng)
         ran = max(1, epochs // 3) if state != COMPLETE else epochs
         result = make_result(
-            number, value, state=state, config=config, epochs=ran, classes=len(classes), confusion=state == COMPLETE
+            number,
+            value,
+            state=state,
+            config=config,
+            epochs=ran,
+            classes=len(classes),
+            confusion=state == COMPLETE,
         )
         size = {"mlp": 20_000, "cnn": 5_000, "resnet": 60_000}[config.family] * (1 + number % 7)
-        results.append(dataclasses.replace(result, parameters=size, mflops=size / 1e4 * (1 + number % 3)))
+        results.append(
+            dataclasses.replace(result, parameters=size, mflops=size / 1e4 * (1 + number % 3))
+        )
     return make_record(results, dimensions=MIXED, classes=classes, **record)
 
 
@@ -193,7 +231,13 @@ def repeated(points, dimensions, *, seeds=2, **record):
     """A study whose configurations, given with their values, were each trained with several seeds."""
     pairs = [(seed, *pair) for seed in range(seeds) for pair in points]
     results = [
-        make_result(number, value and value + 0.01 * seed, state=COMPLETE if value else FAILED, seed=seed, **config)
+        make_result(
+            number,
+            value and value + 0.01 * seed,
+            state=COMPLETE if value else FAILED,
+            seed=seed,
+            **config,
+        )
         for number, (seed, config, value) in enumerate(pairs)
     ]
     return make_record(results, dimensions=dimensions, **record)
@@ -220,7 +264,17 @@ def with_finalists(objective="val_acc", maximize=True) -> StudyRecord:
         maximize=maximize,
     )
     fresh = repeated(
-        [({"lr": 0.01}, 0.85), ({"lr": 0.1}, 0.88)], (LR,), seeds=3, objective=objective, maximize=maximize
+        [({"lr": 0.01}, 0.85), ({"lr": 0.1}, 0.88)],
+        (LR,),
+        seeds=3,
+        objective=objective,
+        maximize=maximize,
     )
-    scored = [dataclasses.replace(r, test={"acc": r.value - 0.02}) for r in fresh.results if r.value is not None]
-    return dataclasses.replace(study, finalists=dataclasses.replace(fresh, results=tuple(scored), trials=6))
+    scored = [
+        dataclasses.replace(r, test={"acc": r.value - 0.02})
+        for r in fresh.results
+        if r.value is not None
+    ]
+    return dataclasses.replace(
+        study, finalists=dataclasses.replace(fresh, results=tuple(scored), trials=6)
+    )

@@ -31,11 +31,24 @@ class Fine(nn.Module):
 """
 
 
-def make_found(family="cnn", shape=(1, 8, 8), classes=tuple("0123456789"), dataset="digits", **config) -> Found:
+def make_found(
+    family="cnn", shape=(1, 8, 8), classes=tuple("0123456789"), dataset="digits", **config
+) -> Found:
     """A network of a family, small, whose weights are drawn with the seed 0."""
-    sizes = {"mlp": {"width": 8}, "cnn": {"width": 4, "depth": 1}, "resnet": {"width": 4, "depth": 2}}
+    sizes = {
+        "mlp": {"width": 8},
+        "cnn": {"width": 4, "depth": 1},
+        "resnet": {"width": 4, "depth": 2},
+    }
     chosen = configure(
-        {**sizes.get(family, {}), **config, "family": family, "dataset": dataset, "device": "cpu", "precision": "fp32"}
+        {
+            **sizes.get(family, {}),
+            **config,
+            "family": family,
+            "dataset": dataset,
+            "device": "cpu",
+            "precision": "fp32",
+        }
     )
     torch.manual_seed(0)
     network = models.build(family, shape, len(classes), chosen.options).eval()

@@ -75,13 +75,17 @@ def check(text: str) -> Element:
             if name in ("src", "href", "action", "data", "srcset", "poster"):
                 allowed = "data:image/png;base64," if element.tag == "img" else ("#", "../")
                 assert value.startswith(allowed), value[:80]
-    assert {e.tag for e in _every(page)}.isdisjoint({"link", "iframe", "object", "embed", "base", "form", "svg"})
+    assert {e.tag for e in _every(page)}.isdisjoint(
+        {"link", "iframe", "object", "embed", "base", "form", "svg"}
+    )
     assert all(image.attributes.get("alt") for image in page.all("img"))
     headings = [int(e.tag[1]) for e in page.all(*(f"h{i}" for i in range(1, 7)))]
     assert headings[0] == 1
     assert headings.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(headings))
-    anchors = [e.attributes["href"][1:] for e in page.all("a") if e.attributes["href"].startswith("#")]
+    anchors = [
+        e.attributes["href"][1:] for e in page.all("a") if e.attributes["href"].startswith("#")
+    ]
     assert set(anchors) <= set(ids)
     labels = [e.attributes["aria-labelledby"] for e in page.all("section")]
     assert set(labels) <= set(ids)

@@ -17,16 +17,26 @@ from scipy.io import savemat
 
 from pipeline.data import vision
 
-HOSTILE = ["<b>", "=cmd()", "a$b^$c", "e\u0301t\u00e9", "[red]"]  # names of classes; one in two forms of é
+HOSTILE = [
+    "<b>",
+    "=cmd()",
+    "a$b^$c",
+    "e\u0301t\u00e9",
+    "[red]",
+]  # names of classes; one in two forms of é
 TRAIN, TEST = 60, 20  # images of the official parts, in ten classes
 
 
 def noise(seed: int, *shape: int) -> torch.Tensor:
     """Random bytes of a shape."""
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return torch.randint(
+        0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
 
 
-def save(path: Path, seed: int = 0, size: tuple[int, int] = (8, 8), mode: str = "RGB", **options) -> Path:
+def save(
+    path: Path, seed: int = 0, size: tuple[int, int] = (8, 8), mode: str = "RGB", **options
+) -> Path:
     """Write an image of noise, of width and height."""
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
@@ -39,13 +49,19 @@ def save(path: Path, seed: int = 0, size: tuple[int, int] = (8, 8), mode: str = 
     return path
 
 
-def write_folder(root: Path, parts=("train/",), classes=("cat", "dog"), count: int = 12, **options) -> Path:
+def write_folder(
+    root: Path, parts=("train/",), classes=("cat", "dog"), count: int = 12, **options
+) -> Path:
     """A folder of images: ``<part><class>/<number>.png``."""
     for part in parts:
         for name in classes:
             for number in range(count):
                 path = f"{part}{name}/{number:02}.png"
-                save(root / path, int(hashlib.sha256(os.fsencode(path)).hexdigest()[:8], 16), **options)
+                save(
+                    root / path,
+                    int(hashlib.sha256(os.fsencode(path)).hexdigest()[:8], 16),
+                    **options,
+                )
     return root
 
 
@@ -56,7 +72,12 @@ def write_nasty(root: Path) -> Path:
         for number in range(8):
             mode, size = modes[number], (5 + 3 * position, 20 - number)
             kind = "tif" if mode == "CMYK" else "png"
-            save(root / "train" / name / "deeper" / f"{number}.{kind}", 10 * position + number, size, mode)
+            save(
+                root / "train" / name / "deeper" / f"{number}.{kind}",
+                10 * position + number,
+                size,
+                mode,
+            )
         (root / "train" / name / "notes.txt").write_text("no image")
     (root / "train" / "empty").mkdir()
     save(root / "train" / ".hidden" / "1.png")
@@ -70,7 +91,11 @@ def write_tiny_imagenet(data_dir: Path, _patch=None, name: str = "tiny-imagenet-
     root, rows = data_dir / name, []
     for position, wnid in enumerate(("n003", "n001", "n002")):
         for number in range(20):
-            save(root / "train" / wnid / "images" / f"{wnid}_{number}.JPEG", 100 * position + number, (16, 16))
+            save(
+                root / "train" / wnid / "images" / f"{wnid}_{number}.JPEG",
+                100 * position + number,
+                (16, 16),
+            )
         for number in range(4):
             file = f"val_{4 * position + number}.JPEG"
             save(root / "val" / "images" / file, 1000 + 4 * position + number, (16, 16))
@@ -78,13 +103,18 @@ def write_tiny_imagenet(data_dir: Path, _patch=None, name: str = "tiny-imagenet-
     save(root / "test" / "images" / "test_0.JPEG")
     (root / "val" / "val_annotations.txt").write_text("".join(rows))
     (root / "wnids.txt").write_text("n003\nn001\nn002\n")
-    (root / "words.txt").write_text("n000\tentity\nn001\tcrane, bird\nn002\tcrane\nn003\tgoldfish, Carassius auratus\n")
+    (root / "words.txt").write_text(
+        "n000\tentity\nn001\tcrane, bird\nn002\tcrane\nn003\tgoldfish, Carassius auratus\n"
+    )
     return root
 
 
 def idx(array: torch.Tensor) -> bytes:
     """A uint8 tensor in the format of the MNIST files."""
-    return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.numpy().tobytes()
+    return (
+        struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
+        + array.numpy().tobytes()
+    )
 
 
 def _idx_files(folder: str, train: str, test: str):
@@ -93,7 +123,9 @@ def _idx_files(folder: str, train: str, test: str):
         raw.mkdir(parents=True)
         for seed, part, count in ((1, train, TRAIN), (2, test, TEST)):
             (raw / f"{part}-images-idx3-ubyte").write_bytes(idx(noise(seed, count, 28, 28)))
-            (raw / f"{part}-labels-idx1-ubyte").write_bytes(idx(torch.arange(count).remainder(10).to(torch.uint8)))
+            (raw / f"{part}-labels-idx1-ubyte").write_bytes(
+                idx(torch.arange(count).remainder(10).to(torch.uint8))
+            )
 
     return write
 
@@ -104,7 +136,9 @@ def write_svhn(data_dir: Path, patch) -> None:
     for seed, part, count in ((1, "train", TRAIN), (2, "test", TEST)):
         path = data_dir / f"{part}_32x32.mat"
         labels = torch.arange(count).remainder(10).add(1).to(torch.uint8)
-        savemat(path, {"X": noise(seed, 32, 32, 3, count).numpy(), "y": labels.unsqueeze(1).numpy()})
+        savemat(
+            path, {"X": noise(seed, 32, 32, 3, count).numpy(), "y": labels.unsqueeze(1).numpy()}
+        )
         known[part] = ["", path.name, hashlib.md5(path.read_bytes()).hexdigest()]
     patch.setattr(vision.datasets().SVHN, "split_list", known)
 
@@ -122,7 +156,10 @@ def write_cifar(data_dir: Path, patch, name: str = "CIFAR10", batches: int = 2) 
 
     def batch(seed, count):
         labels = [n % 10 for n in range(count)]
-        return {"data": noise(seed, count, 3072).numpy(), "fine_labels" if fine else "labels": labels}
+        return {
+            "data": noise(seed, count, 3072).numpy(),
+            "fine_labels" if fine else "labels": labels,
+        }
 
     trains = [write(f"train_{n}", batch(n, TRAIN // batches)) for n in range(batches)]
     key = "fine_label_names" if fine else "label_names"

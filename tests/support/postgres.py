@@ -36,19 +36,45 @@ class Cluster:
         for path in (self.folder, self.folder / "password"):
             os.chown(path, self.user.pw_uid, self.user.pw_gid)
         encoding = ["--encoding", "UTF8", "--no-locale", "--no-sync"]
-        self._run("initdb", "--username", OWNER, "--pwfile", "password", "--auth", "scram-sha-256", *encoding)
+        self._run(
+            "initdb",
+            "--username",
+            OWNER,
+            "--pwfile",
+            "password",
+            "--auth",
+            "scram-sha-256",
+            *encoding,
+        )
 
     def _run(self, program: str, *arguments: str) -> None:
-        who = {} if os.geteuid() else {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+        who = (
+            {}
+            if os.geteuid()
+            else {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+        )
         command = [self.binaries / program, "--pgdata", "data", *arguments]
         with (self.folder / "log.txt").open("a") as log:
-            done = subprocess.run(command, cwd=self.folder, stdout=log, stderr=log, check=False, **who)
+            done = subprocess.run(
+                command, cwd=self.folder, stdout=log, stderr=log, check=False, **who
+            )
         assert done.returncode == 0, (self.folder / "log.txt").read_text()
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": self.folder, **FAST}
-        self._run("pg_ctl", "start", "--wait", "--options", " ".join(f"-c {k}={v}" for k, v in options.items()))
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self.folder,
+            **FAST,
+        }
+        self._run(
+            "pg_ctl",
+            "start",
+            "--wait",
+            "--options",
+            " ".join(f"-c {k}={v}" for k, v in options.items()),
+        )
 
     def stop(self) -> None:
         """Stop it at once, in the midst of what it does."""
@@ -84,15 +110,24 @@ class Cluster:
 
     def dump(self, database: str) -> str:
         """Everything that a database holds, as text."""
-        where = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": OWNER, "PGPASSWORD": PASSWORD}
+        where = {
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.port),
+            "PGUSER": OWNER,
+            "PGPASSWORD": PASSWORD,
+        }
         command = [self.binaries / "pg_dump", database]
-        return subprocess.run(command, env=os.environ | where, capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            command, env=os.environ | where, capture_output=True, text=True, check=True
+        ).stdout
 
 
 def binaries() -> Path | None:
     """The folder of PostgreSQL's programs: that of the initdb on PATH, or the newest where Debian puts them."""
     found = shutil.which("initdb")
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    folders = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)
+    )
     return Path(found).resolve().parent if found else next(reversed(folders), None)
 
 

@@ -7,21 +7,50 @@ import base64
 from pipeline.report.html import Picture
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
-from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, Mistake, TrialConfig, TrialResult, configure
+from sweeps.trial import (
+    COMPLETE,
+    FAILED,
+    PRUNED,
+    Epoch,
+    Mistake,
+    TrialConfig,
+    TrialResult,
+    configure,
+)
 
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB2tbR4AAAAABJRU5ErkJggg==")
-PICTURE = Picture(name="history", title="History", about="How it rose.", alt="Best 0.9 at trial 3.", png=PIXEL)
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB2tbR4AAAAABJRU5ErkJggg=="
+)
+PICTURE = Picture(
+    name="history", title="History", about="How it rose.", alt="Best 0.9 at trial 3.", png=PIXEL
+)
 
 
 def pictured():
     """A study whose winner has mistakes with pictures, of classes with hostile names."""
-    mistakes = (Mistake(7, 1, 0, 0.984, 5.0), Mistake(9, 0, 1, 0.5, 0.25), Mistake(3, 1, 0, 0.75, 2.0))
-    trial = report_trial(0, 0.9, mistakes=mistakes, confusion=((5, 1), (2, 4)), accuracies=(0.8, 0.7))
+    mistakes = (
+        Mistake(7, 1, 0, 0.984, 5.0),
+        Mistake(9, 0, 1, 0.5, 0.25),
+        Mistake(3, 1, 0, 0.75, 2.0),
+    )
+    trial = report_trial(
+        0, 0.9, mistakes=mistakes, confusion=((5, 1), (2, 4)), accuracies=(0.8, 0.7)
+    )
     pictures = {7: base64.b64encode(PIXEL).decode(), 9: base64.b64encode(PIXEL).decode()}
     return report_study(trial, classes=("<b>cat</b>", "{{ 7*7 }}"), pictures=pictures)
 
 
-def report_trial(number, value=None, *, state=COMPLETE, end=None, epochs=3, accuracies=(), confusion=None, **facts):
+def report_trial(
+    number,
+    value=None,
+    *,
+    state=COMPLETE,
+    end=None,
+    epochs=3,
+    accuracies=(),
+    confusion=None,
+    **facts,
+):
     """A trial; keywords that are fields of `TrialConfig` go there, the others are fields of `TrialResult`."""
     config = {k: facts.pop(k) for k in list(facts) if k in TrialConfig.__dataclass_fields__}
     return TrialResult(
@@ -55,24 +84,40 @@ def report_study(*results, **changes):
 def report_winner(classes=3, **changes):
     """A study with a winner whose class 1 is the worst and whose last class is never predicted."""
     accuracies = [0.5 + c / classes / 2 if c != 1 else 0.25 for c in range(classes - 1)] + [0.4]
-    confusion = tuple(tuple(20 if p == t % (classes - 1) else 0 for p in range(classes)) for t in range(classes))
+    confusion = tuple(
+        tuple(20 if p == t % (classes - 1) else 0 for p in range(classes)) for t in range(classes)
+    )
     won = report_trial(
-        7, 0.96389, lr=0.01, accuracies=accuracies, confusion=confusion, checkpoint='a "b"/best', mflops=3.25
+        7,
+        0.96389,
+        lr=0.01,
+        accuracies=accuracies,
+        confusion=confusion,
+        checkpoint='a "b"/best',
+        mflops=3.25,
     )
     facts = {"classes": tuple(f"class {c}" for c in range(classes)), **changes}
-    return report_study(won, report_trial(1, 0.9), report_trial(2, 0.99, state=PRUNED, lr=0.02), **facts)
+    return report_study(
+        won, report_trial(1, 0.9), report_trial(2, 0.99, state=PRUNED, lr=0.02), **facts
+    )
 
 
 def hostile_study():
     """A study in which every text that a user may choose is hostile."""
     text = " ".join(HOSTILE)
-    bad = report_trial(3, state=FAILED, end="error:=X|[/foo]\x1b[2J", error=f"{text}\nline two", lr=0.5)
+    bad = report_trial(
+        3, state=FAILED, end="error:=X|[/foo]\x1b[2J", error=f"{text}\nline two", lr=0.5
+    )
     won = report_trial(0, 0.5, accuracies=[0.5] * len(HOSTILE), checkpoint=f"/tmp/{text}")
     families = [
-        TrialResult(number=10 + i, config=TrialConfig(family=name), state=COMPLETE, end=COMPLETE, value=0.1)
+        TrialResult(
+            number=10 + i, config=TrialConfig(family=name), state=COMPLETE, end=COMPLETE, value=0.1
+        )
         for i, name in enumerate([*HOSTILE, "@a", "-1", "+1", "\t=cmd()", "\udcff"])
     ]
-    return report_study(won, bad, *families, name=text, study=text, dataset=f"folder:{text}", classes=HOSTILE)
+    return report_study(
+        won, bad, *families, name=text, study=text, dataset=f"folder:{text}", classes=HOSTILE
+    )
 
 
 # The smallest picture there is: one grey pixel.
@@ -89,7 +134,17 @@ SEARCHED = (
 )
 
 
-HOSTILE = ("[/foo]", "\x1b[31mred\x1b[0m", "<b>", "a|b", "two\nlines", "x" * 600, "=cmd()", "\x1b]0;title\x07", "C++")
+HOSTILE = (
+    "[/foo]",
+    "\x1b[31mred\x1b[0m",
+    "<b>",
+    "a|b",
+    "two\nlines",
+    "x" * 600,
+    "=cmd()",
+    "\x1b]0;title\x07",
+    "C++",
+)
 
 
 def report_epoch(epoch, value, accuracies):

@@ -54,7 +54,9 @@ def make_train(study, *, value=accuracy, at=lambda job, epoch: None):
             now = value(job.config, epoch)
             if now > best:
                 best, best_epoch = now, epoch
-            rows.append(Epoch(epoch=epoch, time=epoch, metrics={"val/acc": now}, per_class=(now, None)))
+            rows.append(
+                Epoch(epoch=epoch, time=epoch, metrics={"val/acc": now}, per_class=(now, None))
+            )
             if study.report(job, epoch, best):
                 state = PRUNED
                 break
@@ -90,7 +92,9 @@ def memory():
 
 
 def fail(job, end="error:ValueError"):
-    return TrialResult(number=job.number, config=job.config, state=FAILED, end=end, error="invented")
+    return TrialResult(
+        number=job.number, config=job.config, state=FAILED, end=end, error="invented"
+    )
 
 
 FACTS = {"study": "mixed", "classes": ("a", "b"), "runtime": {"threads": 1, "precision": "fp32"}}

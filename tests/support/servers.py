@@ -38,12 +38,20 @@ class Server:
 
     def start(self, *, wait=True):
         """Start it, and wait until it answers."""
-        store = ["--backend-store-uri", self._store, "--artifacts-destination", str(self.folder / "served")]
+        store = [
+            "--backend-store-uri",
+            self._store,
+            "--artifacts-destination",
+            str(self.folder / "served"),
+        ]
         place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         login, secret = [], {}
         if self._auth:
             login = ["--app-name", "basic-auth"]
-            secret = {"MLFLOW_AUTH_CONFIG_PATH": str(self._auth), "MLFLOW_FLASK_SERVER_SECRET_KEY": "of these tests"}
+            secret = {
+                "MLFLOW_AUTH_CONFIG_PATH": str(self._auth),
+                "MLFLOW_FLASK_SERVER_SECRET_KEY": "of these tests",
+            }
         with (self.folder / "server.txt").open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", *store, *place, *login],
@@ -54,7 +62,10 @@ class Server:
             )
         end = time.monotonic() + 120
         while wait:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"{self.uri}/health", timeout=5),
+            ):
                 return
             assert time.monotonic() < end, (self.folder / "server.txt").read_text()
             time.sleep(0.1)
@@ -122,7 +133,10 @@ def runs_below(client: MlflowClient, parent: str) -> dict[int, object]:
 def points(client: MlflowClient, run_id: str) -> dict[str, list[tuple[int, float, int]]]:
     """Everything that is logged of a run: steps, values and times by key."""
     keys = client.get_run(run_id).data.metrics
-    return {key: [(m.step, m.value, m.timestamp) for m in client.get_metric_history(run_id, key)] for key in keys}
+    return {
+        key: [(m.step, m.value, m.timestamp) for m in client.get_metric_history(run_id, key)]
+        for key in keys
+    }
 
 
 def expected(result) -> dict[str, list[tuple[int, float, int]]]:
@@ -144,24 +158,35 @@ def check_complete(client: MlflowClient, folder: Path, study: str, scratch: Path
         run = runs[result.number]
         assert run.info.run_id == result.run_id
         assert run.info.status == ("FAILED" if result.state == "failed" else "FINISHED")
-        assert run.data.params == {key: str(value) for key, value in result.config.to_dict().items()}
+        assert run.data.params == {
+            key: str(value) for key, value in result.config.to_dict().items()
+        }
         assert contents.tags(result, found.classes).items() <= run.data.tags.items()
         assert run.inputs.dataset_inputs[0].dataset.name == found.dataset
         assert points(client, result.run_id) == expected(result)
         assert run.info.end_time == result.history[-1].time
         files = {file.path for file in client.list_artifacts(result.run_id)}
         own = result.duplicate_of is None
-        assert files >= {"config.yaml", "per_class.csv", "confusion.csv"} | ({"checkpoint"} if own else set())
+        assert files >= {"config.yaml", "per_class.csv", "confusion.csv"} | (
+            {"checkpoint"} if own else set()
+        )
         if own:
             place = scratch / str(result.number)
             place.mkdir(parents=True)
             _, card = load(
-                Path(client.download_artifacts(run.info.run_id, "checkpoint", str(place))) / "best.safetensors"
+                Path(client.download_artifacts(run.info.run_id, "checkpoint", str(place)))
+                / "best.safetensors"
             )
             assert card["epoch"] == result.best_epoch
             assert result.checkpoint == f"{run.info.artifact_uri}/checkpoint"
-    parent, winner = client.get_run(found.parent_run_id), best(found.results, maximize=found.maximize)
-    assert (parent.info.status, parent.data.params["winner.trial"]) == ("FINISHED", str(winner.number))
+    parent, winner = (
+        client.get_run(found.parent_run_id),
+        best(found.results, maximize=found.maximize),
+    )
+    assert (parent.info.status, parent.data.params["winner.trial"]) == (
+        "FINISHED",
+        str(winner.number),
+    )
     steps = [step for step, _, _ in points(client, found.parent_run_id)["sweep/best_val_acc"]]
     assert steps == list(range(1, len(found.results) + 1))
     assert "tiny.yaml" in {file.path for file in client.list_artifacts(found.parent_run_id)}

@@ -13,5 +13,7 @@ def outcome(text, **options):
     try:
         spec = parse(text, "file", **options)
     except StudyFileError as error:
-        return [re.fullmatch(r"(file:\d+|command line): .+", line) for line in str(error).splitlines()]
+        return [
+            re.fullmatch(r"(file:\d+|command line): .+", line) for line in str(error).splitlines()
+        ]
     return [total(spec) >= 1, bool(spec.identity()), bool(spec.dimensions)]

@@ -25,7 +25,15 @@ def settled(family="mlp", **values):
 
 
 def run(
-    folder, data, objective="val_acc", number=0, hooks=None, limits=None, every_epoch=False, time_limit=None, **values
+    folder,
+    data,
+    objective="val_acc",
+    number=0,
+    hooks=None,
+    limits=None,
+    every_epoch=False,
+    time_limit=None,
+    **values,
 ):
     """Train a small configuration, on images that its family takes."""
     config = settled(**values)
@@ -42,7 +50,14 @@ def outcome(result, folder):
         )
         for row in result.history
     ]
-    facts = (result.config, result.state, result.end, result.value, result.best_epoch, result.confusion)
+    facts = (
+        result.config,
+        result.state,
+        result.end,
+        result.value,
+        result.best_epoch,
+        result.confusion,
+    )
     facts += (result.mistakes,)
     weights = load_model(folder)[0].state_dict()
     digest = hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights)))
@@ -82,7 +97,14 @@ SMALL = {
 }
 
 
-BASE = {"device": "cpu", "precision": "fp32", "augment": "none", "batch_size": 40, "epochs": 4, "lr": 0.01}
+BASE = {
+    "device": "cpu",
+    "precision": "fp32",
+    "augment": "none",
+    "batch_size": 40,
+    "epochs": 4,
+    "lr": 0.01,
+}
 
 
 def suited(family, data):
@@ -90,7 +112,9 @@ def suited(family, data):
     if family not in LARGE:
         return data
     splits = {
-        name: Split(split.images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3), split.labels)
+        name: Split(
+            split.images.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3), split.labels
+        )
         for name, split in (("train", data.train), ("val", data.val))
     }
     return dataclasses.replace(data, **splits)

@@ -36,8 +36,14 @@ CHECKED = {
 
 def beside(name):
     """What a field needs beside it to apply: a family that has it, and the values of its condition."""
-    needs = {other: next(v for v in allowed if v is not None) for other, allowed in fields()[name].when.items()}
-    return {**needs, "family": next(f for f in models.FAMILIES if applies(name, {**needs, "family": f}))}
+    needs = {
+        other: next(v for v in allowed if v is not None)
+        for other, allowed in fields()[name].when.items()
+    }
+    return {
+        **needs,
+        "family": next(f for f in models.FAMILIES if applies(name, {**needs, "family": f})),
+    }
 
 
 def one(name, value):
@@ -81,13 +87,33 @@ def test_defaults():
     ("name", "with_it", "without"),
     [
         ("momentum", [{"optimizer": "sgd"}], [{"optimizer": "adam"}, {"optimizer": "adamw"}]),
-        ("shortcut", [{"family": "resnet"}], [{"family": "resnet", "residual": False}, {"family": "lenet_resnet"}]),
-        ("lr_patience", [{"schedule": "plateau"}], [{"schedule": s} for s in ("none", "cosine", "onecycle", "step")]),
-        ("lr_step", [{"schedule": "step"}], [{"schedule": s} for s in ("none", "cosine", "onecycle", "plateau")]),
+        (
+            "shortcut",
+            [{"family": "resnet"}],
+            [{"family": "resnet", "residual": False}, {"family": "lenet_resnet"}],
+        ),
+        (
+            "lr_patience",
+            [{"schedule": "plateau"}],
+            [{"schedule": s} for s in ("none", "cosine", "onecycle", "step")],
+        ),
+        (
+            "lr_step",
+            [{"schedule": "step"}],
+            [{"schedule": s} for s in ("none", "cosine", "onecycle", "plateau")],
+        ),
         ("lr_factor", [{"schedule": s} for s in ("plateau", "step")], [{"schedule": "cosine"}, {}]),
-        ("min_lr", [{"schedule": s} for s in ("plateau", "cosine")], [{"schedule": "step"}, {"schedule": "onecycle"}]),
+        (
+            "min_lr",
+            [{"schedule": s} for s in ("plateau", "cosine")],
+            [{"schedule": "step"}, {"schedule": "onecycle"}],
+        ),
         *(
-            (name, [{}, {"preset": "none"}, {"family": "mlp"}, {"family": "mlp", "preset": "cifar10"}], [preset])
+            (
+                name,
+                [{}, {"preset": "none"}, {"family": "mlp"}, {"family": "mlp", "preset": "cifar10"}],
+                [preset],
+            )
             for name in ("width", "depth")
             for preset in [{"preset": "cifar10"}]
         ),
@@ -98,7 +124,9 @@ def test_conditions(name, with_it, without):
     value = fields()[name].choices[-1] if fields()[name].choices else fields()[name].high
     for others in with_it:
         config = configure(others)
-        assert getattr(config, name) == models.FAMILIES[config.family].options.get(name, fields()[name].default)
+        assert getattr(config, name) == models.FAMILIES[config.family].options.get(
+            name, fields()[name].default
+        )
         assert getattr(configure({**others, name: value}), name) == value
     for others in without:
         assert getattr(configure({**others, name: value}), name) is None
@@ -116,8 +144,14 @@ def test_conditions(name, with_it, without):
             {"schedule": "cosine", "lr_factor": 0.5},
             "lr_factor does not apply to cnn: it needs schedule plateau or step",
         ),
-        ({"family": "lenet_resnet", "batch_norm": True}, "batch_norm does not apply to lenet_resnet"),
-        ({"family": "resnet", "layer_order": "conv-norm-act-drop-pool"}, "layer_order does not apply to resnet"),
+        (
+            {"family": "lenet_resnet", "batch_norm": True},
+            "batch_norm does not apply to lenet_resnet",
+        ),
+        (
+            {"family": "resnet", "layer_order": "conv-norm-act-drop-pool"},
+            "layer_order does not apply to resnet",
+        ),
     ],
 )
 def test_strict(given, message):
@@ -129,7 +163,9 @@ def test_strict(given, message):
 
 def test_none_is_not_given():
     """None stands for a value that is not given, strictly too."""
-    assert configure({"family": "mlp", "residual": None, "width": None}, strict=True) == configure({"family": "mlp"})
+    assert configure({"family": "mlp", "residual": None, "width": None}, strict=True) == configure(
+        {"family": "mlp"}
+    )
 
 
 @pytest.mark.parametrize("field", BOUNDED, ids=lambda f: f.name)
@@ -138,7 +174,9 @@ def test_bounds(field):
     assert (one(field.name, field.low), one(field.name, field.high)) == (field.low, field.high)
     beyond = 1 if field.type is int else 1e-9 * max(1.0, field.high)
     for value in (field.low - beyond, field.high + beyond):
-        with pytest.raises(ValueError, match=rf"^{field.name} must be from \S+ to \S+: got ") as error:
+        with pytest.raises(
+            ValueError, match=rf"^{field.name} must be from \S+ to \S+: got "
+        ) as error:
             one(field.name, value)
         assert str(error.value).endswith(repr(value))
 
@@ -155,13 +193,19 @@ WRONG = {
 def test_wrong_types(field):
     """A value of another type is refused: true is no number, 1 is not true, 1.5 is not whole."""
     wrong, expected = WRONG[field.type]
-    for value in wrong[1:] if field.numeral else wrong:  # text that may be a bare number is given as one, too
+    for value in (
+        wrong[1:] if field.numeral else wrong
+    ):  # text that may be a bare number is given as one, too
         with pytest.raises(ValueError, match=f"^{field.name} must be {expected}: got "):
             field.parse(value)
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields().values() if f.type is float and f.low is not None])
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "inf", "1e999", 10**400, "9" * 400])
+@pytest.mark.parametrize(
+    "name", [f.name for f in fields().values() if f.type is float and f.low is not None]
+)
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, "nan", "inf", "1e999", 10**400, "9" * 400]
+)
 def test_not_finite(name, value):
     """What is not a number, infinite, or too large for a float is refused by its bounds."""
     with pytest.raises(ValueError, match=f"^{name} must be from "):
@@ -204,9 +248,18 @@ def test_converted(name, given, expected):
         ({"optimizer": "Adam"}, "optimizer is unknown: 'Adam'; did you mean adam?"),
         ({"family": "resnett"}, "family is unknown: 'resnett'; did you mean resnet?"),
         ({"family": "no.such:Net"}, "cannot load 'no.such:Net'"),
-        ({"layer_order": "conv-conv-norm-act-drop"}, "layer_order must hold each of conv, norm, act, drop, pool once"),
-        ({"family": "resnet", "blocks": "3-0"}, "blocks must be whole numbers from 1 to 50, joined by '-': got '3-0'"),
-        ({"family": "resnet", "blocks": 51}, "blocks must be whole numbers from 1 to 50, joined by '-': got '51'"),
+        (
+            {"layer_order": "conv-conv-norm-act-drop"},
+            "layer_order must hold each of conv, norm, act, drop, pool once",
+        ),
+        (
+            {"family": "resnet", "blocks": "3-0"},
+            "blocks must be whole numbers from 1 to 50, joined by '-': got '3-0'",
+        ),
+        (
+            {"family": "resnet", "blocks": 51},
+            "blocks must be whole numbers from 1 to 50, joined by '-': got '51'",
+        ),
         ({"family": "resnet", "stem": "conf"}, "stem is unknown: 'conf'; did you mean conv?"),
         ({"preset": "cifar"}, "preset is unknown: 'cifar'; did you mean cifar10?"),
         ({"init": "ortogonal"}, "init is unknown: 'ortogonal'; did you mean orthogonal?"),
@@ -222,7 +275,8 @@ def test_unknown(given, message):
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"), [("none", ()), ("auto", ("auto",)), ("flip", ("flip",)), ("cutout-crop", ("cutout", "crop"))]
+    ("text", "parts"),
+    [("none", ()), ("auto", ("auto",)), ("flip", ("flip",)), ("cutout-crop", ("cutout", "crop"))],
 )
 def test_augmentation(text, parts):
     """An augmentation is nothing, left to the data set, or its parts in the order given."""
@@ -230,7 +284,9 @@ def test_augmentation(text, parts):
     assert configure({"augment": text}).augment == text
 
 
-@pytest.mark.parametrize("text", ["", "flop", "crop-crop", "crop-", "crop flip", "crop-none", "auto-flip", "Flip"])
+@pytest.mark.parametrize(
+    "text", ["", "flop", "crop-crop", "crop-", "crop flip", "crop-none", "auto-flip", "Flip"]
+)
 def test_wrong_augmentation(text):
     """What is no augmentation, or names a part twice, is refused with the rule and the value."""
     rule = f"augment must be auto, none, or some of crop, flip, cutout joined by '-': got {text!r}"
@@ -242,7 +298,10 @@ def test_wrong_augmentation(text):
 def test_options_of_a_preset(preset):
     """The options of any preset are those that its network takes; its own sizes stand in no configuration."""
     config = configure({"preset": preset})
-    assert ("width" in config.to_dict(), "depth" in config.to_dict()) == (preset == "none", preset == "none")
+    assert ("width" in config.to_dict(), "depth" in config.to_dict()) == (
+        preset == "none",
+        preset == "none",
+    )
     assert config.options.keys() == models.FAMILIES["cnn"].options.keys()
     assert config.options["preset"] == preset
 
@@ -278,19 +337,25 @@ def test_what_counts(name):
 def test_signature_is_kept():
     """A signature is 12 hexadecimal digits that do not change from one version to the next."""
     own = {"activation": "relu", "dropout": 0.5, "batch_norm": True, "width": 64, "depth": 2}
-    config = configure({"family": "mlp", "precision": "fp32", "epochs": 3, "batch_size": 32, "lr": 1e-3, **own})
+    config = configure(
+        {"family": "mlp", "precision": "fp32", "epochs": 3, "batch_size": 32, "lr": 1e-3, **own}
+    )
     assert (config.signature, config.group) == ("bb279bd1cc18", "00c5c3d01a9e")
 
 
 def test_what_does_not_apply_does_not_count():
     """Equal experiments have equal signatures, whatever was given that does not apply, and in whatever order."""
     first = configure({"lr": 0.01, "family": "mlp", "width": 64})
-    second = configure({"width": 64.0, "momentum": 0.1, "residual": True, "family": "mlp", "lr": "1e-2"})
+    second = configure(
+        {"width": 64.0, "momentum": 0.1, "residual": True, "family": "mlp", "lr": "1e-2"}
+    )
     assert first == second
     assert first.signature == second.signature
 
 
-@given(st.fixed_dictionaries({}, optional={name: values(field) for name, field in fields().items()}))
+@given(
+    st.fixed_dictionaries({}, optional={name: values(field) for name, field in fields().items()})
+)
 def test_configure_round_trip(given):
     """Any valid values make a configuration that its dictionary, strictly and through JSON, makes again."""
     config = configure(given)
@@ -313,11 +378,20 @@ def test_frozen():
         make_result(4, 0.5, state=PRUNED, epochs=2),
         make_result(5, state=FAILED, epochs=0),
         make_result(6, state=RUNNING, epochs=1),
-        dataclasses.replace(make_result(7, 0.25), error='a "quoted"\nline \u20ac', parameters=7, mflops=0.5),
         dataclasses.replace(
-            make_result(8, 0.25), latency_ms=0.125, duplicate_of=3, test={"acc": 0.5, "loss": 1.5}, checkpoint="a/b"
+            make_result(7, 0.25), error='a "quoted"\nline \u20ac', parameters=7, mflops=0.5
         ),
-        dataclasses.replace(make_result(9, state=PRUNED, end="infeasible", epochs=0), error="parameters 2, allowed 1"),
+        dataclasses.replace(
+            make_result(8, 0.25),
+            latency_ms=0.125,
+            duplicate_of=3,
+            test={"acc": 0.5, "loss": 1.5},
+            checkpoint="a/b",
+        ),
+        dataclasses.replace(
+            make_result(9, state=PRUNED, end="infeasible", epochs=0),
+            error="parameters 2, allowed 1",
+        ),
     ],
     ids=lambda r: r.state,
 )
@@ -326,18 +400,33 @@ def test_result_round_trip(result):
     assert TrialResult.from_dict(json.loads(result.to_json())) == result
 
 
-@given(st.integers(0, 10**6), st.lists(st.none() | st.floats(0, 1)), st.lists(st.lists(st.integers(0, 99))) | st.none())
+@given(
+    st.integers(0, 10**6),
+    st.lists(st.none() | st.floats(0, 1)),
+    st.lists(st.lists(st.integers(0, 99))) | st.none(),
+)
 def test_result_round_trip_of_classes(number, per_class, confusion):
     """Classes without images, and any confusion, are read back equal."""
     config = sample_config(random.Random(number))
     shares, counts = tuple(per_class), tuple(range(len(per_class)))
     metrics = {"val/acc": 0.5}
     epoch = Epoch(
-        epoch=1, time=number, metrics=metrics, per_class=shares, train_per_class=shares[::-1], predicted=counts
+        epoch=1,
+        time=number,
+        metrics=metrics,
+        per_class=shares,
+        train_per_class=shares[::-1],
+        predicted=counts,
     )
     matrix = confusion if confusion is None else tuple(map(tuple, confusion))
     result = TrialResult(
-        number=number, config=config, state=FAILED, end="oom", history=(epoch,), confusion=matrix, seconds=0.1
+        number=number,
+        config=config,
+        state=FAILED,
+        end="oom",
+        history=(epoch,),
+        confusion=matrix,
+        seconds=0.1,
     )
     assert TrialResult.from_dict(json.loads(result.to_json())) == result
 
@@ -345,7 +434,9 @@ def test_result_round_trip_of_classes(number, per_class, confusion):
 def test_epoch_of_an_older_version():
     """A line of a history that was written without some figures is read with none of them."""
     row = {"epoch": 1, "time": 0, "metrics": {"val/acc": 0.5}, "per_class": [0.5, None]}
-    assert Epoch.from_dict(row) == Epoch(epoch=1, time=0, metrics={"val/acc": 0.5}, per_class=(0.5, None))
+    assert Epoch.from_dict(row) == Epoch(
+        epoch=1, time=0, metrics={"val/acc": 0.5}, per_class=(0.5, None)
+    )
 
 
 def test_result_refuses_nan():

@@ -23,13 +23,16 @@ for passage in range(1, 4):
 
 
 @pytest.mark.parametrize(
-    ("value", "passed"), [(None, 3), ("", 3), ("mid_epoch", 0), ("before_tell:2", 1), ("after_ask:4", 3)]
+    ("value", "passed"),
+    [(None, 3), ("", 3), ("mid_epoch", 0), ("before_tell:2", 1), ("after_ask:4", 3)],
 )
 def test_kills_at_its_passage(value, passed):
     """The process is killed at that passage of that point, and at none where none is named or it comes too late."""
     environment = {**os.environ, **({} if value is None else {VARIABLE: value})}
     command = [sys.executable, "-c", PASS]
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
     assert done.stdout.split() == [str(passage) for passage in range(1, passed + 1)]
     assert done.returncode == (0 if passed == 3 else -signal.SIGKILL)
 

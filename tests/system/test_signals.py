@@ -122,15 +122,29 @@ print(child.pid)
 
 
 DIRECTLY = (sys.executable, "-c", CHILD)
-IN_A_SHELL = ("bash", "-c", '"$0" -c "$1"; true', sys.executable, CHILD)  # which stays while its command runs
+IN_A_SHELL = (
+    "bash",
+    "-c",
+    '"$0" -c "$1"; true',
+    sys.executable,
+    CHILD,
+)  # which stays while its command runs
 
 
-@pytest.mark.parametrize(("under_mlflow", "command"), [(True, DIRECTLY), (True, IN_A_SHELL), (False, DIRECTLY)])
+@pytest.mark.parametrize(
+    ("under_mlflow", "command"), [(True, DIRECTLY), (True, IN_A_SHELL), (False, DIRECTLY)]
+)
 def test_death_of_mlflow_run(tmp_path, under_mlflow, command):
     """When the `mlflow run` that started it dies, the command stops as by SIGTERM; without `mlflow run` it goes on."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)} | ({"MLFLOW_RUN_ID": "0"} if under_mlflow else {})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)} | (
+        {"MLFLOW_RUN_ID": "0"} if under_mlflow else {}
+    )
     done = subprocess.run(
-        [sys.executable, "-c", PARENT, *command], cwd=tmp_path, env=environment, check=True, stdout=subprocess.PIPE
+        [sys.executable, "-c", PARENT, *command],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
     )
     if not under_mlflow:
         time.sleep(0.2)

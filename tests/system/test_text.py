@@ -7,7 +7,9 @@ import pytest
 from pipeline.system.text import clean
 
 
-@pytest.mark.parametrize(("limit", "shown"), [(None, "abcdef"), (6, "abcdef"), (5, "abcd…"), (1, "…")])
+@pytest.mark.parametrize(
+    ("limit", "shown"), [(None, "abcdef"), (6, "abcdef"), (5, "abcd…"), (1, "…")]
+)
 def test_limit(limit, shown):
     """Text longer than the limit ends with an ellipsis at just that length."""
     assert clean("abcdef", limit) == shown
@@ -29,5 +31,14 @@ def test_every_character():
     """Of the first plane no character gets through that controls a terminal, or turns, ends or breaks the line."""
     line = clean("".join(map(chr, range(0x11000))))
     line.encode()
-    assert {unicodedata.category(character) for character in line} & {"Cc", "Cs", "Zl", "Zp"} == set()
-    assert [f"{ord(c):x}" for c in line if unicodedata.bidirectional(c) in {"LRE", "RLE", "LRO", "RLO", "PDF"}] == []
+    assert {unicodedata.category(character) for character in line} & {
+        "Cc",
+        "Cs",
+        "Zl",
+        "Zp",
+    } == set()
+    assert [
+        f"{ord(c):x}"
+        for c in line
+        if unicodedata.bidirectional(c) in {"LRE", "RLE", "LRO", "RLO", "PDF"}
+    ] == []

@@ -9,11 +9,33 @@ from pipeline.tracking import contents
 
 def test_class_names_cannot_become_formulas_or_break_lines(tmp_path):
     """Hostile class names stand in the files as one cell each, and no spreadsheet computes them."""
-    names = ["=cmd()", "+1", "a,b", 'say "x"', "two\nlines", "\x1b[31mred", "<b>", "../../etc", "-2", "café"]
+    names = [
+        "=cmd()",
+        "+1",
+        "a,b",
+        'say "x"',
+        "two\nlines",
+        "\x1b[31mred",
+        "<b>",
+        "../../etc",
+        "-2",
+        "café",
+    ]
     result = make_result(0, 0.5, confusion=True)
     contents.write_files(tmp_path, result, names)
     with (tmp_path / "confusion.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    expected = ["'=cmd()", "'+1", "a,b", 'say "x"', "two lines", "red", "<b>", "../../etc", "'-2", "café"]
+    expected = [
+        "'=cmd()",
+        "'+1",
+        "a,b",
+        'say "x"',
+        "two lines",
+        "red",
+        "<b>",
+        "../../etc",
+        "'-2",
+        "café",
+    ]
     assert header[1:] == expected == [row[0] for row in rows]
     assert [list(map(int, row[1:])) for row in rows] == [list(row) for row in result.confusion]

@@ -14,7 +14,11 @@ pytestmark = pytest.mark.slow
 
 NAME = "tiny-digits"
 COMMAND = ("sweep", "tiny.yaml", "--trials", "2")
-ADMIN, OWNER, READER = ("admin", "the-4dmin's-pass"), ("ann", "the-0wner:/@ pass"), ("bob", "the-r3ader's-pass")
+ADMIN, OWNER, READER = (
+    ("admin", "the-4dmin's-pass"),
+    ("ann", "the-0wner:/@ pass"),
+    ("bob", "the-r3ader's-pass"),
+)
 # Without the cache the server would compute a slow hash at every call.
 SETTINGS = """
 [mlflow]
@@ -37,7 +41,9 @@ def server(cluster, tmp_path_factory):
     made.start()
     for user, password in (OWNER, READER):
         login = {"username": user, "password": password}
-        requests.post(f"{made.uri}/api/2.0/mlflow/users/create", json=login, auth=ADMIN, timeout=60).raise_for_status()
+        requests.post(
+            f"{made.uri}/api/2.0/mlflow/users/create", json=login, auth=ADMIN, timeout=60
+        ).raise_for_status()
     yield made
     made.stop()
 
@@ -78,9 +84,16 @@ def test_a_whole_sweep(cluster, server, place, tmp_path_factory, monkeypatch, ca
     printed = capfd.readouterr()
     assert f"completed the runs of 1 trials of 2 ended: 2 complete: #{scored.number}" in printed.out
     assert "View run" not in printed.out
-    files = [file.read_bytes().decode(errors="replace") for file in place.rglob("*") if file.is_file()]
-    dumps = [cluster.dump(name) for (name,) in cluster.execute("SELECT datname FROM pg_database WHERE datallowconn")]
-    assert sum(found.parent_run_id in dump for dump in dumps) == 2, "of the studies, and of the server"
+    files = [
+        file.read_bytes().decode(errors="replace") for file in place.rglob("*") if file.is_file()
+    ]
+    dumps = [
+        cluster.dump(name)
+        for (name,) in cluster.execute("SELECT datname FROM pg_database WHERE datallowconn")
+    ]
+    assert sum(found.parent_run_id in dump for dump in dumps) == 2, (
+        "of the studies, and of the server"
+    )
     texts = [printed.out, printed.err, *files, *dumps]
     for secret in (OWNER[1], PASSWORD, quote(OWNER[1], safe=""), quote(PASSWORD, safe="")):
         assert not [text for text in texts if secret in text]
@@ -90,7 +103,8 @@ def test_a_whole_sweep(cluster, server, place, tmp_path_factory, monkeypatch, ca
 def test_a_wrong_login(server, place, monkeypatch, capsys, how):
     """Exit code 5 at the start and one line that says what to set, without what was given; nothing is made."""
     monkeypatch.setenv(
-        "MLFLOW_TRACKING_URI", server.uri if how != "wrong in the address" else way(server, "ann", "wr0ng")
+        "MLFLOW_TRACKING_URI",
+        server.uri if how != "wrong in the address" else way(server, "ann", "wr0ng"),
     )
     if how == "wrong in variables":
         monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ann")
@@ -98,7 +112,9 @@ def test_a_wrong_login(server, place, monkeypatch, capsys, how):
     for command in (COMMAND, ("train", "--epochs", "1"), ("evaluate", "--run", "a" * 32)):
         assert pipeline(*command) == 5
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith(f"the tracking server {server.uri} knows no such user with that password: set MLFLOW_")
+        assert line.startswith(
+            f"the tracking server {server.uri} knows no such user with that password: set MLFLOW_"
+        )
         assert "wr0ng" not in line
     assert {path.name for path in place.iterdir()} == {"tiny.yaml"}
 

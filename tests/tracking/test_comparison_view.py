@@ -27,7 +27,10 @@ def cards(found, kind):
 @pytest.mark.parametrize(
     ("dimensions", "axes"),
     [
-        (MIXED, ["family", "lr", "dropout", "batch_size"]),  # four at most, of those that every trial has
+        (
+            MIXED,
+            ["family", "lr", "dropout", "batch_size"],
+        ),  # four at most, of those that every trial has
         (MIXED[:2], ["family", "lr"]),
         (MIXED[2:4], ["dropout", "batch_size"]),
         (CONDITIONAL, None),
@@ -51,8 +54,16 @@ def test_axes_are_what_every_trial_has(dimensions, axes):
 def test_it_follows_the_objective(objective, best, curves):
     """Sorted by the objective, the best first; its curve comes first, and no curve twice; losses on a log axis."""
     found = state(dimensions=MIXED, objective=objective, maximize=objective != "val_loss")
-    assert (found["orderByKey"], found["orderByAsc"]) == (f"metrics.`{best}`", objective == "val_loss")
-    assert found["selectedColumns"][:4] == [f"metrics.`{best}`", "tags.`sweep.end`", "params.`family`", "params.`lr`"]
+    assert (found["orderByKey"], found["orderByAsc"]) == (
+        f"metrics.`{best}`",
+        objective == "val_loss",
+    )
+    assert found["selectedColumns"][:4] == [
+        f"metrics.`{best}`",
+        "tags.`sweep.end`",
+        "params.`family`",
+        "params.`lr`",
+    ]
     lines = cards(found, "LINE")
     assert [card["metricKey"] for card in lines] == curves
     assert all((card["scaleType"] == "log") == card["metricKey"].endswith("loss") for card in lines)
@@ -70,6 +81,9 @@ def test_every_card_has_a_section_that_is_open():
 
 def test_only_the_studys_trials():
     """The parent, and the trials of other studies, are filtered out; each study has a view of its own."""
-    assert state(dimensions=MIXED)["searchFilter"] == "tags.`sweep.study` = 'test' and tags.`sweep.trial` != ''"
+    assert (
+        state(dimensions=MIXED)["searchFilter"]
+        == "tags.`sweep.study` = 'test' and tags.`sweep.trial` != ''"
+    )
     assert comparison_view.key("a") != comparison_view.key("b")
     assert f"viewStateShareKey={comparison_view.key('a')}&" in comparison_view.link("0", "a")

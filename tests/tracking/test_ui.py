@@ -61,7 +61,9 @@ def test_a_port_in_use_is_named_before_anything_starts():
         taken.bind((ui.HOST, 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UsageFailure, match=rf"cannot use port {port} of 127.0.0.1: .*; try --port \d+$") as found:
+        with pytest.raises(
+            UsageFailure, match=rf"cannot use port {port} of 127.0.0.1: .*; try --port \d+$"
+        ) as found:
             ui.check_port(port)
     ui.check_port(int(str(found.value).split()[-1]))
     ui.check_port(port)
@@ -72,13 +74,20 @@ class Served:
 
     def __init__(self, folder):
         self.folder, self.port = folder, free_port()
-        self.environment = {key: value for key, value in os.environ.items() if not key.startswith(PREFIXES)}
-        self.environment |= {"PIPELINE_CACHE_DIR": str(folder / "cache"), "BROWSER": f"{folder}/browser %s"}
+        self.environment = {
+            key: value for key, value in os.environ.items() if not key.startswith(PREFIXES)
+        }
+        self.environment |= {
+            "PIPELINE_CACHE_DIR": str(folder / "cache"),
+            "BROWSER": f"{folder}/browser %s",
+        }
         (folder / "browser").write_text(f'#!/bin/sh\necho "$1" > {folder}/opened.txt\n')
         (folder / "browser").chmod(0o755)
         write_folder(folder / "images", classes=HOSTILE, count=16)
         sweep = [f"--dataset=folder:{folder / 'images'}", f"--name={NAME}", "--device=cpu"]
-        subprocess.run(self.command("sweep", "tiny.yaml", *sweep), cwd=folder, env=self.environment, check=True)
+        subprocess.run(
+            self.command("sweep", "tiny.yaml", *sweep), cwd=folder, env=self.environment, check=True
+        )
         self.record = record(folder, NAME)
 
     def command(self, *words):
@@ -88,10 +97,17 @@ class Served:
         """Start the UI; the links that it prints once it answers."""
         self.log = (self.folder / "ui.txt").open("w+")
         command = self.command("ui", NAME, "--port", str(self.port), "--open")
-        options = {"cwd": self.folder, "env": self.environment, "stdout": self.log, "stderr": subprocess.STDOUT}
+        options = {
+            "cwd": self.folder,
+            "env": self.environment,
+            "stdout": self.log,
+            "stderr": subprocess.STDOUT,
+        }
         self.process = subprocess.Popen(command, start_new_session=True, **options)
         end = time.monotonic() + 120
-        while (text := (self.folder / "ui.txt").read_text()).count("http") < 3 or not text.endswith("\n"):
+        while (text := (self.folder / "ui.txt").read_text()).count("http") < 3 or not text.endswith(
+            "\n"
+        ):
             assert time.monotonic() < end, text
             assert self.process.poll() is None, text
             time.sleep(0.1)
@@ -99,7 +115,10 @@ class Served:
 
     def family(self):
         """The processes of the UI."""
-        return [self.process.pid, *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True))]
+        return [
+            self.process.pid,
+            *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True)),
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -140,13 +159,24 @@ def test_it_opens_on_the_comparison(served, page):
         "best/val_acc",
     ]
     headers = page.locator(".du-bois-light-collapse-header").all()
-    sections = [(h.inner_text().split("(")[0].strip(), h.get_attribute("aria-expanded")) for h in headers]
+    sections = [
+        (h.inner_text().split("(")[0].strip(), h.get_attribute("aria-expanded")) for h in headers
+    ]
     ours = ["What was searched", "Learning curves", "Results and what they took"]
     assert sections[:3] == [(name, "true") for name in ours]
-    assert {expanded for _, expanded in sections[3:]} == {"false"}, "what MLflow generates is collapsed"
+    assert {expanded for _, expanded in sections[3:]} == {"false"}, (
+        "what MLflow generates is collapsed"
+    )
     titles = [text.split(" Showing")[0] for text in texts(page, CARD)]
     assert [title.split()[0] for title in titles[1:]] == [
-        *("val/acc", "val/loss", "train/loss", "best/val_acc", "cost/params_millions", "cost/seconds")
+        *(
+            "val/acc",
+            "val/loss",
+            "train/loss",
+            "best/val_acc",
+            "cost/params_millions",
+            "cost/seconds",
+        )
     ]
     page.wait_for_function(f"{CURVE}.length == 8")  # each twice, once for the pointer
     curves = dict(page.evaluate(f"{CURVE}.map(line => [line.name, [...line.y]])"))
@@ -168,7 +198,9 @@ def test_the_list_has_the_columns_that_matter(served, page):
     page.wait_for_selector(".ag-header-cell")
     page.wait_for_selector(".ag-row [col-id='params.`lr`']")
     ours = ["metrics.`best/val_acc`", "tags.`sweep.end`"]
-    ours += [f"params.`{name}`" for name in dict.fromkeys(["family", "lr", *served.record.searched])]
+    ours += [
+        f"params.`{name}`" for name in dict.fromkeys(["family", "lr", *served.record.searched])
+    ]
     page.wait_for_function(COLUMNS, arg=ours)
     assert "sweep.end" in texts(page, ".ag-header-cell")
     assert set(texts(page, ".ag-row [col-id='tags.`sweep.end`']")) == {"complete"}
@@ -186,7 +218,10 @@ def test_the_description_reads_well(served, page):
     cells = texts(page, "table:has(th:has-text('val_class/')) td")
     assert sorted(cells[1::2]) == sorted(served.record.classes)
     assert cells[::2] == [f"{index:02}" for index in range(len(HOSTILE))]
-    links = [a.get_attribute("href") for a in page.locator("a", has_text="the trials beside each other").all()]
+    links = [
+        a.get_attribute("href")
+        for a in page.locator("a", has_text="the trials beside each other").all()
+    ]
     assert [link in served.links[0] for link in links] == [True]
 
 
@@ -196,7 +231,9 @@ def test_the_report_and_its_pictures_are_shown(served, page):
     page.goto("about:blank")
     page.goto(served.links[1])
     with page.context.expect_page() as opened:
-        page.get_by_role("link", name="The report").click()  # before the rest of the description is unfolded
+        page.get_by_role(
+            "link", name="The report"
+        ).click()  # before the rest of the description is unfolded
     page = opened.value
     report = page.frame_locator("iframe")
     report.locator("h1").wait_for()
@@ -206,7 +243,9 @@ def test_the_report_and_its_pictures_are_shown(served, page):
     assert min(widths) > 0
     page.get_by_text("plots", exact=True).click()
     page.get_by_text("learning_curves.png", exact=True).click()
-    picture = page.locator("img[src^=blob], .image-outer-container img, img[src*=learning_curves]").first
+    picture = page.locator(
+        "img[src^=blob], .image-outer-container img, img[src*=learning_curves]"
+    ).first
     picture.wait_for()
     page.wait_for_function("image => image.naturalWidth > 300", arg=picture.element_handle())
 
@@ -230,7 +269,9 @@ def test_nothing_is_left_of_it(served):
     assert served.process.wait(timeout=20) == 0
     end = time.monotonic() + 5
     while left := [pid for pid in family if psutil.pid_exists(pid)]:
-        assert time.monotonic() < end, [psutil.Process(pid).as_dict(["cmdline", "status"]) for pid in left]
+        assert time.monotonic() < end, [
+            psutil.Process(pid).as_dict(["cmdline", "status"]) for pid in left
+        ]
         time.sleep(0.1)
     ui.check_port(served.port)
     assert not client(served.folder).search_runs(["0"], "attributes.status = 'RUNNING'")

@@ -25,7 +25,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are"
+)
 def test_freed_memory_is_kept():
     """What one step has freed serves the next without being fetched anew; left alone, the library often fetches it."""
     ran = subprocess.run([sys.executable, "-c", STEPS], check=True, capture_output=True)

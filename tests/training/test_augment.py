@@ -17,7 +17,9 @@ every_part = pytest.mark.parametrize("part", AUGMENTATIONS)
 def images(count=16, channels=3, height=16, width=16):
     """Images without a black pixel, each row and column of its own."""
     generator = torch.Generator().manual_seed(1)
-    return torch.randint(1, 200, (count, channels, height, width), dtype=torch.uint8, generator=generator)
+    return torch.randint(
+        1, 200, (count, channels, height, width), dtype=torch.uint8, generator=generator
+    )
 
 
 def colour(channels=3):
@@ -40,7 +42,11 @@ def shifted(image, down, right):
 def filled(image):
     """The rows and the columns of an image where the colour is."""
     places = (image == colour(len(image)).view(-1, 1, 1)).all(dim=0)
-    return places.any(dim=1).nonzero().flatten().tolist(), places.any(dim=0).nonzero().flatten().tolist(), places
+    return (
+        places.any(dim=1).nonzero().flatten().tolist(),
+        places.any(dim=0).nonzero().flatten().tolist(),
+        places,
+    )
 
 
 @pytest.mark.parametrize("parts", PARTS, ids="-".join)
@@ -134,7 +140,10 @@ def test_together():
     for image, other in zip(x, changed(x, "crop", "flip", "cutout"), strict=True):
         _, _, hidden = filled(other)
         moves = itertools.product(range(-2, 3), range(-2, 3), (False, True))
-        moved = (shifted(image.flip(2) if mirror else image, down, right) for down, right, mirror in moves)
+        moved = (
+            shifted(image.flip(2) if mirror else image, down, right)
+            for down, right, mirror in moves
+        )
         assert any(other[:, ~hidden].equal(candidate[:, ~hidden]) for candidate in moved)
 
 

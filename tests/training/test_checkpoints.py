@@ -22,7 +22,11 @@ from pipeline.system.errors import IntegrityFailure, StorageFailure
 from pipeline.training.state import optimizer_tensors, restore_optimizer
 from sweeps.trial import configure
 
-TENSORS = {"a": torch.arange(600.0).view(20, 30), "b": torch.tensor(7), "c": torch.tensor([], dtype=torch.float64)}
+TENSORS = {
+    "a": torch.arange(600.0).view(20, 30),
+    "b": torch.tensor(7),
+    "c": torch.tensor([], dtype=torch.float64),
+}
 FACTS = {"epoch": 3, "text": "é漢\n", "values": [1.5, None, True], "worst": float("inf")}
 
 
@@ -92,7 +96,9 @@ def test_tensors_of_any_layout(path):
 def test_sum_is_in_the_format_of_sha256sum(path):
     """`sha256sum --check` agrees, also after the file was written a second time."""
     for _ in range(2):
-        subprocess.run(["sha256sum", "--check", "--strict", sums(path).name], cwd=path.parent, check=True)
+        subprocess.run(
+            ["sha256sum", "--check", "--strict", sums(path).name], cwd=path.parent, check=True
+        )
         save(path, {"a": torch.zeros(3)}, {})
 
 
@@ -101,7 +107,9 @@ def test_truncated(path, share):
     """A file cut off anywhere is refused with exit code 6, naming it."""
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(IntegrityFailure, match=r"epoch-00001\.safetensors does not match its SHA-256") as failure:
+    with pytest.raises(
+        IntegrityFailure, match=r"epoch-00001\.safetensors does not match its SHA-256"
+    ) as failure:
         load(path)
     assert failure.value.code == 6
 
@@ -117,7 +125,8 @@ def test_flipped_bit(path, place):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\xff\xfe\xff", b"abc  epoch-00001.safetensors\n", b"\n\n", b"0" * 64 + b"  x\n"]
+    "content",
+    [b"", b"\xff\xfe\xff", b"abc  epoch-00001.safetensors\n", b"\n\n", b"0" * 64 + b"  x\n"],
 )
 def test_damaged_sum(path, content):
     """A damaged sum, of any bytes, refuses the file."""
@@ -198,7 +207,9 @@ def test_failing_write(path, monkeypatch, call):
     assert failure.value.code == 5
     assert list(path.parent.glob("*.tmp")) == []
     tensors, facts = load(path)
-    assert facts == (FACTS if call < 4 else {"epoch": 4})  # by the fourth the new file stands under its name
+    assert facts == (
+        FACTS if call < 4 else {"epoch": 4}
+    )  # by the fourth the new file stands under its name
     assert same(tensors, TENSORS if call < 4 else {"a": torch.zeros(9)})
 
 
@@ -239,7 +250,11 @@ def test_killed_between_two_steps(path, monkeypatch, step):
 def states(folder, *epochs):
     """States of several epochs at once, as a crash between writing one and removing another leaves them."""
     for epoch in epochs:
-        save(folder.path / f"epoch-{epoch:05d}.safetensors", {"a": torch.tensor(epoch)}, {"epoch": epoch})
+        save(
+            folder.path / f"epoch-{epoch:05d}.safetensors",
+            {"a": torch.tensor(epoch)},
+            {"epoch": epoch},
+        )
     return folder
 
 
@@ -305,9 +320,9 @@ def test_kept(tmp_path):
         save(folder.epoch(epoch), TENSORS, FACTS)
     names = [f"epochs/{name}.safetensors" for name in ("0001", "0002", "10000")]
     expected = [(name, "checkpoint/epochs") for name in names] + [(BEST, "checkpoint")]
-    assert [(path.relative_to(folder.path).as_posix(), place) for path, place in folder.kept()] == sorted(
-        [*expected, *((f"{name}.sha256", place) for name, place in expected)]
-    )
+    assert [
+        (path.relative_to(folder.path).as_posix(), place) for path, place in folder.kept()
+    ] == sorted([*expected, *((f"{name}.sha256", place) for name, place in expected)])
     folder.clear()
     assert list(folder.kept()) == []
 
@@ -330,7 +345,9 @@ def test_load_model_of_every_family(family, tmp_path):
     network = models.build(config.family, (1, 16, 16), 3, config.options).eval()
     blank = {"mean": (0.0,), "std": (1.0,), "epoch": 1, "metrics": {}}
     checkpoints.save_model(
-        tmp_path / BEST, network.state_dict(), Card(config=config, classes=("a", "b", "c"), shape=(1, 16, 16), **blank)
+        tmp_path / BEST,
+        network.state_dict(),
+        Card(config=config, classes=("a", "b", "c"), shape=(1, 16, 16), **blank),
     )
     found, card = load_model(tmp_path)
     images = torch.randn(5, 1, 16, 16)
@@ -375,7 +392,9 @@ def test_weights_that_do_not_fit(finished):
         load_model(finished[0])
 
 
-@pytest.mark.parametrize("family", ["subprocess:Popen", "subprocess:check_call", f"{__name__}:Touch"])
+@pytest.mark.parametrize(
+    "family", ["subprocess:Popen", "subprocess:check_call", f"{__name__}:Touch"]
+)
 def test_card_calls_networks_only(finished, tmp_path, monkeypatch, family):
     """A stranger's card cannot have anything called but a network: no program runs, no file is made."""
     monkeypatch.chdir(tmp_path)
@@ -413,7 +432,10 @@ def test_optimizer_round_trip(path, make):
         (weights["a"].pow(3).sum() + weights["b"].sin().sum()).backward()
         optimizer.step()
 
-    weights = {"a": torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last), "b": torch.randn(5)}
+    weights = {
+        "a": torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last),
+        "b": torch.randn(5),
+    }
     weights = {name: nn.Parameter(tensor) for name, tensor in weights.items()}
     optimizer = make(weights.values())
     for _ in range(3):
@@ -422,7 +444,10 @@ def test_optimizer_round_trip(path, make):
     save(path, {**tensors, "a": weights["a"], "b": weights["b"]}, facts)
 
     stored, facts = load(path)
-    again = {"a": torch.empty(4, 3, 3, 3).to(memory_format=torch.channels_last), "b": torch.empty(5)}
+    again = {
+        "a": torch.empty(4, 3, 3, 3).to(memory_format=torch.channels_last),
+        "b": torch.empty(5),
+    }
     again = {name: nn.Parameter(tensor.copy_(stored.pop(name))) for name, tensor in again.items()}
     restored = make(again.values())
     restore_optimizer(restored, stored, facts)

@@ -37,7 +37,9 @@ def check_close(one, other):
     assert (first.state, first.error) == (second.state, second.error) == (COMPLETE, None)
     assert len(first.history) == len(second.history)
     for row, twin in zip(first.history, second.history, strict=True):
-        figures, its = ({k: v for k, v in r.metrics.items() if not k.startswith("time/")} for r in (row, twin))
+        figures, its = (
+            {k: v for k, v in r.metrics.items() if not k.startswith("time/")} for r in (row, twin)
+        )
         assert figures == pytest.approx(its, rel=1e-3)
         assert (row.train_per_class, row.per_class, row.predicted) == (
             *(twin.train_per_class, twin.per_class),
@@ -54,8 +56,20 @@ def check_close(one, other):
     "values",
     [
         {"family": "mlp", "optimizer": "sgd", "lr": 0.05, "schedule": "cosine"},
-        {"family": "mlp", "optimizer": "adam", "grad_clip": 0.5, "schedule": "plateau", "lr_patience": 0},
-        {"family": "cnn", "optimizer": "adamw", "weight_decay": 0.1, "schedule": "onecycle", "label_smoothing": 0.1},
+        {
+            "family": "mlp",
+            "optimizer": "adam",
+            "grad_clip": 0.5,
+            "schedule": "plateau",
+            "lr_patience": 0,
+        },
+        {
+            "family": "cnn",
+            "optimizer": "adamw",
+            "weight_decay": 0.1,
+            "schedule": "onecycle",
+            "label_smoothing": 0.1,
+        },
         {"family": "cnn", "optimizer": "sgd", "lr": 0.05, "schedule": "step", "lr_step": 2},
     ],
     ids=lambda values: f"{values['family']}-{values['optimizer']}-{values['schedule']}",
@@ -77,7 +91,13 @@ def test_three_processes_equal_one(tiny, tmp_path):
 @pytest.mark.slow
 def test_going_on_equals_never_having_stopped(tiny, tmp_path, monkeypatch):
     """From a checkpoint every process has the weights, the optimiser's moments and the schedule's place."""
-    values = {**PLAIN, "family": "mlp", "optimizer": "adam", "schedule": "onecycle", "gpus_per_trial": 2}
+    values = {
+        **PLAIN,
+        "family": "mlp",
+        "optimizer": "adam",
+        "schedule": "onecycle",
+        "gpus_per_trial": 2,
+    }
     whole = trained(tiny, tmp_path / "whole", **values)
     monkeypatch.setattr(pipeline.training.epochs, "SAVE_EVERY", 0)
 
@@ -87,7 +107,14 @@ def test_going_on_equals_never_having_stopped(tiny, tmp_path, monkeypatch):
         return False
 
     with pytest.raises(Interrupted):  # in one process, whose checkpoints are the same
-        train(0, settled(**values), tiny, tmp_path / "parts", objective="val_acc", hooks=Hooks(epoch=stop))
+        train(
+            0,
+            settled(**values),
+            tiny,
+            tmp_path / "parts",
+            objective="val_acc",
+            hooks=Hooks(epoch=stop),
+        )
     check_close(trained(tiny, tmp_path / "parts", **values), whole)
 
 
@@ -98,7 +125,10 @@ def test_the_same_again(tiny, tmp_path):
     first, second = (outcome(*trained(tiny, tmp_path / str(n), **values)) for n in range(2))
     assert first == second
     drawn = pipeline.training.epochs.epoch_seed(3, 4, 1)
-    assert drawn not in (pipeline.training.epochs.epoch_seed(3, 4), pipeline.training.epochs.epoch_seed(3, 4, 2))
+    assert drawn not in (
+        pipeline.training.epochs.epoch_seed(3, 4),
+        pipeline.training.epochs.epoch_seed(3, 4, 2),
+    )
 
 
 def test_one_process_is_a_group_of_one():
@@ -122,7 +152,9 @@ def test_shares_make_the_batch(size, images):
     shares = [group.share(batch) for group in groups]
     assert torch.equal(torch.cat(shares), batch)
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    weighed = [g.weigh(share.mean(), len(share), images) for g, share in zip(groups, shares, strict=True)]
+    weighed = [
+        g.weigh(share.mean(), len(share), images) for g, share in zip(groups, shares, strict=True)
+    ]
     torch.testing.assert_close(torch.stack(weighed).mean(), batch.mean())
 
 

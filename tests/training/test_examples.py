@@ -27,7 +27,9 @@ def decoded(data):
 
 
 def noise(*shape):
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -38,7 +40,9 @@ def test_png(channels, size):
     assert torch.equal(decoded(png(image)), image)
 
 
-@pytest.mark.parametrize(("size", "shown"), [((200, 100), (96, 48)), ((97, 97), (96, 96)), ((1, 4000), (1, 96))])
+@pytest.mark.parametrize(
+    ("size", "shown"), [((200, 100), (96, 48)), ((97, 97), (96, 96)), ((1, 4000), (1, 96))]
+)
 def test_a_large_image_is_shrunk(size, shown):
     """The picture of a large image is smaller, in its proportions."""
     assert decoded(png(noise(3, *size))).shape == (3, *shown)

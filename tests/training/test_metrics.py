@@ -5,7 +5,13 @@ import warnings
 
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, log_loss
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+)
 from torch import nn
 
 import models
@@ -48,7 +54,9 @@ def test_scores_are_those_of_scikit_learn(present, batch_size):
     assert scores.confusion.tolist() == confusion_matrix(true, predicted, labels=range(5)).tolist()
     assert scores.accuracy == pytest.approx(accuracy_score(true, predicted))
     assert scores.macro_f1 == pytest.approx(f1_score(true, predicted, average="macro"))
-    assert scores.loss == pytest.approx(log_loss(true, logits.double().softmax(dim=1), labels=range(5)))
+    assert scores.loss == pytest.approx(
+        log_loss(true, logits.double().softmax(dim=1), labels=range(5))
+    )
     assert scores.predicted == tuple(torch.bincount(predicted, minlength=5).tolist())
     assert sum(scores.predicted) == len(split)
     with warnings.catch_warnings():
@@ -62,7 +70,9 @@ def test_spread_of_the_loss(batch_size):
     network, split = make(5, [0, 1, 2, 3, 4])
     scores = score(network, split, 5, batch_size=batch_size, prepare=AS_IT_IS)
     of_each = -network.logits.detach().double().log_softmax(dim=1)[torch.arange(200), split.labels]
-    means = [of_each[start : start + batch_size].mean().item() for start in range(0, 200, batch_size)]
+    means = [
+        of_each[start : start + batch_size].mean().item() for start in range(0, 200, batch_size)
+    ]
     assert scores.loss_std == pytest.approx(statistics.pstdev(means), rel=1e-4, abs=1e-9)
     assert (scores.loss_std > 0) == (batch_size < 200)
 
@@ -110,7 +120,9 @@ def test_scores_as_in_use():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_prepare(channels):
     """Images normalised by their own mean and deviation have 0 and 1 in each channel, and are left as they were."""
-    images = torch.randint(0, 256, (64, channels, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (64, channels, 5, 7), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     images[:, 0] //= 2
     before, pixels = images.clone(), images.float() / 255
     mean, std = (tuple(f(dim=(0, 2, 3)).tolist()) for f in (pixels.mean, pixels.std))
@@ -122,12 +134,16 @@ def test_prepare(channels):
     assert torch.equal(images, before)
 
 
-@pytest.mark.parametrize(("family", "kept"), [("mlp", torch.contiguous_format), ("cnn", torch.channels_last)])
+@pytest.mark.parametrize(
+    ("family", "kept"), [("mlp", torch.contiguous_format), ("cnn", torch.channels_last)]
+)
 def test_layout(family, kept):
     """Images lie as their network reads them, channels last for convolutions, and have the same values either way."""
     shape = (3, 8, 8)
     assert layout(models.build(family, shape, 10, configure({"family": family}).options)) is kept
-    images = torch.randint(0, 256, (16, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (16, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     mean, std = (0.3, 0.4, 0.5), (0.2, 0.1, 0.3)
     ready = Prepare(mean, std, CPU, "fp32", kept)(images)
     assert ready.is_contiguous(memory_format=kept)
@@ -144,7 +160,9 @@ def test_prepare_nothing(channels):
     assert (ready.min(), ready.max()) == (0, 1)
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
 def test_precision(precision, dtype):
     """The precision decides the arithmetic of the forward pass."""
     prepare = Prepare((0.0,), (1.0,), CPU, precision)

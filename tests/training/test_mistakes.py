@@ -38,7 +38,9 @@ def by_hand(logits, labels):
 def scores_of(logits, labels, batch_size):
     """The scores that these logits are of."""
     classes = logits.shape[1]
-    confusion = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2).view(classes, classes)
+    confusion = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2).view(
+        classes, classes
+    )
     return Scores(1.0, confusion, logits=logits.split(batch_size))
 
 
@@ -84,7 +86,9 @@ def test_without_mistakes():
     assert mistakes(Scores(0.0, torch.zeros(4, 4).long()), nothing) == ()
 
 
-@pytest.mark.parametrize("values", [{}, {"family": "cnn"}, {"objective": "val_loss"}, {"eval_batch_size": 7}], ids=str)
+@pytest.mark.parametrize(
+    "values", [{}, {"family": "cnn"}, {"objective": "val_loss"}, {"eval_batch_size": 7}], ids=str
+)
 def test_those_of_the_weights_that_are_kept(values, tiny, tmp_path):
     """A trial's mistakes are those that its best epoch's weights make on the validation split."""
     result = run(tmp_path, tiny, **{"lr": 0.1, "epochs": 6, **values})

@@ -10,22 +10,33 @@ from sweeps.trial import configure
 
 @pytest.mark.parametrize(
     ("can", "precision"),
-    [({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx512_bf16": False, "avx2": True}, "fp32")],
+    [
+        ({"avx512_bf16": True}, "bf16"),
+        ({"amx_bf16": True}, "bf16"),
+        ({"avx512_bf16": False, "avx2": True}, "fp32"),
+    ],
 )
 def test_resolve_on_a_cpu(can, precision, monkeypatch):
     """A CPU trains in bf16 if it has instructions for that."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can, raising=False)
     assert resolve(configure({"device": "cpu", "dataset": "mnist"})).precision == precision
-    assert resolve(configure({"device": "cpu", "dataset": "mnist", "precision": "fp32"})).precision == "fp32"
+    assert (
+        resolve(configure({"device": "cpu", "dataset": "mnist", "precision": "fp32"})).precision
+        == "fp32"
+    )
 
 
 def test_arithmetic():
     """Every built-in family has bf16 where the device has; on a CPU neither the digits nor networks of one's own."""
     for family in models.FAMILIES:
         config = configure({"family": family, "dataset": "cifar10"})
-        assert [arithmetic(config, "cpu", has_bf16=has) for has in (True, False)] == ["bf16", "fp32"]
+        assert [arithmetic(config, "cpu", has_bf16=has) for has in (True, False)] == [
+            "bf16",
+            "fp32",
+        ]
     digits, own = (
-        configure(values) for values in ({"dataset": "digits"}, {"dataset": "mnist", "family": "torch.nn:Linear"})
+        configure(values)
+        for values in ({"dataset": "digits"}, {"dataset": "mnist", "family": "torch.nn:Linear"})
     )
     for config in (digits, own):
         assert arithmetic(config, "cpu", has_bf16=True) == "fp32"

@@ -30,7 +30,16 @@ from pipeline.training.prepare import Prepare
 from pipeline.training.resolve import resolve
 from pipeline.training.train import train
 from sweeps.spec.study_spec import OBJECTIVES
-from sweeps.trial import COMPLETE, FAILED, PRUNED, TrialResult, applies, augmentation, configure, fields
+from sweeps.trial import (
+    COMPLETE,
+    FAILED,
+    PRUNED,
+    TrialResult,
+    applies,
+    augmentation,
+    configure,
+    fields,
+)
 
 OPTIMIZERS, SCHEDULES = (fields()[name].choices for name in ("optimizer", "schedule"))
 # Schedules that come to something within four epochs.
@@ -100,10 +109,19 @@ def scripted(tiny, tmp_path, monkeypatch):
 
     def go(*script, **values):
         monkeypatch.setattr(
-            Scripted, "script", [entry if isinstance(entry, tuple) else (entry, 1.0) for entry in script]
+            Scripted,
+            "script",
+            [entry if isinstance(entry, tuple) else (entry, 1.0) for entry in script],
         )
         return run(
-            tmp_path, data, **{"family": f"{__name__}:Scripted", "batch_size": 1000, "epochs": len(script), **values}
+            tmp_path,
+            data,
+            **{
+                "family": f"{__name__}:Scripted",
+                "batch_size": 1000,
+                "epochs": len(script),
+                **values,
+            },
         )
 
     return go
@@ -140,12 +158,28 @@ def test_epoch_seed():
 # Interrupted and resumed
 
 CASES = [
-    *(({"optimizer": o, "schedule": s, **QUICK.get(s, {})}, 9) for o, s in itertools.product(OPTIMIZERS, SCHEDULES)),
-    *(({"family": f, "optimizer": o, "schedule": "cosine"}, 9) for f in ("cnn", "resnet") for o in OPTIMIZERS),
+    *(
+        ({"optimizer": o, "schedule": s, **QUICK.get(s, {})}, 9)
+        for o, s in itertools.product(OPTIMIZERS, SCHEDULES)
+    ),
+    *(
+        ({"family": f, "optimizer": o, "schedule": "cosine"}, 9)
+        for f in ("cnn", "resnet")
+        for o in OPTIMIZERS
+    ),
     *(({"lr": 0.1}, step) for step in (0, 3, 4, 5, 8, 12, 15)),
     *(({"lr": 0.1, "schedule": "onecycle"}, step) for step in (3, 4, 7, 15)),
     *(({"family": f, "augment": "crop-flip-cutout"}, 9) for f in SMALL),
-    ({"augment": "cutout", "normalize": False, "label_smoothing": 0.1, "grad_clip": 0.5, "schedule": "onecycle"}, 9),
+    (
+        {
+            "augment": "cutout",
+            "normalize": False,
+            "label_smoothing": 0.1,
+            "grad_clip": 0.5,
+            "schedule": "onecycle",
+        },
+        9,
+    ),
     ({"family": "cnn", "precision": "bf16", "augment": "crop", "grad_clip": 0.5}, 9),
 ]
 
@@ -164,7 +198,9 @@ def test_resumed_is_unbroken(values, step, tiny, tmp_path, often):
     assert outcome(resumed, tmp_path / "b") == outcome(unbroken, tmp_path / "a")
     assert again.steps == 16 - step // 4 * 4  # 4 epochs of 4 steps: only the partial epoch is lost
     if step >= 4:
-        assert len(again.saved[0]) == step // 4  # what the checkpoint holds is told first, for the record
+        assert (
+            len(again.saved[0]) == step // 4
+        )  # what the checkpoint holds is told first, for the record
 
 
 def test_broken_twice(tiny, tmp_path, often):
@@ -175,7 +211,9 @@ def test_broken_twice(tiny, tmp_path, often):
             run(tmp_path / "b", tiny, hooks=Breaker(step).hooks)
     resumed = run(tmp_path / "b", tiny)
     assert outcome(resumed, tmp_path / "b") == outcome(unbroken, tmp_path / "a")
-    assert resumed.seconds == pytest.approx(sum(row.metrics["time/epoch_seconds"] for row in resumed.history), abs=1e-3)
+    assert resumed.seconds == pytest.approx(
+        sum(row.metrics["time/epoch_seconds"] for row in resumed.history), abs=1e-3
+    )
 
 
 def test_interrupted(tiny, tmp_path, often):
@@ -199,7 +237,9 @@ def test_damaged_checkpoint(damage, damaged, steps, tiny, tmp_path, often):
     for path in sorted((tmp_path / "b").glob("*.safetensors"))[-damaged:]:
         path.write_bytes(damage)
     again = Breaker()
-    assert outcome(run(tmp_path / "b", tiny, hooks=again.hooks), tmp_path / "b") == outcome(unbroken, tmp_path / "a")
+    assert outcome(run(tmp_path / "b", tiny, hooks=again.hooks), tmp_path / "b") == outcome(
+        unbroken, tmp_path / "a"
+    )
     assert again.steps == steps
 
 
@@ -254,8 +294,16 @@ def test_saved_seldom(tiny, tmp_path):
 )
 def test_best_weights_score_what_was_recorded(objective, family, values, tiny, tmp_path):
     """Scoring the weights that are left gives exactly the value and figures recorded, for every objective."""
-    result = run(tmp_path, tiny, objective, family=family, **{"lr": 0.1, "optimizer": "sgd", "epochs": 6, **values})
-    scores, card = rescored(result.checkpoint, suited(family, tiny).val, result.config.eval_batch_size)
+    result = run(
+        tmp_path,
+        tiny,
+        objective,
+        family=family,
+        **{"lr": 0.1, "optimizer": "sgd", "epochs": 6, **values},
+    )
+    scores, card = rescored(
+        result.checkpoint, suited(family, tiny).val, result.config.eval_batch_size
+    )
     figures = {
         "val_acc": scores.accuracy,
         "val_loss": scores.loss,
@@ -266,7 +314,11 @@ def test_best_weights_score_what_was_recorded(objective, family, values, tiny, t
     assert result.confusion == tuple(map(tuple, scores.confusion.tolist()))
     assert (result.best.per_class, result.best.predicted) == (scores.per_class, scores.predicted)
     assert card.metrics == result.best.metrics
-    assert (card.config, card.epoch, card.classes) == (result.config, result.best_epoch, tiny.classes)
+    assert (card.config, card.epoch, card.classes) == (
+        result.config,
+        result.best_epoch,
+        tiny.classes,
+    )
     choose = min if objective == "val_loss" else max
     assert result.value == choose(row.metrics[OBJECTIVES[objective][0]] for row in result.history)
 
@@ -280,7 +332,9 @@ def test_best_epoch_is_kept(scripted, tmp_path):
     assert result.confusion[3][2] == 3
 
 
-@pytest.mark.parametrize(("objective", "best"), [("val_acc", 1), ("val_loss", 3), ("balanced_acc", 1), ("macro_f1", 1)])
+@pytest.mark.parametrize(
+    ("objective", "best"), [("val_acc", 1), ("val_loss", 3), ("balanced_acc", 1), ("macro_f1", 1)]
+)
 def test_objective_chooses(objective, best, scripted):
     """A loss is best where lowest, another figure where highest."""
     result = scripted((2, 10.0), (3, 5.0), (3, 0.1), objective=objective)
@@ -322,7 +376,12 @@ def test_nothing_is_pruned_at_its_end(scripted):
 def failed(result, end, folder):
     """Assert that a trial failed so, and left nothing behind that could be taken for a result."""
     assert (result.state, result.end) == (FAILED, end)
-    assert (result.value, result.best_epoch, result.confusion, result.checkpoint) == (None, None, None, None)
+    assert (result.value, result.best_epoch, result.confusion, result.checkpoint) == (
+        None,
+        None,
+        None,
+        None,
+    )
     assert list(folder.glob("best*")) == []
     assert "\n" not in result.error
     assert TrialResult.from_dict(json.loads(result.to_json())) == result
@@ -331,7 +390,9 @@ def failed(result, end, folder):
 @pytest.mark.parametrize("family", SMALL)
 def test_diverged(family, tiny, tmp_path):
     """A loss that is no finite number ends the trial at once as diverged."""
-    config = dataclasses.replace(settled(family, optimizer="sgd", batch_norm=False, epochs=50), lr=1e38)
+    config = dataclasses.replace(
+        settled(family, optimizer="sgd", batch_norm=False, epochs=50), lr=1e38
+    )
     result = train(0, config, suited(family, tiny), tmp_path, objective="val_acc")
     failed(result, "diverged", tmp_path)
     assert len(result.history) < 50
@@ -359,8 +420,18 @@ def test_diverged_in_validation(tiny, tmp_path):
         (ZeroDivisionError("two\nlines"), "error:ZeroDivisionError"),
         (torch.OutOfMemoryError("CUDA out of memory"), "oom"),
         (MemoryError(), "oom"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), "oom"),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), "oom"),
+        (
+            RuntimeError(
+                "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"
+            ),
+            "oom",
+        ),
+        (
+            RuntimeError(
+                "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"
+            ),
+            "oom",
+        ),
         (RuntimeError("MPS backend out of memory (MPS allocated: 5.40 GB)"), "oom"),
         (RuntimeError("x" * 9000), "error:RuntimeError"),
         (FileNotFoundError(2, "No such file", "weights.bin"), "error:FileNotFoundError"),
@@ -410,7 +481,9 @@ class Hanging(Linear):
 
 def test_time_limit(tiny, tmp_path):
     """A trial over its limit ends between two steps, with what it had done until then."""
-    result = run(tmp_path, tiny, epochs=1000, hooks=Hooks(stop=lambda: time.sleep(0.01)), time_limit=0.3)
+    result = run(
+        tmp_path, tiny, epochs=1000, hooks=Hooks(stop=lambda: time.sleep(0.01)), time_limit=0.3
+    )
     failed(result, "timeout", tmp_path)
     assert result.error == "it took longer than 0.3 s"
 
@@ -437,7 +510,9 @@ def test_full_disk(at, tiny, tmp_path, full_disk, often):
     assert "File too large" in str(failure.value)
     assert list(tmp_path.rglob("*.tmp")) == []
     again = Breaker()
-    assert outcome(run(tmp_path / "b", tiny, hooks=again.hooks), tmp_path / "b") == outcome(unbroken, tmp_path / "a")
+    assert outcome(run(tmp_path / "b", tiny, hooks=again.hooks), tmp_path / "b") == outcome(
+        unbroken, tmp_path / "a"
+    )
     assert again.steps == 8
 
 
@@ -460,10 +535,15 @@ def test_history(tiny, tmp_path):
     }
     assert [row.epoch for row in result.history] == [1, 2]
     assert all(row.metrics.keys() == keys for row in result.history)
-    assert all(len(row.per_class) == len(row.train_per_class) == len(row.predicted) == 10 for row in result.history)
+    assert all(
+        len(row.per_class) == len(row.train_per_class) == len(row.predicted) == 10
+        for row in result.history
+    )
     assert all(sum(row.predicted) == len(tiny.val) for row in result.history)
     assert result.history[0].time <= result.history[1].time
-    assert all(0 <= row.metrics[key] <= 1 for row in result.history for key in ("train/acc", "val/acc"))
+    assert all(
+        0 <= row.metrics[key] <= 1 for row in result.history for key in ("train/acc", "val/acc")
+    )
     assert result.history[1].metrics["train/loss"] < result.history[0].metrics["train/loss"]
 
 
@@ -472,7 +552,9 @@ def test_objective_is_recorded(objective, tiny, tmp_path):
     """The figure that ranks is in the history, in addition to loss and accuracy."""
     (row,) = run(tmp_path, tiny, objective, epochs=1).history
     always = {"val/loss", "val/loss_std", "val/acc"}
-    assert {key for key in row.metrics if key.startswith("val/")} == always | {OBJECTIVES[objective][0]}
+    assert {key for key in row.metrics if key.startswith("val/")} == always | {
+        OBJECTIVES[objective][0]
+    }
 
 
 def test_absent_class(scripted):
@@ -493,7 +575,10 @@ def test_training_figures(scripted, tiny):
 
 def test_predictions(scripted):
     """What the validation images were taken for is counted by class, right or wrong."""
-    assert [row.predicted for row in scripted(2, 9).history] == [(0, 0, 10, *[0] * 7), (*[0] * 9, 10)]
+    assert [row.predicted for row in scripted(2, 9).history] == [
+        (0, 0, 10, *[0] * 7),
+        (*[0] * 9, 10),
+    ]
 
 
 def test_training_accuracy_of_each_class(tiny, tmp_path):
@@ -501,12 +586,20 @@ def test_training_accuracy_of_each_class(tiny, tmp_path):
     labels = tiny.train.labels.clone()
     labels[labels == 3] = 4
     data = dataclasses.replace(tiny, train=Split(tiny.train.images, labels))
-    (row,) = run(tmp_path, data, family="support.trainings:Linear", optimizer="sgd", lr=1e-8, epochs=1).history
+    (row,) = run(
+        tmp_path, data, family="support.trainings:Linear", optimizer="sgd", lr=1e-8, epochs=1
+    ).history
     torch.manual_seed(epoch_seed(0, 0))
     network = Linear(tiny.shape, 10)  # at that rate it stays as it is
-    guesses = network(Prepare(tiny.mean, tiny.std, torch.device("cpu"), "fp32")(tiny.train.images)).argmax(dim=1)
+    guesses = network(
+        Prepare(tiny.mean, tiny.std, torch.device("cpu"), "fp32")(tiny.train.images)
+    ).argmax(dim=1)
     for index, accuracy in enumerate(row.train_per_class):
-        answers = [int(guess) == index for guess, label in zip(guesses, labels, strict=True) if label == index]
+        answers = [
+            int(guess) == index
+            for guess, label in zip(guesses, labels, strict=True)
+            if label == index
+        ]
         assert accuracy == (sum(answers) / len(answers) if index != 3 else None)
     assert row.metrics["train/acc"] == int((guesses == labels).sum()) / 160
 
@@ -516,15 +609,23 @@ def test_spread_of_the_loss(batch_size, tiny, tmp_path):
     """The losses' deviations are those of the mean losses of the batches, in training and in validation."""
     heard = [(0, 0, 0.0)]
     steps = Hooks(step=lambda *facts: heard.append(facts))
-    (row,) = run(tmp_path, tiny, hooks=steps, batch_size=batch_size, eval_batch_size=15, epochs=1).history
+    (row,) = run(
+        tmp_path, tiny, hooks=steps, batch_size=batch_size, eval_batch_size=15, epochs=1
+    ).history
     seen = [min(step * batch_size, 160) for step, *_ in heard]
     totals = [count * mean for count, (*_, mean) in zip(seen, heard, strict=True)]
     sums, counts = ([b - a for a, b in itertools.pairwise(values)] for values in (totals, seen))
     losses = [total / count for total, count in zip(sums, counts, strict=True)]
-    assert row.metrics["train/loss_std"] == pytest.approx(statistics.pstdev(losses), rel=1e-3, abs=1e-9)
+    assert row.metrics["train/loss_std"] == pytest.approx(
+        statistics.pstdev(losses), rel=1e-3, abs=1e-9
+    )
 
     network, card = load_model(tmp_path)
-    logits = network(Prepare(card.mean, card.std, torch.device("cpu"), "fp32")(tiny.val.images)).detach().double()
+    logits = (
+        network(Prepare(card.mean, card.std, torch.device("cpu"), "fp32")(tiny.val.images))
+        .detach()
+        .double()
+    )
     of_each = functional.cross_entropy(logits, tiny.val.labels, reduction="none")
     means = [of_each[start : start + 15].mean().item() for start in (0, 15, 30)]
     assert row.metrics["val/loss_std"] == pytest.approx(statistics.pstdev(means), rel=1e-3)
@@ -579,7 +680,15 @@ TORCHS = {
 def test_schedule(schedule, optimizer, tiny, tmp_path):
     """The rate at each epoch's start is that of torch's own schedule, which one cycle steps once a batch."""
     options, make = TORCHS[schedule]
-    result = run(tmp_path, contrary(tiny), schedule=schedule, optimizer=optimizer, lr=0.5, epochs=6, **options)
+    result = run(
+        tmp_path,
+        contrary(tiny),
+        schedule=schedule,
+        optimizer=optimizer,
+        lr=0.5,
+        epochs=6,
+        **options,
+    )
     reference = SGD([nn.Parameter(torch.zeros(1))], lr=0.5)
     by_torch, expected = make(reference), []
     for row in result.history:
@@ -602,7 +711,10 @@ def test_onecycle(tiny, tmp_path):
     assert rates(result)[0] == pytest.approx(0.5 / 25)
     assert max(rates(result)) == pytest.approx(0.5, rel=0.02)
     assert rates(result)[-1] < 0.5 / 25
-    assert run(tmp_path / "short", tiny, schedule="onecycle", epochs=1, batch_size=1000).state == COMPLETE
+    assert (
+        run(tmp_path / "short", tiny, schedule="onecycle", epochs=1, batch_size=1000).state
+        == COMPLETE
+    )
 
 
 def test_plateau(scripted):
@@ -629,15 +741,27 @@ def by_hand(tiny, smoothing, clip, rate):
     gradients = torch.autograd.grad(loss, [layer.weight, layer.bias])
     norm = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients))
     shrink = min(1.0, clip / norm) if clip else 1.0
-    return [layer.weight - rate * shrink * gradients[0], layer.bias - rate * shrink * gradients[1]], loss, norm
+    return (
+        [layer.weight - rate * shrink * gradients[0], layer.bias - rate * shrink * gradients[1]],
+        loss,
+        norm,
+    )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("clip", [0.0, 0.05, 1e6])
 def test_one_step(smoothing, clip, tiny, tmp_path):
     """A step follows the gradient of the loss of smoothed labels, shortened to the norm allowed."""
-    values = {"label_smoothing": smoothing, "grad_clip": clip, "optimizer": "sgd", "momentum": 0.0, "lr": 0.1}
-    (row,) = run(tmp_path, tiny, family="support.trainings:Linear", epochs=1, batch_size=1000, **values).history
+    values = {
+        "label_smoothing": smoothing,
+        "grad_clip": clip,
+        "optimizer": "sgd",
+        "momentum": 0.0,
+        "lr": 0.1,
+    }
+    (row,) = run(
+        tmp_path, tiny, family="support.trainings:Linear", epochs=1, batch_size=1000, **values
+    ).history
     weights, loss, norm = by_hand(tiny, smoothing, clip, 0.1)
     found = load_model(tmp_path)[0].layer
     assert torch.allclose(found.weight, weights[0], rtol=0, atol=1e-6)
@@ -660,7 +784,10 @@ def watched(tiny, tmp_path, monkeypatch):
         monkeypatch.setattr(Watchful, "given", [])
         run(tmp_path, tiny, family=f"{__name__}:Watchful", epochs=1, **values)
         given = Watchful.given[1:]  # the first is to count its operations
-        return [torch.cat([images for training, images in given if training is wanted]) for wanted in (True, False)]
+        return [
+            torch.cat([images for training, images in given if training is wanted])
+            for wanted in (True, False)
+        ]
 
     return go
 
@@ -692,7 +819,12 @@ def test_augment_anew_in_every_epoch(tiny, tmp_path, monkeypatch):
     seen = []
     for folder in ("a", "b"):
         monkeypatch.setattr(Watchful, "given", [])
-        values = {"family": f"{__name__}:Watchful", "augment": "crop", "epochs": 2, "batch_size": 1000}
+        values = {
+            "family": f"{__name__}:Watchful",
+            "augment": "crop",
+            "epochs": 2,
+            "batch_size": 1000,
+        }
         run(tmp_path / folder, dataclasses.replace(tiny, train=tiny_of_one(tiny)), **values)
         seen.append([images for training, images in Watchful.given if training])
     assert not seen[0][0].sort(dim=0)[0].equal(seen[0][1].sort(dim=0)[0])
@@ -704,7 +836,9 @@ def tiny_of_one(tiny):
     return Split(tiny.train.images[:1].expand(50, -1, -1, -1), tiny.train.labels[:1].expand(50))
 
 
-@pytest.mark.parametrize("values", [{"optimizer": o} for o in OPTIMIZERS] + [{"optimizer": "sgd", "momentum": 0.0}])
+@pytest.mark.parametrize(
+    "values", [{"optimizer": o} for o in OPTIMIZERS] + [{"optimizer": "sgd", "momentum": 0.0}]
+)
 def test_optimizer(values, tiny, tmp_path):
     """Each optimiser, decay and momentum makes a difference to the weights."""
     kept = set()
@@ -720,7 +854,10 @@ def test_decay_of_adamw_is_its_own(tiny, tmp_path):
     for decay, same in ((0.0, True), (0.1, False)):
         folders = [tmp_path / f"{name} {decay}" for name in ("adam", "adamw")]
         weights = [
-            outcome(run(folder, tiny, epochs=1, optimizer=folder.name.split()[0], weight_decay=decay), folder)[2]
+            outcome(
+                run(folder, tiny, epochs=1, optimizer=folder.name.split()[0], weight_decay=decay),
+                folder,
+            )[2]
             for folder in folders
         ]
         assert (weights[0] == weights[1]) is same
@@ -730,7 +867,9 @@ def test_decay_of_adamw_is_its_own(tiny, tmp_path):
 def test_last_batch_of_one(family, tiny, tmp_path):
     """A last batch of one image, which batch normalisation cannot take, is left out."""
     heard = []
-    one_more = dataclasses.replace(tiny, train=Split(tiny.train.images[:121], tiny.train.labels[:121]))
+    one_more = dataclasses.replace(
+        tiny, train=Split(tiny.train.images[:121], tiny.train.labels[:121])
+    )
     steps = Hooks(step=lambda *facts: heard.append(facts))
     result = run(tmp_path, one_more, family=family, epochs=1, hooks=steps, schedule="onecycle")
     assert result.state == COMPLETE
@@ -744,12 +883,16 @@ def test_whole_split_in_one_batch(tiny, tmp_path):
 
 def test_bf16(tiny, tmp_path):
     """In bf16 the figures differ a little and the weights are kept in full."""
-    full, half = (run(tmp_path / p, tiny, family="cnn", epochs=1, precision=p) for p in ("fp32", "bf16"))
+    full, half = (
+        run(tmp_path / p, tiny, family="cnn", epochs=1, precision=p) for p in ("fp32", "bf16")
+    )
     assert half.state == COMPLETE
     loss, other = (result.history[0].metrics["train/loss"] for result in (full, half))
     assert loss != other
     assert loss == pytest.approx(other, rel=0.05)
-    assert {tensor.dtype for tensor in load_model(tmp_path / "bf16")[0].parameters()} == {torch.float32}
+    assert {tensor.dtype for tensor in load_model(tmp_path / "bf16")[0].parameters()} == {
+        torch.float32
+    }
 
 
 def test_channels(tiny, tmp_path):
@@ -765,7 +908,9 @@ def test_channels(tiny, tmp_path):
     for family in SMALL:
         result = run(tmp_path / family, data, family=family, epochs=1)
         assert result.state == COMPLETE
-        assert load_model(tmp_path / family)[1].shape == ((3, 16, 26) if family in LARGE else (3, 8, 13))
+        assert load_model(tmp_path / family)[1].shape == (
+            (3, 16, 26) if family in LARGE else (3, 8, 13)
+        )
 
 
 def test_resolve(monkeypatch):
@@ -799,7 +944,10 @@ def test_resolve_augmentation(dataset):
     assert chosen == DATASETS[dataset].augment
     assert "auto" not in augmentation(chosen)
     for asked in ("none", "flip-crop"):
-        assert resolve(configure({"dataset": dataset, "device": "cpu", "augment": asked})).augment == asked
+        assert (
+            resolve(configure({"dataset": dataset, "device": "cpu", "augment": asked})).augment
+            == asked
+        )
 
 
 # What a network may have
@@ -808,7 +956,12 @@ def test_resolve_augmentation(dataset):
 def infeasible(result, folder):
     """Assert that a trial was left out: not trained, and nothing of it on disk."""
     assert (result.state, result.end) == (PRUNED, "infeasible")
-    assert (result.history, result.value, result.best_epoch, result.checkpoint) == ((), None, None, None)
+    assert (result.history, result.value, result.best_epoch, result.checkpoint) == (
+        (),
+        None,
+        None,
+        None,
+    )
     assert (result.confusion, result.seconds) == (None, 0)
     assert list(folder.rglob("*")) == []
     assert TrialResult.from_dict(json.loads(result.to_json())) == result
@@ -823,7 +976,10 @@ PARAMETERS, MFLOPS = 64 * 16 + 2 * 16 + 16 * 10 + 10, 2 * (64 * 16 + 16 * 10) / 
         ({"parameters": PARAMETERS - 1}, "parameters 1,226, allowed 1,225"),
         ({"mflops": MFLOPS * 0.99}, "mflops 0.002368, allowed 0.00234432"),
         ({"parameters": 1e3, "mflops": 1e9, "latency_ms": 1e9}, "parameters 1,226, allowed 1,000"),
-        ({"parameters": 1, "mflops": 1e-3}, "parameters 1,226, allowed 1; mflops 0.002368, allowed 0.001"),
+        (
+            {"parameters": 1, "mflops": 1e-3},
+            "parameters 1,226, allowed 1; mflops 0.002368, allowed 0.001",
+        ),
         ({"latency_ms": 1e-9}, None),
     ],
 )
@@ -841,7 +997,12 @@ def test_limits(limits, error, tiny, tmp_path):
 def test_within_limits(tiny, tmp_path):
     """A network that has exactly what it may is trained as without limits."""
     free = run(tmp_path / "a", tiny, epochs=2)
-    bound = run(tmp_path / "b", tiny, epochs=2, limits={"parameters": PARAMETERS, "mflops": MFLOPS, "latency_ms": 1e6})
+    bound = run(
+        tmp_path / "b",
+        tiny,
+        epochs=2,
+        limits={"parameters": PARAMETERS, "mflops": MFLOPS, "latency_ms": 1e6},
+    )
     assert outcome(bound, tmp_path / "b") == outcome(free, tmp_path / "a")
     assert free.latency_ms is None  # a measurement that nobody asked for
     assert 0 < bound.latency_ms < 1000
@@ -852,14 +1013,18 @@ def test_latency_is_measured_once(tiny, tmp_path, often):
     with pytest.raises(Interrupted):
         run(tmp_path, tiny, hooks=Breaker(9).hooks, limits={"latency_ms": 1e6})
     measured = load(tmp_path / "epoch-00002.safetensors")[1]["latency_ms"]
-    result = run(tmp_path, tiny, limits={"latency_ms": measured})  # a second one would be above it half of the time
+    result = run(
+        tmp_path, tiny, limits={"latency_ms": measured}
+    )  # a second one would be above it half of the time
     assert (result.state, result.latency_ms) == (COMPLETE, measured)
 
 
 # Weights of every epoch
 
 
-@pytest.mark.parametrize("values", [{}, {"family": "cnn", "normalize": False}, {"augment": "crop-flip"}], ids=str)
+@pytest.mark.parametrize(
+    "values", [{}, {"family": "cnn", "normalize": False}, {"augment": "crop-flip"}], ids=str
+)
 def test_every_epoch(values, tiny, tmp_path):
     """On demand each epoch's weights are kept with a sum and a card, and score exactly what was recorded then."""
     result = run(tmp_path, tiny, every_epoch=True, **{"lr": 0.05, **values})
@@ -877,7 +1042,10 @@ def test_every_epoch(values, tiny, tmp_path):
         assert (scores.per_class, scores.predicted) == (row.per_class, row.predicted)
         assert (card.epoch, card.metrics, card.config) == (row.epoch, row.metrics, result.config)
     assert len(digests) == 4
-    best, kept = (load(path)[0] for path in (tmp_path / BEST, tmp_path / "epochs" / names[result.best_epoch - 1]))
+    best, kept = (
+        load(path)[0]
+        for path in (tmp_path / BEST, tmp_path / "epochs" / names[result.best_epoch - 1])
+    )
     assert best.keys() == kept.keys()
     assert all(tensor.equal(kept[name]) for name, tensor in best.items())
 
@@ -897,22 +1065,34 @@ def test_every_epoch_changes_nothing(tiny, tmp_path, often):
     resumed = run(tmp_path / "c", tiny, every_epoch=True)
     assert outcome(resumed, tmp_path / "c") == outcome(free, tmp_path / "b")
     for epoch in (1, 2, 3, 4):
-        unbroken, other = (load(tmp_path / name / "epochs" / f"{epoch:04d}.safetensors")[0] for name in "ac")
+        unbroken, other = (
+            load(tmp_path / name / "epochs" / f"{epoch:04d}.safetensors")[0] for name in "ac"
+        )
         assert all(tensor.equal(other[name]) for name, tensor in unbroken.items())
 
 
 def test_every_epoch_until_pruned(scripted, tmp_path):
     """A pruned trial keeps the weights of the epochs that it had."""
     scripted(3, 2, 4, 4, every_epoch=True, hooks=Hooks(epoch=lambda row, _: row.epoch == 2))
-    assert [int(load_model(path)[0].passes) for path in sorted((tmp_path / "epochs").glob("*.safetensors"))] == [1, 2]
+    assert [
+        int(load_model(path)[0].passes)
+        for path in sorted((tmp_path / "epochs").glob("*.safetensors"))
+    ] == [1, 2]
 
 
 def test_every_epoch_on_a_full_disk(tiny, tmp_path, full_disk):
     """Where an epoch's weights find no space, the command ends, not the trial."""
-    with full_disk(2000), pytest.raises(StorageFailure, match="cannot write a checkpoint in .*epochs: File too large"):
+    with (
+        full_disk(2000),
+        pytest.raises(
+            StorageFailure, match="cannot write a checkpoint in .*epochs: File too large"
+        ),
+    ):
         run(tmp_path, tiny, every_epoch=True)
 
 
 def test_small_configurations_are_of_their_family():
     """The options that these tests give apply to the family they give them to."""
-    assert all(applies(name, {"family": family}) for family, values in SMALL.items() for name in values)
+    assert all(
+        applies(name, {"family": family}) for family, values in SMALL.items() for name in values
+    )

@@ -23,7 +23,9 @@ from sweeps.trial import TrialConfig
 _START = 5.0  # seconds in which a cluster must answer at the start
 
 
-_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"  # RFC 9113, 3.4: with empty settings
+_GREETING = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"  # RFC 9113, 3.4: with empty settings
+)
 
 
 _SETTINGS = 4  # the type of frame that answers it
@@ -51,12 +53,25 @@ class Cluster:
         """
         if address is not None and address != "auto":
             _reach(address)
-        os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
-        mine: dict[str, Any] = {"num_cpus": cpu.cores(), "include_dashboard": False} if address is None else {}
-        name = "a Ray cluster of this machine" if address is None else f"the Ray cluster at {clean(address)}"
+        os.environ.update(
+            {name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()}
+        )
+        mine: dict[str, Any] = (
+            {"num_cpus": cpu.cores(), "include_dashboard": False} if address is None else {}
+        )
+        name = (
+            "a Ray cluster of this machine"
+            if address is None
+            else f"the Ray cluster at {clean(address)}"
+        )
         try:
             with own_signals():
-                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **mine)
+                ray.init(
+                    address=address or "local",
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **mine,
+                )
         except Exception as error:  # noqa: BLE001 - it has no class of its own for these
             said = clean(" ".join(str(error).split()), 300)
             if "Version mismatch" in said:
@@ -82,8 +97,14 @@ class Cluster:
 
     def places(self, usual: int, config: TrialConfig) -> int:  # noqa: ARG002 - which is of one machine
         """As many as its nodes have room for now."""
-        needs = {{"num_cpus": "CPU", "num_gpus": "GPU"}[name]: count for name, count in room(config).items() if count}
-        places = sum(int(min(has.get(name, 0) // count for name, count in needs.items())) for has in nodes())
+        needs = {
+            {"num_cpus": "CPU", "num_gpus": "GPU"}[name]: count
+            for name, count in room(config).items()
+            if count
+        }
+        places = sum(
+            int(min(has.get(name, 0) // count for name, count in needs.items())) for has in nodes()
+        )
         if not places:
             wanted = " and ".join(f"{count:g} {name}" for name, count in needs.items())
             raise UsageFailure(
@@ -113,7 +134,9 @@ def _reach(address: str) -> None:
     """See that something like Ray answers at an address: Ray itself would try for two minutes, and then exit."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16 or "/" in host:
-        raise UsageFailure(f"--address must be auto or HOST:PORT of a Ray cluster's head: got {clean(address)!r}")
+        raise UsageFailure(
+            f"--address must be auto or HOST:PORT of a Ray cluster's head: got {clean(address)!r}"
+        )
     try:
         with socket.create_connection((host, int(port)), _START) as found:
             found.sendall(_GREETING)

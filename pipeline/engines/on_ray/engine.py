@@ -64,7 +64,9 @@ class Ray:
                 states[path.name] = read(path)
         heard = Heard(task, hooks, lambda answer: self._post.answer.remote(name, answer))
         there = TRAIN.options(**room(task.config), name=f"trial {task.number}")
-        self._under_way[name] = _UnderWay(there.remote(name, task, states, self._data, self._post, paths()), heard)
+        self._under_way[name] = _UnderWay(
+            there.remote(name, task, states, self._data, self._post, paths()), heard
+        )
 
     def wait(self) -> tuple[int, TrialResult | None]:
         """Pass on what trials report until one has ended."""
@@ -102,7 +104,9 @@ class Ray:
         for task in ready:
             name = tasks[task]
             if self._died(task):
-                self._under_way[name].heard.hooks.stop()  # whoever ended all of our processes meant us
+                self._under_way[
+                    name
+                ].heard.hooks.stop()  # whoever ended all of our processes meant us
                 return self._ended(name, None)
             self._under_way[name].returned = True
         for name, trial in self._under_way.items():
@@ -121,7 +125,9 @@ class Ray:
         try:
             ray.get(task)
         except RayTaskError as error:
-            raise EngineFailure(f"a trial cannot be trained on the Ray cluster: {cause(error)}") from None
+            raise EngineFailure(
+                f"a trial cannot be trained on the Ray cluster: {cause(error)}"
+            ) from None
         except RayError:  # its process, its node or what it held is gone
             return True
         return False

@@ -51,4 +51,8 @@ def open_post(senders: int) -> Any:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # Each that waits for an answer takes a place, and a few must be left for those who bring it.
     places = 2 * senders + 10
-    return ray.remote(Post).options(num_cpus=0, max_concurrency=places, scheduling_strategy=here).remote()
+    return (
+        ray.remote(Post)
+        .options(num_cpus=0, max_concurrency=places, scheduling_strategy=here)
+        .remote()
+    )

@@ -97,7 +97,11 @@ class _Line:
         self._sent = {path: path.stat().st_mtime_ns for path in folder.files()}
 
     def tell(self, *message: Any) -> None:
-        ray.get(self._post.tell.remote(self._name, self._new() if message[0] in ("saved", "ended") else {}, message))
+        ray.get(
+            self._post.tell.remote(
+                self._name, self._new() if message[0] in ("saved", "ended") else {}, message
+            )
+        )
 
     def ask(self, *message: Any) -> Any:
         return ray.get(self._post.ask.remote(self._name, {}, message))
@@ -133,4 +137,10 @@ def cluster_errors() -> Iterator[None]:
 
 def cause(error: BaseException) -> str:
     """The last line of what Ray says, which is the cause."""
-    return clean((str(getattr(error, "cause", None) or error).strip().splitlines() or [type(error).__name__])[-1], 300)
+    return clean(
+        (
+            str(getattr(error, "cause", None) or error).strip().splitlines()
+            or [type(error).__name__]
+        )[-1],
+        300,
+    )

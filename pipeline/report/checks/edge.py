@@ -37,13 +37,24 @@ def edge(seen: Seen) -> Check | None:
         if trend is None and seen.sampled and _values(dimension):
             continue  # one of a few values is often an end
         level = "warning" if trend else level
-        value, span = shown(getattr(config, dimension.field)), " to ".join(map(shown, _ends(dimension)))
+        value, span = (
+            shown(getattr(config, dimension.field)),
+            " to ".join(map(shown, _ends(dimension))),
+        )
         where, more = ("upper", "higher") if upper else ("lower", "lower")
-        said.append(f"{dimension.field} {value} lies at the {where} end of {span}{trend or ''}: search {more}")
+        said.append(
+            f"{dimension.field} {value} lies at the {where} end of {span}{trend or ''}: search {more}"
+        )
     if said:
-        return Check(name="edge", level=level, text=f"Trial {seen.winner.number}: {'; '.join(said)}.")
+        return Check(
+            name="edge", level=level, text=f"Trial {seen.winner.number}: {'; '.join(said)}."
+        )
     names = ", ".join(dict.fromkeys(looked))
-    return Check(name="edge", level="good", text=f"The winner lies at no end of a range that could be moved: {names}.")
+    return Check(
+        name="edge",
+        level="good",
+        text=f"The winner lies at no end of a range that could be moved: {names}.",
+    )
 
 
 def _values(dimension: Dimension) -> tuple[float, ...]:
@@ -52,7 +63,11 @@ def _values(dimension: Dimension) -> tuple[float, ...]:
         step = dimension.step or (1 if dimension.integer else 0)
         if (dimension.high or 0) - (dimension.low or 0) >= FEW * step:
             return ()
-    return tuple(sorted(v for v in dimension.grid() if isinstance(v, int | float) and not isinstance(v, bool)))
+    return tuple(
+        sorted(
+            v for v in dimension.grid() if isinstance(v, int | float) and not isinstance(v, bool)
+        )
+    )
 
 
 def _ends(dimension: Dimension) -> tuple[Value, Value]:
@@ -68,10 +83,14 @@ def _position(dimension: Dimension, config: TrialConfig) -> float | None:
         return None
     values = _values(dimension)
     if values or dimension.choices:
-        return values.index(value) / (len(values) - 1) if len(values) > 2 and value in values else None
+        return (
+            values.index(value) / (len(values) - 1) if len(values) > 2 and value in values else None
+        )
     if dimension.low is None or dimension.high is None:
         return None
-    low, high, at = (math.log(v) if dimension.log else v for v in (dimension.low, dimension.high, value))
+    low, high, at = (
+        math.log(v) if dimension.log else v for v in (dimension.low, dimension.high, value)
+    )
     return (at - low) / (high - low)
 
 

@@ -40,7 +40,11 @@ class Seen:
     @property
     def trained(self) -> tuple[TrialResult, ...]:
         """Those that were trained and have a value."""
-        return tuple(trial for trial in self.tried if trial.state in (COMPLETE, PRUNED) and trial.value is not None)
+        return tuple(
+            trial
+            for trial in self.tried
+            if trial.state in (COMPLETE, PRUNED) and trial.value is not None
+        )
 
     @property
     def sampled(self) -> bool:
@@ -51,7 +55,9 @@ class Seen:
 def see(record: StudyRecord) -> Seen:
     """Look at a study once."""
     entries = rank(record.results, maximize=record.maximize)
-    complete = tuple(entry for entry in entries if entry.state == COMPLETE and entry.value is not None)
+    complete = tuple(
+        entry for entry in entries if entry.state == COMPLETE and entry.value is not None
+    )
     winner = complete[0].trials[0] if complete else None
     images = None if winner is None else validation_images(winner)
     return Seen(
@@ -83,7 +89,10 @@ def _chance(objective: str, trial: TrialResult, images: int) -> float | None:
         low, high = wilson(min(max(trial.value, 0.0), 1.0), images)
         return (high - low) / 2
     if objective == "val_loss":
-        batches, spread = math.ceil(images / trial.config.eval_batch_size), trial.best.metrics.get("val/loss_std")
+        batches, spread = (
+            math.ceil(images / trial.config.eval_batch_size),
+            trial.best.metrics.get("val/loss_std"),
+        )
         return Z * spread / math.sqrt(batches) if spread is not None and batches > 1 else None
     halves = []
     for row, share in zip(trial.confusion or (), trial.best.per_class, strict=False):

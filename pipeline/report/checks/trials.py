@@ -31,14 +31,20 @@ def few(seen: Seen) -> Check | None:
     if count >= EACH * searched:
         return Check(name="few", level="good", text=f"{said}: {count / searched:.1f} each.")
     total = math.ceil(EACH * searched * len(seen.record.results) / max(1, count))
-    remedy = f"--trials {total} would give about {EACH} each" if count else "let more be trained to the end"
+    remedy = (
+        f"--trials {total} would give about {EACH} each"
+        if count
+        else "let more be trained to the end"
+    )
     text = f"{said}, {count / searched:.1f} each: what a single one does cannot be told; {remedy}, or search fewer."
     return Check(name="few", level="note", text=text)
 
 
 def families(seen: Seen) -> Check | None:
     """Whether several families are searched and only one is among the complete, or among the best."""
-    searched = {choice for d in seen.record.dimensions if d.field == "family" for choice in d.choices}
+    searched = {
+        choice for d in seen.record.dimensions if d.field == "family" for choice in d.choices
+    }
     if len(searched) < 2 or len(seen.complete) < AT_LEAST:
         return None
     ranked = [entry.trials[0].config.family for entry in seen.complete]
@@ -70,7 +76,9 @@ def constant(seen: Seen) -> Check | None:
         return None
     same, looked = [], False
     for name in seen.record.searched:
-        values = [value for trial in seen.tried if (value := getattr(trial.config, name)) is not None]
+        values = [
+            value for trial in seen.tried if (value := getattr(trial.config, name)) is not None
+        ]
         single = all(len(d.choices) == 1 for d in seen.record.dimensions if d.field == name)
         if single or len(values) < SAME:
             continue
@@ -81,7 +89,11 @@ def constant(seen: Seen) -> Check | None:
         text = f"{'; '.join(same)}: other values were not tried, so nothing is known of them."
         return Check(name="constant", level="note", text=text[0].upper() + text[1:])
     return (
-        Check(name="constant", level="good", text="Every searched field was tried with several values.")
+        Check(
+            name="constant",
+            level="good",
+            text="Every searched field was tried with several values.",
+        )
         if looked
         else None
     )
@@ -101,7 +113,9 @@ def unstable(seen: Seen) -> Check | None:
     sound = sorted(trial.config.lr for trial in begun if trial.number not in numbers)
     remedy = "a lower lr or grad_clip may hold them"
     if "lr" in seen.record.searched and sound and rates[0] > sound[len(sound) // 2]:
-        remedy = f"all of them have lr {shown(rates[0])} or more, most others less: search lr below that"
+        remedy = (
+            f"all of them have lr {shown(rates[0])} or more, most others less: search lr below that"
+        )
     text = f"{len(lost)} of {len(begun)} trials diverged or collapsed to one class{_listed(lost)}: {remedy}."
     return Check(name="unstable", level="warning", text=text)
 
@@ -111,7 +125,9 @@ def failed(seen: Seen) -> Check | None:
     lost = [trial for trial in seen.tried if trial.state == FAILED and trial.end != "diverged"]
     if len(lost) < AT_LEAST or len(lost) < SHARE * len(seen.tried):
         return None
-    ends = ", ".join(f"{count} {end}" for end, count in Counter(trial.end for trial in lost).most_common())
+    ends = ", ".join(
+        f"{count} {end}" for end, count in Counter(trial.end for trial in lost).most_common()
+    )
     text = f"{len(lost)} of {len(seen.tried)} trials failed ({ends}){_listed(lost)}: the best may be among them."
     return Check(name="failed", level="warning", text=text)
 
@@ -127,7 +143,9 @@ def first_rung(seen: Seen) -> Check | None:
     said = f"{count} of the {len(could)} trials after the first {PROTECTED} were pruned after epoch {first}"
     if count < FIRST_RUNG * len(could):
         return Check(name="first_rung", level="good", text=f"{said}.")
-    remedy = "that favours quick starters; --pruner median or none would let more show what they can do"
+    remedy = (
+        "that favours quick starters; --pruner median or none would let more show what they can do"
+    )
     text = f"{said}: {remedy}."
     return Check(name="first_rung", level="note", text=text)
 

@@ -12,8 +12,12 @@ from sweeps.analysis.ranking import Ranked
 from sweeps.spec.study_spec import CENTRED, OBJECTIVES
 from sweeps.trial import TrialResult
 
-ENOUGH = 5  # configurations with a value: among fewer, a lead over the first says little of a search
-LARGE_GAP = 0.02  # of accuracy, training less validation: less is hardly worth anything that could be done
+ENOUGH = (
+    5  # configurations with a value: among fewer, a lead over the first says little of a search
+)
+LARGE_GAP = (
+    0.02  # of accuracy, training less validation: less is hardly worth anything that could be done
+)
 RISE = 1.1  # of the validation loss over its lowest: a curve wavers by some percent
 FALL = 0.95  # of the validation loss in the last epochs, where that ranks
 LAST = 4  # the last epochs are the last one in so many
@@ -22,7 +26,11 @@ LAST = 4  # the last epochs are the last one in so many
 def gain(seen: Seen) -> Check | None:
     """Whether the winner is better than the configuration that the study began with, or that it is laid around."""
     entries, first = seen.complete, _baseline(seen)
-    if first is None or len(entries) < 2 or len({trial.config.group for trial in seen.trained}) < ENOUGH:
+    if (
+        first is None
+        or len(entries) < 2
+        or len({trial.config.group for trial in seen.trained}) < ENOUGH
+    ):
         return None
     again = _again(seen, first)
     if again is not None:
@@ -51,7 +59,9 @@ def gain(seen: Seen) -> Check | None:
 def _again(seen: Seen, first: Ranked) -> Check | None:
     """The same, where the first configuration was trained again with the finalists: they know better."""
     found = () if seen.verdict is None else seen.verdict.finalists
-    one = next((one for one in found if one.trial.config.group == first.trials[0].config.group), None)
+    one = next(
+        (one for one in found if one.trial.config.group == first.trials[0].config.group), None
+    )
     if one is None or one.against is None or one.against.tie:  # of a tie, the check of ties speaks
         return None
     by = f"{abs(one.against.difference):.4f} better than"
@@ -94,7 +104,9 @@ def _tie_of_finalists(verdict: Verdict) -> Check:
         text = f"The best of {len(verdict.finalists)} finalists is ahead of each of the others: {rule}."
         return Check(name="tie", level="good", text=text)
     remedies = ["Of a tie, take the cheapest."] if verdict.tied else []
-    remedies += ["See why a seed of it failed before you take the winner."] if verdict.behind else []
+    remedies += (
+        ["See why a seed of it failed before you take the winner."] if verdict.behind else []
+    )
     level: Level = "warning" if remedies else "note"
     return Check(name="tie", level=level, text=f"Finalists: {' '.join([*found, *remedies])}")
 
@@ -105,18 +117,24 @@ def test_gap(seen: Seen) -> Check | None:
     if verdict is not None and (found := verdict.winner.gap) is not None:
         said = f"The best finalist's validation accuracy is {_above(found.difference)} its test accuracy"
         low, high = found.low, found.high
-    elif trial is None or trial.best is None or not trial.test or "acc" not in trial.test or not seen.images:
+    elif (
+        trial is None
+        or trial.best is None
+        or not trial.test
+        or "acc" not in trial.test
+        or not seen.images
+    ):
         return None
     else:
         val, test = trial.best.metrics["val/acc"], trial.test["acc"]
         # Where it was not counted: test splits are as large as validation splits, or larger.
         low, high = newcombe(val, seen.images, test, int(trial.test.get("images", seen.images)))
-        said = (
-            f"Trial {trial.number}'s validation accuracy {val:.4f} is {_above(val - test)} its test accuracy {test:.4f}"
-        )
+        said = f"Trial {trial.number}'s validation accuracy {val:.4f} is {_above(val - test)} its test accuracy {test:.4f}"
     said += f" (95 %: {low:+.4f} to {high:+.4f})"
     if low > 0:
-        remedy = "report the test score; fewer trials or a larger validation split would flatter less"
+        remedy = (
+            "report the test score; fewer trials or a larger validation split would flatter less"
+        )
         return Check(name="test_gap", level="warning", text=f"{said}, beyond chance: {remedy}.")
     if high < 0:
         text = f"{said}, beyond chance: the test images are easier; compare scores of the same split only."
@@ -134,7 +152,11 @@ def overfitting(seen: Seen) -> Check | None:
     if trial is None or trial.best is None or not images:
         return None
     train, val = (trial.best.metrics.get(f"{split}/acc") for split in ("train", "val"))
-    losses = {row.epoch: value for row in trial.history if (value := row.metrics.get("val/loss")) is not None}
+    losses = {
+        row.epoch: value
+        for row in trial.history
+        if (value := row.metrics.get("val/loss")) is not None
+    }
     if train is None or val is None or not losses:
         return None
     known = seen.record.facts.get("images", {})
@@ -165,7 +187,11 @@ def underfitting(seen: Seen) -> Check | None:
         return None
     better = signed(seen.record, trial.value, before)
     # One network's answers after two epochs are closer than those of two networks: half of that chance will do.
-    enough = (1 - FALL) * before if seen.record.objective == "val_loss" else (seen.chance or math.inf) / 2
+    enough = (
+        (1 - FALL) * before
+        if seen.record.objective == "val_loss"
+        else (seen.chance or math.inf) / 2
+    )
     said = f"Trial {trial.number} is best at epoch {trial.best_epoch} of {epochs}"
     if trial.best_epoch == epochs and better > enough:
         words = "epoch" if last == 1 else f"{last} epochs"
@@ -174,8 +200,14 @@ def underfitting(seen: Seen) -> Check | None:
             f"--epochs {2 * epochs} under another --name."
         )
         return Check(name="underfitting", level="note", text=text)
-    rest = f", but better by only {better:.4f} than {last} before" if trial.best_epoch == epochs else ""
-    return Check(name="underfitting", level="good", text=f"{said}{rest}: it was trained long enough.")
+    rest = (
+        f", but better by only {better:.4f} than {last} before"
+        if trial.best_epoch == epochs
+        else ""
+    )
+    return Check(
+        name="underfitting", level="good", text=f"{said}{rest}: it was trained long enough."
+    )
 
 
 def _best_until(seen: Seen, trial: TrialResult, epoch: int) -> float | None:
@@ -187,8 +219,13 @@ def _best_until(seen: Seen, trial: TrialResult, epoch: int) -> float | None:
 def _baseline(seen: Seen) -> Ranked | None:
     """The configuration that the others are to beat, where it is complete."""
     if seen.record.method in CENTRED:
-        return next((entry for entry in seen.complete if at_centre(seen.record, entry.trials[0].config)), None)
-    return next((entry for entry in seen.complete if seen.sampled and _first_number(entry) == 0), None)
+        return next(
+            (entry for entry in seen.complete if at_centre(seen.record, entry.trials[0].config)),
+            None,
+        )
+    return next(
+        (entry for entry in seen.complete if seen.sampled and _first_number(entry) == 0), None
+    )
 
 
 def _first_number(entry: Ranked) -> int:
@@ -218,7 +255,9 @@ def _noise(seen: Seen, first: Ranked, second: Ranked) -> tuple[float, str] | Non
         return max(spreads), f"the seeds' spread ({max(spreads):.4f})"
     chance = seen.chance
     if seen.record.objective == "val_acc" and seen.images:
-        better, worse = sorted((min(max(_mean(entry), 0.0), 1.0) for entry in (first, second)), reverse=True)
+        better, worse = sorted(
+            (min(max(_mean(entry), 0.0), 1.0) for entry in (first, second)), reverse=True
+        )
         chance = better - worse - newcombe(better, seen.images, worse, seen.images)[0]
     if chance is None:
         return None

@@ -64,20 +64,31 @@ def confusion_alt(info: ConfusionInfo) -> str:
         if wrong[i, j]
     ]
     return sentence(
-        f"Trial {info.trial} of {info.study}: {right:,} of {counted(total, 'image')} right", ", ".join(pairs)
+        f"Trial {info.trial} of {info.study}: {right:,} of {counted(total, 'image')} right",
+        ", ".join(pairs),
     )
 
 
 def draw_confusion(info: ConfusionInfo) -> Figure:
     """Draw each row as shares of the true class's images."""
     side = min(10.0, max(4.4, 2.4 + 0.4 * len(info.counts)))
-    figure = titled_figure(f"Confusion on validation, trial {plain(info.trial, 36)}", info.study, (side + 1.6, side))
+    figure = titled_figure(
+        f"Confusion on validation, trial {plain(info.trial, 36)}", info.study, (side + 1.6, side)
+    )
     axes = labelled_axes(figure, "predicted class", "true class")
     with np.errstate(invalid="ignore"):  # a class without images: 0 / 0
         shares = info.counts / info.counts.sum(axis=1, keepdims=True)
-    heat(axes, shares, Normalize(0, 1), "share of the true class's images", info.counts.astype(str).tolist())
+    heat(
+        axes,
+        shares,
+        Normalize(0, 1),
+        "share of the true class's images",
+        info.counts.astype(str).tolist(),
+    )
     axes.set_aspect("equal")
-    class_ticks(axes.set_xticks, info.classes, rotation=90 if max(map(len, info.classes)) > 3 else 0)
+    class_ticks(
+        axes.set_xticks, info.classes, rotation=90 if max(map(len, info.classes)) > 3 else 0
+    )
     class_ticks(axes.set_yticks, info.classes)
     return figure
 

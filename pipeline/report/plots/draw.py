@@ -22,14 +22,18 @@ def draw(record: StudyRecord, folder: Path) -> list[Drawn]:
     Raises:
         OSError: if they cannot be written.
     """
-    if forkserver.daemonic() or forkserver.here(forkserver.DRAWING):  # may start none; has nothing to import
+    if forkserver.daemonic() or forkserver.here(
+        forkserver.DRAWING
+    ):  # may start none; has nothing to import
         return _draw(record, folder, 0, 1)
     folder = folder.absolute()  # such a process may be elsewhere
     parts = min(_MOST, os.cpu_count() or 1)
     forkserver.warm_up(forkserver.DRAWING)
     given = bytes(ForkingPickler.dumps(record))  # once for all of them
     found: list[Drawn] = []
-    for part, connection in enumerate([_begun(given, folder, part, parts) for part in range(parts)]):
+    for part, connection in enumerate(
+        [_begun(given, folder, part, parts) for part in range(parts)]
+    ):
         with connection:
             try:
                 answer = connection.recv()

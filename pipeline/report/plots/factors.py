@@ -93,7 +93,11 @@ class FactorsInfo:
 
 def factors_info(record: StudyRecord) -> FactorsInfo | None:
     """Lay out a study that varied one factor at a time, one factor, or few in all combinations; else None."""
-    entries = [e for e in rank(record.results, maximize=record.maximize) if complete(e) or e.state == "failed"]
+    entries = [
+        e
+        for e in rank(record.results, maximize=record.maximize)
+        if complete(e) or e.state == "failed"
+    ]
     fields = varying(record, [entry.trials[0] for entry in entries])
     if record.method in CENTRED:
         panels = [_centred(record, name, entries) for name in fields]
@@ -113,7 +117,9 @@ def factors_info(record: StudyRecord) -> FactorsInfo | None:
 
 def factors_alt(info: FactorsInfo) -> str:
     """The means of each panel."""
-    return sentence(info.label, *(_in_words(panel, line) for panel in info.panels for line in panel.lines))
+    return sentence(
+        info.label, *(_in_words(panel, line) for panel in info.panels for line in panel.lines)
+    )
 
 
 def _in_words(panel: Panel, line: Line) -> str:
@@ -143,9 +149,13 @@ def _centred(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> Panel
     return _panel(name, (), own, centre(record)[name])
 
 
-def _panel(name: str, others: tuple[str, ...], entries: Sequence[Ranked], middle: Value | None = None) -> Panel:
+def _panel(
+    name: str, others: tuple[str, ...], entries: Sequence[Ranked], middle: Value | None = None
+) -> Panel:
     entries = [entry for entry in entries if getattr(entry.trials[0].config, name) is not None]
-    values: list[Value] = list(dict.fromkeys(getattr(e.trials[0].config, name) for e in sorted(entries, key=_number)))
+    values: list[Value] = list(
+        dict.fromkeys(getattr(e.trials[0].config, name) for e in sorted(entries, key=_number))
+    )
     numeric = _numeric(values)
     numbers = sorted(float(value) for value in values) if numeric else []
     if numeric:
@@ -153,7 +163,11 @@ def _panel(name: str, others: tuple[str, ...], entries: Sequence[Ranked], middle
     log = bool(numbers) and numbers[0] > 0 and numbers[-1] > _LOG * numbers[0]
     words = not numeric or (not log and len(values) <= MOST_WORDS)
     places = {value: float(i) if words else float(value) for i, value in enumerate(values)}
-    ticks = [(place, shown(value)) for value, place in places.items()] if words or len(values) <= MOST_WORDS else []
+    ticks = (
+        [(place, shown(value)) for value, place in places.items()]
+        if words or len(values) <= MOST_WORDS
+        else []
+    )
     groups: dict[str, list[Ranked]] = {}
     for entry in sorted(entries, key=_number):
         groups.setdefault(named(entry.trials[0], others) if others else "", []).append(entry)
@@ -162,8 +176,12 @@ def _panel(name: str, others: tuple[str, ...], entries: Sequence[Ranked], middle
         log=log,
         ordered=numeric,
         ticks=tuple(ticks),
-        lines=tuple(Line(name=label, points=_points(name, group, places)) for label, group in groups.items()),
-        failed=tuple(sorted({places[getattr(e.trials[0].config, name)] for e in entries if not complete(e)})),
+        lines=tuple(
+            Line(name=label, points=_points(name, group, places)) for label, group in groups.items()
+        ),
+        failed=tuple(
+            sorted({places[getattr(e.trials[0].config, name)] for e in entries if not complete(e)})
+        ),
         centre=None if middle is None else places.get(middle),
     )
 
@@ -175,10 +193,16 @@ def _number(entry: Ranked) -> int:
 def _points(name: str, entries: Sequence[Ranked], places: dict[Value, float]) -> tuple[Point, ...]:
     points = []
     for entry in entries:
-        values = [t.value for t in complete(entry) if t.value is not None and math.isfinite(t.value)]
+        values = [
+            t.value for t in complete(entry) if t.value is not None and math.isfinite(t.value)
+        ]
         if values and entry.value is not None:
             place = places[getattr(entry.trials[0].config, name)]
-            points.append(Point(place=place, mean=entry.value, spread=entry.spread or 0.0, values=tuple(values)))
+            points.append(
+                Point(
+                    place=place, mean=entry.value, spread=entry.spread or 0.0, values=tuple(values)
+                )
+            )
     return tuple(sorted(points, key=lambda point: point.place))
 
 
@@ -205,7 +229,10 @@ def draw_factors(info: FactorsInfo) -> Figure:
 
 def _factor_legend(figure: Figure, info: FactorsInfo) -> None:
     names = [line.name for line in info.panels[0].lines if line.name]
-    handles = [Line2D([], [], color=c, marker="o", label=plain(n, 48)) for n, c in zip(names, COLOURS, strict=False)]
+    handles = [
+        Line2D([], [], color=c, marker="o", label=plain(n, 48))
+        for n, c in zip(names, COLOURS, strict=False)
+    ]
     points = [point for panel in info.panels for line in panel.lines for point in line.points]
     if any(len(point.values) > 1 for point in points):
         handles += [
@@ -213,28 +240,54 @@ def _factor_legend(figure: Figure, info: FactorsInfo) -> None:
             Line2D([], [], color=GREY, marker="o", ls="", ms=4, alpha=0.4, label="one seed"),
         ]
     if any(panel.centre is not None for panel in info.panels):
-        handles.append(Line2D([], [], color="black", marker="o", ls="", ms=11, mfc="none", label="centre"))
+        handles.append(
+            Line2D([], [], color="black", marker="o", ls="", ms=11, mfc="none", label="centre")
+        )
     if any(panel.failed for panel in info.panels):
         marker, colour = MARKERS[FAILED]
         handles.append(Line2D([], [], color=colour, marker=marker, ls="", label="failed, no value"))
     if handles:
-        add_legend(figure, "outside lower center", ncols=2 if len(names) > 1 else 4, handles=handles)
+        add_legend(
+            figure, "outside lower center", ncols=2 if len(names) > 1 else 4, handles=handles
+        )
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
-    width = 0.08 * (len(panel.lines) > 1) * bool(panel.ticks) * (not panel.log)  # lines beside each other
+    width = (
+        0.08 * (len(panel.lines) > 1) * bool(panel.ticks) * (not panel.log)
+    )  # lines beside each other
     join = "o-" if panel.ordered or len(panel.lines) > 1 else "o"
     for i, (line, colour) in enumerate(zip(panel.lines, COLOURS, strict=False)):
         shift = width * (i - (len(panel.lines) - 1) / 2)
         places = [point.place + shift for point in line.points]
-        means, spreads = [point.mean for point in line.points], [point.spread for point in line.points]
-        style: dict[str, Any] = {"fmt": join, "color": colour, "ms": 5, "lw": 1.2, "capsize": 3, "zorder": 3}
+        means, spreads = (
+            [point.mean for point in line.points],
+            [point.spread for point in line.points],
+        )
+        style: dict[str, Any] = {
+            "fmt": join,
+            "color": colour,
+            "ms": 5,
+            "lw": 1.2,
+            "capsize": 3,
+            "zorder": 3,
+        }
         axes.errorbar(places, means, yerr=spreads if any(spreads) else None, **style)
         for place, point in zip(places, line.points, strict=True):
             if len(point.values) > 1:
-                axes.scatter([place] * len(point.values), point.values, s=14, color=colour, alpha=0.3, lw=0, zorder=2)
+                axes.scatter(
+                    [place] * len(point.values),
+                    point.values,
+                    s=14,
+                    color=colour,
+                    alpha=0.3,
+                    lw=0,
+                    zorder=2,
+                )
             if panel.centre == point.place:
-                axes.plot([place], [point.mean], "o", ms=12, mfc="none", mec="black", mew=1.1, zorder=4)
+                axes.plot(
+                    [place], [point.mean], "o", ms=12, mfc="none", mec="black", mew=1.1, zorder=4
+                )
     marker, colour = MARKERS[FAILED]
     edge = axes.get_xaxis_transform()
     style = {"ls": "", "marker": marker, "ms": 6, "color": colour, "transform": edge, "zorder": 3}
@@ -244,8 +297,12 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     if panel.ticks:
         labels = [plain(label, 24) for _, label in panel.ticks]
         crowded = sum(map(len, labels)) > 30 or (panel.log and len(labels) > 4)
-        turn: dict[str, Any] = {"rotation": 90 if max(map(len, labels)) > UPRIGHT else 30} if crowded else {}
-        axes.set_xticks([place for place, _ in panel.ticks], labels, fontsize=8, parse_math=False, **turn)
+        turn: dict[str, Any] = (
+            {"rotation": 90 if max(map(len, labels)) > UPRIGHT else 30} if crowded else {}
+        )
+        axes.set_xticks(
+            [place for place, _ in panel.ticks], labels, fontsize=8, parse_math=False, **turn
+        )
         axes.minorticks_off()
     axes.margins(x=0.12, y=0.12)
     axes.set_xlabel(panel.field)

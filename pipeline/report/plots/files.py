@@ -46,7 +46,11 @@ def draw_files(record: StudyRecord, folder: Path, part: int = 0, parts: int = 1)
                 path.unlink(missing_ok=True)  # left by an earlier study of this name
                 continue
             _write(plot.draw(info), path)
-            files.append(Drawn(place=place, path=path, title=plot.title, about=plot.about, alt=plot.alt(info)))
+            files.append(
+                Drawn(
+                    place=place, path=path, title=plot.title, about=plot.about, alt=plot.alt(info)
+                )
+            )
     return files
 
 

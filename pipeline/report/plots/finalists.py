@@ -9,7 +9,16 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.report.plots.base import Plot
 from pipeline.report.plots.published import _LANES
-from pipeline.report.plots.style import BLUE, GREY, LIGHT, ORANGE, add_legend, grid_of_axes, plain, titled_figure
+from pipeline.report.plots.style import (
+    BLUE,
+    GREY,
+    LIGHT,
+    ORANGE,
+    add_legend,
+    grid_of_axes,
+    plain,
+    titled_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,13 +81,19 @@ def finalists_info(record: StudyRecord) -> FinalistsInfo | None:
     if verdict is None:
         return None
     shown = [finalist for finalist in verdict.finalists if finalist.value is not None]
-    val = [mark for i, f in enumerate(shown) for mark in _mark(i, "val", [t.value for t in complete(f.entry)])]
+    val = [
+        mark
+        for i, f in enumerate(shown)
+        for mark in _mark(i, "val", [t.value for t in complete(f.entry)])
+    ]
     scored = [[t.test.get("acc") for t in complete(f.entry) if t.test] for f in shown]
     test = [mark for i, values in enumerate(scored) for mark in _mark(i, "test", values)]
     if record.objective == "val_acc":
         panels = [SeedsPanel(label="accuracy (fraction)", marks=val + test, most=1)]
     else:
-        panels = [SeedsPanel(label=axis_label(record), marks=val, most=1 if record.maximize else math.inf)]
+        panels = [
+            SeedsPanel(label=axis_label(record), marks=val, most=1 if record.maximize else math.inf)
+        ]
         panels += [SeedsPanel(label="test accuracy (fraction)", marks=test, most=1)] if test else []
     # Named as in the study itself: the finalists' own numbers are those of another study.
     known = {result.config.group: result for result in reversed(record.results)}
@@ -98,7 +113,11 @@ def _mark(row: int, split: str, values: Sequence[float | None]) -> list[SeedsMar
     if not known:
         return []
     low, high = mean_interval(known)
-    return [SeedsMark(row=row, split=split, values=known, mean=statistics.fmean(known), low=low, high=high)]
+    return [
+        SeedsMark(
+            row=row, split=split, values=known, mean=statistics.fmean(known), low=low, high=high
+        )
+    ]
 
 
 def finalists_alt(info: FinalistsInfo) -> str:
@@ -112,7 +131,9 @@ def finalists_alt(info: FinalistsInfo) -> str:
 
 
 def _in_words(mark: SeedsMark) -> str:
-    interval = "" if mark.low is None or mark.high is None else f", 95 % {mark.low:.4f} to {mark.high:.4f}"
+    interval = (
+        "" if mark.low is None or mark.high is None else f", 95 % {mark.low:.4f} to {mark.high:.4f}"
+    )
     return f"{mark.split} {mark.mean:.4f} ({counted(len(mark.values), 'seed')}{interval})"
 
 
@@ -126,9 +147,26 @@ def draw_finalists(info: FinalistsInfo) -> Figure:
             y = mark.row + _LANES[mark.split]
             colour, marker, _ = _SEEDS[mark.split]
             # Whole also at the edge of the axis, which all of them are within.
-            seeds: dict[str, Any] = {"s": 22, "color": colour, "alpha": 0.9, "lw": 0, "zorder": 3, "clip_on": False}
+            seeds: dict[str, Any] = {
+                "s": 22,
+                "color": colour,
+                "alpha": 0.9,
+                "lw": 0,
+                "zorder": 3,
+                "clip_on": False,
+            }
             axes.scatter(mark.values, [y] * len(mark.values), **seeds)
-            axes.plot([mark.mean], [y], marker, color=colour, ms=8, mec="black", mew=0.6, zorder=4, clip_on=False)
+            axes.plot(
+                [mark.mean],
+                [y],
+                marker,
+                color=colour,
+                ms=8,
+                mec="black",
+                mew=0.6,
+                zorder=4,
+                clip_on=False,
+            )
             if mark.low is not None and mark.high is not None:
                 axes.plot([mark.low, mark.high], [y, y], color=colour, lw=1.8, zorder=2)
         axes.grid(False, axis="y")
@@ -141,10 +179,24 @@ def draw_finalists(info: FinalistsInfo) -> Figure:
         for axes in grid:
             axes.axhline(y - 0.5, color=LIGHT, lw=0.8, zorder=0)
     grid[0].set_ylim(len(info.rows) - 0.5, -0.5)
-    grid[0].set_yticks(range(len(info.rows)), [plain(name, 36) for name in info.rows], fontsize=9, parse_math=False)
-    splits = [split for split in _SEEDS if any(mark.split == split for panel in info.panels for mark in panel.marks)]
+    grid[0].set_yticks(
+        range(len(info.rows)), [plain(name, 36) for name in info.rows], fontsize=9, parse_math=False
+    )
+    splits = [
+        split
+        for split in _SEEDS
+        if any(mark.split == split for panel in info.panels for mark in panel.marks)
+    ]
     handles = [
-        Line2D([], [], color=_SEEDS[s][0], marker=_SEEDS[s][1], ms=7, lw=1.8, label=f"{_SEEDS[s][2]}: mean, 95 %")
+        Line2D(
+            [],
+            [],
+            color=_SEEDS[s][0],
+            marker=_SEEDS[s][1],
+            ms=7,
+            lw=1.8,
+            label=f"{_SEEDS[s][2]}: mean, 95 %",
+        )
         for s in splits
     ]
     handles.append(Line2D([], [], color=GREY, marker="o", ms=5, alpha=0.9, ls="", label="one seed"))

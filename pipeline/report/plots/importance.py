@@ -44,9 +44,17 @@ def importance_info(record: StudyRecord) -> ImportanceInfo | None:
 def importance_alt(info: ImportanceInfo) -> str:
     """The shares in falling order."""
     found = info.importance
-    parts = [", ".join(f"{s.key} {percent(s.share)}" for s in found.shares)] if found.shares else [found.note or ""]
+    parts = (
+        [", ".join(f"{s.key} {percent(s.share)}" for s in found.shares)]
+        if found.shares
+        else [found.note or ""]
+    )
     own = [f"{s.key} {s.note or percent(s.share)}" for s in found.conditional]
-    apart = f"conditional, among only the trials that have it: {listed(own)}" if own and found.trials >= NEEDED else ""
+    apart = (
+        f"conditional, among only the trials that have it: {listed(own)}"
+        if own and found.trials >= NEEDED
+        else ""
+    )
     return sentence(f"Importance among {counted(found.trials, 'trial')}: {parts[0]}", apart)
 
 
@@ -58,17 +66,25 @@ def percent(share: float | None) -> str:
 def draw_importance(info: ImportanceInfo) -> Figure:
     """Draw a bar for each dimension, conditional ones below in a group of their own; a note where there is no bar."""
     found = info.importance
-    groups = [(f"Searched in every trial ({found.trials}), adding up to 100 %", found.shares)] if found.shares else []
+    groups = (
+        [(f"Searched in every trial ({found.trials}), adding up to 100 %", found.shares)]
+        if found.shares
+        else []
+    )
     if groups or any(share.share is not None for share in found.conditional):
         groups += [("Conditional: each among only the trials that have it", found.conditional)]
     groups = [(title, shares) for title, shares in groups if shares]
     rows = [len(shares) for _, shares in groups]
     title = "Importance for being among the best third of trials"
-    figure = titled_figure(title, info.study, (8, (1.1 if rows else 0.7) + 0.4 * sum(rows) + 0.4 * len(rows)))
+    figure = titled_figure(
+        title, info.study, (8, (1.1 if rows else 0.7) + 0.4 * sum(rows) + 0.4 * len(rows))
+    )
     if found.note:
         figure.supxlabel(found.note, x=0.01, ha="left", fontsize=10)
     if groups:
-        panels = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=[n + 0.6 for n in rows])
+        panels = figure.subplots(
+            len(groups), 1, sharex=True, squeeze=False, height_ratios=[n + 0.6 for n in rows]
+        )
         for axes, (title, shares) in zip(panels[:, 0], groups, strict=True):
             _bars(axes, shares)
             axes.set_title(title, loc="left", fontsize=9)
@@ -86,7 +102,9 @@ def _bars(axes: Axes, shares: Sequence[Share]) -> None:
         axes.text(width + 0.8, row, note, va="center", fontsize=9)
     axes.set_xlim(0, 108)
     axes.set_ylim(len(shares) - 0.5, -0.5)
-    axes.set_yticks(range(len(shares)), [plain(s.key, 40) for s in shares], fontsize=9, parse_math=False)
+    axes.set_yticks(
+        range(len(shares)), [plain(s.key, 40) for s in shares], fontsize=9, parse_math=False
+    )
 
 
 PLOT = Plot(

@@ -27,7 +27,11 @@ def axis_label(record: StudyRecord) -> str:
 
 def history_key(record: StudyRecord) -> str:
     """Under which key an epoch has the objective."""
-    return OBJECTIVES[record.objective][0] if record.objective in OBJECTIVES else f"val/{record.objective}"
+    return (
+        OBJECTIVES[record.objective][0]
+        if record.objective in OBJECTIVES
+        else f"val/{record.objective}"
+    )
 
 
 def wide(values: Iterable[float]) -> bool:
@@ -38,7 +42,9 @@ def wide(values: Iterable[float]) -> bool:
 
 def with_value(record: StudyRecord) -> list[tuple[float, TrialResult]]:
     """The complete and pruned trials, each with its value, by number; not those that reused another's."""
-    ended = sorted((r for r in record.results if r.state in (COMPLETE, PRUNED)), key=lambda r: r.number)
+    ended = sorted(
+        (r for r in record.results if r.state in (COMPLETE, PRUNED)), key=lambda r: r.number
+    )
     return [(r.value, r) for r in ended if r.value is not None and r.duplicate_of is None]
 
 
@@ -50,7 +56,13 @@ def by_rank(record: StudyRecord) -> list[TrialResult]:
 def trial_name(result: TrialResult) -> str:
     """Number, family and activation, and how it ended unless it is complete."""
     state = [f"({word})" for word in unless_complete(result)]
-    return " ".join([f"#{result.number}", *filter(None, [result.config.family, result.config.activation]), *state])
+    return " ".join(
+        [
+            f"#{result.number}",
+            *filter(None, [result.config.family, result.config.activation]),
+            *state,
+        ]
+    )
 
 
 def trial_names(record: StudyRecord, results: Sequence[TrialResult]) -> list[str]:
@@ -59,17 +71,25 @@ def trial_names(record: StudyRecord, results: Sequence[TrialResult]) -> list[str
     if not 0 < len(fields) <= 2 or set(fields) <= {"family", "activation"}:
         return [trial_name(result) for result in results]
     states = (" ".join(f" ({word})" for word in unless_complete(result)) for result in results)
-    return [f"#{r.number} {named(r, fields)}{state}" for r, state in zip(results, states, strict=True)]
+    return [
+        f"#{r.number} {named(r, fields)}{state}" for r, state in zip(results, states, strict=True)
+    ]
 
 
 def unless_complete(result: TrialResult) -> list[str]:
     """How it ended or stands; nothing for a complete one."""
-    return [] if result.state == COMPLETE else [result.end if result.state == FAILED else result.state]
+    return (
+        [] if result.state == COMPLETE else [result.end if result.state == FAILED else result.state]
+    )
 
 
 def class_names(record: StudyRecord, count: int) -> list[str]:
     """The true names; where they do not match the count, numbers: never a wrong name."""
-    return list(record.classes) if len(record.classes) == count else [str(index) for index in range(count)]
+    return (
+        list(record.classes)
+        if len(record.classes) == count
+        else [str(index) for index in range(count)]
+    )
 
 
 def evenly(results: Sequence[TrialResult], most: int) -> list[TrialResult]:

@@ -77,7 +77,9 @@ class CurvesInfo:
     label: str
     log: bool
     curves: list[Curve]
-    gaps: list[GapPanel]  # of the first curve: the objective, then loss beside it, or accuracy beside loss
+    gaps: list[
+        GapPanel
+    ]  # of the first curve: the objective, then loss beside it, or accuracy beside loss
 
 
 def curves_info(record: StudyRecord, top: int = 6) -> CurvesInfo | None:
@@ -118,7 +120,9 @@ def _curve(trial: TrialResult, name: str, key: str) -> Curve:
 
 def curves_alt(info: CurvesInfo) -> str:
     """The best values, and training beside validation in the first trial."""
-    parts = [f"{c.name} {c.at_best[0]:.4g} at epoch {c.best_epoch}" for c in info.curves if c.at_best]
+    parts = [
+        f"{c.name} {c.at_best[0]:.4g} at epoch {c.best_epoch}" for c in info.curves if c.at_best
+    ]
     apart = [
         f"{panel.label} of {panel.curve.name} there: validation {at[0]:.4g}, training {at[1]:.4g}"
         for panel in info.gaps
@@ -134,9 +138,24 @@ def draw_curves(info: CurvesInfo) -> Figure:
     label_axes(upper, "epoch", info.label)
     for curve, colour in zip(info.curves, COLOURS, strict=False):
         dot = "." if len(curve.epochs) == 1 else None  # a line through one point is invisible
-        upper.plot(curve.epochs, curve.validation, color=colour, lw=1.6, marker=dot, label=plain(curve.name, 36))
+        upper.plot(
+            curve.epochs,
+            curve.validation,
+            color=colour,
+            lw=1.6,
+            marker=dot,
+            label=plain(curve.name, 36),
+        )
         if curve.at_best and curve.best_epoch:
-            upper.plot([curve.best_epoch], curve.at_best[:1], "o", color=colour, ms=7, mec="white", zorder=4)
+            upper.plot(
+                [curve.best_epoch],
+                curve.at_best[:1],
+                "o",
+                color=colour,
+                ms=7,
+                mec="white",
+                zorder=4,
+            )
     upper.plot([], [], "o", color=GREY, ms=7, mec="white", label="best epoch")
     if info.log:
         log_scale(upper, "y")
@@ -151,11 +170,37 @@ def _gap(axes: Axes, panel: GapPanel) -> None:
     curve = panel.curve
     dot = "." if len(curve.epochs) == 1 else None
     notes = [f" (best epoch: {value:.4g})" for value in curve.at_best or ()] or ["", ""]
-    axes.plot(curve.epochs, curve.validation, color=BLUE, lw=1.6, marker=dot, label=f"validation{notes[0]}")
-    axes.plot(curve.epochs, curve.train, color=BLUE, lw=1.2, ls=DASHES, marker=dot, label=f"training{notes[1]}")
-    axes.fill_between(curve.epochs, curve.validation, curve.train, color=SKY, alpha=0.35, lw=0, label="gap")
+    axes.plot(
+        curve.epochs,
+        curve.validation,
+        color=BLUE,
+        lw=1.6,
+        marker=dot,
+        label=f"validation{notes[0]}",
+    )
+    axes.plot(
+        curve.epochs,
+        curve.train,
+        color=BLUE,
+        lw=1.2,
+        ls=DASHES,
+        marker=dot,
+        label=f"training{notes[1]}",
+    )
+    axes.fill_between(
+        curve.epochs, curve.validation, curve.train, color=SKY, alpha=0.35, lw=0, label="gap"
+    )
     if curve.at_best and curve.best_epoch:
-        axes.plot([curve.best_epoch] * 2, curve.at_best, "o-", color="black", ms=4, lw=1, zorder=4, label="best epoch")
+        axes.plot(
+            [curve.best_epoch] * 2,
+            curve.at_best,
+            "o-",
+            color="black",
+            ms=4,
+            lw=1,
+            zorder=4,
+            label="best epoch",
+        )
     if panel.log:
         log_scale(axes, "y")
     axes.set_title(plain(curve.name, 36), loc="left", fontsize=9, parse_math=False)

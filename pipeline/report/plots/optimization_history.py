@@ -54,12 +54,22 @@ def history_info(record: StudyRecord) -> HistoryInfo | None:
     if not points and not failed:
         return None
     log = wide(value for state in points.values() for _, value in state)
-    return HistoryInfo(study=record.name, label=axis_label(record), log=log, points=points, failed=failed, best=best)
+    return HistoryInfo(
+        study=record.name,
+        label=axis_label(record),
+        log=log,
+        points=points,
+        failed=failed,
+        best=best,
+    )
 
 
 def history_alt(info: HistoryInfo) -> str:
     """How many ended how, and how the best so far moved."""
-    counts = {**{state: len(points) for state, points in info.points.items()}, "failed": len(info.failed)}
+    counts = {
+        **{state: len(points) for state, points in info.points.items()},
+        "failed": len(info.failed),
+    }
     total = counted(sum(counts.values()), "trial")
     ends = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
     if not info.best:
@@ -80,7 +90,13 @@ def draw_history(info: HistoryInfo) -> Figure:
     axes = labelled_axes(figure, "trial number", info.label)
     size = 36 if len(info.failed) + sum(map(len, info.points.values())) <= MANY else 12
     if info.best:
-        axes.step(*zip(*info.best, strict=True), where="post", color=GREY, lw=1.2, label="best complete so far")
+        axes.step(
+            *zip(*info.best, strict=True),
+            where="post",
+            color=GREY,
+            lw=1.2,
+            label="best complete so far",
+        )
     for state, points in info.points.items():
         marker, colour = MARKERS[state]
         label = f"{state} ({len(points)})"
@@ -91,7 +107,16 @@ def draw_history(info: HistoryInfo) -> Figure:
         label, low = f"failed, no value ({len(info.failed)})", [0.03] * len(info.failed)
         edge = axes.get_xaxis_transform()  # across by trial number, up by share of the axis
         # Not scatter: what that draws by such a transform does not widen the axis.
-        axes.plot(info.failed, low, marker, ms=size**0.5, color=colour, label=label, transform=edge, zorder=3)
+        axes.plot(
+            info.failed,
+            low,
+            marker,
+            ms=size**0.5,
+            color=colour,
+            label=label,
+            transform=edge,
+            zorder=3,
+        )
     if info.log:
         log_scale(axes, "y")
     if not info.points:

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
 from dataclasses import dataclass
 
-from pipeline.report.plots.labels import axis_label, by_rank, counted, evenly, listed, sentence, wide, with_value
+from pipeline.report.plots.labels import (
+    axis_label,
+    by_rank,
+    counted,
+    evenly,
+    listed,
+    sentence,
+    wide,
+    with_value,
+)
 from pipeline.report.plots.scales import Scale, scale_of
 from sweeps.analysis.comparison import named
 from sweeps.analysis.record import StudyRecord
@@ -82,15 +91,27 @@ def parallel_info(record: StudyRecord) -> ParallelInfo | None:
     lines = []
     for result in sorted(chosen, key=lambda r: order[r.number]):
         row = [getattr(result.config, name) for name in record.searched] + [result.value]
-        places = [None if v is None else scale.place(v) for scale, v in zip(scales, row, strict=True)]
+        places = [
+            None if v is None else scale.place(v) for scale, v in zip(scales, row, strict=True)
+        ]
         height = places[-1] or 0.0
-        lines.append(Line(places=places, state=result.state, goodness=height if record.maximize else 1 - height))
+        lines.append(
+            Line(
+                places=places,
+                state=result.state,
+                goodness=height if record.maximize else 1 - height,
+            )
+        )
     axes = [
         Axis(name=scale.name, ticks=scale.ticks, gaps=any(line.places[i] is None for line in lines))
         for i, scale in enumerate(scales)
     ]
     return ParallelInfo(
-        study=record.name, axes=axes, lines=lines, trials=len(valued), best=trial_in_words(record, by_rank(record)[0])
+        study=record.name,
+        axes=axes,
+        lines=lines,
+        trials=len(valued),
+        best=trial_in_words(record, by_rank(record)[0]),
     )
 
 
@@ -101,7 +122,10 @@ def trial_in_words(record: StudyRecord, best: TrialResult) -> str:
 
 def parallel_alt(info: ParallelInfo) -> str:
     """What is shown, and the best trial's values."""
-    return sentence(f"{counted(info.trials, 'trial')} across {listed([a.name for a in info.axes], 20)}", info.best)
+    return sentence(
+        f"{counted(info.trials, 'trial')} across {listed([a.name for a in info.axes], 20)}",
+        info.best,
+    )
 
 
 _WRAP = 12  # characters of a line of a label between parallel coordinates
@@ -109,9 +133,17 @@ _WRAP = 12  # characters of a line of a label between parallel coordinates
 
 def draw_parallel(info: ParallelInfo) -> Figure:
     """Draw a line per trial, stronger for a better value; it drops to "n/a", dotted, where a field does not apply."""
-    names = [plain(axis.name, 44).replace(" (", "\n(").replace("validation ", "validation\n") for axis in info.axes]
-    labels = [[(y, textwrap.fill(plain(label), _WRAP)) for y, label in axis.ticks] for axis in info.axes]
-    texts = ["\n".join([name, *(label for _, label in own)]) for name, own in zip(names, labels, strict=True)]
+    names = [
+        plain(axis.name, 44).replace(" (", "\n(").replace("validation ", "validation\n")
+        for axis in info.axes
+    ]
+    labels = [
+        [(y, textwrap.fill(plain(label), _WRAP)) for y, label in axis.ticks] for axis in info.axes
+    ]
+    texts = [
+        "\n".join([name, *(label for _, label in own)])
+        for name, own in zip(names, labels, strict=True)
+    ]
     widths = [max(0.75, 0.3 + 0.068 * max(map(len, text.split("\n")))) for text in texts]
     places = np.cumsum(widths)
     figure = titled_figure("Parallel coordinates", info.study, (places[-1] + 0.9, 5))
@@ -120,11 +152,24 @@ def draw_parallel(info: ParallelInfo) -> Figure:
     axes.set(xlim=(0, places[-1] + 0.5), ylim=(-0.2, 1.17))
     for x, axis, name, own in zip(places, info.axes, names, labels, strict=True):
         axes.plot([x, x], [0, 1], color="black", lw=0.8, zorder=3)
-        axes.text(x, 1.08, name, ha="center", va="bottom", fontsize=9, fontweight="bold", parse_math=False)
+        axes.text(
+            x, 1.08, name, ha="center", va="bottom", fontsize=9, fontweight="bold", parse_math=False
+        )
         for y, label in [*own, *([(-0.13, "n/a")] if axis.gaps else [])]:
             axes.plot([x - 0.04, x + 0.04], [y, y], color="black", lw=0.8, zorder=3)
-            box = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
-            style: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8, "parse_math": False, "bbox": box}
+            box = {
+                "boxstyle": "square,pad=0.1",
+                "facecolor": "white",
+                "edgecolor": "none",
+                "alpha": 0.75,
+            }
+            style: dict[str, Any] = {
+                "ha": "right",
+                "va": "center",
+                "fontsize": 8,
+                "parse_math": False,
+                "bbox": box,
+            }
             axes.text(x - 0.07, y, label, zorder=4, **style)
     _lines(axes, info, places)
     legend = [
@@ -134,14 +179,23 @@ def draw_parallel(info: ParallelInfo) -> Figure:
     ]
     add_legend(figure, "outside lower center", ncols=3, handles=legend)
     if len(info.lines) < info.trials:
-        axes.set_title(f"{len(info.lines)} of {info.trials} trials, evenly over their ranks", fontsize=9, loc="left")
+        axes.set_title(
+            f"{len(info.lines)} of {info.trials} trials, evenly over their ranks",
+            fontsize=9,
+            loc="left",
+        )
     return figure
 
 
 def _lines(axes: Axes, info: ParallelInfo, places: np.ndarray) -> None:
     width = 1.8 if len(info.lines) <= 60 else 0.9
-    pieces: dict[str, list[tuple[Any, Any, float]]] = {"-": [], ":": []}  # points, colour, line width
-    for line in sorted(info.lines, key=lambda line: line.state == COMPLETE):  # pruned ones lie below
+    pieces: dict[str, list[tuple[Any, Any, float]]] = {
+        "-": [],
+        ":": [],
+    }  # points, colour, line width
+    for line in sorted(
+        info.lines, key=lambda line: line.state == COMPLETE
+    ):  # pruned ones lie below
         corners = [(x, -0.13 if y is None else y) for x, y in zip(places, line.places, strict=True)]
         colour, lw = (GREY, 0.5) if line.state == PRUNED else (_shade(line.goodness), width)
         for i in range(len(corners) - 1):
@@ -150,7 +204,11 @@ def _lines(axes: Axes, info: ParallelInfo, places: np.ndarray) -> None:
     for style, drawn in pieces.items():
         if drawn:
             points, colours, widths = zip(*drawn, strict=True)
-            axes.add_collection(LineCollection(points, colors=colours, linewidths=widths, linestyles=style, zorder=2))
+            axes.add_collection(
+                LineCollection(
+                    points, colors=colours, linewidths=widths, linestyles=style, zorder=2
+                )
+            )
 
 
 def _shade(goodness: float) -> Any:

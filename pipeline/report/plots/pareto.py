@@ -67,7 +67,9 @@ class CostPanel:
 
     cost: str
     log: bool
-    front: list[Spot]  # complete ones that no other beats at the same cost or less; the cheapest first
+    front: list[
+        Spot
+    ]  # complete ones that no other beats at the same cost or less; the cheapest first
     complete: list[Spot]  # the others
     pruned: list[Spot]
 
@@ -79,7 +81,9 @@ class ParetoInfo:
     study: str
     label: str
     log: bool
-    shown: tuple[float, float]  # the part of the objective's axis where half of the complete ones and the fronts lie
+    shown: tuple[
+        float, float
+    ]  # the part of the objective's axis where half of the complete ones and the fronts lie
     outside: int  # complete configurations worse than that
     panels: list[CostPanel]
 
@@ -120,9 +124,18 @@ def pareto_info(record: StudyRecord) -> ParetoInfo | None:
 def _cost_panel(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> CostPanel | None:
     """One cost's panel; None where it is unknown or the same for all."""
     found = [
-        (entry, Spot(cost=cost, value=entry.value, name=f"#{entry.trials[0].number} {entry.trials[0].config.family}"))
+        (
+            entry,
+            Spot(
+                cost=cost,
+                value=entry.value,
+                name=f"#{entry.trials[0].number} {entry.trials[0].config.family}",
+            ),
+        )
         for entry in entries
-        if entry.value is not None and math.isfinite(entry.value) and (cost := _cost(entry, name)) is not None
+        if entry.value is not None
+        and math.isfinite(entry.value)
+        and (cost := _cost(entry, name)) is not None
     ]
     spots = sorted((s for e, s in found if e.state == COMPLETE), key=lambda s: s.cost)
     costs = [spot.cost for spot in spots]
@@ -184,7 +197,9 @@ def draw_pareto(info: ParetoInfo) -> Figure:
         Line2D([], [], color=BLUE, marker="o", ms=5, ls="", alpha=0.6, label="other complete ones"),
     ]
     if info.pruned:
-        handles.append(Line2D([], [], color=ORANGE, marker="v", ms=5, ls="", alpha=0.9, label="pruned"))
+        handles.append(
+            Line2D([], [], color=ORANGE, marker="v", ms=5, ls="", alpha=0.9, label="pruned")
+        )
     add_legend(figure, "outside lower center", ncols=3, handles=handles)
     if info.outside:
         figure.axes[0].set_title(
@@ -197,7 +212,14 @@ def _costs(axes: Axes, panel: CostPanel) -> None:
     size = 22 if len(panel.complete) <= MANY else 6
     for state, spots, alpha in ((PRUNED, panel.pruned, 0.9), (COMPLETE, panel.complete, 0.6)):
         marker, colour = MARKERS[state]
-        style: dict[str, Any] = {"s": size, "marker": marker, "color": colour, "alpha": alpha, "lw": 0, "zorder": 2}
+        style: dict[str, Any] = {
+            "s": size,
+            "marker": marker,
+            "color": colour,
+            "alpha": alpha,
+            "lw": 0,
+            "zorder": 2,
+        }
         axes.scatter([spot.cost for spot in spots], [spot.value for spot in spots], **style)
     costs, values = [spot.cost for spot in panel.front], [spot.value for spot in panel.front]
     axes.step(costs, values, where="post", color=GREEN, lw=1.2, zorder=3)

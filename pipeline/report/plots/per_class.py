@@ -43,7 +43,11 @@ class PerClassInfo:
 
 def per_class_info(record: StudyRecord, top: int = 10) -> PerClassInfo | None:
     """Collect the ``top`` first-ranked trials that have accuracies per class; None where none has."""
-    rows = [(trial, trial.best.per_class) for trial in by_rank(record) if trial.best and trial.best.per_class]
+    rows = [
+        (trial, trial.best.per_class)
+        for trial in by_rank(record)
+        if trial.best and trial.best.per_class
+    ]
     rows = [(trial, row) for trial, row in rows if len(row) == len(rows[0][1])][:top]
     if not rows:
         return None
@@ -59,13 +63,21 @@ def per_class_info(record: StudyRecord, top: int = 10) -> PerClassInfo | None:
 def per_class_alt(info: PerClassInfo) -> str:
     """The best trial's range, and the classes that are hardest over all trials shown."""
     rows = [row[np.isfinite(row)] for row in info.accuracy]
-    means = sorted((float(row.mean()), name) for name, row in zip(info.classes, rows, strict=True) if row.size)
-    first = sorted((v, name) for name, v in zip(info.classes, info.accuracy[:, 0], strict=True) if np.isfinite(v))
+    means = sorted(
+        (float(row.mean()), name) for name, row in zip(info.classes, rows, strict=True) if row.size
+    )
+    first = sorted(
+        (v, name)
+        for name, v in zip(info.classes, info.accuracy[:, 0], strict=True)
+        if np.isfinite(v)
+    )
     span = f"from {first[0][0]:.3f} ({first[0][1]}) to {first[-1][0]:.3f}" if first else "unknown"
     return sentence(
         f"{counted(len(info.classes), 'class')} in {counted(len(info.trials), 'trial')}",
         f"{' '.join(info.trials[0])}: {span}",
-        f"lowest on average: {', '.join(f'{name} {mean:.3f}' for mean, name in means[:3])}" if means else "",
+        f"lowest on average: {', '.join(f'{name} {mean:.3f}' for mean, name in means[:3])}"
+        if means
+        else "",
     )
 
 

@@ -80,7 +80,11 @@ class PruningInfo:
         total = sum(self.trained) + saved
         if not self.spared:
             return f"no epoch was saved: all {total:,} were trained"
-        by = [name for name, count in (("pruning", self.pruned), ("early stopping", self.stopped)) if any(count)]
+        by = [
+            name
+            for name, count in (("pruning", self.pruned), ("early stopping", self.stopped))
+            if any(count)
+        ]
         return f"{' and '.join(by)} saved {saved:,} of {counted(total, 'epoch')} ({100 * saved / total:.0f} %)"
 
 
@@ -90,9 +94,14 @@ def pruning_info(record: StudyRecord) -> PruningInfo | None:
     Failed trials are drawn but not counted: what they did not train was not saved.
     """
     key = history_key(record)
-    ended = [result for _, result in sorted(with_value(record), key=lambda p: p[0], reverse=not record.maximize)]
+    ended = [
+        result
+        for _, result in sorted(with_value(record), key=lambda p: p[0], reverse=not record.maximize)
+    ]
     ended = [result for result in ended if result.history]
-    failed = [r for r in record.results if r.state == FAILED and r.history and r.duplicate_of is None]
+    failed = [
+        r for r in record.results if r.state == FAILED and r.history and r.duplicate_of is None
+    ]
     if len(ended) < 2:
         return None
     chosen = [
@@ -124,7 +133,11 @@ def pruning_info(record: StudyRecord) -> PruningInfo | None:
 def _reaching(lengths: Sequence[int]) -> list[int]:
     """How many of the lengths reach to each epoch, from the first."""
     ends = Counter(lengths)
-    return list(itertools.accumulate(range(1, max(ends)), lambda left, e: left - ends[e], initial=len(lengths)))
+    return list(
+        itertools.accumulate(
+            range(1, max(ends)), lambda left, e: left - ends[e], initial=len(lengths)
+        )
+    )
 
 
 def _spared(ended: Sequence[TrialResult], state: str) -> list[int]:
@@ -150,8 +163,12 @@ FAINT = 30  # lines from which on they are fainter, so that a dense bundle shows
 
 def draw_pruning(info: PruningInfo) -> Figure:
     """Draw each trial's course, ending where it was pruned, and under it the epochs trained and spared, if any was."""
-    figure = titled_figure("Every trial by epoch, and the epochs spared", info.study, (8, 6 if info.spared else 4.4))
-    panels = figure.subplots(1 + info.spared, 1, sharex=True, squeeze=False, height_ratios=[1.6, 1][: 1 + info.spared])
+    figure = titled_figure(
+        "Every trial by epoch, and the epochs spared", info.study, (8, 6 if info.spared else 4.4)
+    )
+    panels = figure.subplots(
+        1 + info.spared, 1, sharex=True, squeeze=False, height_ratios=[1.6, 1][: 1 + info.spared]
+    )
     upper, lower = panels[0, 0], panels[-1, 0]
     label_axes(upper, "", info.label)
     handles = _courses(upper, info)
@@ -177,7 +194,9 @@ def _courses(axes: Axes, info: PruningInfo) -> list[Artist]:
         lines = [list(zip(course.epochs, course.values, strict=True)) for course in courses]
         alpha = 0.6 if len(courses) <= FAINT else 0.35
         lowest = 3 if state == COMPLETE else 2
-        axes.add_collection(LineCollection(lines, colors=colour, alpha=alpha, linewidths=1.0, zorder=lowest))
+        axes.add_collection(
+            LineCollection(lines, colors=colour, alpha=alpha, linewidths=1.0, zorder=lowest)
+        )
         ends = [line[-1] for line in lines if state != COMPLETE or len(line) == 1]
         if ends:
             epochs, values = zip(*ends, strict=True)
@@ -205,7 +224,13 @@ def _epochs(axes: Axes, info: PruningInfo) -> list[Artist]:
     ):
         top = [a + b for a, b in zip(base, counts, strict=True)]
         if any(counts):
-            style: dict[str, Any] = {"fill": True, "facecolor": colour, "hatch": hatch, "edgecolor": "white", "lw": 0}
+            style: dict[str, Any] = {
+                "fill": True,
+                "facecolor": colour,
+                "hatch": hatch,
+                "edgecolor": "white",
+                "lw": 0,
+            }
             areas.append(axes.stairs(top, edges, baseline=base, label=label, **style))
         base = top
     axes.set_ylim(bottom=0)

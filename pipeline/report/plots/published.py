@@ -8,7 +8,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.report.plots.base import Plot
-from pipeline.report.plots.style import BLUE, GREY, LIGHT, ORANGE, add_legend, light, plain, titled_figure
+from pipeline.report.plots.style import (
+    BLUE,
+    GREY,
+    LIGHT,
+    ORANGE,
+    add_legend,
+    light,
+    plain,
+    titled_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +61,11 @@ def published_info(record: StudyRecord) -> PublishedInfo | None:
     found = compare(record, rank(record.results, maximize=record.maximize))
     rows = []
     for variant in found.variants if found else ():
-        figures = [c for c in variant.figures if c.name in ("val_acc", "test_acc") and c.published is not None]
+        figures = [
+            c
+            for c in variant.figures
+            if c.name in ("val_acc", "test_acc") and c.published is not None
+        ]
         if figures:
             rows.append(
                 PublishedRow(
@@ -87,19 +100,35 @@ def draw_published(info: PublishedInfo) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel("accuracy (fraction)")
     grid[0].set_ylim(len(info.rows) - 0.5, -0.5)
-    grid[0].set_yticks(range(len(info.rows)), [plain(r.name, 36) for r in info.rows], fontsize=9, parse_math=False)
+    grid[0].set_yticks(
+        range(len(info.rows)), [plain(r.name, 36) for r in info.rows], fontsize=9, parse_math=False
+    )
     if info.close:
         low, high = info.close
         margin = max(0.08 * (high - low), 0.001)
         grid[1].set_xlim(low - margin, high + margin)
         grid[0].set_title("all", loc="left", fontsize=9)
         grid[1].set_title("those that lie close together, larger", loc="left", fontsize=9)
-    handles = [Line2D([], [], color=c, ls="", marker=m, ms=6, mew=1.8, label=t) for c, m, t in _PUBLISHED.values()]
+    handles = [
+        Line2D([], [], color=c, ls="", marker=m, ms=6, mew=1.8, label=t)
+        for c, m, t in _PUBLISHED.values()
+    ]
     seen = {("published", split) for row in info.rows for split in row.published}
     seen |= {("ours", split) for row in info.rows for split in row.ours}
     shown = [handle for key, handle in zip(_PUBLISHED, handles, strict=True) if key in seen]
     if not all(row.comparable for row in info.rows):
-        shown.append(Line2D([], [], color=GREY, ls="", marker="x", ms=6, mew=1.8, label="published, not comparable"))
+        shown.append(
+            Line2D(
+                [],
+                [],
+                color=GREY,
+                ls="",
+                marker="x",
+                ms=6,
+                mew=1.8,
+                label="published, not comparable",
+            )
+        )
     add_legend(figure, "outside lower center", ncols=min(len(shown), 4), handles=shown)
     return figure
 
@@ -125,7 +154,15 @@ def _variants(axes: Axes, info: PublishedInfo) -> None:
             if split in row.published:
                 colour, marker, _ = _PUBLISHED["published", split]
                 colour = colour if row.comparable else GREY
-                axes.plot([row.published[split]], [y + lane], marker, color=colour, ms=8, mew=1.8, zorder=4)
+                axes.plot(
+                    [row.published[split]],
+                    [y + lane],
+                    marker,
+                    color=colour,
+                    ms=8,
+                    mew=1.8,
+                    zorder=4,
+                )
         if y:
             axes.axhline(y - 0.5, color=LIGHT, lw=0.8, zorder=0)
     axes.grid(False, axis="y")
@@ -134,7 +171,12 @@ def _variants(axes: Axes, info: PublishedInfo) -> None:
 
 def _close(rows: Sequence[PublishedRow]) -> tuple[float, float] | None:
     """The range above the widest gap, if that is most of the whole range and at least half of the values lie there."""
-    ours = [score.mean + s * (score.spread or 0) for row in rows for score in row.ours.values() for s in (-1, 1)]
+    ours = [
+        score.mean + s * (score.spread or 0)
+        for row in rows
+        for score in row.ours.values()
+        for s in (-1, 1)
+    ]
     values = sorted(ours + [value for row in rows for value in row.published.values()])
     gaps = [(high - low, i) for i, (low, high) in enumerate(itertools.pairwise(values), start=1)]
     widest, cut = max(gaps, default=(0.0, 0))

@@ -27,7 +27,13 @@ class Scale:
     @staticmethod
     def numeric(name: str, values: Sequence[float], *, log: bool, integer: bool = False) -> Scale:
         """The scale of an axis of numbers."""
-        return Scale(name=name, low=min(values), high=max(values), log=log and min(values) > 0, integer=integer)
+        return Scale(
+            name=name,
+            low=min(values),
+            high=max(values),
+            log=log and min(values) > 0,
+            integer=integer,
+        )
 
     def place(self, value: Value) -> float:
         """The place of a value, from 0 to 1."""
@@ -43,7 +49,9 @@ class Scale:
         """Places and labels of the axis's ticks."""
         if self.categories:
             shown = self.categories[:: math.ceil(len(self.categories) / 20)]
-            return [(self.place(c), str(c).lower() if isinstance(c, bool) else str(c)) for c in shown]
+            return [
+                (self.place(c), str(c).lower() if isinstance(c, bool) else str(c)) for c in shown
+            ]
         nice = _nice(self.low, self.high, log=self.log)
         return [(self.place(v), f"{v:.4g}") for v in nice if not self.integer or v == round(v)]
 
@@ -73,11 +81,18 @@ def _nice(low: float, high: float, *, log: bool) -> list[float]:
     if low == high:
         return [low]
     if log:
-        powers = [10.0**k for k in range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)]
+        powers = [
+            10.0**k
+            for k in range(
+                math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1
+            )
+        ]
         if len(powers) >= 3:
             return [min(max(p, low), high) for p in powers[:: math.ceil(len(powers) / 6)]]
         return [low, *(float(f"{v:.2g}") for v in np.geomspace(low, high, 4)[1:-1]), high]
     rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough)
-    return [step * k for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+    return [
+        step * k for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]

@@ -49,7 +49,9 @@ class Slice:
     field: str
     log: bool
     whole: bool  # only whole numbers
-    ticks: list[tuple[float, str]]  # of fields with a place for each value; empty for an axis of numbers
+    ticks: list[
+        tuple[float, str]
+    ]  # of fields with a place for each value; empty for an axis of numbers
     points: dict[str, list[tuple[float, float]]]  # by state: place and value
     best: tuple[float, float] | None  # the best trial's
 
@@ -81,7 +83,9 @@ def slices_info(record: StudyRecord) -> SlicesInfo | None:
     )
 
 
-def _slice(record: StudyRecord, name: str, valued: Sequence[tuple[float, TrialResult]], winner: int) -> Slice:
+def _slice(
+    record: StudyRecord, name: str, valued: Sequence[tuple[float, TrialResult]], winner: int
+) -> Slice:
     scale = scale_of(record, name, [result for _, result in valued])
     points: dict[str, list[tuple[float, float]]] = {}
     best = None
@@ -89,7 +93,11 @@ def _slice(record: StudyRecord, name: str, valued: Sequence[tuple[float, TrialRe
         given: Value | None = getattr(result.config, name)
         if given is None:
             continue
-        place = _beside(scale.categories.index(given), result.number) if scale.categories else float(given)
+        place = (
+            _beside(scale.categories.index(given), result.number)
+            if scale.categories
+            else float(given)
+        )
         points.setdefault(result.state, []).append((place, value))
         if result.number == winner:
             best = (place, value)
@@ -110,7 +118,9 @@ def _beside(place: int, number: int) -> float:
 
 def slices_alt(info: SlicesInfo) -> str:
     """What is shown, and the best trial's values."""
-    return sentence(f"{info.label} by {listed([panel.field for panel in info.panels], 20)}", info.best)
+    return sentence(
+        f"{info.label} by {listed([panel.field for panel in info.panels], 20)}", info.best
+    )
 
 
 def draw_slices(info: SlicesInfo) -> Figure:
@@ -125,12 +135,19 @@ def draw_slices(info: SlicesInfo) -> Figure:
         _draw_slice(axes, panel, size=16 if most <= MANY else 5)
         axes.set_xlabel(plain(panel.field))
         if i % columns == 0:
-            axes.set_ylabel(plain(info.label, 60).replace(" (", "\n("), fontsize=9, parse_math=False)
+            axes.set_ylabel(
+                plain(info.label, 60).replace(" (", "\n("), fontsize=9, parse_math=False
+            )
     if info.log:
         log_scale(grid[0], "y")
     states = [state for state in MARKERS if any(state in panel.points for panel in info.panels)]
-    handles = [Line2D([], [], ls="", marker=MARKERS[s][0], color=MARKERS[s][1], ms=5, label=s) for s in states]
-    handles.append(Line2D([], [], ls="", marker="*", ms=12, mfc=GREEN, mec="black", label="best trial"))
+    handles = [
+        Line2D([], [], ls="", marker=MARKERS[s][0], color=MARKERS[s][1], ms=5, label=s)
+        for s in states
+    ]
+    handles.append(
+        Line2D([], [], ls="", marker="*", ms=12, mfc=GREEN, mec="black", label="best trial")
+    )
     add_legend(figure, "outside lower center", ncols=3, handles=handles)
     return figure
 

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
 
 # Told apart by the colour-blind too (Okabe and Ito, https://jfly.uni-koeln.de/color/).
-BLUE, ORANGE, GREEN, RED, SKY, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"
+BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+)
 GREY, LIGHT = "#7a7a7a", "#dcdcdc"
 COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
 MARKERS = {COMPLETE: ("o", BLUE), PRUNED: ("v", ORANGE), FAILED: ("x", RED), RUNNING: ("s", GREEN)}
@@ -34,7 +41,10 @@ CELLS = 20  # classes up to which a heat map's cells hold their number
 
 def plain(text: object, limit: int = 28) -> str:
     """Text that can be drawn: what is unprintable or missing in the font escaped, the middle cut beyond ``limit``."""
-    shown = "".join(c if c.isprintable() and _drawable(c) else c.encode("unicode_escape").decode() for c in str(text))
+    shown = "".join(
+        c if c.isprintable() and _drawable(c) else c.encode("unicode_escape").decode()
+        for c in str(text)
+    )
     tail = limit // 3  # kept: long names often differ at the end
     return shown if len(shown) <= limit else f"{shown[: limit - tail - 1]}…{shown[-tail:]}"
 
@@ -47,7 +57,14 @@ def _drawable(character: str) -> bool:
 def titled_figure(title: str, study: str, size: tuple[float, float]) -> Figure:
     """An empty figure of a size in inches, its title naming the study."""
     figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(f"{title}: {plain(study, 40)}", fontsize=11, fontweight="bold", x=0.01, ha="left", parse_math=False)
+    figure.suptitle(
+        f"{title}: {plain(study, 40)}",
+        fontsize=11,
+        fontweight="bold",
+        x=0.01,
+        ha="left",
+        parse_math=False,
+    )
     return figure
 
 
@@ -89,7 +106,9 @@ def log_scale(axes: Axes, which: str) -> None:
     axis: Axis = axes.xaxis if which == "x" else axes.yaxis
     low, high = axis.get_data_interval()
     if high > 5 * low:
-        axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=6))
+        axis.set_major_locator(
+            LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=6)
+        )
     else:  # there may be no power of ten
         axis.set_major_locator(MaxNLocator(4))
     write_out(axis)
@@ -110,13 +129,17 @@ def add_legend(figure: Figure, place: Any, **style: Any) -> None:
 def small_legend(axes: Axes) -> None:
     """Explain the markers inside the axes, where they leave room: to look for that takes long with many points."""
     points = sum(np.size(line.get_ydata()) for line in axes.lines)
-    legend = axes.legend(loc="best" if points <= FEW else "center right", framealpha=0.7, prop={"size": 8})
+    legend = axes.legend(
+        loc="best" if points <= FEW else "center right", framealpha=0.7, prop={"size": 8}
+    )
     legend.get_frame().set_edgecolor("none")
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
-def heat(axes: Axes, values: np.ndarray, norm: Normalize, label: str, texts: list[list[str]]) -> None:
+def heat(
+    axes: Axes, values: np.ndarray, norm: Normalize, label: str, texts: list[list[str]]
+) -> None:
     """Draw a matrix, its texts in the cells unless there are many; grey with a dash where it has no number."""
     axes.grid(False)
     axes.set_facecolor(LIGHT)
@@ -137,4 +160,10 @@ def class_ticks(set_ticks: Callable[..., Any], names: Sequence[str], **style: An
     """Label the classes; of many only every second, third, ... so that no two labels touch."""
     every = math.ceil(len(names) / 60)
     size = 8 if len(names) <= 30 else 6
-    set_ticks(range(0, len(names), every), [plain(n) for n in names[::every]], fontsize=size, parse_math=False, **style)
+    set_ticks(
+        range(0, len(names), every),
+        [plain(n) for n in names[::every]],
+        fontsize=size,
+        parse_math=False,
+        **style,
+    )

@@ -58,7 +58,9 @@ class TimelineInfo:
 
     study: str
     unit: str
-    rows: list[str]  # the trials' names; empty where there are many and rows are lanes that they share
+    rows: list[
+        str
+    ]  # the trials' names; empty where there are many and rows are lanes that they share
     lanes: int  # how many rows there are
     bars: list[Bar]
     pauses: list[tuple[float, float, str]]  # where they were cut out, and how long they were
@@ -70,7 +72,10 @@ class TimelineInfo:
 def timeline_info(record: StudyRecord) -> TimelineInfo | None:
     """Lay trials out over time: a row for each of few, of many as few lanes as hold those at the same time."""
     own = [result for result in record.results if result.duplicate_of is None]
-    timed = sorted(((began, r) for r in own if (began := began_at(r)) is not None), key=lambda p: (p[0], p[1].number))
+    timed = sorted(
+        ((began, r) for r in own if (began := began_at(r)) is not None),
+        key=lambda p: (p[0], p[1].number),
+    )
     if not timed:
         return None
     pieces = [_pieces(result) for _, result in timed]
@@ -79,7 +84,11 @@ def timeline_info(record: StudyRecord) -> TimelineInfo | None:
     lanes = _lanes([(row[0][0], row[-1][1]) for row in pieces])
     few = len(timed) <= ROWS
     bars = [
-        Bar(row=i if few else lane, state=r.state, pieces=[(axis.place(a), axis.place(b)) for a, b in own_pieces])
+        Bar(
+            row=i if few else lane,
+            state=r.state,
+            pieces=[(axis.place(a), axis.place(b)) for a, b in own_pieces],
+        )
         for i, ((_, r), lane, own_pieces) in enumerate(zip(timed, lanes, pieces, strict=True))
     ]
     return TimelineInfo(
@@ -102,13 +111,20 @@ def timeline_alt(info: TimelineInfo) -> str:
     pauses = [f"{text} without training" for _, _, text in info.pauses]
     shown = f"{counted(len(pauses), 'pause')}: {', '.join(pauses[:5])}" if pauses else "no pause"
     untimed = f"{info.untimed} failed before the end of an epoch" if info.untimed else ""
-    return sentence(f"{ends} in {info.worked} of training", f"{info.most} at the same time at most", shown, untimed)
+    return sentence(
+        f"{ends} in {info.worked} of training",
+        f"{info.most} at the same time at most",
+        shown,
+        untimed,
+    )
 
 
 def duration(seconds: float) -> str:
     """A time in its unit: ``25 s``, ``3.5 min``."""
     unit, size = _unit(seconds)
-    return f"{seconds / size:.3g} {unit}" if seconds < 100 * size else f"{seconds / size:.0f} {unit}"
+    return (
+        f"{seconds / size:.3g} {unit}" if seconds < 100 * size else f"{seconds / size:.0f} {unit}"
+    )
 
 
 def _unit(seconds: float) -> tuple[str, int]:
@@ -118,7 +134,10 @@ def _unit(seconds: float) -> tuple[str, int]:
 
 def _pieces(result: TrialResult) -> list[tuple[float, float]]:
     """When a trial was trained, in seconds since 1970: its epochs, those joined that follow each other."""
-    epochs = [(e.time / 1000 - e.metrics.get("time/epoch_seconds", 0.0), e.time / 1000) for e in result.history]
+    epochs = [
+        (e.time / 1000 - e.metrics.get("time/epoch_seconds", 0.0), e.time / 1000)
+        for e in result.history
+    ]
     usual = statistics.median(end - begin for begin, end in epochs)
     return _merged(epochs, max(_PAUSE, 2 * usual))
 
@@ -180,13 +199,20 @@ def draw_timeline(info: TimelineInfo) -> Figure:
     axes.grid(False, axis="y")
     for state, (_, colour) in MARKERS.items():
         boxes = [
-            [(begin, bar.row - 0.4), (end, bar.row - 0.4), (end, bar.row + 0.4), (begin, bar.row + 0.4)]
+            [
+                (begin, bar.row - 0.4),
+                (end, bar.row - 0.4),
+                (end, bar.row + 0.4),
+                (begin, bar.row + 0.4),
+            ]
             for bar in info.bars
             if bar.state == state
             for begin, end in bar.pieces
         ]
         # The edge keeps a short trial visible.
-        axes.add_collection(PolyCollection(boxes, facecolor=colour, edgecolor=colour, lw=0.4, zorder=2))
+        axes.add_collection(
+            PolyCollection(boxes, facecolor=colour, edgecolor=colour, lw=0.4, zorder=2)
+        )
     for begin, end, text in info.pauses:
         axes.axvspan(begin, end, facecolor=LIGHT, edgecolor=GREY, hatch="////", lw=0, zorder=1)
         if len(info.pauses) <= 12:
@@ -201,14 +227,18 @@ def draw_timeline(info: TimelineInfo) -> Figure:
     axes.autoscale_view()
     axes.set_xlim(left=0)
     axes.set_ylim(info.lanes - 0.5, -0.5)
-    axes.set_yticks(range(len(info.rows)), [plain(name) for name in info.rows], fontsize=8, parse_math=False)
+    axes.set_yticks(
+        range(len(info.rows)), [plain(name) for name in info.rows], fontsize=8, parse_math=False
+    )
     axes.set_ylabel("trial" if info.rows else "")
     # Of many trials the axis may be lower than a label beside it is long.
     said = ["pauses cut out"] * bool(info.pauses) + [_at_a_time(info.most)] * (not info.rows)
     axes.set_xlabel(", ".join([f"time since the start ({info.unit})", *said]))
     counts = Counter(bar.state for bar in info.bars)
     handles = [
-        Patch(color=MARKERS[state][1], label=f"{state} ({counts[state]:,})") for state in MARKERS if counts[state]
+        Patch(color=MARKERS[state][1], label=f"{state} ({counts[state]:,})")
+        for state in MARKERS
+        if counts[state]
     ]
     add_legend(figure, "outside lower center", ncols=4, handles=handles)
     return figure

@@ -21,7 +21,9 @@ def test_the_same_bytes_however_many_draw(tmp_path, monkeypatch):
     own = files.draw_files(record, tmp_path / "own")
     monkeypatch.chdir(tmp_path)
     found = draw.draw(record, (tmp_path / "others").relative_to(tmp_path))
-    assert [(each.title, each.about, each.alt) for each in found] == [(e.title, e.about, e.alt) for e in own]
+    assert [(each.title, each.about, each.alt) for each in found] == [
+        (e.title, e.about, e.alt) for e in own
+    ]
     assert [each.path.read_bytes() for each in found] == [each.path.read_bytes() for each in own]
     assert len(found) > 5
 

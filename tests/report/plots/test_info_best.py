@@ -11,7 +11,10 @@ from sweeps.trial import FAILED, PRUNED
 
 def test_curves():
     """The six first-ranked trials are shown, named by number, family and activation, and by how they ended."""
-    results = [make_result(i, 0.1 * i, lr=0.01 + i / 100, state=PRUNED if i == 7 else "complete") for i in range(8)]
+    results = [
+        make_result(i, 0.1 * i, lr=0.01 + i / 100, state=PRUNED if i == 7 else "complete")
+        for i in range(8)
+    ]
     info = learning_curves.curves_info(make_record(results))
     assert [curve.name.split()[0] for curve in info.curves] == ["#6", "#5", "#4", "#3", "#2", "#1"]
     assert info.curves[0].name == "#6 cnn relu"
@@ -22,7 +25,11 @@ def test_curves():
 
 @pytest.mark.parametrize(
     ("objective", "validation", "train"),
-    [("val_acc", "val/acc", "train/acc"), ("val_loss", "val/loss", "train/loss"), ("macro_f1", None, "train/acc")],
+    [
+        ("val_acc", "val/acc", "train/acc"),
+        ("val_loss", "val/loss", "train/loss"),
+        ("macro_f1", None, "train/acc"),
+    ],
 )
 def test_curves_of_the_objective(objective, validation, train):
     """The curves are the objective's, beside training in the same unit; a metric never logged is missing, not 0."""
@@ -50,7 +57,9 @@ def test_per_class():
 def test_confusion():
     """The best trial's counts are shown, of a class without images no share."""
     worse = make_result(0, 0.2, classes=3, confusion=True)
-    better = dataclasses.replace(make_result(1, 0.9, lr=0.1), confusion=((3, 1, 0), (0, 0, 0), (0, 2, 2)))
+    better = dataclasses.replace(
+        make_result(1, 0.9, lr=0.1), confusion=((3, 1, 0), (0, 0, 0), (0, 2, 2))
+    )
     info = confusion.confusion_info(make_record([worse, better], classes=("ant", "bee", "cat")))
     assert info.trial == "#1 cnn relu"
     assert info.counts.tolist() == [[3, 1, 0], [0, 0, 0], [0, 2, 2]]
@@ -98,7 +107,10 @@ def test_gap_at_the_best_epoch():
         (last["val/acc"], last["train/acc"]),
         (last["val/loss"], last["train/loss"]),
     ]
-    assert "accuracy (fraction) of #0 cnn relu there: validation 0.9, training 0.92" in learning_curves.curves_alt(info)
+    assert (
+        "accuracy (fraction) of #0 cnn relu there: validation 0.9, training 0.92"
+        in learning_curves.curves_alt(info)
+    )
     unknown = learning_curves.curves_info(make_record([result], objective="macro_f1"))
     assert unknown.curves[0].at_best is None
     assert "nan" not in learning_curves.curves_alt(unknown)
@@ -106,13 +118,19 @@ def test_gap_at_the_best_epoch():
 
 def test_classes_in_words():
     """The text alternatives name the classes that do worst, and what is taken for what how often."""
-    best = dataclasses.replace(make_result(0, 0.9, classes=3), confusion=((3, 1, 0), (0, 0, 0), (0, 2, 2)))
+    best = dataclasses.replace(
+        make_result(0, 0.9, classes=3), confusion=((3, 1, 0), (0, 0, 0), (0, 2, 2))
+    )
     last = dataclasses.replace(best.history[-1], per_class=(0.75, None, 0.5))
     record = make_record(
-        [dataclasses.replace(best, history=(*best.history[:-1], last))], classes=("ant", "bee\x1b[1m", "cat")
+        [dataclasses.replace(best, history=(*best.history[:-1], last))],
+        classes=("ant", "bee\x1b[1m", "cat"),
     )
     assert confusion.confusion_alt(confusion.confusion_info(record)) == (
         "Trial #0 cnn relu of test: 5 of 8 images right; cat taken for bee (2 times), ant taken for bee (1 time)."
     )
     said = per_class.per_class_alt(per_class.per_class_info(record))
-    assert said == "3 classes in 1 trial; #0 cnn: from 0.500 (cat) to 0.750; lowest on average: cat 0.500, ant 0.750."
+    assert (
+        said
+        == "3 classes in 1 trial; #0 cnn: from 0.500 (cat) to 0.750; lowest on average: cat 0.500, ant 0.750."
+    )

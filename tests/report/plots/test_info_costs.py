@@ -21,7 +21,9 @@ FOUR = (costing(0, 0.9, 100), costing(1, 0.8, 50), costing(2, 0.85, 80), costing
 
 def test_pareto_front():
     """The front holds the complete trials that no other beats at their cost or less, the cheapest first."""
-    info = pareto_of(*FOUR, costing(4, 0.99, 10, PRUNED), costing(5, None, 10, FAILED), costing(6, 0.8, 60))
+    info = pareto_of(
+        *FOUR, costing(4, 0.99, 10, PRUNED), costing(5, None, 10, FAILED), costing(6, 0.8, 60)
+    )
     (panel,) = info.panels  # of MFLOPs nothing is known, and the time is the same for all
     assert [(spot.name, spot.cost, spot.value) for spot in panel.front] == [
         ("#1 cnn", 50, 0.8),
@@ -41,9 +43,14 @@ def test_pareto_minimised():
 
 def test_pareto_of_repeats():
     """The repeats of a configuration are one spot, at their mean."""
-    repeats = [dataclasses.replace(make_result(i, 0.8 + i / 10, seed=i), parameters=10) for i in range(2)]
+    repeats = [
+        dataclasses.replace(make_result(i, 0.8 + i / 10, seed=i), parameters=10) for i in range(2)
+    ]
     (panel,) = pareto_of(*repeats, costing(2, 0.9, 50)).panels
-    assert [(spot.cost, spot.value) for spot in panel.front] == [(10, pytest.approx(0.85)), (50, 0.9)]
+    assert [(spot.cost, spot.value) for spot in panel.front] == [
+        (10, pytest.approx(0.85)),
+        (50, 0.9),
+    ]
 
 
 def test_pareto_shows_what_decides():
@@ -107,14 +114,20 @@ def test_pruned_trials_are_seen_in_the_dark():
 def test_nothing_pruned():
     """Where every trial trained all its epochs, that is said, and their courses are shown all the same."""
     info = pruning.pruning_info(make_record([ran(0, 5), ran(1, 5)]))
-    assert (info.spared, info.saved, len(info.courses)) == (False, "no epoch was saved: all 10 were trained", 2)
+    assert (info.spared, info.saved, len(info.courses)) == (
+        False,
+        "no epoch was saved: all 10 were trained",
+        2,
+    )
     assert pruning.pruning_info(make_record([ran(0, 5)])) is None
 
 
 def test_planned_epochs_may_differ():
     """Of trials with plans of different length each is measured by its own."""
     short = make_result(1, 0.5, epochs=2, state=PRUNED)
-    record = make_record([ran(0, 5), dataclasses.replace(short, config=dataclasses.replace(short.config, epochs=3))])
+    record = make_record(
+        [ran(0, 5), dataclasses.replace(short, config=dataclasses.replace(short.config, epochs=3))]
+    )
     info = pruning.pruning_info(record)
     assert (info.trained, info.pruned) == ([2, 2, 1, 1, 1], [0, 0, 1, 0, 0])
 

@@ -1,5 +1,14 @@
 import pytest
-from support.helpers import DROPOUT, LR, MIXED, POINTS, make_record, make_result, mixed_study, repeated
+from support.helpers import (
+    DROPOUT,
+    LR,
+    MIXED,
+    POINTS,
+    make_record,
+    make_result,
+    mixed_study,
+    repeated,
+)
 
 from pipeline.report.plots.factors import draw_factors, factors_info
 from sweeps.spec.dimension import Dimension
@@ -25,7 +34,9 @@ def test_one_factor_has_a_panel_for_each_field():
 def test_grid_of_two_fields_has_a_line_for_each_value():
     """The field with the most numbers lies across, and each value of the other is a line."""
     points = [
-        ({"lr": lr, "batch_norm": norm}, 0.5 + lr * 10 + norm * 0.1) for lr in (0.01, 0.02) for norm in (True, False)
+        ({"lr": lr, "batch_norm": norm}, 0.5 + lr * 10 + norm * 0.1)
+        for lr in (0.01, 0.02)
+        for norm in (True, False)
     ]
     dimensions = (Dimension(field="batch_norm", choices=(True, False)), LR)
     (panel,) = factors_info(repeated(points, dimensions, method="grid")).panels
@@ -36,11 +47,17 @@ def test_grid_of_two_fields_has_a_line_for_each_value():
 
 def test_zip_names_its_rows_by_what_tells_them_apart():
     """The rows of a zip stand beside each other by the first field that is different in each."""
-    points = [({"dropout": d, "activation": a}, 0.5) for d, a in ((0.0, "relu"), (0.5, "gelu"), (0.5, "tanh"))]
+    points = [
+        ({"dropout": d, "activation": a}, 0.5)
+        for d, a in ((0.0, "relu"), (0.5, "gelu"), (0.5, "tanh"))
+    ]
     dimensions = (DROPOUT, Dimension(field="activation", choices=("relu", "gelu", "tanh")))
     (panel,) = factors_info(repeated(points, dimensions, method="zip")).panels
     assert not panel.ordered
-    assert (panel.field, [label for _, label in panel.ticks]) == ("activation", ["relu", "gelu", "tanh"])
+    assert (panel.field, [label for _, label in panel.ticks]) == (
+        "activation",
+        ["relu", "gelu", "tanh"],
+    )
 
 
 def test_one_searched_field_is_enough():
@@ -68,18 +85,33 @@ def test_nothing_to_draw(record):
 
 def test_values_are_drawn_as_plain_text():
     """A choice that is mathematics elsewhere is drawn as it is."""
-    points = [({"layer_order": order}, 0.5) for order in ("conv-norm-act-drop-pool", "pool-conv-norm-act-drop")]
+    points = [
+        ({"layer_order": order}, 0.5)
+        for order in ("conv-norm-act-drop-pool", "pool-conv-norm-act-drop")
+    ]
     dimensions = [d for d in MIXED if d.field == "layer_order"]
-    info = factors_info(repeated([({**p, "family": "cnn"}, v) for p, v in points], dimensions, method="ablate"))
+    info = factors_info(
+        repeated([({**p, "family": "cnn"}, v) for p, v in points], dimensions, method="ablate")
+    )
     assert draw_factors(info).axes[0].get_xticklabels()[0].get_text() == "conv-norm-act-drop-pool"
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5])
 def test_there_is_no_empty_panel(count):
     """Where the panels do not fill their last row, nothing is drawn in the rest of it."""
-    dimensions = [Dimension(field=name, choices=(0.1, 0.2)) for name in ("lr", "dropout", "momentum", "weight_decay")]
+    dimensions = [
+        Dimension(field=name, choices=(0.1, 0.2))
+        for name in ("lr", "dropout", "momentum", "weight_decay")
+    ]
     dimensions = [*dimensions, Dimension(field="label_smoothing", choices=(0.1, 0.2))][:count]
-    points = [({d.field: 0.1 for d in dimensions} | {d.field: 0.2, "optimizer": "sgd"}, 0.5) for d in dimensions]
+    points = [
+        ({d.field: 0.1 for d in dimensions} | {d.field: 0.2, "optimizer": "sgd"}, 0.5)
+        for d in dimensions
+    ]
     centre = ({d.field: 0.1 for d in dimensions} | {"optimizer": "sgd"}, 0.6)
-    figure = draw_factors(factors_info(repeated([centre, *points], dimensions, method="one_factor")))
-    assert [axes.get_xlabel() for axes in figure.axes if axes.get_visible()] == [d.field for d in dimensions]
+    figure = draw_factors(
+        factors_info(repeated([centre, *points], dimensions, method="one_factor"))
+    )
+    assert [axes.get_xlabel() for axes in figure.axes if axes.get_visible()] == [
+        d.field for d in dimensions
+    ]

@@ -16,7 +16,10 @@ def test_parallel_places():
         Dimension(field="residual", choices=(True, False)),
     )
     fields = {"lr": 1e-3, "batch_size": 128, "activation": "gelu", "dropout": 0.2}
-    results = [make_result(0, 0.5, family="mlp", **fields), make_result(1, 0.9, family="resnet", **fields)]
+    results = [
+        make_result(0, 0.5, family="mlp", **fields),
+        make_result(1, 0.9, family="resnet", **fields),
+    ]
     info = parallel_coordinates.parallel_info(make_record(results, dimensions=dimensions))
     worst, best = info.lines
     assert worst.places == pytest.approx([0.5, 1, 0.5, 0.25, None, 0])
@@ -25,7 +28,9 @@ def test_parallel_places():
     assert [label for _, label in info.axes[1].ticks] == ["32", "64", "128"]
     assert [label for _, label in info.axes[0].ticks] == ["0.0001", "0.001", "0.01"]
     assert [label for _, label in info.axes[4].ticks] == ["true", "false"]
-    minimised = parallel_coordinates.parallel_info(make_record(results, dimensions=dimensions, maximize=False))
+    minimised = parallel_coordinates.parallel_info(
+        make_record(results, dimensions=dimensions, maximize=False)
+    )
     assert [line.goodness for line in minimised.lines] == [0, 1]
 
 
@@ -46,7 +51,9 @@ def test_importance_note_is_drawn():
     """Where there are too few trials for shares, the plot says so instead."""
     figure = importance.draw_importance(importance.importance_info(mixed_study(6)))
     assert not figure.axes
-    assert "too few to say (4 of the 20 trials needed)" in [text.get_text() for text in figure.texts]
+    assert "too few to say (4 of the 20 trials needed)" in [
+        text.get_text() for text in figure.texts
+    ]
 
 
 def test_importance_in_words():
@@ -60,7 +67,11 @@ def test_importance_in_words():
 
 def test_slices():
     """Each field has the trials that have it, by state, at their values; the best stands out."""
-    dimensions = (LR, Dimension(field="dropout", low=0.0, high=0.5), Dimension(field="residual", choices=(True, False)))
+    dimensions = (
+        LR,
+        Dimension(field="dropout", low=0.0, high=0.5),
+        Dimension(field="residual", choices=(True, False)),
+    )
     results = [
         make_result(0, 0.5, lr=0.01, dropout=0.2, family="mlp"),
         make_result(1, 0.9, lr=0.1, dropout=0.3, family="resnet"),

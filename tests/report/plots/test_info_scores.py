@@ -10,7 +10,13 @@ from pipeline.report.plots import finalists, published
 def test_published():
     """Each reference with an accuracy has its published figures and ours by split; losses are not drawn."""
     reference = [
-        {"name": "a", "when": {"lr": 0.01, "dropout": 0.1}, "test_acc": 0.95, "test_loss": 0.1, "val_acc": 0.94},
+        {
+            "name": "a",
+            "when": {"lr": 0.01, "dropout": 0.1},
+            "test_acc": 0.95,
+            "test_loss": 0.1,
+            "val_acc": 0.94,
+        },
         {"name": "b", "when": {"lr": 1.0}, "test_acc": 0.5, "incomparable": ["test_acc"]},
         {"name": "c", "when": {"lr": 0.001}, "test_loss": 0.5},
     ]
@@ -52,16 +58,25 @@ def test_finalists():
     assert first.values == pytest.approx([0.88, 0.89, 0.9])
     assert first.mean == pytest.approx(0.89)
     half = 4.3027 * 0.01 / 3**0.5  # Student's t of two degrees of freedom
-    assert (first.low, first.high) == (pytest.approx(0.89 - half, abs=1e-5), pytest.approx(0.89 + half, abs=1e-5))
+    assert (first.low, first.high) == (
+        pytest.approx(0.89 - half, abs=1e-5),
+        pytest.approx(0.89 + half, abs=1e-5),
+    )
     assert [mark.row for mark in panel.marks if mark.split == "test"] == [0, 1]
     assert (info.ended, info.planned) == (6, 6)
-    assert "#7 lr 0.1: val 0.8900 (3 seeds, 95 % 0.8652 to 0.9148), test 0.8700" in finalists.finalists_alt(info)
+    assert (
+        "#7 lr 0.1: val 0.8900 (3 seeds, 95 % 0.8652 to 0.9148), test 0.8700"
+        in finalists.finalists_alt(info)
+    )
 
 
 def test_finalists_of_another_objective():
     """A loss is not drawn on the axis of an accuracy: test has a panel of its own."""
     info = finalists.finalists_info(with_finalists("val_loss", maximize=False))
-    assert [panel.label for panel in info.panels] == ["validation loss (nats)", "test accuracy (fraction)"]
+    assert [panel.label for panel in info.panels] == [
+        "validation loss (nats)",
+        "test accuracy (fraction)",
+    ]
     assert info.rows[0] == "#4 lr 0.01"
 
 
@@ -70,7 +85,9 @@ def test_an_axis_of_accuracies_ends_at_1():
     record = with_finalists()
     near = [dataclasses.replace(r, value=1.0 - 0.001 * r.number) for r in record.finalists.results]
     info = finalists.finalists_info(
-        dataclasses.replace(record, finalists=dataclasses.replace(record.finalists, results=tuple(near)))
+        dataclasses.replace(
+            record, finalists=dataclasses.replace(record.finalists, results=tuple(near))
+        )
     )
     assert any(mark.high > 1 for mark in info.panels[0].marks)
     assert info.panels[0].range[1] == 1

@@ -24,7 +24,9 @@ def test_history():
     assert info.points == {"complete": [(0, 0.5), (2, 0.7), (3, 0.6)], "pruned": [(1, 0.9)]}
     assert info.failed == [4]
     assert info.best == [(0, 0.5), (2, 0.7), (3, 0.7)]
-    falling = optimization_history.history_info(make_record(results, objective="val_loss", maximize=False))
+    falling = optimization_history.history_info(
+        make_record(results, objective="val_loss", maximize=False)
+    )
     assert falling.best == [(0, 0.5), (2, 0.5), (3, 0.5)]
     assert falling.label == "validation loss (nats)"
 
@@ -32,12 +34,20 @@ def test_history():
 def test_history_shows_what_failed_last():
     """A failed trial lies inside the picture though it has no value."""
     record = make_record([make_result(0, 0.5), make_result(9, state=FAILED)])
-    assert optimization_history.draw_history(optimization_history.history_info(record)).axes[0].get_xlim()[1] > 9
+    assert (
+        optimization_history.draw_history(optimization_history.history_info(record))
+        .axes[0]
+        .get_xlim()[1]
+        > 9
+    )
 
 
 def test_wide_values_are_logarithmic():
     """A loss that exploded in one trial takes a logarithmic axis, so that the others are not one flat line."""
-    narrow, wide = [make_result(0, 0.5), make_result(1, 2.0)], [make_result(0, 0.5), make_result(1, 2000.0)]
+    narrow, wide = (
+        [make_result(0, 0.5), make_result(1, 2.0)],
+        [make_result(0, 0.5), make_result(1, 2000.0)],
+    )
     assert not optimization_history.history_info(make_record(narrow, maximize=False)).log
     assert optimization_history.history_info(make_record(wide, maximize=False)).log
 
@@ -53,7 +63,9 @@ def test_history_in_words():
     said = optimization_history.history_alt(optimization_history.history_info(make_record(results)))
     assert "4 trials: 2 complete, 1 pruned, 1 failed" in said
     assert "best 0.75 at trial 2; the best so far rose from 0.5 to 0.75" in said
-    falling = optimization_history.history_info(make_record(results[::-1], objective="val_loss", maximize=False))
+    falling = optimization_history.history_info(
+        make_record(results[::-1], objective="val_loss", maximize=False)
+    )
     assert "the first complete one was not surpassed" in optimization_history.history_alt(falling)
     assert "none is complete" in optimization_history.history_alt(
         optimization_history.history_info(make_record(results[3:]))
@@ -64,7 +76,9 @@ def timed(number, *spans, state="complete", **config):
     """A trial whose epochs began and ended at the given seconds."""
     result = make_result(number, 0.5, state=state, epochs=len(spans), **config)
     history = tuple(
-        dataclasses.replace(row, time=round(1000 * end), metrics={**row.metrics, "time/epoch_seconds": end - begin})
+        dataclasses.replace(
+            row, time=round(1000 * end), metrics={**row.metrics, "time/epoch_seconds": end - begin}
+        )
         for row, (begin, end) in zip(result.history, spans, strict=True)
     )
     return dataclasses.replace(result, history=history)
@@ -92,7 +106,10 @@ def test_timeline_of_few_trials():
 
 def test_timeline_cuts_pauses_out():
     """A trial interrupted for hours has two pieces, and the pause between them, in which nothing ran, is a sliver."""
-    info = timeline_of(timed(0, (0, 100), (100 + 3 * HOUR, 200 + 3 * HOUR)), timed(1, (210 + 3 * HOUR, 300 + 3 * HOUR)))
+    info = timeline_of(
+        timed(0, (0, 100), (100 + 3 * HOUR, 200 + 3 * HOUR)),
+        timed(1, (210 + 3 * HOUR, 300 + 3 * HOUR)),
+    )
     (begin, end, text), pieces = info.pauses[0], info.bars[0].pieces
     assert text == "3 h"
     assert (begin, end) == (pytest.approx(100 / 60), pytest.approx(100 / 60 + 0.02 * 290 / 60))
@@ -104,7 +121,9 @@ def test_timeline_cuts_pauses_out():
 
 def test_timeline_of_many_trials_has_lanes():
     """More trials than rows share lanes: as many as trained at the same time, the free one next."""
-    results = [timed(i, (10 * (i // 2), 10 * (i // 2) + 8 + i % 2)) for i in range(timeline.ROWS + 10)]
+    results = [
+        timed(i, (10 * (i // 2), 10 * (i // 2) + 8 + i % 2)) for i in range(timeline.ROWS + 10)
+    ]
     info = timeline_of(*results)
     assert (info.rows, info.lanes, info.most) == ([], 2, 2)
     assert {bar.row for bar in info.bars} == {0, 1}
@@ -126,7 +145,8 @@ def test_texts_of_a_low_time_line_lie_beside_each_other(workers):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (25.04, "25 s"), (150, "2.5 min"), (3 * HOUR, "3 h"), (50 * HOUR, "2.08 days")]
+    ("seconds", "text"),
+    [(0, "0 s"), (25.04, "25 s"), (150, "2.5 min"), (3 * HOUR, "3 h"), (50 * HOUR, "2.08 days")],
 )
 def test_duration(seconds, text):
     """A time is given in the largest unit of which there are two."""

@@ -3,7 +3,17 @@ import re
 
 import pytest
 from matplotlib.figure import Figure
-from support.helpers import DROPOUT, LR, MIXED, POINTS, make_record, make_result, mixed_study, repeated, with_finalists
+from support.helpers import (
+    DROPOUT,
+    LR,
+    MIXED,
+    POINTS,
+    make_record,
+    make_result,
+    mixed_study,
+    repeated,
+    with_finalists,
+)
 
 from pipeline.report.plots import files, registry
 from pipeline.system.text import clean
@@ -37,7 +47,11 @@ def save(record, tmp_path, monkeypatch):
 
 def only(state, **options):
     return make_record(
-        [make_result(i, 0.5 if state == PRUNED else None, state=state, **options) for i in range(3)], dimensions=MIXED
+        [
+            make_result(i, 0.5 if state == PRUNED else None, state=state, **options)
+            for i in range(3)
+        ],
+        dimensions=MIXED,
     )
 
 
@@ -53,8 +67,14 @@ def only(state, **options):
         ),
         pytest.param(mixed_study(3, classes=LONG), ALL, id="200 classes of 40 characters"),
         pytest.param(only(PRUNED), ALL - {"confusion", "pareto"}, id="only pruned"),
-        pytest.param(only(FAILED), {"optimization_history", "learning_curves", "timeline"}, id="only diverged"),
-        pytest.param(only(FAILED, epochs=0), {"optimization_history"}, id="failed before the first epoch"),
+        pytest.param(
+            only(FAILED),
+            {"optimization_history", "learning_curves", "timeline"},
+            id="only diverged",
+        ),
+        pytest.param(
+            only(FAILED, epochs=0), {"optimization_history"}, id="failed before the first epoch"
+        ),
         pytest.param(only(RUNNING), {"learning_curves", "timeline"}, id="only running"),
     ],
 )
@@ -66,9 +86,13 @@ def test_draws_what_there_is(record, made, tmp_path, monkeypatch):
 def hostile():
     """A study whose every name is mathematics, markup, control characters or missing from the font."""
     record = mixed_study(4, classes=HOSTILE)
-    config = dataclasses.replace(record.results[0].config, family="odd:$x^$\U0001f996\x1b", activation="$_$")
+    config = dataclasses.replace(
+        record.results[0].config, family="odd:$x^$\U0001f996\x1b", activation="$_$"
+    )
     results = (dataclasses.replace(record.results[0], config=config), *record.results[1:])
-    return dataclasses.replace(record, name="$a^$\U0001f996\x00<b>", objective="$o^$", results=results)
+    return dataclasses.replace(
+        record, name="$a^$\U0001f996\x00<b>", objective="$o^$", results=results
+    )
 
 
 def test_hostile_names(tmp_path, monkeypatch):
@@ -82,7 +106,9 @@ def test_figures_are_their_own(name):
     """A plot is one figure whose title names the study, and is explained in a sentence and told in words."""
     plot = registry.PLOTS[name]
     figured = repeated(POINTS, (LR, DROPOUT), method="one_factor", reference=[{"test_acc": 0.9}])
-    record = mixed_study(24) if name in ALL else with_finalists() if name == "finalists" else figured
+    record = (
+        mixed_study(24) if name in ALL else with_finalists() if name == "finalists" else figured
+    )
     info = plot.info(record)
     figure = plot.draw(info)
     assert isinstance(figure, Figure)
@@ -108,7 +134,8 @@ def test_published_hostile(count, tmp_path, monkeypatch):
     """One variant is drawn as well as fifteen, and hostile names are plain text."""
     points = [({"lr": 0.001 * (i + 1)}, 0.9) for i in range(count)]
     reference = [
-        {"name": (HOSTILE * 2)[i], "when": {"lr": 0.001 * (i + 1)}, "test_acc": 0.01 * i} for i in range(count)
+        {"name": (HOSTILE * 2)[i], "when": {"lr": 0.001 * (i + 1)}, "test_acc": 0.01 * i}
+        for i in range(count)
     ]
     record = repeated(points, (LR,), reference=reference, method="grid")
     assert {"published"} <= save(record, tmp_path, monkeypatch)

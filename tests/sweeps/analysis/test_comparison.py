@@ -43,12 +43,18 @@ def test_difference_is_taken_on_the_published_split():
     """A test figure is compared on validation while ours is not scored; others only on their own split."""
     reference = {"train_acc": 0.5, "val_loss": 0.1, "test_acc": 0.9}
     (variant,) = compared(seeds((0.8,)), [reference]).variants
-    assert {f.name: f.against for f in variant.figures} == {"train_acc": "train", "val_loss": "val", "test_acc": "val"}
+    assert {f.name: f.against for f in variant.figures} == {
+        "train_acc": "train",
+        "val_loss": "val",
+        "test_acc": "val",
+    }
     train = make_result(0, 0.8).best.metrics["train/acc"]
     assert variant.figures[0].ours["train"] == Score(mean=train, spread=None, seeds=1)
 
 
-@pytest.mark.parametrize(("spread", "within"), [(0.125, True), (0.5, True), (0.0625, False), (None, None)], ids=str)
+@pytest.mark.parametrize(
+    ("spread", "within"), [(0.125, True), (0.5, True), (0.0625, False), (None, None)], ids=str
+)
 def test_within_the_spread(spread, within):
     """A difference as large as the spread is within it; of one seed there is no spread."""
     ours = {"test": Score(mean=0.625, spread=spread, seeds=2)}
@@ -57,7 +63,12 @@ def test_within_the_spread(spread, within):
 
 def test_incomparable_figures_have_no_difference():
     """What was measured otherwise is shown without a difference."""
-    reference = {"test_acc": 0.9, "test_loss": 0.01, "by_epoch": [0.5], "incomparable": ["test_loss", "by_epoch"]}
+    reference = {
+        "test_acc": 0.9,
+        "test_loss": 0.01,
+        "by_epoch": [0.5],
+        "incomparable": ["test_loss", "by_epoch"],
+    }
     (variant,) = compared(seeds((0.8, 0.9)), [reference]).variants
     loss, accuracy = variant.figures
     assert (loss.difference, loss.within, loss.published) == (None, None, 0.01)
@@ -68,7 +79,9 @@ def test_incomparable_figures_have_no_difference():
 def test_epoch_by_epoch():
     """Each published epoch stands beside ours of the same epoch, on test where each epoch was scored."""
     tests = [{"acc": 0.7, "loss": 1.0, "acc@1": 0.4}, None]
-    (variant,) = compared(seeds((0.8, 0.9), tests=tests, epochs=2), [{"by_epoch": [0.5, 0.6, 0.7]}]).variants
+    (variant,) = compared(
+        seeds((0.8, 0.9), tests=tests, epochs=2), [{"by_epoch": [0.5, 0.6, 0.7]}]
+    ).variants
     first, second, third = variant.epochs
     assert (first.against, first.difference, second.against) == ("test", pytest.approx(-0.1), "val")
     assert second.ours["val"].mean == pytest.approx(0.85)
@@ -88,7 +101,9 @@ def test_class_by_class():
 def test_both_sides_are_listed():
     """A reference that no trial matches stays, and so does a configuration that none names."""
     results = [make_result(0, 0.9, lr=0.1), make_result(1, 0.8, lr=0.01)]
-    found = compared(results, [{"when": {"lr": 0.1}, "test_acc": 0.9}, {"when": {"lr": 1.0}, "test_acc": 0.1}])
+    found = compared(
+        results, [{"when": {"lr": 0.1}, "test_acc": 0.9}, {"when": {"lr": 1.0}, "test_acc": 0.1}]
+    )
     assert [(v.matches, v.entry is None) for v in found.variants] == [(1, False), (0, True)]
     assert found.variants[1].figures[0].ours == {}
     assert [e.trials[0].number for e in found.unnamed] == [1]
@@ -126,11 +141,15 @@ def test_reference_without_figures():
 
 
 @pytest.mark.parametrize(
-    ("second", "within"), [((0.75, 0.85), True), ((0.5, 0.5), False), ((0.9,), True)], ids=["within", "larger", "one"]
+    ("second", "within"),
+    [((0.75, 0.85), True), ((0.5, 0.5), False), ((0.9,), True)],
+    ids=["within", "larger", "one"],
 )
 def test_lead_over_the_second(second, within):
     """The first is ahead by more than noise where the difference is larger than both spreads."""
-    record = make_record([*seeds((0.8, 1.0), lr=0.1), *seeds(second, start=2, lr=0.01)], dimensions=[LR, DROPOUT])
+    record = make_record(
+        [*seeds((0.8, 1.0), lr=0.1), *seeds(second, start=2, lr=0.01)], dimensions=[LR, DROPOUT]
+    )
     found = lead(record, rank(record.results))
     assert found.differing == ("lr",)
     assert found.within is within
@@ -147,8 +166,14 @@ def test_lead_needs_two_complete_configurations():
 
 def test_configurations_are_named_by_what_varies():
     """A configuration's short name has the fields that vary and apply; without any it is its trial."""
-    results = [make_result(0, 0.9, lr=0.1, family="mlp"), make_result(1, 0.8, lr=0.1, family="cnn", batch_norm=True)]
-    dimensions = [LR, *(Dimension(field=name, choices=("a", "b")) for name in ("family", "batch_norm"))]
+    results = [
+        make_result(0, 0.9, lr=0.1, family="mlp"),
+        make_result(1, 0.8, lr=0.1, family="cnn", batch_norm=True),
+    ]
+    dimensions = [
+        LR,
+        *(Dimension(field=name, choices=("a", "b")) for name in ("family", "batch_norm")),
+    ]
     fields = varying(make_record(results, dimensions=dimensions), results)
     assert "lr" not in fields
     assert named(results[1], ("family", "batch_norm", "momentum")) == "cnn, batch_norm true"

@@ -25,7 +25,9 @@ HOSTILE = ("<b>fett", "=cmd()", "\x1b[31mred", "a$b^$c", "猫")
 def searched(results, *, seed=0, repeats=1, **options):
     """A study of the results, with what `choose` reads of how it was made."""
     found = make_record(results, **options)
-    return dataclasses.replace(found, spec={"seed": seed, "repeats": repeats}, facts={"runtime": {"threads": 2}})
+    return dataclasses.replace(
+        found, spec={"seed": seed, "repeats": repeats}, facts={"runtime": {"threads": 2}}
+    )
 
 
 def again(values, *, objective="val_acc", maximize=True, test=None, images=1000, **options):
@@ -52,7 +54,9 @@ def again(values, *, objective="val_acc", maximize=True, test=None, images=1000,
 
 def said(finalists, **options):
     """The lines under the table of a study whose finalists these are."""
-    firsts = {t.config.lr: make_result(n, 0.9, lr=t.config.lr) for n, t in enumerate(finalists.results)}
+    firsts = {
+        t.config.lr: make_result(n, 0.9, lr=t.config.lr) for n, t in enumerate(finalists.results)
+    }
     record = make_record(firsts.values(), dimensions=[LR], **options)
     return verdict.section(dataclasses.replace(record, finalists=finalists)).lines
 
@@ -70,7 +74,9 @@ def test_the_first_complete_configurations_are_chosen_with_seeds_of_their_own():
     assert chosen["trials"] == [1, 3]
     assert [config["lr"] for config in chosen["configs"]] == [0.1, 0.001]
     spec = StudySpec.model_validate(document(chosen))
-    made = [configuration(spec, point, repeat).seed for point in points(spec) for repeat in range(4)]
+    made = [
+        configuration(spec, point, repeat).seed for point in points(spec) for repeat in range(4)
+    ]
     assert made == [7, 8, 9, 10] * 2
     assert json.loads(json.dumps(chosen)) == chosen
 
@@ -83,8 +89,13 @@ def test_seeds_stay_within_their_bounds():
 
 def test_a_minimised_study_has_its_lowest_first():
     """Of losses the lowest are chosen."""
-    results = [make_result(number, value, lr=lr) for number, (lr, value) in enumerate([(0.1, 0.3), (0.01, 0.1)])]
-    assert choose(searched(results, objective="val_loss", maximize=False), top=1, seeds=1)["trials"] == [1]
+    results = [
+        make_result(number, value, lr=lr)
+        for number, (lr, value) in enumerate([(0.1, 0.3), (0.01, 0.1)])
+    ]
+    assert choose(searched(results, objective="val_loss", maximize=False), top=1, seeds=1)[
+        "trials"
+    ] == [1]
 
 
 @pytest.mark.parametrize("case", range(20))
@@ -92,7 +103,9 @@ def test_the_same_configurations_are_trained(case):
     """Whatever was searched, under whatever conditions: each is the chosen one in all but the seed."""
     rng = random.Random(case)
     configs = [sample_config(rng) for _ in range(rng.randint(1, 5))]
-    results = [make_result(number, rng.random(), config=config) for number, config in enumerate(configs)]
+    results = [
+        make_result(number, rng.random(), config=config) for number, config in enumerate(configs)
+    ]
     chosen = choose(searched(results, dimensions=MIXED), top=5, seeds=2)
     spec = StudySpec.model_validate(document(chosen))
     made = [configuration(spec, point) for point in points(spec)]
@@ -132,7 +145,9 @@ def test_the_paired_interval_is_scipys():
 
 def test_an_interval_of_the_tables():
     """Of 1, 2 and 3 it is 2 -+ 4.303 / sqrt(3), as the tables of Student's t have it; of one value there is none."""
-    assert mean_interval([1, 2, 3]) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5), abs=1e-3)
+    assert mean_interval([1, 2, 3]) == pytest.approx(
+        (2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5), abs=1e-3
+    )
     assert mean_interval([1]) == (None, None)
 
 
@@ -157,7 +172,9 @@ def test_one_seed_is_a_tie():
     """With one seed each, any difference may be noise."""
     found = judge(again({0.1: [0.99], 0.01: [0.10]}))
     assert found.finalists[1].against.tie
-    assert "difference +0.8900 of one seed each: a tie." in said(again({0.1: [0.99], 0.01: [0.10]}))[1]
+    assert (
+        "difference +0.8900 of one seed each: a tie." in said(again({0.1: [0.99], 0.01: [0.10]}))[1]
+    )
 
 
 def test_equal_values_are_a_tie():
@@ -169,7 +186,9 @@ def test_equal_values_are_a_tie():
 
 def test_lower_is_better_where_it_is_minimised():
     """The winner's loss less the other's is negative."""
-    found = judge(again({0.1: [0.5, 0.51, 0.5], 0.01: [0.1, 0.11, 0.1]}, objective="val_loss", maximize=False))
+    found = judge(
+        again({0.1: [0.5, 0.51, 0.5], 0.01: [0.1, 0.11, 0.1]}, objective="val_loss", maximize=False)
+    )
     assert found.winner.trial.config.lr == 0.01
     assert found.finalists[1].against.difference == pytest.approx(-0.4)
     assert not found.finalists[1].against.tie
@@ -180,7 +199,10 @@ def test_only_shared_seeds_are_compared():
     found = judge(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))
     assert found.winner.trial.config.lr == 0.01
     assert found.finalists[1].against.seeds == 2
-    assert "(2 complete, 1 diverged)" in said(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))[1]
+    assert (
+        "(2 complete, 1 diverged)"
+        in said(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))[1]
+    )
 
 
 @pytest.mark.parametrize("objective", ["val_acc", "val_loss"])
@@ -200,26 +222,40 @@ def test_a_failed_seed_does_not_make_the_winner_better(objective):
     assert "the other did better on the seeds that both have" in line
     assert "winner is ahead" not in line
     (doubt,) = doubts(found)
-    assert doubt.startswith("Place 2 did better than the winner on the 2 seeds that both have, and is placed behind")
+    assert doubt.startswith(
+        "Place 2 did better than the winner on the 2 seeds that both have, and is placed behind"
+    )
 
 
 def test_who_shares_no_seed_is_not_beaten():
     """Where no seed is complete of both, it is said that they cannot be compared."""
-    found = judge(again({0.1: [0.99, 0.98, None], 0.01: [None, None, 0.9], 0.001: [0.9, 0.891, None]}))
+    found = judge(
+        again({0.1: [0.99, 0.98, None], 0.01: [None, None, 0.9], 0.001: [0.9, 0.891, None]})
+    )
     assert [one.against and one.against.outcome for one in found.finalists] == [None, None, "ahead"]
-    assert doubts(found) == ("Place 2 cannot be compared with the winner: no seed is complete of both.",)
+    assert doubts(found) == (
+        "Place 2 cannot be compared with the winner: no seed is complete of both.",
+    )
 
 
 def test_those_that_are_tied_are_named_by_place():
     """Not how many but which cannot be told apart is said, with the seeds that this rests on."""
-    found = judge(again({0.1: [0.9, 0.92, 0.91], 0.01: [0.8, 0.82, 0.81], 0.001: [0.95, 0.87, None]}))
+    found = judge(
+        again({0.1: [0.9, 0.92, 0.91], 0.01: [0.8, 0.82, 0.81], 0.001: [0.95, 0.87, None]})
+    )
     assert doubts(found) == ("Places 1 and 3 cannot be told apart (2 seeds).",)
     assert doubts(judge(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))) == ()
 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.25, "+0.2500"), (0.00003, "+0.00003"), (-0.00003, "-0.00003"), (0.0, "+0.0000"), (-1e-17, "+0.0000")],
+    [
+        (0.25, "+0.2500"),
+        (0.00003, "+0.00003"),
+        (-0.00003, "-0.00003"),
+        (0.0, "+0.0000"),
+        (-1e-17, "+0.0000"),
+    ],
 )
 def test_a_sign_is_visible(value, text):
     """A difference that is not 0 is not shown as 0."""
@@ -229,7 +265,9 @@ def test_a_sign_is_visible(value, text):
 def test_a_verdict_stands_before_that_of_the_search():
     """Once finalists have decided, their verdict is read first, and the search's lead is said to be the search's."""
     finalists = again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]})
-    record = make_record([make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR])
+    record = make_record(
+        [make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR]
+    )
     for shown in ("table", "md"):
         text = render.render(dataclasses.replace(record, finalists=finalists), shown)
         assert 0 < text.index("Winner: lr 0.1") < text.index("In the search: lr 0.01")
@@ -241,11 +279,15 @@ def test_a_verdict_stands_before_that_of_the_search():
 def test_the_winner_in_detail_leaves_the_lead_to_the_finalists():
     """Their lead is judged seed by seed; the rule for other configurations is not applied to them."""
     finalists = again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}, test=0.9)
-    record = make_record([make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR])
+    record = make_record(
+        [make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR]
+    )
     detail = winner.best_detail(dataclasses.replace(record, finalists=finalists))
     assert detail["first_against_second"] is None
     assert any("the winner is ahead" in line for line in detail["finalists"])
-    assert detail["test"].endswith("scored after the choice, which was made on the validation split alone.")
+    assert detail["test"].endswith(
+        "scored after the choice, which was made on the validation split alone."
+    )
 
 
 def test_a_finalist_that_failed_with_every_seed():
@@ -264,7 +306,8 @@ def test_a_single_finalist_wins():
     """One finalist has nobody to be tied with; its fields name it."""
     lines = said(again({0.1: [0.9, 0.92]}, test=0.9))
     assert (
-        lines[0] == "Winner: lr 0.1, mean val_acc 0.9100 ± 0.0141 (2 seeds); test accuracy 0.9000 ± 0.0000 (2 seeds)."
+        lines[0]
+        == "Winner: lr 0.1, mean val_acc 0.9100 ± 0.0141 (2 seeds); test accuracy 0.9000 ± 0.0000 (2 seeds)."
     )
     assert not any("apart" in line for line in lines)
 
@@ -274,7 +317,10 @@ def test_unfinished_finalists_are_no_verdict():
     finalists = again({0.1: [0.9, 0.92], 0.01: [0.8, 0.81]})
     running = dataclasses.replace(finalists.results[3], state=RUNNING, value=None)
     finalists = dataclasses.replace(finalists, results=(*finalists.results[:3], running))
-    assert said(finalists)[0] == "Not final: 3 of 4 runs have ended; go on with: pipeline finalists test"
+    assert (
+        said(finalists)[0]
+        == "Not final: 3 of 4 runs have ended; go on with: pipeline finalists test"
+    )
     record = make_record([make_result(0, 0.9)])
     assert decided(dataclasses.replace(record, finalists=finalists)) is None
     assert decided(record) is None
@@ -292,7 +338,9 @@ def test_the_gap_counts_images_once():
 def test_without_test_scores_there_is_no_gap():
     """What is not scored yet is said to be so."""
     assert judge(again({0.1: [0.9]})).winner.gap is None
-    assert "Not all is scored on the test split yet: pipeline finalists test" in said(again({0.1: [0.9]}))
+    assert "Not all is scored on the test split yet: pipeline finalists test" in said(
+        again({0.1: [0.9]})
+    )
 
 
 def test_the_cheapest_of_those_tied():
@@ -304,13 +352,18 @@ def test_the_cheapest_of_those_tied():
         for t in finalists.results
     )
     lines = said(dataclasses.replace(finalists, results=results))
-    assert any(line.endswith("The cheapest of them is place 2: 10 parameters, 1 MFLOPs an image.") for line in lines)
+    assert any(
+        line.endswith("The cheapest of them is place 2: 10 parameters, 1 MFLOPs an image.")
+        for line in lines
+    )
 
 
 def test_a_study_that_has_gone_on_since():
     """Where others are the study's first by now, the reader is told."""
     finalists = again({0.1: [0.9, 0.91]})
-    record = make_record([make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR])
+    record = make_record(
+        [make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR]
+    )
     lines = verdict.section(dataclasses.replace(record, finalists=finalists)).lines
     assert any("gone on" in line for line in lines)
     assert not any("gone on" in line for line in said(finalists))
@@ -319,7 +372,9 @@ def test_a_study_that_has_gone_on_since():
 def test_the_table_has_a_line_for_each():
     """Place, configuration, means, gap with its interval, difference and the value in the search."""
     finalists = again({0.1: [0.92, 0.90], 0.01: [0.91, 0.90]}, test=0.9)
-    record = make_record([make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR])
+    record = make_record(
+        [make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR]
+    )
     laid = verdict.section(dataclasses.replace(record, finalists=finalists)).laid
     assert laid.lines[1] == (
         *("2", "lr 0.01", "0.9050 ± 0.0071", "0.9000 ± 0.0000", "+0.0050 (-0.0183 to +0.0267)"),
@@ -330,11 +385,19 @@ def test_the_table_has_a_line_for_each():
 def test_values_are_json():
     """The figures of the JSON files are exact, and hold no NaN."""
     finalists = again({0.1: [0.92, 0.90], 0.01: [None, None]}, test=0.9)
-    record = make_record([make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR])
-    found = json.loads(formats.json_text(verdict.rows(dataclasses.replace(record, finalists=finalists))))
+    record = make_record(
+        [make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR]
+    )
+    found = json.loads(
+        formats.json_text(verdict.rows(dataclasses.replace(record, finalists=finalists)))
+    )
     assert (found["winner"], found["tied"], found["final"]) == ("lr 0.1", [], True)
     assert [row["mean"] for row in found["finalists"]] == [pytest.approx(0.91), None]
-    assert found["finalists"][0]["gap"]["low"] < found["finalists"][0]["gap"]["difference"] == pytest.approx(0.01)
+    assert (
+        found["finalists"][0]["gap"]["low"]
+        < found["finalists"][0]["gap"]["difference"]
+        == pytest.approx(0.01)
+    )
     assert verdict.rows(record) is None
 
 
@@ -342,7 +405,9 @@ def test_values_are_json():
 def test_hostile_names_are_shown_as_they_are(name):
     """Neither a study's nor a family's name reaches a terminal or a page as anything but text."""
     finalists = again({0.1: [0.92], 0.01: [0.9]})
-    results = tuple(dataclasses.replace(t, end=name, state=FAILED, value=None) for t in finalists.results[1:])
+    results = tuple(
+        dataclasses.replace(t, end=name, state=FAILED, value=None) for t in finalists.results[1:]
+    )
     finalists = dataclasses.replace(finalists, results=(finalists.results[0], *results))
     record = make_record([make_result(0, 0.9, lr=0.1)], dimensions=[LR])
     record = dataclasses.replace(record, name=name, finalists=finalists)
@@ -353,8 +418,12 @@ def test_hostile_names_are_shown_as_they_are(name):
 def test_a_narrow_terminal_cuts_no_number():
     """In 80 columns cells give way by breaking, not by losing digits."""
     finalists = again({0.1: [0.92, 0.90], 0.01: [0.91, 0.90]}, test=0.9)
-    record = make_record([make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR])
-    table = terminal.finalists(dataclasses.replace(record, finalists=finalists), 80).splitlines()[1:12]
+    record = make_record(
+        [make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR]
+    )
+    table = terminal.finalists(dataclasses.replace(record, finalists=finalists), 80).splitlines()[
+        1:12
+    ]
     assert max(map(len, table[:6])) <= 80
     assert "0.9100" in "\n".join(table)
     assert "…" not in "\n".join(table)

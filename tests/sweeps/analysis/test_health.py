@@ -16,12 +16,16 @@ def make(*confusions, best=None):
         shares = tuple(row[i] / sum(row) if sum(row) else None for i, row in enumerate(confusion))
         predicted = tuple(map(sum, zip(*confusion, strict=True)))
         rows.append(Epoch(epoch=epoch, time=0, metrics={}, per_class=shares, predicted=predicted))
-    return dataclasses.replace(make_result(0, 0.5), history=tuple(rows), best_epoch=best or len(rows))
+    return dataclasses.replace(
+        make_result(0, 0.5), history=tuple(rows), best_epoch=best or len(rows)
+    )
 
 
 def one_class(classes, chosen, images=10):
     """Every image is taken for one class."""
-    return [[images if column == chosen else 0 for column in range(classes)] for _ in range(classes)]
+    return [
+        [images if column == chosen else 0 for column in range(classes)] for _ in range(classes)
+    ]
 
 
 def right(classes, images=10):
@@ -93,7 +97,9 @@ def test_dead_classes():
     """A class with images that no image is taken for is dead; one without images is not."""
     assert dead_classes(make([[5, 0, 0, 0], [5, 0, 0, 0], [0, 0, 5, 0], [0, 0, 0, 0]])) == (1,)
     assert dead_classes(make([[5, 0, 0], [4, 1, 0], [0, 5, 0]])) == (2,)
-    assert dead_classes(make(one_class(200, 7))) == tuple(index for index in range(200) if index != 7)
+    assert dead_classes(make(one_class(200, 7))) == tuple(
+        index for index in range(200) if index != 7
+    )
 
 
 def test_a_class_that_is_only_mistaken_is_not_dead():

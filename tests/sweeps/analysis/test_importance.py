@@ -25,7 +25,10 @@ def study(trials, value=lr_value, *, seed=0, dimensions=SPACE, **record):
     """Random trials of a space and the value given to each."""
     rng = random.Random(seed)
     configs = [sample_config(rng, dimensions) for _ in range(trials)]
-    results = [make_result(i, value(config, rng), config=config, epochs=0) for i, config in enumerate(configs)]
+    results = [
+        make_result(i, value(config, rng), config=config, epochs=0)
+        for i, config in enumerate(configs)
+    ]
     return make_record(results, dimensions=dimensions, **record)
 
 
@@ -41,7 +44,11 @@ def test_names_the_planted_cause():
 
 def test_minimised_objective():
     """Where less is better, the cause of low values is named, and high values do not matter."""
-    found = importance(study(60, lambda config, rng: 1 - lr_value(config, rng), objective="val_loss", maximize=False))
+    found = importance(
+        study(
+            60, lambda config, rng: 1 - lr_value(config, rng), objective="val_loss", maximize=False
+        )
+    )
     assert found == importance(study(60))
     assert found != importance(study(60, maximize=False))
 
@@ -61,21 +68,29 @@ def test_few_trials():
     assert importance(study(NEEDED)).note is None
 
 
-@pytest.mark.parametrize(("state", "counted"), [(COMPLETE, 24), (PRUNED, 24), (FAILED, 12), (RUNNING, 12)])
+@pytest.mark.parametrize(
+    ("state", "counted"), [(COMPLETE, 24), (PRUNED, 24), (FAILED, 12), (RUNNING, 12)]
+)
 def test_counts_what_has_a_value(state, counted):
     """Pruned trials count like complete ones; failed and running ones do not, whatever value they reached."""
     record = study(24)
     changed = [dataclasses.replace(result, state=state) for result in record.results[:12]]
-    assert importance(dataclasses.replace(record, results=(*changed, *record.results[12:]))).trials == counted
+    assert (
+        importance(dataclasses.replace(record, results=(*changed, *record.results[12:]))).trials
+        == counted
+    )
 
 
 def test_duplicates_are_no_evidence():
     """A trial that reused another's result does not count."""
     record = study(24)
     copies = [
-        dataclasses.replace(result, number=24 + i, duplicate_of=i) for i, result in enumerate(record.results[:12])
+        dataclasses.replace(result, number=24 + i, duplicate_of=i)
+        for i, result in enumerate(record.results[:12])
     ]
-    assert importance(dataclasses.replace(record, results=(*record.results, *copies))) == importance(record)
+    assert importance(
+        dataclasses.replace(record, results=(*record.results, *copies))
+    ) == importance(record)
 
 
 def test_equal_values():
@@ -105,13 +120,19 @@ def test_rare_condition():
     """A conditional dimension that too few trials have gets a note of its own."""
     found = importance(mixed_study(30))
     notes = {share.key: share.note for share in found.conditional if share.share is None}
-    having = sum(1 for r in mixed_study(30).results if r.value is not None and r.config.residual is not None)
+    having = sum(
+        1 for r in mixed_study(30).results if r.value is not None and r.config.residual is not None
+    )
     assert notes["residual"] == f"too few to say ({having} of the 20 trials needed)"
 
 
 def test_condition_of_a_fixed_value():
     """A condition that holds in every trial makes a dimension like any other."""
-    found = importance(study(24, dimensions=(Dimension(field="family", choices=("resnet",)), *SPACE[2:4], RESIDUAL)))
+    found = importance(
+        study(
+            24, dimensions=(Dimension(field="family", choices=("resnet",)), *SPACE[2:4], RESIDUAL)
+        )
+    )
     # The family is left out: it has a single value.
     assert by_key(found.shares).keys() == {"batch_size", "lr", "residual [family=resnet]"}
     assert found.conditional == ()
@@ -121,19 +142,29 @@ def test_rounded_values_fit():
     """A value that rounding put outside its range, or off its steps, is taken as the nearest one inside."""
     dimensions = (
         Dimension(field="lr", low=0.000123456, high=0.0987654, log=True),
-        Dimension(field="momentum", low=0.1, high=0.95, step=0.3),  # the last step ends below the upper bound
+        Dimension(
+            field="momentum", low=0.1, high=0.95, step=0.3
+        ),  # the last step ends below the upper bound
     )
     edges = [(0.0001235, 0.4), (0.0001234, 0.7), (0.09877, 0.3999999)]
     results = [
-        make_result(i, i / 30, epochs=0, optimizer="sgd", lr=edges[i % 3][0], momentum=edges[i % 3][1])
+        make_result(
+            i, i / 30, epochs=0, optimizer="sgd", lr=edges[i % 3][0], momentum=edges[i % 3][1]
+        )
         for i in range(24)
     ]
-    assert by_key(importance(make_record(results, dimensions=dimensions)).shares).keys() == {"lr", "momentum"}
+    assert by_key(importance(make_record(results, dimensions=dimensions)).shares).keys() == {
+        "lr",
+        "momentum",
+    }
 
 
 def test_nothing_searched():
     """A study that searches nothing, or has no trials, has no shares."""
-    for record in (study(0, dimensions=MIXED), make_record([make_result(i, i / 30) for i in range(24)])):
+    for record in (
+        study(0, dimensions=MIXED),
+        make_record([make_result(i, i / 30) for i in range(24)]),
+    ):
         found = importance(record)
         assert (found.shares, [s.share for s in found.conditional if s.share]) == ((), [])
         assert found.note

@@ -125,7 +125,13 @@ JUNK = st.sampled_from(
 def places(tree, path=()):
     """The path of every value of a tree."""
     yield path
-    children = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    children = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     for key, child in children:
         yield from places(child, (*path, key))
 
@@ -341,7 +347,17 @@ def test_any_command_line_is_obeyed_or_refused(name, offline, monkeypatch):
 def test_every_option_meets_every_kind_of_value(name, offline):
     """Each option of each command alone with a few of the worst values."""
     for option in OPTIONS[name]:
-        for value in ("", "a\0b", "x" * 10_000, "../..", "\udcff\x1b[31m", "$(touch x)", "-1", "nan", "१"):
+        for value in (
+            "",
+            "a\0b",
+            "x" * 10_000,
+            "../..",
+            "\udcff\x1b[31m",
+            "$(touch x)",
+            "-1",
+            "nan",
+            "१",
+        ):
             before, after = BOUNDS.get(name, ([], []))
             code, err, left = run([name, *before, f"{option}={value}", *after])
             assert code in (0, 2, 3, 5, 6), (option, value, err)

@@ -63,7 +63,12 @@ def test_state_comes_before_value(maximize):
         trial(2, great, state=PRUNED),
         trial(3, poor),
     ]
-    assert ranks(results, maximize=maximize) == [(1, 3, poor), (2, 2, great), (None, 1, None), (None, 0, None)]
+    assert ranks(results, maximize=maximize) == [
+        (1, 3, poor),
+        (2, 2, great),
+        (None, 1, None),
+        (None, 0, None),
+    ]
 
 
 def test_pruned_and_complete_do_not_tie():
@@ -94,7 +99,10 @@ def test_no_best(results):
         ([], "0 ended"),
         (["running"], "0 ended; 1 running"),
         (["complete", "pruned", "complete"], "3 ended: 2 complete, 1 pruned"),
-        (["diverged", "oom", "complete", "oom"], "4 ended: 1 complete, 1 failed (diverged), 2 failed (oom)"),
+        (
+            ["diverged", "oom", "complete", "oom"],
+            "4 ended: 1 complete, 1 failed (diverged), 2 failed (oom)",
+        ),
         (["pruned", "running", "diverged"], "2 ended: 1 pruned, 1 failed (diverged); 1 running"),
     ],
 )
@@ -114,7 +122,10 @@ def test_searched_values():
     ]
     searched = make_record(dimensions=dimensions).searched
     assert searched == ("residual", "depth")
-    assert searched_values(trial(0, family="mlp", depth=2), searched) == {"residual": None, "depth": 2}
+    assert searched_values(trial(0, family="mlp", depth=2), searched) == {
+        "residual": None,
+        "depth": 2,
+    }
 
 
 def test_the_mean_of_what_is_left_does_not_win():
@@ -135,5 +146,7 @@ def test_the_leader_is_the_best_of_what_was_added(maximize, seed):
         value = None if state == FAILED else rng.randint(1, 9) / 10
         again = number - 1 if number and rng.random() < 0.1 else None
         lr = rng.choice([0.1, 0.01, 0.001, 0.0001])
-        results.append(make_result(number, value, state=state, lr=lr, seed=number, duplicate_of=again))
+        results.append(
+            make_result(number, value, state=state, lr=lr, seed=number, duplicate_of=again)
+        )
         assert leader.add(results[-1]) == best(results, maximize=maximize)

@@ -144,7 +144,12 @@ def test_where_no_result_decides_nobody_waits(text):
 
 @pytest.mark.parametrize(
     ("was", "now"),
-    [("pruner: none", "pruner: asha"), ("repeats: 2", "stop: {target: 1.0}"), ("grid", "tpe"), ("grid", "random")],
+    [
+        ("pruner: none", "pruner: asha"),
+        ("repeats: 2", "stop: {target: 1.0}"),
+        ("grid", "tpe"),
+        ("grid", "random"),
+    ],
 )
 def test_where_a_result_may_decide_they_wait(was, now):
     """Pruning, a rule that ends the study, and what is drawn need the results of earlier trials."""
@@ -208,7 +213,8 @@ def test_poison():
 
 
 @pytest.mark.parametrize(
-    ("stop", "reason"), [("{target: 0.8}", "target 0.8 reached"), ("{no_gain: 4}", "no gain in 4 trials")]
+    ("stop", "reason"),
+    [("{target: 0.8}", "target 0.8 reached"), ("{no_gain: 4}", "no gain in 4 trials")],
 )
 def test_the_rules_of_stopping_are_held_in_order(stop, reason):
     """A rule of the study's ends it at the same trial in whatever order they end, also when it is asked again."""
@@ -224,7 +230,9 @@ def test_failures_in_a_row_are_those_of_their_numbers():
     for seed in range(4):
         study = begin(memory(), SMALL, workers=2)
         train = make_train(study)
-        engine = Disorder(lambda job: fail(job) if 4 <= job.number <= 8 else train(job), 2, random.Random(seed))  # noqa: B023
+        engine = Disorder(
+            lambda job: fail(job) if 4 <= job.number <= 8 else train(job), 2, random.Random(seed)
+        )
         assert loop.run(study, engine).reason == "failures"
         assert [r.number for r in study.results()] == list(range(10))
 
@@ -236,7 +244,9 @@ def test_a_duplicate_is_one_of_what_may_decide():
     assert all(results == found[0] for results in found)
     first = {}
     for result in found[0]:
-        seen = {r.config.signature: r.number for r in reversed(found[0][: max(0, result.number - 3)])}
+        seen = {
+            r.config.signature: r.number for r in reversed(found[0][: max(0, result.number - 3)])
+        }
         assert result.duplicate_of == seen.get(result.config.signature)
         first.setdefault(result.config.signature, result.number)
 
@@ -269,6 +279,9 @@ def test_results_are_kept_as_they_come():
     again = begin(storage, SMALL, workers=2)
     assert [r.state for r in again.results()] == [RUNNING, COMPLETE]
     trained = []
-    loop.run(again, OneByOne(make_train(again, at=lambda job, epoch: epoch or trained.append(job.number))))
+    loop.run(
+        again,
+        OneByOne(make_train(again, at=lambda job, epoch: epoch or trained.append(job.number))),
+    )
     assert trained == [0, *range(2, 12)]
     assert isinstance(again.results()[1], TrialResult)

@@ -29,7 +29,9 @@ def flat(value, epochs=9):
 
 
 def asha(value, others, *, epoch=4, epochs=9, maximize=True):
-    return prune("asha", flat(value, epoch), [flat(v) for v in others], epochs=epochs, maximize=maximize)
+    return prune(
+        "asha", flat(value, epoch), [flat(v) for v in others], epochs=epochs, maximize=maximize
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,8 @@ def test_asha_keeps_a_quarter(others, stops):
 
 
 @pytest.mark.parametrize(
-    ("epoch", "stops"), [(1, True), (2, True), (3, False), (4, True), (5, False), (7, False), (8, True), (9, False)]
+    ("epoch", "stops"),
+    [(1, True), (2, True), (3, False), (4, True), (5, False), (7, False), (8, True), (9, False)],
 )
 def test_asha_at_rungs_only(epoch, stops):
     """Successive halving stops a trial at a rung and nowhere else, least of all at the last epoch."""
@@ -86,7 +89,9 @@ def test_median(value, others, stops):
     assert prune("median", flat(-value, 2), negative, epochs=9, maximize=False) is stops
 
 
-@pytest.mark.parametrize(("epoch", "stops"), [(1, False), (2, True), (3, True), (14, True), (15, False)])
+@pytest.mark.parametrize(
+    ("epoch", "stops"), [(1, False), (2, True), (3, True), (14, True), (15, False)]
+)
 def test_median_from_the_first_rung(epoch, stops):
     """The median stops trials from the first rung on, at any epoch but the last."""
     assert prune("median", flat(0.1, epoch), [flat(0.9, 15)], epochs=15, maximize=True) is stops

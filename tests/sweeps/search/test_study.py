@@ -67,7 +67,9 @@ def test_seed_decides(unbroken):
 
 def test_method_decides(unbroken):
     """A search that learns from earlier trials tries better values than a random one; both begin alike."""
-    learned, drawn = ([r.config.lr for r in results] for results in (unbroken, whole(method="random")))
+    learned, drawn = (
+        [r.config.lr for r in results] for results in (unbroken, whole(method="random"))
+    )
     assert learned[:8] == drawn[:8]
     assert distance(learned[12:]) < 0.7 * distance(drawn[12:])
 
@@ -107,7 +109,15 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     ("place", "epoch", "told"),
-    [(0, 0, False), (0, 3, True), (7, 1, True), (7, 9, False), (14, 0, True), (14, 3, False), (14, 3, True)],
+    [
+        (0, 0, False),
+        (0, 3, True),
+        (7, 1, True),
+        (7, 9, False),
+        (14, 0, True),
+        (14, 3, False),
+        (14, 3, True),
+    ],
 )
 def test_broken_off_and_gone_on(unbroken, place, epoch, told):
     """A study broken off in any trial, before or after reports, goes on to the list of one that never was."""
@@ -129,7 +139,10 @@ def test_broken_off_and_gone_on(unbroken, place, epoch, told):
 
     jobs = []
     again = begin(storage)
-    assert run(again, make_train(again, at=lambda job, now: jobs.append(job) if now == 0 else None)) == "done"
+    assert (
+        run(again, make_train(again, at=lambda job, now: jobs.append(job) if now == 0 else None))
+        == "done"
+    )
     assert [job.number for job in jobs] == list(range(number, 20))
     assert [job.deaths for job in jobs] == [0 if told else 1] + [0] * (19 - number)
     assert again.results() == unbroken
@@ -245,13 +258,22 @@ def check_killed(unkilled, n):
     with pytest.raises(Killed):
         whole(MORTAL, storage)
     assert len(storage.writes) == n
-    had = {write[1] for write in storage.writes if write[0] == "set_trial_user_attr" and write[2] == "result"}
+    had = {
+        write[1]
+        for write in storage.writes
+        if write[0] == "set_trial_user_attr" and write[2] == "result"
+    }
     study = begin(storage, MORTAL)
     trained = []
-    run(study, make_train(study, at=lambda job, now: trained.append(job.number) if now == 0 else None))
+    run(
+        study,
+        make_train(study, at=lambda job, now: trained.append(job.number) if now == 0 else None),
+    )
     assert study.results() == unkilled[0]
     assert not had & set(trained)
-    assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in storage.get_all_trials(0))
+    assert all(
+        t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in storage.get_all_trials(0)
+    )
 
 
 @pytest.mark.parametrize("trial", [1, 4, 12])
@@ -267,15 +289,22 @@ def test_killed_where_it_hurts(unkilled, name, argument, trial):
     """Killed before a report, the result or the state is kept: the same list."""
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
     arguments = ended if argument in ended else (argument,)
-    check_killed(unkilled, next(n for n, w in enumerate(unkilled[1]) if w[:2] == (name, trial) and w[2] in arguments))
+    check_killed(
+        unkilled,
+        next(n for n, w in enumerate(unkilled[1]) if w[:2] == (name, trial) and w[2] in arguments),
+    )
 
 
 def test_a_trial_is_made_whole(unkilled):
     """A trial's values and configuration are written with it, in one call: there is nothing between to be killed at."""
     made = [write[2] for write in unkilled[1] if write[0] == "create_new_trial"]
-    assert [TrialConfig.from_dict(trial.user_attrs["config"]) for trial in made] == [r.config for r in unkilled[0]]
+    assert [TrialConfig.from_dict(trial.user_attrs["config"]) for trial in made] == [
+        r.config for r in unkilled[0]
+    ]
     assert all(trial.params.keys() >= {"family", "lr", "dropout"} for trial in made)
-    assert not [write for write in unkilled[1] if write[0] == "set_trial_param" or write[2:3] == ("config",)]
+    assert not [
+        write for write in unkilled[1] if write[0] == "set_trial_param" or write[2:3] == ("config",)
+    ]
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -317,7 +346,11 @@ def test_poison():
     assert trained.count(2) == MAX_DEATHS
     results = study.results()
     assert [r.number for r in results] == list(range(12))
-    assert (results[2].state, results[2].end, results[2].error) == (FAILED, "poison", "its process died 3 times")
+    assert (results[2].state, results[2].end, results[2].error) == (
+        FAILED,
+        "poison",
+        "its process died 3 times",
+    )
     assert [t.state for t in storage.get_all_trials(0)].count(TrialState.FAIL) == 1
 
 
@@ -363,7 +396,9 @@ def test_failures_in_a_row(failing, reason, ended):
     assert run(study, lambda job: fail(job) if job.number in failing else train(job)) == reason
     assert study.ended() == ended
     states = {r.number: r.state for r in study.results()}
-    assert [n for n, state in states.items() if state == FAILED] == [n for n in failing if n < ended]
+    assert [n for n, state in states.items() if state == FAILED] == [
+        n for n in failing if n < ended
+    ]
     assert all(t.value is None for t in storage.get_all_trials(0) if t.number in failing)
 
 
@@ -389,7 +424,9 @@ def test_ended_by_somebody_else(epoch):
     def train(job):
         try:
             return make_train(study, at=declare)(job)
-        except optuna.exceptions.UpdateFinishedTrialError:  # of a report; a training fails for it, as for any error
+        except (
+            optuna.exceptions.UpdateFinishedTrialError
+        ):  # of a report; a training fails for it, as for any error
             return fail(job)
 
     assert run(study, train, told=told.append) == "done"
@@ -408,7 +445,10 @@ def test_reports_that_a_dead_process_did_not_write():
     study.note_interrupted(job)
     again = begin(storage, SMALL)
     adopted = next(again.jobs())
-    rows = [Epoch(epoch=n, time=n, metrics={"val/acc": v}, per_class=()) for n, v in ((1, 0.25), (2, 0.5), (3, 0.4))]
+    rows = [
+        Epoch(epoch=n, time=n, metrics={"val/acc": v}, per_class=())
+        for n, v in ((1, 0.25), (2, 0.5), (3, 0.4))
+    ]
     again.catch_up(adopted, rows)
     again.note_interrupted(adopted)
     assert storage.get_all_trials(0)[0].intermediate_values == {1: 0.25, 2: 0.5, 3: 0.5}
@@ -428,7 +468,12 @@ def test_failure_is_kept():
     study = begin(memory(), SMALL, trials=1)
     run(study, lambda job: fail(job, "diverged"))
     (result,) = study.results()
-    assert (result.state, result.end, result.error, result.value) == (FAILED, "diverged", "invented", None)
+    assert (result.state, result.end, result.error, result.value) == (
+        FAILED,
+        "diverged",
+        "invented",
+        None,
+    )
 
 
 @pytest.mark.parametrize("state", [COMPLETE, PRUNED])
@@ -451,7 +496,9 @@ def test_pruned_is_never_complete(unbroken):
     assert {len(r.history) for r in pruned} <= {*rungs(9)}
     assert all(len(r.history) == 9 for r in unbroken if r.state == COMPLETE)
     for trial, result in zip(storage.get_all_trials(0), unbroken, strict=True):
-        assert trial.state == {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED}[result.state]
+        assert (
+            trial.state == {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED}[result.state]
+        )
         assert result.state == PRUNED or trial.value == result.value
 
 
@@ -464,13 +511,17 @@ def falling(config, epoch):
 def test_first_trials_are_never_pruned(starts, protected):
     """The first 8 trials are never pruned, nor is any start; what follows is."""
     rates = ", ".join(f"{{lr: {0.001 * (n + 1):g}}}" for n in range(starts))
-    text = f"trials: 14\nepochs: 9\nsearch: {{lr: {{low: 0.001, high: 0.1}}}}\nstart_with: [{rates}]"
+    text = (
+        f"trials: 14\nepochs: 9\nsearch: {{lr: {{low: 0.001, high: 0.1}}}}\nstart_with: [{rates}]"
+    )
     falling.values = iter(-n for n in range(1000))
     study = begin(memory(), text)
     run(study, make_train(study, value=falling))
     states = [r.state for r in study.results()]
     assert states == [COMPLETE] * protected + [PRUNED] * (14 - protected)
-    assert [r.config.lr for r in study.results()[:starts]] == [round(0.001 * (n + 1), 3) for n in range(starts)]
+    assert [r.config.lr for r in study.results()[:starts]] == [
+        round(0.001 * (n + 1), 3) for n in range(starts)
+    ]
 
 
 def test_repeats_of_starts_are_never_pruned():
@@ -497,7 +548,10 @@ def test_minimised():
         stopped = study.report(job, 1, float(job.number))
         assert stopped is (job.number >= PROTECTED)
         state = PRUNED if stopped else COMPLETE
-        study.tell(job, TrialResult(number=job.number, config=job.config, state=state, end=state, value=1.0))
+        study.tell(
+            job,
+            TrialResult(number=job.number, config=job.config, state=state, end=state, value=1.0),
+        )
     assert storage.get_study_directions(0) == [optuna.study.StudyDirection.MINIMIZE]
     assert not study.record().maximize
 
@@ -508,8 +562,16 @@ def test_starts_come_first(unbroken):
     text = MIXED[: MIXED.index("start_with")] + starts
     results = whole(text, trials=4)
     for result, start in zip(results, spec(text).starts, strict=False):
-        assert result.config.to_dict().items() >= start_values(spec(text), start).items() >= start.items()
-    assert (unbroken[0].config.family, unbroken[0].config.lr, unbroken[0].config.width) == ("cnn", 0.001, 32)
+        assert (
+            result.config.to_dict().items()
+            >= start_values(spec(text), start).items()
+            >= start.items()
+        )
+    assert (unbroken[0].config.family, unbroken[0].config.lr, unbroken[0].config.width) == (
+        "cnn",
+        0.001,
+        32,
+    )
 
 
 def test_repeats():
@@ -560,7 +622,14 @@ search:
     configs = [r.config for r in whole(text)]
     assert {c.width for c in configs} <= {8, 16, 24, 32, 40}
     assert {c.dropout for c in configs} <= {0, 0.3, 0.6, 0.9}
-    assert {c.lr for c in configs} <= {0.0001234, 0.0001235, 0.0001236, 0.0001237, 0.0001238, 0.0001239}
+    assert {c.lr for c in configs} <= {
+        0.0001234,
+        0.0001235,
+        0.0001236,
+        0.0001237,
+        0.0001238,
+        0.0001239,
+    }
     assert all(type(c.batch_size) is int and 16 <= c.batch_size <= 1024 for c in configs)
     assert [c.group for c in configs[::2]] == [c.group for c in configs[1::2]]
 
@@ -572,14 +641,19 @@ def test_total_may_be_raised(repeats):
     few = whole(SMALL, storage, set={"repeats": repeats})
     study = begin(storage, SMALL, set={"trials": "20", "repeats": repeats})
     trained = []
-    run(study, make_train(study, at=lambda job, now: trained.append(job.number) if now == 0 else None))
+    run(
+        study,
+        make_train(study, at=lambda job, now: trained.append(job.number) if now == 0 else None),
+    )
     assert trained == list(range(12, 20))
     assert study.results()[:12] == few
     assert study.results() == whole(SMALL, set={"trials": "20", "repeats": repeats})
     assert read(storage, "study").trials == 20
 
 
-@pytest.mark.parametrize("change", [{"trials": 12}, {"set": {"description": "other", "source": "elsewhere"}}])
+@pytest.mark.parametrize(
+    "change", [{"trials": 12}, {"set": {"description": "other", "source": "elsewhere"}}]
+)
 def test_may_change(change):
     """The total and the words may change."""
     storage = memory()
@@ -612,10 +686,14 @@ def test_changed_range():
     """A changed range, an added and a missing dimension are told by their names."""
     storage = memory()
     begin(storage, SMALL)
-    changed = "trials: 12\nepochs: 3\nsearch: {lr: {low: 1.0e-4, high: 1, log: true}, depth: [1, 2]}\n"
+    changed = (
+        "trials: 12\nepochs: 3\nsearch: {lr: {low: 1.0e-4, high: 1, log: true}, depth: [1, 2]}\n"
+    )
     with pytest.raises(StudyChangedError) as error:
         begin(storage, changed)
-    depth, rate, width = str(error.value).removeprefix("study 'study' was made with ").split(", search.")
+    depth, rate, width = (
+        str(error.value).removeprefix("study 'study' was made with ").split(", search.")
+    )
     assert depth.startswith("search.depth null (now ")
     assert re.fullmatch(r"lr\b.*0\.1\b.*\(now .*1\b.*\)", rate)
     assert re.fullmatch(r"width\b.*8, 16, 32.*\(now null\)", width)
@@ -640,7 +718,11 @@ def test_told():
     """Each result is told once it is kept, in order."""
     study = begin(memory(), SMALL)
     told = []
-    run(study, make_train(study), told=lambda result: told.append((result.number, study.results()[-1] == result)))
+    run(
+        study,
+        make_train(study),
+        told=lambda result: told.append((result.number, study.results()[-1] == result)),
+    )
     assert told == [(n, True) for n in range(12)]
 
 
@@ -660,7 +742,12 @@ def test_read_back(unbroken):
         "digits",
         "val_acc",
     )
-    assert (record.maximize, record.trials, record.classes, record.parent_run_id) == (True, 20, ("a", "b"), "abc")
+    assert (record.maximize, record.trials, record.classes, record.parent_run_id) == (
+        True,
+        20,
+        ("a", "b"),
+        "abc",
+    )
 
 
 def test_running_is_read_back():
@@ -680,12 +767,18 @@ def test_running_is_read_back():
 def test_facts_are_those_of_the_first():
     """What was settled when the study was made holds when it is gone on with; what was remembered is recalled."""
     storage = memory()
-    study = Study.open(storage, "study", spec(SMALL), {"runtime": {"threads": 4}, "shape": (1, 8, 8)})
+    study = Study.open(
+        storage, "study", spec(SMALL), {"runtime": {"threads": 4}, "shape": (1, 8, 8)}
+    )
     study.remember("parent_run_id", "abc")
     again = Study.open(storage, "study", spec(SMALL), {"runtime": {"threads": 8}})
     assert (again.facts["runtime"], again.facts["shape"]) == ({"threads": 4}, (1, 8, 8))
     assert next(again.jobs()).config.threads == 4
-    assert (again.recall("parent_run_id"), again.recall("nothing"), again.name) == ("abc", None, "study")
+    assert (again.recall("parent_run_id"), again.recall("nothing"), again.name) == (
+        "abc",
+        None,
+        "study",
+    )
 
 
 def test_names():
@@ -747,7 +840,10 @@ def test_a_configuration_is_trained_once():
     """A second draw of a configuration is a duplicate: not trained, with the first one's result, and counted."""
     trained = []
     study = begin(memory(), TWICE)
-    assert run(study, make_train(study, at=lambda job, epoch: epoch or trained.append(job.number))) == "done"
+    assert (
+        run(study, make_train(study, at=lambda job, epoch: epoch or trained.append(job.number)))
+        == "done"
+    )
     results = study.results()
     assert len(results) == 6
     assert len(trained) == len({result.config.signature for result in results}) == 2
@@ -757,13 +853,21 @@ def test_a_configuration_is_trained_once():
         else:
             first = results[result.duplicate_of]
             assert first.config == result.config
-            assert (first.value, first.history, first.end) == (result.value, result.history, result.end)
+            assert (first.value, first.history, first.end) == (
+                result.value,
+                result.history,
+                result.end,
+            )
 
 
 def test_a_duplicate_can_be_completed():
     """What was not trained can be given what belongs to it, such as a run of its own, before it is kept."""
     study = begin(memory(), TWICE)
-    run(study, make_train(study), untrained=lambda job, result: dataclasses.replace(result, run_id=f"run{job.number}"))
+    run(
+        study,
+        make_train(study),
+        untrained=lambda job, result: dataclasses.replace(result, run_id=f"run{job.number}"),
+    )
     assert all(r.run_id == f"run{r.number}" for r in study.results() if r.duplicate_of is not None)
 
 
@@ -807,7 +911,9 @@ def test_stop_when_less_is_better():
     values = iter([0.9, 0.7, 0.4, 0.3])
 
     def train(job):
-        return TrialResult(number=job.number, config=job.config, state=COMPLETE, end=COMPLETE, value=next(values))
+        return TrialResult(
+            number=job.number, config=job.config, state=COMPLETE, end=COMPLETE, value=next(values)
+        )
 
     assert run(study, train) == "target 0.5 reached"
     assert len(study.results()) == 3
@@ -818,7 +924,9 @@ def test_an_infeasible_trial_is_told_without_a_value():
     study = begin(memory(), SMALL)
 
     def train(job):
-        return TrialResult(number=job.number, config=job.config, state=PRUNED, end="infeasible", error="too large")
+        return TrialResult(
+            number=job.number, config=job.config, state=PRUNED, end="infeasible", error="too large"
+        )
 
     assert run(study, train) == "done"
     assert [trial.state for trial in study._study.get_trials()] == [TrialState.PRUNED] * 12
@@ -849,9 +957,14 @@ def test_method_and_references_are_read_back():
 
 def test_a_failure_reused_is_no_further_failure():
     """One configuration that diverges, drawn over and over, is one failure: it does not end the study."""
-    study = begin(memory(), "trials: 24\nepochs: 1\nmethod: random\npruner: none\nsearch: {lr: [0.1, 0.2]}\n")
+    study = begin(
+        memory(), "trials: 24\nepochs: 1\nmethod: random\npruner: none\nsearch: {lr: [0.1, 0.2]}\n"
+    )
     complete = make_train(study)
-    assert run(study, lambda job: fail(job, "diverged") if job.config.lr == 0.2 else complete(job)) == "done"
+    assert (
+        run(study, lambda job: fail(job, "diverged") if job.config.lr == 0.2 else complete(job))
+        == "done"
+    )
     assert len(study.results()) == 24
     assert sum(result.duplicate_of is None for result in study.results()) == 2
 
@@ -860,9 +973,12 @@ def test_looking_for_earlier_trials_hashes_each_once(monkeypatch):
     """However many trials there are, a configuration's signature is taken a few times for each."""
     calls = []
     study = begin(
-        memory(), "trials: 60\nepochs: 1\nmethod: random\nsearch: {lr: {low: 1.0e-4, high: 1.0, log: true}}\n"
+        memory(),
+        "trials: 60\nepochs: 1\nmethod: random\nsearch: {lr: {low: 1.0e-4, high: 1.0, log: true}}\n",
     )
     original = TrialConfig._hash
-    monkeypatch.setattr(TrialConfig, "_hash", lambda self, counts: calls.append(1) or original(self, counts))
+    monkeypatch.setattr(
+        TrialConfig, "_hash", lambda self, counts: calls.append(1) or original(self, counts)
+    )
     run(study, make_train(study, value=lambda config, epoch: 0.5))
     assert len(calls) <= 2 * 60

@@ -10,7 +10,9 @@ from sweeps.spec.configurations import total as total_of
 from sweeps.spec.studyfile import StudyFileError, parse
 from sweeps.trial import configure
 
-SHIPPED = sorted(f.name for f in resources.files("sweeps.studies").iterdir() if f.name.endswith(".yaml"))
+SHIPPED = sorted(
+    f.name for f in resources.files("sweeps.studies").iterdir() if f.name.endswith(".yaml")
+)
 
 
 def spec(text=CONDITIONAL, **changes):
@@ -33,7 +35,12 @@ def test_decide_asks_what_applies():
         asked.append(dimension.key)
         return last(dimension)
 
-    assert decide(spec(), choose) == {"family": "resnet", "width": 16, "residual": False, "momentum": 0.9}
+    assert decide(spec(), choose) == {
+        "family": "resnet",
+        "width": 16,
+        "residual": False,
+        "momentum": 0.9,
+    }
     assert asked == ["family", "width [family=cnn|resnet]", "residual", "momentum"]
     assert decide(spec(), first) == {"family": "mlp", "width": 64, "momentum": 0.5}
 
@@ -82,7 +89,9 @@ def test_grid_has_every_configuration_once():
 
 def test_grid_of_some_values():
     """A grid can be laid out over other values of each dimension, such as its first."""
-    assert list(grid(spec(), lambda d: [d.first])) == [{"family": "mlp", "width": 64, "momentum": 0.5}]
+    assert list(grid(spec(), lambda d: [d.first])) == [
+        {"family": "mlp", "width": 64, "momentum": 0.5}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -95,8 +104,14 @@ def test_grid_of_some_values():
         ("method: grid\nrepeats: 3\nsearch: {lr: [1, 2, 3], epochs: [1, 2]}", 18),
         ("method: grid\ntrials: 4\nrepeats: 3\nsearch: {lr: [1, 2, 3]}", 4),
         ("method: grid\ntrials: 99\nsearch: {lr: [1, 2, 3]}", 3),
-        ("method: grid\nsearch: {epochs: {low: 1, high: 10000}, lr: {low: 1, high: 10, step: 1}}", 100_000),
-        ("method: grid\ntrials: 5\nsearch: {epochs: {low: 1, high: 10000}, width: {low: 1, high: 5000}}", 5),
+        (
+            "method: grid\nsearch: {epochs: {low: 1, high: 10000}, lr: {low: 1, high: 10, step: 1}}",
+            100_000,
+        ),
+        (
+            "method: grid\ntrials: 5\nsearch: {epochs: {low: 1, high: 10000}, width: {low: 1, high: 5000}}",
+            5,
+        ),
     ],
 )
 def test_total(text, total):
@@ -108,7 +123,14 @@ def test_configuration():
     """A configuration has the study's own values, the fixed, the searched, the defaults, and the repeat's seed."""
     text = "dataset: mnist\nepochs: 3\nseed: 7\nsplit_seed: 5\nfixed: {schedule: cosine}\nsearch: {lr: [1, 2]}"
     config = configuration(spec(text), {"lr": 2.0}, repeat=2)
-    changed = {"dataset": "mnist", "epochs": 3, "seed": 9, "split_seed": 5, "schedule": "cosine", "lr": 2.0}
+    changed = {
+        "dataset": "mnist",
+        "epochs": 3,
+        "seed": 9,
+        "split_seed": 5,
+        "schedule": "cosine",
+        "lr": 2.0,
+    }
     assert {name: getattr(config, name) for name in changed} == changed
     assert (config.family, config.batch_size, config.momentum) == ("cnn", 64, None)
 
@@ -122,7 +144,9 @@ def test_start_values():
         "shortcut": "pad",
         "momentum": 0.9,
     }
-    assert start_values(spec(), {"family": "cnn", "width": 8, "residual": True, "optimizer": "sgd"}) == {
+    assert start_values(
+        spec(), {"family": "cnn", "width": 8, "residual": True, "optimizer": "sgd"}
+    ) == {
         "family": "cnn",
         "width": 8,
         "momentum": 0.9,
@@ -132,10 +156,16 @@ def test_start_values():
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        ({"family": "mlp"}, "width 256 (its default: give another) is not among what is searched: 64, 128"),
+        (
+            {"family": "mlp"},
+            "width 256 (its default: give another) is not among what is searched: 64, 128",
+        ),
         ({"family": "mlp", "width": 32}, "width 32 is not among what is searched: 64, 128"),
         ({"family": "cnn", "width": 12}, "width 12 is not among what is searched: 8 to 16, step 8"),
-        ({"family": "resnet", "optimizer": "adam"}, "optimizer adam is not searched: every such trial has sgd"),
+        (
+            {"family": "resnet", "optimizer": "adam"},
+            "optimizer adam is not searched: every such trial has sgd",
+        ),
         ({"family": "resnet", "epochs": 20}, "epochs 20 is not searched: every such trial has 10"),
     ],
 )
@@ -156,8 +186,12 @@ def test_start_searched_elsewhere():
 
 def test_grid_too_large():
     """A grid of more than 100,000 trials has no total, unless one is given."""
-    with pytest.raises(ValueError, match=r"the grid has over 100,000 trials: give trials, or fewer values$"):
-        spec("method: grid\nrepeats: 2\nsearch: {epochs: {low: 1, high: 10000}, lr: [1, 2, 3, 4, 5, 6]}")
+    with pytest.raises(
+        ValueError, match=r"the grid has over 100,000 trials: give trials, or fewer values$"
+    ):
+        spec(
+            "method: grid\nrepeats: 2\nsearch: {epochs: {low: 1, high: 10000}, lr: [1, 2, 3, 4, 5, 6]}"
+        )
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -192,12 +226,18 @@ def test_one_factor_varies_each_dimension_alone():
         {**centre, "lr": 0.1},
     ]
     assert total_of(spec(ONE_FACTOR + "repeats: 3")) == 18
-    assert [configuration(spec(ONE_FACTOR), values).dropout for values in found[:3]] == [0.3, 0.0, 0.5]
+    assert [configuration(spec(ONE_FACTOR), values).dropout for values in found[:3]] == [
+        0.3,
+        0.0,
+        0.5,
+    ]
 
 
 def test_one_factor_leaves_out_what_does_not_apply():
     """Where a varied field switches others off, those are left out of that configuration."""
-    text = "method: one_factor\nfixed: {family: resnet}\nsearch: {residual: [false], shortcut: [pad]}"
+    text = (
+        "method: one_factor\nfixed: {family: resnet}\nsearch: {residual: [false], shortcut: [pad]}"
+    )
     assert list(points(spec(text))) == [
         {"residual": True, "shortcut": "conv"},
         {"residual": False},
@@ -208,7 +248,11 @@ def test_one_factor_leaves_out_what_does_not_apply():
 def test_zip_takes_values_together():
     """The first values of all dimensions make the first configuration, the second the second; values may recur."""
     text = "method: zip\nsearch: {lr: [0.1, 0.2, 0.3], width: [8, 16, 8]}"
-    assert list(points(spec(text))) == [{"width": 8, "lr": 0.1}, {"width": 16, "lr": 0.2}, {"width": 8, "lr": 0.3}]
+    assert list(points(spec(text))) == [
+        {"width": 8, "lr": 0.1},
+        {"width": 16, "lr": 0.2},
+        {"width": 8, "lr": 0.3},
+    ]
     assert total_of(spec(text)) == 3
 
 
@@ -223,7 +267,10 @@ def test_zip_takes_values_together():
             "method: zip\nsearch: {lr: {choices: [1, 2], when: {optimizer: adam}}, width: [8, 9]}",
             "zip takes no conditions (when)",
         ),
-        ("method: one_factor\nsearch: {lr: {low: 0.1, high: 1}}", "lr needs a list of values or a step"),
+        (
+            "method: one_factor\nsearch: {lr: {low: 0.1, high: 1}}",
+            "lr needs a list of values or a step",
+        ),
         (
             "method: one_factor\nsearch: {lr: {choices: [1, 2], when: {optimizer: adam}}}",
             "lr: one_factor takes no conditions (when)",
@@ -254,9 +301,19 @@ def test_starts_come_before_the_layout_and_only_once():
 def test_ablation_sets_each_choice_back_to_its_default():
     """The best of another study is the centre; every searched choice that is not its default is set back, alone."""
     best = configure(
-        {"dataset": "mnist", "epochs": 7, "family": "resnet", "lr": 0.02, "dropout": 0.3, "width": 16, "seed": 4}
+        {
+            "dataset": "mnist",
+            "epochs": 7,
+            "family": "resnet",
+            "lr": 0.02,
+            "dropout": 0.3,
+            "width": 16,
+            "seed": 4,
+        }
     )
-    made = ablation(spec("method: ablate\nof: other\nrepeats: 2"), best, ["family", "lr", "dropout", "width"])
+    made = ablation(
+        spec("method: ablate\nof: other\nrepeats: 2"), best, ["family", "lr", "dropout", "width"]
+    )
     assert list(points(made)) == [
         {"dropout": 0.3, "lr": 0.02},
         {"dropout": 0.0, "lr": 0.02},
@@ -270,18 +327,26 @@ def test_ablation_sets_each_choice_back_to_its_default():
 def test_ablation_keeps_what_the_file_says():
     """Epochs and fixed values of the ablating study hold instead of the best's."""
     best = configure({"lr": 0.02, "dropout": 0.3, "epochs": 7})
-    made = ablation(spec("method: ablate\nof: other\nepochs: 2\nfixed: {lr: 0.5}"), best, ["lr", "dropout"])
+    made = ablation(
+        spec("method: ablate\nof: other\nepochs: 2\nfixed: {lr: 0.5}"), best, ["lr", "dropout"]
+    )
     assert [configuration(made, values).lr for values in points(made)] == [0.5, 0.5]
     assert made.epochs == 2
 
 
 def test_ablation_sets_back_what_only_applies_beside_another_choice():
     """Fields that depend on a choice have their default beside it; the epochs can be set back, too."""
-    best = configure({"optimizer": "sgd", "momentum": 0.5, "schedule": "plateau", "lr_factor": 0.1, "epochs": 3})
-    made = ablation(
-        spec("method: ablate\nof: other"), best, ["optimizer", "momentum", "schedule", "lr_factor", "epochs"]
+    best = configure(
+        {"optimizer": "sgd", "momentum": 0.5, "schedule": "plateau", "lr_factor": 0.1, "epochs": 3}
     )
-    changes = [{k: v for k, v in values.items() if v != getattr(best, k)} for values in points(made)]
+    made = ablation(
+        spec("method: ablate\nof: other"),
+        best,
+        ["optimizer", "momentum", "schedule", "lr_factor", "epochs"],
+    )
+    changes = [
+        {k: v for k, v in values.items() if v != getattr(best, k)} for values in points(made)
+    ]
     assert changes == [
         {},
         {"optimizer": "adam"},
@@ -301,7 +366,9 @@ def test_ablation_leaves_out_what_is_settled():
 
 def test_nothing_to_ablate():
     """A best with every searched choice at its default is refused."""
-    with pytest.raises(ValueError, match=r"^the best of other has every searched choice at its default"):
+    with pytest.raises(
+        ValueError, match=r"^the best of other has every searched choice at its default"
+    ):
         ablation(spec("method: ablate\nof: other"), configure({}), ["lr", "dropout"])
 
 

@@ -13,7 +13,9 @@ from sweeps.spec.studyfile import parse
 from sweeps.trial import fields
 
 DOCS = Path(__file__).parents[3] / "docs"
-SHIPPED = sorted(f.name for f in resources.files("sweeps.studies").iterdir() if f.name.endswith(".yaml"))
+SHIPPED = sorted(
+    f.name for f in resources.files("sweeps.studies").iterdir() if f.name.endswith(".yaml")
+)
 
 
 def test_the_page_is_up_to_date():
@@ -23,7 +25,9 @@ def test_the_page_is_up_to_date():
 
 def test_the_schema_is_up_to_date():
     """docs/study.schema.json is what `pipeline studies --schema` prints."""
-    assert json.loads((DOCS / "study.schema.json").read_text("utf-8")) == json.loads(json.dumps(schema.json_schema()))
+    assert json.loads((DOCS / "study.schema.json").read_text("utf-8")) == json.loads(
+        json.dumps(schema.json_schema())
+    )
 
 
 def test_the_page_names_every_key_and_field():

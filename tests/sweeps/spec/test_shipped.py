@@ -13,7 +13,12 @@ from pipeline.jobs.studies import read_study, shipped
 from pipeline.stores import locations
 
 # Images a class, by data set: large networks get few.
-SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "tiny_imagenet": (3, 64, 64)}
+SHAPES = {
+    "digits": (1, 8, 8),
+    "mnist": (1, 28, 28),
+    "cifar10": (3, 32, 32),
+    "tiny_imagenet": (3, 64, 64),
+}
 IMAGES = {"digits": 20, "mnist": 20, "cifar10": 20, "tiny_imagenet": 8}
 TRIALS = 3
 
@@ -21,13 +26,22 @@ TRIALS = 3
 def png(image: torch.Tensor) -> bytes:
     """A uint8 image (channels, height, width) as a PNG file."""
     channels, height, width = image.shape
-    lines = b"".join(b"\0" + bytes(row) for row in image.permute(1, 2, 0).reshape(height, -1).tolist())
+    lines = b"".join(
+        b"\0" + bytes(row) for row in image.permute(1, 2, 0).reshape(height, -1).tolist()
+    )
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(lines))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +68,9 @@ def test_a_shipped_study_runs_to_its_report(name, images, tmp_path, template, mo
     dataset = f"folder:{images / spec.dataset}"
     total = min(TRIALS, json.loads(_output(capsys, "studies", name, "--json"))["trials"])
     study = f"{name}-{spec.dataset}"
-    assert pipeline("sweep", name, "--dataset", dataset, "--epochs", "1", "--trials", str(total)) == 0
+    assert (
+        pipeline("sweep", name, "--dataset", dataset, "--epochs", "1", "--trials", str(total)) == 0
+    )
     check_invariant(folder, study, total)
     found = record(folder, study)
     assert len(found.reference) == len(spec.reference)

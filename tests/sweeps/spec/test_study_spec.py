@@ -58,7 +58,10 @@ def test_identity(change, same):
 )
 def test_identity_of_search(search):
     """Any change of a range, its scale, step or condition is another identity."""
-    assert spec("search:\n  lr: {low: 0.1, high: 1}").identity() != spec(f"search:\n  {search}").identity()
+    assert (
+        spec("search:\n  lr: {low: 0.1, high: 1}").identity()
+        != spec(f"search:\n  {search}").identity()
+    )
 
 
 def test_identity_is_json():
@@ -78,5 +81,13 @@ def test_schema():
     runtime = {"device", "threads", "gpus_per_trial", "eval_batch_size"}
     assert set(definitions["Search"]["properties"]) == known - own - runtime
     lr = definitions["Fixed"]["properties"]["lr"]
-    assert lr.items() >= {"type": "number", "minimum": 1e-8, "maximum": 100, "description": "Learning rate."}.items()
+    assert (
+        lr.items()
+        >= {
+            "type": "number",
+            "minimum": 1e-8,
+            "maximum": 100,
+            "description": "Learning rate.",
+        }.items()
+    )
     assert definitions["Fixed"]["properties"]["optimizer"]["enum"] == ["sgd", "adam", "adamw"]

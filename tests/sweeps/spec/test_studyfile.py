@@ -28,38 +28,77 @@ def errors(text, **options):
 
 # Each file with one mistake, and the line it is reported with.
 MALFORMED = [
-    ("trails: 3\nsearch: {lr: [1, 2]}", "1: unknown key 'trails'; did you mean trials? known: description,"),
-    ("search:\n  lr: [1, 2]\n  momentun: [0.5]", "3: unknown key 'search.momentun'; did you mean momentum? known:"),
-    ("search: {lr: [1, 2]}\nfixed:\n  dropuot: 0.5", "3: unknown key 'fixed.dropuot'; did you mean dropout? known:"),
+    (
+        "trails: 3\nsearch: {lr: [1, 2]}",
+        "1: unknown key 'trails'; did you mean trials? known: description,",
+    ),
+    (
+        "search:\n  lr: [1, 2]\n  momentun: [0.5]",
+        "3: unknown key 'search.momentun'; did you mean momentum? known:",
+    ),
+    (
+        "search: {lr: [1, 2]}\nfixed:\n  dropuot: 0.5",
+        "3: unknown key 'fixed.dropuot'; did you mean dropout? known:",
+    ),
     ("search: {lr: [1, 2]}\nfixed:\n  epochs: 5", "3: unknown key 'fixed.epochs'; "),
     ("search:\n  seed: [1, 2]", "2: unknown key 'search.seed'; known: family,"),
     (
         "search:\n  lr: [1, 2]\nstart_with:\n  - {lr: 1}\n  - {lrr: 1}",
         "5: unknown key 'start_with.1.lrr'; did you mean lr? known:",
     ),
-    ("method: tpee\nsearch: {lr: [1, 2]}", "1: method is unknown: 'tpee'; did you mean tpe? known: tpe, random, grid"),
+    (
+        "method: tpee\nsearch: {lr: [1, 2]}",
+        "1: method is unknown: 'tpee'; did you mean tpe? known: tpe, random, grid",
+    ),
     ("\nobjective: acc\nsearch: {lr: [1, 2]}", "2: objective is unknown: 'acc'; "),
-    ("search: {lr: [1, 2]}\npruner: no", "2: pruner is unknown: 'no'; did you mean none? known: asha, median, none"),
+    (
+        "search: {lr: [1, 2]}\npruner: no",
+        "2: pruner is unknown: 'no'; did you mean none? known: asha, median, none",
+    ),
     ("search: {lr: [1, 2]}\ntrials: 0", "2: trials must be greater than or equal to 1: got 0"),
-    ("search: {lr: [1, 2]}\ntrials: 1000000", "2: trials must be less than or equal to 100000: got 1000000"),
+    (
+        "search: {lr: [1, 2]}\ntrials: 1000000",
+        "2: trials must be less than or equal to 100000: got 1000000",
+    ),
     ("search: {lr: [1, 2]}\nepochs: ten", "2: epochs must be a whole number: got 'ten'"),
     ("search: {lr: [1, 2]}\nepochs: 1.5", "2: epochs must be a whole number: got 1.5"),
     ("search: {lr: [1, 2]}\nrepeats: true", "2: repeats must be a whole number: got True"),
     ("search: {lr: [1, 2]}\nseed: -1", "2: seed must be greater than or equal to 0: got -1"),
     ("search: {lr: [1, 2]}\ndescription: 3", "2: description must be string: got 3"),
-    ("search: {lr: [1, 2]}\nfixed:\n  optimizer: sdg", "3: optimizer is unknown: 'sdg'; did you mean sgd? known: sgd,"),
-    ("search: {lr: [1, 2]}\nfixed:\n  batch_norm: no", "3: batch_norm must be true or false: got 'no'"),
+    (
+        "search: {lr: [1, 2]}\nfixed:\n  optimizer: sdg",
+        "3: optimizer is unknown: 'sdg'; did you mean sgd? known: sgd,",
+    ),
+    (
+        "search: {lr: [1, 2]}\nfixed:\n  batch_norm: no",
+        "3: batch_norm must be true or false: got 'no'",
+    ),
     ("search: {lr: [1, 2]}\nfixed:\n  dropout: 1", "3: dropout must be from 0 to 0.95: got 1"),
     ("search: {lr: [1, 2]}\nfixed:\n  width: .nan", "3: width must be a whole number: got nan"),
     ("search: {lr: [1, 2]}\nfixed: [adam]", "2: fixed must be a mapping: got ['adam']"),
     ("search: [lr]", "1: search must be a mapping: got ['lr']"),
     ("search: {lr: [1, 2]}\nstart_with: {lr: 1}", "2: start_with must be a list: got {'lr': 1}"),
-    ("search:\n  family: [mlp, resnett]", "2: family is unknown: 'resnett'; did you mean resnet? known: mlp, cnn,"),
+    (
+        "search:\n  family: [mlp, resnett]",
+        "2: family is unknown: 'resnett'; did you mean resnet? known: mlp, cnn,",
+    ),
     ("search:\n  family: [no.such:Net]", "2: cannot load 'no.such:Net': No module named 'no'"),
-    ("search:\n  layer_order: [conv-act]", "2: layer_order must hold each of conv, norm, act, drop, pool once"),
-    ("search:\n  lr:\n    low: 1\n    high: 0.1\n    log: true", "2: lr: low must be below high: got 1 and 0.1"),
-    ("search:\n  lr: {low: 1.0e-4, hi: 1}", "2: lr has an unknown key 'hi'; did you mean high? known: choices,"),
-    ("search:\n\n  lr: 0.1", "3: lr must be a list of values or a range {low: ..., high: ...}: got 0.1"),
+    (
+        "search:\n  layer_order: [conv-act]",
+        "2: layer_order must hold each of conv, norm, act, drop, pool once",
+    ),
+    (
+        "search:\n  lr:\n    low: 1\n    high: 0.1\n    log: true",
+        "2: lr: low must be below high: got 1 and 0.1",
+    ),
+    (
+        "search:\n  lr: {low: 1.0e-4, hi: 1}",
+        "2: lr has an unknown key 'hi'; did you mean high? known: choices,",
+    ),
+    (
+        "search:\n\n  lr: 0.1",
+        "3: lr must be a list of values or a range {low: ..., high: ...}: got 0.1",
+    ),
     (
         "search:\n  lr: {low: 1, high: 2, when: {optimiser: sgd}}",
         "2: when names an unknown field 'optimiser'; did you mean optimizer? known:",
@@ -100,7 +139,10 @@ MALFORMED = [
     ),
     ("dataset: digitz\nsearch: {lr: [1, 2]}", "1: digitz: no such data set"),
     ("search:\n  lr: [1, 2]\n  lr: [3]", "3: 'lr' is given twice, first on line 2"),
-    ("search: &s\n  lr: [1, 2]\nfixed: *s", "3: aliases (*name) are not allowed: write the value out"),
+    (
+        "search: &s\n  lr: [1, 2]\nfixed: *s",
+        "3: aliases (*name) are not allowed: write the value out",
+    ),
     ("search:\n\tlr: [1, 2]", "2: found character '\\t' that cannot start any token"),
     ("search:\n  lr: [1, 2", "2: expected ',' or ']', but got '<stream end>'"),
     ("", "1: must be a mapping of keys to values"),
@@ -147,7 +189,12 @@ start_with:
 def test_conflicts_all_at_once():
     """What no single value shows is told at once as well."""
     text = "dataset: x\nsearch:\n  lr: [1, 2]\n  width: [8]\nfixed: {lr: 1, width: 9}\nstart_with:\n  - {lr: 7}\n"
-    assert [line.split(":")[0] for line in errors(text, check_dataset=check_dataset)] == ["1", "3", "4", "7"]
+    assert [line.split(":")[0] for line in errors(text, check_dataset=check_dataset)] == [
+        "1",
+        "3",
+        "4",
+        "7",
+    ]
 
 
 def test_default_study():
@@ -162,12 +209,23 @@ def test_default_study():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("trials", 3), ("epochs", 2), ("dataset", "mnist"), ("method", "random"), ("pruner", "none"), ("seed", 5)],
+    [
+        ("trials", 3),
+        ("epochs", 2),
+        ("dataset", "mnist"),
+        ("method", "random"),
+        ("pruner", "none"),
+        ("seed", 5),
+    ],
 )
 def test_overrides(name, value):
     """A value of the command line stands in place of the file's, and None leaves the file's."""
     spec = parse(DEFAULT, "default")
-    assert getattr(parse(DEFAULT, "default", overrides={name: value}), name) == value != getattr(spec, name)
+    assert (
+        getattr(parse(DEFAULT, "default", overrides={name: value}), name)
+        == value
+        != getattr(spec, name)
+    )
     assert parse(DEFAULT, "default", overrides={name: None}) == spec
 
 
@@ -208,7 +266,12 @@ def test_families():
     assert spec.starts == ({"family": "cnn", "lr": 1}, {"family": "cnn", "lr": 2})
     assert "family" not in spec.base
     assert parse(text, "test", overrides={"families": ["mlp"]}).starts == ()
-    assert parse("search: {lr: [1]}\nstart_with: [{lr: 1}]", "test", overrides={"families": ["mlp"]}).starts == ()
+    assert (
+        parse(
+            "search: {lr: [1]}\nstart_with: [{lr: 1}]", "test", overrides={"families": ["mlp"]}
+        ).starts
+        == ()
+    )
     assert errors(text, overrides={"families": ["resnett"]})[0].startswith(
         "command line: family is unknown: 'resnett'; did"
     )
@@ -216,7 +279,9 @@ def test_families():
 
 def test_set():
     """A set value is fixed: no longer searched, and the starts have it too, but for those of other families."""
-    spec = parse(DEFAULT, "default", overrides={"set": {"lr": "1e-2", "family": "cnn", "residual": "true"}})
+    spec = parse(
+        DEFAULT, "default", overrides={"set": {"lr": "1e-2", "family": "cnn", "residual": "true"}}
+    )
     assert (spec.fixed.lr, spec.fixed.family, spec.fixed.residual) == (0.01, "cnn", True)
     assert not {"lr", "family", "residual"} & {d.field for d in spec.dimensions}
     assert spec.starts == ({"width": 48, "depth": 3, "batch_size": 32},)
@@ -235,7 +300,11 @@ def test_epochs_override_what_is_searched(overrides):
     """Epochs of the command line hold for every trial, even where the file searches them."""
     text = "search: {lr: [1, 2], epochs: [5, 9]}\nstart_with: [{lr: 1, epochs: 9}]"
     spec = parse(text, "test", overrides=overrides)
-    assert (spec.epochs, [d.field for d in spec.dimensions], spec.starts) == (3, ["lr"], ({"lr": 1},))
+    assert (spec.epochs, [d.field for d in spec.dimensions], spec.starts) == (
+        3,
+        ["lr"],
+        ({"lr": 1},),
+    )
 
 
 @given(st.text(alphabet=st.sampled_from("ab1-:?[]{},&*!|>'\"%@`#~=<. \n\t\x00\u2028")) | st.text())
@@ -269,12 +338,26 @@ WORDS = st.sampled_from(
         "none",
     ]
 )
-LEAVES = st.none() | st.booleans() | st.integers(-2, 70_000) | st.integers() | st.floats() | WORDS | st.text(max_size=5)
-TREES = st.recursive(LEAVES, lambda t: st.lists(t, max_size=3) | st.dictionaries(WORDS, t, max_size=4), max_leaves=12)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 70_000)
+    | st.integers()
+    | st.floats()
+    | WORDS
+    | st.text(max_size=5)
+)
+TREES = st.recursive(
+    LEAVES, lambda t: st.lists(t, max_size=3) | st.dictionaries(WORDS, t, max_size=4), max_leaves=12
+)
 # A range or list, as likely right as wrong.
 DIMENSION = st.lists(LEAVES, max_size=3) | st.fixed_dictionaries(
     {"low": st.floats(0, 2) | st.integers(0, 9), "high": st.floats(1, 200) | st.integers(1, 99)},
-    optional={"step": LEAVES, "log": st.booleans(), "when": st.dictionaries(WORDS, LEAVES, max_size=2)},
+    optional={
+        "step": LEAVES,
+        "log": st.booleans(),
+        "when": st.dictionaries(WORDS, LEAVES, max_size=2),
+    },
 )
 STUDIES = st.fixed_dictionaries(
     {"search": st.dictionaries(st.sampled_from(list(fields())), DIMENSION | TREES, max_size=3)},
@@ -282,7 +365,9 @@ STUDIES = st.fixed_dictionaries(
         "method": st.sampled_from(["tpe", "random", "grid"]),
         "trials": st.integers(0, 50) | LEAVES,
         "fixed": st.dictionaries(st.sampled_from(list(fields())), LEAVES, max_size=2),
-        "start_with": st.lists(st.dictionaries(st.sampled_from(list(fields())), LEAVES, max_size=2), max_size=2),
+        "start_with": st.lists(
+            st.dictionaries(st.sampled_from(list(fields())), LEAVES, max_size=2), max_size=2
+        ),
     },
 )
 
@@ -297,10 +382,18 @@ def test_any_mapping(data):
 
 @settings(max_examples=40)
 @given(
-    st.dictionaries(st.sampled_from(["trials", "epochs", "dataset", "method", "families", "set"]), TREES, max_size=0)
+    st.dictionaries(
+        st.sampled_from(["trials", "epochs", "dataset", "method", "families", "set"]),
+        TREES,
+        max_size=0,
+    )
     | st.fixed_dictionaries(
         {"set": st.dictionaries(WORDS | st.text(max_size=5), st.text(max_size=5), max_size=3)},
-        optional={"families": st.lists(WORDS, max_size=2), "trials": st.integers(), "method": WORDS},
+        optional={
+            "families": st.lists(WORDS, max_size=2),
+            "trials": st.integers(),
+            "method": WORDS,
+        },
     )
 )
 def test_any_overrides(overrides):
@@ -311,8 +404,18 @@ def test_any_overrides(overrides):
 @pytest.mark.parametrize(
     ("text", "families", "family", "searched"),
     [
-        ("method: one_factor\nfixed: {family: mlp}\nsearch: {lr: [0.1, 0.2]}", ["resnet"], "resnet", ["lr"]),
-        ("method: one_factor\nfixed: {family: mlp}\nsearch: {lr: [0.1]}", ["cnn", "mlp"], "mlp", ["family", "lr"]),
+        (
+            "method: one_factor\nfixed: {family: mlp}\nsearch: {lr: [0.1, 0.2]}",
+            ["resnet"],
+            "resnet",
+            ["lr"],
+        ),
+        (
+            "method: one_factor\nfixed: {family: mlp}\nsearch: {lr: [0.1]}",
+            ["cnn", "mlp"],
+            "mlp",
+            ["family", "lr"],
+        ),
         ("method: zip\nsearch: {lr: [0.1, 0.2], width: [8, 9]}", ["mlp"], "mlp", ["width", "lr"]),
         ("method: grid\nsearch: {lr: [0.1, 0.2]}", ["mlp"], "mlp", ["lr"]),
     ],
@@ -340,9 +443,15 @@ def test_another_method_has_no_centre():
             "augment auto is settled once for a study: search the others by their names",
         ),
         ("search: {precision: [auto, bf16]}", "precision auto is settled once for a study"),
-        ("search: {lr: [0.1]}\nstop: {target: 95}", "target must be from 0 to 1, as val_acc is: got 95"),
+        (
+            "search: {lr: [0.1]}\nstop: {target: 95}",
+            "target must be from 0 to 1, as val_acc is: got 95",
+        ),
         ("search: {lr: [0.1]}\nstop: {target: .nan}", "stop.target must be a finite number"),
-        ("search: {lr: [0.1]}\nconstraints: {parameters: true}", "constraints.parameters must be a number: got True"),
+        (
+            "search: {lr: [0.1]}\nconstraints: {parameters: true}",
+            "constraints.parameters must be a number: got True",
+        ),
         (
             "search: {lr: [0.1]}\nreference: [{incomparable: [tst_acc]}]",
             "0 is unknown: 'tst_acc'; did you mean test_acc?",

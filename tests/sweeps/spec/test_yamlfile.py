@@ -47,7 +47,9 @@ from sweeps.spec.yamlfile import MAX_DEPTH, MAX_DIGITS, YamlError, read, scalar
 )
 def test_scalars(text, value):
     """A word is what its writer meant: 1e-5 a number, no a word, 12:30:45 text."""
-    data = read(f"key:\n  - {text}\n").data["key"] if text != "-" else read("key:\n  -\n").data["key"]
+    data = (
+        read(f"key:\n  - {text}\n").data["key"] if text != "-" else read("key:\n  -\n").data["key"]
+    )
     assert data == [value]
     assert type(data[0]) is type(value)
 
@@ -112,7 +114,11 @@ def test_lines(path, line):
         ("a: &x 1\nb: *x\n", 2, "aliases (*name) are not allowed: write the value out"),
         ("a: &x\n  - *x\n", 2, "aliases (*name) are not allowed: write the value out"),
         ("*x : 1\n", 1, "aliases (*name) are not allowed: write the value out"),
-        ("a: 1\nb: !!python/object:os.system x\n", 2, "tags (tag:yaml.org,2002:python/object:os.system)"),
+        (
+            "a: 1\nb: !!python/object:os.system x\n",
+            2,
+            "tags (tag:yaml.org,2002:python/object:os.system)",
+        ),
         ("a: !!str 1\n", 1, "tags (tag:yaml.org,2002:str) are not allowed: write the value alone"),
         ("a: !!bool maybe\n", 1, "tags (tag:yaml.org,2002:bool)"),
         ("a: !!timestamp now\n", 1, "tags (tag:yaml.org,2002:timestamp)"),
@@ -142,7 +148,11 @@ def test_lines(path, line):
         ("a: b: c\n", 1, "mapping values are not allowed here"),
         ("a: 1\n b: 2\n", 2, "mapping values are not allowed here"),
         ("%YAML 9.1\n---\na: 1\n", 1, "found incompatible YAML document"),
-        (f"a: 1\nb: {'9' * (MAX_DIGITS + 1)}\n", 2, f"a number of {MAX_DIGITS + 1} digits is too long"),
+        (
+            f"a: 1\nb: {'9' * (MAX_DIGITS + 1)}\n",
+            2,
+            f"a number of {MAX_DIGITS + 1} digits is too long",
+        ),
         (f"a: {'9' * 5000}\n", 1, "a number of 5000 digits is too long"),
     ],
 )
@@ -212,7 +222,10 @@ def lines_of(text):
     return [document.lines[key,] for key in document.data]
 
 
-@given(st.text(alphabet=st.sampled_from("ab1-:?[]{},&*!|>'\"%@`#~=<. \n\t\r\x00\x85\ufeff\u2028")) | st.text())
+@given(
+    st.text(alphabet=st.sampled_from("ab1-:?[]{},&*!|>'\"%@`#~=<. \n\t\r\x00\x85\ufeff\u2028"))
+    | st.text()
+)
 def test_any_text(text):
     """Any text is a mapping with a line for each of its keys, or is refused with one of its lines."""
     assert all(1 <= line <= len(text.splitlines()) + 1 for line in lines_of(text))
