@@ -49,7 +49,7 @@ class First(Null):
 def run(home: Path, *command: str) -> dict[str, float]:
     """Seconds of a command's wall and CPU time, and its peak of memory."""
     began = time.perf_counter()
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603
         command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     _, status, usage = os.wait4(process.pid, 0)

@@ -280,7 +280,7 @@ def begin(module: str, *arguments: object, folder: Path) -> subprocess.Popen[str
     environment |= {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", module, *map(str, arguments)]
     pipe = subprocess.PIPE
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603
         command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True
     )
 

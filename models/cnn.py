@@ -145,7 +145,10 @@ def _too_small(shape: tuple[int, int, int], preset: str, block: int, plan: Shape
             f"the cnn {preset} cannot take {rows}x{columns} images: nothing is left after block {block}; "
             "use larger images or preset none"
         )
-    remedy = f"use a depth of at most {block - 1}" if block > 1 else "use an mlp or a resnet"
+    if block > 1:
+        remedy = f"use a depth of at most {block - 1}"
+    else:
+        remedy = "use an mlp or a resnet"
     return (
         f"a cnn of depth {len(plan.blocks)} cannot take {rows}x{columns} images: "
         f"pooling leaves nothing after block {block}; {remedy}"

@@ -73,7 +73,9 @@ def _mask(count: int, drop: float, dtype: torch.dtype) -> Tensor:
         words.view(torch.int16)[:count].bitwise_and_(2**15 - 1).sub_(keep).bitwise_right_shift_(15)
     )
     mask = bits.bitwise_and_(ones).view(torch.bfloat16)
-    return mask if dtype == torch.bfloat16 else mask.to(dtype).mul_(scale)
+    if dtype == torch.bfloat16:
+        return mask
+    return mask.to(dtype).mul_(scale)
 
 
 @cache
@@ -103,12 +105,18 @@ def pooled_first(modules: Iterable[nn.Module]) -> list[nn.Module]:
 
 def flat(maps: Tensor, *, training: bool) -> Tensor:
     """Flatten maps (batch, channels, height, width) to (batch, values)."""
-    return _Flat.apply(maps) if training else maps.flatten(1)
+    if training:
+        flat_maps: Tensor = _Flat.apply(maps)
+        return flat_maps
+    return maps.flatten(1)
 
 
 def mean(maps: Tensor, *, training: bool) -> Tensor:
     """The means over height and width of maps (batch, channels, height, width): (batch, channels)."""
-    return _Mean.apply(maps) if training else maps.mean(dim=(2, 3))
+    if training:
+        means: Tensor = _Mean.apply(maps)
+        return means
+    return maps.mean(dim=(2, 3))
 
 
 def picked(maps: Tensor, stride: int, extra: int, *, training: bool) -> Tensor:
@@ -116,7 +124,10 @@ def picked(maps: Tensor, stride: int, extra: int, *, training: bool) -> Tensor:
 
     Maps (batch, channels, height, width) to (batch, channels + extra, height / stride, width / stride).
     """
-    return _Picked.apply(maps, stride, extra) if training else _pick(maps, stride, extra)
+    if training:
+        pixels: Tensor = _Picked.apply(maps, stride, extra)
+        return pixels
+    return _pick(maps, stride, extra)
 
 
 # The gradients that torch itself gives back for these three are not channels last, as the maps are. The layers before
@@ -151,7 +162,8 @@ class _Mean(torch.autograd.Function):
 class _Picked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, stride: int, extra: int) -> Tensor:
-        ctx.shape, ctx.stride = maps.shape, stride
+        ctx.shape = maps.shape
+        ctx.stride = stride
         return _pick(maps, stride, extra)
 
     @staticmethod

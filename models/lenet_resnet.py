@@ -7,7 +7,9 @@ from torch.nn import functional
 
 from models import layers
 
-_CONV, _POOL = 5, 2  # pixels a side
+# pixels a side
+_CONV = 5
+_POOL = 2
 _HIDDEN = 5  # hidden units, in multiples of the width
 
 
@@ -83,7 +85,9 @@ class LeNetResNet(nn.Module):
         """Map images (batch, channels, height, width) to logits, or to probabilities, (batch, classes)."""
         maps = self.features(images)
         logits: Tensor = self.logits(self.hidden(layers.flat(maps, training=self.training)))
-        return functional.softmax(logits, dim=1) if self.softmax_output else logits
+        if self.softmax_output:
+            return functional.softmax(logits, dim=1)
+        return logits
 
 
 class _Residual(nn.Module):

@@ -77,7 +77,10 @@ class ResNet(nn.Module):
                 layers.Dropout(dropout),
                 *conv(outputs, outputs, 3, 1),
             )
-            bypass = _shortcut(shortcut, inputs, outputs, stride, conv) if residual else None
+            if residual:
+                bypass = _shortcut(shortcut, inputs, outputs, stride, conv)
+            else:
+                bypass = None
             self.stages.append(Block(branch, bypass, layers.activation(activation)))
             size = [math.ceil(side / stride) for side in size]
         self.head = _Flatten() if head == "flatten" else _Mean()
@@ -179,4 +182,6 @@ def _conv(
     conv = nn.Conv2d(
         inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias or not batch_norm
     )
-    return [conv, nn.BatchNorm2d(outputs)] if batch_norm else [conv]
+    if batch_norm:
+        return [conv, nn.BatchNorm2d(outputs)]
+    return [conv]

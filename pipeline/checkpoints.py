@@ -71,7 +71,10 @@ def write(path: Path, data: bytes) -> None:
     digest = f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        before = _sum_path(path).read_bytes() if path.exists() and _sum_path(path).exists() else b""
+        if path.exists() and _sum_path(path).exists():
+            before = _sum_path(path).read_bytes()
+        else:
+            before = b""
         _write(
             _sum_path(path), digest + before
         )  # both hold until it is settled which file stands there

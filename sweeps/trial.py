@@ -15,7 +15,10 @@ import models
 
 Value = bool | int | float | str
 
-COMPLETE, PRUNED, FAILED, RUNNING = "complete", "pruned", "failed", "running"
+COMPLETE = "complete"
+PRUNED = "pruned"
+FAILED = "failed"
+RUNNING = "running"
 AUGMENTATIONS = ("crop", "flip", "cutout")
 
 
@@ -64,7 +67,10 @@ class Field:
         if self.type in (int, float) and isinstance(value, str):
             value = _number(value)
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value) if abs(value) < 2**1000 else math.nan  # which no bounds hold
+            # which no bounds hold
+            if abs(value) < 2**1000:
+                return float(value)
+            return math.nan
         if self.type is int and isinstance(value, float) and value.is_integer():
             return int(value)
         return value
@@ -94,7 +100,9 @@ def augmentation(text: str) -> tuple[str, ...]:
         ValueError: unless each part is one of `AUGMENTATIONS` and stands there once.
     """
     if text in ("auto", "none"):
-        return ("auto",) if text == "auto" else ()
+        if text == "auto":
+            return ("auto",)
+        return ()
     parts = tuple(text.split("-"))
     if not set(parts) <= set(AUGMENTATIONS) or len(set(parts)) < len(parts):
         known = ", ".join(AUGMENTATIONS)
@@ -428,11 +436,10 @@ class TrialResult:
     def from_dict(data: Mapping[str, Any]) -> TrialResult:
         """Read back the data that `to_json` wrote."""
         history = tuple(map(Epoch.from_dict, data["history"]))
-        confusion = (
-            data["confusion"]
-            if data["confusion"] is None
-            else tuple(tuple(row) for row in data["confusion"])
-        )
+        if data["confusion"] is None:
+            confusion = data["confusion"]
+        else:
+            confusion = tuple(tuple(row) for row in data["confusion"])
         config = TrialConfig.from_dict(data["config"])
         mistakes = tuple(
             Mistake(*values) for values in data.get("mistakes", ())
@@ -456,4 +463,6 @@ def began_at(result: TrialResult) -> int | None:
 
 def ended_at(result: TrialResult) -> int | None:
     """When its training ended: milliseconds since 1970, UTC. None for one that was not trained."""
-    return result.history[-1].time if result.history else None
+    if result.history:
+        return result.history[-1].time
+    return None

@@ -51,7 +51,9 @@ def evaluate_command(use_all: bool, **options: Any) -> None:
     from pipeline.stores import locations
 
     way = one_way({**options, "all": use_all}, "all")
-    split, data_dir, as_json = options["split"], options["data_dir"], options["fmt"] == "json"
+    split = options["split"]
+    data_dir = options["data_dir"]
+    as_json = options["fmt"] == "json"
     elsewhere = {key: options[key] for key in ("model", "checkpoint")}
     if options["each_epoch"] and way in elsewhere:
         raise UsageFailure(
@@ -99,7 +101,8 @@ def _epochs(found: Any) -> dict[str, Any]:
 def _print(figures: dict[str, Any], *, by_class: bool) -> None:
     from pipeline.system.text import clean
 
-    split, run = figures["split"], f" of run {figures['run']}" if figures["run"] else ""
+    split = figures["split"]
+    run = f" of run {figures['run']}" if figures["run"] else ""
     if "epochs" in figures:
         click.echo(f"epoch  {split} accuracy    loss{run}")
         for row in figures["epochs"]:

@@ -65,4 +65,6 @@ def export_command(out: Path, fmt: str | None, **options: Any) -> None:
 
 def origin(way: str, found: Any) -> str:
     """Say where a network comes from: its run, or how it was named."""
-    return f"from run {found.run_id}" if found.run_id else f"from a {way}"
+    if found.run_id:
+        return f"from run {found.run_id}"
+    return f"from a {way}"

@@ -68,7 +68,8 @@ def finalists_command(
     where = locations.locate(options["storage"])
     asked = {"top": top, "seeds": seeds, "device": options["device"]}
     made = finalists.make_plan(where, once(name, name_option), data_dir, **asked)
-    command, most = command_line(), made.spec.trials or 1
+    command = command_line()
+    most = made.spec.trials or 1
     place = {
         "data_dir": data_dir,
         "storage": options["storage"],

@@ -172,7 +172,8 @@ class Command(click.Command):
             if name.startswith("--"):
                 name = name.replace("_", "-")
             if name in flags and not equals and rest and rest[0].lower() in ("true", "false"):
-                equals, value = "=", rest.pop(0)
+                equals = "="
+                value = rest.pop(0)
             if name in flags and value.lower() in ("true", "false"):
                 positive, negative = flags[name]
                 plain += (

@@ -94,7 +94,9 @@ def _lines(
 ) -> Iterator[str]:
     if fmt == "json":
         return _json(found)
-    return _csv(found) if fmt == "csv" else _table(found, files, classes)
+    if fmt == "csv":
+        return _csv(found)
+    return _table(found, files, classes)
 
 
 def _json(found: Iterable[Prediction]) -> Iterator[str]:

@@ -58,7 +58,10 @@ def register_command(called: str | None, alias: str, **options: Any) -> None:
     )
     click.echo(f"checked on {made.checked_on}: the largest difference is {made.difference:.1e}")
     elsewhere = "MLFLOW_TRACKING_URI" in os.environ
-    store = f"MLFLOW_TRACKING_URI={shlex.quote(server.shown(where.tracking))} " if elsewhere else ""
+    if elsewhere:
+        store = f"MLFLOW_TRACKING_URI={shlex.quote(server.shown(where.tracking))} "
+    else:
+        store = ""
     kind = shlex.quote("Content-Type: application/json")
     click.echo(
         f"serve:   {store}mlflow models serve --env-manager local -m {shlex.quote(version.uri)} --port 5001"
@@ -70,4 +73,6 @@ def register_command(called: str | None, alias: str, **options: Any) -> None:
 
 
 def _before(version: Any) -> str:
-    return "" if version.moved is None else f" (which was version {version.moved})"
+    if version.moved is None:
+        return ""
+    return f" (which was version {version.moved})"

@@ -59,7 +59,8 @@ def report_command(
         access.read_record(where, once(name, name_option))
         for name in dict.fromkeys(names) or (None,)
     ]
-    several, top = len(records) > 1, top or (20 if fmt == "table" else None)
+    several = len(records) > 1
+    top = top or (20 if fmt == "table" else None)
     if show_best or not several:
         for record in records:
             click.echo(
@@ -69,7 +70,10 @@ def report_command(
         click.echo(comparison.render(records, fmt, top))
     home = (options["out"] if several else None) or where.home / "reports"
     for record in records:
-        folder = home / record.name if several or not options["out"] else options["out"]
+        if several or not options["out"]:
+            folder = home / record.name
+        else:
+            folder = options["out"]
         _write_files(folder, partial(render.write, record))
     if several:
         _write_files(home / comparison.folder_name(records), partial(comparison.write, records))

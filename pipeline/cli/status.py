@@ -36,7 +36,8 @@ def status_command(
     from pipeline.report import status
     from pipeline.stores import access, locations, locks
 
-    where, name = locations.locate(storage), once(name, name_option)
+    where = locations.locate(storage)
+    name = once(name, name_option)
     found = _look(where, name)
     if as_json:
         click.echo(json.dumps(status.facts(found), indent=2))

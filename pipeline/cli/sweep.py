@@ -137,9 +137,10 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
         settings[key.strip().replace("-", "_")] = value.strip()
     fixed = ("split_file", "image_size", "device", "precision", "gpus_per_trial")
     settings |= {key: options[key] for key in fixed if options[key] is not None}
-    families = (
-        [name.strip() for name in options["families"].split(",")] if options["families"] else None
-    )
+    if options["families"]:
+        families = [name.strip() for name in options["families"].split(",")]
+    else:
+        families = None
     top = {
         key: options[key]
         for key in ("trials", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")

@@ -56,7 +56,8 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
         from pipeline.stores import locations
 
     where = locations.locate(values.pop("storage"))
-    given, every_epoch = values.pop("objective"), values.pop("keep_checkpoints") == "all"
+    given = values.pop("objective")
+    every_epoch = values.pop("keep_checkpoints") == "all"
     experiment = values.pop("experiment")
     trial = None
     if from_run:
@@ -99,6 +100,9 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
 
 def _repeating(trial: Any, changes: dict[str, Any]) -> str:
     """Say what is trained again, and with what instead."""
-    duplicate = f"a duplicate, of which {trial.first} is the first: " if trial.first else ""
+    if trial.first:
+        duplicate = f"a duplicate, of which {trial.first} is the first: "
+    else:
+        duplicate = ""
     instead = ", ".join(f"{name} {value}" for name, value in changes.items())
     return f"{duplicate}trains {trial.name} again" + (f", with {instead}" if instead else "")

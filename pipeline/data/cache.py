@@ -69,7 +69,8 @@ def fetch(key: str, make: Callable[[], Decoding]) -> torch.Tensor:
 
 
 def _in_memory(made: Decoding) -> torch.Tensor:
-    pixels, done = torch.empty(math.prod(made.shape), dtype=torch.uint8), 0
+    pixels = torch.empty(math.prod(made.shape), dtype=torch.uint8)
+    done = 0
     with closing(made.blocks()) as blocks:
         for block in blocks:
             pixels[done : done + len(block)] = torch.frombuffer(bytearray(block), dtype=torch.uint8)
@@ -85,7 +86,9 @@ def _read(path: Path) -> torch.Tensor | None:
             checksum = (file.metadata() or {}).get("crc32")
     except (OSError, SafetensorError):
         return None
-    return images if checksum == f"{zlib.crc32(images.numpy().data):08x}" else None
+    if checksum == f"{zlib.crc32(images.numpy().data):08x}":
+        return images
+    return None
 
 
 def _write(path: Path, made: Decoding) -> None:
@@ -93,7 +96,8 @@ def _write(path: Path, made: Decoding) -> None:
 
     Source: https://github.com/huggingface/safetensors#format
     """
-    part, checksum = path.with_suffix(".part"), 0
+    part = path.with_suffix(".part")
+    checksum = 0
     try:
         with part.open("wb") as file, closing(made.blocks()) as blocks:
             file.write(_header(made.shape, checksum))

@@ -58,11 +58,9 @@ def there(name: str, data_dir: Path) -> bool:
     if isinstance(found, Arrays):
         return present(name, data_dir)
     try:
-        return (
-            tiny_imagenet.tiny_root(data_dir).is_dir()
-            if not name.startswith(FOLDER)
-            else Path(found.folder or "").is_dir()
-        )
+        if not name.startswith(FOLDER):
+            return tiny_imagenet.tiny_root(data_dir).is_dir()
+        return Path(found.folder or "").is_dir()
     except UsageFailure:
         return False
 
@@ -103,17 +101,18 @@ def holding(name: str, data_dir: Path) -> Holding | None:
     """
     found = source(name)
     if isinstance(found, Arrays):
-        return found.holding(data_dir) if found.holding else None
+        if found.holding:
+            return found.holding(data_dir)
+        return None
     return of_listing(name, found.find(data_dir), data_dir)
 
 
 def of_listing(name: str, listing: Listing, data_dir: Path) -> Holding:
     """The same of image files that are listed already."""
-    place = (
-        listing.root / ".sha256.json"
-        if name.startswith(FOLDER)
-        else data_dir / f".{name}.sha256.json"
-    )
+    if name.startswith(FOLDER):
+        place = listing.root / ".sha256.json"
+    else:
+        place = data_dir / f".{name}.sha256.json"
     return Holding(name, listing.root, {file.path: file.size for file in listing.files}, place)
 
 

@@ -104,7 +104,10 @@ def pixels(image: Image.Image, shape: Shape) -> bytes:
         image = Image.alpha_composite(ground, image.convert("RGBA"))
     elif image.mode in _DEEP:
         image = image.convert("I").point(lambda value: value * (1 / 257) + 0.5)
-    image = image.convert("L").convert(mode) if image.mode in GREY else image.convert(mode)
+    if image.mode in GREY:
+        image = image.convert("L").convert(mode)
+    else:
+        image = image.convert(mode)
     if image.size != (width, height):
         image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
     return b"".join(band.tobytes() for band in image.split())
@@ -175,7 +178,8 @@ def _parallel(what: str, work: Callable[[Sequence[int]], T], rows: Sequence[int]
 
 def _check_memory(name: str, count: int, shape: Shape) -> None:
     """Say what is to come, or refuse it, before memory is taken."""
-    needed, available = count * shape[0] * shape[1] * shape[2], psutil.virtual_memory().available
+    needed = count * shape[0] * shape[1] * shape[2]
+    available = psutil.virtual_memory().available
     what = f"{name}: {count:,} images of {'x'.join(map(str, shape))}"
     if needed > available:
         raise UsageFailure(
@@ -185,4 +189,6 @@ def _check_memory(name: str, count: int, shape: Shape) -> None:
 
 
 def _size(count: int) -> str:
-    return f"{count / 1e6:,.0f} MB" if count < 1e10 else f"{count / 1e9:,.1f} GB"
+    if count < 1e10:
+        return f"{count / 1e6:,.0f} MB"
+    return f"{count / 1e9:,.1f} GB"

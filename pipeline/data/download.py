@@ -60,7 +60,8 @@ def idx_files(known: Any, _: Mapping[str, Any]) -> list[Download]:
 
 def emnist(known: Any, arguments: Mapping[str, Any]) -> list[Download]:
     """The one archive of EMNIST, of gzipped files."""
-    folder, inner = f"{known.__name__}/raw", f"gzip/emnist-{arguments['split']}-*.gz"
+    folder = f"{known.__name__}/raw"
+    inner = f"gzip/emnist-{arguments['split']}-*.gz"
     return [Download(urls=[known.url], file="gzip.zip", md5=known.md5, folder=folder, inner=inner)]
 
 

@@ -70,7 +70,10 @@ def scan(path: str) -> Listing:
             f"no folder {root}: folder:PATH takes one that holds train/<class>/<images>"
         )
     parts = [part for part in ("train", "val", "test") if (root / part).is_dir()]
-    places = {part: root / part for part in parts} if "train" in parts else {"train": root}
+    if "train" in parts:
+        places = {part: root / part for part in parts}
+    else:
+        places = {"train": root}
     found = {part: _classes(root, place) for part, place in places.items()}
     classes = tuple(name for name, files in found["train"].items() if files)
     empty = [name for name, files in found["train"].items() if not files]
@@ -132,11 +135,10 @@ def walk_files(
     with _readable(root / inside):
         facts = (root / inside).stat()
         here = (facts.st_dev, facts.st_ino)
-        entries = (
-            []
-            if here in above
-            else [entry for entry in os.scandir(root / inside) if entry.name[0] != "."]
-        )
+        if here in above:
+            entries = []
+        else:
+            entries = [entry for entry in os.scandir(root / inside) if entry.name[0] != "."]
         for entry in entries:
             path = f"{inside}/{entry.name}"
             if entry.is_dir():
@@ -152,7 +154,8 @@ def _readable(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where, why = clean(error.filename or place), error.strerror or error
+        where = clean(error.filename or place)
+        why = error.strerror or error
         raise IntegrityFailure(f"{where} cannot be read ({why}): restore or remove it") from None
 
 

@@ -54,7 +54,8 @@ class SearchData:
 
     def to(self, device: torch.device) -> SearchData:
         """The same on a device."""
-        train, val = self.train.to(device), self.val.to(device)
+        train = self.train.to(device)
+        val = self.val.to(device)
         return SearchData(self.name, self.classes, train, val, self.mean, self.std, self.digest)
 
 
@@ -100,13 +101,15 @@ def load(
         UsageFailure, IntegrityFailure: where it cannot be read.
     """
     rows, splits = open_rows(name, data_dir, split_seed, split_file, image_size, test=False)
-    train, val = rows.labels[splits["train"]], rows.labels[splits["val"]]
+    train = rows.labels[splits["train"]]
+    val = rows.labels[splits["val"]]
     lacking = sorted({*val.tolist(), *rows.labels[splits["test"]].tolist()} - {*train.tolist()})
     if split_file is not None and lacking:
         some = f"{len(lacking)}, such as {rows.classes[lacking[0]]!r}"
         note(f"{split_file}: train lacks classes that val or test has: {some}")
     pixels = rows.pixels(torch.cat([splits["train"], splits["val"]]))
-    train_split, val_split = Split(pixels[: len(train)], train), Split(pixels[len(train) :], val)
+    train_split = Split(pixels[: len(train)], train)
+    val_split = Split(pixels[len(train) :], val)
     mean, std = _moments(train_split.images)
     digest = hashlib.sha256()
     for tensor in (train_split.images, train_split.labels, val_split.images, val_split.labels):
@@ -135,13 +138,15 @@ def open_rows(
     found = source(name)
     if isinstance(found, Files):
         rows = _of_files(name, found, data_dir, image_size)
-        has_test, needed = "test" in rows.parts, {*PARTS}
+        has_test = "test" in rows.parts
+        needed = {*PARTS}
     elif image_size is not None:
         raise UsageFailure(
             f"image size is for folder:PATH and tiny_imagenet: got {image_size} with {name}; leave it out"
         )
     else:
-        has_test, needed = found.has_test, {"test"} if test else {"train", "val"}
+        has_test = found.has_test
+        needed = {"test"} if test else {"train", "val"}
         wanted = (False, True) if split_file is not None else (test,)
         rows = _of_arrays(found, data_dir, wanted if has_test else (False,))
     if split_file is not None:
@@ -168,7 +173,10 @@ def _of_files(name: str, found: Files, data_dir: Path, image_size: int | None) -
 
 def _of_arrays(found: Arrays, data_dir: Path, tests: Sequence[bool]) -> _Rows:
     read = [found.read(data_dir, test) for test in tests]
-    pixels = torch.cat([part.images for part in read]) if len(read) > 1 else read[0].images
+    if len(read) > 1:
+        pixels = torch.cat([part.images for part in read])
+    else:
+        pixels = read[0].images
     parts = [
         "test" if test else "train"
         for part, test in zip(read, tests, strict=True)
@@ -189,7 +197,8 @@ def _moments(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     for start in range(0, len(pixels), 4096):
         for channel, block in enumerate(pixels[start : start + 4096].unbind(1)):
             counts[channel] += torch.bincount(block.flatten(), minlength=256)
-    grey, total = torch.arange(256, dtype=torch.float64) / 255, counts.sum(1)
+    grey = torch.arange(256, dtype=torch.float64) / 255
+    total = counts.sum(1)
     mean = (counts * grey).sum(1) / total
     variance = (counts * (grey - mean.unsqueeze(1)).square()).sum(1) / (total - 1)
     return mean, variance.sqrt().clamp(min=1e-3)

@@ -108,7 +108,8 @@ def _splits(
         if len(row) != len(names):
             raise UsageFailure(f"{where}: {len(row)} fields instead of {len(names)}")
         cells = dict(zip(names, row, strict=True))
-        index, part = find(where, cells), cells["split"].strip()
+        index = find(where, cells)
+        part = cells["split"].strip()
         if part not in PARTS:
             raise UsageFailure(
                 f"{where}: split is unknown: {clean(part, 80)!r}; {models.nearest(part, PARTS)}"

@@ -23,7 +23,10 @@ def tiny_imagenet(data_dir: Path) -> Listing:
         rows = [
             line.split("\t") for line in _text(root / "val" / "val_annotations.txt").splitlines()
         ]
-        words = _text(root / "words.txt").splitlines() if (root / "words.txt").exists() else []
+        if (root / "words.txt").exists():
+            words = _text(root / "words.txt").splitlines()
+        else:
+            words = []
     except OSError as error:
         raise IntegrityFailure(
             f"data set tiny_imagenet in {root} is incomplete ({error.filename}: {error.strerror}): extract it anew"

@@ -82,10 +82,8 @@ def house_numbers(found: Any) -> Images:
     """The images of SVHN, whose classes are the ten digits."""
     import torch
 
-    images, labels = (
-        torch.as_tensor(found.data).contiguous(),
-        torch.as_tensor(found.labels, dtype=torch.int64),
-    )
+    images = torch.as_tensor(found.data).contiguous()
+    labels = torch.as_tensor(found.labels, dtype=torch.int64)
     return Images(images, labels, tuple("0123456789"))
 
 
@@ -130,11 +128,10 @@ def _cut_short(place: Path) -> Iterator[str]:
         with path.open("rb") as file:
             head = file.read(16)
         dimensions = head[3] if len(head) > 3 else 0
-        shape = (
-            struct.unpack_from(f">{dimensions}I", head, 4)
-            if 4 + 4 * dimensions <= len(head)
-            else ()
-        )
+        if 4 + 4 * dimensions <= len(head):
+            shape = struct.unpack_from(f">{dimensions}I", head, 4)
+        else:
+            shape = ()
         if not shape or path.stat().st_size != 4 + 4 * dimensions + math.prod(shape):
             yield f"{path.name} has {path.stat().st_size:,} bytes"
 

@@ -60,7 +60,8 @@ class Workers:
             devices: how many GPUs there are for them, of the kind that the trials name.
         """
         forkserver.warm_up(forkserver.TRAINING)
-        self.places, self._devices = places, devices
+        self.places = places
+        self._devices = devices
         self._shared = Shared(data)
         self._free: list[Worker] = []
         self._busy: list[Worker] = []
@@ -72,11 +73,10 @@ class Workers:
         self._free = [worker for worker in self._free if worker.lives()]
         worker = next((worker for worker in self._free if worker.devices == devices), None)
         if worker is None:
-            worker = (
-                Worker(self._shared, devices[0])
-                if len(devices) == 1
-                else Team(self._shared, devices)
-            )
+            if len(devices) == 1:
+                worker = Worker(self._shared, devices[0])
+            else:
+                worker = Team(self._shared, devices)
         else:
             self._free.remove(worker)
         self._busy.append(worker)
@@ -121,7 +121,8 @@ class Workers:
         """End the workers, also in the middle of a trial: its checkpoints are whole at any moment."""
         for worker in self._busy + self._free:
             worker.kill()
-        self._busy, self._free = [], []
+        self._busy = []
+        self._free = []
         self._shared.close()
 
 

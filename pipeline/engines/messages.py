@@ -31,7 +31,9 @@ class Line(Protocol):
 
 def outcome(line: Line, task: Task, data: SearchData) -> tuple[str, object]:
     """Train, and tell of it; the last message, which says what came of it."""
-    told, stepped = 0, time.monotonic()  # the last epoch, and when the last step was told
+    # the last epoch, and when the last step was told
+    told = 0
+    stepped = time.monotonic()
 
     def epoch(row: Epoch, best: float) -> bool:
         nonlocal told
@@ -64,7 +66,9 @@ class Heard:
     def __init__(
         self, task: Task, hooks: Hooks, answer: Callable[[bool | Exception], None]
     ) -> None:
-        self.task, self.hooks, self._answer = task, hooks, answer
+        self.task = task
+        self.hooks = hooks
+        self._answer = answer
         self._history: list[Epoch] = []
         self._began: float | None = None
 

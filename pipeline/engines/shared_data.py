@@ -42,7 +42,9 @@ class Shared:
             StorageFailure: if there is no room.
         """
         self._facts = facts(data)
-        found, places, end = tensors(data), [], 0
+        found = tensors(data)
+        places = []
+        end = 0
         for tensor in found:
             start = -(-end // _ALIGNED) * _ALIGNED
             places.append(_Place(tensor.dtype, tuple(tensor.shape), start))

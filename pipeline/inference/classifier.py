@@ -32,7 +32,9 @@ class Classifier(nn.Module):
 
     def probabilities(self, outputs: torch.Tensor) -> torch.Tensor:
         """The probabilities that the network's outputs stand for: float32 (batch, classes)."""
-        return outputs if self._ends_in_softmax else outputs.softmax(dim=1)
+        if self._ends_in_softmax:
+            return outputs
+        return outputs.softmax(dim=1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map raw images to probabilities (batch, classes)."""

@@ -151,7 +151,10 @@ def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> 
             f"the network was trained on other images of {config.dataset}, or under other names (digest {card.digest}, "
             f"now {search.digest}): what is a test image now may have trained it; put those back"
         )
-    images = test_split.load_test_for(config, data_dir) if split == "test" else search.val
+    if split == "test":
+        images = test_split.load_test_for(config, data_dir)
+    else:
+        images = search.val
     device = torch.device(config.device)
     torch.set_num_threads(config.threads)
     return score(

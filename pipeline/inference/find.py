@@ -112,7 +112,9 @@ def run_of(where: locations.Stores, which: Which) -> str | None:
     """The id of the run that is named, or of the trial."""
     if which.best:
         return best_trial(where, which.name).run_id
-    return named_trial(where, which.run).run_id if which.run and "#" in which.run else which.run
+    if which.run and "#" in which.run:
+        return named_trial(where, which.run).run_id
+    return which.run
 
 
 @contextmanager

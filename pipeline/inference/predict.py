@@ -59,11 +59,10 @@ def network(found: Found) -> Judge:
 def listed(lines: str) -> list[Path]:
     """The paths in a list, one a line; or separated by NUL, as ``find -print0`` writes them."""
     # Not splitlines: it also splits at characters that a name may hold.
-    paths = (
-        lines.split("\0")
-        if "\0" in lines
-        else [line.removesuffix("\r") for line in lines.split("\n")]
-    )
+    if "\0" in lines:
+        paths = lines.split("\0")
+    else:
+        paths = [line.removesuffix("\r") for line in lines.split("\n")]
     return [Path(path) for path in paths if path]
 
 

@@ -74,7 +74,8 @@ def _is_url(text: str) -> bool:
 
 
 def _ask(address: str, body: dict[str, Any]) -> Any:
-    data, kind = json.dumps(body).encode(), {"Content-Type": "application/json"}
+    data = json.dumps(body).encode()
+    kind = {"Content-Type": "application/json"}
     try:
         request = urllib.request.Request(address, data, kind)  # noqa: S310 - its scheme is checked
         with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310

@@ -27,7 +27,10 @@ class ImageClassifier(PythonModel):
         self._facts = json.loads(extra["card.json"])
 
     def predict(
-        self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None
+        self,
+        context: Any,  # noqa: ARG002
+        model_input: np.ndarray,
+        params: dict[str, Any] | None = None,
     ) -> Any:
         """Classify whole numbers from 0 to 255 of shape (images, height, width, channels).
 
@@ -64,18 +67,18 @@ def pixels(values: np.ndarray[Any, Any], shape: list[int]) -> np.ndarray[Any, An
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values)
     # What comes as JSON is an array of Python's own numbers; MLflow would cut 0.7 to 0 if it knew the type.
-    strange = (
-        {type(value) for value in values.flat if type(value) is not int}
-        if values.dtype == object
-        else set()
-    )
+    if values.dtype == object:
+        strange = {type(value) for value in values.flat if type(value) is not int}
+    else:
+        strange = set()
     if strange or values.dtype.kind not in "iuO":
         name = ", ".join(sorted(kind.__name__ for kind in strange)) or str(values.dtype)
         raise _refused(
             f"pixels must be whole numbers from 0 to 255, as an image has them: got {name}; do not scale or normalise "
             "them, the model does that itself"
         )
-    low, high = values.min(), values.max()
+    low = values.min()
+    high = values.max()
     if low < 0 or high > 255:
         raise _refused(f"pixels must be whole numbers from 0 to 255: got {low} to {high}")
     return values.astype(np.uint8)

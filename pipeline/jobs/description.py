@@ -59,7 +59,10 @@ def _steps(record: StudyRecord, steps: Sequence[Step]) -> list[tuple[str, str]]:
             ("Go on", f"pipeline finalists {shlex.quote(of)}"),
             ("Report", f"pipeline report {shlex.quote(of)}"),
         ]
-    again = [("Go on; a higher --trials adds to it", record.command)] if record.command else []
+    if record.command:
+        again = [("Go on; a higher --trials adds to it", record.command)]
+    else:
+        again = []
     return again + [(step.why, step.command) for step in steps]
 
 

@@ -30,7 +30,8 @@ class Estimate:
 
 def estimate(spec: StudySpec, data: SearchData, settled: Mapping[str, Value]) -> Estimate:
     """Time a few steps of each starting configuration, or of each family, and lay it out over the trials."""
-    seconds, size = [], []
+    seconds = []
+    size = []
     for values in samples(spec):
         config = dataclasses.replace(
             configuration(spec, {**settled, **values}), epochs=1, patience=0

@@ -23,7 +23,9 @@ from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import COMPLETE
 
-TOP, SEEDS = 3, 3  # finalists, and fresh seeds of each, where nothing else is asked for
+# finalists, and fresh seeds of each, where nothing else is asked for
+TOP = 3
+SEEDS = 3
 
 
 def make_plan(

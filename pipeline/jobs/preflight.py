@@ -126,11 +126,9 @@ def _corners(dimension: Dimension) -> Sequence[Value]:
         return (dimension.first,)
     if dimension.choices or dimension.low is None or dimension.high is None:
         return dimension.choices
-    return (
-        tuple(range(int(dimension.low), int(dimension.high) + 1))
-        if dimension.integer
-        else (dimension.first,)
-    )
+    if dimension.integer:
+        return tuple(range(int(dimension.low), int(dimension.high) + 1))
+    return (dimension.first,)
 
 
 def check_space(spec: StudySpec, data: SearchData, home: Path, left: int) -> None:
@@ -153,7 +151,8 @@ def check_space(spec: StudySpec, data: SearchData, home: Path, left: int) -> Non
         count = sum(parameter.numel() for parameter in network.parameters())
         sizes.append(4 * count if count <= spec.constraints.limits.get("parameters", count) else 0)
     epochs = spec.epochs if spec.keep_checkpoints == "all" else 1
-    needed, free = left * epochs * sum(sizes) // len(sizes), shutil.disk_usage(home).free
+    needed = left * epochs * sum(sizes) // len(sizes)
+    free = shutil.disk_usage(home).free
     if needed > free:
         raise StorageFailure(
             f"the checkpoints of {left} trials take about {needed / 1e6:,.0f} MB, and the disk of {home} has "

@@ -33,8 +33,12 @@ class Show:
     def __init__(
         self, console: Console, objective: str, searched: tuple[str, ...], total: int, ended: int
     ) -> None:
-        self._console, self._objective, self._searched = console, objective, searched
-        self._total, self._ended, self._start_ended = total, ended, ended
+        self._console = console
+        self._objective = objective
+        self._searched = searched
+        self._total = total
+        self._ended = ended
+        self._start_ended = ended
         self._began = time.monotonic()
         self._best: TrialResult | None = None
         self._bars: Progress | None = None
@@ -111,7 +115,8 @@ class Show:
 
     def ended(self, result: TrialResult, best: TrialResult | None) -> None:
         """A trial has ended."""
-        self._ended, self._best = self._ended + 1, best
+        self._ended = self._ended + 1
+        self._best = best
         line = self._line(result)
         self._close(result.number)
         if self._bars is not None and self._trials is not None:
@@ -127,11 +132,10 @@ class Show:
             for k, v in values.items()
             if v is not None
         )
-        outcome = (
-            f"{self._objective} {result.value:.4f} at epoch {result.best_epoch}"
-            if result.value is not None
-            else ""
-        )
+        if result.value is not None:
+            outcome = f"{self._objective} {result.value:.4f} at epoch {result.best_epoch}"
+        else:
+            outcome = ""
         if result.state == FAILED:
             outcome = f"failed: {result.end} ({result.error})"
         elif result.value is None:

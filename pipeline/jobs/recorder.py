@@ -45,20 +45,24 @@ class Recorder:
             home: the folder of checkpoints/ and reports/.
             say: told when the server goes away and when it is back.
         """
-        self.study, self.tracker, self.home, self.say = study, tracker, home, say
+        self.study = study
+        self.tracker = tracker
+        self.home = home
+        self.say = say
         objective: str = study.recall("spec")["objective"]
-        self._curve, self._maximize = f"sweep/best_{objective}", OBJECTIVES[objective][1]
+        self._curve = f"sweep/best_{objective}"
+        self._maximize = OBJECTIVES[objective][1]
         self._opened: dict[
             int, tuple[Opened, bool]
         ] = {}  # by trial: whose result is kept and whose run is not known
         self._away = False
         self._told: dict[int, TrialResult] = {}  # not yet part of the parent's curve
-        self._leader, self._step, self._latest = (
-            Leader(maximize=self._maximize),
-            0,
-            0,
-        )  # where that ends
-        known, key = study.recall("parent_run_id"), study.recall("key") or uuid.uuid4().hex
+        # where that ends
+        self._leader = Leader(maximize=self._maximize)
+        self._step = 0
+        self._latest = 0
+        known = study.recall("parent_run_id")
+        key = study.recall("key") or uuid.uuid4().hex
         study.remember("key", key)  # before the run is made
         tags = {
             "sweep.trials": str(study.recall("trials")),
@@ -188,13 +192,15 @@ class Recorder:
         Returns:
             The trials whose runs were not complete.
         """
-        tracker, results = self.tracker, self._ended()
+        tracker = self.tracker
+        results = self._ended()
         tracker.submit(tracker.tidy, self.parent)
         unfinished = tracker.call(tracker.unfinished, self.parent)
         look = thorough or self._remade
-        whole = (
-            tracker.call(tracker.finished, self.parent) if look else {r.number: "" for r in results}
-        )
+        if look:
+            whole = tracker.call(tracker.finished, self.parent)
+        else:
+            whole = {r.number: "" for r in results}
         missing = [
             r
             for r in results
@@ -248,13 +254,12 @@ class Recorder:
 
         A result waits for those of earlier trials under way: so the curve is the same however long each takes.
         """
-        first, points = self.study.under_way(), []
+        first = self.study.under_way()
+        points = []
         for number in sorted(number for number in self._told if first is None or number < first):
             result = self._told.pop(number)
-            self._step, self._latest = (
-                self._step + 1,
-                max(self._latest, trial.ended_at(result) or 0),
-            )
+            self._step = self._step + 1
+            self._latest = max(self._latest, trial.ended_at(result) or 0)
             winner = self._leader.add(result)
             if winner is not None and winner.value is not None and self._step not in drawn:
                 points.append((self._step, winner.value, self._latest))
@@ -276,7 +281,8 @@ class Recorder:
             "failures",
         ):
             return  # trials are still to come, and any may turn out the best
-        results, repeats = self.study.results(), self.study.recall("spec")["repeats"]
+        results = self.study.results()
+        repeats = self.study.recall("spec")["repeats"]
         ranked = rank(results, maximize=self._maximize)
         # Further repeats can still change the place of a configuration that has not had them all.
         whole, partly = (
@@ -296,7 +302,8 @@ class Recorder:
 
     def write_report(self) -> tuple[StudyRecord, Path]:
         """Write the study's report; what it says, and its folder."""
-        record, folder = self.study.record(), self.home / "reports" / self.study.name
+        record = self.study.record()
+        folder = self.home / "reports" / self.study.name
         try:
             render.write(record, folder)
         except OSError as error:

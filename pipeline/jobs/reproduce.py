@@ -57,14 +57,16 @@ def recorded(where: locations.Stores, name: str) -> Recorded:
 
 def _of_study(where: locations.Stores, name: str) -> Recorded:
     record, result = numbered(where, name)
-    first = None if result.duplicate_of is None else record.results[result.duplicate_of]
+    if result.duplicate_of is None:
+        first = None
+    else:
+        first = record.results[result.duplicate_of]
     trial = first or result
     best = trial.best
-    figures = (
-        {}
-        if best is None or trial.value is None
-        else _figures(trial, trial.value, best.metrics["val/loss"])
-    )
+    if best is None or trial.value is None:
+        figures = {}
+    else:
+        figures = _figures(trial, trial.value, best.metrics["val/loss"])
     return Recorded(
         name=f"{record.name}#{trial.number}",
         config=trial.config,
@@ -82,11 +84,9 @@ def _of_run(where: locations.Stores, run_id: str) -> Recorded:
     tracker = Tracker(where.tracking)
     try:
         run = tracker.run(run_id)
-        tags, metrics, end = (
-            run.data.tags,
-            run.data.metrics,
-            run.data.tags.get("sweep.end", "unfinished"),
-        )
+        tags = run.data.tags
+        metrics = run.data.metrics
+        end = run.data.tags.get("sweep.end", "unfinished")
         if tags.get("sweep.role") == "refit":
             study = shlex.quote(tags["sweep.refit_of"].removesuffix(SUFFIX))
             raise UsageFailure(
@@ -98,13 +98,19 @@ def _of_run(where: locations.Stores, run_id: str) -> Recorded:
         if objective is None:
             parent = tracker.run(tags.get("mlflow.parentRunId", ""))
             objective = parent.data.params.get("plan.objective", "val_acc")
-        steps = tracker.call(tracker.steps, run_id, "val/acc") if end == PRUNED else set()
+        if end == PRUNED:
+            steps = tracker.call(tracker.steps, run_id, "val/acc")
+        else:
+            steps = set()
     finally:
         tracker.close()
     first = tags.get("sweep.duplicate_of")
     keys = {"value": OBJECTIVES[objective][0], "loss": "val/loss", "epoch": "epoch"}
     figures = {name: metrics.get(f"best/{key.replace('/', '_')}") for name, key in keys.items()}
-    digests = [found.dataset.digest for found in run.inputs.dataset_inputs] if run.inputs else []
+    if run.inputs:
+        digests = [found.dataset.digest for found in run.inputs.dataset_inputs]
+    else:
+        digests = []
     return Recorded(
         name=f"run {run_id}",
         config=configure(
@@ -158,7 +164,8 @@ def _figures(result: TrialResult, value: float, loss: float) -> dict[str, float]
 
 
 def _why(trial: Recorded, config: TrialConfig, data_dir: Path) -> str:
-    before, after = trial.config.to_dict(), config.to_dict()
+    before = trial.config.to_dict()
+    after = config.to_dict()
     changed = [
         f"{name} {after.get(name, '-')}" for name in fields() if before.get(name) != after.get(name)
     ]

@@ -38,17 +38,16 @@ def read_study(study: str, overrides: Mapping[str, Any]) -> tuple[str, str, Stud
         UsageFailure: with a line for every broken rule.
     """
     if study in shipped():
-        text, label = (
-            resources.files("sweeps.studies").joinpath(f"{study}.yaml").read_text("utf-8"),
-            study,
-        )
+        text = resources.files("sweeps.studies").joinpath(f"{study}.yaml").read_text("utf-8")
+        label = study
     elif not Path(study).is_file():
         raise UsageFailure(
             f"no study file {study!r}; {models.nearest(study, shipped())}, or the path of a file"
         )
     else:
         try:
-            text, label = Path(study).read_text("utf-8"), study
+            text = Path(study).read_text("utf-8")
+            label = study
         except (OSError, UnicodeDecodeError) as error:
             raise UsageFailure(f"cannot read study file {study}: {error}") from None
     try:

@@ -101,7 +101,8 @@ def make_plan(request: Request) -> Plan:
             f"a name that ends with {SUFFIX} is of what `pipeline finalists` trains: got {name!r}"
         )
     where = locations.locate(request.storage)
-    deviations, ablated = studies.deviations(request.study, spec), None
+    deviations = studies.deviations(request.study, spec)
+    ablated = None
     if spec.method == "ablate":  # the best of another study, as it was when this one was begun
         ablated = access.read_fact(where, name, "ablated") or studies.ablated(
             access.read_record(where, spec.of)
@@ -167,9 +168,10 @@ def _sweep_on(
                 "description": made.spec.description,
             }
             facts |= {"versions": preflight.versions()}
-            deterministic = (
-                site.deterministic if request.deterministic is None else request.deterministic
-            )
+            if request.deterministic is None:
+                deterministic = site.deterministic
+            else:
+                deterministic = request.deterministic
             facts |= {"workers": workers, "deterministic": deterministic}
             with study_errors():
                 with garbage.loading():
@@ -206,14 +208,13 @@ class _Sweep:
         stop: StopRequest,
         show: Show,
     ) -> None:
-        self.made, self.request, self.site, self.study, self.tracker = (
-            made,
-            request,
-            site,
-            study,
-            tracker,
-        )
-        self.stop, self.show = stop, show
+        self.made = made
+        self.request = request
+        self.site = site
+        self.study = study
+        self.tracker = tracker
+        self.stop = stop
+        self.show = show
         self.began = time.monotonic()
         study.remember("described", self._described())
         study.remember("deviations", made.deviations)
@@ -232,7 +233,8 @@ class _Sweep:
 
     def run(self, then: Callable[[StopRequest], None]) -> Outcome:
         """Train what is left, then report."""
-        made, done = self.made, self.study.ended()
+        made = self.made
+        done = self.study.ended()
         self.show.say(
             f"study {made.name}: {done} of {self.study.total} trials ended; stores in {made.stores.home}"
         )
@@ -258,7 +260,8 @@ class _Sweep:
 
     def _say_how(self) -> None:
         """Say how many trials are trained at a time, and whether the list of trials is the same each time."""
-        made_for, asked = self.study.workers, self.request.workers
+        made_for = self.study.workers
+        asked = self.request.workers
         at_a_time = f"{self.places} at a time{self.site.where}"
         if self.study.foregone:
             if self.places > 1 or self.site.where:
@@ -276,7 +279,8 @@ class _Sweep:
     def _search(self) -> str:
         """Train what is left; why that came to an end."""
         processes = int(self.study.facts["runtime"].get("gpus_per_trial", 1))
-        engine, request = self.site.make(self.made.data, self.places, processes), self.request
+        engine = self.site.make(self.made.data, self.places, processes)
+        request = self.request
         trials = Trials(
             self.study, engine, self.recorder, self.show, self.stop, request.trial_timeout
         )
@@ -299,7 +303,8 @@ class _Sweep:
 
     def _described(self) -> dict[str, object]:
         """What the record says of the study: kept with it, so that the record can be made again."""
-        spec, made = self.study.spec, self.made
+        spec = self.study.spec
+        made = self.made
         params: dict[str, object] = {
             f"plan.{key}": value
             for key, value in spec.identity().items()
@@ -318,10 +323,8 @@ class _Sweep:
         for (
             dimension
         ) in spec.dimensions:  # MLflow's keys have no brackets: conditions go into the value
-            key, condition = (
-                f"plan.search.{dimension.field}",
-                dimension.key.removeprefix(dimension.field),
-            )
+            key = f"plan.search.{dimension.field}"
+            condition = dimension.key.removeprefix(dimension.field)
             params[key] = "; ".join(
                 filter(None, (str(params.get(key, "")), f"{dimension}{condition}"))
             )
@@ -391,13 +394,13 @@ class _Sweep:
 
 def check_images(study: Kept, data: SearchData) -> None:
     """Refuse to go on with other images than the study was begun with."""
-    before, classes = study.facts.get("digest", data.digest), tuple(study.facts["classes"])
+    before = study.facts.get("digest", data.digest)
+    classes = tuple(study.facts["classes"])
     if (before, classes) != (data.digest, data.classes):
-        digests = (
-            f"digest {before}, now {data.digest}"
-            if classes == data.classes
-            else "their classes have other names"
-        )
+        if classes == data.classes:
+            digests = f"digest {before}, now {data.digest}"
+        else:
+            digests = "their classes have other names"
         raise UsageFailure(
             f"study {study.name!r} was begun with other images of {data.name} ({digests}): "
             "put those back, or give another --name"

@@ -41,13 +41,11 @@ class Trials:
         stop: StopRequest,
         time_limit: float | None,
     ) -> None:
-        self._study, self._engine, self._recorder, self._show, self._stop = (
-            study,
-            engine,
-            recorder,
-            show,
-            stop,
-        )
+        self._study = study
+        self._engine = engine
+        self._recorder = recorder
+        self._show = show
+        self._stop = stop
         self._time_limit = time_limit
         self._under_way: dict[int, _UnderWay] = {}
 
@@ -59,10 +57,8 @@ class Trials:
     def begin(self, job: Job) -> None:
         """Begin a trial, and its run."""
         failpoints.reach("in_adoption" if job.adopted else "after_ask")
-        spec, folder = (
-            self._study.spec,
-            trial_folder(self._recorder.home, self._study.name, job.number),
-        )
+        spec = self._study.spec
+        folder = trial_folder(self._recorder.home, self._study.name, job.number)
         # Begun on another machine, its checkpoints are there.
         anew = job.adopted and Folder(folder).latest() is None
         opened = self._recorder.open(job.number, job.config, anew=anew, fresh=not job.adopted)

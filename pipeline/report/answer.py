@@ -62,15 +62,20 @@ def answer(record: StudyRecord, entries: Sequence[Ranked]) -> Answer:
         entries: its configurations, ranked.
     """
     first = entries[0] if entries and entries[0].state == COMPLETE else None
-    ahead, again = lead(record, entries), decision(record)
-    won, sure = _won(record, first, ahead), _sure(record, first, ahead)
-    test, by = None if first is None else recorded(complete(first), "acc"), _ahead(ahead)
+    ahead = lead(record, entries)
+    again = decision(record)
+    won = _won(record, first, ahead)
+    sure = _sure(record, first, ahead)
+    test = None if first is None else recorded(complete(first), "acc")
+    by = _ahead(ahead)
     if again is not None:
         won, sure = (
             _won_again(record, again),
             (_sure_again(again), " ".join(["In the search:", won, *sure])),
         )
-        test, by, first = again.winner.test, _ahead_again(again), again.winner.entry
+        test = again.winner.test
+        by = _ahead_again(again)
+        first = again.winner.entry
     return Answer(
         standing=standing(record),
         won=won,
@@ -86,10 +91,8 @@ def standing(record: StudyRecord) -> str:
     """How far a study has come, and why not further."""
     planned = f"{record.trials} planned trial{'s' * (record.trials != 1)}"
     running = [trial for trial in record.results if trial.state == RUNNING]
-    over, last = (
-        len(record.results) - len(running),
-        max((trial.number for trial in record.results), default=0),
-    )
+    over = len(record.results) - len(running)
+    last = max((trial.number for trial in record.results), default=0)
     again = f"before the end of its {planned}: the command that began it goes on."
     stopped = all(trial.end == "interrupted" for trial in running)  # nobody runs them now
     texts = {
@@ -107,7 +110,8 @@ def standing(record: StudyRecord) -> str:
 def _won(record: StudyRecord, first: Ranked | None, ahead: Lead | None) -> str:
     if first is None:
         return "Nothing has won: no trial is complete."
-    trial, objective = first.trials[0], OBJECTIVES[record.objective]
+    trial = first.trials[0]
+    objective = OBJECTIVES[record.objective]
     where = f"epoch {trial.best_epoch} of {len(trial.history)}"
     if first.spread is None:
         verb = "stands first" if ahead and not ahead.difference else "won"
@@ -144,11 +148,9 @@ def _in_images(record: StudyRecord, first: Ranked, ahead: Lead) -> str:
     if not images or record.objective != "val_acc":
         return ""
     count = round(ahead.difference * images)
-    return (
-        f": {count:,} of the {images:,} validation images"
-        if count
-        else ": less than one validation image"
-    )
+    if count:
+        return f": {count:,} of the {images:,} validation images"
+    return ": less than one validation image"
 
 
 def _named(record: StudyRecord, found: Verdict) -> str:
@@ -159,14 +161,16 @@ def _named(record: StudyRecord, found: Verdict) -> str:
 def _won_again(record: StudyRecord, found: Verdict) -> str:
     """What won when the first were trained again."""
     score = found.winner.value
-    mean = "" if score is None else f" {score_text(score.mean, score.spread, score.seeds)}"
-    which = (
-        "First by its mean, in a tie, is"
-        if found.tied
-        else "Placed first is"
-        if found.behind
-        else "The winner is"
-    )
+    if score is None:
+        mean = ""
+    else:
+        mean = f" {score_text(score.mean, score.spread, score.seeds)}"
+    if found.tied:
+        which = "First by its mean, in a tie, is"
+    elif found.behind:
+        which = "Placed first is"
+    else:
+        which = "The winner is"
     return f"{which} {_named(record, found)}: {OBJECTIVES[record.objective]}{mean}, trained again with fresh seeds."
 
 
@@ -190,7 +194,9 @@ def _test(test: Score | None) -> str:
 def _ahead(ahead: Lead | None) -> str:
     if ahead is None:
         return "no second"
-    return f"{ahead.difference:.4f}" if ahead.difference else "a tie"
+    if ahead.difference:
+        return f"{ahead.difference:.4f}"
+    return "a tie"
 
 
 def _ahead_again(found: Verdict) -> str:
@@ -224,7 +230,9 @@ def _word(trial: TrialResult) -> str:
     """How a trial ended, in a word that has a meaning."""
     if trial.duplicate_of is not None:
         return "duplicate"
-    return trial.end if trial.end in _MEANINGS else trial.state
+    if trial.end in _MEANINGS:
+        return trial.end
+    return trial.state
 
 
 def _meanings(record: StudyRecord) -> tuple[tuple[str, str], ...]:
@@ -239,14 +247,14 @@ def _steps(
     report = Step(why="Write this report anew", command=f"pipeline report {name}")
     compare = Step(why="Compare the trials in MLflow", command=f"pipeline ui --name {name}")
     left = sum(t.state != RUNNING for t in record.results) < record.trials
-    go_on = (
-        [Step(why="Go on to the planned trials", command=clean(record.command))]
-        if left and record.command
-        else []
-    )
+    if left and record.command:
+        go_on = [Step(why="Go on to the planned trials", command=clean(record.command))]
+    else:
+        go_on = []
     if first is None:
         return [*go_on, report, compare]
-    trial, steps = first.trials[0], go_on
+    trial = first.trials[0]
+    steps = go_on
     run = f"--run {name}#{trial.number}"
     if again is not None and record.finalists is not None:
         run = f"--run {shlex.quote(clean(record.finalists.name))}#{trial.number}"

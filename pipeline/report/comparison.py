@@ -57,7 +57,8 @@ def rows(listings: Sequence[Listing]) -> list[Row]:
 
 
 def _row(listed: Listing) -> Row:
-    record, first = listed.record, _first(listed)
+    record = listed.record
+    first = _first(listed)
     test = None if first is None else recorded(complete(first), "acc")
     trained = [trial for trial in record.results if trial.duplicate_of is None]
     return {
@@ -80,9 +81,14 @@ def _row(listed: Listing) -> Row:
 def _first(listed: Listing) -> Ranked | None:
     """What won: by its fresh seeds, once finalists have decided."""
     again = decided(listed.record)
-    entries = listed.entries if again is None else rank(again.results, maximize=again.maximize)
+    if again is None:
+        entries = listed.entries
+    else:
+        entries = rank(again.results, maximize=again.maximize)
     first = next(iter(entries), None)
-    return first if first is not None and first.state == COMPLETE else None
+    if first is not None and first.state == COMPLETE:
+        return first
+    return None
 
 
 def _configuration(record: StudyRecord, first: Ranked) -> str:
@@ -126,13 +132,16 @@ def _scored(listed: Listing, first: Ranked) -> str:
 
 def _by(listed: Listing) -> str:
     """Whose figures these are, where they are not the search's."""
-    return " (finalists)" if decided(listed.record) else ""
+    if decided(listed.record):
+        return " (finalists)"
+    return ""
 
 
 def _apart(one: StudyRecord, other: StudyRecord) -> str | None:
     """Why two studies cannot be compared; None where they can."""
     names = clean(one.name, _NAME), clean(other.name, _NAME)
-    data, objectives = (one.dataset, other.dataset), (one.objective, other.objective)
+    data = (one.dataset, other.dataset)
+    objectives = (one.objective, other.objective)
     digests = one.facts.get("digest"), other.facts.get("digest")
     if data[0] != data[1]:
         return f"{names[0]} is of {clean(data[0], 80)}, {names[1]} of {clean(data[1], 80)}"
@@ -178,7 +187,9 @@ def _value(listed: Listing, same: bool) -> str:
     if first is None:
         return "none complete"
     score = score_text(first.value or 0.0, first.spread, len(complete(first)))
-    return score if same else f"{listed.record.objective} {score}"
+    if same:
+        return score
+    return f"{listed.record.objective} {score}"
 
 
 def _beside(listings: Sequence[Listing]) -> Grid:

@@ -32,19 +32,25 @@ _MARKS = {"ahead": "", "tie": ", a tie", "behind": ", did better"}  # behind a d
 def rows(record: StudyRecord) -> Row | None:
     """The finalists of a study as values, exact; None where it has none."""
     found = _read(record)
-    return None if found is None else found.values()
+    if found is None:
+        return None
+    return found.values()
 
 
 def section(record: StudyRecord) -> Section | None:
     """The finalists of a study as a table with the verdict under it; None where it has none."""
     found = _read(record)
-    return None if found is None else found.section()
+    if found is None:
+        return None
+    return found.section()
 
 
 def said(record: StudyRecord) -> list[str]:
     """The verdict on the finalists of a study in sentences; none where it has none."""
     found = _read(record)
-    return [] if found is None else list(found.lines())
+    if found is None:
+        return []
+    return list(found.lines())
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,8 @@ class _Again:
         again = f"pipeline finalists {shlex.quote(clean(self.record.name))}"
         if self.verdict is None:
             return (f"No finalist is complete yet: {again}",)
-        verdict, winner = self.verdict, self.verdict.winner
+        verdict = self.verdict
+        winner = self.verdict.winner
         ended = f"{verdict.ended} of {verdict.planned} runs have ended"
         unscored = any(
             trial.test is None for one in verdict.finalists for trial in complete(one.entry)
@@ -108,7 +115,9 @@ class _Again:
 
     @property
     def _placed(self) -> tuple[Finalist, ...]:
-        return () if self.verdict is None else self.verdict.finalists
+        if self.verdict is None:
+            return ()
+        return self.verdict.finalists
 
     def _won(self, winner: Finalist) -> str:
         test = "" if winner.test is None else f"; test accuracy {_score(winner.test)}"
@@ -117,23 +126,20 @@ class _Again:
     def _against(self, one: Finalist) -> str:
         if one.value is None:
             return f"Place {one.place}: no seed is complete ({_ends(one.entry)})."
-        failed = (
-            "" if len(complete(one.entry)) == len(one.entry.trials) else f" ({_ends(one.entry)})"
-        )
+        if len(complete(one.entry)) == len(one.entry.trials):
+            failed = ""
+        else:
+            failed = f" ({_ends(one.entry)})"
         text = f"Against place {one.place}, {_score(one.value)}{failed}: "
-        return (
-            f"{text}no seed is complete of both."
-            if one.against is None
-            else text + _paired(one.against)
-        )
+        if one.against is None:
+            return f"{text}no seed is complete of both."
+        return text + _paired(one.against)
 
     def _tie(self, verdict: Verdict) -> list[str]:
         if not verdict.tied:
             return []
-        text, cheapest = (
-            f"These runs do not tell {len(verdict.tied)} of the finalists apart.",
-            verdict.cheapest,
-        )
+        text = f"These runs do not tell {len(verdict.tied)} of the finalists apart."
+        cheapest = verdict.cheapest
         if cheapest is None:
             return [text]
         size = f"{cheapest.trial.parameters:,} parameters"
@@ -149,7 +155,8 @@ class _Again:
         refit = self.finalists.refit
         if not refit:
             return []
-        run, test = clean(refit["run_id"]), f"test accuracy {refit['acc']:.4f}"
+        run = clean(refit["run_id"])
+        test = f"test accuracy {refit['acc']:.4f}"
         what = "The winner, trained once on training and validation images together"
         return [f"{what} ({refit['epochs']} epochs): {test}, run {run}."]
 
@@ -157,14 +164,13 @@ class _Again:
         """Say so where the study's first are no longer those that were trained again."""
         chosen = {trial.config.group for trial in self.finalists.results}
         now = {entry.trials[0].config.group for entry in self.search[: len(chosen)]}
-        return (
-            []
-            if now == chosen
-            else ["The study has gone on since they were chosen: others are its first now."]
-        )
+        if now == chosen:
+            return []
+        return ["The study has gone on since they were chosen: others are its first now."]
 
     def _values(self, one: Finalist) -> Row:
-        against, gap = one.against, one.gap
+        against = one.against
+        gap = one.gap
         return {
             "place": one.place,
             "finalist": self._name(one),
@@ -182,7 +188,9 @@ class _Again:
         }
 
     def _cells(self, one: Finalist) -> tuple[object, ...]:
-        before, gap, against = self._before(one), one.gap, one.against
+        before = self._before(one)
+        gap = one.gap
+        against = one.against
         return (
             one.place,
             self._name(one),
@@ -224,7 +232,9 @@ def _score(score: Score | None, *, seeds: bool = True) -> str:
     if score is None:
         return ""
     text = score_text(score.mean, score.spread, score.seeds)
-    return text if seeds else text.partition(" (")[0]
+    if seeds:
+        return text
+    return text.partition(" (")[0]
 
 
 def signed(value: float) -> str:
@@ -245,11 +255,10 @@ def _paired(against: Paired) -> str:
 
 
 def _gap(gap: Gap) -> str:
-    verdict = (
-        "no more than the choice of images may do"
-        if gap.by_chance
-        else "more than the choice of images would do"
-    )
+    if gap.by_chance:
+        verdict = "no more than the choice of images may do"
+    else:
+        verdict = "more than the choice of images would do"
     interval = f"95 % interval {_interval(gap.low, gap.high)}"
     return (
         f"Winner's validation less test accuracy {signed(gap.difference)}, {interval}: {verdict}."

@@ -27,7 +27,9 @@ def csv_lines(lines: Iterable[Iterable[str]]) -> str:
 
 def csv_cell(name: str, value: object) -> str:
     """A value of a column as a CSV's cell."""
-    return csv_text(cell(name, value)) if isinstance(value, str) else cell(name, value)
+    if isinstance(value, str):
+        return csv_text(cell(name, value))
+    return cell(name, value)
 
 
 def markdown_table(laid: Grid) -> str:

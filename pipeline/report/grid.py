@@ -49,22 +49,33 @@ def cell(name: str, value: object, *, thousands: bool = False) -> str:
     """A value of a column as text: scores with 4 decimals, seconds with one, other fractions with 4 digits."""
     if isinstance(value, bool):
         return str(value).lower()
-    if not isinstance(value, int | float):
-        return "" if value is None else clean(value)
+    if value is None:
+        return ""
+    if isinstance(value, int | float):
+        return f"{value:{_number_format(name, value, thousands=thousands)}}"
+    return clean(value)
+
+
+def _number_format(name: str, value: float, *, thousands: bool) -> str:
+    """The format specification of a column's numbers."""
     if name in _SCORES:
-        return f"{value:.4f}"
+        return ".4f"
     if name == "seconds":
-        return f"{value:.1f}"
+        return ".1f"
     if isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{value:,}" if thousands and name == "parameters" else str(value)
+        return ".4g"
+    if thousands and name == "parameters":
+        return ","
+    return ""
 
 
 def plain(value: object) -> object:
     """A value that every format can take: text cleaned, and None for a number that is none."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return clean(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return clean(value)
+    return value
 
 
 _NOTES = 160  # of a note

@@ -98,13 +98,20 @@ def page(listing: Listing, pictures: Sequence[Picture]) -> str:
 
 def _about(record: StudyRecord) -> str:
     said = clean(record.facts.get("description") or "", 300)
-    source = "" if record.study == record.name else f" Study file {clean(record.study, 60)}."
+    if record.study == record.name:
+        source = ""
+    else:
+        source = f" Study file {clean(record.study, 60)}."
     return f"{said}{' ' * bool(said)}Data set {clean(record.dataset, 160)}.{source}"
 
 
 def _ranked(listing: Listing) -> dict[str, Any]:
-    rows, count = listing.rows[:ROWS], len(listing.rows)
-    more = f" The first {ROWS:,} of {count:,} are here, trials.csv has all." if count > ROWS else ""
+    rows = listing.rows[:ROWS]
+    count = len(listing.rows)
+    if count > ROWS:
+        more = f" The first {ROWS:,} of {count:,} are here, trials.csv has all."
+    else:
+        more = ""
     front = [
         "rank",
         "trial",
@@ -127,15 +134,20 @@ def _ranked(listing: Listing) -> dict[str, Any]:
 def _state(row: Row) -> str:
     """How a row is to look; mostly like the others."""
     if row["state"] == COMPLETE:
-        return "first" if row["rank"] == 1 else ""
-    return str(row["state"]) if row["state"] in _QUIET else "failed"
+        if row["rank"] == 1:
+            return "first"
+        return ""
+    if row["state"] in _QUIET:
+        return str(row["state"])
+    return "failed"
 
 
 def _winner(record: StudyRecord) -> dict[str, Any]:
     detail: dict[str, Any] = best_detail(record)
-    load = (
-        [Step(why="Load its weights in Python", command=detail["load"])] if detail["load"] else []
-    )
+    if detail["load"]:
+        load = [Step(why="Load its weights in Python", command=detail["load"])]
+    else:
+        load = []
     shown = [Section(title=title, laid=laid) for title, laid in sections(detail)]
     own = remarks({**detail, "finalists": None, "first_against_second": None})  # which stand above
     return {"headline": headline(detail), "sections": shown, "remarks": own, "steps": load}
@@ -153,7 +165,9 @@ def _mistakes(record: StudyRecord, won: TrialResult | None) -> dict[str, Any]:
 
 def _troubles(record: StudyRecord) -> dict[str, Any]:
     found = grouped(record)
-    more = (f"{len(found) - _TROUBLES} more are in trials.json.",) if len(found) > _TROUBLES else ()
+    more = []
+    if len(found) > _TROUBLES:
+        more.append(f"{len(found) - _TROUBLES} more are in trials.json.")
     laid = grid(["what", "detail", "trials", "numbers"], found[:_TROUBLES], clip=300)
     return {"troubles": laid, "troubles_more": more}
 
@@ -170,7 +184,8 @@ _LONG = 40  # characters of a cell; a column with longer ones is broken into lin
 
 def fill(template: str, values: Mapping[str, object]) -> str:
     """Fill a template of ``pipeline/report/templates``, which must find every value that it names."""
-    style, script = _own("page.css"), _own("page.js")
+    style = _own("page.css")
+    script = _own("page.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
         "base-uri 'none'; form-action 'none'"

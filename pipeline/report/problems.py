@@ -20,7 +20,9 @@ INFEASIBLE = "infeasible"  # how a trial ended whose network the study's constra
 def class_name(record: StudyRecord, index: int) -> str:
     """The true name of a class, cleaned; its index where there is none."""
     # A name may be nothing but control characters.
-    return clean(record.classes[index]) or str(index) if index < len(record.classes) else str(index)
+    if index < len(record.classes):
+        return clean(record.classes[index]) or str(index)
+    return str(index)
 
 
 def notes(record: StudyRecord, entry: Ranked) -> str:
@@ -45,7 +47,9 @@ def notes(record: StudyRecord, entry: Ranked) -> str:
 
 
 def _share(count: int, trials: Sequence[TrialResult]) -> str:
-    return f" in {count} of {len(trials)} seeds" if len(trials) > 1 else ""
+    if len(trials) > 1:
+        return f" in {count} of {len(trials)} seeds"
+    return ""
 
 
 def _listed(record: StudyRecord, classes: Sequence[int], most: int = _NAMES) -> str:
@@ -54,12 +58,16 @@ def _listed(record: StudyRecord, classes: Sequence[int], most: int = _NAMES) -> 
 
 
 def _collapsed(trial: TrialResult) -> int | None:
-    return collapsed(trial) if trial.state in (COMPLETE, PRUNED) else None
+    if trial.state in (COMPLETE, PRUNED):
+        return collapsed(trial)
+    return None
 
 
 def _dead(trial: TrialResult) -> tuple[int, ...]:
     """A complete trial's dead classes; that a collapsed one has them goes without saying."""
-    return dead_classes(trial) if trial.state == COMPLETE and collapsed(trial) is None else ()
+    if trial.state == COMPLETE and collapsed(trial) is None:
+        return dead_classes(trial)
+    return ()
 
 
 def troubles(record: StudyRecord) -> list[Row]:
@@ -110,7 +118,10 @@ def _of(record: StudyRecord, trial: TrialResult) -> list[tuple[str, str]]:
         return [("duplicate", f"reuses the result of trial {trial.duplicate_of}")]
     if trial.state == FAILED or trial.end == INFEASIBLE:
         return [(clean(trial.end), clean(trial.error or "", 300))]
-    top, dead = _collapsed(trial), _dead(trial)
+    top = _collapsed(trial)
+    dead = _dead(trial)
     if top is not None:
         return [("collapsed", f"nearly all taken for '{clean(class_name(record, top), 60)}'")]
-    return [("dead classes", f"never predicts {_listed(record, dead, 20)}")] if dead else []
+    if dead:
+        return [("dead classes", f"never predicts {_listed(record, dead, 20)}")]
+    return []

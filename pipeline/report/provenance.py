@@ -31,12 +31,16 @@ _LONGEST = 400  # characters of a text
 
 def origin(record: StudyRecord) -> list[tuple[str, str]]:
     """What a reader needs to judge a study or to make it again, under their names; what is not known is left out."""
-    spec, facts = record.spec, record.facts
+    spec = record.spec
+    facts = record.facts
     plan = {"trials": record.trials, **{key: spec.get(key) for key in _PLAN}}
     limits = {
         key: value for key, value in (spec.get("constraints") or {}).items() if value is not None
     }
-    source = "" if record.study == record.name else f" of the study file {record.study}"
+    if record.study == record.name:
+        source = ""
+    else:
+        source = f" of the study file {record.study}"
     found = {
         "Study": f"{record.name}{source}",
         "Data set": record.dataset,
@@ -89,14 +93,15 @@ def _time(record: StudyRecord) -> str:
     trained = [result for result in record.results if result.duplicate_of is None]
     total = sum(result.seconds for result in trained)
     begun: Iterable[int] = filter(None, map(began_at, trained))
-    first, last = _moment(min(begun, default=None)), last_end(record)
+    first = _moment(min(begun, default=None))
+    last = last_end(record)
     when = f", from {first} to {last}" if first and last else ""
-    return f"{duration(total)} of training in all{when}" if total else ""
+    if total:
+        return f"{duration(total)} of training in all{when}"
+    return ""
 
 
 def _moment(milliseconds: int | None) -> str | None:
-    return (
-        None
-        if milliseconds is None
-        else f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-    )
+    if milliseconds is None:
+        return None
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"

@@ -163,16 +163,17 @@ def _narrow_row(variant: Variant, compared: Compared) -> Row:
 
 
 def _number(value: float | None, sign: str = "") -> str:
-    return "" if value is None else f"{round(value, 4) + 0.0:{sign}.4f}"  # and never -0.0000
+    # and never -0.0000
+    if value is None:
+        return ""
+    return f"{round(value, 4) + 0.0:{sign}.4f}"
 
 
 def _score(score: Score | None, compared: Compared, split: str) -> str:
     if score is None:
-        return (
-            "not scored yet"
-            if split == "test" and compared.ours and compared.split != "train"
-            else ""
-        )
+        if split == "test" and compared.ours and compared.split != "train":
+            return "not scored yet"
+        return ""
     return (
         _number(score.mean)
         + ("" if score.spread is None else f" ± {score.spread:.4f}")
@@ -188,9 +189,10 @@ def _with(compared: Compared) -> str:
 
 def _lines(record: StudyRecord, found: Comparison) -> list[str]:
     """What the table does not say: how to read it, notes, what is missing on either side."""
-    lines = (
-        [f"Not as in the study file: {clean(record.deviations, 400)}."] if record.deviations else []
-    )
+    if record.deviations:
+        lines = [f"Not as in the study file: {clean(record.deviations, 400)}."]
+    else:
+        lines = []
     lines += [
         "Ours: mean ± sample standard deviation (the spread) over the complete seeds (how many), at the best epoch.",
         "The difference is ours less the published one; within or beyond the spread of our seeds.",
@@ -198,7 +200,8 @@ def _lines(record: StudyRecord, found: Comparison) -> list[str]:
     if any(variant.unscored for variant in found.variants):
         lines.append(f"Not all is scored on the test split yet; this does it: {command(record)}")
     for variant in found.variants:
-        name, reference = clean(variant.reference.label, CLIP), variant.reference
+        name = clean(variant.reference.label, CLIP)
+        reference = variant.reference
         if variant.matches > 1:
             which = "the centre" if record.method in CENTRED else "the best"
             lines.append(
@@ -239,15 +242,12 @@ def details(record: StudyRecord, found: Comparison) -> list[Section]:
         if variant.epochs:
             laid = _detail([("epoch", int(c.name), c) for c in variant.epochs], ("val", "test"))
             title = f"Published test accuracy epoch by epoch: {name}"
-            scored, kept = (
-                any("test" in c.ours for c in variant.epochs),
-                record.keep_checkpoints == "all",
-            )
-            how = (
-                f"{command(record)} --each-epoch"
-                if kept
-                else "a study with keep_checkpoints: all can be scored so"
-            )
+            scored = any("test" in c.ours for c in variant.epochs)
+            kept = record.keep_checkpoints == "all"
+            if kept:
+                how = f"{command(record)} --each-epoch"
+            else:
+                how = "a study with keep_checkpoints: all can be scored so"
             hint = () if scored else (f"Ours on the test split after each epoch: {how}",)
             sections.append(Section(title=title, laid=laid, lines=hint))
         by_class = (_by_class(record, variant, split) for split in ("train", "test"))

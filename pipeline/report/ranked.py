@@ -67,7 +67,10 @@ def listing(record: StudyRecord) -> Listing:
 
 def _columns(record: StudyRecord, entries: Sequence[Ranked]) -> list[str]:
     searched = [name for name in record.searched if name != "family"]
-    repeats = ["spread", "repeats"] if any(len(entry.trials) > 1 for entry in entries) else []
+    if any(len(entry.trials) > 1 for entry in entries):
+        repeats = ["spread", "repeats"]
+    else:
+        repeats = []
     last = ["epoch", "parameters", "seconds", "state"]
     return ["rank", "trial", "family", *searched, record.objective, *repeats, *last]
 
@@ -120,7 +123,10 @@ def facts(record: StudyRecord) -> Row:
 
 def headlines(record: StudyRecord, shown: int, total: int) -> tuple[str, str]:
     """Say which study this is, and where its trials went: the two lines above a table."""
-    source = "" if record.study == record.name else f" (study file {clean(record.study, 60)})"
+    if record.study == record.name:
+        source = ""
+    else:
+        source = f" (study file {clean(record.study, 60)})"
     parts = [ended(record.results)]
     if len(record.results) < record.trials:
         parts.append(f"{record.trials} planned")

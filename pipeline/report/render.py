@@ -49,14 +49,17 @@ def render(
         top: at most this many configurations; None for all.
         width: of the table, as for `pipeline.report.terminal.table`.
     """
-    return (
-        terminal.study(record, top, width) if fmt == "table" else _render(listing(record), fmt, top)
-    )
+    if fmt == "table":
+        return terminal.study(record, top, width)
+    return _render(listing(record), fmt, top)
 
 
 def _render(listed: Listing, fmt: str, top: int | None = None) -> str:
     """The same of a study that is ranked already, for all formats but ``table``."""
-    record, names, values, total = listed.record, listed.names, listed.rows[:top], len(listed.rows)
+    record = listed.record
+    names = listed.names
+    values = listed.rows[:top]
+    total = len(listed.rows)
     if fmt == "json":
         return json_text(values_of(listed, top))
     if fmt == "csv":
@@ -70,7 +73,8 @@ def _render(listed: Listing, fmt: str, top: int | None = None) -> str:
         markdown_table(grid(names, values, thousands=False)),
     ]
     ahead = lead(record, listed.entries)
-    search, again = str(against(ahead)["text"]) if ahead else "", finalists.section(record)
+    search = str(against(ahead)["text"]) if ahead else ""
+    again = finalists.section(record)
     blocks = markdown_section(again) if again else []
     if decided(record):
         lines += [*blocks, markdown(f"In the search: {search}")] if search else blocks
@@ -93,17 +97,22 @@ def values_of(listed: Listing, top: int | None = None) -> Row:
 
 def _beside(listed: Listing) -> Row:
     """The values of what stands under the table; published figures and finalists only where there are any."""
-    ahead, found = lead(listed.record, listed.entries), compare(listed.record, listed.entries)
+    ahead = lead(listed.record, listed.entries)
+    found = compare(listed.record, listed.entries)
     values: Row = {"first_against_second": ahead and against(ahead), "checks": listed.findings}
     values["what_went_wrong"] = troubles(listed.record)
     again = finalists.rows(listed.record)
     values |= {"finalists": again} if again else {}
-    return {**values, "published": published.rows(listed.record, found)} if found else values
+    if found:
+        return {**values, "published": published.rows(listed.record, found)}
+    return values
 
 
 def _checks(listed: Listing) -> list[str]:
     found = [f"- **{check['level']}** {markdown(str(check['text']))}" for check in listed.findings]
-    return ["## Health checks", "\n".join(found)] if found else []
+    if found:
+        return ["## Health checks", "\n".join(found)]
+    return []
 
 
 def _published(listed: Listing) -> list[str]:
@@ -118,7 +127,9 @@ def _troubles(record: StudyRecord) -> list[str]:
     found = troubles(record)
     if not found:
         return []
-    more = (f"{len(found) - _ROWS} more are in the JSON.",) if len(found) > _ROWS else ()
+    more: tuple[str, ...] = ()
+    if len(found) > _ROWS:
+        more = (f"{len(found) - _ROWS} more are in the JSON.",)
     laid = grid(list(found[0]), found[:_ROWS], clip=200)
     return markdown_section(Section(title="What went wrong", laid=laid, lines=more))
 
@@ -192,7 +203,8 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     texts = {"trials.csv": _render(listed, "csv"), "trials.json": _render(listed, "json")}
     try:
         best = best_detail(record)
-        texts["best.json"], detail = _render_best(best, "json"), _render_best(best, "md")
+        texts["best.json"] = _render_best(best, "json")
+        detail = _render_best(best, "md")
     except NothingComplete as error:
         (folder / "best.json").unlink(missing_ok=True)  # of an earlier study of this name
         detail = markdown(str(error))

@@ -44,7 +44,9 @@ class Status:
             return "running"
         if self.left <= 0:
             return "done"
-        return "interrupted" if self.record.reason is None else "stopped"
+        if self.record.reason is None:
+            return "interrupted"
+        return "stopped"
 
 
 def seconds_left(status: Status) -> float | None:
@@ -111,7 +113,8 @@ def go_on(record: StudyRecord) -> str:
 
 def text(status: Status, width: int = 80) -> str:
     """All of it, one screen of a terminal."""
-    record, winner = status.record, best(status.record.results, maximize=status.record.maximize)
+    record = status.record
+    winner = best(status.record.results, maximize=status.record.maximize)
     results = {result.number: result for result in record.results}
     known = ended([result for result in record.results if result.state != RUNNING])
     rows = [("ended", known.replace(" ended", f" of {record.trials}", 1))]
@@ -141,7 +144,8 @@ def text(status: Status, width: int = 80) -> str:
 
 def line(status: Status) -> str:
     """The same in one line."""
-    record, winner = status.record, best(status.record.results, maximize=status.record.maximize)
+    record = status.record
+    winner = best(status.record.results, maximize=status.record.maximize)
     seconds = seconds_left(status)
     parts = [f"{record.trials - status.left} of {record.trials} trials ended"]
     parts += (
@@ -158,9 +162,9 @@ def _standing(status: Status) -> str:
         return "all trials ended, completing the record and the report"
     reasons = {"until": "its --timeout", "failures": "failures in a row"}
     reason = status.record.reason or ""
-    return (
-        f"stopped by {reasons.get(reason, reason)}" if status.state == "stopped" else status.state
-    )
+    if status.state == "stopped":
+        return f"stopped by {reasons.get(reason, reason)}"
+    return status.state
 
 
 def _under_way(status: Status, trial: Running, result: TrialResult) -> str:
@@ -185,8 +189,11 @@ def _trial(result: TrialResult, record: StudyRecord) -> str:
 
 
 def _left(status: Status) -> str:
-    seconds, count = seconds_left(status), f"{status.left} trial{'s' * (status.left > 1)}"
-    return count if seconds is None else f"{count}, about {duration(seconds)}"
+    seconds = seconds_left(status)
+    count = f"{status.left} trial{'s' * (status.left > 1)}"
+    if seconds is None:
+        return count
+    return f"{count}, about {duration(seconds)}"
 
 
 def _row(label: str, value: str, width: int) -> list[str]:

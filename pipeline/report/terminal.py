@@ -33,7 +33,8 @@ _STYLES = {
     RUNNING: "italic",
 }  # what is in none of these has failed
 # Columns of the narrow table: always there, and what comes before and after the searched fields where there is room.
-_ALWAYS, _SOON = ("rank", "trial", "family"), ("state", "spread")
+_ALWAYS = ("rank", "trial", "family")
+_SOON = ("state", "spread")
 _LATE = ("notes", "seconds", "epoch", "parameters", "repeats")
 _NARROWEST = 80  # characters of the table of published figures: narrower, its numbers would be cut
 _WARNINGS = 4  # lines of health checks
@@ -79,15 +80,20 @@ def section(shown: Section, width: int | None = None, wrap: Mapping[str, int] = 
 
 def finalists(record: StudyRecord, width: int | None = None) -> str:
     """The finalists of a study and their verdict; nothing where it has none. The width is that of `table`."""
-    shown, width = verdict.section(record), here() if width is None else width
+    shown = verdict.section(record)
+    width = here() if width is None else width
     room = None if width is None else max(width, _NARROWEST)
     wrap = {"finalist": 20, record.objective: 8, "test_acc": 8, verdict.GAP: 8, "difference": 8}
-    return "" if shown is None else section(shown, room, wrap=wrap)
+    if shown is None:
+        return ""
+    return section(shown, room, wrap=wrap)
 
 
 def here() -> int | None:
     """The width of this terminal in characters; None where there is none."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if sys.stdout.isatty():
+        return shutil.get_terminal_size().columns
+    return None
 
 
 def _ranked(listed: Listing, top: int | None, width: int | None) -> Table:
@@ -98,11 +104,10 @@ def _ranked(listed: Listing, top: int | None, width: int | None) -> Table:
     for i, header in kept.items():
         result.add_column(Text(header), justify="right" if whole.right[i] else "left", no_wrap=True)
     for row, line in zip(shown, whole.lines, strict=True):
-        style = (
-            "bold"
-            if row["rank"] == 1 and row["state"] == COMPLETE
-            else _STYLES.get(str(row["state"]), "red")
-        )
+        if row["rank"] == 1 and row["state"] == COMPLETE:
+            style = "bold"
+        else:
+            style = _STYLES.get(str(row["state"]), "red")
         result.add_row(*(Text(line[i]) for i in kept), style=style)
     missing = [name for i, name in enumerate(whole.names) if i not in kept]
     if missing:
@@ -111,11 +116,12 @@ def _ranked(listed: Listing, top: int | None, width: int | None) -> Table:
 
 
 def _table(titles: Sequence[str]) -> Table:
-    title = (
-        Text("\n").join(Text(line, "bold" if i == 0 else "") for i, line in enumerate(titles))
-        if titles
-        else None
-    )
+    if titles:
+        title = Text("\n").join(
+            Text(line, "bold" if i == 0 else "") for i, line in enumerate(titles)
+        )
+    else:
+        title = None
     return Table(
         title=title,
         title_justify="left",
@@ -143,7 +149,8 @@ def _fit(whole: Grid, record: StudyRecord, width: int | None) -> dict[int, str]:
         for name in (*_ALWAYS, record.objective, *_SOON, *searched, *_LATE)
         if name in whole.names
     ]
-    kept, room = [], width + _GAP
+    kept = []
+    room = width + _GAP
     for name in order:
         i = whole.names.index(name)
         need = _GAP + max(widths[i], *map(len, _narrow(name).split("\n")), 0)
@@ -155,7 +162,9 @@ def _fit(whole: Grid, record: StudyRecord, width: int | None) -> dict[int, str]:
 
 def _narrow(name: str) -> str:
     """A long name on two lines."""
-    return name.replace("_", "_\n", 1) if len(name) > len("val_acc") else name
+    if len(name) > len("val_acc"):
+        return name.replace("_", "_\n", 1)
+    return name
 
 
 def _unsaid(laid: Table, shown: Sequence[Row]) -> list[str]:
@@ -163,18 +172,21 @@ def _unsaid(laid: Table, shown: Sequence[Row]) -> list[str]:
     if "notes" in [str(column.header) for column in laid.columns]:
         return []
     said = [f"Trial {row['trial']} {row['notes']}" for row in shown if row.get("notes")]
-    return ["\n".join(said)] if said else []
+    if said:
+        return ["\n".join(said)]
+    return []
 
 
 def _below(listed: Listing, width: int | None) -> list[str]:
     """What stands under the table."""
-    ahead, found = lead(listed.record, listed.entries), compare(listed.record, listed.entries)
-    search, again = str(against(ahead)["text"]) if ahead else "", finalists(listed.record, width)
-    order = (
-        (again, f"In the search: {search}" * bool(search))
-        if decided(listed.record)
-        else (search, again)
-    )
+    ahead = lead(listed.record, listed.entries)
+    found = compare(listed.record, listed.entries)
+    search = str(against(ahead)["text"]) if ahead else ""
+    again = finalists(listed.record, width)
+    if decided(listed.record):
+        order = (again, f"In the search: {search}" * bool(search))
+    else:
+        order = (search, again)
     blocks = list(filter(None, order))
     if found:
         room = None if width is None else max(width, _NARROWEST)
@@ -183,9 +195,10 @@ def _below(listed: Listing, width: int | None) -> list[str]:
     warnings = [
         f"Warning: {check['text']}" for check in listed.findings if check["level"] == "warning"
     ]
-    more = (
-        [f"{len(warnings) - _WARNINGS} more are in the report"] if len(warnings) > _WARNINGS else []
-    )
+    if len(warnings) > _WARNINGS:
+        more = [f"{len(warnings) - _WARNINGS} more are in the report"]
+    else:
+        more = []
     return [*blocks, *(["\n".join(warnings[:_WARNINGS] + more)] if warnings else [])]
 
 

@@ -39,7 +39,8 @@ def best_detail(record: StudyRecord) -> Row:
     if not entries or entries[0].state != COMPLETE:
         counts = clean(ended(record.results), 300)
         raise NothingComplete(f"study '{clean(record.name, 60)}' has no complete trial: {counts}")
-    trial, ahead = entries[0].trials[0], lead(record, entries)
+    trial = entries[0].trials[0]
+    ahead = lead(record, entries)
     run = f"{shlex.quote(clean(record.name))}#{trial.number}"
     scores = classes(record, trial)
     checkpoint = None if trial.checkpoint is None else clean(trial.checkpoint)
@@ -83,7 +84,10 @@ def _test(entry: Ranked) -> Row:
     seeds = recorded(complete(entry), "acc")
     text = "Chosen on the validation split alone: the sweep has not read the test split."
     scores: Row = {name: plain(own.get(name)) for name in ("acc", "loss")} if own else {}
-    said = [f"test accuracy {scores['acc']:.4f}"] if scores.get("acc") is not None else []
+    if scores.get("acc") is not None:
+        said = [f"test accuracy {scores['acc']:.4f}"]
+    else:
+        said = []
     if seeds and (seeds.seeds > 1 or not own):
         scores |= {"acc_mean": seeds.mean, "acc_spread": seeds.spread, "seeds": seeds.seeds}
         said.append(
@@ -143,7 +147,9 @@ def classes(record: StudyRecord, trial: TrialResult) -> list[Row]:
 
 
 def _worst_first(accuracy: float | None) -> float:
-    return math.inf if accuracy is None or math.isnan(accuracy) else accuracy
+    if accuracy is None or math.isnan(accuracy):
+        return math.inf
+    return accuracy
 
 
 # As text
@@ -156,7 +162,8 @@ def headline(detail: dict[str, Any]) -> str:
     mean = ""
     if "mean" in detail:
         mean = f"; mean of {detail['repeats']} repeats {detail['mean']:.4f}, spread {detail['spread']:.4f}"
-    name, dataset = clean(detail["study"], 60), clean(detail["dataset"], 80)
+    name = clean(detail["study"], 60)
+    dataset = clean(detail["dataset"], 80)
     return f"Best of {name} on {dataset}: trial {detail['trial']}, {value} {where}{mean}"
 
 
@@ -197,15 +204,21 @@ def _remark(row: Row, measured: list[Row]) -> str:
         return "no images"
     if row["predicted"] == 0:
         return "never predicted"
-    worst, top = measured[0]["accuracy"], measured[-1]["accuracy"]
-    return "worst" if row["accuracy"] == worst != top else ""
+    worst = measured[0]["accuracy"]
+    top = measured[-1]["accuracy"]
+    if row["accuracy"] == worst != top:
+        return "worst"
+    return ""
 
 
 def remarks(detail: dict[str, Any]) -> list[str]:
     """What else is to be said of the winner, a line each."""
     dead = detail["never_predicted"]
     more = f" and {len(dead) - 10} more" if len(dead) > 10 else ""
-    size = [f"{detail['parameters']:,} parameters"] if detail["parameters"] is not None else []
+    if detail["parameters"] is not None:
+        size = [f"{detail['parameters']:,} parameters"]
+    else:
+        size = []
     size += [f"{detail['mflops']:.4g} MFLOPs an image"] if detail["mflops"] is not None else []
     size += [f"{detail['seconds']:.1f} s"] if detail["seconds"] is not None else []
     ahead = detail["first_against_second"]

@@ -47,10 +47,8 @@ def prepare(stores: Stores) -> None:
     if sqlite_file(stores.studies) is None:
         postgresql.prepare(stores.studies, lambda: _storage(stores.studies))
     sqlite.wait_longer()
-    tracking, studies = (
-        (stores.tracking, sqlite.TRACKING, mlflow_tables.fill),
-        (stores.studies, sqlite.STUDIES),
-    )
+    tracking = (stores.tracking, sqlite.TRACKING, mlflow_tables.fill)
+    studies = (stores.studies, sqlite.STUDIES)
     for url, library, *fill in (tracking, studies):
         file = sqlite_file(url)
         if file is not None:
@@ -207,7 +205,10 @@ def read_fact(stores: Stores, name: str, key: str) -> Any:
 def _storage(url: str, held: postgresql.Held = None, *, read_only: bool = False) -> Storage:
     from sweeps.search.stored import StorageError, open_storage
 
-    engine = None if sqlite_file(url) else postgresql.engine(url, held, read_only=read_only)
+    if sqlite_file(url):
+        engine = None
+    else:
+        engine = postgresql.engine(url, held, read_only=read_only)
     try:
         return open_storage(
             url, timeout=sqlite.LOCK_TIMEOUT, engine=engine, examined=held is not None

@@ -55,7 +55,9 @@ def locate(storage: str | None = None) -> Stores:
 
 def sqlite_file(url: str) -> Path | None:
     """The file of an SQLite URL, where ``%20`` is a space; None for another."""
-    return Path(unquote(url.removeprefix(_SQLITE))) if url.startswith(_SQLITE) else None
+    if url.startswith(_SQLITE):
+        return Path(unquote(url.removeprefix(_SQLITE)))
+    return None
 
 
 def sqlite_url(file: Path) -> str:
@@ -67,12 +69,16 @@ def sqlite_url(file: Path) -> str:
 
 def shown(url: str) -> str:
     """The store of studies, as a user knows it: a file, or the URL of a database without its password."""
-    return postgresql.shown(url) if sqlite_file(url) is None else str(sqlite_file(url))
+    if sqlite_file(url) is None:
+        return postgresql.shown(url)
+    return str(sqlite_file(url))
 
 
 def _absolute(url: str) -> str:
     file = sqlite_file(url)
-    return url if file is None else sqlite_url(file)
+    if file is None:
+        return url
+    return sqlite_url(file)
 
 
 def check_name(name: str) -> str:

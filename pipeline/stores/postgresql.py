@@ -244,8 +244,6 @@ def _holder(database: psycopg.Connection, key: int) -> str | None:
     if row is None:
         return None
     known = _HOLDER.fullmatch(row[0])
-    return (
-        "process {pid} on {host} since {since} UTC".format(**known.groupdict())
-        if known
-        else "another process"
-    )
+    if known:
+        return "process {pid} on {host} since {since} UTC".format(**known.groupdict())
+    return "another process"

@@ -123,9 +123,11 @@ def examine(file: Path, url: str, library: Library, *, copy: Path | None = None)
             raise StorageFailure(
                 f"cannot use {file}: it is empty, put back a copy of it; remove it to begin anew"
             )
-        mode = (
-            "rw" if place.with_name(f"{place.name}-journal").exists() else "ro"
-        )  # what a crash left is undone
+        # what a crash left is undone
+        if place.with_name(f"{place.name}-journal").exists():
+            mode = "rw"
+        else:
+            mode = "ro"
         with closing(
             sqlite3.connect(f"file:{quote(str(place))}?mode={mode}", timeout=LOCK_TIMEOUT, uri=True)
         ) as found:
@@ -162,7 +164,9 @@ def _version(database: sqlite3.Connection, library: Library) -> str | None:
         return None
     made = database.execute(f"SELECT 1 FROM {library.made} LIMIT 1").fetchone()  # noqa: S608 - one of our two names
     row = database.execute("SELECT version_num FROM alembic_version").fetchone()
-    return str(row[0]) if made and row else None
+    if made and row:
+        return str(row[0])
+    return None
 
 
 def check_version(place: object, url: str, library: Library, version: str) -> None:
@@ -178,7 +182,10 @@ def check_version(place: object, url: str, library: Library, version: str) -> No
         StorageFailure: with that command, if they are not.
     """
     package = importlib.util.find_spec(library.package)
-    folder = Path(package.origin or "").parent / library.migrations if package else Path()
+    if package:
+        folder = Path(package.origin or "").parent / library.migrations
+    else:
+        folder = Path()
     found = [
         match
         for path in folder.glob("*.py")
@@ -188,11 +195,10 @@ def check_version(place: object, url: str, library: Library, version: str) -> No
     if version in revisions - {name for down, name in found if down} or not revisions:
         return
     older = version in revisions
-    command = (
-        f"{library.upgrade} {shlex.quote(url)}"
-        if older
-        else f"pip install --upgrade {library.package}"
-    )
+    if older:
+        command = f"{library.upgrade} {shlex.quote(url)}"
+    else:
+        command = f"pip install --upgrade {library.package}"
     raise StorageFailure(
         f"cannot use {place}: {'an older' if older else 'a newer'} {library.package} made it (its tables are of "
         f"version {version}): back it up first, then run: {command}"

@@ -10,9 +10,10 @@ from pathlib import Path
 
 def cores() -> int:
     """The cores that this process may use, also where a container has a share of them."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
     with suppress(OSError, ValueError):  # there is no such file, or no limit in it
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
         cores = min(cores, math.ceil(int(quota) / int(period)))

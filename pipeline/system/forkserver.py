@@ -16,10 +16,9 @@ from multiprocessing import forkserver
 from multiprocessing.connection import wait
 
 PROCESSES = multiprocessing.get_context("forkserver")
-TRAINING, DRAWING = (
-    "pipeline.engines.preload",
-    "pipeline.report.plots.files",
-)  # what it imports: the first imports the second
+# what it imports: the first imports the second
+TRAINING = "pipeline.engines.preload"
+DRAWING = "pipeline.report.plots.files"
 
 
 def warm_up(module: str) -> None:

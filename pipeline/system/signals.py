@@ -26,7 +26,9 @@ class StopRequest:
         self._signum: int | None = None
         self._since = 0.0
         # The command that `mlflow run` starts outlives it unless it looks.
-        self._parents = (PARENT, *_parents()[1:]) if "MLFLOW_RUN_ID" in os.environ else None
+        self._parents: tuple[int, ...] | None = None
+        if "MLFLOW_RUN_ID" in os.environ:
+            self._parents = (PARENT, *_parents()[1:])
         self._looked = -LOOK_EVERY
 
     def check(self) -> None:
@@ -44,7 +46,8 @@ class StopRequest:
         if self._signum is not None and now - self._since > SAME_REQUEST:
             raise Interrupted(signum)  # asked again: at once, wherever it is
         if self._signum is None:
-            self._signum, self._since = signum, now
+            self._signum = signum
+            self._since = now
 
 
 def _parents() -> tuple[int, ...]:
@@ -61,7 +64,8 @@ def stop_requests() -> Iterator[StopRequest]:
     """Listen for requests to stop while the block runs. Once there was one, what is left of it does no more harm."""
     request = StopRequest()
     before = {
-        number: signal.signal(number, request._handle) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, request._handle)  # noqa: SLF001
+        for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         yield request

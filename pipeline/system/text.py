@@ -19,7 +19,9 @@ def clean(text: object, limit: int | None = None) -> str:
     """
     line = " ".join(_SEQUENCES.sub("", str(text)).split())
     line = _CONTROLS.sub("", line).encode("utf-8", "replace").decode("utf-8").strip()
-    return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
+    if limit is None or len(line) <= limit:
+        return line
+    return line[: limit - 1] + "…"
 
 
 def csv_text(text: object) -> str:
@@ -28,4 +30,6 @@ def csv_text(text: object) -> str:
     Source: https://owasp.org/www-community/attacks/CSV_Injection
     """
     line = clean(text)
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+    if line.startswith(("=", "+", "-", "@")):
+        return f"'{line}"
+    return line

@@ -44,7 +44,8 @@ def tags(result: TrialResult, classes: Sequence[str]) -> dict[str, str]:
         found["sweep.duplicate_of"] = str(result.duplicate_of)
     if result.error:
         found["sweep.error"] = result.error
-    top, dead = collapsed(result), dead_classes(result)
+    top = collapsed(result)
+    dead = dead_classes(result)
     if top is not None:
         found["sweep.collapsed"] = clean(classes[top], 100)
     if dead:

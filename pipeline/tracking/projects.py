@@ -98,7 +98,9 @@ def _run(*, experiment: str | None, **arguments: Any) -> int:
 
     client = mlflow.MlflowClient()
     experiment_id = _experiment_id(client, experiment)
-    uri, entry, parameters = arguments["uri"], arguments["entry_point"], arguments["parameters"]
+    uri = arguments["uri"]
+    entry = arguments["entry_point"]
+    parameters = arguments["parameters"]
     run_id = None
     if arguments["backend"] == "local":
         # MLflow would make the same run, and leave it running for ever where the environment cannot be built.

@@ -35,7 +35,8 @@ _BRIEF = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-_PASSING, _UNKNOWN_USER = (408, 429, 500, 502, 503, 504), 401
+_PASSING = (408, 429, 500, 502, 503, 504)
+_UNKNOWN_USER = 401
 
 T = TypeVar("T")
 
@@ -152,7 +153,8 @@ def folders_as_they_are(uri: str) -> Iterator[None]:
     It reads ``%20`` in a plain path as a space, so a new store is given the place of its artifacts as a URI; and it
     makes an empty folder of the quoted name beside the true one, which goes again.
     """
-    here, quoted = Path.cwd(), Path(uri.removeprefix("sqlite:///")).parent
+    here = Path.cwd()
+    quoted = Path(uri.removeprefix("sqlite:///")).parent
     odd = "%" in str(here) and _ARTIFACT_ROOT not in os.environ
     stray = uri.startswith("sqlite:///") and "%" in str(quoted) and not quoted.exists()
     if odd:
@@ -194,11 +196,9 @@ def _status(error: MlflowException) -> int:
 
 def shown(uri: str) -> str:
     """A URI without its password."""
-    return (
-        uri.replace(f"{urlsplit(uri).netloc.rpartition('@')[0]}@", "")
-        if "@" in urlsplit(uri).netloc
-        else uri
-    )
+    if "@" in urlsplit(uri).netloc:
+        return uri.replace(f"{urlsplit(uri).netloc.rpartition('@')[0]}@", "")
+    return uri
 
 
 def line(error: object, uri: str) -> str:

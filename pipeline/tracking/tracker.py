@@ -115,7 +115,8 @@ class Tracker(Connection):
         Returns:
             The parent's run id.
         """
-        given, above = os.environ.get("MLFLOW_RUN_ID"), self._alive(below)
+        given = os.environ.get("MLFLOW_RUN_ID")
+        above = self._alive(below)
         if above is not None:
             self.experiment_id = above.info.experiment_id
             tags = {
@@ -197,7 +198,8 @@ class Tracker(Connection):
         of the metrics, ``end`` the parent's own if that is not now.
         """
         known = self._client.get_run(run_id).data.params
-        prefix, count = "winner", 1
+        prefix = "winner"
+        count = 1
         while (
             f"{prefix}.trial" in known
             and winner
@@ -474,7 +476,9 @@ class Tracker(Connection):
             if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
                 return None
             raise
-        return found if found.info.lifecycle_stage == "active" else None
+        if found.info.lifecycle_stage == "active":
+            return found
+        return None
 
     def _named_by_user(self, run: Run) -> bool:
         words = str(run.info.run_name).split("-")
@@ -494,8 +498,10 @@ class Tracker(Connection):
 
 def experiment_of(uri: str, run_id: str | None) -> str:
     """The id of a run's experiment; MLflow's default one if there is no such run."""
+    if not run_id:
+        return "0"
     try:
-        return str(MlflowClient(uri).get_run(run_id).info.experiment_id) if run_id else "0"
+        return str(MlflowClient(uri).get_run(run_id).info.experiment_id)
     except MlflowException:
         return "0"
 

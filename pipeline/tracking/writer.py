@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds before a call is made again
+# seconds before a call is made again
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
 _LOOK = 0.1  # seconds between looks, while waiting
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 
-_TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3)
+# M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3)
+_TRIM = -1
+_MMAP = -3
 _KEPT = 2**29  # bytes that stay with the process at most, when they are free at the end of its heap
 _LARGE = (
     2**25

@@ -102,7 +102,9 @@ class Group:
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:
         """This process's part of a batch, the first ones' larger by an image where it cannot be divided."""
-        return batch if self.size == 1 else batch.tensor_split(self.size)[self.rank]
+        if self.size == 1:
+            return batch
+        return batch.tensor_split(self.size)[self.rank]
 
     def weigh(self, loss: torch.Tensor, share: int, batch: int) -> torch.Tensor:
         """Scale the mean loss of a share, so that the processes' average is the mean loss of the batch.
@@ -112,7 +114,9 @@ class Group:
             share: how many those are.
             batch: the images of the batch.
         """
-        return loss if self.size == 1 else loss * (share * self.size / batch)
+        if self.size == 1:
+            return loss
+        return loss * (share * self.size / batch)
 
     def total(self, figures: torch.Tensor) -> torch.Tensor:
         """The sum of all processes' tensors of this shape, on their device."""
@@ -124,4 +128,6 @@ class Group:
 
     def mean(self, loss: torch.Tensor) -> torch.Tensor:
         """The average of all processes' losses."""
-        return loss if self.size == 1 else self.total(loss) / self.size
+        if self.size == 1:
+            return loss
+        return self.total(loss) / self.size

@@ -82,8 +82,12 @@ class Training:
         every_epoch: bool,
         time_limit: float | None,
     ) -> None:
-        self.config, self.folder, self.hooks, self.every_epoch = config, folder, hooks, every_epoch
-        self.time_limit, self.began = time_limit, time.monotonic()
+        self.config = config
+        self.folder = folder
+        self.hooks = hooks
+        self.every_epoch = every_epoch
+        self.time_limit = time_limit
+        self.began = time.monotonic()
         self.metric, self.maximize = OBJECTIVES[objective]
         self.device = torch.device(config.device)
         self.data = data
@@ -107,7 +111,8 @@ class Training:
     def run(self, limits: Mapping[str, float]) -> str:
         """Train to the end. Returns COMPLETE or PRUNED; from any but the leading process it does not return."""
         self.data = self.data.to(self.device)
-        network, config = self._build(), self.config
+        network = self._build()
+        config = self.config
         self.prepare = Prepare(self.mean, self.std, self.device, config.precision, layout(network))
         optimizer = make_optimizer(network, config)
         schedule = make_schedule(optimizer, config, len(self._batches()))
@@ -161,7 +166,8 @@ class Training:
 
     def result(self, number: int, state: str, end: str, error: str | None) -> TrialResult:
         """What came of it."""
-        failed, at = state == FAILED, self.state
+        failed = state == FAILED
+        at = self.state
         return TrialResult(
             number=number,
             config=self.config,
@@ -214,7 +220,8 @@ class Training:
 
     def _latency(self, network: nn.Module) -> float:
         """The median time of one image's forward pass, in milliseconds: a measurement, and no two are the same."""
-        image, times = self.prepare(self.data.train.images[:1]), []
+        image = self.prepare(self.data.train.images[:1])
+        times = []
         network.eval()
         for _ in range(_TIMED_PASSES):
             start = time.perf_counter()
@@ -274,11 +281,13 @@ class Training:
             train_per_class=trained_on.per_class,
             predicted=scores.predicted if self.judged else (),
         )
-        state, value = self.state, metrics.get(self.metric)
+        state = self.state
+        value = metrics.get(self.metric)
         state.history.append(row)
         state.seconds += seconds
         if self._better(value):
-            state.best_epoch, state.best_value = epoch, value
+            state.best_epoch = epoch
+            state.best_value = value
             if self.judged:
                 state.confusion = scores.confusion.tolist()
                 state.mistakes = mistakes(scores, self.data.val.labels)
@@ -298,19 +307,21 @@ class Training:
             torch.randperm(len(self.data.train)).to(self.device), self.config.batch_size
         )
         # Batch normalisation has no variance of one image, which a process would have for its share.
-        return (
-            batches[:-1] if len(batches) > 1 and len(batches[-1]) < 2 * self.group.size else batches
-        )
+        if len(batches) > 1 and len(batches[-1]) < 2 * self.group.size:
+            return batches[:-1]
+        return batches
 
     def _feed(self, batches: list[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Each step's images, ready for the network, and their labels: made for several small steps at a time."""
-        images, labels = self.data.train.images, self.data.train.labels
+        images = self.data.train.images
+        labels = self.data.train.labels
         parts = augmentation(self.config.augment)
         fill = (torch.tensor(self.data.mean, device=self.device) * 255).round().to(torch.uint8)
         together = max(1, _READY // (self.config.batch_size * images[0].numel() * 4))
         for first in range(0, len(batches), together):
             some = batches[first : first + together]
-            chosen, sizes = torch.cat(some), [len(batch) for batch in some]
+            chosen = torch.cat(some)
+            sizes = [len(batch) for batch in some]
             batch = images.index_select(0, chosen)
             batch = augment(batch, parts, fill) if parts else batch
             ready = self.prepare(batch)
@@ -323,13 +334,16 @@ class Training:
     ) -> _Trained:
         """Train once over the training split. Returns its figures as trained."""
         torch.manual_seed(epoch_seed(self.config.seed, epoch))
-        config, batches, parameters = self.config, self._batches(), list(network.parameters())
+        config = self.config
+        batches = self._batches()
+        parameters = list(network.parameters())
         own = [self.group.share(batch) for batch in batches]
         if (
             self.group.rank
         ):  # the order is the same in all processes, and all else that is random their own
             torch.manual_seed(epoch_seed(self.config.seed, epoch, self.group.rank))
-        total, seen = 0.0, 0
+        total = 0.0
+        seen = 0
         losses: list[torch.Tensor] = []  # that have not been looked at
         values: list[float] = []  # of those that have
         predictions = []
@@ -360,13 +374,15 @@ class Training:
             if self.device.type == "cpu" or step % _CHECK_EVERY == 0 or step == len(batches):
                 for value in torch.stack(losses).tolist():
                     count = len(batches[len(values)])
-                    total, seen = total + value * count, seen + count
+                    total = total + value * count
+                    seen = seen + count
                     values.append(value)
                 losses.clear()
                 if not math.isfinite(total):
                     raise Diverged(f"training loss is {values[-1]} at step {step} of epoch {epoch}")
                 self.hooks.step(step, len(batches), total / seen)
-        truth, classes = self.data.train.labels[torch.cat(own)], len(self.data.classes)
+        truth = self.data.train.labels[torch.cat(own)]
+        classes = len(self.data.classes)
         right, of_class = self.group.total(_counts(truth, torch.cat(predictions), classes))
         return _Trained(
             loss=total / seen,
@@ -377,7 +393,8 @@ class Training:
 
     def _exhausted(self) -> bool:
         """Whether early stopping's patience has run out."""
-        patience, best = self.config.patience, self.state.best_epoch
+        patience = self.config.patience
+        best = self.state.best_epoch
         return bool(patience) and best is not None and len(self.state.history) - best >= patience
 
 

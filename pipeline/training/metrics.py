@@ -26,7 +26,8 @@ class Scores:
     @property
     def accuracy(self) -> float:
         """The share of images classified rightly."""
-        right, count = int(self.confusion.diagonal().sum()), int(self.confusion.sum())
+        right = int(self.confusion.diagonal().sum())
+        count = int(self.confusion.sum())
         return right / max(1, count)
 
     @property
@@ -49,7 +50,8 @@ class Scores:
     def macro_f1(self) -> float:
         """The mean of the classes' F1 scores, over the classes that have images or predictions."""
         right = self.confusion.diagonal().tolist()
-        true, predicted = self.confusion.sum(dim=1).tolist(), self.confusion.sum(dim=0).tolist()
+        true = self.confusion.sum(dim=1).tolist()
+        predicted = self.confusion.sum(dim=0).tolist()
         scores: list[float] = [
             2 * r / (t + p) for r, t, p in zip(right, true, predicted, strict=True) if t + p
         ]
@@ -71,7 +73,8 @@ def score(
     loss = torch.zeros(
         (), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device
     )
-    losses, kept = [], []
+    losses = []
+    kept = []
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     for start in range(0, len(split), batch_size):
         labels = split.labels[start : start + batch_size]

@@ -93,7 +93,8 @@ def pictures(mistakes: Iterable[Mistake], images: torch.Tensor) -> dict[int, str
 def png(image: torch.Tensor) -> bytes:
     """An image, uint8 (channels, height, width) with 1 or 3 channels, as a PNG file of at most `SIDE` pixels a side."""
     pixels = image.permute(1, 2, 0).squeeze(2).contiguous().numpy()
-    picture, file = Image.fromarray(pixels), io.BytesIO()
+    picture = Image.fromarray(pixels)
+    file = io.BytesIO()
     picture.thumbnail((SIDE, SIDE))  # which makes none larger
     picture.save(file, "PNG")
     return file.getvalue()

@@ -23,7 +23,9 @@ Schedule = LRScheduler | ReduceLROnPlateau | None
 
 def make_optimizer(network: nn.Module, config: TrialConfig) -> Optimizer:
     """The optimiser of a configuration, over all of a network's parameters."""
-    parameters, decay, fused = network.parameters(), config.weight_decay, config.device != "mps"
+    parameters = network.parameters()
+    decay = config.weight_decay
+    fused = config.device != "mps"
     if config.optimizer == "sgd":
         return SGD(
             parameters,
@@ -41,7 +43,8 @@ def make_schedule(optimizer: Optimizer, config: TrialConfig, steps: int) -> Sche
 
     One cycle is of Smith & Topin 2018, https://arxiv.org/abs/1708.07120; the momentum stays as it is.
     """
-    factor, floor = config.lr_factor or 1.0, config.min_lr or 0.0
+    factor = config.lr_factor or 1.0
+    floor = config.min_lr or 0.0
     if config.schedule == "cosine":
         return CosineAnnealingLR(optimizer, T_max=config.epochs, eta_min=floor)
     if config.schedule == "onecycle":

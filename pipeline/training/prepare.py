@@ -8,11 +8,9 @@ from torch import nn
 
 def layout(network: nn.Module) -> torch.memory_format:
     """How a network's images should lie in memory: channels last for convolutions, as they are where there is none."""
-    return (
-        torch.channels_last
-        if any(p.dim() == 4 for p in network.parameters())
-        else torch.contiguous_format
-    )
+    if any(p.dim() == 4 for p in network.parameters()):
+        return torch.channels_last
+    return torch.contiguous_format
 
 
 class Prepare:
@@ -26,7 +24,9 @@ class Prepare:
         precision: str,
         layout: torch.memory_format = torch.channels_last,
     ) -> None:
-        self._device, self._precision, self._layout = device, precision, layout
+        self._device = device
+        self._precision = precision
+        self._layout = layout
         self._mean = torch.tensor(mean, device=device).view(1, -1, 1, 1) * 255
         self._scale = 1 / (torch.tensor(std, device=device).view(1, -1, 1, 1) * 255)
 

@@ -20,13 +20,18 @@ def arithmetic(config: TrialConfig, device: str, *, has_bf16: bool) -> str:
     """
     if device == "cpu":
         has_bf16 = has_bf16 and config.family in models.FAMILIES and config.dataset != "digits"
-    return "bf16" if has_bf16 else "fp32"
+    if has_bf16:
+        return "bf16"
+    return "fp32"
 
 
 def has_bf16(device: str) -> bool:
     """Whether the device of that kind computes in bf16 faster than in float32, by what it says of itself."""
     if device == "cpu":
-        can = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        if hasattr(torch.cpu, "get_capabilities"):
+            can = torch.cpu.get_capabilities()
+        else:
+            can = {}
         return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
     return device == "cuda" and torch.cuda.is_bf16_supported()
 
@@ -52,7 +57,10 @@ def resolve(config: TrialConfig) -> TrialConfig:
     precision = config.precision
     if precision == "auto":
         precision = arithmetic(config, device, has_bf16=has_bf16(device))
-    changes = source(config.dataset).augment if config.augment == "auto" else config.augment
+    if config.augment == "auto":
+        changes = source(config.dataset).augment
+    else:
+        changes = config.augment
     settled = dataclasses.replace(config, device=device, precision=precision, augment=changes)
     check(settled)
     return settled

@@ -46,7 +46,8 @@ class Saver:
             folder: the trial's own.
             saved: called by the thread that trains, with the history that a checkpoint now holds.
         """
-        self._folder, self._saved = folder, saved
+        self._folder = folder
+        self._saved = saved
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._thread.submit(
             lambda: None
@@ -94,7 +95,8 @@ class Saver:
 
     def write(self) -> None:
         """Begin to write what was copied: the training goes on meanwhile."""
-        copied, self._copied = self._copied, None
+        copied = self._copied
+        self._copied = None
         if copied is not None:
             self._writing = self._thread.submit(self._write, *copied), copied[1]
 
@@ -124,7 +126,8 @@ class Saver:
         """Wait for the checkpoint that is being written, if one is, and tell of it."""
         if self._writing is None:
             return
-        (written, history), self._writing = self._writing, None
+        (written, history) = self._writing
+        self._writing = None
         written.result()
         failpoints.reach("after_checkpoint")
         self._saved(history)

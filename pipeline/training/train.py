@@ -75,13 +75,19 @@ def train(
             training.save_best()
         end = state
     except Infeasible as problem:
-        state, end, error = PRUNED, Infeasible.end, str(problem)
+        state = PRUNED
+        end = Infeasible.end
+        error = str(problem)
     except (Diverged, TimedOut) as problem:
-        state, end, error = FAILED, type(problem).end, str(problem)
+        state = FAILED
+        end = type(problem).end
+        error = str(problem)
     except Failure:
         raise
     except Exception as problem:  # noqa: BLE001 - one trial's failure is a result; the sweep goes on
-        state, end, error = FAILED, _kind(problem), " ".join(str(problem).split())[:500]
+        state = FAILED
+        end = _kind(problem)
+        error = " ".join(str(problem).split())[:500]
     if end == "oom":
         torch.cuda.empty_cache()  # only now nothing holds the network any more
     return training.result(number, state, end, error)

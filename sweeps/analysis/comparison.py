@@ -60,7 +60,9 @@ class Compared:
     def within(self) -> bool | None:
         """Whether the difference is no larger than our seeds' spread; None where that is unknown."""
         spread = None if self.against is None else self.ours[self.against].spread
-        return None if self.difference is None or spread is None else abs(self.difference) <= spread
+        if self.difference is None or spread is None:
+            return None
+        return abs(self.difference) <= spread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,8 @@ def _variant(record: StudyRecord, reference: Reference, entries: Sequence[Ranked
     entry = next(iter(matching), None)
     if record.method in CENTRED:
         entry = next((e for e in matching if at_centre(record, e.trials[0].config)), entry)
-    trials, apart = complete(entry), reference.incomparable
+    trials = complete(entry)
+    apart = reference.incomparable
     published = list(reference.figures.items())
     figures = [_figure(name, value, trials, name not in apart) for name, value in published]
     shown = reference.by_epoch or reference.per_class or reference.per_class_train
@@ -226,7 +229,9 @@ class Lead:
     @property
     def within(self) -> bool | None:
         """Whether the difference is no larger than the spread; None where that is unknown."""
-        return None if self.spread is None else self.difference <= self.spread
+        if self.spread is None:
+            return None
+        return self.difference <= self.spread
 
 
 def lead(record: StudyRecord, entries: Sequence[Ranked]) -> Lead | None:
@@ -268,4 +273,6 @@ def shown(value: Value) -> str:
     """A field's value as text."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)

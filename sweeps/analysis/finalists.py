@@ -37,7 +37,8 @@ def choose(record: StudyRecord, *, top: int, seeds: int) -> dict[str, Any]:
         entry for entry in rank(record.results, maximize=record.maximize) if entry.state == COMPLETE
     ][:top]
     trials = [entry.trials[0] for entry in entries]
-    before, used = int(record.spec["seed"]), int(record.spec["repeats"])
+    before = int(record.spec["seed"])
+    used = int(record.spec["repeats"])
     behind = before + used
     return {
         "of": record.name,
@@ -174,7 +175,9 @@ class Verdict:
     def tied(self) -> tuple[Finalist, ...]:
         """The winner and those that cannot be told from it; none where there are none."""
         others = [one for one in self.finalists[1:] if one.against is not None and one.against.tie]
-        return (self.winner, *others) if others else ()
+        if others:
+            return (self.winner, *others)
+        return ()
 
     @property
     def behind(self) -> tuple[Finalist, ...]:
@@ -214,17 +217,22 @@ def judge(record: StudyRecord) -> Verdict | None:
 def decision(record: StudyRecord) -> Verdict | None:
     """What came of a study's finalists, once all their runs have ended and one has won."""
     verdict = None if record.finalists is None else judge(record.finalists)
-    return verdict if verdict is not None and verdict.final else None
+    if verdict is not None and verdict.final:
+        return verdict
+    return None
 
 
 def decided(record: StudyRecord) -> StudyRecord | None:
     """The study's finalists, once they have said which is the winner."""
-    return record.finalists if decision(record) is not None else None
+    if decision(record) is not None:
+        return record.finalists
+    return None
 
 
 def doubts(verdict: Verdict) -> tuple[str, ...]:
     """Why the winner is not known to be the best, in sentences; none where it is ahead of every other."""
-    others, found = verdict.finalists[1:], []
+    others = verdict.finalists[1:]
+    found = []
     if verdict.tied:
         *places, last = (str(one.place) for one in verdict.tied)
         seeds = sorted({one.against.seeds for one in verdict.tied if one.against is not None})
@@ -267,7 +275,8 @@ def _gap(trials: Sequence[TrialResult]) -> Gap | None:
     val = statistics.fmean(best.metrics["val/acc"] for best, _ in scored)
     test = statistics.fmean(scores["acc"] for _, scores in scored)
     best, scores = scored[0]
-    val_images, test_images = sum(best.predicted), int(scores["images"])
+    val_images = sum(best.predicted)
+    test_images = int(scores["images"])
     low, high = newcombe(val, val_images, test, test_images)
     return Gap(
         difference=val - test, low=low, high=high, val_images=val_images, test_images=test_images

@@ -22,7 +22,9 @@ def collapsed(result: TrialResult) -> int | None:
     ]
     if last.predicted[top] < NEARLY_ALL * sum(last.predicted) or not others:
         return None
-    return top if sum(others) / len(others) < HARDLY_ANY else None
+    if sum(others) / len(others) < HARDLY_ANY:
+        return top
+    return None
 
 
 def dead_classes(result: TrialResult) -> tuple[int, ...]:

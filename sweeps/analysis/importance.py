@@ -64,11 +64,10 @@ def importance(record: StudyRecord) -> Importance:
     dimensions = [d for d in record.dimensions if not _distribution(d).single()]
     having = {d.key: [t for t in trials if _point(d, t.config) is not None] for d in dimensions}
     common = [d for d in dimensions if len(having[d.key]) == len(trials)]
-    note = (
-        _why_not(trials, record.maximize)
-        if common
-        else "no searched dimension is common to all trials"
-    )
+    if common:
+        note = _why_not(trials, record.maximize)
+    else:
+        note = "no searched dimension is common to all trials"
     shares = {} if note else _shares(common, trials, record.maximize)
     conditional = [
         _conditional(d, having, dimensions, record.maximize) for d in dimensions if d not in common
@@ -149,7 +148,9 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     """
     if dimension.choices:
         return CategoricalDistribution(dimension.choices)
-    low, high, step = dimension.low, dimension.high, dimension.step
+    low = dimension.low
+    high = dimension.high
+    step = dimension.step
     if low is None or high is None:
         raise ValueError(
             f"{dimension.key} needs choices, or low and high: got low {low}, high {high}"

@@ -51,9 +51,7 @@ def mean_interval(values: Sequence[float], least: float = 0.0) -> tuple[float | 
         return None, None
     from scipy.stats import t  # takes a second to import
 
-    mean, error = (
-        statistics.fmean(values),
-        max(least, statistics.stdev(values)) / len(values) ** 0.5,
-    )
+    mean = statistics.fmean(values)
+    error = max(least, statistics.stdev(values)) / len(values) ** 0.5
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
     return mean - half, mean + half

@@ -49,13 +49,12 @@ def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranke
         tie = (
             previous is not None and previous.state == entry.state and previous.value == entry.value
         )
-        number = (
-            None
-            if entry.value is None
-            else previous.rank
-            if previous is not None and tie
-            else place
-        )
+        if entry.value is None:
+            number = None
+        elif previous is not None and tie:
+            number = previous.rank
+        else:
+            number = place
         ranked.append(
             Ranked(rank=number, trials=entry.trials, value=entry.value, spread=entry.spread)
         )
@@ -65,7 +64,9 @@ def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranke
 def best(results: Iterable[TrialResult], *, maximize: bool = True) -> TrialResult | None:
     """The best complete trial: of the first-ranked configuration, its best repeat. None if none is complete."""
     ranked = rank(results, maximize=maximize)
-    return ranked[0].trials[0] if ranked and ranked[0].state == COMPLETE else None
+    if ranked and ranked[0].state == COMPLETE:
+        return ranked[0].trials[0]
+    return None
 
 
 class Leader:
@@ -79,7 +80,8 @@ class Leader:
     def add(self, result: TrialResult) -> TrialResult | None:
         """Add a result of a trial that has ended; the best now, if one is complete."""
         if result.duplicate_of is None:
-            group, place = result.config.group, partial(_place, maximize=self._maximize)
+            group = result.config.group
+            place = partial(_place, maximize=self._maximize)
             before = self._entries.get(group)
             entry = self._entries[group] = _entry(
                 [*(before.trials if before else ()), result], self._maximize
@@ -95,11 +97,9 @@ class Leader:
     @property
     def best(self) -> TrialResult | None:
         """The best trial, if one is complete."""
-        return (
-            self._first.trials[0]
-            if self._first is not None and self._first.state == COMPLETE
-            else None
-        )
+        if self._first is not None and self._first.state == COMPLETE:
+            return self._first.trials[0]
+        return None
 
 
 def ended(results: Sequence[TrialResult]) -> str:
@@ -118,7 +118,9 @@ def ended(results: Sequence[TrialResult]) -> str:
 
 def end_of(result: TrialResult) -> str:
     """How a trial ended, in a word: ``duplicate`` where it has another's result; or that it has not ended."""
-    return "duplicate" if result.duplicate_of is not None else result.end
+    if result.duplicate_of is not None:
+        return "duplicate"
+    return result.end
 
 
 def searched_values(result: TrialResult, searched: Sequence[str]) -> dict[str, Value | None]:
@@ -150,4 +152,6 @@ def _broken(entry: Ranked) -> bool:
 def _loss(value: float | None, maximize: bool) -> float:
     if value is None:
         return float("inf")
-    return -value if maximize else value
+    if maximize:
+        return -value
+    return value

@@ -94,13 +94,12 @@ class _Loop:
         until: Callable[[], bool],
         max_failures: int,
     ) -> None:
-        self._study, self._engine = study, engine
-        self._untrained, self._told, self._until, self._max_failures = (
-            untrained,
-            told,
-            until,
-            max_failures,
-        )
+        self._study = study
+        self._engine = engine
+        self._untrained = untrained
+        self._told = told
+        self._until = until
+        self._max_failures = max_failures
         self._jobs = study.jobs(self._over)
         self._again: deque[Job] = deque()  # whose process died
         self._ended: set[int] = set()  # in this sweep
@@ -127,7 +126,9 @@ class _Loop:
 
     def _next(self) -> Job | None:
         """The next trial that can be begun, if there is one now."""
-        return self._again.popleft() if self._again else next(self._jobs, None)
+        if self._again:
+            return self._again.popleft()
+        return next(self._jobs, None)
 
     def _begin(self, job: Job) -> bool:
         """Begin a trial, or tell at once what is known of it; whether it was begun."""
@@ -188,7 +189,8 @@ def _poison(job: Job) -> TrialResult | None:
 
 def stop_reason(spec: StudySpec, results: Sequence[TrialResult]) -> str | None:
     """Which rule of a study's ``stop`` holds after these results, in words; None if none does."""
-    stop, sign = spec.stop, 1 if spec.maximize else -1
+    stop = spec.stop
+    sign = 1 if spec.maximize else -1
     values = [
         sign * r.value if r.state == COMPLETE and r.value is not None else -math.inf
         for r in results

@@ -6,10 +6,9 @@ import statistics
 from collections.abc import Iterable, Mapping
 
 REDUCTION = 4  # of the trials that reach a rung, one in this many goes on
-FIRST, SPACING = (
-    1 / 9,
-    2,
-)  # the first rung, as a share of the epochs; each later one is at so many times the last
+# the first rung, as a share of the epochs; each later one is at so many times the last
+FIRST = 1 / 9
+SPACING = 2
 PROTECTED = 8  # the first trials are never pruned: there is too little to compare with
 
 Reports = Mapping[int, float]  # best value so far, by epoch (from 1)
@@ -17,7 +16,8 @@ Reports = Mapping[int, float]  # best value so far, by epoch (from 1)
 
 def rungs(epochs: int) -> tuple[int, ...]:
     """The epochs at which trials of at most ``epochs`` are compared: a ninth of them, then twice as many, ..."""
-    rung, result = max(1, round(epochs * FIRST)), []
+    rung = max(1, round(epochs * FIRST))
+    result = []
     while rung < epochs:
         result.append(rung)
         rung *= SPACING

@@ -105,7 +105,9 @@ class Shown(optuna.Study):
             seen: how many of the first trials show what came of them.
         """
         super().__init__(study.study_name, cast("BaseStorage", held), sampler)
-        self._all, self._number, self._seen = trials, number, seen
+        self._all = trials
+        self._number = number
+        self._seen = seen
 
     def _get_trials(
         self,
@@ -119,13 +121,17 @@ class Shown(optuna.Study):
             for trial in trials
         ]
         found = [trial for trial in shown if states is None or trial.state in states]
-        return copy.deepcopy(found) if deepcopy else found
+        if deepcopy:
+            return copy.deepcopy(found)
+        return found
 
 
 def _under_way(trial: FrozenTrial) -> FrozenTrial:
     """A trial as it was when it had just been asked for."""
     trial = copy.copy(trial)
-    trial.state, trial.values, trial.intermediate_values = TrialState.RUNNING, None, {}
+    trial.state = TrialState.RUNNING
+    trial.values = None
+    trial.intermediate_values = {}
     return trial
 
 
@@ -160,7 +166,9 @@ def suggest(trial: Trial, dimension: Dimension) -> Value:
             "Value",
             trial.suggest_categorical(dimension.key, tuple(dict.fromkeys(dimension.choices))),
         )
-    low, high, step = float(dimension.low or 0), float(dimension.high or 0), dimension.step
+    low = float(dimension.low or 0)
+    high = float(dimension.high or 0)
+    step = dimension.step
     if dimension.integer:
         return trial.suggest_int(
             dimension.key, int(low), int(high), step=int(step or 1), log=dimension.log

@@ -129,7 +129,9 @@ class Kept:
     def pictured(self) -> int | None:
         """The trial whose mistakes are kept as pictures."""
         kept = self.recall(_PICTURES)
-        return None if kept is None else int(kept["trial"])
+        if kept is None:
+            return None
+        return int(kept["trial"])
 
     def keep_pictures(self, number: int, pictures: Mapping[int, str]) -> None:
         """Keep a trial's mistakes as pictures, in place of another trial's: PNG in base64, by image."""
@@ -139,12 +141,13 @@ class Kept:
     def above(self) -> str | None:
         """The parent run of the study whose finalists these are; None where there is none."""
         of = _of(self._study)
+        if of is None:
+            return None
         try:
-            run: str | None = (
-                None if of is None else load(self._study._storage, of).recall("parent_run_id")
-            )
+            study = load(self._study._storage, of)  # noqa: SLF001
         except StudyNotFoundError:
             return None
+        run: str | None = study.recall("parent_run_id")
         return run
 
     def keep_run(self, number: int, run_id: str, checkpoint: str | None) -> None:
@@ -168,7 +171,11 @@ def open_storage(
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     options = engine or {"connect_args": {"timeout": timeout}}
-    plain = url.replace("{", "{{").replace("}", "}}") if engine else url  # Optuna formats it
+    # Optuna formats it
+    if engine:
+        plain = url.replace("{", "{{").replace("}", "}}")
+    else:
+        plain = url
     try:
         return optuna.storages.RDBStorage(
             plain, engine_kwargs=options, skip_compatibility_check=examined
@@ -246,11 +253,9 @@ def _finalists(study: optuna.Study) -> StudyRecord | None:
         found = optuna.load_study(storage=study._storage, study_name=f"{study.study_name}{SUFFIX}")  # noqa: SLF001
     except KeyError:
         return None
-    return (
-        Kept(found).record()
-        if _of(found) == study.study_name and "spec" in found.user_attrs
-        else None
-    )
+    if _of(found) == study.study_name and "spec" in found.user_attrs:
+        return Kept(found).record()
+    return None
 
 
 def _of(study: optuna.Study) -> str | None:
@@ -294,7 +299,8 @@ def _results(
 
 def under_way(trial: FrozenTrial) -> TrialResult:
     """What is known of a trial that has not ended: how far it is."""
-    reports, attrs = trial.intermediate_values, trial.user_attrs
+    reports = trial.intermediate_values
+    attrs = trial.user_attrs
     return TrialResult(
         number=trial.number,
         config=TrialConfig.from_dict(attrs["config"]),

@@ -149,9 +149,10 @@ class Study(Kept):
         """Take a trial that was made here for read."""
         if trial.number == len(self._trials()):
             self._trials().append(trial)
-            self._seen_results = (
-                None if self._seen_results is None else (*self._seen_results, under_way(trial))
-            )
+            if self._seen_results is None:
+                self._seen_results = None
+            else:
+                self._seen_results = (*self._seen_results, under_way(trial))
         else:  # another program has made some, too
             self._changed()
 
@@ -192,7 +193,9 @@ class Study(Kept):
 
     def _seen(self, number: int) -> int:
         """How many of the first trials may decide about a trial: with one worker, all those before it."""
-        return max(0, number + 1 - self.workers) if self.in_order else sys.maxsize
+        if self.in_order:
+            return max(0, number + 1 - self.workers)
+        return sys.maxsize
 
     @cached_property
     def foregone(self) -> bool:
@@ -322,7 +325,8 @@ class Study(Kept):
 
     def _start(self, frozen: FrozenTrial, deaths: int = 0, *, adopted: bool = False) -> Job:
         """Take a trial: a new one is written whole, with its values and configuration."""
-        number, held = frozen.number, Held(self._study, frozen)
+        number = frozen.number
+        held = Held(self._study, frozen)
         shown = Shown(
             self._study,
             held,
@@ -369,7 +373,9 @@ class Study(Kept):
         index, repeat = divmod(number, self.spec.repeats)
         if repeat:
             return self._trials()[number - repeat].params
-        return params(self.spec, self._points[index]) if index < len(self._points) else None
+        if index < len(self._points):
+            return params(self.spec, self._points[index])
+        return None
 
     @cached_property
     def _points(self) -> list[dict[str, Value]]:

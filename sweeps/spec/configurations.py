@@ -206,23 +206,32 @@ SAMPLES = 6  # configurations of a laid-out study
 
 def _spread(spec: StudySpec) -> Sequence[dict[str, Value]]:
     """A few of the configurations of a laid-out study, evenly over them; none of another."""
-    found = list(itertools.islice(points(spec), MAX_TRIALS)) if spec.method in LAID_OUT else []
-    return found[:: math.ceil(len(found) / SAMPLES)] if found else []
+    if spec.method in LAID_OUT:
+        found = list(itertools.islice(points(spec), MAX_TRIALS))
+    else:
+        found = []
+    if found:
+        return found[:: math.ceil(len(found) / SAMPLES)]
+    return []
 
 
 def samples(spec: StudySpec) -> list[dict[str, Value]]:
     """The configurations that stand for a study: where it starts, a few of its points, or the first of each family."""
+    if spec.starts:
+        return [start_values(spec, start) for start in spec.starts]
+    spread = list(_spread(spec))
+    if spread:
+        return spread
     families = next((d.choices for d in spec.dimensions if d.field == "family"), (None,))
-    return (
-        [start_values(spec, start) for start in spec.starts]
-        or list(_spread(spec))
-        or [
-            decide(
-                spec,
-                lambda dimension, family=family: (
-                    family if dimension.field == "family" else dimension.first
-                ),
-            )  # type: ignore[misc]
-            for family in families
-        ]
-    )
+    return [_first_values(spec, family) for family in families]
+
+
+def _first_values(spec: StudySpec, family: Value | None) -> dict[str, Value]:
+    """The first value of every dimension, for one family of networks."""
+
+    def first(dimension: Dimension) -> Value:
+        if dimension.field == "family" and family is not None:
+            return family
+        return dimension.first
+
+    return decide(spec, first)

@@ -46,7 +46,9 @@ class Dimension:
     def key(self) -> str:
         """Its name in the Optuna study: one field may have another range under another condition."""
         condition = ", ".join(f"{k}={'|'.join(map(str, v))}" for k, v in self.when.items())
-        return f"{self.field} [{condition}]" if condition else self.field
+        if condition:
+            return f"{self.field} [{condition}]"
+        return self.field
 
     @property
     def integer(self) -> bool:
@@ -70,10 +72,14 @@ class Dimension:
     @property
     def first(self) -> Value:
         """Its first or lowest value."""
-        return self.choices[0] if self.low is None else self._typed(self.low)
+        if self.low is None:
+            return self.choices[0]
+        return self._typed(self.low)
 
     def _typed(self, value: float) -> Value:
-        return int(value) if self.integer else round_significant(value)
+        if self.integer:
+            return int(value)
+        return round_significant(value)
 
     def grid(self) -> tuple[Value, ...]:
         """Its values in order.
@@ -109,7 +115,7 @@ def dimensions(name: str, raw: object) -> tuple[Dimension, ...]:
     if isinstance(raw, list):
         raw = {"choices": raw}
     if not isinstance(raw, dict):
-        raise ValueError(
+        raise ValueError(  # noqa: TRY004
             f"{name} must be a list of values or a range {{low: ..., high: ...}}: got {raw!r}"
         )
     return (_dimension(name, raw),)
@@ -148,7 +154,9 @@ def _choices(name: str, raw: Mapping[str, Any]) -> tuple[Value, ...]:
 
 
 def _range(name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ...]]) -> Dimension:
-    field, step, log = fields()[name], raw.get("step"), raw.get("log", False)
+    field = fields()[name]
+    step = raw.get("step")
+    log = raw.get("log", False)
     if field.type not in (int, float):
         raise ValueError(f"{name} has no ranges: list its values")
     if not {"low", "high"} <= raw.keys():
@@ -161,10 +169,9 @@ def _range(name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ..
         raise ValueError(f"{name}: step must be a number above 0, and not with log: got {step!r}")
     low, high = (float(field.parse(raw[key])) for key in ("low", "high"))
     if field.type is float:
-        low, high = (
-            round_significant(low),
-            round_significant(high),
-        )  # as the values between them will be
+        # as the values between them will be
+        low = round_significant(low)
+        high = round_significant(high)
     if low >= high:
         raise ValueError(f"{name}: low must be below high: got {low:g} and {high:g}")
     if log and low <= 0:

@@ -94,7 +94,10 @@ def _keys(model: Any) -> str:
     lines = []
     for name, facts in schema["properties"].items():
         default = facts.get("default")
-        shown = f"`{default}`" if isinstance(default, str | int | float) and default != "" else ""
+        if isinstance(default, str | int | float) and default != "":
+            shown = f"`{default}`"
+        else:
+            shown = ""
         lines.append((f"`{name}`", _type(facts), shown, facts.get("description", "")))
     return _table(("key", "type", "default", "meaning"), lines)
 
@@ -119,14 +122,21 @@ def _type(facts: dict[str, Any]) -> str:
 
 
 def _bounds(kind: dict[str, Any]) -> str:
-    low, high = kind.get("minimum"), kind.get("maximum")
+    low = kind.get("minimum")
+    high = kind.get("maximum")
     if low is None:
-        return " above 0" if kind.get("exclusiveMinimum") == 0 else ""
-    return f", at least {_number(low)}" if high is None else f", {_number(low)} to {_number(high)}"
+        if kind.get("exclusiveMinimum") == 0:
+            return " above 0"
+        return ""
+    if high is None:
+        return f", at least {_number(low)}"
+    return f", {_number(low)} to {_number(high)}"
 
 
 def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:g}"
 
 
 def _searchable() -> Iterator[Field]:
@@ -134,7 +144,8 @@ def _searchable() -> Iterator[Field]:
 
 
 def _field(field: Field) -> tuple[str, str, str, str]:
-    low, high = field.low, field.high
+    low = field.low
+    high = field.high
     kinds = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
     values = ", ".join(f"`{choice}`" for choice in field.choices) or kinds[field.type]
     if low is not None and high is not None:
@@ -148,10 +159,10 @@ def _field(field: Field) -> tuple[str, str, str, str]:
     if families:
         of_each = {name: _word(models.FAMILIES[name].options[field.name]) for name in families}
         alike = len(set(of_each.values())) == 1
-        default = ", ".join(
-            f"`{value}`" if alike else f"{name} `{value}`" for name, value in of_each.items()
-        )
-        default = f"`{of_each[families[0]]}` of {', '.join(families)}" if alike else default
+        if alike:
+            default = f"`{of_each[families[0]]}` of {', '.join(families)}"
+        else:
+            default = ", ".join(f"{name} `{value}`" for name, value in of_each.items())
     return (
         f"`{field.name}`",
         values,
@@ -161,7 +172,9 @@ def _field(field: Field) -> tuple[str, str, str, str]:
 
 
 def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
 
 
 def _table(names: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:

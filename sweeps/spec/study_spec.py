@@ -229,7 +229,9 @@ class StudySpec(_Model):
         found = tuple(
             dimension for name in fields() for dimension in getattr(self.search, name, ())
         )
-        return tuple(map(self._centred, found)) if self.method in CENTRED else found
+        if self.method in CENTRED:
+            return tuple(map(self._centred, found))
+        return found
 
     def _centred(self, dimension: Dimension) -> Dimension:
         """Its values as choices, the centre first.
@@ -285,7 +287,8 @@ def difference(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = 
     """Say what differs, key by key: ``lr 0.0001 to 0.1, log (now 0.0001 to 1, log)``."""
     parts = []
     for key in sorted({*stored, *asked}):
-        old, new = stored.get(key), asked.get(key)
+        old = stored.get(key)
+        new = asked.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             inner = difference(old, new, f"{path}{key}.")
             parts += [inner] if inner else []

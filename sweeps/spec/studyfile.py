@@ -104,11 +104,9 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
         k: yamlfile.scalar(v) if k in _OWN else v for k, v in (overrides.get("set") or {}).items()
     }
     raw = data | {k: v for k, v in typed.items() if k in _OWN}
-    fixed, search, starts = (
-        raw.get("fixed") or {},
-        raw.get("search") or {},
-        raw.get("start_with") or [],
-    )
+    fixed = raw.get("fixed") or {}
+    search = raw.get("search") or {}
+    starts = raw.get("start_with") or []
     if not (isinstance(fixed, dict) and isinstance(search, dict) and isinstance(starts, list)):
         return raw
     families = overrides.get("families")
@@ -159,7 +157,8 @@ def _conflicts(
     yield from _of_search(spec)
     if not spec.dimensions:
         yield ("search",), "nothing is searched: give search at least one field"
-    target, (metric, _) = spec.stop.target, OBJECTIVES[spec.objective]
+    target = spec.stop.target
+    (metric, _) = OBJECTIVES[spec.objective]
     if target is not None and not metric.endswith("loss") and not 0 <= target <= 1:
         yield (
             ("stop", "target"),
@@ -208,7 +207,8 @@ def _of_ablation(spec: StudySpec) -> Iterator[tuple[tuple[str | int, ...], str]]
 def _message(error: Any) -> str:
     """One of pydantic's errors in this product's words: the rule, the value, the nearest known name."""
     path = [str(part) for part in error["loc"]]
-    kind, given = error["type"], error["input"]
+    kind = error["type"]
+    given = error["input"]
     name = path[-1] if path else "study"
     if kind == "extra_forbidden":
         known = _PARTS.get(path[0], StudySpec) if len(path) > 1 else StudySpec

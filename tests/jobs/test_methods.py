@@ -216,7 +216,10 @@ def _split(**parts):
 
 def test_a_collapsed_trial_is_tagged_and_named(folder, sweep, capsys):
     """A trial that takes all images for one class says so in its tags and in the report."""
-    settings = "fixed: {family: mlp, width: 8, depth: 3, batch_norm: false, optimizer: sgd, momentum: 0.9, init: torch}\n"
+    settings = (
+        "fixed: {family: mlp, width: 8, depth: 3, batch_norm: false, "
+        "optimizer: sgd, momentum: 0.9, init: torch}\n"
+    )
     text = (
         f"dataset: digits\nepochs: 3\nmethod: grid\npruner: none\n{settings}search: {{lr: [30]}}\n"
     )

@@ -295,7 +295,10 @@ def test_finalists_decide_a_gain_over_the_first():
     text = "The best finalist is 0.0400 better than the first configuration, beyond chance."
     assert said(dataclasses.replace(record, finalists=clear), "gain") == ("good", text)
     better = finalists([(0.93, 0.932, 0.931), (0.97, 0.972, None)])
-    text = "The first configuration is 0.0400 better than the best finalist, beyond chance, but not with all of its seeds."
+    text = (
+        "The first configuration is 0.0400 better than the best finalist, beyond chance, "
+        "but not with all of its seeds."
+    )
     assert said(dataclasses.replace(record, finalists=better), "gain") == ("warning", text)
     tied = finalists([(0.97, 0.95, 0.96), (0.95, 0.97, 0.955)])
     assert said(dataclasses.replace(record, finalists=tied), "gain") == said(record, "gain")

@@ -59,11 +59,10 @@ class Cluster:
         mine: dict[str, Any] = (
             {"num_cpus": cpu.cores(), "include_dashboard": False} if address is None else {}
         )
-        name = (
-            "a Ray cluster of this machine"
-            if address is None
-            else f"the Ray cluster at {clean(address)}"
-        )
+        if address is None:
+            name = "a Ray cluster of this machine"
+        else:
+            name = f"the Ray cluster at {clean(address)}"
         try:
             with own_signals():
                 ray.init(

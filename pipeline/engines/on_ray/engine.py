@@ -58,7 +58,8 @@ class Ray:
 
     def begin(self, task: Task, hooks: Hooks) -> None:
         """Give the trial to the cluster, with the states that it can go on from."""
-        name, states = str(next(self._begun)), {}
+        name = str(next(self._begun))
+        states = {}
         for path in Folder(task.folder).states():
             with suppress(IntegrityFailure):
                 states[path.name] = read(path)

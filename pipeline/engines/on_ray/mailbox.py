@@ -32,7 +32,8 @@ class Post:
         """All letters in order, once there is one."""
         await self._arrival.wait()
         self._arrival.clear()
-        taken, self._waiting = self._waiting, []
+        taken = self._waiting
+        self._waiting = []
         return taken
 
     async def answer(self, sender: str, answer: Any) -> None:

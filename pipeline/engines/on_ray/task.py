@@ -93,7 +93,9 @@ class _Line:
     """The line of a trial that is trained in a task: with its messages go the checkpoints that are new."""
 
     def __init__(self, name: str, post: Any, folder: Folder) -> None:
-        self._name, self._post, self._folder = name, post, folder
+        self._name = name
+        self._post = post
+        self._folder = folder
         self._sent = {path: path.stat().st_mtime_ns for path in folder.files()}
 
     def tell(self, *message: Any) -> None:

@@ -37,10 +37,8 @@ def edge(seen: Seen) -> Check | None:
         if trend is None and seen.sampled and _values(dimension):
             continue  # one of a few values is often an end
         level = "warning" if trend else level
-        value, span = (
-            shown(getattr(config, dimension.field)),
-            " to ".join(map(shown, _ends(dimension))),
-        )
+        value = shown(getattr(config, dimension.field))
+        span = " to ".join(map(shown, _ends(dimension)))
         where, more = ("upper", "higher") if upper else ("lower", "lower")
         said.append(
             f"{dimension.field} {value} lies at the {where} end of {span}{trend or ''}: search {more}"
@@ -72,7 +70,9 @@ def _values(dimension: Dimension) -> tuple[float, ...]:
 
 def _ends(dimension: Dimension) -> tuple[Value, Value]:
     values = _values(dimension)
-    return (values[0], values[-1]) if values else (dimension.low or 0.0, dimension.high or 0.0)
+    if values:
+        return (values[0], values[-1])
+    return (dimension.low or 0.0, dimension.high or 0.0)
 
 
 def _position(dimension: Dimension, config: TrialConfig) -> float | None:
@@ -83,9 +83,9 @@ def _position(dimension: Dimension, config: TrialConfig) -> float | None:
         return None
     values = _values(dimension)
     if values or dimension.choices:
-        return (
-            values.index(value) / (len(values) - 1) if len(values) > 2 and value in values else None
-        )
+        if len(values) > 2 and value in values:
+            return values.index(value) / (len(values) - 1)
+        return None
     if dimension.low is None or dimension.high is None:
         return None
     low, high, at = (
@@ -96,12 +96,15 @@ def _position(dimension: Dimension, config: TrialConfig) -> float | None:
 
 def _end(dimension: Dimension, config: TrialConfig) -> bool | None:
     """Whether a trial lies at the upper end of a dimension (else the lower); None where at neither, or it is final."""
-    position, (low, high) = _position(dimension, config), fields()[dimension.field].bounds
+    position = _position(dimension, config)
+    (low, high) = fields()[dimension.field].bounds
     near = 0.0 if _values(dimension) else EDGE
     if position is None or near < position < 1 - near:
         return None
     upper = position > 0.5
-    return None if _ends(dimension)[upper] in (low, high) else upper
+    if _ends(dimension)[upper] in (low, high):
+        return None
+    return upper
 
 
 def _trend(seen: Seen, dimension: Dimension, upper: bool) -> str | None:
@@ -110,4 +113,6 @@ def _trend(seen: Seen, dimension: Dimension, upper: bool) -> str | None:
     top = list(islice((position for position in found if position is not None), TOP))
     near = 0.0 if _values(dimension) else OUTER
     count = sum(position >= 1 - near if upper else position <= near for position in top)
-    return f" (so do {count} of the {len(top)} best, or nearly)" if count >= MOST else None
+    if count >= MOST:
+        return f" (so do {count} of the {len(top)} best, or nearly)"
+    return None

@@ -89,20 +89,24 @@ def _chance(objective: str, trial: TrialResult, images: int) -> float | None:
         low, high = wilson(min(max(trial.value, 0.0), 1.0), images)
         return (high - low) / 2
     if objective == "val_loss":
-        batches, spread = (
-            math.ceil(images / trial.config.eval_batch_size),
-            trial.best.metrics.get("val/loss_std"),
-        )
-        return Z * spread / math.sqrt(batches) if spread is not None and batches > 1 else None
+        batches = math.ceil(images / trial.config.eval_batch_size)
+        spread = trial.best.metrics.get("val/loss_std")
+        if spread is not None and batches > 1:
+            return Z * spread / math.sqrt(batches)
+        return None
     halves = []
     for row, share in zip(trial.confusion or (), trial.best.per_class, strict=False):
         count = sum(row)
         if share is not None and count:
             low, high = wilson(share, count)
             halves.append((high - low) / 2)
-    return math.hypot(*halves) / len(halves) if halves else None
+    if halves:
+        return math.hypot(*halves) / len(halves)
+    return None
 
 
 def signed(record: StudyRecord, first: float, second: float) -> float:
     """By how much the first value is better than the second."""
-    return first - second if record.maximize else second - first
+    if record.maximize:
+        return first - second
+    return second - first

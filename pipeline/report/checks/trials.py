@@ -24,18 +24,18 @@ _NAMED = 10  # trials that are listed
 
 def few(seen: Seen) -> Check | None:
     """Whether there are enough complete configurations for what is searched."""
-    count, searched = len(seen.complete), len(seen.record.searched)
+    count = len(seen.complete)
+    searched = len(seen.record.searched)
     if not seen.sampled or not seen.tried or not searched:
         return None
     said = f"{_count(count, 'complete configuration')} for {_count(searched, 'searched field')}"
     if count >= EACH * searched:
         return Check(name="few", level="good", text=f"{said}: {count / searched:.1f} each.")
     total = math.ceil(EACH * searched * len(seen.record.results) / max(1, count))
-    remedy = (
-        f"--trials {total} would give about {EACH} each"
-        if count
-        else "let more be trained to the end"
-    )
+    if count:
+        remedy = f"--trials {total} would give about {EACH} each"
+    else:
+        remedy = "let more be trained to the end"
     text = f"{said}, {count / searched:.1f} each: what a single one does cannot be told; {remedy}, or search fewer."
     return Check(name="few", level="note", text=text)
 
@@ -49,7 +49,8 @@ def families(seen: Seen) -> Check | None:
         return None
     ranked = [entry.trials[0].config.family for entry in seen.complete]
     tried = Counter(trial.config.family for trial in seen.tried)
-    first, others = ranked[0], sorted(searched - {ranked[0]}, key=str)
+    first = ranked[0]
+    others = sorted(searched - {ranked[0]}, key=str)
     if set(ranked) == {first}:
         went = ", ".join(f"{family} ({tried[str(family)]} tried)" for family in others)
         text = (
@@ -74,7 +75,8 @@ def constant(seen: Seen) -> Check | None:
     """Whether a searched field had one value in all trials that have it."""
     if not seen.sampled:
         return None
-    same, looked = [], False
+    same = []
+    looked = False
     for name in seen.record.searched:
         values = [
             value for trial in seen.tried if (value := getattr(trial.config, name)) is not None
@@ -88,15 +90,13 @@ def constant(seen: Seen) -> Check | None:
     if same:
         text = f"{'; '.join(same)}: other values were not tried, so nothing is known of them."
         return Check(name="constant", level="note", text=text[0].upper() + text[1:])
-    return (
-        Check(
+    if looked:
+        return Check(
             name="constant",
             level="good",
             text="Every searched field was tried with several values.",
         )
-        if looked
-        else None
-    )
+    return None
 
 
 def unstable(seen: Seen) -> Check | None:
@@ -165,7 +165,9 @@ def duplicates(seen: Seen) -> Check | None:
 
 def _listed(trials: Sequence[TrialResult]) -> str:
     numbers = [f"#{trial.number}" for trial in trials[:_NAMED]] + ["..."] * (len(trials) > _NAMED)
-    return f" ({', '.join(numbers)})" if numbers else ""
+    if numbers:
+        return f" ({', '.join(numbers)})"
+    return ""
 
 
 def _count(count: int, what: str) -> str:

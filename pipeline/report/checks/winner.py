@@ -25,7 +25,8 @@ LAST = 4  # the last epochs are the last one in so many
 
 def gain(seen: Seen) -> Check | None:
     """Whether the winner is better than the configuration that the study began with, or that it is laid around."""
-    entries, first = seen.complete, _baseline(seen)
+    entries = seen.complete
+    first = _baseline(seen)
     if (
         first is None
         or len(entries) < 2
@@ -38,7 +39,10 @@ def gain(seen: Seen) -> Check | None:
     best = entries[0]
     centred = seen.record.method in CENTRED
     name = f"the {'centre' if centred else 'first configuration'}, trial {_first_number(first)}"
-    remedy = "keep the centre" if centred else "keep the first, search other ranges or train longer"
+    if centred:
+        remedy = "keep the centre"
+    else:
+        remedy = "keep the first, search other ranges or train longer"
     if best is first:
         others = len(entries) - 1
         return Check(
@@ -46,7 +50,8 @@ def gain(seen: Seen) -> Check | None:
             level="note" if centred else "warning",
             text=f"No other complete configuration ({others}) beats {name} ({_value(first)}): {remedy}.",
         )
-    ahead, noise = _ahead(seen, best, first), _noise(seen, best, first)
+    ahead = _ahead(seen, best, first)
+    noise = _noise(seen, best, first)
     if noise is None:
         return None
     said = f"{_label(best)} ({_value(best)}) is {ahead:.4f} better than {name} ({_value(first)})"
@@ -79,7 +84,8 @@ def tie(seen: Seen) -> Check | None:
     ahead = lead(seen.record, seen.complete)
     if ahead is None:
         return None
-    first, second = ahead.first, ahead.second
+    first = ahead.first
+    second = ahead.second
     noise = _noise(seen, first, second)
     if noise is None:
         return None
@@ -113,10 +119,12 @@ def _tie_of_finalists(verdict: Verdict) -> Check:
 
 def test_gap(seen: Seen) -> Check | None:
     """Whether the winner's test accuracy differs from its validation accuracy by more than chance."""
-    trial, verdict = seen.winner, seen.verdict
+    trial = seen.winner
+    verdict = seen.verdict
     if verdict is not None and (found := verdict.winner.gap) is not None:
         said = f"The best finalist's validation accuracy is {_above(found.difference)} its test accuracy"
-        low, high = found.low, found.high
+        low = found.low
+        high = found.high
     elif (
         trial is None
         or trial.best is None
@@ -126,10 +134,14 @@ def test_gap(seen: Seen) -> Check | None:
     ):
         return None
     else:
-        val, test = trial.best.metrics["val/acc"], trial.test["acc"]
+        val = trial.best.metrics["val/acc"]
+        test = trial.test["acc"]
         # Where it was not counted: test splits are as large as validation splits, or larger.
         low, high = newcombe(val, seen.images, test, int(trial.test.get("images", seen.images)))
-        said = f"Trial {trial.number}'s validation accuracy {val:.4f} is {_above(val - test)} its test accuracy {test:.4f}"
+        said = (
+            f"Trial {trial.number}'s validation accuracy {val:.4f} is {_above(val - test)} "
+            f"its test accuracy {test:.4f}"
+        )
     said += f" (95 %: {low:+.4f} to {high:+.4f})"
     if low > 0:
         remedy = (
@@ -148,7 +160,8 @@ def _above(difference: float) -> str:
 
 def overfitting(seen: Seen) -> Check | None:
     """Whether the winner knows its training images better than others, and went on losing while it learned them."""
-    trial, images = seen.winner, seen.images
+    trial = seen.winner
+    images = seen.images
     if trial is None or trial.best is None or not images:
         return None
     train, val = (trial.best.metrics.get(f"{split}/acc") for split in ("train", "val"))
@@ -187,11 +200,10 @@ def underfitting(seen: Seen) -> Check | None:
         return None
     better = signed(seen.record, trial.value, before)
     # One network's answers after two epochs are closer than those of two networks: half of that chance will do.
-    enough = (
-        (1 - FALL) * before
-        if seen.record.objective == "val_loss"
-        else (seen.chance or math.inf) / 2
-    )
+    if seen.record.objective == "val_loss":
+        enough = (1 - FALL) * before
+    else:
+        enough = (seen.chance or math.inf) / 2
     said = f"Trial {trial.number} is best at epoch {trial.best_epoch} of {epochs}"
     if trial.best_epoch == epochs and better > enough:
         words = "epoch" if last == 1 else f"{last} epochs"
@@ -200,11 +212,10 @@ def underfitting(seen: Seen) -> Check | None:
             f"--epochs {2 * epochs} under another --name."
         )
         return Check(name="underfitting", level="note", text=text)
-    rest = (
-        f", but better by only {better:.4f} than {last} before"
-        if trial.best_epoch == epochs
-        else ""
-    )
+    if trial.best_epoch == epochs:
+        rest = f", but better by only {better:.4f} than {last} before"
+    else:
+        rest = ""
     return Check(
         name="underfitting", level="good", text=f"{said}{rest}: it was trained long enough."
     )
@@ -241,7 +252,9 @@ def _value(entry: Ranked) -> str:
 
 
 def _mean(entry: Ranked) -> float:
-    return math.nan if entry.value is None else entry.value
+    if entry.value is None:
+        return math.nan
+    return entry.value
 
 
 def _ahead(seen: Seen, first: Ranked, second: Ranked) -> float:

@@ -55,7 +55,8 @@ def confusion_info(record: StudyRecord) -> ConfusionInfo | None:
 
 def confusion_alt(info: ConfusionInfo) -> str:
     """How many images were taken for what they are, and the most frequent mistakes."""
-    right, total = int(np.trace(info.counts)), int(info.counts.sum())
+    right = int(np.trace(info.counts))
+    total = int(info.counts.sum())
     wrong = info.counts * ~np.eye(len(info.counts), dtype=bool)
     rows, columns = np.unravel_index(np.argsort(-wrong, axis=None, kind="stable")[:5], wrong.shape)
     pairs = [

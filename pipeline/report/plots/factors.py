@@ -163,11 +163,10 @@ def _panel(
     log = bool(numbers) and numbers[0] > 0 and numbers[-1] > _LOG * numbers[0]
     words = not numeric or (not log and len(values) <= MOST_WORDS)
     places = {value: float(i) if words else float(value) for i, value in enumerate(values)}
-    ticks = (
-        [(place, shown(value)) for value, place in places.items()]
-        if words or len(values) <= MOST_WORDS
-        else []
-    )
+    if words or len(values) <= MOST_WORDS:
+        ticks = [(place, shown(value)) for value, place in places.items()]
+    else:
+        ticks = []
     groups: dict[str, list[Ranked]] = {}
     for entry in sorted(entries, key=_number):
         groups.setdefault(named(entry.trials[0], others) if others else "", []).append(entry)
@@ -260,10 +259,8 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     for i, (line, colour) in enumerate(zip(panel.lines, COLOURS, strict=False)):
         shift = width * (i - (len(panel.lines) - 1) / 2)
         places = [point.place + shift for point in line.points]
-        means, spreads = (
-            [point.mean for point in line.points],
-            [point.spread for point in line.points],
-        )
+        means = [point.mean for point in line.points]
+        spreads = [point.spread for point in line.points]
         style: dict[str, Any] = {
             "fmt": join,
             "color": colour,

@@ -126,14 +126,18 @@ def finalists_alt(info: FinalistsInfo) -> str:
     for i, name in enumerate(info.rows):
         marks = [mark for panel in info.panels for mark in panel.marks if mark.row == i]
         rows.append(f"{name}: {', '.join(map(_in_words, marks))}")
-    ended = "" if info.ended >= info.planned else f"{info.ended} of {info.planned} runs have ended"
+    if info.ended >= info.planned:
+        ended = ""
+    else:
+        ended = f"{info.ended} of {info.planned} runs have ended"
     return sentence("a tie" if info.tied else "", *rows, ended)
 
 
 def _in_words(mark: SeedsMark) -> str:
-    interval = (
-        "" if mark.low is None or mark.high is None else f", 95 % {mark.low:.4f} to {mark.high:.4f}"
-    )
+    if mark.low is None or mark.high is None:
+        interval = ""
+    else:
+        interval = f", 95 % {mark.low:.4f} to {mark.high:.4f}"
     return f"{mark.split} {mark.mean:.4f} ({counted(len(mark.values), 'seed')}{interval})"
 
 

@@ -44,33 +44,34 @@ def importance_info(record: StudyRecord) -> ImportanceInfo | None:
 def importance_alt(info: ImportanceInfo) -> str:
     """The shares in falling order."""
     found = info.importance
-    parts = (
-        [", ".join(f"{s.key} {percent(s.share)}" for s in found.shares)]
-        if found.shares
-        else [found.note or ""]
-    )
+    if found.shares:
+        parts = [", ".join(f"{s.key} {percent(s.share)}" for s in found.shares)]
+    else:
+        parts = [found.note or ""]
     own = [f"{s.key} {s.note or percent(s.share)}" for s in found.conditional]
-    apart = (
-        f"conditional, among only the trials that have it: {listed(own)}"
-        if own and found.trials >= NEEDED
-        else ""
-    )
+    if own and found.trials >= NEEDED:
+        apart = f"conditional, among only the trials that have it: {listed(own)}"
+    else:
+        apart = ""
     return sentence(f"Importance among {counted(found.trials, 'trial')}: {parts[0]}", apart)
 
 
 def percent(share: float | None) -> str:
     """A share as text."""
-    return "" if share is None else f"{100 * share:.0f} %" if share >= 0.005 else "<1 %"
+    if share is None:
+        return ""
+    if share >= 0.005:
+        return f"{100 * share:.0f} %"
+    return "<1 %"
 
 
 def draw_importance(info: ImportanceInfo) -> Figure:
     """Draw a bar for each dimension, conditional ones below in a group of their own; a note where there is no bar."""
     found = info.importance
-    groups = (
-        [(f"Searched in every trial ({found.trials}), adding up to 100 %", found.shares)]
-        if found.shares
-        else []
-    )
+    if found.shares:
+        groups = [(f"Searched in every trial ({found.trials}), adding up to 100 %", found.shares)]
+    else:
+        groups = []
     if groups or any(share.share is not None for share in found.conditional):
         groups += [("Conditional: each among only the trials that have it", found.conditional)]
     groups = [(title, shares) for title, shares in groups if shares]

@@ -27,11 +27,9 @@ def axis_label(record: StudyRecord) -> str:
 
 def history_key(record: StudyRecord) -> str:
     """Under which key an epoch has the objective."""
-    return (
-        OBJECTIVES[record.objective][0]
-        if record.objective in OBJECTIVES
-        else f"val/{record.objective}"
-    )
+    if record.objective in OBJECTIVES:
+        return OBJECTIVES[record.objective][0]
+    return f"val/{record.objective}"
 
 
 def wide(values: Iterable[float]) -> bool:
@@ -78,18 +76,16 @@ def trial_names(record: StudyRecord, results: Sequence[TrialResult]) -> list[str
 
 def unless_complete(result: TrialResult) -> list[str]:
     """How it ended or stands; nothing for a complete one."""
-    return (
-        [] if result.state == COMPLETE else [result.end if result.state == FAILED else result.state]
-    )
+    if result.state == COMPLETE:
+        return []
+    return [result.end if result.state == FAILED else result.state]
 
 
 def class_names(record: StudyRecord, count: int) -> list[str]:
     """The true names; where they do not match the count, numbers: never a wrong name."""
-    return (
-        list(record.classes)
-        if len(record.classes) == count
-        else [str(index) for index in range(count)]
-    )
+    if len(record.classes) == count:
+        return list(record.classes)
+    return [str(index) for index in range(count)]
 
 
 def evenly(results: Sequence[TrialResult], most: int) -> list[TrialResult]:
@@ -102,17 +98,26 @@ def evenly(results: Sequence[TrialResult], most: int) -> list[TrialResult]:
 def sentence(*parts: str) -> str:
     """A text alternative of its parts, on one line and safe to print, as in ``A; b.``."""
     text = clean("; ".join(filter(None, parts)))
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+    if text:
+        return f"{text[:1].upper()}{text[1:]}."
+    return ""
 
 
 def rounded(value: float) -> str:
     """Four digits of a number, all of a large one, and no power of ten where it can be written out."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.4g}"
+    if 1000 <= abs(value) < 1e12:
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
 
 
 def counted(number: int, noun: str) -> str:
     """``1 trial``, ``2 trials``, ``2 classes``."""
-    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    if number == 1:
+        ending = ""
+    elif noun.endswith("s"):
+        ending = "es"
+    else:
+        ending = "s"
     return f"{number:,} {noun}{ending}"
 
 

@@ -57,7 +57,9 @@ class Curve:
             return None
         place = self.epochs.index(self.best_epoch)
         pair = self.validation[place], self.train[place]
-        return pair if all(map(math.isfinite, pair)) else None
+        if all(map(math.isfinite, pair)):
+            return pair
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +139,11 @@ def draw_curves(info: CurvesInfo) -> Figure:
     upper, *lower = figure.subplot_mosaic([[0, 0], [1, 2]], height_ratios=(1.1, 1)).values()
     label_axes(upper, "epoch", info.label)
     for curve, colour in zip(info.curves, COLOURS, strict=False):
-        dot = "." if len(curve.epochs) == 1 else None  # a line through one point is invisible
+        # a line through one point is invisible
+        if len(curve.epochs) == 1:
+            dot = "."
+        else:
+            dot = None
         upper.plot(
             curve.epochs,
             curve.validation,

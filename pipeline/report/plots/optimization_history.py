@@ -74,7 +74,8 @@ def history_alt(info: HistoryInfo) -> str:
     ends = ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
     if not info.best:
         return sentence(f"{total}: {ends}", "none is complete")
-    first, last = info.best[0][1], info.best[-1][1]
+    first = info.best[0][1]
+    last = info.best[-1][1]
     number = next(number for number, value in info.best if value == last)
     moved = f"the best so far {'rose' if last > first else 'fell'} from {first:.4g} to {last:.4g}"
     return sentence(
@@ -104,7 +105,8 @@ def draw_history(info: HistoryInfo) -> Figure:
         axes.scatter(numbers, values, s=size, marker=marker, color=colour, label=label, zorder=3)
     if info.failed:
         marker, colour = MARKERS[FAILED]
-        label, low = f"failed, no value ({len(info.failed)})", [0.03] * len(info.failed)
+        label = f"failed, no value ({len(info.failed)})"
+        low = [0.03] * len(info.failed)
         edge = axes.get_xaxis_transform()  # across by trial number, up by share of the axis
         # Not scatter: what that draws by such a transform does not widen the axis.
         axes.plot(

@@ -92,7 +92,9 @@ class ParetoInfo:
         """What of the axis to show: that part, with room around it."""
         low, high = self.shown
         room = 0.15 * (high - low) or 0.01
-        return (low / 1.2, high * 1.2) if self.log else (low - room, high + room)
+        if self.log:
+            return (low / 1.2, high * 1.2)
+        return (low - room, high + room)
 
     @property
     def pruned(self) -> bool:
@@ -153,12 +155,16 @@ def _cost_panel(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> Co
 
 def _cost(entry: Ranked, name: str) -> float | None:
     costs = [c for t in complete(entry) or entry.trials[:1] if (c := getattr(t, name)) is not None]
-    return statistics.fmean(costs) if costs else None
+    if costs:
+        return statistics.fmean(costs)
+    return None
 
 
 def _front(spots: Sequence[Spot], maximize: bool) -> list[Spot]:
     """Those that no other equals or beats at the same cost or less; of equal ones the first."""
-    sign, best, front = 1 if maximize else -1, -math.inf, []
+    sign = 1 if maximize else -1
+    best = -math.inf
+    front = []
     for spot in sorted(spots, key=lambda s: (s.cost, -sign * s.value)):
         if sign * spot.value > best:
             front.append(spot)
@@ -221,7 +227,8 @@ def _costs(axes: Axes, panel: CostPanel) -> None:
             "zorder": 2,
         }
         axes.scatter([spot.cost for spot in spots], [spot.value for spot in spots], **style)
-    costs, values = [spot.cost for spot in panel.front], [spot.value for spot in panel.front]
+    costs = [spot.cost for spot in panel.front]
+    values = [spot.value for spot in panel.front]
     axes.step(costs, values, where="post", color=GREEN, lw=1.2, zorder=3)
     axes.plot(costs, values, "o", color=GREEN, ms=6, mec="black", mew=0.6, zorder=4)
 

@@ -71,7 +71,10 @@ def per_class_alt(info: PerClassInfo) -> str:
         for name, v in zip(info.classes, info.accuracy[:, 0], strict=True)
         if np.isfinite(v)
     )
-    span = f"from {first[0][0]:.3f} ({first[0][1]}) to {first[-1][0]:.3f}" if first else "unknown"
+    if first:
+        span = f"from {first[0][0]:.3f} ({first[0][1]}) to {first[-1][0]:.3f}"
+    else:
+        span = "unknown"
     return sentence(
         f"{counted(len(info.classes), 'class')} in {counted(len(info.trials), 'trial')}",
         f"{' '.join(info.trials[0])}: {span}",

@@ -153,7 +153,8 @@ def _spared(ended: Sequence[TrialResult], state: str) -> list[int]:
 
 def pruning_alt(info: PruningInfo) -> str:
     """What was saved, and how far the trials came."""
-    first, last = info.trained[0], info.trained[-1]
+    first = info.trained[0]
+    last = info.trained[-1]
     reached = f"of {counted(first, 'trial')} {last:,} trained epoch {len(info.trained)}, the last"
     return sentence(info.saved, reached)
 
@@ -169,7 +170,8 @@ def draw_pruning(info: PruningInfo) -> Figure:
     panels = figure.subplots(
         1 + info.spared, 1, sharex=True, squeeze=False, height_ratios=[1.6, 1][: 1 + info.spared]
     )
-    upper, lower = panels[0, 0], panels[-1, 0]
+    upper = panels[0, 0]
+    lower = panels[-1, 0]
     label_axes(upper, "", info.label)
     handles = _courses(upper, info)
     if len(info.courses) < info.trials:

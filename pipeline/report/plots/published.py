@@ -75,7 +75,9 @@ def published_info(record: StudyRecord) -> PublishedInfo | None:
                     ours=dict(figures[0].ours),
                 )
             )
-    return PublishedInfo(study=record.name, rows=rows, close=_close(rows)) if rows else None
+    if rows:
+        return PublishedInfo(study=record.name, rows=rows, close=_close(rows))
+    return None
 
 
 def published_alt(info: PublishedInfo) -> str:
@@ -148,7 +150,8 @@ def _variants(axes: Axes, info: PublishedInfo) -> None:
     for y, row in enumerate(info.rows):
         for split, lane in _LANES.items():
             if split in row.ours:
-                score, (colour, marker, _) = row.ours[split], _PUBLISHED["ours", split]
+                score = row.ours[split]
+                (colour, marker, _) = _PUBLISHED["ours", split]
                 style: dict[str, Any] = {"color": colour, "ms": 6, "capsize": 3, "elinewidth": 1.4}
                 axes.errorbar(score.mean, y + lane, xerr=score.spread, fmt=marker, **style)
             if split in row.published:

@@ -67,13 +67,16 @@ def scale_of(record: StudyRecord, name: str, results: Sequence[TrialResult]) -> 
             categories.sort()
         return Scale(name=name, categories=tuple(categories))
     bounds = [bound for d in dimensions for bound in (d.low, d.high) if bound is not None]
-    values, integer = [*bounds, *map(float, choices + used)], all(d.integer for d in dimensions)
+    values = [*bounds, *map(float, choices + used)]
+    integer = all(d.integer for d in dimensions)
     return Scale.numeric(name, values, log=any(d.log for d in dimensions), integer=integer)
 
 
 def share_of_range(value: float, low: float, high: float) -> float:
     """How far a value lies from ``low`` to ``high``, from 0 to 1; 0.5 where the two are equal."""
-    return (value - low) / (high - low) if high > low else 0.5
+    if high > low:
+        return (value - low) / (high - low)
+    return 0.5
 
 
 def _nice(low: float, high: float, *, log: bool) -> list[float]:

@@ -93,11 +93,10 @@ def _slice(
         given: Value | None = getattr(result.config, name)
         if given is None:
             continue
-        place = (
-            _beside(scale.categories.index(given), result.number)
-            if scale.categories
-            else float(given)
-        )
+        if scale.categories:
+            place = _beside(scale.categories.index(given), result.number)
+        else:
+            place = float(given)
         points.setdefault(result.state, []).append((place, value))
         if result.number == winner:
             best = (place, value)

@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
 
 # Told apart by the colour-blind too (Okabe and Ito, https://jfly.uni-koeln.de/color/).
-BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#56B4E9",
-    "#CC79A7",
-)
-GREY, LIGHT = "#7a7a7a", "#dcdcdc"
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+GREEN = "#009E73"
+RED = "#D55E00"
+SKY = "#56B4E9"
+PURPLE = "#CC79A7"
+GREY = "#7a7a7a"
+LIGHT = "#dcdcdc"
 COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
 MARKERS = {COMPLETE: ("o", BLUE), PRUNED: ("v", ORANGE), FAILED: ("x", RED), RUNNING: ("s", GREEN)}
 DASHES = (0, (4, 2))
@@ -46,7 +45,9 @@ def plain(text: object, limit: int = 28) -> str:
         for c in str(text)
     )
     tail = limit // 3  # kept: long names often differ at the end
-    return shown if len(shown) <= limit else f"{shown[: limit - tail - 1]}…{shown[-tail:]}"
+    if len(shown) <= limit:
+        return shown
+    return f"{shown[: limit - tail - 1]}…{shown[-tail:]}"
 
 
 @cache

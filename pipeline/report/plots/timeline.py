@@ -109,8 +109,14 @@ def timeline_alt(info: TimelineInfo) -> str:
     states = Counter(bar.state for bar in info.bars)
     ends = ", ".join(f"{count:,} {state}" for state, count in states.items())
     pauses = [f"{text} without training" for _, _, text in info.pauses]
-    shown = f"{counted(len(pauses), 'pause')}: {', '.join(pauses[:5])}" if pauses else "no pause"
-    untimed = f"{info.untimed} failed before the end of an epoch" if info.untimed else ""
+    if pauses:
+        shown = f"{counted(len(pauses), 'pause')}: {', '.join(pauses[:5])}"
+    else:
+        shown = "no pause"
+    if info.untimed:
+        untimed = f"{info.untimed} failed before the end of an epoch"
+    else:
+        untimed = ""
     return sentence(
         f"{ends} in {info.worked} of training",
         f"{info.most} at the same time at most",
@@ -122,9 +128,9 @@ def timeline_alt(info: TimelineInfo) -> str:
 def duration(seconds: float) -> str:
     """A time in its unit: ``25 s``, ``3.5 min``."""
     unit, size = _unit(seconds)
-    return (
-        f"{seconds / size:.3g} {unit}" if seconds < 100 * size else f"{seconds / size:.0f} {unit}"
-    )
+    if seconds < 100 * size:
+        return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / size:.0f} {unit}"
 
 
 def _unit(seconds: float) -> tuple[str, int]:
@@ -245,7 +251,9 @@ def draw_timeline(info: TimelineInfo) -> Figure:
 
 
 def _at_a_time(most: int) -> str:
-    return "one trial at a time" if most == 1 else f"up to {most} trials side by side"
+    if most == 1:
+        return "one trial at a time"
+    return f"up to {most} trials side by side"
 
 
 PLOT = Plot(

@@ -231,7 +231,9 @@ def test_failures_in_a_row_are_those_of_their_numbers():
         study = begin(memory(), SMALL, workers=2)
         train = make_train(study)
         engine = Disorder(
-            lambda job: fail(job) if 4 <= job.number <= 8 else train(job), 2, random.Random(seed)
+            lambda job: fail(job) if 4 <= job.number <= 8 else train(job),  # noqa: B023
+            2,
+            random.Random(seed),
         )
         assert loop.run(study, engine).reason == "failures"
         assert [r.number for r in study.results()] == list(range(10))
