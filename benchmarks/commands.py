@@ -30,7 +30,7 @@ sys.path.insert(0, {root!r})
 from pipeline.cli import program as leaving
 from pipeline.system import garbage
 end = leaving.Leaving()
-with garbage.loading():
+with garbage.freeze_loaded():
     from benchmarks.commands import Path, resume
 resume(Path("."))
 end.code = 0

@@ -24,7 +24,7 @@ from torch import nn
 
 from pipeline.data.search_data import Split
 from pipeline.jobs import sweep
-from pipeline.jobs.progress import Show
+from pipeline.jobs.progress import ProgressDisplay
 from sweeps.trial import Epoch, TrialResult
 
 EPOCHS, PACE = 10, 1.0  # seconds of an epoch
@@ -57,7 +57,7 @@ class EnoughError(Exception):
     """All that is to be counted has ended."""
 
 
-class Clock(Show):
+class Clock(ProgressDisplay):
     """Counts trials that end, from when all places have one in training, and what this process computes meanwhile."""
 
     def __init__(self, places: int, wanted: int) -> None:

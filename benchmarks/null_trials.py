@@ -31,16 +31,16 @@ from benchmarks import common
 from benchmarks.common import Figures, Results
 from pipeline.checkpoints import Card, Folder, save_model
 from pipeline.engines.base import Task
-from pipeline.jobs.progress import Show
+from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.recorder import Recorder
-from pipeline.jobs.trial_runner import Trials
+from pipeline.jobs.trial_runner import TrialRunner
 from pipeline.stores import access, locations, locks
 from pipeline.system.signals import stop_requests
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.epochs import Hooks
 from sweeps.search import loop
 from sweeps.search.study import Study
-from sweeps.spec.studyfile import parse
+from sweeps.spec.studyfile import parse_study
 from sweeps.trial import COMPLETE, Epoch, TrialConfig, TrialResult
 
 CLASSES = tuple("0123456789")
@@ -142,7 +142,7 @@ def sweep(kind: type[Tracker], trials: int, epochs: int) -> dict[str, float]:
     """Sweep in the working folder; the seconds, also of CPU, from the first trial until all is durable."""
     where = locations.locate()
     access.prepare(where)
-    spec = parse(STUDY.format(trials=trials, epochs=epochs), "null")
+    spec = parse_study(STUDY.format(trials=trials, epochs=epochs), "null")
     facts: Mapping[str, Any] = {
         "study": "null",
         "classes": CLASSES,
@@ -152,7 +152,7 @@ def sweep(kind: type[Tracker], trials: int, epochs: int) -> dict[str, float]:
     with locks.lock(where, "null") as held, stop_requests() as stop:
         tracker = kind(where.tracking)
         study = Study.open(access.open_studies(where, held), "null", spec, facts)
-        show = Show.of(study)
+        show = ProgressDisplay.of(study)
         recorder = Recorder(study, tracker, where.home, show.say)
         tracker.drain()
 
@@ -161,7 +161,7 @@ def sweep(kind: type[Tracker], trials: int, epochs: int) -> dict[str, float]:
             show.ended(result, None)
 
         began, used = time.perf_counter(), time.process_time()
-        with Trials(study, Null(epochs), recorder, show, stop, None) as engine:
+        with TrialRunner(study, Null(epochs), recorder, show, stop, None) as engine:
             ending = loop.run(study, engine, told=told)
         recorder.settle()
         taken = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}

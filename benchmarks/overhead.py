@@ -30,13 +30,13 @@ from rich.console import Console
 from pipeline.data.search_data import SearchData, Split
 from pipeline.engines import local
 from pipeline.engines.base import Task
-from pipeline.engines.local import Workers
+from pipeline.engines.local import WorkerEngine
 from pipeline.jobs import sweep
-from pipeline.jobs.progress import Show
+from pipeline.jobs.progress import ProgressDisplay
 from pipeline.tracking.tracker import Tracker
 from pipeline.training import train
 from pipeline.training.epochs import Hooks
-from pipeline.training.state import Saver
+from pipeline.training.state import CheckpointWriter
 from sweeps.search.study import Study
 from sweeps.trial import COMPLETE, Epoch, TrialResult
 
@@ -129,9 +129,9 @@ def search(
     """Run a sweep in a folder up to its report; seconds of wall and CPU time from its first look at the study."""
     began: list[float] = []
 
-    def show(study: Study) -> Show:
+    def show(study: Study) -> ProgressDisplay:
         began.extend((time.perf_counter(), time.process_time()))
-        return Show.of(study, Console(quiet=True))
+        return ProgressDisplay.of(study, Console(quiet=True))
 
     def then(_: object) -> None:
         raise Ended
@@ -141,7 +141,7 @@ def search(
     try:
         made = sweep.make_plan(request)
         made = dataclasses.replace(made, data=some(made.data, images)) if images else made
-        with patch.object(local, "make", engine):
+        with patch.object(local, "make_engine", engine):
             sweep.sweep(made, request, show, then)
     except Ended:
         return time.perf_counter() - began[0], time.process_time() - began[1]
@@ -190,7 +190,7 @@ def waits(options: argparse.Namespace) -> dict[str, Any]:
     walls: list[float] = []
     results: list[TrialResult] = []
 
-    class Timed(local.Inline):
+    class Timed(local.InlineEngine):
         def begin(self, task: Task, hooks: Hooks) -> None:
             names = ("epoch", "saved", "step", "stop")
             super().begin(
@@ -206,9 +206,9 @@ def waits(options: argparse.Namespace) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         stack.enter_context(
-            timed(spent, "checkpoint", Saver, "take")
+            timed(spent, "checkpoint", CheckpointWriter, "take")
         )  # files are written beside the loop
-        stack.enter_context(timed(spent, "checkpoint", Saver, "write"))
+        stack.enter_context(timed(spent, "checkpoint", CheckpointWriter, "write"))
         stack.enter_context(timed(spent, "best weights", train, "save_model"))
         real_sweep(Path(folder), options, lambda data, *_: Timed(data), 1)
     epochs = [row.metrics["time/epoch_seconds"] for result in results for row in result.history]
@@ -227,7 +227,7 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
     """The most memory of worker processes, in MB: all, their own, and what each shares with others."""
     seen: dict[int, dict[str, float]] = {}
 
-    class Weighed(Workers):
+    class Weighed(WorkerEngine):
         def wait(self) -> tuple[int, TrialResult | None]:
             ended = super().wait()
             for worker in self._busy + self._free:

@@ -25,23 +25,23 @@ from rich.console import Console
 
 from benchmarks import engines
 from pipeline.checkpoints import Folder
-from pipeline.engines.base import LOOK_EVERY, Task
-from pipeline.engines.local import Local
-from pipeline.engines.on_ray.cluster import Cluster
-from pipeline.engines.on_ray.mailbox import open_post
+from pipeline.engines.base import POLL_INTERVAL, Task
+from pipeline.engines.local import LocalFactory
+from pipeline.engines.on_ray.cluster import RayFactory
+from pipeline.engines.on_ray.mailbox import open_mailbox
 from pipeline.jobs import preflight, sweep
-from pipeline.jobs.progress import Show
+from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.recorder import Recorder
-from pipeline.jobs.trial_runner import Trials
+from pipeline.jobs.trial_runner import TrialRunner
 from pipeline.stores import access, locations, locks
 from pipeline.system.signals import stop_requests
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.epochs import Hooks
-from sweeps.analysis.ranking import best
+from sweeps.analysis.ranking import find_best_trial
 from sweeps.search import loop
-from sweeps.search.study import Job, Study
+from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
-from sweeps.spec.studyfile import parse
+from sweeps.spec.studyfile import parse_study
 from sweeps.trial import COMPLETE, Epoch, TrialConfig, TrialResult
 
 TRIALS, EPOCHS = 20, 10
@@ -175,32 +175,38 @@ def of_command(kept: int, servers: Mapping[str, int]) -> dict[str, float]:
         storage = access.open_studies(where, held)
         if kept:
             study = Study.open(
-                storage, name, parse(STUDY.format(trials=kept), "null"), facts | {"runtime": {}}
+                storage,
+                name,
+                parse_study(STUDY.format(trials=kept), "null"),
+                facts | {"runtime": {}},
             )
-            loop.run(study, loop.OneByOne(lambda job: reported(study, job)))
-        spec = parse(STUDY.format(trials=kept + TRIALS), "null")
+            loop.run(study, loop.SequentialRunner(lambda job: reported(study, job)))
+        spec = parse_study(STUDY.format(trials=kept + TRIALS), "null")
         study = Study.open(storage, name, spec, facts | {"runtime": {}})
         tracker = Tracker(where.tracking, server_default=name)
         with closing(tracker):
             recorder = Recorder(study, tracker, where.home, lambda _text: None)
             for call, method in RECORDED.items():
                 setattr(tracker, method, meter.timed(call, getattr(tracker, method)))
-            tell, show = study.tell, Show(Console(file=io.StringIO()), "val_acc", (), TRIALS, 0)
+            tell, show = (
+                study.tell,
+                ProgressDisplay(Console(file=io.StringIO()), "val_acc", (), TRIALS, 0),
+            )
 
-            def marked(job: Job, result: TrialResult) -> TrialResult:
+            def marked(job: AskedTrial, result: TrialResult) -> TrialResult:
                 result = tell(job, result)
                 meter.mark("tell")
                 return result
 
             def told(result: TrialResult) -> None:
                 recorder.told(result)
-                show.ended(result, best(study.results(), maximize=True))
+                show.ended(result, find_best_trial(study.results(), maximize=True))
                 meter.mark("told")
 
             study.tell = marked  # type: ignore[method-assign]
             before = {server: _seconds(pid) for server, pid in servers.items()}
             meter.mark()
-            with Trials(study, Null(meter, tracker), recorder, show, stop, None) as trials:
+            with TrialRunner(study, Null(meter, tracker), recorder, show, stop, None) as trials:
                 loop.run(study, trials, told=told)
             tracker.drain()
             found = {
@@ -210,7 +216,7 @@ def of_command(kept: int, servers: Mapping[str, int]) -> dict[str, float]:
     return meter.seconds() | found
 
 
-def reported(study: Study, job: Job) -> TrialResult:
+def reported(study: Study, job: AskedTrial) -> TrialResult:
     """Report and end a trial."""
     result = null(job.number, job.config)
     for epoch in range(1, EPOCHS + 1):
@@ -240,7 +246,7 @@ class Letters:
             ):  # as in the engine; pickled by value, for nodes do not know this module
                 ray.get((post.ask if asks else post.tell).remote(name, files, letter))
 
-        self.post, self._sending = open_post(1000), ray.remote(num_cpus=1)(sending)
+        self.post, self._sending = open_mailbox(1000), ray.remote(num_cpus=1)(sending)
 
     def send(
         self, count: int, files: dict[str, bytes] | None = None, *, asks: bool = False, **room: Any
@@ -279,7 +285,7 @@ class Letters:
         here, there = self.times()
         task, incoming, left = self.send(LETTERS, asks=True), self.post.take.remote(), LETTERS
         while left:
-            ready, _ = ray.wait([incoming, task], timeout=LOOK_EVERY)
+            ready, _ = ray.wait([incoming, task], timeout=POLL_INTERVAL)
             if incoming in ready:
                 for name, *_ in ray.get(incoming):
                     self.post.answer.remote(name, True)
@@ -307,7 +313,7 @@ class Letters:
 
 def of_letters() -> dict[str, float]:
     """What letters through a post cost the command, and the post."""
-    with closing(Cluster(None)):
+    with closing(RayFactory(None)):
         letters = Letters()
         ray.get(letters.send(0))  # its process is there
         letter, post_tell = letters.batch({})
@@ -335,7 +341,9 @@ def of_worker() -> dict[str, float]:
     pace, engines.PACE = engines.PACE, 0.0
     try:
         made = engines.prepare(sweep.Request(study=engines.write()))
-        config = configuration(made.spec, preflight.runtime(made.spec, Local().resolve))
+        config = configuration(
+            made.spec, preflight.resolve_runtime(made.spec, LocalFactory().resolve)
+        )
         hooks, computed = Hooks(epoch=lambda _row, _best: False), []
         for number in range(6):
             began = time.process_time()

@@ -29,14 +29,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.search_data import SearchData, Split, load_for
-from pipeline.jobs.preflight import runtime
+from pipeline.jobs.preflight import resolve_runtime
 from pipeline.jobs.studies import read_study
 from pipeline.training.epochs import Hooks
 from pipeline.training.train import train
-from sweeps.analysis.ranking import best
+from sweeps.analysis.ranking import find_best_trial
 from sweeps.search import loop
 from sweeps.search.stored import Storage, open_storage
-from sweeps.search.study import Job, Study
+from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult
@@ -121,7 +121,7 @@ class Sweep:
     seed: int
     epochs: int
     seconds: float  # of CPU in training
-    best: float  # of the best complete trial
+    find_best_trial: float  # of the best complete trial
     winner: int  # its number
     ends: Mapping[str, int]
     gains: Sequence[
@@ -144,10 +144,10 @@ def sweep(spec: StudySpec, curves: Curves) -> Sweep:
 
 
 def _sweep(spec: StudySpec, curves: Curves, storage: Storage) -> Sweep:
-    study = Study.open(storage, "search", spec, {"runtime": runtime(spec)})
+    study = Study.open(storage, "search", spec, {"runtime": resolve_runtime(spec)})
     epochs, spent, gains = 0, 0.0, []
 
-    def trained(job: Job) -> TrialResult:
+    def trained(job: AskedTrial) -> TrialResult:
         history: list[float] = []
         pruned = False
 
@@ -176,9 +176,9 @@ def _sweep(spec: StudySpec, curves: Curves, storage: Storage) -> Sweep:
             ),
         )
 
-    loop.run(study, loop.OneByOne(trained), max_failures=sys.maxsize)
+    loop.run(study, loop.SequentialRunner(trained), max_failures=sys.maxsize)
     results = study.results()
-    winner = best(results)
+    winner = find_best_trial(results)
     if winner is None or winner.value is None:
         raise SystemExit(f"seed {spec.seed}: no trial is complete")
     ends = [result.end if result.duplicate_of is None else "duplicate" for result in results]
@@ -280,7 +280,7 @@ def main() -> None:
                 options.folder / f"{options.study}-{options.dataset}-{len(data.train)}-{seed}.jsonl"
             )
             curves = Curves(path, data)
-            curves.warm_up(configuration(spec, runtime(spec)))
+            curves.warm_up(configuration(spec, resolve_runtime(spec)))
             found.append(sweep(spec, curves))
             images = len(data.val)
             print(json.dumps(dataclasses.asdict(found[-1])), file=sys.stderr)

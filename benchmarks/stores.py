@@ -19,8 +19,8 @@ from sqlalchemy import Engine, event
 
 from pipeline.stores import access, locations, locks
 from sweeps.search import loop
-from sweeps.search.study import Job, Study
-from sweeps.spec.studyfile import parse
+from sweeps.search.study import AskedTrial, Study
+from sweeps.spec.studyfile import parse_study
 from sweeps.trial import COMPLETE, Epoch, TrialResult
 
 STUDY = "trials: {trials}\npruner: none\nmethod: {method}\nsearch: {{lr: {{low: 1.0e-4, high: 0.1, log: true}}}}\n"
@@ -48,14 +48,14 @@ def counted() -> Iterator[list[None]]:
 
 def measure(where: locations.Stores, trials: int, method: str) -> tuple[float, float]:
     """Trials a second, and statements a trial."""
-    spec = parse(STUDY.format(trials=trials, method=method), "null")
+    spec = parse_study(STUDY.format(trials=trials, method=method), "null")
     access.prepare(where)
     with locks.lock(where, name := uuid.uuid4().hex) as held:
         study = Study.open(
             access.open_studies(where, held), name, spec, {"dimensions": [], "classes": ["0"] * 10}
         )
 
-        def train(job: Job) -> TrialResult:
+        def train(job: AskedTrial) -> TrialResult:
             for row in HISTORY:
                 study.report(job, row.epoch, 0.5)
             return TrialResult(
@@ -70,7 +70,7 @@ def measure(where: locations.Stores, trials: int, method: str) -> tuple[float, f
 
         began = time.perf_counter()
         with counted() as statements:
-            loop.run(study, loop.OneByOne(train))
+            loop.run(study, loop.SequentialRunner(train))
         return trials / (time.perf_counter() - began), len(statements) / trials
 
 

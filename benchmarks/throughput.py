@@ -34,7 +34,7 @@ from pipeline.engines import local
 from pipeline.engines.base import Task
 from pipeline.training.epochs import Hooks
 from pipeline.training.optimizer import make_optimizer
-from pipeline.training.prepare import Prepare, layout
+from pipeline.training.prepare import Prepare, image_memory_format
 from pipeline.training.resolve import resolve
 from sweeps.trial import COMPLETE, TrialConfig, configure
 
@@ -58,7 +58,7 @@ def rate(marks: list[float], images: int) -> Figures:
 def ours(config: TrialConfig, data: SearchData, places: int) -> Figures:
     """A trial in each place, through the engine that a sweep would have."""
     with tempfile.TemporaryDirectory() as folder:
-        engine = local.make(data, places)
+        engine = local.make_engine(data, places)
         try:
             for number in range(places):
                 own = dataclasses.replace(config, seed=number)
@@ -98,7 +98,9 @@ def limit(
     torch.set_num_threads(config.threads)
     network = models.build(config.family, data.shape, len(data.classes), config.options)
     network = network.to(memory_format=torch.channels_last)
-    prepare = Prepare(data.mean, data.std, torch.device("cpu"), config.precision, layout(network))
+    prepare = Prepare(
+        data.mean, data.std, torch.device("cpu"), config.precision, image_memory_format(network)
+    )
     images, labels = (
         prepare(data.train.images[: config.batch_size]),
         data.train.labels[: config.batch_size],

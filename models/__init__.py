@@ -106,7 +106,7 @@ HEADS = ("pool", "flatten")
 LAYERS = ("conv", "norm", "act", "drop", "pool")
 
 
-def layer_order(text: str) -> tuple[str, ...]:
+def parse_layer_order(text: str) -> tuple[str, ...]:
     """Split ``conv-norm-act-pool-drop`` into its layers.
 
     Raises:
@@ -120,7 +120,7 @@ def layer_order(text: str) -> tuple[str, ...]:
     return order
 
 
-def block_counts(text: str) -> tuple[int, ...]:
+def parse_block_counts(text: str) -> tuple[int, ...]:
     """Split ``3-4-4-3`` into the blocks of each stage.
 
     Raises:
@@ -132,13 +132,13 @@ def block_counts(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def nearest(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
+def did_you_mean(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
     """Name the known words, the likeliest first: the tail of an error message about an unknown one."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return (f"did you mean {close[0]}? " if close else "") + f"known: {', '.join(known)}"
 
 
-def find(name: str) -> Family:
+def find_family(name: str) -> Family:
     """Return a family of `FAMILIES`, or the user's own ``module:Class`` with the options of its constructor.
 
     Raises:
@@ -148,7 +148,7 @@ def find(name: str) -> Family:
         return FAMILIES[name]
     if ":" not in name:
         raise ValueError(
-            f"family is unknown: {name!r}; {nearest(name, FAMILIES)}, or module:Class of your own"
+            f"family is unknown: {name!r}; {did_you_mean(name, FAMILIES)}, or module:Class of your own"
         )
     parameters = inspect.signature(_load(name)).parameters.values()
     options = {
@@ -167,7 +167,7 @@ def build(
     Raises:
         ValueError: where the network cannot take such images.
     """
-    network: nn.Module = _load(find(family).network)(shape, classes, **options)
+    network: nn.Module = _load(find_family(family).network)(shape, classes, **options)
     return network
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models import layer_order as split_order
-from models import layers, nearest
+from models import did_you_mean, layers
+from models import parse_layer_order as split_order
 from models.presets import PRESETS, Block, Shape, pyramid
 
 
@@ -26,7 +26,7 @@ class CNN(nn.Module):
         preset: a name of `models.presets.PRESETS`, which decides all sizes; or ``none``.
         width: channels of the first block; unused with a preset.
         depth: number of blocks; unused with a preset.
-        layer_order: order of the layers in each block, as `models.layer_order` reads it.
+        layer_order: order of the layers in each block, as `models.parse_layer_order` reads it.
 
     Raises:
         ValueError: for an unknown preset, or where convolutions or pooling would leave nothing of the images.
@@ -90,7 +90,9 @@ def _plan(preset: str, width: int | None, depth: int | None) -> Shape:
     if preset == "none":
         return pyramid(width or 1, depth or 1)
     if preset not in PRESETS:
-        raise ValueError(f"preset is unknown: {preset!r}; {nearest(preset, ['none', *PRESETS])}")
+        raise ValueError(
+            f"preset is unknown: {preset!r}; {did_you_mean(preset, ['none', *PRESETS])}"
+        )
     return PRESETS[preset]
 
 

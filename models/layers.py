@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import ACTIVATIONS, INITS, nearest
+from models import ACTIVATIONS, INITS, did_you_mean
 
 # He's gain is 1 / sqrt(E[f(z)^2]) for z standard normal (He et al. 2015, https://arxiv.org/abs/1502.01852).
 # An activation named in neither table starts as relu does.
@@ -38,7 +38,7 @@ def activation(name: str) -> nn.Module:
         ValueError: for a name not in `models.ACTIVATIONS`.
     """
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation is unknown: {name!r}; {nearest(name, ACTIVATIONS)}")
+        raise ValueError(f"activation is unknown: {name!r}; {did_you_mean(name, ACTIVATIONS)}")
     module: nn.Module = getattr(nn, ACTIVATIONS[name])()
     return module
 
@@ -196,7 +196,7 @@ def initialise(network: nn.Module, activation: str, init: str = "auto") -> None:
         ValueError: for an unknown ``init``.
     """
     if init not in INITS:
-        raise ValueError(f"init is unknown: {init!r}; {nearest(init, INITS)}")
+        raise ValueError(f"init is unknown: {init!r}; {did_you_mean(init, INITS)}")
     logits = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
     if logits.weight.is_meta or init == "torch":
         return  # no values to set, and torch would take seconds to import what pretends to draw them

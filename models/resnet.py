@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from models import HEADS, SHORTCUTS, STEMS, block_counts, layers, nearest
+from models import HEADS, SHORTCUTS, STEMS, did_you_mean, layers, parse_block_counts
 
 
 class ResNet(nn.Module):
@@ -28,7 +28,8 @@ class ResNet(nn.Module):
         init: one of `models.INITS`.
         width: channels of the first stage.
         depth: number of stages.
-        blocks: blocks of each stage, as `models.block_counts` reads it; the last number holds for all further stages.
+        blocks: blocks of each stage, as `models.parse_block_counts` reads it; the last number
+            holds for all further stages.
         stem: one of `models.STEMS`: a convolution, one with a max-pool 3 of stride 2 behind it, or none.
         head: one of `models.HEADS`: global average pooling, or every value of the last maps, to the logits.
         residual: add each block's input to its output.
@@ -59,7 +60,7 @@ class ResNet(nn.Module):
         super().__init__()
         for name, value, known in (("stem", stem, STEMS), ("head", head, HEADS)):
             if value not in known:
-                raise ValueError(f"{name} is unknown: {value!r}; {nearest(value, known)}")
+                raise ValueError(f"{name} is unknown: {value!r}; {did_you_mean(value, known)}")
         conv = partial(_conv, batch_norm=batch_norm, bias=bias)
         channels, *size = shape
         self.stem = nn.Sequential()
@@ -70,7 +71,7 @@ class ResNet(nn.Module):
             self.stem.append(nn.MaxPool2d(3, 2, padding=1))
             size = [math.ceil(side / 2) for side in size]
         self.stages = nn.Sequential()
-        for inputs, outputs, stride in _plan(channels, width, depth, block_counts(blocks)):
+        for inputs, outputs, stride in _plan(channels, width, depth, parse_block_counts(blocks)):
             branch = nn.Sequential(
                 *conv(inputs, outputs, 3, stride),
                 layers.activation(activation),
@@ -165,7 +166,7 @@ def _shortcut(
 ) -> nn.Module:
     """Make what brings a block's input to the shape of its output; nothing where it has that shape."""
     if name not in SHORTCUTS:
-        raise ValueError(f"shortcut is unknown: {name!r}; {nearest(str(name), SHORTCUTS)}")
+        raise ValueError(f"shortcut is unknown: {name!r}; {did_you_mean(str(name), SHORTCUTS)}")
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     if name == "conv":

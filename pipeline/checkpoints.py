@@ -19,7 +19,7 @@ import models
 from pipeline.system import failpoints
 from pipeline.system.errors import IntegrityFailure, StorageFailure
 from pipeline.system.text import clean
-from sweeps.trial import TrialConfig, fields
+from sweeps.trial import TrialConfig, config_fields
 
 if TYPE_CHECKING:
     import torch
@@ -159,7 +159,7 @@ def _card(facts: Mapping[str, Any]) -> Card:
         KeyError, TypeError, ValueError: if it is none.
     """
     config = TrialConfig.from_dict(
-        {name: fields()[name].parse(v) for name, v in facts["config"].items()}
+        {name: config_fields()[name].parse(v) for name, v in facts["config"].items()}
     )
     channels, height, width = facts["shape"]
     if not all(type(size) is int and 1 <= size <= _LARGEST for size in (channels, height, width)):

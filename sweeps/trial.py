@@ -23,7 +23,7 @@ AUGMENTATIONS = ("crop", "flip", "cutout")
 
 
 @dataclass(frozen=True)
-class Field:
+class ConfigField:
     """What is declared once of a field; options, study files, search space, params and columns derive from it."""
 
     name: str
@@ -49,7 +49,7 @@ class Field:
             raise ValueError(f"{self.name} must be {_TYPE_NAMES[self.type]}: got {value!r}")
         if self.choices and result not in self.choices:
             raise ValueError(
-                f"{self.name} is unknown: {value!r}; {models.nearest(str(value), self.choices)}"
+                f"{self.name} is unknown: {value!r}; {models.did_you_mean(str(value), self.choices)}"
             )
         low, high = self.bounds
         if isinstance(result, int | float) and not low <= result <= high:
@@ -93,7 +93,7 @@ def _number(text: str) -> object:
     return text
 
 
-def augmentation(text: str) -> tuple[str, ...]:
+def parse_augmentation(text: str) -> tuple[str, ...]:
     """Split ``crop-flip`` into its parts; ``none`` has no parts, ``auto`` is itself.
 
     Raises:
@@ -139,7 +139,7 @@ class TrialConfig:
         None, "Side in pixels to which a folder's images are brought.", low=1, high=4096
     )
     family: str = _field(
-        "cnn", "Family of networks, or module:Class of your own.", check=models.find
+        "cnn", "Family of networks, or module:Class of your own.", check=models.find_family
     )
     activation: str | None = _field(None, "Activation function.", choices=tuple(models.ACTIVATIONS))
     dropout: float | None = _field(None, "Dropout probability.", low=0, high=0.95)
@@ -166,12 +166,15 @@ class TrialConfig:
         when=_NO_PRESET,
     )
     blocks: str | None = _field(
-        None, "Blocks of a ResNet's stages: 1, or 3-4-4-3.", check=models.block_counts, numeral=True
+        None,
+        "Blocks of a ResNet's stages: 1, or 3-4-4-3.",
+        check=models.parse_block_counts,
+        numeral=True,
     )
     stem: str | None = _field(None, "What stands before a ResNet's stages.", choices=models.STEMS)
     head: str | None = _field(None, "What stands behind a ResNet's stages.", choices=models.HEADS)
     layer_order: str | None = _field(
-        None, "Order of the layers in a CNN's block.", check=models.layer_order
+        None, "Order of the layers in a CNN's block.", check=models.parse_layer_order
     )
     residual: bool | None = _field(None, "Add a ResNet block's input to its output.")
     shortcut: str | None = _field(
@@ -197,7 +200,7 @@ class TrialConfig:
     augment: str = _field(
         "auto",
         "Random changes of training images: crop, flip, cutout, joined by '-'; none.",
-        check=augmentation,
+        check=parse_augmentation,
     )
     normalize: bool = _field(
         True, "Bring the training split's mean and deviation to 0 and 1, else pixels to 0..1."
@@ -255,12 +258,14 @@ class TrialConfig:
 
     def to_dict(self) -> dict[str, Value]:
         """The fields that apply, by name."""
-        return {name: value for name in fields() if (value := getattr(self, name)) is not None}
+        return {
+            name: value for name in config_fields() if (value := getattr(self, name)) is not None
+        }
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> TrialConfig:
         """Read back what `to_dict` gave: what is not among the values does not apply."""
-        return TrialConfig(**{**dict.fromkeys(fields()), **values})
+        return TrialConfig(**{**dict.fromkeys(config_fields()), **values})
 
     @property
     def options(self) -> dict[str, Value]:
@@ -268,7 +273,7 @@ class TrialConfig:
         values = self.to_dict()
         return {
             name: values.get(name, default)
-            for name, default in models.find(self.family).options.items()
+            for name, default in models.find_family(self.family).options.items()
         }
 
     @property
@@ -286,13 +291,13 @@ class TrialConfig:
         """The signature without the seed: equal for the repeats of one configuration; kept, for rankings ask often."""
         return self._hash(lambda f: f.identity and f.name != "seed")
 
-    def _hash(self, counts: Callable[[Field], bool]) -> str:
-        values = {k: v for k, v in self.to_dict().items() if counts(fields()[k])}
+    def _hash(self, counts: Callable[[ConfigField], bool]) -> str:
+        values = {k: v for k, v in self.to_dict().items() if counts(config_fields()[k])}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @cache
-def fields() -> dict[str, Field]:
+def config_fields() -> dict[str, ConfigField]:
     """The declared facts of each field of `TrialConfig`, in order."""
     types: dict[str, type[Value]] = {
         "str": str,
@@ -301,7 +306,7 @@ def fields() -> dict[str, Field]:
         "bool": bool,
     }
     return {
-        f.name: Field(
+        f.name: ConfigField(
             name=f.name,
             type=types[str(f.type).split(" |")[0]],
             default=cast("Value | None", f.default),
@@ -313,8 +318,8 @@ def fields() -> dict[str, Field]:
 
 def applies(name: str, values: Mapping[str, Value | None]) -> bool:
     """Whether a field applies beside the given values of the others."""
-    options = models.find(str(values["family"])).options
-    field = fields()[name]
+    options = models.find_family(str(values["family"])).options
+    field = config_fields()[name]
     if name in network_options() and name not in options:
         return False
     return all(values.get(other) in allowed for other, allowed in field.when.items())
@@ -337,14 +342,18 @@ def configure(values: Mapping[str, object], *, strict: bool = False) -> TrialCon
         ValueError: for an unknown name or a value against its rule.
     """
     for name in values:
-        if name not in fields():
-            raise ValueError(f"unknown field {name!r}: {models.nearest(name, list(fields()))}")
+        if name not in config_fields():
+            raise ValueError(
+                f"unknown field {name!r}: {models.did_you_mean(name, list(config_fields()))}"
+            )
     given = {
-        name: fields()[name].parse(value) for name, value in values.items() if value is not None
+        name: config_fields()[name].parse(value)
+        for name, value in values.items()
+        if value is not None
     }
-    result: dict[str, Any] = {"family": given.get("family", fields()["family"].default)}
-    defaults = models.find(result["family"]).options
-    for name, field in fields().items():
+    result: dict[str, Any] = {"family": given.get("family", config_fields()["family"].default)}
+    defaults = models.find_family(result["family"]).options
+    for name, field in config_fields().items():
         if applies(name, result):
             result[name] = given.get(name, defaults.get(name, field.default))
         elif strict and name in given:

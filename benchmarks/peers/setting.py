@@ -128,7 +128,7 @@ def explore(trial: optuna.Trial) -> dict[str, Any]:
 
 def build(values: dict[str, Any], plan: Plan) -> nn.Module:
     """The network of a configuration."""
-    options = models.find(values["family"]).options
+    options = models.find_family(values["family"]).options
     given = {name: values[name] for name in options if name in values}
     return models.build(values["family"], plan.shape, CLASSES, {**options, **given})
 

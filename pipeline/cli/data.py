@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import Command, data_dir_option, once
+from pipeline.cli.options import Command, argument_or_option, data_dir_option
 from pipeline.system.errors import UsageFailure
 
 
@@ -28,7 +28,7 @@ def data_command(
     \b
     Example: pipeline data verify mnist
     """
-    name = once(name, name_option, "data set")
+    name = argument_or_option(name, name_option, "data set")
     if action == "download":
         rows = [_download(name, data_dir)]
     elif action == "verify":
@@ -49,7 +49,7 @@ def _list(name: str | None, data_dir: Path) -> list[dict[str, Any]]:
 
     _check(name)
     return [
-        _row(known, datasets.state(known, data_dir))
+        _row(known, datasets.describe_state(known, data_dir))
         for known in ([name] if name else datasets.DATASETS)
     ]
 
@@ -71,9 +71,9 @@ def _verify(name: str | None, data_dir: Path) -> list[dict[str, Any]]:
     for known in (
         [name]
         if name
-        else [known for known in datasets.DATASETS if datasets.there(known, data_dir)]
+        else [known for known in datasets.DATASETS if datasets.is_readable(known, data_dir)]
     ):
-        holding = datasets.holding(known, data_dir)
+        holding = datasets.dataset_files(known, data_dir)
         if holding is None:
             rows.append(_row(known, "bundled with scikit-learn: no files of its own"))
             continue
@@ -98,7 +98,7 @@ def _check(name: str | None) -> None:
     from pipeline.data import datasets
 
     try:
-        datasets.source(name or "digits")
+        datasets.get_source(name or "digits")
     except ValueError as error:
         raise UsageFailure(str(error)) from None
 

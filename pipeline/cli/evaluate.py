@@ -8,18 +8,18 @@ from typing import Any
 import click
 
 from pipeline.cli.options import (
-    NETWORK,
+    NETWORK_OPTIONS,
     Command,
-    choosing_options,
+    chosen_network_option,
     data_dir_option,
-    one_way,
+    network_source_options,
     storage_option,
 )
 from pipeline.system.errors import UsageFailure
 
 
 @click.command(name="evaluate", cls=Command)
-@choosing_options
+@network_source_options
 @click.option("--all", "use_all", is_flag=True, help="Every complete trial of the study.")
 @click.option(
     "--each-epoch", is_flag=True, help="Score every epoch's checkpoint, where all were kept."
@@ -50,7 +50,7 @@ def evaluate_command(use_all: bool, **options: Any) -> None:
     from pipeline.inference import evaluate, find, networks
     from pipeline.stores import locations
 
-    way = one_way({**options, "all": use_all}, "all")
+    way = chosen_network_option({**options, "all": use_all}, "all")
     split = options["split"]
     data_dir = options["data_dir"]
     as_json = options["fmt"] == "json"
@@ -63,8 +63,8 @@ def evaluate_command(use_all: bool, **options: Any) -> None:
     if use_all:
         runs = [trial.run_id for trial in find.complete_trials(where, options["name"])]
     else:
-        which = networks.Which(**{key: options[key] for key in NETWORK})
-        runs = [None if way in elsewhere else find.run_of(where, which)]
+        which = networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
+        runs = [None if way in elsewhere else find.find_run_id(where, which)]
     rows: list[Any] = []
     for run_id in runs:
         if options["each_epoch"]:

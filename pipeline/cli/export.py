@@ -8,18 +8,18 @@ from typing import Any
 import click
 
 from pipeline.cli.options import (
-    NETWORK,
+    NETWORK_OPTIONS,
     Command,
-    choosing_options,
+    chosen_network_option,
     data_dir_option,
-    one_way,
+    network_source_options,
     storage_option,
 )
 from pipeline.system.errors import UsageFailure
 
 
 @click.command(name="export", cls=Command)
-@choosing_options
+@network_source_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -45,25 +45,25 @@ def export_command(out: Path, fmt: str | None, **options: Any) -> None:
         raise UsageFailure(
             f"--out must end in .pt2 or .onnx, or --format say which it is: got {out.name!r}"
         )
-    way = one_way(options)
+    way = chosen_network_option(options)
     from pipeline.inference import export, find, networks
     from pipeline.stores import locations
 
-    found = find.find(
+    found = find.find_network(
         locations.locate(options["storage"]),
-        networks.Which(**{key: options[key] for key in NETWORK}),
+        networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS}),
     )
     made = export.export(found, options["data_dir"], fmt)
     export.write(out, made.content)
     height, width, channels = made.example.shape[1:]
-    click.echo(f"{out}: {len(made.content) / 1e3:,.0f} kB, {origin(way, found)}")
+    click.echo(f"{out}: {len(made.content) / 1e3:,.0f} kB, {describe_origin(way, found)}")
     click.echo(
         f"takes uint8 images (batch, {height}, {width}, {channels}), gives probabilities (batch, classes)"
     )
     click.echo(f"checked on {made.checked_on}: the largest difference is {made.difference:.1e}")
 
 
-def origin(way: str, found: Any) -> str:
+def describe_origin(way: str, found: Any) -> str:
     """Say where a network comes from: its run, or how it was named."""
     if found.run_id:
         return f"from run {found.run_id}"

@@ -10,14 +10,14 @@ from typing import Any
 import click
 
 from pipeline.cli.options import (
-    ENGINE,
+    ENGINE_OPTIONS,
     Command,
+    argument_or_option,
     command_line,
     config_options,
     data_dir_option,
     engine_options,
-    once,
-    start_early,
+    preload_workers,
     storage_option,
 )
 from pipeline.system import garbage
@@ -59,21 +59,21 @@ def finalists_command(
     \b
     Example: pipeline finalists default-digits --top 3 --seeds 3
     """
-    start_early(options)
-    with garbage.loading():
+    preload_workers(options)
+    with garbage.freeze_loaded():
         from pipeline.jobs import finalists, sweep
         from pipeline.report import terminal
         from pipeline.stores import locations
 
     where = locations.locate(options["storage"])
     asked = {"top": top, "seeds": seeds, "device": options["device"]}
-    made = finalists.make_plan(where, once(name, name_option), data_dir, **asked)
+    made = finalists.make_plan(where, argument_or_option(name, name_option), data_dir, **asked)
     command = command_line()
     most = made.spec.trials or 1
     place = {
         "data_dir": data_dir,
         "storage": options["storage"],
-        **{key: options[key] for key in ENGINE},
+        **{key: options[key] for key in ENGINE_OPTIONS},
     }
     request = sweep.Request(**place, max_failures=most, command=command)
     try:
@@ -81,7 +81,7 @@ def finalists_command(
     except Interrupted as stopped:
         click.echo(f"interrupted; go on with: {command}", err=True)
         sys.exit(stopped.code)
-    click.echo("\n" + terminal.finalists(record))
+    click.echo("\n" + terminal.render_finalists(record))
     click.echo(
         f"\nreport: {where.reports(record.name)}\nwinner: pipeline report {shlex.quote(record.name)} --best"
     )

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from pipeline.engines.sites import SITES
+from pipeline.engines.registry import ENGINES
 from pipeline.system.errors import UsageFailure
-from sweeps.trial import Field, Value, fields, network_options
+from sweeps.trial import ConfigField, Value, config_fields, network_options
 
 storage_option = click.option(
     "--storage",
@@ -35,7 +35,7 @@ _ENGINE = (
     ),
     click.option(
         "--engine",
-        type=click.Choice(list(SITES)),
+        type=click.Choice(list(ENGINES)),
         default="local",
         show_default=True,
         help="Where trials are trained.",
@@ -46,7 +46,7 @@ _ENGINE = (
         help="The Ray cluster to join, from one of its nodes.  [default: one of this machine is begun]",
     ),
 )
-ENGINE = ("workers", "engine", "address")
+ENGINE_OPTIONS = ("workers", "engine", "address")
 
 
 _NETWORK = (
@@ -62,10 +62,10 @@ _NETWORK = (
         help="A checkpoint file or folder.",
     ),
 )
-NETWORK = ("run", "best", "name", "model", "checkpoint")
+NETWORK_OPTIONS = ("run", "best", "name", "model", "checkpoint")
 
 
-def choosing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def network_source_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with the ways to name a finished network."""
     for option in reversed(_NETWORK):
         command = option(command)
@@ -79,15 +79,15 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def start_early(options: Mapping[str, Any]) -> None:
+def preload_workers(options: Mapping[str, Any]) -> None:
     """Start to import what worker processes here will need, before this one has imported what it needs itself."""
     if options["engine"] == "local" and (options["workers"] or 1) > 1:
         from pipeline.system import forkserver
 
-        forkserver.warm_up(forkserver.TRAINING)
+        forkserver.warm_up(forkserver.TRAINING_PRELOAD)
 
 
-def once(argument: str | None, option: str | None, what: str = "study") -> str | None:
+def argument_or_option(argument: str | None, option: str | None, what: str = "study") -> str | None:
     """The name that a command takes as its argument or as an option, as `mlflow run -P` has to give it.
 
     Raises:
@@ -98,13 +98,13 @@ def once(argument: str | None, option: str | None, what: str = "study") -> str |
     return argument or option
 
 
-def one_way(options: Mapping[str, Any], *others: str) -> str:
+def chosen_network_option(options: Mapping[str, Any], *others: str) -> str:
     """Which of the options that name networks is given; ``others`` are those of the command's own.
 
     Raises:
         UsageFailure: unless it is exactly one.
     """
-    ways = [key for key in (*NETWORK, *others) if key != "name"]
+    ways = [key for key in (*NETWORK_OPTIONS, *others) if key != "name"]
     given = [key for key in ways if options[key]]
     spelt = " or ".join(f"--{key.replace('_', '-')}" for key in ways)
     if len(given) != 1:
@@ -124,7 +124,7 @@ def command_line() -> str:
 class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
     """A field of `TrialConfig`: its own rules are the option's."""
 
-    def __init__(self, field: Field) -> None:
+    def __init__(self, field: ConfigField) -> None:
         self.field = field
         self.name = "|".join(field.choices) or {int: "integer", float: "number", str: "text"}.get(
             field.type, "boolean"
@@ -188,14 +188,14 @@ def config_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
     """Decorate a command with an option for each of the named fields of `TrialConfig`, or for all."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for name in reversed(names or tuple(fields())):
-            command = _option(fields()[name])(command)
+        for name in reversed(names or tuple(config_fields())):
+            command = _option(config_fields()[name])(command)
         return command
 
     return decorate
 
 
-def _option(field: Field) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _option(field: ConfigField) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     spelling = f"--{field.name.replace('_', '-')}"
     if field.type is bool:
         return click.option(

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import NETWORK, Command, choosing_options, one_way, storage_option
+from pipeline.cli.options import (
+    NETWORK_OPTIONS,
+    Command,
+    chosen_network_option,
+    network_source_options,
+    storage_option,
+)
 from pipeline.system.errors import IntegrityFailure
 
 if TYPE_CHECKING:
@@ -33,7 +39,7 @@ _CLIP = 60  # characters of a class in a table
     type=click.Path(path_type=Path, allow_dash=True),
     help="The same.",
 )
-@choosing_options
+@network_source_options
 @click.option(
     "--url", help="Of a server that runs `mlflow models serve`, instead of a network here."
 )
@@ -60,18 +66,20 @@ def predict_command(
     \b
     Example: pipeline predict --best --format csv photos/
     """
-    way = one_way(options, "url")
+    way = chosen_network_option(options, "url")
     from pipeline.inference import find, networks, predict, remote
     from pipeline.stores import locations
 
     given = [path for path in (*paths, *more) if path != Path("-")]
-    given += predict.read_list() if len(given) < len(paths) + len(more) else []
-    files = predict.find(given)
+    given += predict.read_path_list() if len(given) < len(paths) + len(more) else []
+    files = predict.find_images(given)
     if way == "url":
-        judge = remote.served(options["url"])
+        judge = remote.connect(options["url"])
     else:
-        which = networks.Which(**{key: options[key] for key in NETWORK})
-        judge = predict.network(find.find(locations.locate(options["storage"]), which))
+        which = networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
+        judge = predict.network_predictor(
+            find.find_network(locations.locate(options["storage"]), which)
+        )
     unread: list[Path] = []
 
     def failed(path: Path, message: str) -> None:

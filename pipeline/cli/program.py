@@ -87,7 +87,7 @@ class Leaving:
         if (databases := sys.modules.get("pipeline.stores.sqlite")) is not None:
             databases.close_files()
         if (forking := sys.modules.get("pipeline.system.forkserver")) is not None:
-            forking.end()
+            forking.stop_server()
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError, AttributeError):  # whoever read it has gone
                 stream.flush()

@@ -9,19 +9,19 @@ from typing import Any
 
 import click
 
-from pipeline.cli.export import origin
+from pipeline.cli.export import describe_origin
 from pipeline.cli.options import (
-    NETWORK,
+    NETWORK_OPTIONS,
     Command,
-    choosing_options,
+    chosen_network_option,
     data_dir_option,
-    one_way,
+    network_source_options,
     storage_option,
 )
 
 
 @click.command(name="register", cls=Command)
-@choosing_options
+@network_source_options
 @click.option(
     "--as",
     "called",
@@ -39,14 +39,16 @@ def register_command(called: str | None, alias: str, **options: Any) -> None:
     \b
     Example: pipeline register --best --as digits
     """
-    way = one_way(options)
+    way = chosen_network_option(options)
     from pipeline.inference import export, find, networks, registry
     from pipeline.stores import access, locations
     from pipeline.tracking import server
 
-    registry.check(called or "model", alias)
+    registry.check_names(called or "model", alias)
     where = locations.locate(options["storage"])
-    found = find.find(where, networks.Which(**{key: options[key] for key in NETWORK}))
+    found = find.find_network(
+        where, networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
+    )
     name = called or found.study or found.card.config.dataset.partition(":")[0]
     made = export.export(found, options["data_dir"], "pt2")
     access.prepare(where)
@@ -54,12 +56,12 @@ def register_command(called: str | None, alias: str, **options: Any) -> None:
     request = where.reports(name) / "request.json"
     export.write(request, json.dumps(registry.example_request(made)).encode())
     click.echo(
-        f"{name} version {version.version} is {version.uri}{_before(version)}, {origin(way, found)}"
+        f"{name} version {version.version} is {version.uri}{_before(version)}, {describe_origin(way, found)}"
     )
     click.echo(f"checked on {made.checked_on}: the largest difference is {made.difference:.1e}")
     elsewhere = "MLFLOW_TRACKING_URI" in os.environ
     if elsewhere:
-        store = f"MLFLOW_TRACKING_URI={shlex.quote(server.shown(where.tracking))} "
+        store = f"MLFLOW_TRACKING_URI={shlex.quote(server.without_password(where.tracking))} "
     else:
         store = ""
     kind = shlex.quote("Content-Type: application/json")

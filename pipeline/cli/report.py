@@ -9,11 +9,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import (
-    Command,
-    once,
-    storage_option,
-)
+from pipeline.cli.options import Command, argument_or_option, storage_option
 from pipeline.system import garbage
 
 FORMATS = click.Choice(["table", "json", "csv", "md"])
@@ -48,15 +44,15 @@ def report_command(
     \b
     Example: pipeline report default-digits --best
     """
-    with garbage.loading():
+    with garbage.freeze_loaded():
         from pipeline.report import comparison, render
         from pipeline.stores import access, locations
         from pipeline.system import forkserver
 
     where = locations.locate(options["storage"])
-    forkserver.warm_up(forkserver.DRAWING)
+    forkserver.warm_up(forkserver.DRAWING_PRELOAD)
     records = [
-        access.read_record(where, once(name, name_option))
+        access.read_record(where, argument_or_option(name, name_option))
         for name in dict.fromkeys(names) or (None,)
     ]
     several = len(records) > 1
@@ -64,7 +60,7 @@ def report_command(
     if show_best or not several:
         for record in records:
             click.echo(
-                render.render_best(record, fmt) if show_best else render.render(record, fmt, top)
+                render.render_winner(record, fmt) if show_best else render.render(record, fmt, top)
             )
     else:
         click.echo(comparison.render(records, fmt, top))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import Command, once, storage_option
+from pipeline.cli.options import Command, argument_or_option, storage_option
 
 if TYPE_CHECKING:
     from pipeline.report.status import Status
@@ -37,16 +37,16 @@ def status_command(
     from pipeline.stores import access, locations, locks
 
     where = locations.locate(storage)
-    name = once(name, name_option)
+    name = argument_or_option(name, name_option)
     found = _look(where, name)
     if as_json:
-        click.echo(json.dumps(status.facts(found), indent=2))
+        click.echo(json.dumps(status.status_values(found), indent=2))
         return
-    click.echo(status.text(found, shutil.get_terminal_size().columns))
+    click.echo(status.status_text(found, shutil.get_terminal_size().columns))
     if name is None:
         for other in access.read_names(where):
             if other != found.record.name and locks.holder(where, other):
-                click.echo(f"also {status.line(_look(where, other))}")
+                click.echo(f"also {status.status_line(_look(where, other))}")
 
 
 def _look(where: Stores, name: str | None) -> Status:
@@ -56,8 +56,8 @@ def _look(where: Stores, name: str | None) -> Status:
     record = access.read_record(where, name)
     checkpoints = where.home / "checkpoints" / record.name
     places = {
-        "record": locations.shown(where.tracking),
-        "studies": locations.shown(where.studies),
+        "record": locations.display_name(where.tracking),
+        "studies": locations.display_name(where.studies),
         "checkpoints": f"{checkpoints}, {_size(checkpoints) / 1e6:.1f} MB",
         "report": str(where.reports(record.name)),
     }

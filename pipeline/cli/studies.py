@@ -8,12 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import (
-    Command,
-    config_options,
-    data_dir_option,
-    once,
-)
+from pipeline.cli.options import Command, argument_or_option, config_options, data_dir_option
 
 
 @click.command(name="studies", cls=Command)
@@ -58,11 +53,11 @@ def studies_command(
         return
     from pipeline.jobs import estimate, preflight, studies
 
-    name = once(name, name_option)
+    name = argument_or_option(name, name_option)
     if name is None:
         found = [
-            estimate.describe(study, spec, None)
-            for study, _, spec in map(studies.read_shipped, studies.shipped())
+            estimate.describe_plan(study, spec, None)
+            for study, _, spec in map(studies.read_shipped, studies.shipped_studies())
         ]
         if as_json:
             click.echo(json.dumps(found, indent=2))
@@ -78,15 +73,15 @@ def studies_command(
     if spec.method == "ablate":
         from pipeline.stores import access, locations
 
-        spec = studies.ablate(
-            spec, studies.ablated(access.read_record(locations.locate(), spec.of))
+        spec = studies.ablate_study(
+            spec, studies.ablation_start(access.read_record(locations.locate(), spec.of))
         )
-    print_plan(study, spec, preflight.data_at_hand(spec, data_dir), as_json=as_json)
+    print_plan(study, spec, preflight.load_if_present(spec, data_dir), as_json=as_json)
 
 
 def print_plan(name: str, spec: Any, data: Any, *, as_json: bool) -> None:
     """Print what a study would train and, where its images are present, what that would take."""
     from pipeline.jobs import estimate
 
-    described = estimate.describe(name, spec, data)
-    click.echo(json.dumps(described, indent=2) if as_json else estimate.text(described))
+    described = estimate.describe_plan(name, spec, data)
+    click.echo(json.dumps(described, indent=2) if as_json else estimate.plan_text(described))

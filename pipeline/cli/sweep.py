@@ -10,14 +10,14 @@ from typing import Any
 import click
 
 from pipeline.cli.options import (
-    ENGINE,
+    ENGINE_OPTIONS,
     Command,
+    argument_or_option,
     command_line,
     config_options,
     data_dir_option,
     engine_options,
-    once,
-    start_early,
+    preload_workers,
     storage_option,
 )
 from pipeline.cli.studies import print_plan
@@ -91,20 +91,26 @@ def sweep_command(
     Example: pipeline sweep --dataset mnist --trials 12 --epochs 3
     """
     if not dry_run:
-        start_early(options)
-    with garbage.loading():
+        preload_workers(options)
+    with garbage.freeze_loaded():
         from rich.console import Console
 
         from pipeline.jobs import sweep as sweeping
-        from pipeline.jobs.progress import Show
+        from pipeline.jobs.progress import ProgressDisplay
 
     request = sweeping.Request(
-        study=once(study, study_option, "study file") or "default",
+        study=argument_or_option(study, study_option, "study file") or "default",
         overrides=_overrides(options),
         **{key: options[key] for key in ("name", "data_dir", "storage", "experiment")},
         **{
             key: options[key]
-            for key in ("timeout", "trial_timeout", "max_failures", "deterministic", *ENGINE)
+            for key in (
+                "timeout",
+                "trial_timeout",
+                "max_failures",
+                "deterministic",
+                *ENGINE_OPTIONS,
+            )
         },
         command=command_line(),
     )
@@ -115,7 +121,7 @@ def sweep_command(
         return
 
     try:
-        outcome = sweeping.sweep(made, request, partial(Show.of, console=console))
+        outcome = sweeping.sweep(made, request, partial(ProgressDisplay.of, console=console))
     except Interrupted as stopped:
         console.print(
             f"interrupted; go on with: {command_line()}",
@@ -151,24 +157,26 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
 def _print_outcome(outcome: Any, made: Any, max_failures: int, *, as_json: bool) -> None:
     from pipeline.report import render
     from pipeline.tracking import comparison_view
-    from sweeps.analysis.ranking import best, ended
+    from sweeps.analysis.ranking import ends_text, find_best_trial
 
     record = outcome.record
-    winner = best(record.results, maximize=record.maximize)
+    winner = find_best_trial(record.results, maximize=record.maximize)
     if as_json:
         click.echo(render.render(record, "json"))
     else:
         click.echo("\n" + render.render(record, "table", 10))
-        link = comparison_view.link(outcome.experiment_id, made.name)
+        link = comparison_view.comparison_link(outcome.experiment_id, made.name)
         click.echo(f"\nreport: {outcome.report}")
         if winner is not None:
             click.echo(f"winner: pipeline report {shlex.quote(made.name)} --best")
         click.echo(f"compare: pipeline ui, then http://127.0.0.1:5000{link}")
     if outcome.reason == "failures":
         failed = f"stopped after {max_failures} failures in a row"
-        raise NothingComplete(f"{failed}: {ended(record.results)}; {_errors(record)}")
+        raise NothingComplete(f"{failed}: {ends_text(record.results)}; {_errors(record)}")
     if winner is None:
-        raise NothingComplete(f"no trial is complete: {ended(record.results)}; {_errors(record)}")
+        raise NothingComplete(
+            f"no trial is complete: {ends_text(record.results)}; {_errors(record)}"
+        )
     if outcome.reason == "until":
         click.echo(f"stopped by --timeout; go on with: {command_line()}", err=True)
     elif outcome.reason != "done":

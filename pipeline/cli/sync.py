@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from pipeline.cli.options import Command, command_line, once, storage_option
+from pipeline.cli.options import Command, argument_or_option, command_line, storage_option
 from pipeline.system.errors import Interrupted
 
 
@@ -34,7 +34,7 @@ def sync_command(
     try:
         sync.sync(
             locations.locate(storage),
-            once(name, name_option),
+            argument_or_option(name, name_option),
             experiment=experiment,
             say=click.echo,
         )

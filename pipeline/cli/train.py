@@ -48,11 +48,11 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
     \b
     Example: pipeline train --dataset mnist --family cnn --lr 1e-3 --epochs 3
     """
-    with garbage.loading():
+    with garbage.freeze_loaded():
         from rich.console import Console
 
         from pipeline.jobs import reproduce, train
-        from pipeline.jobs.progress import Show
+        from pipeline.jobs.progress import ProgressDisplay
         from pipeline.stores import locations
 
     where = locations.locate(values.pop("storage"))
@@ -65,14 +65,14 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
             raise UsageFailure(
                 "--resume goes on with a run and --from-run begins one: leave one of them out"
             )
-        trial = reproduce.recorded(where, from_run)
+        trial = reproduce.find_recorded_trial(where, from_run)
         changes = {name: value for name, value in values.items() if value is not None}
-        values = reproduce.values(trial, changes)
+        values = reproduce.override_config(trial, changes)
         click.echo(
             _repeating(trial, {**changes, **({"objective": given} if given else {})}), err=True
         )
     objective = given or (trial.objective if trial else "val_acc")
-    show = Show(Console(), objective, (), 1, 0)
+    show = ProgressDisplay(Console(), objective, (), 1, 0)
     try:
         result = train.train_one(
             where,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeline.cli.options import Command, once, storage_option
+from pipeline.cli.options import Command, argument_or_option, storage_option
 
 
 @click.command(name="ui", cls=Command)
@@ -32,12 +32,12 @@ def ui_command(
     from pipeline.tracking import comparison_view, tracker, ui
 
     where = locations.locate(storage)
-    record = access.read_record(where, once(name, name_option))
+    record = access.read_record(where, argument_or_option(name, name_option))
     access.check_tracking(where)
     experiment = tracker.experiment_of(where.tracking, record.parent_run_id)
     is_server = where.tracking.startswith("http")
     host = where.tracking if is_server else f"http://{ui.HOST}:{port}"
-    comparison = f"{host}{comparison_view.link(experiment, record.name)}"
+    comparison = f"{host}{comparison_view.comparison_link(experiment, record.name)}"
 
     def ready() -> None:
         click.echo(f"comparison of {record.name}: {comparison}")

@@ -57,7 +57,7 @@ def unpack(archive: Path, folder: Path) -> None:
         ) from None
 
 
-def files(folder: Path) -> Iterator[Path]:
+def unpacked_files(folder: Path) -> Iterator[Path]:
     """The files of an unpacked archive, in order."""
     return (path for path in sorted(folder.rglob("*")) if path.is_file())
 

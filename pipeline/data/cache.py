@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from pipeline.system.console import note
+from pipeline.system.console import print_notice
 from pipeline.system.files import cache_folder
 
 _THREADS = threading.Lock()  # a process's locks of files do not hold back its own threads
@@ -32,7 +32,7 @@ class Decoding:
     ]  # their pixels one after another, each a plane per channel
 
 
-def fetch(key: str, make: Callable[[], Decoding]) -> torch.Tensor:
+def load_or_decode(key: str, make: Callable[[], Decoding]) -> torch.Tensor:
     """Return the images under a key, mapped from their file; they are made where there is none, or a damaged one.
 
     Writing to the tensor changes neither the file nor what others see. Where no file can be written they are made in
@@ -62,7 +62,7 @@ def fetch(key: str, make: Callable[[], Decoding]) -> torch.Tensor:
         why = "what was written is not what is read"
     except OSError as error:
         why = f"{error.filename or 'it'}: {error.strerror or error}"
-    note(
+    print_notice(
         f"no cache of decoded images can be written ({why}); decoding into memory. PIPELINE_CACHE_DIR names its folder"
     )
     return _in_memory(made or make())
@@ -133,7 +133,7 @@ def _alone(place: Path) -> Iterator[None]:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            note(f"waiting for another process that decodes images into {place}")
+            print_notice(f"waiting for another process that decodes images into {place}")
             fcntl.lockf(file, fcntl.LOCK_EX)
         for left in place.glob("*.part"):
             left.unlink(missing_ok=True)

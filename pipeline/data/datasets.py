@@ -9,15 +9,15 @@ from typing import Any
 import models
 from pipeline.data import download, folders, tiny_imagenet
 from pipeline.data.folders import Listing
-from pipeline.data.lockfile import Holding
+from pipeline.data.lockfile import DatasetFiles
 from pipeline.data.sources import Arrays, Files, Images, holds_file
-from pipeline.data.torchvision_sets import house_numbers, torchvision_arrays, upright
+from pipeline.data.torchvision_sets import emnist_images, svhn_images, torchvision_arrays
 from pipeline.system.errors import UsageFailure
 
 FOLDER = "folder:"  # before the path of a folder of images
 
 
-def source(name: str) -> Arrays | Files:
+def get_source(name: str) -> Arrays | Files:
     """Return how a data set is read: one of `DATASETS`, or ``folder:PATH``.
 
     Raises:
@@ -29,22 +29,22 @@ def source(name: str) -> Arrays | Files:
             raise ValueError(
                 f"dataset must name a folder of images, as in folder:photos: got {name!r}"
             )
-        return Files(path, find=lambda _: folders.scan(path))
+        return Files(path, find=lambda _: folders.scan_folder(path))
     if name not in DATASETS:
         raise ValueError(
-            f"dataset is unknown: {name!r}; {models.nearest(name, [*DATASETS, f'{FOLDER}PATH'])}"
+            f"dataset is unknown: {name!r}; {models.did_you_mean(name, [*DATASETS, f'{FOLDER}PATH'])}"
         )
     return DATASETS[name]
 
 
 def check_dataset(name: str) -> None:
     """Raise ValueError for an unknown name, or a folder without a path."""
-    source(name)
+    get_source(name)
 
 
-def present(name: str, data_dir: Path) -> bool:
+def is_present(name: str, data_dir: Path) -> bool:
     """Whether a data set need not be fetched before it is read: no more is known of one that is never fetched."""
-    found = source(name)
+    found = get_source(name)
     return (
         not isinstance(found, Arrays)
         or found.folder is None
@@ -52,25 +52,25 @@ def present(name: str, data_dir: Path) -> bool:
     )
 
 
-def there(name: str, data_dir: Path) -> bool:
+def is_readable(name: str, data_dir: Path) -> bool:
     """Whether a data set can be read without fetching anything, also of one that is never fetched."""
-    found = source(name)
+    found = get_source(name)
     if isinstance(found, Arrays):
-        return present(name, data_dir)
+        return is_present(name, data_dir)
     try:
         if not name.startswith(FOLDER):
-            return tiny_imagenet.tiny_root(data_dir).is_dir()
+            return tiny_imagenet.find_tiny_imagenet(data_dir).is_dir()
         return Path(found.folder or "").is_dir()
     except UsageFailure:
         return False
 
 
-def state(name: str, data_dir: Path) -> str:
+def describe_state(name: str, data_dir: Path) -> str:
     """Say whether a data set is there, and how to have it where it is not."""
-    found = source(name)
+    found = get_source(name)
     if found.folder is None:
         return "bundled with scikit-learn"
-    if there(name, data_dir):
+    if is_readable(name, data_dir):
         return "there"
     if isinstance(found, Arrays):
         return f"not in {data_dir}: pipeline data download {name}"
@@ -84,7 +84,7 @@ def read_all(name: str, data_dir: Path) -> int:
         UsageFailure: where it is not there and not one that is fetched, or cannot be.
         IntegrityFailure: where its files are damaged.
     """
-    found = source(name)
+    found = get_source(name)
     if isinstance(found, Files):
         return len(found.find(data_dir).files)
     return sum(
@@ -93,27 +93,27 @@ def read_all(name: str, data_dir: Path) -> int:
     )
 
 
-def holding(name: str, data_dir: Path) -> Holding | None:
+def dataset_files(name: str, data_dir: Path) -> DatasetFiles | None:
     """The files that a data set is made of, as they are now; None where it is not read from disk.
 
     Raises:
         UsageFailure, IntegrityFailure: where image files of their own cannot be listed.
     """
-    found = source(name)
+    found = get_source(name)
     if isinstance(found, Arrays):
         if found.holding:
             return found.holding(data_dir)
         return None
-    return of_listing(name, found.find(data_dir), data_dir)
+    return listing_files(name, found.find(data_dir), data_dir)
 
 
-def of_listing(name: str, listing: Listing, data_dir: Path) -> Holding:
+def listing_files(name: str, listing: Listing, data_dir: Path) -> DatasetFiles:
     """The same of image files that are listed already."""
     if name.startswith(FOLDER):
         place = listing.root / ".sha256.json"
     else:
         place = data_dir / f".{name}.sha256.json"
-    return Holding(name, listing.root, {file.path: file.size for file in listing.files}, place)
+    return DatasetFiles(name, listing.root, {file.path: file.size for file in listing.files}, place)
 
 
 def _digits(_data_dir: Path, _test: bool) -> Images:
@@ -146,25 +146,35 @@ DATASETS: dict[str, Arrays | Files] = {
     "emnist": torchvision_arrays(
         "EMNIST",
         "EMNIST",
-        convert=upright,
+        convert=emnist_images,
         arguments=lambda test: {"split": "balanced", "train": not test},
         locked="raw/emnist-balanced-*-ubyte",
-        downloads=download.emnist,
+        downloads=download.emnist_downloads,
     ),
     "svhn": torchvision_arrays(
         "SVHN",
         ".",
-        convert=house_numbers,
+        convert=svhn_images,
         arguments=lambda test: {"split": "test" if test else "train"},
         files="{split}_32x32.mat",
         locked="t*_32x32.mat",
-        downloads=download.one_file,
+        downloads=download.svhn_downloads,
     ),
     "cifar10": torchvision_arrays(
-        "CIFAR10", "cifar-10-batches-py", locked="*", augment="crop-flip", downloads=download.tar
+        "CIFAR10",
+        "cifar-10-batches-py",
+        locked="*",
+        augment="crop-flip",
+        downloads=download.cifar_downloads,
     ),
     "cifar100": torchvision_arrays(
-        "CIFAR100", "cifar-100-python", locked="*", augment="crop-flip", downloads=download.tar
+        "CIFAR100",
+        "cifar-100-python",
+        locked="*",
+        augment="crop-flip",
+        downloads=download.cifar_downloads,
     ),
-    "tiny_imagenet": Files("tiny-imagenet-200", "crop-flip", 10, find=tiny_imagenet.tiny_imagenet),
+    "tiny_imagenet": Files(
+        "tiny-imagenet-200", "crop-flip", 10, find=tiny_imagenet.list_tiny_imagenet
+    ),
 }

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from pipeline.data import cache
 from pipeline.data.folders import Listing
-from pipeline.system.console import counting, note
+from pipeline.system.console import print_notice, progress_bar
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean
 
@@ -35,7 +35,7 @@ Shape = tuple[int, int, int]  # channels, height, width
 T = TypeVar("T")
 
 
-def load(
+def load_images(
     name: str, listing: Listing, rows: Sequence[int], image_size: int | None = None
 ) -> torch.Tensor:
     """Return some images of a listing, from the cache; what it lacks is decoded once for all processes.
@@ -55,16 +55,16 @@ def load(
     """
 
     def make() -> cache.Decoding:
-        shape = survey(listing, image_size)
+        shape = common_shape(listing, image_size)
         _check_memory(name, len(rows), shape)
         return cache.Decoding((len(rows), *shape), lambda: _blocks(listing, rows, shape))
 
     files = [(file.path, file.size, file.changed) for file in listing.files]
     facts = json.dumps([_FORMAT, str(listing.root), image_size, files, list(rows)])
-    return cache.fetch(hashlib.sha256(facts.encode()).hexdigest()[:32], make)
+    return cache.load_or_decode(hashlib.sha256(facts.encode()).hexdigest()[:32], make)
 
 
-def survey(listing: Listing, image_size: int | None = None) -> Shape:
+def common_shape(listing: Listing, image_size: int | None = None) -> Shape:
     """Look into the headers of all files for the shape that they are brought to.
 
     One channel where all are grey, else three. The given side; else the size of all where it is one; else 64.
@@ -87,7 +87,7 @@ def survey(listing: Listing, image_size: int | None = None) -> Shape:
     return 1 if all(grey for _, grey in found) else 3, height, width
 
 
-def pixels(image: Image.Image, shape: Shape) -> bytes:
+def fit_to_shape(image: Image.Image, shape: Shape) -> bytes:
     """Bring an opened image to a shape: its pixels, a plane per channel.
 
     It is turned as its EXIF orientation says, laid on white where it is transparent, and cut at the sides that are too
@@ -113,14 +113,14 @@ def pixels(image: Image.Image, shape: Shape) -> bytes:
     return b"".join(band.tobytes() for band in image.split())
 
 
-def decode(path: Path, shape: Shape) -> bytes:
-    """Read an image file and bring it to a shape: its pixels, a plane per channel, as `pixels` gives them.
+def decode_file(path: Path, shape: Shape) -> bytes:
+    """Read an image file and bring it to a shape: its pixels, a plane per channel, as `fit_to_shape` gives them.
 
     Raises:
         IntegrityFailure: naming a file that cannot be read.
     """
     with _opened(path, clean(path)) as image:
-        return pixels(image, shape)
+        return fit_to_shape(image, shape)
 
 
 def _facts(listing: Listing, row: int) -> tuple[tuple[int, int], bool]:
@@ -140,7 +140,7 @@ def _blocks(listing: Listing, rows: Sequence[int], shape: Shape) -> Generator[by
 
 def _decode(listing: Listing, row: int, shape: Shape) -> bytes:
     with _row(listing, row) as image:
-        return pixels(image, shape)
+        return fit_to_shape(image, shape)
 
 
 def _row(listing: Listing, row: int) -> AbstractContextManager[Image.Image]:
@@ -165,7 +165,7 @@ def _parallel(what: str, work: Callable[[Sequence[int]], T], rows: Sequence[int]
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        with warnings.catch_warnings(), counting(what, len(rows)) as advance:
+        with warnings.catch_warnings(), progress_bar(what, len(rows)) as advance:
             warnings.simplefilter(
                 "ignore"
             )  # of odd metadata; what is wrong with pixels is an error
@@ -185,7 +185,7 @@ def _check_memory(name: str, count: int, shape: Shape) -> None:
         raise UsageFailure(
             f"{what} need {_size(needed)} of {_size(available)} of memory available: make them smaller: --image-size"
         )
-    note(f"{what}, {_size(needed)}; decoding")
+    print_notice(f"{what}, {_size(needed)}; decoding")
 
 
 def _size(count: int) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.error import URLError
 
 from pipeline.data import archives, vision
-from pipeline.system.console import note
+from pipeline.system.console import print_notice
 from pipeline.system.errors import IntegrityFailure
 
 TIMEOUT = 30  # seconds without an answer
@@ -44,7 +44,7 @@ Downloads = Callable[
 ]  # of a torchvision class and its arguments
 
 
-def idx_files(known: Any, _: Mapping[str, Any]) -> list[Download]:
+def mnist_downloads(known: Any, _: Mapping[str, Any]) -> list[Download]:
     """The four files of MNIST, or of a data set in its format."""
     return [
         Download(
@@ -58,19 +58,19 @@ def idx_files(known: Any, _: Mapping[str, Any]) -> list[Download]:
     ]
 
 
-def emnist(known: Any, arguments: Mapping[str, Any]) -> list[Download]:
+def emnist_downloads(known: Any, arguments: Mapping[str, Any]) -> list[Download]:
     """The one archive of EMNIST, of gzipped files."""
     folder = f"{known.__name__}/raw"
     inner = f"gzip/emnist-{arguments['split']}-*.gz"
     return [Download(urls=[known.url], file="gzip.zip", md5=known.md5, folder=folder, inner=inner)]
 
 
-def tar(known: Any, _: Mapping[str, Any]) -> list[Download]:
+def cifar_downloads(known: Any, _: Mapping[str, Any]) -> list[Download]:
     """The one archive of CIFAR-10 or CIFAR-100."""
     return [Download(urls=[known.url], file=known.filename, md5=known.tgz_md5, folder=".")]
 
 
-def one_file(known: Any, arguments: Mapping[str, Any]) -> list[Download]:
+def svhn_downloads(known: Any, arguments: Mapping[str, Any]) -> list[Download]:
     """The file of one part of SVHN."""
     url, file, md5 = known.split_list[arguments["split"]]
     return [Download(urls=[url], file=file, md5=md5, folder=".", packed=False)]
@@ -112,7 +112,7 @@ def _apart(data_dir: Path) -> Iterator[Path]:
         try:  # the folder itself is locked: no lock file stays, and a death frees it
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            note(f"waiting for another process that fetches into {data_dir}")
+            print_notice(f"waiting for another process that fetches into {data_dir}")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         shutil.rmtree(data_dir / _APART, ignore_errors=True)
         (data_dir / _APART).mkdir()
@@ -133,7 +133,7 @@ def _fetch(download: Download, apart: Path, place: Path) -> None:
         for inner in unpacked.glob(download.inner) if download.inner else ():
             archives.unpack(inner, unpacked)
         shutil.rmtree(unpacked / "gzip", ignore_errors=True)  # the archives within EMNIST's
-    for file in archives.files(unpacked):
+    for file in archives.unpacked_files(unpacked):
         target = place / file.relative_to(unpacked)
         target.parent.mkdir(parents=True, exist_ok=True)
         file.replace(target)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.system.console import note
+from pipeline.system.console import print_notice
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean
 
@@ -30,7 +30,7 @@ EXTENSIONS = (
 
 
 @dataclass(frozen=True)
-class File:
+class ImageFile:
     """An image file, as it is named and as it was when looked at."""
 
     path: str  # from the data set's folder, with slashes
@@ -44,15 +44,15 @@ class Listing:
 
     root: Path
     classes: tuple[str, ...]
-    files: tuple[File, ...]
+    files: tuple[ImageFile, ...]
     labels: tuple[int, ...]
     parts: tuple[str, ...]  # of each file the official part: train, val or test
 
 
-Found = Mapping[str, list[File]]  # of each class its files
+FilesByClass = Mapping[str, list[ImageFile]]  # of each class its files
 
 
-def scan(path: str) -> Listing:
+def scan_folder(path: str) -> Listing:
     """List a folder of ``train/<class>/*``, and of ``val/`` and ``test/`` where they are, or of ``<class>/*`` alone.
 
     Hidden files and folders, and files without the extension of an image, are passed over. A class without images is
@@ -93,11 +93,11 @@ def scan(path: str) -> Listing:
                 f"{places[part]} holds no images in folders of classes: put some there, or remove it"
             )
     if empty:
-        note(f"folder:{path}: left out without images: {listed_names(empty)}")
+        print_notice(f"folder:{path}: left out without images: {listed_names(empty)}")
     return make_listing(root, classes, found)
 
 
-def below(folder: Path) -> list[Path]:
+def image_files_below(folder: Path) -> list[Path]:
     """The image files below a folder, by path; hidden ones, and what has not the extension of an image, passed over.
 
     Raises:
@@ -106,7 +106,9 @@ def below(folder: Path) -> list[Path]:
     return sorted(folder / file.path for file in walk_files(folder, "."))
 
 
-def make_listing(root: Path, classes: tuple[str, ...], found: Mapping[str, Found]) -> Listing:
+def make_listing(
+    root: Path, classes: tuple[str, ...], found: Mapping[str, FilesByClass]
+) -> Listing:
     """Put the files of each part and class in order: by part, then class, then path."""
     rows = [
         (file, label, part)
@@ -118,7 +120,7 @@ def make_listing(root: Path, classes: tuple[str, ...], found: Mapping[str, Found
     return Listing(root, classes, files, labels, parts)
 
 
-def _classes(root: Path, place: Path) -> Found:
+def _classes(root: Path, place: Path) -> FilesByClass:
     """The image files below each folder that is directly in a place, by its name."""
     with _readable(place), os.scandir(place) as entries:
         names = sorted(
@@ -130,7 +132,7 @@ def _classes(root: Path, place: Path) -> Found:
 
 def walk_files(
     root: Path, inside: str, above: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[File]:
+) -> Iterator[ImageFile]:
     """The image files below a folder. Links are followed, but not in circles."""
     with _readable(root / inside):
         facts = (root / inside).stat()
@@ -146,7 +148,7 @@ def walk_files(
             elif entry.name.lower().endswith(EXTENSIONS):
                 facts = entry.stat()
                 if stat.S_ISREG(facts.st_mode):
-                    yield File(path, facts.st_size, facts.st_mtime_ns)
+                    yield ImageFile(path, facts.st_size, facts.st_mtime_ns)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.system import files
-from pipeline.system.console import counting, note
+from pipeline.system.console import print_notice, progress_bar
 from pipeline.system.errors import IntegrityFailure
 from pipeline.system.text import clean
 
@@ -21,7 +21,7 @@ _REMEDY = "put back what it was, or remove {lock} to take what is there for righ
 
 
 @dataclass(frozen=True)
-class Holding:
+class DatasetFiles:
     """The files of a data set as they are now."""
 
     name: str  # of the data set
@@ -30,7 +30,7 @@ class Holding:
     beside: Path  # where the lock file is kept, if that can be written
 
 
-def check_sizes(found: Holding) -> None:
+def check_sizes(found: DatasetFiles) -> None:
     """See that no locked file has another size than it had: quick, and enough for one that was cut short.
 
     Raises:
@@ -43,7 +43,7 @@ def check_sizes(found: Holding) -> None:
             raise _differs(found, file, f"has {now:,} bytes instead of {size:,}", place)
 
 
-def lock_new(found: Holding) -> None:
+def lock_new(found: DatasetFiles) -> None:
     """Lock the files that are not locked yet; where no lock file can be written a line says so."""
     place, locked = _read(found)
     new = {file: size for file, size in found.sizes.items() if file not in locked}
@@ -51,7 +51,7 @@ def lock_new(found: Holding) -> None:
         _write(place, found, {**locked, **_hashed(found, new)})
 
 
-def verify(found: Holding) -> tuple[int, Path | None]:
+def verify(found: DatasetFiles) -> tuple[int, Path | None]:
     """Read every file and compare it with the lock file; where there is none yet, it is written.
 
     Returns:
@@ -74,13 +74,13 @@ def verify(found: Holding) -> tuple[int, Path | None]:
     return len(locked), None
 
 
-def _differs(found: Holding, file: str, how: str, lock: Path) -> IntegrityFailure:
+def _differs(found: DatasetFiles, file: str, how: str, lock: Path) -> IntegrityFailure:
     return IntegrityFailure(
         f"data set {found.name}: {clean(found.root / file)} {how}: {_REMEDY.format(lock=lock)}"
     )
 
 
-def _hashed(found: Holding, sizes: Mapping[str, int]) -> dict[str, tuple[int, str]]:
+def _hashed(found: DatasetFiles, sizes: Mapping[str, int]) -> dict[str, tuple[int, str]]:
     def digest(file: str) -> str:
         with (found.root / file).open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
@@ -88,7 +88,7 @@ def _hashed(found: Holding, sizes: Mapping[str, int]) -> dict[str, tuple[int, st
     pool = ThreadPoolExecutor(os.cpu_count())
     digests = {}
     try:
-        with counting(f"reading {found.name}", len(sizes)) as advance:
+        with progress_bar(f"reading {found.name}", len(sizes)) as advance:
             for file, found_digest in zip(sizes, pool.map(digest, sizes), strict=True):
                 digests[file] = (sizes[file], found_digest)
                 advance(1)
@@ -100,7 +100,7 @@ def _hashed(found: Holding, sizes: Mapping[str, int]) -> dict[str, tuple[int, st
     return digests
 
 
-def _places(found: Holding) -> Iterator[Path]:
+def _places(found: DatasetFiles) -> Iterator[Path]:
     """Where the lock file may be: beside the data, or in the cache where nothing can be written there."""
     yield found.beside
     with suppress(OSError):
@@ -110,7 +110,7 @@ def _places(found: Holding) -> Iterator[Path]:
         yield files.cache_folder() / f"{key}.sha256.json"
 
 
-def _read(found: Holding) -> tuple[Path, dict[str, tuple[int, str]]]:
+def _read(found: DatasetFiles) -> tuple[Path, dict[str, tuple[int, str]]]:
     """The lock file, and what it holds; nothing where there is none yet."""
     for place in _places(found):
         try:
@@ -126,7 +126,7 @@ def _read(found: Holding) -> tuple[Path, dict[str, tuple[int, str]]]:
     return found.beside, {}
 
 
-def _write(first: Path, found: Holding, locked: Mapping[str, tuple[int, str]]) -> Path | None:
+def _write(first: Path, found: DatasetFiles, locked: Mapping[str, tuple[int, str]]) -> Path | None:
     text = json.dumps({"data set": found.name, "files": dict(sorted(locked.items()))}, indent=1)
     for place in dict.fromkeys((first, *_places(found))):
         try:
@@ -134,7 +134,7 @@ def _write(first: Path, found: Holding, locked: Mapping[str, tuple[int, str]]) -
         except OSError:
             continue
         return place
-    note(
+    print_notice(
         f"no lock file of data set {found.name} can be written in {found.beside.parent}, nor in the cache"
     )
     return None

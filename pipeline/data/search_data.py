@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 
 from pipeline.data import decode, lockfile
-from pipeline.data.datasets import of_listing, source
+from pipeline.data.datasets import get_source, listing_files
 from pipeline.data.sources import Arrays, Files
 from pipeline.data.splits import PARTS, Splits, divide, read_split_file
-from pipeline.system.console import note
+from pipeline.system.console import print_notice
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import TrialConfig
 
@@ -106,7 +106,7 @@ def load(
     lacking = sorted({*val.tolist(), *rows.labels[splits["test"]].tolist()} - {*train.tolist()})
     if split_file is not None and lacking:
         some = f"{len(lacking)}, such as {rows.classes[lacking[0]]!r}"
-        note(f"{split_file}: train lacks classes that val or test has: {some}")
+        print_notice(f"{split_file}: train lacks classes that val or test has: {some}")
     pixels = rows.pixels(torch.cat([splits["train"], splits["val"]]))
     train_split = Split(pixels[: len(train)], train)
     val_split = Split(pixels[len(train) :], val)
@@ -135,7 +135,7 @@ def open_rows(
     test: bool,
 ) -> tuple[_Rows, Splits]:
     """Everything but the pixels, and its three splits. Of arrays with a test part only the part that is asked for."""
-    found = source(name)
+    found = get_source(name)
     if isinstance(found, Files):
         rows = _of_files(name, found, data_dir, image_size)
         has_test = "test" in rows.parts
@@ -162,10 +162,10 @@ def open_rows(
 
 def _of_files(name: str, found: Files, data_dir: Path, image_size: int | None) -> _Rows:
     listing = found.find(data_dir)
-    lockfile.check_sizes(of_listing(name, listing, data_dir))
+    lockfile.check_sizes(listing_files(name, listing, data_dir))
 
     def pixels(rows: torch.Tensor) -> torch.Tensor:
-        return decode.load(name, listing, rows.tolist(), image_size)
+        return decode.load_images(name, listing, rows.tolist(), image_size)
 
     paths = tuple(file.path for file in listing.files)
     return _Rows(torch.tensor(listing.labels), listing.parts, listing.classes, paths, pixels)

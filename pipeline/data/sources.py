@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.data.folders import Listing
-from pipeline.data.lockfile import Holding
+from pipeline.data.lockfile import DatasetFiles
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ class Arrays(Source):
 
     read: Callable[[Path, bool], Images]
     files: str = "*"  # the names of its training files, where it has a folder
-    holding: Callable[[Path], Holding] | None = (
+    holding: Callable[[Path], DatasetFiles] | None = (
         None  # its files below the data folder, where it has a folder
     )
     has_test: bool = (

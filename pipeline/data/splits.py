@@ -112,7 +112,7 @@ def _splits(
         part = cells["split"].strip()
         if part not in PARTS:
             raise UsageFailure(
-                f"{where}: split is unknown: {clean(part, 80)!r}; {models.nearest(part, PARTS)}"
+                f"{where}: split is unknown: {clean(part, 80)!r}; {models.did_you_mean(part, PARTS)}"
             )
         if index in seen:
             raise UsageFailure(
@@ -136,7 +136,7 @@ def _finder(
     for name in names:
         if name not in known:
             raise UsageFailure(
-                f"{where}: column is unknown: {clean(name, 80)!r}; {models.nearest(name, known)}"
+                f"{where}: column is unknown: {clean(name, 80)!r}; {models.did_you_mean(name, known)}"
             )
     if sorted(names) not in (["index", "split"], ["path", "split"]):
         raise UsageFailure(

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from pipeline.data.folders import File, Listing, listed_names, make_listing, walk_files
+from pipeline.data.folders import ImageFile, Listing, listed_names, make_listing, walk_files
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean
 
 
-def tiny_imagenet(data_dir: Path) -> Listing:
+def list_tiny_imagenet(data_dir: Path) -> Listing:
     """List Tiny-ImageNet in its original layout. Its labelled ``val`` is the test part: its test images have no labels.
 
     Raises:
         UsageFailure: where it is not below the data folder.
         IntegrityFailure: where files that its lists name are missing.
     """
-    root = tiny_root(data_dir)
+    root = find_tiny_imagenet(data_dir)
     try:
         wnids = sorted(set(_text(root / "wnids.txt").split()))
         rows = [
@@ -33,7 +33,7 @@ def tiny_imagenet(data_dir: Path) -> Listing:
         ) from None
     train = {wnid: list(walk_files(root, f"train/{wnid}")) for wnid in wnids}
     there = {file.path: file for file in walk_files(root, "val")}
-    val: dict[str, list[File]] = {wnid: [] for wnid in wnids}
+    val: dict[str, list[ImageFile]] = {wnid: [] for wnid in wnids}
     for row in rows:
         path = f"val/images/{row[0]}"
         if len(row) > 1 and row[1] in val:
@@ -52,7 +52,7 @@ def tiny_imagenet(data_dir: Path) -> Listing:
     return Listing(root, _titles(wnids, words), listing.files, listing.labels, listing.parts)
 
 
-def tiny_root(data_dir: Path) -> Path:
+def find_tiny_imagenet(data_dir: Path) -> Path:
     """Find the folder of Tiny-ImageNet.
 
     Raises:

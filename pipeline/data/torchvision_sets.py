@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data import download, lockfile, vision
-from pipeline.data.lockfile import Holding
+from pipeline.data.lockfile import DatasetFiles
 from pipeline.data.sources import Arrays, Images, holds_file
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 
@@ -26,7 +26,7 @@ def torchvision_arrays(
     files: str = "*",
     locked: str = "raw/*-ubyte",
     augment: str = "none",
-    downloads: download.Downloads = download.idx_files,
+    downloads: download.Downloads = download.mnist_downloads,
 ) -> Arrays:
     """A data set of torchvision's: its loader and checks, behind its lock file.
 
@@ -41,13 +41,13 @@ def torchvision_arrays(
         downloads: what to fetch where they are not there.
     """
 
-    def holding(data_dir: Path) -> Holding:
+    def holding(data_dir: Path) -> DatasetFiles:
         root = data_dir / folder
         sizes = {
             path.relative_to(root).as_posix(): path.stat().st_size
             for path in sorted(root.glob(locked))
         }
-        return Holding(name, root, sizes, data_dir / f".{name}.sha256.json")
+        return DatasetFiles(name, root, sizes, data_dir / f".{name}.sha256.json")
 
     def read(data_dir: Path, test: bool) -> Images:
         given = arguments(test)
@@ -72,13 +72,13 @@ def _pictures(found: Any) -> Images:
     )
 
 
-def upright(found: Any) -> Images:
+def emnist_images(found: Any) -> Images:
     """EMNIST's pictures lie mirrored on their side."""
     lying = _pictures(found)
     return Images(lying.images.transpose(2, 3).contiguous(), lying.labels, lying.classes)
 
 
-def house_numbers(found: Any) -> Images:
+def svhn_images(found: Any) -> Images:
     """The images of SVHN, whose classes are the ten digits."""
     import torch
 

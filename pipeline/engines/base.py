@@ -1,4 +1,4 @@
-"""The interface of engines: `Site` says what there is to train on, `Engine` trains tasks."""
+"""The interface of engines: `EngineFactory` says what there is to train on, `Engine` trains tasks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.data.search_data import SearchData
-from pipeline.training.distributed import Seat
+from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks
 from pipeline.training.train import train
 from sweeps.trial import TrialConfig, TrialResult
 
-LOOK_EVERY = 0.1  # seconds between looks at whether to stop, and at time limits
+POLL_INTERVAL = 0.1  # seconds between looks at whether to stop, and at time limits
 
 
 class Engine(Protocol):
@@ -39,7 +39,7 @@ class Engine(Protocol):
         """End, at once; trials that are under way can be gone on with from their checkpoints."""
 
 
-class Site(Protocol):
+class EngineFactory(Protocol):
     """Where the trials of a sweep are trained: what there is, and who makes the engine."""
 
     @property
@@ -89,7 +89,7 @@ class Task:
     limits: Mapping[str, float] = field(default_factory=dict)
     every_epoch: bool = False
     time_limit: float | None = None
-    seat: Seat | None = None  # of the process, among those that train it together
+    seat: GroupMember | None = None  # of the process, among those that train it together
 
     def train(self, data: SearchData, hooks: Hooks) -> TrialResult:
         """Train it here and now."""

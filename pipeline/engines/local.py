@@ -15,9 +15,9 @@ from multiprocessing.connection import wait
 import torch
 
 from pipeline.data.search_data import SearchData
-from pipeline.engines.base import LOOK_EVERY, Engine, Task
-from pipeline.engines.multi_gpu import Team
-from pipeline.engines.shared_data import Shared
+from pipeline.engines.base import POLL_INTERVAL, Engine, Task
+from pipeline.engines.multi_gpu import WorkerGroup
+from pipeline.engines.shared_data import SharedData
 from pipeline.engines.worker import Worker
 from pipeline.system import forkserver
 from pipeline.system.errors import Interrupted
@@ -26,7 +26,7 @@ from pipeline.training.resolve import resolve
 from sweeps.trial import TrialConfig, TrialResult
 
 
-class Inline:
+class InlineEngine:
     """Trains in this process, one trial at a time, while it is waited for."""
 
     places = 1
@@ -48,7 +48,7 @@ class Inline:
         """Nothing is left to end."""
 
 
-class Workers:
+class WorkerEngine:
     """Trains in processes that are kept from trial to trial; one that dies costs its trial, and is replaced."""
 
     def __init__(self, data: SearchData, places: int, devices: int = 1) -> None:
@@ -59,10 +59,10 @@ class Workers:
             places: how many workers.
             devices: how many GPUs there are for them, of the kind that the trials name.
         """
-        forkserver.warm_up(forkserver.TRAINING)
+        forkserver.warm_up(forkserver.TRAINING_PRELOAD)
         self.places = places
         self._devices = devices
-        self._shared = Shared(data)
+        self._shared = SharedData(data)
         self._free: list[Worker] = []
         self._busy: list[Worker] = []
 
@@ -76,7 +76,7 @@ class Workers:
             if len(devices) == 1:
                 worker = Worker(self._shared, devices[0])
             else:
-                worker = Team(self._shared, devices)
+                worker = WorkerGroup(self._shared, devices)
         else:
             self._free.remove(worker)
         self._busy.append(worker)
@@ -87,7 +87,7 @@ class Workers:
         while True:
             for worker in self._busy:
                 worker.heard.hooks.stop()
-            ready = wait([worker.connection for worker in self._busy], LOOK_EVERY)
+            ready = wait([worker.connection for worker in self._busy], POLL_INTERVAL)
             for worker in list(self._busy):
                 ended = self._look(worker, heard=worker.connection in ready)
                 if ended is not None:
@@ -126,14 +126,14 @@ class Workers:
         self._shared.close()
 
 
-def make(data: SearchData, places: int, processes: int = 1) -> Engine:
+def make_engine(data: SearchData, places: int, processes: int = 1) -> Engine:
     """The engine for so many trials at a time, each in so many processes, on this machine with the GPUs that it has."""
     if places == processes == 1:
-        return Inline(data)
-    return Workers(data, places, max(1, torch.cuda.device_count()))
+        return InlineEngine(data)
+    return WorkerEngine(data, places, max(1, torch.cuda.device_count()))
 
 
-class Local:
+class LocalFactory:
     """This machine, as a site: one trial at a time is trained in this process, more in workers."""
 
     deterministic, where = True, ""
@@ -148,11 +148,13 @@ class Local:
 
     def warm_up(self, processes: int) -> None:
         """Start importing what workers need, if there are to be any; and what draws the report."""
-        forkserver.warm_up(forkserver.TRAINING if processes > 1 else forkserver.DRAWING)
+        forkserver.warm_up(
+            forkserver.TRAINING_PRELOAD if processes > 1 else forkserver.DRAWING_PRELOAD
+        )
 
     def make(self, data: SearchData, places: int, processes: int = 1) -> Engine:
         """The engine for so many trials at a time, with the GPUs that there are."""
-        return make(data, places, processes)
+        return make_engine(data, places, processes)
 
     def close(self) -> None:
         """Nothing is left of it."""
@@ -165,7 +167,7 @@ def train_one(task: Task, data: SearchData, hooks: Hooks) -> TrialResult:
         Interrupted: asked to stop, by the hook of that name; or one of several processes was killed.
         Failure: what training raises.
     """
-    with closing(make(data, 1, task.config.processes)) as engine:
+    with closing(make_engine(data, 1, task.config.processes)) as engine:
         engine.begin(task, hooks)
         _, result = engine.wait()
     if result is None:

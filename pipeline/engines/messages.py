@@ -10,7 +10,7 @@ from pipeline.data.search_data import SearchData
 from pipeline.engines.base import Task
 from pipeline.system.errors import Failure, TimedOut
 from pipeline.training.epochs import Hooks
-from pipeline.training.train import HANGS
+from pipeline.training.train import HANG_GRACE
 from sweeps.trial import FAILED, Epoch, TrialResult
 
 GRACE = 3.0  # seconds more, after which a worker that does not break its trial off itself is killed
@@ -19,7 +19,7 @@ GRACE = 3.0  # seconds more, after which a worker that does not break its trial 
 STEP_EVERY = 0.5  # seconds between messages of steps
 
 
-class Line(Protocol):
+class Channel(Protocol):
     """The way from a trial to the process that asked for it."""
 
     def tell(self, *message: Any) -> None:
@@ -29,7 +29,7 @@ class Line(Protocol):
         """Send one, and wait for the answer."""
 
 
-def outcome(line: Line, task: Task, data: SearchData) -> tuple[str, object]:
+def train_and_report(line: Channel, task: Task, data: SearchData) -> tuple[str, object]:
     """Train, and tell of it; the last message, which says what came of it."""
     # the last epoch, and when the last step was told
     told = 0
@@ -60,7 +60,7 @@ def outcome(line: Line, task: Task, data: SearchData) -> tuple[str, object]:
         return "raised", error
 
 
-class Heard:
+class RemoteTrial:
     """A trial that is trained elsewhere, as the process that asked for it knows it by its messages."""
 
     def __init__(
@@ -109,7 +109,7 @@ class Heard:
         if (
             self._began is None
             or limit is None
-            or time.monotonic() - self._began <= limit + HANGS + GRACE
+            or time.monotonic() - self._began <= limit + HANG_GRACE + GRACE
         ):
             return None
         error = TimedOut(limit)

@@ -11,23 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.engines.base import Task
-from pipeline.engines.shared_data import Shared
+from pipeline.engines.shared_data import SharedData
 from pipeline.engines.worker import Worker
 from pipeline.system.errors import Diverged
-from pipeline.training.distributed import Seat
+from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks
 from sweeps.trial import TrialResult
 
 _REASON = 0.5  # seconds for the others to say what they have to, once the first has failed
 
 
-class Team(Worker):
+class WorkerGroup(Worker):
     """Workers of which the first trains a trial as any worker does, and the others with it. It ends with its trial.
 
     One that dies is as if all had. Where one fails, that is the trial's end: the others are killed, wherever they are.
     """
 
-    def __init__(self, shared: Shared, devices: Sequence[int]) -> None:
+    def __init__(self, shared: SharedData, devices: Sequence[int]) -> None:
         super().__init__(shared, devices[0])
         self.devices = tuple(devices)
         self._others = [Worker(shared, device) for device in devices[1:]]
@@ -35,7 +35,7 @@ class Team(Worker):
 
     def begin(self, task: Task, hooks: Hooks) -> None:
         """Give all of them the trial, and the first its limits."""
-        seat = Seat(rank=0, size=len(self.devices), meeting=self._meeting / "store")
+        seat = GroupMember(rank=0, size=len(self.devices), meeting=self._meeting / "store")
         super().begin(dataclasses.replace(task, seat=seat), hooks)
         for rank, other in enumerate(self._others, start=1):
             its = dataclasses.replace(seat, rank=rank)

@@ -5,7 +5,7 @@ import os
 
 from pipeline.system import garbage
 
-with garbage.loading():  # so collections in the helpers leave the pages alone that they share
+with garbage.freeze_loaded():  # so collections in the helpers leave the pages alone that they share
     import torch._dynamo  # noqa: F401 - torch's first optimiser would
 
 

@@ -28,7 +28,7 @@ class _Place:
     offset: int
 
 
-class Shared:
+class SharedData:
     """The splits of a search in a file without a name, which vanishes with the last process that has it.
 
     It can be sent to a process that is being started. In RAM where the system has such files: shared memory under
@@ -41,7 +41,7 @@ class Shared:
         Raises:
             StorageFailure: if there is no room.
         """
-        self._facts = facts(data)
+        self._facts = metadata(data)
         found = tensors(data)
         places = []
         end = 0
@@ -76,7 +76,7 @@ class Shared:
 
     def open(self) -> SearchData:
         """Map the splits. Writing to them changes neither the file nor what others see."""
-        return rebuilt(self._facts, self._map(mmap.ACCESS_COPY))
+        return rebuild(self._facts, self._map(mmap.ACCESS_COPY))
 
     def close(self) -> None:
         """Give up the file; what is mapped stays so."""
@@ -94,12 +94,12 @@ def tensors(data: SearchData) -> tuple[torch.Tensor, ...]:
     return data.train.images, data.train.labels, data.val.images, data.val.labels
 
 
-def facts(data: SearchData) -> dict[str, Any]:
+def metadata(data: SearchData) -> dict[str, Any]:
     """The rest of it."""
     return {name: getattr(data, name) for name in ("name", "classes", "mean", "std", "digest")}
 
 
-def rebuilt(facts: Mapping[str, Any], tensors: Iterable[torch.Tensor]) -> SearchData:
+def rebuild(facts: Mapping[str, Any], tensors: Iterable[torch.Tensor]) -> SearchData:
     """The search again, of these two."""
     train, labels, val, val_labels = tensors
     return SearchData(train=Split(train, labels), val=Split(val, val_labels), **facts)

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from pipeline.engines.base import Task
-from pipeline.engines.messages import Heard, outcome
-from pipeline.engines.shared_data import Shared
+from pipeline.engines.messages import RemoteTrial, train_and_report
+from pipeline.engines.shared_data import SharedData
 from pipeline.system import forkserver
 from pipeline.training.epochs import Hooks
 from sweeps.trial import TrialResult
@@ -21,10 +21,10 @@ PATIENCE = 5.0  # seconds for a worker to end
 class Worker:
     """A worker process, as the process that started it sees it."""
 
-    def __init__(self, shared: Shared, device: int) -> None:
+    def __init__(self, shared: SharedData, device: int) -> None:
         self.devices: tuple[int, ...] = (device,)
-        self.connection, theirs = forkserver.PROCESSES.Pipe()
-        self._process = forkserver.PROCESSES.Process(
+        self.connection, theirs = forkserver.CONTEXT.Pipe()
+        self._process = forkserver.CONTEXT.Process(
             target=_work, args=(theirs, shared, device), name="worker", daemon=True
         )
         self._process.start()
@@ -32,7 +32,7 @@ class Worker:
 
     def begin(self, task: Task, hooks: Hooks) -> None:
         """Give it a trial."""
-        self.heard = Heard(task, hooks, self._send)
+        self.heard = RemoteTrial(task, hooks, self._send)
         self._send(task)
 
     def receive(self) -> tuple[Any, ...]:
@@ -44,7 +44,7 @@ class Worker:
         return self.connection.recv()  # type: ignore[no-any-return]
 
     def given_up(self) -> TrialResult | None:
-        """The result of a trial that can no longer end by itself, as `Heard.given_up`."""
+        """The result of a trial that can no longer end by itself, as `RemoteTrial.given_up`."""
         return self.heard.given_up()
 
     def _send(self, message: object) -> None:
@@ -76,7 +76,7 @@ class _Pipe:
         return self._connection.recv()
 
 
-def _work(connection: Connection[Any, Any], shared: Shared, device: int) -> None:
+def _work(connection: Connection[Any, Any], shared: SharedData, device: int) -> None:
     """What a worker does: trains one task after another, until there is nobody to send it one."""
     forkserver.end_with_parent()
     data = shared.open()
@@ -88,4 +88,4 @@ def _work(connection: Connection[Any, Any], shared: Shared, device: int) -> None
             if task.config.device == "cuda":
                 torch.cuda.set_device(device)
             line.tell("began")
-            line.tell(*outcome(line, task, data))
+            line.tell(*train_and_report(line, task, data))

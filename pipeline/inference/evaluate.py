@@ -11,11 +11,11 @@ import torch
 
 from pipeline.checkpoints import BEST, Card
 from pipeline.data import search_data, test_split
-from pipeline.inference.find import fetch_network, find, read_run
-from pipeline.inference.networks import Which
+from pipeline.inference.find import fetch_network, find_network, read_run
+from pipeline.inference.networks import NetworkReference
 from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
-from pipeline.tracking.tracker import Run, Tracker, now
+from pipeline.tracking.tracker import Run, Tracker, now_milliseconds
 from pipeline.training.metrics import Scores, score
 from pipeline.training.prepare import Prepare
 from pipeline.training.resolve import resolve
@@ -57,7 +57,7 @@ def evaluate(
         Failure: if the checkpoint or the data cannot be read.
     """
     if run_id is None:
-        found = find(where, Which(checkpoint=checkpoint, model=model))
+        found = find_network(where, NetworkReference(checkpoint=checkpoint, model=model))
         return Evaluation(
             split, found.card, _score(found.network, found.card, data_dir, split), found.run_id
         )
@@ -106,7 +106,7 @@ def evaluate_epochs(
                 Evaluation(split, card, _score(network, card, data_dir, split), run.info.run_id)
             )
         by_epoch = {evaluation.card.epoch: evaluation.scores.accuracy for evaluation in found}
-        at = now()
+        at = now_milliseconds()
         points = [(epoch, accuracy, at) for epoch, accuracy in by_epoch.items()]
         tracker.call(tracker.log_curve, run.info.run_id, f"{split}_epochs/acc", points)
         if split == "test":
@@ -124,7 +124,7 @@ def _keep(
 ) -> None:
     """Keep scores on the test split with the run and, where it is a trial's, with the study."""
     final = {f"test/{name}": value for name, value in figures.items() if "@" not in name}
-    tracker.call(tracker.log_figures, run.info.run_id, final, now())
+    tracker.call(tracker.log_figures, run.info.run_id, final, now_milliseconds())
     tags = run.data.tags
     if "sweep.trial" in tags:
         try:

@@ -16,11 +16,11 @@ import torch
 
 from pipeline.checkpoints import Card
 from pipeline.data import search_data
-from pipeline.data.datasets import present
+from pipeline.data.datasets import is_present
 from pipeline.inference.classifier import Classifier, portable
-from pipeline.inference.networks import Found
+from pipeline.inference.networks import TrainedNetwork
 from pipeline.system.errors import Failure, IntegrityFailure, StorageFailure, UsageFailure
-from pipeline.system.files import whole
+from pipeline.system.files import atomic_write
 from pipeline.system.text import clean
 
 FACTS = "card.json"  # among the extra files of a pt2
@@ -32,7 +32,7 @@ Answers = Callable[[torch.Tensor], torch.Tensor]  # raw images to probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exported:
+class ExportedNetwork:
     """A file's bytes, and how far its answers are from the network's."""
 
     content: bytes
@@ -43,7 +43,7 @@ class Exported:
     )  # uint8 (1, height, width, channels): one of the images that it was checked on
 
 
-def export(found: Found, data_dir: Path, fmt: str) -> Exported:
+def export(found: TrainedNetwork, data_dir: Path, fmt: str) -> ExportedNetwork:
     """Bring a network into a format: raw uint8 images (batch, height, width, channels) in, probabilities out.
 
     Args:
@@ -77,7 +77,7 @@ def export(found: Found, data_dir: Path, fmt: str) -> Exported:
             f"the {fmt} file answers otherwise than the network: by {difference:.1e} on {checked_on}, at most "
             f"{TOLERANCE:g} is allowed; nothing is written"
         )
-    return Exported(
+    return ExportedNetwork(
         content=content, difference=difference, checked_on=checked_on, example=images[:1]
     )
 
@@ -104,7 +104,7 @@ def write(file: Path, content: bytes) -> None:
         StorageFailure: if it cannot be written.
     """
     try:
-        with whole(file) as draft:
+        with atomic_write(file) as draft:
             draft.write_bytes(content)
     except OSError as error:
         raise StorageFailure(f"cannot write {file}: {error.strerror or error}") from None
@@ -116,7 +116,7 @@ def _images(card: Card, data_dir: Path) -> tuple[torch.Tensor, str]:
     channels, height, width = card.shape
     why = "the data set is not there"
     try:
-        if present(config.dataset, data_dir):
+        if is_present(config.dataset, data_dir):
             found = search_data.load_for(config, data_dir)
             if found.shape == card.shape:
                 count = min(_IMAGES, len(found.val))

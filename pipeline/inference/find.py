@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.checkpoints import BEST, Card, load_model
-from pipeline.inference.networks import Found, Which
+from pipeline.inference.networks import NetworkReference, TrainedNetwork
 from pipeline.stores import access, locations
 from pipeline.system.errors import NothingComplete, StorageFailure, UsageFailure
 from pipeline.tracking.tracker import Run, Tracker
-from sweeps.analysis.finalists import SUFFIX, decided
-from sweeps.analysis.ranking import best
+from sweeps.analysis.finalists import FINALISTS_SUFFIX, decided
+from sweeps.analysis.ranking import find_best_trial
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, TrialResult
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def numbered(where: locations.Stores, name: str) -> tuple[StudyRecord, TrialResult]:
+def find_trial(where: locations.Stores, name: str) -> tuple[StudyRecord, TrialResult]:
     """Find the trial that ``NAME#7`` names, and its study.
 
     Raises:
@@ -38,13 +38,13 @@ def numbered(where: locations.Stores, name: str) -> tuple[StudyRecord, TrialResu
     return record, record.results[int(number)]
 
 
-def named_trial(where: locations.Stores, name: str) -> TrialResult:
+def trial_with_weights(where: locations.Stores, name: str) -> TrialResult:
     """Find the trial that ``NAME#7`` names; of a duplicate, the trial whose result it is.
 
     Raises:
         UsageFailure: if there is none.
     """
-    record, found = numbered(where, name)
+    record, found = find_trial(where, name)
     if found.duplicate_of is not None:
         found = record.results[found.duplicate_of]
     if found.checkpoint is None:
@@ -62,7 +62,7 @@ def best_trial(where: locations.Stores, name: str | None) -> TrialResult:
     """
     record = access.read_record(where, name)
     record = decided(record) or record
-    winner = best(record.results, maximize=record.maximize)
+    winner = find_best_trial(record.results, maximize=record.maximize)
     if winner is None:
         raise NothingComplete(f"study {record.name!r} has no complete trial")
     return winner
@@ -85,35 +85,38 @@ def complete_trials(where: locations.Stores, name: str | None) -> list[TrialResu
     return found
 
 
-def find(where: locations.Stores, which: Which) -> Found:
+def find_network(where: locations.Stores, which: NetworkReference) -> TrainedNetwork:
     """Find a network and build it. A checkpoint needs no store, and none is made.
 
     Raises:
         Failure: where there is none, or it cannot be read.
     """
     if which.checkpoint is not None:
-        return Found(*load_model(which.checkpoint))
+        return TrainedNetwork(*load_model(which.checkpoint))
     if which.model is not None:
         from pipeline.inference import registry
 
         with tempfile.TemporaryDirectory() as folder:
-            checkpoint, run_id = registry.fetch(where, which.model, Path(folder))
-            return Found(*load_model(checkpoint), run_id)
-    with read_run(where, run_of(where, which)) as (tracker, run):
+            checkpoint, run_id = registry.fetch_checkpoint(where, which.model, Path(folder))
+            return TrainedNetwork(*load_model(checkpoint), run_id)
+    with read_run(where, find_run_id(where, which)) as (tracker, run):
         tags = run.data.tags
         study = tags.get("sweep.study") or tags.get("sweep.refit_of")
         network, card = fetch_network(tracker, run, BEST)
-    return Found(
-        network, card, run.info.run_id, None if study is None else study.removesuffix(SUFFIX)
+    return TrainedNetwork(
+        network,
+        card,
+        run.info.run_id,
+        None if study is None else study.removesuffix(FINALISTS_SUFFIX),
     )
 
 
-def run_of(where: locations.Stores, which: Which) -> str | None:
+def find_run_id(where: locations.Stores, which: NetworkReference) -> str | None:
     """The id of the run that is named, or of the trial."""
     if which.best:
         return best_trial(where, which.name).run_id
     if which.run and "#" in which.run:
-        return named_trial(where, which.run).run_id
+        return trial_with_weights(where, which.run).run_id
     return which.run
 
 
@@ -125,8 +128,8 @@ def read_run(
     with access.read_tracking(where) as uri, contextlib.closing(Tracker(uri)) as tracker:
         if keeps and not access.tracking_is_writable(where):
             raise StorageFailure(
-                f"cannot write {locations.shown(where.tracking)}, where scores are kept with their run: score the "
-                f"network alone, by --checkpoint FOLDER, which ends with {run_id}/artifacts/checkpoint"
+                f"cannot write {locations.display_name(where.tracking)}, where scores are kept with their run: "
+                f"score the network alone, by --checkpoint FOLDER, which ends with {run_id}/artifacts/checkpoint"
             )
         run = tracker.run(str(run_id))
         if "sweep.duplicate_of" in run.data.tags:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Which:
+class NetworkReference:
     """How a command names the network that it is about: in one of these ways."""
 
     run: str | None = None  # a run's id, or NAME#7
@@ -24,7 +24,7 @@ class Which:
 
 
 @dataclass(frozen=True)
-class Found:
+class TrainedNetwork:
     """A finished network, on the CPU in evaluation mode, and where it comes from."""
 
     network: torch.nn.Module

@@ -15,8 +15,8 @@ import torch
 
 from pipeline.data import decode, folders
 from pipeline.inference.classifier import as_trained
-from pipeline.inference.networks import Found
-from pipeline.system.console import counting
+from pipeline.inference.networks import TrainedNetwork
+from pipeline.system.console import progress_bar
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean
 
@@ -30,7 +30,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
+class Predictor:
     """Whatever classifies images: a network here, or a server."""
 
     shape: decode.Shape  # channels, height, width
@@ -40,7 +40,7 @@ class Judge:
     classify: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
-def network(found: Found) -> Judge:
+def network_predictor(found: TrainedNetwork) -> Predictor:
     """A network as its trial scored it, in batches of the same size: it predicts bit for bit what was scored."""
     classifier = as_trained(found.network, found.card)
     device = next(itertools.chain(classifier.parameters(), classifier.buffers())).device
@@ -51,12 +51,12 @@ def network(found: Found) -> Judge:
         return outputs.cpu(), classifier.probabilities(outputs).cpu()
 
     card = found.card
-    return Judge(
+    return Predictor(
         shape=card.shape, classes=card.classes, batch=card.config.eval_batch_size, classify=classify
     )
 
 
-def listed(lines: str) -> list[Path]:
+def parse_path_list(lines: str) -> list[Path]:
     """The paths in a list, one a line; or separated by NUL, as ``find -print0`` writes them."""
     # Not splitlines: it also splits at characters that a name may hold.
     if "\0" in lines:
@@ -66,7 +66,7 @@ def listed(lines: str) -> list[Path]:
     return [Path(path) for path in paths if path]
 
 
-def find(paths: Iterable[Path]) -> list[Path]:
+def find_images(paths: Iterable[Path]) -> list[Path]:
     """The files that paths name: files themselves, whatever they are called, and the images below folders, by path.
 
     Raises:
@@ -76,7 +76,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            below = folders.below(path)
+            below = folders.image_files_below(path)
             if not below:
                 endings = ", ".join(folders.EXTENSIONS)
                 raise UsageFailure(
@@ -97,7 +97,7 @@ def find(paths: Iterable[Path]) -> list[Path]:
 
 
 def predict(
-    judge: Judge, files: Sequence[Path], top: int, failed: Callable[[Path, str], None]
+    judge: Predictor, files: Sequence[Path], top: int, failed: Callable[[Path, str], None]
 ) -> Iterator[Prediction]:
     """Classify files in order, holding one batch of them at a time.
 
@@ -108,7 +108,7 @@ def predict(
         failed: told of each file that cannot be read; the others are classified.
     """
     top = min(top, len(judge.classes))
-    with ThreadPoolExecutor() as pool, counting("predicting", len(files)) as advance:
+    with ThreadPoolExecutor() as pool, progress_bar("predicting", len(files)) as advance:
         for start in range(0, len(files), judge.batch):
             some = files[start : start + judge.batch]
             with warnings.catch_warnings():
@@ -131,12 +131,14 @@ def predict(
 
 def _decode(path: Path, shape: decode.Shape) -> bytes | IntegrityFailure:
     try:
-        return decode.decode(path, shape)
+        return decode.decode_file(path, shape)
     except IntegrityFailure as error:
         return error
 
 
-def _classified(judge: Judge, read: Sequence[tuple[Path, bytes]], top: int) -> Iterator[Prediction]:
+def _classified(
+    judge: Predictor, read: Sequence[tuple[Path, bytes]], top: int
+) -> Iterator[Prediction]:
     planes = torch.frombuffer(
         bytearray(b"".join(content for _, content in read)), dtype=torch.uint8
     )
@@ -150,6 +152,6 @@ def _classified(judge: Judge, read: Sequence[tuple[Path, bytes]], top: int) -> I
         )
 
 
-def read_list() -> list[Path]:
+def read_path_list() -> list[Path]:
     """The paths that standard input lists."""
-    return listed(os.fsdecode(sys.stdin.buffer.read()))  # as paths among the arguments are
+    return parse_path_list(os.fsdecode(sys.stdin.buffer.read()))  # as paths among the arguments are

@@ -30,12 +30,12 @@ from mlflow.utils.validation import (
 )
 
 from pipeline.checkpoints import BEST, Card, save_model
-from pipeline.inference.export import Exported, facts
-from pipeline.inference.networks import Found
+from pipeline.inference.export import ExportedNetwork, facts
+from pipeline.inference.networks import TrainedNetwork
 from pipeline.stores import access, locations
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.text import clean
-from pipeline.tracking.server import line, shown
+from pipeline.tracking.server import error_line, without_password
 from pipeline.tracking.tracker import experiment_of
 
 _CODE = Path(__file__).with_name("served_model.py")
@@ -54,7 +54,7 @@ _PARAMS = ParamSchema([ParamSpec("describe", DataType.boolean, default=False)])
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredVersion:
     """A version of a model in the registry."""
 
     name: str
@@ -68,7 +68,7 @@ class Registered:
         return f"models:/{self.name}@{self.alias}"
 
 
-def check(name: str, alias: str) -> None:
+def check_names(name: str, alias: str) -> None:
     """See that a model and an alias may be called so.
 
     Raises:
@@ -85,8 +85,8 @@ def check(name: str, alias: str) -> None:
 
 
 def register(
-    where: locations.Stores, found: Found, exported: Exported, name: str, alias: str
-) -> Registered:
+    where: locations.Stores, found: TrainedNetwork, exported: ExportedNetwork, name: str, alias: str
+) -> RegisteredVersion:
     """Make a network the next version of a registered model, and move the alias to it.
 
     It holds the network as a pt2 file, the code that serves it, and the checkpoint that it was made from.
@@ -101,7 +101,7 @@ def register(
     Raises:
         StorageFailure: if the registry cannot be used.
     """
-    check(name, alias)
+    check_names(name, alias)
     with tempfile.TemporaryDirectory() as folder, _store(where, found.run_id):
         network = Path(folder) / "network.pt2"
         network.write_bytes(exported.content)
@@ -128,10 +128,10 @@ def register(
             client.set_model_version_tag(name, str(version), key, value)
         client.update_model_version(name, str(version), _description(found.card))
         client.set_registered_model_alias(name, alias, str(version))
-    return Registered(name, version, alias, None if before is None else int(before))
+    return RegisteredVersion(name, version, alias, None if before is None else int(before))
 
 
-def fetch(where: locations.Stores, uri: str, folder: Path) -> tuple[Path, str | None]:
+def fetch_checkpoint(where: locations.Stores, uri: str, folder: Path) -> tuple[Path, str | None]:
     """Bring a registered model's checkpoint into a folder; nothing of the model is run.
 
     Args:
@@ -175,11 +175,11 @@ def _store(where: locations.Stores, run_id: str | None = None) -> Iterator[None]
             )  # MLflow warns of its own types; and what is registered is said by us
             yield
     except (MlflowException, OSError) as error:
-        text = clean(line(error, where.tracking), 300)
+        text = clean(error_line(error, where.tracking), 300)
         if isinstance(error, MlflowException) and error.error_code in _USERS_FAULT:
-            raise UsageFailure(f"{text} (in {shown(where.tracking)})") from None
+            raise UsageFailure(f"{text} (in {without_password(where.tracking)})") from None
         raise StorageFailure(
-            f"cannot use the model registry of {shown(where.tracking)}: {text}"
+            f"cannot use the model registry of {without_password(where.tracking)}: {text}"
         ) from None
     finally:
         for name, value in before.items():
@@ -229,6 +229,6 @@ def _requirements() -> list[str]:
     ]
 
 
-def example_request(exported: Exported) -> dict[str, Any]:
+def example_request(exported: ExportedNetwork) -> dict[str, Any]:
     """What the body of a request to a served model looks like: one image."""
     return {"inputs": exported.example.tolist()}

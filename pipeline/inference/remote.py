@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import torch
 
-from pipeline.inference.predict import Judge
+from pipeline.inference.predict import Predictor
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.text import clean
 
@@ -19,7 +19,7 @@ _PIXELS = 1_000_000  # of one request: a few MB of JSON, far below what servers 
 _PATIENCE = 120.0  # seconds for an answer; MLflow's own server gives up after 60
 
 
-def served(url: str) -> Judge:
+def connect(url: str) -> Predictor:
     """Find out what a served model takes and knows, to classify with it.
 
     Args:
@@ -54,7 +54,9 @@ def served(url: str) -> Judge:
         return probabilities, probabilities
 
     batch = max(1, _PIXELS // (height * width * channels))
-    return Judge(shape=(channels, height, width), classes=classes, batch=batch, classify=classify)
+    return Predictor(
+        shape=(channels, height, width), classes=classes, batch=batch, classify=classify
+    )
 
 
 def _is_url(text: str) -> bool:

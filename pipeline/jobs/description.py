@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Sequence
 
 from pipeline.report.answer import Step, answer
-from pipeline.report.formats import markdown as github
+from pipeline.report.formats import escape_markdown as github
 from pipeline.tracking import comparison_view
-from pipeline.tracking.contents import MAX_CLASS_METRICS
-from sweeps.analysis.ranking import ended, rank
+from pipeline.tracking.run_contents import MAX_CLASS_METRICS
+from sweeps.analysis.ranking import ends_text, rank
 from sweeps.analysis.record import StudyRecord
 
 
-def note(record: StudyRecord, experiment: str, run: str) -> str:
+def study_description(record: StudyRecord, experiment: str, run: str) -> str:
     """A study's description: what won and how sure that is, how it ended, where to look, how to go on.
 
     Args:
@@ -26,7 +26,7 @@ def note(record: StudyRecord, experiment: str, run: str) -> str:
         link.removeprefix("/")  # wherever the UI itself is
         for link in (
             comparison_view.report_link(experiment, run),
-            comparison_view.link(experiment, record.name),
+            comparison_view.comparison_link(experiment, record.name),
         )
     )
     blocks = [
@@ -36,7 +36,7 @@ def note(record: StudyRecord, experiment: str, run: str) -> str:
             map(
                 markdown,
                 filter(
-                    None, [*found.sure, found.test, found.standing, f"{ended(record.results)}."]
+                    None, [*found.sure, found.test, found.standing, f"{ends_text(record.results)}."]
                 ),
             )
         ),

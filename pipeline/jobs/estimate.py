@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.search_data import SearchData, Split
-from pipeline.jobs.preflight import runtime
-from pipeline.system.console import duration
+from pipeline.jobs.preflight import resolve_runtime
+from pipeline.system.console import format_duration
 from pipeline.training.train import train
-from sweeps.spec.configurations import configuration, samples, total
+from sweeps.spec.configurations import configuration, representative_values, total_trials
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import COMPLETE, Value
 
@@ -32,7 +32,7 @@ def estimate(spec: StudySpec, data: SearchData, settled: Mapping[str, Value]) ->
     """Time a few steps of each starting configuration, or of each family, and lay it out over the trials."""
     seconds = []
     size = []
-    for values in samples(spec):
+    for values in representative_values(spec):
         config = dataclasses.replace(
             configuration(spec, {**settled, **values}), epochs=1, patience=0
         )
@@ -48,20 +48,20 @@ def estimate(spec: StudySpec, data: SearchData, settled: Mapping[str, Value]) ->
             size.append(4 * (result.parameters or 0))
     if not seconds:
         return Estimate(0.0, 0)
-    trials = total(spec)
+    trials = total_trials(spec)
     if spec.keep_checkpoints == "all":
         size = [weights * spec.epochs for weights in size]
     return Estimate(trials * sum(seconds) / len(seconds), int(trials * sum(size) / len(size)))
 
 
-def describe(name: str, spec: StudySpec, data: SearchData | None) -> dict[str, Any]:
+def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[str, Any]:
     """What a study would train, and what that would take at most; nothing of the latter without its images."""
-    cost = None if data is None else estimate(spec, data, runtime(spec))
+    cost = None if data is None else estimate(spec, data, resolve_runtime(spec))
     return {
         "study": name,
         "description": spec.description,
         "method": spec.method,
-        "trials": total(spec),
+        "trials": total_trials(spec),
         "epochs": spec.epochs,
         "images": None if data is None else len(data.train),
         "seconds": None if cost is None else cost.seconds,
@@ -71,7 +71,7 @@ def describe(name: str, spec: StudySpec, data: SearchData | None) -> dict[str, A
     }
 
 
-def text(plan: Mapping[str, Any]) -> str:
+def plan_text(plan: Mapping[str, Any]) -> str:
     """A described plan, as one reads it."""
     width = max(map(len, [*plan["search"], *plan["fixed"]]))
     lines = [f"Study {plan['study']}: {plan['description']}", "", f"searched ({plan['method']})"]
@@ -82,9 +82,7 @@ def text(plan: Mapping[str, Any]) -> str:
     )
     if plan["seconds"] is None:
         return "\n".join([*lines, "", f"{count}; no estimate without the images"])
-    cost = (
-        f"at most about {duration(plan['seconds'])} and {plan['bytes'] / 1e6:.0f} MB of checkpoints"
-    )
+    cost = f"at most about {format_duration(plan['seconds'])} and {plan['bytes'] / 1e6:.0f} MB of checkpoints"
     return "\n".join([*lines, "", f"{count} on {plan['images']:,} images: {cost}; nothing was run"])
 
 

@@ -11,12 +11,12 @@ from pipeline.data.search_data import load_for
 from pipeline.inference import evaluate
 from pipeline.jobs import preflight, sweep, sync
 from pipeline.jobs import refit as refitting
-from pipeline.jobs.progress import Show
+from pipeline.jobs.progress import ProgressDisplay
 from pipeline.stores import access, locations, locks
 from pipeline.system.errors import NothingComplete, StudyBusy, UsageFailure
 from pipeline.system.signals import StopRequest
-from sweeps.analysis.finalists import SUFFIX, choose, document
-from sweeps.analysis.ranking import ended
+from sweeps.analysis.finalists import FINALISTS_SUFFIX, choose_finalists, study_document
+from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 from sweeps.spec.configurations import configuration
@@ -55,27 +55,27 @@ def make_plan(
         NothingComplete: if there is nothing to choose from.
         UsageFailure: for other finalists than those that were chosen, or other images than the study's.
     """
-    if name is not None and name.endswith(SUFFIX):
+    if name is not None and name.endswith(FINALISTS_SUFFIX):
         raise UsageFailure(
-            f"{name!r} are finalists already: name their study, {name.removesuffix(SUFFIX)!r}"
+            f"{name!r} are finalists already: name their study, {name.removesuffix(FINALISTS_SUFFIX)!r}"
         )
     record = access.read_record(where, name)
-    own = f"{record.name}{SUFFIX}"
+    own = f"{record.name}{FINALISTS_SUFFIX}"
     chosen = access.read_fact(where, own, "finalists")
     if chosen is None:
         with locks.lock(where, record.name):
             record = access.read_record(where, record.name)
-        chosen = choose(record, top=top or TOP, seeds=seeds or SEEDS)
+        chosen = choose_finalists(record, top=top or TOP, seeds=seeds or SEEDS)
         if not chosen["trials"]:
             raise NothingComplete(
-                f"study {record.name!r} has no complete trial: {ended(record.results)}"
+                f"study {record.name!r} has no complete trial: {ends_text(record.results)}"
             )
     elif (top or chosen["top"], seeds or chosen["seeds"]) != (chosen["top"], chosen["seeds"]):
         raise UsageFailure(
             f"the finalists of {record.name!r} were chosen as the top {chosen['top']} with {chosen['seeds']} seeds, "
             "which stays: leave out --top and --seeds"
         )
-    raw = document(chosen, device)
+    raw = study_document(chosen, device)
     spec = StudySpec.model_validate(raw)
     data = load_for(configuration(spec, {}), data_dir)
     with access.read_studies(where) as storage:
@@ -120,18 +120,18 @@ def run(
     chosen = made.finalists or {}
     if len(chosen["trials"]) < chosen["top"]:
         say(f"only {len(chosen['trials'])} of the {chosen['top']} asked for: no more are complete")
-    outcome = sweep.sweep(made, request, Show.of, score)
+    outcome = sweep.sweep(made, request, ProgressDisplay.of, score)
     if refit:
-        refitting.refit(made, request, Show.one(made.spec.objective))
+        refitting.refit(made, request, ProgressDisplay.one(made.spec.objective))
     record = _say_so(made, request)
     if not any(result.state == COMPLETE for result in outcome.record.results):
-        raise NothingComplete(f"no finalist is complete: {ended(outcome.record.results)}")
+        raise NothingComplete(f"no finalist is complete: {ends_text(outcome.record.results)}")
     return record
 
 
 def _say_so(made: sweep.Plan, request: sweep.Request) -> StudyRecord:
     """Bring the report and the record of the study that they are the first of up to date."""
-    name = made.name.removesuffix(SUFFIX)
+    name = made.name.removesuffix(FINALISTS_SUFFIX)
     try:
         return sync.sync(made.stores, name, experiment=request.experiment, say=lambda _: None)
     except StudyBusy:  # by a sweep that goes on with it, which does the same in the end

@@ -12,14 +12,20 @@ from pathlib import Path
 import torch
 
 import models
-from pipeline.data.datasets import present
+from pipeline.data.datasets import is_present
 from pipeline.data.search_data import SearchData, load_for
-from pipeline.system.cpu import cores
+from pipeline.system.cpu import available_cores
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.training.resolve import resolve
-from sweeps.spec.configurations import configuration, grid, points, samples, total
+from sweeps.spec.configurations import (
+    configuration,
+    grid,
+    planned_values,
+    representative_values,
+    total_trials,
+)
 from sweeps.spec.dimension import Dimension
-from sweeps.spec.study_spec import LAID_OUT, StudySpec
+from sweeps.spec.study_spec import PLANNED_METHODS, StudySpec
 from sweeps.trial import TrialConfig, Value, configure, network_options
 
 _RUNTIME = ("device", "precision", "threads", "gpus_per_trial", "eval_batch_size", "augment")
@@ -28,9 +34,9 @@ _WORTH_A_WORKER = 200_000  # passes of an image through a network in training
 _FOR_EACH_WORKER = 4  # trials that learn from earlier ones
 
 
-def data_at_hand(spec: StudySpec, data_dir: Path) -> SearchData | None:
+def load_if_present(spec: StudySpec, data_dir: Path) -> SearchData | None:
     """The images of a study; None where they are not there, and nothing is fetched."""
-    if not present(spec.dataset, data_dir):
+    if not is_present(spec.dataset, data_dir):
         return None
     try:
         return load_for(configuration(spec, {}), data_dir)
@@ -38,7 +44,7 @@ def data_at_hand(spec: StudySpec, data_dir: Path) -> SearchData | None:
         return None
 
 
-def runtime(
+def resolve_runtime(
     spec: StudySpec, settle: Callable[[TrialConfig], TrialConfig] = resolve
 ) -> dict[str, Value]:
     """What is settled once for all trials of a study: device, arithmetic, threads, images a step when scoring.
@@ -60,7 +66,7 @@ def runtime(
     return {name: values[name] for name in _RUNTIME if name in values}
 
 
-def workers(spec: StudySpec, images: int, settled: Mapping[str, Value]) -> int:
+def default_workers(spec: StudySpec, images: int, settled: Mapping[str, Value]) -> int:
     """How many trials of a study are trained at a time, where nobody says: by a rule, since it decides the list.
 
     One for as many GPUs, or threads of the CPU, as a trial has. No more than the work is worth, each having to
@@ -69,20 +75,20 @@ def workers(spec: StudySpec, images: int, settled: Mapping[str, Value]) -> int:
     Args:
         spec: the study.
         images: in the training split.
-        settled: as `runtime` gives it.
+        settled: as `resolve_runtime` gives it.
     """
-    trials = total(spec)
+    trials = total_trials(spec)
     processes = int(settled.get("gpus_per_trial", 1))
     places = {
-        "cpu": cores() // (int(settled["threads"]) * processes),
+        "cpu": available_cores() // (int(settled["threads"]) * processes),
         "cuda": torch.cuda.device_count() // processes,
     }
     worth = images * spec.epochs * trials // _WORTH_A_WORKER
-    learning = trials if spec.method in LAID_OUT else trials // _FOR_EACH_WORKER
+    learning = trials if spec.method in PLANNED_METHODS else trials // _FOR_EACH_WORKER
     return max(1, min(places.get(str(settled["device"]), 1), worth, learning))
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """What a study is made with: a repetition is bit-equal with the same."""
     libraries = {name: metadata.version(name) for name in ("torch", "optuna", "mlflow")}
     return {"python": platform.python_version(), **libraries}
@@ -108,9 +114,9 @@ def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -
     Raises:
         UsageFailure: with the first that cannot.
     """
-    laid_out = spec.method in LAID_OUT and spec.method != "grid"
+    laid_out = spec.method in PLANNED_METHODS and spec.method != "grid"
     for values in itertools.islice(
-        points(spec) if laid_out else grid(spec, _corners), _MOST_NETWORKS
+        planned_values(spec) if laid_out else grid(spec, _corners), _MOST_NETWORKS
     ):
         config = configuration(spec, values)
         try:
@@ -144,7 +150,7 @@ def check_space(spec: StudySpec, data: SearchData, home: Path, left: int) -> Non
         StorageFailure: with what they need and what there is.
     """
     sizes = []
-    for values in samples(spec):
+    for values in representative_values(spec):
         config = configuration(spec, values)
         with torch.device("meta"):
             network = models.build(config.family, data.shape, len(data.classes), config.options)

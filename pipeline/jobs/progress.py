@@ -16,7 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from pipeline.system.console import duration
+from pipeline.system.console import format_duration
 from pipeline.system.text import clean
 from sweeps.analysis.ranking import searched_values
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sweeps.search.study import Study
 
 
-class Show:
+class ProgressDisplay:
     """What is said while trials run."""
 
     def __init__(
@@ -47,21 +47,21 @@ class Show:
         self._rates: dict[int, float] = {}  # images a second of the same
 
     @staticmethod
-    def of(study: Study, console: Console | None = None) -> Show:
+    def of(study: Study, console: Console | None = None) -> ProgressDisplay:
         """Show a study that is opened to be gone on with, on standard output if not on another console."""
         from rich.console import Console
 
         searched = tuple(dict.fromkeys(dimension.field for dimension in study.spec.dimensions))
-        return Show(
+        return ProgressDisplay(
             console or Console(), study.spec.objective, searched, study.total, study.ended()
         )
 
     @staticmethod
-    def one(objective: str) -> Show:
+    def one(objective: str) -> ProgressDisplay:
         """Show one training, on standard output."""
         from rich.console import Console
 
-        return Show(Console(), objective, (), 1, 0)
+        return ProgressDisplay(Console(), objective, (), 1, 0)
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -154,7 +154,7 @@ class Show:
         done = self._ended - self._start_ended
         if done and self._ended < self._total:
             left = (time.monotonic() - self._began) / done * (self._total - self._ended)
-            parts.append(f"about {duration(left)} left")
+            parts.append(f"about {format_duration(left)} left")
         if self._rates:
             parts.append(f"{sum(self._rates.values()):,.0f} images/s")
         return parts

@@ -15,27 +15,27 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from pipeline.checkpoints import Folder, trial_folder
-from pipeline.jobs.description import note
+from pipeline.jobs.description import study_description
 from pipeline.report import render
 from pipeline.system import failpoints
 from pipeline.system.errors import StorageFailure
 from pipeline.tracking import comparison_view
-from pipeline.tracking.tracker import Tracker, now
+from pipeline.tracking.tracker import Tracker, now_milliseconds
 from sweeps import trial
-from sweeps.analysis.ranking import Leader, best, rank
+from sweeps.analysis.ranking import BestSoFar, find_best_trial, rank
 from sweeps.analysis.record import StudyRecord
-from sweeps.search.stored import Kept
+from sweeps.search.stored import StoredStudy
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import COMPLETE, RUNNING, TrialConfig, TrialResult
 
-Opened = Future[tuple[str, str]]  # a run's id, and where its artifacts go
+OpenedRun = Future[tuple[str, str]]  # a run's id, and where its artifacts go
 
 
 class Recorder:
     """The record of one study, under way."""
 
     def __init__(
-        self, study: Kept, tracker: Tracker, home: Path, say: Callable[[str], None]
+        self, study: StoredStudy, tracker: Tracker, home: Path, say: Callable[[str], None]
     ) -> None:
         """Open the study's parent run.
 
@@ -53,12 +53,12 @@ class Recorder:
         self._curve = f"sweep/best_{objective}"
         self._maximize = OBJECTIVES[objective][1]
         self._opened: dict[
-            int, tuple[Opened, bool]
+            int, tuple[OpenedRun, bool]
         ] = {}  # by trial: whose result is kept and whose run is not known
         self._away = False
         self._told: dict[int, TrialResult] = {}  # not yet part of the parent's curve
         # where that ends
-        self._leader = Leader(maximize=self._maximize)
+        self._leader = BestSoFar(maximize=self._maximize)
         self._step = 0
         self._latest = 0
         known = study.recall("parent_run_id")
@@ -81,8 +81,8 @@ class Recorder:
         name = self.study.name
         self.tracker.submit(
             self.tracker.set_view,
-            comparison_view.key(name),
-            comparison_view.view(self.study.record()),
+            comparison_view.view_key(name),
+            comparison_view.saved_view(self.study.record()),
         )
 
     # -- a trial ------------------------------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ class Recorder:
         *,
         anew: bool = False,
         fresh: bool = False,
-    ) -> Opened:
+    ) -> OpenedRun:
         """Have a trial's run opened, which began now or at that time: its id and place come in time.
 
         With ``anew``, the trial is trained from its beginning, whatever was recorded of it; if it is ``fresh``, nothing
@@ -108,7 +108,7 @@ class Recorder:
             config,
             self._source,
             None,
-            began or now(),
+            began or now_milliseconds(),
         )
         return self.tracker.submit(
             partial(self.tracker.open_trial, *arguments, anew=anew, fresh=fresh)
@@ -125,7 +125,7 @@ class Recorder:
         }
         return source
 
-    def placed(self, result: TrialResult, opened: Opened) -> TrialResult:
+    def placed(self, result: TrialResult, opened: OpenedRun) -> TrialResult:
         """The result with its run; without, as long as the server does not say which that is: training goes on."""
         found = self.tracker.soon(opened)
         if found is None:
@@ -137,7 +137,7 @@ class Recorder:
             result, run_id=run_id, checkpoint=f"{place}/checkpoint" if own else result.checkpoint
         )
 
-    def interrupt(self, opened: Opened) -> None:
+    def interrupt(self, opened: OpenedRun) -> None:
         """Mark a run as stopped by a signal, to be gone on with."""
         self.tracker.submit(lambda: self.tracker.interrupt(opened.result()[0]))
 
@@ -156,7 +156,10 @@ class Recorder:
             )
 
     def _finish(
-        self, result: TrialResult, opened: Opened | None, weights: Sequence[tuple[Path, str]] | None
+        self,
+        result: TrialResult,
+        opened: OpenedRun | None,
+        weights: Sequence[tuple[Path, str]] | None,
     ) -> None:
         """Complete a trial's run; its weights are artifacts then, and the local copies go."""
         folder = self._folder(result.number)
@@ -246,7 +249,10 @@ class Recorder:
     def idle(self, seconds: float) -> None:
         """Log for how long each worker had nothing to do, because it had to wait for the end of earlier trials."""
         self.tracker.submit(
-            self.tracker.log_figures, self.parent, {"sweep/idle_seconds": seconds}, now()
+            self.tracker.log_figures,
+            self.parent,
+            {"sweep/idle_seconds": seconds},
+            now_milliseconds(),
         )
 
     def _draw(self, drawn: Container[int] = ()) -> None:
@@ -329,12 +335,14 @@ class Recorder:
             limit: seconds to wait for it, at most.
         """
         record = self.study.record()
-        winner = best(record.results, maximize=record.maximize)
+        winner = find_best_trial(record.results, maximize=record.maximize)
         tags: dict[str, object] = {
             **({} if code is None else {"sweep.exit_code": code}),
             "sweep.trials": record.trials,
             "sweep.trials_complete": sum(result.state == COMPLETE for result in record.results),
-            "mlflow.note.content": note(record, self.tracker.experiment_id, self.parent),
+            "mlflow.note.content": study_description(
+                record, self.tracker.experiment_id, self.parent
+            ),
         }
         configuration: dict[str, object] = {}
         metrics: dict[str, float] = {}

@@ -11,7 +11,7 @@ import torch
 from pipeline.checkpoints import Folder
 from pipeline.data.search_data import SearchData, Split
 from pipeline.inference import evaluate
-from pipeline.jobs.progress import Show
+from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.sweep import Plan, Request
 from pipeline.jobs.train import train_in_run
 from pipeline.stores import access, locks
@@ -19,23 +19,25 @@ from pipeline.stores.access import study_errors
 from pipeline.system.errors import NothingComplete, ServerAway
 from pipeline.system.signals import StopRequest, stop_requests
 from pipeline.tracking.tracker import Tracker
-from sweeps.analysis.comparison import complete
-from sweeps.analysis.finalists import judge
+from sweeps.analysis.comparison import complete_trials
+from sweeps.analysis.finalists import judge_finalists
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 from sweeps.trial import FAILED, TrialConfig
 
 
-def settle(record: StudyRecord) -> TrialConfig | None:
+def winner_config(record: StudyRecord) -> TrialConfig | None:
     """The winner's configuration for as many epochs as its seeds were best after: their median. None if none has won.
 
     No epoch is chosen, and none is the last before its time: the schedule runs over these.
     """
-    verdict = judge(record)
+    verdict = judge_finalists(record)
     if verdict is None or not verdict.final:
         return None
     epochs = [
-        trial.best_epoch for trial in complete(verdict.winner.entry) if trial.best_epoch is not None
+        trial.best_epoch
+        for trial in complete_trials(verdict.winner.entry)
+        if trial.best_epoch is not None
     ]
     config = verdict.winner.trial.config
     return dataclasses.replace(
@@ -46,7 +48,7 @@ def settle(record: StudyRecord) -> TrialConfig | None:
     )
 
 
-def joined(data: SearchData) -> SearchData:
+def join_splits(data: SearchData) -> SearchData:
     """Both splits of a search as training images; none are left to judge by. The moments stay the training split's."""
     images = torch.cat([data.train.images, data.val.images])
     labels = torch.cat([data.train.labels, data.val.labels])
@@ -55,7 +57,7 @@ def joined(data: SearchData) -> SearchData:
     )
 
 
-def refit(made: Plan, request: Request, show: Show) -> None:
+def refit(made: Plan, request: Request, show: ProgressDisplay) -> None:
     """Train the winner of finalists that have all ended, and score it once on the test split.
 
     What an earlier command did of it is not done again.
@@ -67,7 +69,7 @@ def refit(made: Plan, request: Request, show: Show) -> None:
     with locks.lock(made.stores, made.name) as held, stop_requests() as stop, study_errors():
         kept = stored.load(access.open_studies(made.stores, held), made.name)
         record = kept.record()
-        config = settle(record)
+        config = winner_config(record)
         if config is None or record.refit:
             return
         tracker = Tracker(made.stores.tracking, experiment=request.experiment)
@@ -103,10 +105,10 @@ def _train(
     tracker: Tracker,
     run_id: str,
     stop: StopRequest,
-    show: Show,
+    show: ProgressDisplay,
 ) -> None:
     """Train it, going on from its newest checkpoint; its weights become artifacts of its run."""
-    data = joined(made.data)
+    data = join_splits(made.data)
     source = {"name": data.name, "digest": data.digest, "source": str(request.data_dir)}
     tracker.call(tracker.open_trial, None, None, 0, config, source, run_id)
     show.say(

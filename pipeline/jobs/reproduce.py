@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.search_data import load_for
-from pipeline.inference.find import numbered
+from pipeline.inference.find import find_trial
 from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
 from pipeline.system.text import clean
 from pipeline.tracking.tracker import Tracker
-from sweeps.analysis.finalists import SUFFIX
+from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.spec.study_spec import OBJECTIVES
-from sweeps.trial import PRUNED, TrialConfig, TrialResult, Value, configure, fields
+from sweeps.trial import PRUNED, TrialConfig, TrialResult, Value, config_fields, configure
 
 _FIGURES = {
     "value": "",
@@ -26,7 +26,7 @@ _FIGURES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
+class RecordedTrial:
     """A trial as it is recorded: what was trained, and what came of it."""
 
     name: str
@@ -41,7 +41,7 @@ class Recorded:
     first: str | None = None  # the trial whose result a duplicate has
 
 
-def recorded(where: locations.Stores, name: str) -> Recorded:
+def find_recorded_trial(where: locations.Stores, name: str) -> RecordedTrial:
     """Find a trial by ``NAME#7`` in its study, or a run by its id in the tracking store.
 
     Raises:
@@ -55,8 +55,8 @@ def recorded(where: locations.Stores, name: str) -> Recorded:
     return found
 
 
-def _of_study(where: locations.Stores, name: str) -> Recorded:
-    record, result = numbered(where, name)
+def _of_study(where: locations.Stores, name: str) -> RecordedTrial:
+    record, result = find_trial(where, name)
     if result.duplicate_of is None:
         first = None
     else:
@@ -67,7 +67,7 @@ def _of_study(where: locations.Stores, name: str) -> Recorded:
         figures = {}
     else:
         figures = _figures(trial, trial.value, best.metrics["val/loss"])
-    return Recorded(
+    return RecordedTrial(
         name=f"{record.name}#{trial.number}",
         config=trial.config,
         objective=record.objective,
@@ -79,7 +79,7 @@ def _of_study(where: locations.Stores, name: str) -> Recorded:
     )
 
 
-def _of_run(where: locations.Stores, run_id: str) -> Recorded:
+def _of_run(where: locations.Stores, run_id: str) -> RecordedTrial:
     access.check_tracking(where)
     tracker = Tracker(where.tracking)
     try:
@@ -88,7 +88,7 @@ def _of_run(where: locations.Stores, run_id: str) -> Recorded:
         metrics = run.data.metrics
         end = run.data.tags.get("sweep.end", "unfinished")
         if tags.get("sweep.role") == "refit":
-            study = shlex.quote(tags["sweep.refit_of"].removesuffix(SUFFIX))
+            study = shlex.quote(tags["sweep.refit_of"].removesuffix(FINALISTS_SUFFIX))
             raise UsageFailure(
                 f"run {run_id} was trained on both splits: `pipeline finalists {study} --refit` makes it"
             )
@@ -111,10 +111,10 @@ def _of_run(where: locations.Stores, run_id: str) -> Recorded:
         digests = [found.dataset.digest for found in run.inputs.dataset_inputs]
     else:
         digests = []
-    return Recorded(
+    return RecordedTrial(
         name=f"run {run_id}",
         config=configure(
-            {name: value for name, value in run.data.params.items() if name in fields()}
+            {name: value for name, value in run.data.params.items() if name in config_fields()}
         ),
         objective=objective,
         figures={name: value for name, value in figures.items() if value is not None},
@@ -125,7 +125,7 @@ def _of_run(where: locations.Stores, run_id: str) -> Recorded:
     )
 
 
-def values(trial: Recorded, given: Mapping[str, Any]) -> dict[str, Value]:
+def override_config(trial: RecordedTrial, given: Mapping[str, Any]) -> dict[str, Value]:
     """The configuration to train: the recorded one, with what is given instead.
 
     Raises:
@@ -139,7 +139,7 @@ def values(trial: Recorded, given: Mapping[str, Any]) -> dict[str, Value]:
     return changed.to_dict()
 
 
-def compare(trial: Recorded, result: TrialResult, data_dir: Path) -> str:
+def compare(trial: RecordedTrial, result: TrialResult, data_dir: Path) -> str:
     """Say in a line whether a training came to the recorded figures, by how much it differs, and why it may."""
     best = result.best
     if not trial.figures or best is None or result.value is None:
@@ -163,11 +163,13 @@ def _figures(result: TrialResult, value: float, loss: float) -> dict[str, float]
     return {"value": value, "loss": loss, "epoch": float(result.best_epoch or 0)}
 
 
-def _why(trial: Recorded, config: TrialConfig, data_dir: Path) -> str:
+def _why(trial: RecordedTrial, config: TrialConfig, data_dir: Path) -> str:
     before = trial.config.to_dict()
     after = config.to_dict()
     changed = [
-        f"{name} {after.get(name, '-')}" for name in fields() if before.get(name) != after.get(name)
+        f"{name} {after.get(name, '-')}"
+        for name in config_fields()
+        if before.get(name) != after.get(name)
     ]
     if changed:
         return f"it was trained with another {', '.join(map(clean, changed))}"

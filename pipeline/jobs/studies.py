@@ -10,15 +10,15 @@ from typing import Any
 import models
 from pipeline.data.datasets import check_dataset
 from pipeline.system.errors import UsageFailure
-from sweeps.analysis.ranking import best
+from sweeps.analysis.ranking import find_best_trial
 from sweeps.analysis.record import StudyRecord
-from sweeps.spec.configurations import ablation
-from sweeps.spec.study_spec import StudySpec, difference
-from sweeps.spec.studyfile import StudyFileError, parse
+from sweeps.spec.configurations import ablation_spec
+from sweeps.spec.study_spec import StudySpec, describe_difference
+from sweeps.spec.studyfile import StudyFileError, parse_study
 from sweeps.trial import TrialConfig
 
 
-def shipped() -> list[str]:
+def shipped_studies() -> list[str]:
     """The names of the studies that come with the product."""
     files = resources.files("sweeps.studies").iterdir()
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
@@ -29,7 +29,7 @@ def read_study(study: str, overrides: Mapping[str, Any]) -> tuple[str, str, Stud
 
     Args:
         study: a shipped study's name, or a file's path.
-        overrides: as `sweeps.spec.studyfile.parse` takes them.
+        overrides: as `sweeps.spec.studyfile.parse_study` takes them.
 
     Returns:
         The study's name (the file's, without its ending), the file's text, and what it says.
@@ -37,12 +37,12 @@ def read_study(study: str, overrides: Mapping[str, Any]) -> tuple[str, str, Stud
     Raises:
         UsageFailure: with a line for every broken rule.
     """
-    if study in shipped():
+    if study in shipped_studies():
         text = resources.files("sweeps.studies").joinpath(f"{study}.yaml").read_text("utf-8")
         label = study
     elif not Path(study).is_file():
         raise UsageFailure(
-            f"no study file {study!r}; {models.nearest(study, shipped())}, or the path of a file"
+            f"no study file {study!r}; {models.did_you_mean(study, shipped_studies())}, or the path of a file"
         )
     else:
         try:
@@ -54,7 +54,7 @@ def read_study(study: str, overrides: Mapping[str, Any]) -> tuple[str, str, Stud
         return (
             Path(study).stem,
             text,
-            parse(text, label, overrides=overrides, check_dataset=check_dataset),
+            parse_study(text, label, overrides=overrides, check_dataset=check_dataset),
         )
     except StudyFileError as error:
         raise UsageFailure(str(error)) from None
@@ -75,18 +75,18 @@ def deviations(study: str, spec: StudySpec) -> str:
     if not spec.reference:
         return ""
     try:
-        return difference(read_study(study, {})[2].identity(), spec.identity())
+        return describe_difference(read_study(study, {})[2].identity(), spec.identity())
     except UsageFailure:  # the file is a study only with what the command line adds
         return ""
 
 
-def ablated(record: StudyRecord) -> dict[str, Any]:
+def ablation_start(record: StudyRecord) -> dict[str, Any]:
     """What an ablation of a study starts from, as JSON data: its best configuration and the searched fields.
 
     Raises:
         UsageFailure: where the study has no complete trial.
     """
-    winner = best(record.results, maximize=record.maximize)
+    winner = find_best_trial(record.results, maximize=record.maximize)
     if winner is None:
         raise UsageFailure(
             f"study {record.name!r} has no complete trial to ablate: let it go on first"
@@ -94,17 +94,17 @@ def ablated(record: StudyRecord) -> dict[str, Any]:
     return {"best": winner.config.to_dict(), "searched": list(record.searched)}
 
 
-def ablate(spec: StudySpec, start: Mapping[str, Any]) -> StudySpec:
+def ablate_study(spec: StudySpec, start: Mapping[str, Any]) -> StudySpec:
     """The study of another study's best trial, each searched choice set back to its default in turn.
 
     Args:
         spec: of method ``ablate``.
-        start: as `ablated` gives it.
+        start: as `ablation_start` gives it.
 
     Raises:
         UsageFailure: where nothing can be set back.
     """
     try:
-        return ablation(spec, TrialConfig.from_dict(start["best"]), start["searched"])
+        return ablation_spec(spec, TrialConfig.from_dict(start["best"]), start["searched"])
     except ValueError as error:
         raise UsageFailure(str(error)) from None

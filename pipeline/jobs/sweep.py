@@ -13,27 +13,27 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.search_data import SearchData, load_for
-from pipeline.engines.base import Site
-from pipeline.engines.sites import open_site
+from pipeline.engines.base import EngineFactory
+from pipeline.engines.registry import open_factory
 from pipeline.jobs import preflight, studies
-from pipeline.jobs.progress import Show
+from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.recorder import Recorder
-from pipeline.jobs.trial_runner import Trials
+from pipeline.jobs.trial_runner import TrialRunner
 from pipeline.stores import access, locations, locks
 from pipeline.stores.access import study_errors
 from pipeline.system import failpoints, garbage
 from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.system.signals import StopRequest, stop_requests
-from pipeline.tracking.server import FAREWELL
+from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Tracker
-from pipeline.training.mistakes import pictures
-from sweeps.analysis.finalists import SUFFIX
-from sweeps.analysis.ranking import Leader, best
+from pipeline.training.mistakes import encode_thumbnails
+from sweeps.analysis.finalists import FINALISTS_SUFFIX
+from sweeps.analysis.ranking import BestSoFar, find_best_trial
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import loop
 from sweeps.search.loop import MAX_FAILURES
-from sweeps.search.stored import Kept
-from sweeps.search.study import Job, Study
+from sweeps.search.stored import StoredStudy
+from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import RUNNING, TrialResult
@@ -58,7 +58,7 @@ class Request:
     deterministic: bool | None = (
         None  # whether the list of trials is the same each time; else the same
     )
-    engine: str = "local"  # where they are trained: a key of `pipeline.engines.sites.SITES`
+    engine: str = "local"  # where they are trained: a key of `pipeline.engines.registry.ENGINES`
     address: str | None = None  # of a cluster
     command: str = ""  # all of it, as typed
 
@@ -96,18 +96,18 @@ def make_plan(request: Request) -> Plan:
     """
     study, text, spec = studies.read_study(request.study, request.overrides)
     name = locations.check_name(request.name or studies.study_name(study, spec.dataset))
-    if name.endswith(SUFFIX):
+    if name.endswith(FINALISTS_SUFFIX):
         raise UsageFailure(
-            f"a name that ends with {SUFFIX} is of what `pipeline finalists` trains: got {name!r}"
+            f"a name that ends with {FINALISTS_SUFFIX} is of what `pipeline finalists` trains: got {name!r}"
         )
     where = locations.locate(request.storage)
     deviations = studies.deviations(request.study, spec)
     ablated = None
     if spec.method == "ablate":  # the best of another study, as it was when this one was begun
-        ablated = access.read_fact(where, name, "ablated") or studies.ablated(
+        ablated = access.read_fact(where, name, "ablated") or studies.ablation_start(
             access.read_record(where, spec.of)
         )
-        spec = studies.ablate(spec, ablated)
+        spec = studies.ablate_study(spec, ablated)
     data = load_for(configuration(spec, {}), request.data_dir)
     preflight.check_networks(spec, data.shape, len(data.classes))
     return Plan(study, name, text, spec, data, where, deviations, ablated)
@@ -116,7 +116,7 @@ def make_plan(request: Request) -> Plan:
 def sweep(
     made: Plan,
     request: Request,
-    show: Callable[[Study], Show],
+    show: Callable[[Study], ProgressDisplay],
     then: Callable[[StopRequest], None] = lambda _: None,
 ) -> Outcome:
     """Search the study to its total, going on from whatever an earlier command left.
@@ -131,25 +131,25 @@ def sweep(
         Interrupted: asked to stop by a signal; the same command goes on.
         Failure: in one line, with its exit code.
     """
-    with closing(open_site(request.engine, request.address)) as site:
+    with closing(open_factory(request.engine, request.address)) as site:
         return _sweep_on(site, made, request, show, then)
 
 
 def _sweep_on(
-    site: Site,
+    site: EngineFactory,
     made: Plan,
     request: Request,
-    show: Callable[[Study], Show],
+    show: Callable[[Study], ProgressDisplay],
     then: Callable[[StopRequest], None],
 ) -> Outcome:
-    settled = preflight.runtime(made.spec, site.resolve)
-    usual = preflight.workers(made.spec, len(made.data.train), settled)
+    settled = preflight.resolve_runtime(made.spec, site.resolve)
+    usual = preflight.default_workers(made.spec, len(made.data.train), settled)
     workers = request.workers or site.places(usual, configuration(made.spec, settled))
     site.warm_up(workers * int(settled.get("gpus_per_trial", 1)))
     access.prepare(made.stores)
     with locks.lock(made.stores, made.name) as held, stop_requests() as stop:
         experiment = made.finalists["of"] if made.finalists else made.name
-        with garbage.loading():
+        with garbage.freeze_loaded():
             tracker = Tracker(
                 made.stores.tracking, experiment=request.experiment, server_default=experiment
             )
@@ -167,14 +167,14 @@ def _sweep_on(
                 "images": {"train": len(data.train), "val": len(data.val)},
                 "description": made.spec.description,
             }
-            facts |= {"versions": preflight.versions()}
+            facts |= {"versions": preflight.library_versions()}
             if request.deterministic is None:
                 deterministic = site.deterministic
             else:
                 deterministic = request.deterministic
             facts |= {"workers": workers, "deterministic": deterministic}
             with study_errors():
-                with garbage.loading():
+                with garbage.freeze_loaded():
                     study = Study.open(
                         access.open_studies(made.stores, held), made.name, made.spec, facts
                     )
@@ -202,11 +202,11 @@ class _Sweep:
         self,
         made: Plan,
         request: Request,
-        site: Site,
+        site: EngineFactory,
         study: Study,
         tracker: Tracker,
         stop: StopRequest,
-        show: Show,
+        show: ProgressDisplay,
     ) -> None:
         self.made = made
         self.request = request
@@ -227,8 +227,8 @@ class _Sweep:
         asked = request.workers or site.places(
             study.workers, configuration(study.spec, study.settled())
         )
-        self.places = min(asked, study.workers) if study.in_order else asked
-        self.leader = Leader(maximize=made.spec.maximize)
+        self.places = min(asked, study.workers) if study.waits_for_earlier else asked
+        self.leader = BestSoFar(maximize=made.spec.maximize)
         self.recorder = Recorder(study, tracker, made.stores.home, show.say)
 
     def run(self, then: Callable[[StopRequest], None]) -> Outcome:
@@ -240,7 +240,7 @@ class _Sweep:
         )
         self._say_how()
         with self._ending():
-            with garbage.loading():
+            with garbage.freeze_loaded():
                 self.recorder.describe()
             self._complete()
             reason = self._search()
@@ -253,7 +253,7 @@ class _Sweep:
                 self.recorder.write_report()  # from what Optuna has
                 raise
             record, folder = self.recorder.write_report()
-            found = best(record.results, maximize=record.maximize)
+            found = find_best_trial(record.results, maximize=record.maximize)
             code = 0 if reason != "failures" and found else NothingComplete.code
             self.recorder.finish("FINISHED" if code == 0 else "FAILED", code, folder)
         return Outcome(record, reason, folder, self.tracker.experiment_id)
@@ -263,7 +263,7 @@ class _Sweep:
         made_for = self.study.workers
         asked = self.request.workers
         at_a_time = f"{self.places} at a time{self.site.where}"
-        if self.study.foregone:
+        if self.study.predetermined:
             if self.places > 1 or self.site.where:
                 self.show.say(f"{at_a_time}; the list of trials is known beforehand")
         elif not self.study.deterministic:
@@ -281,7 +281,7 @@ class _Sweep:
         processes = int(self.study.facts["runtime"].get("gpus_per_trial", 1))
         engine = self.site.make(self.made.data, self.places, processes)
         request = self.request
-        trials = Trials(
+        trials = TrialRunner(
             self.study, engine, self.recorder, self.show, self.stop, request.trial_timeout
         )
         with self.show.live(), trials:
@@ -293,7 +293,7 @@ class _Sweep:
                 until=self._out_of_time,
                 max_failures=request.max_failures,
             )
-        if engine.places > 1 and self.study.in_order:
+        if engine.places > 1 and self.study.waits_for_earlier:
             self.recorder.idle(ending.idle / engine.places)
             why = "for earlier trials to end, so that the list of trials is the same each time"
             self.show.say(
@@ -352,7 +352,7 @@ class _Sweep:
             )
         self._pictured()
 
-    def _untrained(self, job: Job, result: TrialResult) -> TrialResult:
+    def _untrained(self, job: AskedTrial, result: TrialResult) -> TrialResult:
         """Give a result that was not trained a run of its own."""
         return self.recorder.placed(result, self.recorder.open(job.number, job.config))
 
@@ -367,9 +367,9 @@ class _Sweep:
     def _pictured(self) -> None:
         """Keep the mistakes of the best trial so far as pictures: those who read the study have no images."""
         found = self.leader.best
-        if found is not None and found.number != self.study.pictured:
-            self.study.keep_pictures(
-                found.number, pictures(found.mistakes, self.made.data.val.images)
+        if found is not None and found.number != self.study.thumbnails_trial:
+            self.study.keep_thumbnails(
+                found.number, encode_thumbnails(found.mistakes, self.made.data.val.images)
             )
 
     def _out_of_time(self) -> bool:
@@ -386,13 +386,13 @@ class _Sweep:
             yield
         except BaseException as error:
             stopped = isinstance(error, Interrupted)
-            status, limit = ("KILLED", FAREWELL) if stopped else ("FAILED", math.inf)
+            status, limit = ("KILLED", STOP_TIMEOUT) if stopped else ("FAILED", math.inf)
             with contextlib.suppress(Failure), study_errors():
                 self.recorder.finish(status, getattr(error, "code", 1), limit=limit)
             raise
 
 
-def check_images(study: Kept, data: SearchData) -> None:
+def check_images(study: StoredStudy, data: SearchData) -> None:
     """Refuse to go on with other images than the study was begun with."""
     before = study.facts.get("digest", data.digest)
     classes = tuple(study.facts["classes"])

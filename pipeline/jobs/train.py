@@ -13,16 +13,16 @@ from pipeline.checkpoints import Folder
 from pipeline.data.search_data import SearchData, load_for
 from pipeline.engines import local
 from pipeline.engines.base import Task
-from pipeline.jobs.progress import Show
-from pipeline.jobs.reproduce import Recorded
+from pipeline.jobs.progress import ProgressDisplay
+from pipeline.jobs.reproduce import RecordedTrial
 from pipeline.stores import access, locations
 from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.system.signals import StopRequest, stop_requests
-from pipeline.tracking.server import FAREWELL
+from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.epochs import Hooks
 from pipeline.training.resolve import resolve
-from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult, configure, fields
+from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult, config_fields, configure
 
 
 def train_one(
@@ -34,8 +34,8 @@ def train_one(
     resume: str | None,
     experiment: str | None,
     every_epoch: bool,
-    show: Show,
-    repeats: Recorded | None = None,
+    show: ProgressDisplay,
+    repeats: RecordedTrial | None = None,
 ) -> TrialResult:
     """Train one configuration, tracked and with checkpoints.
 
@@ -74,7 +74,11 @@ def train_one(
                     f"run {resume} is no interrupted run of `pipeline train`: nothing to go on with"
                 )
             config = _config(
-                {name: value for name, value in found.data.params.items() if name in fields()}
+                {
+                    name: value
+                    for name, value in found.data.params.items()
+                    if name in config_fields()
+                }
             )
             objective = found.data.tags.get("sweep.objective", objective)
             every_epoch = found.data.tags.get("sweep.keep_checkpoints") == "all"
@@ -109,8 +113,8 @@ def _run(
     objective: str,
     resume: str | None,
     every_epoch: bool,
-    show: Show,
-    repeats: Recorded | None,
+    show: ProgressDisplay,
+    repeats: RecordedTrial | None,
 ) -> TrialResult:
     data = load_for(config, data_dir)
     source = {"name": data.name, "digest": data.digest, "source": str(data_dir)}
@@ -156,7 +160,7 @@ def train_in_run(
     folder: Folder,
     *,
     objective: str,
-    show: Show,
+    show: ProgressDisplay,
     stop: StopRequest,
     every_epoch: bool = False,
     until: int | None = None,
@@ -203,6 +207,6 @@ def train_in_run(
                 show.say("one of its processes was killed, or ran out of memory")
             with contextlib.suppress(Failure):
                 tracker.submit(tracker.interrupt, run_id)
-                tracker.drain(FAREWELL)
+                tracker.drain(STOP_TIMEOUT)
             stopped.run_id = run_id
             raise

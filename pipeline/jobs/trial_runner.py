@@ -10,14 +10,14 @@ from typing import Self
 
 from pipeline.checkpoints import Folder, trial_folder
 from pipeline.engines.base import Engine, Task
-from pipeline.jobs.progress import Show
-from pipeline.jobs.recorder import Opened, Recorder
+from pipeline.jobs.progress import ProgressDisplay
+from pipeline.jobs.recorder import OpenedRun, Recorder
 from pipeline.stores.access import study_errors
 from pipeline.system import failpoints
 from pipeline.system.errors import Failure, Interrupted
 from pipeline.system.signals import StopRequest
 from pipeline.training.epochs import Hooks
-from sweeps.search.study import Job, Study
+from sweeps.search.study import AskedTrial, Study
 from sweeps.trial import Epoch, TrialResult
 
 
@@ -25,11 +25,11 @@ from sweeps.trial import Epoch, TrialResult
 class _UnderWay:
     """A trial that is begun."""
 
-    job: Job
-    opened: Opened  # its run
+    job: AskedTrial
+    opened: OpenedRun  # its run
 
 
-class Trials:
+class TrialRunner:
     """An engine, as the loop of a sweep knows it. To be closed, as a context, before anybody else trains the trials."""
 
     def __init__(
@@ -37,7 +37,7 @@ class Trials:
         study: Study,
         engine: Engine,
         recorder: Recorder,
-        show: Show,
+        show: ProgressDisplay,
         stop: StopRequest,
         time_limit: float | None,
     ) -> None:
@@ -54,7 +54,7 @@ class Trials:
         """How many at a time."""
         return self._engine.places
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: AskedTrial) -> None:
         """Begin a trial, and its run."""
         failpoints.reach("in_adoption" if job.adopted else "after_ask")
         spec = self._study.spec
@@ -75,7 +75,7 @@ class Trials:
         self._under_way[job.number] = _UnderWay(job, opened)
         self._engine.begin(task, self._hooks(job, opened))
 
-    def _hooks(self, job: Job, opened: Opened) -> Hooks:
+    def _hooks(self, job: AskedTrial, opened: OpenedRun) -> Hooks:
         tracker = self._recorder.tracker
 
         def epoch(row: Epoch, best_value: float) -> bool:
@@ -92,7 +92,7 @@ class Trials:
         step = partial(self._show.step, number=job.number)
         return Hooks(epoch=epoch, saved=saved, step=step, stop=self._stop.check)
 
-    def wait(self) -> tuple[Job, TrialResult | None]:
+    def wait(self) -> tuple[AskedTrial, TrialResult | None]:
         """Wait for the next that ends; without a result its process has died."""
         number, result = self._engine.wait()
         ended = self._under_way[number]
@@ -120,5 +120,5 @@ class Trials:
             return
         for trial in self._under_way.values():
             with contextlib.suppress(Failure), study_errors():
-                self._study.note_interrupted(trial.job)
+                self._study.record_interruption(trial.job)
                 self._recorder.interrupt(trial.opened)

@@ -10,8 +10,16 @@ from pipeline.report.finalists import signed
 from pipeline.report.problems import INFEASIBLE
 from pipeline.report.ranked import score_text
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import Lead, Score, complete, lead, named, recorded, varying
-from sweeps.analysis.finalists import Verdict, decision, doubts
+from sweeps.analysis.comparison import (
+    Lead,
+    Score,
+    complete_trials,
+    config_text,
+    differing_fields,
+    find_lead,
+    mean_test_score,
+)
+from sweeps.analysis.finalists import Verdict, doubts, final_verdict
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
@@ -62,11 +70,11 @@ def answer(record: StudyRecord, entries: Sequence[Ranked]) -> Answer:
         entries: its configurations, ranked.
     """
     first = entries[0] if entries and entries[0].state == COMPLETE else None
-    ahead = lead(record, entries)
-    again = decision(record)
+    ahead = find_lead(record, entries)
+    again = final_verdict(record)
     won = _won(record, first, ahead)
     sure = _sure(record, first, ahead)
-    test = None if first is None else recorded(complete(first), "acc")
+    test = None if first is None else mean_test_score(complete_trials(first), "acc")
     by = _ahead(ahead)
     if again is not None:
         won, sure = (
@@ -117,8 +125,8 @@ def _won(record: StudyRecord, first: Ranked | None, ahead: Lead | None) -> str:
         verb = "stands first" if ahead and not ahead.difference else "won"
         name = f"Trial {trial.number} ({clean(trial.config.family, 60)})"
         return f"{name} {verb}: {objective} {trial.value:.4f} at {where}."
-    name = clean(named(trial, record.searched), 160)
-    mean = score_text(first.value or 0.0, first.spread, len(complete(first)))
+    name = clean(config_text(trial, record.searched), 160)
+    mean = score_text(first.value or 0.0, first.spread, len(complete_trials(first)))
     best = f"the best of its seeds is trial {trial.number} with {trial.value:.4f}"
     return f"The best configuration is {name}: mean {objective} {mean}; {best}."
 
@@ -129,7 +137,7 @@ def _sure(record: StudyRecord, first: Ranked | None, ahead: Lead | None) -> tupl
     if ahead is None:
         return ("No other configuration is complete: there is nothing to compare it with.",)
     second = ahead.second.trials[0]
-    what = f"trial {second.number}, {clean(named(second, ahead.differing), 120)}"
+    what = f"trial {second.number}, {clean(config_text(second, ahead.differing), 120)}"
     by = f"It is {ahead.difference:.4f} ahead of the second ({what}){_in_images(record, first, ahead)}."
     if ahead.difference == 0:
         by = f"It is no better than the second ({what}): a tie, in which the earlier trial stands first."
@@ -154,8 +162,8 @@ def _in_images(record: StudyRecord, first: Ranked, ahead: Lead) -> str:
 
 
 def _named(record: StudyRecord, found: Verdict) -> str:
-    fields = varying(record, [one.trial for one in found.finalists]) or record.searched
-    return clean(named(found.winner.trial, fields), 160)
+    fields = differing_fields(record, [one.trial for one in found.finalists]) or record.searched
+    return clean(config_text(found.winner.trial, fields), 160)
 
 
 def _won_again(record: StudyRecord, found: Verdict) -> str:

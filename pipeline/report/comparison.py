@@ -11,20 +11,26 @@ from urllib.parse import quote
 from pipeline.report import render as one_study
 from pipeline.report import terminal
 from pipeline.report.answer import OBJECTIVES, standing
-from pipeline.report.formats import csv_cell, csv_lines, json_text, markdown, markdown_section
-from pipeline.report.grid import Grid, cell, grid
-from pipeline.report.html import fill
+from pipeline.report.formats import (
+    csv_cell,
+    csv_table,
+    escape_markdown,
+    json_text,
+    markdown_section,
+)
+from pipeline.report.grid import Grid, cell_text, grid
+from pipeline.report.html import render_template
 from pipeline.report.problems import Row
 from pipeline.report.provenance import last_end
 from pipeline.report.published import Section
-from pipeline.report.ranked import Listing, judged, listing, score_text
-from pipeline.system.files import put
+from pipeline.report.ranked import Listing, difference_text, listing, score_text
+from pipeline.system.files import write_text_atomically
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import complete, named, recorded
+from sweeps.analysis.comparison import complete_trials, config_text, mean_test_score
 from sweeps.analysis.finalists import decided
-from sweeps.analysis.ranking import Ranked, ended, rank
+from sweeps.analysis.ranking import Ranked, ends_text, rank
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import COMPLETE, fields
+from sweeps.trial import COMPLETE, config_fields
 
 _NAME = 60  # characters of a study's name
 _LONGEST = 100  # characters of a folder's name
@@ -59,17 +65,17 @@ def rows(listings: Sequence[Listing]) -> list[Row]:
 def _row(listed: Listing) -> Row:
     record = listed.record
     first = _first(listed)
-    test = None if first is None else recorded(complete(first), "acc")
+    test = None if first is None else mean_test_score(complete_trials(first), "acc")
     trained = [trial for trial in record.results if trial.duplicate_of is None]
     return {
         "study": clean(record.name),
         "dataset": clean(record.dataset),
         "configurations": len(listed.rows),
-        "ended": clean(ended(record.results)),
+        "ended": clean(ends_text(record.results)),
         "objective": record.objective,
         "value": first and first.value,
         "spread": first and first.spread,
-        "seeds": first and len(complete(first)),
+        "seeds": first and len(complete_trials(first)),
         "by": first and ("finalists" if decided(record) else "search"),
         "test_acc": test and test.mean,
         "seconds": sum(trial.seconds for trial in trained),
@@ -92,10 +98,10 @@ def _first(listed: Listing) -> Ranked | None:
 
 
 def _configuration(record: StudyRecord, first: Ranked) -> str:
-    return clean(named(first.trials[0], record.searched), 200)
+    return clean(config_text(first.trials[0], record.searched), 200)
 
 
-def verdicts(listings: Sequence[Listing]) -> list[str]:
+def study_differences(listings: Sequence[Listing]) -> list[str]:
     """Say of each two studies that can be compared how their winners differ, and of the others why they cannot.
 
     The best of those that can be compared is set against each of the others.
@@ -119,14 +125,14 @@ def _compared(group: Sequence[Listing]) -> list[str]:
     for other, second in won[1:]:
         spreads = [entry.spread for entry in (won[0][1], second) if entry.spread is not None]
         difference = abs((won[0][1].value or 0.0) - (second.value or 0.0))
-        text = judged(difference, max(spreads, default=None))
+        text = difference_text(difference, max(spreads, default=None))
         lines.append(f"{_scored(*won[0])} against {_scored(other, second)}: {text}.")
     unfinished = [clean(listed.record.name, _NAME) for listed in group if _first(listed) is None]
     return lines + [f"{name}: no trial is complete." for name in unfinished]
 
 
 def _scored(listed: Listing, first: Ranked) -> str:
-    score = score_text(first.value or 0.0, first.spread, len(complete(first)))
+    score = score_text(first.value or 0.0, first.spread, len(complete_trials(first)))
     return f"{clean(listed.record.name, _NAME)}{_by(listed)} {score}"
 
 
@@ -155,7 +161,7 @@ def _apart(one: StudyRecord, other: StudyRecord) -> str | None:
 def sections(listings: Sequence[Listing]) -> list[Section]:
     """The comparison, and the winners' configurations beside each other."""
     overview = Section(
-        title="The studies", laid=_overview(listings), lines=tuple(verdicts(listings))
+        title="The studies", laid=_overview(listings), lines=tuple(study_differences(listings))
     )
     beside = _beside(listings)
     return [
@@ -186,7 +192,7 @@ def _value(listed: Listing, same: bool) -> str:
     first = _first(listed)
     if first is None:
         return "none complete"
-    score = score_text(first.value or 0.0, first.spread, len(complete(first)))
+    score = score_text(first.value or 0.0, first.spread, len(complete_trials(first)))
     if same:
         return score
     return f"{listed.record.objective} {score}"
@@ -201,12 +207,14 @@ def _beside(listings: Sequence[Listing]) -> Grid:
     ]
     searched = {name for record, _ in won for name in record.searched}
     names = [
-        n for n in fields() if n in searched or len({getattr(config, n) for _, config in won}) > 1
+        n
+        for n in config_fields()
+        if n in searched or len({getattr(config, n) for _, config in won}) > 1
     ]
     return Grid(
         names=("field", *(clean(record.name, _NAME) for record, _ in won)),
         lines=tuple(
-            (n, *(clean(cell(n, getattr(config, n)), 80) for _, config in won)) for n in names
+            (n, *(clean(cell_text(n, getattr(config, n)), 80) for _, config in won)) for n in names
         ),
         right=(False,) * (1 + len(won)),
     )
@@ -219,10 +227,10 @@ def render(records: Sequence[StudyRecord], fmt: str, top: int | None = None) -> 
     """
     listings = [listing(record) for record in records]
     if fmt == "json":
-        compared = {"rows": rows(listings), "verdicts": verdicts(listings)}
+        compared = {"rows": rows(listings), "verdicts": study_differences(listings)}
         return json_text(
             {
-                "studies": [one_study.values_of(listed, top) for listed in listings],
+                "studies": [one_study.study_values(listed, top) for listed in listings],
                 "comparison": compared,
             }
         )
@@ -234,12 +242,13 @@ def render(records: Sequence[StudyRecord], fmt: str, top: int | None = None) -> 
 
 def _table(listings: Sequence[Listing]) -> str:
     return "\n\n".join(
-        terminal.section(section, terminal.here(), _WRAP) for section in sections(listings)
+        terminal.render_section(section, terminal.terminal_width(), _WRAP)
+        for section in sections(listings)
     )
 
 
 def _markdown(listings: Sequence[Listing]) -> str:
-    title = f"# {markdown(_title(listings))}"
+    title = f"# {escape_markdown(_title(listings))}"
     return "\n\n".join(
         [title, *(part for section in sections(listings) for part in markdown_section(section))]
     )
@@ -247,7 +256,7 @@ def _markdown(listings: Sequence[Listing]) -> str:
 
 def _csv(listings: Sequence[Listing]) -> str:
     found = rows(listings)
-    return csv_lines(
+    return csv_table(
         [list(found[0]), *([csv_cell(name, value) for name, value in row.items()] for row in found)]
     )
 
@@ -265,11 +274,13 @@ def write(records: Sequence[StudyRecord], folder: Path) -> list[Path]:
     listings = [listing(record) for record in records]
     texts = {
         "studies.csv": _csv(listings),
-        "studies.json": json_text({"rows": rows(listings), "verdicts": verdicts(listings)}),
+        "studies.json": json_text(
+            {"rows": rows(listings), "verdicts": study_differences(listings)}
+        ),
         "report.md": _markdown(listings),
         "report.html": page(listings),
     }
-    return [put(folder / name, text) for name, text in texts.items()]
+    return [write_text_atomically(folder / name, text) for name, text in texts.items()]
 
 
 def page(listings: Sequence[Listing]) -> str:
@@ -287,7 +298,7 @@ def page(listings: Sequence[Listing]) -> str:
                 "name": clean(listed.record.name, 120),
                 "page": f"../{quote(listed.record.name)}/report.html",
                 "standing": standing(listed.record),
-                "ended": clean(ended(listed.record.results)),
+                "ended": clean(ends_text(listed.record.results)),
             }
             for listed in listings
         ],
@@ -295,4 +306,4 @@ def page(listings: Sequence[Listing]) -> str:
             filter(None, (last_end(listed.record) for listed in listings)), default=None
         ),
     }
-    return fill("studies.html", values)
+    return render_template("studies.html", values)

@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.report.grid import grid, plain
+from pipeline.report.grid import grid, plain_value
 from pipeline.report.problems import Row
 from pipeline.report.published import Section
 from pipeline.report.ranked import score_text
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import Score, complete, named, varying
-from sweeps.analysis.finalists import Finalist, Gap, Paired, Verdict, judge
+from sweeps.analysis.comparison import Score, complete_trials, config_text, differing_fields
+from sweeps.analysis.finalists import Finalist, Gap, PairedDifference, Verdict, judge_finalists
 from sweeps.analysis.ranking import Ranked, rank
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE
 
-GAP = "val - test (95 %)"  # the name of that column
+GAP_COLUMN = "val - test (95 %)"  # the name of that column
 _NAME = 160  # characters of a configuration
 _OUTCOMES = {
     "ahead": "the winner is ahead",
@@ -29,7 +29,7 @@ _OUTCOMES = {
 _MARKS = {"ahead": "", "tie": ", a tie", "behind": ", did better"}  # behind a difference
 
 
-def rows(record: StudyRecord) -> Row | None:
+def finalist_values(record: StudyRecord) -> Row | None:
     """The finalists of a study as values, exact; None where it has none."""
     found = _read(record)
     if found is None:
@@ -45,7 +45,7 @@ def section(record: StudyRecord) -> Section | None:
     return found.section()
 
 
-def said(record: StudyRecord) -> list[str]:
+def verdict_lines(record: StudyRecord) -> list[str]:
     """The verdict on the finalists of a study in sentences; none where it has none."""
     found = _read(record)
     if found is None:
@@ -83,7 +83,7 @@ class _Again:
             "finalist",
             self.record.objective,
             "test_acc",
-            GAP,
+            GAP_COLUMN,
             "difference",
             "in_search",
         )
@@ -99,7 +99,7 @@ class _Again:
         winner = self.verdict.winner
         ended = f"{verdict.ended} of {verdict.planned} runs have ended"
         unscored = any(
-            trial.test is None for one in verdict.finalists for trial in complete(one.entry)
+            trial.test is None for one in verdict.finalists for trial in complete_trials(one.entry)
         )
         return (
             *([] if verdict.final else [f"Not final: {ended}; go on with: {again}"]),
@@ -126,7 +126,7 @@ class _Again:
     def _against(self, one: Finalist) -> str:
         if one.value is None:
             return f"Place {one.place}: no seed is complete ({_ends(one.entry)})."
-        if len(complete(one.entry)) == len(one.entry.trials):
+        if len(complete_trials(one.entry)) == len(one.entry.trials):
             failed = ""
         else:
             failed = f" ({_ends(one.entry)})"
@@ -175,7 +175,7 @@ class _Again:
             "place": one.place,
             "finalist": self._name(one),
             "configuration": {
-                name: plain(value) for name, value in one.trial.config.to_dict().items()
+                name: plain_value(value) for name, value in one.trial.config.to_dict().items()
             },
             "trials": sorted(trial.number for trial in one.entry.trials),
             **_scored("mean", one.value),
@@ -183,7 +183,7 @@ class _Again:
             "gap": gap and {**vars(gap), "by_chance": gap.by_chance},
             "winner_less_this": against and {**vars(against), "tie": against.tie},
             "parameters": one.trial.parameters,
-            "mflops": plain(one.trial.mflops),
+            "mflops": plain_value(one.trial.mflops),
             "in_search": self._before(one),
         }
 
@@ -209,15 +209,15 @@ class _Again:
         )
 
     def _name(self, one: Finalist) -> str:
-        fields = varying(self.finalists, self.finalists.results) or self.record.searched
-        return clean(named(one.trial, fields), _NAME)
+        fields = differing_fields(self.finalists, self.finalists.results) or self.record.searched
+        return clean(config_text(one.trial, fields), _NAME)
 
 
 def _read(record: StudyRecord) -> _Again | None:
     if record.finalists is None:
         return None
     search = [e for e in rank(record.results, maximize=record.maximize) if e.state == COMPLETE]
-    return _Again(record, record.finalists, judge(record.finalists), search)
+    return _Again(record, record.finalists, judge_finalists(record.finalists), search)
 
 
 def _scored(key: str, score: Score | None) -> Row:
@@ -247,7 +247,7 @@ def _interval(low: float, high: float) -> str:
     return f"{signed(low)} to {signed(high)}"
 
 
-def _paired(against: Paired) -> str:
+def _paired(against: PairedDifference) -> str:
     text = f"difference {signed(against.difference)}"
     if against.low is None or against.high is None:
         return f"{text} of one seed each: a tie."

@@ -31,7 +31,7 @@ def grid(
     return Grid(
         names=tuple(names),
         lines=tuple(
-            tuple(clean(cell(n, row[n], thousands=thousands), most[n]) for n in names)
+            tuple(clean(cell_text(n, row[n], thousands=thousands), most[n]) for n in names)
             for row in values
         ),
         right=tuple(_numbers(row[name] for row in values) for name in names),
@@ -45,7 +45,7 @@ def _numbers(values: Iterable[object]) -> bool:
     )
 
 
-def cell(name: str, value: object, *, thousands: bool = False) -> str:
+def cell_text(name: str, value: object, *, thousands: bool = False) -> str:
     """A value of a column as text: scores with 4 decimals, seconds with one, other fractions with 4 digits."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -69,7 +69,7 @@ def _number_format(name: str, value: float, *, thousands: bool) -> str:
     return ""
 
 
-def plain(value: object) -> object:
+def plain_value(value: object) -> object:
     """A value that every format can take: text cleaned, and None for a number that is none."""
     if isinstance(value, float) and not math.isfinite(value):
         return None

@@ -15,20 +15,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.report import finalists, mistakes, published
 from pipeline.report.answer import OBJECTIVES, Step, answer
 from pipeline.report.grid import Grid, grid
-from pipeline.report.problems import INFEASIBLE, Row, grouped
-from pipeline.report.provenance import last_end, origin, space
+from pipeline.report.problems import INFEASIBLE, Row, grouped_problems
+from pipeline.report.provenance import last_end, origin, search_space
 from pipeline.report.published import Section
 from pipeline.report.ranked import Listing
-from pipeline.report.winner import best_detail, headline, remarks, sections
+from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.text import clean
 from sweeps.analysis.comparison import compare
 from sweeps.analysis.finalists import decided
-from sweeps.analysis.ranking import best, ended
+from sweeps.analysis.ranking import ends_text, find_best_trial
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING, TrialResult
 
-VISIBLE = 50  # rows of the ranked table that are seen at once
-ROWS = 1000  # rows of it at most; the CSV has all
+VISIBLE_ROWS = 50  # rows of the ranked table that are seen at once
+MAX_ROWS = 1000  # rows of it at most; the CSV has all
 _TROUBLES = 50  # kinds of trouble
 _CLIP = 120  # characters of a cell
 _DPI = 130  # pixels to an inch of the plots' files
@@ -36,7 +36,7 @@ _QUIET = (PRUNED, INFEASIBLE, RUNNING)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class PlotImage:
     """A plot as the page shows it."""
 
     name: str
@@ -61,10 +61,10 @@ class Picture:
         return self._shown(1)
 
     def _shown(self, axis: int) -> int:
-        return round(mistakes.size(self.png)[axis] * 96 / _DPI)
+        return round(mistakes.png_size(self.png)[axis] * 96 / _DPI)
 
 
-def page(listing: Listing, pictures: Sequence[Picture]) -> str:
+def page(listing: Listing, pictures: Sequence[PlotImage]) -> str:
     """The page of a study.
 
     Args:
@@ -75,12 +75,12 @@ def page(listing: Listing, pictures: Sequence[Picture]) -> str:
     source = (
         decided(record) or record
     )  # of the winner: its finalists, once they have said which it is
-    won = best(source.results, maximize=source.maximize)
+    won = find_best_trial(source.results, maximize=source.maximize)
     values: dict[str, Any] = {
         "name": clean(record.name, 120),
         "about": _about(record),
         "answer": answer(record, listing.entries),
-        "ended": clean(ended(record.results), 600),
+        "ended": clean(ends_text(record.results), 600),
         "checks": listing.findings,
         "finalists": finalists.section(record),
         **_ranked(listing),
@@ -90,10 +90,10 @@ def page(listing: Listing, pictures: Sequence[Picture]) -> str:
         **_troubles(record),
         "published": _published(listing),
         "origin": origin(record),
-        "space": space(record),
+        "space": search_space(record),
         "last_end": last_end(record),
     }
-    return fill("report.html", values)
+    return render_template("report.html", values)
 
 
 def _about(record: StudyRecord) -> str:
@@ -106,10 +106,10 @@ def _about(record: StudyRecord) -> str:
 
 
 def _ranked(listing: Listing) -> dict[str, Any]:
-    rows = listing.rows[:ROWS]
+    rows = listing.rows[:MAX_ROWS]
     count = len(listing.rows)
-    if count > ROWS:
-        more = f" The first {ROWS:,} of {count:,} are here, trials.csv has all."
+    if count > MAX_ROWS:
+        more = f" The first {MAX_ROWS:,} of {count:,} are here, trials.csv has all."
     else:
         more = ""
     front = [
@@ -127,7 +127,7 @@ def _ranked(listing: Listing) -> dict[str, Any]:
         "ranked": grid(names, rows, clip=_CLIP),
         "states": [_state(row) for row in rows],
         "ranked_note": f"By {OBJECTIVES[listing.record.objective]}, complete ones first.{more}",
-        "visible": VISIBLE,
+        "visible": VISIBLE_ROWS,
     }
 
 
@@ -143,7 +143,7 @@ def _state(row: Row) -> str:
 
 
 def _winner(record: StudyRecord) -> dict[str, Any]:
-    detail: dict[str, Any] = best_detail(record)
+    detail: dict[str, Any] = winner_detail(record)
     if detail["load"]:
         load = [Step(why="Load its weights in Python", command=detail["load"])]
     else:
@@ -154,17 +154,17 @@ def _winner(record: StudyRecord) -> dict[str, Any]:
 
 
 def _mistakes(record: StudyRecord, won: TrialResult | None) -> dict[str, Any]:
-    pairs = mistakes.pairs(record, won) if won else []
+    pairs = mistakes.confused_pairs(record, won) if won else []
     images = sum(map(sum, (won and won.confusion) or ()))
     return {
         "pairs": pairs,
-        "worst": mistakes.worst(record, won) if won else (),
+        "worst": mistakes.worst_mistakes(record, won) if won else (),
         "right": 0 if pairs else images,
     }
 
 
 def _troubles(record: StudyRecord) -> dict[str, Any]:
-    found = grouped(record)
+    found = grouped_problems(record)
     more = []
     if len(found) > _TROUBLES:
         more.append(f"{len(found) - _TROUBLES} more are in trials.json.")
@@ -176,13 +176,16 @@ def _published(listing: Listing) -> list[Section]:
     found = compare(listing.record, listing.entries)
     if found is None:
         return []
-    return [published.summary(listing.record, found), *published.details(listing.record, found)]
+    return [
+        published.summary_section(listing.record, found),
+        *published.detail_sections(listing.record, found),
+    ]
 
 
 _LONG = 40  # characters of a cell; a column with longer ones is broken into lines
 
 
-def fill(template: str, values: Mapping[str, object]) -> str:
+def render_template(template: str, values: Mapping[str, object]) -> str:
     """Fill a template of ``pipeline/report/templates``, which must find every value that it names."""
     style = _own("page.css")
     script = _own("page.js")
@@ -206,7 +209,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["columns"] = columns
+    environment.globals["columns"] = column_classes
     return environment
 
 
@@ -223,7 +226,7 @@ def _digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def columns(laid: Grid) -> list[str]:
+def column_classes(laid: Grid) -> list[str]:
     """The class of each column in the style: ``n`` for numbers, ``long`` for text of several lines, or none."""
     longest = [max(map(len, column)) for column in zip(*laid.lines, strict=True)] or [0] * len(
         laid.names

@@ -38,7 +38,7 @@ class Example:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
+class ConfusedPair:
     """Images of one class that were taken for another."""
 
     true: str
@@ -48,7 +48,7 @@ class Pair:
     examples: tuple[Example, ...]
 
 
-def pairs(record: StudyRecord, trial: TrialResult) -> list[Pair]:
+def confused_pairs(record: StudyRecord, trial: TrialResult) -> list[ConfusedPair]:
     """The pairs of classes that a trial confuses most at its best epoch, each with a few of the images."""
     counts = trial.confusion or ()
     found = [
@@ -58,7 +58,7 @@ def pairs(record: StudyRecord, trial: TrialResult) -> list[Pair]:
         if count and true != predicted
     ]
     return [
-        Pair(
+        ConfusedPair(
             true=_name(record, true),
             predicted=_name(record, predicted),
             count=-negative,
@@ -71,7 +71,7 @@ def pairs(record: StudyRecord, trial: TrialResult) -> list[Pair]:
     ]
 
 
-def worst(record: StudyRecord, trial: TrialResult) -> tuple[Example, ...]:
+def worst_mistakes(record: StudyRecord, trial: TrialResult) -> tuple[Example, ...]:
     """The images with a trial's largest losses at its best epoch."""
     return _examples(record, sorted(trial.mistakes, key=lambda mistake: -mistake.loss))[:_WORST]
 
@@ -85,7 +85,7 @@ def _examples(record: StudyRecord, mistakes: list[Mistake]) -> tuple[Example, ..
             predicted=_name(record, mistake.predicted),
             probability=mistake.probability,
             picture=pictures[mistake.image],
-            small=size(base64.b64decode(pictures[mistake.image][:32]))[0] <= _SMALL,
+            small=png_size(base64.b64decode(pictures[mistake.image][:32]))[0] <= _SMALL,
         )
         for mistake in mistakes
         if mistake.image in pictures
@@ -96,7 +96,7 @@ def _name(record: StudyRecord, index: int) -> str:
     return clean(class_name(record, index), 60)
 
 
-def size(png: bytes) -> tuple[int, int]:
+def png_size(png: bytes) -> tuple[int, int]:
     """The width and height of a PNG in pixels, with which its first chunk begins."""
     width, height = struct.unpack(">II", png[16:24])
     return width, height

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import named, varying
-from sweeps.analysis.health import collapsed, dead_classes
+from sweeps.analysis.comparison import config_text, differing_fields
+from sweeps.analysis.health import collapsed_class, dead_classes
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
@@ -25,7 +25,7 @@ def class_name(record: StudyRecord, index: int) -> str:
     return str(index)
 
 
-def notes(record: StudyRecord, entry: Ranked) -> str:
+def entry_problems(record: StudyRecord, entry: Ranked) -> str:
     """What is wrong with a configuration, in a few words; of repeats, with how many of them. Mostly nothing."""
     trials = [trial for trial in entry.trials if trial.state != RUNNING]
     fallen = [top for trial in trials if (top := _collapsed(trial)) is not None]
@@ -59,36 +59,36 @@ def _listed(record: StudyRecord, classes: Sequence[int], most: int = _NAMES) -> 
 
 def _collapsed(trial: TrialResult) -> int | None:
     if trial.state in (COMPLETE, PRUNED):
-        return collapsed(trial)
+        return collapsed_class(trial)
     return None
 
 
 def _dead(trial: TrialResult) -> tuple[int, ...]:
     """A complete trial's dead classes; that a collapsed one has them goes without saying."""
-    if trial.state == COMPLETE and collapsed(trial) is None:
+    if trial.state == COMPLETE and collapsed_class(trial) is None:
         return dead_classes(trial)
     return ()
 
 
-def troubles(record: StudyRecord) -> list[Row]:
+def trial_problems(record: StudyRecord) -> list[Row]:
     """Each trial that collapsed, never predicts a class, failed, was infeasible or reused another's result."""
-    fields = varying(record, record.results)
+    fields = differing_fields(record, record.results)
     return [
         {
             "trial": t.number,
             "what": what,
             "detail": detail,
-            "configuration": clean(named(t, fields), 120),
+            "configuration": clean(config_text(t, fields), 120),
         }
         for t in record.results
         for what, detail in _of(record, t)
     ]
 
 
-def grouped(record: StudyRecord) -> list[Row]:
+def grouped_problems(record: StudyRecord) -> list[Row]:
     """What went wrong, and what was stopped early, equal things once: each with its trials, the most frequent first.
 
-    ``what`` and ``detail`` are those of `troubles`; ``numbers`` are the trials', at most so many as a line holds.
+    ``what`` and ``detail`` are those of `trial_problems`; ``numbers`` are the trials', at most so many as a line holds.
     """
     pruned = [
         t

@@ -8,9 +8,9 @@ from typing import Any
 
 from pipeline.report.grid import Grid, grid
 from pipeline.report.problems import Row
-from pipeline.system.console import duration
+from pipeline.system.console import format_duration
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import shown
+from sweeps.analysis.comparison import value_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import began_at, ended_at
 
@@ -64,7 +64,7 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
     return [(name, clean(text, _LONGEST)) for name, text in found.items() if text]
 
 
-def space(record: StudyRecord) -> Grid:
+def search_space(record: StudyRecord) -> Grid:
     """What was searched: a line for each dimension."""
     rows: list[Row] = [
         {"searched": clean(dimension.key), "values": clean(dimension)}
@@ -86,7 +86,9 @@ def _images(record: StudyRecord) -> str:
 
 
 def _named(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {shown(value)}" for key, value in values.items() if value is not None)
+    return ", ".join(
+        f"{key} {value_text(value)}" for key, value in values.items() if value is not None
+    )
 
 
 def _time(record: StudyRecord) -> str:
@@ -97,7 +99,7 @@ def _time(record: StudyRecord) -> str:
     last = last_end(record)
     when = f", from {first} to {last}" if first and last else ""
     if total:
-        return f"{duration(total)} of training in all{when}"
+        return f"{format_duration(total)} of training in all{when}"
     return ""
 
 

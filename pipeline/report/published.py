@@ -6,21 +6,21 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.report.grid import CLIP, Grid, grid, plain
+from pipeline.report.grid import CLIP, Grid, grid, plain_value
 from pipeline.report.problems import Row, class_name
 from pipeline.system.text import clean
 from sweeps.analysis.comparison import (
-    Compared,
+    ComparedFigure,
     Comparison,
     Score,
     Variant,
-    complete,
-    named,
-    varying,
+    complete_trials,
+    config_text,
+    differing_fields,
 )
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
-from sweeps.spec.study_spec import CENTRED
+from sweeps.spec.study_spec import CENTRED_METHODS
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 COLUMNS = (
@@ -28,7 +28,7 @@ COLUMNS = (
     *(f"{split}{fact}" for split in SPLITS for fact in ("", "_spread", "_seeds")),
     *("difference", "difference_with", "within_spread", "remark", "test_command"),
 )
-MANY = 20  # lines of a table of classes or epochs, and configurations listed
+MAX_LINES = 20  # lines of a table of classes or epochs, and configurations listed
 _KINDS = {"acc": "accuracy", "loss": "loss"}
 
 
@@ -41,7 +41,7 @@ class Section:
     lines: tuple[str, ...] = ()
 
 
-def command(record: StudyRecord) -> str:
+def scoring_command(record: StudyRecord) -> str:
     """What scores all trials of a study on the test split."""
     return f"pipeline evaluate --all --name {shlex.quote(clean(record.name))}"
 
@@ -60,18 +60,23 @@ def rows(record: StudyRecord, found: Comparison) -> list[Row]:
             *(("class", class_name(record, int(c.name)), c) for c in variant.classes),
         ]
     ]
-    fields = varying(record, record.results)
+    fields = differing_fields(record, record.results)
     for entry in found.unnamed:
         blank = dict.fromkeys(COLUMNS)
-        facts: Row = {"variant": clean(named(entry.trials[0], fields)), "part": "configuration"}
-        score = Score.of(t.best.metrics.get("val/acc") for t in complete(entry) if t.best)
+        facts: Row = {
+            "variant": clean(config_text(entry.trials[0], fields)),
+            "part": "configuration",
+        }
+        score = Score.of(t.best.metrics.get("val/acc") for t in complete_trials(entry) if t.best)
         values.append(
             {**blank, **facts, **_facts("val", score), "remark": "no published figure is of it"}
         )
     return values
 
 
-def _row(record: StudyRecord, variant: Variant, part: str, name: str, compared: Compared) -> Row:
+def _row(
+    record: StudyRecord, variant: Variant, part: str, name: str, compared: ComparedFigure
+) -> Row:
     return {
         "variant": clean(variant.reference.label),
         "part": part,
@@ -83,11 +88,13 @@ def _row(record: StudyRecord, variant: Variant, part: str, name: str, compared: 
             for split in SPLITS
             for key, value in _facts(split, compared.ours.get(split)).items()
         },
-        "difference": plain(compared.difference),
+        "difference": plain_value(compared.difference),
         "difference_with": compared.against,
         "within_spread": compared.within,
-        "remark": verdict(variant, compared),
-        "test_command": command(record) if variant.unscored and compared.split != "train" else None,
+        "remark": assessment(variant, compared),
+        "test_command": scoring_command(record)
+        if variant.unscored and compared.split != "train"
+        else None,
     }
 
 
@@ -96,11 +103,11 @@ def _facts(split: str, score: Score | None) -> Row:
     return dict(zip((split, f"{split}_spread", f"{split}_seeds"), values, strict=True))
 
 
-def verdict(variant: Variant, compared: Compared) -> str:
+def assessment(variant: Variant, compared: ComparedFigure) -> str:
     """What is to be thought of a difference, or why there is none."""
     if variant.entry is None:
         return "no trial matches"
-    if not complete(variant.entry):
+    if not complete_trials(variant.entry):
         ends = sorted({clean(trial.end, 30) for trial in variant.entry.trials})
         return f"no complete trial: {', '.join(ends)}"
     if compared.published is None:
@@ -117,7 +124,7 @@ def verdict(variant: Variant, compared: Compared) -> str:
     return words[compared.within]
 
 
-def summary(record: StudyRecord, found: Comparison, *, narrow: bool = False) -> Section:
+def summary_section(record: StudyRecord, found: Comparison, *, narrow: bool = False) -> Section:
     """Each published figure beside ours; ``narrow``: ours only on the split that the difference is taken with."""
     pairs = [(variant, compared) for variant in found.variants for compared in variant.figures]
     used = [
@@ -132,7 +139,7 @@ def summary(record: StudyRecord, found: Comparison, *, narrow: bool = False) -> 
     )
 
 
-def _wide_row(variant: Variant, compared: Compared, splits: Sequence[str]) -> Row:
+def _wide_row(variant: Variant, compared: ComparedFigure, splits: Sequence[str]) -> Row:
     return {
         "variant": clean(variant.reference.label),
         "figure": _KINDS[compared.name.split("_")[1]],
@@ -144,13 +151,13 @@ def _wide_row(variant: Variant, compared: Compared, splits: Sequence[str]) -> Ro
         },
         "difference": _number(compared.difference, "+"),
         "taken with": _with(compared),
-        "verdict": verdict(variant, compared),
+        "verdict": assessment(variant, compared),
     }
 
 
-def _narrow_row(variant: Variant, compared: Compared) -> Row:
+def _narrow_row(variant: Variant, compared: ComparedFigure) -> Row:
     split = compared.against or next(iter(compared.ours), "")
-    short = verdict(variant, compared).removesuffix(" our seeds' spread").partition(":")[0]
+    short = assessment(variant, compared).removesuffix(" our seeds' spread").partition(":")[0]
     return {
         "variant": clean(variant.reference.label) if compared is variant.figures[0] else "",
         "figure": compared.name,
@@ -169,7 +176,7 @@ def _number(value: float | None, sign: str = "") -> str:
     return f"{round(value, 4) + 0.0:{sign}.4f}"
 
 
-def _score(score: Score | None, compared: Compared, split: str) -> str:
+def _score(score: Score | None, compared: ComparedFigure, split: str) -> str:
     if score is None:
         if split == "test" and compared.ours and compared.split != "train":
             return "not scored yet"
@@ -181,7 +188,7 @@ def _score(score: Score | None, compared: Compared, split: str) -> str:
     )
 
 
-def _with(compared: Compared) -> str:
+def _with(compared: ComparedFigure) -> str:
     if compared.against is None:
         return ""
     return SPLITS[compared.against] + ("" if compared.against == compared.split else ", not test")
@@ -198,12 +205,14 @@ def _lines(record: StudyRecord, found: Comparison) -> list[str]:
         "The difference is ours less the published one; within or beyond the spread of our seeds.",
     ]
     if any(variant.unscored for variant in found.variants):
-        lines.append(f"Not all is scored on the test split yet; this does it: {command(record)}")
+        lines.append(
+            f"Not all is scored on the test split yet; this does it: {scoring_command(record)}"
+        )
     for variant in found.variants:
         name = clean(variant.reference.label, CLIP)
         reference = variant.reference
         if variant.matches > 1:
-            which = "the centre" if record.method in CENTRED else "the best"
+            which = "the centre" if record.method in CENTRED_METHODS else "the best"
             lines.append(
                 f"{name}: {variant.matches} configurations match, {which} of them is shown."
             )
@@ -224,17 +233,17 @@ def _lines(record: StudyRecord, found: Comparison) -> list[str]:
 
 
 def _names(record: StudyRecord, entries: Sequence[Ranked]) -> str:
-    fields = varying(record, record.results)
+    fields = differing_fields(record, record.results)
     names = [
-        clean(named(e.trials[0], fields), 80)
+        clean(config_text(e.trials[0], fields), 80)
         + ("" if e.value is None else f" ({record.objective} {e.value:.4f})")
-        for e in entries[:MANY]
+        for e in entries[:MAX_LINES]
     ]
-    more = [f"{len(entries) - MANY} more"] if len(entries) > MANY else []
+    more = [f"{len(entries) - MAX_LINES} more"] if len(entries) > MAX_LINES else []
     return "; ".join(names + more)
 
 
-def details(record: StudyRecord, found: Comparison) -> list[Section]:
+def detail_sections(record: StudyRecord, found: Comparison) -> list[Section]:
     """The published figures epoch by epoch and class by class: tables of their own."""
     sections = []
     for variant in found.variants:
@@ -245,7 +254,7 @@ def details(record: StudyRecord, found: Comparison) -> list[Section]:
             scored = any("test" in c.ours for c in variant.epochs)
             kept = record.keep_checkpoints == "all"
             if kept:
-                how = f"{command(record)} --each-epoch"
+                how = f"{scoring_command(record)} --each-epoch"
             else:
                 how = "a study with keep_checkpoints: all can be scored so"
             hint = () if scored else (f"Ours on the test split after each epoch: {how}",)
@@ -263,9 +272,9 @@ def _by_class(record: StudyRecord, variant: Variant, split: str) -> Section | No
     title = (
         f"Published {SPLITS[split]} accuracy class by class: {clean(variant.reference.label, CLIP)}"
     )
-    if len(classes) > MANY:
-        title += f" (the {MANY} largest differences of {len(classes)})"
-        classes = tuple(sorted(classes, key=lambda c: -abs(c.difference or 0.0)))[:MANY]
+    if len(classes) > MAX_LINES:
+        title += f" (the {MAX_LINES} largest differences of {len(classes)})"
+        classes = tuple(sorted(classes, key=lambda c: -abs(c.difference or 0.0)))[:MAX_LINES]
     ours = ("train",) if split == "train" else ("val", "test")
     return Section(
         title=title,
@@ -273,7 +282,7 @@ def _by_class(record: StudyRecord, variant: Variant, split: str) -> Section | No
     )
 
 
-def _detail(lines: Sequence[tuple[str, object, Compared]], splits: Sequence[str]) -> Grid:
+def _detail(lines: Sequence[tuple[str, object, ComparedFigure]], splits: Sequence[str]) -> Grid:
     values: list[Row] = [
         {
             head: name,

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipeline.report.checks.registry import checks
-from pipeline.report.grid import plain
-from pipeline.report.problems import INFEASIBLE, Row, notes
+from pipeline.report.checks.registry import run_checks
+from pipeline.report.grid import plain_value
+from pipeline.report.problems import INFEASIBLE, Row, entry_problems
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import Lead, complete, named
-from sweeps.analysis.ranking import Ranked, ended, rank, searched_values
+from sweeps.analysis.comparison import Lead, complete_trials, config_text
+from sweeps.analysis.ranking import Ranked, ends_text, rank, searched_values
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, FAILED, RUNNING
 
@@ -37,7 +37,7 @@ class Listing:
         """What the health checks say, warnings first: ``level``, ``check`` and ``text``."""
         return [
             {"level": c.level, "check": c.name, "text": clean(c.text, 600)}
-            for c in checks(self.record)
+            for c in run_checks(self.record)
         ]
 
 
@@ -81,10 +81,10 @@ def _row(record: StudyRecord, entry: Ranked) -> Row:
     return {
         "rank": entry.rank,
         "trial": trial.number,
-        **{name: plain(value) for name, value in searched.items()},
+        **{name: plain_value(value) for name, value in searched.items()},
         "family": clean(trial.config.family),
-        record.objective: plain(entry.value),
-        "spread": plain(entry.spread),
+        record.objective: plain_value(entry.value),
+        "spread": plain_value(entry.spread),
         "repeats": sum(t.state == COMPLETE for t in entry.trials),
         "epoch": trial.best_epoch,
         "parameters": trial.parameters,
@@ -92,7 +92,7 @@ def _row(record: StudyRecord, entry: Ranked) -> Row:
         "state": clean(
             trial.end if trial.state == FAILED or trial.end == INFEASIBLE else trial.state
         ),
-        "notes": notes(record, entry),
+        "notes": entry_problems(record, entry),
     }
 
 
@@ -104,7 +104,7 @@ def failures(record: StudyRecord) -> list[Row]:
     ]
 
 
-def facts(record: StudyRecord) -> Row:
+def study_facts(record: StudyRecord) -> Row:
     """What a study is and how far it has come."""
     return {
         "study": clean(record.name),
@@ -114,20 +114,20 @@ def facts(record: StudyRecord) -> Row:
         "maximize": record.maximize,
         "split": "validation",
         "trials_planned": record.trials,
-        "ended": clean(ended(record.results)),
+        "ended": clean(ends_text(record.results)),
         "searched": list(record.searched),
         "classes": [clean(name) for name in record.classes],
         "parent_run_id": record.parent_run_id,
     }
 
 
-def headlines(record: StudyRecord, shown: int, total: int) -> tuple[str, str]:
+def title_lines(record: StudyRecord, shown: int, total: int) -> tuple[str, str]:
     """Say which study this is, and where its trials went: the two lines above a table."""
     if record.study == record.name:
         source = ""
     else:
         source = f" (study file {clean(record.study, 60)})"
-    parts = [ended(record.results)]
+    parts = [ends_text(record.results)]
     if len(record.results) < record.trials:
         parts.append(f"{record.trials} planned")
     parts.append(f"{record.objective} on the validation split")
@@ -143,7 +143,7 @@ def score_text(mean: float, spread: float | None, seeds: int) -> str:
     return f"{mean:.4f}{'' if spread is None else f' ± {spread:.4f}'} ({seeds} seed{'s' * (seeds != 1)})"
 
 
-def judged(difference: float, spread: float | None) -> str:
+def difference_text(difference: float, spread: float | None) -> str:
     """Say whether a difference of two means is more than their seeds differ; ``spread`` is the larger of theirs."""
     said = "comes of one seed each: it may be noise"
     if spread is not None:
@@ -151,21 +151,22 @@ def judged(difference: float, spread: float | None) -> str:
     return f"the difference {difference:.4f} {said}"
 
 
-def against(ahead: Lead) -> Row:
+def lead_values(ahead: Lead) -> Row:
     """Say how far the first configuration is ahead of the second, and whether their seeds differ as much."""
     sides = {"first": ahead.first, "second": ahead.second}
     values: Row = {
         side: {
-            "configuration": clean(named(entry.trials[0], ahead.differing)),
+            "configuration": clean(config_text(entry.trials[0], ahead.differing)),
             "mean": entry.value,
             "spread": entry.spread,
-            "seeds": len(complete(entry)),
+            "seeds": len(complete_trials(entry)),
         }
         for side, entry in sides.items()
     }
     first, second = (
-        f"{clean(named(e.trials[0], ahead.differing), 80)} {score_text(e.value or 0.0, e.spread, len(complete(e)))}"
+        f"{clean(config_text(e.trials[0], ahead.differing), 80)} "
+        f"{score_text(e.value or 0.0, e.spread, len(complete_trials(e)))}"
         for e in sides.values()
     )
-    text = f"{first} against {second}: {judged(ahead.difference, ahead.spread)}"
+    text = f"{first} against {second}: {difference_text(ahead.difference, ahead.spread)}"
     return {**values, "difference": ahead.difference, "within": ahead.within, "text": text}

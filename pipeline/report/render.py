@@ -9,22 +9,22 @@ from typing import Any
 from pipeline.report import finalists, published, terminal
 from pipeline.report.formats import (
     csv_cell,
-    csv_lines,
+    csv_table,
+    escape_markdown,
     json_text,
-    markdown,
     markdown_section,
     markdown_table,
 )
-from pipeline.report.grid import cell, grid
-from pipeline.report.html import Picture, page
+from pipeline.report.grid import cell_text, grid
+from pipeline.report.html import PlotImage, page
 from pipeline.report.plots import draw
-from pipeline.report.problems import Row, troubles
+from pipeline.report.problems import Row, trial_problems
 from pipeline.report.published import Section
-from pipeline.report.ranked import Listing, against, facts, failures, headlines, listing
-from pipeline.report.winner import best_detail, headline, remarks, sections
+from pipeline.report.ranked import Listing, failures, lead_values, listing, study_facts, title_lines
+from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
-from pipeline.system.files import put
-from sweeps.analysis.comparison import compare, lead
+from pipeline.system.files import write_text_atomically
+from sweeps.analysis.comparison import compare, find_lead
 from sweeps.analysis.finalists import decided
 from sweeps.analysis.record import StudyRecord
 
@@ -50,7 +50,7 @@ def render(
         width: of the table, as for `pipeline.report.terminal.table`.
     """
     if fmt == "table":
-        return terminal.study(record, top, width)
+        return terminal.render_study(record, top, width)
     return _render(listing(record), fmt, top)
 
 
@@ -61,29 +61,29 @@ def _render(listed: Listing, fmt: str, top: int | None = None) -> str:
     values = listed.rows[:top]
     total = len(listed.rows)
     if fmt == "json":
-        return json_text(values_of(listed, top))
+        return json_text(study_values(listed, top))
     if fmt == "csv":
-        return csv_lines(
+        return csv_table(
             [names, *([csv_cell(name, row[name]) for name in names] for row in values)]
         )
-    first, second = headlines(record, len(values), total)
+    first, second = title_lines(record, len(values), total)
     lines = [
-        f"# {markdown(first)}",
-        markdown(second),
+        f"# {escape_markdown(first)}",
+        escape_markdown(second),
         markdown_table(grid(names, values, thousands=False)),
     ]
-    ahead = lead(record, listed.entries)
-    search = str(against(ahead)["text"]) if ahead else ""
+    ahead = find_lead(record, listed.entries)
+    search = str(lead_values(ahead)["text"]) if ahead else ""
     again = finalists.section(record)
     blocks = markdown_section(again) if again else []
     if decided(record):
-        lines += [*blocks, markdown(f"In the search: {search}")] if search else blocks
+        lines += [*blocks, escape_markdown(f"In the search: {search}")] if search else blocks
     else:
-        lines += [markdown(search), *blocks] if search else blocks
+        lines += [escape_markdown(search), *blocks] if search else blocks
     return "\n\n".join(lines + _checks(listed) + _published(listed) + _troubles(record))
 
 
-def values_of(listed: Listing, top: int | None = None) -> Row:
+def study_values(listed: Listing, top: int | None = None) -> Row:
     """All of it as values, exact; at most ``top`` configurations."""
     rows = listed.rows[:top]
     shown = {
@@ -92,16 +92,21 @@ def values_of(listed: Listing, top: int | None = None) -> Row:
         "columns": listed.names,
         "rows": rows,
     }
-    return {**facts(listed.record), **shown, **_beside(listed), "failed": failures(listed.record)}
+    return {
+        **study_facts(listed.record),
+        **shown,
+        **_beside(listed),
+        "failed": failures(listed.record),
+    }
 
 
 def _beside(listed: Listing) -> Row:
     """The values of what stands under the table; published figures and finalists only where there are any."""
-    ahead = lead(listed.record, listed.entries)
+    ahead = find_lead(listed.record, listed.entries)
     found = compare(listed.record, listed.entries)
-    values: Row = {"first_against_second": ahead and against(ahead), "checks": listed.findings}
-    values["what_went_wrong"] = troubles(listed.record)
-    again = finalists.rows(listed.record)
+    values: Row = {"first_against_second": ahead and lead_values(ahead), "checks": listed.findings}
+    values["what_went_wrong"] = trial_problems(listed.record)
+    again = finalists.finalist_values(listed.record)
     values |= {"finalists": again} if again else {}
     if found:
         return {**values, "published": published.rows(listed.record, found)}
@@ -109,7 +114,9 @@ def _beside(listed: Listing) -> Row:
 
 
 def _checks(listed: Listing) -> list[str]:
-    found = [f"- **{check['level']}** {markdown(str(check['text']))}" for check in listed.findings]
+    found = [
+        f"- **{check['level']}** {escape_markdown(str(check['text']))}" for check in listed.findings
+    ]
     if found:
         return ["## Health checks", "\n".join(found)]
     return []
@@ -119,12 +126,15 @@ def _published(listed: Listing) -> list[str]:
     found = compare(listed.record, listed.entries)
     if not found:
         return []
-    sections = [published.summary(listed.record, found), *published.details(listed.record, found)]
+    sections = [
+        published.summary_section(listed.record, found),
+        *published.detail_sections(listed.record, found),
+    ]
     return [part for section in sections for part in markdown_section(section)]
 
 
 def _troubles(record: StudyRecord) -> list[str]:
-    found = troubles(record)
+    found = trial_problems(record)
     if not found:
         return []
     more: tuple[str, ...] = ()
@@ -137,23 +147,23 @@ def _troubles(record: StudyRecord) -> list[str]:
 # The winner
 
 
-def render_best(record: StudyRecord, fmt: str) -> str:
+def render_winner(record: StudyRecord, fmt: str) -> str:
     """The winner in detail as text in one of `FORMATS`.
 
     Raises:
         NothingComplete: saying where the trials went instead.
     """
-    return _render_best(best_detail(record), fmt)
+    return _render_best(winner_detail(record), fmt)
 
 
 def _render_best(detail: dict[str, Any], fmt: str) -> str:
     if fmt == "table":
-        return terminal.winner(detail)
+        return terminal.render_winner(detail)
     if fmt == "json":
         return json_text(detail)
     if fmt == "csv":
-        return csv_lines([["section", "name", "value"], *_long(detail)])
-    parts = [f"# {markdown(headline(detail))}"]
+        return csv_table([["section", "name", "value"], *_long(detail)])
+    parts = [f"# {escape_markdown(headline(detail))}"]
     for title, laid in sections(detail):
         parts += [f"## {title}", markdown_table(laid)]
     steps = {"python": list(filter(None, [detail["load"]])), "sh": detail["next"]}
@@ -161,7 +171,11 @@ def _render_best(detail: dict[str, Any], fmt: str) -> str:
         "\n".join([f"```{language}", *lines, "```"]) for language, lines in steps.items() if lines
     ]
     return "\n\n".join(
-        [*parts, *map(markdown, remarks(detail)), *(["## How to go on", *code] if code else [])]
+        [
+            *parts,
+            *map(escape_markdown, remarks(detail)),
+            *(["## How to go on", *code] if code else []),
+        ]
     )
 
 
@@ -174,12 +188,12 @@ def _long(detail: dict[str, Any]) -> Iterable[list[str]]:
             yield [key, "", csv_cell("", value and value["text"])]
         elif key == "classes":
             yield from (
-                ["class", csv_cell("", row["class"]), cell("accuracy", row["accuracy"])]
+                ["class", csv_cell("", row["class"]), cell_text("accuracy", row["accuracy"])]
                 for row in value
             )
         elif key == "curve":
             yield from (
-                [f"epoch {row['epoch']}", name, cell(name, item)]
+                [f"epoch {row['epoch']}", name, cell_text(name, item)]
                 for row in value
                 for name, item in row.items()
             )
@@ -202,45 +216,45 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     listed = listing(record)
     texts = {"trials.csv": _render(listed, "csv"), "trials.json": _render(listed, "json")}
     try:
-        best = best_detail(record)
+        best = winner_detail(record)
         texts["best.json"] = _render_best(best, "json")
         detail = _render_best(best, "md")
     except NothingComplete as error:
         (folder / "best.json").unlink(missing_ok=True)  # of an earlier study of this name
-        detail = markdown(str(error))
+        detail = escape_markdown(str(error))
     found = compare(record, listed.entries)
     if found:
         texts["published.csv"] = _published_csv(published.rows(record, found))
     else:
         (folder / "published.csv").unlink(missing_ok=True)
-    paths = [put(folder / name, text) for name, text in texts.items()]
+    paths = [write_text_atomically(folder / name, text) for name, text in texts.items()]
     drawn = _pictures(record, folder / "plots")
-    links = [f"![{markdown(picture.alt)}](plots/{picture.name}.png)" for picture in drawn]
+    links = [f"![{escape_markdown(picture.alt)}](plots/{picture.name}.png)" for picture in drawn]
     parts = [_render(listed, "md", _ROWS), detail, *(["# Plots", *links] if links else [])]
     paths += [
-        put(folder / "report.md", "\n\n".join(parts)),
-        put(folder / "report.html", page(listed, drawn)),
+        write_text_atomically(folder / "report.md", "\n\n".join(parts)),
+        write_text_atomically(folder / "report.html", page(listed, drawn)),
     ]
     return [*paths, *(folder / "plots" / f"{picture.name}.png" for picture in drawn)]
 
 
-def _pictures(record: StudyRecord, folder: Path) -> list[Picture]:
+def _pictures(record: StudyRecord, folder: Path) -> list[PlotImage]:
     """Have the plots drawn into a folder, and take them for the page."""
     return [
-        Picture(
+        PlotImage(
             name=drawn.path.stem,
             title=drawn.title,
             about=drawn.about,
             alt=drawn.alt,
             png=drawn.path.read_bytes(),
         )
-        for drawn in draw.draw(record, folder)
+        for drawn in draw.draw_plots(record, folder)
     ]
 
 
 def _published_csv(rows: Sequence[Row]) -> str:
     names = published.COLUMNS
     kind = {name: "" if name.endswith("_seeds") else "mean" for name in names}
-    return csv_lines(
+    return csv_table(
         [names, *([csv_cell(kind[name], row[name]) for name in names] for row in rows)]
     )

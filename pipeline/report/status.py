@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.system.console import duration
+from pipeline.system.console import format_duration
 from pipeline.system.text import clean
-from sweeps.analysis.ranking import best, end_of, ended, searched_values
+from sweeps.analysis.ranking import end_of, ends_text, find_best_trial, searched_values
 from sweeps.analysis.record import StudyRecord
-from sweeps.search.stored import Running
+from sweeps.search.stored import RunningTrial
 from sweeps.trial import RUNNING, TrialResult
 
 _LABEL = 12  # characters of what stands before a line
@@ -27,7 +27,7 @@ class Status:
     """What is known of a study at one moment."""
 
     record: StudyRecord
-    running: tuple[Running, ...]  # how far the trials are that have not ended
+    running: tuple[RunningTrial, ...]  # how far the trials are that have not ended
     holder: str | None  # who goes on with it, in words
     places: Mapping[str, str]  # where things are kept, by what they are
     now: float  # seconds since 1970, UTC
@@ -63,11 +63,11 @@ def seconds_left(status: Status) -> float | None:
     return max(0.0, each * status.left - spent) / max(1, len(status.running))
 
 
-def facts(status: Status) -> dict[str, Any]:
+def status_values(status: Status) -> dict[str, Any]:
     """All of it, as JSON data."""
     record = status.record
     results = {result.number: result for result in record.results}
-    winner = best(record.results, maximize=record.maximize)
+    winner = find_best_trial(record.results, maximize=record.maximize)
     return {
         "study": record.name,
         "file": record.study,
@@ -98,12 +98,12 @@ def facts(status: Status) -> dict[str, Any]:
         },
         "seconds_left": seconds_left(status),
         "holder": status.holder,
-        "go_on": None if status.state in ("running", "done") else go_on(record),
+        "go_on": None if status.state in ("running", "done") else resume_command(record),
         "places": dict(status.places),
     }
 
 
-def go_on(record: StudyRecord) -> str:
+def resume_command(record: StudyRecord) -> str:
     """The command that goes on with a study; in words, where an older version did not keep it."""
     return (
         record.command
@@ -111,12 +111,12 @@ def go_on(record: StudyRecord) -> str:
     )
 
 
-def text(status: Status, width: int = 80) -> str:
+def status_text(status: Status, width: int = 80) -> str:
     """All of it, one screen of a terminal."""
     record = status.record
-    winner = best(status.record.results, maximize=status.record.maximize)
+    winner = find_best_trial(status.record.results, maximize=status.record.maximize)
     results = {result.number: result for result in record.results}
-    known = ended([result for result in record.results if result.state != RUNNING])
+    known = ends_text([result for result in record.results if result.state != RUNNING])
     rows = [("ended", known.replace(" ended", f" of {record.trials}", 1))]
     under_way = [
         (trial, results[trial.number]) for trial in status.running if trial.number in results
@@ -128,11 +128,11 @@ def text(status: Status, width: int = 80) -> str:
         value = f"{record.objective} {winner.value:.4f} at epoch {winner.best_epoch}"
         rows.append(("best", f"{value}: {_trial(winner, record)}"))
     if record.finalists is not None:
-        rows.append(("finalists", ended(record.finalists.results)))
+        rows.append(("finalists", ends_text(record.finalists.results)))
     rows += [("left", _left(status))] if status.left > 0 else []
     rows += [("held by", status.holder or "nobody")] if status.state != "done" else []
     if status.state in ("interrupted", "stopped"):
-        rows.append(("go on", go_on(record)))
+        rows.append(("go on", resume_command(record)))
     rows += status.places.items()
     title = f"{record.name}: {_standing(status)}"
     if record.study != record.name:
@@ -142,10 +142,10 @@ def text(status: Status, width: int = 80) -> str:
     )
 
 
-def line(status: Status) -> str:
+def status_line(status: Status) -> str:
     """The same in one line."""
     record = status.record
-    winner = best(status.record.results, maximize=status.record.maximize)
+    winner = find_best_trial(status.record.results, maximize=status.record.maximize)
     seconds = seconds_left(status)
     parts = [f"{record.trials - status.left} of {record.trials} trials ended"]
     parts += (
@@ -153,7 +153,7 @@ def line(status: Status) -> str:
         if winner is not None
         else []
     )
-    parts += [f"about {duration(seconds)} left"] if seconds is not None else []
+    parts += [f"about {format_duration(seconds)} left"] if seconds is not None else []
     return clean(f"{record.name}: {_standing(status)}; {', '.join(parts)}")
 
 
@@ -167,11 +167,11 @@ def _standing(status: Status) -> str:
     return status.state
 
 
-def _under_way(status: Status, trial: Running, result: TrialResult) -> str:
+def _under_way(status: Status, trial: RunningTrial, result: TrialResult) -> str:
     parts = [f"epoch {trial.epoch} of {result.config.epochs} done"]
     if trial.since is not None:
         begun = datetime.fromtimestamp(trial.since, UTC).strftime("%H:%M:%S UTC")
-        parts.append(f"begun {duration(max(0.0, status.now - trial.since))} ago, {begun}")
+        parts.append(f"begun {format_duration(max(0.0, status.now - trial.since))} ago, {begun}")
     if result.value is not None:
         parts.append(f"{status.record.objective} {result.value:.4f} so far")
     return f"{_trial(result, status.record)}: {', '.join(parts)}"
@@ -193,7 +193,7 @@ def _left(status: Status) -> str:
     count = f"{status.left} trial{'s' * (status.left > 1)}"
     if seconds is None:
         return count
-    return f"{count}, about {duration(seconds)}"
+    return f"{count}, about {format_duration(seconds)}"
 
 
 def _row(label: str, value: str, width: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Lays out for a terminal what `tables` and `winner` say of a study. Knows no other format."""
+"""Lays out for a terminal what `tables` and `render_winner` say of a study. Knows no other format."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pipeline.report import published
 from pipeline.report.grid import Grid, grid
 from pipeline.report.problems import INFEASIBLE, Row
 from pipeline.report.published import Section
-from pipeline.report.ranked import Listing, against, headlines, listing
+from pipeline.report.ranked import Listing, lead_values, listing, title_lines
 from pipeline.report.winner import headline, remarks, sections
-from sweeps.analysis.comparison import compare, lead
+from sweeps.analysis.comparison import compare, find_lead
 from sweeps.analysis.finalists import decided
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING
@@ -42,9 +42,9 @@ _NO_WRAP: Mapping[str, int] = {}
 _GAP = 2  # blanks between columns
 
 
-def study(record: StudyRecord, top: int | None = None, width: int | None = None) -> str:
+def render_study(record: StudyRecord, top: int | None = None, width: int | None = None) -> str:
     """The ranked table and what stands under it, as text without colours; the arguments are those of `table`."""
-    width = here() if width is None else width
+    width = terminal_width() if width is None else width
     listed = listing(record)
     laid = _ranked(listed, top, width)
     return "\n\n".join([_text(laid), *_unsaid(laid, listed.rows[:top]), *_below(listed, width)])
@@ -55,11 +55,11 @@ def table(record: StudyRecord, top: int | None = None, width: int | None = None)
 
     Columns are left out rather than squeezed, the least important first; the caption names them.
     """
-    return _ranked(listing(record), top, here() if width is None else width)
+    return _ranked(listing(record), top, terminal_width() if width is None else width)
 
 
-def winner(detail: dict[str, Any]) -> str:
-    """The winner in detail, as `pipeline.report.winner.best_detail` gives it."""
+def render_winner(detail: dict[str, Any]) -> str:
+    """The winner in detail, as `pipeline.report.winner.winner_detail` gives it."""
     blocks = [headline(detail)]
     blocks += [f"{title}\n{_indent(_text(_plain(laid)))}" for title, laid in sections(detail)]
     go_on = [f"  {line}" for line in (*filter(None, [detail["load"]]), *detail["next"])]
@@ -72,24 +72,32 @@ def winner(detail: dict[str, Any]) -> str:
     )
 
 
-def section(shown: Section, width: int | None = None, wrap: Mapping[str, int] = _NO_WRAP) -> str:
+def render_section(
+    shown: Section, width: int | None = None, wrap: Mapping[str, int] = _NO_WRAP
+) -> str:
     """A titled table with its lines; columns to ``wrap`` give way to that many characters where there is no room."""
     laid = [_text(_plain(shown.laid, wrap), width)] if shown.laid.lines else []
     return "\n".join([shown.title, *laid, *shown.lines])
 
 
-def finalists(record: StudyRecord, width: int | None = None) -> str:
+def render_finalists(record: StudyRecord, width: int | None = None) -> str:
     """The finalists of a study and their verdict; nothing where it has none. The width is that of `table`."""
     shown = verdict.section(record)
-    width = here() if width is None else width
+    width = terminal_width() if width is None else width
     room = None if width is None else max(width, _NARROWEST)
-    wrap = {"finalist": 20, record.objective: 8, "test_acc": 8, verdict.GAP: 8, "difference": 8}
+    wrap = {
+        "finalist": 20,
+        record.objective: 8,
+        "test_acc": 8,
+        verdict.GAP_COLUMN: 8,
+        "difference": 8,
+    }
     if shown is None:
         return ""
-    return section(shown, room, wrap=wrap)
+    return render_section(shown, room, wrap=wrap)
 
 
-def here() -> int | None:
+def terminal_width() -> int | None:
     """The width of this terminal in characters; None where there is none."""
     if sys.stdout.isatty():
         return shutil.get_terminal_size().columns
@@ -100,7 +108,7 @@ def _ranked(listed: Listing, top: int | None, width: int | None) -> Table:
     shown = listed.rows[:top]
     whole = grid(listed.names, shown)
     kept = _fit(whole, listed.record, width)
-    result = _table(headlines(listed.record, len(shown), len(listed.rows)))
+    result = _table(title_lines(listed.record, len(shown), len(listed.rows)))
     for i, header in kept.items():
         result.add_column(Text(header), justify="right" if whole.right[i] else "left", no_wrap=True)
     for row, line in zip(shown, whole.lines, strict=True):
@@ -179,10 +187,10 @@ def _unsaid(laid: Table, shown: Sequence[Row]) -> list[str]:
 
 def _below(listed: Listing, width: int | None) -> list[str]:
     """What stands under the table."""
-    ahead = lead(listed.record, listed.entries)
+    ahead = find_lead(listed.record, listed.entries)
     found = compare(listed.record, listed.entries)
-    search = str(against(ahead)["text"]) if ahead else ""
-    again = finalists(listed.record, width)
+    search = str(lead_values(ahead)["text"]) if ahead else ""
+    again = render_finalists(listed.record, width)
     if decided(listed.record):
         order = (again, f"In the search: {search}" * bool(search))
     else:
@@ -190,8 +198,8 @@ def _below(listed: Listing, width: int | None) -> list[str]:
     blocks = list(filter(None, order))
     if found:
         room = None if width is None else max(width, _NARROWEST)
-        shown = published.summary(listed.record, found, narrow=True)
-        blocks.append(section(shown, room, wrap={"variant": 10, "verdict": 8}))
+        shown = published.summary_section(listed.record, found, narrow=True)
+        blocks.append(render_section(shown, room, wrap={"variant": 10, "verdict": 8}))
     warnings = [
         f"Warning: {check['text']}" for check in listed.findings if check["level"] == "warning"
     ]

@@ -8,15 +8,15 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.report.finalists import said
-from pipeline.report.grid import CLIP, Grid, cell, grid, plain
+from pipeline.report.finalists import verdict_lines
+from pipeline.report.grid import CLIP, Grid, cell_text, grid, plain_value
 from pipeline.report.problems import Row, class_name
-from pipeline.report.ranked import against, score_text
+from pipeline.report.ranked import lead_values, score_text
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import complete, lead, recorded
+from sweeps.analysis.comparison import complete_trials, find_lead, mean_test_score
 from sweeps.analysis.finalists import decided
-from sweeps.analysis.ranking import Ranked, ended, rank
+from sweeps.analysis.ranking import Ranked, ends_text, rank
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import COMPLETE, TrialResult
@@ -25,7 +25,7 @@ _MANY = 15  # classes up to which all are listed; of more, the 10 worst and the 
 _EPOCHS = 20  # lines of a learning curve
 
 
-def best_detail(record: StudyRecord) -> Row:
+def winner_detail(record: StudyRecord) -> Row:
     """Describe the winner in detail: the best repeat of the first-ranked configuration, or of the finalists' winner.
 
     Raises:
@@ -34,38 +34,44 @@ def best_detail(record: StudyRecord) -> Row:
     finalists = decided(record)
     if finalists is not None:
         # Who is ahead of whom they say themselves, seed by seed.
-        return {**best_detail(finalists), "first_against_second": None, "finalists": said(record)}
+        return {
+            **winner_detail(finalists),
+            "first_against_second": None,
+            "finalists": verdict_lines(record),
+        }
     entries = rank(record.results, maximize=record.maximize)
     if not entries or entries[0].state != COMPLETE:
-        counts = clean(ended(record.results), 300)
+        counts = clean(ends_text(record.results), 300)
         raise NothingComplete(f"study '{clean(record.name, 60)}' has no complete trial: {counts}")
     trial = entries[0].trials[0]
-    ahead = lead(record, entries)
+    ahead = find_lead(record, entries)
     run = f"{shlex.quote(clean(record.name))}#{trial.number}"
-    scores = classes(record, trial)
+    scores = class_rows(record, trial)
     checkpoint = None if trial.checkpoint is None else clean(trial.checkpoint)
     return {
         "study": clean(record.name),
         "dataset": clean(record.dataset),
         "trial": trial.number,
         "objective": record.objective,
-        "value": plain(trial.value),
+        "value": plain_value(trial.value),
         "split": "validation",
         **_test(entries[0]),
         **_repeats(entries[0]),
-        "first_against_second": ahead and against(ahead),
+        "first_against_second": ahead and lead_values(ahead),
         "best_epoch": trial.best_epoch,
         "epochs": len(trial.history),
-        "configuration": {name: plain(value) for name, value in trial.config.to_dict().items()},
+        "configuration": {
+            name: plain_value(value) for name, value in trial.config.to_dict().items()
+        },
         "searched": [name for name in record.searched if getattr(trial.config, name) is not None],
-        "curve": curve(record, trial),
+        "curve": curve_rows(record, trial),
         "classes": scores,
         "never_predicted": [row["class"] for row in scores if row["predicted"] == 0],
         "parameters": trial.parameters,
-        "mflops": plain(trial.mflops),
-        "seconds": plain(trial.seconds),
+        "mflops": plain_value(trial.mflops),
+        "seconds": plain_value(trial.seconds),
         "checkpoint": checkpoint,
-        "run_id": plain(trial.run_id),
+        "run_id": plain_value(trial.run_id),
         "load": checkpoint and _load(checkpoint),
         "next": [] if trial.test else [f"pipeline evaluate --run {run} --split test"],
     }
@@ -75,15 +81,15 @@ def _repeats(entry: Ranked) -> Row:
     """Mean and spread over the seeds, where the winner was repeated: its own value is the best of them."""
     if entry.spread is None:
         return {}
-    return {"mean": entry.value, "spread": entry.spread, "repeats": len(complete(entry))}
+    return {"mean": entry.value, "spread": entry.spread, "repeats": len(complete_trials(entry))}
 
 
 def _test(entry: Ranked) -> Row:
     """What is known of the winner on the test split: in words, and as ``test_scores`` (None for nothing)."""
     own = entry.trials[0].test
-    seeds = recorded(complete(entry), "acc")
+    seeds = mean_test_score(complete_trials(entry), "acc")
     text = "Chosen on the validation split alone: the sweep has not read the test split."
-    scores: Row = {name: plain(own.get(name)) for name in ("acc", "loss")} if own else {}
+    scores: Row = {name: plain_value(own.get(name)) for name in ("acc", "loss")} if own else {}
     if scores.get("acc") is not None:
         said = [f"test accuracy {scores['acc']:.4f}"]
     else:
@@ -103,7 +109,7 @@ def _load(checkpoint: str) -> str:
     return f"from pipeline.checkpoints import load_model; model, card = load_model({path})"
 
 
-def curve(record: StudyRecord, trial: TrialResult) -> list[Row]:
+def curve_rows(record: StudyRecord, trial: TrialResult) -> list[Row]:
     """A trial's metrics by epoch; ``best`` marks the epoch whose weights were kept."""
     keys = {
         name: name.replace("_", "/", 1)
@@ -114,14 +120,14 @@ def curve(record: StudyRecord, trial: TrialResult) -> list[Row]:
     return [
         {
             "epoch": epoch.epoch,
-            **{name: plain(epoch.metrics.get(key)) for name, key in keys.items()},
+            **{name: plain_value(epoch.metrics.get(key)) for name, key in keys.items()},
             "best": epoch.epoch == trial.best_epoch,
         }
         for epoch in trial.history
     ]
 
 
-def classes(record: StudyRecord, trial: TrialResult) -> list[Row]:
+def class_rows(record: StudyRecord, trial: TrialResult) -> list[Row]:
     """Each class at the best epoch, by validation accuracy: the worst first, those without images last.
 
     ``images`` are the class's own, ``predicted`` those that were taken for it; None where they were not counted.
@@ -138,7 +144,7 @@ def classes(record: StudyRecord, trial: TrialResult) -> list[Row]:
         {
             "index": i,
             "class": class_name(record, i),
-            "accuracy": plain(accuracies[i]),
+            "accuracy": plain_value(accuracies[i]),
             "images": images[i] if i < len(images) else None,
             "predicted": predicted[i] if i < len(predicted) else None,
         }
@@ -157,7 +163,7 @@ def _worst_first(accuracy: float | None) -> float:
 
 def headline(detail: dict[str, Any]) -> str:
     """Which trial won, with what value and when."""
-    value = f"{detail['objective']} {cell('value', detail['value'])}"
+    value = f"{detail['objective']} {cell_text('value', detail['value'])}"
     where = f"at epoch {detail['best_epoch']} of {detail['epochs']} (validation split)"
     mean = ""
     if "mean" in detail:
@@ -171,7 +177,7 @@ def sections(detail: dict[str, Any]) -> list[tuple[str, Grid]]:
     """The winner's tables under their titles."""
     searched = detail["searched"]
     fields: list[Row] = [
-        {"field": name, "value": cell(name, value), "": "searched" if name in searched else ""}
+        {"field": name, "value": cell_text(name, value), "": "searched" if name in searched else ""}
         for name, value in detail["configuration"].items()
     ]
     curve = [

@@ -16,9 +16,9 @@ from pipeline.system.errors import StorageFailure, UsageFailure
 
 if TYPE_CHECKING:
     from sweeps.analysis.record import StudyRecord
-    from sweeps.search.stored import Running, Storage
+    from sweeps.search.stored import RunningTrial, Storage
 
-from pipeline.stores.locations import Stores, shown, sqlite_file, sqlite_url
+from pipeline.stores.locations import Stores, display_name, sqlite_file, sqlite_url
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 from sweeps.search.stored import STORE_ERRORS
@@ -47,7 +47,7 @@ def prepare(stores: Stores) -> None:
     if sqlite_file(stores.studies) is None:
         postgresql.prepare(stores.studies, lambda: _storage(stores.studies))
     sqlite.wait_longer()
-    tracking = (stores.tracking, sqlite.TRACKING, mlflow_tables.fill)
+    tracking = (stores.tracking, sqlite.TRACKING, mlflow_tables.create_tables)
     studies = (stores.studies, sqlite.STUDIES)
     for url, library, *fill in (tracking, studies):
         file = sqlite_file(url)
@@ -57,9 +57,9 @@ def prepare(stores: Stores) -> None:
 
 def _reach(stores: Stores) -> None:
     if sqlite_file(stores.tracking) is None:
-        from pipeline.tracking.server import reach
+        from pipeline.tracking.server import check_reachable
 
-        reach(stores.tracking)
+        check_reachable(stores.tracking)
 
 
 def check_tracking(stores: Stores) -> None:
@@ -101,7 +101,7 @@ def read_tracking(stores: Stores) -> Iterator[str]:
         yield copy
 
 
-def open_studies(stores: Stores, held: postgresql.Held = None) -> Storage:
+def open_studies(stores: Stores, held: postgresql.StudyConnection = None) -> Storage:
     """Open the store of studies for writing; `prepare` has made it ready, and `lock` holds the study."""
     return _storage(stores.studies, held)
 
@@ -116,7 +116,7 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
     """
     file = sqlite_file(stores.studies)
     if not (file.exists() if file else postgresql.examine(stores.studies)):
-        where = shown(stores.studies)
+        where = display_name(stores.studies)
         raise UsageFailure(
             f"no studies in {where}: run `pipeline sweep` first, or name the folder's --storage"
         )
@@ -156,31 +156,31 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
         UsageFailure: if there is no such study.
         StorageFailure: if the store cannot be read.
     """
-    from sweeps.analysis.finalists import SUFFIX
+    from sweeps.analysis.finalists import FINALISTS_SUFFIX
     from sweeps.search import stored
 
-    with read_studies(stores) as storage, garbage.loading():
+    with read_studies(stores) as storage, garbage.freeze_loaded():
         try:
-            known = stored.names(storage)
+            known = stored.study_names(storage)
             if not known:
                 raise UsageFailure(
-                    f"no study in {shown(stores.studies)}: run `pipeline sweep` first"
+                    f"no study in {display_name(stores.studies)}: run `pipeline sweep` first"
                 )
-            return stored.read(storage, name or known[-1].removesuffix(SUFFIX))
+            return stored.read_record(storage, name or known[-1].removesuffix(FINALISTS_SUFFIX))
         except stored.StudyNotFoundError as error:
             raise UsageFailure(str(error)) from None
         except stored.STORE_ERRORS as error:
             raise StorageFailure(
-                f"cannot read {shown(stores.studies)}: {stored.cause(error)}"
+                f"cannot read {display_name(stores.studies)}: {stored.cause(error)}"
             ) from None
 
 
-def read_running(stores: Stores, name: str) -> tuple[Running, ...]:
+def read_running(stores: Stores, name: str) -> tuple[RunningTrial, ...]:
     """How far the trials of a study are that have not ended."""
     from sweeps.search import stored
 
     with read_studies(stores) as storage:
-        return stored.running(storage, name)
+        return stored.running_trials(storage, name)
 
 
 def read_names(stores: Stores) -> list[str]:
@@ -188,7 +188,7 @@ def read_names(stores: Stores) -> list[str]:
     from sweeps.search import stored
 
     with read_studies(stores) as storage:
-        return stored.names(storage)
+        return stored.study_names(storage)
 
 
 def read_fact(stores: Stores, name: str, key: str) -> Any:
@@ -197,21 +197,23 @@ def read_fact(stores: Stores, name: str, key: str) -> Any:
 
     try:
         with read_studies(stores) as storage:
-            return stored.fact(storage, name, key)
+            return stored.study_fact(storage, name, key)
     except UsageFailure:
         return None
 
 
-def _storage(url: str, held: postgresql.Held = None, *, read_only: bool = False) -> Storage:
+def _storage(
+    url: str, held: postgresql.StudyConnection = None, *, read_only: bool = False
+) -> Storage:
     from sweeps.search.stored import StorageError, open_storage
 
     if sqlite_file(url):
         engine = None
     else:
-        engine = postgresql.engine(url, held, read_only=read_only)
+        engine = postgresql.engine_options(url, held, read_only=read_only)
     try:
         return open_storage(
             url, timeout=sqlite.LOCK_TIMEOUT, engine=engine, examined=held is not None
         )
     except StorageError as error:
-        raise StorageFailure(f"cannot open the studies in {shown(url)}: {error}") from None
+        raise StorageFailure(f"cannot open the studies in {display_name(url)}: {error}") from None

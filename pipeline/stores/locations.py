@@ -64,13 +64,15 @@ def sqlite_url(file: Path) -> str:
     """The URL of an SQLite file, wherever it is."""
     # Quoted where SQLAlchemy or Optuna, which formats the URL, would read something else; MLflow makes an empty folder
     # of the quoted name beside the true one, so a mere space is left alone.
-    return _SQLITE + sqlite.QUOTED.sub(lambda found: quote(found[0]), str(file.absolute()))
+    return _SQLITE + sqlite.SPECIAL_CHARACTERS.sub(
+        lambda found: quote(found[0]), str(file.absolute())
+    )
 
 
-def shown(url: str) -> str:
+def display_name(url: str) -> str:
     """The store of studies, as a user knows it: a file, or the URL of a database without its password."""
     if sqlite_file(url) is None:
-        return postgresql.shown(url)
+        return postgresql.without_password(url)
     return str(sqlite_file(url))
 
 

@@ -19,7 +19,7 @@ from pipeline.system.errors import StorageFailure, StudyBusy
 
 
 @contextmanager
-def lock(stores: Stores, study: str) -> Iterator[postgresql.Held]:
+def lock(stores: Stores, study: str) -> Iterator[postgresql.StudyConnection]:
     """Hold a study, and its folder of checkpoints: no other sweep may go on with it. Free the instant its holder dies.
 
     Yields what `open_studies` writes through: in a database it is held wherever its other sweep may be.

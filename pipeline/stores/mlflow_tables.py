@@ -15,7 +15,7 @@ from pipeline.stores import sqlite
 from pipeline.system.errors import StorageFailure
 
 
-def fill(draft: Path) -> None:
+def create_tables(draft: Path) -> None:
     """Put the tables into a file that is not there yet, if that is possible: else MLflow does when it opens it."""
     from pipeline.system import files
 
@@ -24,8 +24,8 @@ def fill(draft: Path) -> None:
     ):  # whatever is wrong with a copy, or with the folder of copies
         folder = files.cache_folder()
         kept = folder / f"mlflow-{importlib.metadata.version('mlflow')}.db"
-        if not whole(kept):
-            if sqlite.QUOTED.search(str(folder)):
+        if not is_complete(kept):
+            if sqlite.SPECIAL_CHARACTERS.search(str(folder)):
                 return  # MLflow would try for minutes to open another file
             folder.mkdir(parents=True, exist_ok=True)
             _make(kept)
@@ -40,11 +40,11 @@ def _make(kept: Path) -> None:
         warnings.simplefilter("ignore")  # what MLflow does not do as SQLAlchemy likes it
         file = Path(folder) / kept.name
         upgrade.callback(f"sqlite:///{file}")  # type: ignore[misc]
-        if whole(file):
+        if is_complete(file):
             file.replace(kept)
 
 
-def whole(kept: Path) -> bool:
+def is_complete(kept: Path) -> bool:
     """Whether a file holds the tables of the installed version, and nothing wrong."""
     if not kept.is_file():
         return False

@@ -28,12 +28,12 @@ from pipeline.system.errors import StorageFailure, StudyBusy, UsageFailure
 if TYPE_CHECKING:
     import psycopg
 
-    Held = (
+    StudyConnection = (
         psycopg.Connection | None
     )  # the connection that holds a study of a database; None for a file's
 
 START = 3  # seconds in which a server must answer at the start, as a tracking server must
-FORM = "postgresql+psycopg://USER@HOST/DATABASE"
+URL_FORM = "postgresql+psycopg://USER@HOST/DATABASE"
 
 _DRIVER = "postgresql+psycopg"
 _SECRETS = {"password", "sslpassword"}  # which may also stand among the options of a URL
@@ -56,13 +56,13 @@ def parse(text: str, *, secret: bool) -> str:
     """Read the URL of a database, and return it as it is used.
 
     Args:
-        text: of the form `FORM`, or with the bare scheme postgresql.
+        text: of the form `URL_FORM`, or with the bare scheme postgresql.
         secret: whether it may hold a password.
 
     Raises:
         UsageFailure: for another; little of it is shown, a password may stand in a wrong place.
     """
-    rule = f"the storage of studies must be sqlite:///FILE or {FORM}"
+    rule = f"the storage of studies must be sqlite:///FILE or {URL_FORM}"
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
@@ -80,7 +80,7 @@ def parse(text: str, *, secret: bool) -> str:
     return url.set(drivername=_DRIVER).render_as_string(hide_password=False)
 
 
-def shown(text: str) -> str:
+def without_password(text: str) -> str:
     """The URL of a database without its password."""
     url = make_url(text)
     options = {key: value for key, value in url.query.items() if key not in _SECRETS}
@@ -119,7 +119,9 @@ def examine(text: str) -> bool:
         return _examined(database, text)
 
 
-def engine(text: str, held: Held = None, *, read_only: bool = False) -> dict[str, Any]:
+def engine_options(
+    text: str, held: StudyConnection = None, *, read_only: bool = False
+) -> dict[str, Any]:
     """How SQLAlchemy connects: through the one connection that holds a study, or else anew each time.
 
     Who loses that connection can write no more, so two never write one study.
@@ -188,7 +190,9 @@ def _errors(text: str) -> Iterator[None]:
         yield
     except _driver().Error as error:
         said = " ".join((error.diag.message_primary or str(error)).split())
-        raise StorageFailure(f"cannot use the studies in {shown(text)}: {said[:300]}") from None
+        raise StorageFailure(
+            f"cannot use the studies in {without_password(text)}: {said[:300]}"
+        ) from None
 
 
 def _connect(text: str, *, name: str = "pipeline", read_only: bool = False) -> psycopg.Connection:
@@ -216,13 +220,15 @@ def _examined(database: psycopg.Connection, text: str) -> bool:
     )
     if versions and not made:
         raise StorageFailure(
-            f"{shown(text)} holds another program's tables: give the studies a database of their own"
+            f"{without_password(text)} holds another program's tables: give the studies a database of their own"
         )
     if not versions:
         return False
     row = database.execute("SELECT version_num FROM alembic_version").fetchone()
     if row:
-        sqlite.check_version(f"the studies in {shown(text)}", shown(text), library, row[0])
+        sqlite.check_version(
+            f"the studies in {without_password(text)}", without_password(text), library, row[0]
+        )
     return bool(row)
 
 

@@ -23,7 +23,7 @@ from pipeline.system.errors import StorageFailure
 
 LOCK_TIMEOUT = 60  # seconds that a write waits for another process's
 
-QUOTED = re.compile(
+SPECIAL_CHARACTERS = re.compile(
     r"[%?#{}]"
 )  # in the name of a file: SQLAlchemy, Optuna or MLflow would read its URL otherwise
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pipeline.system.text import clean
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Say a duration as a person would: ``40 s``, ``12 min``, ``3.5 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -21,14 +21,14 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def note(text: str) -> None:
+def print_notice(text: str) -> None:
     """Print one line on standard error, from the main process only: its workers would all say the same."""
     if multiprocessing.parent_process() is None:
         sys.stderr.write(f"{clean(text)}\n")
 
 
 @contextmanager
-def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar on standard error, on a terminal, while the block tells how many more of a total are done."""
     from rich.console import Console
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def cores() -> int:
+def available_cores() -> int:
     """The cores that this process may use, also where a container has a share of them."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """The draft of a file, which takes its place if the block ends well: a reader sees the old file or the new one.
 
     Folders that it needs are made, and go again if the block does not.
@@ -33,9 +33,9 @@ def _remove_empty(folders: Iterable[Path]) -> None:
             folder.rmdir()
 
 
-def put(path: Path, text: str) -> Path:
+def write_text_atomically(path: Path, text: str) -> Path:
     """Write text, with a line break at the end: that of a CSV's lines in a CSV."""
-    with whole(path) as draft:
+    with atomic_write(path) as draft:
         draft.write_text(
             text + ("\r\n" if path.suffix == ".csv" else "\n"), encoding="utf-8", newline=""
         )

@@ -15,10 +15,10 @@ from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 
-PROCESSES = multiprocessing.get_context("forkserver")
+CONTEXT = multiprocessing.get_context("forkserver")
 # what it imports: the first imports the second
-TRAINING = "pipeline.engines.preload"
-DRAWING = "pipeline.report.plots.files"
+TRAINING_PRELOAD = "pipeline.engines.preload"
+DRAWING_PRELOAD = "pipeline.report.plots.files"
 
 
 def warm_up(module: str) -> None:
@@ -26,18 +26,18 @@ def warm_up(module: str) -> None:
 
     None is started for what is imported here already.
     """
-    if here(module):
+    if is_imported(module):
         return
-    PROCESSES.set_forkserver_preload([module])
+    CONTEXT.set_forkserver_preload([module])
     forkserver.ensure_running()
 
 
-def here(module: str) -> bool:
+def is_imported(module: str) -> bool:
     """Whether this process has a module already."""
     return module in sys.modules
 
 
-def end() -> None:
+def stop_server() -> None:
     """End the server at once: by itself it would finish its imports first, and whoever reads our output would wait."""
     pid = getattr(forkserver._forkserver, "_forkserver_pid", None)  # noqa: SLF001 - Python stops its own only in tests
     if pid is not None:
@@ -45,7 +45,7 @@ def end() -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def daemonic() -> bool:
+def is_daemon() -> bool:
     """Whether this process may start none: it is a helper itself."""
     return multiprocessing.current_process().daemon
 

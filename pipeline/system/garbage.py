@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def loading() -> Iterator[None]:
+def freeze_loaded() -> Iterator[None]:
     """Load what stays, modules or a study: garbage is not looked for among it, neither meanwhile nor later.
 
     Going through all of it once takes a quarter of a second, and all threads wait.

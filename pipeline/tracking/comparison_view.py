@@ -34,7 +34,7 @@ _SEARCHED, _CURVES, _RESULTS = _SECTIONS = (
 )
 
 
-def key(study: str) -> str:
+def view_key(study: str) -> str:
     """The view's id in the experiment's tags."""
     return hashlib.sha256(study.encode()).hexdigest()[:12]
 
@@ -49,12 +49,12 @@ def report_link(experiment_id: str, run_id: str) -> str:
     return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/report/report.html?{_SIDE}"
 
 
-def link(experiment_id: str, study: str) -> str:
+def comparison_link(experiment_id: str, study: str) -> str:
     """The part of the UI's address that opens the comparison, after the host."""
-    return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={key(study)}&compareRunsMode=CHART&{_SIDE}"
+    return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={view_key(study)}&compareRunsMode=CHART&{_SIDE}"
 
 
-def view(record: StudyRecord) -> str:
+def saved_view(record: StudyRecord) -> str:
     """The saved view of a study, as the text of its tag."""
     curve = OBJECTIVES[record.objective][0]
     best = f"best/{curve.replace('/', '_')}"
@@ -102,7 +102,10 @@ def _unconditional(record: StudyRecord) -> list[str]:
         for d in record.dimensions
         if not d.when
         and d.needs & {other.field for other in record.dimensions} <= {"family"}
-        and (not d.needs or all(d.field in models.find(str(family)).options for family in families))
+        and (
+            not d.needs
+            or all(d.field in models.find_family(str(family)).options for family in families)
+        )
     ]
 
 

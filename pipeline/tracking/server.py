@@ -25,8 +25,8 @@ from pipeline.system.errors import ServerAway, StorageFailure
 from pipeline.tracking.writer import Writer
 
 PATIENCE = 5.0  # seconds that the end of a command waits for a tracking server that is away
-FAREWELL = 6.0  # seconds that the end of one that is asked to stop may take
-START = 3.0  # seconds in which one must answer at the start
+STOP_TIMEOUT = 6.0  # seconds that the end of one that is asked to stop may take
+START_TIMEOUT = 3.0  # seconds in which one must answer at the start
 _SOON = 0.5  # seconds that a trial's end may wait for the id of its run
 # MLflow itself would try for minutes, seven times; the writer does that, and can be asked to stop. And it would print
 # a link for each run that ends.
@@ -88,13 +88,13 @@ class Connection:
         check = self._check if limit == math.inf else lambda: None
         if not self._writer.wait(future, patience=self._patience, limit=limit, check=check):
             self._patience = 0.0  # the second to wait need not
-            cause = line(self._writer.trouble or "it does not answer", self._uri)
-            raise ServerAway(f"the tracking server {shown(self._uri)} is away: {cause}")
+            cause = error_line(self._writer.trouble or "it does not answer", self._uri)
+            raise ServerAway(f"the tracking server {without_password(self._uri)} is away: {cause}")
         try:
             return future.result()
         except Exception as error:
             raise StorageFailure(
-                f"cannot use the tracking store {shown(self._uri)}: {line(error, self._uri)}"
+                f"cannot use the tracking store {without_password(self._uri)}: {error_line(error, self._uri)}"
             ) from error
 
     def soon(self, future: Future[T]) -> T | None:
@@ -123,31 +123,31 @@ class Connection:
             self.result(self._pending.popleft())
 
 
-def reach(uri: str) -> None:
+def check_reachable(uri: str) -> None:
     """See that a tracking server answers, making nothing.
 
     Raises:
-        StorageFailure: naming it, if it does not within `START` seconds.
+        StorageFailure: naming it, if it does not within `START_TIMEOUT` seconds.
     """
     _be_brief(uri)
     writer = Writer(lambda _error: False)
     future = writer.submit(lambda: MlflowClient(uri).search_experiments(max_results=1))
-    answered = writer.wait(future, patience=START, limit=START)
+    answered = writer.wait(future, patience=START_TIMEOUT, limit=START_TIMEOUT)
     writer.close(patience=0, limit=0)
-    error = future.exception() if answered else f"no answer within {START:g} s"
+    error = future.exception() if answered else f"no answer within {START_TIMEOUT:g} s"
     if isinstance(error, MlflowException) and _status(error) == _UNKNOWN_USER:
         login = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         raise StorageFailure(
-            f"the tracking server {shown(uri)} knows no such user with that password: set {login}"
+            f"the tracking server {without_password(uri)} knows no such user with that password: set {login}"
         )
     if error is not None:
         raise StorageFailure(
-            f"cannot reach the tracking server {shown(uri)}: {line(error, uri)}"
+            f"cannot reach the tracking server {without_password(uri)}: {error_line(error, uri)}"
         ) from None
 
 
 @contextmanager
-def folders_as_they_are(uri: str) -> Iterator[None]:
+def percent_in_paths(uri: str) -> Iterator[None]:
     """Have MLflow open a store whose folder has a ``%`` in its name.
 
     It reads ``%20`` in a plain path as a space, so a new store is given the place of its artifacts as a URI; and it
@@ -194,14 +194,14 @@ def _status(error: MlflowException) -> int:
     return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
 
 
-def shown(uri: str) -> str:
+def without_password(uri: str) -> str:
     """A URI without its password."""
     if "@" in urlsplit(uri).netloc:
         return uri.replace(f"{urlsplit(uri).netloc.rpartition('@')[0]}@", "")
     return uri
 
 
-def line(error: object, uri: str) -> str:
+def error_line(error: object, uri: str) -> str:
     """An error in one line, without the password of the URI."""
     secret = urlsplit(uri).netloc.rpartition("@")[0]
     text = " ".join(str(error).split())

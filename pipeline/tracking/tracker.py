@@ -31,8 +31,14 @@ from mlflow.utils import mlflow_tags
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.system.errors import StorageFailure, UsageFailure
-from pipeline.tracking import contents
-from pipeline.tracking.server import Connection, folders_as_they_are, is_server, line, shown
+from pipeline.tracking import run_contents
+from pipeline.tracking.server import (
+    Connection,
+    error_line,
+    is_server,
+    percent_in_paths,
+    without_password,
+)
 from sweeps import trial
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
@@ -70,7 +76,7 @@ class Tracker(Connection):
         self._begun: set[tuple[str | None, int]] = (
             set()
         )  # runs whose opening was tried, by parent and trial
-        with folders_as_they_are(uri):
+        with percent_in_paths(uri):
             self._client = MlflowClient(uri)
         default = server_default if is_server(uri) else None
         self.experiment_id = self.call(self._experiment, experiment, default)
@@ -327,7 +333,7 @@ class Tracker(Connection):
         return [
             Metric(key, value, row.time, row.epoch)
             for row in history[self._sent.get(run_id, 0) :]
-            for key, value in {**row.metrics, **contents.by_class(row)}.items()
+            for key, value in {**row.metrics, **run_contents.class_metrics(row)}.items()
         ]
 
     def _metrics(self, run_id: str, metrics: Sequence[Metric], tags: Sequence[RunTag] = ()) -> None:
@@ -355,12 +361,16 @@ class Tracker(Connection):
         end = (
             trial.ended_at(result) or self._client.get_run(run_id).info.start_time
         )  # the same whenever it is sent
-        metrics = [Metric(key, value, end, 0) for key, value in contents.at_the_end(result).items()]
-        tags = [RunTag(key, value) for key, value in contents.tags(result, classes).items()]
+        metrics = [
+            Metric(key, value, end, 0) for key, value in run_contents.final_metrics(result).items()
+        ]
+        tags = [
+            RunTag(key, value) for key, value in run_contents.result_tags(result, classes).items()
+        ]
         self._metrics(run_id, [*self._unsent(run_id, result.history), *metrics], tags)
         kept = self._artifacts(run_id)
         with tempfile.TemporaryDirectory() as folder:
-            contents.write_files(Path(folder), result, classes)
+            run_contents.write_artifacts(Path(folder), result, classes)
             kept.log_artifacts(folder)  # type: ignore[no-untyped-call]
         for file, place in weights:
             kept.log_artifact(str(file), place)  # type: ignore[no-untyped-call]
@@ -426,7 +436,7 @@ class Tracker(Connection):
         found = self.call(self._alive, run_id)
         if found is None:
             raise UsageFailure(
-                f"no run {run_id!r} in {shown(self._uri)}: a run's id is on its page in the UI"
+                f"no run {run_id!r} in {without_password(self._uri)}: a run's id is on its page in the UI"
             )
         return found
 
@@ -436,7 +446,7 @@ class Tracker(Connection):
             return Path(self._client.download_artifacts(run_id, path, str(folder)))
         except (MlflowException, OSError) as error:
             raise StorageFailure(
-                f"cannot fetch {path} of run {run_id}: {line(error, self._uri)}"
+                f"cannot fetch {path} of run {run_id}: {error_line(error, self._uri)}"
             ) from None
 
     def files(self, run_id: str, folder: str) -> list[str]:
@@ -522,6 +532,6 @@ def _user() -> str:
         return "unknown"
 
 
-def now() -> int:
+def now_milliseconds() -> int:
     """The time, as MLflow wants it: milliseconds since 1970, UTC."""
     return int(time.time() * 1000)

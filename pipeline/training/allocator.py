@@ -15,7 +15,7 @@ _LARGE = (
 
 
 @cache
-def keep() -> None:
+def keep_freed_memory() -> None:
     """Let the C library hold on to freed memory, up to half a gigabyte; nothing where that is not glibc.
 
     By default, it gives the activations of every step back to the system, which hands them out again page by page,

@@ -25,7 +25,7 @@ _NO_LIMIT = timedelta(days=365)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seat:
+class GroupMember:
     """A process's place in a group on this machine."""
 
     rank: int  # counted from 0, which leads
@@ -33,7 +33,7 @@ class Seat:
     meeting: Path  # a file, not there before, through which they find each other
 
 
-def check(config: TrialConfig) -> None:
+def check_processes(config: TrialConfig) -> None:
     """See that this machine can train a configuration in as many processes as it asks for.
 
     Raises:
@@ -54,7 +54,7 @@ def check(config: TrialConfig) -> None:
 class Group:
     """The group that this process belongs to."""
 
-    def __init__(self, seat: Seat | None, device: torch.device) -> None:
+    def __init__(self, seat: GroupMember | None, device: torch.device) -> None:
         """Meet the others; on GPUs they exchange gradients through NCCL, all else through gloo.
 
         Args:

@@ -22,14 +22,22 @@ from pipeline.data.search_data import SearchData
 from pipeline.system import failpoints
 from pipeline.system.errors import Diverged, Infeasible, TimedOut
 from pipeline.training.augment import augment
-from pipeline.training.distributed import Group, Seat, check
-from pipeline.training.metrics import Scores, score, shares
-from pipeline.training.mistakes import mistakes
+from pipeline.training.distributed import Group, GroupMember, check_processes
+from pipeline.training.metrics import Scores, class_accuracies, score
+from pipeline.training.mistakes import find_mistakes
 from pipeline.training.optimizer import Schedule, make_optimizer, make_schedule
-from pipeline.training.prepare import Prepare, layout
-from pipeline.training.state import Saver, State, restore
+from pipeline.training.prepare import Prepare, image_memory_format
+from pipeline.training.state import CheckpointWriter, TrainingState, restore
 from sweeps.spec.study_spec import OBJECTIVES
-from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult, augmentation
+from sweeps.trial import (
+    COMPLETE,
+    FAILED,
+    PRUNED,
+    Epoch,
+    TrialConfig,
+    TrialResult,
+    parse_augmentation,
+)
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -92,8 +100,8 @@ class Training:
         self.device = torch.device(config.device)
         self.data = data
         self.judged = len(data.val) > 0
-        self.state = State()
-        self.saver = Saver(folder, hooks.saved)
+        self.state = TrainingState()
+        self.saver = CheckpointWriter(folder, hooks.saved)
         self.parameters: int | None = None
         self.mflops: float | None = None
         channels = len(data.mean)
@@ -101,9 +109,9 @@ class Training:
             (data.mean, data.std) if config.normalize else ((0.0,) * channels, (1.0,) * channels)
         )
 
-    def join(self, seat: Seat | None) -> None:
+    def join(self, seat: GroupMember | None) -> None:
         """Meet the processes that train it together, if it is not this one alone. Only the first calls hooks."""
-        check(self.config)
+        check_processes(self.config)
         self.group = Group(seat, self.device)
         if self.group.rank:
             self.hooks = Hooks()
@@ -113,7 +121,9 @@ class Training:
         self.data = self.data.to(self.device)
         network = self._build()
         config = self.config
-        self.prepare = Prepare(self.mean, self.std, self.device, config.precision, layout(network))
+        self.prepare = Prepare(
+            self.mean, self.std, self.device, config.precision, image_memory_format(network)
+        )
         optimizer = make_optimizer(network, config)
         schedule = make_schedule(optimizer, config, len(self._batches()))
         resumed = restore(self.folder, config, network, optimizer, schedule)
@@ -290,7 +300,7 @@ class Training:
             state.best_value = value
             if self.judged:
                 state.confusion = scores.confusion.tolist()
-                state.mistakes = mistakes(scores, self.data.val.labels)
+                state.mistakes = find_mistakes(scores, self.data.val.labels)
             state.best_weights = {
                 k: v.detach().cpu().clone() for k, v in network.state_dict().items()
             }
@@ -315,7 +325,7 @@ class Training:
         """Each step's images, ready for the network, and their labels: made for several small steps at a time."""
         images = self.data.train.images
         labels = self.data.train.labels
-        parts = augmentation(self.config.augment)
+        parts = parse_augmentation(self.config.augment)
         fill = (torch.tensor(self.data.mean, device=self.device) * 255).round().to(torch.uint8)
         together = max(1, _READY // (self.config.batch_size * images[0].numel() * 4))
         for first in range(0, len(batches), together):
@@ -388,7 +398,7 @@ class Training:
             loss=total / seen,
             loss_std=float(torch.tensor(values).std(correction=0)),
             accuracy=int(right.sum()) / int(of_class.sum()),
-            per_class=shares(right, of_class),
+            per_class=class_accuracies(right, of_class),
         )
 
     def _exhausted(self) -> bool:

@@ -33,7 +33,7 @@ class Scores:
     @property
     def per_class(self) -> tuple[float | None, ...]:
         """Each class's accuracy (its recall); None for a class without images."""
-        return shares(self.confusion.diagonal(), self.confusion.sum(dim=1))
+        return class_accuracies(self.confusion.diagonal(), self.confusion.sum(dim=1))
 
     @property
     def predicted(self) -> tuple[int, ...]:
@@ -58,7 +58,7 @@ class Scores:
         return sum(scores) / max(1, len(scores))
 
 
-def shares(right: torch.Tensor, count: torch.Tensor) -> tuple[float | None, ...]:
+def class_accuracies(right: torch.Tensor, count: torch.Tensor) -> tuple[float | None, ...]:
     """Each class's share of right answers, from counts (classes,); None for a class without images."""
     return tuple(r / n if n else None for r, n in zip(right.tolist(), count.tolist(), strict=True))
 

@@ -19,17 +19,18 @@ from torch.nn import functional
 
 from pipeline.training.metrics import Scores
 
-WORST = 24  # images of the largest losses
-PAIRS = 6  # of classes, the most confused ones
-OF_EACH = 4  # images of such a pair
+WORST_IMAGES = 24  # images of the largest losses
+CONFUSED_PAIRS = 6  # of classes, the most confused ones
+IMAGES_PER_PAIR = 4  # images of such a pair
 
 
 @torch.no_grad()
-def mistakes(scores: Scores, labels: torch.Tensor) -> tuple[Mistake, ...]:
+def find_mistakes(scores: Scores, labels: torch.Tensor) -> tuple[Mistake, ...]:
     """The worst of the wrongly classified images, and some of the pairs of classes that are confused most.
 
-    First come the `WORST` by loss, the largest first; then, of each of the `PAIRS` most frequent pairs (true class,
-    predicted class), those among its `OF_EACH` largest losses that are not named yet, the most frequent pair first.
+    First come the `WORST_IMAGES` by loss, the largest first; then, of each of the `CONFUSED_PAIRS` most frequent
+    pairs (true class, predicted class), those among its `IMAGES_PER_PAIR` largest losses that are not
+    named yet, the most frequent pair first.
     Equal losses stand in the order of the images, equally frequent pairs in that of the classes.
 
     Args:
@@ -47,9 +48,11 @@ def mistakes(scores: Scores, labels: torch.Tensor) -> tuple[Mistake, ...]:
         tensor.cpu()[order] for tensor in (wrong, labels[wrong], predicted[wrong])
     )
     sureness = logits.softmax(dim=1).amax(dim=1).cpu()[order]
-    places = list(range(min(WORST, len(images))))
+    places = list(range(min(WORST_IMAGES, len(images))))
     for pair in _confused(scores.confusion):
-        places += ((true == pair[0]) & (taken == pair[1])).nonzero().flatten()[:OF_EACH].tolist()
+        places += (
+            ((true == pair[0]) & (taken == pair[1])).nonzero().flatten()[:IMAGES_PER_PAIR].tolist()
+        )
     return tuple(
         Mistake(
             int(images[i]),
@@ -66,7 +69,9 @@ def _confused(confusion: torch.Tensor) -> list[list[int]]:
     """The most frequent pairs (true class, predicted class) of two classes, from counts [true][predicted]."""
     pairs = (confusion - confusion.diagonal().diag()).nonzero()
     counts = confusion[pairs[:, 0], pairs[:, 1]]
-    most: list[list[int]] = pairs[counts.argsort(descending=True, stable=True)[:PAIRS]].tolist()
+    most: list[list[int]] = pairs[
+        counts.argsort(descending=True, stable=True)[:CONFUSED_PAIRS]
+    ].tolist()
     return most
 
 
@@ -75,10 +80,10 @@ def _short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-SIDE = 96  # pixels; of a larger image the picture is a smaller one
+THUMBNAIL_SIDE = 96  # pixels; of a larger image the picture is a smaller one
 
 
-def pictures(mistakes: Iterable[Mistake], images: torch.Tensor) -> dict[int, str]:
+def encode_thumbnails(mistakes: Iterable[Mistake], images: torch.Tensor) -> dict[int, str]:
     """The images that were classified wrongly: by index, PNG files in base64.
 
     Args:
@@ -86,15 +91,19 @@ def pictures(mistakes: Iterable[Mistake], images: torch.Tensor) -> dict[int, str
         images: uint8 (images, channels, height, width) of the split that the mistakes are of, with 1 or 3 channels.
     """
     return {
-        mistake.image: base64.b64encode(png(images[mistake.image])).decode() for mistake in mistakes
+        mistake.image: base64.b64encode(encode_thumbnail(images[mistake.image])).decode()
+        for mistake in mistakes
     }
 
 
-def png(image: torch.Tensor) -> bytes:
-    """An image, uint8 (channels, height, width) with 1 or 3 channels, as a PNG file of at most `SIDE` pixels a side."""
+def encode_thumbnail(image: torch.Tensor) -> bytes:
+    """An image, uint8 (channels, height, width) with 1 or 3 channels, as a PNG file.
+
+    Its sides have at most `THUMBNAIL_SIDE` pixels.
+    """
     pixels = image.permute(1, 2, 0).squeeze(2).contiguous().numpy()
     picture = Image.fromarray(pixels)
     file = io.BytesIO()
-    picture.thumbnail((SIDE, SIDE))  # which makes none larger
+    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))  # which makes none larger
     picture.save(file, "PNG")
     return file.getvalue()

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-def layout(network: nn.Module) -> torch.memory_format:
+def image_memory_format(network: nn.Module) -> torch.memory_format:
     """How a network's images should lie in memory: channels last for convolutions, as they are where there is none."""
     if any(p.dim() == 4 for p in network.parameters()):
         return torch.channels_last

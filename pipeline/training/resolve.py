@@ -7,12 +7,12 @@ import dataclasses
 import torch
 
 import models
-from pipeline.data.datasets import source
-from pipeline.training.distributed import check
+from pipeline.data.datasets import get_source
+from pipeline.training.distributed import check_processes
 from sweeps.trial import TrialConfig
 
 
-def arithmetic(config: TrialConfig, device: str, *, has_bf16: bool) -> str:
+def choose_precision(config: TrialConfig, device: str, *, has_bf16: bool) -> str:
     """The precision that ``auto`` stands for, by a fixed rule that measures nothing.
 
     A GPU that has bf16 uses it. So does a CPU that has instructions for it, with a built-in family, but for the bundled
@@ -56,11 +56,11 @@ def resolve(config: TrialConfig) -> TrialConfig:
         )
     precision = config.precision
     if precision == "auto":
-        precision = arithmetic(config, device, has_bf16=has_bf16(device))
+        precision = choose_precision(config, device, has_bf16=has_bf16(device))
     if config.augment == "auto":
-        changes = source(config.dataset).augment
+        changes = get_source(config.dataset).augment
     else:
         changes = config.augment
     settled = dataclasses.replace(config, device=device, precision=precision, augment=changes)
-    check(settled)
+    check_processes(settled)
     return settled

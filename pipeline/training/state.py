@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class State:
+class TrainingState:
     """All that a checkpoint holds besides the network, the optimiser and the schedule."""
 
     history: list[Epoch] = field(default_factory=list)
@@ -36,7 +36,7 @@ class State:
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-class Saver:
+class CheckpointWriter:
     """Writes checkpoints of a training beside it, one at a time."""
 
     def __init__(self, folder: Folder, saved: Callable[[tuple[Epoch, ...]], None]) -> None:
@@ -60,7 +60,7 @@ class Saver:
 
     def take(
         self,
-        state: State,
+        state: TrainingState,
         config: TrialConfig,
         network: nn.Module,
         optimizer: Optimizer,
@@ -143,7 +143,7 @@ def restore(
     network: nn.Module,
     optimizer: Optimizer,
     schedule: Schedule,
-) -> State | None:
+) -> TrainingState | None:
     """Put back the newest good checkpoint, if it is of this very configuration; None where there is none."""
     found = folder.latest()
     if found is None or found[1]["config"] != config.to_dict():
@@ -153,7 +153,7 @@ def restore(
     restore_optimizer(optimizer, _under("optimizer.", tensors), facts["optimizer"])
     if schedule is not None:
         schedule.load_state_dict(facts["schedule"])
-    return State(
+    return TrainingState(
         history=[Epoch.from_dict(row) for row in facts["history"]],
         best_epoch=facts["best_epoch"],
         best_value=facts["best_value"],

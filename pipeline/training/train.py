@@ -13,11 +13,11 @@ from pipeline.data.search_data import SearchData
 from pipeline.system.errors import Diverged, Failure, Infeasible, TimedOut
 from pipeline.system.signals import alarm
 from pipeline.training import allocator
-from pipeline.training.distributed import Seat
+from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks, Training
 from sweeps.trial import FAILED, PRUNED, TrialConfig, TrialResult
 
-HANGS = 2.0  # seconds over its time limit, after which a trial that ends no step is broken off inside it
+HANG_GRACE = 2.0  # seconds over its time limit, after which a trial that ends no step is broken off inside it
 # What plain RuntimeErrors say: the allocators of the CPU, of a driver, of cuBLAS and cuDNN.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
 
@@ -33,7 +33,7 @@ def train(
     limits: Mapping[str, float] | None = None,
     every_epoch: bool = False,
     time_limit: float | None = None,
-    seat: Seat | None = None,
+    seat: GroupMember | None = None,
 ) -> TrialResult:
     """Train a resolved configuration, going on from the newest checkpoint in its folder if there is one.
 
@@ -62,14 +62,14 @@ def train(
         StorageFailure: if a checkpoint cannot be written; what was written before is kept.
     """
     torch.set_num_threads(config.threads)
-    allocator.keep()
+    allocator.keep_freed_memory()
     training = Training(
         config, data, Folder(folder), objective, hooks or Hooks(), every_epoch, time_limit
     )
     error = None
     try:
         with closing(training.saver):
-            with alarm(time_limit and time_limit + HANGS, TimedOut(time_limit)):
+            with alarm(time_limit and time_limit + HANG_GRACE, TimedOut(time_limit)):
                 training.join(seat)
                 state = training.run(limits or {})
             training.save_best()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.reference import Reference
-from sweeps.spec.study_spec import CENTRED
+from sweeps.spec.study_spec import CENTRED_METHODS
 from sweeps.trial import COMPLETE, TrialConfig, TrialResult, Value
 
 
@@ -33,7 +33,7 @@ class Score:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class ComparedFigure:
     """One published figure beside ours."""
 
     name: str
@@ -72,14 +72,14 @@ class Variant:
     reference: Reference
     entry: Ranked | None  # None where no trial matches
     matches: int  # configurations that match; the entry is one of them
-    figures: tuple[Compared, ...]
-    epochs: tuple[Compared, ...]  # after each epoch, from the first
-    classes: tuple[Compared, ...]  # in the order of the classes, named by their indices
+    figures: tuple[ComparedFigure, ...]
+    epochs: tuple[ComparedFigure, ...]  # after each epoch, from the first
+    classes: tuple[ComparedFigure, ...]  # in the order of the classes, named by their indices
 
     @property
     def unscored(self) -> bool:
         """Whether a complete trial of it has no test score."""
-        return any(trial.test is None for trial in complete(self.entry))
+        return any(trial.test is None for trial in complete_trials(self.entry))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,13 +105,13 @@ def compare(record: StudyRecord, entries: Sequence[Ranked]) -> Comparison | None
     return Comparison(variants=variants, unnamed=tuple(unnamed))
 
 
-def complete(entry: Ranked | None) -> list[TrialResult]:
+def complete_trials(entry: Ranked | None) -> list[TrialResult]:
     """The complete trials of a configuration, by number."""
     trials = [trial for trial in (entry.trials if entry else ()) if trial.state == COMPLETE]
     return sorted(trials, key=lambda trial: trial.number)
 
 
-def recorded(trials: Sequence[TrialResult], key: str) -> Score | None:
+def mean_test_score(trials: Sequence[TrialResult], key: str) -> Score | None:
     """The mean of what was recorded on the test split: ``acc``, ``loss``, ``acc@3`` after epoch 3, ``class@3``."""
     return Score.of(trial.test.get(key) for trial in trials if trial.test)
 
@@ -119,9 +119,9 @@ def recorded(trials: Sequence[TrialResult], key: str) -> Score | None:
 def _variant(record: StudyRecord, reference: Reference, entries: Sequence[Ranked]) -> Variant:
     matching = [entry for entry in entries if reference.matches(entry.trials[0].config)]
     entry = next(iter(matching), None)
-    if record.method in CENTRED:
+    if record.method in CENTRED_METHODS:
         entry = next((e for e in matching if at_centre(record, e.trials[0].config)), entry)
-    trials = complete(entry)
+    trials = complete_trials(entry)
     apart = reference.incomparable
     published = list(reference.figures.items())
     figures = [_figure(name, value, trials, name not in apart) for name, value in published]
@@ -150,55 +150,57 @@ def _variant(record: StudyRecord, reference: Reference, entries: Sequence[Ranked
 
 def _figure(
     name: str, published: float | None, trials: Sequence[TrialResult], comparable: bool
-) -> Compared:
+) -> ComparedFigure:
     split, kind = name.split("_")
     scores = {
         s: Score.of(t.best.metrics.get(f"{s}/{kind}") for t in trials if t.best)
         for s in ("train", "val")
     }
-    scores["test"] = recorded(trials, kind)
+    scores["test"] = mean_test_score(trials, kind)
     own = ("train",) if split == "train" else ("val", "test")
     ours = {s: score for s in own if (score := scores[s]) is not None}
-    return Compared(name=name, split=split, published=published, ours=ours, comparable=comparable)
+    return ComparedFigure(
+        name=name, split=split, published=published, ours=ours, comparable=comparable
+    )
 
 
 def _epoch(
     epoch: int, published: float, trials: Sequence[TrialResult], comparable: bool
-) -> Compared:
+) -> ComparedFigure:
     rows = [row for trial in trials for row in trial.history if row.epoch == epoch]
     scores = {
         "val": Score.of(row.metrics.get("val/acc") for row in rows),
-        "test": recorded(trials, f"acc@{epoch}"),
+        "test": mean_test_score(trials, f"acc@{epoch}"),
     }
     ours = {split: score for split, score in scores.items() if score is not None}
-    return Compared(
+    return ComparedFigure(
         name=str(epoch), split="test", published=published, ours=ours, comparable=comparable
     )
 
 
 def _class(
     index: int, published: float, trials: Sequence[TrialResult], comparable: bool
-) -> Compared:
+) -> ComparedFigure:
     known = Score.of(
         t.best.per_class[index] for t in trials if t.best and index < len(t.best.per_class)
     )
-    scores = {"val": known, "test": recorded(trials, f"class@{index}")}
+    scores = {"val": known, "test": mean_test_score(trials, f"class@{index}")}
     ours = {split: score for split, score in scores.items() if score is not None}
-    return Compared(
+    return ComparedFigure(
         name=str(index), split="test", published=published, ours=ours, comparable=comparable
     )
 
 
 def _train_class(
     index: int, published: float, trials: Sequence[TrialResult], comparable: bool
-) -> Compared:
+) -> ComparedFigure:
     score = Score.of(
         t.best.train_per_class[index]
         for t in trials
         if t.best and index < len(t.best.train_per_class)
     )
     ours = {} if score is None else {"train": score}
-    return Compared(
+    return ComparedFigure(
         name=str(index), split="train", published=published, ours=ours, comparable=comparable
     )
 
@@ -234,7 +236,7 @@ class Lead:
         return self.difference <= self.spread
 
 
-def lead(record: StudyRecord, entries: Sequence[Ranked]) -> Lead | None:
+def find_lead(record: StudyRecord, entries: Sequence[Ranked]) -> Lead | None:
     """Set the two first-ranked configurations beside each other; None unless both are complete."""
     top = [entry for entry in entries[:2] if entry.state == COMPLETE]
     values = [entry.value for entry in top if entry.value is not None]
@@ -245,13 +247,13 @@ def lead(record: StudyRecord, entries: Sequence[Ranked]) -> Lead | None:
     return Lead(
         first=first,
         second=second,
-        differing=varying(record, [first.trials[0], second.trials[0]]),
+        differing=differing_fields(record, [first.trials[0], second.trials[0]]),
         difference=abs(values[0] - values[1]),
         spread=max(spreads, default=None),
     )
 
 
-def varying(record: StudyRecord, results: Iterable[TrialResult]) -> tuple[str, ...]:
+def differing_fields(record: StudyRecord, results: Iterable[TrialResult]) -> tuple[str, ...]:
     """The searched fields in which some of the results differ."""
     configs = [result.config for result in results]
     return tuple(
@@ -259,17 +261,17 @@ def varying(record: StudyRecord, results: Iterable[TrialResult]) -> tuple[str, .
     )
 
 
-def named(result: TrialResult, names: Sequence[str]) -> str:
+def config_text(result: TrialResult, names: Sequence[str]) -> str:
     """A trial's configuration in short, by some of its fields; by its number where none applies."""
     values = {name: value for name in names if (value := getattr(result.config, name)) is not None}
     words = [
-        shown(value) if name == "family" else f"{name} {shown(value)}"
+        value_text(value) if name == "family" else f"{name} {value_text(value)}"
         for name, value in values.items()
     ]
     return ", ".join(words) or f"trial {result.number}"
 
 
-def shown(value: Value) -> str:
+def value_text(value: Value) -> str:
     """A field's value as text."""
     if isinstance(value, bool):
         return str(value).lower()

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sweeps.analysis.comparison import Score, complete, recorded
-from sweeps.analysis.intervals import mean_interval, newcombe
+from sweeps.analysis.comparison import Score, complete_trials, mean_test_score
+from sweeps.analysis.intervals import mean_interval, newcombe_interval
 from sweeps.analysis.ranking import Ranked, rank
 from sweeps.analysis.record import StudyRecord
-from sweeps.spec.study_spec import TOP_LEVEL
-from sweeps.trial import COMPLETE, RUNNING, TrialConfig, TrialResult, Value, fields
+from sweeps.spec.study_spec import TOP_LEVEL_FIELDS
+from sweeps.trial import COMPLETE, RUNNING, TrialConfig, TrialResult, Value, config_fields
 
-SUFFIX = ".finalists"  # of the name of a study's finalists, which are a study of their own
+FINALISTS_SUFFIX = (
+    ".finalists"  # of the name of a study's finalists, which are a study of their own
+)
 _RUNTIME = (
     "device",
     "threads",
@@ -25,11 +27,11 @@ _ROUNDING = (
     2 / 12
 ) ** 0.5  # images: the deviation of the difference of two counts, each rounded to a whole one
 Outcome = Literal["ahead", "tie", "behind"]
-_LAST_SEED = int(fields()["seed"].bounds[1])
+_LAST_SEED = int(config_fields()["seed"].bounds[1])
 
 
-def choose(record: StudyRecord, *, top: int, seeds: int) -> dict[str, Any]:
-    """Choose a study's first complete configurations, as JSON data: what `document` makes their study of.
+def choose_finalists(record: StudyRecord, *, top: int, seeds: int) -> dict[str, Any]:
+    """Choose a study's first complete configurations, as JSON data: what `study_document` makes their study of.
 
     No seed of theirs is one of the study's. There are fewer than ``top`` where no more are complete.
     """
@@ -52,33 +54,33 @@ def choose(record: StudyRecord, *, top: int, seeds: int) -> dict[str, Any]:
     }
 
 
-def document(chosen: Mapping[str, Any], device: str | None = None) -> dict[str, Any]:
+def study_document(chosen: Mapping[str, Any], device: str | None = None) -> dict[str, Any]:
     """The study of chosen finalists, as the data of a study file: each of them once for every seed.
 
     Args:
-        chosen: as `choose` gives it.
+        chosen: as `choose_finalists` gives it.
         device: where to train, if not where the study did.
     """
     configs = [TrialConfig.from_dict(values) for values in chosen["configs"]]
     found: dict[str, list[Value]] = {}
-    for name in fields():
+    for name in config_fields():
         values = dict.fromkeys(getattr(config, name) for config in configs)
         found[name] = [value for value in values if value is not None]
     top = {
         name: max(values) if name == "epochs" else values[0]
         for name, values in found.items()
-        if name in TOP_LEVEL
+        if name in TOP_LEVEL_FIELDS
     }
     own = {
         name: values
         for name, values in found.items()
-        if name not in (*TOP_LEVEL, *_RUNTIME) or name == "epochs"
+        if name not in (*TOP_LEVEL_FIELDS, *_RUNTIME) or name == "epochs"
     }
     search = {name: values for name, values in own.items() if len(values) > 1}
     fixed = {
         name: values[0]
         for name, values in own.items()
-        if len(values) == 1 and name not in TOP_LEVEL
+        if len(values) == 1 and name not in TOP_LEVEL_FIELDS
     }
     runtime = {
         name: chosen["runtime"].get(name, found[name][0]) for name in _RUNTIME if found[name]
@@ -119,7 +121,7 @@ class Gap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paired:
+class PairedDifference:
     """The winner against another finalist, over the seeds that both have."""
 
     seeds: int
@@ -144,7 +146,7 @@ class Finalist:
     test: Score | None  # of the accuracy on the test split; None where none is scored
     gap: Gap | None
     against: (
-        Paired | None
+        PairedDifference | None
     )  # the winner against this one; None for the winner, and where they share no seed
 
     @property
@@ -196,7 +198,7 @@ class Verdict:
         return min(self.tied, key=lambda one: (one.trial.mflops or 0.0, one.trial.parameters or 0))
 
 
-def judge(record: StudyRecord) -> Verdict | None:
+def judge_finalists(record: StudyRecord) -> Verdict | None:
     """Judge a study of finalists by the means of their objective; None where none is complete.
 
     A configuration of which a seed failed stands behind those of which none did.
@@ -214,9 +216,9 @@ def judge(record: StudyRecord) -> Verdict | None:
     )
 
 
-def decision(record: StudyRecord) -> Verdict | None:
+def final_verdict(record: StudyRecord) -> Verdict | None:
     """What came of a study's finalists, once all their runs have ended and one has won."""
-    verdict = None if record.finalists is None else judge(record.finalists)
+    verdict = None if record.finalists is None else judge_finalists(record.finalists)
     if verdict is not None and verdict.final:
         return verdict
     return None
@@ -224,7 +226,7 @@ def decision(record: StudyRecord) -> Verdict | None:
 
 def decided(record: StudyRecord) -> StudyRecord | None:
     """The study's finalists, once they have said which is the winner."""
-    if decision(record) is not None:
+    if final_verdict(record) is not None:
         return record.finalists
     return None
 
@@ -252,14 +254,14 @@ def doubts(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _finalist(place: int, entry: Ranked, winner: Ranked, maximize: bool) -> Finalist:
-    trials = complete(entry)
+    trials = complete_trials(entry)
     return Finalist(
         place=place,
         entry=entry,
         value=Score.of(trial.value for trial in trials),
-        test=recorded(trials, "acc"),
+        test=mean_test_score(trials, "acc"),
         gap=_gap(trials),
-        against=None if entry is winner else _paired(complete(winner), trials, maximize),
+        against=None if entry is winner else _paired(complete_trials(winner), trials, maximize),
     )
 
 
@@ -277,7 +279,7 @@ def _gap(trials: Sequence[TrialResult]) -> Gap | None:
     best, scores = scored[0]
     val_images = sum(best.predicted)
     test_images = int(scores["images"])
-    low, high = newcombe(val, val_images, test, test_images)
+    low, high = newcombe_interval(val, val_images, test, test_images)
     return Gap(
         difference=val - test, low=low, high=high, val_images=val_images, test_images=test_images
     )
@@ -285,7 +287,7 @@ def _gap(trials: Sequence[TrialResult]) -> Gap | None:
 
 def _paired(
     winner: Sequence[TrialResult], other: Sequence[TrialResult], maximize: bool
-) -> Paired | None:
+) -> PairedDifference | None:
     ours, theirs = (
         {t.config.seed: t.value for t in trials if t.value is not None}
         for trials in (winner, other)
@@ -299,4 +301,6 @@ def _paired(
     if low is not None and high is not None and not low <= 0 <= high:
         outcome = "ahead" if (low > 0) == maximize else "behind"
     mean = statistics.fmean(differences)
-    return Paired(seeds=len(differences), difference=mean, low=low, high=high, outcome=outcome)
+    return PairedDifference(
+        seeds=len(differences), difference=mean, low=low, high=high, outcome=outcome
+    )

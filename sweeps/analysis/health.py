@@ -8,7 +8,7 @@ NEARLY_ALL = 0.95  # of the predictions
 HARDLY_ANY = 0.1  # of the images of the other classes
 
 
-def collapsed(result: TrialResult) -> int | None:
+def collapsed_class(result: TrialResult) -> int | None:
     """The class that nearly all validation images were taken for after the last epoch; None where there is none.
 
     A network that is right about the others' images has not collapsed, however rare they are.

@@ -20,7 +20,7 @@ from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import COMPLETE, PRUNED, TrialConfig, TrialResult, Value
 
-NEEDED = 20  # trials; with fewer, fewer than seven make up the best third and the shares are mostly noise
+MIN_TRIALS = 20  # trials; with fewer, fewer than seven make up the best third and the shares are mostly noise
 QUANTILE = 1 / 3  # what counts as a good trial
 
 
@@ -101,8 +101,8 @@ def _conditional(
 
 def _why_not(trials: Sequence[TrialResult], maximize: bool) -> str | None:
     """Say why no share can be computed; None where it can."""
-    if len(trials) < NEEDED:
-        return f"too few to say ({len(trials)} of the {NEEDED} trials needed)"
+    if len(trials) < MIN_TRIALS:
+        return f"too few to say ({len(trials)} of the {MIN_TRIALS} trials needed)"
     values = sorted((t.value for t in trials if t.value is not None), reverse=maximize)
     if values[math.ceil(QUANTILE * len(values)) - 1] == values[-1]:
         return "too alike to say (the best third and the rest have the same value)"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 Z = 1.959963984540054  # of a normal deviate, 95 % are within
 
 
-def wilson(share: float, images: int) -> tuple[float, float]:
+def wilson_interval(share: float, images: int) -> tuple[float, float]:
     """The score interval of 95 % of a share of so many images; it stays between 0 and 1, also for few images.
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
@@ -20,7 +20,7 @@ def wilson(share: float, images: int) -> tuple[float, float]:
     return (middle - half) / scale, (middle + half) / scale
 
 
-def newcombe(
+def newcombe_interval(
     first: float, first_images: int, second: float, second_images: int
 ) -> tuple[float, float]:
     """The interval of 95 % of the difference, first less second, of shares of two samples that share no image.
@@ -28,8 +28,8 @@ def newcombe(
     Source: R. G. Newcombe, Interval estimation for the difference between independent proportions, Statistics in
     Medicine 17 (1998), method 10.
     """
-    low_first, high_first = wilson(first, first_images)
-    low_second, high_second = wilson(second, second_images)
+    low_first, high_first = wilson_interval(first, first_images)
+    low_second, high_second = wilson_interval(second, second_images)
     difference = first - second
     return (
         difference - math.hypot(first - low_first, high_second - second),

@@ -61,7 +61,7 @@ def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranke
     return ranked
 
 
-def best(results: Iterable[TrialResult], *, maximize: bool = True) -> TrialResult | None:
+def find_best_trial(results: Iterable[TrialResult], *, maximize: bool = True) -> TrialResult | None:
     """The best complete trial: of the first-ranked configuration, its best repeat. None if none is complete."""
     ranked = rank(results, maximize=maximize)
     if ranked and ranked[0].state == COMPLETE:
@@ -69,8 +69,11 @@ def best(results: Iterable[TrialResult], *, maximize: bool = True) -> TrialResul
     return None
 
 
-class Leader:
-    """The best of results that are added one by one: what `best` finds among them, without ranking all each time."""
+class BestSoFar:
+    """The best of results that are added one by one, without ranking all of them each time.
+
+    It finds the same trial as `find_best_trial`.
+    """
 
     def __init__(self, *, maximize: bool = True) -> None:
         self._maximize = maximize
@@ -102,7 +105,7 @@ class Leader:
         return None
 
 
-def ended(results: Sequence[TrialResult]) -> str:
+def ends_text(results: Sequence[TrialResult]) -> str:
     """Say where the trials went: ``24 ended: 5 complete, 18 pruned, 1 duplicate``."""
     ends = Counter(map(end_of, results))
     begun = {end: ends.pop(end) for end in (RUNNING, "interrupted") if end in ends}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sweeps.search.study import Job, Study
+from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import COMPLETE, FAILED, TrialResult
 
@@ -18,41 +18,41 @@ MAX_DEATHS = 3  # a trial that takes its process with it this often is not tried
 MAX_FAILURES = 5  # so many failures in a row are not the trials' fault
 
 
-class Engine(Protocol):
+class Runner(Protocol):
     """What trains: so many trials at a time."""
 
     @property
     def places(self) -> int:
         """How many at a time."""
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: AskedTrial) -> None:
         """Begin a trial; called while a place is free."""
 
-    def wait(self) -> tuple[Job, TrialResult | None]:
+    def wait(self) -> tuple[AskedTrial, TrialResult | None]:
         """Wait for the next of those begun that ends; without a result its process has died."""
 
 
-class OneByOne:
+class SequentialRunner:
     """An engine that trains with a function, one trial at a time, while it is waited for."""
 
     places = 1
 
-    def __init__(self, train: Callable[[Job], TrialResult]) -> None:
+    def __init__(self, train: Callable[[AskedTrial], TrialResult]) -> None:
         self._train = train
-        self._begun: deque[Job] = deque()
+        self._begun: deque[AskedTrial] = deque()
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: AskedTrial) -> None:
         """Keep the trial until it is waited for."""
         self._begun.append(job)
 
-    def wait(self) -> tuple[Job, TrialResult]:
+    def wait(self) -> tuple[AskedTrial, TrialResult]:
         """Train it."""
         job = self._begun.popleft()
         return job, self._train(job)
 
 
 @dataclass(frozen=True)
-class Ending:
+class SweepEnding:
     """How a sweep ended."""
 
     reason: str  # done, until, failures (after so many in a row), or which rule of the study's `stop` holds
@@ -61,13 +61,13 @@ class Ending:
 
 def run(
     study: Study,
-    engine: Engine,
+    engine: Runner,
     *,
-    untrained: Callable[[Job, TrialResult], TrialResult] = lambda _job, result: result,
+    untrained: Callable[[AskedTrial, TrialResult], TrialResult] = lambda _job, result: result,
     told: Callable[[TrialResult], None] = lambda _result: None,
     until: Callable[[], bool] = lambda: False,
     max_failures: int = MAX_FAILURES,
-) -> Ending:
+) -> SweepEnding:
     """Train what is left of a study, and keep each result as soon as it is there.
 
     Args:
@@ -88,8 +88,8 @@ class _Loop:
     def __init__(
         self,
         study: Study,
-        engine: Engine,
-        untrained: Callable[[Job, TrialResult], TrialResult],
+        engine: Runner,
+        untrained: Callable[[AskedTrial, TrialResult], TrialResult],
         told: Callable[[TrialResult], None],
         until: Callable[[], bool],
         max_failures: int,
@@ -101,19 +101,19 @@ class _Loop:
         self._until = until
         self._max_failures = max_failures
         self._jobs = study.jobs(self._over)
-        self._again: deque[Job] = deque()  # whose process died
+        self._again: deque[AskedTrial] = deque()  # whose process died
         self._ended: set[int] = set()  # in this sweep
         self._reason: str | None = None  # why no further trial is begun
         self._idle = 0.0
 
-    def run(self) -> Ending:
+    def run(self) -> SweepEnding:
         """Train until nothing is left."""
         begun = 0
         while True:
             while begun < self._engine.places and (job := self._next()) is not None:
                 begun += self._begin(job)
             if not begun:
-                return Ending(self._end(), self._idle)
+                return SweepEnding(self._end(), self._idle)
             waited = time.monotonic()
             job, result = self._engine.wait()
             if begun < self._engine.places and self._study.held():
@@ -124,13 +124,13 @@ class _Loop:
             else:
                 self._tell(job, result)
 
-    def _next(self) -> Job | None:
+    def _next(self) -> AskedTrial | None:
         """The next trial that can be begun, if there is one now."""
         if self._again:
             return self._again.popleft()
         return next(self._jobs, None)
 
-    def _begin(self, job: Job) -> bool:
+    def _begin(self, job: AskedTrial) -> bool:
         """Begin a trial, or tell at once what is known of it; whether it was begun."""
         known = _duplicate(job, self._study.earlier(job)) or _poison(job)
         if known is None:
@@ -139,7 +139,7 @@ class _Loop:
             self._tell(job, self._untrained(job, known))
         return known is None
 
-    def _tell(self, job: Job, result: TrialResult) -> None:
+    def _tell(self, job: AskedTrial, result: TrialResult) -> None:
         self._told(self._study.tell(job, result))
         self._ended.add(job.number)
 
@@ -172,13 +172,13 @@ class _Loop:
         return self._reason or "done"
 
 
-def _duplicate(job: Job, earlier: TrialResult | None) -> TrialResult | None:
+def _duplicate(job: AskedTrial, earlier: TrialResult | None) -> TrialResult | None:
     if earlier is None:
         return None
     return dataclasses.replace(earlier, number=job.number, duplicate_of=earlier.number, run_id=None)
 
 
-def _poison(job: Job) -> TrialResult | None:
+def _poison(job: AskedTrial) -> TrialResult | None:
     if job.deaths < MAX_DEATHS:
         return None
     error = f"its process died {job.deaths} times"

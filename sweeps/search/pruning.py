@@ -5,27 +5,32 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping
 
-REDUCTION = 4  # of the trials that reach a rung, one in this many goes on
+REDUCTION_FACTOR = 4  # of the trials that reach a rung, one in this many goes on
 # the first rung, as a share of the epochs; each later one is at so many times the last
-FIRST = 1 / 9
-SPACING = 2
-PROTECTED = 8  # the first trials are never pruned: there is too little to compare with
+FIRST_RUNG = 1 / 9
+RUNG_SPACING = 2
+PROTECTED_TRIALS = 8  # the first trials are never pruned: there is too little to compare with
 
-Reports = Mapping[int, float]  # best value so far, by epoch (from 1)
+ValuesByEpoch = Mapping[int, float]  # best value so far, by epoch (from 1)
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
     """The epochs at which trials of at most ``epochs`` are compared: a ninth of them, then twice as many, ..."""
-    rung = max(1, round(epochs * FIRST))
+    rung = max(1, round(epochs * FIRST_RUNG))
     result = []
     while rung < epochs:
         result.append(rung)
-        rung *= SPACING
+        rung *= RUNG_SPACING
     return tuple(result)
 
 
-def prune(
-    rule: str, reports: Reports, others: Iterable[Reports], *, epochs: int, maximize: bool
+def should_prune(
+    rule: str,
+    reports: ValuesByEpoch,
+    others: Iterable[ValuesByEpoch],
+    *,
+    epochs: int,
+    maximize: bool,
 ) -> bool:
     """Whether the trial whose last report is the newest of ``reports`` should stop now.
 
@@ -49,4 +54,4 @@ def prune(
     if epoch not in rungs(epochs):
         return False
     better = sum(rival > value for rival in rivals)
-    return better >= max(1, (len(rivals) + 1) // REDUCTION)
+    return better >= max(1, (len(rivals) + 1) // REDUCTION_FACTOR)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.spec.configurations import decide
+from sweeps.spec.configurations import choose_values
 from sweeps.spec.dimension import Dimension, round_significant
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import Value
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 
-class Held:
+class BufferedTrialStorage:
     """A store as the owner of one of its trials sees it: that trial is in memory, and all else in the store.
 
     A trial is made with all its values in one transaction: what is set of it before stays in memory until then.
@@ -78,7 +78,7 @@ class Held:
             self._storage.set_trial_param(trial_id, name, value, distribution)
 
 
-class Shown(optuna.Study):
+class SamplerView(optuna.Study):
     """A study as it is shown to the sampler of one trial.
 
     Of the trials before it only the first ones show what came of them. The others are shown as under way, whether or
@@ -88,7 +88,7 @@ class Shown(optuna.Study):
     def __init__(
         self,
         study: optuna.Study,
-        held: Held,
+        held: BufferedTrialStorage,
         trials: Callable[[], list[FrozenTrial]],
         sampler: optuna.samplers.BaseSampler,
         number: int,
@@ -135,7 +135,7 @@ def _under_way(trial: FrozenTrial) -> FrozenTrial:
     return trial
 
 
-def sampler(spec: StudySpec, what: str) -> optuna.samplers.BaseSampler:
+def make_sampler(spec: StudySpec, what: str) -> optuna.samplers.BaseSampler:
     """A fresh sampler, seeded by the study's seed and by what it samples: a restart changes nothing."""
     digest = hashlib.sha256(f"{spec.seed}:{what}".encode()).digest()
     seed = int.from_bytes(digest[:4], "big")
@@ -147,7 +147,7 @@ def sampler(spec: StudySpec, what: str) -> optuna.samplers.BaseSampler:
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
 
 
-def params(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
+def optuna_params(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
     """The Optuna parameters of a configuration: its values by the keys of the dimensions that apply."""
     made: dict[str, Value] = {}
 
@@ -155,7 +155,7 @@ def params(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
         made[dimension.key] = values[dimension.field]
         return values[dimension.field]
 
-    decide(spec, choose)
+    choose_values(spec, choose)
     return made
 
 

@@ -13,8 +13,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweeps.analysis.finalists import SUFFIX
-from sweeps.analysis.ranking import best
+from sweeps.analysis.finalists import FINALISTS_SUFFIX
+from sweeps.analysis.ranking import find_best_trial
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
@@ -46,7 +46,7 @@ class StudyNotFoundError(LookupError):
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningTrial:
     """A trial that has not ended: being trained, or left by a sweep that was cut."""
 
     number: int
@@ -54,7 +54,7 @@ class Running:
     since: float | None  # when it was begun: seconds since 1970, UTC
 
 
-class Kept:
+class StoredStudy:
     """What is kept of a study in its store, to be read and added to: no trial can be asked of it."""
 
     def __init__(self, study: optuna.Study) -> None:
@@ -98,7 +98,7 @@ class Kept:
         """The study as reports know it."""
         attrs = self._study.user_attrs
         results = tuple(
-            _results(Kept._trials(self), attrs, self._ended)
+            _results(StoredStudy._trials(self), attrs, self._ended)
         )  # as they are in the store at this moment
         maximize = self._study.direction == optuna.study.StudyDirection.MAXIMIZE
         return StudyRecord(
@@ -116,7 +116,7 @@ class Kept:
             keep_checkpoints=attrs.get("keep_checkpoints", "each"),
             deviations=attrs.get("deviations", ""),
             reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
-            pictures=_pictures(attrs.get(_PICTURES), best(results, maximize=maximize)),
+            pictures=_pictures(attrs.get(_PICTURES), find_best_trial(results, maximize=maximize)),
             spec=attrs["spec"],
             facts=attrs["facts"],
             reason=attrs.get("reason"),
@@ -126,14 +126,14 @@ class Kept:
         )
 
     @property
-    def pictured(self) -> int | None:
+    def thumbnails_trial(self) -> int | None:
         """The trial whose mistakes are kept as pictures."""
         kept = self.recall(_PICTURES)
         if kept is None:
             return None
         return int(kept["trial"])
 
-    def keep_pictures(self, number: int, pictures: Mapping[int, str]) -> None:
+    def keep_thumbnails(self, number: int, pictures: Mapping[int, str]) -> None:
         """Keep a trial's mistakes as pictures, in place of another trial's: PNG in base64, by image."""
         self.remember(_PICTURES, {"trial": number, "images": pictures})
 
@@ -184,7 +184,7 @@ def open_storage(
         raise StorageError(cause(error)) from error
 
 
-def read(storage: Storage, name: str) -> StudyRecord:
+def read_record(storage: Storage, name: str) -> StudyRecord:
     """Read a study back.
 
     Raises:
@@ -193,7 +193,7 @@ def read(storage: Storage, name: str) -> StudyRecord:
     return load(storage, name).record()
 
 
-def load(storage: Storage, name: str) -> Kept:
+def load(storage: Storage, name: str) -> StoredStudy:
     """Open what is kept of a study.
 
     Raises:
@@ -202,17 +202,17 @@ def load(storage: Storage, name: str) -> Kept:
     try:
         study = optuna.load_study(storage=storage, study_name=name)
         _ = study.user_attrs["spec"]  # another program's has none
-        return Kept(study)
+        return StoredStudy(study)
     except KeyError:
-        known = ", ".join(names(storage)) or "none yet"
+        known = ", ".join(study_names(storage)) or "none yet"
         raise StudyNotFoundError(f"no study {name!r}; there are: {known}") from None
 
 
-def running(storage: Storage, name: str) -> tuple[Running, ...]:
+def running_trials(storage: Storage, name: str) -> tuple[RunningTrial, ...]:
     """How far the trials are that have not ended."""
     trials = optuna.load_study(storage=storage, study_name=name).get_trials(deepcopy=False)
     return tuple(
-        Running(
+        RunningTrial(
             number=trial.number,
             epoch=max(trial.intermediate_values, default=0),
             since=trial.datetime_start.timestamp() if trial.datetime_start else None,
@@ -222,7 +222,7 @@ def running(storage: Storage, name: str) -> tuple[Running, ...]:
     )
 
 
-def fact(storage: Storage, name: str, key: str) -> Any:
+def study_fact(storage: Storage, name: str, key: str) -> Any:
     """What was kept with a study when it was made; None where there is no such study or fact."""
     try:
         return (
@@ -239,7 +239,7 @@ def keep_test(storage: Storage, name: str, number: int, figures: Mapping[str, fl
     study.set_user_attr(key, {**study.user_attrs.get(key, {}), **figures})
 
 
-def names(storage: Storage) -> list[str]:
+def study_names(storage: Storage) -> list[str]:
     """The names of the studies in a store, the one last opened last."""
     made = [
         s for s in storage.get_all_studies() if "opened" in s.user_attrs
@@ -250,11 +250,14 @@ def names(storage: Storage) -> list[str]:
 def _finalists(study: optuna.Study) -> StudyRecord | None:
     """The study of a study's finalists, if there is one in the same store."""
     try:
-        found = optuna.load_study(storage=study._storage, study_name=f"{study.study_name}{SUFFIX}")  # noqa: SLF001
+        found = optuna.load_study(
+            storage=study._storage,  # noqa: SLF001
+            study_name=f"{study.study_name}{FINALISTS_SUFFIX}",
+        )
     except KeyError:
         return None
     if _of(found) == study.study_name and "spec" in found.user_attrs:
-        return Kept(found).record()
+        return StoredStudy(found).record()
     return None
 
 
@@ -291,13 +294,13 @@ def _results(
             yield read[trial.number]
         elif "config" in attrs:
             if trial.state == TrialState.RUNNING:
-                yield under_way(trial)
+                yield running_result(trial)
             else:
-                ended = lost(trial.number, TrialConfig.from_dict(attrs["config"]))
+                ended = lost_result(trial.number, TrialConfig.from_dict(attrs["config"]))
                 yield dataclasses.replace(ended, **kept.get(f"{_RUN}{trial.number}", {}))
 
 
-def under_way(trial: FrozenTrial) -> TrialResult:
+def running_result(trial: FrozenTrial) -> TrialResult:
     """What is known of a trial that has not ended: how far it is."""
     reports = trial.intermediate_values
     attrs = trial.user_attrs
@@ -310,7 +313,7 @@ def under_way(trial: FrozenTrial) -> TrialResult:
     )
 
 
-def lost(number: int, config: TrialConfig, run_id: str | None = None) -> TrialResult:
+def lost_result(number: int, config: TrialConfig, run_id: str | None = None) -> TrialResult:
     """What is known of a trial that we did not end: declared stale by another program, or ended by hand."""
     error = "it was ended in the store of studies by somebody else"
     return TrialResult(

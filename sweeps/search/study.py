@@ -22,12 +22,18 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from sweeps.search.pruning import PROTECTED, prune
-from sweeps.search.sampling import Held, Shown, params, sampler, suggest
-from sweeps.search.stored import ENDED, Kept, Storage, lost, under_way
-from sweeps.spec.configurations import configuration, decide, points, total
+from sweeps.search.pruning import PROTECTED_TRIALS, should_prune
+from sweeps.search.sampling import (
+    BufferedTrialStorage,
+    SamplerView,
+    make_sampler,
+    optuna_params,
+    suggest,
+)
+from sweeps.search.stored import ENDED, Storage, StoredStudy, lost_result, running_result
+from sweeps.spec.configurations import choose_values, configuration, planned_values, total_trials
 from sweeps.spec.dimension import Dimension
-from sweeps.spec.study_spec import OBJECTIVES, Stop, StudySpec, difference
+from sweeps.spec.study_spec import OBJECTIVES, Stop, StudySpec, describe_difference
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult, Value
 
 _STATES = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
@@ -39,7 +45,7 @@ class StudyChangedError(ValueError):
 
 
 @dataclass(frozen=True)
-class Job:
+class AskedTrial:
     """One trial to be trained."""
 
     number: int
@@ -48,7 +54,7 @@ class Job:
     adopted: bool = False  # an earlier process had begun it
 
 
-class Study(Kept):
+class Study(StoredStudy):
     """A study in its store: the specification it was made from, and its trials."""
 
     def __init__(self, study: optuna.Study, spec: StudySpec) -> None:
@@ -102,8 +108,10 @@ class Study(Kept):
             )
             study.set_user_attr("spec", identity)
         elif stored != json.loads(json.dumps(identity)):
-            raise StudyChangedError(f"study {name!r} was made with {difference(stored, identity)}")
-        study.set_user_attr("trials", total(spec))
+            raise StudyChangedError(
+                f"study {name!r} was made with {describe_difference(stored, identity)}"
+            )
+        study.set_user_attr("trials", total_trials(spec))
         study.set_user_attr(
             "reference",
             [reference.model_dump(exclude_defaults=True) for reference in spec.reference],
@@ -118,7 +126,7 @@ class Study(Kept):
     @cached_property
     def total(self) -> int:
         """The trials in all."""
-        return total(self.spec)
+        return total_trials(self.spec)
 
     def ended(self) -> int:
         """How many trials have ended of themselves."""
@@ -152,7 +160,7 @@ class Study(Kept):
             if self._seen_results is None:
                 self._seen_results = None
             else:
-                self._seen_results = (*self._seen_results, under_way(trial))
+                self._seen_results = (*self._seen_results, running_result(trial))
         else:  # another program has made some, too
             self._changed()
 
@@ -161,7 +169,7 @@ class Study(Kept):
 
     def jobs(
         self, over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False
-    ) -> Iterator[Job | None]:
+    ) -> Iterator[AskedTrial | None]:
         """Yield what is left to train: first what a dead process had begun, then new trials.
 
         None, where the next trial has to wait for the end of earlier ones.
@@ -193,21 +201,21 @@ class Study(Kept):
 
     def _seen(self, number: int) -> int:
         """How many of the first trials may decide about a trial: with one worker, all those before it."""
-        if self.in_order:
+        if self.waits_for_earlier:
             return max(0, number + 1 - self.workers)
         return sys.maxsize
 
     @cached_property
-    def foregone(self) -> bool:
+    def predetermined(self) -> bool:
         """Whether no trial decides about another: all configurations are known beforehand, and trained to their end."""
         spec = self.spec
         decides = spec.pruner != "none" or spec.stop != Stop()
         return not decides and self.total <= len(self._points) * spec.repeats
 
     @property
-    def in_order(self) -> bool:
+    def waits_for_earlier(self) -> bool:
         """Whether a trial may have to wait for the end of earlier ones, or the list would not be the same each time."""
-        return self.deterministic and not self.foregone
+        return self.deterministic and not self.predetermined
 
     def _deciding(self, number: int) -> list[TrialResult]:
         """The results that may decide about a trial."""
@@ -218,9 +226,11 @@ class Study(Kept):
 
     def _held(self, number: int) -> bool:
         running = self._in(TrialState.RUNNING)
-        return self.in_order and any(trial.number < self._seen(number) for trial in running)
+        return self.waits_for_earlier and any(
+            trial.number < self._seen(number) for trial in running
+        )
 
-    def report(self, job: Job, epoch: int, best_value: float) -> bool:
+    def report(self, job: AskedTrial, epoch: int, best_value: float) -> bool:
         """Keep the best value so far of a trial after an epoch (from 1), and say whether to prune it.
 
         It is written beside the training: what a write met is raised by the trial's next report, or by its end.
@@ -233,16 +243,16 @@ class Study(Kept):
             if t.state in ENDED
         ]
         if (
-            min(job.number, len(others)) < PROTECTED
+            min(job.number, len(others)) < PROTECTED_TRIALS
             or job.number < len(self.spec.starts) * self.spec.repeats
         ):
             return False
         seen = {step: value for step, value in reports.items() if step <= epoch}
-        return prune(
+        return should_prune(
             self.spec.pruner, seen, others, epochs=job.config.epochs, maximize=self.spec.maximize
         )
 
-    def catch_up(self, job: Job, history: Sequence[Epoch]) -> None:
+    def catch_up(self, job: AskedTrial, history: Sequence[Epoch]) -> None:
         """Keep the reports of a checkpoint's epochs that a process did not come to write before it died."""
         metric, maximize = OBJECTIVES[self.spec.objective]
         values = accumulate((row.metrics[metric] for row in history), max if maximize else min)
@@ -262,7 +272,7 @@ class Study(Kept):
         if number in self._unwritten:
             self._unwritten.pop(number).result()
 
-    def earlier(self, job: Job) -> TrialResult | None:
+    def earlier(self, job: AskedTrial) -> TrialResult | None:
         """The result of an earlier trial of the same configuration, which decides what this one's would be."""
         results = self.results()
         for result in results[self._searched :]:
@@ -273,7 +283,7 @@ class Study(Kept):
                 self._first.setdefault(result.config.signature, result)
         return self._first.get(job.config.signature)
 
-    def note_interrupted(self, job: Job) -> None:
+    def record_interruption(self, job: AskedTrial) -> None:
         """Keep that the trial was asked to stop: the next start adopts it, and does not count a death."""
         with contextlib.suppress(
             optuna.exceptions.UpdateFinishedTrialError
@@ -281,7 +291,7 @@ class Study(Kept):
             self._settle(job.number)
             self._live[job.number].set_user_attr("interrupted", value=True)
 
-    def died(self, job: Job) -> Job:
+    def died(self, job: AskedTrial) -> AskedTrial:
         """Count the death of the process that trained a trial; the trial, to be begun again."""
         deaths = job.deaths + 1
         with contextlib.suppress(
@@ -289,9 +299,9 @@ class Study(Kept):
         ):  # somebody else has ended it there
             self._settle(job.number)
             self._live[job.number].set_user_attr("deaths", deaths)
-        return Job(job.number, job.config, deaths, adopted=True)
+        return AskedTrial(job.number, job.config, deaths, adopted=True)
 
-    def tell(self, job: Job, result: TrialResult) -> TrialResult:
+    def tell(self, job: AskedTrial, result: TrialResult) -> TrialResult:
         """Keep how a trial ended; return what is kept, a failure as ``lost`` where somebody else had ended it there.
 
         The result is written first: a trial that we ended always has one.
@@ -304,13 +314,13 @@ class Study(Kept):
         except optuna.exceptions.UpdateFinishedTrialError:  # what has ended cannot change in Optuna
             if result.run_id is not None:
                 self.keep_run(job.number, result.run_id, None)
-            return lost(job.number, job.config, result.run_id)
+            return lost_result(job.number, job.config, result.run_id)
         finally:
             self._changed()
         _end(trial.study, trial, plain)
         return result
 
-    def _ask(self, number: int) -> Job:
+    def _ask(self, number: int) -> AskedTrial:
         if self._in(TrialState.WAITING):  # enqueued by another program, or by an older version
             asked = self._study.ask()
             self._changed()
@@ -323,15 +333,15 @@ class Study(Kept):
         trial.number = number
         return self._start(trial)
 
-    def _start(self, frozen: FrozenTrial, deaths: int = 0, *, adopted: bool = False) -> Job:
+    def _start(self, frozen: FrozenTrial, deaths: int = 0, *, adopted: bool = False) -> AskedTrial:
         """Take a trial: a new one is written whole, with its values and configuration."""
         number = frozen.number
-        held = Held(self._study, frozen)
-        shown = Shown(
+        held = BufferedTrialStorage(self._study, frozen)
+        shown = SamplerView(
             self._study,
             held,
             self._trials,
-            sampler(self.spec, f"{number}"),
+            make_sampler(self.spec, f"{number}"),
             number,
             self._seen(number),
         )
@@ -340,7 +350,7 @@ class Study(Kept):
             trial.set_user_attr("deaths", deaths)
             trial.set_user_attr("interrupted", value=False)
         if "config" not in frozen.user_attrs:
-            values = decide(self.spec, lambda dimension: self._suggest(trial, dimension))
+            values = choose_values(self.spec, lambda dimension: self._suggest(trial, dimension))
             made = configuration(
                 self.spec, {**self.settled(), **values}, number % self.spec.repeats
             )
@@ -353,7 +363,7 @@ class Study(Kept):
             self._add(frozen)
         self._live[frozen.number] = trial
         self._reports[frozen.number] = dict(frozen.intermediate_values)
-        return Job(
+        return AskedTrial(
             frozen.number, TrialConfig.from_dict(frozen.user_attrs["config"]), deaths, adopted
         )
 
@@ -365,7 +375,7 @@ class Study(Kept):
     def _suggest(self, trial: Trial, dimension: Dimension) -> Value:
         # What is not drawn jointly is drawn apart: a kill between two values changes neither.
         if dimension.key not in trial.relative_params:
-            trial.study.sampler = sampler(self.spec, f"{trial.number}:{dimension.key}")
+            trial.study.sampler = make_sampler(self.spec, f"{trial.number}:{dimension.key}")
         return suggest(trial, dimension)
 
     def _planned(self, number: int) -> dict[str, Value] | None:
@@ -374,14 +384,14 @@ class Study(Kept):
         if repeat:
             return self._trials()[number - repeat].params
         if index < len(self._points):
-            return params(self.spec, self._points[index])
+            return optuna_params(self.spec, self._points[index])
         return None
 
     @cached_property
     def _points(self) -> list[dict[str, Value]]:
-        return list(points(self.spec))
+        return list(planned_values(self.spec))
 
-    def _adopt(self, frozen: FrozenTrial) -> Job:
+    def _adopt(self, frozen: FrozenTrial) -> AskedTrial:
         """Take over a trial that a dead process left RUNNING: the same number, the same values."""
         interrupted = frozen.user_attrs.get("interrupted", False)
         return self._start(

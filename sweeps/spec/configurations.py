@@ -7,7 +7,14 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sweeps.spec.dimension import Dimension
-from sweeps.spec.study_spec import LAID_OUT, MAX_TRIALS, TOP_LEVEL, Fixed, Search, StudySpec
+from sweeps.spec.study_spec import (
+    MAX_TRIALS,
+    PLANNED_METHODS,
+    TOP_LEVEL_FIELDS,
+    Fixed,
+    Search,
+    StudySpec,
+)
 from sweeps.trial import TrialConfig, Value, applies, configure
 
 DEFAULT_TRIALS = 24
@@ -18,16 +25,16 @@ def configuration(spec: StudySpec, values: Mapping[str, Value], repeat: int = 0)
     return configure({**spec.base, "seed": spec.seed + repeat, **values})
 
 
-def total(spec: StudySpec) -> int:
+def total_trials(spec: StudySpec) -> int:
     """The trials of a study in all: configurations times repeats.
 
     Raises:
         ValueError: for a layout without an end, or with too many configurations.
     """
-    if spec.method not in LAID_OUT:
+    if spec.method not in PLANNED_METHODS:
         return spec.trials or DEFAULT_TRIALS
     most = spec.trials or MAX_TRIALS + 1
-    size = min(most, spec.repeats * sum(1 for _ in itertools.islice(points(spec), most)))
+    size = min(most, spec.repeats * sum(1 for _ in itertools.islice(planned_values(spec), most)))
     if size > MAX_TRIALS:
         raise ValueError(
             f"the {spec.method} has over {MAX_TRIALS:,} trials: give trials, or fewer values"
@@ -35,7 +42,7 @@ def total(spec: StudySpec) -> int:
     return size
 
 
-def points(spec: StudySpec) -> Iterator[dict[str, Value]]:
+def planned_values(spec: StudySpec) -> Iterator[dict[str, Value]]:
     """The searched values of each configuration that is known beforehand: the starts, then those of the method."""
     starts = [start_values(spec, start) for start in spec.starts]
     laid_out = {"grid": grid, "zip": _zip, "one_factor": _one_factor, "ablate": _one_factor}.get(
@@ -72,10 +79,10 @@ def _one_factor(spec: StudySpec) -> Iterator[dict[str, Value]]:
 
 
 def _applying(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
-    return decide(spec, lambda dimension: values[dimension.field])
+    return choose_values(spec, lambda dimension: values[dimension.field])
 
 
-def ablation(spec: StudySpec, best: TrialConfig, searched: Sequence[str]) -> StudySpec:
+def ablation_spec(spec: StudySpec, best: TrialConfig, searched: Sequence[str]) -> StudySpec:
     """The study of another study's best configuration, with each searched choice set back to its default in turn.
 
     Args:
@@ -88,7 +95,7 @@ def ablation(spec: StudySpec, best: TrialConfig, searched: Sequence[str]) -> Stu
     """
     fixed = spec.fixed.model_dump(exclude_none=True)
     values = {**best.to_dict(), **fixed}
-    said = {*fixed, *(spec.model_fields_set & {*TOP_LEVEL})}
+    said = {*fixed, *(spec.model_fields_set & {*TOP_LEVEL_FIELDS})}
     changed = {}
     for name in searched:
         default = getattr(configure({k: v for k, v in values.items() if k != name}), name)
@@ -99,7 +106,7 @@ def ablation(spec: StudySpec, best: TrialConfig, searched: Sequence[str]) -> Stu
             and default not in (values[name], None, "auto")
         ):
             changed[name] = [default]
-    own = {name: values.pop(name) for name in TOP_LEVEL}
+    own = {name: values.pop(name) for name in TOP_LEVEL_FIELDS}
     if not changed:
         raise ValueError(
             f"the best of {spec.of} has every searched choice at its default: nothing to set back"
@@ -117,7 +124,7 @@ def ablation(spec: StudySpec, best: TrialConfig, searched: Sequence[str]) -> Stu
     return spec.model_copy(update=update)
 
 
-def decide(spec: StudySpec, choose: Callable[[Dimension], Value]) -> dict[str, Value]:
+def choose_values(spec: StudySpec, choose: Callable[[Dimension], Value]) -> dict[str, Value]:
     """Choose a value for each dimension whose conditions hold, in an order in which they can be known."""
     values: dict[str, Value] = {}
     pending = spec.dimensions
@@ -170,7 +177,7 @@ def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value
             )
         return value
 
-    values = decide(spec, choose)
+    values = choose_values(spec, choose)
     _keeps(start, asked, configure({**spec.base, **values}))
     return values
 
@@ -206,8 +213,8 @@ SAMPLES = 6  # configurations of a laid-out study
 
 def _spread(spec: StudySpec) -> Sequence[dict[str, Value]]:
     """A few of the configurations of a laid-out study, evenly over them; none of another."""
-    if spec.method in LAID_OUT:
-        found = list(itertools.islice(points(spec), MAX_TRIALS))
+    if spec.method in PLANNED_METHODS:
+        found = list(itertools.islice(planned_values(spec), MAX_TRIALS))
     else:
         found = []
     if found:
@@ -215,7 +222,7 @@ def _spread(spec: StudySpec) -> Sequence[dict[str, Value]]:
     return []
 
 
-def samples(spec: StudySpec) -> list[dict[str, Value]]:
+def representative_values(spec: StudySpec) -> list[dict[str, Value]]:
     """The configurations that stand for a study: where it starts, a few of its points, or the first of each family."""
     if spec.starts:
         return [start_values(spec, start) for start in spec.starts]
@@ -234,4 +241,4 @@ def _first_values(spec: StudySpec, family: Value | None) -> dict[str, Value]:
             return family
         return dimension.first
 
-    return decide(spec, first)
+    return choose_values(spec, first)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import models
-from sweeps.trial import Value, fields, network_options
+from sweeps.trial import Value, config_fields, network_options
 
 MAX_STEPS = 100_000
 _KEYS = ("choices", "low", "high", "step", "log", "when")
@@ -53,13 +53,13 @@ class Dimension:
     @property
     def integer(self) -> bool:
         """Whether its values are whole numbers."""
-        return fields()[self.field].type is int
+        return config_fields()[self.field].type is int
 
     @property
     def needs(self) -> frozenset[str]:
         """The fields that must be decided before it is known whether it applies."""
         family = {"family"} if self.field in network_options() else set()
-        return frozenset({*self.when, *fields()[self.field].when, *family})
+        return frozenset({*self.when, *config_fields()[self.field].when, *family})
 
     def contains(self, value: Value | None) -> bool:
         """Whether the value can be searched here."""
@@ -104,7 +104,7 @@ class Dimension:
         return f"{self.low:g} to {self.high:g}{step}{', log' if self.log else ''}"
 
 
-def dimensions(name: str, raw: object) -> tuple[Dimension, ...]:
+def parse_dimensions(name: str, raw: object) -> tuple[Dimension, ...]:
     """Read one key of ``search``: choices, a range, or several of them under different conditions.
 
     Raises:
@@ -125,7 +125,7 @@ def _dimension(name: str, raw: Mapping[Any, Any]) -> Dimension:
     for key in raw:
         if key not in _KEYS:
             raise ValueError(
-                f"{name} has an unknown key {key!r}; {models.nearest(str(key), _KEYS)}"
+                f"{name} has an unknown key {key!r}; {models.did_you_mean(str(key), _KEYS)}"
             )
     when = raw.get("when", {})
     if not isinstance(when, dict):
@@ -137,11 +137,13 @@ def _dimension(name: str, raw: Mapping[Any, Any]) -> Dimension:
 
 
 def _allowed(name: str, raw: object) -> tuple[Value, ...]:
-    if name not in fields():
+    if name not in config_fields():
         raise ValueError(
-            f"when names an unknown field {name!r}; {models.nearest(name, list(fields()))}"
+            f"when names an unknown field {name!r}; {models.did_you_mean(name, list(config_fields()))}"
         )
-    return tuple(fields()[name].parse(value) for value in (raw if isinstance(raw, list) else [raw]))
+    return tuple(
+        config_fields()[name].parse(value) for value in (raw if isinstance(raw, list) else [raw])
+    )
 
 
 def _choices(name: str, raw: Mapping[str, Any]) -> tuple[Value, ...]:
@@ -150,11 +152,11 @@ def _choices(name: str, raw: Mapping[str, Any]) -> tuple[Value, ...]:
         raise ValueError(
             f"{name}: choices must be a list of at least one value, without low or high: got {choices!r}"
         )
-    return tuple(fields()[name].parse(value) for value in choices)
+    return tuple(config_fields()[name].parse(value) for value in choices)
 
 
 def _range(name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ...]]) -> Dimension:
-    field = fields()[name]
+    field = config_fields()[name]
     step = raw.get("step")
     log = raw.get("log", False)
     if field.type not in (int, float):
@@ -188,7 +190,7 @@ def _check_step(name: str, low: float, high: float, step: float) -> None:
         raise ValueError(
             f"{name}: step must lead from low to high: got {low:g} to {high:g} by {step:g}"
         )
-    if fields()[name].type is int:
+    if config_fields()[name].type is int:
         if step % 1:
             raise ValueError(f"{name}: step must be a whole number: got {step!r}")
         return

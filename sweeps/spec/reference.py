@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 import models
-from sweeps.trial import TrialConfig, Value, fields
+from sweeps.trial import TrialConfig, Value, config_fields
 
 # What a report may publish of a configuration; all are of its last or best epoch.
 FIGURES = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
@@ -33,11 +33,11 @@ def _condition(raw: object) -> dict[str, Value]:
     if not isinstance(raw, Mapping):
         raise ValueError(f"when must be a mapping of fields to values: got {raw!r}")  # noqa: TRY004
     for name in raw:
-        if name not in fields():
+        if name not in config_fields():
             raise ValueError(
-                f"when names an unknown field {name!r}; {models.nearest(str(name), list(fields()))}"
+                f"when names an unknown field {name!r}; {models.did_you_mean(str(name), list(config_fields()))}"
             )
-    return {name: fields()[name].parse(value) for name, value in raw.items()}
+    return {name: config_fields()[name].parse(value) for name, value in raw.items()}
 
 
 _Condition = Annotated[Any, BeforeValidator(_condition), WithJsonSchema({"type": "object"})]

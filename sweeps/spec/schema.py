@@ -7,8 +7,8 @@ from typing import Any
 
 import models
 from sweeps.spec.reference import Reference
-from sweeps.spec.study_spec import TOP_LEVEL, Constraints, Stop, StudySpec
-from sweeps.trial import Field, fields
+from sweeps.spec.study_spec import TOP_LEVEL_FIELDS, Constraints, Stop, StudySpec
+from sweeps.trial import ConfigField, config_fields
 
 _INTRODUCTION = """\
 # Study files
@@ -139,11 +139,15 @@ def _number(value: float) -> str:
     return f"{value:g}"
 
 
-def _searchable() -> Iterator[Field]:
-    return (field for name, field in fields().items() if name not in TOP_LEVEL or name == "epochs")
+def _searchable() -> Iterator[ConfigField]:
+    return (
+        field
+        for name, field in config_fields().items()
+        if name not in TOP_LEVEL_FIELDS or name == "epochs"
+    )
 
 
-def _field(field: Field) -> tuple[str, str, str, str]:
+def _field(field: ConfigField) -> tuple[str, str, str, str]:
     low = field.low
     high = field.high
     kinds = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}

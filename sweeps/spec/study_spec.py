@@ -19,9 +19,9 @@ from pydantic import (
     create_model,
 )
 
-from sweeps.spec.dimension import Dimension, dimensions
+from sweeps.spec.dimension import Dimension, parse_dimensions
 from sweeps.spec.reference import Reference
-from sweeps.trial import Value, configure, fields
+from sweeps.trial import Value, config_fields, configure
 
 # What a study ranks by: the key in a trial's history, and whether more is better.
 OBJECTIVES: dict[str, tuple[str, bool]] = {
@@ -32,18 +32,29 @@ OBJECTIVES: dict[str, tuple[str, bool]] = {
 }
 # How configurations are chosen; those of the last four are known beforehand.
 METHODS = ("tpe", "random", "grid", "zip", "one_factor", "ablate")
-LAID_OUT = METHODS[2:]
-CENTRED = ("one_factor", "ablate")  # their configurations differ from the fixed one in one field
+PLANNED_METHODS = METHODS[2:]
+CENTRED_METHODS = (
+    "one_factor",
+    "ablate",
+)  # their configurations differ from the fixed one in one field
 MAX_TRIALS = 100_000
-TOP_LEVEL = ("dataset", "epochs", "seed", "split_seed")  # a study's own keys, so not among `fixed`
-DATA = (
+TOP_LEVEL_FIELDS = (
+    "dataset",
+    "epochs",
+    "seed",
+    "split_seed",
+)  # a study's own keys, so not among `fixed`
+DATA_FIELDS = (
     "dataset",
     "split_file",
     "image_size",
     "split_seed",
 )  # the fields that decide which images a trial sees
-SETTLED = ("augment", "precision")  # searched fields whose `auto` is settled once for a study
-_NOT_SEARCHED = (*DATA, "seed", "device", "threads", "gpus_per_trial", "eval_batch_size")
+RESOLVED_FIELDS = (
+    "augment",
+    "precision",
+)  # searched fields whose `auto` is settled once for a study
+_NOT_SEARCHED = (*DATA_FIELDS, "seed", "device", "threads", "gpus_per_trial", "eval_batch_size")
 
 
 class _Model(BaseModel):
@@ -55,7 +66,7 @@ _JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
 def _value_schema(name: str) -> dict[str, Any]:
     """The JSON schema of a field's value."""
-    field = fields()[name]
+    field = config_fields()[name]
     schema: dict[str, Any] = {
         "type": ["string", "integer"] if field.numeral else _JSON_TYPES[field.type],
         "description": field.help,
@@ -66,7 +77,7 @@ def _value_schema(name: str) -> dict[str, Any]:
 
 def _value_type(name: str) -> Any:
     return Annotated[
-        Any, BeforeValidator(fields()[name].parse), WithJsonSchema(_value_schema(name))
+        Any, BeforeValidator(config_fields()[name].parse), WithJsonSchema(_value_schema(name))
     ]
 
 
@@ -74,11 +85,13 @@ def _dimension_type(name: str) -> Any:
     value = _value_schema(name)
     span = {"type": "object", "properties": {"low": value, "high": value}}
     schema = {
-        "description": fields()[name].help,
+        "description": config_fields()[name].help,
         "anyOf": [{"type": "array", "items": value}, span, {"type": "array"}],
     }
     return Annotated[
-        tuple[Dimension, ...], PlainValidator(partial(dimensions, name)), WithJsonSchema(schema)
+        tuple[Dimension, ...],
+        PlainValidator(partial(parse_dimensions, name)),
+        WithJsonSchema(schema),
     ]
 
 
@@ -87,7 +100,7 @@ def _derive(
 ) -> Any:
     """Make a model with a key for each field of `TrialConfig` but some."""
     keys: dict[str, Any] = {
-        name: (types(name), default) for name in fields() if name not in leave_out
+        name: (types(name), default) for name in config_fields() if name not in leave_out
     }
     return create_model(title, __base__=_Model, **keys)
 
@@ -103,8 +116,8 @@ if TYPE_CHECKING:
     class Search(_Model):
         """The dimensions of each searched field."""
 else:
-    Fixed = _derive("Fixed", _value_type, None, TOP_LEVEL)
-    Start = _derive("Start", _value_type, None, (*DATA, "seed", "gpus_per_trial"))
+    Fixed = _derive("Fixed", _value_type, None, TOP_LEVEL_FIELDS)
+    Start = _derive("Start", _value_type, None, (*DATA_FIELDS, "seed", "gpus_per_trial"))
     Search = _derive("Search", _dimension_type, (), _NOT_SEARCHED)
 
 
@@ -227,9 +240,9 @@ class StudySpec(_Model):
     def dimensions(self) -> tuple[Dimension, ...]:
         """All that is searched, in the order of `TrialConfig`'s fields; of centred methods the centre first."""
         found = tuple(
-            dimension for name in fields() for dimension in getattr(self.search, name, ())
+            dimension for name in config_fields() for dimension in getattr(self.search, name, ())
         )
-        if self.method in CENTRED:
+        if self.method in CENTRED_METHODS:
             return tuple(map(self._centred, found))
         return found
 
@@ -257,7 +270,7 @@ class StudySpec(_Model):
     @property
     def base(self) -> dict[str, Value]:
         """The values that every trial shares."""
-        own: dict[str, Value] = {name: getattr(self, name) for name in TOP_LEVEL}
+        own: dict[str, Value] = {name: getattr(self, name) for name in TOP_LEVEL_FIELDS}
         return own | self.fixed.model_dump(exclude_none=True)
 
     @property
@@ -283,14 +296,14 @@ class StudySpec(_Model):
         return {**spec, "fixed": fixed, "search": {d.key: d.to_dict() for d in self.dimensions}}
 
 
-def difference(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> str:
+def describe_difference(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> str:
     """Say what differs, key by key: ``lr 0.0001 to 0.1, log (now 0.0001 to 1, log)``."""
     parts = []
     for key in sorted({*stored, *asked}):
         old = stored.get(key)
         new = asked.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            inner = difference(old, new, f"{path}{key}.")
+            inner = describe_difference(old, new, f"{path}{key}.")
             parts += [inner] if inner else []
         elif json.dumps(old) != json.dumps(new):
             parts.append(f"{path}{key} {json.dumps(old)} (now {json.dumps(new)})")

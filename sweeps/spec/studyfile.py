@@ -11,13 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 import models
 from sweeps.spec import yamlfile
-from sweeps.spec.configurations import decide, start_values, total
+from sweeps.spec.configurations import choose_values, start_values, total_trials
 from sweeps.spec.reference import Reference
 from sweeps.spec.study_spec import (
-    CENTRED,
-    LAID_OUT,
+    CENTRED_METHODS,
     OBJECTIVES,
-    SETTLED,
+    PLANNED_METHODS,
+    RESOLVED_FIELDS,
     Constraints,
     Fixed,
     Search,
@@ -25,7 +25,7 @@ from sweeps.spec.study_spec import (
     Stop,
     StudySpec,
 )
-from sweeps.trial import fields
+from sweeps.trial import config_fields
 
 _PARTS: dict[str, type[BaseModel]] = {
     "fixed": Fixed,
@@ -42,7 +42,7 @@ class StudyFileError(ValueError):
     """A study file breaks rules: one line each."""
 
 
-def parse(
+def parse_study(
     text: str,
     label: str,
     *,
@@ -101,7 +101,8 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
     """Put command-line values into the raw study: a set value is no longer searched, other families are gone."""
     typed = {k: v for k, v in overrides.items() if k not in ("families", "set") and v is not None}
     typed |= {
-        k: yamlfile.scalar(v) if k in _OWN else v for k, v in (overrides.get("set") or {}).items()
+        k: yamlfile.parse_scalar(v) if k in _OWN else v
+        for k, v in (overrides.get("set") or {}).items()
     }
     raw = data | {k: v for k, v in typed.items() if k in _OWN}
     fixed = raw.get("fixed") or {}
@@ -110,19 +111,21 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
     if not (isinstance(fixed, dict) and isinstance(search, dict) and isinstance(starts, list)):
         return raw
     families = overrides.get("families")
-    if overrides.get("method") and overrides["method"] not in CENTRED:
+    if overrides.get("method") and overrides["method"] not in CENTRED_METHODS:
         fixed = {
             k: v for k, v in fixed.items() if k not in search
         }  # a centre that is none any more
     if families:
-        usual = fixed.get("family", fields()["family"].default)
+        usual = fixed.get("family", config_fields()["family"].default)
         fixed = {k: v for k, v in fixed.items() if k != "family"}
         search = {"family": list(families), **{k: v for k, v in search.items() if k != "family"}}
         if (
-            raw.get("method") in LAID_OUT
+            raw.get("method") in PLANNED_METHODS
         ):  # one family is no dimension to be laid out; of several one is the centre
             first = usual if usual in families else families[0]
-            fixed |= {"family": first} if len(families) == 1 or raw["method"] in CENTRED else {}
+            fixed |= (
+                {"family": first} if len(families) == 1 or raw["method"] in CENTRED_METHODS else {}
+            )
             search = {k: v for k, v in search.items() if k != "family" or len(families) > 1}
         starts = [{"family": usual, **s} if isinstance(s, dict) else s for s in starts]
         starts = [s for s in starts if not isinstance(s, dict) or s["family"] in families]
@@ -152,8 +155,10 @@ def _conflicts(
     yield from dimensions
     if dimensions:
         return
-    yield from _of_check(("search",), lambda: decide(spec, lambda dimension: dimension.first))
-    yield from _of_check(("search",), lambda: total(spec))
+    yield from _of_check(
+        ("search",), lambda: choose_values(spec, lambda dimension: dimension.first)
+    )
+    yield from _of_check(("search",), lambda: total_trials(spec))
     yield from _of_search(spec)
     if not spec.dimensions:
         yield ("search",), "nothing is searched: give search at least one field"
@@ -176,9 +181,9 @@ def _of_search(spec: StudySpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
         if spec.method != "zip" and any(len(set(d.choices)) < len(d.choices) for d in group):
             yield ("search", name), f"{name} lists a value twice: only zip takes that"
         keys = [dimension.key for dimension in group]
-        if name in fixed and spec.method not in CENTRED:
+        if name in fixed and spec.method not in CENTRED_METHODS:
             yield ("search", name), f"{name} is both fixed and searched: take it out of one"
-        if name in SETTLED and any("auto" in dimension.choices for dimension in group):
+        if name in RESOLVED_FIELDS and any("auto" in dimension.choices for dimension in group):
             yield (
                 ("search", name),
                 f"{name} auto is settled once for a study: search the others by their names",
@@ -212,12 +217,14 @@ def _message(error: Any) -> str:
     name = path[-1] if path else "study"
     if kind == "extra_forbidden":
         known = _PARTS.get(path[0], StudySpec) if len(path) > 1 else StudySpec
-        return f"unknown key {'.'.join(path)!r}; {models.nearest(name, list(known.model_fields))}"
+        return (
+            f"unknown key {'.'.join(path)!r}; {models.did_you_mean(name, list(known.model_fields))}"
+        )
     if kind == "value_error":
         return str(error["ctx"]["error"])
     if kind == "literal_error":
         known_values = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{name} is unknown: {given!r}; {models.nearest(str(given), known_values)}"
+        return f"{name} is unknown: {given!r}; {models.did_you_mean(str(given), known_values)}"
     rule = (
         error["msg"]
         .removeprefix("Input should be ")

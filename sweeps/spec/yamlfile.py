@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 MAX_DEPTH = 20
 MAX_DIGITS = 300  # of a whole number: what a float can still hold
 
@@ -27,11 +27,11 @@ class Document:
     """A mapping as plain Python values, and the line (from 1) on which each key or item stands."""
 
     data: dict[str, Any]
-    lines: dict[Path, int]
+    lines: dict[KeyPath, int]
 
-    def line(self, path: Path) -> int:
+    def line(self, path: KeyPath) -> int:
         """The line of the longest part of the path that the text has; parts it lacks are passed over."""
-        known: Path = ()
+        known: KeyPath = ()
         for part in path:
             if (*known, part) in self.lines:
                 known = (*known, part)
@@ -112,7 +112,7 @@ def read(text: str) -> Document:
     return Document(data, lines)
 
 
-def _lines(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int]]:
+def _lines(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
     yield path, node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
@@ -135,7 +135,7 @@ def _lines(node: yaml.Node, path: Path) -> Iterator[tuple[Path, int]]:
             yield (*path, key.value), line
 
 
-def scalar(text: object) -> Any:
+def parse_scalar(text: object) -> Any:
     """Read one word of a command line as a YAML value; what is none is returned as it is."""
     if not isinstance(text, str) or not re.fullmatch(r"[\w.+-]+", text):
         return text

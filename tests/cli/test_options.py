@@ -6,9 +6,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline.cli.options import Command, config_options, once
+from pipeline.cli.options import Command, argument_or_option, config_options
 from pipeline.system.errors import UsageFailure
-from sweeps.trial import fields, network_options
+from sweeps.trial import config_fields, network_options
 
 
 @click.command(cls=Command)
@@ -159,11 +159,11 @@ def test_wrong_values(args, message):
     assert message in " ".join(done.output.split())
 
 
-@pytest.mark.parametrize("name", fields())
+@pytest.mark.parametrize("name", config_fields())
 def test_every_field_is_an_option(name):
     """Each field of a configuration has an option with its help and default, which leaves the field unset."""
     (option,) = [param for param in everything.params if param.name == name]
-    field = fields()[name]
+    field = config_fields()[name]
     assert option.opts == ["--" + name.replace("_", "-")]
     assert field.help in option.help
     assert option.default is None or not isinstance(option.default, bool)
@@ -187,10 +187,16 @@ def test_named_fields_only():
 
 def test_a_name_is_given_once():
     """As an argument or as an option; as both only where they agree, for no command is to choose between them."""
-    assert [once("a", None), once(None, "a"), once("a", "a"), once(None, None), once("a", "")] == [
+    assert [
+        argument_or_option("a", None),
+        argument_or_option(None, "a"),
+        argument_or_option("a", "a"),
+        argument_or_option(None, None),
+        argument_or_option("a", ""),
+    ] == [
         *"aaa",
         None,
         "a",
     ]
     with pytest.raises(UsageFailure, match="name the data set once: got 'a' and 'b'"):
-        once("a", "b", "data set")
+        argument_or_option("a", "b", "data set")

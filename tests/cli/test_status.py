@@ -12,9 +12,9 @@ import pytest
 from support.endtoend import pipeline
 from support.helpers import MIXED, make_record, make_result, mixed_study
 
-from pipeline.report.status import Status, facts, line, seconds_left, text
+from pipeline.report.status import Status, seconds_left, status_line, status_text, status_values
 from pipeline.stores import locations, locks
-from sweeps.search.stored import Running
+from sweeps.search.stored import RunningTrial
 
 NOW = 1_800_000_000.0
 ROOT = Path(__file__).parents[2]
@@ -29,13 +29,13 @@ def under_way(*, trials=4, running=1, holder="process 7 on host since then", **c
     record = dataclasses.replace(
         make_record(results, dimensions=MIXED[:3]), trials=trials, **changes
     )
-    begun = tuple(Running(number=2 + n, epoch=1, since=NOW - 2) for n in range(running))
+    begun = tuple(RunningTrial(number=2 + n, epoch=1, since=NOW - 2) for n in range(running))
     return Status(record=record, running=begun, holder=holder, places=PLACES, now=NOW)
 
 
 def test_of_a_sweep_under_way():
     """Trials by how they ended, those under way with epoch and start, the best, the time left, who holds it."""
-    assert text(under_way(), 80).splitlines() == [
+    assert status_text(under_way(), 80).splitlines() == [
         "test: running",
         "  ended       2 of 4: 1 complete, 1 pruned",
         "  training    #2 cnn lr=0.001 dropout=0.1: epoch 1 of 10 done, begun 2 s ago,",
@@ -47,7 +47,7 @@ def test_of_a_sweep_under_way():
         "  studies     /studies/optuna.db",
     ]
     assert (
-        line(under_way())
+        status_line(under_way())
         == "test: running; 2 of 4 trials ended, best val_acc 0.9000 (#0), about 7 s left"
     )
 
@@ -103,7 +103,7 @@ def test_time_left_is_unknown_at_first():
 )
 def test_of_one_that_nobody_goes_on_with(changes, title, rows):
     """One that was cut says so and with which command to go on; one that is done asks for nothing."""
-    found = text(under_way(**changes)).splitlines()
+    found = status_text(under_way(**changes)).splitlines()
     assert found[0] == title
     said = {row[2:14].strip(): row[14:] for row in found[1:]}
     assert rows.items() <= said.items()
@@ -113,7 +113,7 @@ def test_of_one_that_nobody_goes_on_with(changes, title, rows):
 
 def test_of_one_that_is_ending():
     """Between its last trial and its end, a sweep completes the record and the report, and says so."""
-    found = text(under_way(running=0, trials=2), 100).splitlines()
+    found = status_text(under_way(running=0, trials=2), 100).splitlines()
     assert found[0] == "test: all trials ended, completing the record and the report"
     assert "  held by     process 7 on host since then" in found
 
@@ -123,7 +123,7 @@ def test_other_names_and_finalists():
     record = dataclasses.replace(
         under_way().record, study="my", finalists=make_record([make_result(0, 0.9)])
     )
-    found = text(dataclasses.replace(under_way(), record=record), 200)
+    found = status_text(dataclasses.replace(under_way(), record=record), 200)
     assert "test: running (study my on digits)" in found
     assert "finalists   1 ended: 1 complete" in found
 
@@ -136,17 +136,17 @@ def test_it_fits_the_terminal(width):
     record = make_record(
         [*results[:-1], dataclasses.replace(results[-1], config=hostile)], dimensions=MIXED
     )
-    running = (Running(number=23, epoch=0, since=None),)
+    running = (RunningTrial(number=23, epoch=0, since=None),)
     status = Status(record=record, running=running, holder="a" * 90, places=PLACES, now=NOW)
-    lines = text(status, width).splitlines()
+    lines = status_text(status, width).splitlines()
     assert max(map(len, lines)) <= width
     assert "\x1b" not in "".join(lines)
-    assert "\x1b" not in line(status)
+    assert "\x1b" not in status_line(status)
 
 
 def test_as_json():
     """The same as data, which any program reads."""
-    found = json.loads(json.dumps(facts(under_way()), allow_nan=False))
+    found = json.loads(json.dumps(status_values(under_way()), allow_nan=False))
     assert (found["state"], found["ended"], found["trials"]) == ("running", 2, 4)
     assert found["ends"] == {"complete": 1, "pruned": 1}
     (running,) = found["running"]

@@ -7,7 +7,7 @@ import tarfile
 import pytest
 from support.pictures import good, write_tar, write_zip
 
-from pipeline.data.archives import files, unpack
+from pipeline.data.archives import unpack, unpacked_files
 from pipeline.system.errors import IntegrityFailure, StorageFailure
 
 # Members of a tar that are refused: each its name, its type, and what it links to.
@@ -71,7 +71,7 @@ def test_a_zip_with_a_link_is_refused_whole(place, tmp_path):
 def test_a_good_archive_is_unpacked(kind, place, tmp_path):
     """Files and folders come out as they are."""
     unpack(good(tmp_path, kind), place)
-    found = [path.relative_to(place).as_posix() for path in files(place)]
+    found = [path.relative_to(place).as_posix() for path in unpacked_files(place)]
     assert found == (["archive"] if kind == "gz" else ["a/b/c", "good"])
 
 

@@ -44,8 +44,8 @@ def files():
 def test_made_once():
     """Images are made the first time only; their file can be read by anything that reads safetensors."""
     make = Maker()
-    assert torch.equal(cache.fetch("key", make), PIXELS)
-    assert torch.equal(cache.fetch("key", make), PIXELS)
+    assert torch.equal(cache.load_or_decode("key", make), PIXELS)
+    assert torch.equal(cache.load_or_decode("key", make), PIXELS)
     assert make.count == 1
     assert files() == ["key.safetensors", "lock"]
     assert torch.equal(load_file(cache_folder() / "key.safetensors")["images"], PIXELS)
@@ -53,10 +53,10 @@ def test_made_once():
 
 def test_mapped_from_the_file():
     """What is returned is the file's pages, not a copy of them; and writing to it leaves the file as it is."""
-    found = cache.fetch("key", Maker())
+    found = cache.load_or_decode("key", Maker())
     assert str(cache_folder() / "key.safetensors") in Path("/proc/self/maps").read_text()
     found.zero_()
-    assert torch.equal(cache.fetch("key", Maker()), PIXELS)
+    assert torch.equal(cache.load_or_decode("key", Maker()), PIXELS)
 
 
 def damaged(damage):
@@ -88,12 +88,12 @@ def flip(content):
 )
 def test_made_anew(damage):
     """A file that is short, long, of another header or of another content is made anew."""
-    cache.fetch("key", Maker())
+    cache.load_or_decode("key", Maker())
     damage(cache_folder() / "key.safetensors")
     make = Maker()
-    assert torch.equal(cache.fetch("key", make), PIXELS)
+    assert torch.equal(cache.load_or_decode("key", make), PIXELS)
     assert make.count == 1
-    assert torch.equal(cache.fetch("key", make), PIXELS)
+    assert torch.equal(cache.load_or_decode("key", make), PIXELS)
     assert make.count == 1
 
 
@@ -101,15 +101,15 @@ def test_made_anew(damage):
 def test_nothing_is_left_of_a_failure(error):
     """Where making fails half way, or is interrupted, nothing is left."""
     with pytest.raises(type(error)):
-        cache.fetch("key", Maker(error))
+        cache.load_or_decode("key", Maker(error))
     assert files() == ["lock"]
-    assert torch.equal(cache.fetch("key", Maker()), PIXELS)
+    assert torch.equal(cache.load_or_decode("key", Maker()), PIXELS)
 
 
 def test_left_by_a_killed_process():
     """What a process left behind that was killed while it wrote is cleared away."""
     (cache_folder() / "other.part").write_bytes(b"half")
-    cache.fetch("key", Maker())
+    cache.load_or_decode("key", Maker())
     assert files() == ["key.safetensors", "lock"]
 
 
@@ -117,7 +117,7 @@ def test_unwritable(monkeypatch, tmp_path, capsys):
     """Where the cache's folder cannot be made, images are made in memory, and one line says so."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PIPELINE_CACHE_DIR", str(tmp_path / "file" / "below"))
-    assert torch.equal(cache.fetch("key", Maker()), PIXELS)
+    assert torch.equal(cache.load_or_decode("key", Maker()), PIXELS)
     said = capsys.readouterr().err
     assert said.startswith(
         f"no cache of decoded images can be written ({tmp_path / 'file' / 'below'}: Not a directory)"
@@ -128,7 +128,7 @@ def test_unwritable(monkeypatch, tmp_path, capsys):
 def test_full_disk(full_disk, capsys):
     """Where the disk is full images are made in memory, and nothing is left on it."""
     with full_disk(300):
-        assert torch.equal(cache.fetch("key", Maker()), PIXELS)
+        assert torch.equal(cache.load_or_decode("key", Maker()), PIXELS)
     assert "File too large" in capsys.readouterr().err
     assert files() == ["lock"]
 
@@ -158,7 +158,7 @@ def blocks():
     open(sys.argv[1], "a").write("made\\n")
     time.sleep(0.5)
     yield bytes(12)
-print(int(cache.fetch("key", lambda: cache.Decoding((1, 3, 2, 2), blocks)).sum()))
+print(int(cache.load_or_decode("key", lambda: cache.Decoding((1, 3, 2, 2), blocks)).sum()))
 """
 
 
@@ -190,7 +190,7 @@ def test_waiting_is_said(capsys):
     holder.start()
     ready.wait(30)
     release.set()
-    cache.fetch("key", Maker())
+    cache.load_or_decode("key", Maker())
     holder.join()
     assert (
         f"waiting for another process that decodes images into {cache_folder()}"

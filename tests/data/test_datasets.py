@@ -11,10 +11,10 @@ from sklearn.datasets import load_digits
 from support.pictures import LAYOUTS, noise, write_cifar
 
 from pipeline.data import datasets
-from pipeline.data.datasets import DATASETS, check_dataset, present, source
+from pipeline.data.datasets import DATASETS, check_dataset, get_source, is_present
 from pipeline.data.sources import Arrays
 from pipeline.system.errors import IntegrityFailure, UsageFailure
-from sweeps.trial import augmentation
+from sweeps.trial import parse_augmentation
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 FETCHED = [name for name, found in DATASETS.items() if isinstance(found, Arrays) and found.folder]
@@ -58,11 +58,11 @@ def test_known_names(name):
 def test_missing_offline(name, tmp_path):
     """Without files and network, one line names the data set, the folder and the one that needs neither."""
     with pytest.raises(UsageFailure) as failure:
-        source(name).read(tmp_path, False)
+        get_source(name).read(tmp_path, False)
     message = str(failure.value)
     assert failure.value.code == 2
     assert f"no data set {name.replace('_', '')} in" in message.lower()
-    assert str(tmp_path / source(name).folder) in message
+    assert str(tmp_path / get_source(name).folder) in message
     assert "no network" in message
     assert "--dataset digits" in message
     assert "\n" not in message
@@ -73,34 +73,36 @@ def test_missing_tiny_imagenet(tmp_path):
     with pytest.raises(
         UsageFailure, match=r"no data set tiny_imagenet in .*/tiny-imagenet-200: extract it there"
     ):
-        source("tiny_imagenet").find(tmp_path)
+        get_source("tiny_imagenet").find(tmp_path)
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_present(name, tmp_path, monkeypatch):
     """A data set that would have to be fetched is not present; it is once its files are there."""
-    assert present(name, tmp_path) is (name not in FETCHED)
+    assert is_present(name, tmp_path) is (name not in FETCHED)
     LAYOUTS[name](tmp_path, monkeypatch)
-    assert present(name, tmp_path)
+    assert is_present(name, tmp_path)
 
 
 @pytest.mark.parametrize("name", FETCHED)
 def test_incomplete_or_altered(name, tmp_path, monkeypatch, asked):
     """Where a file was cut short, and cannot be fetched, the data set is named corrupt in a line with its folder."""
     LAYOUTS[name](tmp_path, monkeypatch)
-    for path in (tmp_path / source(name).folder).rglob("*train*"):
+    for path in (tmp_path / get_source(name).folder).rglob("*train*"):
         path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(IntegrityFailure) as failure:
-        source(name).read(tmp_path, False)
+        get_source(name).read(tmp_path, False)
     assert failure.value.code == 6
-    assert f"in {tmp_path / source(name).folder} is corrupt or incomplete (" in str(failure.value)
+    assert f"in {tmp_path / get_source(name).folder} is corrupt or incomplete (" in str(
+        failure.value
+    )
     assert "\n" not in str(failure.value)
 
 
 def test_download_waits_for_a_while_only(tmp_path, asked):
     """A server that does not answer holds a download for 30 s, and no other connection of the process."""
     with pytest.raises(UsageFailure):
-        source("mnist").read(tmp_path, False)
+        get_source("mnist").read(tmp_path, False)
     assert set(asked) == {30}
     assert socket.getdefaulttimeout() is None
 
@@ -123,7 +125,7 @@ def test_damaged_mnist(mnist, file, damage, asked):
     path = mnist / "MNIST" / "raw" / file
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(IntegrityFailure) as failure:
-        source("mnist").read(mnist, False)
+        get_source("mnist").read(mnist, False)
     assert failure.value.code == 6
     assert str(mnist / "MNIST") in str(failure.value)
     assert "\n" not in str(failure.value)
@@ -134,7 +136,7 @@ def test_damaged_mnist(mnist, file, damage, asked):
 def test_mnist(mnist):
     """MNIST's two parts come as uint8 of (images, 1, 28, 28) with int64 labels and class names."""
     for test, count in ((False, 60), (True, 20)):
-        found = source("mnist").read(mnist, test)
+        found = get_source("mnist").read(mnist, test)
         assert found.images.shape == (count, 1, 28, 28)
         assert found.labels.tolist() == [n % 10 for n in range(count)]
         assert bool((found.images > 127).all()) is test
@@ -148,14 +150,14 @@ def test_mnist_opens_one_part_only(mnist, test):
     other = "train" if test else "t10k"
     for path in (mnist / "MNIST" / "raw").glob(f"{other}-*"):
         path.write_bytes(b"")
-    assert len(source("mnist").read(mnist, test).labels) == (20 if test else 60)
+    assert len(get_source("mnist").read(mnist, test).labels) == (20 if test else 60)
     with pytest.raises(IntegrityFailure):
-        source("mnist").read(mnist, not test)
+        get_source("mnist").read(mnist, not test)
 
 
 def test_cifar10(cifar10):
     """CIFAR-10's rows of red, green and blue planes become (images, 3, 32, 32) in the order of its files."""
-    found = source("cifar10").read(cifar10, False)
+    found = get_source("cifar10").read(cifar10, False)
     assert found.images.shape == (60, 3, 32, 32)
     assert found.images.dtype == torch.uint8
     assert found.images.is_contiguous()
@@ -164,13 +166,13 @@ def test_cifar10(cifar10):
     )
     assert found.labels.tolist() == [n % 10 for n in range(30)] * 2
     assert found.classes == tuple(f"class {n}" for n in range(10))
-    assert len(source("cifar10").read(cifar10, True).labels) == 20
+    assert len(get_source("cifar10").read(cifar10, True).labels) == 20
 
 
 def test_emnist_is_upright(tmp_path, monkeypatch):
     """EMNIST's images, which lie in its files mirrored on their side, are turned upright; it has 47 classes."""
     LAYOUTS["emnist"](tmp_path, monkeypatch)
-    found = source("emnist").read(tmp_path, False)
+    found = get_source("emnist").read(tmp_path, False)
     assert torch.equal(found.images, noise(1, 60, 28, 28).transpose(1, 2).unsqueeze(1))
     assert found.images.is_contiguous()
     assert len(found.classes) == 47
@@ -180,7 +182,7 @@ def test_emnist_is_upright(tmp_path, monkeypatch):
 def test_svhn(tmp_path, monkeypatch):
     """SVHN's classes are the digits, of which its files call 0 ten, and its images are in planes."""
     LAYOUTS["svhn"](tmp_path, monkeypatch)
-    found = source("svhn").read(tmp_path, False)
+    found = get_source("svhn").read(tmp_path, False)
     assert torch.equal(found.images, noise(1, 32, 32, 3, 60).permute(3, 2, 0, 1))
     assert found.labels[:11].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
     assert found.classes == tuple("0123456789")
@@ -189,7 +191,7 @@ def test_svhn(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", DATASETS)
 def test_augmentation(name):
     """The random changes that suit a data set are ones that a trial can ask for."""
-    assert augmentation(source(name).augment) == (
+    assert parse_augmentation(get_source(name).augment) == (
         ("crop", "flip") if name in ("cifar10", "cifar100", "tiny_imagenet") else ()
     )
 
@@ -197,7 +199,7 @@ def test_augmentation(name):
 def test_folder():
     """A folder of images is a data set by its path, which is not looked at before it is read."""
     check_dataset("folder:no/such place")
-    found = source("folder:photos")
+    found = get_source("folder:photos")
     assert (found.folder, found.augment) == ("photos", "none")
 
 
@@ -228,13 +230,13 @@ def test_altered_cifar10_is_not_unpickled(cifar10, tmp_path):
 
     (cifar10 / "cifar-10-batches-py" / "train_0").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(IntegrityFailure, match="CIFAR10"):
-        source("cifar10").read(cifar10, False)
+        get_source("cifar10").read(cifar10, False)
     assert not (tmp_path / "exploded").exists()
 
 
 def test_digits():
     """The digits are 1,797 images of 8x8 pixels, their 17 greys spread over 0..255."""
-    found, original = source("digits").read(None, False), load_digits()
+    found, original = get_source("digits").read(None, False), load_digits()
     assert found.images.shape == (1797, 1, 8, 8)
     assert found.images.dtype == torch.uint8
     assert found.images.unique().tolist() == [round(grey * 255 / 16) for grey in range(17)]
@@ -250,6 +252,6 @@ def test_digits():
 def test_real(name, real_data):
     """The real files hold 60,000 and 10,000 images of 28x28 in ten classes."""
     for test, count in ((False, 60_000), (True, 10_000)):
-        found = datasets.source(name).read(real_data, test)
+        found = datasets.get_source(name).read(real_data, test)
         assert found.images.shape == (count, 1, 28, 28)
         assert found.labels.unique().tolist() == list(range(10))

@@ -12,20 +12,22 @@ from PIL import Image
 from support.pictures import HOSTILE, noise, save, write_folder, write_nasty
 
 from pipeline.data import decode
-from pipeline.data.folders import scan
+from pipeline.data.folders import scan_folder
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.files import cache_folder
 
 
 def read(root, image_size=None):
     """All images of a folder."""
-    listing = scan(str(root))
-    return decode.load("folder", listing, range(len(listing.files)), image_size)
+    listing = scan_folder(str(root))
+    return decode.load_images("folder", listing, range(len(listing.files)), image_size)
 
 
 def of(image, *shape):
     """The pixels of one image."""
-    return torch.frombuffer(bytearray(decode.pixels(image, shape)), dtype=torch.uint8).view(shape)
+    return torch.frombuffer(bytearray(decode.fit_to_shape(image, shape)), dtype=torch.uint8).view(
+        shape
+    )
 
 
 @pytest.fixture
@@ -195,13 +197,13 @@ def test_too_large_for_memory(photos, monkeypatch):
 @pytest.fixture
 def decoded(monkeypatch):
     """How many images were decoded."""
-    count, pixels = [], decode.pixels
+    count, pixels = [], decode.fit_to_shape
 
     def counted(*args):
         count.append(1)
         return pixels(*args)
 
-    monkeypatch.setattr(decode, "pixels", counted)
+    monkeypatch.setattr(decode, "fit_to_shape", counted)
     return count
 
 
@@ -227,7 +229,7 @@ def test_decoded_anew(photos, decoded, change):
     change(photos)
     found = read(photos)
     assert len(decoded) == 24 + len(found)
-    with Image.open(Path(photos, scan(str(photos)).files[0].path)) as image:
+    with Image.open(Path(photos, scan_folder(str(photos)).files[0].path)) as image:
         assert torch.equal(found[0], of(image, 3, 8, 8))
 
 
@@ -239,5 +241,5 @@ def test_decoded_for_each_size(photos, decoded):
 
 def test_some_rows(photos):
     """Only the rows that are wanted are there, in their order."""
-    listing = scan(str(photos))
-    assert torch.equal(decode.load("folder", listing, [7, 2]), read(photos)[[7, 2]])
+    listing = scan_folder(str(photos))
+    assert torch.equal(decode.load_images("folder", listing, [7, 2]), read(photos)[[7, 2]])

@@ -12,7 +12,7 @@ import torch
 from support.pictures import LAYOUTS, write_tar
 
 from pipeline.data import download, vision
-from pipeline.data.datasets import DATASETS, source
+from pipeline.data.datasets import DATASETS, get_source
 from pipeline.system.errors import IntegrityFailure
 
 
@@ -83,7 +83,7 @@ def test_what_is_not_there_is_fetched(name, server, tmp_path, monkeypatch, capfd
     """Both parts are fetched, checked and unpacked, also where the first mirror fails; no archive stays."""
     publish(name, server, tmp_path / "original", monkeypatch)
     data_dir = tmp_path / "new" / "data"
-    parts = [source(name).read(data_dir, test) for test in (False, True)]
+    parts = [get_source(name).read(data_dir, test) for test in (False, True)]
     assert [len(part.labels) for part in parts] == [60, 20]
     assert [
         path.name for path in data_dir.rglob("*") if path.suffix in (".gz", ".zip", ".tmp")
@@ -96,13 +96,13 @@ def test_what_is_not_there_is_fetched(name, server, tmp_path, monkeypatch, capfd
 def test_one_missing_file_is_fetched_alone(server, tmp_path, monkeypatch):
     """What is there already is not asked for again, and stays as it is."""
     known = publish("mnist", server, tmp_path / "original", monkeypatch)
-    before = source("mnist").read(tmp_path / "original", False)
+    before = get_source("mnist").read(tmp_path / "original", False)
     (tmp_path / "original" / "MNIST" / "raw" / "train-labels-idx1-ubyte").unlink()
     for file, _ in known.resources:
         if not file.startswith("train-labels"):
             (server[0] / file).unlink()
     (tmp_path / "original" / ".fetching" / "left").mkdir(parents=True)
-    after = source("mnist").read(tmp_path / "original", False)
+    after = get_source("mnist").read(tmp_path / "original", False)
     assert torch.equal(before.images, after.images)
     assert torch.equal(before.labels, after.labels)
     assert not (tmp_path / "original" / ".fetching").exists()  # of a process that died
@@ -117,7 +117,7 @@ def test_a_truncated_download_is_refused_and_leaves_nothing(name, server, tmp_pa
     with pytest.raises(
         IntegrityFailure, match=r"what came from http://.* is not .*: its MD5 is another"
     ) as failure:
-        source(name).read(tmp_path / "new" / "data", False)
+        get_source(name).read(tmp_path / "new" / "data", False)
     assert failure.value.code == 6
     assert not (tmp_path / "new").exists()
 
@@ -130,7 +130,7 @@ def test_a_malicious_archive_is_refused_and_leaves_nothing(server, tmp_path, mon
     with pytest.raises(
         IntegrityFailure, match=r"is refused: its member '\.\./\.\./canary' leads out of it"
     ):
-        source("cifar10").read(tmp_path / "new" / "data", False)
+        get_source("cifar10").read(tmp_path / "new" / "data", False)
     assert not (tmp_path / "new").exists()
     assert not list(tmp_path.rglob("canary"))
 
@@ -140,7 +140,7 @@ def test_an_archive_that_is_there_is_taken(server, tmp_path, monkeypatch):
     known = publish("cifar10", server, tmp_path / "original", monkeypatch)
     (tmp_path / "data").mkdir()
     (server[0] / known.filename).rename(tmp_path / "data" / known.filename)
-    assert len(source("cifar10").read(tmp_path / "data", False).labels) == 60
+    assert len(get_source("cifar10").read(tmp_path / "data", False).labels) == 60
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,10 @@ def test_every_download_is_checked(name):
         for n in ("MNIST", "FashionMNIST", "KMNIST", "EMNIST", "SVHN", "CIFAR10", "CIFAR100")
     }
     known = getattr(vision.datasets(), classes[name.replace("_", "")])
-    how = {"emnist": download.emnist, "svhn": download.one_file}.get(name, download.idx_files)
-    how = download.tar if name.startswith("cifar") else how
+    how = {"emnist": download.emnist_downloads, "svhn": download.svhn_downloads}.get(
+        name, download.mnist_downloads
+    )
+    how = download.cifar_downloads if name.startswith("cifar") else how
     found = how(known, {"split": "train"})
     assert found
     assert all(len(download.md5) == 32 and download.urls for download in found)

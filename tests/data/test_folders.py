@@ -5,8 +5,8 @@ import os
 import pytest
 from support.pictures import HOSTILE, save, write_folder, write_nasty, write_tiny_imagenet
 
-from pipeline.data.folders import scan
-from pipeline.data.tiny_imagenet import tiny_imagenet
+from pipeline.data.folders import scan_folder
+from pipeline.data.tiny_imagenet import list_tiny_imagenet
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 
 
@@ -17,7 +17,7 @@ def paths(listing):
 def test_parts_in_order(tmp_path):
     """Images come part by part, class by class and path by path, whatever the order of the folder's entries."""
     write_folder(tmp_path, ("test/", "val/", "train/"), ("b", "a"), 3)
-    found = scan(str(tmp_path))
+    found = scan_folder(str(tmp_path))
     assert paths(found) == [
         f"{p}/{c}/0{n}.png" for p in ("train", "val", "test") for c in "ab" for n in range(3)
     ]
@@ -29,7 +29,7 @@ def test_parts_in_order(tmp_path):
 
 def test_classes_directly(tmp_path):
     """Without a train folder the classes may be directly in the folder."""
-    found = scan(str(write_folder(tmp_path, ("",), ("test", "cat"), 2)))
+    found = scan_folder(str(write_folder(tmp_path, ("",), ("test", "cat"), 2)))
     assert found.classes == ("cat", "test")
     assert set(found.parts) == {"train"}
     assert paths(found)[0] == "cat/00.png"
@@ -37,7 +37,7 @@ def test_classes_directly(tmp_path):
 
 def test_nasty(tmp_path, capsys):
     """Nested images are found; hidden ones and other files are not; of an empty class a line tells."""
-    found = scan(str(write_nasty(tmp_path)))
+    found = scan_folder(str(write_nasty(tmp_path)))
     assert found.classes == tuple(sorted(HOSTILE))
     assert len(found.files) == 8 * len(HOSTILE)
     assert all("/deeper/" in path for path in paths(found))
@@ -48,7 +48,7 @@ def test_relative_path(tmp_path, monkeypatch):
     """A relative path counts from the working folder."""
     write_folder(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
-    assert scan("photos").root == tmp_path / "photos"
+    assert scan_folder("photos").root == tmp_path / "photos"
 
 
 def test_links(tmp_path):
@@ -57,7 +57,7 @@ def test_links(tmp_path):
     write_folder(tmp_path / "b", classes=("dog",), count=2)
     (root / "train" / "dog").symlink_to(tmp_path / "b" / "train" / "dog")
     (root / "train" / "cat" / "up").symlink_to(root / "train" / "cat")
-    assert paths(scan(str(root))) == [
+    assert paths(scan_folder(str(root))) == [
         f"train/{c}/0{n}.png" for c in ("cat", "dog") for n in range(2)
     ]
 
@@ -65,7 +65,7 @@ def test_links(tmp_path):
 def test_pipes_are_passed_over(tmp_path):
     """What has the name of an image and is no file is not opened."""
     os.mkfifo(write_folder(tmp_path) / "train" / "cat" / "x.png")
-    assert len(scan(str(tmp_path)).files) == 24
+    assert len(scan_folder(str(tmp_path)).files) == 24
 
 
 def test_link_to_nothing(tmp_path):
@@ -74,7 +74,7 @@ def test_link_to_nothing(tmp_path):
     with pytest.raises(
         IntegrityFailure, match=r"train/cat/x.png cannot be read \(No such file or directory\)"
     ):
-        scan(str(tmp_path))
+        scan_folder(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_refused(tmp_path, make, message):
     """A folder without train images of two classes, or with other classes in its other parts, is refused in a line."""
     make(tmp_path / "photos")
     with pytest.raises(UsageFailure, match=message) as failure:
-        scan(str(tmp_path / "photos"))
+        scan_folder(str(tmp_path / "photos"))
     assert "\n" not in str(failure.value)
     assert "\x1b" not in str(failure.value)
 
@@ -115,7 +115,7 @@ def test_refused(tmp_path, make, message):
 def test_tiny_imagenet(tmp_path, name):
     """Classes are in order of their ids and named by their first word, with the id where two share it; val tests."""
     root = write_tiny_imagenet(tmp_path, name=name)
-    found = tiny_imagenet(tmp_path)
+    found = list_tiny_imagenet(tmp_path)
     assert found.root == root.resolve()
     assert found.classes == ("crane (n001)", "crane (n002)", "goldfish")
     assert found.parts == ("train",) * 60 + ("test",) * 12
@@ -130,8 +130,8 @@ def test_tiny_imagenet_of_one_class(tmp_path):
     root = write_tiny_imagenet(tmp_path)
     (root / "wnids.txt").write_text("n001\nn003\n")
     (root / "words.txt").unlink()
-    assert tiny_imagenet(tmp_path).classes == ("n001", "n003")
-    assert len(tiny_imagenet(tmp_path).files) == 48
+    assert list_tiny_imagenet(tmp_path).classes == ("n001", "n003")
+    assert len(list_tiny_imagenet(tmp_path).files) == 48
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_incomplete_tiny_imagenet(tmp_path, lost, message):
     """Where a file is missing that a list names, or a list, the data set is half extracted."""
     (write_tiny_imagenet(tmp_path) / lost).unlink()
     with pytest.raises(IntegrityFailure, match=message):
-        tiny_imagenet(tmp_path)
+        list_tiny_imagenet(tmp_path)
 
 
 def test_tiny_imagenet_without_a_class(tmp_path):
@@ -154,7 +154,7 @@ def test_tiny_imagenet_without_a_class(tmp_path):
     for path in (root / "train" / "n002" / "images").iterdir():
         path.unlink()
     with pytest.raises(IntegrityFailure, match="has no train images of 'n002'"):
-        tiny_imagenet(tmp_path)
+        list_tiny_imagenet(tmp_path)
 
 
 def test_several_tiny_imagenets(tmp_path):
@@ -164,4 +164,4 @@ def test_several_tiny_imagenets(tmp_path):
     with pytest.raises(
         UsageFailure, match="several of data set tiny_imagenet in .*'tiny-imagenet-20', 'tiny-im"
     ):
-        tiny_imagenet(tmp_path)
+        list_tiny_imagenet(tmp_path)

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from support.pictures import LAYOUTS, write_folder
 
-from pipeline.data.datasets import DATASETS, source
+from pipeline.data.datasets import DATASETS, get_source
 from pipeline.data.search_data import load, load_for
 from pipeline.data.test_split import load_test, load_test_for
 from pipeline.system import files
@@ -42,7 +42,7 @@ def test_digits_are_split_in_three(seed):
     found, test, whole = (
         load("digits", NOWHERE, seed),
         load_test("digits", NOWHERE, seed),
-        source("digits"),
+        get_source("digits"),
     )
     everything = rows(whole.read(NOWHERE, False))
     assert max(everything.values()) == 1  # no digit is there twice, so what follows says all
@@ -54,7 +54,7 @@ def test_digits_are_split_in_three(seed):
 def test_each_class_has_its_share():
     """A fifth of each class tests, a sixth of the rest of each class validates."""
     found, test = load("digits", NOWHERE), load_test("digits", NOWHERE)
-    count = source("digits").read(NOWHERE, False).labels.bincount()
+    count = get_source("digits").read(NOWHERE, False).labels.bincount()
     tests, vals, trains = (
         test.labels.bincount(),
         found.val.labels.bincount(),
@@ -131,7 +131,7 @@ def test_official_test_split(mnist):
     assert (len(found.train), len(found.val), len(test)) == (50, 10, 20)
     assert int(found.train.images.max()) <= 127 < int(test.images.min())
     assert int(found.val.images.max()) <= 127
-    assert rows(found.train, found.val) == rows(source("mnist").read(mnist, False))
+    assert rows(found.train, found.val) == rows(get_source("mnist").read(mnist, False))
     assert torch.equal(test.images, load_test("mnist", mnist, 5).images)
 
 
@@ -227,7 +227,7 @@ def test_split_file_of_arrays(mnist, tmp_path):
     """A split file's index counts the official train part and then the test part, and may turn them about."""
     parts = {"train": [79, 0], "val": [59, 60], "test": [1, 61]}
     file = split_file(tmp_path / "split.csv", parts)
-    whole = torch.cat([source("mnist").read(mnist, test).images for test in (False, True)])
+    whole = torch.cat([get_source("mnist").read(mnist, test).images for test in (False, True)])
     found, test = load("mnist", mnist, 0, file), load_test("mnist", mnist, 0, file)
     assert torch.equal(found.train.images, whole[[0, 79]])
     assert torch.equal(found.val.images, whole[[59, 60]])
@@ -239,7 +239,7 @@ def test_split_file_of_arrays(mnist, tmp_path):
 def test_split_file_of_folder(tmp_path, by_path):
     """A folder's images are named by index or by path; those that are not named are in no split."""
     name = f"folder:{write_folder(tmp_path / 'photos', ('train/', 'test/'))}"
-    paths = [file.path for file in source(name).find(tmp_path).files]
+    paths = [file.path for file in get_source(name).find(tmp_path).files]
     file = split_file(
         tmp_path / "s.csv",
         {"train": [0, 13, 30], "val": [1], "test": [12]},

@@ -18,10 +18,10 @@ from rich.console import Console
 from support.endtoend import check_invariant, furnish, make_template, pipeline
 
 from pipeline.jobs import sweep
-from pipeline.jobs.progress import Show
+from pipeline.jobs.progress import ProgressDisplay
 from pipeline.stores import access, locations
 from pipeline.system.errors import Interrupted
-from sweeps.analysis.comparison import compare, lead
+from sweeps.analysis.comparison import compare, find_lead
 from sweeps.analysis.ranking import rank
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
@@ -57,7 +57,7 @@ reference:
 def summary(record: StudyRecord) -> dict:
     """What a later version must read from a store as this one did: values alone, for words may change."""
     entries = rank(record.results, maximize=record.maximize)
-    found, ahead = compare(record, entries), lead(record, entries)
+    found, ahead = compare(record, entries), find_lead(record, entries)
     compared = [
         (v.reference.name, c.name, c.published, c.difference)
         for v in found.variants
@@ -103,7 +103,7 @@ def moved(file: Path, old: str, new: str) -> None:
         database.execute("VACUUM")
 
 
-class _Interrupting(Show):
+class _Interrupting(ProgressDisplay):
     """Asks for a stop, as Ctrl-C does, in the midst of a trial."""
 
     at = 13

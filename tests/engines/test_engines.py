@@ -13,8 +13,8 @@ from support.trainings import Breaker, outcome, settled, task
 
 import pipeline.training.epochs
 from pipeline.engines import messages
-from pipeline.engines.local import Inline, Local, Workers, least_loaded
-from pipeline.engines.sites import SITES, open_site
+from pipeline.engines.local import InlineEngine, LocalFactory, WorkerEngine, least_loaded
+from pipeline.engines.registry import ENGINES, open_factory
 from pipeline.system.errors import Interrupted, StorageFailure
 from pipeline.training.epochs import Hooks
 from pipeline.training.train import train
@@ -22,7 +22,7 @@ from sweeps.trial import COMPLETE, FAILED, PRUNED
 
 pytestmark = pytest.mark.slow
 
-CASES = [("local", 1), *((name, 2) for name in SITES)]  # a site, and how many trials at a time
+CASES = [("local", 1), *((name, 2) for name in ENGINES)]  # a site, and how many trials at a time
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,7 +37,7 @@ def make(request):
     """What makes each engine in turn; and another that says what runs of it."""
     name, places = request.param
     cluster = request.getfixturevalue("ray_cluster") if name == "ray" else None
-    site = open_site(name, cluster and cluster.address)
+    site = open_factory(name, cluster and cluster.address)
 
     def left():
         return multiprocessing.active_children() if cluster is None else cluster.trials()
@@ -58,7 +58,7 @@ def engine(make, tiny):
 @pytest.fixture
 def workers(tiny):
     """Two workers."""
-    made = Workers(tiny, 2)
+    made = WorkerEngine(tiny, 2)
     yield made
     made.close()
     assert not multiprocessing.active_children()
@@ -251,9 +251,9 @@ def test_steps_are_told_now_and_then(workers, tmp_path):
 
 def test_the_engine_follows_from_the_places(tiny):
     """One trial at a time is trained in this process, more in workers."""
-    assert isinstance(Local().make(tiny, 1), Inline)
-    made = Local().make(tiny, 3)
-    assert (type(made), made.places) == (Workers, 3)
+    assert isinstance(LocalFactory().make(tiny, 1), InlineEngine)
+    made = LocalFactory().make(tiny, 3)
+    assert (type(made), made.places) == (WorkerEngine, 3)
     made.close()
 
 

@@ -6,14 +6,14 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[ray]'")
 
-from pipeline.engines.on_ray.mailbox import Post
+from pipeline.engines.on_ray.mailbox import Mailbox
 
 
 def test_letters_come_in_order():
     """All that was told is taken at once, in order; who finds nothing waits for the next."""
 
     async def play():
-        post = Post()
+        post = Mailbox()
         await post.tell("a", 1)
         await post.tell("b", 2)
         assert await post.take() == [("a", 1), ("b", 2)]
@@ -30,7 +30,7 @@ def test_each_question_gets_its_own_answer():
     """Who asks waits until that question is answered, whatever others are told."""
 
     async def play():
-        post = Post()
+        post = Mailbox()
         questions = [asyncio.ensure_future(post.ask(name, "?")) for name in "ab"]
         assert await post.take() == [("a", "?"), ("b", "?")]
         await post.answer("b", answer=True)
@@ -46,7 +46,7 @@ def test_who_is_gone_is_forgotten():
     """A question of a trial that is gone is given up; an answer that comes too late goes nowhere."""
 
     async def play():
-        post = Post()
+        post = Mailbox()
         question = asyncio.ensure_future(post.ask("a", "?"))
         await post.take()
         await post.forget("a")

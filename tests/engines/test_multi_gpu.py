@@ -16,7 +16,7 @@ from support.networks import SLOW_NETWORKS
 from support.trainings import Breaker, outcome, task
 
 from pipeline.engines import messages
-from pipeline.engines.local import Workers
+from pipeline.engines.local import WorkerEngine
 from pipeline.system.errors import Interrupted, StorageFailure
 from pipeline.training.epochs import Hooks
 from sweeps.trial import COMPLETE, FAILED, PRUNED
@@ -62,7 +62,7 @@ def _module(tmp_path_factory):
 def engine(tiny, tmp_path, monkeypatch):
     """Two trials at a time; no process and no file of theirs is left."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    made = Workers(tiny, 2)
+    made = WorkerEngine(tiny, 2)
     yield made
     made.close()
     assert not multiprocessing.active_children()

@@ -10,7 +10,7 @@ import torch
 from support import forks
 
 from pipeline.data.search_data import SearchData, Split
-from pipeline.engines.shared_data import Shared
+from pipeline.engines.shared_data import SharedData
 from pipeline.system.errors import StorageFailure
 
 
@@ -34,7 +34,7 @@ def equal(one, other):
 def test_what_is_shared_is_equal_and_cannot_be_changed():
     """Opened, it is what it was; writing to it changes what nobody else sees."""
     data = made()
-    shared = Shared(data)
+    shared = SharedData(data)
     first, second = shared.open(), shared.open()
     assert equal(data, made())
     assert equal(first, made())
@@ -51,7 +51,7 @@ def test_a_part_of_other_images_can_be_shared():
     data = made()
     gaps = dataclasses.replace(data, train=Split(data.train.images[::2], data.train.labels[::2]))
     expected = gaps.train.images.clone()
-    shared = Shared(gaps)
+    shared = SharedData(gaps)
     assert torch.equal(shared.open().train.images, expected)
     assert torch.equal(gaps.train.images, expected)
     shared.close()
@@ -61,7 +61,7 @@ def test_a_split_may_be_empty():
     """Where nothing judges the network, there are no validation images to share."""
     data = made()
     whole = dataclasses.replace(data, val=Split(data.val.images[:0], data.val.labels[:0]))
-    shared = Shared(whole)
+    shared = SharedData(whole)
     found = shared.open()
     assert torch.equal(found.train.images, made().train.images)
     assert (found.val.images.shape, found.val.images.dtype, len(found.val)) == (
@@ -78,7 +78,7 @@ def test_a_disk_without_room(full_disk):
         full_disk(1000),
         pytest.raises(StorageFailure, match=r"^cannot share 0.0 MB of images: File too large$"),
     ):
-        Shared(made())
+        SharedData(made())
 
 
 def _read(connection, shared):
@@ -105,7 +105,7 @@ def test_all_processes_hold_one_copy():
     context = multiprocessing.get_context("forkserver")
     data = made(80_000)
     total = int(data.train.images.sum()) + int(data.val.images.sum())
-    shared, size = Shared(data), data.train.images.nbytes + data.val.images.nbytes
+    shared, size = SharedData(data), data.train.images.nbytes + data.val.images.nbytes
     children = []
     for _ in range(2):
         ours, theirs = context.Pipe()

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.program import main
-from pipeline.engines.local import Local
-from pipeline.engines.sites import SITES, open_site
+from pipeline.engines.local import LocalFactory
+from pipeline.engines.registry import ENGINES, open_factory
 from pipeline.system.errors import UsageFailure
 
 
 def test_this_machine():
     """The workers of this machine are a site, and the first that is listed."""
-    assert next(iter(SITES)) == "local"
-    assert isinstance(open_site("local"), Local)
+    assert next(iter(ENGINES)) == "local"
+    assert isinstance(open_factory("local"), LocalFactory)
 
 
 def test_this_machine_has_no_address():
@@ -23,7 +23,7 @@ def test_this_machine_has_no_address():
         UsageFailure,
         match="--address is of a cluster: got 'auto' with --engine local; leave it out",
     ):
-        open_site("local", "auto")
+        open_factory("local", "auto")
 
 
 def test_without_ray(folder, capsys, monkeypatch):

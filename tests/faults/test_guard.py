@@ -8,7 +8,7 @@ from sqlalchemy import Engine, event
 from support.endtoend import furnish, pipeline
 
 from pipeline.training import epochs as training
-from sweeps.search.stored import Kept
+from sweeps.search.stored import StoredStudy
 
 STUDY = """
 dataset: digits
@@ -49,9 +49,11 @@ def counted(monkeypatch):
             writing.remove(connection)
             counts.add(f"{_store(connection)} transactions")
 
-    fsync, results = os.fsync, Kept.results
+    fsync, results = os.fsync, StoredStudy.results
     monkeypatch.setattr(os, "fsync", lambda file: counts.add("fsyncs") or fsync(file))
-    monkeypatch.setattr(Kept, "results", lambda self: counts.add("readings") or results(self))
+    monkeypatch.setattr(
+        StoredStudy, "results", lambda self: counts.add("readings") or results(self)
+    )
     event.listen(Engine, "after_cursor_execute", executed)
     event.listen(Engine, "commit", committed)
     try:

@@ -14,7 +14,7 @@ from pipeline.checkpoints import load_model
 from pipeline.report import render
 from pipeline.stores.locations import check_name
 from pipeline.system.errors import UsageFailure
-from pipeline.tracking import contents
+from pipeline.tracking import run_contents
 
 # What a folder's name can hold: anything but a slash and NUL, up to 255 bytes.
 CLASSES = [
@@ -157,7 +157,7 @@ def test_a_report_shows_any_title(hostile, tmp_path):
 @pytest.mark.parametrize("fmt", render.FORMATS)
 def test_every_format_shows_any_title(hostile, fmt):
     """The ranking and the winner print without a control character, in each format."""
-    for text in (render.render(hostile, fmt), render.render_best(hostile, fmt)):
+    for text in (render.render(hostile, fmt), render.render_winner(hostile, fmt)):
         assert fmt == "json" or not UNPRINTABLE.search(text.replace("\r\n", "\n"))
         assert "\x1b" not in text
         if fmt == "md":
@@ -168,7 +168,7 @@ def test_every_format_shows_any_title(hostile, fmt):
 
 def test_a_trials_files_hold_any_title(hostile, tmp_path):
     """per_class.csv and confusion.csv have a line for each class, and no formula."""
-    contents.write_files(tmp_path, hostile.results[0], TITLES)
+    run_contents.write_artifacts(tmp_path, hostile.results[0], TITLES)
     check_cells((tmp_path / "per_class.csv").read_text(), len(TITLES) + 1)
     check_cells((tmp_path / "confusion.csv").read_text(), len(TITLES) + 1)
 

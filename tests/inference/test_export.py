@@ -33,7 +33,7 @@ def check(made, answers, found):
     """A file's answers for one image and for many are those of the network as its trial scored it."""
     channels, height, _ = found.card.shape
     raw = images(7, height, channels)
-    ours = predict.network(found).classify(raw)[1]
+    ours = predict.network_predictor(found).classify(raw)[1]
     assert (answers(raw) - ours).abs().max() <= export.TOLERANCE
     assert (answers(raw[:1]) - ours[:1]).abs().max() <= export.TOLERANCE
     assert 0 <= made.difference <= export.TOLERANCE

@@ -34,7 +34,7 @@ def judge(batch=1000, shape=(1, 8, 8), classes=CLASSES):
         scores = torch.nn.functional.one_hot(rows.long(), len(classes)).float()
         return scores, scores
 
-    return predict.Judge(shape=shape, classes=classes, batch=batch, classify=classify), seen
+    return predict.Predictor(shape=shape, classes=classes, batch=batch, classify=classify), seen
 
 
 def never(path, message):
@@ -99,10 +99,10 @@ def test_every_mode_and_size_is_brought_to_pixels_as_in_training(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     save(root / "train" / "[red]" / "turned.jpg", 5, (9, 17), exif=exif)
-    listing = folders.scan(str(root))
-    expected = decode.load("it", listing, range(len(listing.files)), 16)
+    listing = folders.scan_folder(str(root))
+    expected = decode.load_images("it", listing, range(len(listing.files)), 16)
     one, seen = judge(shape=tuple(expected.shape[1:]))
-    files = predict.find([root / file.path for file in listing.files])
+    files = predict.find_images([root / file.path for file in listing.files])
     assert len(list(predict.predict(one, files, 1, never))) == len(files) == 41
     assert torch.equal(torch.cat(seen).permute(0, 3, 1, 2), expected)
 
@@ -135,15 +135,15 @@ def test_folders_are_walked_in_order(tmp_path):
         save(tmp_path / "in" / name)
     (tmp_path / "in" / "notes.txt").write_text("none")
     odd = save(tmp_path / "photo.png").rename(tmp_path / "photo")
-    found = predict.find([odd, tmp_path / "in"])
+    found = predict.find_images([odd, tmp_path / "in"])
     names = ["photo", "in/a/deep/3.png", "in/b/1.jpg", "in/b/2.png"]
     assert [path.relative_to(tmp_path).as_posix() for path in found] == names
 
 
 def test_a_list_of_paths_may_be_separated_by_nul():
     """As `find -print0` writes it, for names that hold a line break."""
-    assert [str(path) for path in predict.listed("a b\nc\n")] == ["a b", "c"]
-    assert [str(path) for path in predict.listed("a\nb\0c\0")] == ["a\nb", "c"]
+    assert [str(path) for path in predict.parse_path_list("a b\nc\n")] == ["a b", "c"]
+    assert [str(path) for path in predict.parse_path_list("a\nb\0c\0")] == ["a\nb", "c"]
 
 
 def test_a_list_of_paths_is_split_at_line_breaks_alone(monkeypatch):
@@ -151,7 +151,7 @@ def test_a_list_of_paths_is_split_at_line_breaks_alone(monkeypatch):
     names = "a\u2028b", "c\x85d", "e\x0bf\x0cg", "h\ri"
     given = "\r\n".join(names).encode() + b"\n\xff\n"
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
-    assert [str(path) for path in predict.read_list()] == [*names, "\udcff"]
+    assert [str(path) for path in predict.read_path_list()] == [*names, "\udcff"]
 
 
 @pytest.mark.parametrize("name", ["nothing.png", "empty", None])
@@ -159,7 +159,7 @@ def test_what_is_not_there_is_refused(tmp_path, name):
     """A path that is not there, a folder without images, and nothing at all, are refused."""
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageFailure, match="no "):
-        predict.find([tmp_path / name] if name else [])
+        predict.find_images([tmp_path / name] if name else [])
 
 
 def test_only_files_are_read(tmp_path):
@@ -167,7 +167,7 @@ def test_only_files_are_read(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero")):
         with pytest.raises(UsageFailure, match=f"'{path}' is no file"):
-            predict.find([path])
+            predict.find_images([path])
 
 
 BAD_URLS = (
@@ -276,7 +276,7 @@ def test_a_network_is_named_in_one_way(alone, capsys):
 def test_probabilities_are_not_softened_twice(tmp_path):
     """A network that ends in a softmax of its own gives its outputs as they are."""
     found = make_found("lenet_resnet", (1, 16, 16), softmax_output=True)
-    one = predict.network(found)
+    one = predict.network_predictor(found)
     scores, probabilities = one.classify(torch.randint(0, 256, (3, 16, 16, 1), dtype=torch.uint8))
     assert torch.equal(scores, probabilities)
     assert torch.allclose(probabilities.sum(dim=1), torch.ones(3))
@@ -285,11 +285,11 @@ def test_probabilities_are_not_softened_twice(tmp_path):
 def test_a_network_from_a_gpu_runs_here(tmp_path):
     """Where its device is not there, it predicts on the CPU, in float32."""
     found = make_found()
-    elsewhere = networks.Found(found.network, make_card(found.card))
+    elsewhere = networks.TrainedNetwork(found.network, make_card(found.card))
     raw = torch.randint(0, 256, (3, 8, 8, 1), dtype=torch.uint8)
     ours, theirs = (
-        predict.network(found).classify(raw)[1],
-        predict.network(elsewhere).classify(raw)[1],
+        predict.network_predictor(found).classify(raw)[1],
+        predict.network_predictor(elsewhere).classify(raw)[1],
     )
     assert torch.equal(ours, theirs)
 
@@ -323,4 +323,4 @@ def test_decode_names_the_file(tmp_path):
     """The error of a file that is no image says which."""
     (tmp_path / "no.png").write_text("none")
     with pytest.raises(IntegrityFailure, match=r"no\.png cannot be read"):
-        decode.decode(tmp_path / "no.png", (1, 8, 8))
+        decode.decode_file(tmp_path / "no.png", (1, 8, 8))

@@ -4,7 +4,7 @@ import dataclasses
 
 from support.helpers import MIXED, make_record, make_result
 
-from pipeline.jobs.description import note
+from pipeline.jobs.description import study_description
 
 HOSTILE = ("<b>fett", "=cmd()", "a$b^$c", "a|b", "`x`", "[y](z)", "猫")
 RESULTS = [make_result(0, 0.9), make_result(1, 0.7, state="pruned"), make_result(2, state="failed")]
@@ -12,7 +12,9 @@ RESULTS = [make_result(0, 0.9), make_result(1, 0.7, state="pruned"), make_result
 
 def text(**changes):
     """The note of a small study."""
-    return note(dataclasses.replace(make_record(RESULTS, dimensions=MIXED), **changes), "5", "abc")
+    return study_description(
+        dataclasses.replace(make_record(RESULTS, dimensions=MIXED), **changes), "5", "abc"
+    )
 
 
 def test_first_what_won_and_where_more_is():

@@ -17,7 +17,7 @@ from support.endtoend import (
 from support.forks import Fork, weights
 
 from pipeline.system.failpoints import VARIABLE
-from sweeps.spec.studyfile import parse
+from sweeps.spec.studyfile import parse_study
 
 STUDY, FINALISTS = "tiny-digits", "tiny-digits.finalists"
 SEARCH = ("sweep", "tiny.yaml", "--trials", "2")
@@ -152,7 +152,7 @@ def test_a_run_of_mlflow_becomes_their_parent(folder, monkeypatch):
     assert (run.info.run_name, run.info.status) == (FINALISTS, "FINISHED")
     assert run.data.tags["mlflow.parentRunId"] == record(folder, STUDY).parent_run_id
     file = Path(client(folder).download_artifacts(given, f"{FINALISTS}.yaml"))
-    assert len(parse(file.read_text(encoding="utf-8"), file.name).starts) == 2
+    assert len(parse_study(file.read_text(encoding="utf-8"), file.name).starts) == 2
 
 
 def test_nothing_to_choose_from(tmp_path, monkeypatch, capsys):

@@ -42,7 +42,7 @@ def test_a_duplicate_has_a_run_with_the_first_ones_figures(folder, sweep):
         first = runs[result.duplicate_of].data.metrics
         assert runs[result.number].data.metrics["best/val_acc"] == first["best/val_acc"]
         assert (
-            find.named_trial(locations.locate(), f"own-digits#{result.number}").number
+            find.trial_with_weights(locations.locate(), f"own-digits#{result.number}").number
             == result.duplicate_of
         )
         assert pipeline("evaluate", "--run", f"own-digits#{result.number}", "--split", "val") == 0

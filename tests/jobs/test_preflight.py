@@ -8,17 +8,17 @@ import torch
 import models
 from pipeline.jobs import preflight
 from pipeline.jobs.estimate import _first, estimate
-from pipeline.jobs.preflight import check_networks, runtime
-from pipeline.jobs.studies import read_study, shipped, study_name
+from pipeline.jobs.preflight import check_networks, resolve_runtime
+from pipeline.jobs.studies import read_study, shipped_studies, study_name
 from pipeline.system import cpu
 from pipeline.system.errors import UsageFailure
-from sweeps.spec.studyfile import parse
+from sweeps.spec.studyfile import parse_study
 
 QUICK = "epochs: 2\ntrials: 3\nfixed: {family: mlp, width: 8, depth: 1, batch_size: 20}\nsearch: {lr: [0.1, 0.2]}\n"
 
 
 def spec(text):
-    return parse(text, "test.yaml")
+    return parse_study(text, "test.yaml")
 
 
 SHAPES = {
@@ -29,12 +29,12 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_studies())
 def test_shipped_studies(name):
     """Every shipped study reads, says where it comes from, and each of its networks takes its data set's images."""
     label, text, read = read_study(name, {})
     assert label == name
-    assert parse(text, name) == read
+    assert parse_study(text, name) == read
     assert read.description
     assert read.source or name == "default"
     check_networks(read, SHAPES[read.dataset], 200 if read.dataset == "tiny_imagenet" else 10)
@@ -48,7 +48,7 @@ def test_the_default_study_takes_all_images(shape):
 
 def test_default_is_shipped():
     """The study that runs where none is named is there."""
-    assert "default" in shipped()
+    assert "default" in shipped_studies()
 
 
 def test_study_of_a_file(tmp_path):
@@ -141,7 +141,7 @@ def test_checked_without_memory(monkeypatch):
 def test_estimate(text, tiny):
     """The estimate is of time and space above nothing, and grows with trials and epochs."""
     study = spec(text)
-    found = estimate(study, tiny, runtime(study))
+    found = estimate(study, tiny, resolve_runtime(study))
     assert found.seconds > 0
     assert found.bytes > 0
 
@@ -177,7 +177,7 @@ def test_runtime(monkeypatch):
     """Device, arithmetic, threads, scoring batch and augmentation are settled once: a resume's machine decides none."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert runtime(spec(QUICK)) == {
+    assert resolve_runtime(spec(QUICK)) == {
         "device": "cpu",
         "precision": "fp32",
         "threads": 1,
@@ -187,7 +187,7 @@ def test_runtime(monkeypatch):
     fixed = spec(
         "fixed: {device: cpu, precision: bf16, threads: 2, eval_batch_size: 50}\nsearch: {lr: [0.1]}\n"
     )
-    assert runtime(fixed) == {
+    assert resolve_runtime(fixed) == {
         "device": "cpu",
         "precision": "bf16",
         "threads": 2,
@@ -195,9 +195,9 @@ def test_runtime(monkeypatch):
         "augment": "none",
     }
     together = spec("fixed: {device: cpu, gpus_per_trial: 2}\nsearch: {lr: [0.1]}\n")
-    assert runtime(together)["gpus_per_trial"] == 2
+    assert resolve_runtime(together)["gpus_per_trial"] == 2
     with pytest.raises(UsageFailure, match="device cuda is not there: cpu"):
-        runtime(spec("fixed: {device: cuda}\nsearch: {lr: [0.1]}\n"))
+        resolve_runtime(spec("fixed: {device: cuda}\nsearch: {lr: [0.1]}\n"))
 
 
 def test_few_images(tiny):
@@ -243,10 +243,11 @@ def test_only_the_networks_of_a_layout_are_built():
 )
 def test_workers(cores, text, images, expected, monkeypatch):
     """As many as there are cores for, but no more than the work is worth, or than leave most trials to learn from."""
-    monkeypatch.setattr(preflight, "cores", lambda: cores)
+    monkeypatch.setattr(preflight, "available_cores", lambda: cores)
     study = spec(text + "\n")
     assert (
-        preflight.workers(study, images, {"device": "cpu", "threads": 1, **study.base}) == expected
+        preflight.default_workers(study, images, {"device": "cpu", "threads": 1, **study.base})
+        == expected
     )
 
 
@@ -257,13 +258,19 @@ def test_gpus_have_a_worker_each(monkeypatch):
     """
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     study = spec("trials: 24\nepochs: 12\nsearch: {lr: [0.1]}\n")
-    assert preflight.workers(study, 50_000, {"device": "cuda", "threads": 1}) == 4
-    assert preflight.workers(study, 50_000, {"device": "mps", "threads": 1}) == 1
+    assert preflight.default_workers(study, 50_000, {"device": "cuda", "threads": 1}) == 4
+    assert preflight.default_workers(study, 50_000, {"device": "mps", "threads": 1}) == 1
     assert (
-        preflight.workers(study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 2}) == 2
+        preflight.default_workers(
+            study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 2}
+        )
+        == 2
     )
     assert (
-        preflight.workers(study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 3}) == 1
+        preflight.default_workers(
+            study, 50_000, {"device": "cuda", "threads": 1, "gpus_per_trial": 3}
+        )
+        == 1
     )
 
 
@@ -276,11 +283,11 @@ def test_more_gpus_than_there_are(monkeypatch):
     ):
         monkeypatch.setattr(torch.cuda, name, found)
     asked = "fixed: {{device: cuda, gpus_per_trial: {}}}\nsearch: {{lr: [0.1]}}\n"
-    assert runtime(spec(asked.format(2)))["gpus_per_trial"] == 2
+    assert resolve_runtime(spec(asked.format(2)))["gpus_per_trial"] == 2
     with pytest.raises(
         UsageFailure, match="gpus_per_trial must be at most 2, the cuda devices here: got 3"
     ):
-        runtime(spec(asked.format(3)))
+        resolve_runtime(spec(asked.format(3)))
     with pytest.raises(
         UsageFailure,
         match="gpus_per_trial must be at most 2, the cuda devices here: got 3; --device chooses",
@@ -291,4 +298,4 @@ def test_more_gpus_than_there_are(monkeypatch):
 
 def test_cores_of_a_container():
     """There is at least one core, and none that this process may not use."""
-    assert 1 <= cpu.cores() <= len(os.sched_getaffinity(0))
+    assert 1 <= cpu.available_cores() <= len(os.sched_getaffinity(0))

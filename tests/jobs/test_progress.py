@@ -5,14 +5,14 @@ import io
 from rich.console import Console
 from support.helpers import make_result
 
-from pipeline.jobs.progress import Show
+from pipeline.jobs.progress import ProgressDisplay
 
 
 def shown(terminal):
     """What shows a study of 4 trials, and what it has written."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=200, color_system=None)
-    return Show(console, "val_acc", ("lr",), 4, 0), file
+    return ProgressDisplay(console, "val_acc", ("lr",), 4, 0), file
 
 
 def test_off_a_terminal_each_trial_is_a_line():

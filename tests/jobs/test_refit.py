@@ -9,7 +9,7 @@ from support.helpers import make_record, make_result
 
 from pipeline.checkpoints import BEST, Folder, load, load_model
 from pipeline.inference import find, networks
-from pipeline.jobs.refit import joined, settle
+from pipeline.jobs.refit import join_splits, winner_config
 from pipeline.stores import locations
 from pipeline.training.epochs import Hooks
 from pipeline.training.train import train
@@ -34,20 +34,20 @@ def finalists(epochs, **config):
 @pytest.mark.parametrize(("epochs", "expected"), [((2, 9, 3), 3), ((4, 7), 6), ((8,), 8)])
 def test_as_many_epochs_as_the_seeds_suggest(epochs, expected):
     """It is trained for the median of the best epochs, and no epoch of it is the last before its time."""
-    config = settle(finalists(epochs, schedule="cosine"))
+    config = winner_config(finalists(epochs, schedule="cosine"))
     assert (config.epochs, config.patience, config.schedule) == (expected, 0, "cosine")
 
 
 def test_not_before_all_have_ended():
     """While runs are still to come, or where all failed, there is no winner to be trained."""
     unfinished = dataclasses.replace(finalists((3,)), trials=2)
-    assert settle(unfinished) is None
-    assert settle(make_record([make_result(0, None, state=FAILED)])) is None
+    assert winner_config(unfinished) is None
+    assert winner_config(make_record([make_result(0, None, state=FAILED)])) is None
 
 
 def test_both_splits_are_trained_on(tiny):
     """All images of both, in order, and none left to be judged by; what they are normalised by stays."""
-    data = joined(tiny)
+    data = join_splits(tiny)
     assert (len(data.train), len(data.val)) == (len(tiny.train) + len(tiny.val), 0)
     assert torch.equal(data.train.labels[-len(tiny.val) :], tiny.val.labels)
     assert (data.mean, data.std, data.digest) == (tiny.mean, tiny.std, tiny.digest)
@@ -59,7 +59,7 @@ def test_the_last_epochs_weights_are_taken(tiny, tmp_path, schedule):
     config = dataclasses.replace(
         CONFIG, schedule=schedule, lr_patience=0, lr_factor=0.5, min_lr=0.0
     )
-    result = train(0, config, joined(tiny), tmp_path, objective="val_acc", every_epoch=True)
+    result = train(0, config, join_splits(tiny), tmp_path, objective="val_acc", every_epoch=True)
     assert (result.state, result.value, result.best_epoch) == (COMPLETE, None, 3)
     assert not any(key.startswith("val") for row in result.history for key in row.metrics)
     assert (result.confusion, result.mistakes, result.best.per_class, result.best.predicted) == (
@@ -85,9 +85,16 @@ def test_gone_on_with_it_is_the_same(tiny, tmp_path, monkeypatch):
         raise Stop
 
     with pytest.raises(Stop):
-        train(0, CONFIG, joined(tiny), tmp_path / "a", objective="val_acc", hooks=Hooks(saved=stop))
+        train(
+            0,
+            CONFIG,
+            join_splits(tiny),
+            tmp_path / "a",
+            objective="val_acc",
+            hooks=Hooks(saved=stop),
+        )
     for place in ("a", "b"):
-        train(0, CONFIG, joined(tiny), tmp_path / place, objective="val_acc")
+        train(0, CONFIG, join_splits(tiny), tmp_path / place, objective="val_acc")
     ours, whole = (load(tmp_path / place / BEST)[0] for place in ("a", "b"))
     assert all(torch.equal(ours[name], whole[name]) for name in whole)
 
@@ -117,11 +124,12 @@ def test_refit(folder, capsys):
     assert pipeline("train", "--from-run", run_id) == 2
     again = "was trained on both splits: `pipeline finalists tiny-digits --refit` makes it"
     assert capsys.readouterr().err == f"run {run_id} {again}\n"
-    best = find.find(locations.locate(), networks.Which(best=True))
+    best = find.find_network(locations.locate(), networks.NetworkReference(best=True))
     assert best.run_id == record(folder, FINALISTS).results[0].run_id
-    assert {best.study, find.find(locations.locate(), networks.Which(run=run_id)).study} == {
-        "tiny-digits"
-    }
+    assert {
+        best.study,
+        find.find_network(locations.locate(), networks.NetworkReference(run=run_id)).study,
+    } == {"tiny-digits"}
     assert pipeline("evaluate", "--run", run_id, "--split", "test") == 0
     assert f"test accuracy {found.refit['acc']:.4f}" in capsys.readouterr().out
     assert not list((folder / "checkpoints").rglob("*.safetensors"))

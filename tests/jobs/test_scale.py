@@ -17,10 +17,10 @@ from support.helpers import make_result, mixed_study
 
 from pipeline.report import render
 from pipeline.stores import access, locations
-from sweeps.analysis.ranking import best
+from sweeps.analysis.ranking import find_best_trial
 from sweeps.search import loop, stored
 from sweeps.search.study import Study
-from sweeps.spec.studyfile import parse
+from sweeps.spec.studyfile import parse_study
 from sweeps.trial import TrialResult
 
 pytestmark = pytest.mark.slow
@@ -63,7 +63,7 @@ def big(folder: Path, template: Path, trials: int) -> Path:
     Study.open(
         stored.open_storage(f"sqlite:///{folder / 'optuna.db'}", timeout=5),
         "big",
-        parse(SPEC, "big"),
+        parse_study(SPEC, "big"),
         {},
     )
     with closing(sqlite3.connect(folder / "optuna.db")) as database:
@@ -150,7 +150,7 @@ def counted(target, name):
 
 def next_trials(folder: Path, ended: int, more: int, read: list[None]) -> tuple[int, int]:
     """Go on with a study of so many ended trials by a few more; statements sent and results parsed for those."""
-    spec = parse(SPEC, "far", overrides={"trials": ended + more})
+    spec = parse_study(SPEC, "far", overrides={"trials": ended + more})
     file = folder / "optuna.db"
     Study.open(stored.open_storage(f"sqlite:///{file}", timeout=5), "far", spec, {})
     fill(
@@ -165,10 +165,10 @@ def next_trials(folder: Path, ended: int, more: int, read: list[None]) -> tuple[
         return make_result(job.number, 0.4, config=job.config)
 
     def told(_):
-        best(study.results(), maximize=True)
+        find_best_trial(study.results(), maximize=True)
 
     with counted(Engine, "after_cursor_execute") as statements:
-        assert loop.run(study, loop.OneByOne(train), told=told).reason == "done"
+        assert loop.run(study, loop.SequentialRunner(train), told=told).reason == "done"
     return len(statements), len(read) - parsed
 
 

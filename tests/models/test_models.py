@@ -371,7 +371,7 @@ class Linear(nn.Sequential):
 """
     (tmp_path / "own_networks.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    assert models.find("own_networks:Linear").options == {"bias": False}
+    assert models.find_family("own_networks:Linear").options == {"bias": False}
     network = models.build("own_networks:Linear", (1, 8, 8), 10, {"bias": True})
     assert network(images()).shape == (4, 10)
     assert size(network) == 64 * 10 + 10
@@ -381,7 +381,7 @@ class Linear(nn.Sequential):
 def test_own_family_missing(path):
     """A class that cannot be imported is refused by its path."""
     with pytest.raises(ValueError, match=f"cannot load '{path}'"):
-        models.find(path)
+        models.find_family(path)
 
 
 def test_unknown_activation():

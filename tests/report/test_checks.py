@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 from support.helpers import MIXED, make_confusion, make_record, make_result, mixed_study
 
-from pipeline.report.checks.registry import CHECKS, checks
-from pipeline.report.checks.seen import see
-from sweeps.analysis.intervals import newcombe
+from pipeline.report.checks.base import see
+from pipeline.report.checks.registry import CHECKS, run_checks
+from sweeps.analysis.intervals import newcombe_interval
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, configure
 
@@ -100,11 +100,13 @@ def healthy(*, dimensions=(LR, DROPOUT), more=(), objective="val_acc", **record)
 
 def said(record, name):
     """The check of a name: its level and text; None where it has nothing to judge."""
-    return next(((check.level, check.text) for check in checks(record) if check.name == name), None)
+    return next(
+        ((check.level, check.text) for check in run_checks(record) if check.name == name), None
+    )
 
 
 def levels(record):
-    return {check.name: check.level for check in checks(record)}
+    return {check.name: check.level for check in run_checks(record)}
 
 
 # Healthy
@@ -129,7 +131,7 @@ def test_a_healthy_study(objective):
 
 def test_the_worst_comes_first():
     """Warnings stand before notes, notes before what is good; names are those of the checks, each once."""
-    found = checks(
+    found = run_checks(
         healthy(
             dimensions=(LR, BATCH, FAMILY), more=[trial(12, state=FAILED), trial(13, state=FAILED)]
         )
@@ -163,7 +165,7 @@ def test_the_worst_comes_first():
 )
 def test_any_study_is_judged(record):
     """A study without trials, of one, running, failed or of any method gives sentences with figures, and no error."""
-    for check in checks(record):
+    for check in run_checks(record):
         assert check.text.endswith(".")
         assert "nan" not in check.text
         assert "None" not in check.text
@@ -469,7 +471,7 @@ def test_chance_of_two_accuracies_is_that_of_both():
     record = make_record(
         [trial(0, 1.0, lr=0.003, images=100), trial(1, 0.996, lr=0.01, images=100)], dimensions=[LR]
     )
-    low, _ = newcombe(1.0, 1000, 0.996, 1000)
+    low, _ = newcombe_interval(1.0, 1000, 0.996, 1000)
     assert low < 0
     level, text = said(record, "tie")
     assert level == "note"

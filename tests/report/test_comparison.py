@@ -27,7 +27,7 @@ def compared(name, *values, digest="same", **changes):
 
 
 def verdicts(*records):
-    return comparison.verdicts([listing(record) for record in records])
+    return comparison.study_differences([listing(record) for record in records])
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_finalists_that_have_decided_are_compared():
         pytest.approx(0.6),
     )
     assert (one["by"], other["by"]) == ("finalists", "search")
-    (line,) = comparison.verdicts(listings)
+    (line,) = comparison.study_differences(listings)
     assert line.startswith("B 0.8000 (1 seed) against A (finalists) 0.7100 ± 0.0141 (2 seeds): ")
     overview, _ = comparison.sections(listings)
     assert [line[-1] for line in overview.laid.lines] == ["lr 0.01 (finalists)", "lr 0.01"]

@@ -16,15 +16,15 @@ from support.reports import (
     PICTURE,
     PIXEL,
     hostile_study,
-    pictured,
     report_study,
     report_trial,
     report_winner,
+    thumbnails_trial,
 )
 
 from pipeline.cli import program
 from pipeline.report import answer, html, render
-from pipeline.report.html import ROWS, VISIBLE, page
+from pipeline.report.html import MAX_ROWS, VISIBLE_ROWS, page
 from pipeline.report.ranked import listing
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
@@ -339,7 +339,7 @@ def test_finalists_under_way():
 
 def test_mistakes_are_pictured():
     """The most confused pairs and the worst images stand with their pictures, names and probabilities."""
-    found = section(made(pictured()), "mistakes")
+    found = section(made(thumbnails_trial()), "mistakes")
     pairs = [item.text for item in found.all("ul")[0].children]
     assert pairs[0].startswith("{{ 7*7 }} taken for <b>cat</b>: 2 of 6 images")
     alts = [image.attributes["alt"] for image in found.all("img")]
@@ -450,12 +450,13 @@ def test_two_hundred_classes():
 def test_many_trials():
     """Of thousands of trials the page has the first thousand, fifty of them at once, and says where the others are."""
     trials = [
-        report_trial(n, 1 - n / 10_000, lr=0.001 + n / 100_000, epochs=1) for n in range(ROWS + 200)
+        report_trial(n, 1 - n / 10_000, lr=0.001 + n / 100_000, epochs=1)
+        for n in range(MAX_ROWS + 200)
     ]
     text = page(listing(report_study(*trials)), [])
     found = pages.check(text)
     bodies = section(found, "trials").all("tbody")
-    assert [len(body.all("tr")) for body in bodies] == [VISIBLE, ROWS - VISIBLE]
+    assert [len(body.all("tr")) for body in bodies] == [VISIBLE_ROWS, MAX_ROWS - VISIBLE_ROWS]
     assert "The first 1,000 of 1,200 are here, trials.csv has all." in section(found, "trials").text
     assert "Show all 1000 rows" in section(found, "trials").all("label")[0].text
     assert len(text) < 1_000_000
@@ -501,7 +502,7 @@ def test_templates_are_shipped():
     assert len(files) >= 6
     assert all(any(fnmatch(file, pattern) for pattern in data) for file in files)
     with pytest.raises(Exception, match="is undefined"):
-        html.fill("report.html", {})
+        html.render_template("report.html", {})
 
 
 def test_written_with_the_rest(tmp_path):

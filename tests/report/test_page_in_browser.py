@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 from support.browser import browse, watch
 from support.helpers import mixed_study
-from support.reports import PICTURE, pictured
+from support.reports import PICTURE, thumbnails_trial
 
 from pipeline.report.html import page as html
 from pipeline.report.ranked import listing
-from sweeps.analysis.ranking import best
+from sweeps.analysis.ranking import find_best_trial
 
 pytestmark = pytest.mark.slow
 
@@ -20,8 +20,8 @@ ATTACK = "<script>document.title='x'</script><img src=x onerror=\"document.title
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """Where the page of a study of 80 trials lies, in which every name is an attack."""
-    study, pictures = mixed_study(80, classes=(ATTACK, *"123456789")), pictured()
-    won = best(study.results)
+    study, pictures = mixed_study(80, classes=(ATTACK, *"123456789")), thumbnails_trial()
+    won = find_best_trial(study.results)
     results = [
         dataclasses.replace(result, mistakes=pictures.results[0].mistakes)
         if result is won

@@ -1,6 +1,6 @@
 from support.helpers import make_record, make_result
 
-from pipeline.report.problems import notes, troubles
+from pipeline.report.problems import entry_problems, trial_problems
 from sweeps.analysis.ranking import rank
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import FAILED, PRUNED
@@ -11,7 +11,7 @@ LR = Dimension(field="lr", choices=(0.1, 1.0))
 
 def noted(*results, **record):
     record = make_record(results, **record)
-    return [notes(record, entry) for entry in rank(record.results)]
+    return [entry_problems(record, entry) for entry in rank(record.results)]
 
 
 def test_notes_of_one_trial():
@@ -69,7 +69,7 @@ def test_what_went_wrong():
         ),
         make_result(5, 0.9, lr=0.1, duplicate_of=0),
     ]
-    rows = troubles(make_record(results, dimensions=[LR]))
+    rows = trial_problems(make_record(results, dimensions=[LR]))
     assert [(row["trial"], row["what"], row["detail"], row["configuration"]) for row in rows] == [
         (1, "collapsed", "nearly all taken for '4'", "lr 1"),
         (2, "dead classes", "never predicts 0, 9", "lr 0.1"),

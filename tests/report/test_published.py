@@ -30,7 +30,7 @@ def found(record):
 
 def table(record, **options):
     """The rows of the summary by variant, each by column, and its lines."""
-    section = published.summary(record, found(record), **options)
+    section = published.summary_section(record, found(record), **options)
     return [
         dict(zip(section.laid.names, line, strict=True)) for line in section.laid.lines
     ], section.lines
@@ -127,12 +127,12 @@ def test_details():
     reference = [{"when": {"lr": 0.01}, "by_epoch": [0.5], "per_class": [0.9] * 29 + [0.1]}]
     record = study(reference, classes=30, tested=False)
     record = make_record(record.results, dimensions=[LR], reference=reference, classes=names)
-    epochs, classes = published.details(record, found(record))
+    epochs, classes = published.detail_sections(record, found(record))
     assert epochs.lines == (
         "Ours on the test split after each epoch: a study with keep_checkpoints: all can be scored so",
     )
     record = dataclasses.replace(record, keep_checkpoints="all")
-    epochs, classes = published.details(record, found(record))
+    epochs, classes = published.detail_sections(record, found(record))
     assert epochs.laid.names == (
         "epoch",
         "published",
@@ -145,7 +145,7 @@ def test_details():
         "Ours on the test split after each epoch: pipeline evaluate --all --name test --each-epoch",
     )
     assert classes.laid.lines[0][0] == "class 29"
-    assert len(classes.laid.lines) == published.MANY
+    assert len(classes.laid.lines) == published.MAX_LINES
     assert "20 largest differences of 30" in classes.title
 
 
@@ -170,7 +170,7 @@ def test_training_classes_have_a_table_of_their_own():
         classes=2,
         tested=False,
     )
-    train, test = published.details(record, found(record))
+    train, test = published.detail_sections(record, found(record))
     assert train.title == "Published training accuracy class by class: lr 0.01"
     assert train.laid.names == ("class", "published", "ours, training", "difference", "taken with")
     assert test.laid.names[2:4] == ("ours, validation", "ours, test")

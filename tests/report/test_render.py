@@ -11,7 +11,7 @@ from rich.console import Console
 from support.reports import hostile_study, report_study, report_trial, report_winner
 
 from pipeline.report import ranked, render, terminal, winner
-from pipeline.report.checks.registry import checks
+from pipeline.report.checks.registry import run_checks
 from pipeline.system.text import clean
 from sweeps.spec.reference import Reference
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialResult, configure
@@ -108,7 +108,7 @@ def test_repeats_are_one_row_with_mean_and_spread():
     assert (row["repeats"], row["trial"]) == (3, 1)
     assert row["seconds"] == pytest.approx(3 * 12.345)
     assert "spread" not in ranked.columns(report_study(report_trial(0, 0.8)))
-    assert "mean of 3 repeats 0.8500, spread 0.0500" in render.render_best(record, "table")
+    assert "mean of 3 repeats 0.8500, spread 0.0500" in render.render_winner(record, "table")
 
 
 def test_csv_reads_back():
@@ -238,13 +238,13 @@ def test_no_winner(fmt):
         *(report_trial(n, state=FAILED, end="diverged", lr=0.1 + n) for n in range(5)), name="x"
     )
     with pytest.raises(render.NothingComplete) as error:
-        render.render_best(record, fmt)
+        render.render_winner(record, fmt)
     assert str(error.value) == "study 'x' has no complete trial: 5 ended: 5 failed (diverged)"
 
 
 def test_best_detail_describes_the_winner():
     """The winner is complete, with its configuration, value, learning curve, cost, and how to go on."""
-    detail = winner.best_detail(report_winner())
+    detail = winner.winner_detail(report_winner())
     assert (detail["trial"], detail["value"], detail["best_epoch"], detail["epochs"]) == (
         7,
         0.96389,
@@ -276,14 +276,14 @@ def test_best_detail_describes_the_winner():
 
 def test_best_detail_scores_classes_worst_first():
     """Classes carry their true names, the worst first; those that are never predicted are named."""
-    detail = winner.best_detail(report_winner())
+    detail = winner.winner_detail(report_winner())
     assert [(row["class"], row["accuracy"]) for row in detail["classes"]] == [
         *(("class 1", 0.25), ("class 2", 0.4), ("class 0", 0.5))
     ]
     assert [row["images"] for row in detail["classes"]] == [20, 20, 20]
     assert [row["predicted"] for row in detail["classes"]] == [20, 0, 40]
     assert detail["never_predicted"] == ["class 2"]
-    text = render.render_best(report_winner(), "table")
+    text = render.render_winner(report_winner(), "table")
     assert re.search(r"class 1 +0\.2500 +20 +20 +worst", text)
     assert re.search(r"class 2 +0\.4000 +20 +0 +never predicted", text)
     assert "Never predicted: class 2" in text
@@ -291,10 +291,10 @@ def test_best_detail_scores_classes_worst_first():
 
 def test_classes_without_images_stand_last():
     """A class without validation images has no accuracy and is not the worst."""
-    detail = winner.best_detail(report_study(report_trial(0, 0.5, accuracies=(None, 0.75, 0.25))))
+    detail = winner.winner_detail(report_study(report_trial(0, 0.5, accuracies=(None, 0.75, 0.25))))
     assert [row["class"] for row in detail["classes"]] == ["2", "1", "0"]
     assert detail["classes"][-1]["accuracy"] is None
-    assert "no images" in render.render_best(
+    assert "no images" in render.render_winner(
         report_study(report_trial(0, 0.5, accuracies=(None, 0.75))), "md"
     )
 
@@ -302,7 +302,7 @@ def test_classes_without_images_stand_last():
 def test_loading_snippet_and_command_are_valid_code():
     """The snippet compiles with any checkpoint path, and a shell takes the study's name as one word."""
     record = report_winner(name="my study; rm")
-    detail = winner.best_detail(record)
+    detail = winner.winner_detail(record)
     compile(detail["load"], "snippet", "exec")
     assert json.dumps('a "b"/best') in detail["load"]
     assert shlex.split(detail["next"][0])[3] == "my study; rm#7"
@@ -311,8 +311,8 @@ def test_loading_snippet_and_command_are_valid_code():
 def test_two_hundred_classes_show_the_extremes():
     """Of many classes the text shows the 10 worst and the 5 best, the JSON all."""
     record = report_winner(200)
-    listed = re.findall(r"(class \d+) +\d\.\d{4}", render.render_best(record, "table"))
-    ordered = json.loads(render.render_best(record, "json"))["classes"]
+    listed = re.findall(r"(class \d+) +\d\.\d{4}", render.render_winner(record, "table"))
+    ordered = json.loads(render.render_winner(record, "json"))["classes"]
     names = [row["class"] for row in ordered]
     assert len(set(names)) == 200
     assert listed == names[:10] + names[-5:]
@@ -322,16 +322,16 @@ def test_two_hundred_classes_show_the_extremes():
 def test_long_curves_are_thinned():
     """Of 300 epochs the text shows some 20, with the first, the best and the last; the JSON has all."""
     record = report_study(report_trial(0, 0.5, epochs=300))
-    block = render.render_best(record, "table").split("Learning curve")[1].split("\n\n")[0]
+    block = render.render_winner(record, "table").split("Learning curve")[1].split("\n\n")[0]
     epochs = [int(line.split()[0]) for line in block.splitlines()[3:]]
     assert {1, 299, 300} <= set(epochs)
     assert 18 <= len(epochs) <= 23
-    assert len(json.loads(render.render_best(record, "json"))["curve"]) == 300
+    assert len(json.loads(render.render_winner(record, "json"))["curve"]) == 300
 
 
 def test_best_csv_reads_back():
     """The winner as CSV has lines of section, name and value."""
-    lines = parsed_csv(render.render_best(report_winner(classes=2 + 1), "csv"))
+    lines = parsed_csv(render.render_winner(report_winner(classes=2 + 1), "csv"))
     values = {(line["section"], line["name"]): line["value"] for line in lines}
     assert values["result", "value"] == "0.9639"
     assert values["configuration", "lr"] == "0.01"
@@ -345,7 +345,7 @@ def test_lower_is_better_where_the_study_minimises():
         *(report_trial(0, 0.7), report_trial(1, 0.3, lr=0.1)), objective="val_loss", maximize=False
     )
     assert [row["val_loss"] for row in ranked.rows(record)] == [0.3, 0.7]
-    assert "val_loss 0.3000 at epoch 2 of 3" in render.render_best(record, "table")
+    assert "val_loss 0.3000 at epoch 2 of 3" in render.render_winner(record, "table")
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_clean(text, shown):
 
 
 @pytest.mark.parametrize("fmt", render.FORMATS)
-@pytest.mark.parametrize("renders", [render.render, render.render_best], ids=["study", "best"])
+@pytest.mark.parametrize("renders", [render.render, render.render_winner], ids=["study", "best"])
 def test_hostile_texts_reach_no_output(fmt, renders):
     """Whatever a user calls things, no format holds control characters, and all can be written as UTF-8."""
     text = (
@@ -401,7 +401,7 @@ def test_csv_cells_are_no_formulas():
     assert parsed_csv(render.render(loss, "csv", None))[0]["val_loss"] == "-0.5000"
     classes = [
         line["name"]
-        for line in parsed_csv(render.render_best(hostile_study(), "csv"))
+        for line in parsed_csv(render.render_winner(hostile_study(), "csv"))
         if line["section"] == "class"
     ]
     assert "'=cmd()" in classes
@@ -411,7 +411,7 @@ def test_json_of_odd_numbers_is_valid():
     """A number that is none becomes null: NaN is not JSON."""
     record = report_study(report_trial(0, float("nan"), accuracies=(float("nan"), 0.5)))
     assert json.loads(render.render(record, "json", None))["rows"][0]["val_acc"] is None
-    assert json.loads(render.render_best(record, "json"))["classes"][1]["accuracy"] is None
+    assert json.loads(render.render_winner(record, "json"))["classes"][1]["accuracy"] is None
 
 
 def repeated_study(**changes):
@@ -432,7 +432,7 @@ LINE = (
 
 
 @pytest.mark.parametrize("fmt", ["table", "md", "json"])
-@pytest.mark.parametrize("renders", [render.render, render.render_best], ids=["study", "best"])
+@pytest.mark.parametrize("renders", [render.render, render.render_winner], ids=["study", "best"])
 def test_first_against_second(renders, fmt):
     """Under the table, and with the winner, it is said whether the first differs from the second by more than noise."""
     assert LINE in renders(repeated_study(), fmt)
@@ -486,16 +486,16 @@ def test_best_shows_recorded_test_scores():
         dataclasses.replace(result, test={"acc": 0.9 + result.number / 100, "loss": 0.25})
         for result in record.results
     ]
-    detail = winner.best_detail(dataclasses.replace(record, results=tuple(scored)))
+    detail = winner.winner_detail(dataclasses.replace(record, results=tuple(scored)))
     assert detail["test_scores"]["acc"] == 0.91
     assert detail["test_scores"]["acc_mean"] == pytest.approx(0.91)
     assert (detail["test_scores"]["seeds"], detail["next"]) == (3, [])
     assert detail["test"].startswith(
         "Test accuracy 0.9100; test accuracy over its seeds 0.9100 ± 0.0100 (3 seeds), sco"
     )
-    assert winner.best_detail(record)["test_scores"] is None
+    assert winner.winner_detail(record)["test_scores"] is None
     for fmt in render.FORMATS:
-        assert "scored after the choice" in render.render_best(
+        assert "scored after the choice" in render.render_winner(
             dataclasses.replace(record, results=scored), fmt
         )
 
@@ -595,7 +595,7 @@ def test_health_checks_stand_under_the_table():
         report_trial(n, 0.9 - n / 1000, lr=0.01 + n / 1000, accuracies=(0.5, 0.5)) for n in range(3)
     ]
     record = report_study(*trials, report_trial(3, state=FAILED, end="diverged", lr=0.09))
-    found = [check for check in checks(record) if check.level == "warning"]
+    found = [check for check in run_checks(record) if check.level == "warning"]
     assert found
     table = render.render(record, "table")
     assert [
@@ -606,5 +606,5 @@ def test_health_checks_stand_under_the_table():
     assert "- **warning** " in render.render(record, "md").partition("## Health checks")[2]
     data = json.loads(render.render(record, "json"))
     assert [(check["level"], check["check"]) for check in data["checks"]] == [
-        (c.level, c.name) for c in checks(record)
+        (c.level, c.name) for c in run_checks(record)
     ]

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.stores import locations
 from pipeline.stores.access import open_studies, prepare, read_studies
-from pipeline.stores.locations import check_name, locate, shown, sqlite_file
+from pipeline.stores.locations import check_name, display_name, locate, sqlite_file
 from pipeline.stores.locks import lock
 from pipeline.system.errors import StorageFailure, StudyBusy, UsageFailure
 
@@ -139,7 +139,7 @@ def test_storage_in_a_database(tmp_path, monkeypatch, scheme):
         == "postgresql+psycopg://me:s%40cret@host:6543/db?password=secret&sslmode=require"
     )
     assert where.home == tmp_path
-    assert shown(where.studies) == "postgresql+psycopg://me@host:6543/db?sslmode=require"
+    assert display_name(where.studies) == "postgresql+psycopg://me@host:6543/db?sslmode=require"
     assert locate(f"{scheme}://me@host/db").studies == "postgresql+psycopg://me@host/db"
 
 

@@ -61,19 +61,19 @@ def test_no_copy_is_made_where_a_url_leads_elsewhere(tmp_path, monkeypatch):
 
 def test_a_copy_that_cannot_be_trusted_is_made_anew(tmp_path):
     """One that is cut short, is of another version or holds nothing is replaced, and never used."""
-    mlflow_tables.fill(tmp_path / "first.db")
+    mlflow_tables.create_tables(tmp_path / "first.db")
     (kept,) = files.cache_folder().glob("mlflow-*.db")
     good = kept.read_bytes()
-    assert mlflow_tables.whole(kept)
+    assert mlflow_tables.is_complete(kept)
     kept.write_bytes(b"")
-    assert not mlflow_tables.whole(kept)
+    assert not mlflow_tables.is_complete(kept)
     kept.write_bytes(good[: len(good) // 2])
-    assert not mlflow_tables.whole(kept)
+    assert not mlflow_tables.is_complete(kept)
     kept.write_bytes(good)
     with closing(sqlite3.connect(kept)) as database:
         database.execute("UPDATE alembic_version SET version_num = 'another'")
         database.commit()
-    assert not mlflow_tables.whole(kept)
-    mlflow_tables.fill(tmp_path / "second.db")
+    assert not mlflow_tables.is_complete(kept)
+    mlflow_tables.create_tables(tmp_path / "second.db")
     assert tables(tmp_path / "second.db") == tables(tmp_path / "first.db")
-    assert mlflow_tables.whole(kept)
+    assert mlflow_tables.is_complete(kept)

@@ -118,7 +118,7 @@ def wait_for_epochs(folder: Path, number: int, count: int = 1) -> None:
 
 def record(folder: Path, study: str):
     """Read a folder's study."""
-    return stored.read(studies(folder), study)
+    return stored.read_record(studies(folder), study)
 
 
 def trial_list(folder: Path, study: str) -> list[tuple[dict, str, float | None]]:

@@ -8,7 +8,7 @@ import torch
 
 import models
 from pipeline.checkpoints import BEST, Card, save_model
-from pipeline.inference.networks import Found
+from pipeline.inference.networks import TrainedNetwork
 from sweeps.trial import configure
 
 # A user's own network, which others go on from: what happens in each step of its training is theirs to say.
@@ -33,7 +33,7 @@ class Fine(nn.Module):
 
 def make_found(
     family="cnn", shape=(1, 8, 8), classes=tuple("0123456789"), dataset="digits", **config
-) -> Found:
+) -> TrainedNetwork:
     """A network of a family, small, whose weights are drawn with the seed 0."""
     sizes = {
         "mlp": {"width": 8},
@@ -66,10 +66,10 @@ def make_found(
         epoch=3,
         metrics={"val/acc": 0.9, "val/loss": 0.3},
     )
-    return Found(network, card)
+    return TrainedNetwork(network, card)
 
 
-def save_checkpoint(folder: Path, found: Found) -> Path:
+def save_checkpoint(folder: Path, found: TrainedNetwork) -> Path:
     """Write it where `--checkpoint` takes it from."""
     save_model(folder / BEST, found.network.state_dict(), found.card)
     return folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from pipeline.report.html import Picture
+from pipeline.report.html import PlotImage
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import (
@@ -21,12 +21,12 @@ from sweeps.trial import (
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCB2tbR4AAAAABJRU5ErkJggg=="
 )
-PICTURE = Picture(
+PICTURE = PlotImage(
     name="history", title="History", about="How it rose.", alt="Best 0.9 at trial 3.", png=PIXEL
 )
 
 
-def pictured():
+def thumbnails_trial():
     """A study whose winner has mistakes with pictures, of classes with hostile names."""
     mistakes = (
         Mistake(7, 1, 0, 0.984, 5.0),

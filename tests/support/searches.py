@@ -8,9 +8,9 @@ import math
 import optuna
 
 from sweeps.search import loop
-from sweeps.search.loop import OneByOne
+from sweeps.search.loop import SequentialRunner
 from sweeps.search.study import Study
-from sweeps.spec.studyfile import parse
+from sweeps.spec.studyfile import parse_study
 from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialResult
 
 # Conditional dimensions, two widths of one field, a start, and a pruner.
@@ -74,12 +74,12 @@ def make_train(study, *, value=accuracy, at=lambda job, epoch: None):
 
 
 def spec(text=MIXED, **overrides):
-    return parse(text, "test", overrides=overrides)
+    return parse_study(text, "test", overrides=overrides)
 
 
 def run(study, train, **options):
     """Train what is left of a study, one trial at a time; why it ended."""
-    return loop.run(study, OneByOne(train), **options).reason
+    return loop.run(study, SequentialRunner(train), **options).reason
 
 
 def begin(storage, text=MIXED, *, name="study", **overrides):

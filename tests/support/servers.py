@@ -14,9 +14,9 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from pipeline.checkpoints import load
-from pipeline.tracking import contents
+from pipeline.tracking import run_contents
 from support.endtoend import record
-from sweeps.analysis.ranking import best
+from sweeps.analysis.ranking import find_best_trial
 
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
@@ -143,10 +143,12 @@ def expected(result) -> dict[str, list[tuple[int, float, int]]]:
     """What a trial's result says must be logged of its run."""
     rows: dict[str, list[tuple[int, float, int]]] = {}
     for row in result.history:
-        for key, value in {**row.metrics, **contents.by_class(row)}.items():
+        for key, value in {**row.metrics, **run_contents.class_metrics(row)}.items():
             rows.setdefault(key, []).append((row.epoch, value, row.time))
     end = result.history[-1].time
-    return rows | {key: [(0, value, end)] for key, value in contents.at_the_end(result).items()}
+    return rows | {
+        key: [(0, value, end)] for key, value in run_contents.final_metrics(result).items()
+    }
 
 
 def check_complete(client: MlflowClient, folder: Path, study: str, scratch: Path) -> None:
@@ -161,7 +163,7 @@ def check_complete(client: MlflowClient, folder: Path, study: str, scratch: Path
         assert run.data.params == {
             key: str(value) for key, value in result.config.to_dict().items()
         }
-        assert contents.tags(result, found.classes).items() <= run.data.tags.items()
+        assert run_contents.result_tags(result, found.classes).items() <= run.data.tags.items()
         assert run.inputs.dataset_inputs[0].dataset.name == found.dataset
         assert points(client, result.run_id) == expected(result)
         assert run.info.end_time == result.history[-1].time
@@ -181,7 +183,7 @@ def check_complete(client: MlflowClient, folder: Path, study: str, scratch: Path
             assert result.checkpoint == f"{run.info.artifact_uri}/checkpoint"
     parent, winner = (
         client.get_run(found.parent_run_id),
-        best(found.results, maximize=found.maximize),
+        find_best_trial(found.results, maximize=found.maximize),
     )
     assert (parent.info.status, parent.data.params["winner.trial"]) == (
         "FINISHED",

@@ -17,13 +17,13 @@ from sweeps.trial import (
     Epoch,
     TrialResult,
     applies,
-    augmentation,
+    config_fields,
     configure,
-    fields,
     network_options,
+    parse_augmentation,
 )
 
-BOUNDED = [field for field in fields().values() if field.low is not None]
+BOUNDED = [field for field in config_fields().values() if field.low is not None]
 PARTS = st.lists(st.sampled_from(AUGMENTATIONS), min_size=1, unique=True).map("-".join)
 # Any valid values of the fields whose rule is a function.
 CHECKED = {
@@ -38,7 +38,7 @@ def beside(name):
     """What a field needs beside it to apply: a family that has it, and the values of its condition."""
     needs = {
         other: next(v for v in allowed if v is not None)
-        for other, allowed in fields()[name].when.items()
+        for other, allowed in config_fields()[name].when.items()
     }
     return {
         **needs,
@@ -77,7 +77,7 @@ def test_defaults_of_family(family):
 def test_defaults():
     """Nothing given is the declared default of every field that applies."""
     config = configure({})
-    for name, field in fields().items():
+    for name, field in config_fields().items():
         if name not in network_options():
             assert getattr(config, name) == (field.default if applies(name, vars(config)) else None)
     assert (config.family, config.optimizer, config.lr) == ("cnn", "adam", 0.001)
@@ -121,11 +121,15 @@ def test_defaults():
 )
 def test_conditions(name, with_it, without):
     """A field with a condition applies, with its default or the value given, where that holds, and nowhere else."""
-    value = fields()[name].choices[-1] if fields()[name].choices else fields()[name].high
+    value = (
+        config_fields()[name].choices[-1]
+        if config_fields()[name].choices
+        else config_fields()[name].high
+    )
     for others in with_it:
         config = configure(others)
         assert getattr(config, name) == models.FAMILIES[config.family].options.get(
-            name, fields()[name].default
+            name, config_fields()[name].default
         )
         assert getattr(configure({**others, name: value}), name) == value
     for others in without:
@@ -189,7 +193,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("field", fields().values(), ids=lambda f: f.name)
+@pytest.mark.parametrize("field", config_fields().values(), ids=lambda f: f.name)
 def test_wrong_types(field):
     """A value of another type is refused: true is no number, 1 is not true, 1.5 is not whole."""
     wrong, expected = WRONG[field.type]
@@ -201,7 +205,7 @@ def test_wrong_types(field):
 
 
 @pytest.mark.parametrize(
-    "name", [f.name for f in fields().values() if f.type is float and f.low is not None]
+    "name", [f.name for f in config_fields().values() if f.type is float and f.low is not None]
 )
 @pytest.mark.parametrize(
     "value", [math.nan, math.inf, -math.inf, "nan", "inf", "1e999", 10**400, "9" * 400]
@@ -238,7 +242,7 @@ def test_converted(name, given, expected):
     """Text, and numbers of the neighbouring type, become the field's type where nothing is lost."""
     value = one(name, given)
     assert value == expected
-    assert type(value) is fields()[name].type
+    assert type(value) is config_fields()[name].type
 
 
 @pytest.mark.parametrize(
@@ -280,7 +284,7 @@ def test_unknown(given, message):
 )
 def test_augmentation(text, parts):
     """An augmentation is nothing, left to the data set, or its parts in the order given."""
-    assert augmentation(text) == parts
+    assert parse_augmentation(text) == parts
     assert configure({"augment": text}).augment == text
 
 
@@ -316,10 +320,10 @@ def test_own_family():
 RUNTIME = {"device", "threads", "gpus_per_trial", "eval_batch_size"}
 
 
-@pytest.mark.parametrize("name", [name for name in fields() if name != "family"])
+@pytest.mark.parametrize("name", [name for name in config_fields() if name != "family"])
 def test_what_counts(name):
     """Every field changes the signature but where and how fast it is trained; the seed alone not the group."""
-    field = fields()[name]
+    field = config_fields()[name]
     own = beside(name)
     before = configure(own)
     candidates = [*field.choices, *(v for v in (field.low, field.high) if v is not None)] or {
@@ -354,7 +358,9 @@ def test_what_does_not_apply_does_not_count():
 
 
 @given(
-    st.fixed_dictionaries({}, optional={name: values(field) for name, field in fields().items()})
+    st.fixed_dictionaries(
+        {}, optional={name: values(field) for name, field in config_fields().items()}
+    )
 )
 def test_configure_round_trip(given):
     """Any valid values make a configuration that its dictionary, strictly and through JSON, makes again."""

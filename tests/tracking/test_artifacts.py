@@ -4,7 +4,7 @@ import csv
 
 from support.helpers import make_result
 
-from pipeline.tracking import contents
+from pipeline.tracking import run_contents
 
 
 def test_class_names_cannot_become_formulas_or_break_lines(tmp_path):
@@ -22,7 +22,7 @@ def test_class_names_cannot_become_formulas_or_break_lines(tmp_path):
         "café",
     ]
     result = make_result(0, 0.5, confusion=True)
-    contents.write_files(tmp_path, result, names)
+    run_contents.write_artifacts(tmp_path, result, names)
     with (tmp_path / "confusion.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     expected = [

@@ -13,7 +13,7 @@ CONDITIONAL = (Dimension(field="depth", low=1, high=3, when={"family": ("cnn",)}
 
 def state(**record):
     """The state that the view of a record holds."""
-    kept = json.loads(comparison_view.view(make_record([make_result(0, 0.9)], **record)))
+    kept = json.loads(comparison_view.saved_view(make_record([make_result(0, 0.9)], **record)))
     assert kept["name"] == "test"
     assert isinstance(kept["createdAt"], int), "with a text the view silently does not apply"
     return json.loads(kept["state"])
@@ -85,5 +85,7 @@ def test_only_the_studys_trials():
         state(dimensions=MIXED)["searchFilter"]
         == "tags.`sweep.study` = 'test' and tags.`sweep.trial` != ''"
     )
-    assert comparison_view.key("a") != comparison_view.key("b")
-    assert f"viewStateShareKey={comparison_view.key('a')}&" in comparison_view.link("0", "a")
+    assert comparison_view.view_key("a") != comparison_view.view_key("b")
+    assert f"viewStateShareKey={comparison_view.view_key('a')}&" in comparison_view.comparison_link(
+        "0", "a"
+    )

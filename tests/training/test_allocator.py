@@ -12,8 +12,8 @@ from pipeline.system import garbage
 
 STEPS = """
 import resource, torch
-from pipeline.training import allocator as memory
-memory.keep()
+from pipeline.training import allocator
+allocator.keep_freed_memory()
 def step():
     for _ in range(3):
         kept = [torch.ones(2**18 * n) for n in range(1, 17)]
@@ -41,7 +41,7 @@ def test_what_is_loaded_is_not_looked_through():
     watch = lambda phase, info: collections.append((phase, info["generation"]))  # noqa: E731
     gc.callbacks.append(watch)
     try:
-        with garbage.loading():
+        with garbage.freeze_loaded():
             loaded = [[] for _ in range(100_000)]
         assert collections == []
     finally:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.training.augment import augment
-from sweeps.trial import AUGMENTATIONS, augmentation
+from sweeps.trial import AUGMENTATIONS, parse_augmentation
 
 PARTS = [parts for n in range(1, 4) for parts in itertools.combinations(AUGMENTATIONS, n)]
 SHAPES = [(1, 1), (1, 9), (2, 2), (3, 5), (7, 8), (8, 8), (28, 28), (33, 17)]
@@ -161,4 +161,4 @@ def test_order_of_the_parts(parts):
     """The order in which the parts are named does not count."""
     x = images()
     for order in itertools.permutations(parts):
-        assert changed(x, *augmentation("-".join(order))).equal(changed(x, *parts))
+        assert changed(x, *parse_augmentation("-".join(order))).equal(changed(x, *parts))

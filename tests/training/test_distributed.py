@@ -10,7 +10,7 @@ from pipeline.checkpoints import load_model
 from pipeline.engines import local
 from pipeline.engines.base import Task
 from pipeline.system.errors import Interrupted
-from pipeline.training.distributed import Group, check
+from pipeline.training.distributed import Group, check_processes
 from pipeline.training.epochs import Hooks
 from pipeline.training.train import train
 from sweeps.trial import COMPLETE, configure
@@ -173,6 +173,6 @@ def test_what_cannot_be_divided_is_refused(values, message, monkeypatch):
     """More processes than GPUs, or than images in a batch, are refused; on the CPU there may be any number."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ValueError, match=message):
-        check(configure({**values, "gpus_per_trial": 4}))
-    check(configure({"device": "cpu", "gpus_per_trial": 64}))
-    check(configure({"device": "cuda", "gpus_per_trial": 2}))
+        check_processes(configure({**values, "gpus_per_trial": 4}))
+    check_processes(configure({"device": "cpu", "gpus_per_trial": 64}))
+    check_processes(configure({"device": "cuda", "gpus_per_trial": 2}))

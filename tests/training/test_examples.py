@@ -12,9 +12,9 @@ from support.searches import begin, make_train, memory, run
 
 from pipeline.data.search_data import load
 from pipeline.stores import access, locations
-from pipeline.training.mistakes import SIDE, pictures, png
-from sweeps.analysis.ranking import best
-from sweeps.search.stored import read
+from pipeline.training.mistakes import THUMBNAIL_SIDE, encode_thumbnail, encode_thumbnails
+from sweeps.analysis.ranking import find_best_trial
+from sweeps.search.stored import read_record
 from sweeps.trial import Mistake
 
 
@@ -33,11 +33,14 @@ def noise(*shape):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [(8, 8), (28, 28), (5, 9), (1, 1), (SIDE, SIDE), (SIDE, 7)])
+@pytest.mark.parametrize(
+    "size",
+    [(8, 8), (28, 28), (5, 9), (1, 1), (THUMBNAIL_SIDE, THUMBNAIL_SIDE), (THUMBNAIL_SIDE, 7)],
+)
 def test_png(channels, size):
     """A picture has the image's own pixels, grey or coloured, of any shape."""
     image = noise(channels, *size)
-    assert torch.equal(decoded(png(image)), image)
+    assert torch.equal(decoded(encode_thumbnail(image)), image)
 
 
 @pytest.mark.parametrize(
@@ -45,13 +48,13 @@ def test_png(channels, size):
 )
 def test_a_large_image_is_shrunk(size, shown):
     """The picture of a large image is smaller, in its proportions."""
-    assert decoded(png(noise(3, *size))).shape == (3, *shown)
+    assert decoded(encode_thumbnail(noise(3, *size))).shape == (3, *shown)
 
 
 def test_pictures():
     """Each image that was mistaken has its picture under its own index, as text."""
     images = noise(9, 1, 8, 8)
-    found = pictures([Mistake(7, 1, 2, 0.9, 3.0), Mistake(2, 1, 0, 0.8, 2.0)], images)
+    found = encode_thumbnails([Mistake(7, 1, 2, 0.9, 3.0), Mistake(2, 1, 0, 0.8, 2.0)], images)
     assert list(found) == [7, 2]
     for index, text in found.items():
         assert torch.equal(decoded(base64.b64decode(text)), images[index])
@@ -61,20 +64,23 @@ def test_only_the_best_trials_pictures_are_read():
     """Pictures of a trial that is the best no more are not shown; those of another take their place."""
     storage = memory()
     study = begin(storage, trials=6)
-    assert study.pictured is None
-    assert read(storage, "study").pictures == {}
+    assert study.thumbnails_trial is None
+    assert read_record(storage, "study").pictures == {}
     assert run(study, make_train(study)) == "done"
-    found = best(study.results()).number
-    study.keep_pictures(found, {3: "abc", 17: "def"})
-    assert (study.pictured, read(storage, "study").pictures) == (found, {3: "abc", 17: "def"})
-    study.keep_pictures(found + 1, {4: "ghi"})
-    assert (study.pictured, read(storage, "study").pictures) == (found + 1, {})
+    found = find_best_trial(study.results()).number
+    study.keep_thumbnails(found, {3: "abc", 17: "def"})
+    assert (study.thumbnails_trial, read_record(storage, "study").pictures) == (
+        found,
+        {3: "abc", 17: "def"},
+    )
+    study.keep_thumbnails(found + 1, {4: "ghi"})
+    assert (study.thumbnails_trial, read_record(storage, "study").pictures) == (found + 1, {})
 
 
 def check(folder, name):
     """Assert that the pictures of a study are the validation images that its best trial is wrong about."""
     found = record(folder, name)
-    winner = best(found.results, maximize=found.maximize)
+    winner = find_best_trial(found.results, maximize=found.maximize)
     images = load("digits", folder).val.images
     assert list(found.pictures) == [mistake.image for mistake in winner.mistakes]
     for index, text in found.pictures.items():

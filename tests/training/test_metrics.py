@@ -16,8 +16,8 @@ from torch import nn
 
 import models
 from pipeline.data.search_data import Split
-from pipeline.training.metrics import Scores, score, shares
-from pipeline.training.prepare import Prepare, layout
+from pipeline.training.metrics import Scores, class_accuracies, score
+from pipeline.training.prepare import Prepare, image_memory_format
 from sweeps.trial import configure
 
 CPU = torch.device("cpu")
@@ -79,7 +79,7 @@ def test_spread_of_the_loss(batch_size):
 
 def test_shares():
     """Shares are right answers by images; where there are none there is no share."""
-    assert shares(torch.tensor([3, 0, 0]), torch.tensor([4, 2, 0])) == (0.75, 0.0, None)
+    assert class_accuracies(torch.tensor([3, 0, 0]), torch.tensor([4, 2, 0])) == (0.75, 0.0, None)
 
 
 def test_class_without_images():
@@ -140,7 +140,10 @@ def test_prepare(channels):
 def test_layout(family, kept):
     """Images lie as their network reads them, channels last for convolutions, and have the same values either way."""
     shape = (3, 8, 8)
-    assert layout(models.build(family, shape, 10, configure({"family": family}).options)) is kept
+    assert (
+        image_memory_format(models.build(family, shape, 10, configure({"family": family}).options))
+        is kept
+    )
     images = torch.randint(
         0, 256, (16, *shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )

@@ -11,7 +11,7 @@ from support.trainings import run
 
 from pipeline.checkpoints import load_model
 from pipeline.training.metrics import Scores
-from pipeline.training.mistakes import OF_EACH, PAIRS, WORST, mistakes
+from pipeline.training.mistakes import CONFUSED_PAIRS, IMAGES_PER_PAIR, WORST_IMAGES, find_mistakes
 from pipeline.training.prepare import Prepare
 from sweeps.trial import COMPLETE, FAILED, TrialResult
 
@@ -27,10 +27,10 @@ def by_hand(logits, labels):
             wrong.append((image, true, predicted, 1 / total, loss))
     wrong.sort(key=lambda one: (-one[4], one[0]))
     counts = Counter((true, predicted) for _, true, predicted, _, _ in wrong)
-    pairs = sorted(counts, key=lambda pair: (-counts[pair], pair))[:PAIRS]
-    chosen = wrong[:WORST]
+    pairs = sorted(counts, key=lambda pair: (-counts[pair], pair))[:CONFUSED_PAIRS]
+    chosen = wrong[:WORST_IMAGES]
     for pair in pairs:
-        of_pair = [one for one in wrong if one[1:3] == pair][:OF_EACH]
+        of_pair = [one for one in wrong if one[1:3] == pair][:IMAGES_PER_PAIR]
         chosen += [one for one in of_pair if one not in chosen]
     return chosen
 
@@ -59,9 +59,9 @@ def test_as_by_hand(classes, batch_size):
     generator = torch.Generator().manual_seed(classes)
     logits = torch.randn(400, classes, generator=generator) * 3
     labels = torch.randint(0, classes, (400,), generator=generator)
-    found = mistakes(scores_of(logits, labels, batch_size), labels)
+    found = find_mistakes(scores_of(logits, labels, batch_size), labels)
     alike(found, by_hand(logits, labels))
-    assert WORST <= len(found) <= WORST + PAIRS * OF_EACH
+    assert WORST_IMAGES <= len(found) <= WORST_IMAGES + CONFUSED_PAIRS * IMAGES_PER_PAIR
     assert len({one.image for one in found}) == len(found)
 
 
@@ -69,10 +69,10 @@ def test_equal_losses_stand_in_the_order_of_the_images():
     """Of images that are equally wrong the earlier comes first, of equally frequent pairs that of the lower classes."""
     logits = torch.tensor([[2.0, 0.0, 0.0]] * 40 + [[0.0, 2.0, 0.0]] * 40)
     labels = torch.tensor([1, 2] * 20 + [0, 2] * 20)
-    found = mistakes(scores_of(logits, labels, 16), labels)
+    found = find_mistakes(scores_of(logits, labels, 16), labels)
     alike(found, by_hand(logits, labels))
-    assert [one.image for one in found[:WORST]] == list(range(WORST))
-    assert [one[:3] for one in found[WORST:]] == [
+    assert [one.image for one in found[:WORST_IMAGES]] == list(range(WORST_IMAGES))
+    assert [one[:3] for one in found[WORST_IMAGES:]] == [
         *((image, 0, 1) for image in (40, 42, 44, 46)),
         *((image, 2, 1) for image in (41, 43, 45, 47)),
     ]
@@ -81,9 +81,9 @@ def test_equal_losses_stand_in_the_order_of_the_images():
 def test_without_mistakes():
     """A network that is always right has none, and neither has a split without images."""
     logits = torch.eye(4) * 9
-    assert mistakes(scores_of(logits, torch.arange(4), 3), torch.arange(4)) == ()
+    assert find_mistakes(scores_of(logits, torch.arange(4), 3), torch.arange(4)) == ()
     nothing = torch.zeros(0).long()
-    assert mistakes(Scores(0.0, torch.zeros(4, 4).long()), nothing) == ()
+    assert find_mistakes(Scores(0.0, torch.zeros(4, 4).long()), nothing) == ()
 
 
 @pytest.mark.parametrize(

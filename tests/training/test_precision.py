@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import models
-from pipeline.training.resolve import arithmetic, resolve
+from pipeline.training.resolve import choose_precision, resolve
 from sweeps.trial import configure
 
 
@@ -30,7 +30,7 @@ def test_arithmetic():
     """Every built-in family has bf16 where the device has; on a CPU neither the digits nor networks of one's own."""
     for family in models.FAMILIES:
         config = configure({"family": family, "dataset": "cifar10"})
-        assert [arithmetic(config, "cpu", has_bf16=has) for has in (True, False)] == [
+        assert [choose_precision(config, "cpu", has_bf16=has) for has in (True, False)] == [
             "bf16",
             "fp32",
         ]
@@ -39,5 +39,5 @@ def test_arithmetic():
         for values in ({"dataset": "digits"}, {"dataset": "mnist", "family": "torch.nn:Linear"})
     )
     for config in (digits, own):
-        assert arithmetic(config, "cpu", has_bf16=True) == "fp32"
-        assert arithmetic(config, "cuda", has_bf16=True) == "bf16"
+        assert choose_precision(config, "cpu", has_bf16=True) == "fp32"
+        assert choose_precision(config, "cuda", has_bf16=True) == "bf16"

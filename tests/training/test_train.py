@@ -36,12 +36,12 @@ from sweeps.trial import (
     PRUNED,
     TrialResult,
     applies,
-    augmentation,
+    config_fields,
     configure,
-    fields,
+    parse_augmentation,
 )
 
-OPTIMIZERS, SCHEDULES = (fields()[name].choices for name in ("optimizer", "schedule"))
+OPTIMIZERS, SCHEDULES = (config_fields()[name].choices for name in ("optimizer", "schedule"))
 # Schedules that come to something within four epochs.
 QUICK = {"plateau": {"lr_patience": 0}, "step": {"lr_step": 2}}
 
@@ -490,7 +490,7 @@ def test_time_limit(tiny, tmp_path):
 
 def test_hang(tiny, tmp_path, monkeypatch):
     """A trial that hangs inside a step is broken off there, a little after its limit."""
-    monkeypatch.setattr(pipeline.training.train, "HANGS", 0.1)
+    monkeypatch.setattr(pipeline.training.train, "HANG_GRACE", 0.1)
     began = time.monotonic()
     failed(run(tmp_path, tiny, family=f"{__name__}:Hanging", time_limit=0.1), "timeout", tmp_path)
     assert time.monotonic() - began < 30
@@ -942,7 +942,7 @@ def test_resolve_augmentation(dataset):
     """The augmentation is settled by the data set, unless one is asked for."""
     chosen = resolve(configure({"dataset": dataset, "device": "cpu"})).augment
     assert chosen == DATASETS[dataset].augment
-    assert "auto" not in augmentation(chosen)
+    assert "auto" not in parse_augmentation(chosen)
     for asked in ("none", "flip-crop"):
         assert (
             resolve(configure({"dataset": dataset, "device": "cpu", "augment": asked})).augment

@@ -12,8 +12,8 @@ import ray
 from ray.exceptions import RayTaskError
 
 from pipeline.data.search_data import SearchData
-from pipeline.engines.on_ray.engine import Ray
-from pipeline.engines.on_ray.task import RESOLVE, own_signals, paths, room
+from pipeline.engines.on_ray.engine import RayEngine
+from pipeline.engines.on_ray.task import RESOLVE, import_paths, keep_signal_handlers, resources
 from pipeline.system import cpu
 from pipeline.system.errors import EngineFailure, UsageFailure
 from pipeline.system.text import clean
@@ -35,7 +35,7 @@ _SETTINGS = 4  # the type of frame that answers it
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
-class Cluster:
+class RayFactory:
     """A Ray cluster, as a site."""
 
     deterministic = False
@@ -57,14 +57,16 @@ class Cluster:
             {name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()}
         )
         mine: dict[str, Any] = (
-            {"num_cpus": cpu.cores(), "include_dashboard": False} if address is None else {}
+            {"num_cpus": cpu.available_cores(), "include_dashboard": False}
+            if address is None
+            else {}
         )
         if address is None:
             name = "a Ray cluster of this machine"
         else:
             name = f"the Ray cluster at {clean(address)}"
         try:
-            with own_signals():
+            with keep_signal_handlers():
                 ray.init(
                     address=address or "local",
                     log_to_driver=False,
@@ -86,7 +88,9 @@ class Cluster:
             raise ValueError(f"gpus_per_trial must be 1{self.where}: got {config.processes}")
         if any(node.get("GPU") for node in nodes()):
             try:
-                found: TrialConfig = ray.get(RESOLVE.options(num_gpus=1).remote(config, paths()))
+                found: TrialConfig = ray.get(
+                    RESOLVE.options(num_gpus=1).remote(config, import_paths())
+                )
             except RayTaskError as error:
                 raise error.cause from None
             return found
@@ -98,7 +102,7 @@ class Cluster:
         """As many as its nodes have room for now."""
         needs = {
             {"num_cpus": "CPU", "num_gpus": "GPU"}[name]: count
-            for name, count in room(config).items()
+            for name, count in resources(config).items()
             if count
         }
         places = sum(
@@ -114,13 +118,13 @@ class Cluster:
     def warm_up(self, processes: int) -> None:
         """Nothing can be prepared."""
 
-    def make(self, data: SearchData, places: int, processes: int = 1) -> Ray:  # noqa: ARG002 - of which there is one
+    def make(self, data: SearchData, places: int, processes: int = 1) -> RayEngine:  # noqa: ARG002 - of which there is one
         """The engine for so many trials at a time; those that there is no room for wait in the cluster."""
-        return Ray(data, places)
+        return RayEngine(data, places)
 
     def close(self) -> None:
         """Leave it; one that was begun ends."""
-        with own_signals():
+        with keep_signal_handlers():
             ray.shutdown()
 
 

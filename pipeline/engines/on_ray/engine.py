@@ -17,11 +17,11 @@ from ray.exceptions import RayError, RayTaskError
 
 from pipeline.checkpoints import Folder, read
 from pipeline.data.search_data import SearchData
-from pipeline.engines.base import LOOK_EVERY, Task
-from pipeline.engines.messages import Heard
-from pipeline.engines.on_ray.mailbox import open_post
-from pipeline.engines.on_ray.task import TRAIN, cause, cluster_errors, paths, room
-from pipeline.engines.shared_data import facts, tensors
+from pipeline.engines.base import POLL_INTERVAL, Task
+from pipeline.engines.messages import RemoteTrial
+from pipeline.engines.on_ray.mailbox import open_mailbox
+from pipeline.engines.on_ray.task import TRAIN, cause, cluster_errors, import_paths, resources
+from pipeline.engines.shared_data import metadata, tensors
 from pipeline.engines.worker import PATIENCE
 from pipeline.system.errors import EngineFailure, IntegrityFailure
 from pipeline.training.epochs import Hooks
@@ -33,11 +33,11 @@ class _UnderWay:
     """A trial that is begun."""
 
     task: ray.ObjectRef[None]
-    heard: Heard
+    heard: RemoteTrial
     returned: bool = False  # then its last message is on its way
 
 
-class Ray:
+class RayEngine:
     """Trains in tasks of the cluster that this process has joined; one that is lost costs its trial."""
 
     def __init__(self, data: SearchData, places: int) -> None:
@@ -49,8 +49,8 @@ class Ray:
         """
         self.places = places
         arrays = [tensor.contiguous().numpy() for tensor in tensors(data)]
-        self._data = ray.put((facts(data), arrays))
-        self._post = open_post(places)
+        self._data = ray.put((metadata(data), arrays))
+        self._post = open_mailbox(places)
         self._incoming: ray.ObjectRef[Any] = self._post.take.remote()
         self._arrived: deque[tuple[Any, ...]] = deque()
         self._under_way: dict[str, _UnderWay] = {}
@@ -63,10 +63,10 @@ class Ray:
         for path in Folder(task.folder).states():
             with suppress(IntegrityFailure):
                 states[path.name] = read(path)
-        heard = Heard(task, hooks, lambda answer: self._post.answer.remote(name, answer))
-        there = TRAIN.options(**room(task.config), name=f"trial {task.number}")
+        heard = RemoteTrial(task, hooks, lambda answer: self._post.answer.remote(name, answer))
+        there = TRAIN.options(**resources(task.config), name=f"trial {task.number}")
         self._under_way[name] = _UnderWay(
-            there.remote(name, task, states, self._data, self._post, paths()), heard
+            there.remote(name, task, states, self._data, self._post, import_paths()), heard
         )
 
     def wait(self) -> tuple[int, TrialResult | None]:
@@ -96,7 +96,7 @@ class Ray:
     def _look(self) -> tuple[int, TrialResult | None] | None:
         """Wait a little for messages; how a trial has ended that sends none any more, if there is one."""
         tasks = {trial.task: name for name, trial in self._under_way.items() if not trial.returned}
-        ready, _ = ray.wait([self._incoming, *tasks], timeout=LOOK_EVERY)
+        ready, _ = ray.wait([self._incoming, *tasks], timeout=POLL_INTERVAL)
         if self._incoming in ready:
             with cluster_errors():
                 self._arrived.extend(ray.get(self._incoming))

@@ -9,7 +9,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
-class Post:
+class Mailbox:
     """An actor beside that process, on its node: what a trial has told stays when the trial's node is lost."""
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class Post:
             self._answers.pop(sender).cancel()
 
 
-def open_post(senders: int) -> Any:
+def open_mailbox(senders: int) -> Any:
     """Start one on this process's node, for so many senders at a time. It ends with this process."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # Each that waits for an answer takes a place, and a few must be left for those who bring it.
     places = 2 * senders + 10
     return (
-        ray.remote(Post)
+        ray.remote(Mailbox)
         .options(num_cpus=0, max_concurrency=places, scheduling_strategy=here)
         .remote()
     )

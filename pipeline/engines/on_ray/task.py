@@ -22,8 +22,8 @@ from ray.exceptions import RayError
 
 from pipeline.checkpoints import Folder, read
 from pipeline.engines.base import Task
-from pipeline.engines.messages import outcome
-from pipeline.engines.shared_data import rebuilt
+from pipeline.engines.messages import train_and_report
+from pipeline.engines.shared_data import rebuild
 from pipeline.system.errors import EngineFailure
 from pipeline.system.text import clean
 from pipeline.training.resolve import resolve
@@ -33,7 +33,7 @@ FOLDER = "sweep-trial-"  # what the names of trials' own folders on the nodes be
 
 
 @contextmanager
-def own_signals() -> Iterator[None]:
+def keep_signal_handlers() -> Iterator[None]:
     """Keep what this process does on signals: Ray would exit on SIGTERM, where we stop between two steps."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -43,7 +43,7 @@ def own_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def paths() -> list[str]:
+def import_paths() -> list[str]:
     """Where this process finds modules: a user's own network is looked for there on the nodes, too."""
     return [str(Path(path).resolve()) for path in sys.path]
 
@@ -71,14 +71,14 @@ def _train_there(
     known, arrays = data
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the node's one copy cannot be written: nobody does
-        images = rebuilt(known, [torch.from_numpy(array) for array in arrays])
+        images = rebuild(known, [torch.from_numpy(array) for array in arrays])
     _tidy()
     with tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-") as place:
         folder = Folder(Path(place) / "checkpoints")
         folder.put(states)
         line = _Line(name, post, folder)
         line.tell("began")
-        line.tell(*outcome(line, dataclasses.replace(task, folder=folder.path), images))
+        line.tell(*train_and_report(line, dataclasses.replace(task, folder=folder.path), images))
 
 
 def _tidy() -> None:
@@ -121,7 +121,7 @@ TRAIN = ray.remote(max_retries=0)(_train_there)
 RESOLVE = ray.remote(max_retries=0)(_resolve_there)
 
 
-def room(config: TrialConfig) -> dict[str, float]:
+def resources(config: TrialConfig) -> dict[str, float]:
     """What a trial takes of a node, as options of its task."""
     return {"num_cpus": config.threads, "num_gpus": int(config.device == "cuda")}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from itertools import islice
 
-from pipeline.report.checks.seen import Check, Level, Seen
-from sweeps.analysis.comparison import shown
+from pipeline.report.checks.base import Check, Level, Seen
+from sweeps.analysis.comparison import value_text
 from sweeps.spec.dimension import Dimension
-from sweeps.trial import TrialConfig, Value, fields
+from sweeps.trial import TrialConfig, Value, config_fields
 
 EDGE = 0.05  # of a range, on its own scale: a sampler puts one winner in twenty that close to an end by chance
 OUTER = 0.25  # of a range: others of the best that lie there too speak for going further
@@ -37,8 +37,8 @@ def edge(seen: Seen) -> Check | None:
         if trend is None and seen.sampled and _values(dimension):
             continue  # one of a few values is often an end
         level = "warning" if trend else level
-        value = shown(getattr(config, dimension.field))
-        span = " to ".join(map(shown, _ends(dimension)))
+        value = value_text(getattr(config, dimension.field))
+        span = " to ".join(map(value_text, _ends(dimension)))
         where, more = ("upper", "higher") if upper else ("lower", "lower")
         said.append(
             f"{dimension.field} {value} lies at the {where} end of {span}{trend or ''}: search {more}"
@@ -97,7 +97,7 @@ def _position(dimension: Dimension, config: TrialConfig) -> float | None:
 def _end(dimension: Dimension, config: TrialConfig) -> bool | None:
     """Whether a trial lies at the upper end of a dimension (else the lower); None where at neither, or it is final."""
     position = _position(dimension, config)
-    (low, high) = fields()[dimension.field].bounds
+    (low, high) = config_fields()[dimension.field].bounds
     near = 0.0 if _values(dimension) else EDGE
     if position is None or near < position < 1 - near:
         return None

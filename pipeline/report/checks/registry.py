@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pipeline.report.checks import edge, trials, winner
-from pipeline.report.checks.seen import Check, Seen, see
+from pipeline.report.checks.base import Check, Seen, see
 from sweeps.analysis.record import StudyRecord
 
 # Each of a study; None where a check has nothing to judge.
@@ -27,7 +27,7 @@ CHECKS: tuple[Callable[[Seen], Check | None], ...] = (
 _LEVELS = ("warning", "note", "good")
 
 
-def checks(record: StudyRecord) -> tuple[Check, ...]:
+def run_checks(record: StudyRecord) -> tuple[Check, ...]:
     """Judge a study as it stands: the warnings first, then the notes, then what was looked at and is fine.
 
     The texts name fields, families and the study as they were given: whoever shows them makes them safe.

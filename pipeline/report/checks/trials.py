@@ -6,10 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from pipeline.report.checks.seen import Check, Seen
-from sweeps.analysis.comparison import shown
-from sweeps.analysis.health import collapsed
-from sweeps.search.pruning import PROTECTED
+from pipeline.report.checks.base import Check, Seen
+from sweeps.analysis.comparison import value_text
+from sweeps.analysis.health import collapsed_class
+from sweeps.search.pruning import PROTECTED_TRIALS
 from sweeps.trial import FAILED, PRUNED, RUNNING, TrialResult
 
 EACH = 5  # complete configurations per searched field: with fewer, its effect cannot be told from the others'
@@ -86,7 +86,9 @@ def constant(seen: Seen) -> Check | None:
             continue
         looked = True
         if len(set(values)) == 1:
-            same.append(f"{name} was {shown(values[0])} in all {len(values)} trials that have it")
+            same.append(
+                f"{name} was {value_text(values[0])} in all {len(values)} trials that have it"
+            )
     if same:
         text = f"{'; '.join(same)}: other values were not tried, so nothing is known of them."
         return Check(name="constant", level="note", text=text[0].upper() + text[1:])
@@ -102,7 +104,9 @@ def constant(seen: Seen) -> Check | None:
 def unstable(seen: Seen) -> Check | None:
     """Whether many trials diverged or collapsed, and whether the learning rate tells them from the others."""
     begun = [trial for trial in seen.tried if trial.end != "infeasible"]
-    lost = [trial for trial in begun if trial.end == "diverged" or collapsed(trial) is not None]
+    lost = [
+        trial for trial in begun if trial.end == "diverged" or collapsed_class(trial) is not None
+    ]
     if not begun:
         return None
     if len(lost) < AT_LEAST or len(lost) < SHARE * len(begun):
@@ -113,9 +117,7 @@ def unstable(seen: Seen) -> Check | None:
     sound = sorted(trial.config.lr for trial in begun if trial.number not in numbers)
     remedy = "a lower lr or grad_clip may hold them"
     if "lr" in seen.record.searched and sound and rates[0] > sound[len(sound) // 2]:
-        remedy = (
-            f"all of them have lr {shown(rates[0])} or more, most others less: search lr below that"
-        )
+        remedy = f"all of them have lr {value_text(rates[0])} or more, most others less: search lr below that"
     text = f"{len(lost)} of {len(begun)} trials diverged or collapsed to one class{_listed(lost)}: {remedy}."
     return Check(name="unstable", level="warning", text=text)
 
@@ -134,13 +136,13 @@ def failed(seen: Seen) -> Check | None:
 
 def first_rung(seen: Seen) -> Check | None:
     """Whether most trials were pruned as soon as they could be."""
-    could = [trial for trial in seen.trained if trial.number >= PROTECTED]
+    could = [trial for trial in seen.trained if trial.number >= PROTECTED_TRIALS]
     ends = [len(trial.history) for trial in could if trial.state == PRUNED and trial.history]
     if len(could) < JUDGED or not ends:
         return None
     first = min(ends)
     count = ends.count(first)
-    said = f"{count} of the {len(could)} trials after the first {PROTECTED} were pruned after epoch {first}"
+    said = f"{count} of the {len(could)} trials after the first {PROTECTED_TRIALS} were pruned after epoch {first}"
     if count < FIRST_RUNG * len(could):
         return Check(name="first_rung", level="good", text=f"{said}.")
     remedy = (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from pipeline.report.checks.seen import Check, Level, Seen, signed
-from sweeps.analysis.comparison import at_centre, lead
+from pipeline.report.checks.base import Check, Level, Seen, improvement
+from sweeps.analysis.comparison import at_centre, find_lead
 from sweeps.analysis.finalists import Verdict, doubts
-from sweeps.analysis.intervals import newcombe
+from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.ranking import Ranked
-from sweeps.spec.study_spec import CENTRED, OBJECTIVES
+from sweeps.spec.study_spec import CENTRED_METHODS, OBJECTIVES
 from sweeps.trial import TrialResult
 
 ENOUGH = (
@@ -37,7 +37,7 @@ def gain(seen: Seen) -> Check | None:
     if again is not None:
         return again
     best = entries[0]
-    centred = seen.record.method in CENTRED
+    centred = seen.record.method in CENTRED_METHODS
     name = f"the {'centre' if centred else 'first configuration'}, trial {_first_number(first)}"
     if centred:
         remedy = "keep the centre"
@@ -81,7 +81,7 @@ def tie(seen: Seen) -> Check | None:
     """Whether the winner is ahead of the next ones by more than chance, or its fresh seeds by more than theirs."""
     if seen.verdict is not None and len(seen.verdict.finalists) > 1:
         return _tie_of_finalists(seen.verdict)
-    ahead = lead(seen.record, seen.complete)
+    ahead = find_lead(seen.record, seen.complete)
     if ahead is None:
         return None
     first = ahead.first
@@ -137,7 +137,9 @@ def test_gap(seen: Seen) -> Check | None:
         val = trial.best.metrics["val/acc"]
         test = trial.test["acc"]
         # Where it was not counted: test splits are as large as validation splits, or larger.
-        low, high = newcombe(val, seen.images, test, int(trial.test.get("images", seen.images)))
+        low, high = newcombe_interval(
+            val, seen.images, test, int(trial.test.get("images", seen.images))
+        )
         said = (
             f"Trial {trial.number}'s validation accuracy {val:.4f} is {_above(val - test)} "
             f"its test accuracy {test:.4f}"
@@ -173,7 +175,7 @@ def overfitting(seen: Seen) -> Check | None:
     if train is None or val is None or not losses:
         return None
     known = seen.record.facts.get("images", {})
-    low, high = newcombe(train, known.get("train", images), val, images)
+    low, high = newcombe_interval(train, known.get("train", images), val, images)
     lowest = min(losses, key=losses.__getitem__)
     last = max(losses)
     said = f"training accuracy {train:.4f} and validation {val:.4f} at trial {trial.number}'s best epoch"
@@ -198,7 +200,7 @@ def underfitting(seen: Seen) -> Check | None:
     before = _best_until(seen, trial, epochs - last)
     if before is None or trial.value is None:
         return None
-    better = signed(seen.record, trial.value, before)
+    better = improvement(seen.record, trial.value, before)
     # One network's answers after two epochs are closer than those of two networks: half of that chance will do.
     if seen.record.objective == "val_loss":
         enough = (1 - FALL) * before
@@ -229,7 +231,7 @@ def _best_until(seen: Seen, trial: TrialResult, epoch: int) -> float | None:
 
 def _baseline(seen: Seen) -> Ranked | None:
     """The configuration that the others are to beat, where it is complete."""
-    if seen.record.method in CENTRED:
+    if seen.record.method in CENTRED_METHODS:
         return next(
             (entry for entry in seen.complete if at_centre(seen.record, entry.trials[0].config)),
             None,
@@ -258,7 +260,7 @@ def _mean(entry: Ranked) -> float:
 
 
 def _ahead(seen: Seen, first: Ranked, second: Ranked) -> float:
-    return signed(seen.record, _mean(first), _mean(second))
+    return improvement(seen.record, _mean(first), _mean(second))
 
 
 def _noise(seen: Seen, first: Ranked, second: Ranked) -> tuple[float, str] | None:
@@ -271,7 +273,7 @@ def _noise(seen: Seen, first: Ranked, second: Ranked) -> tuple[float, str] | Non
         better, worse = sorted(
             (min(max(_mean(entry), 0.0), 1.0) for entry in (first, second)), reverse=True
         )
-        chance = better - worse - newcombe(better, seen.images, worse, seen.images)[0]
+        chance = better - worse - newcombe_interval(better, seen.images, worse, seen.images)[0]
     if chance is None:
         return None
     return chance, f"chance (95 %: {chance:.4f} with {seen.images:,} validation images)"

@@ -25,7 +25,7 @@ class Plot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class DrawnPlot:
     """A plot that was written to a file."""
 
     place: int  # its position in the registry

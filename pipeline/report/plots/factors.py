@@ -35,10 +35,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.report.plots.labels import axis_label, listed, sentence, wide
-from sweeps.analysis.comparison import at_centre, centre, complete, named, shown, varying
+from sweeps.analysis.comparison import (
+    at_centre,
+    centre,
+    complete_trials,
+    config_text,
+    differing_fields,
+    value_text,
+)
 from sweeps.analysis.ranking import Ranked, rank
 from sweeps.analysis.record import StudyRecord
-from sweeps.spec.study_spec import CENTRED
+from sweeps.spec.study_spec import CENTRED_METHODS
 from sweeps.trial import Value
 
 MOST_LINES = 6  # beside each other in one panel; as many as there are colours
@@ -96,10 +103,10 @@ def factors_info(record: StudyRecord) -> FactorsInfo | None:
     entries = [
         e
         for e in rank(record.results, maximize=record.maximize)
-        if complete(e) or e.state == "failed"
+        if complete_trials(e) or e.state == "failed"
     ]
-    fields = varying(record, [entry.trials[0] for entry in entries])
-    if record.method in CENTRED:
+    fields = differing_fields(record, [entry.trials[0] for entry in entries])
+    if record.method in CENTRED_METHODS:
         panels = [_centred(record, name, entries) for name in fields]
     elif len(record.searched) == 1 or record.method == "zip":
         panels = [_panel(_identifying(fields, entries), (), entries)] if fields else []
@@ -164,12 +171,12 @@ def _panel(
     words = not numeric or (not log and len(values) <= MOST_WORDS)
     places = {value: float(i) if words else float(value) for i, value in enumerate(values)}
     if words or len(values) <= MOST_WORDS:
-        ticks = [(place, shown(value)) for value, place in places.items()]
+        ticks = [(place, value_text(value)) for value, place in places.items()]
     else:
         ticks = []
     groups: dict[str, list[Ranked]] = {}
     for entry in sorted(entries, key=_number):
-        groups.setdefault(named(entry.trials[0], others) if others else "", []).append(entry)
+        groups.setdefault(config_text(entry.trials[0], others) if others else "", []).append(entry)
     return Panel(
         field=name,
         log=log,
@@ -179,7 +186,13 @@ def _panel(
             Line(name=label, points=_points(name, group, places)) for label, group in groups.items()
         ),
         failed=tuple(
-            sorted({places[getattr(e.trials[0].config, name)] for e in entries if not complete(e)})
+            sorted(
+                {
+                    places[getattr(e.trials[0].config, name)]
+                    for e in entries
+                    if not complete_trials(e)
+                }
+            )
         ),
         centre=None if middle is None else places.get(middle),
     )
@@ -193,7 +206,9 @@ def _points(name: str, entries: Sequence[Ranked], places: dict[Value, float]) ->
     points = []
     for entry in entries:
         values = [
-            t.value for t in complete(entry) if t.value is not None and math.isfinite(t.value)
+            t.value
+            for t in complete_trials(entry)
+            if t.value is not None and math.isfinite(t.value)
         ]
         if values and entry.value is not None:
             place = places[getattr(entry.trials[0].config, name)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from pipeline.report.plots.base import Drawn
+from pipeline.report.plots.base import DrawnPlot
 from pipeline.report.plots.registry import PLOTS
 from sweeps.analysis.record import StudyRecord
 
@@ -23,7 +23,7 @@ def save(record: StudyRecord, folder: Path) -> list[Path]:
     return [drawn.path for drawn in draw_files(record, folder)]
 
 
-def draw_files(record: StudyRecord, folder: Path, part: int = 0, parts: int = 1) -> list[Drawn]:
+def draw_files(record: StudyRecord, folder: Path, part: int = 0, parts: int = 1) -> list[DrawnPlot]:
     """Draw every plot of one part of the registry that has something to show.
 
     Args:
@@ -47,7 +47,7 @@ def draw_files(record: StudyRecord, folder: Path, part: int = 0, parts: int = 1)
                 continue
             _write(plot.draw(info), path)
             files.append(
-                Drawn(
+                DrawnPlot(
                     place=place, path=path, title=plot.title, about=plot.about, alt=plot.alt(info)
                 )
             )

@@ -29,8 +29,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.report.plots.labels import axis_label, counted, sentence, trial_names
-from sweeps.analysis.comparison import complete
-from sweeps.analysis.finalists import judge
+from sweeps.analysis.comparison import complete_trials
+from sweeps.analysis.finalists import judge_finalists
 from sweeps.analysis.intervals import mean_interval
 from sweeps.analysis.record import StudyRecord
 
@@ -77,16 +77,16 @@ class FinalistsInfo:
 
 def finalists_info(record: StudyRecord) -> FinalistsInfo | None:
     """Collect what the finalists reached on validation and test; None where there are none, or none is complete."""
-    verdict = None if record.finalists is None else judge(record.finalists)
+    verdict = None if record.finalists is None else judge_finalists(record.finalists)
     if verdict is None:
         return None
     shown = [finalist for finalist in verdict.finalists if finalist.value is not None]
     val = [
         mark
         for i, f in enumerate(shown)
-        for mark in _mark(i, "val", [t.value for t in complete(f.entry)])
+        for mark in _mark(i, "val", [t.value for t in complete_trials(f.entry)])
     ]
-    scored = [[t.test.get("acc") for t in complete(f.entry) if t.test] for f in shown]
+    scored = [[t.test.get("acc") for t in complete_trials(f.entry) if t.test] for f in shown]
     test = [mark for i, values in enumerate(scored) for mark in _mark(i, "test", values)]
     if record.objective == "val_acc":
         panels = [SeedsPanel(label="accuracy (fraction)", marks=val + test, most=1)]

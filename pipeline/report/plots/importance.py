@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 from dataclasses import dataclass
 
 from pipeline.report.plots.labels import counted, listed, sentence
-from sweeps.analysis.importance import NEEDED, Importance, importance
+from sweeps.analysis.importance import MIN_TRIALS, Importance, importance
 from sweeps.analysis.record import StudyRecord
 
 
@@ -49,7 +49,7 @@ def importance_alt(info: ImportanceInfo) -> str:
     else:
         parts = [found.note or ""]
     own = [f"{s.key} {s.note or percent(s.share)}" for s in found.conditional]
-    if own and found.trials >= NEEDED:
+    if own and found.trials >= MIN_TRIALS:
         apart = f"conditional, among only the trials that have it: {listed(own)}"
     else:
         apart = ""

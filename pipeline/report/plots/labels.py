@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import named, varying
+from sweeps.analysis.comparison import config_text, differing_fields
 from sweeps.analysis.ranking import rank
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import OBJECTIVES
@@ -65,12 +65,13 @@ def trial_name(result: TrialResult) -> str:
 
 def trial_names(record: StudyRecord, results: Sequence[TrialResult]) -> list[str]:
     """Their names; where one or two other searched fields tell them apart, number and these."""
-    fields = varying(record, results)
+    fields = differing_fields(record, results)
     if not 0 < len(fields) <= 2 or set(fields) <= {"family", "activation"}:
         return [trial_name(result) for result in results]
     states = (" ".join(f" ({word})" for word in unless_complete(result)) for result in results)
     return [
-        f"#{r.number} {named(r, fields)}{state}" for r, state in zip(results, states, strict=True)
+        f"#{r.number} {config_text(r, fields)}{state}"
+        for r, state in zip(results, states, strict=True)
     ]
 
 

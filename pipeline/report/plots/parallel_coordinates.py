@@ -36,7 +36,7 @@ from pipeline.report.plots.labels import (
     with_value,
 )
 from pipeline.report.plots.scales import Scale, scale_of
-from sweeps.analysis.comparison import named
+from sweeps.analysis.comparison import config_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import TrialResult
 
@@ -117,7 +117,7 @@ def parallel_info(record: StudyRecord) -> ParallelInfo | None:
 
 def trial_in_words(record: StudyRecord, best: TrialResult) -> str:
     """Name a trial, its value and its searched fields, for readers who do not see the picture."""
-    return f"best: trial {best.number} with {named(best, record.searched)}: {best.value:.4g}"
+    return f"best: trial {best.number} with {config_text(best, record.searched)}: {best.value:.4g}"
 
 
 def parallel_alt(info: ParallelInfo) -> str:

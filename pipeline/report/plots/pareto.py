@@ -38,7 +38,7 @@ from pipeline.report.plots.labels import (
     sentence,
     wide,
 )
-from sweeps.analysis.comparison import complete
+from sweeps.analysis.comparison import complete_trials
 from sweeps.analysis.ranking import Ranked, rank
 from sweeps.analysis.record import StudyRecord
 
@@ -154,7 +154,9 @@ def _cost_panel(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> Co
 
 
 def _cost(entry: Ranked, name: str) -> float | None:
-    costs = [c for t in complete(entry) or entry.trials[:1] if (c := getattr(t, name)) is not None]
+    costs = [
+        c for t in complete_trials(entry) or entry.trials[:1] if (c := getattr(t, name)) is not None
+    ]
     if costs:
         return statistics.fmean(costs)
     return None

@@ -12,7 +12,7 @@ from pipeline.system import forkserver
 @pytest.fixture(autouse=True)
 def _not_imported(monkeypatch):
     """As in a command: what draws has not been imported there."""
-    monkeypatch.delitem(sys.modules, forkserver.DRAWING)
+    monkeypatch.delitem(sys.modules, forkserver.DRAWING_PRELOAD)
 
 
 def test_the_same_bytes_however_many_draw(tmp_path, monkeypatch):
@@ -20,7 +20,7 @@ def test_the_same_bytes_however_many_draw(tmp_path, monkeypatch):
     record = mixed_study(6)
     own = files.draw_files(record, tmp_path / "own")
     monkeypatch.chdir(tmp_path)
-    found = draw.draw(record, (tmp_path / "others").relative_to(tmp_path))
+    found = draw.draw_plots(record, (tmp_path / "others").relative_to(tmp_path))
     assert [(each.title, each.about, each.alt) for each in found] == [
         (e.title, e.about, e.alt) for e in own
     ]
@@ -32,17 +32,17 @@ def test_what_cannot_be_written_is_said_here(tmp_path):
     """The error is that of the process that met it."""
     (tmp_path / "plots").touch()
     with pytest.raises(FileExistsError):
-        draw.draw(mixed_study(2), tmp_path / "plots")
+        draw.draw_plots(mixed_study(2), tmp_path / "plots")
 
 
 def test_what_a_process_dies_of_costs_no_plot(tmp_path, monkeypatch):
     """Its part is drawn by this process."""
 
     def dead(*_):
-        ours, theirs = forkserver.PROCESSES.Pipe()
+        ours, theirs = forkserver.CONTEXT.Pipe()
         theirs.close()
         return ours
 
     monkeypatch.setattr(draw, "_begun", dead)
     monkeypatch.setattr(files, "DPI", 40)
-    assert len(draw.draw(mixed_study(2), tmp_path / "plots")) > 5
+    assert len(draw.draw_plots(mixed_study(2), tmp_path / "plots")) > 5

@@ -3,7 +3,14 @@ import dataclasses
 import pytest
 from support.helpers import make_record, make_result
 
-from sweeps.analysis.comparison import Compared, Score, compare, lead, named, varying
+from sweeps.analysis.comparison import (
+    ComparedFigure,
+    Score,
+    compare,
+    config_text,
+    differing_fields,
+    find_lead,
+)
 from sweeps.analysis.ranking import rank
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import FAILED, PRUNED
@@ -58,7 +65,7 @@ def test_difference_is_taken_on_the_published_split():
 def test_within_the_spread(spread, within):
     """A difference as large as the spread is within it; of one seed there is no spread."""
     ours = {"test": Score(mean=0.625, spread=spread, seeds=2)}
-    assert Compared(name="test_acc", split="test", published=0.5, ours=ours).within is within
+    assert ComparedFigure(name="test_acc", split="test", published=0.5, ours=ours).within is within
 
 
 def test_incomparable_figures_have_no_difference():
@@ -150,7 +157,7 @@ def test_lead_over_the_second(second, within):
     record = make_record(
         [*seeds((0.8, 1.0), lr=0.1), *seeds(second, start=2, lr=0.01)], dimensions=[LR, DROPOUT]
     )
-    found = lead(record, rank(record.results))
+    found = find_lead(record, rank(record.results))
     assert found.differing == ("lr",)
     assert found.within is within
 
@@ -158,10 +165,10 @@ def test_lead_over_the_second(second, within):
 def test_lead_needs_two_complete_configurations():
     """One seed each has no spread; a pruned second is no rival."""
     one = [make_result(0, 0.9, lr=0.1), make_result(1, 0.8, lr=0.01)]
-    assert lead(make_record(one), rank(one)).within is None
+    assert find_lead(make_record(one), rank(one)).within is None
     pruned = [one[0], dataclasses.replace(one[1], state=PRUNED)]
-    assert lead(make_record(pruned), rank(pruned)) is None
-    assert lead(make_record(), []) is None
+    assert find_lead(make_record(pruned), rank(pruned)) is None
+    assert find_lead(make_record(), []) is None
 
 
 def test_configurations_are_named_by_what_varies():
@@ -174,7 +181,7 @@ def test_configurations_are_named_by_what_varies():
         LR,
         *(Dimension(field=name, choices=("a", "b")) for name in ("family", "batch_norm")),
     ]
-    fields = varying(make_record(results, dimensions=dimensions), results)
+    fields = differing_fields(make_record(results, dimensions=dimensions), results)
     assert "lr" not in fields
-    assert named(results[1], ("family", "batch_norm", "momentum")) == "cnn, batch_norm true"
-    assert named(results[1], ()) == "trial 1"
+    assert config_text(results[1], ("family", "batch_norm", "momentum")) == "cnn, batch_norm true"
+    assert config_text(results[1], ()) == "trial 1"

@@ -10,9 +10,15 @@ from support.helpers import MIXED, make_record, make_result, sample_config
 
 from pipeline.report import finalists as verdict
 from pipeline.report import formats, render, terminal, winner
-from sweeps.analysis.finalists import choose, decided, document, doubts, judge
+from sweeps.analysis.finalists import (
+    choose_finalists,
+    decided,
+    doubts,
+    judge_finalists,
+    study_document,
+)
 from sweeps.analysis.intervals import mean_interval
-from sweeps.spec.configurations import configuration, points, total
+from sweeps.spec.configurations import configuration, planned_values, total_trials
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import FAILED, PRUNED, RUNNING
@@ -23,7 +29,7 @@ HOSTILE = ("<b>fett", "=cmd()", "\x1b[31mred", "a$b^$c", "猫")
 
 
 def searched(results, *, seed=0, repeats=1, **options):
-    """A study of the results, with what `choose` reads of how it was made."""
+    """A study of the results, with what `choose_finalists` reads of how it was made."""
     found = make_record(results, **options)
     return dataclasses.replace(
         found, spec={"seed": seed, "repeats": repeats}, facts={"runtime": {"threads": 2}}
@@ -70,12 +76,14 @@ def test_the_first_complete_configurations_are_chosen_with_seeds_of_their_own():
         make_result(3, 0.80, lr=0.001, seed=5),
         make_result(4, None, lr=0.3, seed=5, state=FAILED),
     ]
-    chosen = choose(searched(results, seed=5, repeats=2), top=3, seeds=4)
+    chosen = choose_finalists(searched(results, seed=5, repeats=2), top=3, seeds=4)
     assert chosen["trials"] == [1, 3]
     assert [config["lr"] for config in chosen["configs"]] == [0.1, 0.001]
-    spec = StudySpec.model_validate(document(chosen))
+    spec = StudySpec.model_validate(study_document(chosen))
     made = [
-        configuration(spec, point, repeat).seed for point in points(spec) for repeat in range(4)
+        configuration(spec, point, repeat).seed
+        for point in planned_values(spec)
+        for repeat in range(4)
     ]
     assert made == [7, 8, 9, 10] * 2
     assert json.loads(json.dumps(chosen)) == chosen
@@ -83,8 +91,8 @@ def test_the_first_complete_configurations_are_chosen_with_seeds_of_their_own():
 
 def test_seeds_stay_within_their_bounds():
     """Behind the last seed that there is come those before the study's."""
-    chosen = choose(searched([make_result(0, 0.9)], seed=2**31 - 1), top=1, seeds=3)
-    assert StudySpec.model_validate(document(chosen)).seed == 2**31 - 4
+    chosen = choose_finalists(searched([make_result(0, 0.9)], seed=2**31 - 1), top=1, seeds=3)
+    assert StudySpec.model_validate(study_document(chosen)).seed == 2**31 - 4
 
 
 def test_a_minimised_study_has_its_lowest_first():
@@ -93,9 +101,9 @@ def test_a_minimised_study_has_its_lowest_first():
         make_result(number, value, lr=lr)
         for number, (lr, value) in enumerate([(0.1, 0.3), (0.01, 0.1)])
     ]
-    assert choose(searched(results, objective="val_loss", maximize=False), top=1, seeds=1)[
-        "trials"
-    ] == [1]
+    assert choose_finalists(
+        searched(results, objective="val_loss", maximize=False), top=1, seeds=1
+    )["trials"] == [1]
 
 
 @pytest.mark.parametrize("case", range(20))
@@ -106,25 +114,25 @@ def test_the_same_configurations_are_trained(case):
     results = [
         make_result(number, rng.random(), config=config) for number, config in enumerate(configs)
     ]
-    chosen = choose(searched(results, dimensions=MIXED), top=5, seeds=2)
-    spec = StudySpec.model_validate(document(chosen))
-    made = [configuration(spec, point) for point in points(spec)]
+    chosen = choose_finalists(searched(results, dimensions=MIXED), top=5, seeds=2)
+    spec = StudySpec.model_validate(study_document(chosen))
+    made = [configuration(spec, point) for point in planned_values(spec)]
     kept = [results[number].config for number in chosen["trials"]]
     assert [config.group for config in made] == [config.group for config in kept]
-    assert total(spec) == 2 * len(kept)
+    assert total_trials(spec) == 2 * len(kept)
     assert {config.threads for config in made} == {2}
 
 
 def test_another_device_is_asked_for():
     """The device may be another than the study's; all else that was settled for it stays."""
-    chosen = choose(searched([make_result(0, 0.9)]), top=1, seeds=1)
-    fixed = document(chosen, "mps")["fixed"]
+    chosen = choose_finalists(searched([make_result(0, 0.9)]), top=1, seeds=1)
+    fixed = study_document(chosen, "mps")["fixed"]
     assert (fixed["device"], fixed["threads"]) == ("mps", 2)
 
 
 def test_the_winner_has_the_best_mean():
     """Not the best seed decides, but the mean; spread and test accuracy stand beside it."""
-    found = judge(again({0.1: [0.91, 0.92, 0.93], 0.01: [0.80, 0.99, 0.90]}, test=0.9))
+    found = judge_finalists(again({0.1: [0.91, 0.92, 0.93], 0.01: [0.80, 0.99, 0.90]}, test=0.9))
     assert [one.trial.config.lr for one in found.finalists] == [0.1, 0.01]
     assert found.winner.value.mean == pytest.approx(0.92)
     assert found.winner.value.spread == pytest.approx(0.01)
@@ -136,7 +144,7 @@ def test_the_paired_interval_is_scipys():
     """Mean and interval of the paired differences are those of the paired t-test."""
     ours = [0.95, 0.94, 0.96, 0.95]
     theirs = [value - difference for value, difference in zip(ours, DIFFERENCES, strict=True)]
-    (_, other) = judge(again({0.1: ours, 0.01: theirs})).finalists
+    (_, other) = judge_finalists(again({0.1: ours, 0.01: theirs})).finalists
     expected = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
     assert (other.against.low, other.against.high) == pytest.approx((expected.low, expected.high))
     assert other.against.difference == pytest.approx(sum(DIFFERENCES) / 4)
@@ -153,7 +161,7 @@ def test_an_interval_of_the_tables():
 
 def test_a_lead_beyond_the_seeds():
     """An interval without 0 is no tie: nobody is tied with the winner."""
-    found = judge(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))
+    found = judge_finalists(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))
     assert not found.finalists[1].against.tie
     assert found.tied == ()
     assert found.cheapest is None
@@ -162,15 +170,15 @@ def test_a_lead_beyond_the_seeds():
 def test_the_same_lead_of_an_image_with_every_seed_is_a_tie():
     """Equal differences have no deviation but that of counting whole images; of many images they are a lead."""
     one, many = ([0.9 + lead / 250 for _ in range(3)] for lead in (1, 5))
-    assert judge(again({0.1: one, 0.01: [0.9] * 3}, images=250)).finalists[1].against.tie
-    found = judge(again({0.1: many, 0.01: [0.9] * 3}, images=250)).finalists[1].against
+    assert judge_finalists(again({0.1: one, 0.01: [0.9] * 3}, images=250)).finalists[1].against.tie
+    found = judge_finalists(again({0.1: many, 0.01: [0.9] * 3}, images=250)).finalists[1].against
     assert not found.tie
     assert (found.low, found.high) == pytest.approx((0.02 - 0.00406, 0.02 + 0.00406), abs=1e-4)
 
 
 def test_one_seed_is_a_tie():
     """With one seed each, any difference may be noise."""
-    found = judge(again({0.1: [0.99], 0.01: [0.10]}))
+    found = judge_finalists(again({0.1: [0.99], 0.01: [0.10]}))
     assert found.finalists[1].against.tie
     assert (
         "difference +0.8900 of one seed each: a tie." in said(again({0.1: [0.99], 0.01: [0.10]}))[1]
@@ -179,14 +187,14 @@ def test_one_seed_is_a_tie():
 
 def test_equal_values_are_a_tie():
     """No difference at all is a tie, in which the earlier stands first."""
-    found = judge(again({0.1: [0.9, 0.8], 0.01: [0.9, 0.8]}))
+    found = judge_finalists(again({0.1: [0.9, 0.8], 0.01: [0.9, 0.8]}))
     assert found.winner.trial.config.lr == 0.1
     assert (found.finalists[1].against.difference, found.finalists[1].against.tie) == (0, True)
 
 
 def test_lower_is_better_where_it_is_minimised():
     """The winner's loss less the other's is negative."""
-    found = judge(
+    found = judge_finalists(
         again({0.1: [0.5, 0.51, 0.5], 0.01: [0.1, 0.11, 0.1]}, objective="val_loss", maximize=False)
     )
     assert found.winner.trial.config.lr == 0.01
@@ -196,7 +204,7 @@ def test_lower_is_better_where_it_is_minimised():
 
 def test_only_shared_seeds_are_compared():
     """A finalist with a seed that diverged stands last, and is compared over the seeds that both have."""
-    found = judge(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))
+    found = judge_finalists(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))
     assert found.winner.trial.config.lr == 0.01
     assert found.finalists[1].against.seeds == 2
     assert (
@@ -213,7 +221,7 @@ def test_a_failed_seed_does_not_make_the_winner_better(objective):
     if not maximize:
         values = {lr: [value and 1 - value for value in of] for lr, of in values.items()}
     finalists = again(values, objective=objective, maximize=maximize)
-    found = judge(finalists)
+    found = judge_finalists(finalists)
     assert [one.trial.config.lr for one in found.finalists] == [0.1, 0.01]
     (other,) = found.behind
     assert (other.against.outcome, other.against.tie, found.tied) == ("behind", False, ())
@@ -229,7 +237,7 @@ def test_a_failed_seed_does_not_make_the_winner_better(objective):
 
 def test_who_shares_no_seed_is_not_beaten():
     """Where no seed is complete of both, it is said that they cannot be compared."""
-    found = judge(
+    found = judge_finalists(
         again({0.1: [0.99, 0.98, None], 0.01: [None, None, 0.9], 0.001: [0.9, 0.891, None]})
     )
     assert [one.against and one.against.outcome for one in found.finalists] == [None, None, "ahead"]
@@ -240,11 +248,13 @@ def test_who_shares_no_seed_is_not_beaten():
 
 def test_those_that_are_tied_are_named_by_place():
     """Not how many but which cannot be told apart is said, with the seeds that this rests on."""
-    found = judge(
+    found = judge_finalists(
         again({0.1: [0.9, 0.92, 0.91], 0.01: [0.8, 0.82, 0.81], 0.001: [0.95, 0.87, None]})
     )
     assert doubts(found) == ("Places 1 and 3 cannot be told apart (2 seeds).",)
-    assert doubts(judge(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))) == ()
+    assert (
+        doubts(judge_finalists(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))) == ()
+    )
 
 
 @pytest.mark.parametrize(
@@ -282,7 +292,7 @@ def test_the_winner_in_detail_leaves_the_lead_to_the_finalists():
     record = make_record(
         [make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR]
     )
-    detail = winner.best_detail(dataclasses.replace(record, finalists=finalists))
+    detail = winner.winner_detail(dataclasses.replace(record, finalists=finalists))
     assert detail["first_against_second"] is None
     assert any("the winner is ahead" in line for line in detail["finalists"])
     assert detail["test"].endswith(
@@ -298,7 +308,7 @@ def test_a_finalist_that_failed_with_every_seed():
 
 def test_none_complete():
     """Without a complete run nothing is judged, and the command that goes on is named."""
-    assert judge(again({0.1: [None]})) is None
+    assert judge_finalists(again({0.1: [None]})) is None
     assert said(again({0.1: [None]})) == ("No finalist is complete yet: pipeline finalists test",)
 
 
@@ -328,16 +338,18 @@ def test_unfinished_finalists_are_no_verdict():
 
 def test_the_gap_counts_images_once():
     """Its interval is that of one network with the mean accuracies, however many seeds there are."""
-    few, many = (judge(again({0.1: [0.9] * seeds}, test=0.88)).winner.gap for seeds in (2, 5))
+    few, many = (
+        judge_finalists(again({0.1: [0.9] * seeds}, test=0.88)).winner.gap for seeds in (2, 5)
+    )
     assert dataclasses.astuple(few) == pytest.approx(dataclasses.astuple(many))
     assert (few.difference, few.val_images, few.test_images) == (pytest.approx(0.02), 1000, 2000)
     assert few.by_chance
-    assert not judge(again({0.1: [0.9]}, test=0.88, images=100_000)).winner.gap.by_chance
+    assert not judge_finalists(again({0.1: [0.9]}, test=0.88, images=100_000)).winner.gap.by_chance
 
 
 def test_without_test_scores_there_is_no_gap():
     """What is not scored yet is said to be so."""
-    assert judge(again({0.1: [0.9]})).winner.gap is None
+    assert judge_finalists(again({0.1: [0.9]})).winner.gap is None
     assert "Not all is scored on the test split yet: pipeline finalists test" in said(
         again({0.1: [0.9]})
     )
@@ -389,7 +401,7 @@ def test_values_are_json():
         [make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR]
     )
     found = json.loads(
-        formats.json_text(verdict.rows(dataclasses.replace(record, finalists=finalists)))
+        formats.json_text(verdict.finalist_values(dataclasses.replace(record, finalists=finalists)))
     )
     assert (found["winner"], found["tied"], found["final"]) == ("lr 0.1", [], True)
     assert [row["mean"] for row in found["finalists"]] == [pytest.approx(0.91), None]
@@ -398,7 +410,7 @@ def test_values_are_json():
         < found["finalists"][0]["gap"]["difference"]
         == pytest.approx(0.01)
     )
-    assert verdict.rows(record) is None
+    assert verdict.finalist_values(record) is None
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -411,7 +423,7 @@ def test_hostile_names_are_shown_as_they_are(name):
     finalists = dataclasses.replace(finalists, results=(finalists.results[0], *results))
     record = make_record([make_result(0, 0.9, lr=0.1)], dimensions=[LR])
     record = dataclasses.replace(record, name=name, finalists=finalists)
-    assert "\x1b" not in terminal.finalists(record, 80)
+    assert "\x1b" not in terminal.render_finalists(record, 80)
     assert "<b>" not in "".join(formats.markdown_section(verdict.section(record)))
 
 
@@ -421,9 +433,9 @@ def test_a_narrow_terminal_cuts_no_number():
     record = make_record(
         [make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR]
     )
-    table = terminal.finalists(dataclasses.replace(record, finalists=finalists), 80).splitlines()[
-        1:12
-    ]
+    table = terminal.render_finalists(
+        dataclasses.replace(record, finalists=finalists), 80
+    ).splitlines()[1:12]
     assert max(map(len, table[:6])) <= 80
     assert "0.9100" in "\n".join(table)
     assert "…" not in "\n".join(table)

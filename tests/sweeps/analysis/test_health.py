@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from support.helpers import make_result
 
-from sweeps.analysis.health import HARDLY_ANY, NEARLY_ALL, collapsed, dead_classes
+from sweeps.analysis.health import HARDLY_ANY, NEARLY_ALL, collapsed_class, dead_classes
 from sweeps.trial import FAILED, Epoch
 
 
@@ -37,13 +37,13 @@ def right(classes, images=10):
 @pytest.mark.parametrize("chosen", [0, 1])
 def test_collapsed(classes, chosen):
     """A network that takes every image for one class has collapsed, to that class."""
-    assert collapsed(make(one_class(classes, chosen))) == chosen
+    assert collapsed_class(make(one_class(classes, chosen))) == chosen
 
 
 @pytest.mark.parametrize("classes", [2, 10, 200])
 def test_sound(classes):
     """A network that is right has not collapsed, and answers with every class."""
-    assert collapsed(make(right(classes))) is None
+    assert collapsed_class(make(right(classes))) is None
     assert dead_classes(make(right(classes))) == ()
 
 
@@ -59,14 +59,14 @@ def test_sound(classes):
 )
 def test_unbalanced(confusion, expected):
     """Of 97 images to 3, many predictions of the common class alone are no collapse, unless the others are missed."""
-    assert collapsed(make(confusion)) == expected
+    assert collapsed_class(make(confusion)) == expected
 
 
 def test_nearly_all():
     """A class of fewer than 95 % of the predictions is none that a network has collapsed to."""
     below, above = (make([[100 - rest, rest], [100 - rest, rest]]) for rest in (6, 5))
     assert below.history[0].predicted[0] < NEARLY_ALL * 200 <= above.history[0].predicted[0]
-    assert (collapsed(below), collapsed(above)) == (None, 0)
+    assert (collapsed_class(below), collapsed_class(above)) == (None, 0)
 
 
 def test_hardly_any():
@@ -76,21 +76,21 @@ def test_hardly_any():
     confusion[2] = [1 if column == 0 else 19 if column == 2 else 0 for column in range(22)]
     result = make(confusion)
     assert sum(result.history[0].per_class[1:]) / 21 < HARDLY_ANY
-    assert collapsed(result) == 0
+    assert collapsed_class(result) == 0
 
 
 def test_last_epoch_decides():
     """A network has collapsed if it ends so, however good it was; one that recovers has not."""
     good, bad = right(10), one_class(10, 4)
-    assert collapsed(make(good, bad, best=1)) == 4
-    assert collapsed(make(bad, good)) is None
+    assert collapsed_class(make(good, bad, best=1)) == 4
+    assert collapsed_class(make(bad, good)) is None
 
 
 def test_absent_classes():
     """Classes without validation images say nothing; where there is but one class, nothing can have collapsed."""
-    assert collapsed(make([[9, 0, 0], [9, 0, 0], [0, 0, 0]])) == 0
-    assert collapsed(make([[9, 0, 0], [0, 0, 0], [0, 0, 0]])) is None
-    assert collapsed(make([[9]])) is None
+    assert collapsed_class(make([[9, 0, 0], [9, 0, 0], [0, 0, 0]])) == 0
+    assert collapsed_class(make([[9, 0, 0], [0, 0, 0], [0, 0, 0]])) is None
+    assert collapsed_class(make([[9]])) is None
 
 
 def test_dead_classes():
@@ -125,5 +125,5 @@ def test_best_epoch_decides():
 def test_nothing_known(result):
     """A trial without history, or without counts of predictions, is not judged."""
     assert result.history == () or result.history[-1].predicted == ()
-    assert collapsed(result) is None
+    assert collapsed_class(result) is None
     assert dead_classes(result) == ()

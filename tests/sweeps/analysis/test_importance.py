@@ -6,7 +6,7 @@ import optuna
 import pytest
 from support.helpers import MIXED, lr_value, make_record, make_result, mixed_study, sample_config
 
-from sweeps.analysis.importance import NEEDED, importance
+from sweeps.analysis.importance import MIN_TRIALS, importance
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
@@ -63,9 +63,9 @@ def test_shares_add_up():
 
 def test_few_trials():
     """With fewer trials than needed there are no shares, but a note with both numbers."""
-    found = importance(study(NEEDED - 1))
+    found = importance(study(MIN_TRIALS - 1))
     assert (found.shares, found.note) == ((), "too few to say (19 of the 20 trials needed)")
-    assert importance(study(NEEDED)).note is None
+    assert importance(study(MIN_TRIALS)).note is None
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_conditional_apart():
     assert sum(by_key(found.shares).values()) == pytest.approx(1)
     (residual,) = found.conditional
     assert residual.key == "residual [family=resnet]"
-    assert NEEDED <= residual.trials < 80
+    assert MIN_TRIALS <= residual.trials < 80
     assert residual.share > 0.5
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeps.analysis.intervals import newcombe, wilson
+from sweeps.analysis.intervals import newcombe_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from sweeps.analysis.intervals import newcombe, wilson
 )
 def test_wilson(share, images, low, high):
     """The interval of one share is that of Newcombe's paper of 1998 on single proportions, table I, method 3."""
-    assert wilson(share, images) == pytest.approx((low, high), abs=5e-5)
+    assert wilson_interval(share, images) == pytest.approx((low, high), abs=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,18 @@ def test_wilson(share, images, low, high):
 def test_newcombe(first, second, low, high):
     """The interval of a difference is that of Newcombe's paper, table II, method 10, and turns round with its sides."""
     shares = (first[0] / first[1], first[1], second[0] / second[1], second[1])
-    assert newcombe(*shares) == pytest.approx((low, high), abs=5e-5)
-    assert newcombe(*shares[2:], *shares[:2]) == pytest.approx((-high, -low), abs=5e-5)
+    assert newcombe_interval(*shares) == pytest.approx((low, high), abs=5e-5)
+    assert newcombe_interval(*shares[2:], *shares[:2]) == pytest.approx((-high, -low), abs=5e-5)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
 def test_wilson_holds_the_truth(share):
     """Of all counts that a share may give, those whose interval holds it have a probability of about 95 %."""
     images = 200
-    held = [k for k in range(images + 1) if (i := wilson(k / images, images))[0] <= share <= i[1]]
+    held = [
+        k
+        for k in range(images + 1)
+        if (i := wilson_interval(k / images, images))[0] <= share <= i[1]
+    ]
     chance = math.fsum(math.comb(images, k) * share**k * (1 - share) ** (images - k) for k in held)
     assert 0.93 < chance < 0.98

@@ -62,7 +62,7 @@ reference:
 """
 VALID = [
     yamlfile.read(FULL).data,
-    *(yamlfile.read(studies.read_shipped(name)[1]).data for name in studies.shipped()[::4]),
+    *(yamlfile.read(studies.read_shipped(name)[1]).data for name in studies.shipped_studies()[::4]),
 ]
 
 

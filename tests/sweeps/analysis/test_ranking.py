@@ -3,7 +3,7 @@ import random
 import pytest
 from support.helpers import make_record, make_result
 
-from sweeps.analysis.ranking import Leader, best, ended, rank, searched_values
+from sweeps.analysis.ranking import BestSoFar, ends_text, find_best_trial, rank, searched_values
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
@@ -81,8 +81,8 @@ def test_best_is_complete():
     steady = [trial(i, value, lr=0.5, seed=i) for i, value in enumerate((0.8, 0.9))]
     uneven = [trial(i, value, lr=0.25, seed=i) for i, value in ((2, 0.95), (3, 0.5))]
     results = [*steady, *uneven, trial(4, 0.99, state=PRUNED)]
-    assert best(results).number == 1
-    assert best(results, maximize=False).number == 3
+    assert find_best_trial(results).number == 1
+    assert find_best_trial(results, maximize=False).number == 3
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_best_is_complete():
 )
 def test_no_best(results):
     """Where no trial is complete there is no best one."""
-    assert best(results) is None
+    assert find_best_trial(results) is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_ended_says_how(states, text):
     """What ended is counted by how it ended, failures by their cause, and what runs apart."""
     known = ("complete", "pruned", "running")
     results = [trial(i, state=s if s in known else FAILED, end=s) for i, s in enumerate(states)]
-    assert ended(results) == text
+    assert ends_text(results) == text
 
 
 def test_searched_values():
@@ -140,7 +140,7 @@ def test_the_mean_of_what_is_left_does_not_win():
 @pytest.mark.parametrize("seed", range(5))
 def test_the_leader_is_the_best_of_what_was_added(maximize, seed):
     """Results with repeats, ties, duplicates and failures, added one by one, lead to the best of all so far."""
-    rng, leader, results = random.Random(seed), Leader(maximize=maximize), []
+    rng, leader, results = random.Random(seed), BestSoFar(maximize=maximize), []
     for number in range(60):
         state = rng.choice([COMPLETE, COMPLETE, COMPLETE, PRUNED, FAILED])
         value = None if state == FAILED else rng.randint(1, 9) / 10
@@ -149,4 +149,4 @@ def test_the_leader_is_the_best_of_what_was_added(maximize, seed):
         results.append(
             make_result(number, value, state=state, lr=lr, seed=number, duplicate_of=again)
         )
-        assert leader.add(results[-1]) == best(results, maximize=maximize)
+        assert leader.add(results[-1]) == find_best_trial(results, maximize=maximize)

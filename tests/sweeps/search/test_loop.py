@@ -7,8 +7,8 @@ import pytest
 from support.searches import MIXED, SMALL, accuracy, fail, make_train, memory, spec
 
 from sweeps.search import loop
-from sweeps.search.loop import MAX_DEATHS, OneByOne
-from sweeps.search.pruning import PROTECTED
+from sweeps.search.loop import MAX_DEATHS, SequentialRunner
+from sweeps.search.pruning import PROTECTED_TRIALS
 from sweeps.search.study import Study
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
 
@@ -70,7 +70,7 @@ def test_the_places_that_there_are_decide_nothing(three, places):
 def test_how_many_workers_a_study_is_made_for_decides(three):
     """What learns from fewer of the earlier trials is another list; its first trials learn nothing, and are equal."""
     alone = sweep(0, trials=40, workers=1)[0]
-    assert alone[:PROTECTED] == three[:PROTECTED]
+    assert alone[:PROTECTED_TRIALS] == three[:PROTECTED_TRIALS]
     assert [r.config for r in alone] != [r.config for r in three]
 
 
@@ -161,7 +161,7 @@ def test_time_in_vain_is_counted():
     study = begin(memory(), SMALL, workers=2, trials=4)
     train = make_train(study)
 
-    class LastFirst(OneByOne):
+    class LastFirst(SequentialRunner):
         places = 2
 
         def wait(self):
@@ -172,7 +172,7 @@ def test_time_in_vain_is_counted():
     idle = loop.run(study, LastFirst(train)).idle
     assert idle >= 0.02, "trial 2 had to wait for trial 0"
     study = begin(memory(), SMALL, workers=1)
-    assert loop.run(study, OneByOne(make_train(study))).idle == 0.0
+    assert loop.run(study, SequentialRunner(make_train(study))).idle == 0.0
 
 
 def mortal(deaths, train):
@@ -258,8 +258,8 @@ def test_nobody_is_pruned_by_a_few():
     values = iter(-n for n in range(10_000))
     text = "trials: 24\nepochs: 9\nsearch: {lr: {low: 0.001, high: 0.1}}"
     results, _, _ = sweep(0, text, workers=8, value=lambda config, epoch: next(values))
-    assert [r.state for r in results[: PROTECTED + 7]] == [COMPLETE] * (PROTECTED + 7)
-    assert PRUNED in {r.state for r in results[PROTECTED + 7 :]}
+    assert [r.state for r in results[: PROTECTED_TRIALS + 7]] == [COMPLETE] * (PROTECTED_TRIALS + 7)
+    assert PRUNED in {r.state for r in results[PROTECTED_TRIALS + 7 :]}
 
 
 def test_results_are_kept_as_they_come():
@@ -267,7 +267,7 @@ def test_results_are_kept_as_they_come():
     study = begin(storage := memory(), SMALL, workers=2)
     train = make_train(study)
 
-    class Stuck(OneByOne):
+    class Stuck(SequentialRunner):
         places = 2
 
         def wait(self):
@@ -283,7 +283,9 @@ def test_results_are_kept_as_they_come():
     trained = []
     loop.run(
         again,
-        OneByOne(make_train(again, at=lambda job, epoch: epoch or trained.append(job.number))),
+        SequentialRunner(
+            make_train(again, at=lambda job, epoch: epoch or trained.append(job.number))
+        ),
     )
     assert trained == [0, *range(2, 12)]
     assert isinstance(again.results()[1], TrialResult)

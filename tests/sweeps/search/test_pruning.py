@@ -1,6 +1,6 @@
 import pytest
 
-from sweeps.search.pruning import prune, rungs
+from sweeps.search.pruning import rungs, should_prune
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def flat(value, epochs=9):
 
 
 def asha(value, others, *, epoch=4, epochs=9, maximize=True):
-    return prune(
+    return should_prune(
         "asha", flat(value, epoch), [flat(v) for v in others], epochs=epochs, maximize=maximize
     )
 
@@ -66,8 +66,8 @@ def test_asha_at_rungs_only(epoch, stops):
 def test_asha_compares_those_who_came():
     """Trials that stopped before the rung are not compared with."""
     others = [flat(0.9, 2), flat(0.8, 1), flat(0.2, 4)]
-    assert not prune("asha", flat(0.5, 4), others, epochs=9, maximize=True)
-    assert prune("asha", flat(0.5, 1), others, epochs=9, maximize=True)
+    assert not should_prune("asha", flat(0.5, 4), others, epochs=9, maximize=True)
+    assert should_prune("asha", flat(0.5, 1), others, epochs=9, maximize=True)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_asha_compares_those_who_came():
 def test_median(value, others, stops):
     """What is below the median of the others at the same epoch stops."""
     histories = [flat(v) for v in others]
-    assert prune("median", flat(value, 2), histories, epochs=9, maximize=True) is stops
+    assert should_prune("median", flat(value, 2), histories, epochs=9, maximize=True) is stops
     negative = [flat(-v) for v in others]
-    assert prune("median", flat(-value, 2), negative, epochs=9, maximize=False) is stops
+    assert should_prune("median", flat(-value, 2), negative, epochs=9, maximize=False) is stops
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,17 @@ def test_median(value, others, stops):
 )
 def test_median_from_the_first_rung(epoch, stops):
     """The median stops trials from the first rung on, at any epoch but the last."""
-    assert prune("median", flat(0.1, epoch), [flat(0.9, 15)], epochs=15, maximize=True) is stops
+    assert (
+        should_prune("median", flat(0.1, epoch), [flat(0.9, 15)], epochs=15, maximize=True) is stops
+    )
 
 
 @pytest.mark.parametrize("epoch", range(1, 10))
 def test_none_never_stops(epoch):
     """Without a rule nothing stops."""
-    assert not prune("none", flat(0.0, epoch), [flat(1.0), flat(0.9)], epochs=9, maximize=True)
+    assert not should_prune(
+        "none", flat(0.0, epoch), [flat(1.0), flat(0.9)], epochs=9, maximize=True
+    )
 
 
 @pytest.mark.parametrize("rule", ["asha", "median", "none"])
@@ -108,15 +112,15 @@ def test_none_never_stops(epoch):
 def test_never_at_the_last_epoch(rule, epochs):
     """A trial that has trained all its epochs is not pruned, be it a single one."""
     others = [flat(1.0, 9), flat(0.9, 9)]
-    assert not prune(rule, flat(0.0, epochs), others, epochs=epochs, maximize=True)
+    assert not should_prune(rule, flat(0.0, epochs), others, epochs=epochs, maximize=True)
 
 
 @pytest.mark.parametrize("rule", ["asha", "median"])
 def test_newest_report_decides(rule):
     """The newest report is compared, in whatever order they were given."""
     reports = {4: 0.5, 1: 0.0, 2: 0.1, 3: 0.1}
-    assert not prune(rule, reports, [flat(0.4)], epochs=9, maximize=True)
-    assert prune(rule, reports, [flat(0.6)], epochs=9, maximize=True)
+    assert not should_prune(rule, reports, [flat(0.4)], epochs=9, maximize=True)
+    assert should_prune(rule, reports, [flat(0.6)], epochs=9, maximize=True)
 
 
 @pytest.mark.parametrize("rule", ["asha", "median", "none"])
@@ -124,6 +128,10 @@ def test_pure(rule):
     """The decision changes nothing that it was given, and is the same the second time and in another order."""
     reports, others = flat(0.5, 4), [flat(0.9), flat(0.2, 2), flat(0.7)]
     copies = [dict(other) for other in others]
-    first = prune(rule, reports, others, epochs=9, maximize=True)
+    first = should_prune(rule, reports, others, epochs=9, maximize=True)
     assert (reports, others) == (flat(0.5, 4), copies)
-    assert prune(rule, reports, others[::-1], epochs=9, maximize=True) is first is (rule != "none")
+    assert (
+        should_prune(rule, reports, others[::-1], epochs=9, maximize=True)
+        is first
+        is (rule != "none")
+    )

@@ -9,8 +9,8 @@ from support.searches import MIXED, SMALL, begin, fail, make_train, memory, run,
 
 from sweeps.search import stored
 from sweeps.search.loop import MAX_DEATHS, MAX_FAILURES
-from sweeps.search.pruning import PROTECTED, rungs
-from sweeps.search.stored import StudyNotFoundError, open_storage, read
+from sweeps.search.pruning import PROTECTED_TRIALS, rungs
+from sweeps.search.stored import StudyNotFoundError, open_storage, read_record
 from sweeps.search.study import Study, StudyChangedError
 from sweeps.spec.configurations import start_values
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult
@@ -128,7 +128,7 @@ def test_broken_off_and_gone_on(unbroken, place, epoch, told):
     def stop(job, now):
         if (job.number, now) == (number, epoch):
             if told:
-                study.note_interrupted(job)
+                study.record_interruption(job)
             study._settle(job.number)  # a process that is gone writes nothing any more
             raise KeyboardInterrupt
 
@@ -156,7 +156,7 @@ def test_broken_off_often(unbroken):
     def stop(job, now):
         if (job.number, now) in stops:
             stops.remove((job.number, now))
-            study.note_interrupted(job)
+            study.record_interruption(job)
             raise KeyboardInterrupt
 
     starts = 0
@@ -361,7 +361,7 @@ def test_interruption_is_no_death():
         study = begin(storage, SMALL)
         job = next(study.jobs())
         assert (job.number, job.deaths) == (0, 0)
-        study.note_interrupted(job)
+        study.record_interruption(job)
     study = begin(storage, SMALL)
     run(study, make_train(study))
     assert study.results() == whole(SMALL)
@@ -376,7 +376,7 @@ def test_deaths_count_across_interruptions():
         job = next(study.jobs())
         seen.append(job.deaths)
         if interrupted:
-            study.note_interrupted(job)
+            study.record_interruption(job)
     assert seen == [0, 1, 1, 2]
 
 
@@ -442,7 +442,7 @@ def test_reports_that_a_dead_process_did_not_write():
     study = begin(storage := memory(), SMALL)
     job = next(study.jobs())
     study.report(job, 1, 0.25)
-    study.note_interrupted(job)
+    study.record_interruption(job)
     again = begin(storage, SMALL)
     adopted = next(again.jobs())
     rows = [
@@ -450,7 +450,7 @@ def test_reports_that_a_dead_process_did_not_write():
         for n, v in ((1, 0.25), (2, 0.5), (3, 0.4))
     ]
     again.catch_up(adopted, rows)
-    again.note_interrupted(adopted)
+    again.record_interruption(adopted)
     assert storage.get_all_trials(0)[0].intermediate_values == {1: 0.25, 2: 0.5, 3: 0.5}
 
 
@@ -459,7 +459,7 @@ def test_interrupted_when_somebody_else_has_ended_it():
     study = begin(storage := memory(), SMALL)
     job = next(study.jobs())
     study._study.tell(0, state=TrialState.FAIL)
-    study.note_interrupted(job)
+    study.record_interruption(job)
     assert next(begin(storage, SMALL).jobs()).number == 1
 
 
@@ -507,7 +507,9 @@ def falling(config, epoch):
     return next(falling.values)
 
 
-@pytest.mark.parametrize(("starts", "protected"), [(0, PROTECTED), (3, PROTECTED), (10, 10)])
+@pytest.mark.parametrize(
+    ("starts", "protected"), [(0, PROTECTED_TRIALS), (3, PROTECTED_TRIALS), (10, 10)]
+)
 def test_first_trials_are_never_pruned(starts, protected):
     """The first 8 trials are never pruned, nor is any start; what follows is."""
     rates = ", ".join(f"{{lr: {0.001 * (n + 1):g}}}" for n in range(starts))
@@ -546,7 +548,7 @@ def test_minimised():
     falling.values = iter(-n for n in range(1000))
     for job in study.jobs():
         stopped = study.report(job, 1, float(job.number))
-        assert stopped is (job.number >= PROTECTED)
+        assert stopped is (job.number >= PROTECTED_TRIALS)
         state = PRUNED if stopped else COMPLETE
         study.tell(
             job,
@@ -648,7 +650,7 @@ def test_total_may_be_raised(repeats):
     assert trained == list(range(12, 20))
     assert study.results()[:12] == few
     assert study.results() == whole(SMALL, set={"trials": "20", "repeats": repeats})
-    assert read(storage, "study").trials == 20
+    assert read_record(storage, "study").trials == 20
 
 
 @pytest.mark.parametrize(
@@ -732,7 +734,7 @@ def test_read_back(unbroken):
     study = begin(storage, name="mixed-digits")
     study.remember("parent_run_id", "abc")
     run(study, make_train(study))
-    record = read(storage, "mixed-digits")
+    record = read_record(storage, "mixed-digits")
     assert record == study.record()
     assert record.results == unbroken
     assert record.dimensions == spec().dimensions
@@ -755,11 +757,11 @@ def test_running_is_read_back():
     storage = memory()
     study = begin(storage, SMALL)
     job = next(study.jobs())
-    assert read(storage, "study").results[0].value is None
+    assert read_record(storage, "study").results[0].value is None
     study.report(job, 1, 0.25)
     study.report(job, 2, 0.5)
     study._settle(job.number)
-    (result,) = read(storage, "study").results
+    (result,) = read_record(storage, "study").results
     assert (result.number, result.state, result.end, result.value) == (0, RUNNING, "running", 0.5)
     assert result.config == job.config
 
@@ -785,12 +787,12 @@ def test_names():
     """Studies are named in the order in which they were last opened; an unknown one is refused with those there are."""
     storage = memory()
     with pytest.raises(StudyNotFoundError, match=r"^no study 'c'; there are: none yet$"):
-        read(storage, "c")
+        read_record(storage, "c")
     for name in ("a", "b", "a"):
         begin(storage, SMALL, name=name)
-    assert stored.names(storage) == ["b", "a"]
+    assert stored.study_names(storage) == ["b", "a"]
     with pytest.raises(StudyNotFoundError, match=r"^no study 'c'; there are: b, a$"):
-        read(storage, "c")
+        read_record(storage, "c")
 
 
 def test_foreign_study_is_none_of_ours():
@@ -798,9 +800,9 @@ def test_foreign_study_is_none_of_ours():
     storage = memory()
     optuna.create_study(storage=storage, study_name="theirs")
     begin(storage, SMALL, name="ours")
-    assert stored.names(storage) == ["ours"]
+    assert stored.study_names(storage) == ["ours"]
     with pytest.raises(StudyNotFoundError, match=r"^no study 'theirs'; there are: ours$"):
-        read(storage, "theirs")
+        read_record(storage, "theirs")
 
 
 def test_resume_from_a_file(unkilled, tmp_path):
@@ -819,7 +821,7 @@ def test_resume_from_a_file(unkilled, tmp_path):
     storage = open_storage(url, timeout=20)
     try:
         assert whole(MORTAL, storage, trials=6) == unkilled[0][:6]
-        assert read(storage, "study").results == unkilled[0][:6]
+        assert read_record(storage, "study").results == unkilled[0][:6]
     finally:
         close(storage)
 
@@ -939,7 +941,7 @@ def test_test_scores_are_kept_with_an_ended_trial(tmp_path):
     whole(SMALL, storage)
     stored.keep_test(storage, "study", 3, {"acc": 0.9, "loss": 0.3})
     stored.keep_test(storage, "study", 3, {"acc@1": 0.5})
-    tests = [result.test for result in read(storage, "study").results]
+    tests = [result.test for result in read_record(storage, "study").results]
     assert tests[3] == {"acc": 0.9, "loss": 0.3, "acc@1": 0.5}
     assert {str(test) for number, test in enumerate(tests) if number != 3} == {"None"}
     close(storage)
@@ -950,7 +952,7 @@ def test_method_and_references_are_read_back():
     storage = memory()
     begin(storage, SMALL)
     begin(storage, SMALL + "reference: [{when: {width: 8}, test_acc: 0.5}]")
-    found = read(storage, "study")
+    found = read_record(storage, "study")
     assert found.method == "tpe"
     assert [(r.when, r.test_acc) for r in found.reference] == [({"width": 8}, 0.5)]
 

@@ -5,9 +5,16 @@ from importlib import resources
 import pytest
 from support.helpers import CONDITIONAL
 
-from sweeps.spec.configurations import ablation, configuration, decide, grid, points, start_values
-from sweeps.spec.configurations import total as total_of
-from sweeps.spec.studyfile import StudyFileError, parse
+from sweeps.spec.configurations import (
+    ablation_spec,
+    choose_values,
+    configuration,
+    grid,
+    planned_values,
+    start_values,
+)
+from sweeps.spec.configurations import total_trials as total_of
+from sweeps.spec.studyfile import StudyFileError, parse_study
 from sweeps.trial import configure
 
 SHIPPED = sorted(
@@ -16,7 +23,7 @@ SHIPPED = sorted(
 
 
 def spec(text=CONDITIONAL, **changes):
-    return parse(text, "test", overrides=changes)
+    return parse_study(text, "test", overrides=changes)
 
 
 def first(dimension):
@@ -35,14 +42,14 @@ def test_decide_asks_what_applies():
         asked.append(dimension.key)
         return last(dimension)
 
-    assert decide(spec(), choose) == {
+    assert choose_values(spec(), choose) == {
         "family": "resnet",
         "width": 16,
         "residual": False,
         "momentum": 0.9,
     }
     assert asked == ["family", "width [family=cnn|resnet]", "residual", "momentum"]
-    assert decide(spec(), first) == {"family": "mlp", "width": 64, "momentum": 0.5}
+    assert choose_values(spec(), first) == {"family": "mlp", "width": 64, "momentum": 0.5}
 
 
 def test_decide_in_an_order_that_can_be_known():
@@ -53,8 +60,12 @@ search:
   lr: {low: 0.1, high: 1, when: {dropout: [0]}}
   epochs: [5, 10]
 """
-    assert list(decide(spec(text), first).items()) == [("epochs", 5), ("dropout", 0), ("lr", 0.1)]
-    assert decide(spec(text), last_choice) == {"epochs": 10}
+    assert list(choose_values(spec(text), first).items()) == [
+        ("epochs", 5),
+        ("dropout", 0),
+        ("lr", 0.1),
+    ]
+    assert choose_values(spec(text), last_choice) == {"epochs": 10}
 
 
 def last_choice(dimension):
@@ -70,8 +81,8 @@ search:
     - {choices: [0.2], when: {optimizer: [adam, sgd]}}
   optimizer: [adam, sgd]
 """
-    assert decide(spec(text), first) == {"optimizer": "adam", "lr": 0.1}
-    assert decide(spec(text), last_choice) == {"optimizer": "sgd", "lr": 0.2}
+    assert choose_values(spec(text), first) == {"optimizer": "adam", "lr": 0.1}
+    assert choose_values(spec(text), last_choice) == {"optimizer": "sgd", "lr": 0.2}
 
 
 def test_grid_has_every_configuration_once():
@@ -197,9 +208,12 @@ def test_grid_too_large():
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_studies(name):
     """Every shipped study can be read, and each of its starts and corners is a configuration."""
-    study = parse(resources.files("sweeps.studies").joinpath(name).read_text("utf-8"), name)
+    study = parse_study(resources.files("sweeps.studies").joinpath(name).read_text("utf-8"), name)
     assert study.description
-    for values in (decide(study, first), *(start_values(study, start) for start in study.starts)):
+    for values in (
+        choose_values(study, first),
+        *(start_values(study, start) for start in study.starts),
+    ):
         assert configuration(study, values).to_dict().items() >= values.items()
 
 
@@ -215,7 +229,7 @@ search:
 
 def test_one_factor_varies_each_dimension_alone():
     """The centre, with its fixed or default values, comes first; every other configuration differs in one field."""
-    found = list(points(spec(ONE_FACTOR)))
+    found = list(planned_values(spec(ONE_FACTOR)))
     centre = {"dropout": 0.3, "batch_norm": True, "lr": 0.001}
     assert found == [
         centre,
@@ -238,7 +252,7 @@ def test_one_factor_leaves_out_what_does_not_apply():
     text = (
         "method: one_factor\nfixed: {family: resnet}\nsearch: {residual: [false], shortcut: [pad]}"
     )
-    assert list(points(spec(text))) == [
+    assert list(planned_values(spec(text))) == [
         {"residual": True, "shortcut": "conv"},
         {"residual": False},
         {"residual": True, "shortcut": "pad"},
@@ -248,7 +262,7 @@ def test_one_factor_leaves_out_what_does_not_apply():
 def test_zip_takes_values_together():
     """The first values of all dimensions make the first configuration, the second the second; values may recur."""
     text = "method: zip\nsearch: {lr: [0.1, 0.2, 0.3], width: [8, 16, 8]}"
-    assert list(points(spec(text))) == [
+    assert list(planned_values(spec(text))) == [
         {"width": 8, "lr": 0.1},
         {"width": 16, "lr": 0.2},
         {"width": 8, "lr": 0.3},
@@ -295,7 +309,7 @@ def test_layouts_that_cannot_be(text, message):
 def test_starts_come_before_the_layout_and_only_once():
     """A start that the layout has too is tried once, first."""
     text = "method: grid\nsearch: {lr: [0.1, 0.2, 0.3]}\nstart_with: [{lr: 0.3}]"
-    assert [values["lr"] for values in points(spec(text))] == [0.3, 0.1, 0.2]
+    assert [values["lr"] for values in planned_values(spec(text))] == [0.3, 0.1, 0.2]
 
 
 def test_ablation_sets_each_choice_back_to_its_default():
@@ -311,26 +325,26 @@ def test_ablation_sets_each_choice_back_to_its_default():
             "seed": 4,
         }
     )
-    made = ablation(
+    made = ablation_spec(
         spec("method: ablate\nof: other\nrepeats: 2"), best, ["family", "lr", "dropout", "width"]
     )
-    assert list(points(made)) == [
+    assert list(planned_values(made)) == [
         {"dropout": 0.3, "lr": 0.02},
         {"dropout": 0.0, "lr": 0.02},
         {"dropout": 0.3, "lr": 0.001},
     ]
     assert (made.dataset, made.epochs, made.seed, total_of(made)) == ("mnist", 7, 0, 6)
-    centre = configuration(made, next(points(made)))
+    centre = configuration(made, next(planned_values(made)))
     assert {**centre.to_dict(), "seed": 4} == best.to_dict()
 
 
 def test_ablation_keeps_what_the_file_says():
     """Epochs and fixed values of the ablating study hold instead of the best's."""
     best = configure({"lr": 0.02, "dropout": 0.3, "epochs": 7})
-    made = ablation(
+    made = ablation_spec(
         spec("method: ablate\nof: other\nepochs: 2\nfixed: {lr: 0.5}"), best, ["lr", "dropout"]
     )
-    assert [configuration(made, values).lr for values in points(made)] == [0.5, 0.5]
+    assert [configuration(made, values).lr for values in planned_values(made)] == [0.5, 0.5]
     assert made.epochs == 2
 
 
@@ -339,13 +353,14 @@ def test_ablation_sets_back_what_only_applies_beside_another_choice():
     best = configure(
         {"optimizer": "sgd", "momentum": 0.5, "schedule": "plateau", "lr_factor": 0.1, "epochs": 3}
     )
-    made = ablation(
+    made = ablation_spec(
         spec("method: ablate\nof: other"),
         best,
         ["optimizer", "momentum", "schedule", "lr_factor", "epochs"],
     )
     changes = [
-        {k: v for k, v in values.items() if v != getattr(best, k)} for values in points(made)
+        {k: v for k, v in values.items() if v != getattr(best, k)}
+        for values in planned_values(made)
     ]
     assert changes == [
         {},
@@ -360,7 +375,7 @@ def test_ablation_sets_back_what_only_applies_beside_another_choice():
 def test_ablation_leaves_out_what_is_settled():
     """`auto` is settled once for a study, so it is no value to set back to."""
     best = configure({"augment": "none", "precision": "fp32", "lr": 0.1})
-    made = ablation(spec("method: ablate\nof: other"), best, ["augment", "precision", "lr"])
+    made = ablation_spec(spec("method: ablate\nof: other"), best, ["augment", "precision", "lr"])
     assert [dimension.field for dimension in made.dimensions] == ["lr"]
 
 
@@ -369,14 +384,14 @@ def test_nothing_to_ablate():
     with pytest.raises(
         ValueError, match=r"^the best of other has every searched choice at its default"
     ):
-        ablation(spec("method: ablate\nof: other"), configure({}), ["lr", "dropout"])
+        ablation_spec(spec("method: ablate\nof: other"), configure({}), ["lr", "dropout"])
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_published_figure_is_of_a_configuration(name):
     """Each reference of a shipped study is of one of its configurations, and no other reference is of that one."""
-    study = parse(resources.files("sweeps.studies").joinpath(name).read_text("utf-8"), name)
-    configurations = [configuration(study, values) for values in points(study)]
+    study = parse_study(resources.files("sweeps.studies").joinpath(name).read_text("utf-8"), name)
+    configurations = [configuration(study, values) for values in planned_values(study)]
     for reference in study.reference:
         assert sum(reference.matches(config) for config in configurations) == 1, reference.label
     for config in configurations:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.spec.dimension import MAX_STEPS, Dimension, dimensions, round_significant
+from sweeps.spec.dimension import MAX_STEPS, Dimension, parse_dimensions, round_significant
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_round_significant(value, expected):
 )
 def test_read(name, raw, expected):
     """A list is choices, a mapping a range or choices, a list of mappings one dimension for each condition."""
-    assert list(dimensions(name, raw)) == expected
-    assert [type(v) for d in dimensions(name, raw) for v in d.choices] == [
+    assert list(parse_dimensions(name, raw)) == expected
+    assert [type(v) for d in parse_dimensions(name, raw) for v in d.choices] == [
         type(v) for d in expected for v in d.choices
     ]
 
@@ -184,7 +184,7 @@ def test_read(name, raw, expected):
 def test_refused(name, raw, message):
     """What is no dimension is refused with the rule and the value."""
     with pytest.raises(ValueError, match=r"\S") as error:
-        dimensions(name, raw)
+        parse_dimensions(name, raw)
     assert str(error.value).startswith(message)
 
 
@@ -243,7 +243,7 @@ def test_steps_outlive_rounding(first, steps, step, unit):
     """A range with a step is refused, or its grid has all its steps, apart, with 4 significant digits each."""
     raw = {"low": first * unit, "high": (first + steps * step) * unit, "step": step * unit}
     try:
-        (dimension,) = dimensions("weight_decay", raw)
+        (dimension,) = parse_dimensions("weight_decay", raw)
     except ValueError:
         assert (
             raw["high"] > 10
@@ -259,7 +259,7 @@ def test_steps_outlive_rounding(first, steps, step, unit):
 
 def test_most_steps():
     """The finest whole steps over the widest field are allowed."""
-    (dimension,) = dimensions("batch_size", {"low": 1, "high": 65536, "step": 1})
+    (dimension,) = parse_dimensions("batch_size", {"low": 1, "high": 65536, "step": 1})
     assert len(dimension.grid()) == 65536 < MAX_STEPS
 
 

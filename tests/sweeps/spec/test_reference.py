@@ -3,7 +3,7 @@
 import pytest
 
 from sweeps.spec.reference import Reference
-from sweeps.spec.studyfile import StudyFileError, parse
+from sweeps.spec.studyfile import StudyFileError, parse_study
 from sweeps.trial import configure
 
 STUDY = "search: {lr: [0.1, 0.2], activation: [relu, tanh]}\n"
@@ -11,13 +11,13 @@ STUDY = "search: {lr: [0.1, 0.2], activation: [relu, tanh]}\n"
 
 def errors(text):
     with pytest.raises(StudyFileError) as error:
-        parse(STUDY + text, "test")
+        parse_study(STUDY + text, "test")
     return str(error.value).splitlines()
 
 
 def test_a_reference_is_of_the_trials_that_its_condition_holds_for():
     """It matches a configuration whose fields have the named values, and one without a condition matches all."""
-    (reference,) = parse(
+    (reference,) = parse_study(
         STUDY + "reference: [{when: {lr: 0.1, activation: tanh}, test_acc: 0.9}]", "test"
     ).reference
     assert reference.matches(configure({"lr": 0.1, "activation": "tanh", "seed": 3}))
@@ -40,7 +40,7 @@ def test_figures_and_label():
 def test_references_are_no_part_of_a_studys_identity():
     """A study goes on when a published figure is corrected."""
     with_one, without = (
-        parse(STUDY + text, "test") for text in ("reference: [{test_acc: 0.9}]", "")
+        parse_study(STUDY + text, "test") for text in ("reference: [{test_acc: 0.9}]", "")
     )
     assert with_one.identity() == without.identity()
 

@@ -9,8 +9,8 @@ import yaml
 
 from sweeps.spec import schema
 from sweeps.spec.study_spec import StudySpec
-from sweeps.spec.studyfile import parse
-from sweeps.trial import fields
+from sweeps.spec.studyfile import parse_study
+from sweeps.trial import config_fields
 
 DOCS = Path(__file__).parents[3] / "docs"
 SHIPPED = sorted(
@@ -33,14 +33,14 @@ def test_the_schema_is_up_to_date():
 def test_the_page_names_every_key_and_field():
     """Each key of a study file and each field that can be fixed stands in a table of the page."""
     page = schema.markdown()
-    for name in {*StudySpec.model_fields, *fields()}:
+    for name in {*StudySpec.model_fields, *config_fields()}:
         assert f"| `{name}` |" in page, name
 
 
 def test_the_pages_example_is_a_study():
     """The example can be read as it stands."""
     text = schema.markdown().split("```yaml\n")[2].split("```")[0]
-    assert parse(text, "example").reference[0].test_acc == 0.9912
+    assert parse_study(text, "example").reference[0].test_acc == 0.9912
 
 
 @pytest.mark.parametrize("name", SHIPPED)

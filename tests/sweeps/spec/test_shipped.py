@@ -9,7 +9,7 @@ import torch
 from support.endtoend import check_invariant, furnish, pipeline, record
 
 from pipeline.inference import evaluate, find
-from pipeline.jobs.studies import read_study, shipped
+from pipeline.jobs.studies import read_study, shipped_studies
 from pipeline.stores import locations
 
 # Images a class, by data set: large networks get few.
@@ -59,7 +59,7 @@ def images(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_studies())
 def test_a_shipped_study_runs_to_its_report(name, images, tmp_path, template, monkeypatch, capsys):
     """Its first trials train, its stores agree, its report holds its published figures, and a winner can be scored."""
     folder = furnish(tmp_path / "work", template)

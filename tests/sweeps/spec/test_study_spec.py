@@ -4,12 +4,12 @@ import pytest
 from support.helpers import CONDITIONAL
 
 from sweeps.spec.study_spec import OBJECTIVES, StudySpec
-from sweeps.spec.studyfile import parse
-from sweeps.trial import fields
+from sweeps.spec.studyfile import parse_study
+from sweeps.trial import config_fields
 
 
 def spec(text=CONDITIONAL, **changes):
-    return parse(text, "test", overrides=changes)
+    return parse_study(text, "test", overrides=changes)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -74,7 +74,7 @@ def test_schema():
     """The JSON schema names every field that may be fixed, searched or started with, with bounds and help."""
     definitions = StudySpec.model_json_schema()["$defs"]
     own = {"dataset", "seed", "split_seed"}
-    known = set(fields())
+    known = set(config_fields())
     assert set(definitions["Fixed"]["properties"]) == known - own - {"epochs"}
     own |= {"split_file", "image_size"}
     assert set(definitions["Start"]["properties"]) == known - own - {"gpus_per_trial"}

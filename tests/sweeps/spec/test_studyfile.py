@@ -8,11 +8,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.studyfiles import outcome
 
-from sweeps.spec.configurations import total
+from sweeps.spec.configurations import total_trials
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import StudySpec
-from sweeps.spec.studyfile import StudyFileError, parse
-from sweeps.trial import fields
+from sweeps.spec.studyfile import StudyFileError, parse_study
+from sweeps.trial import config_fields
 
 DEFAULT = resources.files("sweeps.studies").joinpath("default.yaml").read_text("utf-8")
 
@@ -20,7 +20,7 @@ DEFAULT = resources.files("sweeps.studies").joinpath("default.yaml").read_text("
 def errors(text, **options):
     """The lines of what is wrong with a study file, without its label."""
     with pytest.raises(StudyFileError) as error:
-        parse(text, "study.yaml", **options)
+        parse_study(text, "study.yaml", **options)
     lines = str(error.value).splitlines()
     assert all(line.startswith(("study.yaml:", "command line: ")) for line in lines)
     return [line.removeprefix("study.yaml:") for line in lines]
@@ -199,8 +199,13 @@ def test_conflicts_all_at_once():
 
 def test_default_study():
     """The shipped default study is the main job: every family on the digits, with conditional widths."""
-    spec = parse(DEFAULT, "default", check_dataset=check_dataset)
-    assert (spec.dataset, spec.method, spec.pruner, total(spec)) == ("digits", "tpe", "asha", 24)
+    spec = parse_study(DEFAULT, "default", check_dataset=check_dataset)
+    assert (spec.dataset, spec.method, spec.pruner, total_trials(spec)) == (
+        "digits",
+        "tpe",
+        "asha",
+        24,
+    )
     assert spec.fixed.schedule == "cosine"
     assert [start["family"] for start in spec.starts] == ["cnn", "mlp", "resnet"]
     assert spec.dimensions[0] == Dimension(field="family", choices=("mlp", "cnn", "resnet"))
@@ -220,13 +225,13 @@ def test_default_study():
 )
 def test_overrides(name, value):
     """A value of the command line stands in place of the file's, and None leaves the file's."""
-    spec = parse(DEFAULT, "default")
+    spec = parse_study(DEFAULT, "default")
     assert (
-        getattr(parse(DEFAULT, "default", overrides={name: value}), name)
+        getattr(parse_study(DEFAULT, "default", overrides={name: value}), name)
         == value
         != getattr(spec, name)
     )
-    assert parse(DEFAULT, "default", overrides={name: None}) == spec
+    assert parse_study(DEFAULT, "default", overrides={name: None}) == spec
 
 
 def test_override_is_checked():
@@ -257,17 +262,17 @@ def test_set_takes_no_sections(key):
 
 def test_families():
     """Families of the command line are what is searched, and starts of other ones go."""
-    spec = parse(DEFAULT, "default", overrides={"families": ["resnet", "mlp"]})
+    spec = parse_study(DEFAULT, "default", overrides={"families": ["resnet", "mlp"]})
     assert spec.dimensions[0] == Dimension(field="family", choices=("resnet", "mlp"))
     assert [start["family"] for start in spec.starts] == ["mlp", "resnet"]
     text = "fixed: {family: cnn}\nsearch: {lr: [1, 2]}\nstart_with: [{lr: 1}, {family: cnn, lr: 2}]"
-    spec = parse(text, "test", overrides={"families": ["mlp", "cnn"]})
+    spec = parse_study(text, "test", overrides={"families": ["mlp", "cnn"]})
     assert spec.dimensions[0] == Dimension(field="family", choices=("mlp", "cnn"))
     assert spec.starts == ({"family": "cnn", "lr": 1}, {"family": "cnn", "lr": 2})
     assert "family" not in spec.base
-    assert parse(text, "test", overrides={"families": ["mlp"]}).starts == ()
+    assert parse_study(text, "test", overrides={"families": ["mlp"]}).starts == ()
     assert (
-        parse(
+        parse_study(
             "search: {lr: [1]}\nstart_with: [{lr: 1}]", "test", overrides={"families": ["mlp"]}
         ).starts
         == ()
@@ -279,7 +284,7 @@ def test_families():
 
 def test_set():
     """A set value is fixed: no longer searched, and the starts have it too, but for those of other families."""
-    spec = parse(
+    spec = parse_study(
         DEFAULT, "default", overrides={"set": {"lr": "1e-2", "family": "cnn", "residual": "true"}}
     )
     assert (spec.fixed.lr, spec.fixed.family, spec.fixed.residual) == (0.01, "cnn", True)
@@ -291,7 +296,7 @@ def test_set():
 def test_set_of_the_study():
     """The study's own values can be set as well."""
     settings = {"trials": "5", "epochs": "2", "dataset": "mnist", "description": "no"}
-    spec = parse(DEFAULT, "default", overrides={"set": settings})
+    spec = parse_study(DEFAULT, "default", overrides={"set": settings})
     assert (spec.trials, spec.epochs, spec.dataset, spec.description) == (5, 2, "mnist", "no")
 
 
@@ -299,7 +304,7 @@ def test_set_of_the_study():
 def test_epochs_override_what_is_searched(overrides):
     """Epochs of the command line hold for every trial, even where the file searches them."""
     text = "search: {lr: [1, 2], epochs: [5, 9]}\nstart_with: [{lr: 1, epochs: 9}]"
-    spec = parse(text, "test", overrides=overrides)
+    spec = parse_study(text, "test", overrides=overrides)
     assert (spec.epochs, [d.field for d in spec.dimensions], spec.starts) == (
         3,
         ["lr"],
@@ -324,7 +329,7 @@ def test_any_text(text):
 
 WORDS = st.sampled_from(
     [
-        *fields(),
+        *config_fields(),
         *StudySpec.model_fields,
         "choices",
         "low",
@@ -360,13 +365,17 @@ DIMENSION = st.lists(LEAVES, max_size=3) | st.fixed_dictionaries(
     },
 )
 STUDIES = st.fixed_dictionaries(
-    {"search": st.dictionaries(st.sampled_from(list(fields())), DIMENSION | TREES, max_size=3)},
+    {
+        "search": st.dictionaries(
+            st.sampled_from(list(config_fields())), DIMENSION | TREES, max_size=3
+        )
+    },
     optional={
         "method": st.sampled_from(["tpe", "random", "grid"]),
         "trials": st.integers(0, 50) | LEAVES,
-        "fixed": st.dictionaries(st.sampled_from(list(fields())), LEAVES, max_size=2),
+        "fixed": st.dictionaries(st.sampled_from(list(config_fields())), LEAVES, max_size=2),
         "start_with": st.lists(
-            st.dictionaries(st.sampled_from(list(fields())), LEAVES, max_size=2), max_size=2
+            st.dictionaries(st.sampled_from(list(config_fields())), LEAVES, max_size=2), max_size=2
         ),
     },
 )
@@ -422,7 +431,7 @@ def test_any_overrides(overrides):
 )
 def test_families_of_a_layout(text, families, family, searched):
     """One family of the command line is fixed in a layout; of several the file's own, else the first, is the centre."""
-    found = parse(text, "test", overrides={"families": families})
+    found = parse_study(text, "test", overrides={"families": families})
     assert found.fixed.family == family
     assert [dimension.field for dimension in found.dimensions] == searched
     assert found.dimensions[0].first == (family if len(families) > 1 else found.dimensions[0].first)
@@ -431,7 +440,7 @@ def test_families_of_a_layout(text, families, family, searched):
 def test_another_method_has_no_centre():
     """A method given instead of one_factor searches what the file holds at the centre."""
     text = "method: one_factor\nfixed: {lr: 0.1, width: 8}\nsearch: {lr: [0.1, 0.2]}"
-    found = parse(text, "test", overrides={"method": "random"})
+    found = parse_study(text, "test", overrides={"method": "random"})
     assert (found.fixed.lr, found.fixed.width) == (None, 8)
 
 

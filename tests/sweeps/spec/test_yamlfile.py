@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.spec.yamlfile import MAX_DEPTH, MAX_DIGITS, YamlError, read, scalar
+from sweeps.spec.yamlfile import MAX_DEPTH, MAX_DIGITS, YamlError, parse_scalar, read
 
 
 @pytest.mark.parametrize(
@@ -203,14 +203,14 @@ def test_bounded_depth_is_no_bounded_length(items):
 )
 def test_scalar(text, value):
     """One word of a command line is read as in a file; what is no word, or no text, stays as it is."""
-    assert scalar(text) == value
-    assert type(scalar(text)) is type(value)
+    assert parse_scalar(text) == value
+    assert type(parse_scalar(text)) is type(value)
 
 
 @given(st.text())
 def test_scalar_takes_any_text(text):
     """No text of a command line is refused here: its rule is for the field to say."""
-    scalar(text)
+    parse_scalar(text)
 
 
 def lines_of(text):

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.system.text import clean, csv_text
-from sweeps.analysis.health import collapsed, dead_classes
+from sweeps.analysis.health import collapsed_class, dead_classes
 from sweeps.trial import Epoch, TrialResult
 
 MAX_CLASS_METRICS = 20  # with more classes, their accuracies are in the artifact only
 
 
-def at_the_end(result: TrialResult) -> dict[str, float]:
+def final_metrics(result: TrialResult) -> dict[str, float]:
     """The metrics of a finished trial: its best epoch's, and what it cost."""
     found = {
         "cost/params_millions": None if result.parameters is None else result.parameters / 1e6,
@@ -37,14 +37,14 @@ def at_the_end(result: TrialResult) -> dict[str, float]:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def tags(result: TrialResult, classes: Sequence[str]) -> dict[str, str]:
+def result_tags(result: TrialResult, classes: Sequence[str]) -> dict[str, str]:
     """How a trial ended, and what is wrong with it."""
     found = {"sweep.end": result.end if result.duplicate_of is None else "duplicate"}
     if result.duplicate_of is not None:
         found["sweep.duplicate_of"] = str(result.duplicate_of)
     if result.error:
         found["sweep.error"] = result.error
-    top = collapsed(result)
+    top = collapsed_class(result)
     dead = dead_classes(result)
     if top is not None:
         found["sweep.collapsed"] = clean(classes[top], 100)
@@ -53,7 +53,7 @@ def tags(result: TrialResult, classes: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def by_class(row: Epoch) -> dict[str, float]:
+def class_metrics(row: Epoch) -> dict[str, float]:
     """The metrics of an epoch's classes; of many classes none, whose accuracies are in an artifact."""
     if len(row.per_class) > MAX_CLASS_METRICS:
         return {}
@@ -64,7 +64,7 @@ def by_class(row: Epoch) -> dict[str, float]:
     }
 
 
-def write_files(folder: Path, result: TrialResult, classes: Sequence[str]) -> None:
+def write_artifacts(folder: Path, result: TrialResult, classes: Sequence[str]) -> None:
     """Write ``config.yaml``, ``per_class.csv`` and ``per_class_train.csv`` (classes by epochs), ``confusion.csv``.
 
     The last has a row for each true class and a column for each predicted one.

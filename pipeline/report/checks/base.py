@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from sweeps.analysis.finalists import Verdict, decision
-from sweeps.analysis.intervals import Z, wilson
+from sweeps.analysis.finalists import Verdict, final_verdict
+from sweeps.analysis.intervals import Z, wilson_interval
 from sweeps.analysis.ranking import Ranked, rank
 from sweeps.analysis.record import StudyRecord
-from sweeps.spec.study_spec import LAID_OUT
+from sweeps.spec.study_spec import PLANNED_METHODS
 from sweeps.trial import COMPLETE, PRUNED, RUNNING, TrialResult
 
 Level = Literal["good", "note", "warning"]
@@ -49,7 +49,7 @@ class Seen:
     @property
     def sampled(self) -> bool:
         """Whether a sampler chose the configurations, rather than a layout."""
-        return self.record.method not in LAID_OUT
+        return self.record.method not in PLANNED_METHODS
 
 
 def see(record: StudyRecord) -> Seen:
@@ -67,7 +67,7 @@ def see(record: StudyRecord) -> Seen:
         tried=tuple(r for r in record.results if r.state != RUNNING and r.duplicate_of is None),
         images=images,
         chance=None if winner is None or not images else _chance(record.objective, winner, images),
-        verdict=decision(record),
+        verdict=final_verdict(record),
     )
 
 
@@ -86,7 +86,7 @@ def _chance(objective: str, trial: TrialResult, images: int) -> float | None:
     if trial.best is None or trial.value is None:
         return None
     if objective == "val_acc":
-        low, high = wilson(min(max(trial.value, 0.0), 1.0), images)
+        low, high = wilson_interval(min(max(trial.value, 0.0), 1.0), images)
         return (high - low) / 2
     if objective == "val_loss":
         batches = math.ceil(images / trial.config.eval_batch_size)
@@ -98,14 +98,14 @@ def _chance(objective: str, trial: TrialResult, images: int) -> float | None:
     for row, share in zip(trial.confusion or (), trial.best.per_class, strict=False):
         count = sum(row)
         if share is not None and count:
-            low, high = wilson(share, count)
+            low, high = wilson_interval(share, count)
             halves.append((high - low) / 2)
     if halves:
         return math.hypot(*halves) / len(halves)
     return None
 
 
-def signed(record: StudyRecord, first: float, second: float) -> float:
+def improvement(record: StudyRecord, first: float, second: float) -> float:
     """By how much the first value is better than the second."""
     if record.maximize:
         return first - second
