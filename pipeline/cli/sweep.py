@@ -157,10 +157,10 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
 def _print_outcome(outcome: Any, made: Any, max_failures: int, *, as_json: bool) -> None:
     from pipeline.report import render
     from pipeline.tracking import comparison_view
-    from sweeps.analysis.ranking import ends_text, find_best_trial
+    from sweeps.analysis.ranking import ends_text
 
     record = outcome.record
-    winner = find_best_trial(record.results, maximize=record.maximize)
+    winner = record.best_trial
     if as_json:
         click.echo(render.render(record, "json"))
     else:

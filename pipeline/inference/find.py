@@ -14,8 +14,7 @@ from pipeline.inference.networks import NetworkReference, TrainedNetwork
 from pipeline.stores import access, locations
 from pipeline.system.errors import NothingComplete, StorageFailure, UsageFailure
 from pipeline.tracking.tracker import Run, Tracker
-from sweeps.analysis.finalists import FINALISTS_SUFFIX, decided
-from sweeps.analysis.ranking import find_best_trial
+from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, TrialResult
 
@@ -61,8 +60,8 @@ def best_trial(where: locations.Stores, name: str | None) -> TrialResult:
         NothingComplete: if no trial is complete.
     """
     record = access.read_record(where, name)
-    record = decided(record) or record
-    winner = find_best_trial(record.results, maximize=record.maximize)
+    record = record.decided_finalists or record
+    winner = record.best_trial
     if winner is None:
         raise NothingComplete(f"study {record.name!r} has no complete trial")
     return winner

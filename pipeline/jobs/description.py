@@ -9,7 +9,7 @@ from pipeline.report.answer import Step, answer
 from pipeline.report.formats import escape_markdown as github
 from pipeline.tracking import comparison_view
 from pipeline.tracking.run_contents import MAX_CLASS_METRICS
-from sweeps.analysis.ranking import ends_text, rank
+from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 
 
@@ -21,7 +21,7 @@ def study_description(record: StudyRecord, experiment: str, run: str) -> str:
         experiment: the id of its experiment.
         run: the id of its parent run, where this stands.
     """
-    found = answer(record, rank(record.results, maximize=record.maximize))
+    found = answer(record, record.ranked)
     report, comparison = (
         link.removeprefix("/")  # wherever the UI itself is
         for link in (

@@ -22,7 +22,7 @@ from pipeline.system.errors import StorageFailure
 from pipeline.tracking import comparison_view
 from pipeline.tracking.tracker import Tracker, now_milliseconds
 from sweeps import trial
-from sweeps.analysis.ranking import BestSoFar, find_best_trial, rank
+from sweeps.analysis.ranking import BestSoFar, rank
 from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import StoredStudy
 from sweeps.spec.study_spec import OBJECTIVES
@@ -335,7 +335,7 @@ class Recorder:
             limit: seconds to wait for it, at most.
         """
         record = self.study.record()
-        winner = find_best_trial(record.results, maximize=record.maximize)
+        winner = record.best_trial
         tags: dict[str, object] = {
             **({} if code is None else {"sweep.exit_code": code}),
             "sweep.trials": record.trials,

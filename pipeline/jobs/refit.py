@@ -19,9 +19,8 @@ from pipeline.stores.access import study_errors
 from pipeline.system.errors import NothingComplete, ServerAway
 from pipeline.system.signals import StopRequest, stop_requests
 from pipeline.tracking.tracker import Tracker
-from sweeps.analysis.comparison import complete_trials
-from sweeps.analysis.finalists import judge_finalists
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.scores import complete_trials
 from sweeps.search import stored
 from sweeps.trial import FAILED, TrialConfig
 
@@ -31,7 +30,7 @@ def winner_config(record: StudyRecord) -> TrialConfig | None:
 
     No epoch is chosen, and none is the last before its time: the schedule runs over these.
     """
-    verdict = judge_finalists(record)
+    verdict = record.judged_as_finalists
     if verdict is None or not verdict.final:
         return None
     epochs = [

@@ -10,7 +10,6 @@ from typing import Any
 import models
 from pipeline.data.datasets import check_dataset
 from pipeline.system.errors import UsageFailure
-from sweeps.analysis.ranking import find_best_trial
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.configurations import ablation_spec
 from sweeps.spec.study_spec import StudySpec, describe_difference
@@ -86,7 +85,7 @@ def ablation_start(record: StudyRecord) -> dict[str, Any]:
     Raises:
         UsageFailure: where the study has no complete trial.
     """
-    winner = find_best_trial(record.results, maximize=record.maximize)
+    winner = record.best_trial
     if winner is None:
         raise UsageFailure(
             f"study {record.name!r} has no complete trial to ablate: let it go on first"

@@ -28,7 +28,7 @@ from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.mistakes import encode_thumbnails
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
-from sweeps.analysis.ranking import BestSoFar, find_best_trial
+from sweeps.analysis.ranking import BestSoFar
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import loop
 from sweeps.search.loop import MAX_FAILURES
@@ -253,7 +253,7 @@ class _Sweep:
                 self.recorder.write_report()  # from what Optuna has
                 raise
             record, folder = self.recorder.write_report()
-            found = find_best_trial(record.results, maximize=record.maximize)
+            found = record.best_trial
             code = 0 if reason != "failures" and found else NothingComplete.code
             self.recorder.finish("FINISHED" if code == 0 else "FAILED", code, folder)
         return Outcome(record, reason, folder, self.tracker.experiment_id)

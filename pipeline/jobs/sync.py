@@ -11,7 +11,7 @@ from pipeline.system.errors import NothingComplete
 from pipeline.system.signals import stop_requests
 from pipeline.tracking.tracker import Tracker
 from sweeps import trial
-from sweeps.analysis.ranking import ends_text, find_best_trial
+from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 
@@ -76,9 +76,6 @@ def _ending(record: StudyRecord, reason: str | None) -> tuple[str, int | None]:
     """How a study's sweep ended: the status of its parent run, and the exit code if it came to an end by itself."""
     if reason is None:
         return "KILLED", None
-    if (
-        reason != "failures"
-        and find_best_trial(record.results, maximize=record.maximize) is not None
-    ):
+    if reason != "failures" and record.best_trial is not None:
         return "FINISHED", 0
     return "FAILED", NothingComplete.code

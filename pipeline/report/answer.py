@@ -10,18 +10,12 @@ from pipeline.report.finalists import signed
 from pipeline.report.problems import INFEASIBLE
 from pipeline.report.ranked import score_text
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import (
-    Lead,
-    Score,
-    complete_trials,
-    config_text,
-    differing_fields,
-    find_lead,
-    mean_test_score,
-)
-from sweeps.analysis.finalists import Verdict, doubts, final_verdict
+from sweeps.analysis.lead import Lead
+from sweeps.analysis.naming import config_text, differing_fields
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.scores import Score, complete_trials, mean_test_score
+from sweeps.analysis.verdict import Verdict, doubts
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
 
 OBJECTIVES = {
@@ -70,8 +64,8 @@ def answer(record: StudyRecord, entries: Sequence[Ranked]) -> Answer:
         entries: its configurations, ranked.
     """
     first = entries[0] if entries and entries[0].state == COMPLETE else None
-    ahead = find_lead(record, entries)
-    again = final_verdict(record)
+    ahead = record.lead
+    again = record.final_verdict
     won = _won(record, first, ahead)
     sure = _sure(record, first, ahead)
     test = None if first is None else mean_test_score(complete_trials(first), "acc")
@@ -162,7 +156,9 @@ def _in_images(record: StudyRecord, first: Ranked, ahead: Lead) -> str:
 
 
 def _named(record: StudyRecord, found: Verdict) -> str:
-    fields = differing_fields(record, [one.trial for one in found.finalists]) or record.searched
+    fields = (
+        differing_fields(record.searched, [one.trial for one in found.finalists]) or record.searched
+    )
     return clean(config_text(found.winner.trial, fields), 160)
 
 

@@ -26,10 +26,10 @@ from pipeline.report.published import Section
 from pipeline.report.ranked import Listing, difference_text, listing, score_text
 from pipeline.system.files import write_text_atomically
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import complete_trials, config_text, mean_test_score
-from sweeps.analysis.finalists import decided
-from sweeps.analysis.ranking import Ranked, ends_text, rank
+from sweeps.analysis.naming import config_text
+from sweeps.analysis.ranking import Ranked, ends_text
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.scores import complete_trials, mean_test_score
 from sweeps.trial import COMPLETE, config_fields
 
 _NAME = 60  # characters of a study's name
@@ -76,7 +76,7 @@ def _row(listed: Listing) -> Row:
         "value": first and first.value,
         "spread": first and first.spread,
         "seeds": first and len(complete_trials(first)),
-        "by": first and ("finalists" if decided(record) else "search"),
+        "by": first and ("finalists" if record.decided_finalists else "search"),
         "test_acc": test and test.mean,
         "seconds": sum(trial.seconds for trial in trained),
         "epochs": sum(len(trial.history) for trial in trained),
@@ -86,11 +86,11 @@ def _row(listed: Listing) -> Row:
 
 def _first(listed: Listing) -> Ranked | None:
     """What won: by its fresh seeds, once finalists have decided."""
-    again = decided(listed.record)
+    again = listed.record.decided_finalists
     if again is None:
         entries = listed.entries
     else:
-        entries = rank(again.results, maximize=again.maximize)
+        entries = again.ranked
     first = next(iter(entries), None)
     if first is not None and first.state == COMPLETE:
         return first
@@ -138,7 +138,7 @@ def _scored(listed: Listing, first: Ranked) -> str:
 
 def _by(listed: Listing) -> str:
     """Whose figures these are, where they are not the search's."""
-    if decided(listed.record):
+    if listed.record.decided_finalists:
         return " (finalists)"
     return ""
 

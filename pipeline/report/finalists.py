@@ -12,11 +12,11 @@ from pipeline.report.problems import Row
 from pipeline.report.published import Section
 from pipeline.report.ranked import score_text
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import Score, complete_trials, config_text, differing_fields
-from sweeps.analysis.finalists import Finalist, Gap, PairedDifference, Verdict, judge_finalists
-from sweeps.analysis.ranking import Ranked, rank
+from sweeps.analysis.naming import config_text
+from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import COMPLETE
+from sweeps.analysis.scores import Score, complete_trials
+from sweeps.analysis.verdict import Finalist, Gap, PairedDifference, Verdict
 
 GAP_COLUMN = "val - test (95 %)"  # the name of that column
 _NAME = 160  # characters of a configuration
@@ -209,15 +209,15 @@ class _Again:
         )
 
     def _name(self, one: Finalist) -> str:
-        fields = differing_fields(self.finalists, self.finalists.results) or self.record.searched
+        fields = self.finalists.varied_fields or self.record.searched
         return clean(config_text(one.trial, fields), _NAME)
 
 
 def _read(record: StudyRecord) -> _Again | None:
     if record.finalists is None:
         return None
-    search = [e for e in rank(record.results, maximize=record.maximize) if e.state == COMPLETE]
-    return _Again(record, record.finalists, judge_finalists(record.finalists), search)
+    search = record.complete_configurations
+    return _Again(record, record.finalists, record.finalists.judged_as_finalists, search)
 
 
 def _scored(key: str, score: Score | None) -> Row:

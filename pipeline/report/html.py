@@ -21,9 +21,8 @@ from pipeline.report.published import Section
 from pipeline.report.ranked import Listing
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import compare
-from sweeps.analysis.finalists import decided
-from sweeps.analysis.ranking import ends_text, find_best_trial
+from sweeps.analysis.published import compare
+from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING, TrialResult
 
@@ -72,10 +71,8 @@ def page(listing: Listing, pictures: Sequence[PlotImage]) -> str:
         pictures: its plots.
     """
     record = listing.record
-    source = (
-        decided(record) or record
-    )  # of the winner: its finalists, once they have said which it is
-    won = find_best_trial(source.results, maximize=source.maximize)
+    source = record.decided_finalists or record  # the study that the winner comes from
+    won = source.best_trial
     values: dict[str, Any] = {
         "name": clean(record.name, 120),
         "about": _about(record),

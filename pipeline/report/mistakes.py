@@ -77,7 +77,7 @@ def worst_mistakes(record: StudyRecord, trial: TrialResult) -> tuple[Example, ..
 
 
 def _examples(record: StudyRecord, mistakes: list[Mistake]) -> tuple[Example, ...]:
-    pictures: Mapping[int, str] = record.pictures
+    pictures: Mapping[int, str] = record.thumbnails
     return tuple(
         Example(
             image=mistake.image,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import config_text, differing_fields
 from sweeps.analysis.health import collapsed_class, dead_classes
+from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
@@ -72,7 +72,7 @@ def _dead(trial: TrialResult) -> tuple[int, ...]:
 
 def trial_problems(record: StudyRecord) -> list[Row]:
     """Each trial that collapsed, never predicts a class, failed, was infeasible or reused another's result."""
-    fields = differing_fields(record, record.results)
+    fields = record.varied_fields
     return [
         {
             "trial": t.number,

@@ -10,7 +10,7 @@ from pipeline.report.grid import Grid, grid
 from pipeline.report.problems import Row
 from pipeline.system.console import format_duration
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import value_text
+from sweeps.analysis.naming import value_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import began_at, ended_at
 

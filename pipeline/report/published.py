@@ -9,17 +9,11 @@ from dataclasses import dataclass
 from pipeline.report.grid import CLIP, Grid, grid, plain_value
 from pipeline.report.problems import Row, class_name
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import (
-    ComparedFigure,
-    Comparison,
-    Score,
-    Variant,
-    complete_trials,
-    config_text,
-    differing_fields,
-)
+from sweeps.analysis.naming import config_text
+from sweeps.analysis.published import ComparedFigure, Comparison, Variant
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.scores import Score, complete_trials
 from sweeps.spec.study_spec import CENTRED_METHODS
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -60,7 +54,7 @@ def rows(record: StudyRecord, found: Comparison) -> list[Row]:
             *(("class", class_name(record, int(c.name)), c) for c in variant.classes),
         ]
     ]
-    fields = differing_fields(record, record.results)
+    fields = record.varied_fields
     for entry in found.unnamed:
         blank = dict.fromkeys(COLUMNS)
         facts: Row = {
@@ -233,7 +227,7 @@ def _lines(record: StudyRecord, found: Comparison) -> list[str]:
 
 
 def _names(record: StudyRecord, entries: Sequence[Ranked]) -> str:
-    fields = differing_fields(record, record.results)
+    fields = record.varied_fields
     names = [
         clean(config_text(e.trials[0], fields), 80)
         + ("" if e.value is None else f" ({record.objective} {e.value:.4f})")

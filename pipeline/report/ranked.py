@@ -11,15 +11,17 @@ from pipeline.report.checks.registry import run_checks
 from pipeline.report.grid import plain_value
 from pipeline.report.problems import INFEASIBLE, Row, entry_problems
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import Lead, complete_trials, config_text
-from sweeps.analysis.ranking import Ranked, ends_text, rank, searched_values
+from sweeps.analysis.lead import Lead
+from sweeps.analysis.naming import config_text
+from sweeps.analysis.ranking import Ranked, ends_text, searched_values
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.scores import complete_trials
 from sweeps.trial import COMPLETE, FAILED, RUNNING
 
 
 def ranked(record: StudyRecord) -> list[Ranked]:
     """The configurations in the order shown: ranked, what still runs at the end."""
-    entries = rank(record.results, maximize=record.maximize)
+    entries = record.ranked
     return sorted(entries, key=lambda entry: entry.state == RUNNING)
 
 

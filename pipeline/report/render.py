@@ -24,8 +24,7 @@ from pipeline.report.ranked import Listing, failures, lead_values, listing, stud
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
 from pipeline.system.files import write_text_atomically
-from sweeps.analysis.comparison import compare, find_lead
-from sweeps.analysis.finalists import decided
+from sweeps.analysis.published import compare
 from sweeps.analysis.record import StudyRecord
 
 FORMATS = ("table", "json", "csv", "md")
@@ -72,11 +71,11 @@ def _render(listed: Listing, fmt: str, top: int | None = None) -> str:
         escape_markdown(second),
         markdown_table(grid(names, values, thousands=False)),
     ]
-    ahead = find_lead(record, listed.entries)
+    ahead = record.lead
     search = str(lead_values(ahead)["text"]) if ahead else ""
     again = finalists.section(record)
     blocks = markdown_section(again) if again else []
-    if decided(record):
+    if record.decided_finalists:
         lines += [*blocks, escape_markdown(f"In the search: {search}")] if search else blocks
     else:
         lines += [escape_markdown(search), *blocks] if search else blocks
@@ -102,7 +101,7 @@ def study_values(listed: Listing, top: int | None = None) -> Row:
 
 def _beside(listed: Listing) -> Row:
     """The values of what stands under the table; published figures and finalists only where there are any."""
-    ahead = find_lead(listed.record, listed.entries)
+    ahead = listed.record.lead
     found = compare(listed.record, listed.entries)
     values: Row = {"first_against_second": ahead and lead_values(ahead), "checks": listed.findings}
     values["what_went_wrong"] = trial_problems(listed.record)

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.system.console import format_duration
 from pipeline.system.text import clean
-from sweeps.analysis.ranking import end_of, ends_text, find_best_trial, searched_values
+from sweeps.analysis.ranking import end_of, ends_text, searched_values
 from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import RunningTrial
 from sweeps.trial import RUNNING, TrialResult
@@ -67,7 +67,7 @@ def status_values(status: Status) -> dict[str, Any]:
     """All of it, as JSON data."""
     record = status.record
     results = {result.number: result for result in record.results}
-    winner = find_best_trial(record.results, maximize=record.maximize)
+    winner = record.best_trial
     return {
         "study": record.name,
         "file": record.study,
@@ -114,7 +114,7 @@ def resume_command(record: StudyRecord) -> str:
 def status_text(status: Status, width: int = 80) -> str:
     """All of it, one screen of a terminal."""
     record = status.record
-    winner = find_best_trial(status.record.results, maximize=status.record.maximize)
+    winner = status.record.best_trial
     results = {result.number: result for result in record.results}
     known = ends_text([result for result in record.results if result.state != RUNNING])
     rows = [("ended", known.replace(" ended", f" of {record.trials}", 1))]
@@ -145,7 +145,7 @@ def status_text(status: Status, width: int = 80) -> str:
 def status_line(status: Status) -> str:
     """The same in one line."""
     record = status.record
-    winner = find_best_trial(status.record.results, maximize=status.record.maximize)
+    winner = status.record.best_trial
     seconds = seconds_left(status)
     parts = [f"{record.trials - status.left} of {record.trials} trials ended"]
     parts += (

@@ -21,8 +21,7 @@ from pipeline.report.problems import INFEASIBLE, Row
 from pipeline.report.published import Section
 from pipeline.report.ranked import Listing, lead_values, listing, title_lines
 from pipeline.report.winner import headline, remarks, sections
-from sweeps.analysis.comparison import compare, find_lead
-from sweeps.analysis.finalists import decided
+from sweeps.analysis.published import compare
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING
 
@@ -187,11 +186,11 @@ def _unsaid(laid: Table, shown: Sequence[Row]) -> list[str]:
 
 def _below(listed: Listing, width: int | None) -> list[str]:
     """What stands under the table."""
-    ahead = find_lead(listed.record, listed.entries)
+    ahead = listed.record.lead
     found = compare(listed.record, listed.entries)
     search = str(lead_values(ahead)["text"]) if ahead else ""
     again = render_finalists(listed.record, width)
-    if decided(listed.record):
+    if listed.record.decided_finalists:
         order = (again, f"In the search: {search}" * bool(search))
     else:
         order = (search, again)

@@ -14,10 +14,9 @@ from pipeline.report.problems import Row, class_name
 from pipeline.report.ranked import lead_values, score_text
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import complete_trials, find_lead, mean_test_score
-from sweeps.analysis.finalists import decided
-from sweeps.analysis.ranking import Ranked, ends_text, rank
+from sweeps.analysis.ranking import Ranked, ends_text
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.scores import complete_trials, mean_test_score
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import COMPLETE, TrialResult
 
@@ -31,7 +30,7 @@ def winner_detail(record: StudyRecord) -> Row:
     Raises:
         NothingComplete: saying where the trials went instead.
     """
-    finalists = decided(record)
+    finalists = record.decided_finalists
     if finalists is not None:
         # Who is ahead of whom they say themselves, seed by seed.
         return {
@@ -39,12 +38,12 @@ def winner_detail(record: StudyRecord) -> Row:
             "first_against_second": None,
             "finalists": verdict_lines(record),
         }
-    entries = rank(record.results, maximize=record.maximize)
+    entries = record.ranked
     if not entries or entries[0].state != COMPLETE:
         counts = clean(ends_text(record.results), 300)
         raise NothingComplete(f"study '{clean(record.name, 60)}' has no complete trial: {counts}")
     trial = entries[0].trials[0]
-    ahead = find_lead(record, entries)
+    ahead = record.lead
     run = f"{shlex.quote(clean(record.name))}#{trial.number}"
     scores = class_rows(record, trial)
     checkpoint = None if trial.checkpoint is None else clean(trial.checkpoint)

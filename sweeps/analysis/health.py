@@ -1,4 +1,4 @@
-"""Pure: what is wrong with a trial that its accuracy alone does not say. Knows nothing of stores or terminals."""
+"""Finds failures of a network that its accuracy alone does not show."""
 
 from __future__ import annotations
 
@@ -9,26 +9,38 @@ HARDLY_ANY = 0.1  # of the images of the other classes
 
 
 def collapsed_class(result: TrialResult) -> int | None:
-    """The class that nearly all validation images were taken for after the last epoch; None where there is none.
+    """Return the class that the network predicts for nearly all validation images.
 
-    A network that is right about the others' images has not collapsed, however rare they are.
+    It is judged after the last epoch. A network that recognises the images of the other classes
+    has not collapsed, however rare those classes are.
+
+    Returns:
+        The index of the class; None if the network has not collapsed.
     """
-    if not result.history or len(result.history[-1].predicted) < 2:
+    if not result.history:
         return None
     last = result.history[-1]
-    top = max(range(len(last.predicted)), key=last.predicted.__getitem__)
-    others = [
-        share for index, share in enumerate(last.per_class) if index != top and share is not None
-    ]
-    if last.predicted[top] < NEARLY_ALL * sum(last.predicted) or not others:
+    if len(last.predicted) < 2:
         return None
-    if sum(others) / len(others) < HARDLY_ANY:
-        return top
-    return None
+    top = max(range(len(last.predicted)), key=last.predicted.__getitem__)
+    if last.predicted[top] < NEARLY_ALL * sum(last.predicted):
+        return None
+    other_accuracies = [
+        accuracy
+        for index, accuracy in enumerate(last.per_class)
+        if index != top and accuracy is not None
+    ]
+    if not other_accuracies:
+        return None
+    mean_accuracy = sum(other_accuracies) / len(other_accuracies)
+    return top if mean_accuracy < HARDLY_ANY else None
 
 
 def dead_classes(result: TrialResult) -> tuple[int, ...]:
-    """The classes with validation images that the kept weights, those of the best epoch, take no image for."""
+    """Return the classes that the network never predicts though they have validation images.
+
+    It is judged by the weights that were kept: those of the best epoch.
+    """
     best = result.best
     if best is None:
         return ()

@@ -1,4 +1,4 @@
-"""Pure: how far chance may move a share of images. Knows nothing of trials or studies."""
+"""Confidence intervals of 95 % for accuracies and means."""
 
 from __future__ import annotations
 
@@ -6,13 +6,21 @@ import math
 import statistics
 from collections.abc import Sequence
 
-Z = 1.959963984540054  # of a normal deviate, 95 % are within
+CONFIDENCE = 0.95
+Z = 1.959963984540054  # 95 % of a normal distribution is within so many standard deviations
 
 
 def wilson_interval(share: float, images: int) -> tuple[float, float]:
-    """The score interval of 95 % of a share of so many images; it stays between 0 and 1, also for few images.
+    """Return the score interval of a share.
 
-    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
+    The interval stays between 0 and 1, also for few images.
+
+    Args:
+        share: of the images, from 0 to 1.
+        images: how many there are.
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
+    JASA 22 (1927).
     """
     middle = share + Z * Z / (2 * images)
     half = Z * math.sqrt(share * (1 - share) / images + Z * Z / (4 * images * images))
@@ -23,10 +31,12 @@ def wilson_interval(share: float, images: int) -> tuple[float, float]:
 def newcombe_interval(
     first: float, first_images: int, second: float, second_images: int
 ) -> tuple[float, float]:
-    """The interval of 95 % of the difference, first less second, of shares of two samples that share no image.
+    """Return the interval of the difference of two shares, first minus second.
 
-    Source: R. G. Newcombe, Interval estimation for the difference between independent proportions, Statistics in
-    Medicine 17 (1998), method 10.
+    The two samples must have no image in common.
+
+    Source: R. G. Newcombe, Interval estimation for the difference between independent proportions,
+    Statistics in Medicine 17 (1998), method 10.
     """
     low_first, high_first = wilson_interval(first, first_images)
     low_second, high_second = wilson_interval(second, second_images)
@@ -37,13 +47,18 @@ def newcombe_interval(
     )
 
 
-CONFIDENCE = 0.95
+def mean_interval(
+    values: Sequence[float], least_deviation: float = 0.0
+) -> tuple[float | None, float | None]:
+    """Return the interval of the mean of the distribution of the values, by Student's t.
 
+    Args:
+        values: a sample of the distribution.
+        least_deviation: a lower bound of the standard deviation. Values that are rounded to the
+            same number show no deviation of their own.
 
-def mean_interval(values: Sequence[float], least: float = 0.0) -> tuple[float | None, float | None]:
-    """The interval of 95 % of the mean that the values are drawn around, by Student's t; none for one value.
-
-    Their deviation is taken for no less than ``least``: values that are rounded alike show none.
+    Returns:
+        The low and the high end; None for both if there are fewer than two values.
 
     Source: Student, The probable error of a mean, Biometrika 6 (1908).
     """
@@ -52,6 +67,6 @@ def mean_interval(values: Sequence[float], least: float = 0.0) -> tuple[float | 
     from scipy.stats import t  # takes a second to import
 
     mean = statistics.fmean(values)
-    error = max(least, statistics.stdev(values)) / len(values) ** 0.5
+    error = max(least_deviation, statistics.stdev(values)) / len(values) ** 0.5
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
     return mean - half, mean + half

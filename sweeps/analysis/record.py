@@ -1,19 +1,28 @@
-"""A study read back from its store: what was searched, and what came of it."""
+"""A study as read back from its store, and its analysis."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+from sweeps.analysis.lead import Lead, find_lead
+from sweeps.analysis.naming import differing_fields
+from sweeps.analysis.ranking import Ranked, rank
+from sweeps.analysis.verdict import Verdict, judge_finalists
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
-from sweeps.trial import TrialResult
+from sweeps.trial import COMPLETE, TrialConfig, TrialResult, Value
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord:
-    """A study read back: what was searched and what came of it. All that a report knows."""
+    """A study as read back: what was searched, and the results.
+
+    The analysis (ranking, lead, verdict) is computed once, when it is first used. Pickling keeps
+    what has been computed, so that the processes that draw plots need not rank the study again.
+    """
 
     name: str  # in the stores
     study: str  # the study file's name
@@ -23,29 +32,88 @@ class StudyRecord:
     trials: int  # the declared total
     dimensions: tuple[Dimension, ...]
     classes: tuple[str, ...]  # the true class names
-    results: tuple[TrialResult, ...]  # by trial number; the running one included
+    results: tuple[TrialResult, ...]  # by trial number; includes running trials
     parent_run_id: str | None = None
     method: str = "tpe"
     keep_checkpoints: str = "each"
-    deviations: str = ""  # what differs from the study file, whose published figures may then be of something else
+    # Differences from the study file. The published figures may then be of something else.
+    deviations: str = ""
     reference: tuple[Reference, ...] = ()  # published figures
-    pictures: Mapping[int, str] = field(
-        default_factory=dict
-    )  # the best trial's mistakes: PNG in base64, by image
+    # Images that the best trial mistakes: PNG in base64, by the image's index.
+    thumbnails: Mapping[int, str] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)  # what it was made with, as JSON data
-    facts: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # what was resolved then: digest, images, runtime, ...
-    reason: str | None = (
-        None  # why its last sweep ended, as `sweeps.search.loop.run` says it; None while it runs
-    )
-    command: str = ""  # that goes on with it
-    finalists: StudyRecord | None = None  # its first configurations, trained again with fresh seeds
-    refit: Mapping[str, Any] | None = (
-        None  # of finalists: their winner, trained once on both splits of the search
-    )
+    # What was resolved then: digest, images, runtime, ...
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    # Why the last sweep ended, as returned by `sweeps.search.loop.run`; None while it runs.
+    reason: str | None = None
+    command: str = ""  # continues the study
+    # The study's top configurations, trained again with fresh seeds.
+    finalists: StudyRecord | None = None
+    refit: Mapping[str, Any] | None = None  # only of a study of finalists
 
     @property
     def searched(self) -> tuple[str, ...]:
-        """The searched fields, each once, in the study's order."""
+        """The searched fields without repetition, in the study's order."""
         return tuple(dict.fromkeys(dimension.field for dimension in self.dimensions))
+
+    @cached_property
+    def varied_fields(self) -> tuple[str, ...]:
+        """The searched fields that do not have the same value in all results."""
+        return differing_fields(self.searched, self.results)
+
+    @property
+    def centre(self) -> dict[str, Value]:
+        """The first value of each searched field: the centre of methods that have one."""
+        return {dimension.field: dimension.first for dimension in self.dimensions}
+
+    def at_centre(self, config: TrialConfig, *, ignoring: str | None = None) -> bool:
+        """Whether all searched fields have their centre value, or do not apply.
+
+        Args:
+            config: the configuration to check.
+            ignoring: a field that may have any value.
+        """
+        for name, value in self.centre.items():
+            if name != ignoring and getattr(config, name) not in (value, None):
+                return False
+        return True
+
+    @cached_property
+    def ranked(self) -> tuple[Ranked, ...]:
+        """All configurations, the best first, as `sweeps.analysis.ranking.rank` orders them."""
+        return tuple(rank(self.results, maximize=self.maximize))
+
+    @cached_property
+    def complete_configurations(self) -> tuple[Ranked, ...]:
+        """The complete configurations, the best first."""
+        return tuple(entry for entry in self.ranked if entry.state == COMPLETE)
+
+    @property
+    def best_trial(self) -> TrialResult | None:
+        """The best seed of the first-ranked configuration; None if no trial is complete."""
+        if not self.complete_configurations:
+            return None
+        return self.complete_configurations[0].trials[0]
+
+    @cached_property
+    def lead(self) -> Lead | None:
+        """The first-ranked configuration against the second; None unless both are complete."""
+        return find_lead(self.ranked, self.searched)
+
+    @cached_property
+    def judged_as_finalists(self) -> Verdict | None:
+        """The verdict so far on a study of finalists; None if no finalist is complete."""
+        return judge_finalists(
+            self.ranked, self.results, planned=self.trials, maximize=self.maximize
+        )
+
+    @property
+    def final_verdict(self) -> Verdict | None:
+        """The verdict on this study's finalists, once all their runs have ended."""
+        verdict = None if self.finalists is None else self.finalists.judged_as_finalists
+        return verdict if verdict is not None and verdict.final else None
+
+    @property
+    def decided_finalists(self) -> StudyRecord | None:
+        """The study of the finalists, once all its runs have ended and a finalist has won."""
+        return None if self.final_verdict is None else self.finalists

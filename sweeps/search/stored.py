@@ -116,7 +116,7 @@ class StoredStudy:
             keep_checkpoints=attrs.get("keep_checkpoints", "each"),
             deviations=attrs.get("deviations", ""),
             reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
-            pictures=_pictures(attrs.get(_PICTURES), find_best_trial(results, maximize=maximize)),
+            thumbnails=_pictures(attrs.get(_PICTURES), find_best_trial(results, maximize=maximize)),
             spec=attrs["spec"],
             facts=attrs["facts"],
             reason=attrs.get("reason"),

@@ -21,8 +21,7 @@ from pipeline.jobs import sweep
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.stores import access, locations
 from pipeline.system.errors import Interrupted
-from sweeps.analysis.comparison import compare, find_lead
-from sweeps.analysis.ranking import rank
+from sweeps.analysis.published import compare
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 
@@ -56,8 +55,8 @@ reference:
 
 def summary(record: StudyRecord) -> dict:
     """What a later version must read from a store as this one did: values alone, for words may change."""
-    entries = rank(record.results, maximize=record.maximize)
-    found, ahead = compare(record, entries), find_lead(record, entries)
+    entries = record.ranked
+    found, ahead = compare(record, entries), record.lead
     compared = [
         (v.reference.name, c.name, c.published, c.difference)
         for v in found.variants

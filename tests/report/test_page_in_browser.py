@@ -29,7 +29,9 @@ def address(tmp_path_factory):
         for result in study.results
     ]
     names = dict.fromkeys(("name", "study", "dataset"), ATTACK)
-    record = dataclasses.replace(study, results=tuple(results), pictures=pictures.pictures, **names)
+    record = dataclasses.replace(
+        study, results=tuple(results), thumbnails=pictures.thumbnails, **names
+    )
     file = tmp_path_factory.mktemp("page") / "report.html"
     file.write_text(html(listing(record), [PICTURE]))
     return file.as_uri()

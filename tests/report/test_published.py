@@ -5,7 +5,7 @@ from support.helpers import make_record, make_result
 
 from pipeline.report import published
 from pipeline.report.ranked import ranked
-from sweeps.analysis.comparison import compare
+from sweeps.analysis.published import compare
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import FAILED
 

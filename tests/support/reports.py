@@ -37,7 +37,7 @@ def thumbnails_trial():
         0, 0.9, mistakes=mistakes, confusion=((5, 1), (2, 4)), accuracies=(0.8, 0.7)
     )
     pictures = {7: base64.b64encode(PIXEL).decode(), 9: base64.b64encode(PIXEL).decode()}
-    return report_study(trial, classes=("<b>cat</b>", "{{ 7*7 }}"), pictures=pictures)
+    return report_study(trial, classes=("<b>cat</b>", "{{ 7*7 }}"), thumbnails=pictures)
 
 
 def report_trial(

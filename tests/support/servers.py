@@ -16,7 +16,6 @@ from mlflow import MlflowClient
 from pipeline.checkpoints import load
 from pipeline.tracking import run_contents
 from support.endtoend import record
-from sweeps.analysis.ranking import find_best_trial
 
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
@@ -183,7 +182,7 @@ def check_complete(client: MlflowClient, folder: Path, study: str, scratch: Path
             assert result.checkpoint == f"{run.info.artifact_uri}/checkpoint"
     parent, winner = (
         client.get_run(found.parent_run_id),
-        find_best_trial(found.results, maximize=found.maximize),
+        found.best_trial,
     )
     assert (parent.info.status, parent.data.params["winner.trial"]) == (
         "FINISHED",

@@ -65,25 +65,25 @@ def test_only_the_best_trials_pictures_are_read():
     storage = memory()
     study = begin(storage, trials=6)
     assert study.thumbnails_trial is None
-    assert read_record(storage, "study").pictures == {}
+    assert read_record(storage, "study").thumbnails == {}
     assert run(study, make_train(study)) == "done"
     found = find_best_trial(study.results()).number
     study.keep_thumbnails(found, {3: "abc", 17: "def"})
-    assert (study.thumbnails_trial, read_record(storage, "study").pictures) == (
+    assert (study.thumbnails_trial, read_record(storage, "study").thumbnails) == (
         found,
         {3: "abc", 17: "def"},
     )
     study.keep_thumbnails(found + 1, {4: "ghi"})
-    assert (study.thumbnails_trial, read_record(storage, "study").pictures) == (found + 1, {})
+    assert (study.thumbnails_trial, read_record(storage, "study").thumbnails) == (found + 1, {})
 
 
 def check(folder, name):
     """Assert that the pictures of a study are the validation images that its best trial is wrong about."""
     found = record(folder, name)
-    winner = find_best_trial(found.results, maximize=found.maximize)
+    winner = found.best_trial
     images = load("digits", folder).val.images
-    assert list(found.pictures) == [mistake.image for mistake in winner.mistakes]
-    for index, text in found.pictures.items():
+    assert list(found.thumbnails) == [mistake.image for mistake in winner.mistakes]
+    for index, text in found.thumbnails.items():
         assert torch.equal(decoded(base64.b64decode(text)), images[index])
     return found
 
@@ -99,12 +99,12 @@ def test_a_sweep_keeps_them(folder):
     (folder / "tiny.yaml").write_text(study.replace("trials: 5", "trials: 8"))
     assert pipeline("sweep", "tiny.yaml") == 0
     whole = check(folder, "tiny-digits")
-    assert whole.pictures
+    assert whole.thumbnails
     assert not whole.maximize
     assert any(result.duplicate_of is not None for result in whole.results)
     storage = access.open_studies(locations.locate())
     kept = optuna.load_study(storage=storage, study_name="tiny-digits")
     kept.set_user_attr("pictures", {"trial": 99, "images": {"1": "abc"}})
-    assert record(folder, "tiny-digits").pictures == {}
+    assert record(folder, "tiny-digits").thumbnails == {}
     assert pipeline("sweep", "tiny.yaml") == 0
-    assert check(folder, "tiny-digits").pictures == whole.pictures
+    assert check(folder, "tiny-digits").thumbnails == whole.thumbnails

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from sweeps.analysis.finalists import Verdict, final_verdict
 from sweeps.analysis.intervals import Z, wilson_interval
-from sweeps.analysis.ranking import Ranked, rank
+from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.verdict import Verdict
 from sweeps.spec.study_spec import PLANNED_METHODS
 from sweeps.trial import COMPLETE, PRUNED, RUNNING, TrialResult
 
@@ -54,7 +54,7 @@ class Seen:
 
 def see(record: StudyRecord) -> Seen:
     """Look at a study once."""
-    entries = rank(record.results, maximize=record.maximize)
+    entries = record.ranked
     complete = tuple(
         entry for entry in entries if entry.state == COMPLETE and entry.value is not None
     )
@@ -67,7 +67,7 @@ def see(record: StudyRecord) -> Seen:
         tried=tuple(r for r in record.results if r.state != RUNNING and r.duplicate_of is None),
         images=images,
         chance=None if winner is None or not images else _chance(record.objective, winner, images),
-        verdict=final_verdict(record),
+        verdict=record.final_verdict,
     )
 
 

@@ -6,7 +6,7 @@ import math
 from itertools import islice
 
 from pipeline.report.checks.base import Check, Level, Seen
-from sweeps.analysis.comparison import value_text
+from sweeps.analysis.naming import value_text
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import TrialConfig, Value, config_fields
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.report.checks.base import Check, Seen
-from sweeps.analysis.comparison import value_text
 from sweeps.analysis.health import collapsed_class
+from sweeps.analysis.naming import value_text
 from sweeps.search.pruning import PROTECTED_TRIALS
 from sweeps.trial import FAILED, PRUNED, RUNNING, TrialResult
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 from pipeline.report.checks.base import Check, Level, Seen, improvement
-from sweeps.analysis.comparison import at_centre, find_lead
-from sweeps.analysis.finalists import Verdict, doubts
 from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.ranking import Ranked
+from sweeps.analysis.verdict import Verdict, doubts
 from sweeps.spec.study_spec import CENTRED_METHODS, OBJECTIVES
 from sweeps.trial import TrialResult
 
@@ -81,7 +80,7 @@ def tie(seen: Seen) -> Check | None:
     """Whether the winner is ahead of the next ones by more than chance, or its fresh seeds by more than theirs."""
     if seen.verdict is not None and len(seen.verdict.finalists) > 1:
         return _tie_of_finalists(seen.verdict)
-    ahead = find_lead(seen.record, seen.complete)
+    ahead = seen.record.lead
     if ahead is None:
         return None
     first = ahead.first
@@ -233,7 +232,7 @@ def _baseline(seen: Seen) -> Ranked | None:
     """The configuration that the others are to beat, where it is complete."""
     if seen.record.method in CENTRED_METHODS:
         return next(
-            (entry for entry in seen.complete if at_centre(seen.record, entry.trials[0].config)),
+            (entry for entry in seen.complete if seen.record.at_centre(entry.trials[0].config)),
             None,
         )
     return next(

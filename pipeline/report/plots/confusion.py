@@ -28,7 +28,6 @@ from pipeline.report.plots.labels import (
     sentence,
     trial_name,
 )
-from sweeps.analysis.finalists import decided
 from sweeps.analysis.record import StudyRecord
 
 
@@ -44,7 +43,7 @@ class ConfusionInfo:
 
 def confusion_info(record: StudyRecord) -> ConfusionInfo | None:
     """Take the winner's confusion matrix, of its finalists once they have decided; None where it has none."""
-    source = decided(record) or record
+    source = record.decided_finalists or record
     first = next(iter(by_rank(source)), None)
     if first is None or not first.confusion:
         return None

@@ -35,16 +35,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.report.plots.labels import axis_label, listed, sentence, wide
-from sweeps.analysis.comparison import (
-    at_centre,
-    centre,
-    complete_trials,
-    config_text,
-    differing_fields,
-    value_text,
-)
-from sweeps.analysis.ranking import Ranked, rank
+from sweeps.analysis.naming import config_text, differing_fields, value_text
+from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.scores import complete_trials
 from sweeps.spec.study_spec import CENTRED_METHODS
 from sweeps.trial import Value
 
@@ -100,12 +94,8 @@ class FactorsInfo:
 
 def factors_info(record: StudyRecord) -> FactorsInfo | None:
     """Lay out a study that varied one factor at a time, one factor, or few in all combinations; else None."""
-    entries = [
-        e
-        for e in rank(record.results, maximize=record.maximize)
-        if complete_trials(e) or e.state == "failed"
-    ]
-    fields = differing_fields(record, [entry.trials[0] for entry in entries])
+    entries = [e for e in record.ranked if complete_trials(e) or e.state == "failed"]
+    fields = differing_fields(record.searched, [entry.trials[0] for entry in entries])
     if record.method in CENTRED_METHODS:
         panels = [_centred(record, name, entries) for name in fields]
     elif len(record.searched) == 1 or record.method == "zip":
@@ -152,8 +142,8 @@ def _numeric(values: Sequence[Value] | set[Value]) -> bool:
 
 
 def _centred(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> Panel:
-    own = [entry for entry in entries if at_centre(record, entry.trials[0].config, but=name)]
-    return _panel(name, (), own, centre(record)[name])
+    own = [entry for entry in entries if record.at_centre(entry.trials[0].config, ignoring=name)]
+    return _panel(name, (), own, record.centre[name])
 
 
 def _panel(

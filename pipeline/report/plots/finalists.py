@@ -29,10 +29,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.report.plots.labels import axis_label, counted, sentence, trial_names
-from sweeps.analysis.comparison import complete_trials
-from sweeps.analysis.finalists import judge_finalists
 from sweeps.analysis.intervals import mean_interval
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.scores import complete_trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +76,7 @@ class FinalistsInfo:
 
 def finalists_info(record: StudyRecord) -> FinalistsInfo | None:
     """Collect what the finalists reached on validation and test; None where there are none, or none is complete."""
-    verdict = None if record.finalists is None else judge_finalists(record.finalists)
+    verdict = None if record.finalists is None else record.finalists.judged_as_finalists
     if verdict is None:
         return None
     shown = [finalist for finalist in verdict.finalists if finalist.value is not None]

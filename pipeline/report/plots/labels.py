@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from pipeline.system.text import clean
-from sweeps.analysis.comparison import config_text, differing_fields
-from sweeps.analysis.ranking import rank
+from sweeps.analysis.naming import config_text, differing_fields
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import COMPLETE, FAILED, PRUNED, TrialResult
@@ -48,7 +47,7 @@ def with_value(record: StudyRecord) -> list[tuple[float, TrialResult]]:
 
 def by_rank(record: StudyRecord) -> list[TrialResult]:
     """The best trial of each configuration, in ranked order."""
-    return [entry.trials[0] for entry in rank(record.results, maximize=record.maximize)]
+    return [entry.trials[0] for entry in record.ranked]
 
 
 def trial_name(result: TrialResult) -> str:
@@ -65,7 +64,7 @@ def trial_name(result: TrialResult) -> str:
 
 def trial_names(record: StudyRecord, results: Sequence[TrialResult]) -> list[str]:
     """Their names; where one or two other searched fields tell them apart, number and these."""
-    fields = differing_fields(record, results)
+    fields = differing_fields(record.searched, results)
     if not 0 < len(fields) <= 2 or set(fields) <= {"family", "activation"}:
         return [trial_name(result) for result in results]
     states = (" ".join(f" ({word})" for word in unless_complete(result)) for result in results)

@@ -36,7 +36,7 @@ from pipeline.report.plots.labels import (
     with_value,
 )
 from pipeline.report.plots.scales import Scale, scale_of
-from sweeps.analysis.comparison import config_text
+from sweeps.analysis.naming import config_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import TrialResult
 

@@ -38,9 +38,9 @@ from pipeline.report.plots.labels import (
     sentence,
     wide,
 )
-from sweeps.analysis.comparison import complete_trials
-from sweeps.analysis.ranking import Ranked, rank
+from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.scores import complete_trials
 
 COSTS = {
     "parameters": "parameters of the network",
@@ -105,7 +105,7 @@ class ParetoInfo:
 
 def pareto_info(record: StudyRecord) -> ParetoInfo | None:
     """Collect configurations (repeats over seeds by their means) by cost; None unless two complete ones differ."""
-    entries = [e for e in rank(record.results, maximize=record.maximize) if e.value is not None]
+    entries = [e for e in record.ranked if e.value is not None]
     panels = [panel for name in COSTS if (panel := _cost_panel(record, name, entries))]
     if not panels:
         return None

@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.report.plots.labels import sentence
-from sweeps.analysis.comparison import Score, compare
-from sweeps.analysis.ranking import rank
+from sweeps.analysis.published import compare
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.scores import Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ class PublishedInfo:
 
 def published_info(record: StudyRecord) -> PublishedInfo | None:
     """Collect the references that have an accuracy on validation or test; None where none has."""
-    found = compare(record, rank(record.results, maximize=record.maximize))
+    found = compare(record, record.ranked)
     rows = []
     for variant in found.variants if found else ():
         figures = [

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from pipeline.report.plots.labels import axis_label, by_rank, listed, sentence, wide, with_value
 from pipeline.report.plots.parallel_coordinates import trial_in_words
 from pipeline.report.plots.scales import scale_of
-from sweeps.analysis.comparison import value_text
+from sweeps.analysis.naming import value_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import TrialResult, Value
 

@@ -3,15 +3,10 @@ import dataclasses
 import pytest
 from support.helpers import make_record, make_result
 
-from sweeps.analysis.comparison import (
-    ComparedFigure,
-    Score,
-    compare,
-    config_text,
-    differing_fields,
-    find_lead,
-)
+from sweeps.analysis.naming import config_text
+from sweeps.analysis.published import ComparedFigure, compare
 from sweeps.analysis.ranking import rank
+from sweeps.analysis.scores import Score
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import FAILED, PRUNED
 
@@ -157,7 +152,7 @@ def test_lead_over_the_second(second, within):
     record = make_record(
         [*seeds((0.8, 1.0), lr=0.1), *seeds(second, start=2, lr=0.01)], dimensions=[LR, DROPOUT]
     )
-    found = find_lead(record, rank(record.results))
+    found = record.lead
     assert found.differing == ("lr",)
     assert found.within is within
 
@@ -165,10 +160,10 @@ def test_lead_over_the_second(second, within):
 def test_lead_needs_two_complete_configurations():
     """One seed each has no spread; a pruned second is no rival."""
     one = [make_result(0, 0.9, lr=0.1), make_result(1, 0.8, lr=0.01)]
-    assert find_lead(make_record(one), rank(one)).within is None
+    assert make_record(one).lead.within is None
     pruned = [one[0], dataclasses.replace(one[1], state=PRUNED)]
-    assert find_lead(make_record(pruned), rank(pruned)) is None
-    assert find_lead(make_record(), []) is None
+    assert make_record(pruned).lead is None
+    assert make_record().lead is None
 
 
 def test_configurations_are_named_by_what_varies():
@@ -181,7 +176,7 @@ def test_configurations_are_named_by_what_varies():
         LR,
         *(Dimension(field=name, choices=("a", "b")) for name in ("family", "batch_norm")),
     ]
-    fields = differing_fields(make_record(results, dimensions=dimensions), results)
+    fields = make_record(results, dimensions=dimensions).varied_fields
     assert "lr" not in fields
     assert config_text(results[1], ("family", "batch_norm", "momentum")) == "cnn, batch_norm true"
     assert config_text(results[1], ()) == "trial 1"

@@ -10,14 +10,9 @@ from support.helpers import MIXED, make_record, make_result, sample_config
 
 from pipeline.report import finalists as verdict
 from pipeline.report import formats, render, terminal, winner
-from sweeps.analysis.finalists import (
-    choose_finalists,
-    decided,
-    doubts,
-    judge_finalists,
-    study_document,
-)
+from sweeps.analysis.finalists import choose_finalists, study_document
 from sweeps.analysis.intervals import mean_interval
+from sweeps.analysis.verdict import doubts
 from sweeps.spec.configurations import configuration, planned_values, total_trials
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import StudySpec
@@ -56,6 +51,11 @@ def again(values, *, objective="val_acc", maximize=True, test=None, images=1000,
     ]
     found = make_record(results, dimensions=[LR], objective=objective, maximize=maximize)
     return dataclasses.replace(found, name="test.finalists", trials=len(results))
+
+
+def judged(finalists):
+    """The verdict on finalists."""
+    return finalists.judged_as_finalists
 
 
 def said(finalists, **options):
@@ -132,7 +132,7 @@ def test_another_device_is_asked_for():
 
 def test_the_winner_has_the_best_mean():
     """Not the best seed decides, but the mean; spread and test accuracy stand beside it."""
-    found = judge_finalists(again({0.1: [0.91, 0.92, 0.93], 0.01: [0.80, 0.99, 0.90]}, test=0.9))
+    found = judged(again({0.1: [0.91, 0.92, 0.93], 0.01: [0.80, 0.99, 0.90]}, test=0.9))
     assert [one.trial.config.lr for one in found.finalists] == [0.1, 0.01]
     assert found.winner.value.mean == pytest.approx(0.92)
     assert found.winner.value.spread == pytest.approx(0.01)
@@ -144,7 +144,7 @@ def test_the_paired_interval_is_scipys():
     """Mean and interval of the paired differences are those of the paired t-test."""
     ours = [0.95, 0.94, 0.96, 0.95]
     theirs = [value - difference for value, difference in zip(ours, DIFFERENCES, strict=True)]
-    (_, other) = judge_finalists(again({0.1: ours, 0.01: theirs})).finalists
+    (_, other) = judged(again({0.1: ours, 0.01: theirs})).finalists
     expected = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
     assert (other.against.low, other.against.high) == pytest.approx((expected.low, expected.high))
     assert other.against.difference == pytest.approx(sum(DIFFERENCES) / 4)
@@ -161,7 +161,7 @@ def test_an_interval_of_the_tables():
 
 def test_a_lead_beyond_the_seeds():
     """An interval without 0 is no tie: nobody is tied with the winner."""
-    found = judge_finalists(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))
+    found = judged(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))
     assert not found.finalists[1].against.tie
     assert found.tied == ()
     assert found.cheapest is None
@@ -170,15 +170,15 @@ def test_a_lead_beyond_the_seeds():
 def test_the_same_lead_of_an_image_with_every_seed_is_a_tie():
     """Equal differences have no deviation but that of counting whole images; of many images they are a lead."""
     one, many = ([0.9 + lead / 250 for _ in range(3)] for lead in (1, 5))
-    assert judge_finalists(again({0.1: one, 0.01: [0.9] * 3}, images=250)).finalists[1].against.tie
-    found = judge_finalists(again({0.1: many, 0.01: [0.9] * 3}, images=250)).finalists[1].against
+    assert judged(again({0.1: one, 0.01: [0.9] * 3}, images=250)).finalists[1].against.tie
+    found = judged(again({0.1: many, 0.01: [0.9] * 3}, images=250)).finalists[1].against
     assert not found.tie
     assert (found.low, found.high) == pytest.approx((0.02 - 0.00406, 0.02 + 0.00406), abs=1e-4)
 
 
 def test_one_seed_is_a_tie():
     """With one seed each, any difference may be noise."""
-    found = judge_finalists(again({0.1: [0.99], 0.01: [0.10]}))
+    found = judged(again({0.1: [0.99], 0.01: [0.10]}))
     assert found.finalists[1].against.tie
     assert (
         "difference +0.8900 of one seed each: a tie." in said(again({0.1: [0.99], 0.01: [0.10]}))[1]
@@ -187,14 +187,14 @@ def test_one_seed_is_a_tie():
 
 def test_equal_values_are_a_tie():
     """No difference at all is a tie, in which the earlier stands first."""
-    found = judge_finalists(again({0.1: [0.9, 0.8], 0.01: [0.9, 0.8]}))
+    found = judged(again({0.1: [0.9, 0.8], 0.01: [0.9, 0.8]}))
     assert found.winner.trial.config.lr == 0.1
     assert (found.finalists[1].against.difference, found.finalists[1].against.tie) == (0, True)
 
 
 def test_lower_is_better_where_it_is_minimised():
     """The winner's loss less the other's is negative."""
-    found = judge_finalists(
+    found = judged(
         again({0.1: [0.5, 0.51, 0.5], 0.01: [0.1, 0.11, 0.1]}, objective="val_loss", maximize=False)
     )
     assert found.winner.trial.config.lr == 0.01
@@ -204,7 +204,7 @@ def test_lower_is_better_where_it_is_minimised():
 
 def test_only_shared_seeds_are_compared():
     """A finalist with a seed that diverged stands last, and is compared over the seeds that both have."""
-    found = judge_finalists(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))
+    found = judged(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))
     assert found.winner.trial.config.lr == 0.01
     assert found.finalists[1].against.seeds == 2
     assert (
@@ -221,7 +221,7 @@ def test_a_failed_seed_does_not_make_the_winner_better(objective):
     if not maximize:
         values = {lr: [value and 1 - value for value in of] for lr, of in values.items()}
     finalists = again(values, objective=objective, maximize=maximize)
-    found = judge_finalists(finalists)
+    found = judged(finalists)
     assert [one.trial.config.lr for one in found.finalists] == [0.1, 0.01]
     (other,) = found.behind
     assert (other.against.outcome, other.against.tie, found.tied) == ("behind", False, ())
@@ -237,7 +237,7 @@ def test_a_failed_seed_does_not_make_the_winner_better(objective):
 
 def test_who_shares_no_seed_is_not_beaten():
     """Where no seed is complete of both, it is said that they cannot be compared."""
-    found = judge_finalists(
+    found = judged(
         again({0.1: [0.99, 0.98, None], 0.01: [None, None, 0.9], 0.001: [0.9, 0.891, None]})
     )
     assert [one.against and one.against.outcome for one in found.finalists] == [None, None, "ahead"]
@@ -248,13 +248,11 @@ def test_who_shares_no_seed_is_not_beaten():
 
 def test_those_that_are_tied_are_named_by_place():
     """Not how many but which cannot be told apart is said, with the seeds that this rests on."""
-    found = judge_finalists(
+    found = judged(
         again({0.1: [0.9, 0.92, 0.91], 0.01: [0.8, 0.82, 0.81], 0.001: [0.95, 0.87, None]})
     )
     assert doubts(found) == ("Places 1 and 3 cannot be told apart (2 seeds).",)
-    assert (
-        doubts(judge_finalists(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))) == ()
-    )
+    assert doubts(judged(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))) == ()
 
 
 @pytest.mark.parametrize(
@@ -308,7 +306,7 @@ def test_a_finalist_that_failed_with_every_seed():
 
 def test_none_complete():
     """Without a complete run nothing is judged, and the command that goes on is named."""
-    assert judge_finalists(again({0.1: [None]})) is None
+    assert judged(again({0.1: [None]})) is None
     assert said(again({0.1: [None]})) == ("No finalist is complete yet: pipeline finalists test",)
 
 
@@ -332,24 +330,22 @@ def test_unfinished_finalists_are_no_verdict():
         == "Not final: 3 of 4 runs have ended; go on with: pipeline finalists test"
     )
     record = make_record([make_result(0, 0.9)])
-    assert decided(dataclasses.replace(record, finalists=finalists)) is None
-    assert decided(record) is None
+    assert dataclasses.replace(record, finalists=finalists).decided_finalists is None
+    assert record.decided_finalists is None
 
 
 def test_the_gap_counts_images_once():
     """Its interval is that of one network with the mean accuracies, however many seeds there are."""
-    few, many = (
-        judge_finalists(again({0.1: [0.9] * seeds}, test=0.88)).winner.gap for seeds in (2, 5)
-    )
+    few, many = (judged(again({0.1: [0.9] * seeds}, test=0.88)).winner.gap for seeds in (2, 5))
     assert dataclasses.astuple(few) == pytest.approx(dataclasses.astuple(many))
     assert (few.difference, few.val_images, few.test_images) == (pytest.approx(0.02), 1000, 2000)
     assert few.by_chance
-    assert not judge_finalists(again({0.1: [0.9]}, test=0.88, images=100_000)).winner.gap.by_chance
+    assert not judged(again({0.1: [0.9]}, test=0.88, images=100_000)).winner.gap.by_chance
 
 
 def test_without_test_scores_there_is_no_gap():
     """What is not scored yet is said to be so."""
-    assert judge_finalists(again({0.1: [0.9]})).winner.gap is None
+    assert judged(again({0.1: [0.9]})).winner.gap is None
     assert "Not all is scored on the test split yet: pipeline finalists test" in said(
         again({0.1: [0.9]})
     )
