@@ -162,7 +162,7 @@ def sweep(kind: type[Tracker], trials: int, epochs: int) -> dict[str, float]:
 
         began, used = time.perf_counter(), time.process_time()
         with TrialRunner(study, Null(epochs), recorder, show, stop, None) as engine:
-            ending = loop.run(study, engine, told=told)
+            ending = loop.run(study, engine, on_result=told)
         recorder.settle()
         taken = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
         tracker.close()

@@ -207,7 +207,7 @@ def of_command(kept: int, servers: Mapping[str, int]) -> dict[str, float]:
             before = {server: _seconds(pid) for server, pid in servers.items()}
             meter.mark()
             with TrialRunner(study, Null(meter, tracker), recorder, show, stop, None) as trials:
-                loop.run(study, trials, told=told)
+                loop.run(study, trials, on_result=told)
             tracker.drain()
             found = {
                 f"server {n}, a trial": (_seconds(pid) - before[n]) / TRIALS

@@ -53,7 +53,7 @@ class ProgressDisplay:
 
         searched = tuple(dict.fromkeys(dimension.field for dimension in study.spec.dimensions))
         return ProgressDisplay(
-            console or Console(), study.spec.objective, searched, study.total, study.ended()
+            console or Console(), study.spec.objective, searched, study.total, study.count_ended()
         )
 
     @staticmethod

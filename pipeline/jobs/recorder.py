@@ -68,7 +68,9 @@ class Recorder:
             "sweep.trials": str(study.recall("trials")),
             "sweep.dataset": study.recall("spec")["dataset"],
         }
-        self.parent = tracker.call(tracker.open_parent, study.name, known, key, tags, study.above)
+        self.parent = tracker.call(
+            tracker.open_parent, study.name, known, key, tags, study.parent_study_run
+        )
         self._remade = self.parent != known  # and so are the runs below it
         study.remember("parent_run_id", self.parent)
 
@@ -260,7 +262,7 @@ class Recorder:
 
         A result waits for those of earlier trials under way: so the curve is the same however long each takes.
         """
-        first = self.study.under_way()
+        first = self.study.first_running()
         points = []
         for number in sorted(number for number in self._told if first is None or number < first):
             result = self._told.pop(number)

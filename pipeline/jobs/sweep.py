@@ -182,7 +182,7 @@ def _sweep_on(
                 asked = {"device": made.spec.base.get("device", "auto")}
                 preflight.check_device(study.facts["runtime"] | asked, site.resolve)
                 preflight.check_space(
-                    made.spec, data, made.stores.home, study.total - study.ended()
+                    made.spec, data, made.stores.home, study.total - study.count_ended()
                 )
                 return _Sweep(made, request, site, study, tracker, stop, show(study)).run(then)
         except ServerAway as error:
@@ -225,7 +225,7 @@ class _Sweep:
         elif not site.deterministic:
             study.deterministic = False
         asked = request.workers or site.places(
-            study.workers, configuration(study.spec, study.settled())
+            study.workers, configuration(study.spec, study.resolved_values())
         )
         self.places = min(asked, study.workers) if study.waits_for_earlier else asked
         self.leader = BestSoFar(maximize=made.spec.maximize)
@@ -234,7 +234,7 @@ class _Sweep:
     def run(self, then: Callable[[StopRequest], None]) -> Outcome:
         """Train what is left, then report."""
         made = self.made
-        done = self.study.ended()
+        done = self.study.count_ended()
         self.show.say(
             f"study {made.name}: {done} of {self.study.total} trials ended; stores in {made.stores.home}"
         )
@@ -288,9 +288,9 @@ class _Sweep:
             ending = loop.run(
                 self.study,
                 trials,
-                untrained=self._untrained,
-                told=self._told,
-                until=self._out_of_time,
+                complete_untrained=self._untrained,
+                on_result=self._told,
+                should_stop=self._out_of_time,
                 max_failures=request.max_failures,
             )
         if engine.places > 1 and self.study.waits_for_earlier:

@@ -1,4 +1,7 @@
-"""The loop of a sweep: asks for trials, has them trained, tells what came of them. Knows no process and no network."""
+"""Runs a sweep: asks a study for trials, has a runner train them, and tells the study the results.
+
+The loop itself starts no process and builds no network.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +22,21 @@ MAX_FAILURES = 5  # so many failures in a row are not the trials' fault
 
 
 class Runner(Protocol):
-    """What trains: so many trials at a time."""
+    """Trains trials, up to `places` of them at a time."""
 
     @property
     def places(self) -> int:
-        """How many at a time."""
+        """The number of trials that can be trained at a time."""
 
-    def begin(self, job: AskedTrial) -> None:
-        """Begin a trial; called while a place is free."""
+    def begin(self, trial: AskedTrial) -> None:
+        """Begin a trial. Called only while a place is free."""
 
     def wait(self) -> tuple[AskedTrial, TrialResult | None]:
-        """Wait for the next of those begun that ends; without a result its process has died."""
+        """Wait for the next begun trial to end. The result is None if its process died."""
 
 
 class SequentialRunner:
-    """An engine that trains with a function, one trial at a time, while it is waited for."""
+    """A runner that trains with a function, one trial at a time, inside `wait`."""
 
     places = 1
 
@@ -41,172 +44,199 @@ class SequentialRunner:
         self._train = train
         self._begun: deque[AskedTrial] = deque()
 
-    def begin(self, job: AskedTrial) -> None:
-        """Keep the trial until it is waited for."""
-        self._begun.append(job)
+    def begin(self, trial: AskedTrial) -> None:
+        """Queue the trial for the next `wait`."""
+        self._begun.append(trial)
 
     def wait(self) -> tuple[AskedTrial, TrialResult]:
-        """Train it."""
-        job = self._begun.popleft()
-        return job, self._train(job)
+        """Train the oldest queued trial."""
+        trial = self._begun.popleft()
+        return trial, self._train(trial)
 
 
 @dataclass(frozen=True)
 class SweepEnding:
     """How a sweep ended."""
 
-    reason: str  # done, until, failures (after so many in a row), or which rule of the study's `stop` holds
-    idle: float = 0.0  # seconds that places were empty because the next trial had to wait for the end of earlier ones
+    reason: str  # done, until, failures (too many in a row), or the rule of the study's `stop`
+    idle: float = 0.0  # seconds that places were empty while the next trial waited for earlier ones
 
 
 def run(
     study: Study,
-    engine: Runner,
+    runner: Runner,
     *,
-    untrained: Callable[[AskedTrial, TrialResult], TrialResult] = lambda _job, result: result,
-    told: Callable[[TrialResult], None] = lambda _result: None,
-    until: Callable[[], bool] = lambda: False,
+    complete_untrained: Callable[[AskedTrial, TrialResult], TrialResult] = lambda _trial, result: (
+        result
+    ),
+    on_result: Callable[[TrialResult], None] = lambda _result: None,
+    should_stop: Callable[[], bool] = lambda: False,
     max_failures: int = MAX_FAILURES,
 ) -> SweepEnding:
-    """Train what is left of a study, and keep each result as soon as it is there.
+    """Train the remaining trials of a study, and store each result as soon as it is available.
 
     Args:
-        study: the study.
-        engine: trains the trials; their epochs are reported through `Study.report`.
-        untrained: completes a result that was not trained: an earlier trial's of the same configuration, or that of
-            a trial whose process died too often.
-        told: called after a result is kept.
-        until: asked before each new trial; True lets none begin any more.
-        max_failures: so many in a row do the same.
+        study: the study to go on with.
+        runner: trains the trials; it reports their epochs with `Study.report`.
+        complete_untrained: completes a result that is known without training: a copy of the
+            result of an earlier trial of the same configuration, or the failure of a trial whose
+            process died too often.
+        on_result: called with each result after it is stored.
+        should_stop: asked before each new trial; once it returns True, no further trial begins.
+        max_failures: after so many failures in a row, no further trial begins either.
     """
-    return _Loop(study, engine, untrained, told, until, max_failures).run()
+    return _Loop(study, runner, complete_untrained, on_result, should_stop, max_failures).run()
 
 
 class _Loop:
-    """One sweep under way."""
+    """The state of one sweep."""
 
     def __init__(
         self,
         study: Study,
-        engine: Runner,
-        untrained: Callable[[AskedTrial, TrialResult], TrialResult],
-        told: Callable[[TrialResult], None],
-        until: Callable[[], bool],
+        runner: Runner,
+        complete_untrained: Callable[[AskedTrial, TrialResult], TrialResult],
+        on_result: Callable[[TrialResult], None],
+        should_stop: Callable[[], bool],
         max_failures: int,
     ) -> None:
         self._study = study
-        self._engine = engine
-        self._untrained = untrained
-        self._told = told
-        self._until = until
+        self._runner = runner
+        self._complete_untrained = complete_untrained
+        self._on_result = on_result
+        self._should_stop = should_stop
         self._max_failures = max_failures
-        self._jobs = study.jobs(self._over)
-        self._again: deque[AskedTrial] = deque()  # whose process died
-        self._ended: set[int] = set()  # in this sweep
-        self._reason: str | None = None  # why no further trial is begun
+        self._new_trials = study.trials_to_train(self._is_over)
+        self._restarts: deque[AskedTrial] = deque()  # trials whose process died
+        self._ended: set[int] = set()  # numbers of the trials that ended in this sweep
+        self._stop_reason: str | None = None  # why no further trial begins
         self._idle = 0.0
 
     def run(self) -> SweepEnding:
-        """Train until nothing is left."""
-        begun = 0
+        """Train until no trial is left."""
+        running = 0
         while True:
-            while begun < self._engine.places and (job := self._next()) is not None:
-                begun += self._begin(job)
-            if not begun:
-                return SweepEnding(self._end(), self._idle)
-            waited = time.monotonic()
-            job, result = self._engine.wait()
-            if begun < self._engine.places and self._study.held():
-                self._idle += (self._engine.places - begun) * (time.monotonic() - waited)
-            begun -= 1
+            running += self._fill_places(running)
+            if running == 0:
+                return SweepEnding(self._ending_reason(), self._idle)
+            trial, result = self._wait(running)
+            running -= 1
             if result is None:
-                self._again.append(self._study.died(job))
+                self._restarts.append(self._study.record_death(trial))
             else:
-                self._tell(job, result)
+                self._tell(trial, result)
 
-    def _next(self) -> AskedTrial | None:
-        """The next trial that can be begun, if there is one now."""
-        if self._again:
-            return self._again.popleft()
-        return next(self._jobs, None)
+    def _fill_places(self, running: int) -> int:
+        """Begin trials while a place is free and a trial is available; return how many began."""
+        begun = 0
+        while running + begun < self._runner.places:
+            trial = self._next_trial()
+            if trial is None:
+                break
+            if self._begin(trial):
+                begun += 1
+        return begun
 
-    def _begin(self, job: AskedTrial) -> bool:
-        """Begin a trial, or tell at once what is known of it; whether it was begun."""
-        known = _duplicate(job, self._study.earlier(job)) or _poison(job)
-        if known is None:
-            self._engine.begin(job)
+    def _next_trial(self) -> AskedTrial | None:
+        """The next trial to begin; None if there is none, or none yet."""
+        if self._restarts:
+            return self._restarts.popleft()
+        return next(self._new_trials, None)
+
+    def _begin(self, trial: AskedTrial) -> bool:
+        """Begin a trial, or tell its result if that is known already; return whether it began."""
+        known_result = self._known_result(trial)
+        if known_result is None:
+            self._runner.begin(trial)
+            return True
+        self._tell(trial, self._complete_untrained(trial, known_result))
+        return False
+
+    def _known_result(self, trial: AskedTrial) -> TrialResult | None:
+        earlier = self._study.earlier_result(trial)
+        if earlier is not None:
+            return _duplicate_result(trial, earlier)
+        if trial.deaths >= MAX_DEATHS:
+            return _poison_result(trial)
+        return None
+
+    def _wait(self, running: int) -> tuple[AskedTrial, TrialResult | None]:
+        """Wait for the next trial to end, and count the idle time of empty places."""
+        start = time.monotonic()
+        ended = self._runner.wait()
+        empty_places = self._runner.places - running
+        if empty_places > 0 and self._study.must_wait():
+            self._idle += empty_places * (time.monotonic() - start)
+        return ended
+
+    def _tell(self, trial: AskedTrial, result: TrialResult) -> None:
+        stored_result = self._study.tell(trial, result)
+        self._on_result(stored_result)
+        self._ended.add(trial.number)
+
+    def _is_over(self, results: Sequence[TrialResult]) -> bool:
+        """Whether no further trial begins after these results."""
+        if self._too_many_failures(results):
+            self._stop_reason = "failures"
         else:
-            self._tell(job, self._untrained(job, known))
-        return known is None
+            self._stop_reason = stop_reason(self._study.spec, results)
+            if self._stop_reason is None and self._should_stop():
+                self._stop_reason = "until"
+        return self._stop_reason is not None
 
-    def _tell(self, job: AskedTrial, result: TrialResult) -> None:
-        self._told(self._study.tell(job, result))
-        self._ended.add(job.number)
-
-    def _over(self, results: Sequence[TrialResult]) -> bool:
-        """Whether no further trial is begun after these results."""
-        if self._failing(results):
-            self._reason = "failures"
-        else:
-            self._reason = stop_reason(self._study.spec, results) or (
-                "until" if self._until() else None
-            )
-        return self._reason is not None
-
-    def _failing(self, results: Sequence[TrialResult]) -> bool:
-        """Whether too many of what ended in this sweep failed in a row."""
+    def _too_many_failures(self, results: Sequence[TrialResult]) -> bool:
+        """Whether too many of the trials that ended in this sweep failed in a row."""
         in_a_row = 0
         for result in results:
-            if (
-                result.number not in self._ended or result.duplicate_of is not None
-            ):  # which says nothing new
+            ended_earlier = result.number not in self._ended
+            if ended_earlier or result.duplicate_of is not None:  # a duplicate says nothing new
                 continue
             in_a_row = in_a_row + 1 if result.state == FAILED else 0
             if in_a_row >= self._max_failures:
                 return True
         return False
 
-    def _end(self) -> str:
-        if self._reason is None and self._failing(self._study.results()):
+    def _ending_reason(self) -> str:
+        if self._stop_reason is not None:
+            return self._stop_reason
+        if self._too_many_failures(self._study.results()):
             return "failures"
-        return self._reason or "done"
+        return "done"
 
 
-def _duplicate(job: AskedTrial, earlier: TrialResult | None) -> TrialResult | None:
-    if earlier is None:
-        return None
-    return dataclasses.replace(earlier, number=job.number, duplicate_of=earlier.number, run_id=None)
+def _duplicate_result(trial: AskedTrial, earlier: TrialResult) -> TrialResult:
+    return dataclasses.replace(
+        earlier, number=trial.number, duplicate_of=earlier.number, run_id=None
+    )
 
 
-def _poison(job: AskedTrial) -> TrialResult | None:
-    if job.deaths < MAX_DEATHS:
-        return None
-    error = f"its process died {job.deaths} times"
+def _poison_result(trial: AskedTrial) -> TrialResult:
     return TrialResult(
-        number=job.number, config=job.config, state=FAILED, end="poison", error=error
+        number=trial.number,
+        config=trial.config,
+        state=FAILED,
+        end="poison",
+        error=f"its process died {trial.deaths} times",
     )
 
 
 def stop_reason(spec: StudySpec, results: Sequence[TrialResult]) -> str | None:
-    """Which rule of a study's ``stop`` holds after these results, in words; None if none does."""
+    """Return the rule of a study's ``stop`` that holds after these results, in words, or None."""
     stop = spec.stop
-    sign = 1 if spec.maximize else -1
+    sign = 1 if spec.maximize else -1  # below, more is better
     values = [
-        sign * r.value if r.state == COMPLETE and r.value is not None else -math.inf
-        for r in results
+        sign * result.value if result.state == COMPLETE and result.value is not None else -math.inf
+        for result in results
     ]
     best = max(values, default=-math.inf)
     if stop.target is not None and best >= sign * stop.target:
         return f"target {stop.target:g} reached"
-    if (
-        stop.no_gain is not None
-        and math.isfinite(best)
-        and len(values) - 1 - values.index(best) >= stop.no_gain
-    ):
-        return f"no gain in {stop.no_gain} trials"
-    if (
-        stop.time is not None
-        and math.fsum(r.seconds for r in results if r.duplicate_of is None) >= stop.time
-    ):
-        return f"{stop.time:g} s of training used up"
+    if stop.no_gain is not None and math.isfinite(best):
+        trials_since_best = len(values) - 1 - values.index(best)
+        if trials_since_best >= stop.no_gain:
+            return f"no gain in {stop.no_gain} trials"
+    if stop.time is not None:
+        seconds = math.fsum(result.seconds for result in results if result.duplicate_of is None)
+        if seconds >= stop.time:
+            return f"{stop.time:g} s of training used up"
     return None

@@ -1,21 +1,27 @@
-"""When a trial is not worth another epoch: pure functions of reported values, so that a resumed sweep decides alike."""
+"""Decides when a trial is not worth another epoch.
+
+The rules are pure functions of reported values, so that a resumed sweep decides alike.
+"""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping
 
-REDUCTION_FACTOR = 4  # of the trials that reach a rung, one in this many goes on
-# the first rung, as a share of the epochs; each later one is at so many times the last
-FIRST_RUNG = 1 / 9
-RUNG_SPACING = 2
+REDUCTION_FACTOR = 4  # of the trials that reach a rung, a quarter goes on
+FIRST_RUNG = 1 / 9  # as a share of the epochs
+RUNG_SPACING = 2  # each later rung is at so many times the epochs of the rung before
 PROTECTED_TRIALS = 8  # the first trials are never pruned: there is too little to compare with
 
 ValuesByEpoch = Mapping[int, float]  # best value so far, by epoch (from 1)
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
-    """The epochs at which trials of at most ``epochs`` are compared: a ninth of them, then twice as many, ..."""
+    """Return the epochs at which trials are compared: a ninth of them, then twice as many, ...
+
+    Args:
+        epochs: the most epochs of a trial.
+    """
     rung = max(1, round(epochs * FIRST_RUNG))
     result = []
     while rung < epochs:
@@ -32,21 +38,21 @@ def should_prune(
     epochs: int,
     maximize: bool,
 ) -> bool:
-    """Whether the trial whose last report is the newest of ``reports`` should stop now.
+    """Whether a trial should stop now, after the newest of its reports.
 
     Args:
         rule: ``asha`` (asynchronous successive halving, Li et al. 2020), ``median`` or ``none``.
-        reports: the trial's best value so far by epoch.
-        others: the same of the trials to compare with.
-        epochs: the epochs that the trial would train at most.
+        reports: the trial's best value so far, by epoch.
+        others: the same of each trial to compare with.
+        epochs: the most epochs that the trial would train.
         maximize: whether more is better.
     """
     epoch = max(reports)
     if rule == "none" or epoch >= epochs:
         return False
-    sign = 1 if maximize else -1
+    sign = 1 if maximize else -1  # below, more is better
     value = sign * reports[epoch]
-    rivals = sorted((sign * other[epoch] for other in others if epoch in other), reverse=True)
+    rivals = [sign * other[epoch] for other in others if epoch in other]
     if not rivals:
         return False
     if rule == "median":
@@ -54,4 +60,5 @@ def should_prune(
     if epoch not in rungs(epochs):
         return False
     better = sum(rival > value for rival in rivals)
-    return better >= max(1, (len(rivals) + 1) // REDUCTION_FACTOR)
+    promoted = max(1, (len(rivals) + 1) // REDUCTION_FACTOR)
+    return better >= promoted

@@ -87,7 +87,7 @@ class StoredStudy:
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
-    def under_way(self) -> int | None:
+    def first_running(self) -> int | None:
         """The number of the first trial that has not ended; None where all have."""
         trials = (
             t for t in self._trials() if t.state == TrialState.RUNNING and "config" in t.user_attrs
@@ -138,7 +138,7 @@ class StoredStudy:
         self.remember(_PICTURES, {"trial": number, "images": pictures})
 
     @property
-    def above(self) -> str | None:
+    def parent_study_run(self) -> str | None:
         """The parent run of the study whose finalists these are; None where there is none."""
         of = _of(self._study)
         if of is None:

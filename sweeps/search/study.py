@@ -1,9 +1,10 @@
-"""Asks, reports, prunes, tells and resumes over an Optuna study. Trains nothing.
+"""Asks, reports, prunes, tells and resumes trials over an Optuna study. Trains nothing.
 
-Optuna is the truth about which trials exist and what came of them. Every decision is a function of the study's seed
-and of what is stored, so that a sweep that was killed goes on as if it had not been. With several workers a trial is
-decided from the results of all trials but the last few before it, as many as could be under way: which of those have
-ended by then is a matter of time, and must not decide.
+Optuna is the truth about which trials exist and what came of them. Every decision is a function of
+the study's seed and of what is stored, so that a sweep that was killed goes on as if it had not
+been. With several workers, a trial is decided from the results of all trials except the last few
+before it, as many as could be running: which of those have ended by then is a matter of time, and
+must not decide.
 """
 
 from __future__ import annotations
@@ -34,10 +35,24 @@ from sweeps.search.stored import ENDED, Storage, StoredStudy, lost_result, runni
 from sweeps.spec.configurations import choose_values, configuration, planned_values, total_trials
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import OBJECTIVES, Stop, StudySpec, describe_difference
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult, Value
+from sweeps.trial import (
+    COMPLETE,
+    FAILED,
+    PRUNED,
+    RUNNING,
+    Epoch,
+    TrialConfig,
+    TrialResult,
+    Value,
+)
 
-_STATES = {COMPLETE: TrialState.COMPLETE, PRUNED: TrialState.PRUNED, FAILED: TrialState.FAIL}
-_DECIDED = (COMPLETE, PRUNED, "infeasible", "diverged")  # ends that the configuration decides
+_OPTUNA_STATES = {
+    COMPLETE: TrialState.COMPLETE,
+    PRUNED: TrialState.PRUNED,
+    FAILED: TrialState.FAIL,
+}
+# Ends that the configuration decides: another trial of it would end alike.
+_DECIDED_ENDS = (COMPLETE, PRUNED, "infeasible", "diverged")
 
 
 class StudyChangedError(ValueError):
@@ -46,7 +61,7 @@ class StudyChangedError(ValueError):
 
 @dataclass(frozen=True)
 class AskedTrial:
-    """One trial to be trained."""
+    """A trial to be trained, asked of a study."""
 
     number: int
     config: TrialConfig
@@ -55,28 +70,26 @@ class AskedTrial:
 
 
 class Study(StoredStudy):
-    """A study in its store: the specification it was made from, and its trials."""
+    """A study in its store, from which trials are asked and to which their results are told."""
 
     def __init__(self, study: optuna.Study, spec: StudySpec) -> None:
         super().__init__(study)
         facts = self.facts
-        self.workers = int(facts.get("workers", 1))  # for how many trials at a time it was made
-        self.deterministic = bool(
-            facts.get("deterministic", True)
-        )  # or whatever has ended by then may decide
-        self._live: dict[int, Trial] = {}
-        self._reports: dict[int, dict[int, float]] = {}  # of the same, by epoch
-        self._writer = ThreadPoolExecutor(1, "reports")  # training does not wait for the store
-        self._unwritten: dict[int, Future[None]] = {}  # by trial: its last report
-        self._seen_last: list[FrozenTrial] | None = (
-            None  # all trials, until one is taken over or ended
-        )
-        self._seen_results: tuple[TrialResult, ...] | None = (
-            None  # of these, until more is kept of one
-        )
-        self._first: dict[str, TrialResult] = {}  # by signature, of the first `_searched` results
-        self._searched = 0
         self.spec = spec
+        # The number of trials at a time that the study was made for.
+        self.workers = int(facts.get("workers", 1))
+        # Otherwise any result that is there by then may decide about the next trial.
+        self.deterministic = bool(facts.get("deterministic", True))
+        self._live: dict[int, Trial] = {}  # the running trials of this process, by number
+        self._reports: dict[int, dict[int, float]] = {}  # their best values so far, by epoch
+        # Reports are written by a thread: training does not wait for the store.
+        self._writer = ThreadPoolExecutor(1, "reports")
+        self._pending_writes: dict[int, Future[None]] = {}  # the last one of each trial
+        self._cached_trials: list[FrozenTrial] | None = None
+        self._cached_results: tuple[TrialResult, ...] | None = None
+        # The first decided result of each configuration, by signature, among the indexed results.
+        self._first_decided: dict[str, TrialResult] = {}
+        self._indexed = 0
 
     @classmethod
     def open(cls, storage: Storage, name: str, spec: StudySpec, facts: Mapping[str, Any]) -> Study:
@@ -86,12 +99,12 @@ class Study(StoredStudy):
             storage: an Optuna storage that only this process writes.
             name: the study's name there.
             spec: what to search.
-            facts: kept with a new study and read back by `facts`: what was resolved once and for all. Among them
-                ``workers``, how many trials are under way at a time, if not 1; and ``deterministic``, whether the list
-                of trials is the same however long each of them takes, if it is not.
+            facts: what was resolved once for the whole study; stored with a new study, and read
+                back by `facts`. ``workers`` among them is the number of trials at a time, if not 1;
+                ``deterministic`` is False if the list of trials may depend on how long each takes.
 
         Raises:
-            StudyChangedError: if it exists and was made from another specification.
+            StudyChangedError: if the study exists and was made from another specification.
         """
         study = optuna.create_study(
             storage=storage,
@@ -100,308 +113,350 @@ class Study(StoredStudy):
             load_if_exists=True,
         )
         identity = spec.identity()
-        stored = study.user_attrs.get("spec")
-        if stored is None:
-            # `spec` is written last: a study without it was killed while being made, and is made again.
-            study.set_user_attr(
-                "facts", {**facts, "dimensions": [d.to_dict() for d in spec.dimensions]}
-            )
+        stored_identity = study.user_attrs.get("spec")
+        if stored_identity is None:
+            # `spec` is written last: a study without it was killed while it was made, and is made
+            # again.
+            dimensions = [dimension.to_dict() for dimension in spec.dimensions]
+            study.set_user_attr("facts", {**facts, "dimensions": dimensions})
             study.set_user_attr("spec", identity)
-        elif stored != json.loads(json.dumps(identity)):
-            raise StudyChangedError(
-                f"study {name!r} was made with {describe_difference(stored, identity)}"
-            )
+        elif stored_identity != json.loads(json.dumps(identity)):
+            changes = describe_difference(stored_identity, identity)
+            raise StudyChangedError(f"study {name!r} was made with {changes}")
+        references = [reference.model_dump(exclude_defaults=True) for reference in spec.reference]
         study.set_user_attr("trials", total_trials(spec))
-        study.set_user_attr(
-            "reference",
-            [reference.model_dump(exclude_defaults=True) for reference in spec.reference],
-        )
+        study.set_user_attr("reference", references)
         study.set_user_attr("keep_checkpoints", spec.keep_checkpoints)
         study.set_user_attr("opened", time.time())
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if "result" in trial.user_attrs:  # killed before it could be told
-                _end(study, trial.number, trial.user_attrs["result"])
+            if "result" in trial.user_attrs:  # killed before Optuna was told
+                _finish(study, trial.number, trial.user_attrs["result"])
         return cls(study, spec)
 
     @cached_property
     def total(self) -> int:
-        """The trials in all."""
+        """The number of trials of the whole study."""
         return total_trials(self.spec)
 
-    def ended(self) -> int:
-        """How many trials have ended of themselves."""
+    def count_ended(self) -> int:
+        """Count the trials that have ended."""
         return sum(trial.state in ENDED for trial in self._trials())
 
-    def _trials(self) -> list[FrozenTrial]:
-        """All trials, by number. Only this process begins and ends them, so what it has read stays true until then."""
-        if self._seen_last is None:
-            self._seen_last = super()._trials()
-        return self._seen_last
-
     def results(self) -> tuple[TrialResult, ...]:
-        """What came of each trial, by number."""
-        if self._seen_results is None:
-            self._seen_results = super().results()
-        return self._seen_results
+        """The result of each trial, by number."""
+        if self._cached_results is None:
+            self._cached_results = super().results()
+        return self._cached_results
 
     def keep_run(self, number: int, run_id: str, checkpoint: str | None) -> None:
-        """Keep where an ended trial's record is."""
+        """Store the run and the checkpoint of an ended trial."""
         super().keep_run(number, run_id, checkpoint)
-        self._seen_results = None
+        self._cached_results = None
 
-    def _changed(self) -> None:
-        """Read the trials again, when they are asked for next."""
-        self._seen_last = self._seen_results = None
+    # Which trial is next
 
-    def _add(self, trial: FrozenTrial) -> None:
-        """Take a trial that was made here for read."""
-        if trial.number == len(self._trials()):
-            self._trials().append(trial)
-            if self._seen_results is None:
-                self._seen_results = None
-            else:
-                self._seen_results = (*self._seen_results, running_result(trial))
-        else:  # another program has made some, too
-            self._changed()
-
-    def _in(self, *states: TrialState) -> list[FrozenTrial]:
-        return [trial for trial in self._trials() if trial.state in states]
-
-    def jobs(
-        self, over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False
+    def trials_to_train(
+        self, is_over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False
     ) -> Iterator[AskedTrial | None]:
-        """Yield what is left to train: first what a dead process had begun, then new trials.
+        """Yield the trials to train: first those that a dead process had begun, then new ones.
 
-        None, where the next trial has to wait for the end of earlier ones.
+        Yields None while the next trial has to wait for the end of earlier ones.
 
         Args:
-            over: given the results that may decide about the next trial; True lets it not begin, nor any after it.
+            is_over: asked before each new trial, with the results that may decide about it; once it
+                returns True, neither this trial nor a later one begins.
         """
-        for frozen in self._in(TrialState.RUNNING):
+        for frozen in self._trials_in(TrialState.RUNNING):
             yield self._adopt(frozen)
-        while (number := self._next()) < self.total:
-            if self._held(number):
+        while (number := self._next_number()) < self.total:
+            if self._waits_for_earlier(number):
                 yield None
-            elif over(self._deciding(number)):
+            elif is_over(self._deciding_results(number)):
                 break
             else:
                 yield self._ask(number)
 
-    def held(self) -> bool:
+    def must_wait(self) -> bool:
         """Whether the next trial has to wait for the end of earlier ones."""
-        number = self._next()
-        return number < self.total and self._held(number)
-
-    def _next(self) -> int:
-        """The number of the next trial: one may wait already, enqueued by a process that died before it could ask."""
-        trials = self._trials()
-        return next(
-            (trial.number for trial in trials if trial.state == TrialState.WAITING), len(trials)
-        )
-
-    def _seen(self, number: int) -> int:
-        """How many of the first trials may decide about a trial: with one worker, all those before it."""
-        if self.waits_for_earlier:
-            return max(0, number + 1 - self.workers)
-        return sys.maxsize
+        number = self._next_number()
+        return number < self.total and self._waits_for_earlier(number)
 
     @cached_property
     def predetermined(self) -> bool:
-        """Whether no trial decides about another: all configurations are known beforehand, and trained to their end."""
-        spec = self.spec
-        decides = spec.pruner != "none" or spec.stop != Stop()
-        return not decides and self.total <= len(self._points) * spec.repeats
+        """Whether all configurations are known beforehand and trained to their end.
+
+        No trial then decides about another.
+        """
+        if self.spec.pruner != "none" or self.spec.stop != Stop():
+            return False
+        return self.total <= len(self._planned_values) * self.spec.repeats
 
     @property
     def waits_for_earlier(self) -> bool:
-        """Whether a trial may have to wait for the end of earlier ones, or the list would not be the same each time."""
+        """Whether a trial may have to wait for earlier ones.
+
+        Otherwise the list of trials would not be the same each time.
+        """
         return self.deterministic and not self.predetermined
 
-    def _deciding(self, number: int) -> list[TrialResult]:
-        """The results that may decide about a trial."""
-        seen = self._seen(number)
-        return [
-            result for result in self.results() if result.number < seen and result.state != RUNNING
-        ]
+    def _next_number(self) -> int:
+        """The number of the next trial.
 
-    def _held(self, number: int) -> bool:
-        running = self._in(TrialState.RUNNING)
-        return self.waits_for_earlier and any(
-            trial.number < self._seen(number) for trial in running
-        )
-
-    def report(self, job: AskedTrial, epoch: int, best_value: float) -> bool:
-        """Keep the best value so far of a trial after an epoch (from 1), and say whether to prune it.
-
-        It is written beside the training: what a write met is raised by the trial's next report, or by its end.
+        A trial may be waiting already, enqueued by a process that died before it could ask for it.
         """
-        self._write(job.number, epoch, best_value)
-        reports = self._reports[job.number]
-        others = [
-            t.intermediate_values
-            for t in self._trials()[: self._seen(job.number)]
-            if t.state in ENDED
+        trials = self._trials()
+        for trial in trials:
+            if trial.state == TrialState.WAITING:
+                return trial.number
+        return len(trials)
+
+    def _deciding_count(self, number: int) -> int:
+        """How many of the first trials may decide about a trial; with one worker, all before it."""
+        if not self.waits_for_earlier:
+            return sys.maxsize
+        return max(0, number + 1 - self.workers)
+
+    def _deciding_results(self, number: int) -> list[TrialResult]:
+        """The results that may decide about a trial."""
+        count = self._deciding_count(number)
+        return [
+            result for result in self.results() if result.number < count and result.state != RUNNING
         ]
-        if (
-            min(job.number, len(others)) < PROTECTED_TRIALS
-            or job.number < len(self.spec.starts) * self.spec.repeats
-        ):
+
+    def _waits_for_earlier(self, number: int) -> bool:
+        """Whether a trial that may decide about this one is still running."""
+        if not self.waits_for_earlier:
             return False
-        seen = {step: value for step, value in reports.items() if step <= epoch}
+        count = self._deciding_count(number)
+        return any(trial.number < count for trial in self._trials_in(TrialState.RUNNING))
+
+    # While a trial is trained
+
+    def report(self, asked: AskedTrial, epoch: int, best_value: float) -> bool:
+        """Store a trial's best value so far, and return whether to prune the trial.
+
+        The value is written while training goes on. If that fails, the error is raised by the
+        trial's next report or by its end.
+
+        Args:
+            asked: the trial.
+            epoch: the epoch that has ended, counted from 1.
+            best_value: the best value of the objective so far.
+        """
+        self._write_report(asked.number, epoch, best_value)
+        reports = self._reports[asked.number]
+        others = [
+            trial.intermediate_values
+            for trial in self._trials()[: self._deciding_count(asked.number)]
+            if trial.state in ENDED
+        ]
+        too_little_to_compare = min(asked.number, len(others)) < PROTECTED_TRIALS
+        is_start = asked.number < len(self.spec.starts) * self.spec.repeats
+        if too_little_to_compare or is_start:
+            return False
         return should_prune(
-            self.spec.pruner, seen, others, epochs=job.config.epochs, maximize=self.spec.maximize
+            self.spec.pruner,
+            {step: value for step, value in reports.items() if step <= epoch},
+            others,
+            epochs=asked.config.epochs,
+            maximize=self.spec.maximize,
         )
 
-    def catch_up(self, job: AskedTrial, history: Sequence[Epoch]) -> None:
-        """Keep the reports of a checkpoint's epochs that a process did not come to write before it died."""
-        metric, maximize = OBJECTIVES[self.spec.objective]
-        values = accumulate((row.metrics[metric] for row in history), max if maximize else min)
-        for row, value in zip(history, values, strict=True):
-            self._write(job.number, row.epoch, value)
+    def catch_up(self, asked: AskedTrial, history: Sequence[Epoch]) -> None:
+        """Store the reports that a process did not write before it died, from a checkpoint."""
+        objective = OBJECTIVES[self.spec.objective]
+        values = [row.metrics[objective.metric] for row in history]
+        best_values = accumulate(values, max if objective.maximize else min)
+        for row, best_value in zip(history, best_values, strict=True):
+            self._write_report(asked.number, row.epoch, best_value)
 
-    def _write(self, number: int, epoch: int, value: float) -> None:
+    def _write_report(self, number: int, epoch: int, value: float) -> None:
         self._settle(number)
-        if (
-            epoch not in self._reports[number]
-        ):  # an adopted trial repeats the epochs after its checkpoint
-            self._reports[number][epoch] = value
-            self._unwritten[number] = self._writer.submit(self._live[number].report, value, epoch)
+        reports = self._reports[number]
+        if epoch not in reports:  # an adopted trial repeats the epochs after its checkpoint
+            reports[epoch] = value
+            write = self._live[number].report
+            self._pending_writes[number] = self._writer.submit(write, value, epoch)
 
     def _settle(self, number: int) -> None:
         """Wait until a trial's reports are written."""
-        if number in self._unwritten:
-            self._unwritten.pop(number).result()
+        if number in self._pending_writes:
+            self._pending_writes.pop(number).result()
 
-    def earlier(self, job: AskedTrial) -> TrialResult | None:
-        """The result of an earlier trial of the same configuration, which decides what this one's would be."""
+    # How a trial ends
+
+    def earlier_result(self, asked: AskedTrial) -> TrialResult | None:
+        """The result of an earlier trial of the same configuration, which decides this trial's."""
         results = self.results()
-        for result in results[self._searched :]:
-            if result.state == RUNNING or result.number >= self._seen(job.number):
+        count = self._deciding_count(asked.number)
+        for result in results[self._indexed :]:
+            if result.state == RUNNING or result.number >= count:
                 break
-            self._searched += 1
-            if result.duplicate_of is None and result.end in _DECIDED:
-                self._first.setdefault(result.config.signature, result)
-        return self._first.get(job.config.signature)
+            self._indexed += 1
+            if result.duplicate_of is None and result.end in _DECIDED_ENDS:
+                self._first_decided.setdefault(result.config.signature, result)
+        return self._first_decided.get(asked.config.signature)
 
-    def record_interruption(self, job: AskedTrial) -> None:
-        """Keep that the trial was asked to stop: the next start adopts it, and does not count a death."""
-        with contextlib.suppress(
-            optuna.exceptions.UpdateFinishedTrialError
-        ):  # nothing is left to go on with
-            self._settle(job.number)
-            self._live[job.number].set_user_attr("interrupted", value=True)
+    def record_interruption(self, asked: AskedTrial) -> None:
+        """Store that the trial was asked to stop: the next start adopts it and counts no death."""
+        # A trial that somebody else has ended in the store cannot be gone on with.
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._settle(asked.number)
+            self._live[asked.number].set_user_attr("interrupted", value=True)
 
-    def died(self, job: AskedTrial) -> AskedTrial:
-        """Count the death of the process that trained a trial; the trial, to be begun again."""
-        deaths = job.deaths + 1
-        with contextlib.suppress(
-            optuna.exceptions.UpdateFinishedTrialError
-        ):  # somebody else has ended it there
-            self._settle(job.number)
-            self._live[job.number].set_user_attr("deaths", deaths)
-        return AskedTrial(job.number, job.config, deaths, adopted=True)
+    def record_death(self, asked: AskedTrial) -> AskedTrial:
+        """Count the death of the process that trained a trial; return the trial, to begin again."""
+        deaths = asked.deaths + 1
+        # Somebody else may have ended the trial in the store.
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._settle(asked.number)
+            self._live[asked.number].set_user_attr("deaths", deaths)
+        return AskedTrial(asked.number, asked.config, deaths, adopted=True)
 
-    def tell(self, job: AskedTrial, result: TrialResult) -> TrialResult:
-        """Keep how a trial ended; return what is kept, a failure as ``lost`` where somebody else had ended it there.
+    def tell(self, asked: AskedTrial, result: TrialResult) -> TrialResult:
+        """Store the result of a trial, and end it.
 
         The result is written first: a trial that we ended always has one.
+
+        Returns:
+            The stored result; a failure that ended as ``lost``, if somebody else had ended the
+            trial in the store.
         """
-        plain = json.loads(result.to_json())
+        data = json.loads(result.to_json())
         try:
-            self._settle(job.number)
-            trial = self._live.pop(job.number)
-            trial.set_user_attr("result", plain)
-        except optuna.exceptions.UpdateFinishedTrialError:  # what has ended cannot change in Optuna
+            self._settle(asked.number)
+            trial = self._live.pop(asked.number)
+            trial.set_user_attr("result", data)
+        except optuna.exceptions.UpdateFinishedTrialError:  # Optuna changes no ended trial
             if result.run_id is not None:
-                self.keep_run(job.number, result.run_id, None)
-            return lost_result(job.number, job.config, result.run_id)
+                self.keep_run(asked.number, result.run_id, None)
+            return lost_result(asked.number, asked.config, result.run_id)
         finally:
-            self._changed()
-        _end(trial.study, trial, plain)
+            self._clear_cache()
+        _finish(trial.study, trial, data)
         return result
 
+    # How a trial begins
+
     def _ask(self, number: int) -> AskedTrial:
-        if self._in(TrialState.WAITING):  # enqueued by another program, or by an older version
-            asked = self._study.ask()
-            self._changed()
-            return self._start(self._trials()[asked.number])
-        values = self._planned(number)
+        """Begin the trial of this number."""
+        # A waiting trial was enqueued by another program, or by an older version.
+        if self._trials_in(TrialState.WAITING):
+            enqueued = self._study.ask()
+            self._clear_cache()
+            return self._start(self._trials()[enqueued.number])
+        params = self._planned_params(number)
         trial = create_trial(
             state=TrialState.RUNNING,
-            system_attrs={} if values is None else {"fixed_params": values},
+            system_attrs={} if params is None else {"fixed_params": params},
         )
         trial.number = number
         return self._start(trial)
 
+    def _adopt(self, frozen: FrozenTrial) -> AskedTrial:
+        """Take over a trial that a dead process left running: the same number, the same values."""
+        deaths = frozen.user_attrs.get("deaths", 0)
+        if not frozen.user_attrs.get("interrupted", False):
+            deaths += 1
+        return self._start(frozen, deaths, adopted=True)
+
     def _start(self, frozen: FrozenTrial, deaths: int = 0, *, adopted: bool = False) -> AskedTrial:
-        """Take a trial: a new one is written whole, with its values and configuration."""
+        """Make a trial live. A new one is written whole, with its values and configuration."""
         number = frozen.number
-        held = BufferedTrialStorage(self._study, frozen)
-        shown = SamplerView(
+        storage = BufferedTrialStorage(self._study, frozen)
+        view = SamplerView(
             self._study,
-            held,
+            storage,
             self._trials,
             make_sampler(self.spec, f"{number}"),
             number,
-            self._seen(number),
+            self._deciding_count(number),
         )
-        trial = Trial(shown, frozen._trial_id)  # noqa: SLF001 - re-adoption keeps the trial list identical
+        # Taking over the same trial keeps the list of trials identical.
+        trial = Trial(view, frozen._trial_id)  # noqa: SLF001
         if adopted:
             trial.set_user_attr("deaths", deaths)
             trial.set_user_attr("interrupted", value=False)
         if "config" not in frozen.user_attrs:
-            values = choose_values(self.spec, lambda dimension: self._suggest(trial, dimension))
-            made = configuration(
-                self.spec, {**self.settled(), **values}, number % self.spec.repeats
-            )
-            trial.set_user_attr("config", made.to_dict())
-        if held.made:
-            self._changed()
+            trial.set_user_attr("config", self._choose_configuration(trial, number).to_dict())
+        if storage.written:
+            self._clear_cache()
         else:
-            held.make()
-            trial = Trial(shown, frozen._trial_id)  # noqa: SLF001
-            self._add(frozen)
+            storage.write()
+            trial = Trial(view, frozen._trial_id)  # noqa: SLF001
+            self._add_to_cache(frozen)
         self._live[frozen.number] = trial
         self._reports[frozen.number] = dict(frozen.intermediate_values)
-        return AskedTrial(
-            frozen.number, TrialConfig.from_dict(frozen.user_attrs["config"]), deaths, adopted
-        )
+        config = TrialConfig.from_dict(frozen.user_attrs["config"])
+        return AskedTrial(frozen.number, config, deaths, adopted)
 
-    def settled(self) -> dict[str, Value]:
-        """What was settled when the study was made, but for a device that is asked for now."""
-        device = self.spec.base.get("device", "auto")
-        return {**self.facts.get("runtime", {}), **({} if device == "auto" else {"device": device})}
+    def _choose_configuration(self, trial: Trial, number: int) -> TrialConfig:
+        values = choose_values(self.spec, lambda dimension: self._suggest(trial, dimension))
+        repeat = number % self.spec.repeats
+        return configuration(self.spec, {**self.resolved_values(), **values}, repeat)
 
     def _suggest(self, trial: Trial, dimension: Dimension) -> Value:
-        # What is not drawn jointly is drawn apart: a kill between two values changes neither.
+        # A dimension that is not drawn jointly has a sampler of its own: a kill between two values
+        # changes neither.
         if dimension.key not in trial.relative_params:
             trial.study.sampler = make_sampler(self.spec, f"{trial.number}:{dimension.key}")
         return suggest(trial, dimension)
 
-    def _planned(self, number: int) -> dict[str, Value] | None:
-        """The parameters of a trial that is not the sampler's to choose: a start, a repeat, a point of a grid."""
+    def resolved_values(self) -> dict[str, Value]:
+        """The values that were resolved when the study was made, except a device asked for now."""
+        values: dict[str, Value] = dict(self.facts.get("runtime", {}))
+        device = self.spec.base.get("device", "auto")
+        if device != "auto":
+            values["device"] = device
+        return values
+
+    def _planned_params(self, number: int) -> dict[str, Value] | None:
+        """The parameters of a trial that the sampler does not choose.
+
+        That is a start, a repeat, or a configuration of a planned method; None for any other trial.
+        """
         index, repeat = divmod(number, self.spec.repeats)
-        if repeat:
+        if repeat > 0:
             return self._trials()[number - repeat].params
-        if index < len(self._points):
-            return optuna_params(self.spec, self._points[index])
+        if index < len(self._planned_values):
+            return optuna_params(self.spec, self._planned_values[index])
         return None
 
     @cached_property
-    def _points(self) -> list[dict[str, Value]]:
+    def _planned_values(self) -> list[dict[str, Value]]:
         return list(planned_values(self.spec))
 
-    def _adopt(self, frozen: FrozenTrial) -> AskedTrial:
-        """Take over a trial that a dead process left RUNNING: the same number, the same values."""
-        interrupted = frozen.user_attrs.get("interrupted", False)
-        return self._start(
-            frozen, frozen.user_attrs.get("deaths", 0) + (not interrupted), adopted=True
-        )
+    # The trials in memory: only this process begins and ends them, so what was read stays true
+    # until then.
+
+    def _trials(self) -> list[FrozenTrial]:
+        """All trials, by number."""
+        if self._cached_trials is None:
+            self._cached_trials = super()._trials()
+        return self._cached_trials
+
+    def _trials_in(self, state: TrialState) -> list[FrozenTrial]:
+        return [trial for trial in self._trials() if trial.state == state]
+
+    def _clear_cache(self) -> None:
+        """Have the trials read again when they are needed next."""
+        self._cached_trials = None
+        self._cached_results = None
+
+    def _add_to_cache(self, trial: FrozenTrial) -> None:
+        """Add a trial that this process made."""
+        if trial.number != len(self._trials()):  # another program has made some, too
+            self._clear_cache()
+            return
+        self._trials().append(trial)
+        if self._cached_results is not None:
+            self._cached_results = (*self._cached_results, running_result(trial))
 
 
-def _end(study: optuna.Study, trial: Trial | int, result: Mapping[str, Any]) -> None:
+def _finish(study: optuna.Study, trial: Trial | int, result: Mapping[str, Any]) -> None:
+    """Tell Optuna how a trial ended."""
     value = result["value"] if result["state"] == COMPLETE else None
-    with contextlib.suppress(
-        optuna.exceptions.UpdateFinishedTrialError
-    ):  # somebody else came first
-        study.tell(trial, value, state=_STATES[result["state"]], skip_if_finished=True)
+    state = _OPTUNA_STATES[result["state"]]
+    # Somebody else may have ended the trial first.
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        study.tell(trial, value, state=state, skip_if_finished=True)

@@ -1,4 +1,4 @@
-"""The configurations that a study spans: drawn one by one, or laid out beforehand. Opens no store."""
+"""Lays out the configurations of a study, and chooses the searched values of each."""
 
 from __future__ import annotations
 
@@ -18,46 +18,65 @@ from sweeps.spec.study_spec import (
 from sweeps.trial import TrialConfig, Value, applies, configure
 
 DEFAULT_TRIALS = 24
+_MAX_REPRESENTATIVES = 6  # of a planned method's configurations
 
 
 def configuration(spec: StudySpec, values: Mapping[str, Value], repeat: int = 0) -> TrialConfig:
-    """The configuration of one trial: what all share, the searched values, and the repeat's seed."""
+    """Return the configuration of a trial.
+
+    Args:
+        spec: gives the values that all trials share.
+        values: the searched values.
+        repeat: counted from 0; each repeat has a seed of its own.
+    """
     return configure({**spec.base, "seed": spec.seed + repeat, **values})
 
 
 def total_trials(spec: StudySpec) -> int:
-    """The trials of a study in all: configurations times repeats.
+    """Return the number of trials of a study: configurations times repeats.
 
     Raises:
-        ValueError: for a layout without an end, or with too many configurations.
+        ValueError: if a planned method has too many configurations, or a range without an end.
     """
     if spec.method not in PLANNED_METHODS:
         return spec.trials or DEFAULT_TRIALS
-    most = spec.trials or MAX_TRIALS + 1
-    size = min(most, spec.repeats * sum(1 for _ in itertools.islice(planned_values(spec), most)))
-    if size > MAX_TRIALS:
+    limit = spec.trials or MAX_TRIALS + 1
+    configurations = sum(1 for _ in itertools.islice(planned_values(spec), limit))
+    trials = min(limit, spec.repeats * configurations)
+    if trials > MAX_TRIALS:
         raise ValueError(
             f"the {spec.method} has over {MAX_TRIALS:,} trials: give trials, or fewer values"
         )
-    return size
+    return trials
 
 
 def planned_values(spec: StudySpec) -> Iterator[dict[str, Value]]:
-    """The searched values of each configuration that is known beforehand: the starts, then those of the method."""
+    """Yield the searched values of each configuration that is known before the search.
+
+    These are the starts, then the configurations of a planned method, without duplicates.
+    """
     starts = [start_values(spec, start) for start in spec.starts]
-    laid_out = {"grid": grid, "zip": _zip, "one_factor": _one_factor, "ablate": _one_factor}.get(
-        spec.method
-    )
     seen = set()
-    for values in itertools.chain(starts, laid_out(spec) if laid_out else ()):
+    for values in itertools.chain(starts, _method_values(spec)):
         key = tuple(values.items())
         if key not in seen:
             seen.add(key)
             yield values
 
 
+def _method_values(spec: StudySpec) -> Iterator[dict[str, Value]]:
+    """The configurations of a planned method; none of any other method."""
+    if spec.method == "grid":
+        return grid(spec)
+    if spec.method == "zip":
+        return _zip(spec)
+    if spec.method in ("one_factor", "ablate"):
+        return _one_factor(spec)
+    return iter(())
+
+
 def _zip(spec: StudySpec) -> Iterator[dict[str, Value]]:
-    """The first value of every dimension, then the second, and so on."""
+    """Yield the first value of every dimension together, then every second value, and so on."""
     columns = {dimension.field: dimension.grid() for dimension in spec.dimensions}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -70,7 +89,7 @@ def _zip(spec: StudySpec) -> Iterator[dict[str, Value]]:
 
 
 def _one_factor(spec: StudySpec) -> Iterator[dict[str, Value]]:
-    """The centre, then each dimension's other values, alone."""
+    """Yield the centre, then each further value of each dimension, alone."""
     centre = {dimension.field: dimension.first for dimension in spec.dimensions}
     yield _applying(spec, centre)
     for dimension in spec.dimensions:
@@ -79,58 +98,58 @@ def _one_factor(spec: StudySpec) -> Iterator[dict[str, Value]]:
 
 
 def _applying(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
+    """The values of the dimensions that apply beside each other."""
     return choose_values(spec, lambda dimension: values[dimension.field])
 
 
-def ablation_spec(spec: StudySpec, best: TrialConfig, searched: Sequence[str]) -> StudySpec:
-    """The study of another study's best configuration, with each searched choice set back to its default in turn.
+def ablation_spec(spec: StudySpec, winner: TrialConfig, searched: Sequence[str]) -> StudySpec:
+    """Return the study that sets each searched choice of a winner back to its default.
 
     Args:
-        spec: of method ``ablate``; what it fixes holds instead of the best's values.
-        best: the best configuration.
-        searched: the fields that the other study searched; the family stays, because another one's options are others.
+        spec: of method ``ablate``; what it fixes replaces the values of the winner.
+        winner: the winning configuration of another study.
+        searched: the fields that the other study searched. The family stays, because another family
+            has other options.
 
     Raises:
-        ValueError: where no searched choice differs from its default.
+        ValueError: if no searched choice differs from its default.
     """
     fixed = spec.fixed.model_dump(exclude_none=True)
-    values = {**best.to_dict(), **fixed}
-    said = {*fixed, *(spec.model_fields_set & {*TOP_LEVEL_FIELDS})}
-    changed = {}
+    values = {**winner.to_dict(), **fixed}
+    given_fields = {"family", *fixed, *spec.model_fields_set.intersection(TOP_LEVEL_FIELDS)}
+    defaults = {}
     for name in searched:
-        default = getattr(configure({k: v for k, v in values.items() if k != name}), name)
-        # What `auto` means is settled once for a study, so it is nothing to set back to.
-        if (
-            name in values
-            and name not in (*said, "family")
-            and default not in (values[name], None, "auto")
-        ):
-            changed[name] = [default]
-    own = {name: values.pop(name) for name in TOP_LEVEL_FIELDS}
-    if not changed:
+        if name not in values or name in given_fields:
+            continue
+        without_field = {key: value for key, value in values.items() if key != name}
+        default = getattr(configure(without_field), name)
+        # `auto` is resolved once for a study, so it is nothing to set back to.
+        if default not in (values[name], None, "auto"):
+            defaults[name] = [default]
+    if not defaults:
         raise ValueError(
             f"the best of {spec.of} has every searched choice at its default: nothing to set back"
         )
-    own = {
-        name: value
-        for name, value in own.items()
-        if name not in spec.model_fields_set and name != "seed"
-    }
-    update = {
-        **own,
-        "fixed": Fixed.model_validate(values),
-        "search": Search.model_validate(changed),
-    }
+    update = {}
+    for name in TOP_LEVEL_FIELDS:
+        value = values.pop(name)
+        if name not in spec.model_fields_set and name != "seed":
+            update[name] = value
+    update["fixed"] = Fixed.model_validate(values)
+    update["search"] = Search.model_validate(defaults)
     return spec.model_copy(update=update)
 
 
 def choose_values(spec: StudySpec, choose: Callable[[Dimension], Value]) -> dict[str, Value]:
-    """Choose a value for each dimension whose conditions hold, in an order in which they can be known."""
+    """Choose a value for each dimension that applies.
+
+    Dimensions are visited in an order in which their conditions are known.
+    """
     values: dict[str, Value] = {}
     pending = spec.dimensions
     while pending:
-        dimension, pending = _next(pending)
-        if _holds(spec, dimension, values):
+        dimension, pending = _next_dimension(pending)
+        if _applies(spec, dimension, values):
             values[dimension.field] = choose(dimension)
     return values
 
@@ -138,7 +157,12 @@ def choose_values(spec: StudySpec, choose: Callable[[Dimension], Value]) -> dict
 def grid(
     spec: StudySpec, values_of: Callable[[Dimension], Sequence[Value]] = Dimension.grid
 ) -> Iterator[dict[str, Value]]:
-    """Every combination of the searched values, or of some of each, the last dimension running fastest."""
+    """Yield every combination of searched values; the last dimension changes fastest.
+
+    Args:
+        spec: the study.
+        values_of: returns the values of a dimension to combine: by default all of them.
+    """
 
     def expand(
         values: dict[str, Value], pending: tuple[Dimension, ...]
@@ -146,30 +170,29 @@ def grid(
         if not pending:
             yield values
             return
-        dimension, rest = _next(pending)
-        if not _holds(spec, dimension, values):
-            yield from expand(values, rest)
+        dimension, remaining = _next_dimension(pending)
+        if not _applies(spec, dimension, values):
+            yield from expand(values, remaining)
             return
         for value in values_of(dimension):
-            yield from expand({**values, dimension.field: value}, rest)
+            yield from expand({**values, dimension.field: value}, remaining)
 
     yield from expand({}, spec.dimensions)
 
 
 def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value]:
-    """The searched values of one ``start_with`` entry: as given there, else the defaults.
+    """Return the searched values of a ``start_with`` entry: its own values, else the defaults.
 
     Raises:
-        ValueError: for a value outside what is searched.
+        ValueError: for a value outside of the search space.
     """
-    asked = configure({**spec.base, **start})
+    wanted = configure({**spec.base, **start})
     searched = {dimension.field for dimension in spec.dimensions}
-    _keeps(
-        start, asked, configure({**spec.base, **{k: v for k, v in start.items() if k in searched}})
-    )
+    searched_start = {name: value for name, value in start.items() if name in searched}
+    _check_start(start, wanted, configure({**spec.base, **searched_start}))
 
     def choose(dimension: Dimension) -> Value:
-        value: Value | None = getattr(asked, dimension.field)
+        value: Value | None = getattr(wanted, dimension.field)
         if value is None or not dimension.contains(value):
             origin = "" if dimension.field in start else " (its default: give another)"
             raise ValueError(
@@ -178,20 +201,22 @@ def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value
         return value
 
     values = choose_values(spec, choose)
-    _keeps(start, asked, configure({**spec.base, **values}))
+    _check_start(start, wanted, configure({**spec.base, **values}))
     return values
 
 
-def _keeps(start: Mapping[str, Value], asked: TrialConfig, made: TrialConfig) -> None:
+def _check_start(start: Mapping[str, Value], wanted: TrialConfig, actual: TrialConfig) -> None:
+    """Raise ValueError if a trial cannot have a value that its start gives."""
     for name, value in start.items():
-        if getattr(made, name) != getattr(asked, name):
-            raise ValueError(
-                f"{name} {value} is not searched: every such trial has {getattr(made, name)}"
-            )
+        actual_value = getattr(actual, name)
+        if actual_value != getattr(wanted, name):
+            raise ValueError(f"{name} {value} is not searched: every such trial has {actual_value}")
 
 
-def _next(pending: tuple[Dimension, ...]) -> tuple[Dimension, tuple[Dimension, ...]]:
-    """The first dimension whose conditions no other one still decides, and the others."""
+def _next_dimension(
+    pending: tuple[Dimension, ...],
+) -> tuple[Dimension, tuple[Dimension, ...]]:
+    """Split off the first dimension whose conditions depend on no other pending dimension."""
     undecided = {dimension.field for dimension in pending}
     for index, dimension in enumerate(pending):
         if not dimension.needs & (undecided - {dimension.field}):
@@ -199,46 +224,40 @@ def _next(pending: tuple[Dimension, ...]) -> tuple[Dimension, tuple[Dimension, .
     raise ValueError(f"conditions run in a circle: {', '.join(sorted(undecided))}")
 
 
-def _holds(spec: StudySpec, dimension: Dimension, values: Mapping[str, Value]) -> bool:
-    if dimension.field in values:
+def _applies(spec: StudySpec, dimension: Dimension, values: Mapping[str, Value]) -> bool:
+    """Whether a dimension applies beside the values chosen so far."""
+    if dimension.field in values:  # another dimension of the field, under another condition
         return False
     current = configure({**spec.base, **values}).to_dict()
-    return applies(dimension.field, current) and all(
-        current.get(name) in allowed for name, allowed in dimension.when.items()
-    )
-
-
-SAMPLES = 6  # configurations of a laid-out study
-
-
-def _spread(spec: StudySpec) -> Sequence[dict[str, Value]]:
-    """A few of the configurations of a laid-out study, evenly over them; none of another."""
-    if spec.method in PLANNED_METHODS:
-        found = list(itertools.islice(planned_values(spec), MAX_TRIALS))
-    else:
-        found = []
-    if found:
-        return found[:: math.ceil(len(found) / SAMPLES)]
-    return []
+    if not applies(dimension.field, current):
+        return False
+    return all(current.get(name) in allowed for name, allowed in dimension.when.items())
 
 
 def representative_values(spec: StudySpec) -> list[dict[str, Value]]:
-    """The configurations that stand for a study: where it starts, a few of its points, or the first of each family."""
+    """Return the searched values of a few configurations that stand for a study.
+
+    These are its starts; else some planned configurations, evenly spaced; else the first value of
+    every dimension, for each family.
+    """
     if spec.starts:
         return [start_values(spec, start) for start in spec.starts]
-    spread = list(_spread(spec))
-    if spread:
-        return spread
-    families = next((d.choices for d in spec.dimensions if d.field == "family"), (None,))
-    return [_first_values(spec, family) for family in families]
+    if spec.method in PLANNED_METHODS:
+        planned = list(itertools.islice(planned_values(spec), MAX_TRIALS))
+        if planned:
+            return planned[:: math.ceil(len(planned) / _MAX_REPRESENTATIVES)]
+    for dimension in spec.dimensions:
+        if dimension.field == "family":
+            return [_first_values(spec, family) for family in dimension.choices]
+    return [_first_values(spec, None)]
 
 
 def _first_values(spec: StudySpec, family: Value | None) -> dict[str, Value]:
-    """The first value of every dimension, for one family of networks."""
+    """The first value of every dimension that applies, beside a family if one is given."""
 
-    def first(dimension: Dimension) -> Value:
+    def choose(dimension: Dimension) -> Value:
         if dimension.field == "family" and family is not None:
             return family
         return dimension.first
 
-    return choose_values(spec, first)
+    return choose_values(spec, choose)

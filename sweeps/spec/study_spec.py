@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -23,12 +23,19 @@ from sweeps.spec.dimension import Dimension, parse_dimensions
 from sweeps.spec.reference import Reference
 from sweeps.trial import Value, config_fields, configure
 
-# What a study ranks by: the key in a trial's history, and whether more is better.
-OBJECTIVES: dict[str, tuple[str, bool]] = {
-    "val_acc": ("val/acc", True),
-    "val_loss": ("val/loss", False),
-    "balanced_acc": ("val/balanced_acc", True),
-    "macro_f1": ("val/macro_f1", True),
+
+class Objective(NamedTuple):
+    """A metric that a study ranks its trials by."""
+
+    metric: str  # the key in a trial's history
+    maximize: bool  # whether more is better
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "val_acc": Objective("val/acc", maximize=True),
+    "val_loss": Objective("val/loss", maximize=False),
+    "balanced_acc": Objective("val/balanced_acc", maximize=True),
+    "macro_f1": Objective("val/macro_f1", maximize=True),
 }
 # How configurations are chosen; those of the last four are known beforehand.
 METHODS = ("tpe", "random", "grid", "zip", "one_factor", "ablate")
@@ -265,7 +272,7 @@ class StudySpec(_Model):
     @property
     def maximize(self) -> bool:
         """Whether more of the objective is better."""
-        return OBJECTIVES[self.objective][1]
+        return OBJECTIVES[self.objective].maximize
 
     @property
     def base(self) -> dict[str, Value]:

@@ -157,7 +157,7 @@ def next_trials(folder: Path, ended: int, more: int, read: list[None]) -> tuple[
         file, "far", [make_result(number, 0.5, lr=1e-4 + number * 1e-6) for number in range(ended)]
     )
     study = Study.open(stored.open_storage(f"sqlite:///{file}", timeout=5), "far", spec, {})
-    assert len(study.results()) == ended == study.ended()
+    assert len(study.results()) == ended == study.count_ended()
     parsed = len(read)
 
     def train(job):
@@ -168,7 +168,7 @@ def next_trials(folder: Path, ended: int, more: int, read: list[None]) -> tuple[
         find_best_trial(study.results(), maximize=True)
 
     with counted(Engine, "after_cursor_execute") as statements:
-        assert loop.run(study, loop.SequentialRunner(train), told=told).reason == "done"
+        assert loop.run(study, loop.SequentialRunner(train), on_result=told).reason == "done"
     return len(statements), len(read) - parsed
 
 

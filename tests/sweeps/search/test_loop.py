@@ -202,7 +202,7 @@ def test_poison():
     """A trial whose process dies for the third time, in this sweep or earlier ones, fails; the others are trained."""
     storage = memory()
     study = begin(storage, SMALL, workers=2)
-    study.died(next(study.jobs()))
+    study.record_death(next(study.trials_to_train()))
     study = begin(storage, SMALL, workers=2)
     engine = Disorder(mortal({0: 9, 5: 9}, make_train(study)), 2, random.Random(0))
     assert loop.run(study, engine).reason == "done"

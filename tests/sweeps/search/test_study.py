@@ -135,7 +135,7 @@ def test_broken_off_and_gone_on(unbroken, place, epoch, told):
     with pytest.raises(KeyboardInterrupt):
         run(study, make_train(study, at=stop))
     assert study.results()[-1].state == RUNNING
-    assert study.ended() == number
+    assert study.count_ended() == number
 
     jobs = []
     again = begin(storage)
@@ -176,10 +176,10 @@ def test_earlier_reports_are_kept():
     """A trial that goes on keeps the reports it made; what it repeats does not replace them."""
     storage = memory()
     study = begin(storage, SMALL)
-    job = next(study.jobs())
+    job = next(study.trials_to_train())
     study.report(job, 1, 0.25)
     again = begin(storage, SMALL)
-    job = next(again.jobs())
+    job = next(again.trials_to_train())
     again.report(job, 1, 0.75)
     again.report(job, 2, 0.5)
     assert storage.get_all_trials(0)[0].intermediate_values == {1: 0.25, 2: 0.5}
@@ -340,7 +340,7 @@ def test_poison():
         study = begin(storage, SMALL)
         with pytest.raises(Killed):
             run(study, make_train(study, at=die))
-        assert study.ended() == 2, f"death {death} is not the last"
+        assert study.count_ended() == 2, f"death {death} is not the last"
     study = begin(storage, SMALL)
     assert run(study, make_train(study, at=die)) == "done"
     assert trained.count(2) == MAX_DEATHS
@@ -359,7 +359,7 @@ def test_interruption_is_no_death():
     storage = memory()
     for _ in range(2 * MAX_DEATHS):
         study = begin(storage, SMALL)
-        job = next(study.jobs())
+        job = next(study.trials_to_train())
         assert (job.number, job.deaths) == (0, 0)
         study.record_interruption(job)
     study = begin(storage, SMALL)
@@ -373,7 +373,7 @@ def test_deaths_count_across_interruptions():
     seen = []
     for interrupted in (False, True, False, True):
         study = begin(storage, SMALL)
-        job = next(study.jobs())
+        job = next(study.trials_to_train())
         seen.append(job.deaths)
         if interrupted:
             study.record_interruption(job)
@@ -394,7 +394,7 @@ def test_failures_in_a_row(failing, reason, ended):
     study = begin(storage := memory(), SMALL)
     train = make_train(study)
     assert run(study, lambda job: fail(job) if job.number in failing else train(job)) == reason
-    assert study.ended() == ended
+    assert study.count_ended() == ended
     states = {r.number: r.state for r in study.results()}
     assert [n for n, state in states.items() if state == FAILED] == [
         n for n in failing if n < ended
@@ -407,7 +407,7 @@ def test_failures_that_are_allowed(most):
     """How many failures in a row end a sweep can be chosen."""
     study = begin(memory(), SMALL)
     assert run(study, fail, max_failures=most) == "failures"
-    assert study.ended() == most
+    assert study.count_ended() == most
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
@@ -429,7 +429,7 @@ def test_ended_by_somebody_else(epoch):
         ):  # of a report; a training fails for it, as for any error
             return fail(job)
 
-    assert run(study, train, told=told.append) == "done"
+    assert run(study, train, on_result=told.append) == "done"
     lost = study.results()[2]
     assert (lost.state, lost.end, lost.value) == (FAILED, "lost", None)
     assert told == list(study.results())
@@ -440,11 +440,11 @@ def test_ended_by_somebody_else(epoch):
 def test_reports_that_a_dead_process_did_not_write():
     """Gone on with from a checkpoint, a trial has the reports of all its epochs, each the best value so far."""
     study = begin(storage := memory(), SMALL)
-    job = next(study.jobs())
+    job = next(study.trials_to_train())
     study.report(job, 1, 0.25)
     study.record_interruption(job)
     again = begin(storage, SMALL)
-    adopted = next(again.jobs())
+    adopted = next(again.trials_to_train())
     rows = [
         Epoch(epoch=n, time=n, metrics={"val/acc": v}, per_class=())
         for n, v in ((1, 0.25), (2, 0.5), (3, 0.4))
@@ -457,10 +457,10 @@ def test_reports_that_a_dead_process_did_not_write():
 def test_interrupted_when_somebody_else_has_ended_it():
     """Asked to stop while training such a trial, there is nothing to note, and the next start goes on to another."""
     study = begin(storage := memory(), SMALL)
-    job = next(study.jobs())
+    job = next(study.trials_to_train())
     study._study.tell(0, state=TrialState.FAIL)
     study.record_interruption(job)
-    assert next(begin(storage, SMALL).jobs()).number == 1
+    assert next(begin(storage, SMALL).trials_to_train()).number == 1
 
 
 def test_failure_is_kept():
@@ -480,7 +480,7 @@ def test_failure_is_kept():
 def test_not_a_number_is_not_kept(state):
     """A result that is not a number is refused, and its trial stays to be trained."""
     study = begin(storage := memory(), SMALL)
-    job = next(study.jobs())
+    job = next(study.trials_to_train())
     result = TrialResult(number=0, config=job.config, state=state, end=state, value=math.inf)
     with pytest.raises(ValueError, match="JSON compliant"):
         study.tell(job, result)
@@ -546,7 +546,7 @@ def test_minimised():
     text = "trials: 10\nobjective: val_loss\nepochs: 9\nsearch: {lr: {low: 0.001, high: 0.1}}"
     study = begin(storage := memory(), text)
     falling.values = iter(-n for n in range(1000))
-    for job in study.jobs():
+    for job in study.trials_to_train():
         stopped = study.report(job, 1, float(job.number))
         assert stopped is (job.number >= PROTECTED_TRIALS)
         state = PRUNED if stopped else COMPLETE
@@ -660,7 +660,7 @@ def test_may_change(change):
     """The total and the words may change."""
     storage = memory()
     begin(storage, SMALL, trials=14)
-    assert begin(storage, SMALL, **change).ended() == 0
+    assert begin(storage, SMALL, **change).count_ended() == 0
 
 
 @pytest.mark.parametrize(
@@ -681,7 +681,7 @@ def test_changed(change, message):
     with pytest.raises(StudyChangedError) as error:
         begin(storage, SMALL + change)
     assert str(error.value) == f"study 'study' was made with {message}"
-    assert begin(storage, SMALL).ended() == 0
+    assert begin(storage, SMALL).count_ended() == 0
 
 
 def test_changed_range():
@@ -704,7 +704,7 @@ def test_changed_range():
 def test_until():
     """The sweep stops before the next trial when it is told to, and says so."""
     study = begin(memory(), SMALL)
-    assert run(study, make_train(study), until=lambda: study.ended() == 3) == "until"
+    assert run(study, make_train(study), should_stop=lambda: study.count_ended() == 3) == "until"
     assert [r.number for r in study.results()] == [0, 1, 2]
     assert run(study, make_train(study)) == "done"
     assert study.results() == whole(SMALL)
@@ -713,7 +713,7 @@ def test_until():
 def test_until_is_not_asked_after_the_last():
     """A sweep that reached its total is done, whatever the time."""
     study = begin(memory(), SMALL)
-    assert run(study, make_train(study), until=lambda: study.ended() == 12) == "done"
+    assert run(study, make_train(study), should_stop=lambda: study.count_ended() == 12) == "done"
 
 
 def test_told():
@@ -723,7 +723,7 @@ def test_told():
     run(
         study,
         make_train(study),
-        told=lambda result: told.append((result.number, study.results()[-1] == result)),
+        on_result=lambda result: told.append((result.number, study.results()[-1] == result)),
     )
     assert told == [(n, True) for n in range(12)]
 
@@ -756,7 +756,7 @@ def test_running_is_read_back():
     """A trial under way is read back as running, with its configuration and the best so far."""
     storage = memory()
     study = begin(storage, SMALL)
-    job = next(study.jobs())
+    job = next(study.trials_to_train())
     assert read_record(storage, "study").results[0].value is None
     study.report(job, 1, 0.25)
     study.report(job, 2, 0.5)
@@ -775,7 +775,7 @@ def test_facts_are_those_of_the_first():
     study.remember("parent_run_id", "abc")
     again = Study.open(storage, "study", spec(SMALL), {"runtime": {"threads": 8}})
     assert (again.facts["runtime"], again.facts["shape"]) == ({"threads": 4}, (1, 8, 8))
-    assert next(again.jobs()).config.threads == 4
+    assert next(again.trials_to_train()).config.threads == 4
     assert (again.recall("parent_run_id"), again.recall("nothing"), again.name) == (
         "abc",
         None,
@@ -868,7 +868,9 @@ def test_a_duplicate_can_be_completed():
     run(
         study,
         make_train(study),
-        untrained=lambda job, result: dataclasses.replace(result, run_id=f"run{job.number}"),
+        complete_untrained=lambda job, result: dataclasses.replace(
+            result, run_id=f"run{job.number}"
+        ),
     )
     assert all(r.run_id == f"run{r.number}" for r in study.results() if r.duplicate_of is not None)
 
