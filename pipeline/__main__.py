@@ -1,4 +1,4 @@
-"""`python -m pipeline` is `pipeline`."""
+"""Lets `python -m pipeline` run the command line."""
 
 from pipeline.cli import main
 

@@ -1,1 +1,1 @@
-"""What every part needs of the operating system: errors, safe text, whole files, signals, processes, the console."""
+"""What the operating system, the terminal and the process offer to the rest of the pipeline."""

@@ -1,4 +1,4 @@
-"""Lines and bars on the terminal beside a command's own output."""
+"""Notices and progress bars on standard error, beside a command's own output."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from pipeline.system.text import clean
 
 
 def format_duration(seconds: float) -> str:
-    """Say a duration as a person would: ``40 s``, ``12 min``, ``3.5 h``."""
+    """Write a duration as a person would: ``40 s``, ``12 min``, ``3.5 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:
@@ -22,15 +20,33 @@ def format_duration(seconds: float) -> str:
 
 
 def print_notice(text: str) -> None:
-    """Print one line on standard error, from the main process only: its workers would all say the same."""
+    """Print a line on standard error, from the main process only.
+
+    Otherwise each worker would repeat the line.
+    """
     if multiprocessing.parent_process() is None:
         sys.stderr.write(f"{clean(text)}\n")
 
 
 @contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error, on a terminal, while the block tells how many more of a total are done."""
-    from rich.console import Console
+def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on standard error while the block runs, if standard error is a terminal.
+
+    Args:
+        label: the text before the bar.
+        total: how many items there are.
+
+    Yields:
+        A function to call with the number of items done since its last call.
+    """
+    from rich.console import Console  # inside: `pipeline --help` does without rich
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -43,5 +59,5 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(what, total=total)
+        task = bars.add_task(label, total=total)
         yield lambda count: bars.advance(task, count)

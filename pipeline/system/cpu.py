@@ -1,4 +1,4 @@
-"""How many CPU cores this process may use."""
+"""Counts the CPU cores that this process may use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 
 def available_cores() -> int:
-    """The cores that this process may use, also where a container has a share of them."""
+    """Count the usable cores, also inside a container with a limited share of them."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # there is no such file, or no limit in it
+    with suppress(OSError, ValueError):  # there is no such file, or the file states no limit
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text("ascii").split()
         cores = min(cores, math.ceil(int(quota) / int(period)))
     return cores

@@ -1,10 +1,13 @@
-"""What ends a command other than success: one line for the user, and the exit code."""
+"""The errors that end a command, with their exit codes, and those that end a trial."""
 
 from __future__ import annotations
 
 
 class Failure(Exception):  # noqa: N818 - its subclasses say what failed
-    """Ends a command with one line (the rule, the value, the remedy) and an exit code, without a traceback."""
+    """Ends a command with an exit code and a message of one line, without a traceback.
+
+    The message names the rule, the value and the remedy.
+    """
 
     code = 1
 
@@ -16,13 +19,13 @@ class UsageFailure(Failure):
 
 
 class NothingComplete(Failure):
-    """It ended, but no trial is complete, or too many failed."""
+    """The command ended, but no trial is complete, or too many failed."""
 
     code = 3
 
 
 class StudyBusy(Failure):
-    """Another live sweep holds this study."""
+    """Another running sweep holds the lock of this study."""
 
     code = 4
 
@@ -34,28 +37,31 @@ class StorageFailure(Failure):
 
 
 class ServerAway(StorageFailure):
-    """The tracking server does not answer now; what it was to be sent can be sent later."""
+    """The tracking server does not answer now. Everything can be sent later, so nothing is lost."""
 
 
 class EngineFailure(Failure):
-    """The cluster that trials are trained on cannot be used."""
+    """The cluster for training trials cannot be used."""
 
     code = 5
 
 
 class IntegrityFailure(Failure):
-    """A file is not what it was, or not to be trusted."""
+    """A file has changed, or is not to be trusted."""
 
     code = 6
 
 
 class Interrupted(KeyboardInterrupt):
-    """SIGINT or SIGTERM asked to stop. A KeyboardInterrupt, so that nothing takes it for a failure."""
+    """A signal, or another thread, asked to stop.
+
+    A KeyboardInterrupt, so that no ``except Exception`` takes the request for a failure.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__()
         self.code = 128 + signum
-        self.run_id: str | None = None  # of the run that can go on, where it is one of its own
+        self.run_id: str | None = None  # the run to resume, where a job trains a single run
 
 
 class Diverged(Exception):  # noqa: N818 - an outcome of a trial
@@ -65,13 +71,13 @@ class Diverged(Exception):  # noqa: N818 - an outcome of a trial
 
 
 class Infeasible(Exception):  # noqa: N818 - an outcome of a trial
-    """The network has more of something than the study allows."""
+    """The network exceeds a limit that the study sets."""
 
     end = "infeasible"
 
 
 class TimedOut(Exception):  # noqa: N818 - an outcome of a trial
-    """The trial took longer than it may."""
+    """The trial exceeded its time limit."""
 
     end = "timeout"
 

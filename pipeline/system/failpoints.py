@@ -1,7 +1,7 @@
-"""Points at which the process kills itself, inert unless PIPELINE_FAILPOINT names one; knows nothing of what is done.
+"""Named points at which the process kills itself if PIPELINE_FAILPOINT names the point; for tests.
 
-Tests kill a command there and see what the next one makes of it: ``PIPELINE_FAILPOINT=mid_epoch:3`` is the third
-passage.
+A test kills a command at a point, and checks what the next command does.
+``PIPELINE_FAILPOINT=mid_epoch:3`` kills at the third passage.
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ from pipeline.system.errors import UsageFailure
 VARIABLE = "PIPELINE_FAILPOINT"
 
 Point = Literal[
-    "in_recovery",  # records of an earlier process are being completed
-    "after_ask",  # a trial is asked for, nothing of it begun
-    "in_adoption",  # a trial of an earlier process is taken over and its death counted, training not begun
+    "in_recovery",  # the records of an earlier process are being completed
+    "after_ask",  # the sampler has chosen a trial, nothing has begun
+    # A trial of an earlier process is taken over and its death is counted, training has not begun.
+    "in_adoption",
     "mid_epoch",  # before a step
-    "in_checkpoint_write",  # the temporary file is whole, and not yet renamed
-    "after_checkpoint",  # a state to go on from is there, and neither store knows of it
-    "before_tell",  # trained, the best weights kept, the result in no store
+    "in_checkpoint_write",  # the temporary file is complete, and not yet renamed
+    "after_checkpoint",  # a state to resume from is written, and in neither store
+    "before_tell",  # trained, the best weights written, the result in no store
     "between_stores",  # Optuna has the result, MLflow's run is not complete
-    "before_cleanup",  # both have it, the trial's own checkpoints are not yet removed
+    "before_cleanup",  # both have the result, the checkpoints are not yet removed
 ]
 POINTS: tuple[str, ...] = get_args(Point)
 
-_left: dict[str, int] = {}  # passages until the kill, of the point that is armed
+_remaining: dict[str, int] = {}  # passages until the kill, for the armed point
 
 
 def arm() -> None:
-    """Read the environment.
+    """Read PIPELINE_FAILPOINT from the environment.
 
     Raises:
-        UsageFailure: for an unknown point, or a passage that is no number from 1.
+        UsageFailure: if the point is unknown, or the passage is not a number from 1.
     """
-    _left.clear()
+    _remaining.clear()
     name, colon, passage = os.environ.get(VARIABLE, "").partition(":")
     if not name and not colon:
         return
@@ -45,12 +46,12 @@ def arm() -> None:
         raise UsageFailure(
             f"{VARIABLE} must be a point, or point:passage, of {', '.join(POINTS)}: got {given!r}"
         )
-    _left[name] = int(passage or 1)
+    _remaining[name] = int(passage or 1)
 
 
 def reach(point: Point) -> None:
-    """Die here, as from ``kill -9``, if this is the armed point's passage."""
-    if point in _left:
-        _left[point] -= 1
-        if not _left[point]:
+    """Kill the process, as ``kill -9`` does, if the point is armed and this is its passage."""
+    if point in _remaining:
+        _remaining[point] -= 1
+        if not _remaining[point]:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, however their writing ends. Knows nothing of what is in them."""
+"""Writes files that appear whole or not at all, and finds the folder of the cache."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """The draft of a file, which takes its place if the block ends well: a reader sees the old file or the new one.
+    """Write a file through a draft, so that readers see either the old file or the new one.
 
-    Folders that it needs are made, and go again if the block does not.
+    The draft replaces the file if the block succeeds, and is deleted otherwise. Missing parent
+    folders are created first, and removed again if the block fails.
+
+    Args:
+        path: the file.
+
+    Yields:
+        The path of the draft, in the same folder.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    missing = [folder for folder in path.parents if not folder.exists()]
+    missing_folders = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield draft
@@ -24,33 +31,36 @@ def atomic_write(path: Path) -> Iterator[Path]:
     finally:
         draft.unlink(missing_ok=True)
         if not path.exists():
-            _remove_empty(missing)
+            _remove_empty(missing_folders)
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
-    with contextlib.suppress(OSError):  # someone else has put something there
+    with contextlib.suppress(OSError):  # another process has put a file there
         for folder in folders:
             folder.rmdir()
 
 
 def write_text_atomically(path: Path, text: str) -> Path:
-    """Write text, with a line break at the end: that of a CSV's lines in a CSV."""
+    """Write text and a final line break, which in a CSV is the one of its format (CR LF)."""
+    line_break = "\r\n" if path.suffix == ".csv" else "\n"
     with atomic_write(path) as draft:
-        draft.write_text(
-            text + ("\r\n" if path.suffix == ".csv" else "\n"), encoding="utf-8", newline=""
-        )
+        draft.write_text(text + line_break, encoding="utf-8", newline="")
     return path
 
 
 def cache_folder() -> Path:
-    """Where decoded images are kept: PIPELINE_CACHE_DIR, else ``sweep-pipeline`` in XDG_CACHE_HOME or ~/.cache.
+    """Return the folder for decoded images.
+
+    This is PIPELINE_CACHE_DIR, else ``sweep-pipeline`` in XDG_CACHE_HOME or ~/.cache.
 
     Raises:
-        OSError: where there is no such folder.
+        OSError: if there is no home folder.
     """
-    if own := os.environ.get("PIPELINE_CACHE_DIR"):
-        return Path(own)
+    configured = os.environ.get("PIPELINE_CACHE_DIR")
+    if configured:
+        return Path(configured)
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweep-pipeline"
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError as error:
         raise OSError(str(error)) from None
+    return Path(base) / "sweep-pipeline"

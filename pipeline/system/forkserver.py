@@ -1,6 +1,7 @@
-"""The server that this process's helpers are forked from: it imports what they need while this process goes on.
+"""Manages the server that forks helper processes: the workers of a sweep, and drawers of plots.
 
-A helper takes a hundredth of a second to begin, and what is imported is in memory once. Knows no trial and no plot.
+The server imports what helpers need while this process goes on. A helper then starts within a
+hundredth of a second, and helpers share the memory of the imported modules.
 """
 
 from __future__ import annotations
@@ -16,55 +17,66 @@ from multiprocessing import forkserver
 from multiprocessing.connection import wait
 
 CONTEXT = multiprocessing.get_context("forkserver")
-# what it imports: the first imports the second
 TRAINING_PRELOAD = "pipeline.engines.preload"
 DRAWING_PRELOAD = "pipeline.report.plots.files"
+# A sweep draws its report in the end, from the same server. The training module is the last,
+# because it freezes all that has been imported before.
+_IMPORTS = {
+    TRAINING_PRELOAD: (DRAWING_PRELOAD, "pipeline.engines.worker", TRAINING_PRELOAD),
+}
 
 
 def warm_up(module: str) -> None:
-    """Start the server, unless there is one; it imports a module, beside whatever this process does next.
+    """Start the server unless it runs; it imports a module, beside whatever this process does next.
 
-    None is started for what is imported here already.
+    No server is started if this process has already imported the module.
     """
     if is_imported(module):
         return
-    CONTEXT.set_forkserver_preload([module])
+    CONTEXT.set_forkserver_preload(list(_IMPORTS.get(module, (module,))))
     forkserver.ensure_running()
 
 
 def is_imported(module: str) -> bool:
-    """Whether this process has a module already."""
+    """Tell whether this process has imported a module."""
     return module in sys.modules
 
 
 def stop_server() -> None:
-    """End the server at once: by itself it would finish its imports first, and whoever reads our output would wait."""
-    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)  # noqa: SLF001 - Python stops its own only in tests
+    """Kill the server.
+
+    By itself, the server would finish its imports first, and readers of our output would wait.
+    """
+    # Python stops its own server only in tests, and has no public function for that.
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)  # noqa: SLF001
     if pid is not None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def is_daemon() -> bool:
-    """Whether this process may start none: it is a helper itself."""
+    """Tell whether this process is itself a helper, and may therefore start no helpers."""
     return multiprocessing.current_process().daemon
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it has ended, however that did; and leave a Ctrl-C to that one."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # it reaches all; who started this one knows what to do
+    """Make this helper end when its parent has ended, for whatever reason, and ignore Ctrl-C.
+
+    For the start of a helper process: sets a signal handler and starts a thread.
+    """
+    # A Ctrl-C reaches all processes of the terminal, and the parent decides what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return
-    sentinel = parent.sentinel  # which is readable then
+    sentinel = parent.sentinel  # a file descriptor that becomes readable when the parent ends
 
     def watch() -> None:
         wait([sentinel])
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
-    # A thread does not run while a call into a library holds the interpreter: there the system's own signal ends it.
+    # The thread cannot run while a call into a library holds the interpreter lock. The system's own
+    # signal (SIGIO, which kills by default) ends the process there.
     fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)

@@ -1,4 +1,4 @@
-"""Keeps Python's garbage collector from scanning objects that stay for good."""
+"""Keeps Python's garbage collector from scanning objects that stay until the process ends."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from contextlib import contextmanager
 
 @contextmanager
 def freeze_loaded() -> Iterator[None]:
-    """Load what stays, modules or a study: garbage is not looked for among it, neither meanwhile nor later.
+    """Load modules or a study in the block, which the collector then ignores for good.
 
-    Going through all of it once takes a quarter of a second, and all threads wait.
+    The collector also pauses while the block runs. A full collection of all that a command has
+    loaded takes a quarter of a second, in which all threads wait.
+
+    Only for a process of our own: for the command line and the workers, not for library functions.
     """
-    looked = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        if looked:
+        if was_enabled:
             gc.enable()

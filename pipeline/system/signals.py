@@ -1,9 +1,14 @@
-"""Turns SIGINT, SIGTERM and the death of `mlflow run` into one request to stop between steps; and keeps time limits."""
+"""Stops a command between two steps when a signal asks for it, and enforces time limits.
+
+Two things ask a command to stop: a signal (SIGINT or SIGTERM), and the death of the `mlflow run`
+which started it.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,84 +19,141 @@ import psutil
 from pipeline import PARENT
 from pipeline.system.errors import Interrupted
 
-LOOK_EVERY = 1.0  # seconds between looks at whether `mlflow run` still lives
-SAME_REQUEST = 1.0  # seconds: `mlflow run` passes a Ctrl-C on as SIGINT and, a quarter of a second later, SIGTERM
+PARENT_CHECK_INTERVAL = 1.0  # seconds between checks that `mlflow run` is still alive
+# Seconds. `mlflow run` passes a Ctrl-C on as SIGINT and, a quarter of a second later, as SIGTERM.
+SAME_REQUEST = 1.0
 _SHELLS = ("bash", "sh", "dash")  # in which `mlflow run` activates an environment
 
 
 class StopRequest:
-    """Whether somebody wants this process to stop."""
+    """A request to stop a job between two of its steps, made by another thread.
+
+    The job calls `check` between its steps. This class leaves the process alone; a command that
+    owns its process passes a `SignalStopRequest` to its job.
+    """
 
     def __init__(self) -> None:
         self._signum: int | None = None
-        self._since = 0.0
-        # The command that `mlflow run` starts outlives it unless it looks.
-        self._parents: tuple[int, ...] | None = None
-        if "MLFLOW_RUN_ID" in os.environ:
-            self._parents = (PARENT, *_parents()[1:])
-        self._looked = -LOOK_EVERY
+
+    def request(self, signum: int = signal.SIGTERM) -> None:
+        """Ask the job to stop, as if the process had received this signal."""
+        if self._signum is None:
+            self._signum = signum
 
     def check(self) -> None:
-        """Raise `Interrupted` if so."""
-        now = time.monotonic()
-        if self._signum is None and self._parents is not None and now - self._looked >= LOOK_EVERY:
-            self._looked = now
-            if _parents() != self._parents:
-                self._signum = signal.SIGTERM
+        """Raise `Interrupted` if the job was asked to stop."""
         if self._signum is not None:
             raise Interrupted(self._signum)
 
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Mark the part of a job that checks for requests, and so can stop in an orderly way."""
+        yield
+
+
+class SignalStopRequest(StopRequest):
+    """A request to stop, made by a signal or by the death of the `mlflow run` above this process.
+
+    Only for a command that owns its process: `listening` replaces the signal handlers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._requested_at = 0.0
+        # The command that `mlflow run` starts outlives it unless it checks.
+        self._parents: tuple[int, ...] | None = None
+        if "MLFLOW_RUN_ID" in os.environ:
+            self._parents = (PARENT, *_find_parents()[1:])
+        self._checked_parents_at = -PARENT_CHECK_INTERVAL
+
+    def check(self) -> None:
+        """Raise `Interrupted` if the job was asked to stop."""
+        if self._signum is None and self._parents is not None:
+            self._check_parents(self._parents)
+        super().check()
+
+    def _check_parents(self, parents: tuple[int, ...]) -> None:
+        now = time.monotonic()
+        if now - self._checked_parents_at < PARENT_CHECK_INTERVAL:
+            return
+        self._checked_parents_at = now
+        if _find_parents() != parents:
+            self.request(signal.SIGTERM)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Turn signals into requests while the block runs.
+
+        After a request, further signals do nothing once the block has ended: the process is about
+        to exit.
+        """
+        previous = {
+            number: signal.signal(number, self._handle)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                # At its exit the interpreter restores the default of every handler, but not of
+                # SIG_IGN.
+                signal.signal(number, handler if self._signum is None else signal.SIG_IGN)
+
     def _handle(self, signum: int, _frame: FrameType | None) -> None:
         now = time.monotonic()
-        if self._signum is not None and now - self._since > SAME_REQUEST:
-            raise Interrupted(signum)  # asked again: at once, wherever it is
         if self._signum is None:
-            self._signum = signum
-            self._since = now
+            self._requested_at = now
+            self.request(signum)
+        elif now - self._requested_at > SAME_REQUEST:
+            raise Interrupted(signum)  # asked again: stop at once, in the middle of whatever runs
 
 
-def _parents() -> tuple[int, ...]:
-    """The process that started this one and, where that is a shell which waits for it, the one that started that."""
-    found = [os.getppid()]
+def _find_parents() -> tuple[int, ...]:
+    """Return the parent process and, while that is a shell, the parent of the shell, and so on.
+
+    A shell waits for its command, so the first process that is no shell is the one to watch.
+    """
+    parents = [os.getppid()]
     with suppress(psutil.Error):
-        while (parent := psutil.Process(found[-1])).name() in _SHELLS:
-            found.append(parent.ppid())
-    return tuple(found)
+        while True:
+            parent = psutil.Process(parents[-1])
+            if parent.name() not in _SHELLS:
+                break
+            parents.append(parent.ppid())
+    return tuple(parents)
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Listen for requests to stop while the block runs. Once there was one, what is left of it does no more harm."""
-    request = StopRequest()
-    before = {
-        number: signal.signal(number, request._handle)  # noqa: SLF001
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            # On its way out, the interpreter itself gives up any handler, but not this.
-            signal.signal(number, handler if request._signum is None else signal.SIG_IGN)  # noqa: SLF001
+    """Listen for signals while the block runs. Only for a command that owns its process."""
+    stop = SignalStopRequest()
+    with stop.listening():
+        yield stop
 
 
 @contextmanager
 def alarm(seconds: float | None, error: Exception) -> Iterator[None]:
-    """Raise an error in the block once it has lasted so long, wherever it is; None is for ever.
+    """Raise an error inside the block once the block has lasted for so many seconds.
 
-    It interrupts Python and its waiting (a sleep, a lock, a socket), but no call into a library that does not return.
+    The alarm interrupts Python and its waiting (a sleep, a lock, a socket), but no call into a
+    library that does not return. Outside the main thread there is no alarm, because Python delivers
+    signals to the main thread only: there the check between two steps keeps the time limit.
+
+    Args:
+        seconds: the limit; None for no limit.
+        error: what to raise.
     """
-    if seconds is None:
+    if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def ring(_signum: int, _frame: FrameType | None) -> None:
         raise error
 
-    before = signal.signal(signal.SIGALRM, ring)
+    previous = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous)
