@@ -1,8 +1,20 @@
-"""The interface of engines: `EngineFactory` says what there is to train on, `Engine` trains tasks."""
+"""The interface between a sweep and its engines: `EngineFactory`, `Engine` and `Task`.
+
+A sweep uses them in this order::
+
+    factory = open_factory("local")              # pipeline.engines.registry
+    config = factory.resolve(config)             # settle device, precision, threads
+    engine = factory.make(data, places=2)
+    engine.begin(task, hooks)                    # while a place is free
+    number, result = engine.wait()               # calls hooks until a trial ends
+    engine.close()
+    factory.close()
+
+An engine trains; the process that called it decides what to train and writes all results.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,91 +26,108 @@ from pipeline.training.epochs import Hooks
 from pipeline.training.train import train
 from sweeps.trial import TrialConfig, TrialResult
 
-POLL_INTERVAL = 0.1  # seconds between looks at whether to stop, and at time limits
+POLL_INTERVAL = 0.1  # seconds between checks of the stop hook and of time limits
 
 
 class Engine(Protocol):
-    """Trains so many trials at a time."""
+    """Trains a fixed number of trials at a time."""
 
     @property
     def places(self) -> int:
-        """How many at a time."""
+        """The number of trials at a time."""
 
     def begin(self, task: Task, hooks: Hooks) -> None:
-        """Begin a trial; called while a place is free. All hooks are called from `wait`."""
+        """Begin to train a trial. Call it only while a place is free.
+
+        Args:
+            task: the trial.
+            hooks: called from `wait`, in the caller's process, as the trial reports.
+        """
 
     def wait(self) -> tuple[int, TrialResult | None]:
-        """Wait for the next trial that ends: its number, and its result; without one its process has died.
+        """Wait until a trial ends, and call the hooks of all trials meanwhile.
+
+        Returns:
+            The trial's number and its result. The result is None if the trial's process died.
 
         Raises:
-            Interrupted: asked to stop, by the hook of that name.
-            Failure: what training raises.
+            Interrupted: if a `stop` hook asked to stop.
+            Failure: an error of training that ends the whole sweep.
         """
 
     def close(self) -> None:
-        """End, at once; trials that are under way can be gone on with from their checkpoints."""
+        """End all trials at once. A later run resumes unfinished trials from their checkpoints."""
 
 
 class EngineFactory(Protocol):
-    """Where the trials of a sweep are trained: what there is, and who makes the engine."""
+    """Describes the hardware that an engine trains on, and makes the engine."""
 
     @property
     def deterministic(self) -> bool:
-        """Whether the list of trials is the same each time, where nobody says."""
+        """Whether a repeated sweep proposes the same trials, unless the user chooses."""
 
     @property
     def where(self) -> str:
-        """What is said of it after how many trials are trained at a time: nothing of this machine."""
+        """Names the hardware after "2 at a time", as in " on a Ray cluster"; empty for this machine."""
 
     def resolve(self, config: TrialConfig) -> TrialConfig:
-        """Settle what ``auto`` means there, as `pipeline.training.resolve.resolve`.
+        """Replace ``auto`` by values for this hardware, as `pipeline.training.resolve.resolve`.
 
         Raises:
-            ValueError: for a device that is not there.
+            ValueError: if the configuration names a device that the hardware lacks.
         """
 
     def places(self, usual: int, config: TrialConfig) -> int:
-        """How many trials at a time, where nobody says.
+        """The number of trials at a time if the user gives none.
 
         Args:
-            usual: as many as when the study was made; or by this machine, and what the work is worth.
-            config: a trial's.
+            usual: the number that the study was made for, or that suits this machine and workload.
+            config: the configuration of one trial.
 
         Raises:
-            UsageFailure: if there is no room for one.
+            UsageFailure: if the hardware has no room for one trial.
         """
 
     def warm_up(self, processes: int) -> None:
-        """Begin to prepare for so many processes, beside whatever this process does next."""
+        """Begin to prepare that many processes in the background, and return at once."""
 
     def make(self, data: SearchData, places: int, processes: int = 1) -> Engine:
-        """The engine for so many trials at a time, each in so many processes."""
+        """Make the engine.
+
+        Args:
+            data: the training and validation images of all trials.
+            places: the number of trials at a time.
+            processes: the number of processes that train each trial together.
+        """
 
     def close(self) -> None:
-        """Leave it, after its engines are closed."""
+        """Release the hardware. Close the engines first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One trial to be trained."""
+    """One trial to train, as an engine sends it to the process that trains it."""
 
     number: int
     config: TrialConfig
-    folder: Path  # the trial's own, for checkpoints
+    folder: Path  # for the trial's checkpoints
     objective: str
     limits: Mapping[str, float] = field(default_factory=dict)
-    every_epoch: bool = False
-    time_limit: float | None = None
-    seat: GroupMember | None = None  # of the process, among those that train it together
+    every_epoch: bool = False  # keep the weights of every epoch
+    time_limit: float | None = None  # seconds
+    member: GroupMember | None = None  # if several processes train the trial together
 
     def train(self, data: SearchData, hooks: Hooks) -> TrialResult:
-        """Train it here and now."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        """Train the trial in this process."""
         return train(
-            values.pop("number"),
-            values.pop("config"),
+            self.number,
+            self.config,
             data,
-            values.pop("folder"),
+            self.folder,
+            objective=self.objective,
             hooks=hooks,
-            **values,
+            limits=self.limits,
+            every_epoch=self.every_epoch,
+            time_limit=self.time_limit,
+            seat=self.member,
         )

@@ -1,7 +1,7 @@
-"""Where trials are trained: in this process, or in worker processes. Knows no study, no store and no terminal.
+"""Trains trials on this machine: in this process, or in worker processes.
 
-A trial goes in as a `Task`; what it reports arrives at the hooks of the process that asked, and its result in the end.
-Only that process decides and writes: a worker has the images, its task, and the trial's own folder of checkpoints.
+Only the process that called the engine decides and writes. A worker has the images, its task, and
+the trial's folder of checkpoints. It sends messages, for which the engine calls the task's hooks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sweeps.trial import TrialConfig, TrialResult
 
 
 class InlineEngine:
-    """Trains in this process, one trial at a time, while it is waited for."""
+    """Trains one trial at a time in this process."""
 
     places = 1
 
@@ -36,28 +36,31 @@ class InlineEngine:
         self._begun: deque[tuple[Task, Hooks]] = deque()
 
     def begin(self, task: Task, hooks: Hooks) -> None:
-        """Keep the trial until it is waited for."""
+        """Remember the trial for `wait`."""
         self._begun.append((task, hooks))
 
     def wait(self) -> tuple[int, TrialResult]:
-        """Train it."""
+        """Train the trial."""
         task, hooks = self._begun.popleft()
         return task.number, task.train(self._data, hooks)
 
     def close(self) -> None:
-        """Nothing is left to end."""
+        """Do nothing: no process or file belongs to this engine."""
 
 
 class WorkerEngine:
-    """Trains in processes that are kept from trial to trial; one that dies costs its trial, and is replaced."""
+    """Trains trials in worker processes, which are reused from trial to trial.
+
+    If a worker dies, its trial has no result, and the next trial gets a new worker.
+    """
 
     def __init__(self, data: SearchData, places: int, devices: int = 1) -> None:
-        """Begin; a worker is started when there is a trial for it.
+        """Share the images. Workers are started as trials begin.
 
         Args:
-            data: what all trials see; its tensors are moved to memory that the workers share.
-            places: how many workers.
-            devices: how many GPUs there are for them, of the kind that the trials name.
+            data: the images of all trials; moves its tensors to memory that the workers share.
+            places: the number of trials at a time.
+            devices: the number of GPUs, if the trials name ``cuda``.
         """
         forkserver.warm_up(forkserver.TRAINING_PRELOAD)
         self.places = places
@@ -67,58 +70,79 @@ class WorkerEngine:
         self._busy: list[Worker] = []
 
     def begin(self, task: Task, hooks: Hooks) -> None:
-        """Give the trial to a free worker on the device that has the fewest trials, or to a team on several."""
-        busy = [device for worker in self._busy for device in worker.devices]
-        devices = least_loaded(busy, self._devices, task.config.processes)
-        self._free = [worker for worker in self._free if worker.lives()]
-        worker = next((worker for worker in self._free if worker.devices == devices), None)
+        """Send the trial to a worker on the least loaded GPU, or to a group of workers on several."""
+        loads = [device for worker in self._busy for device in worker.devices]
+        devices = least_loaded(loads, self._devices, task.config.processes)
+        worker = self._take_free_worker(devices)
         if worker is None:
-            if len(devices) == 1:
-                worker = Worker(self._shared, devices[0])
-            else:
-                worker = WorkerGroup(self._shared, devices)
-        else:
-            self._free.remove(worker)
+            worker = self._start_worker(devices)
         self._busy.append(worker)
         worker.begin(task, hooks)
 
+    def _take_free_worker(self, devices: tuple[int, ...]) -> Worker | None:
+        self._free = [worker for worker in self._free if worker.is_alive()]
+        for worker in self._free:
+            if worker.devices == devices:
+                self._free.remove(worker)
+                return worker
+        return None
+
+    def _start_worker(self, devices: tuple[int, ...]) -> Worker:
+        if len(devices) == 1:
+            return Worker(self._shared, devices[0])
+        return WorkerGroup(self._shared, devices)
+
     def wait(self) -> tuple[int, TrialResult | None]:
-        """Pass on what workers report until one's trial has ended."""
+        """Handle the messages of all workers until a trial ends."""
         while True:
             for worker in self._busy:
-                worker.heard.hooks.stop()
+                worker.trial.hooks.stop()
             ready = wait([worker.connection for worker in self._busy], POLL_INTERVAL)
             for worker in list(self._busy):
-                ended = self._look(worker, heard=worker.connection in ready)
+                if worker.connection in ready:
+                    ended = self._handle_message(worker)
+                else:
+                    ended = self._check_for_hang(worker)
                 if ended is not None:
                     return ended
 
-    def _look(self, worker: Worker, *, heard: bool) -> tuple[int, TrialResult | None] | None:
-        """What a worker says, or keeps from saying: how its trial ended, if it has."""
+    def _handle_message(self, worker: Worker) -> tuple[int, TrialResult | None] | None:
+        """Handle a worker's next message. Returns the trial's number and result if it has ended."""
         try:
-            if not heard:
-                failed = worker.given_up()
-                if failed is None:
-                    return None
-                worker.kill()
-                return self._ended(worker, failed)
             message = worker.receive()
         except (EOFError, OSError):
-            worker.heard.hooks.stop()  # whoever ended all of our processes meant us
-            worker.kill()
-            return self._ended(worker, None)
-        result = worker.heard.take(message)
+            return self._end_dead_worker(worker)
+        result = worker.trial.handle(message)
         if result is None:
             return None
         self._free.append(worker)
-        return self._ended(worker, result)
+        return self._end_trial(worker, result)
 
-    def _ended(self, worker: Worker, result: TrialResult | None) -> tuple[int, TrialResult | None]:
+    def _check_for_hang(self, worker: Worker) -> tuple[int, TrialResult | None] | None:
+        """Kill a silent worker if its trial hangs. Returns the trial's number and failed result."""
+        try:
+            result = worker.result_if_hung()
+        except (EOFError, OSError):  # another process of a group has died
+            return self._end_dead_worker(worker)
+        if result is None:
+            return None
+        worker.kill()
+        return self._end_trial(worker, result)
+
+    def _end_dead_worker(self, worker: Worker) -> tuple[int, TrialResult | None]:
+        """End the trial of a worker that has died, without a result."""
+        worker.trial.hooks.stop()  # if every process was killed, treat it as a request to stop
+        worker.kill()
+        return self._end_trial(worker, None)
+
+    def _end_trial(
+        self, worker: Worker, result: TrialResult | None
+    ) -> tuple[int, TrialResult | None]:
         self._busy.remove(worker)
-        return worker.heard.task.number, result
+        return worker.trial.task.number, result
 
     def close(self) -> None:
-        """End the workers, also in the middle of a trial: its checkpoints are whole at any moment."""
+        """Kill the workers, even in the middle of a trial: its checkpoints are whole at any moment."""
         for worker in self._busy + self._free:
             worker.kill()
         self._busy = []
@@ -127,45 +151,55 @@ class WorkerEngine:
 
 
 def make_engine(data: SearchData, places: int, processes: int = 1) -> Engine:
-    """The engine for so many trials at a time, each in so many processes, on this machine with the GPUs that it has."""
-    if places == processes == 1:
+    """Make an engine on this machine: inline for one process in all, else with workers.
+
+    Args:
+        data: the images of all trials.
+        places: the number of trials at a time.
+        processes: the number of processes that train each trial together.
+    """
+    if places == 1 and processes == 1:
         return InlineEngine(data)
     return WorkerEngine(data, places, max(1, torch.cuda.device_count()))
 
 
 class LocalFactory:
-    """This machine, as a site: one trial at a time is trained in this process, more in workers."""
+    """Makes engines on this machine."""
 
-    deterministic, where = True, ""
+    deterministic = True
+    where = ""
 
     def resolve(self, config: TrialConfig) -> TrialConfig:
-        """Settle what ``auto`` means on it."""
+        """Replace ``auto`` by values for this machine."""
         return resolve(config)
 
     def places(self, usual: int, _config: TrialConfig) -> int:
-        """As many as usual."""
+        """The usual number, which was chosen for this machine."""
         return usual
 
     def warm_up(self, processes: int) -> None:
-        """Start importing what workers need, if there are to be any; and what draws the report."""
+        """Start the server of helper processes, which imports training code if there are workers.
+
+        Without workers it imports the code that draws the report.
+        """
         forkserver.warm_up(
             forkserver.TRAINING_PRELOAD if processes > 1 else forkserver.DRAWING_PRELOAD
         )
 
     def make(self, data: SearchData, places: int, processes: int = 1) -> Engine:
-        """The engine for so many trials at a time, with the GPUs that there are."""
+        """Make the engine, on the GPUs of this machine if there are any."""
         return make_engine(data, places, processes)
 
     def close(self) -> None:
-        """Nothing is left of it."""
+        """Do nothing: the factory holds nothing."""
 
 
 def train_one(task: Task, data: SearchData, hooks: Hooks) -> TrialResult:
-    """Train a trial by itself: in this process, or in as many as it asks for.
+    """Train a single trial: in this process, or in as many processes as its configuration asks for.
 
     Raises:
-        Interrupted: asked to stop, by the hook of that name; or one of several processes was killed.
-        Failure: what training raises.
+        Interrupted: if a `stop` hook asked to stop, or if one of several processes was killed.
+        Failure: an error that training raised.
     """
     with closing(make_engine(data, 1, task.config.processes)) as engine:
         engine.begin(task, hooks)
@@ -175,10 +209,16 @@ def train_one(task: Task, data: SearchData, hooks: Hooks) -> TrialResult:
     return result
 
 
-def least_loaded(busy: Sequence[int], devices: int, count: int = 1) -> tuple[int, ...]:
-    """So many devices, those on which the fewest of the busy processes are, the first of equals.
+def least_loaded(loads: Sequence[int], devices: int, count: int = 1) -> tuple[int, ...]:
+    """Choose the devices with the fewest processes, the lowest index first among equals.
 
-    All are different, unless there are fewer: of a kind that has one, it is named as often.
+    Args:
+        loads: the device index of each busy process.
+        devices: the number of devices.
+        count: the number of devices to choose.
+
+    Returns:
+        Device indices. They repeat only if `count` exceeds `devices`.
     """
-    order = sorted(range(devices), key=busy.count)
+    order = sorted(range(devices), key=loads.count)
     return tuple(order[i % devices] for i in range(count))

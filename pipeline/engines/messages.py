@@ -1,4 +1,21 @@
-"""The messages between a trial that is trained elsewhere and the process that asked for it."""
+"""The messages of a trial that trains in another process, and both ends of the conversation.
+
+In the process that trains, `train_and_report` runs the trial and sends messages through a `Channel`.
+In the process that began the trial, `RemoteTrial` handles them and calls the trial's hooks.
+A message is a tuple of a kind and its content:
+
+=========== ============================= ==========================================================
+kind        content
+=========== ============================= ==========================================================
+``began``                                 training begins now, and the time limit with it
+``epoch``   the epoch, the best value     an epoch has ended; answered by whether to prune, or by an
+                                          error that the hook raised
+``saved``   the epochs not yet sent       a checkpoint now holds the history
+``step``    steps done, all steps, loss   progress inside an epoch
+``ended``   the result                    the last message of a trial that has a result
+``raised``  the error                     the last message if training raised an error
+=========== ============================= ==========================================================
+"""
 
 from __future__ import annotations
 
@@ -13,70 +30,86 @@ from pipeline.training.epochs import Hooks
 from pipeline.training.train import HANG_GRACE
 from sweeps.trial import FAILED, Epoch, TrialResult
 
-GRACE = 3.0  # seconds more, after which a worker that does not break its trial off itself is killed
+# Seconds after the time limit and `HANG_GRACE`, in which a worker should have interrupted the trial
+# itself. Then it is killed.
+GRACE = 3.0
 
-
-STEP_EVERY = 0.5  # seconds between messages of steps
+STEP_EVERY = 0.5  # seconds between ``step`` messages
 
 
 class Channel(Protocol):
-    """The way from a trial to the process that asked for it."""
+    """Carries messages from a trial to the process that began it."""
 
     def tell(self, *message: Any) -> None:
         """Send a message."""
 
     def ask(self, *message: Any) -> Any:
-        """Send one, and wait for the answer."""
+        """Send a message, and wait for its answer."""
 
 
-def train_and_report(line: Channel, task: Task, data: SearchData) -> tuple[str, object]:
-    """Train, and tell of it; the last message, which says what came of it."""
-    # the last epoch, and when the last step was told
-    told = 0
-    stepped = time.monotonic()
+def train_and_report(channel: Channel, task: Task, data: SearchData) -> tuple[str, object]:
+    """Train a trial, and send its messages.
+
+    Returns:
+        The last message, ``ended`` or ``raised``, for the caller to send.
+    """
+    epochs_sent = 0
+    last_step_sent = time.monotonic()
 
     def epoch(row: Epoch, best: float) -> bool:
-        nonlocal told
-        told = row.epoch
-        answer = line.ask("epoch", row, best)
+        nonlocal epochs_sent
+        epochs_sent = row.epoch
+        answer = channel.ask("epoch", row, best)
         if isinstance(answer, Exception):
             raise answer
         return bool(answer)
 
     def saved(history: tuple[Epoch, ...]) -> None:
-        nonlocal told
-        line.tell("saved", history[told:])
-        told = len(history)
+        nonlocal epochs_sent
+        channel.tell("saved", history[epochs_sent:])
+        epochs_sent = len(history)
 
     def step(*figures: float) -> None:
-        nonlocal stepped
-        if time.monotonic() - stepped >= STEP_EVERY:
-            stepped = time.monotonic()
-            line.tell("step", *figures)
+        nonlocal last_step_sent
+        if time.monotonic() - last_step_sent >= STEP_EVERY:
+            last_step_sent = time.monotonic()
+            channel.tell("step", *figures)
 
+    hooks = Hooks(epoch=epoch, saved=saved, step=step)
     try:
-        return "ended", task.train(data, Hooks(epoch=epoch, saved=saved, step=step))
-    except Exception as error:  # noqa: BLE001 - whoever asked for the training gets it
+        result = task.train(data, hooks)
+    except Exception as error:  # noqa: BLE001 - the process that began the trial raises it again
         return "raised", error
+    return "ended", result
 
 
 class RemoteTrial:
-    """A trial that is trained elsewhere, as the process that asked for it knows it by its messages."""
+    """A trial that trains in another process, as known from its messages."""
 
     def __init__(
         self, task: Task, hooks: Hooks, answer: Callable[[bool | Exception], None]
     ) -> None:
+        """Expect the messages of a trial.
+
+        Args:
+            task: the trial.
+            hooks: called as messages arrive.
+            answer: sends the answer to an ``epoch`` message.
+        """
         self.task = task
         self.hooks = hooks
         self._answer = answer
         self._history: list[Epoch] = []
         self._began: float | None = None
 
-    def take(self, message: tuple[Any, ...]) -> TrialResult | None:
-        """Do what a message asks; return the result that it may be.
+    def handle(self, message: tuple[Any, ...]) -> TrialResult | None:
+        """Call the hook that a message is for.
+
+        Returns:
+            The trial's result if this is the message ``ended``, else None.
 
         Raises:
-            Failure: what training, or a hook, raised.
+            Failure: an error that training or a hook raised.
         """
         kind, *content = message
         if kind == "ended":
@@ -87,7 +120,7 @@ class RemoteTrial:
             self._began = time.monotonic()
         elif kind == "epoch":
             self._history.append(content[0])
-            self._answer(self._report(*content))
+            self._answer(self._call_epoch_hook(*content))
         elif kind == "saved":
             self._history += content[0]
             self.hooks.saved(tuple(self._history))
@@ -95,28 +128,29 @@ class RemoteTrial:
             self.hooks.step(*content)
         return None
 
-    def _report(self, row: Epoch, best: float) -> bool | Exception:
+    def _call_epoch_hook(self, row: Epoch, best: float) -> bool | Exception:
         try:
             return self.hooks.epoch(row, best)
         except Failure:
             raise
-        except Exception as error:  # noqa: BLE001 - a fault of the trial, as where it is trained in this process
+        except Exception as error:  # noqa: BLE001 - fails the trial, as if it trained in this process
             return error
 
-    def given_up(self) -> TrialResult | None:
-        """The result of a trial that has outlasted its time, and hangs where it cannot be broken off from inside."""
+    def result_if_hung(self) -> TrialResult | None:
+        """The failed result of a trial that outlasted its time limit and did not interrupt itself.
+
+        None as long as the trial has time.
+        """
         limit = self.task.time_limit
-        if (
-            self._began is None
-            or limit is None
-            or time.monotonic() - self._began <= limit + HANG_GRACE + GRACE
-        ):
+        if self._began is None or limit is None:
+            return None
+        if time.monotonic() - self._began <= limit + HANG_GRACE + GRACE:
             return None
         error = TimedOut(limit)
-        return self.failed(error.end, str(error))
+        return self.failed_result(error.end, str(error))
 
-    def failed(self, end: str, error: str | None) -> TrialResult:
-        """The result of a trial that does not say itself how it ended."""
+    def failed_result(self, end: str, error: str | None) -> TrialResult:
+        """The result of a trial that failed and cannot send a result itself."""
         return TrialResult(
             number=self.task.number,
             config=self.task.config,

@@ -1,4 +1,4 @@
-"""Worker processes that train one trial together, as the process that started them sees them. Knows no other trial."""
+"""Several worker processes that train one trial together, each on its own GPU."""
 
 from __future__ import annotations
 
@@ -18,64 +18,71 @@ from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks
 from sweeps.trial import TrialResult
 
-_REASON = 0.5  # seconds for the others to say what they have to, once the first has failed
+_REASON_TIMEOUT = 0.5  # seconds for the other ranks to send their error after rank 0 has failed
 
 
 class WorkerGroup(Worker):
-    """Workers of which the first trains a trial as any worker does, and the others with it. It ends with its trial.
+    """Workers that train one trial together, then end.
 
-    One that dies is as if all had. Where one fails, that is the trial's end: the others are killed, wherever they are.
+    This worker is rank 0. It trains and reports as a single worker does; the other ranks train with
+    it and call no hook. If one process dies, the group counts as dead. If one process fails, the
+    trial fails, and the other processes are killed at any moment of their work.
     """
 
-    def __init__(self, shared: SharedData, devices: Sequence[int]) -> None:
-        super().__init__(shared, devices[0])
+    def __init__(self, data: SharedData, devices: Sequence[int]) -> None:
+        super().__init__(data, devices[0])
         self.devices = tuple(devices)
-        self._others = [Worker(shared, device) for device in devices[1:]]
+        self._others = [Worker(data, device) for device in devices[1:]]
         self._meeting = Path(tempfile.mkdtemp(prefix="pipeline-"))
 
     def begin(self, task: Task, hooks: Hooks) -> None:
-        """Give all of them the trial, and the first its limits."""
-        seat = GroupMember(rank=0, size=len(self.devices), meeting=self._meeting / "store")
-        super().begin(dataclasses.replace(task, seat=seat), hooks)
-        for rank, other in enumerate(self._others, start=1):
-            its = dataclasses.replace(seat, rank=rank)
-            other.begin(dataclasses.replace(task, seat=its, limits={}, time_limit=None), Hooks())
+        """Send the trial to all ranks; only rank 0 checks its limits."""
+        first = GroupMember(rank=0, size=len(self.devices), meeting=self._meeting / "store")
+        super().begin(dataclasses.replace(task, member=first), hooks)
+        for rank, worker in enumerate(self._others, start=1):
+            member = dataclasses.replace(first, rank=rank)
+            rank_task = dataclasses.replace(task, member=member, limits={}, time_limit=None)
+            worker.begin(rank_task, Hooks())
 
     def receive(self) -> tuple[Any, ...]:
-        """The next message of the first; where that failed for the lack of another, the end is that one's.
+        """Read the next message of rank 0.
+
+        Rank 0 fails too if it loses another rank. The result is then replaced by the other rank's,
+        which says the reason.
 
         Raises:
-            EOFError, OSError: if one of them has died.
+            EOFError, OSError: if a process has died.
         """
         kind, *content = super().receive()
         if kind == "ended" and content[0].end.startswith("error:"):
-            wait([other.connection for other in self._others], _REASON)
-            content = [self._failure() or content[0]]
+            wait([worker.connection for worker in self._others], _REASON_TIMEOUT)
+            content = [self._failure_of_other_rank() or content[0]]
         if kind in ("ended", "raised"):
             self.kill()
         return (kind, *content)
 
-    def given_up(self) -> TrialResult | None:
-        """The result of a trial that has outlasted its time, or in which another process than the first has failed."""
-        return self._failure() or super().given_up()
+    def result_if_hung(self) -> TrialResult | None:
+        """The failed result of a trial that hangs, or in which another rank than 0 failed."""
+        return self._failure_of_other_rank() or super().result_if_hung()
 
-    def _failure(self) -> TrialResult | None:
-        for other in self._others:
-            while other.connection.poll():
-                kind, *content = other.receive()
+    def _failure_of_other_rank(self) -> TrialResult | None:
+        for worker in self._others:
+            while worker.connection.poll():
+                kind, *content = worker.receive()
                 if kind == "raised":
                     raise content[0]
-                if kind == "ended" and content[0].end != Diverged.end:  # which the first says, too
-                    return self.heard.failed(content[0].end, content[0].error)
+                # If a trial diverges, rank 0 says so itself.
+                if kind == "ended" and content[0].end != Diverged.end:
+                    return self.trial.failed_result(content[0].end, content[0].error)
         return None
 
-    def lives(self) -> bool:
-        """Whether it can take another trial."""
+    def is_alive(self) -> bool:
+        """Whether the group can take another trial: never."""
         return False
 
     def kill(self) -> None:
-        """End all of them: the first one last, which else would say that it lost the others."""
-        for other in self._others:
-            other.kill()
+        """Kill all processes, rank 0 last: otherwise rank 0 would report that it lost the others."""
+        for worker in self._others:
+            worker.kill()
         super().kill()
         shutil.rmtree(self._meeting, ignore_errors=True)

@@ -1,14 +1,17 @@
-"""What a sweep's helpers need, imported by the server that they are forked from. Begins nothing."""
+"""Imports all modules that training needs, in the server process that forks the workers.
+
+Importing this module has a side effect: it registers an exit handler for the server process.
+"""
 
 import atexit
 import os
 
 from pipeline.system import garbage
 
-with garbage.freeze_loaded():  # so collections in the helpers leave the pages alone that they share
-    import torch._dynamo  # noqa: F401 - torch's first optimiser would
+# Frozen, so that a garbage collection in a worker does not copy the pages that workers share.
+with garbage.freeze_loaded():
+    import torch._dynamo  # noqa: F401 - else the first optimizer of each worker would import it
 
 
-atexit.register(
-    os._exit, 0
-)  # of the server alone: the interpreter's own end would say that the frozen has leaked
+# The handler is for the server alone: a regular exit would report the frozen objects as leaked.
+atexit.register(os._exit, 0)

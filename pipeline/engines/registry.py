@@ -1,4 +1,7 @@
-"""Where trials can be trained, by name. Imports nothing heavy before it is asked for one: options are made of it."""
+"""Lists the engines by name, for the option ``--engine``.
+
+The command line imports this module to build its options, so each engine is imported on first use.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
     from pipeline.engines.base import EngineFactory
 
 
-def _local(address: str | None) -> EngineFactory:
+def _open_local(address: str | None) -> EngineFactory:
     if address is not None:
         raise UsageFailure(
             f"--address is of a cluster: got {address!r} with --engine local; leave it out"
@@ -21,7 +24,7 @@ def _local(address: str | None) -> EngineFactory:
     return LocalFactory()
 
 
-def _ray(address: str | None) -> EngineFactory:
+def _open_ray(address: str | None) -> EngineFactory:
     try:
         from pipeline.engines.on_ray.cluster import RayFactory
     except ImportError as error:
@@ -33,14 +36,22 @@ def _ray(address: str | None) -> EngineFactory:
     return RayFactory(address)
 
 
-ENGINES: dict[str, Callable[[str | None], EngineFactory]] = {"local": _local, "ray": _ray}
+ENGINES: dict[str, Callable[[str | None], EngineFactory]] = {
+    "local": _open_local,
+    "ray": _open_ray,
+}
 
 
 def open_factory(name: str, address: str | None = None) -> EngineFactory:
-    """Open a site: a key of `ENGINES`, and the address of the cluster where it is one that is joined.
+    """Open the factory of an engine.
+
+    Args:
+        name: a key of `ENGINES`.
+        address: the cluster to join, for an engine on a cluster.
 
     Raises:
-        UsageFailure: for an address that is none, or a library that is not there or of another version.
-        EngineFailure: for a cluster that does not answer.
+        UsageFailure: if the address is malformed or not for this engine, or if the engine's library
+            is missing or of another version than the cluster's.
+        EngineFailure: if the cluster does not answer.
     """
     return ENGINES[name](address)

@@ -1,4 +1,4 @@
-"""A study's images in memory, once for all processes that train on them. Knows nothing of what is done with them."""
+"""Keeps a study's images in memory once, for all processes on this machine that train on them."""
 
 from __future__ import annotations
 
@@ -16,103 +16,117 @@ import torch
 from pipeline.data.search_data import SearchData, Split
 from pipeline.system.errors import StorageFailure
 
-_ALIGNED = 64  # bytes, at which each tensor begins
+_ALIGNMENT = 64  # bytes; each tensor begins at a multiple
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
-    """Where a tensor lies in the file."""
+class _TensorLocation:
+    """The place of a tensor in the file."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
-    offset: int
+    offset: int  # bytes
 
 
 class SharedData:
-    """The splits of a search in a file without a name, which vanishes with the last process that has it.
+    """The images and labels of a study, in an anonymous file that all its processes map.
 
-    It can be sent to a process that is being started. In RAM where the system has such files: shared memory under
+    An object can be sent to a process at the start of that process. The file vanishes with the last
+    process that has it open. It is in RAM if the system has such files: shared memory under
     /dev/shm is often too small in containers.
     """
 
     def __init__(self, data: SearchData) -> None:
-        """Move the images and labels there: the tensors of `data` are then those of the file, and hold no copy.
+        """Move the images and labels into the file.
+
+        The tensors of `data` then map the file themselves, so that no second copy remains.
 
         Raises:
-            StorageFailure: if there is no room.
+            StorageFailure: if there is not enough room.
         """
-        self._facts = metadata(data)
-        found = tensors(data)
-        places = []
-        end = 0
-        for tensor in found:
-            start = -(-end // _ALIGNED) * _ALIGNED
-            places.append(_Place(tensor.dtype, tuple(tensor.shape), start))
-            end = start + tensor.nbytes
-        self._places = tuple(places)
-        self._file = _nameless()
+        self._metadata = metadata(data)
+        originals = tensors(data)
+        self._locations, size = _plan_file(originals)
+        self._file = _open_anonymous_file()
         try:
-            _reserve(self._file.fileno(), end)
+            _reserve(self._file.fileno(), size)
         except OSError as error:
             self._file.close()
             raise StorageFailure(
-                f"cannot share {end / 1e6:,.1f} MB of images: {error.strerror or error}"
+                f"cannot share {size / 1e6:,.1f} MB of images: {error.strerror or error}"
             ) from error
-        for tensor, written in zip(found, self._map(mmap.ACCESS_WRITE), strict=True):
-            written.copy_(tensor)
-        for tensor, shared in zip(found, self._map(mmap.ACCESS_COPY), strict=True):
+        for tensor, copy in zip(originals, self._map(mmap.ACCESS_WRITE), strict=True):
+            copy.copy_(tensor)
+        for tensor, shared in zip(originals, self._map(mmap.ACCESS_COPY), strict=True):
             tensor.set_(shared)  # type: ignore[call-overload]  # as `Tensor.share_memory_` does
 
     def _map(self, access: int) -> Iterator[torch.Tensor]:
         memory = mmap.mmap(self._file.fileno(), 0, access=access)
-        for place in self._places:
-            count = math.prod(place.shape)
-            if not count:  # of which torch makes no tensor in memory
-                yield torch.empty(place.shape, dtype=place.dtype)
+        for location in self._locations:
+            count = math.prod(location.shape)
+            if count == 0:  # torch.frombuffer refuses empty tensors
+                yield torch.empty(location.shape, dtype=location.dtype)
                 continue
-            yield torch.frombuffer(
-                memory, dtype=place.dtype, count=count, offset=place.offset
-            ).view(place.shape)
+            flat = torch.frombuffer(
+                memory, dtype=location.dtype, count=count, offset=location.offset
+            )
+            yield flat.view(location.shape)
 
     def open(self) -> SearchData:
-        """Map the splits. Writing to them changes neither the file nor what others see."""
-        return rebuild(self._facts, self._map(mmap.ACCESS_COPY))
+        """Map the images. A process that writes to them changes only its own copy."""
+        return rebuild(self._metadata, self._map(mmap.ACCESS_COPY))
 
     def close(self) -> None:
-        """Give up the file; what is mapped stays so."""
+        """Close the file in this process; mapped images stay valid."""
         self._file.close()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_file": DupFd(self._file.fileno())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({**state, "_file": os.fdopen(state["_file"].detach(), "rb")})
+        file = os.fdopen(state["_file"].detach(), "rb")
+        vars(self).update({**state, "_file": file})
 
 
 def tensors(data: SearchData) -> tuple[torch.Tensor, ...]:
-    """The images and labels of a search."""
+    """The images and labels of both splits, in the order that `rebuild` takes."""
     return data.train.images, data.train.labels, data.val.images, data.val.labels
 
 
 def metadata(data: SearchData) -> dict[str, Any]:
-    """The rest of it."""
+    """All fields of the data but its tensors."""
     return {name: getattr(data, name) for name in ("name", "classes", "mean", "std", "digest")}
 
 
-def rebuild(facts: Mapping[str, Any], tensors: Iterable[torch.Tensor]) -> SearchData:
-    """The search again, of these two."""
-    train, labels, val, val_labels = tensors
-    return SearchData(train=Split(train, labels), val=Split(val, val_labels), **facts)
+def rebuild(metadata: Mapping[str, Any], tensors: Iterable[torch.Tensor]) -> SearchData:
+    """Put together what `metadata` and `tensors` took apart."""
+    train_images, train_labels, val_images, val_labels = tensors
+    return SearchData(
+        train=Split(train_images, train_labels), val=Split(val_images, val_labels), **metadata
+    )
 
 
-def _nameless() -> BinaryIO:
+def _plan_file(
+    tensors: Iterable[torch.Tensor],
+) -> tuple[tuple[_TensorLocation, ...], int]:
+    """The location of each tensor in a file, and the size of the file in bytes."""
+    locations = []
+    end = 0
+    for tensor in tensors:
+        start = math.ceil(end / _ALIGNMENT) * _ALIGNMENT
+        locations.append(_TensorLocation(tensor.dtype, tuple(tensor.shape), start))
+        end = start + tensor.nbytes
+    return tuple(locations), end
+
+
+def _open_anonymous_file() -> BinaryIO:
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("images"), "w+b")
     return tempfile.TemporaryFile()
 
 
 def _reserve(file: int, size: int) -> None:
-    """Take the room now: a page that cannot be had later kills the process that writes to it."""
+    """Allocate the room now: a later write to a page that cannot be had would kill the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
     else:

@@ -1,4 +1,4 @@
-"""A trial that is trained in another process, from both of its ends; and such a process here. Knows no study."""
+"""A worker process that trains one trial after another, and its handle in the parent process."""
 
 from __future__ import annotations
 
@@ -15,55 +15,65 @@ from pipeline.system import forkserver
 from pipeline.training.epochs import Hooks
 from sweeps.trial import TrialResult
 
-PATIENCE = 5.0  # seconds for a worker to end
+PATIENCE = 5.0  # seconds for a killed worker to end
 
 
 class Worker:
-    """A worker process, as the process that started it sees it."""
+    """The parent's handle of a worker process."""
 
-    def __init__(self, shared: SharedData, device: int) -> None:
+    trial: RemoteTrial  # the trial that the worker trains, or the last one
+
+    def __init__(self, data: SharedData, device: int) -> None:
+        """Start the process.
+
+        Args:
+            data: the images of all trials.
+            device: the index of the GPU to train on, if the trials name ``cuda``.
+        """
         self.devices: tuple[int, ...] = (device,)
-        self.connection, theirs = forkserver.CONTEXT.Pipe()
+        self.connection, worker_end = forkserver.CONTEXT.Pipe()
         self._process = forkserver.CONTEXT.Process(
-            target=_work, args=(theirs, shared, device), name="worker", daemon=True
+            target=_work, args=(worker_end, data, device), name="worker", daemon=True
         )
         self._process.start()
-        theirs.close()
+        worker_end.close()
 
     def begin(self, task: Task, hooks: Hooks) -> None:
-        """Give it a trial."""
-        self.heard = RemoteTrial(task, hooks, self._send)
+        """Send a trial to the process."""
+        self.trial = RemoteTrial(task, hooks, self._send)
         self._send(task)
 
     def receive(self) -> tuple[Any, ...]:
-        """The next message.
+        """Read the next message.
 
         Raises:
-            EOFError, OSError: if its process has died, in the middle of a message, too.
+            EOFError, OSError: if the process has died, possibly in the middle of a message.
         """
         return self.connection.recv()  # type: ignore[no-any-return]
 
-    def given_up(self) -> TrialResult | None:
-        """The result of a trial that can no longer end by itself, as `RemoteTrial.given_up`."""
-        return self.heard.given_up()
+    def result_if_hung(self) -> TrialResult | None:
+        """The failed result of a trial that hangs, as `RemoteTrial.result_if_hung`."""
+        return self.trial.result_if_hung()
 
     def _send(self, message: object) -> None:
-        with suppress(OSError):  # it has died: what it sent before that is still to be read
+        # If the process has died, its last messages are still to be read: `receive` will notice.
+        with suppress(OSError):
             self.connection.send(message)
 
-    def lives(self) -> bool:
-        """Whether it is there, while it has nothing to do."""
-        return not self.connection.poll()  # all that can come then is the end
+    def is_alive(self) -> bool:
+        """Whether an idle process is still there."""
+        # An idle process sends nothing, so the only thing to read is the end of its connection.
+        return not self.connection.poll()
 
     def kill(self) -> None:
-        """End it, wherever it is."""
+        """Kill the process, at any moment of its work."""
         self._process.kill()
         self._process.join(PATIENCE)
         self.connection.close()
 
 
-class _Pipe:
-    """The line of a worker process."""
+class _PipeChannel:
+    """Carries a trial's messages over the pipe to the parent."""
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
@@ -77,15 +87,16 @@ class _Pipe:
 
 
 def _work(connection: Connection[Any, Any], shared: SharedData, device: int) -> None:
-    """What a worker does: trains one task after another, until there is nobody to send it one."""
+    """The worker's main function: train each task that arrives, until the parent is gone."""
     forkserver.end_with_parent()
     data = shared.open()
     shared.close()
-    line = _Pipe(connection)
+    channel = _PipeChannel(connection)
     with suppress(EOFError, OSError):
         while True:
             task = connection.recv()
             if task.config.device == "cuda":
                 torch.cuda.set_device(device)
-            line.tell("began")
-            line.tell(*train_and_report(line, task, data))
+            channel.tell("began")
+            last_message = train_and_report(channel, task, data)
+            channel.tell(*last_message)

@@ -22,7 +22,7 @@ from sweeps.trial import COMPLETE, FAILED, PRUNED
 
 pytestmark = pytest.mark.slow
 
-CASES = [("local", 1), *((name, 2) for name in ENGINES)]  # a site, and how many trials at a time
+CASES = [("local", 1), *((name, 2) for name in ENGINES)]  # an engine, and how many trials at a time
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -37,13 +37,13 @@ def make(request):
     """What makes each engine in turn; and another that says what runs of it."""
     name, places = request.param
     cluster = request.getfixturevalue("ray_cluster") if name == "ray" else None
-    site = open_factory(name, cluster and cluster.address)
+    factory = open_factory(name, cluster and cluster.address)
 
     def left():
         return multiprocessing.active_children() if cluster is None else cluster.trials()
 
-    yield lambda data: site.make(data, places), left
-    site.close()
+    yield lambda data: factory.make(data, places), left
+    factory.close()
 
 
 @pytest.fixture
@@ -216,7 +216,7 @@ def test_a_worker_that_is_killed_at_leisure_costs_nothing(workers, tmp_path):
 
 def test_a_worker_that_hangs_inside_a_library_is_killed(workers, tmp_path, monkeypatch):
     """A trial whose step neither ends nor can be interrupted ends as timeout; the next one is trained."""
-    monkeypatch.setattr(messages, "HANGS", 0)
+    monkeypatch.setattr(messages, "HANG_GRACE", 0)
     monkeypatch.setattr(messages, "GRACE", 0)
     results = trained(
         workers, [task(tmp_path, 0, family="odd:Stuck", time_limit=0.3), task(tmp_path, 1)]

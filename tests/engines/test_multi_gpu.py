@@ -152,7 +152,7 @@ def test_killed(engine, tmp_path, which):
 @pytest.mark.parametrize("family", ["team:Stuck", "team:SecondStuck"])
 def test_a_hang_in_either_is_a_timeout(engine, tmp_path, monkeypatch, family):
     """Where one process never ends a step, the other waits for it in vain: the trial's time limit ends both."""
-    monkeypatch.setattr(messages, "HANGS", 0)
+    monkeypatch.setattr(messages, "HANG_GRACE", 0)
     monkeypatch.setattr(messages, "GRACE", 0)
     found = ended(engine, both(tmp_path, family=family, time_limit=0.5))
     assert (found.state, found.end, found.error) == (FAILED, "timeout", "it took longer than 0.5 s")

@@ -1,4 +1,4 @@
-"""A Ray cluster as a place to train on: reached, described, and warmed up."""
+"""Joins or starts a Ray cluster, describes its hardware, and makes the engine."""
 
 from __future__ import annotations
 
@@ -20,23 +20,22 @@ from pipeline.system.text import clean
 from pipeline.training.resolve import resolve
 from sweeps.trial import TrialConfig
 
-_START = 5.0  # seconds in which a cluster must answer at the start
+_CONNECT_TIMEOUT = 5.0  # seconds in which the head of a cluster must answer
 
+# The head of a Ray cluster speaks HTTP/2. This is a client's preface with empty settings (RFC 9113,
+# section 3.4), to which a server answers with a frame of this type.
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+_HTTP2_SETTINGS = 4
 
-_GREETING = (
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"  # RFC 9113, 3.4: with empty settings
-)
-
-
-_SETTINGS = 4  # the type of frame that answers it
-
-
-# Ray tells nobody of this cluster, and leaves the GPUs that a process sees as they are where it is given none.
+# Ray reads these from the environment alone, so they stay set for the process and its Ray workers:
+# send no usage statistics, and hide no GPU from a process that asks for none.
 _ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+_RESOURCE_NAMES = {"num_cpus": "CPU", "num_gpus": "GPU"}  # option of a task: resource of a node
 
 
 class RayFactory:
-    """A Ray cluster, as a site."""
+    """Makes engines on a Ray cluster."""
 
     deterministic = False
 
@@ -44,108 +43,117 @@ class RayFactory:
         """Join a cluster, from one of its nodes.
 
         Args:
-            address: ``host:port`` of its head, or ``auto`` for the one that this machine is in; None begins one of
-                this machine alone, which ends with this process.
+            address: ``host:port`` of the cluster's head, or ``auto`` for the cluster that this
+                machine is in. None starts a cluster of this machine alone, which ends with this
+                process.
 
         Raises:
-            UsageFailure: for an address that is none, or a cluster of other versions.
+            UsageFailure: if the address is malformed, or the cluster has other versions of Ray or
+                Python.
             EngineFailure: if there is no such cluster, or it does not answer.
         """
-        if address is not None and address != "auto":
-            _reach(address)
-        os.environ.update(
-            {name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()}
-        )
-        mine: dict[str, Any] = (
-            {"num_cpus": cpu.available_cores(), "include_dashboard": False}
-            if address is None
-            else {}
-        )
+        options: dict[str, Any] = {}
         if address is None:
             name = "a Ray cluster of this machine"
+            options = {"num_cpus": cpu.available_cores(), "include_dashboard": False}
         else:
             name = f"the Ray cluster at {clean(address)}"
+        if address is not None and address != "auto":
+            _check_reachable(address)
+        for variable, value in _ENVIRONMENT.items():
+            os.environ.setdefault(variable, value)
         try:
             with keep_signal_handlers():
                 ray.init(
                     address=address or "local",
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    **mine,
+                    **options,
                 )
-        except Exception as error:  # noqa: BLE001 - it has no class of its own for these
-            said = clean(" ".join(str(error).split()), 300)
-            if "Version mismatch" in said:
-                raise UsageFailure(f"{said}: use the versions of {name}") from None
-            raise EngineFailure(f"cannot use {name}: {said}") from None
-        # What its own processes have to say goes to its logs, and not between our lines.
+        except Exception as error:  # noqa: BLE001 - Ray has no class of its own for these
+            text = clean(" ".join(str(error).split()), 300)
+            if "Version mismatch" in text:
+                raise UsageFailure(f"{text}: use the versions of {name}") from None
+            raise EngineFailure(f"cannot use {name}: {text}") from None
+        # Output of Ray's own processes goes to Ray's logs, and not between our lines.
         ray._private.worker._worker_logs_enabled = False  # noqa: SLF001 - there is no other switch
         self.where = f" on {name}"
 
     def resolve(self, config: TrialConfig) -> TrialConfig:
-        """Settle what ``auto`` means on a node that has a GPU; on any, if none has."""
+        """Replace ``auto`` by values for a node with a GPU, or for any node if none has a GPU."""
         if config.processes > 1:
             raise ValueError(f"gpus_per_trial must be 1{self.where}: got {config.processes}")
-        if any(node.get("GPU") for node in nodes()):
+        if any(node.get("GPU") for node in node_resources()):
+            reference = RESOLVE.options(num_gpus=1).remote(config, import_paths())
             try:
-                found: TrialConfig = ray.get(
-                    RESOLVE.options(num_gpus=1).remote(config, import_paths())
-                )
+                resolved: TrialConfig = ray.get(reference)
             except RayTaskError as error:
                 raise error.cause from None
-            return found
+            return resolved
         if config.device not in ("auto", "cpu"):
             raise ValueError(f"device {config.device} is not there: no node{self.where} has a GPU")
         return resolve(dataclasses.replace(config, device="cpu"))
 
-    def places(self, usual: int, config: TrialConfig) -> int:  # noqa: ARG002 - which is of one machine
-        """As many as its nodes have room for now."""
-        needs = {
-            {"num_cpus": "CPU", "num_gpus": "GPU"}[name]: count
-            for name, count in resources(config).items()
-            if count
-        }
-        places = sum(
-            int(min(has.get(name, 0) // count for name, count in needs.items())) for has in nodes()
-        )
+    def places(self, usual: int, config: TrialConfig) -> int:  # noqa: ARG002 - it is of one machine
+        """The number of trials that the nodes have room for now."""
+        needs = {}
+        for option, count in resources(config).items():
+            if count:
+                needs[_RESOURCE_NAMES[option]] = count
+        places = 0
+        for node in node_resources():
+            places += int(min(node.get(name, 0) // count for name, count in needs.items()))
         if not places:
             wanted = " and ".join(f"{count:g} {name}" for name, count in needs.items())
             raise UsageFailure(
-                f"no node{self.where} has {wanted} for a trial: add one, or wait for it with --workers N"
+                f"no node{self.where} has {wanted} for a trial: "
+                "add one, or wait for it with --workers N"
             )
         return places
 
     def warm_up(self, processes: int) -> None:
-        """Nothing can be prepared."""
+        """Do nothing: Ray starts its processes itself."""
 
-    def make(self, data: SearchData, places: int, processes: int = 1) -> RayEngine:  # noqa: ARG002 - of which there is one
-        """The engine for so many trials at a time; those that there is no room for wait in the cluster."""
+    def make(
+        self,
+        data: SearchData,
+        places: int,
+        processes: int = 1,  # noqa: ARG002 - always 1 on Ray
+    ) -> RayEngine:
+        """Make the engine. Trials beyond the room of the nodes wait in the cluster."""
         return RayEngine(data, places)
 
     def close(self) -> None:
-        """Leave it; one that was begun ends."""
+        """Leave the cluster; a cluster that this process started ends."""
         with keep_signal_handlers():
             ray.shutdown()
 
 
-def nodes() -> list[dict[str, float]]:
-    """What each node of the cluster has."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+def node_resources() -> list[dict[str, float]]:
+    """The resources of each live node of the cluster, by Ray's names such as ``CPU``."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
 
 
-def _reach(address: str) -> None:
-    """See that something like Ray answers at an address: Ray itself would try for two minutes, and then exit."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16 or "/" in host:
-        raise UsageFailure(
-            f"--address must be auto or HOST:PORT of a Ray cluster's head: got {clean(address)!r}"
-        )
+def _check_reachable(address: str) -> None:
+    """Check that a server like Ray's answers: Ray would try for two minutes, and then exit."""
+    host, port = _split_address(address)
     try:
-        with socket.create_connection((host, int(port)), _START) as found:
-            found.sendall(_GREETING)
-            answer = found.recv(9)
+        with socket.create_connection((host, port), _CONNECT_TIMEOUT) as connection:
+            connection.sendall(_HTTP2_PREFACE)
+            frame_header = connection.recv(9)
     except OSError as error:
         why = clean(error.strerror or error)
         raise EngineFailure(f"no Ray cluster answers at {clean(address)}: {why}") from None
-    if len(answer) < 4 or answer[3] != _SETTINGS:
+    if len(frame_header) < 4 or frame_header[3] != _HTTP2_SETTINGS:
         raise EngineFailure(f"what answers at {clean(address)} is no Ray cluster")
+
+
+def _split_address(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    is_port = port.isdecimal() and 0 < int(port) < 1 << 16
+    if not host or "/" in host or not is_port:
+        raise UsageFailure(
+            f"--address must be auto or HOST:PORT of a Ray cluster's head: got {clean(address)!r}"
+        )
+    return host, int(port)

@@ -1,7 +1,8 @@
-"""Where trials are trained on a Ray cluster: each is a task of it. Knows no study, no store and no terminal.
+"""Trains trials as tasks of a Ray cluster.
 
-The process of the command decides and writes everything, as with workers of its own: trials send it messages, and their
-checkpoints with them, so that one whose node is lost goes on from there on any other. Ray itself retries nothing.
+As with local workers, the process of the command decides and writes everything. Trials send their
+checkpoints with their messages, so that a trial whose node is lost resumes on any other node. Ray
+itself retries nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,13 @@ from pipeline.data.search_data import SearchData
 from pipeline.engines.base import POLL_INTERVAL, Task
 from pipeline.engines.messages import RemoteTrial
 from pipeline.engines.on_ray.mailbox import open_mailbox
-from pipeline.engines.on_ray.task import TRAIN, cause, cluster_errors, import_paths, resources
+from pipeline.engines.on_ray.task import (
+    TRAIN,
+    cluster_errors,
+    error_cause,
+    import_paths,
+    resources,
+)
 from pipeline.engines.shared_data import metadata, tensors
 from pipeline.engines.worker import PATIENCE
 from pipeline.system.errors import EngineFailure, IntegrityFailure
@@ -29,124 +36,135 @@ from sweeps.trial import TrialResult
 
 
 @dataclasses.dataclass
-class _UnderWay:
-    """A trial that is begun."""
+class _Running:
+    """A trial that has begun, and its Ray task."""
 
     task: ray.ObjectRef[None]
-    heard: RemoteTrial
-    returned: bool = False  # then its last message is on its way
+    trial: RemoteTrial
+    returned: bool = False  # the task has ended, so the trial's last message is on its way
 
 
 class RayEngine:
-    """Trains in tasks of the cluster that this process has joined; one that is lost costs its trial."""
+    """Trains trials as tasks of the cluster that this process has joined.
+
+    If a task is lost, its trial has no result.
+    """
 
     def __init__(self, data: SearchData, places: int) -> None:
-        """Begin.
+        """Put the images into Ray's object store, and start the mailbox.
 
         Args:
-            data: what all trials see; each node that trains one gets one copy for all of them.
-            places: how many trials at a time.
+            data: the images of all trials. Each node that trains gets one copy for all its trials.
+            places: the number of trials at a time.
         """
         self.places = places
         arrays = [tensor.contiguous().numpy() for tensor in tensors(data)]
         self._data = ray.put((metadata(data), arrays))
-        self._post = open_mailbox(places)
-        self._incoming: ray.ObjectRef[Any] = self._post.take.remote()
+        self._mailbox = open_mailbox(places)
+        self._incoming: ray.ObjectRef[Any] = self._mailbox.take.remote()
         self._arrived: deque[tuple[Any, ...]] = deque()
-        self._under_way: dict[str, _UnderWay] = {}
-        self._begun = itertools.count()
+        self._running: dict[str, _Running] = {}
+        self._names = itertools.count()
 
     def begin(self, task: Task, hooks: Hooks) -> None:
-        """Give the trial to the cluster, with the states that it can go on from."""
-        name = str(next(self._begun))
+        """Send the trial to the cluster, with the saved states that it can resume from."""
+        name = str(next(self._names))
         states = {}
         for path in Folder(task.folder).states():
             with suppress(IntegrityFailure):
                 states[path.name] = read(path)
-        heard = RemoteTrial(task, hooks, lambda answer: self._post.answer.remote(name, answer))
-        there = TRAIN.options(**resources(task.config), name=f"trial {task.number}")
-        self._under_way[name] = _UnderWay(
-            there.remote(name, task, states, self._data, self._post, import_paths()), heard
-        )
+        trial = RemoteTrial(task, hooks, lambda answer: self._mailbox.answer.remote(name, answer))
+        train = TRAIN.options(**resources(task.config), name=f"trial {task.number}")
+        reference = train.remote(name, task, states, self._data, self._mailbox, import_paths())
+        self._running[name] = _Running(reference, trial)
 
     def wait(self) -> tuple[int, TrialResult | None]:
-        """Pass on what trials report until one has ended."""
+        """Handle the messages of all trials until a trial ends."""
         while True:
-            for trial in self._under_way.values():
-                trial.heard.hooks.stop()
-            ended = self._read() or self._look()
+            for running in self._running.values():
+                running.trial.hooks.stop()
+            ended = self._handle_messages() or self._poll_tasks()
             if ended is not None:
                 return ended
 
-    def _read(self) -> tuple[int, TrialResult | None] | None:
-        """Do what the messages that are here ask; how a trial has ended, if one of them says so."""
+    def _handle_messages(self) -> tuple[int, TrialResult | None] | None:
+        """Handle the messages that have arrived, up to one that ends a trial.
+
+        Returns:
+            The number and result of the trial that has ended, if any.
+        """
         while self._arrived:
             name, files, message = self._arrived.popleft()
-            if name not in self._under_way:  # it was given up meanwhile
+            if name not in self._running:  # the trial hung, and has been cancelled
                 continue
-            heard = self._under_way[name].heard
-            folder = Folder(heard.task.folder)
+            trial = self._running[name].trial
+            folder = Folder(trial.task.folder)
             folder.put(files)
-            result = heard.take(message)
+            result = trial.handle(message)
             if result is not None:
-                weights = result.checkpoint and str(folder.best)
-                return self._ended(name, dataclasses.replace(result, checkpoint=weights))
+                # The result names the file on the node; the same file is now in the trial's folder.
+                checkpoint = result.checkpoint and str(folder.best)
+                return self._end_trial(name, dataclasses.replace(result, checkpoint=checkpoint))
         return None
 
-    def _look(self) -> tuple[int, TrialResult | None] | None:
-        """Wait a little for messages; how a trial has ended that sends none any more, if there is one."""
-        tasks = {trial.task: name for name, trial in self._under_way.items() if not trial.returned}
-        ready, _ = ray.wait([self._incoming, *tasks], timeout=POLL_INTERVAL)
+    def _poll_tasks(self) -> tuple[int, TrialResult | None] | None:
+        """Wait briefly for messages, and end a trial whose task died or hangs.
+
+        Returns:
+            The number and result of the trial that has ended, if any.
+        """
+        names = {
+            running.task: name for name, running in self._running.items() if not running.returned
+        }
+        ready, _ = ray.wait([self._incoming, *names], timeout=POLL_INTERVAL)
         if self._incoming in ready:
             with cluster_errors():
                 self._arrived.extend(ray.get(self._incoming))
-            self._incoming = self._post.take.remote()
+            self._incoming = self._mailbox.take.remote()
             return None
         for task in ready:
-            name = tasks[task]
+            name = names[task]
             if self._died(task):
-                self._under_way[
-                    name
-                ].heard.hooks.stop()  # whoever ended all of our processes meant us
-                return self._ended(name, None)
-            self._under_way[name].returned = True
-        for name, trial in self._under_way.items():
-            if (failed := trial.heard.given_up()) is not None:
-                ray.cancel(trial.task, force=True)
-                return self._ended(name, failed)
+                # If every process was killed, treat it as a request to stop.
+                self._running[name].trial.hooks.stop()
+                return self._end_trial(name, None)
+            self._running[name].returned = True
+        for name, running in self._running.items():
+            result = running.trial.result_if_hung()
+            if result is not None:
+                ray.cancel(running.task, force=True)
+                return self._end_trial(name, result)
         return None
 
     @staticmethod
     def _died(task: ray.ObjectRef[None]) -> bool:
-        """Whether a task that has ended did so without its last message.
+        """Whether a task that has ended did so without sending its last message.
 
         Raises:
-            EngineFailure: if it could not be begun, or could not send messages.
+            EngineFailure: if the task could not begin, or could not send messages.
         """
         try:
             ray.get(task)
         except RayTaskError as error:
             raise EngineFailure(
-                f"a trial cannot be trained on the Ray cluster: {cause(error)}"
+                f"a trial cannot be trained on the Ray cluster: {error_cause(error)}"
             ) from None
-        except RayError:  # its process, its node or what it held is gone
+        except RayError:  # its process, its node or an object that it needs is lost
             return True
         return False
 
-    def _ended(self, name: str, result: TrialResult | None) -> tuple[int, TrialResult | None]:
-        self._post.forget.remote(name)
-        return self._under_way.pop(name).heard.task.number, result
+    def _end_trial(self, name: str, result: TrialResult | None) -> tuple[int, TrialResult | None]:
+        self._mailbox.forget.remote(name)
+        running = self._running.pop(name)
+        return running.trial.task.number, result
 
     def close(self) -> None:
-        """End the trials, also in the middle of one: their checkpoints are whole at any moment."""
-        tasks = [trial.task for trial in self._under_way.values()]
-        self._under_way.clear()
+        """Kill all tasks, even in the middle of a trial: its checkpoints are whole at any moment."""
+        tasks = [running.task for running in self._running.values()]
+        self._running.clear()
         with suppress(RayError):
             for task in tasks:
                 ray.cancel(task, force=True)
             if tasks:
                 ray.wait(tasks, num_returns=len(tasks), timeout=PATIENCE)
-            ray.kill(self._post)
-
-
-# -- in the tasks -----------------------------------------------------------------------------------------------------
+            ray.kill(self._mailbox)

@@ -1,4 +1,4 @@
-"""Where messages of trials on a Ray cluster wait for the process that asked for them. Knows not what they say."""
+"""A Ray actor that holds the messages of trials until the process that began them takes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 
 class Mailbox:
-    """An actor beside that process, on its node: what a trial has told stays when the trial's node is lost."""
+    """Holds messages, and answers to them.
+
+    It runs on the node of the process that began the trials: a message that has arrived is not lost
+    with the node that the trial ran on. A message begins with the name of its sender.
+    """
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Any, ...]] = []
@@ -18,42 +22,50 @@ class Mailbox:
         self._answers: dict[str, asyncio.Future[Any]] = {}
 
     async def tell(self, *letter: Any) -> None:
-        """Keep a letter of a trial until it is taken."""
+        """Put in a message from a trial."""
         self._waiting.append(letter)
         self._arrival.set()
 
-    async def ask(self, sender: str, *rest: Any) -> Any:
-        """The same with one that is answered; a sender has one such at a time."""
-        answer = self._answers[sender] = asyncio.get_running_loop().create_future()
-        await self.tell(sender, *rest)
-        return await answer
+    async def ask(self, sender: str, *content: Any) -> Any:
+        """Put in a message, and wait for its answer. A sender asks one question at a time."""
+        future = asyncio.get_running_loop().create_future()
+        self._answers[sender] = future
+        await self.tell(sender, *content)
+        return await future
 
     async def take(self) -> list[tuple[Any, ...]]:
-        """All letters in order, once there is one."""
+        """Wait for a message, and take out all messages in order."""
         await self._arrival.wait()
         self._arrival.clear()
-        taken = self._waiting
+        letters = self._waiting
         self._waiting = []
-        return taken
+        return letters
 
     async def answer(self, sender: str, answer: Any) -> None:
-        """Answer what a sender has asked."""
+        """Answer the question of a sender, if there is one."""
         if sender in self._answers:
             self._answers.pop(sender).set_result(answer)
 
     async def forget(self, sender: str) -> None:
-        """Wait no longer with an answer for a sender that is gone."""
+        """Cancel the question of a sender that is gone."""
         if sender in self._answers:
             self._answers.pop(sender).cancel()
 
 
 def open_mailbox(senders: int) -> Any:
-    """Start one on this process's node, for so many senders at a time. It ends with this process."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    # Each that waits for an answer takes a place, and a few must be left for those who bring it.
-    places = 2 * senders + 10
-    return (
-        ray.remote(Mailbox)
-        .options(num_cpus=0, max_concurrency=places, scheduling_strategy=here)
-        .remote()
+    """Start a mailbox on the node of this process. It ends with this process.
+
+    Args:
+        senders: the number of trials at a time.
+
+    Returns:
+        The handle of the actor.
+    """
+    node_id = ray.get_runtime_context().get_node_id()
+    this_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    # Every sender that waits for an answer occupies one call. Some must be free for the answers.
+    concurrent_calls = 2 * senders + 10
+    actor = ray.remote(Mailbox).options(
+        num_cpus=0, max_concurrency=concurrent_calls, scheduling_strategy=this_node
     )
+    return actor.remote()

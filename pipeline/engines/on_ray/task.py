@@ -1,4 +1,7 @@
-"""What runs on the nodes of a Ray cluster: one trial as a Ray task."""
+"""Runs on the nodes of a Ray cluster: the task that trains one trial, and what it shares with the driver.
+
+The driver is the process that joined the cluster and submits the tasks.
+"""
 
 from __future__ import annotations
 
@@ -29,120 +32,140 @@ from pipeline.system.text import clean
 from pipeline.training.resolve import resolve
 from sweeps.trial import TrialConfig
 
-FOLDER = "sweep-trial-"  # what the names of trials' own folders on the nodes begin with; the process follows
+# A trial's temporary folder on a node is named by this prefix and the id of its process.
+FOLDER_PREFIX = "sweep-trial-"
+
+
+# -- in the driver ---------------------------------------------------------------------------------
 
 
 @contextmanager
 def keep_signal_handlers() -> Iterator[None]:
-    """Keep what this process does on signals: Ray would exit on SIGTERM, where we stop between two steps."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Restore this process's signal handlers after a call into Ray.
+
+    Ray's own handler would exit on SIGTERM, but training stops between two steps.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 def import_paths() -> list[str]:
-    """Where this process finds modules: a user's own network is looked for there on the nodes, too."""
+    """The absolute import paths of this process, for tasks that import a user's own network."""
     return [str(Path(path).resolve()) for path in sys.path]
 
 
-def _look_in(paths: Sequence[str]) -> None:
-    sys.path += [path for path in paths if path not in sys.path]
-
-
-def _resolve_there(config: TrialConfig, paths: Sequence[str]) -> TrialConfig:
-    _look_in(paths)
-    return resolve(config)
-
-
-def _train_there(
-    name: str,
-    task: Task,
-    states: Mapping[str, bytes],
-    data: tuple[dict[str, Any], list[Any]],
-    post: Any,
-    paths: Sequence[str],
-) -> None:
-    """Train a trial in a folder of its own on this node, and tell of it."""
-    _look_in(paths)
-    importlib.import_module("torch._dynamo")  # or the first step would, in the trial's time
-    known, arrays = data
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the node's one copy cannot be written: nobody does
-        images = rebuild(known, [torch.from_numpy(array) for array in arrays])
-    _tidy()
-    with tempfile.TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-") as place:
-        folder = Folder(Path(place) / "checkpoints")
-        folder.put(states)
-        line = _Line(name, post, folder)
-        line.tell("began")
-        line.tell(*train_and_report(line, dataclasses.replace(task, folder=folder.path), images))
-
-
-def _tidy() -> None:
-    """Remove the folders of trials that were killed on this node: nobody else can."""
-    for left in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
-        pid = left.name.removeprefix(FOLDER).partition("-")[0]
-        if not (pid.isdecimal() and psutil.pid_exists(int(pid))):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-class _Line:
-    """The line of a trial that is trained in a task: with its messages go the checkpoints that are new."""
-
-    def __init__(self, name: str, post: Any, folder: Folder) -> None:
-        self._name = name
-        self._post = post
-        self._folder = folder
-        self._sent = {path: path.stat().st_mtime_ns for path in folder.files()}
-
-    def tell(self, *message: Any) -> None:
-        ray.get(
-            self._post.tell.remote(
-                self._name, self._new() if message[0] in ("saved", "ended") else {}, message
-            )
-        )
-
-    def ask(self, *message: Any) -> Any:
-        return ray.get(self._post.ask.remote(self._name, {}, message))
-
-    def _new(self) -> dict[str, bytes]:
-        times = {path: path.stat().st_mtime_ns for path in self._folder.files()}
-        new = [path for path, time in times.items() if self._sent.get(path) != time]
-        self._sent = times
-        return {path.relative_to(self._folder.path).as_posix(): read(path) for path in new}
-
-
-TRAIN = ray.remote(max_retries=0)(_train_there)
-
-
-RESOLVE = ray.remote(max_retries=0)(_resolve_there)
-
-
 def resources(config: TrialConfig) -> dict[str, float]:
-    """What a trial takes of a node, as options of its task."""
+    """The CPUs and GPUs that a trial occupies on a node, as options of its Ray task."""
     return {"num_cpus": config.threads, "num_gpus": int(config.device == "cuda")}
 
 
 @contextmanager
 def cluster_errors() -> Iterator[None]:
-    """Turn the loss of the cluster's own part here into one line."""
+    """Turn an error of Ray in the driver, such as a lost mailbox, into an `EngineFailure`."""
     try:
         yield
     except RayError as error:
         raise EngineFailure(
-            f"the Ray cluster has failed this process: {cause(error)}; the same command goes on"
+            f"the Ray cluster has failed this process: {error_cause(error)}; "
+            "the same command goes on"
         ) from None
 
 
-def cause(error: BaseException) -> str:
-    """The last line of what Ray says, which is the cause."""
-    return clean(
-        (
-            str(getattr(error, "cause", None) or error).strip().splitlines()
-            or [type(error).__name__]
-        )[-1],
-        300,
-    )
+def error_cause(error: BaseException) -> str:
+    """The last line of an error of Ray, which tells its cause."""
+    text = str(getattr(error, "cause", None) or error)
+    lines = text.strip().splitlines()
+    last_line = lines[-1] if lines else type(error).__name__
+    return clean(last_line, 300)
+
+
+# -- in the tasks ----------------------------------------------------------------------------------
+
+
+def _add_import_paths(paths: Sequence[str]) -> None:
+    sys.path += [path for path in paths if path not in sys.path]
+
+
+def _resolve_on_node(config: TrialConfig, paths: Sequence[str]) -> TrialConfig:
+    _add_import_paths(paths)
+    return resolve(config)
+
+
+def _train_on_node(
+    name: str,
+    task: Task,
+    states: Mapping[str, bytes],
+    data: tuple[dict[str, Any], list[Any]],
+    mailbox: Any,
+    paths: Sequence[str],
+) -> None:
+    """Train a trial in a temporary folder of this node, and send its messages.
+
+    Args:
+        name: identifies the trial to the mailbox.
+        task: the trial.
+        states: saved states to resume from, by file name.
+        data: metadata and arrays of the images, as `RayEngine` puts them into the object store.
+        mailbox: the handle of the `Mailbox` actor.
+        paths: the driver's import paths.
+    """
+    _add_import_paths(paths)
+    importlib.import_module("torch._dynamo")  # else the first step would, in the trial's time
+    metadata, arrays = data
+    with warnings.catch_warnings():
+        # The arrays are read-only, since all tasks of the node share them. Training only reads.
+        warnings.simplefilter("ignore")
+        images = rebuild(metadata, [torch.from_numpy(array) for array in arrays])
+    _remove_orphaned_folders()
+    with tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{os.getpid()}-") as temporary:
+        folder = Folder(Path(temporary) / "checkpoints")
+        folder.put(states)
+        channel = _MailboxChannel(name, mailbox, folder)
+        channel.tell("began")
+        node_task = dataclasses.replace(task, folder=folder.path)
+        last_message = train_and_report(channel, node_task, images)
+        channel.tell(*last_message)
+
+
+def _remove_orphaned_folders() -> None:
+    """Remove the folders of trials that were killed on this node, and could not remove them."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        pid = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
+        if not (pid.isdecimal() and psutil.pid_exists(int(pid))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _MailboxChannel:
+    """Carries a trial's messages to the mailbox, with the checkpoints written since the last."""
+
+    def __init__(self, name: str, mailbox: Any, folder: Folder) -> None:
+        self._name = name
+        self._mailbox = mailbox
+        self._folder = folder
+        self._sent = self._modification_times()
+
+    def tell(self, *message: Any) -> None:
+        files = self._read_new_files() if message[0] in ("saved", "ended") else {}
+        ray.get(self._mailbox.tell.remote(self._name, files, message))
+
+    def ask(self, *message: Any) -> Any:
+        return ray.get(self._mailbox.ask.remote(self._name, {}, message))
+
+    def _modification_times(self) -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in self._folder.files()}
+
+    def _read_new_files(self) -> dict[str, bytes]:
+        """The contents of files that are new or changed, by their path inside the folder."""
+        times = self._modification_times()
+        new = [path for path, time in times.items() if self._sent.get(path) != time]
+        self._sent = times
+        return {path.relative_to(self._folder.path).as_posix(): read(path) for path in new}
+
+
+# The engine reruns a lost trial itself, from its checkpoints.
+TRAIN = ray.remote(max_retries=0)(_train_on_node)
+RESOLVE = ray.remote(max_retries=0)(_resolve_on_node)

@@ -1,4 +1,4 @@
-"""The site that a name stands for, and what is refused before anything is written."""
+"""The engine that a name stands for, and what is refused before anything is written."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipeline.system.errors import UsageFailure
 
 
 def test_this_machine():
-    """The workers of this machine are a site, and the first that is listed."""
+    """The engine of this machine is the first that is listed."""
     assert next(iter(ENGINES)) == "local"
     assert isinstance(open_factory("local"), LocalFactory)
 
