@@ -51,10 +51,9 @@ def study_description(record: StudyRecord, experiment: str, run: str) -> str:
 
 
 def _steps(record: StudyRecord, steps: Sequence[Step]) -> list[tuple[str, str]]:
-    of = (record.facts.get("finalists") or {}).get("of")
-    if (
-        of is not None
-    ):  # these are another study's finalists, which are gone on with and reported there
+    finalists = record.facts.finalists
+    if finalists is not None:  # another study's, which are continued and reported as that study's
+        of = finalists.of
         return [
             ("Go on", f"pipeline finalists {shlex.quote(of)}"),
             ("Report", f"pipeline report {shlex.quote(of)}"),

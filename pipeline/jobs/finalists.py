@@ -61,18 +61,19 @@ def make_plan(
         )
     record = access.read_record(where, name)
     own = f"{record.name}{FINALISTS_SUFFIX}"
-    chosen = access.read_fact(where, own, "finalists")
+    facts = access.read_facts(where, own)
+    chosen = None if facts is None else facts.finalists
     if chosen is None:
         with locks.lock(where, record.name):
             record = access.read_record(where, record.name)
         chosen = choose_finalists(record, top=top or TOP, seeds=seeds or SEEDS)
-        if not chosen["trials"]:
+        if not chosen.trials:
             raise NothingComplete(
                 f"study {record.name!r} has no complete trial: {ends_text(record.results)}"
             )
-    elif (top or chosen["top"], seeds or chosen["seeds"]) != (chosen["top"], chosen["seeds"]):
+    elif (top or chosen.top, seeds or chosen.seeds) != (chosen.top, chosen.seeds):
         raise UsageFailure(
-            f"the finalists of {record.name!r} were chosen as the top {chosen['top']} with {chosen['seeds']} seeds, "
+            f"the finalists of {record.name!r} were chosen as the top {chosen.top} with {chosen.seeds} seeds, "
             "which stays: leave out --top and --seeds"
         )
     raw = study_document(chosen, device)
@@ -117,9 +118,9 @@ def run(
         if unscored:
             say(f"scored {len(unscored)} run{'s' * (len(unscored) > 1)} on the test split")
 
-    chosen = made.finalists or {}
-    if len(chosen["trials"]) < chosen["top"]:
-        say(f"only {len(chosen['trials'])} of the {chosen['top']} asked for: no more are complete")
+    chosen = made.finalists
+    if chosen is not None and len(chosen.trials) < chosen.top:
+        say(f"only {len(chosen.trials)} of the {chosen.top} asked for: no more are complete")
     outcome = sweep.sweep(made, request, ProgressDisplay.of, score)
     if refit:
         refitting.refit(made, request, ProgressDisplay.one(made.spec.objective))

@@ -122,7 +122,7 @@ class Recorder:
         study = self.study
         source: dict[str, str] = (study.recall("described") or {}).get("data") or {
             "name": study.recall("spec")["dataset"],
-            "digest": study.facts.get("digest", "unknown"),
+            "digest": study.facts.digest or "unknown",
             "source": "unknown",
         }
         return source
@@ -169,7 +169,7 @@ class Recorder:
         def finish() -> None:
             run_id = opened.result()[0] if opened else str(result.run_id)
             files = list(folder.kept()) if weights is None else weights
-            self.tracker.finish_trial(run_id, result, self.study.facts["classes"], files)
+            self.tracker.finish_trial(run_id, result, self.study.facts.classes, files)
             failpoints.reach("before_cleanup")
             folder.clear()
 

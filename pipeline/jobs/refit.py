@@ -19,6 +19,7 @@ from pipeline.stores.access import study_errors
 from pipeline.system.errors import NothingComplete, ServerAway
 from pipeline.system.signals import StopRequest, stop_requests
 from pipeline.tracking.tracker import Tracker
+from sweeps.analysis.facts import Refit
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import complete_trials
 from sweeps.search import stored
@@ -43,7 +44,7 @@ def winner_config(record: StudyRecord) -> TrialConfig | None:
         config,
         epochs=math.ceil(statistics.median(epochs)),
         patience=0,
-        seed=int(record.spec["seed"]),
+        seed=record.spec.seed,
     )
 
 
@@ -91,9 +92,8 @@ def refit(made: Plan, request: Request, show: ProgressDisplay) -> None:
                 made.stores, request.data_dir, split="test", run_id=run_id
             ).scores
             scores = {"test/acc": found.accuracy}
-        kept.remember(
-            "refit", {"run_id": run_id, "epochs": config.epochs, "acc": scores["test/acc"]}
-        )
+        outcome = Refit(run_id=run_id, epochs=config.epochs, acc=scores["test/acc"])
+        kept.remember("refit", dataclasses.asdict(outcome))
 
 
 def _train(

@@ -74,7 +74,7 @@ def _of_study(where: locations.Stores, name: str) -> RecordedTrial:
         figures=figures,
         end=trial.end,
         epochs=len(trial.history) if trial.state == PRUNED else None,
-        digest=access.read_fact(where, record.name, "digest"),
+        digest=record.facts.digest,
         first=None if first is None else f"{record.name}#{first.number}",
     )
 

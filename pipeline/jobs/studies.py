@@ -10,6 +10,7 @@ from typing import Any
 import models
 from pipeline.data.datasets import check_dataset
 from pipeline.system.errors import UsageFailure
+from sweeps.analysis.facts import AblationStart
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.configurations import ablation_spec
 from sweeps.spec.study_spec import StudySpec, describe_difference
@@ -79,8 +80,8 @@ def deviations(study: str, spec: StudySpec) -> str:
         return ""
 
 
-def ablation_start(record: StudyRecord) -> dict[str, Any]:
-    """What an ablation of a study starts from, as JSON data: its best configuration and the searched fields.
+def ablation_start(record: StudyRecord) -> AblationStart:
+    """Return what an ablation of a study starts from: its best configuration and searched fields.
 
     Raises:
         UsageFailure: where the study has no complete trial.
@@ -90,10 +91,10 @@ def ablation_start(record: StudyRecord) -> dict[str, Any]:
         raise UsageFailure(
             f"study {record.name!r} has no complete trial to ablate: let it go on first"
         )
-    return {"best": winner.config.to_dict(), "searched": list(record.searched)}
+    return AblationStart(best=winner.config.to_dict(), searched=record.searched)
 
 
-def ablate_study(spec: StudySpec, start: Mapping[str, Any]) -> StudySpec:
+def ablate_study(spec: StudySpec, start: AblationStart) -> StudySpec:
     """The study of another study's best trial, each searched choice set back to its default in turn.
 
     Args:
@@ -104,6 +105,6 @@ def ablate_study(spec: StudySpec, start: Mapping[str, Any]) -> StudySpec:
         UsageFailure: where nothing can be set back.
     """
     try:
-        return ablation_spec(spec, TrialConfig.from_dict(start["best"]), start["searched"])
+        return ablation_spec(spec, TrialConfig.from_dict(start.best), start.searched)
     except ValueError as error:
         raise UsageFailure(str(error)) from None

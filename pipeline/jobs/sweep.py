@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import shlex
 import time
@@ -27,6 +28,7 @@ from pipeline.system.signals import StopRequest, stop_requests
 from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.mistakes import encode_thumbnails
+from sweeps.analysis.facts import AblationStart, ChosenFinalists
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.ranking import BestSoFar
 from sweeps.analysis.record import StudyRecord
@@ -74,8 +76,8 @@ class Plan:
     data: SearchData
     stores: locations.Stores
     deviations: str  # from the study's file, where that has published figures
-    ablated: dict[str, Any] | None = None  # what an ablation starts from
-    finalists: dict[str, Any] | None = None  # the first of another study, which are trained again
+    ablated: AblationStart | None = None  # only of an ablation
+    finalists: ChosenFinalists | None = None  # of another study, which this one trains again
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,10 @@ def make_plan(request: Request) -> Plan:
     deviations = studies.deviations(request.study, spec)
     ablated = None
     if spec.method == "ablate":  # the best of another study, as it was when this one was begun
-        ablated = access.read_fact(where, name, "ablated") or studies.ablation_start(
-            access.read_record(where, spec.of)
-        )
+        facts = access.read_facts(where, name)
+        ablated = None if facts is None else facts.ablated
+        if ablated is None:
+            ablated = studies.ablation_start(access.read_record(where, spec.of))
         spec = studies.ablate_study(spec, ablated)
     data = load_for(configuration(spec, {}), request.data_dir)
     preflight.check_networks(spec, data.shape, len(data.classes))
@@ -148,7 +151,7 @@ def _sweep_on(
     site.warm_up(workers * int(settled.get("gpus_per_trial", 1)))
     access.prepare(made.stores)
     with locks.lock(made.stores, made.name) as held, stop_requests() as stop:
-        experiment = made.finalists["of"] if made.finalists else made.name
+        experiment = made.finalists.of if made.finalists else made.name
         with garbage.freeze_loaded():
             tracker = Tracker(
                 made.stores.tracking, experiment=request.experiment, server_default=experiment
@@ -162,7 +165,11 @@ def _sweep_on(
                 "shape": data.shape,
                 "runtime": settled,
             }
-            facts |= {"digest": data.digest, "ablated": made.ablated, "finalists": made.finalists}
+            facts |= {
+                "digest": data.digest,
+                "ablated": None if made.ablated is None else dataclasses.asdict(made.ablated),
+                "finalists": None if made.finalists is None else dataclasses.asdict(made.finalists),
+            }
             facts |= {
                 "images": {"train": len(data.train), "val": len(data.val)},
                 "description": made.spec.description,
@@ -180,7 +187,7 @@ def _sweep_on(
                     )
                 check_images(study, data)
                 asked = {"device": made.spec.base.get("device", "auto")}
-                preflight.check_device(study.facts["runtime"] | asked, site.resolve)
+                preflight.check_device({**study.facts.runtime, **asked}, site.resolve)
                 preflight.check_space(
                     made.spec, data, made.stores.home, study.total - study.count_ended()
                 )
@@ -278,7 +285,7 @@ class _Sweep:
 
     def _search(self) -> str:
         """Train what is left; why that came to an end."""
-        processes = int(self.study.facts["runtime"].get("gpus_per_trial", 1))
+        processes = int(self.study.facts.runtime.get("gpus_per_trial", 1))
         engine = self.site.make(self.made.data, self.places, processes)
         request = self.request
         trials = TrialRunner(
@@ -315,7 +322,7 @@ class _Sweep:
             "plan.study": made.study,
             "plan.workers": self.study.workers,
         }
-        params |= {f"plan.fixed.{key}": value for key, value in self.study.facts["runtime"].items()}
+        params |= {f"plan.fixed.{key}": value for key, value in self.study.facts.runtime.items()}
         params |= {
             f"plan.fixed.{key}": value
             for key, value in spec.fixed.model_dump(exclude_none=True).items()
@@ -394,8 +401,8 @@ class _Sweep:
 
 def check_images(study: StoredStudy, data: SearchData) -> None:
     """Refuse to go on with other images than the study was begun with."""
-    before = study.facts.get("digest", data.digest)
-    classes = tuple(study.facts["classes"])
+    before = data.digest if study.facts.digest is None else study.facts.digest
+    classes = study.facts.classes
     if (before, classes) != (data.digest, data.classes):
         if classes == data.classes:
             digests = f"digest {before}, now {data.digest}"

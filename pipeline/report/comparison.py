@@ -148,7 +148,7 @@ def _apart(one: StudyRecord, other: StudyRecord) -> str | None:
     names = clean(one.name, _NAME), clean(other.name, _NAME)
     data = (one.dataset, other.dataset)
     objectives = (one.objective, other.objective)
-    digests = one.facts.get("digest"), other.facts.get("digest")
+    digests = one.facts.digest, other.facts.digest
     if data[0] != data[1]:
         return f"{names[0]} is of {clean(data[0], 80)}, {names[1]} of {clean(data[1], 80)}"
     if objectives[0] != objectives[1]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from pipeline.report.grid import grid, plain_value
 from pipeline.report.problems import Row
@@ -65,6 +65,7 @@ class _Again:
     def values(self) -> Row:
         """All figures."""
         verdict = self.verdict
+        refit = self.finalists.refit
         return {
             "study": clean(self.finalists.name),
             "runs_planned": self.finalists.trials,
@@ -72,7 +73,7 @@ class _Again:
             "winner": None if verdict is None else self._name(verdict.winner),
             "tied": [] if verdict is None else [self._name(one) for one in verdict.tied],
             "finalists": [self._values(one) for one in self._placed],
-            "refit": self.finalists.refit,
+            "refit": None if refit is None else asdict(refit),
             "text": list(self.lines()),
         }
 
@@ -153,12 +154,12 @@ class _Again:
     def _refit(self) -> list[str]:
         """What came of the winner trained once on both splits."""
         refit = self.finalists.refit
-        if not refit:
+        if refit is None:
             return []
-        run = clean(refit["run_id"])
-        test = f"test accuracy {refit['acc']:.4f}"
+        run = clean(refit.run_id)
+        test = f"test accuracy {refit.acc:.4f}"
         what = "The winner, trained once on training and validation images together"
-        return [f"{what} ({refit['epochs']} epochs): {test}, run {run}."]
+        return [f"{what} ({refit.epochs} epochs): {test}, run {run}."]
 
     def _since(self) -> list[str]:
         """Say so where the study's first are no longer those that were trained again."""

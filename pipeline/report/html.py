@@ -94,7 +94,7 @@ def page(listing: Listing, pictures: Sequence[PlotImage]) -> str:
 
 
 def _about(record: StudyRecord) -> str:
-    said = clean(record.facts.get("description") or "", 300)
+    said = clean(record.facts.description or "", 300)
     if record.study == record.name:
         source = ""
     else:

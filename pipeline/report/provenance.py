@@ -33,10 +33,7 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
     """What a reader needs to judge a study or to make it again, under their names; what is not known is left out."""
     spec = record.spec
     facts = record.facts
-    plan = {"trials": record.trials, **{key: spec.get(key) for key in _PLAN}}
-    limits = {
-        key: value for key, value in (spec.get("constraints") or {}).items() if value is not None
-    }
+    plan = {"trials": record.trials, **{key: getattr(spec, key) for key in _PLAN}}
     if record.study == record.name:
         source = ""
     else:
@@ -45,17 +42,15 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
         "Study": f"{record.name}{source}",
         "Data set": record.dataset,
         "Images": _images(record),
-        "Digest of the images": facts.get("digest"),
+        "Digest of the images": facts.digest,
         "Classes": ", ".join(clean(name, 40) for name in record.classes[:20])
         + (f" and {len(record.classes) - 20} more" if len(record.classes) > 20 else ""),
         "Plan": _named(plan),
-        "Limits of a network": _named(limits),
-        "Fixed values": _named(spec.get("fixed") or {}),
-        "Settled when it was begun": _named(facts.get("runtime") or {}),
+        "Limits of a network": _named(spec.constraints),
+        "Fixed values": _named(spec.fixed),
+        "Settled when it was begun": _named(facts.runtime),
         "Not as in the study file": record.deviations,
-        "Begun with": ", ".join(
-            f"{name} {version}" for name, version in (facts.get("versions") or {}).items()
-        ),
+        "Begun with": ", ".join(f"{name} {version}" for name, version in facts.versions.items()),
         "Time": _time(record),
         "Weights kept": record.keep_checkpoints,
         "In MLflow": record.parent_run_id
@@ -79,8 +74,8 @@ def last_end(record: StudyRecord) -> str | None:
 
 
 def _images(record: StudyRecord) -> str:
-    shape = "x".join(map(str, record.facts.get("shape") or ()))
-    counts = [f"{count:,} {split}" for split, count in (record.facts.get("images") or {}).items()]
+    shape = "x".join(map(str, record.facts.shape))
+    counts = [f"{count:,} {split}" for split, count in record.facts.images.items()]
     split = f"{', '.join(counts)}; the test split apart" if counts else ""
     return "; ".join(filter(None, [shape and f"{shape} (channels x height x width)", split]))
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.stores import mlflow_tables, postgresql, sqlite
 from pipeline.system import garbage
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sweeps.search.stored import RunningTrial, Storage
 
 from pipeline.stores.locations import Stores, display_name, sqlite_file, sqlite_url
+from sweeps.analysis.facts import StudyFacts
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 from sweeps.search.stored import STORE_ERRORS
@@ -191,13 +192,13 @@ def read_names(stores: Stores) -> list[str]:
         return stored.study_names(storage)
 
 
-def read_fact(stores: Stores, name: str, key: str) -> Any:
-    """What was kept with a study when it was made; None where there is no such study or fact."""
+def read_facts(stores: Stores, name: str) -> StudyFacts | None:
+    """Read what was resolved when a study was made; None if there is no such study."""
     from sweeps.search import stored
 
     try:
         with read_studies(stores) as storage:
-            return stored.study_fact(storage, name, key)
+            return stored.study_facts(storage, name)
     except UsageFailure:
         return None
 

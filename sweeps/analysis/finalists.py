@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sweeps.analysis.facts import ChosenFinalists
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import TOP_LEVEL_FIELDS
 from sweeps.trial import TrialConfig, Value, config_fields
@@ -15,7 +16,7 @@ _RUNTIME = ("device", "threads", "gpus_per_trial", "eval_batch_size")
 _LAST_SEED = int(config_fields()["seed"].bounds[1])
 
 
-def choose_finalists(record: StudyRecord, *, top: int, seeds: int) -> dict[str, Any]:
+def choose_finalists(record: StudyRecord, *, top: int, seeds: int) -> ChosenFinalists:
     """Choose a study's best complete configurations, and seeds that the study has not used.
 
     Args:
@@ -25,22 +26,22 @@ def choose_finalists(record: StudyRecord, *, top: int, seeds: int) -> dict[str, 
     """
     entries = record.complete_configurations[:top]
     trials = [entry.trials[0] for entry in entries]
-    first_used = int(record.spec["seed"])
-    first_unused = first_used + int(record.spec["repeats"])
+    first_used = record.spec.seed
+    first_unused = first_used + record.spec.repeats
     fits_above = first_unused + seeds - 1 <= _LAST_SEED
-    return {
-        "of": record.name,
-        "top": top,
-        "seeds": seeds,
-        "seed": first_unused if fits_above else first_used - seeds,
-        "objective": record.objective,
-        "runtime": dict(record.facts.get("runtime", {})),
-        "trials": [trial.number for trial in trials],
-        "configs": [trial.config.to_dict() for trial in trials],
-    }
+    return ChosenFinalists(
+        of=record.name,
+        top=top,
+        seeds=seeds,
+        seed=first_unused if fits_above else first_used - seeds,
+        objective=record.objective,
+        runtime=dict(record.facts.runtime),
+        trials=tuple(trial.number for trial in trials),
+        configs=tuple(trial.config.to_dict() for trial in trials),
+    )
 
 
-def study_document(chosen: Mapping[str, Any], device: str | None = None) -> dict[str, Any]:
+def study_document(chosen: ChosenFinalists, device: str | None = None) -> dict[str, Any]:
     """Build the study that trains the finalists: each configuration once with every seed.
 
     Args:
@@ -50,7 +51,7 @@ def study_document(chosen: Mapping[str, Any], device: str | None = None) -> dict
     Returns:
         The content of a study file.
     """
-    configs = [TrialConfig.from_dict(config) for config in chosen["configs"]]
+    configs = [TrialConfig.from_dict(config) for config in chosen.configs]
     values_of = _distinct_values(configs)
     top_level: dict[str, Value] = {}
     fixed: dict[str, Value] = {}
@@ -68,18 +69,18 @@ def study_document(chosen: Mapping[str, Any], device: str | None = None) -> dict
             fixed[name] = values[0]
     for name in _RUNTIME:
         if values_of[name]:
-            fixed[name] = chosen["runtime"].get(name, values_of[name][0])
+            fixed[name] = chosen.runtime.get(name, values_of[name][0])
     if device is not None:
         fixed["device"] = device
     return {
-        "description": f"The first {len(configs)} of {chosen['of']} again, with fresh seeds.",
+        "description": f"The first {len(configs)} of {chosen.of} again, with fresh seeds.",
         **top_level,
         "method": "random",  # draws nothing: all configurations are in start_with
-        "objective": chosen["objective"],
-        "trials": len(configs) * chosen["seeds"],
-        "repeats": chosen["seeds"],
+        "objective": chosen.objective,
+        "trials": len(configs) * chosen.seeds,
+        "repeats": chosen.seeds,
         "pruner": "none",
-        "seed": chosen["seed"],
+        "seed": chosen.seed,
         "fixed": fixed,
         "search": search,
         "start_with": [_searched_part(config, search) for config in configs],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
+from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
 from sweeps.analysis.lead import Lead, find_lead
 from sweeps.analysis.naming import differing_fields
 from sweeps.analysis.ranking import Ranked, rank
@@ -41,15 +41,14 @@ class StudyRecord:
     reference: tuple[Reference, ...] = ()  # published figures
     # Images that the best trial mistakes: PNG in base64, by the image's index.
     thumbnails: Mapping[int, str] = field(default_factory=dict)
-    spec: Mapping[str, Any] = field(default_factory=dict)  # what it was made with, as JSON data
-    # What was resolved then: digest, images, runtime, ...
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    spec: StoredSpec = field(default_factory=StoredSpec)  # what it was made with
+    facts: StudyFacts = field(default_factory=StudyFacts)  # what was resolved then
     # Why the last sweep ended, as returned by `sweeps.search.loop.run`; None while it runs.
     reason: str | None = None
     command: str = ""  # continues the study
     # The study's top configurations, trained again with fresh seeds.
     finalists: StudyRecord | None = None
-    refit: Mapping[str, Any] | None = None  # only of a study of finalists
+    refit: Refit | None = None  # only of a study of finalists
 
     @property
     def searched(self) -> tuple[str, ...]:

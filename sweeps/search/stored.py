@@ -13,6 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.ranking import find_best_trial
 from sweeps.analysis.record import StudyRecord
@@ -67,10 +68,9 @@ class StoredStudy:
         return self._study.study_name
 
     @cached_property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> StudyFacts:
         """What was resolved when the study was made, and never changes."""
-        facts: dict[str, Any] = self._study.user_attrs["facts"]
-        return facts
+        return StudyFacts.from_dict(self._study.user_attrs["facts"])
 
     def remember(self, key: str, value: object) -> None:
         """Keep a fact that changes: the parent run."""
@@ -103,13 +103,13 @@ class StoredStudy:
         maximize = self._study.direction == optuna.study.StudyDirection.MAXIMIZE
         return StudyRecord(
             name=self.name,
-            study=attrs["facts"].get("study", self.name),
+            study=self.name if self.facts.study is None else self.facts.study,
             dataset=attrs["spec"]["dataset"],
             objective=attrs["spec"]["objective"],
             maximize=maximize,
             trials=attrs["trials"],
             dimensions=tuple(Dimension.from_dict(data) for data in attrs["facts"]["dimensions"]),
-            classes=tuple(attrs["facts"].get("classes", ())),
+            classes=self.facts.classes,
             results=results,
             parent_run_id=attrs.get("parent_run_id"),
             method=attrs["spec"]["method"],
@@ -117,12 +117,12 @@ class StoredStudy:
             deviations=attrs.get("deviations", ""),
             reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
             thumbnails=_pictures(attrs.get(_PICTURES), find_best_trial(results, maximize=maximize)),
-            spec=attrs["spec"],
-            facts=attrs["facts"],
+            spec=StoredSpec.from_dict(attrs["spec"]),
+            facts=self.facts,
             reason=attrs.get("reason"),
             command=attrs.get("command", ""),
             finalists=_finalists(self._study),
-            refit=attrs.get("refit"),
+            refit=Refit(**attrs["refit"]) if attrs.get("refit") else None,
         )
 
     @property
@@ -222,14 +222,13 @@ def running_trials(storage: Storage, name: str) -> tuple[RunningTrial, ...]:
     )
 
 
-def study_fact(storage: Storage, name: str, key: str) -> Any:
-    """What was kept with a study when it was made; None where there is no such study or fact."""
+def study_facts(storage: Storage, name: str) -> StudyFacts | None:
+    """Read what was resolved when a study was made; None if there is no such study."""
     try:
-        return (
-            optuna.load_study(storage=storage, study_name=name).user_attrs.get("facts", {}).get(key)
-        )
+        study = optuna.load_study(storage=storage, study_name=name)
     except KeyError:
         return None
+    return StudyFacts.from_dict(study.user_attrs.get("facts", {}))
 
 
 def keep_test(storage: Storage, name: str, number: int, figures: Mapping[str, float]) -> None:

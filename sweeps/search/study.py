@@ -74,12 +74,11 @@ class Study(StoredStudy):
 
     def __init__(self, study: optuna.Study, spec: StudySpec) -> None:
         super().__init__(study)
-        facts = self.facts
         self.spec = spec
         # The number of trials at a time that the study was made for.
-        self.workers = int(facts.get("workers", 1))
+        self.workers = self.facts.workers
         # Otherwise any result that is there by then may decide about the next trial.
-        self.deterministic = bool(facts.get("deterministic", True))
+        self.deterministic = self.facts.deterministic
         self._live: dict[int, Trial] = {}  # the running trials of this process, by number
         self._reports: dict[int, dict[int, float]] = {}  # their best values so far, by epoch
         # Reports are written by a thread: training does not wait for the store.
@@ -404,7 +403,7 @@ class Study(StoredStudy):
 
     def resolved_values(self) -> dict[str, Value]:
         """The values that were resolved when the study was made, except a device asked for now."""
-        values: dict[str, Value] = dict(self.facts.get("runtime", {}))
+        values: dict[str, Value] = dict(self.facts.runtime)
         device = self.spec.base.get("device", "auto")
         if device != "auto":
             values["device"] = device

@@ -210,14 +210,14 @@ def test_sweep_and_its_finalists(folder, capsys):
     assert pipeline("sweep", "tiny.yaml", "--trials", "2", *options) == 0
     check_invariant(folder, "tiny-digits", total=2)
     found = record(folder, "tiny-digits")
-    assert found.facts["runtime"]["gpus_per_trial"] == 2
+    assert found.facts.runtime["gpus_per_trial"] == 2
     assert {result.config.gpus_per_trial for result in found.results} == {2}
     assert pipeline("sweep", "tiny.yaml", "--trials", "2", *options[:-2]) == 2
     assert "was made with fixed.gpus_per_trial 2 (now null)" in capsys.readouterr().err
     assert pipeline("finalists", "--top", "1", "--seeds", "2", "--refit") == 0
     again = record(folder, "tiny-digits.finalists")
     assert {result.config.gpus_per_trial for result in again.results} == {2}
-    assert again.refit["epochs"] == 1
+    assert again.refit.epochs == 1
 
 
 SLOW = (

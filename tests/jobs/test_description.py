@@ -5,6 +5,7 @@ import dataclasses
 from support.helpers import MIXED, make_record, make_result
 
 from pipeline.jobs.description import study_description
+from sweeps.analysis.facts import ChosenFinalists, StudyFacts
 
 HOSTILE = ("<b>fett", "=cmd()", "a$b^$c", "a|b", "`x`", "[y](z)", "猫")
 RESULTS = [make_result(0, 0.9), make_result(1, 0.7, state="pruned"), make_result(2, state="failed")]
@@ -34,7 +35,10 @@ def test_how_it_went_and_how_to_go_on():
 
 def test_of_finalists():
     """What are another study's finalists is gone on with, and reported, as that study's."""
-    found = text(name="test.finalists", facts={"finalists": {"of": "test"}})
+    chosen = ChosenFinalists(
+        of="test", top=1, seeds=1, seed=1, objective="val_acc", runtime={}, trials=(), configs=()
+    )
+    found = text(name="test.finalists", facts=StudyFacts(finalists=chosen))
     assert "`pipeline finalists test`" in found
     assert "`pipeline report test`" in found
     assert "pipeline evaluate" not in found

@@ -61,13 +61,10 @@ def test_finalists(done, monkeypatch, capsys):
     assert {t.test["images"] for t in found.finalists.results} == {359}
     assert {t.config.seed for t in found.finalists.results} == {1, 2}
     chosen = {
-        found.results[number].config.group
-        for number in found.finalists.facts["finalists"]["trials"]
+        found.results[number].config.group for number in found.finalists.facts.finalists.trials
     }
     assert {t.config.group for t in found.finalists.results} == chosen
-    assert {t.config.threads for t in found.finalists.results} == {
-        found.facts["runtime"]["threads"]
-    }
+    assert {t.config.threads for t in found.finalists.results} == {found.facts.runtime["threads"]}
     assert "Winner: " in output
     check_again(folder)
     check_shown(folder, capsys)

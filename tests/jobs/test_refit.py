@@ -13,6 +13,7 @@ from pipeline.jobs.refit import join_splits, winner_config
 from pipeline.stores import locations
 from pipeline.training.epochs import Hooks
 from pipeline.training.train import train
+from sweeps.analysis.facts import StoredSpec
 from sweeps.trial import COMPLETE, FAILED, configure
 
 FINALISTS = "tiny-digits.finalists"
@@ -28,7 +29,7 @@ def finalists(epochs, **config):
         for n, best in enumerate(epochs)
     ]
     found = make_record(results)
-    return dataclasses.replace(found, trials=len(results), spec={"seed": 5})
+    return dataclasses.replace(found, trials=len(results), spec=StoredSpec(seed=5))
 
 
 @pytest.mark.parametrize(("epochs", "expected"), [((2, 9, 3), 3), ((4, 7), 6), ((8,), 8)])
@@ -106,7 +107,7 @@ def test_refit(folder, capsys):
     assert pipeline("finalists", "--top", "1", "--seeds", "1", "--refit") == 0
     assert "trained once on training and validation images together" in capsys.readouterr().out
     found = record(folder, FINALISTS)
-    run_id = found.refit["run_id"]
+    run_id = found.refit.run_id
     run = client(folder).get_run(run_id)
     assert (run.data.tags["mlflow.parentRunId"], run.data.tags["sweep.role"]) == (
         found.parent_run_id,
@@ -131,5 +132,5 @@ def test_refit(folder, capsys):
         find.find_network(locations.locate(), networks.NetworkReference(run=run_id)).study,
     } == {"tiny-digits"}
     assert pipeline("evaluate", "--run", run_id, "--split", "test") == 0
-    assert f"test accuracy {found.refit['acc']:.4f}" in capsys.readouterr().out
+    assert f"test accuracy {found.refit.acc:.4f}" in capsys.readouterr().out
     assert not list((folder / "checkpoints").rglob("*.safetensors"))

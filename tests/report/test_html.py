@@ -26,6 +26,7 @@ from pipeline.cli import program
 from pipeline.report import answer, html, render
 from pipeline.report.html import MAX_ROWS, VISIBLE_ROWS, page
 from pipeline.report.ranked import listing
+from sweeps.analysis.facts import StoredSpec, StudyFacts
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
@@ -392,7 +393,12 @@ def test_how_it_was_made():
         "constraints": {"mflops": 9.0},
     }
     found = made(
-        report_study(report_trial(0, 0.9), facts=facts, spec=spec, parent_run_id="parent1")
+        report_study(
+            report_trial(0, 0.9),
+            facts=StudyFacts(**facts),
+            spec=StoredSpec(**spec),
+            parent_run_id="parent1",
+        )
     )
     text = section(found, "origin").text
     for part in (
@@ -424,7 +430,7 @@ def test_hostile_names_are_shown_as_they_are():
         hostile_study(),
         name="<script>alert(1)</script>{{ 7*7 }}\x1b[31m",
         dataset='folder:"><img src=x onerror=alert(1)>',
-        facts={"description": "<style>*{display:none}</style>", "digest": "{% raw %}"},
+        facts=StudyFacts(description="<style>*{display:none}</style>", digest="{% raw %}"),
     )
     text = page(listing(record), [])
     found = pages.check(text)

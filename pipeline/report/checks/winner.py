@@ -173,7 +173,7 @@ def overfitting(seen: Seen) -> Check | None:
     }
     if train is None or val is None or not losses:
         return None
-    known = seen.record.facts.get("images", {})
+    known = seen.record.facts.images
     low, high = newcombe_interval(train, known.get("train", images), val, images)
     lowest = min(losses, key=losses.__getitem__)
     last = max(losses)

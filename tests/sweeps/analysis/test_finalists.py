@@ -10,6 +10,7 @@ from support.helpers import MIXED, make_record, make_result, sample_config
 
 from pipeline.report import finalists as verdict
 from pipeline.report import formats, render, terminal, winner
+from sweeps.analysis.facts import ChosenFinalists, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import choose_finalists, study_document
 from sweeps.analysis.intervals import mean_interval
 from sweeps.analysis.verdict import doubts
@@ -27,7 +28,7 @@ def searched(results, *, seed=0, repeats=1, **options):
     """A study of the results, with what `choose_finalists` reads of how it was made."""
     found = make_record(results, **options)
     return dataclasses.replace(
-        found, spec={"seed": seed, "repeats": repeats}, facts={"runtime": {"threads": 2}}
+        found, spec=StoredSpec(seed=seed, repeats=repeats), facts=StudyFacts(runtime={"threads": 2})
     )
 
 
@@ -77,8 +78,8 @@ def test_the_first_complete_configurations_are_chosen_with_seeds_of_their_own():
         make_result(4, None, lr=0.3, seed=5, state=FAILED),
     ]
     chosen = choose_finalists(searched(results, seed=5, repeats=2), top=3, seeds=4)
-    assert chosen["trials"] == [1, 3]
-    assert [config["lr"] for config in chosen["configs"]] == [0.1, 0.001]
+    assert list(chosen.trials) == [1, 3]
+    assert [config["lr"] for config in chosen.configs] == [0.1, 0.001]
     spec = StudySpec.model_validate(study_document(chosen))
     made = [
         configuration(spec, point, repeat).seed
@@ -86,7 +87,8 @@ def test_the_first_complete_configurations_are_chosen_with_seeds_of_their_own():
         for repeat in range(4)
     ]
     assert made == [7, 8, 9, 10] * 2
-    assert json.loads(json.dumps(chosen)) == chosen
+    stored = json.loads(json.dumps(dataclasses.asdict(chosen)))
+    assert ChosenFinalists.from_dict(stored) == chosen
 
 
 def test_seeds_stay_within_their_bounds():
@@ -101,9 +103,8 @@ def test_a_minimised_study_has_its_lowest_first():
         make_result(number, value, lr=lr)
         for number, (lr, value) in enumerate([(0.1, 0.3), (0.01, 0.1)])
     ]
-    assert choose_finalists(
-        searched(results, objective="val_loss", maximize=False), top=1, seeds=1
-    )["trials"] == [1]
+    study = searched(results, objective="val_loss", maximize=False)
+    assert list(choose_finalists(study, top=1, seeds=1).trials) == [1]
 
 
 @pytest.mark.parametrize("case", range(20))
@@ -117,7 +118,7 @@ def test_the_same_configurations_are_trained(case):
     chosen = choose_finalists(searched(results, dimensions=MIXED), top=5, seeds=2)
     spec = StudySpec.model_validate(study_document(chosen))
     made = [configuration(spec, point) for point in planned_values(spec)]
-    kept = [results[number].config for number in chosen["trials"]]
+    kept = [results[number].config for number in chosen.trials]
     assert [config.group for config in made] == [config.group for config in kept]
     assert total_trials(spec) == 2 * len(kept)
     assert {config.threads for config in made} == {2}

@@ -774,7 +774,7 @@ def test_facts_are_those_of_the_first():
     )
     study.remember("parent_run_id", "abc")
     again = Study.open(storage, "study", spec(SMALL), {"runtime": {"threads": 8}})
-    assert (again.facts["runtime"], again.facts["shape"]) == ({"threads": 4}, (1, 8, 8))
+    assert (again.facts.runtime, again.facts.shape) == ({"threads": 4}, (1, 8, 8))
     assert next(again.trials_to_train()).config.threads == 4
     assert (again.recall("parent_run_id"), again.recall("nothing"), again.name) == (
         "abc",

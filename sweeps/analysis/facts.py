@@ -1,0 +1,137 @@
+"""What a store keeps of a study besides its trials, as typed values.
+
+Each `from_dict` reads the store's JSON data. It accepts the data of older versions, which lacked
+some of the keys, and ignores keys that no report uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweeps.trial import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSpec:
+    """The parts of a study's specification that reports show."""
+
+    method: str | None = None
+    of: str | None = None  # the study whose winner is ablated
+    objective: str | None = None
+    pruner: str | None = None
+    repeats: int = 1  # seeds of each configuration
+    epochs: int | None = None
+    seed: int = 0
+    split_seed: int | None = None
+    split_file: str | None = None
+    image_size: int | None = None
+    constraints: Mapping[str, Value | None] = field(default_factory=dict)  # limits of a network
+    fixed: Mapping[str, Value] = field(default_factory=dict)  # values that all trials share
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> StoredSpec:
+        """Read the identity of a `sweeps.spec.study_spec.StudySpec`."""
+        return StoredSpec(
+            method=data.get("method"),
+            of=data.get("of"),
+            objective=data.get("objective"),
+            pruner=data.get("pruner"),
+            repeats=data.get("repeats", 1),
+            epochs=data.get("epochs"),
+            seed=data.get("seed", 0),
+            split_seed=data.get("split_seed"),
+            split_file=data.get("split_file"),
+            image_size=data.get("image_size"),
+            constraints=data.get("constraints") or {},
+            fixed=data.get("fixed") or {},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationStart:
+    """The configuration of another study that an ablation starts from."""
+
+    best: Mapping[str, Value]  # that study's best configuration
+    searched: tuple[str, ...]  # the fields that it searched
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> AblationStart:
+        """Read the JSON data of `dataclasses.asdict`."""
+        return AblationStart(best=data["best"], searched=tuple(data["searched"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenFinalists:
+    """The configurations of a study that its finalists train again."""
+
+    of: str  # the study's name in the stores
+    top: int  # configurations asked for
+    seeds: int  # fresh seeds of each configuration
+    seed: int  # the first of them
+    objective: str
+    runtime: Mapping[str, Value]  # the study's settings: device, threads, ...
+    trials: tuple[int, ...]  # the number of each configuration's best trial
+    configs: tuple[Mapping[str, Value], ...]  # as `TrialConfig.to_dict` gives them
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> ChosenFinalists:
+        """Read the JSON data of `dataclasses.asdict`."""
+        return ChosenFinalists(
+            of=data["of"],
+            top=data["top"],
+            seeds=data["seeds"],
+            seed=data["seed"],
+            objective=data["objective"],
+            runtime=data["runtime"],
+            trials=tuple(data["trials"]),
+            configs=tuple(data["configs"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFacts:
+    """What was resolved when a study was made, and never changes."""
+
+    study: str | None = None  # the study file's name
+    description: str | None = None
+    classes: tuple[str, ...] = ()  # the true class names
+    shape: tuple[int, ...] = ()  # of an image: channels, height, width
+    images: Mapping[str, int] = field(default_factory=dict)  # their number, by split
+    digest: str | None = None  # of the images
+    runtime: Mapping[str, Value] = field(default_factory=dict)  # device, threads, ...
+    versions: Mapping[str, str] = field(default_factory=dict)  # of Python and libraries
+    workers: int = 1  # trials at a time
+    deterministic: bool = True  # whether the list of trials does not depend on their duration
+    ablated: AblationStart | None = None  # only of an ablation
+    finalists: ChosenFinalists | None = None  # only of a study of finalists
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> StudyFacts:
+        """Read the facts that `sweeps.search.study.Study.open` has stored."""
+        ablated = data.get("ablated")
+        finalists = data.get("finalists")
+        return StudyFacts(
+            study=data.get("study"),
+            description=data.get("description"),
+            classes=tuple(data.get("classes") or ()),
+            shape=tuple(data.get("shape") or ()),
+            images=data.get("images") or {},
+            digest=data.get("digest"),
+            runtime=data.get("runtime") or {},
+            versions=data.get("versions") or {},
+            workers=int(data.get("workers", 1)),
+            deterministic=bool(data.get("deterministic", True)),
+            ablated=None if ablated is None else AblationStart.from_dict(ablated),
+            finalists=None if finalists is None else ChosenFinalists.from_dict(finalists),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refit:
+    """The winner of finalists, trained once on training and validation images together."""
+
+    run_id: str
+    epochs: int
+    acc: float  # accuracy on the test split
