@@ -206,9 +206,9 @@ def waits(options: argparse.Namespace) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         stack.enter_context(
-            timed(spent, "checkpoint", CheckpointWriter, "take")
+            timed(spent, "checkpoint", CheckpointWriter, "capture")
         )  # files are written beside the loop
-        stack.enter_context(timed(spent, "checkpoint", CheckpointWriter, "write"))
+        stack.enter_context(timed(spent, "checkpoint", CheckpointWriter, "start_writing"))
         stack.enter_context(timed(spent, "best weights", train, "save_model"))
         real_sweep(Path(folder), options, lambda data, *_: Timed(data), 1)
     epochs = [row.metrics["time/epoch_seconds"] for result in results for row in result.history]

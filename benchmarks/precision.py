@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.training import FAMILIES, truncated
 from pipeline.data.search_data import SearchData, load_for
+from pipeline.training.process import prepare_process
 from pipeline.training.resolve import resolve
 from pipeline.training.train import train
 from sweeps.trial import TrialConfig, configure
@@ -22,6 +23,7 @@ from sweeps.trial import TrialConfig, configure
 
 def accuracy(config: TrialConfig, data: SearchData) -> float:
     """The last epoch's accuracy on the validation images: no epoch is chosen, as that would favour noise."""
+    prepare_process(config)
     with tempfile.TemporaryDirectory() as folder:
         result = train(0, config, data, Path(folder), objective="val_acc")
     if result.state != "complete":

@@ -32,6 +32,7 @@ from pipeline.data.search_data import SearchData, Split, load_for
 from pipeline.jobs.preflight import resolve_runtime
 from pipeline.jobs.studies import read_study
 from pipeline.training.epochs import Hooks
+from pipeline.training.process import prepare_process
 from pipeline.training.train import train
 from sweeps.analysis.ranking import find_best_trial
 from sweeps.search import loop
@@ -83,6 +84,7 @@ class Curves:
 
     def warm_up(self, config: TrialConfig) -> None:
         """Let torch load what it needs, which is no configuration's time."""
+        prepare_process(config)
         with tempfile.TemporaryDirectory() as folder:
             short = dataclasses.replace(config, epochs=1)
             train(0, short, fewer(self._data, config.batch_size), Path(folder), objective="val_acc")
@@ -101,6 +103,7 @@ class Curves:
             began = time.process_time()
             return row.epoch > passed_on and stop(row.epoch, values[-1], seconds[-1])
 
+        prepare_process(config)
         with tempfile.TemporaryDirectory() as folder:
             result = train(
                 0, config, self._data, Path(folder), objective="val_acc", hooks=Hooks(epoch=epoch)

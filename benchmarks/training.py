@@ -23,6 +23,7 @@ import torch
 from benchmarks.throughput import limit
 from pipeline.data.search_data import SearchData, Split, load_for
 from pipeline.training.epochs import Hooks
+from pipeline.training.process import prepare_process
 from pipeline.training.resolve import resolve
 from pipeline.training.train import train
 from sweeps.trial import TrialConfig, configure
@@ -48,6 +49,7 @@ def ours(config: TrialConfig, data: SearchData) -> float:
         if done in {WARM_UP, steps}:
             marks[done] = time.process_time()
 
+    prepare_process(config)
     with tempfile.TemporaryDirectory() as folder:
         result = train(0, config, data, Path(folder), objective="val_acc", hooks=Hooks(step=step))
     if result.state != "complete":

@@ -23,6 +23,7 @@ from typing import Protocol
 from pipeline.data.search_data import SearchData
 from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks
+from pipeline.training.process import prepare_process
 from pipeline.training.train import train
 from sweeps.trial import TrialConfig, TrialResult
 
@@ -118,7 +119,8 @@ class Task:
     member: GroupMember | None = None  # if several processes train the trial together
 
     def train(self, data: SearchData, hooks: Hooks) -> TrialResult:
-        """Train the trial in this process."""
+        """Train the trial in this process, after preparing the process for it."""
+        prepare_process(self.config)
         return train(
             self.number,
             self.config,
@@ -129,5 +131,5 @@ class Task:
             limits=self.limits,
             every_epoch=self.every_epoch,
             time_limit=self.time_limit,
-            seat=self.member,
+            member=self.member,
         )

@@ -37,7 +37,7 @@ class WorkerGroup(Worker):
 
     def begin(self, task: Task, hooks: Hooks) -> None:
         """Send the trial to all ranks; only rank 0 checks its limits."""
-        first = GroupMember(rank=0, size=len(self.devices), meeting=self._meeting / "store")
+        first = GroupMember(rank=0, size=len(self.devices), rendezvous=self._meeting / "store")
         super().begin(dataclasses.replace(task, member=first), hooks)
         for rank, worker in enumerate(self._others, start=1):
             member = dataclasses.replace(first, rank=rank)

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline.data.search_data import SearchData, Split
 from pipeline.jobs.preflight import resolve_runtime
 from pipeline.system.console import format_duration
+from pipeline.training.process import prepare_process
 from pipeline.training.train import train
 from sweeps.spec.configurations import configuration, representative_values, total_trials
 from sweeps.spec.study_spec import StudySpec
@@ -36,6 +37,7 @@ def estimate(spec: StudySpec, data: SearchData, settled: Mapping[str, Value]) ->
         config = dataclasses.replace(
             configuration(spec, {**settled, **values}), epochs=1, patience=0
         )
+        prepare_process(config)
         few = _first(data, config.batch_size * _TIMED_STEPS)
         with tempfile.TemporaryDirectory() as folder:
             train(

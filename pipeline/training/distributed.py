@@ -1,10 +1,12 @@
-"""The processes that train one network together, as each of them sees the others. Knows no study and no process's end.
+"""One rank's view of a DistributedDataParallel group. The parent handles process failures.
 
-Each has a rank in torch's process group and trains on its share of every batch; DistributedDataParallel averages their
-gradients, so that all take the same steps. The first one leads: it alone scores, keeps checkpoints and reports. One
-process alone is a group of one, of which nothing here changes anything.
+The processes of a group train one network together: each trains on its share of every batch, and
+DistributedDataParallel averages their gradients, so that all take the same steps. The process of
+rank 0 leads: it alone scores, writes checkpoints and reports. A process that trains alone is a
+group of one, in which every method here returns its argument.
 
-They wait for each other without limit: whoever started them sees it when one has died, and ends the others.
+The processes wait for each other without limit: their parent notices when one has died, and ends
+the others.
 """
 
 from __future__ import annotations
@@ -28,106 +30,134 @@ _NO_LIMIT = timedelta(days=365)
 class GroupMember:
     """A process's place in a group on this machine."""
 
-    rank: int  # counted from 0, which leads
+    rank: int  # counted from 0, the leader
     size: int  # processes of the group
-    meeting: Path  # a file, not there before, through which they find each other
+    rendezvous: Path  # a new file, through which the processes find each other
 
 
 def check_processes(config: TrialConfig) -> None:
-    """See that this machine can train a configuration in as many processes as it asks for.
+    """Check that this machine can train a configuration in as many processes as it asks for.
 
     Raises:
-        ValueError: if it has fewer GPUs, or there are fewer images in a batch than processes.
+        ValueError: if there are fewer GPUs than processes, or fewer images in a batch.
     """
     if config.processes == 1:
         return
-    devices = {"cuda": torch.cuda.device_count(), "mps": 1}.get(config.device, config.processes)
+    if config.device == "cuda":
+        devices = torch.cuda.device_count()
+    elif config.device == "mps":
+        devices = 1
+    else:
+        devices = config.processes
     if config.processes > devices:
         raise ValueError(
-            f"gpus_per_trial must be at most {devices}, the {config.device} devices here: got {config.processes}"
+            f"gpus_per_trial must be at most {devices}, the {config.device} devices here: "
+            f"got {config.processes}"
         )
     if config.processes > config.batch_size:
-        most = f"batch_size {config.batch_size}, of which each takes a share"
-        raise ValueError(f"gpus_per_trial must be at most {most}: got {config.processes}")
+        raise ValueError(
+            f"gpus_per_trial must be at most batch_size {config.batch_size}, of which each takes "
+            f"a share: got {config.processes}"
+        )
 
 
 class Group:
-    """The group that this process belongs to."""
+    """The group of processes that this process belongs to."""
 
-    def __init__(self, seat: GroupMember | None, device: torch.device) -> None:
-        """Meet the others; on GPUs they exchange gradients through NCCL, all else through gloo.
+    def __init__(self, member: GroupMember | None, device: torch.device) -> None:
+        """Join the group. On GPUs it exchanges gradients through NCCL, all else through gloo.
 
         Args:
-            seat: this process's place; None where it is alone.
-            device: where it trains; each process of a group has set its own GPU.
+            member: this process's place; None if it trains alone.
+            device: where it trains; each process of a group has selected its own GPU.
         """
-        self.rank, self.size = (0, 1) if seat is None else (seat.rank, seat.size)
-        self._synchronised = device.type == "cuda"
-        if seat is None:
+        self.rank = 0
+        self.size = 1
+        self._on_gpus = device.type == "cuda"
+        if member is None:
             return
-        loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
-        if loopback is not None:  # nobody else is to connect
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+        self.rank = member.rank
+        self.size = member.size
+        _connect_locally()
+        backend = "cpu:gloo,cuda:nccl" if self._on_gpus else "gloo"
+        file = str(member.rendezvous)
         distributed.init_process_group(
-            "cpu:gloo,cuda:nccl" if self._synchronised else "gloo",
-            store=distributed.FileStore(str(seat.meeting), seat.size),  # type: ignore[attr-defined]
-            rank=seat.rank,
-            world_size=seat.size,
+            backend,
+            store=distributed.FileStore(file, member.size),  # type: ignore[attr-defined]
+            rank=member.rank,
+            world_size=member.size,
             timeout=_NO_LIMIT,
         )
 
     def convert(self, network: nn.Module) -> nn.Module:
         """Let batch normalisation on GPUs take its moments from the whole batch.
 
-        On the CPU, where torch has none such, each process takes those of its share, and keeps the first one's.
+        Torch has no such layer for the CPU: there, each process takes the moments of its share,
+        and the leader's are saved.
         """
-        if self.size == 1 or not self._synchronised:
+        if self.size == 1 or not self._on_gpus:
             return network
-        synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-        return synchronised
+        convert = nn.SyncBatchNorm.convert_sync_batchnorm
+        converted: nn.Module = convert(network)  # type: ignore[no-untyped-call]
+        return converted
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network to train: its gradients are the average of all processes', its weights first the leader's."""
+        """Wrap the network to train: it starts from the leader's weights and averages gradients."""
         if self.size == 1:
             return network
         return DistributedDataParallel(network)
 
-    def agree(self, epoch: int, rate: float) -> tuple[int, float]:
-        """The leader's epoch and learning rate, in every process: the others wait here for what is next."""
+    def agree(self, epoch: int, learning_rate: float) -> tuple[int, float]:
+        """Broadcast the leader's epoch and learning rate. The others wait here for the next epoch.
+
+        Returns:
+            The leader's values, in every process.
+        """
         if self.size == 1:
-            return epoch, rate
-        told = torch.tensor([epoch, rate], dtype=torch.float64)
-        distributed.broadcast(told, src=0)
-        return int(told[0]), float(told[1])
+            return epoch, learning_rate
+        values = torch.tensor([epoch, learning_rate], dtype=torch.float64)
+        distributed.broadcast(values, src=0)
+        return int(values[0]), float(values[1])
 
     def share(self, batch: torch.Tensor) -> torch.Tensor:
-        """This process's part of a batch, the first ones' larger by an image where it cannot be divided."""
+        """Return this process's share of a batch.
+
+        If the batch cannot be divided evenly, the first processes take one image more.
+        """
         if self.size == 1:
             return batch
         return batch.tensor_split(self.size)[self.rank]
 
-    def weigh(self, loss: torch.Tensor, share: int, batch: int) -> torch.Tensor:
-        """Scale the mean loss of a share, so that the processes' average is the mean loss of the batch.
+    def weigh(self, loss: torch.Tensor, share_size: int, batch_size: int) -> torch.Tensor:
+        """Scale the mean loss of a share, so that the average of all shares is the batch's mean.
 
         Args:
-            loss: the mean loss of this process's images.
-            share: how many those are.
-            batch: the images of the batch.
+            loss: the mean loss of this process's share.
+            share_size: its images.
+            batch_size: the images of the batch.
         """
         if self.size == 1:
             return loss
-        return loss * (share * self.size / batch)
+        return loss * (share_size * self.size / batch_size)
 
-    def total(self, figures: torch.Tensor) -> torch.Tensor:
-        """The sum of all processes' tensors of this shape, on their device."""
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the sum of all processes' tensors of this shape, on their device."""
         if self.size == 1:
-            return figures
-        total = figures.clone()
+            return values
+        total = values.clone()
         distributed.all_reduce(total)
         return total
 
     def mean(self, loss: torch.Tensor) -> torch.Tensor:
-        """The average of all processes' losses."""
+        """Return the average of all processes' losses."""
         if self.size == 1:
             return loss
         return self.total(loss) / self.size
+
+
+def _connect_locally() -> None:
+    """Let gloo listen on the loopback interface only: no other machine is to connect."""
+    names = [name for _, name in socket.if_nameindex()]
+    loopback = next((name for name in names if name.startswith("lo")), None)
+    if loopback is not None:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)

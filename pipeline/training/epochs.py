@@ -1,29 +1,38 @@
-"""Trains one network epoch by epoch: each is seeded, scored, and kept if it is the best."""
+"""The training loop: trains one network epoch by epoch, scores each epoch, keeps the best weights.
+
+Every epoch is seeded, so that a resumed training equals an unbroken one.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
-from torch.utils.flop_counter import FlopCounterMode
 
 import models
 from pipeline.checkpoints import Card, Folder, save_model
 from pipeline.data.search_data import SearchData
 from pipeline.system import failpoints
-from pipeline.system.errors import Diverged, Infeasible, TimedOut
-from pipeline.training.augment import augment
+from pipeline.system.errors import Diverged, TimedOut
+from pipeline.training.batches import BatchLoader
+from pipeline.training.cost import check_limits, count_mflops, count_parameters, measure_latency
 from pipeline.training.distributed import Group, GroupMember, check_processes
-from pipeline.training.metrics import Scores, class_accuracies, score
+from pipeline.training.metrics import (
+    Scores,
+    TrainingScores,
+    class_accuracies,
+    count_by_class,
+    score,
+)
 from pipeline.training.mistakes import find_mistakes
 from pipeline.training.optimizer import Schedule, make_optimizer, make_schedule
 from pipeline.training.prepare import Prepare, image_memory_format
@@ -36,49 +45,57 @@ from sweeps.trial import (
     Epoch,
     TrialConfig,
     TrialResult,
-    parse_augmentation,
 )
-
-if TYPE_CHECKING:
-    from torch.optim import Optimizer
-
 
 SAVE_EVERY = 2.0  # seconds between checkpoints, and so between batches of metrics sent
 
-
-_TIMED_PASSES = 30  # of one image, whose median is the latency
-
-
-_READY = (
-    2**22
-)  # bytes of images that are made ready together, well within a core's share of the cache
-
-
-_CHECK_EVERY = 32  # steps between looks at the loss where looking makes the device wait
+_READ_LOSS_EVERY = 32  # steps between readings of the loss on a GPU, which has to wait for each
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """What the one who asked for the training wants to hear. None of it decides how an epoch is trained."""
+    """Callbacks of a training. None of them decides how an epoch is trained.
 
-    epoch: Callable[[Epoch, float], bool] = lambda _row, _best: (
-        False
-    )  # with the best value so far; True prunes
-    saved: Callable[[tuple[Epoch, ...]], None] = lambda _rows: (
-        None
-    )  # the history that a checkpoint now holds
+    Attributes:
+        epoch: called after every epoch, with its row and the best value; True prunes the trial.
+        saved: called with the history of a checkpoint as soon as the checkpoint is on the disk.
+        step: called with the steps done, the steps of the epoch, and the mean loss so far.
+        stop: called before every step; raises to stop the training.
+    """
+
+    epoch: Callable[[Epoch, float], bool] = lambda _row, _best: False
+    saved: Callable[[tuple[Epoch, ...]], None] = lambda _rows: None
     step: Callable[[int, int, float], None] = lambda _done, _steps, _loss: None
-    stop: Callable[[], None] = lambda: None  # asked at every step; raises to stop
+    stop: Callable[[], None] = lambda: None
 
 
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
-    """The seed of everything random in an epoch, in one of the processes; epoch 0 is the making of the weights."""
-    own = f":{rank}" if rank else ""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{epoch}{own}".encode()).digest()[:8], "big") >> 1
+    """Derive the seed of everything random in an epoch.
+
+    Args:
+        seed: the trial's.
+        epoch: counted from 1; 0 stands for the initial weights.
+        rank: the process, where several train one network.
+    """
+    suffix = f":{rank}" if rank else ""
+    digest = hashlib.sha256(f"{seed}:{epoch}{suffix}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 class Training:
-    """One configuration in training: network, optimiser, schedule, and where it stands."""
+    """One configuration in training: its network, optimizer, schedules and progress.
+
+    `pipeline.training.train.train` calls `join`, `run` and `save_best` in this order, and then
+    `result`, also after a failure.
+    """
+
+    # Made by `run`:
+    network: nn.Module
+    parallel_network: nn.Module  # the same, wrapped in DistributedDataParallel if it has company
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    prepare: Prepare
+    loader: BatchLoader
 
     def __init__(
         self,
@@ -91,75 +108,108 @@ class Training:
         time_limit: float | None,
     ) -> None:
         self.config = config
+        self.data = data
         self.folder = folder
         self.hooks = hooks
         self.every_epoch = every_epoch
         self.time_limit = time_limit
-        self.began = time.monotonic()
+        self.started = time.monotonic()
         self.metric, self.maximize = OBJECTIVES[objective]
         self.device = torch.device(config.device)
-        self.data = data
-        self.judged = len(data.val) > 0
+        self.has_validation = len(data.val) > 0
         self.state = TrainingState()
-        self.saver = CheckpointWriter(folder, hooks.saved)
+        self.writer = CheckpointWriter(folder, hooks.saved)
         self.parameters: int | None = None
         self.mflops: float | None = None
-        channels = len(data.mean)
-        self.mean, self.std = (
-            (data.mean, data.std) if config.normalize else ((0.0,) * channels, (1.0,) * channels)
-        )
+        self.mean = data.mean
+        self.std = data.std
+        if not config.normalize:
+            self.mean = (0.0,) * len(data.mean)
+            self.std = (1.0,) * len(data.mean)
 
-    def join(self, seat: GroupMember | None) -> None:
-        """Meet the processes that train it together, if it is not this one alone. Only the first calls hooks."""
+    def join(self, member: GroupMember | None) -> None:
+        """Join the processes that train this network together, if there are several.
+
+        Only the leading process calls hooks.
+        """
         check_processes(self.config)
-        self.group = Group(seat, self.device)
-        if self.group.rank:
+        self.group = Group(member, self.device)
+        if self.group.rank != 0:
             self.hooks = Hooks()
 
     def run(self, limits: Mapping[str, float]) -> str:
-        """Train to the end. Returns COMPLETE or PRUNED; from any but the leading process it does not return."""
-        self.data = self.data.to(self.device)
-        network = self._build()
-        config = self.config
-        self.prepare = Prepare(
-            self.mean, self.std, self.device, config.precision, image_memory_format(network)
-        )
-        optimizer = make_optimizer(network, config)
-        schedule = make_schedule(optimizer, config, len(self._batches()))
-        resumed = restore(self.folder, config, network, optimizer, schedule)
-        if resumed is not None:
-            self.state = resumed
-            self.hooks.saved(tuple(resumed.history))
-        self._check(network, limits)
-        self.wrapped = self.group.wrap(network)
-        if self.group.rank:
-            self._follow(optimizer, schedule)
-        saved = time.monotonic()
-        for epoch in range(len(self.state.history) + 1, config.epochs + 1):
-            if self._exhausted():
+        """Train until the last epoch, the end of patience, or a hook that prunes.
+
+        Only the leading process returns; the others follow it until they are killed.
+
+        Args:
+            limits: the largest costs allowed, by the names in `sweeps.spec.study_spec.Constraints`.
+
+        Returns:
+            COMPLETE or PRUNED.
+        """
+        self._set_up(limits)
+        if self.group.rank != 0:
+            self._follow_leader()
+        last_save = time.monotonic()
+        for epoch in range(len(self.state.history) + 1, self.config.epochs + 1):
+            if self._patience_is_exhausted():
                 break
-            row = self._epoch(epoch, network, optimizer, schedule)
-            if isinstance(schedule, ReduceLROnPlateau):
-                schedule.step(row.metrics.get("val/loss", row.metrics["train/loss"]))
-            elif schedule is not None and not isinstance(schedule, OneCycleLR):
-                schedule.step()
+            is_last = epoch == self.config.epochs
+            row = self._run_epoch(epoch)
+            self._step_epoch_schedule(row)
             if self.every_epoch:
-                weights = {k: v.detach().cpu() for k, v in network.state_dict().items()}
+                weights = {k: v.detach().cpu() for k, v in self.network.state_dict().items()}
                 save_model(self.folder.epoch(epoch), weights, self._card(row))
-            if time.monotonic() - saved >= SAVE_EVERY and epoch < config.epochs:
-                # Before the epoch's report, whose writing takes turns with this thread.
-                self.saver.take(self.state, config, network, optimizer, schedule)
-                saved = time.monotonic()
-            if self.hooks.epoch(row, self.state.best_value or 0.0) and epoch < config.epochs:
+            if time.monotonic() - last_save >= SAVE_EVERY and not is_last:
+                # Before the hook, which has the epoch recorded by a thread that slows this one.
+                self.writer.capture(
+                    self.state, self.config, self.network, self.optimizer, self.schedule
+                )
+                last_save = time.monotonic()
+            prune = self.hooks.epoch(row, self.state.best_value or 0.0)
+            if prune and not is_last:
                 return PRUNED
-            self.saver.write()
+            self.writer.start_writing()
         return COMPLETE
 
     def save_best(self) -> None:
-        """Leave the best epoch's weights behind, beside the state to go on from: nobody has noted the end yet."""
-        self.saver.settle()
-        row = next(row for row in self.state.history if row.epoch == self.state.best_epoch)
+        """Save the best epoch's weights.
+
+        The newest checkpoint stays beside them: the end of the trial is not recorded yet, and a
+        process that dies before that resumes from the checkpoint.
+        """
+        self.writer.wait()
+        history = self.state.history
+        row = next(row for row in history if row.epoch == self.state.best_epoch)
         save_model(self.folder.best, self.state.best_weights, self._card(row))
+
+    def result(self, number: int, state: str, end: str, error: str | None) -> TrialResult:
+        """Make the trial's result. A failed trial has no value, no best epoch and no weights."""
+        progress = self.state
+        result = TrialResult(
+            number=number,
+            config=self.config,
+            state=state,
+            end=end,
+            history=tuple(progress.history),
+            seconds=round(progress.seconds, 3),
+            parameters=self.parameters,
+            mflops=self.mflops,
+            latency_ms=progress.latency_ms,
+            error=error,
+        )
+        if state == FAILED:
+            return result
+        confusion = progress.confusion
+        return dataclasses.replace(
+            result,
+            value=progress.best_value,
+            best_epoch=progress.best_epoch,
+            confusion=None if confusion is None else tuple(tuple(row) for row in confusion),
+            mistakes=progress.mistakes,
+            checkpoint=None if progress.best_epoch is None else str(self.folder.best),
+        )
 
     def _card(self, row: Epoch) -> Card:
         return Card(
@@ -171,101 +221,62 @@ class Training:
             epoch=row.epoch,
             metrics=row.metrics,
             digest=self.data.digest,
-            judged=self.judged,
+            judged=self.has_validation,
         )
 
-    def result(self, number: int, state: str, end: str, error: str | None) -> TrialResult:
-        """What came of it."""
-        failed = state == FAILED
-        at = self.state
-        return TrialResult(
-            number=number,
-            config=self.config,
-            state=state,
-            end=end,
-            value=None if failed else at.best_value,
-            best_epoch=None if failed else at.best_epoch,
-            history=tuple(at.history),
-            confusion=None
-            if failed or at.confusion is None
-            else tuple(tuple(row) for row in at.confusion),
-            mistakes=() if failed else at.mistakes,
-            seconds=round(at.seconds, 3),
-            parameters=self.parameters,
-            mflops=self.mflops,
-            latency_ms=at.latency_ms,
-            checkpoint=None if failed or at.best_epoch is None else str(self.folder.best),
-            error=error,
-        )
+    # Before the first epoch
 
-    def _build(self) -> nn.Module:
+    def _set_up(self, limits: Mapping[str, float]) -> None:
+        """Move the data, build the network and what trains it, and resume from a checkpoint."""
+        config = self.config
+        self.data = self.data.to(self.device)
+        self.network = self._build_network()
+        memory_format = image_memory_format(self.network)
+        self.prepare = Prepare(self.mean, self.std, self.device, config.precision, memory_format)
+        self.loader = BatchLoader(self.data, config, self.prepare)
+        self.optimizer = make_optimizer(self.network, config)
+        self.schedule = make_schedule(self.optimizer, config, steps=len(self._draw_batches()))
+        resumed = restore(self.folder, config, self.network, self.optimizer, self.schedule)
+        if resumed is not None:
+            self.state = resumed
+            self.hooks.saved(tuple(resumed.history))
+        self._check_limits(limits)
+        self.parallel_network = self.group.wrap(self.network)
+
+    def _build_network(self) -> nn.Module:
+        """Build the network with its initial weights, and count its parameters and FLOPs."""
         torch.manual_seed(epoch_seed(self.config.seed, 0))
-        network = models.build(
-            self.config.family, self.data.shape, len(self.data.classes), self.config.options
-        )
-        self.parameters = sum(p.numel() for p in network.parameters())
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network.eval()(torch.zeros(1, *self.data.shape))
-        self.mflops = counter.get_total_flops() / 1e6
-        return self.group.convert(network.to(self.device).to(memory_format=torch.channels_last))
+        shape = self.data.shape
+        classes = len(self.data.classes)
+        network = models.build(self.config.family, shape, classes, self.config.options)
+        self.parameters = count_parameters(network)
+        self.mflops = count_mflops(network, shape)
+        network = network.to(self.device).to(memory_format=torch.channels_last)
+        return self.group.convert(network)
 
-    def _check(self, network: nn.Module, limits: Mapping[str, float]) -> None:
-        """Refuse a network that has more of something than it may."""
-        if (
-            "latency_ms" in limits and self.state.latency_ms is None
-        ):  # a resumed state has it already
-            self.state.latency_ms = self._latency(network)
-        has = {
+    def _check_limits(self, limits: Mapping[str, float]) -> None:
+        """Raise Infeasible if the network costs more than allowed."""
+        if "latency_ms" in limits and self.state.latency_ms is None:  # a resumed state has it
+            image = self.prepare(self.data.train.images[:1])
+            self.state.latency_ms = measure_latency(self.network, image, self.prepare)
+        costs = {
             "parameters": self.parameters,
             "mflops": self.mflops,
             "latency_ms": self.state.latency_ms,
         }
-        over = [
-            f"{k} {has[k]:,.10g}, allowed {most:,.10g}"
-            for k, most in limits.items()
-            if (has[k] or 0) > most
-        ]
-        if over:
-            raise Infeasible("; ".join(over))
+        check_limits(costs, limits)
 
-    def _latency(self, network: nn.Module) -> float:
-        """The median time of one image's forward pass, in milliseconds: a measurement, and no two are the same."""
-        image = self.prepare(self.data.train.images[:1])
-        times = []
-        network.eval()
-        for _ in range(_TIMED_PASSES):
-            start = time.perf_counter()
-            with torch.no_grad(), self.prepare.autocast():
-                network(image).cpu()
-            times.append(time.perf_counter() - start)
-        return round(statistics.median(times) * 1000, 4)
+    # Epochs
 
-    def _follow(self, optimizer: Optimizer, schedule: Schedule) -> NoReturn:
-        """Train along with the leading process, epoch by epoch at its learning rate, until one of them is ended."""
-        while True:
-            epoch, rate = self.group.agree(0, 0.0)
-            for parameters in optimizer.param_groups:
-                parameters["lr"] = rate
-            self._pass(
-                epoch,
-                self.wrapped,
-                optimizer,
-                schedule if isinstance(schedule, OneCycleLR) else None,
-            )
-
-    def _epoch(
-        self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: Schedule
-    ) -> Epoch:
-        """Train and score one epoch, and keep it: in the history, and its weights if it is the best so far."""
+    def _run_epoch(self, epoch: int) -> Epoch:
+        """Train and score one epoch; add it to the history, and keep its weights if it is best."""
         start = time.perf_counter()
-        rate = float(optimizer.param_groups[0]["lr"])
-        self.group.agree(epoch, rate)
-        trained_on = self._pass(
-            epoch, self.wrapped, optimizer, schedule if isinstance(schedule, OneCycleLR) else None
-        )
-        trained = time.perf_counter()
+        learning_rate = float(self.optimizer.param_groups[0]["lr"])
+        self.group.agree(epoch, learning_rate)
+        trained = self._train_epoch(epoch)
+        training_seconds = time.perf_counter() - start
         scores = score(
-            network,
+            self.network,
             self.data.val,
             len(self.data.classes),
             batch_size=self.config.eval_batch_size,
@@ -275,158 +286,191 @@ class Training:
             raise Diverged(f"validation loss is {scores.loss} after epoch {epoch}")
         seconds = time.perf_counter() - start
         metrics = {
-            "train/loss": trained_on.loss,
-            "train/loss_std": trained_on.loss_std,
-            "train/acc": trained_on.accuracy,
-            "train/lr": rate,
-            **(_figures(scores, self.metric) if self.judged else {}),
-            "time/epoch_seconds": seconds,
-            "time/images_per_second": len(self.data.train) / (trained - start),
+            "train/loss": trained.loss,
+            "train/loss_std": trained.loss_std,
+            "train/acc": trained.accuracy,
+            "train/lr": learning_rate,
         }
+        if self.has_validation:
+            metrics |= _validation_metrics(scores, self.metric)
+        metrics["time/epoch_seconds"] = seconds
+        metrics["time/images_per_second"] = len(self.data.train) / training_seconds
         row = Epoch(
             epoch=epoch,
             time=int(time.time() * 1000),
             metrics=metrics,
-            per_class=scores.per_class if self.judged else (),
-            train_per_class=trained_on.per_class,
-            predicted=scores.predicted if self.judged else (),
+            per_class=scores.per_class if self.has_validation else (),
+            train_per_class=trained.per_class,
+            predicted=scores.predicted if self.has_validation else (),
         )
-        state = self.state
-        value = metrics.get(self.metric)
-        state.history.append(row)
-        state.seconds += seconds
-        if self._better(value):
-            state.best_epoch = epoch
-            state.best_value = value
-            if self.judged:
-                state.confusion = scores.confusion.tolist()
-                state.mistakes = find_mistakes(scores, self.data.val.labels)
-            state.best_weights = {
-                k: v.detach().cpu().clone() for k, v in network.state_dict().items()
-            }
+        self.state.history.append(row)
+        self.state.seconds += seconds
+        if self._is_best(row):
+            self._keep_best(row, scores)
         return row
 
-    def _better(self, value: float | None) -> bool:
-        """Whether an epoch's weights are to be kept: the best so far or, where nothing judges them, the last."""
+    def _is_best(self, row: Epoch) -> bool:
+        """Whether to keep an epoch's weights: the best so far or, without validation, the last."""
+        value = row.metrics.get(self.metric)
         best = self.state.best_value
-        return value is None or best is None or (value > best if self.maximize else value < best)
+        if value is None or best is None:
+            return True
+        return value > best if self.maximize else value < best
 
-    def _batches(self) -> tuple[torch.Tensor, ...]:
-        """The indices of one epoch's steps, from torch's global generator."""
-        batches = torch.split(
-            torch.randperm(len(self.data.train)).to(self.device), self.config.batch_size
-        )
-        # Batch normalisation has no variance of one image, which a process would have for its share.
-        if len(batches) > 1 and len(batches[-1]) < 2 * self.group.size:
-            return batches[:-1]
-        return batches
+    def _keep_best(self, row: Epoch, scores: Scores) -> None:
+        self.state.best_epoch = row.epoch
+        self.state.best_value = row.metrics.get(self.metric)
+        if self.has_validation:
+            self.state.confusion = scores.confusion.tolist()
+            self.state.mistakes = find_mistakes(scores, self.data.val.labels)
+        weights = self.network.state_dict()
+        self.state.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
 
-    def _feed(self, batches: list[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Each step's images, ready for the network, and their labels: made for several small steps at a time."""
-        images = self.data.train.images
-        labels = self.data.train.labels
-        parts = parse_augmentation(self.config.augment)
-        fill = (torch.tensor(self.data.mean, device=self.device) * 255).round().to(torch.uint8)
-        together = max(1, _READY // (self.config.batch_size * images[0].numel() * 4))
-        for first in range(0, len(batches), together):
-            some = batches[first : first + together]
-            chosen = torch.cat(some)
-            sizes = [len(batch) for batch in some]
-            batch = images.index_select(0, chosen)
-            batch = augment(batch, parts, fill) if parts else batch
-            ready = self.prepare(batch)
-            yield from zip(
-                torch.split(ready, sizes), torch.split(labels[chosen], sizes), strict=True
-            )
+    def _step_epoch_schedule(self, row: Epoch) -> None:
+        """Step the schedule after an epoch. One cycle is stepped with the optimizer instead."""
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(row.metrics.get("val/loss", row.metrics["train/loss"]))
+        elif self.schedule is not None and not isinstance(self.schedule, OneCycleLR):
+            self.schedule.step()
 
-    def _pass(
-        self, epoch: int, network: nn.Module, optimizer: Optimizer, schedule: OneCycleLR | None
-    ) -> _Trained:
-        """Train once over the training split. Returns its figures as trained."""
+    def _patience_is_exhausted(self) -> bool:
+        """Whether early stopping ends the training."""
+        if not self.config.patience or self.state.best_epoch is None:
+            return False
+        return len(self.state.history) - self.state.best_epoch >= self.config.patience
+
+    def _follow_leader(self) -> NoReturn:
+        """Train along with the leading process, at its learning rate, until this one is killed."""
+        while True:
+            epoch, learning_rate = self.group.agree(0, 0.0)
+            for parameter_group in self.optimizer.param_groups:
+                parameter_group["lr"] = learning_rate
+            self._train_epoch(epoch)
+
+    # Steps
+
+    def _train_epoch(self, epoch: int) -> TrainingScores:
+        """Train once over the training split."""
         torch.manual_seed(epoch_seed(self.config.seed, epoch))
-        config = self.config
-        batches = self._batches()
-        parameters = list(network.parameters())
-        own = [self.group.share(batch) for batch in batches]
-        if (
-            self.group.rank
-        ):  # the order is the same in all processes, and all else that is random their own
+        batches = self._draw_batches()
+        shares = [self.group.share(batch) for batch in batches]
+        if self.group.rank != 0:
+            # All processes draw the same batches; all else that is random differs between them.
             torch.manual_seed(epoch_seed(self.config.seed, epoch, self.group.rank))
-        total = 0.0
-        seen = 0
-        losses: list[torch.Tensor] = []  # that have not been looked at
-        values: list[float] = []  # of those that have
+        steps = len(batches)
+        losses = _Losses([len(batch) for batch in batches])
         predictions = []
-        network.train()
-        for step, (images, labels) in enumerate(self._feed(own), start=1):
+        parameters = list(self.parallel_network.parameters())
+        self.parallel_network.train()
+        for step, (images, labels) in enumerate(self.loader.load(shares), start=1):
             failpoints.reach("mid_epoch")
             self.hooks.stop()
-            self.saver.look()
-            if self.time_limit is not None and time.monotonic() - self.began > self.time_limit:
-                raise TimedOut(self.time_limit)
-            for parameter in parameters:
-                parameter.grad = None
-            with self.prepare.autocast():
-                logits = network(images)
-            loss = functional.cross_entropy(
-                logits.float(), labels, label_smoothing=config.label_smoothing
-            )
-            loss = self.group.weigh(loss, len(labels), len(batches[step - 1]))
-            loss.backward()  # type: ignore[no-untyped-call]
-            if config.grad_clip:
-                nn.utils.clip_grad_norm_(parameters, config.grad_clip)
-            optimizer.step()
-            if schedule is not None:
-                schedule.step()
-            loss = self.group.mean(loss.detach())
-            losses.append(loss)
-            predictions.append(logits.detach().argmax(dim=1))
-            if self.device.type == "cpu" or step % _CHECK_EVERY == 0 or step == len(batches):
-                for value in torch.stack(losses).tolist():
-                    count = len(batches[len(values)])
-                    total = total + value * count
-                    seen = seen + count
-                    values.append(value)
-                losses.clear()
-                if not math.isfinite(total):
-                    raise Diverged(f"training loss is {values[-1]} at step {step} of epoch {epoch}")
-                self.hooks.step(step, len(batches), total / seen)
-        truth = self.data.train.labels[torch.cat(own)]
-        classes = len(self.data.classes)
-        right, of_class = self.group.total(_counts(truth, torch.cat(predictions), classes))
-        return _Trained(
-            loss=total / seen,
-            loss_std=float(torch.tensor(values).std(correction=0)),
-            accuracy=int(right.sum()) / int(of_class.sum()),
-            per_class=class_accuracies(right, of_class),
+            self.writer.poll()
+            self._check_time_limit()
+            logits, loss = self._step(images, labels, len(batches[step - 1]), parameters)
+            losses.add(loss)
+            predictions.append(logits.argmax(dim=1))
+            if self.device.type == "cpu" or step % _READ_LOSS_EVERY == 0 or step == steps:
+                losses.read()
+                if not math.isfinite(losses.total):
+                    loss_text = f"training loss is {losses.values[-1]}"
+                    raise Diverged(f"{loss_text} at step {step} of epoch {epoch}")
+                self.hooks.step(step, steps, losses.mean)
+        targets = self.data.train.labels[torch.cat(shares)]
+        counts = count_by_class(targets, torch.cat(predictions), len(self.data.classes))
+        correct, total = self.group.total(counts)
+        return TrainingScores(
+            loss=losses.mean,
+            loss_std=losses.std,
+            accuracy=int(correct.sum()) / int(total.sum()),
+            per_class=class_accuracies(correct, total),
         )
 
-    def _exhausted(self) -> bool:
-        """Whether early stopping's patience has run out."""
-        patience = self.config.patience
-        best = self.state.best_epoch
-        return bool(patience) and best is not None and len(self.state.history) - best >= patience
+    def _step(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        batch_size: int,
+        parameters: Sequence[nn.Parameter],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take one optimizer step.
+
+        Args:
+            images: prepared, float (images, channels, height, width).
+            labels: int64 (images,).
+            batch_size: the images of the step in all processes.
+            parameters: all of the network's.
+
+        Returns:
+            This process's logits (images, classes), and the mean loss of the whole batch.
+        """
+        for parameter in parameters:
+            parameter.grad = None
+        with self.prepare.autocast():
+            logits = self.parallel_network(images)
+        smoothing = self.config.label_smoothing
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        loss = self.group.weigh(loss, len(labels), batch_size)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.config.grad_clip:
+            nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
+        self.optimizer.step()
+        if isinstance(self.schedule, OneCycleLR):
+            self.schedule.step()
+        return logits.detach(), self.group.mean(loss.detach())
+
+    def _draw_batches(self) -> tuple[torch.Tensor, ...]:
+        # Batch normalisation has no variance of a single image, which may be a process's share.
+        return self.loader.draw(smallest=2 * self.group.size)
+
+    def _check_time_limit(self) -> None:
+        if self.time_limit is not None and time.monotonic() - self.started > self.time_limit:
+            raise TimedOut(self.time_limit)
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """The figures of one pass over the training split, as trained: with dropout, and while the weights changed."""
+class _Losses:
+    """The losses of an epoch's steps, which stay on the device until they are read together."""
 
-    loss: float  # mean of an image
-    loss_std: float  # standard deviation of the batches' mean losses
-    accuracy: float
-    per_class: tuple[float | None, ...]
+    def __init__(self, batch_sizes: Sequence[int]) -> None:
+        self.values: list[float] = []  # of each step, as far as they were read
+        self.total = 0.0  # over images
+        self._batch_sizes = batch_sizes
+        self._images = 0
+        self._unread: list[torch.Tensor] = []
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Add the mean loss of the next step."""
+        self._unread.append(loss)
+
+    def read(self) -> None:
+        """Read all losses that were added since the last time."""
+        for value in torch.stack(self._unread).tolist():
+            batch_size = self._batch_sizes[len(self.values)]
+            self.total += value * batch_size
+            self._images += batch_size
+            self.values.append(value)
+        self._unread.clear()
+
+    @property
+    def mean(self) -> float:
+        """The mean loss of an image."""
+        return self.total / self._images
+
+    @property
+    def std(self) -> float:
+        """The standard deviation of the steps' mean losses."""
+        return float(torch.tensor(self.values).std(correction=0))
 
 
-def _counts(truth: torch.Tensor, predictions: torch.Tensor, classes: int) -> torch.Tensor:
-    """How many images of each class were classified rightly, and how many there are: int64 (2, classes)."""
-    right = truth[predictions == truth]
-    return torch.stack(
-        [torch.bincount(right, minlength=classes), torch.bincount(truth, minlength=classes)]
-    )
-
-
-def _figures(scores: Scores, objective: str) -> dict[str, float]:
-    figures = {"val/loss": scores.loss, "val/loss_std": scores.loss_std, "val/acc": scores.accuracy}
-    others = {"val/balanced_acc": scores.balanced_accuracy, "val/macro_f1": scores.macro_f1}
-    return figures | {key: value for key, value in others.items() if key == objective}
+def _validation_metrics(scores: Scores, objective: str) -> dict[str, float]:
+    """The metrics of every study, and the objective if it is none of them."""
+    metrics = {
+        "val/loss": scores.loss,
+        "val/loss_std": scores.loss_std,
+        "val/acc": scores.accuracy,
+    }
+    if objective == "val/balanced_acc":
+        metrics[objective] = scores.balanced_accuracy
+    if objective == "val/macro_f1":
+        metrics[objective] = scores.macro_f1
+    return metrics

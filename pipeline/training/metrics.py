@@ -1,4 +1,4 @@
-"""Scores a network on a split, and derives every figure but the loss from its confusion matrix."""
+"""Scores a network on a split. Every figure but the loss follows from the confusion matrix."""
 
 from __future__ import annotations
 
@@ -13,22 +13,31 @@ from pipeline.training.prepare import Prepare
 
 
 @dataclass(frozen=True)
+class TrainingScores:
+    """The figures of one epoch's training: with dropout, and while the weights changed."""
+
+    loss: float  # mean of an image
+    loss_std: float  # standard deviation of the batches' mean losses
+    accuracy: float
+    per_class: tuple[float | None, ...]  # accuracy of each class; None for a class without images
+
+
+@dataclass(frozen=True)
 class Scores:
-    """What a network makes of a split."""
+    """The figures of a network on a split, in evaluation mode."""
 
     loss: float  # mean cross-entropy of an image, nats
     confusion: torch.Tensor  # int64 (classes, classes): [true][predicted]
     loss_std: float = 0.0  # standard deviation of the batches' mean losses
-    logits: tuple[
-        torch.Tensor, ...
-    ] = ()  # of each batch (images, classes), in the split's order, on its device
+    # Of each batch (images, classes), in the split's order, on its device:
+    logits: tuple[torch.Tensor, ...] = ()
 
     @property
     def accuracy(self) -> float:
-        """The share of images classified rightly."""
-        right = int(self.confusion.diagonal().sum())
-        count = int(self.confusion.sum())
-        return right / max(1, count)
+        """The share of images classified correctly."""
+        correct = int(self.confusion.diagonal().sum())
+        images = int(self.confusion.sum())
+        return correct / max(1, images)
 
     @property
     def per_class(self) -> tuple[float | None, ...]:
@@ -37,30 +46,26 @@ class Scores:
 
     @property
     def predicted(self) -> tuple[int, ...]:
-        """How many images were taken for each class."""
+        """The number of images classified as each class."""
         return tuple(self.confusion.sum(dim=0).tolist())
 
     @property
     def balanced_accuracy(self) -> float:
-        """The mean of the classes' accuracies, over the classes that have images."""
-        known = [accuracy for accuracy in self.per_class if accuracy is not None]
-        return sum(known) / max(1, len(known))
+        """The mean of the classes' accuracies, over the classes with images."""
+        accuracies = [accuracy for accuracy in self.per_class if accuracy is not None]
+        return sum(accuracies) / max(1, len(accuracies))
 
     @property
     def macro_f1(self) -> float:
-        """The mean of the classes' F1 scores, over the classes that have images or predictions."""
-        right = self.confusion.diagonal().tolist()
+        """The mean of the classes' F1 scores, over the classes with images or predictions."""
+        correct = self.confusion.diagonal().tolist()
         true = self.confusion.sum(dim=1).tolist()
         predicted = self.confusion.sum(dim=0).tolist()
-        scores: list[float] = [
-            2 * r / (t + p) for r, t, p in zip(right, true, predicted, strict=True) if t + p
-        ]
+        scores: list[float] = []
+        for c, t, p in zip(correct, true, predicted, strict=True):
+            if t + p > 0:
+                scores.append(2 * c / (t + p))
         return sum(scores) / max(1, len(scores))
-
-
-def class_accuracies(right: torch.Tensor, count: torch.Tensor) -> tuple[float | None, ...]:
-    """Each class's share of right answers, from counts (classes,); None for a class without images."""
-    return tuple(r / n if n else None for r, n in zip(right.tolist(), count.tolist(), strict=True))
 
 
 @torch.no_grad()
@@ -70,27 +75,49 @@ def score(
     """Score a network, in evaluation mode, on a split of images on its device."""
     network.eval()
     device = split.labels.device
-    loss = torch.zeros(
-        (), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device
-    )
-    losses = []
-    kept = []
+    total_dtype = torch.float32 if device.type == "mps" else torch.float64
+    total_loss = torch.zeros((), dtype=total_dtype, device=device)
+    batch_losses = []
+    batch_logits = []
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     for start in range(0, len(split), batch_size):
+        images = split.images[start : start + batch_size]
         labels = split.labels[start : start + batch_size]
         with prepare.autocast():
-            logits = network(prepare(split.images[start : start + batch_size]))
-        of_batch = functional.cross_entropy(logits.float(), labels, reduction="sum")
-        loss += of_batch
-        losses.append(of_batch / len(labels))
-        kept.append(logits)
-        confusion += torch.bincount(
-            labels * classes + logits.argmax(dim=1), minlength=classes * classes
-        )
-    spread = float(torch.stack(losses).std(correction=0)) if losses else 0.0
+            logits = network(prepare(images))
+        loss = functional.cross_entropy(logits.float(), labels, reduction="sum")
+        total_loss += loss
+        batch_losses.append(loss / len(labels))
+        batch_logits.append(logits)
+        cells = labels * classes + logits.argmax(dim=1)
+        confusion += torch.bincount(cells, minlength=classes * classes)
+    loss_std = float(torch.stack(batch_losses).std(correction=0)) if batch_losses else 0.0
     return Scores(
-        float(loss) / max(1, len(split)),
-        confusion.view(classes, classes).cpu(),
-        spread,
-        tuple(kept),
+        loss=float(total_loss) / max(1, len(split)),
+        confusion=confusion.view(classes, classes).cpu(),
+        loss_std=loss_std,
+        logits=tuple(batch_logits),
+    )
+
+
+def count_by_class(labels: torch.Tensor, predictions: torch.Tensor, classes: int) -> torch.Tensor:
+    """Count each class's images: those classified correctly, and all.
+
+    Args:
+        labels: int64 (images,).
+        predictions: int64 (images,).
+        classes: how many there are.
+
+    Returns:
+        int64 (2, classes).
+    """
+    correct = labels[predictions == labels]
+    correct_counts = torch.bincount(correct, minlength=classes)
+    return torch.stack([correct_counts, torch.bincount(labels, minlength=classes)])
+
+
+def class_accuracies(correct: torch.Tensor, images: torch.Tensor) -> tuple[float | None, ...]:
+    """Divide each class's counts, both (classes,). A class without images has None."""
+    return tuple(
+        c / n if n else None for c, n in zip(correct.tolist(), images.tolist(), strict=True)
     )

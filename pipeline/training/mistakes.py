@@ -1,37 +1,32 @@
-"""Which images a network gets most wrong, from the logits of the pass that scored it. Sees no image."""
+"""Selects the images that a network gets most wrong, and draws their thumbnails for the report."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-from PIL import Image
-
-from sweeps.trial import Mistake
-
-if TYPE_CHECKING:
-    import torch
 
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from pipeline.training.metrics import Scores
+from sweeps.trial import Mistake
 
-WORST_IMAGES = 24  # images of the largest losses
-CONFUSED_PAIRS = 6  # of classes, the most confused ones
-IMAGES_PER_PAIR = 4  # images of such a pair
+WORST_IMAGES = 24  # with the largest losses
+CONFUSED_PAIRS = 6  # pairs of classes, the most frequently confused
+IMAGES_PER_PAIR = 4
+THUMBNAIL_SIDE = 96  # pixels, at most
 
 
 @torch.no_grad()
 def find_mistakes(scores: Scores, labels: torch.Tensor) -> tuple[Mistake, ...]:
-    """The worst of the wrongly classified images, and some of the pairs of classes that are confused most.
+    """Select the worst mistakes, and examples of the pairs of classes confused most.
 
-    First come the `WORST_IMAGES` by loss, the largest first; then, of each of the `CONFUSED_PAIRS` most frequent
-    pairs (true class, predicted class), those among its `IMAGES_PER_PAIR` largest losses that are not
-    named yet, the most frequent pair first.
-    Equal losses stand in the order of the images, equally frequent pairs in that of the classes.
+    First come the `WORST_IMAGES` by loss, the largest first. Then follow, for each of the
+    `CONFUSED_PAIRS` most frequent pairs (true class, predicted class), the images among its
+    `IMAGES_PER_PAIR` largest losses that are not listed yet, the most frequent pair first. Equal
+    losses stand in the order of the images, equally frequent pairs in that of the classes.
 
     Args:
         scores: of a split.
@@ -39,71 +34,73 @@ def find_mistakes(scores: Scores, labels: torch.Tensor) -> tuple[Mistake, ...]:
     """
     if not scores.logits:
         return ()
-    predicted = torch.cat([logits.argmax(dim=1) for logits in scores.logits])
-    wrong = (predicted != labels).nonzero().flatten()
+    predictions = torch.cat([logits.argmax(dim=1) for logits in scores.logits])
+    wrong = (predictions != labels).nonzero().flatten()
     logits = torch.cat(scores.logits)[wrong].float()
     losses = functional.cross_entropy(logits, labels[wrong], reduction="none")
     losses, order = losses.cpu().sort(descending=True, stable=True)
-    images, true, taken = (
-        tensor.cpu()[order] for tensor in (wrong, labels[wrong], predicted[wrong])
-    )
-    sureness = logits.softmax(dim=1).amax(dim=1).cpu()[order]
-    places = list(range(min(WORST_IMAGES, len(images))))
-    for pair in _confused(scores.confusion):
-        places += (
-            ((true == pair[0]) & (taken == pair[1])).nonzero().flatten()[:IMAGES_PER_PAIR].tolist()
-        )
+    # All of these are of the wrong images, by falling loss:
+    images = wrong.cpu()[order]
+    true = labels[wrong].cpu()[order]
+    predicted = predictions[wrong].cpu()[order]
+    probabilities = logits.softmax(dim=1).amax(dim=1).cpu()[order]
+    selected = list(range(min(WORST_IMAGES, len(images))))
+    for true_class, predicted_class in _most_confused(scores.confusion):
+        of_pair = (true == true_class) & (predicted == predicted_class)
+        selected += of_pair.nonzero().flatten()[:IMAGES_PER_PAIR].tolist()
     return tuple(
         Mistake(
-            int(images[i]),
-            int(true[i]),
-            int(taken[i]),
-            _short(float(sureness[i])),
-            _short(float(losses[i])),
+            image=int(images[index]),
+            true=int(true[index]),
+            predicted=int(predicted[index]),
+            probability=_six_digits(float(probabilities[index])),
+            loss=_six_digits(float(losses[index])),
         )
-        for i in dict.fromkeys(places)
+        for index in dict.fromkeys(selected)
     )
 
 
-def _confused(confusion: torch.Tensor) -> list[list[int]]:
-    """The most frequent pairs (true class, predicted class) of two classes, from counts [true][predicted]."""
+def _most_confused(confusion: torch.Tensor) -> list[list[int]]:
+    """The most frequent pairs (true class, predicted class), from counts [true][predicted]."""
     pairs = (confusion - confusion.diagonal().diag()).nonzero()
     counts = confusion[pairs[:, 0], pairs[:, 1]]
-    most: list[list[int]] = pairs[
-        counts.argsort(descending=True, stable=True)[:CONFUSED_PAIRS]
-    ].tolist()
-    return most
+    order = counts.argsort(descending=True, stable=True)
+    most_confused: list[list[int]] = pairs[order[:CONFUSED_PAIRS]].tolist()
+    return most_confused
 
 
-def _short(value: float) -> float:
-    """The 6 digits that single precision has: a study keeps thousands of these."""
+def _six_digits(value: float) -> float:
+    """Round to the precision of float32: a study stores thousands of these."""
     return float(f"{value:.6g}")
 
 
-THUMBNAIL_SIDE = 96  # pixels; of a larger image the picture is a smaller one
-
-
 def encode_thumbnails(mistakes: Iterable[Mistake], images: torch.Tensor) -> dict[int, str]:
-    """The images that were classified wrongly: by index, PNG files in base64.
+    """Encode the images of mistakes as PNG files in base64.
 
     Args:
-        mistakes: which images.
-        images: uint8 (images, channels, height, width) of the split that the mistakes are of, with 1 or 3 channels.
+        mistakes: whose images.
+        images: uint8 (images, channels, height, width) of the mistakes' split, with 1 or 3
+            channels.
+
+    Returns:
+        The encoded files, by the image's index.
     """
-    return {
-        mistake.image: base64.b64encode(encode_thumbnail(images[mistake.image])).decode()
-        for mistake in mistakes
-    }
+    thumbnails = {}
+    for mistake in mistakes:
+        png = encode_thumbnail(images[mistake.image])
+        thumbnails[mistake.image] = base64.b64encode(png).decode()
+    return thumbnails
 
 
 def encode_thumbnail(image: torch.Tensor) -> bytes:
-    """An image, uint8 (channels, height, width) with 1 or 3 channels, as a PNG file.
+    """Encode an image as a PNG file of at most `THUMBNAIL_SIDE` pixels a side.
 
-    Its sides have at most `THUMBNAIL_SIDE` pixels.
+    Args:
+        image: uint8 (channels, height, width) with 1 or 3 channels.
     """
     pixels = image.permute(1, 2, 0).squeeze(2).contiguous().numpy()
-    picture = Image.fromarray(pixels)
+    thumbnail = Image.fromarray(pixels)
+    thumbnail.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))  # makes no image larger
     file = io.BytesIO()
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))  # which makes none larger
-    picture.save(file, "PNG")
+    thumbnail.save(file, "PNG")
     return file.getvalue()

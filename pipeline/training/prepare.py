@@ -7,14 +7,14 @@ from torch import nn
 
 
 def image_memory_format(network: nn.Module) -> torch.memory_format:
-    """How a network's images should lie in memory: channels last for convolutions, as they are where there is none."""
+    """Choose how a network's images lie in memory: channels last if it has convolutions."""
     if any(p.dim() == 4 for p in network.parameters()):
         return torch.channels_last
     return torch.contiguous_format
 
 
 class Prepare:
-    """From resident uint8 images to what a network takes: normalised floats, laid out as it reads them."""
+    """A transform from resident uint8 images to the normalised floats that a network takes."""
 
     def __init__(
         self,
@@ -22,27 +22,39 @@ class Prepare:
         std: tuple[float, ...],
         device: torch.device,
         precision: str,
-        layout: torch.memory_format = torch.channels_last,
+        memory_format: torch.memory_format = torch.channels_last,
     ) -> None:
+        """Make the transform.
+
+        Args:
+            mean: of each channel, 0..1.
+            std: of each channel, 0..1.
+            device: the images' and the network's.
+            precision: of the forward pass, ``fp32`` or ``bf16``.
+            memory_format: of the prepared images.
+        """
         self._device = device
         self._precision = precision
-        self._layout = layout
+        self._memory_format = memory_format
         self._mean = torch.tensor(mean, device=device).view(1, -1, 1, 1) * 255
         self._scale = 1 / (torch.tensor(std, device=device).view(1, -1, 1, 1) * 255)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Normalise uint8 images (batch, channels, height, width)."""
-        floats = images.to(torch.float32, memory_format=self._layout)
-        # Spread over the pixels: otherwise the innermost loop would be one over three channels.
-        pixels = (1, *images.shape[1:])
-        mean, scale = (
-            t.expand(pixels).contiguous(memory_format=self._layout)
-            for t in (self._mean, self._scale)
-        )
+        floats = images.to(torch.float32, memory_format=self._memory_format)
+        mean = self._spread(self._mean, images)
+        scale = self._spread(self._scale, images)
         return floats.sub_(mean).mul_(scale)
 
+    def _spread(self, moments: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+        """Repeat each channel's value for every pixel of one image.
+
+        Without this, the innermost loop of the arithmetic would run over three channels only.
+        """
+        pixels = (1, *images.shape[1:])
+        return moments.expand(pixels).contiguous(memory_format=self._memory_format)
+
     def autocast(self) -> torch.autocast:
-        """The arithmetic of the forward pass."""
-        return torch.autocast(
-            self._device.type, dtype=torch.bfloat16, enabled=self._precision == "bf16"
-        )
+        """Return the context in which the forward pass runs in the chosen precision."""
+        enabled = self._precision == "bf16"
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)

@@ -1,13 +1,13 @@
-"""Where a training stands between two epochs, kept as a checkpoint and gone on from. Trains nothing."""
+"""The state of a training between two epochs: written to checkpoints, and restored from them."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,72 +17,75 @@ from pipeline.system import failpoints
 from pipeline.training.optimizer import Schedule
 from sweeps.trial import Epoch, Mistake, TrialConfig, Value
 
-if TYPE_CHECKING:
-    from torch import nn
-    from torch.optim import Optimizer
-
 
 @dataclass
 class TrainingState:
-    """All that a checkpoint holds besides the network, the optimiser and the schedule."""
+    """The progress of a training: all of a checkpoint but network, optimizer and schedule."""
 
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int | None = None
     best_value: float | None = None
-    confusion: list[list[int]] | None = None
+    confusion: list[list[int]] | None = None  # at the best epoch, as `mistakes`
     mistakes: tuple[Mistake, ...] = ()
     seconds: float = 0.0
     latency_ms: float | None = None
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Snapshot:
+    """The content of one checkpoint, copied from the training."""
+
+    tensors: Mapping[str, torch.Tensor]
+    history: tuple[Epoch, ...]
+    facts: Mapping[str, Any]  # JSON; the history is added to them when they are written
+
+
 class CheckpointWriter:
-    """Writes checkpoints of a training beside it, one at a time."""
+    """Writes checkpoints on a thread of its own while the training goes on, one at a time.
+
+    A checkpoint is captured (copied) by the training's thread, then written by the other. An error
+    of the disk is raised by the next call in the training's thread that finds the write ended.
+    """
 
     def __init__(self, folder: Folder, saved: Callable[[tuple[Epoch, ...]], None]) -> None:
-        """Begin.
+        """Start the thread.
 
         Args:
             folder: the trial's own.
-            saved: called by the thread that trains, with the history that a checkpoint now holds.
+            saved: called by the training's thread, with the history of a checkpoint that is on the
+                disk.
         """
         self._folder = folder
         self._saved = saved
         self._thread = ThreadPoolExecutor(1, "checkpoints")
-        self._thread.submit(
-            lambda: None
-        )  # a thread's start is waited for: now, and not after an epoch
-        self._writing: tuple[Future[None], tuple[Epoch, ...]] | None = None
-        self._copies: dict[str, torch.Tensor] = {}  # of what changes, made anew for each checkpoint
-        self._copied: tuple[dict[str, torch.Tensor], tuple[Epoch, ...], dict[str, Any]] | None = (
-            None
-        )
+        # Submitting waits until a new thread runs: let that be now, and not after an epoch.
+        self._thread.submit(lambda: None)
+        self._captured: _Snapshot | None = None
+        self._pending: tuple[Future[None], _Snapshot] | None = None
+        self._buffers: dict[str, torch.Tensor] = {}  # reused for every checkpoint
 
-    def take(
+    def capture(
         self,
         state: TrainingState,
         config: TrialConfig,
         network: nn.Module,
-        optimizer: Optimizer,
+        optimizer: torch.optim.Optimizer,
         schedule: Schedule,
     ) -> None:
-        """Copy what a checkpoint of the last epoch holds, when the one before is written.
+        """Copy the content of a checkpoint, after the pending one is written.
 
         Raises:
-            StorageFailure: if the disk is full or fails, here as in all that follows.
+            StorageFailure: if the disk is full or fails, here as in the methods below.
         """
-        self.settle()
-        tensors, facts = optimizer_tensors(optimizer)
-        changing = {
-            **{f"network.{k}": v for k, v in network.state_dict(keep_vars=True).items()},
-            **{f"optimizer.{k}": v for k, v in tensors.items()},
-        }
-        best = {
-            f"best.{k}": v for k, v in state.best_weights.items()
-        }  # copies that nothing changes
-        rest = {
+        self.wait()
+        optimizer_state, optimizer_facts = optimizer_tensors(optimizer)
+        changing = _with_prefix("network.", network.state_dict(keep_vars=True))
+        changing |= _with_prefix("optimizer.", optimizer_state)
+        best_weights = _with_prefix("best.", state.best_weights)  # copies already
+        facts = {
             "config": config.to_dict(),
-            "optimizer": facts,
+            "optimizer": optimizer_facts,
             "schedule": None if schedule is None else copy.deepcopy(schedule.state_dict()),
             "best_epoch": state.best_epoch,
             "best_value": state.best_value,
@@ -91,66 +94,80 @@ class CheckpointWriter:
             "seconds": state.seconds,
             "latency_ms": state.latency_ms,
         }
-        self._copied = {**self._copies_of(changing), **best}, tuple(state.history), rest
+        tensors = self._copy(changing) | best_weights
+        self._captured = _Snapshot(tensors, tuple(state.history), facts)
 
-    def write(self) -> None:
-        """Begin to write what was copied: the training goes on meanwhile."""
-        copied = self._copied
-        self._copied = None
-        if copied is not None:
-            self._writing = self._thread.submit(self._write, *copied), copied[1]
-
-    def _copies_of(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Copy all in one call, into memory that is kept."""
-        if self._copies.keys() != tensors.keys():
-            self._copies = {
-                k: torch.empty_like(v, device="cpu", requires_grad=False)
-                for k, v in tensors.items()
-            }
-        with torch.no_grad():
-            torch._foreach_copy_(list(self._copies.values()), list(tensors.values()))
-        return self._copies
-
-    def _write(
-        self, tensors: Mapping[str, torch.Tensor], history: Sequence[Epoch], rest: Mapping[str, Any]
-    ) -> None:
-        facts = {**rest, "history": [dataclasses.asdict(row) for row in history]}
-        self._folder.save_state(len(history), tensors, facts)
-
-    def look(self) -> None:
-        """Tell of a checkpoint that is there by now."""
-        if self._writing is not None and self._writing[0].done():
-            self.settle()
-
-    def settle(self) -> None:
-        """Wait for the checkpoint that is being written, if one is, and tell of it."""
-        if self._writing is None:
+    def start_writing(self) -> None:
+        """Start to write the captured checkpoint, if there is one."""
+        if self._captured is None:
             return
-        (written, history) = self._writing
-        self._writing = None
-        written.result()
+        snapshot = self._captured
+        self._captured = None
+        self._pending = self._thread.submit(self._write, snapshot), snapshot
+
+    def poll(self) -> None:
+        """Report the pending checkpoint if it is on the disk by now."""
+        if self._pending is not None and self._pending[0].done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Wait for the pending checkpoint, if there is one, and report it."""
+        if self._pending is None:
+            return
+        future, snapshot = self._pending
+        self._pending = None
+        future.result()
         failpoints.reach("after_checkpoint")
-        self._saved(history)
+        self._saved(snapshot.history)
 
     def close(self) -> None:
-        """Wait for it, however the training has ended: who comes next may go on from it."""
+        """Wait for the pending checkpoint even after a failure: a later run may resume from it."""
         self._thread.shutdown()
+
+    def _copy(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Copy all tensors in one call, into memory that is reused."""
+        if self._buffers.keys() != tensors.keys():
+            self._buffers = {
+                name: torch.empty_like(tensor, device="cpu", requires_grad=False)
+                for name, tensor in tensors.items()
+            }
+        with torch.no_grad():
+            torch._foreach_copy_(list(self._buffers.values()), list(tensors.values()))
+        return self._buffers
+
+    def _write(self, snapshot: _Snapshot) -> None:
+        history = [dataclasses.asdict(row) for row in snapshot.history]
+        facts = {**snapshot.facts, "history": history}
+        self._folder.save_state(len(history), snapshot.tensors, facts)
 
 
 def restore(
     folder: Folder,
     config: TrialConfig,
     network: nn.Module,
-    optimizer: Optimizer,
+    optimizer: torch.optim.Optimizer,
     schedule: Schedule,
 ) -> TrainingState | None:
-    """Put back the newest good checkpoint, if it is of this very configuration; None where there is none."""
-    found = folder.latest()
-    if found is None or found[1]["config"] != config.to_dict():
+    """Restore the newest intact checkpoint, if it is of this very configuration.
+
+    Args:
+        folder: the trial's own.
+        config: the trial's.
+        network: its weights are restored, as is the state of the next two.
+        optimizer: made for the network.
+        schedule: made for the optimizer.
+
+    Returns:
+        The progress; None without such a checkpoint.
+    """
+    checkpoint = folder.latest()
+    if checkpoint is None:
         return None
-    tensors, facts = found
-    network.load_state_dict(_under("network.", tensors))
-    restore_optimizer(optimizer, _under("optimizer.", tensors), facts["optimizer"])
+    tensors, facts = checkpoint
+    if facts["config"] != config.to_dict():
+        return None
+    network.load_state_dict(_without_prefix("network.", tensors))
+    restore_optimizer(optimizer, _without_prefix("optimizer.", tensors), facts["optimizer"])
     if schedule is not None:
         schedule.load_state_dict(facts["schedule"])
     return TrainingState(
@@ -161,33 +178,31 @@ def restore(
         mistakes=tuple(Mistake(*values) for values in facts.get("mistakes", ())),
         seconds=facts["seconds"],
         latency_ms=facts["latency_ms"],
-        best_weights=_under("best.", tensors),
+        best_weights=_without_prefix("best.", tensors),
     )
-
-
-def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def optimizer_tensors(
     optimizer: torch.optim.Optimizer,
 ) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Take an optimiser's state apart into tensors and JSON."""
+    """Take an optimizer's state apart into tensors and JSON."""
     state = optimizer.state_dict()
-    flat = {
-        f"{index}.{key}": value
-        for index, values in state["state"].items()
-        for key, value in values.items()
-    }
-    tensors = {name: value for name, value in flat.items() if isinstance(value, torch.Tensor)}
-    numbers = {name: value for name, value in flat.items() if name not in tensors}
+    tensors: dict[str, torch.Tensor] = {}
+    numbers: dict[str, Value] = {}
+    for index, values in state["state"].items():
+        for key, value in values.items():
+            name = f"{index}.{key}"
+            if isinstance(value, torch.Tensor):
+                tensors[name] = value
+            else:
+                numbers[name] = value
     return tensors, {"numbers": numbers, "groups": state["param_groups"]}
 
 
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]
 ) -> None:
-    """Put back what `optimizer_tensors` took apart."""
+    """Put back together what `optimizer_tensors` took apart."""
     state: dict[int, dict[str, torch.Tensor | Value]] = {}
     for name, value in [*tensors.items(), *facts["numbers"].items()]:
         index, _, key = name.partition(".")
@@ -196,5 +211,18 @@ def restore_optimizer(
     for parameter, values in optimizer.state.items():
         for key, value in values.items():
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
-                # Files keep no layout, and fused steps go through the memory of both side by side.
+                # A file has no memory format, and fused steps walk the memory of both in parallel.
                 values[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def _with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def _without_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Select the tensors whose names have a prefix, and remove it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

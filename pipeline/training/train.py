@@ -1,4 +1,4 @@
-"""Trains one configuration and scores it after every epoch. Knows no study, no tracking and no terminal."""
+"""Trains one configuration and scores it after every epoch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from pipeline.checkpoints import Folder
 from pipeline.data.search_data import SearchData
 from pipeline.system.errors import Diverged, Failure, Infeasible, TimedOut
 from pipeline.system.signals import alarm
-from pipeline.training import allocator
 from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks, Training
 from sweeps.trial import FAILED, PRUNED, TrialConfig, TrialResult
 
-HANG_GRACE = 2.0  # seconds over its time limit, after which a trial that ends no step is broken off inside it
+HANG_GRACE = 2.0  # seconds after the time limit, before a hung step is interrupted
+
 # What plain RuntimeErrors say: the allocators of the CPU, of a driver, of cuBLAS and cuDNN.
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "alloc_failed",
+)
 
 
 def train(
@@ -33,44 +38,50 @@ def train(
     limits: Mapping[str, float] | None = None,
     every_epoch: bool = False,
     time_limit: float | None = None,
-    seat: GroupMember | None = None,
+    member: GroupMember | None = None,
 ) -> TrialResult:
-    """Train a resolved configuration, going on from the newest checkpoint in its folder if there is one.
+    """Train a resolved configuration, resuming from the newest checkpoint in its folder if any.
 
-    The same configuration gives the same result, interrupted or not: every epoch is seeded from (seed, epoch).
-    Leaves the best epoch's weights in the folder as ``best.safetensors``, unless the trial failed.
+    The same configuration gives the same result, interrupted or not: every epoch is seeded from
+    (seed, epoch). The best epoch's weights are left in the folder as ``best.safetensors``, unless
+    the trial failed.
+
+    Call `pipeline.training.process.prepare_process` before, in the process that trains: the number
+    of CPU threads, which is the process's, decides the last bits of the weights.
 
     Args:
         number: the trial's number, for the result.
-        config: what to train; `resolve` has settled it.
-        data: the training and validation splits; where the second is empty, the last epoch's weights are the best.
-        folder: the trial's own, for checkpoints.
-        objective: what chooses the best epoch: a key of `sweeps.spec.study_spec.OBJECTIVES`.
-        hooks: callbacks; what ``stop`` raises passes through.
-        limits: the most that a network may have, by the names in `sweeps.spec.study_spec.Constraints`, or it is not
-            trained.
+        config: what to train, settled by `pipeline.training.resolve.resolve`.
+        data: the training and validation splits. If the validation split is empty, the last
+            epoch's weights are the best.
+        folder: the trial's own folder, for checkpoints.
+        objective: the metric that chooses the best epoch: a key of
+            `sweeps.spec.study_spec.OBJECTIVES`.
+        hooks: callbacks; an exception of ``stop`` passes through.
+        limits: the largest values allowed, by the names in
+            `sweeps.spec.study_spec.Constraints`; a network above one is not trained.
         every_epoch: also keep the weights after each epoch, in the folder's ``epochs``.
-        time_limit: seconds that it may take.
-        seat: this process's among those that train it together, one GPU each; without one it trains alone. The first
-            does all that is said here; the others train along, call no hook, and return only what goes wrong.
+        time_limit: seconds that the training may take.
+        member: this process's place among several that train the network together, one GPU each;
+            None if it trains alone. The process of rank 0 does all of the above. The others train
+            along, call no hook, and return only after a failure.
 
     Returns:
-        The result: complete, pruned (by a hook, or as ``infeasible``), or failed as ``diverged``, ``oom``, ``timeout``
-        or ``error:<class>``.
+        The result: complete, pruned (by a hook, or as ``infeasible``), or failed as ``diverged``,
+        ``oom``, ``timeout`` or ``error:<class>``.
 
     Raises:
-        StorageFailure: if a checkpoint cannot be written; what was written before is kept.
+        StorageFailure: if a checkpoint cannot be written; earlier checkpoints are kept.
     """
-    torch.set_num_threads(config.threads)
-    allocator.keep_freed_memory()
     training = Training(
         config, data, Folder(folder), objective, hooks or Hooks(), every_epoch, time_limit
     )
+    interrupt_after = None if time_limit is None else time_limit + HANG_GRACE
     error = None
     try:
-        with closing(training.saver):
-            with alarm(time_limit and time_limit + HANG_GRACE, TimedOut(time_limit)):
-                training.join(seat)
+        with closing(training.writer):
+            with alarm(interrupt_after, TimedOut(time_limit)):
+                training.join(member)
                 state = training.run(limits or {})
             training.save_best()
         end = state
@@ -84,19 +95,21 @@ def train(
         error = str(problem)
     except Failure:
         raise
-    except Exception as problem:  # noqa: BLE001 - one trial's failure is a result; the sweep goes on
+    except Exception as problem:  # noqa: BLE001 - a trial's failure is a result
         state = FAILED
-        end = _kind(problem)
+        end = _end_of(problem)
         error = " ".join(str(problem).split())[:500]
+    result = training.result(number, state, end, error)
     if end == "oom":
-        torch.cuda.empty_cache()  # only now nothing holds the network any more
-    return training.result(number, state, end, error)
+        del training  # and with it the network, whose memory can be given back only now
+        torch.cuda.empty_cache()
+    return result
 
 
-def _kind(problem: Exception) -> str:
+def _end_of(problem: Exception) -> str:
+    """Say how a trial ended that an unexpected exception ended."""
     text = str(problem).lower()
-    if isinstance(problem, torch.OutOfMemoryError | MemoryError) or any(
-        words in text for words in _OUT_OF_MEMORY
-    ):
+    is_memory_error = isinstance(problem, torch.OutOfMemoryError | MemoryError)
+    if is_memory_error or any(phrase in text for phrase in _OUT_OF_MEMORY):
         return "oom"
     return f"error:{type(problem).__name__}"

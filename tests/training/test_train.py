@@ -18,6 +18,7 @@ from torch.nn import functional
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPlateau, StepLR
 
+import pipeline.training.batches
 import pipeline.training.epochs
 import pipeline.training.train
 from pipeline.checkpoints import BEST, load, load_model
@@ -933,7 +934,7 @@ def test_resolve(monkeypatch):
 def test_batches_made_ready_together(ready, tiny, tmp_path, monkeypatch):
     """How many steps' images are made ready at a time changes nothing of the result."""
     usual = outcome(run(tmp_path / "usual", tiny, epochs=1), tmp_path / "usual")
-    monkeypatch.setattr(pipeline.training.epochs, "_READY", ready)
+    monkeypatch.setattr(pipeline.training.batches, "_PREPARED_BYTES", ready)
     assert outcome(run(tmp_path / "other", tiny, epochs=1), tmp_path / "other") == usual
 
 

@@ -12,8 +12,8 @@ from pipeline.system import garbage
 
 STEPS = """
 import resource, torch
-from pipeline.training import allocator
-allocator.keep_freed_memory()
+from pipeline.training import process
+process.keep_freed_memory()
 def step():
     for _ in range(3):
         kept = [torch.ones(2**18 * n) for n in range(1, 17)]

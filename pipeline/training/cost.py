@@ -1,0 +1,72 @@
+"""Measures the costs of a network (parameters, FLOPs, latency) and checks them against limits."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.system.errors import Infeasible
+from pipeline.training.prepare import Prepare
+
+_LATENCY_PASSES = 30  # forward passes of one image; their median time is the latency
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Count a network's parameters."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def count_mflops(network: nn.Module, shape: tuple[int, int, int]) -> float:
+    """Count the FLOPs of one image's forward pass, in millions.
+
+    Args:
+        network: on the CPU; left in evaluation mode.
+        shape: channels, height and width of an image.
+    """
+    network.eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, *shape))
+    flops: int = counter.get_total_flops()
+    return flops / 1e6
+
+
+def measure_latency(network: nn.Module, image: torch.Tensor, prepare: Prepare) -> float:
+    """Measure the forward pass of one image: the median in milliseconds, different each time.
+
+    Args:
+        network: left in evaluation mode.
+        image: prepared, float (1, channels, height, width), on the network's device.
+        prepare: its precision.
+    """
+    network.eval()
+    seconds = []
+    for _ in range(_LATENCY_PASSES):
+        start = time.perf_counter()
+        with torch.no_grad(), prepare.autocast():
+            network(image).cpu()  # waits for the device
+        seconds.append(time.perf_counter() - start)
+    return round(statistics.median(seconds) * 1000, 4)
+
+
+def check_limits(costs: Mapping[str, float | None], limits: Mapping[str, float]) -> None:
+    """Check a network's costs.
+
+    Args:
+        costs: by the names in `sweeps.spec.study_spec.Constraints`.
+        limits: the largest values allowed, by the same names.
+
+    Raises:
+        Infeasible: if a cost is above its limit.
+    """
+    excesses = []
+    for name, allowed in limits.items():
+        cost = costs[name] or 0
+        if cost > allowed:
+            excesses.append(f"{name} {cost:,.10g}, allowed {allowed:,.10g}")
+    if excesses:
+        raise Infeasible("; ".join(excesses))

@@ -1,0 +1,42 @@
+"""Prepares a process for training: its CPU threads, and memory that stays with it.
+
+These settings are the whole process's. They are made by the engines, in the process that trains a
+trial, and not by `pipeline.training.train.train`, which anybody may call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+import torch
+
+from sweeps.trial import TrialConfig
+
+# Parameters of mallopt(3):
+_TRIM_THRESHOLD = -1  # M_TRIM_THRESHOLD
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD
+_RETAINED_BYTES = 2**29  # free memory at the end of the heap that is not given back
+_MMAP_BYTES = 2**25  # blocks from this size on are mapped one by one; glibc allows no larger value
+
+
+def prepare_process(config: TrialConfig) -> None:
+    """Set this process up to train a configuration. Call it before each trial.
+
+    The number of threads decides the last bits of the weights, so it is part of the configuration.
+    """
+    torch.set_num_threads(config.threads)
+    keep_freed_memory()
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let the C library retain up to half a gigabyte of freed memory. Only glibc can.
+
+    By default, glibc gives the activations of every step back to the system, which hands them out
+    again page by page, each filled with zeros.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, _RETAINED_BYTES)
+        mallopt(_MMAP_THRESHOLD, _MMAP_BYTES)
