@@ -1,4 +1,4 @@
-"""One searched range or list of choices, and how a study file writes it. Knows no study."""
+"""One searched range or list of choices, and how a study file writes it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _KEYS = ("choices", "low", "high", "step", "log", "when")
 
 
 def round_significant(value: float) -> float:
-    """Round to 4 significant digits, so that tables read well and what they show can be typed again."""
+    """Round to 4 significant digits: tables read well, and a shown value can be typed again."""
     return float(f"{value:.4g}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """One searched range or list of choices of a field of `TrialConfig`."""
+    """A searched range or list of choices, for one field of `TrialConfig`."""
 
     field: str
     choices: tuple[Value, ...] = ()
@@ -32,37 +32,42 @@ class Dimension:
     when: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Write it as JSON data that `from_dict` reads back equal."""
+        """Return JSON data that `from_dict` reads back as an equal dimension."""
         when = {name: list(allowed) for name, allowed in self.when.items()}
         return {**vars(self), "choices": list(self.choices), "when": when}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Dimension:
-        """Read back what `to_dict` gave."""
+        """Read the data of `to_dict`."""
         when = {name: tuple(allowed) for name, allowed in data["when"].items()}
         return Dimension(**{**data, "choices": tuple(data["choices"]), "when": when})
 
     @property
     def key(self) -> str:
-        """Its name in the Optuna study: one field may have another range under another condition."""
-        condition = ", ".join(f"{k}={'|'.join(map(str, v))}" for k, v in self.when.items())
-        if condition:
-            return f"{self.field} [{condition}]"
-        return self.field
+        """The dimension's name in the Optuna study.
+
+        It includes the condition, because a field may have another range under another condition.
+        """
+        conditions = [
+            f"{name}={'|'.join(map(str, allowed))}" for name, allowed in self.when.items()
+        ]
+        return f"{self.field} [{', '.join(conditions)}]" if conditions else self.field
 
     @property
     def integer(self) -> bool:
-        """Whether its values are whole numbers."""
+        """Whether the values are whole numbers."""
         return config_fields()[self.field].type is int
 
     @property
     def needs(self) -> frozenset[str]:
-        """The fields that must be decided before it is known whether it applies."""
-        family = {"family"} if self.field in network_options() else set()
-        return frozenset({*self.when, *config_fields()[self.field].when, *family})
+        """The fields that decide whether the dimension applies."""
+        conditions = {*self.when, *config_fields()[self.field].when}
+        if self.field in network_options():
+            conditions.add("family")
+        return frozenset(conditions)
 
     def contains(self, value: Value | None) -> bool:
-        """Whether the value can be searched here."""
+        """Whether a value is among those searched."""
         if self.choices or value is None or isinstance(value, str):
             return value in self.choices
         if self.step is not None:
@@ -71,21 +76,17 @@ class Dimension:
 
     @property
     def first(self) -> Value:
-        """Its first or lowest value."""
-        if self.low is None:
-            return self.choices[0]
-        return self._typed(self.low)
+        """The first choice, or the lowest value."""
+        return self.choices[0] if self.low is None else self._typed(self.low)
 
     def _typed(self, value: float) -> Value:
-        if self.integer:
-            return int(value)
-        return round_significant(value)
+        return int(value) if self.integer else round_significant(value)
 
     def grid(self) -> tuple[Value, ...]:
-        """Its values in order.
+        """Return all values in order.
 
         Raises:
-            ValueError: for a range without a step, which has no end of values.
+            ValueError: for a range of numbers without a step, which has no end of values.
         """
         if self.choices:
             return self.choices
@@ -94,34 +95,40 @@ class Dimension:
                 f"{self.field} needs a list of values or a step to be laid out as a grid"
             )
         step = self.step or 1
-        values = (self.low + step * i for i in range(int((self.high - self.low) / step + 1e-9) + 1))
-        return tuple(self._typed(v) for v in values)
+        steps = int((self.high - self.low) / step + 1e-9)
+        return tuple(self._typed(self.low + step * index) for index in range(steps + 1))
 
     def __str__(self) -> str:
         if self.choices:
             return ", ".join(map(str, self.choices))
         step = f", step {self.step:g}" if self.step else ""
-        return f"{self.low:g} to {self.high:g}{step}{', log' if self.log else ''}"
+        log = ", log" if self.log else ""
+        return f"{self.low:g} to {self.high:g}{step}{log}"
 
 
 def parse_dimensions(name: str, raw: object) -> tuple[Dimension, ...]:
-    """Read one key of ``search``: choices, a range, or several of them under different conditions.
+    """Read the value of one key of ``search``.
+
+    Args:
+        name: the key, a field of `TrialConfig`.
+        raw: a list of choices, a mapping (of choices or of a range), or a list of mappings with
+            different conditions.
 
     Raises:
-        ValueError: saying the rule and the value.
+        ValueError: with the rule and the value.
     """
     if isinstance(raw, list) and raw and all(isinstance(item, dict) for item in raw):
-        return tuple(_dimension(name, item) for item in raw)
+        return tuple(_parse_dimension(name, item) for item in raw)
     if isinstance(raw, list):
         raw = {"choices": raw}
     if not isinstance(raw, dict):
         raise ValueError(  # noqa: TRY004
             f"{name} must be a list of values or a range {{low: ..., high: ...}}: got {raw!r}"
         )
-    return (_dimension(name, raw),)
+    return (_parse_dimension(name, raw),)
 
 
-def _dimension(name: str, raw: Mapping[Any, Any]) -> Dimension:
+def _parse_dimension(name: str, raw: Mapping[Any, Any]) -> Dimension:
     for key in raw:
         if key not in _KEYS:
             raise ValueError(
@@ -129,49 +136,51 @@ def _dimension(name: str, raw: Mapping[Any, Any]) -> Dimension:
             )
     when = raw.get("when", {})
     if not isinstance(when, dict):
-        raise ValueError(f"{name}: when must be a mapping of fields to values: got {when!r}")  # noqa: TRY004
-    conditions = {key: _allowed(key, values) for key, values in when.items()}
-    if "choices" in raw:
-        return Dimension(field=name, choices=_choices(name, raw), when=conditions)
-    return _range(name, raw, conditions)
-
-
-def _allowed(name: str, raw: object) -> tuple[Value, ...]:
-    if name not in config_fields():
-        raise ValueError(
-            f"when names an unknown field {name!r}; {models.did_you_mean(name, list(config_fields()))}"
+        raise ValueError(  # noqa: TRY004
+            f"{name}: when must be a mapping of fields to values: got {when!r}"
         )
-    return tuple(
-        config_fields()[name].parse(value) for value in (raw if isinstance(raw, list) else [raw])
-    )
+    conditions = {field: _parse_allowed(field, values) for field, values in when.items()}
+    if "choices" in raw:
+        return Dimension(field=name, choices=_parse_choices(name, raw), when=conditions)
+    return _parse_range(name, raw, conditions)
 
 
-def _choices(name: str, raw: Mapping[str, Any]) -> tuple[Value, ...]:
+def _parse_allowed(name: str, raw: object) -> tuple[Value, ...]:
+    """Read the values of a condition: one value, or a list of them."""
+    if name not in config_fields():
+        hint = models.did_you_mean(name, list(config_fields()))
+        raise ValueError(f"when names an unknown field {name!r}; {hint}")
+    values = raw if isinstance(raw, list) else [raw]
+    return tuple(config_fields()[name].parse(value) for value in values)
+
+
+def _parse_choices(name: str, raw: Mapping[str, Any]) -> tuple[Value, ...]:
     choices = raw["choices"]
     if not isinstance(choices, list) or not choices or raw.keys() - {"choices", "when"}:
         raise ValueError(
-            f"{name}: choices must be a list of at least one value, without low or high: got {choices!r}"
+            f"{name}: choices must be a list of at least one value, without low or high: "
+            f"got {choices!r}"
         )
     return tuple(config_fields()[name].parse(value) for value in choices)
 
 
-def _range(name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ...]]) -> Dimension:
+def _parse_range(
+    name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ...]]
+) -> Dimension:
     field = config_fields()[name]
-    step = raw.get("step")
-    log = raw.get("log", False)
     if field.type not in (int, float):
         raise ValueError(f"{name} has no ranges: list its values")
-    if not {"low", "high"} <= raw.keys():
+    if "low" not in raw or "high" not in raw:
         raise ValueError(f"{name} must have low and high, or choices: got {raw!r}")
+    log = raw.get("log", False)
     if not isinstance(log, bool):
         raise ValueError(f"{name}: log must be true or false: got {log!r}")  # noqa: TRY004
-    if step is not None and (
-        isinstance(step, bool) or not isinstance(step, int | float) or not step > 0 or log
-    ):
+    step = raw.get("step")
+    if step is not None and (log or not _is_positive_number(step)):
         raise ValueError(f"{name}: step must be a number above 0, and not with log: got {step!r}")
-    low, high = (float(field.parse(raw[key])) for key in ("low", "high"))
-    if field.type is float:
-        # as the values between them will be
+    low = float(field.parse(raw["low"]))
+    high = float(field.parse(raw["high"]))
+    if field.type is float:  # rounded as the values between them will be
         low = round_significant(low)
         high = round_significant(high)
     if low >= high:
@@ -183,8 +192,12 @@ def _range(name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ..
     return Dimension(field=name, low=low, high=high, step=step, log=log, when=when)
 
 
+def _is_positive_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
 def _check_step(name: str, low: float, high: float, step: float) -> None:
-    """Refuse steps that do not lead from low to high, or to values that rounding would change."""
+    """Raise ValueError if the steps miss `high`, or if rounding would change a value."""
     steps = (high - low) / step
     if not 1 - 1e-9 <= steps <= MAX_STEPS or abs(steps - round(steps)) > 1e-6:
         raise ValueError(
@@ -194,7 +207,7 @@ def _check_step(name: str, low: float, high: float, step: float) -> None:
         if step % 1:
             raise ValueError(f"{name}: step must be a whole number: got {step!r}")
         return
-    values = (low + step * i for i in range(round(steps) + 1))
+    values = (low + step * index for index in range(round(steps) + 1))
     if any(abs(value - round_significant(value)) > 1e-6 * step for value in values):
         raise ValueError(
             f"{name}: step is finer than the 4 significant digits of a value: got {step!r}"

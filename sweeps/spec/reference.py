@@ -1,4 +1,4 @@
-"""Published figures of a study's configurations, as its file gives them. Knows nothing of what came of ours."""
+"""Published figures of a study's configurations, as the study file gives them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ _Loss = Annotated[float, Field(ge=0)]
 
 
 def _condition(raw: object) -> dict[str, Value]:
-    """Check the field values that say which trials a figure is of."""
+    """Check the field values that select the trials of a published configuration."""
     if not isinstance(raw, Mapping):
         raise ValueError(f"when must be a mapping of fields to values: got {raw!r}")  # noqa: TRY004
     for name in raw:
         if name not in config_fields():
-            raise ValueError(
-                f"when names an unknown field {name!r}; {models.did_you_mean(str(name), list(config_fields()))}"
-            )
+            hint = models.did_you_mean(str(name), list(config_fields()))
+            raise ValueError(f"when names an unknown field {name!r}; {hint}")
     return {name: config_fields()[name].parse(value) for name, value in raw.items()}
 
 
@@ -85,15 +84,15 @@ class Reference(BaseModel):
     @property
     def figures(self) -> dict[str, float]:
         """The published figures, by name."""
-        return {name: value for name in FIGURES if (value := getattr(self, name)) is not None}
+        figures = {name: getattr(self, name) for name in FIGURES}
+        return {name: value for name, value in figures.items() if value is not None}
 
     @property
     def label(self) -> str:
-        """Its name, else its condition."""
-        return (
-            self.name or ", ".join(f"{name} {value}" for name, value in self.when.items()) or "all"
-        )
+        """The name, else the condition."""
+        condition = ", ".join(f"{name} {value}" for name, value in self.when.items())
+        return self.name or condition or "all"
 
     def matches(self, config: TrialConfig) -> bool:
-        """Whether it is of trials with this configuration."""
+        """Whether the figures are of trials with this configuration."""
         return all(getattr(config, name) == value for name, value in self.when.items())

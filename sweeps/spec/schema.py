@@ -1,28 +1,33 @@
-"""The format of study files as JSON schema and as Markdown, both derived from the types. Reads no study."""
+"""The format of study files as JSON schema and as Markdown, both derived from the types."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import models
 from sweeps.spec.reference import Reference
 from sweeps.spec.study_spec import TOP_LEVEL_FIELDS, Constraints, Stop, StudySpec
 from sweeps.trial import ConfigField, config_fields
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 _INTRODUCTION = """\
 # Study files
 
-Generated from the types by `pipeline studies --reference`; a test compares. `pipeline studies --schema` prints the same
-as JSON schema ([study.schema.json](study.schema.json)): editors with a YAML language server complete and check a study
-file that begins with
+Generated from the types by `pipeline studies --reference`; a test compares.
+`pipeline studies --schema` prints the same as JSON schema
+([study.schema.json](study.schema.json)): editors with a YAML language server complete and check a
+study file that begins with
 
 ```yaml
 # yaml-language-server: $schema=study.schema.json
 ```
 
-A study file is YAML 1.2: `1e-5` is a number, `no` is a word, a key given twice is an error, and there are no aliases or
-tags. Every error is named at once with its line, before anything is opened or made.
+A study file is YAML 1.2: `1e-5` is a number, `no` is a word, a key given twice is an error, and
+there are no aliases or tags. Every error is named at once with its line, before anything is opened
+or made.
 """
 
 _EXAMPLE = """\
@@ -58,19 +63,21 @@ reference:
 _SEARCH = """\
 ## What can be fixed and searched
 
-`fixed`, `search` and the entries of `start_with` take these fields; `reference` names them in `when`. In `search` each
-is a list of values, a range `{low: ..., high: ...}` with `log: true` or `step: ...` where wanted, or a list of several
-of these under different conditions. `when: {field: value or list of values}` makes one apply only to such trials. A
-field that does not apply to a trial (a CNN's layer order in an MLP) is left out of it. Searched numbers are rounded to
-four significant digits. `method: zip`, `one_factor` and `ablate` take no conditions and need lists or steps.
+`fixed`, `search` and the entries of `start_with` take these fields; `reference` names them in
+`when`. In `search` each is a list of values, a range `{low: ..., high: ...}` with `log: true` or
+`step: ...` where wanted, or a list of several of these under different conditions.
+`when: {field: value or list of values}` makes one apply only to such trials. A field that does not
+apply to a trial (a CNN's layer order in an MLP) is left out of it. Searched numbers are rounded to
+four significant digits. `method: zip`, `one_factor` and `ablate` take no conditions and need lists
+or steps.
 
-The same configuration is never trained twice in a study: a second draw of it is recorded as a duplicate with the first
-one's result.
+The same configuration is never trained twice in a study: a second draw of it is recorded as a
+duplicate with the first one's result.
 """
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of a study file, for editors."""
+    """Return the JSON schema of a study file, for editors."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **StudySpec.model_json_schema(),
@@ -78,114 +85,128 @@ def json_schema() -> dict[str, Any]:
 
 
 def markdown() -> str:
-    """The reference of study files, as a page of GitHub's Markdown."""
-    parts = [_INTRODUCTION, _EXAMPLE, "## Keys\n", _keys(StudySpec)]
+    """Return the reference of study files, as a page of GitHub's Markdown."""
+    parts = [_INTRODUCTION, _EXAMPLE, "## Keys\n", _key_table(StudySpec)]
     for title, model in (("constraints", Constraints), ("stop", Stop), ("reference", Reference)):
-        parts += [f"## {title}\n", f"{model.__doc__}\n", _keys(model)]
-    parts += [
-        _SEARCH,
-        _table(("field", "values", "default", "meaning"), map(_field, _searchable())),
-    ]
+        parts += [f"## {title}\n", f"{model.__doc__}\n", _key_table(model)]
+    rows = [_field_row(field) for field in _searchable_fields()]
+    parts += [_SEARCH, _table(("field", "values", "default", "meaning"), rows)]
     return "\n".join(parts)
 
 
-def _keys(model: Any) -> str:
-    schema = model.model_json_schema()
-    lines = []
-    for name, facts in schema["properties"].items():
-        default = facts.get("default")
-        if isinstance(default, str | int | float) and default != "":
-            shown = f"`{default}`"
-        else:
-            shown = ""
-        lines.append((f"`{name}`", _type(facts), shown, facts.get("description", "")))
-    return _table(("key", "type", "default", "meaning"), lines)
-
-
-def _type(facts: dict[str, Any]) -> str:
-    """A schema's type in words."""
-    kinds = [kind for kind in facts.get("anyOf", [facts]) if kind.get("type") != "null"]
-    if any("enum" in kind for kind in kinds):
-        return ", ".join(f"`{value}`" for kind in kinds for value in kind["enum"])
-    names = {
-        "string": "text",
-        "integer": "whole number",
-        "number": "number",
-        "array": "list",
-        "object": "mapping",
-    }
-    return " or ".join(
-        dict.fromkeys(
-            names.get(kind.get("type", "object"), "mapping") + _bounds(kind) for kind in kinds
+def _key_table(model: type[BaseModel]) -> str:
+    """The table of a model's keys."""
+    rows = []
+    for name, key_schema in model.model_json_schema()["properties"].items():
+        default = key_schema.get("default")
+        has_default = isinstance(default, str | int | float) and default != ""
+        rows.append(
+            (
+                f"`{name}`",
+                _type_words(key_schema),
+                f"`{default}`" if has_default else "",
+                key_schema.get("description", ""),
+            )
         )
-    )
+    return _table(("key", "type", "default", "meaning"), rows)
 
 
-def _bounds(kind: dict[str, Any]) -> str:
-    low = kind.get("minimum")
-    high = kind.get("maximum")
+_TYPE_WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "array": "list",
+    "object": "mapping",
+}
+
+
+def _type_words(schema: dict[str, Any]) -> str:
+    """The type of a JSON schema in words."""
+    alternatives = [
+        alternative
+        for alternative in schema.get("anyOf", [schema])
+        if alternative.get("type") != "null"
+    ]
+    if any("enum" in alternative for alternative in alternatives):
+        return ", ".join(
+            f"`{value}`" for alternative in alternatives for value in alternative["enum"]
+        )
+    words = []
+    for alternative in alternatives:
+        json_type = alternative.get("type", "object")
+        words.append(_TYPE_WORDS.get(json_type, "mapping") + _bound_words(alternative))
+    return " or ".join(dict.fromkeys(words))
+
+
+def _bound_words(schema: dict[str, Any]) -> str:
+    """The bounds of a JSON schema in words, with a leading separator."""
+    low = schema.get("minimum")
+    high = schema.get("maximum")
     if low is None:
-        if kind.get("exclusiveMinimum") == 0:
-            return " above 0"
-        return ""
+        return " above 0" if schema.get("exclusiveMinimum") == 0 else ""
     if high is None:
         return f", at least {_number(low)}"
     return f", {_number(low)} to {_number(high)}"
 
 
 def _number(value: float) -> str:
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-def _searchable() -> Iterator[ConfigField]:
-    return (
-        field
-        for name, field in config_fields().items()
-        if name not in TOP_LEVEL_FIELDS or name == "epochs"
-    )
+def _searchable_fields() -> Iterator[ConfigField]:
+    for name, field in config_fields().items():
+        if name not in TOP_LEVEL_FIELDS or name == "epochs":
+            yield field
 
 
-def _field(field: ConfigField) -> tuple[str, str, str, str]:
-    low = field.low
-    high = field.high
+def _field_row(field: ConfigField) -> tuple[str, str, str, str]:
+    """The table row of a field: its name, values, default and meaning."""
+    meaning = field.help
+    if field.when:
+        meaning += f" Only with {_condition_words(field)}."
+    return (f"`{field.name}`", _value_words(field), _default_words(field), meaning)
+
+
+def _value_words(field: ConfigField) -> str:
     kinds = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
-    values = ", ".join(f"`{choice}`" for choice in field.choices) or kinds[field.type]
-    if low is not None and high is not None:
-        values += f", {_number(low)} to {_number(high)}"
-    needs = "; ".join(
-        f"{name} {' or '.join(str(v) for v in of if v is not None)}"
-        for name, of in field.when.items()
-    )
-    families = [name for name, family in models.FAMILIES.items() if field.name in family.options]
-    default = "" if field.default is None else f"`{_word(field.default)}`"
-    if families:
-        of_each = {name: _word(models.FAMILIES[name].options[field.name]) for name in families}
-        alike = len(set(of_each.values())) == 1
-        if alike:
-            default = f"`{of_each[families[0]]}` of {', '.join(families)}"
-        else:
-            default = ", ".join(f"{name} `{value}`" for name, value in of_each.items())
-    return (
-        f"`{field.name}`",
-        values,
-        default,
-        field.help + (f" Only with {needs}." if needs else ""),
-    )
+    words = ", ".join(f"`{choice}`" for choice in field.choices) or kinds[field.type]
+    if field.low is not None and field.high is not None:
+        words += f", {_number(field.low)} to {_number(field.high)}"
+    return words
+
+
+def _condition_words(field: ConfigField) -> str:
+    conditions = []
+    for name, allowed in field.when.items():
+        values = " or ".join(str(value) for value in allowed if value is not None)
+        conditions.append(f"{name} {values}")
+    return "; ".join(conditions)
+
+
+def _default_words(field: ConfigField) -> str:
+    """The default of a field, or the defaults of the families that have it as an option."""
+    family_defaults = {
+        name: _word(family.options[field.name])
+        for name, family in models.FAMILIES.items()
+        if field.name in family.options
+    }
+    if not family_defaults:
+        return "" if field.default is None else f"`{_word(field.default)}`"
+    distinct = set(family_defaults.values())
+    if len(distinct) == 1:
+        return f"`{distinct.pop()}` of {', '.join(family_defaults)}"
+    return ", ".join(f"{name} `{default}`" for name, default in family_defaults.items())
 
 
 def _word(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _table(names: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
-    rows = [names, tuple("---" for _ in names), *lines]
-    return (
-        "\n".join(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows
-        )
-        + "\n"
-    )
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    rule = tuple("---" for _ in header)
+    lines = []
+    for row in (header, rule, *rows):
+        cells = [cell.replace("|", "\\|") for cell in row]
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return "".join(lines)

@@ -1,4 +1,4 @@
-"""A study, typed: fixed values, searched dimensions, conditions, published figures. Opens no store."""
+"""The specification of a study as typed values: what is fixed, searched, published and kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sweeps.trial import Value, config_fields, configure
 
 
 class Objective(NamedTuple):
-    """A metric that a study ranks its trials by."""
+    """A metric by which a study ranks its trials."""
 
     metric: str  # the key in a trial's history
     maximize: bool  # whether more is better
@@ -37,30 +37,17 @@ OBJECTIVES: dict[str, Objective] = {
     "balanced_acc": Objective("val/balanced_acc", maximize=True),
     "macro_f1": Objective("val/macro_f1", maximize=True),
 }
-# How configurations are chosen; those of the last four are known beforehand.
-METHODS = ("tpe", "random", "grid", "zip", "one_factor", "ablate")
-PLANNED_METHODS = METHODS[2:]
-CENTRED_METHODS = (
-    "one_factor",
-    "ablate",
-)  # their configurations differ from the fixed one in one field
+# Methods whose configurations are known before the search.
+PLANNED_METHODS = ("grid", "zip", "one_factor", "ablate")
+# Methods whose configurations differ from the fixed one, the centre, in one field.
+CENTRED_METHODS = ("one_factor", "ablate")
 MAX_TRIALS = 100_000
-TOP_LEVEL_FIELDS = (
-    "dataset",
-    "epochs",
-    "seed",
-    "split_seed",
-)  # a study's own keys, so not among `fixed`
-DATA_FIELDS = (
-    "dataset",
-    "split_file",
-    "image_size",
-    "split_seed",
-)  # the fields that decide which images a trial sees
-RESOLVED_FIELDS = (
-    "augment",
-    "precision",
-)  # searched fields whose `auto` is settled once for a study
+# Fields that are keys of the study itself, and so not among `fixed`.
+TOP_LEVEL_FIELDS = ("dataset", "epochs", "seed", "split_seed")
+# Fields that decide which images a trial sees.
+DATA_FIELDS = ("dataset", "split_file", "image_size", "split_seed")
+# Searched fields whose `auto` is resolved once for a study.
+RESOLVED_FIELDS = ("augment", "precision")
 _NOT_SEARCHED = (*DATA_FIELDS, "seed", "device", "threads", "gpus_per_trial", "eval_batch_size")
 
 
@@ -72,7 +59,7 @@ _JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
 
 def _value_schema(name: str) -> dict[str, Any]:
-    """The JSON schema of a field's value."""
+    """Return the JSON schema of a field's value."""
     field = config_fields()[name]
     schema: dict[str, Any] = {
         "type": ["string", "integer"] if field.numeral else _JSON_TYPES[field.type],
@@ -83,17 +70,21 @@ def _value_schema(name: str) -> dict[str, Any]:
 
 
 def _value_type(name: str) -> Any:
+    """Return the type of a fixed value, for pydantic."""
     return Annotated[
         Any, BeforeValidator(config_fields()[name].parse), WithJsonSchema(_value_schema(name))
     ]
 
 
 def _dimension_type(name: str) -> Any:
+    """Return the type of a searched field's dimensions, for pydantic."""
     value = _value_schema(name)
-    span = {"type": "object", "properties": {"low": value, "high": value}}
+    choices = {"type": "array", "items": value}
+    value_range = {"type": "object", "properties": {"low": value, "high": value}}
+    several_dimensions = {"type": "array"}
     schema = {
         "description": config_fields()[name].help,
-        "anyOf": [{"type": "array", "items": value}, span, {"type": "array"}],
+        "anyOf": [choices, value_range, several_dimensions],
     }
     return Annotated[
         tuple[Dimension, ...],
@@ -102,12 +93,12 @@ def _dimension_type(name: str) -> Any:
     ]
 
 
-def _derive(
-    title: str, types: Callable[[str], Any], default: Any, leave_out: tuple[str, ...]
+def _derive_model(
+    title: str, type_of: Callable[[str], Any], default: Any, excluded: tuple[str, ...]
 ) -> Any:
-    """Make a model with a key for each field of `TrialConfig` but some."""
+    """Make a model with a key for each field of `TrialConfig` that is not excluded."""
     keys: dict[str, Any] = {
-        name: (types(name), default) for name in config_fields() if name not in leave_out
+        name: (type_of(name), default) for name in config_fields() if name not in excluded
     }
     return create_model(title, __base__=_Model, **keys)
 
@@ -123,9 +114,9 @@ if TYPE_CHECKING:
     class Search(_Model):
         """The dimensions of each searched field."""
 else:
-    Fixed = _derive("Fixed", _value_type, None, TOP_LEVEL_FIELDS)
-    Start = _derive("Start", _value_type, None, (*DATA_FIELDS, "seed", "gpus_per_trial"))
-    Search = _derive("Search", _dimension_type, (), _NOT_SEARCHED)
+    Fixed = _derive_model("Fixed", _value_type, None, TOP_LEVEL_FIELDS)
+    Start = _derive_model("Start", _value_type, None, (*DATA_FIELDS, "seed", "gpus_per_trial"))
+    Search = _derive_model("Search", _dimension_type, (), _NOT_SEARCHED)
 
 
 class Constraints(_Model):
@@ -145,7 +136,7 @@ class Constraints(_Model):
 
     @property
     def limits(self) -> dict[str, float]:
-        """Those that are given."""
+        """The given constraints, by name."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
@@ -170,7 +161,7 @@ class Stop(_Model):
     ] = None
 
 
-def _keeping(text: str) -> str:
+def _check_keep_checkpoints(text: str) -> str:
     if not re.fullmatch(r"each|all|best|top:[1-9][0-9]{0,4}", text):
         raise ValueError(f"keep_checkpoints must be each, all, best or top:K: got {text!r}")
     return text
@@ -181,7 +172,7 @@ _Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 
 
 class StudySpec(_Model):
-    """A study file, checked. Values that it leaves out are the defaults here and in `TrialConfig`."""
+    """A study file, checked. Values it leaves out are the defaults here and in `TrialConfig`."""
 
     description: Annotated[str, Field(description="One line shown in lists.")] = ""
     source: Annotated[str, Field(description="Where the study comes from.")] = ""
@@ -189,10 +180,10 @@ class StudySpec(_Model):
     method: Annotated[
         Literal["tpe", "random", "grid", "zip", "one_factor", "ablate"],
         Field(
-            description="How configurations are chosen: by tpe (learns from earlier trials) or at random; every "
-            "combination (grid); the first values together, then the second, ... (zip); each dimension alone around "
-            "the fixed values (one_factor); the best of another study with each choice set back to its default "
-            "(ablate)."
+            description="How configurations are chosen: by tpe (learns from earlier trials) or at "
+            "random; every combination (grid); the first values together, then the second, ... "
+            "(zip); each dimension alone around the fixed values (one_factor); the best of another "
+            "study with each choice set back to its default (ablate)."
         ),
     ] = "tpe"
     of: Annotated[
@@ -234,9 +225,10 @@ class StudySpec(_Model):
     stop: Annotated[Stop, Field(description="What ends the study before its total.")] = Stop()
     keep_checkpoints: Annotated[
         str,
-        AfterValidator(_keeping),
+        AfterValidator(_check_keep_checkpoints),
         Field(
-            description="Whose weights stay: each trial's best epoch, all epochs, the best or the top:K trials."
+            description="Whose weights stay: each trial's best epoch, all epochs, the best or the "
+            "top:K trials."
         ),
     ] = "each"
     reference: Annotated[
@@ -245,19 +237,26 @@ class StudySpec(_Model):
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """All that is searched, in the order of `TrialConfig`'s fields; of centred methods the centre first."""
-        found = tuple(
-            dimension for name in config_fields() for dimension in getattr(self.search, name, ())
-        )
-        if self.method in CENTRED_METHODS:
-            return tuple(map(self._centred, found))
-        return found
+        """All searched dimensions, in the order of `TrialConfig`'s fields.
 
-    def _centred(self, dimension: Dimension) -> Dimension:
-        """Its values as choices, the centre first.
+        The choices of a centred method's dimension begin with the centre.
 
         Raises:
-            ValueError: where it has a condition, no end of values, or does not apply at the centre.
+            ValueError: if a centred method cannot take a dimension.
+        """
+        dimensions: list[Dimension] = []
+        for name in config_fields():
+            dimensions += getattr(self.search, name, ())
+        if self.method in CENTRED_METHODS:
+            dimensions = [self._centred(dimension) for dimension in dimensions]
+        return tuple(dimensions)
+
+    def _centred(self, dimension: Dimension) -> Dimension:
+        """Return the dimension with its values as choices, the centre first.
+
+        Raises:
+            ValueError: for a condition, a range without an end of values, or a field that does not
+                apply at the centre.
         """
         name = dimension.field
         if dimension.when:
@@ -267,7 +266,8 @@ class StudySpec(_Model):
             raise ValueError(
                 f"{name} does not apply at the fixed values that {self.method} starts from"
             )
-        return Dimension(field=name, choices=tuple(dict.fromkeys((centre, *dimension.grid()))))
+        choices = dict.fromkeys((centre, *dimension.grid()))  # without duplicates
+        return Dimension(field=name, choices=tuple(choices))
 
     @property
     def maximize(self) -> bool:
@@ -277,8 +277,8 @@ class StudySpec(_Model):
     @property
     def base(self) -> dict[str, Value]:
         """The values that every trial shares."""
-        own: dict[str, Value] = {name: getattr(self, name) for name in TOP_LEVEL_FIELDS}
-        return own | self.fixed.model_dump(exclude_none=True)
+        top_level: dict[str, Value] = {name: getattr(self, name) for name in TOP_LEVEL_FIELDS}
+        return top_level | self.fixed.model_dump(exclude_none=True)
 
     @property
     def starts(self) -> tuple[dict[str, Value], ...]:
@@ -286,32 +286,38 @@ class StudySpec(_Model):
         return tuple(start.model_dump(exclude_none=True) for start in self.start_with)
 
     def identity(self) -> dict[str, Any]:
-        """All that makes it this study and no other: what may not change when it goes on. The device may."""
-        unsaid = {
-            "description",
-            "source",
-            "trials",
-            "search",
-            "fixed",
-            "stop",
-            "keep_checkpoints",
-            "reference",
-        }
-        spec = self.model_dump(mode="json", exclude=unsaid)
-        spec["start_with"] = [dict(start) for start in self.starts]
-        fixed = self.fixed.model_dump(exclude_none=True, exclude={"device"})
-        return {**spec, "fixed": fixed, "search": {d.key: d.to_dict() for d in self.dimensions}}
+        """Return everything that may not change when the study is resumed, as JSON data.
+
+        The device may change.
+        """
+        may_change = {"description", "source", "trials", "stop", "keep_checkpoints", "reference"}
+        written_below = {"search", "fixed"}
+        identity = self.model_dump(mode="json", exclude=may_change | written_below)
+        identity["start_with"] = [dict(start) for start in self.starts]
+        identity["fixed"] = self.fixed.model_dump(exclude_none=True, exclude={"device"})
+        identity["search"] = {dimension.key: dimension.to_dict() for dimension in self.dimensions}
+        return identity
 
 
 def describe_difference(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> str:
-    """Say what differs, key by key: ``lr 0.0001 to 0.1, log (now 0.0001 to 1, log)``."""
-    parts = []
+    """Describe how two identities of a study differ, key by key.
+
+    Args:
+        stored: the identity in the store.
+        asked: the identity of the study file.
+        path: the keys above, each followed by a dot.
+
+    Returns:
+        For instance ``epochs 10 (now 20), fixed.lr 0.1 (now 0.01)``.
+    """
+    differences = []
     for key in sorted({*stored, *asked}):
         old = stored.get(key)
         new = asked.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            inner = describe_difference(old, new, f"{path}{key}.")
-            parts += [inner] if inner else []
+            inner_difference = describe_difference(old, new, f"{path}{key}.")
+            if inner_difference:
+                differences.append(inner_difference)
         elif json.dumps(old) != json.dumps(new):
-            parts.append(f"{path}{key} {json.dumps(old)} (now {json.dumps(new)})")
-    return ", ".join(parts)
+            differences.append(f"{path}{key} {json.dumps(old)} (now {json.dumps(new)})")
+    return ", ".join(differences)

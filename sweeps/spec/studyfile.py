@@ -1,9 +1,9 @@
-"""Reads a study file: every broken rule at once, each with its line. Opens no store."""
+"""Reads a study file, and reports every broken rule at once, each with its line."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from sweeps.spec.study_spec import (
     Stop,
     StudySpec,
 )
+from sweeps.spec.yamlfile import Document, KeyPath
 from sweeps.trial import config_fields
 
 _PARTS: dict[str, type[BaseModel]] = {
@@ -35,7 +36,9 @@ _PARTS: dict[str, type[BaseModel]] = {
     "stop": Stop,
     "reference": Reference,
 }
-_OWN = StudySpec.model_fields.keys() - _PARTS.keys()  # keys whose value is one word
+_SCALAR_KEYS = StudySpec.model_fields.keys() - _PARTS.keys()
+
+_Problem = tuple[KeyPath, str]  # where, and the message
 
 
 class StudyFileError(ValueError):
@@ -52,188 +55,234 @@ def parse_study(
     """Read a study file.
 
     Args:
-        text: the file's text.
-        label: what error messages call it.
-        overrides: from the command line: top-level keys; ``families``, a list; ``set``, a mapping of fixed values.
-        check_dataset: raises ValueError for a data set that nobody knows.
+        text: the content of the file.
+        label: the file's name in error messages.
+        overrides: values of the command line, by top-level key; also ``families``, a list, and
+            ``set``, a mapping of fixed values.
+        check_dataset: raises ValueError for an unknown data set.
 
     Raises:
-        StudyFileError: naming every broken rule with its line.
+        StudyFileError: with every broken rule and its line.
     """
+    overrides = overrides or {}
     try:
         document = yamlfile.read(text)
     except yamlfile.YamlError as error:
         raise StudyFileError(f"{label}:{error.line}: {error}") from None
+    raw = _override(document.data, overrides)
     try:
-        raw = _override(document.data, overrides or {})
         spec = StudySpec.model_validate(raw)
-        problems = list(_conflicts(spec, check_dataset))
     except ValidationError as error:
-        problems = [(tuple(e["loc"]), _message(e)) for e in error.errors()]
+        problems = [(tuple(detail["loc"]), _message(detail)) for detail in error.errors()]
         if isinstance(raw.get("dataset"), str):
-            problems += _of_check(("dataset",), lambda: check_dataset(raw["dataset"]))
+            problems += _problems_of(("dataset",), lambda: check_dataset(raw["dataset"]))
+        raise StudyFileError(_problem_lines(problems, document, label, overrides)) from None
+    problems = list(_conflicts(spec, check_dataset))
     if problems:
-        lines = sorted(
-            {
-                (_typed(path, overrides or {}), document.line(path), message)
-                for path, message in problems
-            }
-        )
-        places = [
-            ("command line" if typed else f"{label}:{line}", message)
-            for typed, line, message in lines
-        ]
-        raise StudyFileError(
-            "\n".join(f"{place}: {message}" for place, message in dict.fromkeys(places))
-        )
+        raise StudyFileError(_problem_lines(problems, document, label, overrides))
     return spec
 
 
-def _typed(path: tuple[str | int, ...], overrides: Mapping[str, Any]) -> bool:
-    """Whether what stands at this place comes from the command line."""
+def _problem_lines(
+    problems: Iterable[_Problem], document: Document, label: str, overrides: Mapping[str, Any]
+) -> str:
+    """A line of text for each problem, in the order of the file."""
+    located = {
+        (_is_overridden(path, overrides), document.line(path), message)
+        for path, message in problems
+    }
+    lines = []
+    for overridden, line, message in sorted(located):
+        place = "command line" if overridden else f"{label}:{line}"
+        lines.append(f"{place}: {message}")
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _is_overridden(path: KeyPath, overrides: Mapping[str, Any]) -> bool:
+    """Whether the value at this place comes from the command line."""
     if path[:2] == ("search", "family"):
         return bool(overrides.get("families"))
     key = path[1] if path[0] == "fixed" and len(path) > 1 else path[0]
-    return overrides.get(str(key)) is not None or key in (overrides.get("set") or {})
+    settings = overrides.get("set") or {}
+    return overrides.get(str(key)) is not None or key in settings
 
 
 def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Put command-line values into the raw study: a set value is no longer searched, other families are gone."""
-    typed = {k: v for k, v in overrides.items() if k not in ("families", "set") and v is not None}
-    typed |= {
-        k: yamlfile.parse_scalar(v) if k in _OWN else v
-        for k, v in (overrides.get("set") or {}).items()
+    """Put the values of the command line into a raw study.
+
+    A field that is set is no longer searched; starts of other families are dropped.
+    """
+    values = {
+        key: value
+        for key, value in overrides.items()
+        if key not in ("families", "set") and value is not None
     }
-    raw = data | {k: v for k, v in typed.items() if k in _OWN}
+    for key, value in (overrides.get("set") or {}).items():
+        values[key] = yamlfile.parse_scalar(value) if key in _SCALAR_KEYS else value
+    raw = data | {key: value for key, value in values.items() if key in _SCALAR_KEYS}
     fixed = raw.get("fixed") or {}
     search = raw.get("search") or {}
     starts = raw.get("start_with") or []
     if not (isinstance(fixed, dict) and isinstance(search, dict) and isinstance(starts, list)):
         return raw
+    method = overrides.get("method")
+    if method and method not in CENTRED_METHODS:  # fixed values of searched fields were the centre
+        fixed = _without(fixed, *search)
     families = overrides.get("families")
-    if overrides.get("method") and overrides["method"] not in CENTRED_METHODS:
-        fixed = {
-            k: v for k, v in fixed.items() if k not in search
-        }  # a centre that is none any more
     if families:
-        usual = fixed.get("family", config_fields()["family"].default)
-        fixed = {k: v for k, v in fixed.items() if k != "family"}
-        search = {"family": list(families), **{k: v for k, v in search.items() if k != "family"}}
-        if (
-            raw.get("method") in PLANNED_METHODS
-        ):  # one family is no dimension to be laid out; of several one is the centre
-            first = usual if usual in families else families[0]
-            fixed |= (
-                {"family": first} if len(families) == 1 or raw["method"] in CENTRED_METHODS else {}
-            )
-            search = {k: v for k, v in search.items() if k != "family" or len(families) > 1}
-        starts = [{"family": usual, **s} if isinstance(s, dict) else s for s in starts]
-        starts = [s for s in starts if not isinstance(s, dict) or s["family"] in families]
-    for key, value in typed.items():
-        fixed = fixed if key in _OWN else {**fixed, key: value}
-        search = {k: v for k, v in search.items() if k != key}
-        if key == "family":  # what another family starts with may not even apply
-            starts = [s for s in starts if not isinstance(s, dict) or s.get(key, value) == value]
-        starts = [
-            {k: v for k, v in s.items() if k != key} if isinstance(s, dict) else s for s in starts
-        ]
-    made = {"fixed": fixed, "search": search, "start_with": starts}
-    return {**raw, **{key: value for key, value in made.items() if value or key in raw}}
+        fixed, search, starts = _keep_families(families, raw.get("method"), fixed, search, starts)
+    for key, value in values.items():
+        if key not in _SCALAR_KEYS:
+            fixed = {**fixed, key: value}
+        search = _without(search, key)
+        if key == "family":  # the options of another family may not even apply
+            starts = [
+                start
+                for start in starts
+                if not isinstance(start, dict) or start.get("family", value) == value
+            ]
+        starts = [_without(start, key) if isinstance(start, dict) else start for start in starts]
+    parts = {"fixed": fixed, "search": search, "start_with": starts}
+    return raw | {key: part for key, part in parts.items() if part or key in raw}
 
 
-def _conflicts(
-    spec: StudySpec, check_dataset: Callable[[str], None]
-) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """What no single value shows: each with the place it is about."""
-    yield from _of_check(("dataset",), lambda: check_dataset(spec.dataset))
+def _keep_families(
+    families: Iterable[str],
+    method: object,
+    fixed: dict[str, Any],
+    search: dict[str, Any],
+    starts: list[Any],
+) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
+    """Search these families alone: return `fixed`, `search` and `start_with` for them."""
+    families = list(families)
+    default_family = fixed.get("family", config_fields()["family"].default)
+    fixed = _without(fixed, "family")
+    search = {"family": families, **_without(search, "family")}
+    if method in PLANNED_METHODS:
+        if len(families) == 1 or method in CENTRED_METHODS:
+            centre = default_family if default_family in families else families[0]
+            fixed = {**fixed, "family": centre}
+        if len(families) == 1:  # is no dimension of a planned method
+            search = _without(search, "family")
+    kept_starts = []
+    for start in starts:
+        if not isinstance(start, dict):  # left to the validation
+            kept_starts.append(start)
+            continue
+        complete_start = {"family": default_family, **start}
+        if complete_start["family"] in families:
+            kept_starts.append(complete_start)
+    return fixed, search, kept_starts
+
+
+def _without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterator[_Problem]:
+    """Yield the problems that no single value shows."""
+    yield from _problems_of(("dataset",), lambda: check_dataset(spec.dataset))
     if spec.method == "ablate":
-        yield from _of_ablation(spec)
+        yield from _ablation_problems(spec)
         return  # what is searched comes from the other study
     if spec.of is not None:
         yield ("of",), f"of is for method ablate: the method is {spec.method}"
-    dimensions = list(_of_check(("search",), lambda: spec.dimensions))
-    yield from dimensions
-    if dimensions:
+    dimension_problems = list(_problems_of(("search",), lambda: spec.dimensions))
+    if dimension_problems:
+        yield from dimension_problems
         return
-    yield from _of_check(
+    yield from _problems_of(
         ("search",), lambda: choose_values(spec, lambda dimension: dimension.first)
     )
-    yield from _of_check(("search",), lambda: total_trials(spec))
-    yield from _of_search(spec)
+    yield from _problems_of(("search",), lambda: total_trials(spec))
+    yield from _search_problems(spec)
     if not spec.dimensions:
         yield ("search",), "nothing is searched: give search at least one field"
+    yield from _target_problems(spec)
+    for index, start in enumerate(spec.starts):
+        yield from _problems_of(("start_with", index), partial(start_values, spec, start))
+
+
+def _search_problems(spec: StudySpec) -> Iterator[_Problem]:
+    """Yield the problems of the dimensions of each field, together and beside the fixed values."""
+    fixed = spec.fixed.model_dump(exclude_none=True)
+    for name, group in itertools.groupby(spec.dimensions, lambda dimension: dimension.field):
+        dimensions = list(group)
+        path = ("search", name)
+        repeats_value = any(
+            len(set(dimension.choices)) < len(dimension.choices) for dimension in dimensions
+        )
+        if repeats_value and spec.method != "zip":
+            yield path, f"{name} lists a value twice: only zip takes that"
+        if name in fixed and spec.method not in CENTRED_METHODS:
+            yield path, f"{name} is both fixed and searched: take it out of one"
+        searches_auto = any("auto" in dimension.choices for dimension in dimensions)
+        if searches_auto and name in RESOLVED_FIELDS:
+            yield (
+                path,
+                f"{name} auto is settled once for a study: search the others by their names",
+            )
+        keys = [dimension.key for dimension in dimensions]
+        if len(set(keys)) < len(keys):
+            yield path, f"{name} is given several times under one condition"
+
+
+def _target_problems(spec: StudySpec) -> Iterator[_Problem]:
     target = spec.stop.target
-    (metric, _) = OBJECTIVES[spec.objective]
-    if target is not None and not metric.endswith("loss") and not 0 <= target <= 1:
+    if target is None or OBJECTIVES[spec.objective].metric.endswith("loss"):
+        return
+    if not 0 <= target <= 1:
         yield (
             ("stop", "target"),
             f"target must be from 0 to 1, as {spec.objective} is: got {target:g}",
         )
-    for index, start in enumerate(spec.starts):
-        yield from _of_check(("start_with", index), partial(start_values, spec, start))
 
 
-def _of_search(spec: StudySpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """What is wrong with the dimensions of one field, beside each other and beside what is fixed."""
-    fixed = spec.fixed.model_dump(exclude_none=True)
-    for name, grouped in itertools.groupby(spec.dimensions, lambda dimension: dimension.field):
-        group = list(grouped)
-        if spec.method != "zip" and any(len(set(d.choices)) < len(d.choices) for d in group):
-            yield ("search", name), f"{name} lists a value twice: only zip takes that"
-        keys = [dimension.key for dimension in group]
-        if name in fixed and spec.method not in CENTRED_METHODS:
-            yield ("search", name), f"{name} is both fixed and searched: take it out of one"
-        if name in RESOLVED_FIELDS and any("auto" in dimension.choices for dimension in group):
-            yield (
-                ("search", name),
-                f"{name} auto is settled once for a study: search the others by their names",
-            )
-        if len(set(keys)) < len(keys):
-            yield ("search", name), f"{name} is given several times under one condition"
+def _ablation_problems(spec: StudySpec) -> Iterator[_Problem]:
+    if spec.of is None:
+        yield ("method",), "ablate needs of: the name of the study whose best is ablated"
+    for key, value in (("search", spec.dimensions), ("start_with", spec.starts)):
+        if value:
+            yield (key,), f"ablate takes no {key}: it sets back what the other study searched"
 
 
-def _of_check(
-    path: tuple[str | int, ...], check: Callable[[], object]
-) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _problems_of(path: KeyPath, check: Callable[[], object]) -> Iterator[_Problem]:
+    """Yield the ValueError of a check as a problem at this place."""
     try:
         check()
     except ValueError as error:
         yield path, str(error)
 
 
-def _of_ablation(spec: StudySpec) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    if spec.of is None:
-        yield ("method",), "ablate needs of: the name of the study whose best is ablated"
-    for key, given in (("search", spec.dimensions), ("start_with", spec.starts)):
-        if given:
-            yield (key,), f"ablate takes no {key}: it sets back what the other study searched"
-
-
 def _message(error: Any) -> str:
-    """One of pydantic's errors in this product's words: the rule, the value, the nearest known name."""
+    """Put an error of pydantic into this product's words: the rule, the value, the nearest name."""
     path = [str(part) for part in error["loc"]]
-    kind = error["type"]
-    given = error["input"]
+    key = ".".join(path)
     name = path[-1] if path else "study"
-    if kind == "extra_forbidden":
-        known = _PARTS.get(path[0], StudySpec) if len(path) > 1 else StudySpec
-        return (
-            f"unknown key {'.'.join(path)!r}; {models.did_you_mean(name, list(known.model_fields))}"
-        )
-    if kind == "value_error":
+    value = error["input"]
+    if error["type"] == "extra_forbidden":
+        model = _PARTS.get(path[0], StudySpec) if len(path) > 1 else StudySpec
+        return f"unknown key {key!r}; {models.did_you_mean(name, list(model.model_fields))}"
+    if error["type"] == "value_error":
         return str(error["ctx"]["error"])
-    if kind == "literal_error":
-        known_values = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{name} is unknown: {given!r}; {models.did_you_mean(str(given), known_values)}"
-    rule = (
-        error["msg"]
-        .removeprefix("Input should be ")
-        .replace("a valid integer", "a whole number")
-        .replace("a valid number", "a number")
-        .replace("a valid tuple", "a list")
-        .replace("a valid dictionary", "a mapping")
-        .replace("a valid ", "")
-        .partition(", unable")[0]
-        .partition(" or instance of")[0]
-    )
-    return f"{'.'.join(path)} must be {rule}: got {given!r}"
+    if error["type"] == "literal_error":
+        expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{name} is unknown: {value!r}; {models.did_you_mean(str(value), expected)}"
+    return f"{key} must be {_rule(error['msg'])}: got {value!r}"
+
+
+def _rule(message: str) -> str:
+    """The rule in a message of pydantic, in this product's words."""
+    rule = message.removeprefix("Input should be ")
+    for word, replacement in _REPLACEMENTS:
+        rule = rule.replace(word, replacement)
+    return rule.partition(", unable")[0].partition(" or instance of")[0]
+
+
+_REPLACEMENTS = (
+    ("a valid integer", "a whole number"),
+    ("a valid number", "a number"),
+    ("a valid tuple", "a list"),
+    ("a valid dictionary", "a mapping"),
+    ("a valid ", ""),
+)

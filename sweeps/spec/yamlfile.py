@@ -1,4 +1,4 @@
-"""Reads YAML as its users mean it: 1e-5 is a number, no is a word, every key has a line. Knows nothing of studies."""
+"""Reads YAML as its users mean it: 1e-5 is a number, no is a word, and every key has a line."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """A mapping as plain Python values, and the line (from 1) on which each key or item stands."""
+    """A mapping as plain Python values, and the line (from 1) of each of its keys and items."""
 
     data: dict[str, Any]
     lines: dict[KeyPath, int]
 
     def line(self, path: KeyPath) -> int:
-        """The line of the longest part of the path that the text has; parts it lacks are passed over."""
-        known: KeyPath = ()
+        """Return the line of the longest part of a path in the text; missing parts are skipped."""
+        present: KeyPath = ()
         for part in path:
-            if (*known, part) in self.lines:
-                known = (*known, part)
-        return self.lines[known]
+            if (*present, part) in self.lines:
+                present = (*present, part)
+        return self.lines[present]
 
 
 class _Loader(yaml.SafeLoader):
@@ -61,7 +61,7 @@ class _Loader(yaml.SafeLoader):
         return int(self.peek_event().start_mark.line) + 1  # type: ignore[no-untyped-call]
 
 
-for tag, pattern, first in (
+for tag, pattern, first_characters in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("int", r"[-+]?[0-9]+", "-+0123456789"),
@@ -69,7 +69,7 @@ for tag, pattern, first in (
     ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+."),
 ):
     _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), list(first)
+        f"tag:yaml.org,2002:{tag}", re.compile(rf"^(?:{pattern})$"), list(first_characters)
     )
 
 
@@ -94,7 +94,8 @@ def read(text: str) -> Document:
     """Read one YAML mapping.
 
     Raises:
-        YamlError: for text that is no YAML mapping, an alias, a tag, a key given twice or that is no text.
+        YamlError: for text that is no YAML mapping, for an alias or a tag, and for a key that is
+            given twice or is no text.
     """
     try:
         loader = _Loader(text)
@@ -105,7 +106,8 @@ def read(text: str) -> Document:
         data = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise YamlError(str(error.problem or error.context), mark.line + 1 if mark else 1) from None
+        line = mark.line + 1 if mark else 1
+        raise YamlError(str(error.problem or error.context), line) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise YamlError(f"the character {chr(error.character)!r} is not allowed", line) from None
@@ -113,30 +115,32 @@ def read(text: str) -> Document:
 
 
 def _lines(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
+    """Yield the paths and lines of a node and of everything below it.
+
+    Raises:
+        YamlError: for a key that is given twice or is no text.
+    """
     yield path, node.start_mark.line + 1
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield from _lines(item, (*path, index))
     if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
+        key_lines: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.tag != "tag:yaml.org,2002:str":
-                raise YamlError(
-                    "a key must be a word" + (f": got {key.value}" if key.id == "scalar" else ""),
-                    line,
-                )
-            if key.value in seen:
-                raise YamlError(
-                    f"{key.value!r} is given twice, first on line {seen[key.value]}", line
-                )
-            seen[key.value] = line
+                actual = f": got {key.value}" if key.id == "scalar" else ""
+                raise YamlError(f"a key must be a word{actual}", line)
+            if key.value in key_lines:
+                first_line = key_lines[key.value]
+                raise YamlError(f"{key.value!r} is given twice, first on line {first_line}", line)
+            key_lines[key.value] = line
             yield from _lines(value, (*path, key.value))
-            yield (*path, key.value), line
+            yield (*path, key.value), line  # the line of the key replaces that of its value
 
 
 def parse_scalar(text: object) -> Any:
-    """Read one word of a command line as a YAML value; what is none is returned as it is."""
+    """Read a word of a command line as a YAML value; return anything else unchanged."""
     if not isinstance(text, str) or not re.fullmatch(r"[\w.+-]+", text):
         return text
     try:
