@@ -4,7 +4,6 @@ import dataclasses
 import gc
 import os
 import resource
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
-from support import clusters
+from support import ray_clusters
+from support.datasets import idx
 from support.endtoend import furnish, make_template
 from support.postgres import Cluster, running
 
@@ -77,14 +77,6 @@ def real_data() -> Path:
     return Path(os.environ[DATA_DIR])
 
 
-def idx(array: torch.Tensor) -> bytes:
-    """A uint8 tensor in the format of the MNIST files."""
-    return (
-        struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
-        + array.numpy().tobytes()
-    )
-
-
 @pytest.fixture
 def mnist(tmp_path) -> Path:
     """A data folder with an MNIST of 60 + 20 images, each of its own pixels; the test images are all above 127."""
@@ -140,8 +132,8 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[clusters.RayCluster]:
+def ray_cluster() -> Iterator[ray_clusters.RayCluster]:
     """A Ray cluster of two nodes."""
-    made = clusters.running()
+    made = ray_clusters.running()
     yield made
     made.remove()

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from support.datasets import write_tiny_imagenet
 from support.endtoend import pipeline
-from support.pictures import write_tiny_imagenet
 
 from pipeline.data.datasets import DATASETS
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.endtoend import pipeline
-from support.helpers import MIXED, make_record, make_result, mixed_study
+from support.records import MIXED, make_record, make_result, mixed_study
 
 from pipeline.report.status import Status, seconds_left, status_line, status_text, status_values
 from pipeline.stores import locations, locks

@@ -5,7 +5,7 @@ import stat
 import tarfile
 
 import pytest
-from support.pictures import good, write_tar, write_zip
+from support.archives import good, write_tar, write_zip
 
 from pipeline.data.archives import unpack, unpacked_files
 from pipeline.system.errors import IntegrityFailure, StorageFailure

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.pictures import noise
+from support.datasets import noise
 
 from pipeline.data import cache
 from pipeline.system.errors import IntegrityFailure

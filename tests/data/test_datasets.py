@@ -8,7 +8,7 @@ from urllib.error import URLError
 import pytest
 import torch
 from sklearn.datasets import load_digits
-from support.pictures import LAYOUTS, noise, write_cifar
+from support.datasets import LAYOUTS, noise, write_cifar
 
 from pipeline.data import datasets
 from pipeline.data.datasets import DATASETS, check_dataset, get_source, is_present

@@ -9,7 +9,7 @@ import psutil
 import pytest
 import torch
 from PIL import Image
-from support.pictures import HOSTILE, noise, save, write_folder, write_nasty
+from support.datasets import HOSTILE, noise, save, write_folder, write_nasty
 
 from pipeline.data import decode
 from pipeline.data.folders import scan_folder

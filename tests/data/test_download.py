@@ -9,7 +9,8 @@ import zipfile
 
 import pytest
 import torch
-from support.pictures import LAYOUTS, write_tar
+from support.archives import write_tar
+from support.datasets import LAYOUTS
 
 from pipeline.data import download, vision
 from pipeline.data.datasets import DATASETS, get_source

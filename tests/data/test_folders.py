@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from support.pictures import HOSTILE, save, write_folder, write_nasty, write_tiny_imagenet
+from support.datasets import HOSTILE, save, write_folder, write_nasty, write_tiny_imagenet
 
 from pipeline.data.folders import scan_folder
 from pipeline.data.tiny_imagenet import list_tiny_imagenet

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from conftest import idx
-from support.pictures import LAYOUTS, save, write_folder
+from support.datasets import LAYOUTS, save, write_folder
 
 from pipeline.data import lockfile, search_data
 from pipeline.data.datasets import FOLDER, dataset_files, get_source

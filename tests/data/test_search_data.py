@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from support.pictures import LAYOUTS, write_folder
+from support.datasets import LAYOUTS, write_folder
 
 from pipeline.data.datasets import DATASETS, get_source
 from pipeline.data.search_data import load, load_for

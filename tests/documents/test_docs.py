@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 import pytest
+from support.datasets import write_folder
 from support.endtoend import furnish, pipeline
-from support.pictures import write_folder
 
 from pipeline.cli.program import cli
 

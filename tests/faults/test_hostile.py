@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from support.datasets import write_folder
 from support.endtoend import check_invariant, children, client, pipeline, record
-from support.helpers import make_record, make_result
-from support.pictures import write_folder
+from support.records import make_record, make_result
 
 from pipeline.checkpoints import load_model
 from pipeline.report import render
@@ -135,7 +135,7 @@ def hostile():
     """A study whose classes have the worst names that there can be."""
     predicted = (0, *[1] * (len(TITLES) - 1))
     results = [
-        make_result(0, 0.9, classes=len(TITLES), confusion=True, predicted=predicted),
+        make_result(0, 0.9, classes=len(TITLES), with_confusion=True, predicted=predicted),
         make_result(1, state="failed", error="<b>\x1b[31m=cmd()|\nline", classes=len(TITLES)),
     ]
     return make_record(results, classes=TITLES)

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.tracking import _tracking_service
+from support.datasets import save
 from support.endtoend import check_invariant, pipeline, record
 from support.forks import Fork, trials
-from support.pictures import save
 
 from pipeline.checkpoints import load
 from pipeline.data.search_data import load_for

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from support.datasets import HOSTILE, save, write_folder, write_nasty
 from support.endtoend import children, client, pipeline
 from support.networks import make_found, save_checkpoint
-from support.pictures import HOSTILE, save, write_folder, write_nasty
 
 from pipeline.checkpoints import load_model
 from pipeline.data import decode, folders, search_data

@@ -18,9 +18,9 @@ import mlflow
 import numpy as np
 import pytest
 from PIL import Image
+from support.datasets import HOSTILE, noise, save
 from support.endtoend import client, furnish, pipeline
 from support.networks import make_found, save_checkpoint
-from support.pictures import HOSTILE, noise, save
 from support.servers import Server
 
 from pipeline.inference import evaluate

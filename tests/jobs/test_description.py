@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from support.helpers import MIXED, make_record, make_result
+from support.records import MIXED, make_record, make_result
 
 from pipeline.jobs.description import study_description
 from sweeps.analysis.facts import ChosenFinalists, StudyFacts

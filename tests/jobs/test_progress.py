@@ -3,7 +3,7 @@
 import io
 
 from rich.console import Console
-from support.helpers import make_result
+from support.records import make_result
 
 from pipeline.jobs.progress import ProgressDisplay
 

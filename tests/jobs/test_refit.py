@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 from support.endtoend import client, pipeline, record
-from support.helpers import make_record, make_result
+from support.records import make_record, make_result
 
 from pipeline.checkpoints import BEST, Folder, load, load_model
 from pipeline.inference import find, networks

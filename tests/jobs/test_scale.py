@@ -13,7 +13,7 @@ import pytest
 from mlflow.store.tracking.dbmodels.models import SqlRun
 from sqlalchemy import Engine, event
 from support.endtoend import check_invariant, furnish, pipeline
-from support.helpers import make_result, mixed_study
+from support.records import make_result, mixed_study
 
 from pipeline.report import render
 from pipeline.stores import access, locations

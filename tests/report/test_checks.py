@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from support.helpers import MIXED, make_confusion, make_record, make_result, mixed_study
+from support.records import MIXED, make_confusion, make_record, make_result, mixed_study
 
 from pipeline.report.checks.base import see
 from pipeline.report.checks.registry import CHECKS, run_checks

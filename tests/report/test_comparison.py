@@ -6,7 +6,7 @@ import json
 import pytest
 from support import pages
 from support.endtoend import pipeline
-from support.helpers import make_record, make_result
+from support.records import make_record, make_result
 
 from pipeline.report import comparison, render
 from pipeline.report.ranked import listing

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support import pages
-from support.helpers import make_record, make_result, mixed_study, repeated
+from support.records import make_record, make_result, mixed_study, repeated_study
 from support.reports import (
     PICTURE,
     PIXEL,
@@ -19,7 +19,7 @@ from support.reports import (
     report_study,
     report_trial,
     report_winner,
-    thumbnails_trial,
+    study_with_thumbnails,
 )
 
 from pipeline.cli import program
@@ -209,7 +209,9 @@ def test_how_sure(values, said):
 
 def test_a_difference_is_said_in_images():
     """Where the validation images were counted, a lead in accuracy is told as how many of them it is."""
-    results = [make_result(n, 0.9 - n / 100, lr=0.01 + n / 100, confusion=True) for n in range(2)]
+    results = [
+        make_result(n, 0.9 - n / 100, lr=0.01 + n / 100, with_confusion=True) for n in range(2)
+    ]
     assert (
         "It is 0.0100 ahead of the second (trial 1, lr 0.02): 3 of the 300 validation images."
         in section(made(make_record(results, dimensions=report_study().dimensions)), "result").text
@@ -340,7 +342,7 @@ def test_finalists_under_way():
 
 def test_mistakes_are_pictured():
     """The most confused pairs and the worst images stand with their pictures, names and probabilities."""
-    found = section(made(thumbnails_trial()), "mistakes")
+    found = section(made(study_with_thumbnails()), "mistakes")
     pairs = [item.text for item in found.all("ul")[0].children]
     assert pairs[0].startswith("{{ 7*7 }} taken for <b>cat</b>: 2 of 6 images")
     alts = [image.attributes["alt"] for image in found.all("img")]
@@ -470,7 +472,7 @@ def test_many_trials():
 
 def test_the_same_study_gives_the_same_page():
     """A page holds nothing of the moment it is made."""
-    record = repeated([({"lr": 0.1}, 0.9), ({"lr": 0.2}, 0.8)], report_study().dimensions)
+    record = repeated_study([({"lr": 0.1}, 0.9), ({"lr": 0.2}, 0.8)], report_study().dimensions)
     assert page(listing(record), [PICTURE]) == page(listing(record), [PICTURE])
 
 

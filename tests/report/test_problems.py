@@ -1,4 +1,4 @@
-from support.helpers import make_record, make_result
+from support.records import make_record, make_result
 
 from pipeline.report.problems import entry_problems, trial_problems
 from sweeps.analysis.ranking import rank

@@ -6,7 +6,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.helpers import make_result, sample_config
+from support.records import make_result, sample_config
 
 import models
 from sweeps.trial import (
@@ -380,7 +380,7 @@ def test_frozen():
 @pytest.mark.parametrize(
     "result",
     [
-        make_result(3, 0.75, confusion=True),
+        make_result(3, 0.75, with_confusion=True),
         make_result(4, 0.5, state=PRUNED, epochs=2),
         make_result(5, state=FAILED, epochs=0),
         make_result(6, state=RUNNING, epochs=1),

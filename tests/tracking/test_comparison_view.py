@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from support.helpers import MIXED, make_record, make_result
+from support.records import MIXED, make_record, make_result
 
 from pipeline.tracking import comparison_view
 from sweeps.spec.dimension import Dimension

@@ -13,8 +13,8 @@ import psutil
 import pytest
 from conftest import PREFIXES
 from support.browser import browse
+from support.datasets import HOSTILE, write_folder
 from support.endtoend import client, furnish, record
-from support.pictures import HOSTILE, write_folder
 
 from pipeline.system.errors import UsageFailure
 from pipeline.tracking import ui

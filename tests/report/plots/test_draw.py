@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from support.helpers import mixed_study
+from support.records import mixed_study
 
 from pipeline.report.plots import draw, files
 from pipeline.system import forkserver

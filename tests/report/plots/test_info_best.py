@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from support.helpers import LR, make_record, make_result
+from support.records import LR, make_record, make_result
 
 from pipeline.report.plots import confusion, learning_curves, per_class
 from sweeps.trial import FAILED, PRUNED
@@ -56,7 +56,7 @@ def test_per_class():
 
 def test_confusion():
     """The best trial's counts are shown, of a class without images no share."""
-    worse = make_result(0, 0.2, classes=3, confusion=True)
+    worse = make_result(0, 0.2, classes=3, with_confusion=True)
     better = dataclasses.replace(
         make_result(1, 0.9, lr=0.1), confusion=((3, 1, 0), (0, 0, 0), (0, 2, 2))
     )
@@ -70,7 +70,9 @@ def test_confusion():
 
 def test_classes_without_names():
     """Where the names do not match the counts, classes are numbered, never named wrongly."""
-    record = make_record([make_result(0, 0.9, classes=3, confusion=True)], classes=("ant", "bee"))
+    record = make_record(
+        [make_result(0, 0.9, classes=3, with_confusion=True)], classes=("ant", "bee")
+    )
     assert confusion.confusion_info(record).classes == ["0", "1", "2"]
 
 

@@ -1,7 +1,7 @@
 import dataclasses
 
 import pytest
-from support.helpers import make_record, make_result
+from support.records import make_record, make_result
 
 from pipeline.report.plots import pareto, pruning
 from sweeps.trial import FAILED, PRUNED, RUNNING

@@ -1,5 +1,5 @@
 import pytest
-from support.helpers import (
+from support.records import (
     DROPOUT,
     LR,
     MIXED,
@@ -7,7 +7,7 @@ from support.helpers import (
     make_record,
     make_result,
     mixed_study,
-    repeated,
+    repeated_study,
 )
 
 from pipeline.report.plots.factors import draw_factors, factors_info
@@ -16,7 +16,7 @@ from sweeps.spec.dimension import Dimension
 
 def test_one_factor_has_a_panel_for_each_field():
     """Each panel shows the trials in which the other fields stand at the centre, which is marked."""
-    info = factors_info(repeated(POINTS, (LR, DROPOUT), method="one_factor"))
+    info = factors_info(repeated_study(POINTS, (LR, DROPOUT), method="one_factor"))
     lr, dropout = info.panels
     assert (lr.field, lr.log, lr.centre, lr.failed) == ("lr", True, 0.01, (0.1,))
     assert [label for _, label in lr.ticks] == ["0.001", "0.01", "0.1"]
@@ -39,7 +39,7 @@ def test_grid_of_two_fields_has_a_line_for_each_value():
         for norm in (True, False)
     ]
     dimensions = (Dimension(field="batch_norm", choices=(True, False)), LR)
-    (panel,) = factors_info(repeated(points, dimensions, method="grid")).panels
+    (panel,) = factors_info(repeated_study(points, dimensions, method="grid")).panels
     assert (panel.field, panel.log, panel.centre) == ("lr", False, None)
     assert [line.name for line in panel.lines] == ["batch_norm true", "batch_norm false"]
     assert [len(line.points) for line in panel.lines] == [2, 2]
@@ -52,7 +52,7 @@ def test_zip_names_its_rows_by_what_tells_them_apart():
         for d, a in ((0.0, "relu"), (0.5, "gelu"), (0.5, "tanh"))
     ]
     dimensions = (DROPOUT, Dimension(field="activation", choices=("relu", "gelu", "tanh")))
-    (panel,) = factors_info(repeated(points, dimensions, method="zip")).panels
+    (panel,) = factors_info(repeated_study(points, dimensions, method="zip")).panels
     assert not panel.ordered
     assert (panel.field, [label for _, label in panel.ticks]) == (
         "activation",
@@ -91,7 +91,9 @@ def test_values_are_drawn_as_plain_text():
     ]
     dimensions = [d for d in MIXED if d.field == "layer_order"]
     info = factors_info(
-        repeated([({**p, "family": "cnn"}, v) for p, v in points], dimensions, method="ablate")
+        repeated_study(
+            [({**p, "family": "cnn"}, v) for p, v in points], dimensions, method="ablate"
+        )
     )
     assert draw_factors(info).axes[0].get_xticklabels()[0].get_text() == "conv-norm-act-drop-pool"
 
@@ -110,7 +112,7 @@ def test_there_is_no_empty_panel(count):
     ]
     centre = ({d.field: 0.1 for d in dimensions} | {"optimizer": "sgd"}, 0.6)
     figure = draw_factors(
-        factors_info(repeated([centre, *points], dimensions, method="one_factor"))
+        factors_info(repeated_study([centre, *points], dimensions, method="one_factor"))
     )
     assert [axes.get_xlabel() for axes in figure.axes if axes.get_visible()] == [
         d.field for d in dimensions

@@ -1,5 +1,5 @@
 import pytest
-from support.helpers import LR, make_record, make_result, mixed_study
+from support.records import LR, make_record, make_result, mixed_study
 
 from pipeline.report.plots import importance, parallel_coordinates, slices
 from sweeps.spec.dimension import Dimension

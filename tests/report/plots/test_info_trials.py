@@ -2,7 +2,7 @@ import dataclasses
 import itertools
 
 import pytest
-from support.helpers import make_record, make_result
+from support.records import make_record, make_result
 
 from pipeline.report.plots import optimization_history, timeline
 from sweeps.trial import FAILED, PRUNED, RUNNING

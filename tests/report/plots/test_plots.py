@@ -3,7 +3,7 @@ import re
 
 import pytest
 from matplotlib.figure import Figure
-from support.helpers import (
+from support.records import (
     DROPOUT,
     LR,
     MIXED,
@@ -11,8 +11,8 @@ from support.helpers import (
     make_record,
     make_result,
     mixed_study,
-    repeated,
-    with_finalists,
+    repeated_study,
+    study_with_finalists,
 )
 
 from pipeline.report.plots import files, registry
@@ -105,9 +105,15 @@ def test_hostile_names(tmp_path, monkeypatch):
 def test_figures_are_their_own(name):
     """A plot is one figure whose title names the study, and is explained in a sentence and told in words."""
     plot = registry.PLOTS[name]
-    figured = repeated(POINTS, (LR, DROPOUT), method="one_factor", reference=[{"test_acc": 0.9}])
+    figured = repeated_study(
+        POINTS, (LR, DROPOUT), method="one_factor", reference=[{"test_acc": 0.9}]
+    )
     record = (
-        mixed_study(24) if name in ALL else with_finalists() if name == "finalists" else figured
+        mixed_study(24)
+        if name in ALL
+        else study_with_finalists()
+        if name == "finalists"
+        else figured
     )
     info = plot.info(record)
     figure = plot.draw(info)
@@ -137,5 +143,5 @@ def test_published_hostile(count, tmp_path, monkeypatch):
         {"name": (HOSTILE * 2)[i], "when": {"lr": 0.001 * (i + 1)}, "test_acc": 0.01 * i}
         for i in range(count)
     ]
-    record = repeated(points, (LR,), reference=reference, method="grid")
+    record = repeated_study(points, (LR,), reference=reference, method="grid")
     assert {"published"} <= save(record, tmp_path, monkeypatch)

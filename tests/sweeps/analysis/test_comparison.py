@@ -1,7 +1,7 @@
 import dataclasses
 
 import pytest
-from support.helpers import make_record, make_result
+from support.records import make_record, make_result
 
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.published import ComparedFigure, compare

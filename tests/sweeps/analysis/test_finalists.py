@@ -6,7 +6,7 @@ import random
 
 import pytest
 from scipy import stats
-from support.helpers import MIXED, make_record, make_result, sample_config
+from support.records import MIXED, make_record, make_result, sample_config
 
 from pipeline.report import finalists as verdict
 from pipeline.report import formats, render, terminal, winner

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from support.helpers import make_result
+from support.records import make_result
 
 from sweeps.analysis.health import HARDLY_ANY, NEARLY_ALL, collapsed_class, dead_classes
 from sweeps.trial import FAILED, Epoch

@@ -4,7 +4,7 @@ import random
 
 import optuna
 import pytest
-from support.helpers import MIXED, lr_value, make_record, make_result, mixed_study, sample_config
+from support.records import MIXED, lr_value, make_record, make_result, mixed_study, sample_config
 
 from sweeps.analysis.importance import MIN_TRIALS, importance
 from sweeps.spec.dimension import Dimension

@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from support.helpers import make_record, make_result
+from support.records import make_record, make_result
 
 from sweeps.analysis.ranking import BestSoFar, ends_text, find_best_trial, rank, searched_values
 from sweeps.spec.dimension import Dimension

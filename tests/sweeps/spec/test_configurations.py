@@ -3,7 +3,7 @@
 from importlib import resources
 
 import pytest
-from support.helpers import CONDITIONAL
+from support.studyfiles import CONDITIONAL
 
 from sweeps.spec.configurations import (
     ablation_spec,

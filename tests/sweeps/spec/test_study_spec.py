@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from support.helpers import CONDITIONAL
+from support.studyfiles import CONDITIONAL
 
 from sweeps.spec.study_spec import OBJECTIVES, StudySpec
 from sweeps.spec.studyfile import parse_study

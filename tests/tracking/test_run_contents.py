@@ -2,7 +2,7 @@
 
 import csv
 
-from support.helpers import make_result
+from support.records import make_result
 
 from pipeline.tracking import run_contents
 
@@ -21,7 +21,7 @@ def test_class_names_cannot_become_formulas_or_break_lines(tmp_path):
         "-2",
         "café",
     ]
-    result = make_result(0, 0.5, confusion=True)
+    result = make_result(0, 0.5, with_confusion=True)
     run_contents.write_artifacts(tmp_path, result, names)
     with (tmp_path / "confusion.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)

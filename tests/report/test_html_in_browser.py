@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 from support.browser import browse, watch
-from support.helpers import mixed_study
-from support.reports import PICTURE, thumbnails_trial
+from support.records import mixed_study
+from support.reports import PICTURE, study_with_thumbnails
 
 from pipeline.report.html import page as html
 from pipeline.report.ranked import listing
@@ -20,7 +20,7 @@ ATTACK = "<script>document.title='x'</script><img src=x onerror=\"document.title
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """Where the page of a study of 80 trials lies, in which every name is an attack."""
-    study, pictures = mixed_study(80, classes=(ATTACK, *"123456789")), thumbnails_trial()
+    study, pictures = mixed_study(80, classes=(ATTACK, *"123456789")), study_with_thumbnails()
     won = find_best_trial(study.results)
     results = [
         dataclasses.replace(result, mistakes=pictures.results[0].mistakes)
