@@ -1,1 +1,1 @@
-"""The plots of a study, one file a plot: its numbers, its words and its drawing."""
+"""The plots of a study. Each has a file with its numbers, its words and its drawing."""

@@ -1,4 +1,4 @@
-"""What a plot is: its title, how to read it, its numbers, its words, and its drawing."""
+"""The parts of a plot: its title, its numbers, the same numbers in words, and its drawing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """One plot of a study. Its numbers are computed first and are tested; the drawing only draws them."""
+    """A plot of a study. The numbers are computed first and tested; the drawing only draws them."""
 
     title: str
-    about: str  # how to read it, in a sentence
-    info: Callable[[StudyRecord], Any]  # its numbers; None where there is nothing to draw
-    alt: Callable[[Any], str]  # the same numbers in words, for readers who do not see the picture
+    about: str  # how to read the plot, in a sentence
+    info: Callable[[StudyRecord], Any]  # computes the numbers; None if there is nothing to draw
+    alt: Callable[[Any], str]  # tells the numbers in words, for readers who do not see the image
     draw: Callable[[Any], Figure]
 
 
@@ -28,8 +28,8 @@ class Plot:
 class DrawnPlot:
     """A plot that was written to a file."""
 
-    place: int  # its position in the registry
+    place: int  # position in the registry
     path: Path
     title: str
-    about: str  # how to read it
-    alt: str  # what it shows, in words and figures
+    about: str  # how to read the plot
+    alt: str  # what the plot shows, in words and figures

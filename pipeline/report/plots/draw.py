@@ -1,4 +1,7 @@
-"""Has a study's plots drawn, by several processes side by side. Knows none of them: matplotlib is imported there."""
+"""Draws a study's plots for its report, in several processes side by side.
+
+Only those processes import matplotlib, which takes a second.
+"""
 
 from __future__ import annotations
 
@@ -13,56 +16,66 @@ from pipeline.report.plots.base import DrawnPlot
 from pipeline.system import forkserver
 from sweeps.analysis.record import StudyRecord
 
-_MOST = 4  # processes: none has many plots to draw
+_MAX_PROCESSES = 4  # more would have too few plots to draw
 
 
 def draw_plots(record: StudyRecord, folder: Path) -> list[DrawnPlot]:
-    """Draw what can be drawn of a study into a folder, each a PNG: the same bytes, however many processes draw.
+    """Draw every plot of a study that has something to show, each into a PNG.
+
+    The bytes are the same, however many processes draw.
+
+    Args:
+        record: the study.
+        folder: where each plot is written as ``NAME.png``.
+
+    Returns:
+        The drawn plots, in the order of the registry.
 
     Raises:
-        OSError: if they cannot be written.
+        OSError: if a file cannot be written.
     """
-    if forkserver.is_daemon() or forkserver.is_imported(
-        forkserver.DRAWING_PRELOAD
-    ):  # may start none; has nothing to import
+    # A daemon may not start processes, and more processes would not save an import made already.
+    if forkserver.is_daemon() or forkserver.is_imported(forkserver.DRAWING_PRELOAD):
         return _draw(record, folder, 0, 1)
-    folder = folder.absolute()  # such a process may be elsewhere
-    parts = min(_MOST, os.cpu_count() or 1)
+    folder = folder.absolute()  # a process of the fork server may have another working directory
+    parts = min(_MAX_PROCESSES, os.cpu_count() or 1)
     forkserver.warm_up(forkserver.DRAWING_PRELOAD)
-    given = bytes(ForkingPickler.dumps(record))  # once for all of them
-    found: list[DrawnPlot] = []
-    for part, connection in enumerate(
-        [_begun(given, folder, part, parts) for part in range(parts)]
-    ):
+    pickled_record = bytes(ForkingPickler.dumps(record))  # once for all processes
+    connections = [_start_process(pickled_record, folder, part, parts) for part in range(parts)]
+    plots: list[DrawnPlot] = []
+    for part, connection in enumerate(connections):
         with connection:
             try:
                 answer = connection.recv()
-            except (EOFError, OSError):  # it has died: for the lack of memory, it may be
+            except (EOFError, OSError):  # the process has died, perhaps for lack of memory
                 answer = _draw(record, folder, part, parts)
         if isinstance(answer, Exception):
             raise answer
-        found += answer
-    return sorted(found, key=lambda drawn: drawn.place)
+        plots += answer
+    return sorted(plots, key=lambda plot: plot.place)
 
 
-def _begun(given: bytes, folder: Path, part: int, parts: int) -> Connection[Any, Any]:
-    """The line from a process that draws a part."""
+def _start_process(
+    pickled_record: bytes, folder: Path, part: int, parts: int
+) -> Connection[Any, Any]:
+    """Start a process that draws one part, and return the connection that will bring its answer."""
     ours, theirs = forkserver.CONTEXT.Pipe()
     with theirs:
-        forkserver.CONTEXT.Process(
+        process = forkserver.CONTEXT.Process(
             target=_work, args=(theirs, folder, part, parts), name="plots", daemon=True
-        ).start()
-    with suppress(OSError):  # it has died: what is read of it then is that
-        ours.send_bytes(given)
+        )
+        process.start()
+    with suppress(OSError):  # the process has died, as the reader of its answer will notice
+        ours.send_bytes(pickled_record)
     return ours
 
 
 def _work(connection: Connection[Any, Any], folder: Path, part: int, parts: int) -> None:
-    """What such a process does."""
+    """Receive the record, draw one part, and send the drawn plots or the error."""
     forkserver.end_with_parent()
     try:
         answer: object = _draw(connection.recv(), folder, part, parts)
-    except Exception as error:  # noqa: BLE001 - who wants the plots gets it
+    except Exception as error:  # noqa: BLE001 - the parent raises it
         answer = error
     connection.send(answer)
 

@@ -1,59 +1,49 @@
-"""The effect of each factor: one panel per searched field along which only that field changes."""
+"""Draws the effect of each factor: along each panel only one searched field changes."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 
 from pipeline.report.plots.base import Plot
+from pipeline.report.plots.labels import listed, needs_log_scale, objective_label, sentence
 from pipeline.report.plots.style import (
     COLOURS,
     GREY,
     MARKERS,
-    UPRIGHT,
     add_legend,
-    light,
-    log_scale,
-    plain,
+    drawable_text,
+    grid_of_axes,
+    mark_failed,
     titled_figure,
+    use_log_scale,
 )
-from sweeps.trial import FAILED
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from pipeline.report.plots.labels import axis_label, listed, sentence, wide
 from sweeps.analysis.naming import config_text, differing_fields, value_text
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import complete_trials
 from sweeps.spec.study_spec import CENTRED_METHODS
-from sweeps.trial import Value
+from sweeps.trial import FAILED, Value
 
-MOST_LINES = 6  # beside each other in one panel; as many as there are colours
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-
-MOST_WORDS = 8  # values up to which an axis has a place of its own for each
-
-
-_LOG = 30  # how many times the smallest value the largest is where an axis turns logarithmic
+_MAX_COLUMNS = 3
+_MAX_LINES = 6  # beside each other in one panel; as many as there are colours
+_MAX_TICKED_VALUES = 8  # above this number, an axis of numbers has no tick for each value
+_LOG_RATIO = 30  # largest value to smallest, above which an axis is logarithmic
+_UPRIGHT_LENGTH = 12  # characters; a longer label of a tick stands upright
+_MAX_MEANS_IN_WORDS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One value of a field: the objective's mean over seeds, and each seed's."""
+    """The objective at one value of a field: the mean over seeds, and each seed's value."""
 
     place: float  # on the axis
     mean: float
@@ -63,23 +53,23 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """The points that differ in the panel's field alone."""
+    """Points that differ only in the panel's field."""
 
-    name: str  # the other fields' values; empty where there is one line
+    name: str  # the values of the other fields; empty for the only line
     points: tuple[Point, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One searched field across."""
+    """The objective along one searched field."""
 
     field: str
     log: bool
-    ordered: bool  # numbers, which a line may join
-    ticks: tuple[tuple[float, str], ...]  # places and their labels; empty for an axis of numbers
+    ordered: bool  # whether the values are numbers, which a line may join
+    ticks: tuple[tuple[float, str], ...]  # places and labels; empty for an axis of numbers
     lines: tuple[Line, ...]
     failed: tuple[float, ...]  # places of configurations without a complete trial
-    centre: float | None  # the place of the centre, of methods that have one
+    centre: float | None  # place of the centre, for methods that have one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,227 +83,267 @@ class FactorsInfo:
 
 
 def factors_info(record: StudyRecord) -> FactorsInfo | None:
-    """Lay out a study that varied one factor at a time, one factor, or few in all combinations; else None."""
-    entries = [e for e in record.ranked if complete_trials(e) or e.state == "failed"]
-    fields = differing_fields(record.searched, [entry.trials[0] for entry in entries])
-    if record.method in CENTRED_METHODS:
-        panels = [_centred(record, name, entries) for name in fields]
-    elif len(record.searched) == 1 or record.method == "zip":
-        panels = [_panel(_identifying(fields, entries), (), entries)] if fields else []
-    elif record.method == "grid" and fields:
-        across = max(fields, key=lambda name: _rank_of_axis(name, entries))
-        panels = [_panel(across, tuple(name for name in fields if name != across), entries)]
-    else:
-        panels = []
-    panels = [panel for panel in panels if any(line.points for line in panel.lines)]
-    if not panels or max(len(panel.lines) for panel in panels) > MOST_LINES:
+    """Lay out a study that varied one factor at a time, one factor, or few in all combinations.
+
+    None for any other study, and if nothing varies or is complete.
+    """
+    panels = [panel for panel in _panels(record) if any(line.points for line in panel.lines)]
+    if not panels or max(len(panel.lines) for panel in panels) > _MAX_LINES:
         return None
-    means = [point.mean for panel in panels for line in panel.lines for point in line.points]
-    return FactorsInfo(study=record.name, label=axis_label(record), log=wide(means), panels=panels)
-
-
-def factors_alt(info: FactorsInfo) -> str:
-    """The means of each panel."""
-    return sentence(
-        info.label, *(_in_words(panel, line) for panel in info.panels for line in panel.lines)
+    means = [point.mean for point in _points(panels)]
+    return FactorsInfo(
+        study=record.name, label=objective_label(record), log=needs_log_scale(means), panels=panels
     )
 
 
-def _in_words(panel: Panel, line: Line) -> str:
-    names = dict(panel.ticks)
-    means = [f"{names.get(p.place, f'{p.place:.4g}')} {p.mean:.4g}" for p in line.points]
-    return f"by {panel.field}{' with ' * bool(line.name)}{line.name}: {listed(means, 12)}"
+def _points(panels: Iterable[Panel]) -> list[Point]:
+    return [point for panel in panels for line in panel.lines for point in line.points]
 
 
-def _identifying(fields: Sequence[str], entries: Sequence[Ranked]) -> str:
-    """A field whose value alone tells the configurations apart, if there is one; else the first."""
-    counts = {name: len({getattr(e.trials[0].config, name) for e in entries}) for name in fields}
-    return next((name for name in fields if counts[name] == len(entries)), fields[0])
+# Which fields have a panel
 
 
-def _rank_of_axis(name: str, entries: Sequence[Ranked]) -> tuple[bool, int]:
-    """How well a field serves as the axis across: numbers before words, many values before few."""
-    values = {getattr(e.trials[0].config, name) for e in entries} - {None}
-    return _numeric(values), len(values)
+def _panels(record: StudyRecord) -> list[Panel]:
+    """The panels that suit the study's method; some may have no points."""
+    entries = [entry for entry in record.ranked if complete_trials(entry) or entry.state == FAILED]
+    fields = differing_fields(record.searched, [entry.trials[0] for entry in entries])
+    if not fields:
+        return []
+    if record.method in CENTRED_METHODS:
+        return [_centred_panel(record, field, entries) for field in fields]
+    if len(record.searched) == 1 or record.method == "zip":
+        return [_panel(_identifying_field(fields, entries), entries)]
+    if record.method == "grid":
+        x_field = max(fields, key=lambda field: _fitness_as_x(field, entries))
+        other_fields = tuple(field for field in fields if field != x_field)
+        return [_panel(x_field, entries, other_fields)]
+    return []
 
 
-def _numeric(values: Sequence[Value] | set[Value]) -> bool:
+def _centred_panel(record: StudyRecord, field: str, entries: Sequence[Ranked]) -> Panel:
+    """The panel of the configurations that differ from the centre in no other field."""
+    along = [entry for entry in entries if record.at_centre(entry.trials[0].config, ignoring=field)]
+    return _panel(field, along, centre_value=record.centre[field])
+
+
+def _identifying_field(fields: Sequence[str], entries: Sequence[Ranked]) -> str:
+    """The first field with a different value in each configuration, or else the first field."""
+    for field in fields:
+        values = {_value(entry, field) for entry in entries}
+        if len(values) == len(entries):
+            return field
+    return fields[0]
+
+
+def _fitness_as_x(field: str, entries: Sequence[Ranked]) -> tuple[bool, int]:
+    """How well a field serves as the x axis: numbers before words, many values before few."""
+    values = {_value(entry, field) for entry in entries} - {None}
+    return _are_numbers(values), len(values)
+
+
+def _value(entry: Ranked, field: str) -> Any:
+    """A configuration's value of a field; None where the field does not apply."""
+    return getattr(entry.trials[0].config, field)
+
+
+def _are_numbers(values: Iterable[Value | None]) -> bool:
     return not any(isinstance(value, bool | str) for value in values)
 
 
-def _centred(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> Panel:
-    own = [entry for entry in entries if record.at_centre(entry.trials[0].config, ignoring=name)]
-    return _panel(name, (), own, record.centre[name])
+# A panel
 
 
 def _panel(
-    name: str, others: tuple[str, ...], entries: Sequence[Ranked], middle: Value | None = None
+    field: str,
+    entries: Sequence[Ranked],
+    other_fields: tuple[str, ...] = (),
+    centre_value: Value | None = None,
 ) -> Panel:
-    entries = [entry for entry in entries if getattr(entry.trials[0].config, name) is not None]
-    values: list[Value] = list(
-        dict.fromkeys(getattr(e.trials[0].config, name) for e in sorted(entries, key=_number))
-    )
-    numeric = _numeric(values)
-    numbers = sorted(float(value) for value in values) if numeric else []
-    if numeric:
+    """Lay configurations out along a field.
+
+    Args:
+        field: the field along the x axis.
+        entries: the configurations; those to which the field does not apply are left out.
+        other_fields: the fields that tell the lines apart.
+        centre_value: the field's value at the centre, for methods that have one.
+    """
+    entries = [entry for entry in entries if _value(entry, field) is not None]
+    entries = sorted(entries, key=_first_number)
+    values: list[Value] = list(dict.fromkeys(_value(entry, field) for entry in entries))
+    ordered = _are_numbers(values)
+    log = False
+    if ordered:
         values.sort()
-    log = bool(numbers) and numbers[0] > 0 and numbers[-1] > _LOG * numbers[0]
-    words = not numeric or (not log and len(values) <= MOST_WORDS)
-    places = {value: float(i) if words else float(value) for i, value in enumerate(values)}
-    if words or len(values) <= MOST_WORDS:
-        ticks = [(place, value_text(value)) for value, place in places.items()]
+        log = _is_wide(values)
+    has_ticks = not ordered or len(values) <= _MAX_TICKED_VALUES
+    if has_ticks and not log:  # evenly spaced
+        places = {value: float(index) for index, value in enumerate(values)}
     else:
-        ticks = []
-    groups: dict[str, list[Ranked]] = {}
-    for entry in sorted(entries, key=_number):
-        groups.setdefault(config_text(entry.trials[0], others) if others else "", []).append(entry)
+        places = {value: float(value) for value in values}
+    ticks = [(place, value_text(value)) for value, place in places.items()] if has_ticks else []
+    failed = {places[_value(entry, field)] for entry in entries if not complete_trials(entry)}
     return Panel(
-        field=name,
+        field=field,
         log=log,
-        ordered=numeric,
+        ordered=ordered,
         ticks=tuple(ticks),
-        lines=tuple(
-            Line(name=label, points=_points(name, group, places)) for label, group in groups.items()
-        ),
-        failed=tuple(
-            sorted(
-                {
-                    places[getattr(e.trials[0].config, name)]
-                    for e in entries
-                    if not complete_trials(e)
-                }
-            )
-        ),
-        centre=None if middle is None else places.get(middle),
+        lines=_lines(field, entries, other_fields, places),
+        failed=tuple(sorted(failed)),
+        centre=None if centre_value is None else places.get(centre_value),
     )
 
 
-def _number(entry: Ranked) -> int:
+def _first_number(entry: Ranked) -> int:
     return min(trial.number for trial in entry.trials)
 
 
-def _points(name: str, entries: Sequence[Ranked], places: dict[Value, float]) -> tuple[Point, ...]:
-    points = []
+def _is_wide(numbers: Sequence[Value]) -> bool:
+    """Whether sorted numbers are positive and span more than `_LOG_RATIO`."""
+    if not numbers:
+        return False
+    lowest = float(numbers[0])
+    return lowest > 0 and float(numbers[-1]) > _LOG_RATIO * lowest
+
+
+def _lines(
+    field: str,
+    entries: Sequence[Ranked],
+    other_fields: tuple[str, ...],
+    places: dict[Value, float],
+) -> tuple[Line, ...]:
+    groups: dict[str, list[Ranked]] = {}
     for entry in entries:
-        values = [
-            t.value
-            for t in complete_trials(entry)
-            if t.value is not None and math.isfinite(t.value)
-        ]
-        if values and entry.value is not None:
-            place = places[getattr(entry.trials[0].config, name)]
-            points.append(
-                Point(
-                    place=place, mean=entry.value, spread=entry.spread or 0.0, values=tuple(values)
-                )
-            )
-    return tuple(sorted(points, key=lambda point: point.place))
+        name = config_text(entry.trials[0], other_fields) if other_fields else ""
+        groups.setdefault(name, []).append(entry)
+    lines = []
+    for name, group in groups.items():
+        points = []
+        for entry in group:
+            point = _point(entry, places[_value(entry, field)])
+            if point is not None:
+                points.append(point)
+        points.sort(key=lambda point: point.place)
+        lines.append(Line(name=name, points=tuple(points)))
+    return tuple(lines)
+
+
+def _point(entry: Ranked, place: float) -> Point | None:
+    """A configuration at its place; None if it has no finite value."""
+    measured = [trial.value for trial in complete_trials(entry)]
+    values = [value for value in measured if value is not None and math.isfinite(value)]
+    if not values or entry.value is None:
+        return None
+    spread = entry.spread or 0.0
+    return Point(place=place, mean=entry.value, spread=spread, values=tuple(values))
+
+
+# Words and drawing
+
+
+def factors_alt(info: FactorsInfo) -> str:
+    """Tell the means of each panel."""
+    lines = [_line_text(panel, line) for panel in info.panels for line in panel.lines]
+    return sentence(info.label, *lines)
+
+
+def _line_text(panel: Panel, line: Line) -> str:
+    labels = dict(panel.ticks)
+    means = []
+    for point in line.points:
+        label = labels.get(point.place, f"{point.place:.4g}")
+        means.append(f"{label} {point.mean:.4g}")
+    subject = f"by {panel.field}"
+    if line.name:
+        subject += f" with {line.name}"
+    return f"{subject}: {listed(means, _MAX_MEANS_IN_WORDS)}"
 
 
 def draw_factors(info: FactorsInfo) -> Figure:
-    """Draw a panel for each field: means with their spread, single seeds faintly, the centre ringed."""
-    columns = min(3, len(info.panels))
+    """Draw a panel for each field: means with their spread, single seeds faintly.
+
+    A ring marks the centre.
+    """
+    columns = min(_MAX_COLUMNS, len(info.panels))
     rows = math.ceil(len(info.panels) / columns)
-    long = any(len(label) > UPRIGHT for panel in info.panels for _, label in panel.ticks)
-    size = (1.2 + max(3.6 * columns, 5.6), 1.3 + (4.2 if long else 3.0) * rows)
+    labels = [label for panel in info.panels for _, label in panel.ticks]
+    row_height = 4.2 if any(len(label) > _UPRIGHT_LENGTH for label in labels) else 3.0
+    size = (1.2 + max(3.6 * columns, 5.6), 1.3 + row_height * rows)
     figure = titled_figure("Effect of each factor", info.study, size)
-    grid = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
-    for i, (axes, panel) in enumerate(zip(grid, info.panels, strict=False)):
-        light(axes)
+    grid = grid_of_axes(figure, len(info.panels), columns, sharey=True)
+    for index, (axes, panel) in enumerate(zip(grid, info.panels, strict=True)):
         _draw_panel(axes, panel)
-        if i % columns == 0:
-            axes.set_ylabel(plain(info.label, 60), fontsize=9, parse_math=False)
+        if index % columns == 0:
+            axes.set_ylabel(drawable_text(info.label, 60), fontsize=9, parse_math=False)
         if info.log:
-            log_scale(axes, "y")
-    for axes in grid[len(info.panels) :]:
-        axes.set_visible(False)
-    _factor_legend(figure, info)
+            use_log_scale(axes, "y")
+    _add_factors_legend(figure, info)
     return figure
 
 
-def _factor_legend(figure: Figure, info: FactorsInfo) -> None:
-    names = [line.name for line in info.panels[0].lines if line.name]
-    handles = [
-        Line2D([], [], color=c, marker="o", label=plain(n, 48))
-        for n, c in zip(names, COLOURS, strict=False)
-    ]
-    points = [point for panel in info.panels for line in panel.lines for point in line.points]
-    if any(len(point.values) > 1 for point in points):
-        handles += [
-            Line2D([], [], color=GREY, marker="o", ls="", label="mean over seeds, with its spread"),
-            Line2D([], [], color=GREY, marker="o", ls="", ms=4, alpha=0.4, label="one seed"),
-        ]
-    if any(panel.centre is not None for panel in info.panels):
-        handles.append(
-            Line2D([], [], color="black", marker="o", ls="", ms=11, mfc="none", label="centre")
-        )
-    if any(panel.failed for panel in info.panels):
-        marker, colour = MARKERS[FAILED]
-        handles.append(Line2D([], [], color=colour, marker=marker, ls="", label="failed, no value"))
-    if handles:
-        add_legend(
-            figure, "outside lower center", ncols=2 if len(names) > 1 else 4, handles=handles
-        )
-
-
 def _draw_panel(axes: Axes, panel: Panel) -> None:
-    width = (
-        0.08 * (len(panel.lines) > 1) * bool(panel.ticks) * (not panel.log)
-    )  # lines beside each other
-    join = "o-" if panel.ordered or len(panel.lines) > 1 else "o"
-    for i, (line, colour) in enumerate(zip(panel.lines, COLOURS, strict=False)):
-        shift = width * (i - (len(panel.lines) - 1) / 2)
+    several = len(panel.lines) > 1
+    # Where values have ticks, lines stand beside each other.
+    distance = 0.08 if several and panel.ticks and not panel.log else 0.0
+    join = "o-" if panel.ordered or several else "o"
+    for index, (line, colour) in enumerate(zip(panel.lines, COLOURS, strict=False)):
+        shift = distance * (index - (len(panel.lines) - 1) / 2)
         places = [point.place + shift for point in line.points]
         means = [point.mean for point in line.points]
         spreads = [point.spread for point in line.points]
-        style: dict[str, Any] = {
-            "fmt": join,
-            "color": colour,
-            "ms": 5,
-            "lw": 1.2,
-            "capsize": 3,
-            "zorder": 3,
-        }
-        axes.errorbar(places, means, yerr=spreads if any(spreads) else None, **style)
+        errors = spreads if any(spreads) else None
+        style: dict[str, Any] = {"color": colour, "ms": 5, "lw": 1.2, "capsize": 3, "zorder": 3}
+        axes.errorbar(places, means, yerr=errors, fmt=join, **style)
         for place, point in zip(places, line.points, strict=True):
             if len(point.values) > 1:
-                axes.scatter(
-                    [place] * len(point.values),
-                    point.values,
-                    s=14,
-                    color=colour,
-                    alpha=0.3,
-                    lw=0,
-                    zorder=2,
-                )
+                seeds = [place] * len(point.values)
+                axes.scatter(seeds, point.values, s=14, color=colour, alpha=0.3, lw=0, zorder=2)
             if panel.centre == point.place:
-                axes.plot(
-                    [place], [point.mean], "o", ms=12, mfc="none", mec="black", mew=1.1, zorder=4
-                )
-    marker, colour = MARKERS[FAILED]
-    edge = axes.get_xaxis_transform()
-    style = {"ls": "", "marker": marker, "ms": 6, "color": colour, "transform": edge, "zorder": 3}
-    axes.plot(panel.failed, [0.03] * len(panel.failed), **style)
+                ring: dict[str, Any] = {"ms": 12, "mfc": "none", "mec": "black", "mew": 1.1}
+                axes.plot([place], [point.mean], "o", zorder=4, **ring)
+    mark_failed(axes, panel.failed, ms=6)
     if panel.log:
-        log_scale(axes, "x")
+        use_log_scale(axes, "x")
     if panel.ticks:
-        labels = [plain(label, 24) for _, label in panel.ticks]
-        crowded = sum(map(len, labels)) > 30 or (panel.log and len(labels) > 4)
-        turn: dict[str, Any] = (
-            {"rotation": 90 if max(map(len, labels)) > UPRIGHT else 30} if crowded else {}
-        )
-        axes.set_xticks(
-            [place for place, _ in panel.ticks], labels, fontsize=8, parse_math=False, **turn
-        )
-        axes.minorticks_off()
+        _label_ticks(axes, panel)
     axes.margins(x=0.12, y=0.12)
     axes.set_xlabel(panel.field)
 
 
+def _label_ticks(axes: Axes, panel: Panel) -> None:
+    """Label the values of the field: slanting or upright, where the labels would touch."""
+    places = [place for place, _ in panel.ticks]
+    labels = [drawable_text(label, 24) for _, label in panel.ticks]
+    lengths = [len(label) for label in labels]
+    style: dict[str, Any] = {}
+    if sum(lengths) > 30 or (panel.log and len(labels) > 4):
+        style = {"rotation": 90 if max(lengths) > _UPRIGHT_LENGTH else 30}
+    axes.set_xticks(places, labels, fontsize=8, parse_math=False, **style)
+    axes.minorticks_off()
+
+
+def _add_factors_legend(figure: Figure, info: FactorsInfo) -> None:
+    handles = []
+    names = [line.name for line in info.panels[0].lines if line.name]
+    for name, colour in zip(names, COLOURS, strict=False):
+        handles.append(Line2D([], [], color=colour, marker="o", label=drawable_text(name, 48)))
+    if any(len(point.values) > 1 for point in _points(info.panels)):
+        style: dict[str, Any] = {"color": GREY, "marker": "o", "ls": ""}
+        handles.append(Line2D([], [], label="mean over seeds, with its spread", **style))
+        handles.append(Line2D([], [], ms=4, alpha=0.4, label="one seed", **style))
+    if any(panel.centre is not None for panel in info.panels):
+        ring: dict[str, Any] = {"marker": "o", "ls": "", "ms": 11, "mfc": "none"}
+        handles.append(Line2D([], [], color="black", label="centre", **ring))
+    if any(panel.failed for panel in info.panels):
+        marker, colour = MARKERS[FAILED]
+        handles.append(Line2D([], [], color=colour, marker=marker, ls="", label="failed, no value"))
+    if handles:
+        add_legend(figure, ncols=2 if len(names) > 1 else 4, handles=handles)
+
+
 PLOT = Plot(
     title="Effect of each factor",
-    about="Along each panel only that field changes, so that a rise or fall wider than the spread of the seeds is "
-    "the field's own effect.",
+    about="Along each panel only that field changes, so that a rise or fall wider than the spread "
+    "of the seeds is the field's own effect.",
     info=factors_info,
     alt=factors_alt,
     draw=draw_factors,

@@ -1,63 +1,55 @@
-"""The importance of each searched field, by PED-ANOVA."""
+"""Draws the importance of each searched field, by PED-ANOVA."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.report.plots.base import Plot
-from pipeline.report.plots.style import (
-    BLUE,
-    light,
-    plain,
-    titled_figure,
-)
-from sweeps.analysis.importance import Share
+from pipeline.report.plots.labels import counted, listed, sentence
+from pipeline.report.plots.style import BLUE, drawable_text, titled_figure, use_light_frame
+from sweeps.analysis.importance import MIN_TRIALS, Importance, Share, importance
+from sweeps.analysis.record import StudyRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-from dataclasses import dataclass
-
-from pipeline.report.plots.labels import counted, listed, sentence
-from sweeps.analysis.importance import MIN_TRIALS, Importance, importance
-from sweeps.analysis.record import StudyRecord
-
 
 @dataclass(frozen=True, kw_only=True)
 class ImportanceInfo:
-    """Which searched dimension decided the value."""
+    """How much each searched dimension decided the value."""
 
     study: str
     importance: Importance
 
 
 def importance_info(record: StudyRecord) -> ImportanceInfo | None:
-    """Estimate the importance; None where nothing was searched or no trial has a value."""
-    found = importance(record)
-    if not record.dimensions or not found.trials:
+    """Estimate the importance; None if nothing was searched or no trial has a value."""
+    estimate = importance(record)
+    if not record.dimensions or not estimate.trials:
         return None
-    return ImportanceInfo(study=record.name, importance=found)
+    return ImportanceInfo(study=record.name, importance=estimate)
 
 
 def importance_alt(info: ImportanceInfo) -> str:
-    """The shares in falling order."""
-    found = info.importance
-    if found.shares:
-        parts = [", ".join(f"{s.key} {percent(s.share)}" for s in found.shares)]
+    """Tell the shares in falling order."""
+    estimate = info.importance
+    if estimate.shares:
+        shares = ", ".join(f"{share.key} {_percent(share.share)}" for share in estimate.shares)
     else:
-        parts = [found.note or ""]
-    own = [f"{s.key} {s.note or percent(s.share)}" for s in found.conditional]
-    if own and found.trials >= MIN_TRIALS:
-        apart = f"conditional, among only the trials that have it: {listed(own)}"
-    else:
-        apart = ""
-    return sentence(f"Importance among {counted(found.trials, 'trial')}: {parts[0]}", apart)
+        shares = estimate.note or ""
+    conditional = ""
+    if estimate.conditional and estimate.trials >= MIN_TRIALS:
+        texts = [
+            f"{share.key} {share.note or _percent(share.share)}" for share in estimate.conditional
+        ]
+        conditional = f"conditional, among only the trials that have it: {listed(texts)}"
+    return sentence(f"Importance among {counted(estimate.trials, 'trial')}: {shares}", conditional)
 
 
-def percent(share: float | None) -> str:
-    """A share as text."""
+def _percent(share: float | None) -> str:
     if share is None:
         return ""
     if share >= 0.005:
@@ -66,52 +58,63 @@ def percent(share: float | None) -> str:
 
 
 def draw_importance(info: ImportanceInfo) -> Figure:
-    """Draw a bar for each dimension, conditional ones below in a group of their own; a note where there is no bar."""
-    found = info.importance
-    if found.shares:
-        groups = [(f"Searched in every trial ({found.trials}), adding up to 100 %", found.shares)]
-    else:
-        groups = []
-    if groups or any(share.share is not None for share in found.conditional):
-        groups += [("Conditional: each among only the trials that have it", found.conditional)]
-    groups = [(title, shares) for title, shares in groups if shares]
+    """Draw a bar for each dimension, with conditional ones in a group of their own below.
+
+    If no share could be computed, there is no bar but a note that says why.
+    """
+    estimate = info.importance
+    groups = _groups(estimate)
     rows = [len(shares) for _, shares in groups]
     title = "Importance for being among the best third of trials"
-    figure = titled_figure(
-        title, info.study, (8, (1.1 if rows else 0.7) + 0.4 * sum(rows) + 0.4 * len(rows))
-    )
-    if found.note:
-        figure.supxlabel(found.note, x=0.01, ha="left", fontsize=10)
+    height = (1.1 if rows else 0.7) + 0.4 * sum(rows) + 0.4 * len(rows)
+    figure = titled_figure(title, info.study, (8, height))
+    if estimate.note:
+        figure.supxlabel(estimate.note, x=0.01, ha="left", fontsize=10)
     if groups:
-        panels = figure.subplots(
-            len(groups), 1, sharex=True, squeeze=False, height_ratios=[n + 0.6 for n in rows]
+        height_ratios = [count + 0.6 for count in rows]
+        grid = figure.subplots(
+            len(groups), 1, sharex=True, squeeze=False, height_ratios=height_ratios
         )
-        for axes, (title, shares) in zip(panels[:, 0], groups, strict=True):
-            _bars(axes, shares)
-            axes.set_title(title, loc="left", fontsize=9)
-        panels[-1, 0].set_xlabel("share of importance (%), PED-ANOVA")
+        for axes, (group_title, shares) in zip(grid[:, 0], groups, strict=True):
+            _draw_bars(axes, shares)
+            axes.set_title(group_title, loc="left", fontsize=9)
+        grid[-1, 0].set_xlabel("share of importance (%), PED-ANOVA")
     return figure
 
 
-def _bars(axes: Axes, shares: Sequence[Share]) -> None:
-    light(axes)
+def _groups(estimate: Importance) -> list[tuple[str, Sequence[Share]]]:
+    """The groups of bars with their titles; none if no dimension has a share."""
+    groups: list[tuple[str, Sequence[Share]]] = []
+    if estimate.shares:
+        title = f"Searched in every trial ({estimate.trials}), adding up to 100 %"
+        groups.append((title, estimate.shares))
+    any_share = any(share.share is not None for share in estimate.conditional)
+    if estimate.conditional and (estimate.shares or any_share):
+        groups.append(
+            ("Conditional: each among only the trials that have it", estimate.conditional)
+        )
+    return groups
+
+
+def _draw_bars(axes: Axes, shares: Sequence[Share]) -> None:
+    use_light_frame(axes)
     axes.grid(False, axis="y")
     for row, share in enumerate(shares):
         width = 100 * (share.share or 0)
         axes.barh(row, width, height=0.62, color=BLUE, zorder=2)
-        note = ", ".join(filter(None, [percent(share.share), share.note]))
+        note = ", ".join(filter(None, [_percent(share.share), share.note]))
         axes.text(width + 0.8, row, note, va="center", fontsize=9)
     axes.set_xlim(0, 108)
     axes.set_ylim(len(shares) - 0.5, -0.5)
-    axes.set_yticks(
-        range(len(shares)), [plain(s.key, 40) for s in shares], fontsize=9, parse_math=False
-    )
+    names = [drawable_text(share.key, 40) for share in shares]
+    axes.set_yticks(range(len(shares)), names, fontsize=9, parse_math=False)
 
 
 PLOT = Plot(
     title="Importance",
-    about="With enough trials each field has a bar: the longer, the more its value decided whether a trial came "
-    "among the best third; a field with a short one may be set to what is cheapest.",
+    about="With enough trials each field has a bar: the longer, the more its value decided "
+    "whether a trial came among the best third; a field with a short one may be set to what is "
+    "cheapest.",
     info=importance_info,
     alt=importance_alt,
     draw=draw_importance,

@@ -1,4 +1,4 @@
-"""Pure: what the plots of a study share before they are drawn: labels, names, order. Knows nothing of matplotlib."""
+"""Texts and selections of trials that several plots share. It does not import matplotlib."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import COMPLETE, FAILED, PRUNED, TrialResult
 
-LABELS = {
+OBJECTIVE_LABELS = {
     "val_acc": "validation accuracy (fraction)",
     "val_loss": "validation loss (nats)",
     "balanced_acc": "validation balanced accuracy (fraction)",
@@ -19,92 +19,120 @@ LABELS = {
 }
 
 
-def axis_label(record: StudyRecord) -> str:
-    """What the objective's axis is called."""
-    return LABELS.get(record.objective, record.objective)
+# The objective
 
 
-def history_key(record: StudyRecord) -> str:
-    """Under which key an epoch has the objective."""
+def objective_label(record: StudyRecord) -> str:
+    """The objective as the label of an axis."""
+    return OBJECTIVE_LABELS.get(record.objective, record.objective)
+
+
+def objective_key(record: StudyRecord) -> str:
+    """The key of the objective among the metrics of an epoch."""
     if record.objective in OBJECTIVES:
         return OBJECTIVES[record.objective][0]
     return f"val/{record.objective}"
 
 
-def wide(values: Iterable[float]) -> bool:
-    """Whether only a logarithmic scale shows them all: positive, over more than a hundredfold."""
-    known = [value for value in values if math.isfinite(value)]
-    return bool(known) and min(known) > 0 and max(known) > 100 * min(known)
+def needs_log_scale(values: Iterable[float]) -> bool:
+    """Whether the values are positive and span more than a hundredfold."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return False
+    lowest = min(finite)
+    return lowest > 0 and max(finite) > 100 * lowest
 
 
-def with_value(record: StudyRecord) -> list[tuple[float, TrialResult]]:
-    """The complete and pruned trials, each with its value, by number; not those that reused another's."""
-    ended = sorted(
-        (r for r in record.results if r.state in (COMPLETE, PRUNED)), key=lambda r: r.number
-    )
-    return [(r.value, r) for r in ended if r.value is not None and r.duplicate_of is None]
+# Trials
 
 
-def by_rank(record: StudyRecord) -> list[TrialResult]:
+def valued_trials(record: StudyRecord) -> list[tuple[float, TrialResult]]:
+    """The complete and pruned trials, each with its value, by number.
+
+    A trial that reused the result of another is left out.
+    """
+    ended = [result for result in record.results if result.state in (COMPLETE, PRUNED)]
+    ended.sort(key=lambda result: result.number)
+    return [
+        (result.value, result)
+        for result in ended
+        if result.value is not None and result.duplicate_of is None
+    ]
+
+
+def ranked_trials(record: StudyRecord) -> list[TrialResult]:
     """The best trial of each configuration, in ranked order."""
     return [entry.trials[0] for entry in record.ranked]
 
 
+def thin_evenly(results: Sequence[TrialResult], limit: int) -> list[TrialResult]:
+    """At most ``limit`` of the results, evenly over their order, with the first and the last."""
+    if len(results) <= limit:
+        return list(results)
+    last = len(results) - 1
+    return [results[round(i * last / (limit - 1))] for i in range(limit)]
+
+
 def trial_name(result: TrialResult) -> str:
-    """Number, family and activation, and how it ended unless it is complete."""
-    state = [f"({word})" for word in unless_complete(result)]
-    return " ".join(
-        [
-            f"#{result.number}",
-            *filter(None, [result.config.family, result.config.activation]),
-            *state,
-        ]
-    )
+    """A trial's number, family and activation, and its end unless it is complete."""
+    words = [f"#{result.number}"]
+    words += filter(None, [result.config.family, result.config.activation])
+    end = end_unless_complete(result)
+    if end:
+        words.append(f"({end})")
+    return " ".join(words)
 
 
 def trial_names(record: StudyRecord, results: Sequence[TrialResult]) -> list[str]:
-    """Their names; where one or two other searched fields tell them apart, number and these."""
+    """The names of trials: by one or two other searched fields, if these tell the trials apart."""
     fields = differing_fields(record.searched, results)
     if not 0 < len(fields) <= 2 or set(fields) <= {"family", "activation"}:
         return [trial_name(result) for result in results]
-    states = (" ".join(f" ({word})" for word in unless_complete(result)) for result in results)
-    return [
-        f"#{r.number} {config_text(r, fields)}{state}"
-        for r, state in zip(results, states, strict=True)
-    ]
+    names = []
+    for result in results:
+        name = f"#{result.number} {config_text(result, fields)}"
+        end = end_unless_complete(result)
+        names.append(f"{name} ({end})" if end else name)
+    return names
 
 
-def unless_complete(result: TrialResult) -> list[str]:
-    """How it ended or stands; nothing for a complete one."""
+def end_unless_complete(result: TrialResult) -> str:
+    """How a trial ended, or its state if it has not; empty for a complete trial."""
     if result.state == COMPLETE:
-        return []
-    return [result.end if result.state == FAILED else result.state]
+        return ""
+    if result.state == FAILED:
+        return result.end
+    return result.state
+
+
+def best_trial_text(record: StudyRecord, best: TrialResult) -> str:
+    """A study's best trial, its searched fields and its value, in words."""
+    return f"best: trial {best.number} with {config_text(best, record.searched)}: {best.value:.4g}"
 
 
 def class_names(record: StudyRecord, count: int) -> list[str]:
-    """The true names; where they do not match the count, numbers: never a wrong name."""
+    """The study's class names, or numbers if their count differs: never a wrong name."""
     if len(record.classes) == count:
         return list(record.classes)
     return [str(index) for index in range(count)]
 
 
-def evenly(results: Sequence[TrialResult], most: int) -> list[TrialResult]:
-    """At most ``most`` of the results, evenly over their order, the first and the last among them."""
-    if len(results) <= most:
-        return list(results)
-    return [results[round(i * (len(results) - 1) / (most - 1))] for i in range(most)]
+# Words
 
 
 def sentence(*parts: str) -> str:
-    """A text alternative of its parts, on one line and safe to print, as in ``A; b.``."""
+    """Join the parts that are not empty into a text alternative on one line, as in ``A; b.``."""
     text = clean("; ".join(filter(None, parts)))
-    if text:
-        return f"{text[:1].upper()}{text[1:]}."
-    return ""
+    if not text:
+        return ""
+    return f"{text[:1].upper()}{text[1:]}."
 
 
-def rounded(value: float) -> str:
-    """Four digits of a number, all of a large one, and no power of ten where it can be written out."""
+def number_text(value: float) -> str:
+    """Four digits of a number, all digits of a large one.
+
+    A power of ten appears only where the number is too large to be written out.
+    """
     if 1000 <= abs(value) < 1e12:
         return f"{value:,.0f}"
     return f"{value:.4g}"
@@ -121,7 +149,9 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{ending}"
 
 
-def listed(items: Sequence[str], most: int = 8) -> str:
-    """The items in a row; of many the first, and how many more there are."""
-    more = [f"{len(items) - most} more"] if len(items) > most else []
-    return ", ".join([*items[:most], *more])
+def listed(items: Sequence[str], limit: int = 8) -> str:
+    """The items in a row; of many, the first ``limit`` and the number of the others."""
+    texts = list(items[:limit])
+    if len(items) > limit:
+        texts.append(f"{len(items) - limit} more")
+    return ", ".join(texts)

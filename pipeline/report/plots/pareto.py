@@ -1,60 +1,57 @@
-"""What accuracy costs: value against parameters, operations and time, with the Pareto front."""
+"""Draws the objective against parameters, operations and time, with the Pareto front."""
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
 
 from pipeline.report.plots.base import Plot
+from pipeline.report.plots.labels import (
+    listed,
+    needs_log_scale,
+    number_text,
+    objective_label,
+    sentence,
+)
 from pipeline.report.plots.style import (
     BLUE,
     GREEN,
-    MANY,
+    MANY_TRIALS,
     MARKERS,
     ORANGE,
     add_legend,
+    drawable_text,
     grid_of_axes,
-    log_scale,
-    plain,
+    label_low_panel,
     titled_figure,
-    write_out,
+    use_log_scale,
+    write_out_numbers,
 )
+from sweeps.analysis.ranking import Ranked
+from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.scores import complete_trials
 from sweeps.trial import COMPLETE, PRUNED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-import math
-import statistics
-from dataclasses import dataclass
-
-from pipeline.report.plots.labels import (
-    axis_label,
-    listed,
-    rounded,
-    sentence,
-    wide,
-)
-from sweeps.analysis.ranking import Ranked
-from sweeps.analysis.record import StudyRecord
-from sweeps.analysis.scores import complete_trials
-
 COSTS = {
     "parameters": "parameters of the network",
     "mflops": "MFLOPs of one image's forward pass",
     "seconds": "training time (s)",
 }
-
-
-_LOG = 20  # how many times the smallest cost the largest is where an axis turns logarithmic
+_LOG_RATIO = 20  # largest cost to smallest, above which an axis of costs is logarithmic
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spot:
-    """One configuration: what it cost and what it reached."""
+    """The cost and the value of one configuration."""
 
     cost: float
     value: float
@@ -67,107 +64,125 @@ class CostPanel:
 
     cost: str
     log: bool
-    front: list[
-        Spot
-    ]  # complete ones that no other beats at the same cost or less; the cheapest first
-    complete: list[Spot]  # the others
+    front: list[Spot]  # complete, and unbeaten at the same cost or less; the cheapest first
+    complete: list[Spot]  # without those of the front
     pruned: list[Spot]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParetoInfo:
-    """What accuracy costs, a panel for each cost in which configurations differ."""
+    """A panel for each cost in which the configurations differ."""
 
     study: str
     label: str
     log: bool
-    shown: tuple[
-        float, float
-    ]  # the part of the objective's axis where half of the complete ones and the fronts lie
-    outside: int  # complete configurations worse than that
+    shown: tuple[float, float]  # values of the better half of the complete ones, and of the fronts
+    outside: int  # number of complete configurations that are worse
     panels: list[CostPanel]
 
     @property
     def range(self) -> tuple[float, float]:
-        """What of the axis to show: that part, with room around it."""
+        """The range of the objective's axis: the values in ``shown``, with room around them."""
         low, high = self.shown
-        room = 0.15 * (high - low) or 0.01
         if self.log:
             return (low / 1.2, high * 1.2)
+        room = 0.15 * (high - low) or 0.01
         return (low - room, high + room)
 
     @property
     def pruned(self) -> bool:
-        """Whether a pruned one is seen."""
+        """Whether a pruned configuration lies inside the range."""
         low, high = self.range
         return any(low <= spot.value <= high for panel in self.panels for spot in panel.pruned)
 
 
 def pareto_info(record: StudyRecord) -> ParetoInfo | None:
-    """Collect configurations (repeats over seeds by their means) by cost; None unless two complete ones differ."""
-    entries = [e for e in record.ranked if e.value is not None]
-    panels = [panel for name in COSTS if (panel := _cost_panel(record, name, entries))]
+    """Collect the configurations by cost, those trained with several seeds by their means.
+
+    None unless the costs of two complete configurations differ.
+    """
+    entries = [entry for entry in record.ranked if entry.value is not None]
+    panels = []
+    for name in COSTS:
+        panel = _cost_panel(record, name, entries)
+        if panel is not None:
+            panels.append(panel)
     if not panels:
         return None
     sign = 1 if record.maximize else -1
-    goods = [sign * e.value for e in entries if e.state == COMPLETE and e.value is not None]
-    lowest = min(statistics.median(goods), *(sign * panel.front[0].value for panel in panels))
-    kept = [sign * good for good in goods if good >= 2 * lowest - max(goods)]
+    goodness = [
+        sign * entry.value
+        for entry in entries
+        if entry.state == COMPLETE and entry.value is not None
+    ]
+    cheapest = [sign * panel.front[0].value for panel in panels]
+    # Show as far below the worst of these as the best lies above it.
+    lowest = min(statistics.median(goodness), *cheapest)
+    limit = 2 * lowest - max(goodness)
+    values = [sign * good for good in goodness if good >= limit]
     return ParetoInfo(
         study=record.name,
-        label=axis_label(record),
-        log=wide(kept),
-        shown=(min(kept), max(kept)),
-        outside=len(goods) - len(kept),
+        label=objective_label(record),
+        log=needs_log_scale(values),
+        shown=(min(values), max(values)),
+        outside=len(goodness) - len(values),
         panels=panels,
     )
 
 
 def _cost_panel(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> CostPanel | None:
-    """One cost's panel; None where it is unknown or the same for all."""
-    found = [
-        (
-            entry,
-            Spot(
-                cost=cost,
-                value=entry.value,
-                name=f"#{entry.trials[0].number} {entry.trials[0].config.family}",
-            ),
-        )
-        for entry in entries
-        if entry.value is not None
-        and math.isfinite(entry.value)
-        and (cost := _cost(entry, name)) is not None
-    ]
-    spots = sorted((s for e, s in found if e.state == COMPLETE), key=lambda s: s.cost)
-    costs = [spot.cost for spot in spots]
+    """The panel of one cost; None if the cost is unknown or the same for all."""
+    complete = []
+    pruned = []
+    for entry in entries:
+        spot = _spot(entry, name)
+        if spot is None:
+            continue
+        if entry.state == COMPLETE:
+            complete.append(spot)
+        elif entry.state == PRUNED:
+            pruned.append(spot)
+    complete.sort(key=lambda spot: spot.cost)
+    costs = [spot.cost for spot in complete]
     if len(set(costs)) < 2:
         return None
-    front = _front(spots, record.maximize)
+    front = _front(complete, record.maximize)
     return CostPanel(
         cost=COSTS[name],
-        log=costs[0] > 0 and costs[-1] > _LOG * costs[0],
+        log=costs[0] > 0 and costs[-1] > _LOG_RATIO * costs[0],
         front=front,
-        complete=[spot for spot in spots if spot not in front],
-        pruned=[spot for entry, spot in found if entry.state == PRUNED],
+        complete=[spot for spot in complete if spot not in front],
+        pruned=pruned,
     )
 
 
-def _cost(entry: Ranked, name: str) -> float | None:
-    costs = [
-        c for t in complete_trials(entry) or entry.trials[:1] if (c := getattr(t, name)) is not None
-    ]
-    if costs:
-        return statistics.fmean(costs)
-    return None
+def _spot(entry: Ranked, name: str) -> Spot | None:
+    """A configuration at its cost; None if its cost or value is unknown or not finite."""
+    if entry.value is None or not math.isfinite(entry.value):
+        return None
+    cost = _mean_cost(entry, name)
+    if cost is None:
+        return None
+    best = entry.trials[0]
+    return Spot(cost=cost, value=entry.value, name=f"#{best.number} {best.config.family}")
+
+
+def _mean_cost(entry: Ranked, name: str) -> float | None:
+    """The mean over the complete trials, or the best trial's cost if none is complete."""
+    trials = complete_trials(entry) or entry.trials[:1]
+    measured = [getattr(trial, name) for trial in trials]
+    costs = [cost for cost in measured if cost is not None]
+    if not costs:
+        return None
+    return statistics.fmean(costs)
 
 
 def _front(spots: Sequence[Spot], maximize: bool) -> list[Spot]:
-    """Those that no other equals or beats at the same cost or less; of equal ones the first."""
+    """The spots that no other equals or beats at the same cost or less; of equal ones the first."""
     sign = 1 if maximize else -1
     best = -math.inf
     front = []
-    for spot in sorted(spots, key=lambda s: (s.cost, -sign * s.value)):
+    for spot in sorted(spots, key=lambda spot: (spot.cost, -sign * spot.value)):
         if sign * spot.value > best:
             front.append(spot)
             best = sign * spot.value
@@ -175,31 +190,37 @@ def _front(spots: Sequence[Spot], maximize: bool) -> list[Spot]:
 
 
 def pareto_alt(info: ParetoInfo) -> str:
-    """The front of each panel."""
-    fronts = (
-        f"{panel.cost}: {listed([f'{s.name} {s.value:.4g} at {rounded(s.cost)}' for s in panel.front])}"
-        for panel in info.panels
-    )
+    """Tell the front of each panel."""
+    fronts = []
+    for panel in info.panels:
+        spots = [
+            f"{spot.name} {spot.value:.4g} at {number_text(spot.cost)}" for spot in panel.front
+        ]
+        fronts.append(f"{panel.cost}: {listed(spots)}")
     return sentence(f"{info.label}, the best at each cost", *fronts)
 
 
 def draw_pareto(info: ParetoInfo) -> Figure:
-    """Draw a panel for each cost: the front as steps, its trials named above and left, where nothing can lie."""
+    """Draw a panel for each cost, the front as steps.
+
+    The trials of the front are named above and left of their spots, where nothing else can lie.
+    """
     count = len(info.panels)
     figure = titled_figure("What accuracy costs", info.study, (8, 1.1 + 2.1 * count))
-    for axes, panel in zip(grid_of_axes(figure, count, 1), info.panels, strict=True):
-        _costs(axes, panel)
+    grid = grid_of_axes(figure, count, 1)
+    for axes, panel in zip(grid, info.panels, strict=True):
+        _draw_spots(axes, panel)
         if panel.log:
-            log_scale(axes, "x")
+            use_log_scale(axes, "x")
         else:
-            write_out(axes.xaxis)
+            write_out_numbers(axes.xaxis)
         if info.log:
-            log_scale(axes, "y")
+            use_log_scale(axes, "y")
         axes.set_ylim(*info.range)
         axes.margins(x=0.14)  # room for a name
         axes.set_xlabel(panel.cost)
-        axes.set_ylabel(plain(info.label, 60).replace(" (", "\n("), fontsize=9, parse_math=False)
-        _names(axes, panel.front)
+        label_low_panel(axes, info.label)
+        _name_front(axes, panel.front)
     handles = [
         Line2D([], [], color=GREEN, marker="o", ms=6, label="best at that cost or less"),
         Line2D([], [], color=BLUE, marker="o", ms=5, ls="", alpha=0.6, label="other complete ones"),
@@ -208,59 +229,59 @@ def draw_pareto(info: ParetoInfo) -> Figure:
         handles.append(
             Line2D([], [], color=ORANGE, marker="v", ms=5, ls="", alpha=0.9, label="pruned")
         )
-    add_legend(figure, "outside lower center", ncols=3, handles=handles)
+    add_legend(figure, ncols=3, handles=handles)
     if info.outside:
-        figure.axes[0].set_title(
-            f"{info.outside:,} more complete ones are worse, and not shown", loc="left", fontsize=9
-        )
+        note = f"{info.outside:,} more complete ones are worse, and not shown"
+        grid[0].set_title(note, loc="left", fontsize=9)
     return figure
 
 
-def _costs(axes: Axes, panel: CostPanel) -> None:
-    size = 22 if len(panel.complete) <= MANY else 6
+def _draw_spots(axes: Axes, panel: CostPanel) -> None:
+    size = 22 if len(panel.complete) <= MANY_TRIALS else 6
     for state, spots, alpha in ((PRUNED, panel.pruned, 0.9), (COMPLETE, panel.complete, 0.6)):
         marker, colour = MARKERS[state]
-        style: dict[str, Any] = {
-            "s": size,
-            "marker": marker,
-            "color": colour,
-            "alpha": alpha,
-            "lw": 0,
-            "zorder": 2,
-        }
-        axes.scatter([spot.cost for spot in spots], [spot.value for spot in spots], **style)
-    costs = [spot.cost for spot in panel.front]
-    values = [spot.value for spot in panel.front]
-    axes.step(costs, values, where="post", color=GREEN, lw=1.2, zorder=3)
-    axes.plot(costs, values, "o", color=GREEN, ms=6, mec="black", mew=0.6, zorder=4)
+        costs = [spot.cost for spot in spots]
+        values = [spot.value for spot in spots]
+        axes.scatter(
+            costs, values, s=size, marker=marker, color=colour, alpha=alpha, lw=0, zorder=2
+        )
+    front_costs = [spot.cost for spot in panel.front]
+    front_values = [spot.value for spot in panel.front]
+    axes.step(front_costs, front_values, where="post", color=GREEN, lw=1.2, zorder=3)
+    axes.plot(front_costs, front_values, "o", color=GREEN, ms=6, mec="black", mew=0.6, zorder=4)
 
 
-def _names(axes: Axes, front: Sequence[Spot]) -> None:
-    """Name the trials of the front, the best first, those left out that would lie on another's name."""
-    taken: list[tuple[float, float, float]] = []  # from where to where, and how high, in points
+def _name_front(axes: Axes, front: Sequence[Spot]) -> None:
+    """Name the trials of the front, the best first; leave out a name that would cover another."""
+    names: list[tuple[float, float, float]] = []  # left end, right end and height, in points
     for spot in reversed(front):
-        name = plain(spot.name, 12)
-        x, y = axes.transData.transform((spot.cost, spot.value)) * 72 / axes.figure.dpi
-        left = x - 5 * len(name)
-        if all(abs(y - other) > 10 or x < start or left > end for start, end, other in taken):
-            taken.append((left, x, y))
-            axes.annotate(
-                name,
-                (spot.cost, spot.value),
-                (-3, 3),
-                textcoords="offset points",
-                ha="right",
-                va="bottom",
-                fontsize=8,
-                parse_math=False,
-                zorder=5,
-            )
+        name = drawable_text(spot.name, 12)
+        right, height = axes.transData.transform((spot.cost, spot.value)) * 72 / axes.figure.dpi
+        left = right - 5 * len(name)
+        covers_another = any(
+            abs(height - other_height) <= 10 and right >= other_left and left <= other_right
+            for other_left, other_right, other_height in names
+        )
+        if covers_another:
+            continue
+        names.append((left, right, height))
+        axes.annotate(
+            name,
+            (spot.cost, spot.value),
+            (-3, 3),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            parse_math=False,
+            zorder=5,
+        )
 
 
 PLOT = Plot(
     title="What accuracy costs",
-    about="No trial is better at the same cost than those on the green steps: choose the step after which more "
-    "cost buys little.",
+    about="No trial is better at the same cost than those on the green steps: choose the step "
+    "after which more cost buys little.",
     info=pareto_info,
     alt=pareto_alt,
     draw=draw_pareto,

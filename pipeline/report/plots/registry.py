@@ -1,4 +1,7 @@
-"""The plots of a study, in the order of the report. To add one, write its file and add its line here."""
+"""Lists the plots of a study, in the order of the report.
+
+To add a plot, write its file in this folder, and add its line here.
+"""
 
 from __future__ import annotations
 

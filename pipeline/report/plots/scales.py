@@ -1,4 +1,4 @@
-"""Where the values of a searched field lie on an axis, and the axis's ticks."""
+"""Places the values of a searched field along an axis, and chooses the axis's ticks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweeps.analysis.record import StudyRecord
-from sweeps.spec.dimension import Dimension
 from sweeps.trial import TrialResult, Value
+
+_MAX_CATEGORIES = 20  # with a tick of their own
+_TOLERANCE = 1e-9  # of the rounding errors of logarithms and quotients
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """Maps a field's values to places from 0 to 1."""
+    """Maps a field's values to places from 0 to 1: by category, or from ``low`` to ``high``."""
 
     name: str
     categories: tuple[Value, ...] = ()
@@ -26,14 +28,9 @@ class Scale:
 
     @staticmethod
     def numeric(name: str, values: Sequence[float], *, log: bool, integer: bool = False) -> Scale:
-        """The scale of an axis of numbers."""
-        return Scale(
-            name=name,
-            low=min(values),
-            high=max(values),
-            log=log and min(values) > 0,
-            integer=integer,
-        )
+        """The scale of an axis of numbers, logarithmic only if all values are positive."""
+        low = min(values)
+        return Scale(name=name, low=low, high=max(values), log=log and low > 0, integer=integer)
 
     def place(self, value: Value) -> float:
         """The place of a value, from 0 to 1."""
@@ -46,56 +43,82 @@ class Scale:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Places and labels of the axis's ticks."""
+        """The places of the axis's ticks, with their labels."""
         if self.categories:
-            shown = self.categories[:: math.ceil(len(self.categories) / 20)]
-            return [
-                (self.place(c), str(c).lower() if isinstance(c, bool) else str(c)) for c in shown
-            ]
-        nice = _nice(self.low, self.high, log=self.log)
-        return [(self.place(v), f"{v:.4g}") for v in nice if not self.integer or v == round(v)]
+            step = math.ceil(len(self.categories) / _MAX_CATEGORIES)
+            return [(self.place(value), _category_text(value)) for value in self.categories[::step]]
+        numbers = _round_numbers(self.low, self.high, log=self.log)
+        if self.integer:
+            numbers = [number for number in numbers if number == round(number)]
+        return [(self.place(number), f"{number:.4g}") for number in numbers]
 
 
 def scale_of(record: StudyRecord, name: str, results: Sequence[TrialResult]) -> Scale:
-    """The scale of a searched field: categories for a list of choices that are no numbers, else numbers."""
-    dimensions: list[Dimension] = [d for d in record.dimensions if d.field == name]
-    used = [value for r in results if (value := getattr(r.config, name)) is not None]
-    choices = [choice for d in dimensions for choice in d.choices]
-    if choices and not any(d.low is not None for d in dimensions):
-        categories = list(dict.fromkeys(choices + used))
-        if not any(isinstance(c, (str, bool)) for c in categories):
+    """The scale of a searched field.
+
+    A field that was searched by choices alone has categories: in the order of the choices, or
+    sorted if they are numbers. Any other field has an axis of numbers.
+
+    Args:
+        record: the study.
+        name: the field.
+        results: the trials whose values must lie on the axis.
+    """
+    dimensions = [dimension for dimension in record.dimensions if dimension.field == name]
+    configured = [getattr(result.config, name) for result in results]
+    used = [value for value in configured if value is not None]
+    choices = [choice for dimension in dimensions for choice in dimension.choices]
+    values = choices + used
+    if choices and all(dimension.low is None for dimension in dimensions):
+        categories = list(dict.fromkeys(values))
+        if not any(isinstance(category, (str, bool)) for category in categories):
             categories.sort()
         return Scale(name=name, categories=tuple(categories))
-    bounds = [bound for d in dimensions for bound in (d.low, d.high) if bound is not None]
-    values = [*bounds, *map(float, choices + used)]
-    integer = all(d.integer for d in dimensions)
-    return Scale.numeric(name, values, log=any(d.log for d in dimensions), integer=integer)
+    numbers = [float(value) for value in values]
+    for dimension in dimensions:
+        numbers += [bound for bound in (dimension.low, dimension.high) if bound is not None]
+    return Scale.numeric(
+        name,
+        numbers,
+        log=any(dimension.log for dimension in dimensions),
+        integer=all(dimension.integer for dimension in dimensions),
+    )
 
 
 def share_of_range(value: float, low: float, high: float) -> float:
-    """How far a value lies from ``low`` to ``high``, from 0 to 1; 0.5 where the two are equal."""
+    """How far a value lies from ``low`` to ``high``: from 0 to 1, and 0.5 if the two are equal."""
     if high > low:
         return (value - low) / (high - low)
     return 0.5
 
 
-def _nice(low: float, high: float, *, log: bool) -> list[float]:
+def _category_text(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def _round_numbers(low: float, high: float, *, log: bool) -> list[float]:
     """About five round numbers from ``low`` to ``high``."""
     if low == high:
         return [low]
     if log:
-        powers = [
-            10.0**k
-            for k in range(
-                math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1
-            )
-        ]
-        if len(powers) >= 3:
-            return [min(max(p, low), high) for p in powers[:: math.ceil(len(powers) / 6)]]
-        return [low, *(float(f"{v:.2g}") for v in np.geomspace(low, high, 4)[1:-1]), high]
-    rough = (high - low) / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough)
-    return [
-        step * k for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
-    ]
+        return _log_round_numbers(low, high)
+    rough_step = (high - low) / 4
+    power = 10.0 ** math.floor(math.log10(rough_step))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough_step)
+    first = math.ceil(low / step - _TOLERANCE)
+    last = math.floor(high / step + _TOLERANCE)
+    return [step * multiple for multiple in range(first, last + 1)]
+
+
+def _log_round_numbers(low: float, high: float) -> list[float]:
+    """The powers of ten if there are three; else four numbers of two digits, the ends exact."""
+    first = math.ceil(math.log10(low) - _TOLERANCE)
+    last = math.floor(math.log10(high) + _TOLERANCE)
+    powers = [10.0**exponent for exponent in range(first, last + 1)]
+    if len(powers) >= 3:
+        step = math.ceil(len(powers) / 6)
+        return [min(max(power, low), high) for power in powers[::step]]
+    between = [float(f"{number:.2g}") for number in np.geomspace(low, high, 4)[1:-1]]
+    return [low, *between, high]

@@ -1,24 +1,25 @@
-"""What the drawings of a study share: colours, markers, figures, axes, legends, text. Knows no plot."""
+"""The look that the plots of a study share: colours, markers, figures, axes, legends and text."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from pipeline.report.plots.labels import rounded
+from pipeline.report.plots.labels import number_text
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.colors import Normalize
+    from matplotlib.legend import Legend
 
 # Told apart by the colour-blind too (Okabe and Ito, https://jfly.uni-koeln.de/color/).
 BLUE = "#0072B2"
@@ -27,39 +28,63 @@ GREEN = "#009E73"
 RED = "#D55E00"
 SKY = "#56B4E9"
 PURPLE = "#CC79A7"
+COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
 GREY = "#7a7a7a"
 LIGHT = "#dcdcdc"
-COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
+
+# The marker and the colour of a trial, by its state.
 MARKERS = {COMPLETE: ("o", BLUE), PRUNED: ("v", ORANGE), FAILED: ("x", RED), RUNNING: ("s", GREEN)}
 DASHES = (0, (4, 2))
-UPRIGHT = 12  # characters of a tick's label; longer ones stand upright
-MANY = 200  # trials from which on markers are small
-FEW = 2000  # points
-CELLS = 20  # classes up to which a heat map's cells hold their number
+SPLIT_OFFSETS = {"test": -0.14, "val": 0.14}  # of the marks of each split, from the middle of a row
+MANY_TRIALS = 200  # above this number, markers are small
+_MANY_POINTS = 2000  # above this number, looking for room for a legend takes long
+_MANY_CLASSES = 20  # above this number, the cells of a heat map have no room for their numbers
 
 
-def plain(text: object, limit: int = 28) -> str:
-    """Text that can be drawn: what is unprintable or missing in the font escaped, the middle cut beyond ``limit``."""
-    shown = "".join(
-        c if c.isprintable() and _drawable(c) else c.encode("unicode_escape").decode()
-        for c in str(text)
-    )
-    tail = limit // 3  # kept: long names often differ at the end
-    if len(shown) <= limit:
-        return shown
-    return f"{shown[: limit - tail - 1]}…{shown[-tail:]}"
+# Text
+
+
+def drawable_text(text: object, limit: int = 28) -> str:
+    """Text that can be drawn: without unprintable characters, and shortened to ``limit``.
+
+    Characters that are unprintable or missing in the font are escaped. A longer text loses its
+    middle, not its end: long names often differ at the end.
+    """
+    characters = [
+        character if character.isprintable() and _is_in_font(character) else _escaped(character)
+        for character in str(text)
+    ]
+    drawable = "".join(characters)
+    if len(drawable) <= limit:
+        return drawable
+    tail = limit // 3
+    return f"{drawable[: limit - tail - 1]}…{drawable[-tail:]}"
 
 
 @cache
-def _drawable(character: str) -> bool:
-    return get_font(findfont(FontProperties())).get_char_index(ord(character)) != 0
+def _is_in_font(character: str) -> bool:
+    font = get_font(findfont(FontProperties()))
+    return font.get_char_index(ord(character)) != 0
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+# Figures and axes
 
 
 def titled_figure(title: str, study: str, size: tuple[float, float]) -> Figure:
-    """An empty figure of a size in inches, its title naming the study."""
+    """An empty figure whose title names the study.
+
+    Args:
+        title: what the plot shows.
+        study: the study's name.
+        size: width and height in inches.
+    """
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(
-        f"{title}: {plain(study, 40)}",
+        f"{title}: {drawable_text(study, 40)}",
         fontsize=11,
         fontweight="bold",
         x=0.01,
@@ -69,102 +94,154 @@ def titled_figure(title: str, study: str, size: tuple[float, float]) -> Figure:
     return figure
 
 
-def labelled_axes(figure: Figure, across: str, up: str) -> Axes:
-    """The only axes of a figure, whole numbers across."""
+def labelled_axes(figure: Figure, x_label: str, y_label: str) -> Axes:
+    """The only axes of a figure, labelled as by `label_axes`."""
     axes = figure.subplots()
-    label_axes(axes, across, up)
+    label_axes(axes, x_label, y_label)
     return axes
 
 
-def label_axes(axes: Axes, across: str, up: str) -> None:
-    """Say what lies across, in whole numbers, and what upwards."""
-    light(axes)
+def label_axes(axes: Axes, x_label: str, y_label: str) -> None:
+    """Label both axes, and let the x axis count in whole numbers."""
+    use_light_frame(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlabel(across)
-    axes.set_ylabel(plain(up, 60), parse_math=False)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(drawable_text(y_label, 60), parse_math=False)
+
+
+def label_low_panel(axes: Axes, label: str) -> None:
+    """Label the y axis of a low panel: in small letters, with the unit on a line of its own."""
+    text = drawable_text(label, 60).replace(" (", "\n(")
+    axes.set_ylabel(text, fontsize=9, parse_math=False)
 
 
 def grid_of_axes(figure: Figure, count: int, columns: int, **style: Any) -> list[Axes]:
-    """As many axes as asked for, row by row."""
-    grid = list(figure.subplots(math.ceil(count / columns), columns, squeeze=False, **style).flat)
+    """Divide a figure into a grid, and return its first ``count`` axes, row by row."""
+    rows = math.ceil(count / columns)
+    grid = list(figure.subplots(rows, columns, squeeze=False, **style).flat)
     for axes in grid[count:]:
         axes.set_visible(False)
     for axes in grid[:count]:
-        light(axes)
+        use_light_frame(axes)
     return grid[:count]
 
 
-def light(axes: Axes) -> None:
-    """Leave of the frame what measures: a faint grid, the left and the lower edge."""
+def use_light_frame(axes: Axes) -> None:
+    """Reduce the frame to a faint grid and the left and lower edges, which measure."""
     axes.grid(color=LIGHT, lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def log_scale(axes: Axes, which: str) -> None:
-    """Make the ``x`` or ``y`` axis logarithmic, its numbers written out: easier to read than powers of ten."""
-    axes.set(**{f"{which}scale": "log"})
-    axis: Axis = axes.xaxis if which == "x" else axes.yaxis
+def use_log_scale(axes: Axes, name: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic, its numbers written out: easier to read than powers of ten."""
+    axes.set(**{f"{name}scale": "log"})
+    axis: Axis = axes.xaxis if name == "x" else axes.yaxis
     low, high = axis.get_data_interval()
-    if high > 5 * low:
-        axis.set_major_locator(
-            LogLocator(subs=(1.0,) if high > 100 * low else (1.0, 2.0, 5.0), numticks=6)
-        )
+    if high > 100 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0,), numticks=6))
+    elif high > 5 * low:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
     else:  # there may be no power of ten
         axis.set_major_locator(MaxNLocator(4))
-    write_out(axis)
+    write_out_numbers(axis)
     axis.set_minor_locator(NullLocator())
 
 
-def write_out(axis: Axis) -> None:
+def write_out_numbers(axis: Axis) -> None:
     """Let an axis show its numbers as text does: 100,000."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: rounded(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number_text(value)))
 
 
-def add_legend(figure: Figure, place: Any, **style: Any) -> None:
-    """Explain the markers, in text that is never mathematics."""
-    for text in figure.legend(loc=place, frameon=False, fontsize=9, **style).get_texts():
-        text.set_parse_math(False)
+def label_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Let the y axis have a row for each name, the first on top."""
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    labels = [drawable_text(name, 36) for name in names]
+    axes.set_yticks(range(len(names)), labels, fontsize=9, parse_math=False)
 
 
-def small_legend(axes: Axes) -> None:
-    """Explain the markers inside the axes, where they leave room: to look for that takes long with many points."""
+def label_classes(set_ticks: Callable[..., Any], names: Sequence[str], **style: Any) -> None:
+    """Label the classes along an axis; of many, only every second, third, ... so that none touch.
+
+    Args:
+        set_ticks: ``axes.set_xticks`` or ``axes.set_yticks``.
+        names: the class names.
+        **style: passed on to ``set_ticks``.
+    """
+    step = math.ceil(len(names) / 60)
+    labels = [drawable_text(name) for name in names[::step]]
+    size = 8 if len(names) <= 30 else 6
+    set_ticks(range(0, len(names), step), labels, fontsize=size, parse_math=False, **style)
+
+
+# Marks and legends
+
+
+def mark_failed(axes: Axes, places: Sequence[float], **style: Any) -> None:
+    """Mark trials without a value along the lower edge.
+
+    Args:
+        axes: where to draw.
+        places: the places along the x axis.
+        **style: passed on to ``axes.plot``.
+    """
+    marker, colour = MARKERS[FAILED]
+    heights = [0.03] * len(places)
+    transform = axes.get_xaxis_transform()  # y is a share of the axis
+    # Not scatter: its points with such a transform do not widen the axis.
+    axes.plot(places, heights, marker, color=colour, transform=transform, zorder=3, **style)
+
+
+def add_legend(figure: Figure, **style: Any) -> None:
+    """Explain the markers below the axes."""
+    legend = figure.legend(loc="outside lower center", frameon=False, fontsize=9, **style)
+    _write_as_plain_text(legend)
+
+
+def add_inner_legend(axes: Axes) -> None:
+    """Explain the markers inside the axes, where they leave room unless there are many points."""
     points = sum(np.size(line.get_ydata()) for line in axes.lines)
-    legend = axes.legend(
-        loc="best" if points <= FEW else "center right", framealpha=0.7, prop={"size": 8}
-    )
+    place: Any = "best" if points <= _MANY_POINTS else "center right"
+    legend = axes.legend(loc=place, framealpha=0.7, prop={"size": 8})
     legend.get_frame().set_edgecolor("none")
+    _write_as_plain_text(legend)
+
+
+def _write_as_plain_text(legend: Legend) -> None:
+    """Keep a legend from reading names as mathematics."""
     for text in legend.get_texts():
         text.set_parse_math(False)
 
 
-def heat(
+# Matrices
+
+
+def draw_heat_map(
     axes: Axes, values: np.ndarray, norm: Normalize, label: str, texts: list[list[str]]
 ) -> None:
-    """Draw a matrix, its texts in the cells unless there are many; grey with a dash where it has no number."""
+    """Draw a matrix with a colour bar, and its texts in the cells unless there are many.
+
+    Args:
+        axes: where to draw.
+        values: (rows, columns); a cell that is NaN is grey with a dash.
+        norm: maps the values to colours.
+        label: the label of the colour bar.
+        texts: the text of each cell, by row.
+    """
     axes.grid(False)
     axes.set_facecolor(LIGHT)
     image = axes.imshow(values, norm=norm, cmap="Blues", aspect="auto", interpolation="nearest")
     axes.figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, label=label)
-    if len(values) > CELLS:
+    if len(values) > _MANY_CLASSES:
         return
     for row, column in np.ndindex(*values.shape):
-        known = np.isfinite(values[row, column])
-        colour = "white" if known and norm(values[row, column]) > 0.55 else "black"
-        text = texts[row][column] if known else "-"
-        cell = axes.text(column, row, text, ha="center", va="center", fontsize=7.5)
-        cell.set_color(GREY if text == "0" else colour)
+        value = values[row, column]
+        text = texts[row][column] if np.isfinite(value) else "-"
+        if text == "0":
+            colour = GREY
+        elif np.isfinite(value) and norm(value) > 0.55:
+            colour = "white"
+        else:
+            colour = "black"
+        cell = axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=colour)
         cell.set_in_layout(False)  # it lies inside, and measuring hundreds is slow
-
-
-def class_ticks(set_ticks: Callable[..., Any], names: Sequence[str], **style: Any) -> None:
-    """Label the classes; of many only every second, third, ... so that no two labels touch."""
-    every = math.ceil(len(names) / 60)
-    size = 8 if len(names) <= 30 else 6
-    set_ticks(
-        range(0, len(names), every),
-        [plain(n) for n in names[::every]],
-        fontsize=size,
-        parse_math=False,
-        **style,
-    )

@@ -1,46 +1,47 @@
-"""The time line: when each trial was trained, and how many at a time."""
+"""Draws when each trial was trained, and so how many at a time."""
 
 from __future__ import annotations
-
-from collections import Counter
-from typing import TYPE_CHECKING
-
-from matplotlib.collections import PolyCollection
-from matplotlib.patches import Patch
-
-from pipeline.report.plots.base import Plot
-from pipeline.report.plots.style import (
-    GREY,
-    LIGHT,
-    MARKERS,
-    add_legend,
-    light,
-    plain,
-    titled_figure,
-)
-from sweeps.trial import FAILED
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 import heapq
 import itertools
 import statistics
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from matplotlib.collections import PolyCollection
+from matplotlib.patches import Patch
+
+from pipeline.report.plots.base import Plot
 from pipeline.report.plots.labels import counted, sentence, trial_names
+from pipeline.report.plots.style import (
+    GREY,
+    LIGHT,
+    MARKERS,
+    add_legend,
+    drawable_text,
+    titled_figure,
+    use_light_frame,
+)
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import TrialResult, began_at
+from sweeps.trial import FAILED, TrialResult, began_at
 
-ROWS = 30  # trials up to which each has a row of its own on the time line
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
+ROWS = 30  # trials up to which each has a row of its own
+_MAX_PAUSES_IN_WORDS = 5
+_MAX_LABELLED_PAUSES = 12
+_UNITS = (("s", 1), ("min", 60), ("h", 3600), ("days", 86400))  # with their seconds
 
-_UNITS = (("s", 1), ("min", 60), ("h", 3600), ("days", 86400))
+# Seconds without training that can be a pause. They must also be long beside the trial's epochs, or
+# beside the whole work.
+_MIN_PAUSE = 30.0
 
-
-_PAUSE = 30.0  # seconds without training from which on it is a pause, if it is also long beside the epochs and the work
+Span = tuple[float, float]  # begin and end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,217 +50,252 @@ class Bar:
 
     row: int
     state: str
-    pieces: list[tuple[float, float]]  # begin and end; more than one where it was interrupted
+    pieces: list[Span]  # more than one if the trial was interrupted
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineInfo:
-    """Trials over wall-clock time since the first began, without the pauses in which nothing was trained."""
+    """Trials over the time since the first began, without the pauses in which none was trained."""
 
     study: str
     unit: str
-    rows: list[
-        str
-    ]  # the trials' names; empty where there are many and rows are lanes that they share
-    lanes: int  # how many rows there are
+    rows: list[str]  # the trials' names; empty if there are many, which share the rows as lanes
+    lanes: int  # number of rows
     bars: list[Bar]
-    pauses: list[tuple[float, float, str]]  # where they were cut out, and how long they were
-    worked: str  # how long training went on
-    most: int  # trials at the same time
-    untimed: int  # ended without an epoch
+    pauses: list[tuple[float, float, str]]  # begin and end on the axis, and the duration
+    worked: str  # the duration of training
+    most: int  # largest number of trials at the same time
+    untimed: int  # number of trials that failed without an epoch
 
 
 def timeline_info(record: StudyRecord) -> TimelineInfo | None:
-    """Lay trials out over time: a row for each of few, of many as few lanes as hold those at the same time."""
-    own = [result for result in record.results if result.duplicate_of is None]
-    timed = sorted(
-        ((began, r) for r in own if (began := began_at(r)) is not None),
-        key=lambda p: (p[0], p[1].number),
-    )
+    """Lay trials out over time; None before an epoch has been trained.
+
+    Each of a few trials has a row. Many trials share lanes: as few as hold those at the same time.
+    """
+    results = [result for result in record.results if result.duplicate_of is None]
+    timed = _in_order(results)
     if not timed:
         return None
-    pieces = [_pieces(result) for _, result in timed]
-    work = _merged(piece for own_pieces in pieces for piece in own_pieces)
-    axis = _Axis(work)
-    lanes = _lanes([(row[0][0], row[-1][1]) for row in pieces])
-    few = len(timed) <= ROWS
-    bars = [
-        Bar(
-            row=i if few else lane,
-            state=r.state,
-            pieces=[(axis.place(a), axis.place(b)) for a, b in own_pieces],
-        )
-        for i, ((_, r), lane, own_pieces) in enumerate(zip(timed, lanes, pieces, strict=True))
+    pieces_by_trial = [_pieces(result) for result in timed]
+    pieces = [piece for trial_pieces in pieces_by_trial for piece in trial_pieces]
+    axis = _TimeAxis(_merged(pieces))
+    if len(timed) <= ROWS:
+        names = trial_names(record, timed)
+        rows = list(range(len(timed)))
+    else:
+        names = []
+        rows = _lanes([(pieces[0][0], pieces[-1][1]) for pieces in pieces_by_trial])
+    bars = []
+    for result, row, trial_pieces in zip(timed, rows, pieces_by_trial, strict=True):
+        placed = [(axis.place(begin), axis.place(end)) for begin, end in trial_pieces]
+        bars.append(Bar(row=row, state=result.state, pieces=placed))
+    pauses = [
+        (axis.place(begin), axis.place(end), duration(end - begin)) for begin, end in axis.pauses
     ]
+    failed = [result for result in results if result.state == FAILED]
     return TimelineInfo(
         study=record.name,
         unit=axis.unit,
-        rows=trial_names(record, [result for _, result in timed]) if few else [],
-        lanes=len(timed) if few else max(lanes) + 1,
+        rows=names,
+        lanes=max(rows) + 1,
         bars=bars,
-        pauses=[(axis.place(a), axis.place(b), duration(b - a)) for a, b in axis.pauses],
+        pauses=pauses,
         worked=duration(axis.worked),
-        most=_at_once(piece for own_pieces in pieces for piece in own_pieces),
-        untimed=sum(1 for result in own if not result.history and result.state == FAILED),
+        most=_most_at_once(pieces),
+        untimed=sum(1 for result in failed if not result.history),
     )
 
 
-def timeline_alt(info: TimelineInfo) -> str:
-    """How long it took, how many trained at once, and how long nothing did."""
-    states = Counter(bar.state for bar in info.bars)
-    ends = ", ".join(f"{count:,} {state}" for state, count in states.items())
-    pauses = [f"{text} without training" for _, _, text in info.pauses]
-    if pauses:
-        shown = f"{counted(len(pauses), 'pause')}: {', '.join(pauses[:5])}"
-    else:
-        shown = "no pause"
-    if info.untimed:
-        untimed = f"{info.untimed} failed before the end of an epoch"
-    else:
-        untimed = ""
-    return sentence(
-        f"{ends} in {info.worked} of training",
-        f"{info.most} at the same time at most",
-        shown,
-        untimed,
-    )
+def _in_order(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """The trials of which the beginning is known, in the order of their beginnings."""
+    beginnings = []
+    for result in results:
+        began = began_at(result)
+        if began is not None:
+            beginnings.append((began, result.number, result))
+    beginnings.sort(key=lambda beginning: beginning[:2])
+    return [result for _, _, result in beginnings]
+
+
+def _pieces(result: TrialResult) -> list[Span]:
+    """When a trial was trained, in seconds since 1970.
+
+    Epochs are joined unless a pause lies between them.
+    """
+    epochs = []
+    for epoch in result.history:
+        end = epoch.time / 1000
+        epochs.append((end - epoch.metrics.get("time/epoch_seconds", 0.0), end))
+    usual = statistics.median(end - begin for begin, end in epochs)
+    return _merged(epochs, max(_MIN_PAUSE, 2 * usual))
+
+
+def _merged(spans: Iterable[Span], max_gap: float = 0.0) -> list[Span]:
+    """The spans in order, joined where they overlap or are at most ``max_gap`` apart."""
+    merged: list[Span] = []
+    for begin, end in sorted(spans):
+        if merged and begin - merged[-1][1] <= max_gap:
+            last_begin, last_end = merged[-1]
+            merged[-1] = (last_begin, max(end, last_end))
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+class _TimeAxis:
+    """Maps seconds since 1970 to places in a unit since the start; long pauses become slivers.
+
+    Args:
+        work: when at least one trial was trained, in order and without overlaps.
+    """
+
+    def __init__(self, work: Sequence[Span]) -> None:
+        busy = sum(end - begin for begin, end in work)
+        gaps = [(end, next_begin) for (_, end), (next_begin, _) in itertools.pairwise(work)]
+        min_pause = max(_MIN_PAUSE, 0.05 * busy)
+        self.pauses = [(begin, end) for begin, end in gaps if end - begin > min_pause]
+        self._start = work[0][0]
+        self._ends = [end for _, end in self.pauses]
+        sliver = 0.02 * busy
+        cuts = [end - begin - sliver for begin, end in self.pauses]
+        self._cut_before = [0.0, *itertools.accumulate(cuts)]
+        paused = sum(end - begin for begin, end in self.pauses)
+        self.worked = work[-1][1] - self._start - paused
+        self.unit, self._unit_seconds = _unit(self.worked)
+
+    def place(self, time: float) -> float:
+        pauses_before = bisect_right(self._ends, time)
+        return (time - self._start - self._cut_before[pauses_before]) / self._unit_seconds
+
+
+def _unit(seconds: float) -> tuple[str, int]:
+    """The largest unit of which there are at least two, or else the smallest, with its seconds."""
+    for name, size in reversed(_UNITS):
+        if seconds >= 2 * size:
+            return name, size
+    return _UNITS[0]
 
 
 def duration(seconds: float) -> str:
-    """A time in its unit: ``25 s``, ``3.5 min``."""
+    """A duration in its unit: ``25 s``, ``3.5 min``."""
     unit, size = _unit(seconds)
     if seconds < 100 * size:
         return f"{seconds / size:.3g} {unit}"
     return f"{seconds / size:.0f} {unit}"
 
 
-def _unit(seconds: float) -> tuple[str, int]:
-    """The largest unit of which there are two."""
-    return next(((name, size) for name, size in reversed(_UNITS) if seconds >= 2 * size), _UNITS[0])
-
-
-def _pieces(result: TrialResult) -> list[tuple[float, float]]:
-    """When a trial was trained, in seconds since 1970: its epochs, those joined that follow each other."""
-    epochs = [
-        (e.time / 1000 - e.metrics.get("time/epoch_seconds", 0.0), e.time / 1000)
-        for e in result.history
-    ]
-    usual = statistics.median(end - begin for begin, end in epochs)
-    return _merged(epochs, max(_PAUSE, 2 * usual))
-
-
-def _merged(pieces: Iterable[tuple[float, float]], apart: float = 0.0) -> list[tuple[float, float]]:
-    """The pieces in order, joined where they overlap or are at most ``apart``."""
-    merged: list[tuple[float, float]] = []
-    for begin, end in sorted(pieces):
-        if merged and begin - merged[-1][1] <= apart:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((begin, end))
-    return merged
-
-
-class _Axis:
-    """Maps seconds since 1970 to places in a unit since the start; long pauses are cut to a sliver."""
-
-    def __init__(self, work: Sequence[tuple[float, float]]) -> None:
-        gaps = [(end, begin) for (_, end), (begin, _) in itertools.pairwise(work)]
-        busy = sum(end - begin for begin, end in work)
-        self.pauses = [(a, b) for a, b in gaps if b - a > max(_PAUSE, 0.05 * busy)]
-        self._start = work[0][0]
-        self._ends = [end for _, end in self.pauses]
-        self._sliver = 0.02 * busy
-        self._cut = [0.0, *itertools.accumulate(b - a - self._sliver for a, b in self.pauses)]
-        self.worked = work[-1][1] - self._start - sum(b - a for a, b in self.pauses)
-        self.unit, self._size = _unit(self.worked)
-
-    def place(self, time: float) -> float:
-        return (time - self._start - self._cut[bisect_right(self._ends, time)]) / self._size
-
-
-def _lanes(spans: Sequence[tuple[float, float]]) -> list[int]:
-    """The lowest free lane of each span, in the order of their beginnings."""
-    busy: list[tuple[float, int]] = []  # when it will be free
+def _lanes(spans: Sequence[Span]) -> list[int]:
+    """The lowest free lane for each span, in the order of their beginnings."""
+    busy: list[tuple[float, int]] = []  # when a lane will be free, and its number
     free: list[int] = []
     lanes = []
     for begin, end in spans:
         while busy and busy[0][0] <= begin:
-            heapq.heappush(free, heapq.heappop(busy)[1])
-        lanes.append(heapq.heappop(free) if free else len(busy))
-        heapq.heappush(busy, (end, lanes[-1]))
+            _, freed = heapq.heappop(busy)
+            heapq.heappush(free, freed)
+        lane = heapq.heappop(free) if free else len(busy)
+        lanes.append(lane)
+        heapq.heappush(busy, (end, lane))
     return lanes
 
 
-def _at_once(pieces: Iterable[tuple[float, float]]) -> int:
-    """How many pieces lie over each other at most."""
-    events = sorted(event for begin, end in pieces for event in ((begin, 1), (end, -1)))
-    return max(itertools.accumulate(change for _, change in events))
+def _most_at_once(spans: Iterable[Span]) -> int:
+    """The largest number of spans that overlap."""
+    changes = []
+    for begin, end in spans:
+        changes += [(begin, 1), (end, -1)]
+    changes.sort()
+    return max(itertools.accumulate(change for _, change in changes))
+
+
+def timeline_alt(info: TimelineInfo) -> str:
+    """Tell how long training went on, how many trials at once, and how long the pauses were."""
+    states = Counter(bar.state for bar in info.bars)
+    ends = ", ".join(f"{count:,} {state}" for state, count in states.items())
+    pauses = "no pause"
+    if info.pauses:
+        texts = [f"{text} without training" for _, _, text in info.pauses[:_MAX_PAUSES_IN_WORDS]]
+        pauses = f"{counted(len(info.pauses), 'pause')}: {', '.join(texts)}"
+    untimed = ""
+    if info.untimed:
+        untimed = f"{info.untimed} failed before the end of an epoch"
+    return sentence(
+        f"{ends} in {info.worked} of training",
+        f"{info.most} at the same time at most",
+        pauses,
+        untimed,
+    )
 
 
 def draw_timeline(info: TimelineInfo) -> Figure:
-    """Draw a bar from the beginning of each trial to its end, and where long pauses were cut out."""
-    height = 1.7 + (0.22 * info.lanes if info.rows else min(0.4 * info.lanes, 4.0))
-    figure = titled_figure("Time line", info.study, (8, height))
+    """Draw a bar from the beginning of each trial to its end, and hatch the pauses cut out."""
+    height = 0.22 * info.lanes if info.rows else min(0.4 * info.lanes, 4.0)
+    figure = titled_figure("Time line", info.study, (8, 1.7 + height))
     axes = figure.subplots()
-    light(axes)
+    use_light_frame(axes)
     axes.grid(False, axis="y")
+    _draw_bars(axes, info)
+    _draw_pauses(axes, info)
+    axes.autoscale_view()
+    axes.set_xlim(left=0)
+    axes.set_ylim(info.lanes - 0.5, -0.5)
+    names = [drawable_text(name) for name in info.rows]
+    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    axes.set_xlabel(_time_label(info))
+    if info.rows:
+        axes.set_ylabel("trial")
+    counts = Counter(bar.state for bar in info.bars)
+    handles = [
+        Patch(color=colour, label=f"{state} ({counts[state]:,})")
+        for state, (_, colour) in MARKERS.items()
+        if counts[state]
+    ]
+    add_legend(figure, ncols=4, handles=handles)
+    return figure
+
+
+def _draw_bars(axes: Axes, info: TimelineInfo) -> None:
     for state, (_, colour) in MARKERS.items():
-        boxes = [
-            [
-                (begin, bar.row - 0.4),
-                (end, bar.row - 0.4),
-                (end, bar.row + 0.4),
-                (begin, bar.row + 0.4),
-            ]
-            for bar in info.bars
-            if bar.state == state
-            for begin, end in bar.pieces
-        ]
+        boxes = []
+        for bar in info.bars:
+            if bar.state == state:
+                top = bar.row - 0.4
+                bottom = bar.row + 0.4
+                for begin, end in bar.pieces:
+                    boxes.append([(begin, top), (end, top), (end, bottom), (begin, bottom)])
         # The edge keeps a short trial visible.
         axes.add_collection(
             PolyCollection(boxes, facecolor=colour, edgecolor=colour, lw=0.4, zorder=2)
         )
+
+
+def _draw_pauses(axes: Axes, info: TimelineInfo) -> None:
+    top_edge = axes.get_xaxis_transform()
     for begin, end, text in info.pauses:
         axes.axvspan(begin, end, facecolor=LIGHT, edgecolor=GREY, hatch="////", lw=0, zorder=1)
-        if len(info.pauses) <= 12:
-            axes.annotate(
-                f"paused {text}",
-                ((begin + end) / 2, 1),
-                xycoords=axes.get_xaxis_transform(),
-                fontsize=8,
-                ha="center",
-                va="bottom",
-            )
-    axes.autoscale_view()
-    axes.set_xlim(left=0)
-    axes.set_ylim(info.lanes - 0.5, -0.5)
-    axes.set_yticks(
-        range(len(info.rows)), [plain(name) for name in info.rows], fontsize=8, parse_math=False
-    )
-    axes.set_ylabel("trial" if info.rows else "")
-    # Of many trials the axis may be lower than a label beside it is long.
-    said = ["pauses cut out"] * bool(info.pauses) + [_at_a_time(info.most)] * (not info.rows)
-    axes.set_xlabel(", ".join([f"time since the start ({info.unit})", *said]))
-    counts = Counter(bar.state for bar in info.bars)
-    handles = [
-        Patch(color=MARKERS[state][1], label=f"{state} ({counts[state]:,})")
-        for state in MARKERS
-        if counts[state]
-    ]
-    add_legend(figure, "outside lower center", ncols=4, handles=handles)
-    return figure
+        if len(info.pauses) <= _MAX_LABELLED_PAUSES:
+            middle = (begin + end) / 2
+            style: dict[str, Any] = {"fontsize": 8, "ha": "center", "va": "bottom"}
+            axes.annotate(f"paused {text}", (middle, 1), xycoords=top_edge, **style)
 
 
-def _at_a_time(most: int) -> str:
-    if most == 1:
-        return "one trial at a time"
-    return f"up to {most} trials side by side"
+def _time_label(info: TimelineInfo) -> str:
+    """The label of the time axis, with what many trials have no room for beside their low axis."""
+    parts = [f"time since the start ({info.unit})"]
+    if info.pauses:
+        parts.append("pauses cut out")
+    if not info.rows and info.most == 1:
+        parts.append("one trial at a time")
+    elif not info.rows:
+        parts.append(f"up to {info.most} trials side by side")
+    return ", ".join(parts)
 
 
 PLOT = Plot(
     title="Time line",
-    about="Each bar is one trial from its beginning to its end: where bars lie above each other trials were "
-    "trained side by side, and a hatched strip is a pause that was cut out.",
+    about="Each bar is one trial from its beginning to its end: where bars lie above each other "
+    "trials were trained side by side, and a hatched strip is a pause that was cut out.",
     info=timeline_info,
     alt=timeline_alt,
     draw=draw_timeline,

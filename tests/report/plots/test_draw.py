@@ -43,6 +43,6 @@ def test_what_a_process_dies_of_costs_no_plot(tmp_path, monkeypatch):
         theirs.close()
         return ours
 
-    monkeypatch.setattr(draw, "_begun", dead)
+    monkeypatch.setattr(draw, "_start_process", dead)
     monkeypatch.setattr(files, "DPI", 40)
     assert len(draw.draw_plots(mixed_study(2), tmp_path / "plots")) > 5

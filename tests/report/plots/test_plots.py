@@ -40,7 +40,7 @@ ALL = set(registry.PLOTS) - {"published", "factors", "finalists"}
 def save(record, tmp_path, monkeypatch):
     """Save with few pixels, and return the names of the plots made."""
     monkeypatch.setattr(files, "DPI", 40)
-    paths = files.save(record, tmp_path / "plots")
+    paths = [plot.path for plot in files.draw_files(record, tmp_path / "plots")]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
     return {path.stem for path in paths}
 

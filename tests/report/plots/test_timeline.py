@@ -4,72 +4,16 @@ import itertools
 import pytest
 from support.records import make_record, make_result
 
-from pipeline.report.plots import optimization_history, timeline
+from pipeline.report.plots.timeline import (
+    ROWS,
+    draw_timeline,
+    duration,
+    timeline_alt,
+    timeline_info,
+)
 from sweeps.trial import FAILED, PRUNED, RUNNING
 
 HOUR = 3600
-
-
-def test_history():
-    """Each trial's value stands at its number by its state; the best so far follows complete trials only."""
-    results = [
-        make_result(2, 0.7),
-        make_result(0, 0.5),
-        make_result(1, 0.9, state=PRUNED),
-        make_result(3, 0.6),
-        make_result(4, state=FAILED),
-        make_result(5, state=RUNNING),
-    ]
-    info = optimization_history.history_info(make_record(results))
-    assert info.points == {"complete": [(0, 0.5), (2, 0.7), (3, 0.6)], "pruned": [(1, 0.9)]}
-    assert info.failed == [4]
-    assert info.best == [(0, 0.5), (2, 0.7), (3, 0.7)]
-    falling = optimization_history.history_info(
-        make_record(results, objective="val_loss", maximize=False)
-    )
-    assert falling.best == [(0, 0.5), (2, 0.5), (3, 0.5)]
-    assert falling.label == "validation loss (nats)"
-
-
-def test_history_shows_what_failed_last():
-    """A failed trial lies inside the picture though it has no value."""
-    record = make_record([make_result(0, 0.5), make_result(9, state=FAILED)])
-    assert (
-        optimization_history.draw_history(optimization_history.history_info(record))
-        .axes[0]
-        .get_xlim()[1]
-        > 9
-    )
-
-
-def test_wide_values_are_logarithmic():
-    """A loss that exploded in one trial takes a logarithmic axis, so that the others are not one flat line."""
-    narrow, wide = (
-        [make_result(0, 0.5), make_result(1, 2.0)],
-        [make_result(0, 0.5), make_result(1, 2000.0)],
-    )
-    assert not optimization_history.history_info(make_record(narrow, maximize=False)).log
-    assert optimization_history.history_info(make_record(wide, maximize=False)).log
-
-
-def test_history_in_words():
-    """The text alternative has the counts, the best and how it moved."""
-    results = [
-        make_result(0, 0.5),
-        make_result(1, 0.9, state=PRUNED),
-        make_result(2, 0.75),
-        make_result(3, state=FAILED),
-    ]
-    said = optimization_history.history_alt(optimization_history.history_info(make_record(results)))
-    assert "4 trials: 2 complete, 1 pruned, 1 failed" in said
-    assert "best 0.75 at trial 2; the best so far rose from 0.5 to 0.75" in said
-    falling = optimization_history.history_info(
-        make_record(results[::-1], objective="val_loss", maximize=False)
-    )
-    assert "the first complete one was not surpassed" in optimization_history.history_alt(falling)
-    assert "none is complete" in optimization_history.history_alt(
-        optimization_history.history_info(make_record(results[3:]))
-    )
 
 
 def timed(number, *spans, state="complete", **config):
@@ -85,7 +29,7 @@ def timed(number, *spans, state="complete", **config):
 
 
 def timeline_of(*results):
-    return timeline.timeline_info(make_record(results))
+    return timeline_info(make_record(results))
 
 
 def test_timeline_of_few_trials():
@@ -114,16 +58,14 @@ def test_timeline_cuts_pauses_out():
     assert text == "3 h"
     assert (begin, end) == (pytest.approx(100 / 60), pytest.approx(100 / 60 + 0.02 * 290 / 60))
     assert pieces == [(0, begin), (end, pytest.approx(end + 100 / 60))]
-    assert "1 pause: 3 h without training" in timeline.timeline_alt(info)
+    assert "1 pause: 3 h without training" in timeline_alt(info)
     # One trains on while the other is interrupted: that is no pause.
     assert timeline_of(timed(0, (0, 100), (1000, 1100)), timed(1, (0, 1050))).pauses == []
 
 
 def test_timeline_of_many_trials_has_lanes():
     """More trials than rows share lanes: as many as trained at the same time, the free one next."""
-    results = [
-        timed(i, (10 * (i // 2), 10 * (i // 2) + 8 + i % 2)) for i in range(timeline.ROWS + 10)
-    ]
+    results = [timed(i, (10 * (i // 2), 10 * (i // 2) + 8 + i % 2)) for i in range(ROWS + 10)]
     info = timeline_of(*results)
     assert (info.rows, info.lanes, info.most) == ([], 2, 2)
     assert {bar.row for bar in info.bars} == {0, 1}
@@ -133,7 +75,7 @@ def test_timeline_of_many_trials_has_lanes():
 def test_texts_of_a_low_time_line_lie_beside_each_other(workers):
     """However few lanes there are, no text runs over another or out of the picture, and how many trained is said."""
     spans = [(10 * (i // workers), 10 * (i // workers) + 8) for i in range(40)]
-    figure = timeline.draw_timeline(timeline_of(*(timed(i, span) for i, span in enumerate(spans))))
+    figure = draw_timeline(timeline_of(*(timed(i, span) for i, span in enumerate(spans))))
     figure.draw_without_rendering()
     (axes,) = figure.axes
     texts = [*figure.texts, axes.xaxis.label, axes.yaxis.label, *figure.legends[0].get_texts()]
@@ -150,4 +92,4 @@ def test_texts_of_a_low_time_line_lie_beside_each_other(workers):
 )
 def test_duration(seconds, text):
     """A time is given in the largest unit of which there are two."""
-    assert timeline.duration(seconds) == text
+    assert duration(seconds) == text

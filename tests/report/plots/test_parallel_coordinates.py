@@ -1,0 +1,44 @@
+import pytest
+from support.records import make_record, make_result, mixed_study
+
+from pipeline.report.plots.parallel_coordinates import parallel_info
+from sweeps.spec.dimension import Dimension
+
+
+def test_parallel_places():
+    """Each value has its place on its axis: logarithmic, by category in the study's order, or none."""
+    dimensions = (
+        Dimension(field="lr", low=1e-4, high=1e-2, log=True),
+        Dimension(field="batch_size", choices=(128, 32, 64)),
+        Dimension(field="activation", choices=("relu", "gelu", "tanh")),
+        Dimension(field="dropout", low=0.0, high=0.8),
+        Dimension(field="residual", choices=(True, False)),
+    )
+    fields = {"lr": 1e-3, "batch_size": 128, "activation": "gelu", "dropout": 0.2}
+    results = [
+        make_result(0, 0.5, family="mlp", **fields),
+        make_result(1, 0.9, family="resnet", **fields),
+    ]
+    info = parallel_info(make_record(results, dimensions=dimensions))
+    worst, best = info.lines
+    assert worst.places == pytest.approx([0.5, 1, 0.5, 0.25, None, 0])
+    assert best.places == pytest.approx([0.5, 1, 0.5, 0.25, 0, 1])
+    assert [axis.gaps for axis in info.axes] == [False, False, False, False, True, False]
+    assert [label for _, label in info.axes[1].ticks] == ["32", "64", "128"]
+    assert [label for _, label in info.axes[0].ticks] == ["0.0001", "0.001", "0.01"]
+    assert [label for _, label in info.axes[4].ticks] == ["true", "false"]
+    minimised = parallel_info(make_record(results, dimensions=dimensions, maximize=False))
+    assert [line.goodness for line in minimised.lines] == [0, 1]
+
+
+def test_many_trials_are_thinned():
+    """Of a thousand trials 200 lines are drawn, the best and the worst complete ones among them."""
+    record = mixed_study(1000, epochs=1)
+    info = parallel_info(record)
+    assert (len(info.lines), info.trials) == (200, 998)
+    complete = [r.value for r in record.results if r.state == "complete"]
+    heights = [line.places[-1] for line in info.lines if line.state == "complete"]
+    everything = [r.value for r in record.results if r.value is not None]
+    low, high = min(everything), max(everything)
+    assert min(heights) == pytest.approx((min(complete) - low) / (high - low))
+    assert max(heights) == pytest.approx((max(complete) - low) / (high - low))

@@ -1,0 +1,76 @@
+import dataclasses
+
+import pytest
+from support.records import make_record, make_result
+
+from pipeline.report.plots.pareto import draw_pareto, pareto_alt, pareto_info
+from sweeps.trial import FAILED, PRUNED
+
+
+def costing(number, value, parameters, state="complete", **config):
+    result = make_result(number, value, state=state, width=8 + number, **config)
+    return dataclasses.replace(result, parameters=parameters)
+
+
+def pareto_of(*results, **record):
+    return pareto_info(make_record(results, **record))
+
+
+FOUR = (costing(0, 0.9, 100), costing(1, 0.8, 50), costing(2, 0.85, 80), costing(3, 0.89, 200))
+
+
+def test_pareto_front():
+    """The front holds the complete trials that no other beats at their cost or less, the cheapest first."""
+    info = pareto_of(
+        *FOUR, costing(4, 0.99, 10, PRUNED), costing(5, None, 10, FAILED), costing(6, 0.8, 60)
+    )
+    (panel,) = info.panels  # of MFLOPs nothing is known, and the time is the same for all
+    assert [(spot.name, spot.cost, spot.value) for spot in panel.front] == [
+        ("#1 cnn", 50, 0.8),
+        ("#2 cnn", 80, 0.85),
+        ("#0 cnn", 100, 0.9),
+    ]
+    assert {spot.name for spot in panel.complete} == {"#3 cnn", "#6 cnn"}
+    assert [spot.name for spot in panel.pruned] == ["#4 cnn"]
+    assert "#1 cnn 0.8 at 50, #2 cnn 0.85 at 80, #0 cnn 0.9 at 100" in pareto_alt(info)
+
+
+def test_pareto_minimised():
+    """Where less is better the front falls."""
+    (panel,) = pareto_of(*FOUR, objective="val_loss", maximize=False).panels
+    assert [spot.value for spot in panel.front] == [0.8]
+
+
+def test_pareto_of_repeats():
+    """The repeats of a configuration are one spot, at their mean."""
+    repeats = [
+        dataclasses.replace(make_result(i, 0.8 + i / 10, seed=i), parameters=10) for i in range(2)
+    ]
+    (panel,) = pareto_of(*repeats, costing(2, 0.9, 50)).panels
+    assert [(spot.cost, spot.value) for spot in panel.front] == [
+        (10, pytest.approx(0.85)),
+        (50, 0.9),
+    ]
+
+
+def test_pareto_shows_what_decides():
+    """A trial far below the better half is counted, not drawn; costs far apart take a logarithmic axis."""
+    info = pareto_of(*FOUR, costing(4, 0.1, 5000))
+    assert (info.outside, info.shown) == (1, (0.8, 0.9))
+    assert info.panels[0].log
+    assert not pareto_of(*FOUR).panels[0].log
+
+
+def test_pareto_needs_a_choice():
+    """One trial, or trials that all cost the same, leave nothing to weigh."""
+    assert pareto_of(FOUR[0]) is None
+    assert pareto_of(costing(0, 0.9, 100), costing(1, 0.8, 100)) is None
+
+
+def test_pruned_trials_are_seen_in_the_dark():
+    """Their marks are strong enough for a dark page, and named, also where they lie just below the others."""
+    info = pareto_of(*FOUR, costing(4, 0.79, 10, PRUNED))
+    assert info.shown[0] > 0.79 > info.range[0]
+    figure = draw_pareto(info)
+    assert [marks.get_alpha() for marks in figure.axes[0].collections] == [0.9, 0.6]
+    assert "pruned" in [text.get_text() for text in figure.legends[0].get_texts()]
