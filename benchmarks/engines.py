@@ -25,6 +25,8 @@ from torch import nn
 from pipeline.data.search_data import Split
 from pipeline.jobs import sweep
 from pipeline.jobs.progress import ProgressDisplay
+from pipeline.system import garbage
+from pipeline.system.signals import SignalStopRequest
 from sweeps.trial import Epoch, TrialResult
 
 EPOCHS, PACE = 10, 1.0  # seconds of an epoch
@@ -67,13 +69,13 @@ class Clock(ProgressDisplay):
         self._warm = False  # whether all places have been in use at once
         self.times: list[tuple[float, float]] = []
 
-    def epoch(self, row: Epoch, number: int = 0) -> None:
-        super().epoch(row, number)
+    def epoch_ended(self, epoch: Epoch, number: int = 0) -> None:
+        super().epoch_ended(epoch, number)
         self._training.add(number)
         self._warm = self._warm or len(self._training) == self._places
 
-    def ended(self, result: TrialResult, best: TrialResult | None) -> None:
-        super().ended(result, best)
+    def trial_ended(self, result: TrialResult, best: TrialResult | None) -> None:
+        super().trial_ended(result, best)
         self._training.discard(result.number)
         if self._warm:
             self.times.append((time.monotonic(), time.process_time()))
@@ -113,7 +115,13 @@ def measure(engine: str, places: int, rounds: int, address: str | None) -> tuple
             address=address,
         )
         with suppress(EnoughError):
-            sweep.sweep(prepare(request), request, lambda _: clock)
+            sweep.sweep(
+                prepare(request),
+                request,
+                lambda _: clock,
+                stop=SignalStopRequest(),
+                loading=garbage.freeze_loaded,
+            )
     (began, before), (ended, after) = clock.times[0], clock.times[-1]
     count = len(clock.times) - 1
     return count / (ended - began), (after - before) / count

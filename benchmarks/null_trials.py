@@ -152,18 +152,18 @@ def sweep(kind: type[Tracker], trials: int, epochs: int) -> dict[str, float]:
     with locks.lock(where, "null") as held, stop_requests() as stop:
         tracker = kind(where.tracking)
         study = Study.open(access.open_studies(where, held), "null", spec, facts)
-        show = ProgressDisplay.of(study)
-        recorder = Recorder(study, tracker, where.home, show.say)
+        show = ProgressDisplay.for_study(study)
+        recorder = Recorder(study, tracker, where.home, show.print_line)
         tracker.drain()
 
         def told(result: TrialResult) -> None:
-            recorder.told(result)
-            show.ended(result, None)
+            recorder.record_result(result)
+            show.trial_ended(result, None)
 
         began, used = time.perf_counter(), time.process_time()
         with TrialRunner(study, Null(epochs), recorder, show, stop, None) as engine:
             ending = loop.run(study, engine, on_result=told)
-        recorder.settle()
+        recorder.finish_trials()
         taken = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
         tracker.close()
     if ending.reason != "done":

@@ -33,6 +33,8 @@ from pipeline.engines.base import Task
 from pipeline.engines.local import WorkerEngine
 from pipeline.jobs import sweep
 from pipeline.jobs.progress import ProgressDisplay
+from pipeline.system import garbage
+from pipeline.system.signals import SignalStopRequest
 from pipeline.tracking.tracker import Tracker
 from pipeline.training import train
 from pipeline.training.epochs import Hooks
@@ -131,7 +133,7 @@ def search(
 
     def show(study: Study) -> ProgressDisplay:
         began.extend((time.perf_counter(), time.process_time()))
-        return ProgressDisplay.of(study, Console(quiet=True))
+        return ProgressDisplay.for_study(study, Console(quiet=True))
 
     def then(_: object) -> None:
         raise Ended
@@ -142,7 +144,14 @@ def search(
         made = sweep.make_plan(request)
         made = dataclasses.replace(made, data=some(made.data, images)) if images else made
         with patch.object(local, "make_engine", engine):
-            sweep.sweep(made, request, show, then)
+            sweep.sweep(
+                made,
+                request,
+                show,
+                then,
+                stop=SignalStopRequest(),
+                loading=garbage.freeze_loaded,
+            )
     except Ended:
         return time.perf_counter() - began[0], time.process_time() - began[1]
     finally:

@@ -199,8 +199,8 @@ def of_command(kept: int, servers: Mapping[str, int]) -> dict[str, float]:
                 return result
 
             def told(result: TrialResult) -> None:
-                recorder.told(result)
-                show.ended(result, find_best_trial(study.results(), maximize=True))
+                recorder.record_result(result)
+                show.trial_ended(result, find_best_trial(study.results(), maximize=True))
                 meter.mark("told")
 
             study.tell = marked  # type: ignore[method-assign]

@@ -64,6 +64,7 @@ def finalists_command(
         from pipeline.jobs import finalists, sweep
         from pipeline.report import terminal
         from pipeline.stores import locations
+        from pipeline.system.signals import SignalStopRequest
 
     where = locations.locate(options["storage"])
     asked = {"top": top, "seeds": seeds, "device": options["device"]}
@@ -77,7 +78,14 @@ def finalists_command(
     }
     request = sweep.Request(**place, max_failures=most, command=command)
     try:
-        record = finalists.run(made, request, click.echo, refit=options["refit"])
+        record = finalists.run(
+            made,
+            request,
+            click.echo,
+            refit=options["refit"],
+            stop=SignalStopRequest(),
+            loading=garbage.freeze_loaded,
+        )
     except Interrupted as stopped:
         click.echo(f"interrupted; go on with: {command}", err=True)
         sys.exit(stopped.code)

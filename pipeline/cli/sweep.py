@@ -97,6 +97,7 @@ def sweep_command(
 
         from pipeline.jobs import sweep as sweeping
         from pipeline.jobs.progress import ProgressDisplay
+        from pipeline.system.signals import SignalStopRequest
 
     request = sweeping.Request(
         study=argument_or_option(study, study_option, "study file") or "default",
@@ -121,7 +122,13 @@ def sweep_command(
         return
 
     try:
-        outcome = sweeping.sweep(made, request, partial(ProgressDisplay.of, console=console))
+        outcome = sweeping.sweep(
+            made,
+            request,
+            partial(ProgressDisplay.for_study, console=console),
+            stop=SignalStopRequest(),
+            loading=garbage.freeze_loaded,
+        )
     except Interrupted as stopped:
         console.print(
             f"interrupted; go on with: {command_line()}",

@@ -30,6 +30,7 @@ def sync_command(
     """
     from pipeline.jobs import sync
     from pipeline.stores import locations
+    from pipeline.system.signals import SignalStopRequest
 
     try:
         sync.sync(
@@ -37,6 +38,7 @@ def sync_command(
             argument_or_option(name, name_option),
             experiment=experiment,
             say=click.echo,
+            stop=SignalStopRequest(),
         )
     except Interrupted as stopped:
         click.echo(f"interrupted; go on with: {command_line()}", err=True)

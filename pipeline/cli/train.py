@@ -54,6 +54,7 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
         from pipeline.jobs import reproduce, train
         from pipeline.jobs.progress import ProgressDisplay
         from pipeline.stores import locations
+        from pipeline.system.signals import SignalStopRequest
 
     where = locations.locate(values.pop("storage"))
     given = values.pop("objective")
@@ -82,8 +83,9 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
             resume=resume,
             experiment=experiment,
             every_epoch=every_epoch,
-            show=show,
+            display=show,
             repeats=trial,
+            stop=SignalStopRequest(),
         )
     except Interrupted as stopped:
         place = shlex.join(["--data-dir", str(data_dir)])

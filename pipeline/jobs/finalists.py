@@ -1,8 +1,12 @@
-"""The first of a study, trained again with fresh seeds as a study of its own, and scored once on the test split."""
+"""Retrains a study's top configurations with new seeds: the job behind `pipeline finalists`.
+
+The finalists are a study of their own. Each of their runs is scored once on the test split.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import yaml
@@ -15,6 +19,7 @@ from pipeline.jobs.progress import ProgressDisplay
 from pipeline.stores import access, locations, locks
 from pipeline.system.errors import NothingComplete, StudyBusy, UsageFailure
 from pipeline.system.signals import StopRequest
+from sweeps.analysis.facts import ChosenFinalists
 from sweeps.analysis.finalists import FINALISTS_SUFFIX, choose_finalists, study_document
 from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
@@ -23,13 +28,12 @@ from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import COMPLETE
 
-# finalists, and fresh seeds of each, where nothing else is asked for
-TOP = 3
-SEEDS = 3
+DEFAULT_TOP = 3  # configurations
+DEFAULT_SEEDS = 3  # new seeds of each configuration
 
 
 def make_plan(
-    where: locations.Stores,
+    stores: locations.Stores,
     name: str | None,
     data_dir: Path,
     *,
@@ -37,103 +41,137 @@ def make_plan(
     seeds: int | None,
     device: str | None,
 ) -> sweep.Plan:
-    """Choose the finalists of a study, or take those that were chosen before.
+    """Choose the finalists of a study, or read the choice of an earlier command.
 
-    They are chosen from what is read while no sweep goes on with the study. One that is begun after that, even before
-    they are kept with their own study, changes nothing of them.
+    The choice is made from the results of a study that no sweep goes on with. A sweep which begins
+    after that does not change the choice, even before the choice is stored.
 
     Args:
-        where: the stores.
-        name: the study; the one last opened, if none is named.
+        stores: the stores.
+        name: the name of the study; None for the study last opened.
         data_dir: the folder of data sets.
-        top: so many configurations; None for as many as before, or `TOP`.
-        seeds: so many fresh seeds of each; None for as many as before, or `SEEDS`.
-        device: where to train, if not where the study did.
+        top: the number of configurations; None for the earlier choice, or `DEFAULT_TOP`.
+        seeds: the number of new seeds of each; None for the earlier choice, or `DEFAULT_SEEDS`.
+        device: the device for training; None for the device of the study.
 
     Raises:
-        StudyBusy: if they are still to be chosen, and a sweep goes on with the study.
-        NothingComplete: if there is nothing to choose from.
-        UsageFailure: for other finalists than those that were chosen, or other images than the study's.
+        StudyBusy: if no choice was made yet and a sweep goes on with the study.
+        NothingComplete: if no trial of the study is complete.
+        UsageFailure: if other finalists were chosen before, or the images are not the study's.
     """
     if name is not None and name.endswith(FINALISTS_SUFFIX):
-        raise UsageFailure(
-            f"{name!r} are finalists already: name their study, {name.removesuffix(FINALISTS_SUFFIX)!r}"
-        )
-    record = access.read_record(where, name)
-    own = f"{record.name}{FINALISTS_SUFFIX}"
-    facts = access.read_facts(where, own)
+        study_name = name.removesuffix(FINALISTS_SUFFIX)
+        raise UsageFailure(f"{name!r} are finalists already: name their study, {study_name!r}")
+    study_name = access.read_record(stores, name).name
+    finalists_name = f"{study_name}{FINALISTS_SUFFIX}"
+    facts = access.read_facts(stores, finalists_name)
     chosen = None if facts is None else facts.finalists
     if chosen is None:
-        with locks.lock(where, record.name):
-            record = access.read_record(where, record.name)
-        chosen = choose_finalists(record, top=top or TOP, seeds=seeds or SEEDS)
-        if not chosen.trials:
-            raise NothingComplete(
-                f"study {record.name!r} has no complete trial: {ends_text(record.results)}"
-            )
-    elif (top or chosen.top, seeds or chosen.seeds) != (chosen.top, chosen.seeds):
+        chosen = _choose(stores, study_name, top or DEFAULT_TOP, seeds or DEFAULT_SEEDS)
+    elif top not in (None, chosen.top) or seeds not in (None, chosen.seeds):
         raise UsageFailure(
-            f"the finalists of {record.name!r} were chosen as the top {chosen.top} with {chosen.seeds} seeds, "
-            "which stays: leave out --top and --seeds"
+            f"the finalists of {study_name!r} were chosen as the top {chosen.top} "
+            f"with {chosen.seeds} seeds, which stays: leave out --top and --seeds"
         )
-    raw = study_document(chosen, device)
-    spec = StudySpec.model_validate(raw)
+    document = study_document(chosen, device)
+    spec = StudySpec.model_validate(document)
     data = load_for(configuration(spec, {}), data_dir)
-    with access.read_studies(where) as storage:
-        sweep.check_images(stored.load(storage, record.name), data)
+    with access.read_studies(stores) as storage:
+        sweep.check_images(stored.load(storage, study_name), data)
     preflight.check_networks(spec, data.shape, len(data.classes))
-    text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
-    return sweep.Plan(own, own, text, spec, data, where, "", finalists=chosen)
+    return sweep.Plan(
+        study=finalists_name,
+        name=finalists_name,
+        text=yaml.safe_dump(document, sort_keys=False, allow_unicode=True),
+        spec=spec,
+        data=data,
+        stores=stores,
+        deviations="",
+        finalists=chosen,
+    )
+
+
+def _choose(stores: locations.Stores, study_name: str, top: int, seeds: int) -> ChosenFinalists:
+    """Choose the finalists while no sweep goes on with the study."""
+    with locks.lock(stores, study_name):
+        record = access.read_record(stores, study_name)
+    chosen = choose_finalists(record, top=top, seeds=seeds)
+    if not chosen.trials:
+        raise NothingComplete(
+            f"study {study_name!r} has no complete trial: {ends_text(record.results)}"
+        )
+    return chosen
 
 
 def run(
-    made: sweep.Plan, request: sweep.Request, say: Callable[[str], None], *, refit: bool = False
+    plan: sweep.Plan,
+    request: sweep.Request,
+    say: Callable[[str], None],
+    *,
+    refit: bool = False,
+    stop: StopRequest | None = None,
+    loading: sweep.LoadingContext = nullcontext,
 ) -> StudyRecord:
-    """Train what is left of the finalists, score each on the test split, and write both studies' reports.
+    """Train the finalists, score each on the test split, and write the reports of both studies.
 
     Args:
-        made: the finalists.
-        request: what was asked for.
-        say: told what is done besides training.
+        plan: the study of the finalists.
+        request: the request of the command.
+        say: called with messages to the user, besides those of the training.
         refit: train the winner once more, on training and validation images together.
+        stop: a request to stop between two steps; without one, the job runs to its end.
+        loading: as for `pipeline.jobs.sweep.sweep`.
 
     Returns:
-        The study that they are the first of.
+        The study that the finalists come from.
 
     Raises:
-        Interrupted: asked to stop by a signal; the same command goes on.
-        Failure: in one line, with its exit code.
+        Interrupted: if asked to stop; the same command resumes.
+        Failure: with a message of one line and an exit code.
     """
-
-    def score(stop: StopRequest) -> None:
-        """Score what has no test score yet: of a run that has one it stays."""
-        unscored = [
-            trial
-            for trial in access.read_record(made.stores, made.name).results
-            if trial.state == COMPLETE and trial.test is None
-        ]
-        for trial in unscored:
-            stop.check()
-            evaluate.evaluate(made.stores, request.data_dir, split="test", run_id=trial.run_id)
-        if unscored:
-            say(f"scored {len(unscored)} run{'s' * (len(unscored) > 1)} on the test split")
-
-    chosen = made.finalists
+    stop = stop or StopRequest()
+    chosen = plan.finalists
     if chosen is not None and len(chosen.trials) < chosen.top:
         say(f"only {len(chosen.trials)} of the {chosen.top} asked for: no more are complete")
-    outcome = sweep.sweep(made, request, ProgressDisplay.of, score)
+
+    def score(stop: StopRequest) -> None:
+        _score_unscored(plan, request, say, stop)
+
+    outcome = sweep.sweep(
+        plan, request, ProgressDisplay.for_study, score, stop=stop, loading=loading
+    )
     if refit:
-        refitting.refit(made, request, ProgressDisplay.one(made.spec.objective))
-    record = _say_so(made, request)
+        display = ProgressDisplay.for_training(plan.spec.objective)
+        refitting.refit(plan, request, display, stop)
+    record = _update_study(plan, request, stop)
     if not any(result.state == COMPLETE for result in outcome.record.results):
         raise NothingComplete(f"no finalist is complete: {ends_text(outcome.record.results)}")
     return record
 
 
-def _say_so(made: sweep.Plan, request: sweep.Request) -> StudyRecord:
-    """Bring the report and the record of the study that they are the first of up to date."""
-    name = made.name.removesuffix(FINALISTS_SUFFIX)
+def _score_unscored(
+    plan: sweep.Plan, request: sweep.Request, say: Callable[[str], None], stop: StopRequest
+) -> None:
+    """Score the complete finalists without a test score; an existing score is never replaced."""
+    unscored = [
+        trial
+        for trial in access.read_record(plan.stores, plan.name).results
+        if trial.state == COMPLETE and trial.test is None
+    ]
+    for trial in unscored:
+        stop.check()
+        evaluate.evaluate(plan.stores, request.data_dir, split="test", run_id=trial.run_id)
+    if unscored:
+        plural = "s" if len(unscored) > 1 else ""
+        say(f"scored {len(unscored)} run{plural} on the test split")
+
+
+def _update_study(plan: sweep.Plan, request: sweep.Request, stop: StopRequest) -> StudyRecord:
+    """Update the report and the record of the study that the finalists come from."""
+    name = plan.name.removesuffix(FINALISTS_SUFFIX)
     try:
-        return sync.sync(made.stores, name, experiment=request.experiment, say=lambda _: None)
-    except StudyBusy:  # by a sweep that goes on with it, which does the same in the end
-        return access.read_record(made.stores, name)
+        return sync.sync(
+            plan.stores, name, experiment=request.experiment, say=lambda _: None, stop=stop
+        )
+    except StudyBusy:  # a sweep goes on with the study, and updates both in the end
+        return access.read_record(plan.stores, name)

@@ -1,7 +1,7 @@
-"""A study's record in MLflow: made while it is searched, completed afterwards from what Optuna kept. Trains nothing.
+"""Records a study in MLflow: during its sweep, and afterwards from the results in Optuna.
 
-Optuna's results, and a trial's own folder of weights, stay until its run is complete: what a tracking server that was
-away did not get can always be sent.
+The results in Optuna, and a trial's own folder of weights, stay until the MLflow run of the trial
+is complete. What a tracking server missed while it was away can therefore always be sent later.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import uuid
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import Future
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,13 +26,13 @@ from sweeps.analysis.ranking import BestSoFar, rank
 from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import StoredStudy
 from sweeps.spec.study_spec import OBJECTIVES
-from sweeps.trial import COMPLETE, RUNNING, TrialConfig, TrialResult
+from sweeps.trial import COMPLETE, RUNNING, Epoch, TrialConfig, TrialResult
 
-OpenedRun = Future[tuple[str, str]]  # a run's id, and where its artifacts go
+OpenedRun = Future[tuple[str, str]]  # the id of a run, and the location of its artifacts
 
 
 class Recorder:
-    """The record of one study, under way."""
+    """Writes the record of one study: a parent run, and a child run for each trial."""
 
     def __init__(
         self, study: StoredStudy, tracker: Tracker, home: Path, say: Callable[[str], None]
@@ -40,54 +40,55 @@ class Recorder:
         """Open the study's parent run.
 
         Args:
-            study: whose record it is; `describe` has been called for it, now or by an earlier command.
-            tracker: the store.
+            study: the study, which has its description from this command or an earlier one.
+            tracker: writes to MLflow.
             home: the folder of checkpoints/ and reports/.
-            say: told when the server goes away and when it is back.
+            say: called with a message when the server goes away, and when it is back.
         """
         self.study = study
         self.tracker = tracker
         self.home = home
-        self.say = say
+        self._say = say
+        self._was_away = False
+        # Trials with a result in the store but not yet the id of their run, and whether they have
+        # weights.
+        self._runs_to_keep: dict[int, tuple[OpenedRun, bool]] = {}
+
+        # The parent's curve of the best value: its name, the results that it lacks, and its end.
         objective: str = study.recall("spec")["objective"]
         self._curve = f"sweep/best_{objective}"
         self._maximize = OBJECTIVES[objective][1]
-        self._opened: dict[
-            int, tuple[OpenedRun, bool]
-        ] = {}  # by trial: whose result is kept and whose run is not known
-        self._away = False
-        self._told: dict[int, TrialResult] = {}  # not yet part of the parent's curve
-        # where that ends
-        self._leader = BestSoFar(maximize=self._maximize)
-        self._step = 0
-        self._latest = 0
-        known = study.recall("parent_run_id")
+        self._undrawn: dict[int, TrialResult] = {}
+        self._best_so_far = BestSoFar(maximize=self._maximize)
+        self._last_step = 0
+        self._last_time = 0
+
+        known_parent = study.recall("parent_run_id")
         key = study.recall("key") or uuid.uuid4().hex
-        study.remember("key", key)  # before the run is made
+        study.remember("key", key)  # stored before the run exists, so that a crash leaves no second
         tags = {
             "sweep.trials": str(study.recall("trials")),
             "sweep.dataset": study.recall("spec")["dataset"],
         }
         self.parent = tracker.call(
-            tracker.open_parent, study.name, known, key, tags, study.parent_study_run
+            tracker.open_parent, study.name, known_parent, key, tags, study.parent_study_run
         )
-        self._remade = self.parent != known  # and so are the runs below it
+        self._is_new_parent = self.parent != known_parent  # then all child runs are missing, too
         study.remember("parent_run_id", self.parent)
 
     def describe(self) -> None:
-        """Log what the study is: what `describe` kept of it."""
-        kept = self.study.recall("described") or {"params": {}, "files": {}}
+        """Log the study's description, and the view that compares its trials."""
+        described = self.study.recall("described") or {"params": {}, "files": {}}
         self.tracker.submit(
-            self.tracker.describe_parent, self.parent, kept["params"], kept["files"]
+            self.tracker.describe_parent, self.parent, described["params"], described["files"]
         )
-        name = self.study.name
         self.tracker.submit(
             self.tracker.set_view,
-            comparison_view.view_key(name),
+            comparison_view.view_key(self.study.name),
             comparison_view.saved_view(self.study.record()),
         )
 
-    # -- a trial ------------------------------------------------------------------------------------------------------
+    # Trials during the sweep
 
     def open(
         self,
@@ -98,76 +99,93 @@ class Recorder:
         anew: bool = False,
         fresh: bool = False,
     ) -> OpenedRun:
-        """Have a trial's run opened, which began now or at that time: its id and place come in time.
+        """Open the run of a trial, without waiting for the server.
 
-        With ``anew``, the trial is trained from its beginning, whatever was recorded of it; if it is ``fresh``, nothing
-        was, and no run of it is looked for.
+        Args:
+            number: the number of the trial.
+            config: the configuration of the trial.
+            began: the time in milliseconds at which the trial began; None for now.
+            anew: the trial is trained from its beginning, whatever its run has recorded.
+            fresh: the trial is new, so there is no earlier run to look for.
         """
-        arguments = (
+        open_trial = partial(
+            self.tracker.open_trial,
             self.parent,
             self.study.name,
             number,
             config,
-            self._source,
+            self._data_source,
             None,
             began or now_milliseconds(),
+            anew=anew,
+            fresh=fresh,
         )
-        return self.tracker.submit(
-            partial(self.tracker.open_trial, *arguments, anew=anew, fresh=fresh)
-        )
+        return self.tracker.submit(open_trial)
 
     @cached_property
-    def _source(self) -> dict[str, str]:
+    def _data_source(self) -> dict[str, str]:
         """Name, digest and source of the data set."""
-        study = self.study
-        source: dict[str, str] = (study.recall("described") or {}).get("data") or {
-            "name": study.recall("spec")["dataset"],
-            "digest": study.facts.digest or "unknown",
+        described = self.study.recall("described") or {}
+        source: dict[str, str] | None = described.get("data")
+        if source:
+            return source
+        return {
+            "name": self.study.recall("spec")["dataset"],
+            "digest": self.study.facts.digest or "unknown",
             "source": "unknown",
         }
-        return source
 
-    def placed(self, result: TrialResult, opened: OpenedRun) -> TrialResult:
-        """The result with its run; without, as long as the server does not say which that is: training goes on."""
-        found = self.tracker.soon(opened)
-        if found is None:
-            self._opened[result.number] = (opened, result.checkpoint is not None)
+    def add_run(self, result: TrialResult, run: OpenedRun) -> TrialResult:
+        """Return the result with the id of its run, and the location of its checkpoint.
+
+        If the server has not yet answered, the result is returned as it is, and the run is added
+        to the store later: training goes on meanwhile.
+        """
+        opened = self.tracker.soon(run)
+        if opened is None:
+            self._runs_to_keep[result.number] = (run, result.checkpoint is not None)
             return result
-        run_id, place = found
-        own = result.checkpoint is not None and result.duplicate_of is None
-        return dataclasses.replace(
-            result, run_id=run_id, checkpoint=f"{place}/checkpoint" if own else result.checkpoint
-        )
+        run_id, artifacts = opened
+        checkpoint = result.checkpoint
+        if checkpoint is not None and result.duplicate_of is None:
+            checkpoint = f"{artifacts}/checkpoint"
+        return dataclasses.replace(result, run_id=run_id, checkpoint=checkpoint)
 
-    def interrupt(self, opened: OpenedRun) -> None:
-        """Mark a run as stopped by a signal, to be gone on with."""
-        self.tracker.submit(lambda: self.tracker.interrupt(opened.result()[0]))
+    def interrupt(self, run: OpenedRun) -> None:
+        """Mark a run as interrupted, to be resumed."""
+        self.tracker.submit(lambda: self.tracker.interrupt(run.result()[0]))
 
-    def told(self, result: TrialResult) -> None:
-        """Complete the run of a trial whose result is kept, and the parent's curve."""
-        opened, _ = self._opened.get(result.number, (None, False))
-        self._finish(result, opened, None)
-        self._told[result.number] = result
-        self._draw()
+    def record_result(self, result: TrialResult) -> None:
+        """Complete the run of a trial with a stored result, and the parent's curve."""
+        run, _ = self._runs_to_keep.get(result.number, (None, False))
+        self._finish_run(result, run, None)
+        self._undrawn[result.number] = result
+        self._draw_curve()
         self._keep_runs()
-        if self.tracker.away != self._away:
-            self._away = self.tracker.away
-            self.say(
-                "the tracking server is "
-                + ("away: what it misses is sent later" if self._away else "back")
-            )
+        if self.tracker.away != self._was_away:
+            self._was_away = self.tracker.away
+            if self._was_away:
+                self._say("the tracking server is away: what it misses is sent later")
+            else:
+                self._say("the tracking server is back")
 
-    def _finish(
+    def _finish_run(
         self,
         result: TrialResult,
-        opened: OpenedRun | None,
+        run: OpenedRun | None,
         weights: Sequence[tuple[Path, str]] | None,
     ) -> None:
-        """Complete a trial's run; its weights are artifacts then, and the local copies go."""
+        """Complete the run of a trial: the weights become artifacts, and the local files go.
+
+        Args:
+            result: the result of the trial.
+            run: the run of the trial; None if the result has the id.
+            weights: each file with its artifact folder; None for those in the trial's own folder.
+        """
         folder = self._folder(result.number)
 
         def finish() -> None:
-            run_id = opened.result()[0] if opened else str(result.run_id)
+            run_id = str(result.run_id) if run is None else run.result()[0]
             files = list(folder.kept()) if weights is None else weights
             self.tracker.finish_trial(run_id, result, self.study.facts.classes, files)
             failpoints.reach("before_cleanup")
@@ -176,80 +194,19 @@ class Recorder:
         self.tracker.submit(finish)
 
     def _keep_runs(self) -> None:
-        """Keep which runs are those of results that were kept before."""
-        for number, (opened, has_weights) in list(self._opened.items()):
-            if opened.done() and not opened.cancelled() and opened.exception() is None:
-                run_id, place = opened.result()
-                self.study.keep_run(number, run_id, f"{place}/checkpoint" if has_weights else None)
-                del self._opened[number]
+        """Store the runs that the server opened only after the results were stored."""
+        for number, (run, has_weights) in list(self._runs_to_keep.items()):
+            if run.done() and not run.cancelled() and run.exception() is None:
+                run_id, artifacts = run.result()
+                checkpoint = f"{artifacts}/checkpoint" if has_weights else None
+                self.study.keep_run(number, run_id, checkpoint)
+                del self._runs_to_keep[number]
 
     def _folder(self, number: int) -> Folder:
         return Folder(trial_folder(self.home, self.study.name, number))
 
-    # -- what is missing ----------------------------------------------------------------------------------------------
-
-    def complete(self, *, thorough: bool = False) -> list[int]:
-        """Complete what the store lacks of trials whose end is kept: their runs, and the parent's curve.
-
-        Args:
-            thorough: look for each trial's run, and not only for those that are known to be incomplete.
-
-        Returns:
-            The trials whose runs were not complete.
-        """
-        tracker = self.tracker
-        results = self._ended()
-        tracker.submit(tracker.tidy, self.parent)
-        unfinished = tracker.call(tracker.unfinished, self.parent)
-        look = thorough or self._remade
-        if look:
-            whole = tracker.call(tracker.finished, self.parent)
-        else:
-            whole = {r.number: "" for r in results}
-        missing = [
-            r
-            for r in results
-            if r.run_id is None or r.number in unfinished or r.number not in whole
-        ]
-        for result in missing:
-            number = result.number
-            if number in unfinished:
-                tracker.submit(tracker.tidy, unfinished[number])
-            weights = list(self._weights(result))
-            opened = self.open(number, result.config, trial.began_at(result))
-            same = unfinished.get(number) == result.run_id  # which may have its weights already
-            self._opened[number] = (
-                opened,
-                bool(weights) or (same and result.checkpoint is not None),
-            )
-            self._finish(result, opened, weights)
-            failpoints.reach("in_recovery")
-        found = [result.number for result in missing]
-        for result in results:
-            if result.number not in found:  # its process died before this
-                self._folder(result.number).clear()
-        self._told = {result.number: result for result in results}
-        self._draw(tracker.call(tracker.steps, self.parent, self._curve))
-        return found
-
-    def interrupt_begun(self) -> None:
-        """Mark the runs of trials that nobody trains now as interrupted."""
-        unfinished = self.tracker.call(self.tracker.unfinished, self.parent)
-        for result in self.study.results():
-            if result.state == RUNNING and result.number in unfinished:
-                self.tracker.submit(self.tracker.interrupt, unfinished[result.number])
-
-    def _weights(self, result: TrialResult) -> Iterator[tuple[Path, str]]:
-        """A trial's weights: in its own folder, or where those of its former run are files here."""
-        own = list(self._folder(result.number).kept())
-        former = result.checkpoint if result.duplicate_of is None else None
-        yield from own or Folder(Path((former or "").removeprefix("file://") or "nowhere")).kept()
-
-    def _ended(self) -> list[TrialResult]:
-        return [result for result in self.study.results() if result.state != RUNNING]
-
-    def idle(self, seconds: float) -> None:
-        """Log for how long each worker had nothing to do, because it had to wait for the end of earlier trials."""
+    def log_idle_time(self, seconds: float) -> None:
+        """Log how long each worker waited for the end of earlier trials."""
         self.tracker.submit(
             self.tracker.log_figures,
             self.parent,
@@ -257,59 +214,131 @@ class Recorder:
             now_milliseconds(),
         )
 
-    def _draw(self, drawn: Container[int] = ()) -> None:
-        """Log points of the parent's curve, but for the steps already drawn: at each, so many trials have ended.
+    def _draw_curve(self, drawn: Container[int] = ()) -> None:
+        """Log new points of the parent's curve: the best value after each number of ended trials.
 
-        A result waits for those of earlier trials under way: so the curve is the same however long each takes.
+        A result waits for the results of earlier trials that still run. The curve is therefore
+        the same however long each trial takes.
+
+        Args:
+            drawn: the steps that the server already has.
         """
-        first = self.study.first_running()
+        first_running = self.study.first_running()
         points = []
-        for number in sorted(number for number in self._told if first is None or number < first):
-            result = self._told.pop(number)
-            self._step = self._step + 1
-            self._latest = max(self._latest, trial.ended_at(result) or 0)
-            winner = self._leader.add(result)
-            if winner is not None and winner.value is not None and self._step not in drawn:
-                points.append((self._step, winner.value, self._latest))
+        for number in sorted(self._undrawn):
+            if first_running is not None and number >= first_running:
+                break
+            result = self._undrawn.pop(number)
+            self._last_step += 1
+            self._last_time = max(self._last_time, trial.ended_at(result) or 0)
+            best = self._best_so_far.add(result)
+            if best is not None and best.value is not None and self._last_step not in drawn:
+                points.append((self._last_step, best.value, self._last_time))
         if points:
             self.tracker.submit(self.tracker.log_curve, self.parent, self._curve, points)
 
-    # -- the end ------------------------------------------------------------------------------------------------------
+    # Completion of the record that an earlier command left
 
-    def settle(self) -> None:
-        """Wait until all is sent, then remove the weights of all trials but the best, where the study says so."""
+    def complete_missing(self, *, thorough: bool = False) -> list[int]:
+        """Complete the runs of ended trials that MLflow lacks, and the parent's curve.
+
+        Args:
+            thorough: look for the run of each trial, not only of those known to be incomplete.
+
+        Returns:
+            The numbers of the trials with incomplete runs.
+        """
+        tracker = self.tracker
+        results = [result for result in self.study.results() if result.state != RUNNING]
+        tracker.submit(tracker.tidy, self.parent)
+        unfinished = tracker.call(tracker.unfinished, self.parent)
+        if thorough or self._is_new_parent:
+            finished = set(tracker.call(tracker.finished, self.parent))
+        else:
+            finished = {result.number for result in results}
+        incomplete = []
+        for result in results:
+            number = result.number
+            if result.run_id is None or number in unfinished or number not in finished:
+                incomplete.append(number)
+                self._complete_run(result, unfinished)
+                failpoints.reach("in_recovery")
+        for result in results:
+            if result.number not in incomplete:
+                self._folder(result.number).clear()  # left by a process that died before this
+        self._undrawn = {result.number: result for result in results}
+        self._draw_curve(tracker.call(tracker.steps, self.parent, self._curve))
+        return incomplete
+
+    def _complete_run(self, result: TrialResult, unfinished: dict[int, str]) -> None:
+        """Open the run of an ended trial again, or a new one, and complete this run.
+
+        Args:
+            result: the result of the trial.
+            unfinished: the ids of unfinished runs, by the numbers of their trials.
+        """
+        number = result.number
+        if number in unfinished:
+            self.tracker.submit(self.tracker.tidy, unfinished[number])
+        weights = self._find_weights(result)
+        run = self.open(number, result.config, trial.began_at(result))
+        is_same_run = unfinished.get(number) == result.run_id  # and may have its weights already
+        has_weights = bool(weights) or (is_same_run and result.checkpoint is not None)
+        self._runs_to_keep[number] = (run, has_weights)
+        self._finish_run(result, run, weights)
+
+    def _find_weights(self, result: TrialResult) -> list[tuple[Path, str]]:
+        """Find the weights of a trial in its own folder, or in the local artifacts of its run."""
+        weights = list(self._folder(result.number).kept())
+        if weights or not result.checkpoint or result.duplicate_of is not None:
+            return weights
+        artifacts = Folder(Path(result.checkpoint.removeprefix("file://")))
+        return list(artifacts.kept())
+
+    def interrupt_unfinished(self) -> None:
+        """Mark the runs of trials that no process trains now as interrupted."""
+        unfinished = self.tracker.call(self.tracker.unfinished, self.parent)
+        for result in self.study.results():
+            if result.state == RUNNING and result.number in unfinished:
+                self.tracker.submit(self.tracker.interrupt, unfinished[result.number])
+
+    # The end of the sweep
+
+    def finish_trials(self) -> None:
+        """Wait until everything is sent, then delete the weights that the study does not keep."""
         try:
             self.tracker.drain()
         finally:
             self._keep_runs()
-        policy, _, most = self.study.record().keep_checkpoints.partition(":")
-        if policy not in ("best", "top") or self.study.recall("reason") in (
-            None,
-            "until",
-            "failures",
-        ):
-            return  # trials are still to come, and any may turn out the best
+        policy, _, count = self.study.record().keep_checkpoints.partition(":")
+        if policy not in ("best", "top"):
+            return
+        if self.study.recall("reason") in (None, "until", "failures"):
+            return  # further trials may follow, and any may turn out the best
+        self._drop_checkpoints(keep=int(count or 1))
+
+    def _drop_checkpoints(self, keep: int) -> None:
+        """Delete the weights of all trials, but for those of the best configurations."""
         results = self.study.results()
         repeats = self.study.recall("spec")["repeats"]
         ranked = rank(results, maximize=self._maximize)
-        # Further repeats can still change the place of a configuration that has not had them all.
-        whole, partly = (
-            [e for e in ranked if (len(e.trials) < repeats) == few] for few in (False, True)
-        )
-        kept = {
-            trial.number for entry in whole[: int(most or 1)] + partly for trial in entry.trials
-        }
+        repeated = [entry for entry in ranked if len(entry.trials) >= repeats]
+        # Further repeats can still change the rank of a configuration that lacks some.
+        unrepeated = [entry for entry in ranked if len(entry.trials) < repeats]
+        kept = {trial.number for entry in repeated[:keep] + unrepeated for trial in entry.trials}
         for result in results:
-            if (
-                result.checkpoint is not None
-                and result.number not in kept
-                and result.duplicate_of is None
-            ):
+            if result.checkpoint is None or result.duplicate_of is not None:
+                continue
+            if result.number not in kept:
                 self.tracker.submit(self.tracker.drop_checkpoint, str(result.run_id))
                 self.study.keep_run(result.number, str(result.run_id), None)
 
     def write_report(self) -> tuple[StudyRecord, Path]:
-        """Write the study's report; what it says, and its folder."""
+        """Write the study's report, and return the study with the folder of the report.
+
+        Raises:
+            StorageFailure: if the report cannot be written.
+        """
         record = self.study.record()
         folder = self.home / "reports" / self.study.name
         try:
@@ -327,49 +356,52 @@ class Recorder:
         end: int | None = None,
         limit: float = math.inf,
     ) -> None:
-        """End the parent: with the winner if the code is 0, and a folder of artifacts.
+        """End the parent run: with a description, with the winner if the code is 0, and a report.
 
         Args:
-            status: as MLflow names it.
-            code: the exit code; None where that is not known.
-            folder: of the report.
-            end: when, if not now.
-            limit: seconds to wait for it, at most.
+            status: MLflow's name of the status.
+            code: the exit code; None if the code is not known.
+            folder: the folder of the report, which becomes an artifact.
+            end: the time of the end in milliseconds; None for now.
+            limit: how many seconds to wait for the server at most.
         """
         record = self.study.record()
-        winner = record.best_trial
-        tags: dict[str, object] = {
-            **({} if code is None else {"sweep.exit_code": code}),
-            "sweep.trials": record.trials,
-            "sweep.trials_complete": sum(result.state == COMPLETE for result in record.results),
-            "mlflow.note.content": study_description(
-                record, self.tracker.experiment_id, self.parent
-            ),
-        }
-        configuration: dict[str, object] = {}
+        tags: dict[str, object] = {}
+        if code is not None:
+            tags["sweep.exit_code"] = code
+        tags["sweep.trials"] = record.trials
+        tags["sweep.trials_complete"] = sum(result.state == COMPLETE for result in record.results)
+        tags["mlflow.note.content"] = study_description(
+            record, self.tracker.experiment_id, self.parent
+        )
+        winner: dict[str, object] = {}
         metrics: dict[str, float] = {}
-        at = 0
-        if winner is not None and winner.best is not None and code == 0:
-            tags["sweep.winner"] = winner.number
-            configuration = {"trial": winner.number, **winner.config.to_dict()}
-            found = {
-                k.replace("/", "_"): v
-                for k, v in winner.best.metrics.items()
-                if k.startswith("val/")
-            }
-            metrics = {f"sweep/winner_{key}": value for key, value in found.items()}
-            metrics["sweep/winner_epoch"] = winner.best.epoch
-            at = winner.best.time
+        time = 0
+        best_trial = record.best_trial
+        if best_trial is not None and best_trial.best is not None and code == 0:
+            tags["sweep.winner"] = best_trial.number
+            winner = {"trial": best_trial.number, **best_trial.config.to_dict()}
+            metrics = _winner_metrics(best_trial.best)
+            time = best_trial.best.time
         self.tracker.submit(
             lambda: self.tracker.finish_parent(
                 self.parent,
                 status=status,
                 tags=tags,
-                winner=configuration,
+                winner=winner,
                 metrics=metrics,
-                at=at,
+                at=time,
                 folder=folder,
                 end=end,
             )
         )
         self.tracker.drain(limit)
+
+
+def _winner_metrics(best: Epoch) -> dict[str, float]:
+    """Return the metrics of the winner's best epoch, under their names in the parent run."""
+    metrics: dict[str, float] = {"sweep/winner_epoch": best.epoch}
+    for name, value in best.metrics.items():
+        if name.startswith("val/"):
+            metrics[f"sweep/winner_{name.replace('/', '_')}"] = value
+    return metrics

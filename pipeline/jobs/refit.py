@@ -1,4 +1,7 @@
-"""The finalists' winner, trained once on training and validation images together: nothing is chosen any more."""
+"""Trains the winner of a study's finalists once on training and validation images together.
+
+Nothing is selected any more: the configuration and the number of epochs are settled beforehand.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from pipeline.jobs.train import train_in_run
 from pipeline.stores import access, locks
 from pipeline.stores.access import study_errors
 from pipeline.system.errors import NothingComplete, ServerAway
-from pipeline.system.signals import StopRequest, stop_requests
+from pipeline.system.signals import StopRequest
 from pipeline.tracking.tracker import Tracker
 from sweeps.analysis.facts import Refit
 from sweeps.analysis.record import StudyRecord
@@ -27,95 +30,115 @@ from sweeps.trial import FAILED, TrialConfig
 
 
 def winner_config(record: StudyRecord) -> TrialConfig | None:
-    """The winner's configuration for as many epochs as its seeds were best after: their median. None if none has won.
+    """Return the configuration for the refit, or None if the finalists have no final winner.
 
-    No epoch is chosen, and none is the last before its time: the schedule runs over these.
+    The number of epochs is the median of the best epochs of the winner's seeds. The learning rate
+    schedule runs over that number: the refit has no validation images to select an epoch, or to
+    stop early.
     """
     verdict = record.judged_as_finalists
     if verdict is None or not verdict.final:
         return None
-    epochs = [
+    best_epochs = [
         trial.best_epoch
         for trial in complete_trials(verdict.winner.entry)
         if trial.best_epoch is not None
     ]
-    config = verdict.winner.trial.config
     return dataclasses.replace(
-        config,
-        epochs=math.ceil(statistics.median(epochs)),
+        verdict.winner.trial.config,
+        epochs=math.ceil(statistics.median(best_epochs)),
         patience=0,
         seed=record.spec.seed,
     )
 
 
 def join_splits(data: SearchData) -> SearchData:
-    """Both splits of a search as training images; none are left to judge by. The moments stay the training split's."""
+    """Return data with both splits of a search as training images, and an empty validation split.
+
+    The mean and deviation for normalisation stay those of the training split.
+    """
     images = torch.cat([data.train.images, data.val.images])
     labels = torch.cat([data.train.labels, data.val.labels])
-    return dataclasses.replace(
-        data, train=Split(images, labels), val=Split(data.val.images[:0], data.val.labels[:0])
-    )
+    empty = Split(data.val.images[:0], data.val.labels[:0])
+    return dataclasses.replace(data, train=Split(images, labels), val=empty)
 
 
-def refit(made: Plan, request: Request, show: ProgressDisplay) -> None:
-    """Train the winner of finalists that have all ended, and score it once on the test split.
+def refit(
+    plan: Plan, request: Request, display: ProgressDisplay, stop: StopRequest | None = None
+) -> None:
+    """Train the winner of the finalists, once all have ended, and score it once on the test split.
 
-    What an earlier command did of it is not done again.
+    A refit that an earlier command began is resumed, and a finished one is not repeated.
+
+    Args:
+        plan: the study of the finalists.
+        request: the request of the command.
+        display: shows the progress.
+        stop: a request to stop between two steps; without one, the training runs to its end.
 
     Raises:
-        Interrupted: asked to stop by a signal; the same command goes on.
-        Failure: in one line, with its exit code.
+        Interrupted: if asked to stop; the same command resumes.
+        Failure: with a message of one line and an exit code.
     """
-    with locks.lock(made.stores, made.name) as held, stop_requests() as stop, study_errors():
-        kept = stored.load(access.open_studies(made.stores, held), made.name)
-        record = kept.record()
+    stop = stop or StopRequest()
+    with locks.lock(plan.stores, plan.name) as held, stop.listening(), study_errors():
+        study = stored.load(access.open_studies(plan.stores, held), plan.name)
+        record = study.record()
         config = winner_config(record)
         if config is None or record.refit:
             return
-        tracker = Tracker(made.stores.tracking, experiment=request.experiment)
+        tracker = Tracker(plan.stores.tracking, experiment=request.experiment)
         tracker.listen(stop.check)
         try:
-            run_id = tracker.call(tracker.open_refit, str(record.parent_run_id), made.name)
-            folder = Folder(made.stores.home / "checkpoints" / made.name / "refit")
+            run_id = tracker.call(tracker.open_refit, str(record.parent_run_id), plan.name)
+            folder = Folder(plan.stores.home / "checkpoints" / plan.name / "refit")
             if tracker.run(run_id).info.status != "FINISHED":
-                _train(made, request, config, folder, tracker, run_id, stop, show)
+                _train(plan, request, config, folder, tracker, run_id, stop, display)
             folder.clear()
-            scores = tracker.run(run_id).data.metrics
+            metrics = tracker.run(run_id).data.metrics
         except ServerAway as error:
             raise ServerAway(
                 f"{error}; nothing is lost: when it is back, the same command goes on"
             ) from None
         finally:
             tracker.close()
-        if "test/acc" not in scores:
-            found = evaluate.evaluate(
-                made.stores, request.data_dir, split="test", run_id=run_id
-            ).scores
-            scores = {"test/acc": found.accuracy}
-        outcome = Refit(run_id=run_id, epochs=config.epochs, acc=scores["test/acc"])
-        kept.remember("refit", dataclasses.asdict(outcome))
+        accuracy = metrics.get("test/acc")
+        if accuracy is None:
+            evaluation = evaluate.evaluate(
+                plan.stores, request.data_dir, split="test", run_id=run_id
+            )
+            accuracy = evaluation.scores.accuracy
+        outcome = Refit(run_id=run_id, epochs=config.epochs, acc=accuracy)
+        study.remember("refit", dataclasses.asdict(outcome))
 
 
 def _train(
-    made: Plan,
+    plan: Plan,
     request: Request,
     config: TrialConfig,
     folder: Folder,
     tracker: Tracker,
     run_id: str,
     stop: StopRequest,
-    show: ProgressDisplay,
+    display: ProgressDisplay,
 ) -> None:
-    """Train it, going on from its newest checkpoint; its weights become artifacts of its run."""
-    data = join_splits(made.data)
+    """Train the winner, from its newest checkpoint if there is one, and store its weights."""
+    data = join_splits(plan.data)
     source = {"name": data.name, "digest": data.digest, "source": str(request.data_dir)}
     tracker.call(tracker.open_trial, None, None, 0, config, source, run_id)
-    show.say(
-        f"training the winner on all {len(data.train):,} images of the search, epochs: {config.epochs}"
+    display.print_line(
+        f"training the winner on all {len(data.train):,} images of the search, "
+        f"epochs: {config.epochs}"
     )
-
     result = train_in_run(
-        tracker, run_id, config, data, folder, objective=made.spec.objective, show=show, stop=stop
+        tracker,
+        run_id,
+        config,
+        data,
+        folder,
+        objective=plan.spec.objective,
+        display=display,
+        stop=stop,
     )
     tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.kept()))
     tracker.drain()

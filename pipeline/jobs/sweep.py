@@ -1,4 +1,4 @@
-"""The main job: a study searched, tracked, resumed and reported. Joins the parts; each knows its own business."""
+"""Searches a study, and records, resumes and reports it: the job behind `pipeline sweep`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from pipeline.jobs.recorder import Recorder
 from pipeline.jobs.trial_runner import TrialRunner
 from pipeline.stores import access, locations, locks
 from pipeline.stores.access import study_errors
-from pipeline.system import failpoints, garbage
+from pipeline.system import failpoints
 from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
-from pipeline.system.signals import StopRequest, stop_requests
+from pipeline.system.signals import StopRequest
 from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.mistakes import encode_thumbnails
@@ -40,44 +40,45 @@ from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import RUNNING, TrialResult
 
+# A context to load modules and studies in. The command line passes `garbage.freeze_loaded`.
+LoadingContext = Callable[[], AbstractContextManager[None]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What was asked for on the command line."""
+    """The options of a command that trains trials."""
 
-    study: str = "default"  # a shipped study's name, or a file's path
-    name: str | None = None  # in the stores
+    study: str = "default"  # the name of a shipped study, or the path of a file
+    name: str | None = None  # the study's name in the stores
     overrides: Mapping[str, Any] = field(default_factory=dict)
     data_dir: Path = Path("data")
     storage: str | None = None
     experiment: str | None = None
-    timeout: float | None = None  # seconds after which no trial is begun
-    trial_timeout: float | None = None  # seconds that a trial may take
-    max_failures: int = MAX_FAILURES  # in a row, after which it ends
-    workers: int | None = (
-        None  # trials at a time; else as when the study was made, or as the engine has room for
-    )
-    deterministic: bool | None = (
-        None  # whether the list of trials is the same each time; else the same
-    )
-    engine: str = "local"  # where they are trained: a key of `pipeline.engines.registry.ENGINES`
-    address: str | None = None  # of a cluster
-    command: str = ""  # all of it, as typed
+    timeout: float | None = None  # seconds after which no further trial begins
+    trial_timeout: float | None = None  # seconds that each trial may take
+    max_failures: int = MAX_FAILURES  # the number of failures in a row that ends the sweep
+    # Trials at a time; None for the number of an earlier command, or the capacity of the engine.
+    workers: int | None = None
+    # Whether the list of trials is the same each time; None for the choice of an earlier command.
+    deterministic: bool | None = None
+    engine: str = "local"  # a key of `pipeline.engines.registry.ENGINES`
+    address: str | None = None  # the address of a cluster
+    command: str = ""  # the whole command line, as typed
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study that can be trained: checked, nothing written yet."""
+    """A study that has been checked and can be trained. Nothing is written yet."""
 
-    study: str  # the file's name
-    name: str  # in the stores
-    text: str  # of the file
+    study: str  # the name of the study file
+    name: str  # the study's name in the stores
+    text: str  # the content of the study file
     spec: StudySpec
     data: SearchData
     stores: locations.Stores
-    deviations: str  # from the study's file, where that has published figures
-    ablated: AblationStart | None = None  # only of an ablation
-    finalists: ChosenFinalists | None = None  # of another study, which this one trains again
+    deviations: str  # the differences from the study file, if the file has published figures
+    ablated: AblationStart | None = None  # if the study is an ablation
+    finalists: ChosenFinalists | None = None  # if the study retrains the finalists of another
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ class Outcome:
     """How a sweep ended."""
 
     record: StudyRecord
-    reason: str  # as `sweeps.search.loop.run` says it
-    report: Path  # the folder
+    reason: str  # as `sweeps.search.loop.run` returns it
+    report: Path  # the folder of the report
     experiment_id: str
 
 
@@ -94,321 +95,356 @@ def make_plan(request: Request) -> Plan:
     """Read the study and the data, and check that they fit.
 
     Raises:
-        Failure: in one line, before anything is written.
+        Failure: with a message of one line, before anything is written.
     """
     study, text, spec = studies.read_study(request.study, request.overrides)
     name = locations.check_name(request.name or studies.study_name(study, spec.dataset))
     if name.endswith(FINALISTS_SUFFIX):
         raise UsageFailure(
-            f"a name that ends with {FINALISTS_SUFFIX} is of what `pipeline finalists` trains: got {name!r}"
+            f"a name that ends with {FINALISTS_SUFFIX} is of what `pipeline finalists` trains: "
+            f"got {name!r}"
         )
-    where = locations.locate(request.storage)
+    stores = locations.locate(request.storage)
     deviations = studies.deviations(request.study, spec)
     ablated = None
-    if spec.method == "ablate":  # the best of another study, as it was when this one was begun
-        facts = access.read_facts(where, name)
+    if spec.method == "ablate":
+        # The starting point stays as it was when this study began.
+        facts = access.read_facts(stores, name)
         ablated = None if facts is None else facts.ablated
         if ablated is None:
-            ablated = studies.ablation_start(access.read_record(where, spec.of))
+            ablated = studies.ablation_start(access.read_record(stores, spec.of))
         spec = studies.ablate_study(spec, ablated)
     data = load_for(configuration(spec, {}), request.data_dir)
     preflight.check_networks(spec, data.shape, len(data.classes))
-    return Plan(study, name, text, spec, data, where, deviations, ablated)
+    return Plan(study, name, text, spec, data, stores, deviations, ablated)
 
 
 def sweep(
-    made: Plan,
+    plan: Plan,
     request: Request,
-    show: Callable[[Study], ProgressDisplay],
+    make_display: Callable[[Study], ProgressDisplay],
     then: Callable[[StopRequest], None] = lambda _: None,
+    *,
+    stop: StopRequest | None = None,
+    loading: LoadingContext = nullcontext,
 ) -> Outcome:
-    """Search the study to its total, going on from whatever an earlier command left.
+    """Train the trials of a study up to its total, resuming from an earlier command.
 
     Args:
-        made: the study.
-        request: what was asked for.
-        show: makes what shows it.
-        then: called once nothing is left to train, before the report is written.
+        plan: the study.
+        request: the request of the command.
+        make_display: makes the display of the progress, for the opened study.
+        then: called when all trials are trained, before the report is written.
+        stop: a request to stop between two steps; without one, the sweep runs to its end.
+        loading: a context for the parts that load modules and the study.
 
     Raises:
-        Interrupted: asked to stop by a signal; the same command goes on.
-        Failure: in one line, with its exit code.
+        Interrupted: if asked to stop; the same command resumes.
+        Failure: with a message of one line and an exit code.
     """
-    with closing(open_factory(request.engine, request.address)) as site:
-        return _sweep_on(site, made, request, show, then)
+    with closing(open_factory(request.engine, request.address)) as factory:
+        return _sweep_on(factory, plan, request, make_display, then, stop or StopRequest(), loading)
 
 
 def _sweep_on(
-    site: EngineFactory,
-    made: Plan,
+    factory: EngineFactory,
+    plan: Plan,
     request: Request,
-    show: Callable[[Study], ProgressDisplay],
+    make_display: Callable[[Study], ProgressDisplay],
     then: Callable[[StopRequest], None],
+    stop: StopRequest,
+    loading: LoadingContext,
 ) -> Outcome:
-    settled = preflight.resolve_runtime(made.spec, site.resolve)
-    usual = preflight.default_workers(made.spec, len(made.data.train), settled)
-    workers = request.workers or site.places(usual, configuration(made.spec, settled))
-    site.warm_up(workers * int(settled.get("gpus_per_trial", 1)))
-    access.prepare(made.stores)
-    with locks.lock(made.stores, made.name) as held, stop_requests() as stop:
-        experiment = made.finalists.of if made.finalists else made.name
-        with garbage.freeze_loaded():
+    runtime = preflight.resolve_runtime(plan.spec, factory.resolve)
+    workers = request.workers
+    if workers is None:
+        default = preflight.default_workers(plan.spec, len(plan.data.train), runtime)
+        workers = factory.places(default, configuration(plan.spec, runtime))
+    deterministic = request.deterministic
+    if deterministic is None:
+        deterministic = factory.deterministic
+    facts: dict[str, Any] = {
+        "study": plan.study,
+        "classes": plan.data.classes,
+        "shape": plan.data.shape,
+        "runtime": runtime,
+        "digest": plan.data.digest,
+        "ablated": None if plan.ablated is None else dataclasses.asdict(plan.ablated),
+        "finalists": None if plan.finalists is None else dataclasses.asdict(plan.finalists),
+        "images": {"train": len(plan.data.train), "val": len(plan.data.val)},
+        "description": plan.spec.description,
+        "versions": preflight.library_versions(),
+        "workers": workers,
+        "deterministic": deterministic,
+    }
+    factory.warm_up(workers * int(runtime.get("gpus_per_trial", 1)))
+    access.prepare(plan.stores)
+    with locks.lock(plan.stores, plan.name) as held, stop.listening():
+        # On a tracking server, finalists go into the experiment of their study.
+        experiment = plan.finalists.of if plan.finalists else plan.name
+        with loading():
             tracker = Tracker(
-                made.stores.tracking, experiment=request.experiment, server_default=experiment
+                plan.stores.tracking, experiment=request.experiment, server_default=experiment
             )
         tracker.listen(stop.check)
         try:
-            data = made.data
-            facts: dict[str, Any] = {
-                "study": made.study,
-                "classes": data.classes,
-                "shape": data.shape,
-                "runtime": settled,
-            }
-            facts |= {
-                "digest": data.digest,
-                "ablated": None if made.ablated is None else dataclasses.asdict(made.ablated),
-                "finalists": None if made.finalists is None else dataclasses.asdict(made.finalists),
-            }
-            facts |= {
-                "images": {"train": len(data.train), "val": len(data.val)},
-                "description": made.spec.description,
-            }
-            facts |= {"versions": preflight.library_versions()}
-            if request.deterministic is None:
-                deterministic = site.deterministic
-            else:
-                deterministic = request.deterministic
-            facts |= {"workers": workers, "deterministic": deterministic}
             with study_errors():
-                with garbage.freeze_loaded():
-                    study = Study.open(
-                        access.open_studies(made.stores, held), made.name, made.spec, facts
-                    )
-                check_images(study, data)
-                asked = {"device": made.spec.base.get("device", "auto")}
-                preflight.check_device({**study.facts.runtime, **asked}, site.resolve)
-                preflight.check_space(
-                    made.spec, data, made.stores.home, study.total - study.count_ended()
-                )
-                return _Sweep(made, request, site, study, tracker, stop, show(study)).run(then)
+                with loading():
+                    storage = access.open_studies(plan.stores, held)
+                    study = Study.open(storage, plan.name, plan.spec, facts)
+                _check_resumable(study, plan, factory)
+                display = make_display(study)
+                running = _Sweep(plan, request, factory, study, tracker, stop, display)
+                return running.run(then, loading)
         except ServerAway as error:
-            store = ["--storage", request.storage] if request.storage else []
-            again = shlex.join(["pipeline", "sync", made.name, *store])
+            storage_option = ["--storage", request.storage] if request.storage else []
+            command = shlex.join(["pipeline", "sync", plan.name, *storage_option])
             raise ServerAway(
-                f"{error}; nothing is lost: when it is back, complete the record with: {again}"
+                f"{error}; nothing is lost: when it is back, complete the record with: {command}"
             ) from None
         finally:
             tracker.close()
 
 
+def _check_resumable(study: Study, plan: Plan, factory: EngineFactory) -> None:
+    """Check that the images, the device and the disk allow the study to go on."""
+    check_images(study, plan.data)
+    requested = {"device": plan.spec.base.get("device", "auto")}
+    preflight.check_device({**study.facts.runtime, **requested}, factory.resolve)
+    remaining = study.total - study.count_ended()
+    preflight.check_space(plan.spec, plan.data, plan.stores.home, remaining)
+
+
 class _Sweep:
-    """One sweep under way."""
+    """A running sweep."""
 
     def __init__(
         self,
-        made: Plan,
+        plan: Plan,
         request: Request,
-        site: EngineFactory,
+        factory: EngineFactory,
         study: Study,
         tracker: Tracker,
         stop: StopRequest,
-        show: ProgressDisplay,
+        display: ProgressDisplay,
     ) -> None:
-        self.made = made
-        self.request = request
-        self.site = site
-        self.study = study
-        self.tracker = tracker
-        self.stop = stop
-        self.show = show
-        self.began = time.monotonic()
-        study.remember("described", self._described())
-        study.remember("deviations", made.deviations)
+        self._plan = plan
+        self._request = request
+        self._factory = factory
+        self._study = study
+        self._tracker = tracker
+        self._stop = stop
+        self._display = display
+        self._began = time.monotonic()
+        study.remember("described", self._describe())
+        study.remember("deviations", plan.deviations)
         study.remember("command", request.command)
-        study.remember("reason", None)  # why it ended: it has not
+        study.remember("reason", None)  # the reason for the end, which is still to come
         if request.deterministic is not None:
             study.deterministic = request.deterministic
-        elif not site.deterministic:
+        elif not factory.deterministic:
             study.deterministic = False
-        asked = request.workers or site.places(
+        self._places = request.workers or factory.places(
             study.workers, configuration(study.spec, study.resolved_values())
         )
-        self.places = min(asked, study.workers) if study.waits_for_earlier else asked
-        self.leader = BestSoFar(maximize=made.spec.maximize)
-        self.recorder = Recorder(study, tracker, made.stores.home, show.say)
+        if study.waits_for_earlier:
+            self._places = min(self._places, study.workers)
+        self._best_so_far = BestSoFar(maximize=plan.spec.maximize)
+        self._recorder = Recorder(study, tracker, plan.stores.home, display.print_line)
 
-    def run(self, then: Callable[[StopRequest], None]) -> Outcome:
-        """Train what is left, then report."""
-        made = self.made
-        done = self.study.count_ended()
-        self.show.say(
-            f"study {made.name}: {done} of {self.study.total} trials ended; stores in {made.stores.home}"
+    def run(self, then: Callable[[StopRequest], None], loading: LoadingContext) -> Outcome:
+        """Train the remaining trials, then write the report."""
+        ended = self._study.count_ended()
+        self._display.print_line(
+            f"study {self._plan.name}: {ended} of {self._study.total} trials ended; "
+            f"stores in {self._plan.stores.home}"
         )
-        self._say_how()
-        with self._ending():
-            with garbage.freeze_loaded():
-                self.recorder.describe()
-            self._complete()
+        self._print_concurrency()
+        with self._recorded_ending():
+            with loading():
+                self._recorder.describe()
+            self._complete_record()
             reason = self._search()
-            self.study.remember("reason", reason)
+            self._study.remember("reason", reason)
             try:
-                self.recorder.settle()
+                self._recorder.finish_trials()
                 if reason == "done":
-                    then(self.stop)
+                    then(self._stop)
             except ServerAway:
-                self.recorder.write_report()  # from what Optuna has
+                self._recorder.write_report()  # from the store of studies
                 raise
-            record, folder = self.recorder.write_report()
-            found = record.best_trial
-            code = 0 if reason != "failures" and found else NothingComplete.code
-            self.recorder.finish("FINISHED" if code == 0 else "FAILED", code, folder)
-        return Outcome(record, reason, folder, self.tracker.experiment_id)
+            record, folder = self._recorder.write_report()
+            if reason != "failures" and record.best_trial:
+                self._recorder.finish("FINISHED", 0, folder)
+            else:
+                self._recorder.finish("FAILED", NothingComplete.code, folder)
+        return Outcome(record, reason, folder, self._tracker.experiment_id)
 
-    def _say_how(self) -> None:
-        """Say how many trials are trained at a time, and whether the list of trials is the same each time."""
-        made_for = self.study.workers
-        asked = self.request.workers
-        at_a_time = f"{self.places} at a time{self.site.where}"
-        if self.study.predetermined:
-            if self.places > 1 or self.site.where:
-                self.show.say(f"{at_a_time}; the list of trials is known beforehand")
-        elif not self.study.deterministic:
-            self.show.say(f"{at_a_time}, as they end: the list of trials may be another each time")
-        elif asked is not None and asked > made_for:
-            more = f"made for {made_for} at a time, which decides its list of trials: so many are trained"
-            self.show.say(
-                f"{more}; with --no-deterministic {asked}, and the list may be another each time"
+    def _print_concurrency(self) -> None:
+        """Print how many trials run at a time, and whether the list of trials is reproducible."""
+        study = self._study
+        made_for = study.workers
+        requested = self._request.workers
+        where = self._factory.where
+        at_a_time = f"{self._places} at a time{where}"
+        if study.predetermined:
+            if self._places > 1 or where:
+                self._display.print_line(f"{at_a_time}; the list of trials is known beforehand")
+        elif not study.deterministic:
+            self._display.print_line(
+                f"{at_a_time}, as they end: the list of trials may be another each time"
             )
-        elif made_for > 1 or self.site.where:
-            self.show.say(f"{at_a_time}; the list of trials is the same each time, for {made_for}")
+        elif requested is not None and requested > made_for:
+            self._display.print_line(
+                f"made for {made_for} at a time, which decides its list of trials: "
+                f"so many are trained; with --no-deterministic {requested}, "
+                "and the list may be another each time"
+            )
+        elif made_for > 1 or where:
+            self._display.print_line(
+                f"{at_a_time}; the list of trials is the same each time, for {made_for}"
+            )
 
     def _search(self) -> str:
-        """Train what is left; why that came to an end."""
-        processes = int(self.study.facts.runtime.get("gpus_per_trial", 1))
-        engine = self.site.make(self.made.data, self.places, processes)
-        request = self.request
-        trials = TrialRunner(
-            self.study, engine, self.recorder, self.show, self.stop, request.trial_timeout
+        """Train the remaining trials, and return why the search ended."""
+        processes = int(self._study.facts.runtime.get("gpus_per_trial", 1))
+        engine = self._factory.make(self._plan.data, self._places, processes)
+        runner = TrialRunner(
+            self._study,
+            engine,
+            self._recorder,
+            self._display,
+            self._stop,
+            self._request.trial_timeout,
         )
-        with self.show.live(), trials:
+        with self._display.live(), runner:
             ending = loop.run(
-                self.study,
-                trials,
-                complete_untrained=self._untrained,
-                on_result=self._told,
-                should_stop=self._out_of_time,
-                max_failures=request.max_failures,
+                self._study,
+                runner,
+                complete_untrained=self._complete_untrained,
+                on_result=self._record_result,
+                should_stop=self._is_out_of_time,
+                max_failures=self._request.max_failures,
             )
-        if engine.places > 1 and self.study.waits_for_earlier:
-            self.recorder.idle(ending.idle / engine.places)
-            why = "for earlier trials to end, so that the list of trials is the same each time"
-            self.show.say(
-                f"each of {engine.places} workers waited {ending.idle / engine.places:.1f} s {why}"
+        if engine.places > 1 and self._study.waits_for_earlier:
+            idle = ending.idle / engine.places
+            self._recorder.log_idle_time(idle)
+            self._display.print_line(
+                f"each of {engine.places} workers waited {idle:.1f} s for earlier trials to end, "
+                "so that the list of trials is the same each time"
             )
         return ending.reason
 
-    def _described(self) -> dict[str, object]:
-        """What the record says of the study: kept with it, so that the record can be made again."""
-        spec = self.study.spec
-        made = self.made
-        params: dict[str, object] = {
-            f"plan.{key}": value
-            for key, value in spec.identity().items()
-            if key not in ("search", "fixed")
-        }
-        params |= {
-            "plan.trials": self.study.total,
-            "plan.study": made.study,
-            "plan.workers": self.study.workers,
-        }
-        params |= {f"plan.fixed.{key}": value for key, value in self.study.facts.runtime.items()}
-        params |= {
-            f"plan.fixed.{key}": value
-            for key, value in spec.fixed.model_dump(exclude_none=True).items()
-        }
-        for (
-            dimension
-        ) in spec.dimensions:  # MLflow's keys have no brackets: conditions go into the value
-            key = f"plan.search.{dimension.field}"
+    def _describe(self) -> dict[str, object]:
+        """Describe the study for MLflow.
+
+        The description is stored with the study, so that the MLflow record can be made again.
+        """
+        spec = self._study.spec
+        plan = self._plan
+        params: dict[str, object] = {}
+        for key, value in spec.identity().items():
+            if key not in ("search", "fixed"):
+                params[f"plan.{key}"] = value
+        params["plan.trials"] = self._study.total
+        params["plan.study"] = plan.study
+        params["plan.workers"] = self._study.workers
+        for key, value in self._study.facts.runtime.items():
+            params[f"plan.fixed.{key}"] = value
+        for key, value in spec.fixed.model_dump(exclude_none=True).items():
+            params[f"plan.fixed.{key}"] = value
+        for dimension in spec.dimensions:
+            # MLflow allows no brackets in keys, so the condition of a dimension goes into its
+            # value.
             condition = dimension.key.removeprefix(dimension.field)
-            params[key] = "; ".join(
-                filter(None, (str(params.get(key, "")), f"{dimension}{condition}"))
-            )
-        data = made.data
-        source = {"name": data.name, "digest": data.digest, "source": str(self.request.data_dir)}
-        return {"params": params, "files": {f"{made.study}.yaml": made.text}, "data": source}
+            value = f"{dimension}{condition}"
+            key = f"plan.search.{dimension.field}"
+            params[key] = f"{params[key]}; {value}" if key in params else value
+        return {
+            "params": params,
+            "files": {f"{plan.study}.yaml": plan.text},
+            "data": {
+                "name": plan.data.name,
+                "digest": plan.data.digest,
+                "source": str(self._request.data_dir),
+            },
+        }
 
-    def _complete(self) -> None:
-        """Complete the record of an earlier process, and say what of its trials is gone on with."""
-        missing = self.recorder.complete()
-        if missing:
-            self.show.say(
-                f"completing the record of {len(missing)} trial{'s' * (len(missing) > 1)} in MLflow"
+    def _complete_record(self) -> None:
+        """Complete the MLflow record of an earlier command, and print which trials are resumed."""
+        incomplete = self._recorder.complete_missing()
+        if incomplete:
+            plural = "s" if len(incomplete) > 1 else ""
+            self._display.print_line(
+                f"completing the record of {len(incomplete)} trial{plural} in MLflow"
             )
-        begun = []
-        for result in self.study.results():
+        interrupted = []
+        for result in self._study.results():
             if result.state == RUNNING:
-                begun.append(result)
+                interrupted.append(result)
             else:
-                self.leader.add(result)
-        if begun:
-            numbers = ", ".join(f"#{result.number}" for result in begun)
-            self.show.say(
-                f"going on with {len(begun)} interrupted trial{'s' * (len(begun) > 1)}: {numbers}"
+                self._best_so_far.add(result)
+        if interrupted:
+            plural = "s" if len(interrupted) > 1 else ""
+            numbers = ", ".join(f"#{result.number}" for result in interrupted)
+            self._display.print_line(
+                f"going on with {len(interrupted)} interrupted trial{plural}: {numbers}"
             )
-        self._pictured()
+        self._keep_thumbnails()
 
-    def _untrained(self, job: AskedTrial, result: TrialResult) -> TrialResult:
-        """Give a result that was not trained a run of its own."""
-        return self.recorder.placed(result, self.recorder.open(job.number, job.config))
+    def _complete_untrained(self, job: AskedTrial, result: TrialResult) -> TrialResult:
+        """Open a run for a result without training, such as that of a duplicate."""
+        return self._recorder.add_run(result, self._recorder.open(job.number, job.config))
 
-    def _told(self, result: TrialResult) -> None:
+    def _record_result(self, result: TrialResult) -> None:
+        """Record a result that the store of studies already has."""
         failpoints.reach("between_stores")
-        self.recorder.told(result)
-        before = self.leader.best
-        if self.leader.add(result) is not before:
-            self._pictured()
-        self.show.ended(result, self.leader.best)
+        self._recorder.record_result(result)
+        previous_best = self._best_so_far.best
+        if self._best_so_far.add(result) is not previous_best:
+            self._keep_thumbnails()
+        self._display.trial_ended(result, self._best_so_far.best)
 
-    def _pictured(self) -> None:
-        """Keep the mistakes of the best trial so far as pictures: those who read the study have no images."""
-        found = self.leader.best
-        if found is not None and found.number != self.study.thumbnails_trial:
-            self.study.keep_thumbnails(
-                found.number, encode_thumbnails(found.mistakes, self.made.data.val.images)
-            )
+    def _keep_thumbnails(self) -> None:
+        """Store thumbnails of the best trial's mistakes, for readers who do not have the images."""
+        best = self._best_so_far.best
+        if best is not None and best.number != self._study.thumbnails_trial:
+            images = self._plan.data.val.images
+            self._study.keep_thumbnails(best.number, encode_thumbnails(best.mistakes, images))
 
-    def _out_of_time(self) -> bool:
-        self.stop.check()
-        return (
-            self.request.timeout is not None
-            and time.monotonic() - self.began > self.request.timeout
-        )
+    def _is_out_of_time(self) -> bool:
+        self._stop.check()
+        timeout = self._request.timeout
+        return timeout is not None and time.monotonic() - self._began > timeout
 
     @contextmanager
-    def _ending(self) -> Iterator[None]:
-        """Leave the parent's record true, however the sweep ends."""
+    def _recorded_ending(self) -> Iterator[None]:
+        """Record the ending in the parent run if an error or a request to stop ends the block."""
         try:
             yield
         except BaseException as error:
-            stopped = isinstance(error, Interrupted)
-            status, limit = ("KILLED", STOP_TIMEOUT) if stopped else ("FAILED", math.inf)
             with contextlib.suppress(Failure), study_errors():
-                self.recorder.finish(status, getattr(error, "code", 1), limit=limit)
+                if isinstance(error, Interrupted):
+                    self._recorder.finish("KILLED", error.code, limit=STOP_TIMEOUT)
+                else:
+                    self._recorder.finish("FAILED", getattr(error, "code", 1), limit=math.inf)
             raise
 
 
 def check_images(study: StoredStudy, data: SearchData) -> None:
-    """Refuse to go on with other images than the study was begun with."""
-    before = data.digest if study.facts.digest is None else study.facts.digest
-    classes = study.facts.classes
-    if (before, classes) != (data.digest, data.classes):
-        if classes == data.classes:
-            digests = f"digest {before}, now {data.digest}"
-        else:
-            digests = "their classes have other names"
-        raise UsageFailure(
-            f"study {study.name!r} was begun with other images of {data.name} ({digests}): "
-            "put those back, or give another --name"
-        )
+    """Check that the images are those that the study began with.
+
+    Raises:
+        UsageFailure: if the images or the names of their classes differ.
+    """
+    digest = study.facts.digest
+    if study.facts.classes != data.classes:
+        difference = "their classes have other names"
+    elif digest not in (None, data.digest):
+        difference = f"digest {digest}, now {data.digest}"
+    else:
+        return
+    raise UsageFailure(
+        f"study {study.name!r} was begun with other images of {data.name} ({difference}): "
+        "put those back, or give another --name"
+    )

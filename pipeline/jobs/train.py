@@ -1,4 +1,4 @@
-"""One training as one run of its own: what `pipeline train` does."""
+"""Trains one configuration as one MLflow run: the job behind `pipeline train`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.reproduce import RecordedTrial
 from pipeline.stores import access, locations
 from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
-from pipeline.system.signals import StopRequest, stop_requests
+from pipeline.system.signals import StopRequest
 from pipeline.tracking.server import STOP_TIMEOUT
-from pipeline.tracking.tracker import Tracker
+from pipeline.tracking.tracker import Run, Tracker
 from pipeline.training.epochs import Hooks
 from pipeline.training.resolve import resolve
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult, config_fields, configure
 
 
 def train_one(
-    where: locations.Stores,
+    stores: locations.Stores,
     values: Mapping[str, Any],
     data_dir: Path,
     *,
@@ -34,97 +34,110 @@ def train_one(
     resume: str | None,
     experiment: str | None,
     every_epoch: bool,
-    show: ProgressDisplay,
+    display: ProgressDisplay,
     repeats: RecordedTrial | None = None,
+    stop: StopRequest | None = None,
 ) -> TrialResult:
-    """Train one configuration, tracked and with checkpoints.
+    """Train one configuration, with a record in MLflow and checkpoints.
 
     Args:
-        where: the stores.
-        values: by field of `TrialConfig`; None counts as not given.
+        stores: the stores.
+        values: the configuration, by field of `TrialConfig`; None counts as not given.
         data_dir: the folder of data sets.
-        objective: what chooses the best epoch.
-        resume: the id of an interrupted run to go on with; its own configuration holds then.
-        experiment: MLflow's experiment.
-        every_epoch: keep the weights after each epoch, too.
-        show: where progress is shown.
-        repeats: the trial that is trained again: where that was pruned, this one is.
+        objective: the metric that selects the best epoch.
+        resume: the id of an interrupted run to resume, with the configuration of that run.
+        experiment: the name of MLflow's experiment.
+        every_epoch: keep the weights of every epoch, besides the best.
+        display: shows the progress.
+        repeats: the recorded trial to train again; if that was pruned, this training stops after
+            the same epoch.
+        stop: a request to stop between two steps; without one, the training runs to its end.
 
     Raises:
-        Interrupted: asked to stop; its ``run_id`` can go on.
-        Failure: in one line.
+        Interrupted: if asked to stop; the run with its ``run_id`` can be resumed.
+        Failure: with a message of one line.
     """
     given = {name: value for name, value in values.items() if value is not None}
-    if resume and given:
-        raise UsageFailure(
-            f"--resume goes on with the run's own configuration: leave out {', '.join(given)}"
-        )
-    if not resume:
-        config = _config(given)
-        load_for(config, data_dir)  # before anything is written
     if resume:
-        access.check_tracking(where)
-    access.prepare(where)
-    tracker = Tracker(where.tracking, experiment=experiment)
+        if given:
+            raise UsageFailure(
+                f"--resume goes on with the run's own configuration: leave out {', '.join(given)}"
+            )
+        access.check_tracking(stores)
+    else:
+        config = _resolve_config(given)
+        load_for(config, data_dir)  # fails before anything is written
+    access.prepare(stores)
+    tracker = Tracker(stores.tracking, experiment=experiment)
     try:
         if resume:
-            found = tracker.run(resume)
-            if "sweep.trial" in found.data.tags or found.info.status == "FINISHED":
-                raise UsageFailure(
-                    f"run {resume} is no interrupted run of `pipeline train`: nothing to go on with"
-                )
-            config = _config(
-                {
-                    name: value
-                    for name, value in found.data.params.items()
-                    if name in config_fields()
-                }
+            run = _find_interrupted(tracker, resume)
+            params = run.data.params
+            config = _resolve_config(
+                {name: value for name, value in params.items() if name in config_fields()}
             )
-            objective = found.data.tags.get("sweep.objective", objective)
-            every_epoch = found.data.tags.get("sweep.keep_checkpoints") == "all"
-        return _run(
+            objective = run.data.tags.get("sweep.objective", objective)
+            every_epoch = run.data.tags.get("sweep.keep_checkpoints") == "all"
+        return _train_tracked(
             tracker,
-            where,
+            stores,
             config,
             data_dir,
             objective=objective,
             resume=resume,
             every_epoch=every_epoch,
-            show=show,
+            display=display,
             repeats=repeats,
+            stop=stop or StopRequest(),
         )
     finally:
         tracker.close()
 
 
-def _config(values: Mapping[str, Any]) -> TrialConfig:
+def _resolve_config(values: Mapping[str, Any]) -> TrialConfig:
     try:
         return resolve(configure(values, strict=True))
     except ValueError as error:
         raise UsageFailure(str(error)) from None
 
 
-def _run(
+def _find_interrupted(tracker: Tracker, run_id: str) -> Run:
+    """Find the run of an interrupted `pipeline train`."""
+    run = tracker.run(run_id)
+    if "sweep.trial" in run.data.tags or run.info.status == "FINISHED":
+        raise UsageFailure(
+            f"run {run_id} is no interrupted run of `pipeline train`: nothing to go on with"
+        )
+    return run
+
+
+def _train_tracked(
     tracker: Tracker,
-    where: locations.Stores,
+    stores: locations.Stores,
     config: TrialConfig,
     data_dir: Path,
     *,
     objective: str,
     resume: str | None,
     every_epoch: bool,
-    show: ProgressDisplay,
+    display: ProgressDisplay,
     repeats: RecordedTrial | None,
+    stop: StopRequest,
 ) -> TrialResult:
+    """Open the run or the one to resume, train in this run, and finish its record."""
     data = load_for(config, data_dir)
     source = {"name": data.name, "digest": data.digest, "source": str(data_dir)}
     run_id, artifacts = tracker.call(tracker.open_trial, None, None, 0, config, source, resume)
-    kept = "all" if every_epoch else "each"
-    tags = {"sweep.objective": objective, "sweep.keep_checkpoints": kept}
-    tracker.submit(tracker.tag, run_id, tags | ({"sweep.repeats": repeats.name} if repeats else {}))
-    folder = Folder(where.home / "checkpoints" / "train" / run_id)
+    tags = {
+        "sweep.objective": objective,
+        "sweep.keep_checkpoints": "all" if every_epoch else "each",
+    }
+    if repeats:
+        tags["sweep.repeats"] = repeats.name
+    tracker.submit(tracker.tag, run_id, tags)
+    folder = Folder(stores.home / "checkpoints" / "train" / run_id)
 
-    with stop_requests() as stop:
+    with stop.listening():
         result = train_in_run(
             tracker,
             run_id,
@@ -132,7 +145,7 @@ def _run(
             data,
             folder,
             objective=objective,
-            show=show,
+            display=display,
             stop=stop,
             every_epoch=every_epoch,
             until=repeats.epochs if repeats else None,
@@ -142,9 +155,9 @@ def _run(
         tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.kept()))
         tracker.drain()
     except ServerAway as error:
-        again = f"pipeline train --resume {run_id}"
+        command = f"pipeline train --resume {run_id}"
         raise ServerAway(
-            f"{error}; nothing is lost: when it is back, complete the run with: {again}"
+            f"{error}; nothing is lost: when it is back, complete the run with: {command}"
         ) from None
     folder.clear()
     if result.state == FAILED:
@@ -160,53 +173,56 @@ def train_in_run(
     folder: Folder,
     *,
     objective: str,
-    show: ProgressDisplay,
+    display: ProgressDisplay,
     stop: StopRequest,
     every_epoch: bool = False,
     until: int | None = None,
 ) -> TrialResult:
-    """Train in an open run that is no trial's: its epochs are logged, and that it was interrupted.
+    """Train in an open run outside any sweep, and log its epochs or its interruption.
 
     Args:
-        tracker: of the run.
-        run_id: the run.
-        config: what to train.
-        data: its images.
-        folder: for checkpoints, from the newest of which it goes on.
-        objective: what chooses the best epoch.
-        show: where progress is shown.
-        stop: asked at every step.
-        every_epoch: keep the weights after each epoch, too.
-        until: the epoch after which it is pruned.
+        tracker: writes to the run.
+        run_id: the id of the run.
+        config: the configuration to train.
+        data: the images.
+        folder: the folder of checkpoints; training resumes from the newest of them.
+        objective: the metric that selects the best epoch.
+        display: shows the progress.
+        stop: checked at every step.
+        every_epoch: keep the weights of every epoch, besides the best.
+        until: the epoch after which the training is pruned.
 
     Raises:
-        Interrupted: asked to stop, or a process of several was killed; its ``run_id`` can go on.
+        Interrupted: if asked to stop, or if one process of several was killed; the run with its
+            ``run_id`` can be resumed.
     """
 
-    def epoch(row: Epoch, _best: float) -> bool:
-        show.epoch(row)
-        return row.epoch == until
+    def report_epoch(epoch: Epoch, _best: float) -> bool:
+        display.epoch_ended(epoch)
+        return epoch.epoch == until
 
-    def saved(history: tuple[Epoch, ...]) -> None:
+    def log_saved_epochs(history: tuple[Epoch, ...]) -> None:
         tracker.submit(tracker.log_epochs, run_id, history)
 
-    with show.live():
-        show.trial(0, config)
-        hooks = Hooks(epoch=epoch, saved=saved, step=show.step, stop=stop.check)
-        task = Task(
-            number=0,
-            config=config,
-            folder=folder.path,
-            objective=objective,
-            every_epoch=every_epoch,
-        )
+    hooks = Hooks(
+        epoch=report_epoch, saved=log_saved_epochs, step=display.step_ended, stop=stop.check
+    )
+    task = Task(
+        number=0,
+        config=config,
+        folder=folder.path,
+        objective=objective,
+        every_epoch=every_epoch,
+    )
+    with display.live():
+        display.trial_began(0, config)
         try:
             return local.train_one(task, data, hooks)
-        except Interrupted as stopped:
-            if stopped.code == Interrupted(signal.SIGKILL).code:
-                show.say("one of its processes was killed, or ran out of memory")
+        except Interrupted as interrupted:
+            if interrupted.code == Interrupted(signal.SIGKILL).code:
+                display.print_line("one of its processes was killed, or ran out of memory")
             with contextlib.suppress(Failure):
                 tracker.submit(tracker.interrupt, run_id)
                 tracker.drain(STOP_TIMEOUT)
-            stopped.run_id = run_id
+            interrupted.run_id = run_id
             raise

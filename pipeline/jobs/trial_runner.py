@@ -1,4 +1,4 @@
-"""The trials of a sweep that are under way: each trained by an engine, its record kept meanwhile. Chooses none."""
+"""Runs the trials of a sweep: an engine trains each trial, while its MLflow run is recorded."""
 
 from __future__ import annotations
 
@@ -22,47 +22,50 @@ from sweeps.trial import Epoch, TrialResult
 
 
 @dataclass(frozen=True)
-class _UnderWay:
-    """A trial that is begun."""
+class _RunningTrial:
+    """A trial that has begun, and its MLflow run."""
 
     job: AskedTrial
-    opened: OpenedRun  # its run
+    run: OpenedRun
 
 
 class TrialRunner:
-    """An engine, as the loop of a sweep knows it. To be closed, as a context, before anybody else trains the trials."""
+    """The runner that the loop of a sweep calls: begins trials, and waits for their results.
+
+    A context, which must be left before another process trains the same trials.
+    """
 
     def __init__(
         self,
         study: Study,
         engine: Engine,
         recorder: Recorder,
-        show: ProgressDisplay,
+        display: ProgressDisplay,
         stop: StopRequest,
         time_limit: float | None,
     ) -> None:
         self._study = study
         self._engine = engine
         self._recorder = recorder
-        self._show = show
+        self._display = display
         self._stop = stop
         self._time_limit = time_limit
-        self._under_way: dict[int, _UnderWay] = {}
+        self._running: dict[int, _RunningTrial] = {}
 
     @property
     def places(self) -> int:
-        """How many at a time."""
+        """The number of trials at a time."""
         return self._engine.places
 
     def begin(self, job: AskedTrial) -> None:
-        """Begin a trial, and its run."""
+        """Begin a trial, and open its MLflow run."""
         failpoints.reach("in_adoption" if job.adopted else "after_ask")
         spec = self._study.spec
         folder = trial_folder(self._recorder.home, self._study.name, job.number)
-        # Begun on another machine, its checkpoints are there.
+        # The checkpoints of a trial that began on another machine are there: it starts anew here.
         anew = job.adopted and Folder(folder).latest() is None
-        opened = self._recorder.open(job.number, job.config, anew=anew, fresh=not job.adopted)
-        self._show.trial(job.number, job.config)
+        run = self._recorder.open(job.number, job.config, anew=anew, fresh=not job.adopted)
+        self._display.trial_began(job.number, job.config)
         task = Task(
             number=job.number,
             config=job.config,
@@ -72,39 +75,44 @@ class TrialRunner:
             every_epoch=spec.keep_checkpoints == "all",
             time_limit=self._time_limit,
         )
-        self._under_way[job.number] = _UnderWay(job, opened)
-        self._engine.begin(task, self._hooks(job, opened))
+        self._running[job.number] = _RunningTrial(job, run)
+        self._engine.begin(task, self._make_hooks(job, run))
 
-    def _hooks(self, job: AskedTrial, opened: OpenedRun) -> Hooks:
+    def _make_hooks(self, job: AskedTrial, run: OpenedRun) -> Hooks:
         tracker = self._recorder.tracker
 
-        def epoch(row: Epoch, best_value: float) -> bool:
-            self._show.epoch(row, job.number)
-            with study_errors():  # or it would pass for a fault of the trial
-                return self._study.report(job, row.epoch, best_value)
+        def report_epoch(epoch: Epoch, best_value: float) -> bool:
+            self._display.epoch_ended(epoch, job.number)
+            with study_errors():  # otherwise the engine would take the error for one of the trial
+                return self._study.report(job, epoch.epoch, best_value)
 
-        def saved(history: tuple[Epoch, ...]) -> None:
+        def log_saved_epochs(history: tuple[Epoch, ...]) -> None:
             if job.adopted:
                 with study_errors():
                     self._study.catch_up(job, history)
-            tracker.submit(lambda: tracker.log_epochs(opened.result()[0], history))
+            tracker.submit(lambda: tracker.log_epochs(run.result()[0], history))
 
-        step = partial(self._show.step, number=job.number)
-        return Hooks(epoch=epoch, saved=saved, step=step, stop=self._stop.check)
+        return Hooks(
+            epoch=report_epoch,
+            saved=log_saved_epochs,
+            step=partial(self._display.step_ended, number=job.number),
+            stop=self._stop.check,
+        )
 
     def wait(self) -> tuple[AskedTrial, TrialResult | None]:
-        """Wait for the next that ends; without a result its process has died."""
+        """Wait until a trial ends, and return its result, or None if its process died."""
         number, result = self._engine.wait()
-        ended = self._under_way[number]
+        trial = self._running[number]
         if result is not None:
             failpoints.reach("before_tell")
-            result = self._recorder.placed(result, ended.opened)
+            result = self._recorder.add_run(result, trial.run)
         else:
-            self._show.say(
-                f"the process of trial #{number} died (time {ended.job.deaths + 1}); the others go on"
+            self._display.print_line(
+                f"the process of trial #{number} died (time {trial.job.deaths + 1}); "
+                "the others go on"
             )
-        del self._under_way[number]
-        return ended.job, result
+        del self._running[number]
+        return trial.job, result
 
     def __enter__(self) -> Self:
         return self
@@ -118,7 +126,7 @@ class TrialRunner:
         self._engine.close()
         if not isinstance(error, Interrupted | Failure):
             return
-        for trial in self._under_way.values():
+        for trial in self._running.values():
             with contextlib.suppress(Failure), study_errors():
                 self._study.record_interruption(trial.job)
-                self._recorder.interrupt(trial.opened)
+                self._recorder.interrupt(trial.run)

@@ -21,6 +21,7 @@ from pipeline.jobs import sweep
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.stores import access, locations
 from pipeline.system.errors import Interrupted
+from pipeline.system.signals import SignalStopRequest
 from sweeps.analysis.published import compare
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
@@ -107,12 +108,12 @@ class _Interrupting(ProgressDisplay):
 
     at = 13
 
-    def trial(self, number, config):
-        super().trial(number, config)
+    def trial_began(self, number, config):
+        super().trial_began(number, config)
         self.now = number
 
-    def step(self, done, steps, loss):
-        super().step(done, steps, loss)
+    def step_ended(self, step, steps, loss):
+        super().step_ended(step, steps, loss)
         if self.now == self.at:
             signal.raise_signal(signal.SIGINT)
 
@@ -129,6 +130,7 @@ def make(version: str) -> None:
                 sweep.make_plan(request),
                 request,
                 lambda s: _Interrupting(console, "val_acc", (), s.total, 0),
+                stop=SignalStopRequest(),
             )
         with contextlib.chdir(folder):
             record = access.read_record(locations.locate(), NAME)

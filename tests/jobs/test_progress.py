@@ -21,12 +21,12 @@ def test_off_a_terminal_each_trial_is_a_line():
     results = [make_result(number, 0.8, lr=0.01 * (number + 1)) for number in range(2)]
     with show.live():
         for result in results:
-            show.trial(result.number, result.config)
-            show.step(1, 9, 0.5, result.number)
-            show.epoch(result.history[0], result.number)
+            show.trial_began(result.number, result.config)
+            show.step_ended(1, 9, 0.5, result.number)
+            show.epoch_ended(result.history[0], result.number)
         assert file.getvalue() == ""
-        show.ended(results[1], results[1])
-        show.ended(results[0], results[1])
+        show.trial_ended(results[1], results[1])
+        show.trial_ended(results[0], results[1])
     first, second = file.getvalue().splitlines()
     assert first.startswith(
         "#1 cnn relu lr=0.02: val_acc 0.8000 at epoch 3, 4.5 s; 1/4, best 0.8000 (#1), about "
@@ -47,15 +47,15 @@ def test_on_a_terminal_each_trial_under_way_has_a_bar():
 
     with show.live():
         for result in (*results, results[0]):
-            show.trial(result.number, result.config)
-        show.step(3, 9, 0.25, 1)
-        show.epoch(results[1].history[1], 1)
+            show.trial_began(result.number, result.config)
+        show.step_ended(3, 9, 0.25, 1)
+        show.epoch_ended(results[1].history[1], 1)
         assert bars() == [
             ("trials", 0, "1,000 images/s"),
             ("#1 cnn relu", 2, "loss 0.2500, step 3/9"),
             ("#0 cnn relu", 0, ""),
         ]
-        show.ended(results[1], results[1])
+        show.trial_ended(results[1], results[1])
         assert [description for description, _, _ in bars()] == ["trials", "#0 cnn relu"]
     assert "#1 cnn relu lr=0.01: val_acc 0.8000" in file.getvalue()
 
@@ -65,7 +65,7 @@ def test_one_training_needs_no_number():
     show, _ = shown(terminal=True)
     result = make_result(0, 0.5)
     with show.live():
-        show.trial(0, result.config)
-        show.step(1, 2, 0.5)
-        show.epoch(result.history[0])
+        show.trial_began(0, result.config)
+        show.step_ended(1, 2, 0.5)
+        show.epoch_ended(result.history[0])
         assert [task.completed for task in show._bars.tasks] == [0, 1]
