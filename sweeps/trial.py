@@ -1,4 +1,4 @@
-"""The two frozen values that flow through everything: what a trial trains, and what came of it."""
+"""The two frozen values that flow through everything: a trial's configuration and its result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ AUGMENTATIONS = ("crop", "flip", "cutout")
 
 @dataclass(frozen=True)
 class ConfigField:
-    """What is declared once of a field; options, study files, search space, params and columns derive from it."""
+    """The declaration of a field of `TrialConfig`.
+
+    The command's options, the keys of study files, the search space, MLflow's params and the
+    columns of tables derive from it.
+    """
 
     name: str
     type: type[Value]
@@ -33,24 +37,25 @@ class ConfigField:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
-    check: Callable[[str], object] | None = None
-    identity: bool = True
-    numeral: bool = False  # text that may be a bare number, too
+    check: Callable[[str], object] | None = None  # raises ValueError for a value against the rule
+    identity: bool = True  # whether the field decides the result of a training
+    numeral: bool = False  # whether text may be a bare number, too
+    # The field applies only if each of these fields has one of its values.
     when: Mapping[str, tuple[Value | None, ...]] = dataclasses.field(default_factory=dict)
 
     def parse(self, value: object) -> Value:
         """Return the value in the field's type.
 
         Raises:
-            ValueError: saying the rule and the value.
+            ValueError: with the rule and the value.
         """
         result: Any = self._convert(value)
-        if not isinstance(result, self.type) or (self.type is int and isinstance(result, bool)):
+        is_bool_for_int = self.type is int and isinstance(result, bool)
+        if not isinstance(result, self.type) or is_bool_for_int:
             raise ValueError(f"{self.name} must be {_TYPE_NAMES[self.type]}: got {value!r}")
         if self.choices and result not in self.choices:
-            raise ValueError(
-                f"{self.name} is unknown: {value!r}; {models.did_you_mean(str(value), self.choices)}"
-            )
+            hint = models.did_you_mean(str(value), self.choices)
+            raise ValueError(f"{self.name} is unknown: {value!r}; {hint}")
         low, high = self.bounds
         if isinstance(result, int | float) and not low <= result <= high:
             raise ValueError(f"{self.name} must be from {low:g} to {high:g}: got {value!r}")
@@ -59,18 +64,18 @@ class ConfigField:
         return result
 
     def _convert(self, value: object) -> Any:
-        """Bring text, and numbers of the neighbouring type, to the field's type where nothing is lost."""
-        if self.numeral and isinstance(value, int) and not isinstance(value, bool):
+        """Convert text, or a number of the neighbouring type, to the field's type without loss."""
+        is_int = isinstance(value, int) and not isinstance(value, bool)
+        if self.numeral and is_int:
             return str(value)
         if self.type is bool and isinstance(value, str):
             return {"true": True, "false": False}.get(value.lower(), value)
         if self.type in (int, float) and isinstance(value, str):
-            value = _number(value)
+            value = _parse_number(value)
         if self.type is float and isinstance(value, int) and not isinstance(value, bool):
-            # which no bounds hold
             if abs(value) < 2**1000:
                 return float(value)
-            return math.nan
+            return math.nan  # is inside no bounds
         if self.type is int and isinstance(value, float) and value.is_integer():
             return int(value)
         return value
@@ -78,16 +83,16 @@ class ConfigField:
     @property
     def bounds(self) -> tuple[float, float]:
         """The smallest and the largest value allowed."""
-        return (
-            -math.inf if self.low is None else self.low,
-            math.inf if self.high is None else self.high,
-        )
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        return low, high
 
 
-def _number(text: str) -> object:
-    for number in (int, float):
+def _parse_number(text: str) -> object:
+    """Read text as a number; return it unchanged if it is none."""
+    for number_type in (int, float):
         try:
-            return number(text)
+            return number_type(text)
         except ValueError:
             continue
     return text
@@ -97,17 +102,18 @@ def parse_augmentation(text: str) -> tuple[str, ...]:
     """Split ``crop-flip`` into its parts; ``none`` has no parts, ``auto`` is itself.
 
     Raises:
-        ValueError: unless each part is one of `AUGMENTATIONS` and stands there once.
+        ValueError: unless the parts are distinct members of `AUGMENTATIONS`.
     """
-    if text in ("auto", "none"):
-        if text == "auto":
-            return ("auto",)
+    if text == "auto":
+        return ("auto",)
+    if text == "none":
         return ()
     parts = tuple(text.split("-"))
-    if not set(parts) <= set(AUGMENTATIONS) or len(set(parts)) < len(parts):
-        known = ", ".join(AUGMENTATIONS)
+    has_duplicates = len(set(parts)) < len(parts)
+    if has_duplicates or not set(parts) <= set(AUGMENTATIONS):
+        names = ", ".join(AUGMENTATIONS)
         raise ValueError(
-            f"augment must be auto, none, or some of {known} joined by '-': got {text!r}"
+            f"augment must be auto, none, or some of {names} joined by '-': got {text!r}"
         )
     return parts
 
@@ -115,20 +121,21 @@ def parse_augmentation(text: str) -> tuple[str, ...]:
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
-def _field(default: Value | None, text: str, **facts: Any) -> Any:
-    return dataclasses.field(default=default, metadata={"help": text, **facts})
+def _field(default: Value | None, text: str, **declaration: Any) -> Any:
+    """Declare a field; the keywords are attributes of `ConfigField`."""
+    return dataclasses.field(default=default, metadata={"help": text, **declaration})
 
 
-_NO_PRESET: dict[str, tuple[Value | None, ...]] = {
-    "preset": (None, "none")
-}  # None: the family has no presets
+# The preset is None for a family without presets.
+_NO_PRESET: dict[str, tuple[Value | None, ...]] = {"preset": (None, "none")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
-    """Everything that decides one training run. A field that does not apply is None.
+    """The configuration of one training run. A field that does not apply is None.
 
-    Made by `configure`, which fills in the defaults. Network options take their default from their family.
+    `configure` makes it, and fills in the defaults. Network options take their default from their
+    family.
     """
 
     dataset: str = _field("digits", "Data set: a known name or folder:PATH.")
@@ -238,7 +245,8 @@ class TrialConfig:
     )
     precision: str = _field(
         "auto",
-        "Arithmetic: auto is bf16 where GPU or CPU compute in it (on CPUs: built-in families, not digits), else fp32.",
+        "Arithmetic: auto is bf16 where GPU or CPU compute in it "
+        "(on CPUs: built-in families, not digits), else fp32.",
         choices=("auto", "fp32", "bf16"),
     )
     device: str = _field(
@@ -257,174 +265,175 @@ class TrialConfig:
     )
 
     def to_dict(self) -> dict[str, Value]:
-        """The fields that apply, by name."""
-        return {
-            name: value for name in config_fields() if (value := getattr(self, name)) is not None
-        }
+        """Return the values of the fields that apply, by name."""
+        values = {name: getattr(self, name) for name in config_fields()}
+        return {name: value for name, value in values.items() if value is not None}
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> TrialConfig:
-        """Read back what `to_dict` gave: what is not among the values does not apply."""
+        """Read the values of `to_dict`: a field without a value does not apply."""
         return TrialConfig(**{**dict.fromkeys(config_fields()), **values})
 
     @property
     def options(self) -> dict[str, Value]:
-        """The options of the network, as `models.build` takes them."""
+        """The options of the network, for `models.build`."""
         values = self.to_dict()
-        return {
-            name: values.get(name, default)
-            for name, default in models.find_family(self.family).options.items()
-        }
+        defaults = models.find_family(self.family).options
+        return {name: values.get(name, default) for name, default in defaults.items()}
 
     @property
     def processes(self) -> int:
-        """How many processes train it together."""
+        """The number of processes that train the trial together."""
         return self.gpus_per_trial or 1
 
     @cached_property
     def signature(self) -> str:
-        """Short hash of what decides the result: equal wherever the same experiment appears."""
-        return self._hash(lambda f: f.identity)
+        """Short hash of the fields that decide the result: equal for the same experiment."""
+        return self._hash(lambda field: field.identity)
 
     @cached_property
     def group(self) -> str:
-        """The signature without the seed: equal for the repeats of one configuration; kept, for rankings ask often."""
-        return self._hash(lambda f: f.identity and f.name != "seed")
+        """The signature without the seed: equal for the repeats of a configuration.
 
-    def _hash(self, counts: Callable[[ConfigField], bool]) -> str:
-        values = {k: v for k, v in self.to_dict().items() if counts(config_fields()[k])}
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+        Cached, because rankings ask for it often.
+        """
+        return self._hash(lambda field: field.identity and field.name != "seed")
+
+    def _hash(self, includes: Callable[[ConfigField], bool]) -> str:
+        fields = config_fields()
+        values = {name: value for name, value in self.to_dict().items() if includes(fields[name])}
+        text = json.dumps(values, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @cache
 def config_fields() -> dict[str, ConfigField]:
-    """The declared facts of each field of `TrialConfig`, in order."""
-    types: dict[str, type[Value]] = {
-        "str": str,
-        "int": int,
-        "float": float,
-        "bool": bool,
-    }
-    return {
-        f.name: ConfigField(
-            name=f.name,
-            type=types[str(f.type).split(" |")[0]],
-            default=cast("Value | None", f.default),
-            **f.metadata,
+    """Return the declarations of `TrialConfig`'s fields, by name and in order."""
+    types: dict[str, type[Value]] = {"str": str, "int": int, "float": float, "bool": bool}
+    result = {}
+    for field in dataclasses.fields(TrialConfig):
+        annotation = str(field.type)  # for instance: int | None
+        result[field.name] = ConfigField(
+            name=field.name,
+            type=types[annotation.split(" |", maxsplit=1)[0]],
+            default=cast("Value | None", field.default),
+            **field.metadata,
         )
-        for f in dataclasses.fields(TrialConfig)
-    }
+    return result
 
 
 def applies(name: str, values: Mapping[str, Value | None]) -> bool:
-    """Whether a field applies beside the given values of the others."""
+    """Whether a field applies, given the values of other fields."""
     options = models.find_family(str(values["family"])).options
     field = config_fields()[name]
     if name in network_options() and name not in options:
         return False
-    return all(values.get(other) in allowed for other, allowed in field.when.items())
+    return all(values.get(condition) in allowed for condition, allowed in field.when.items())
 
 
 @cache
 def network_options() -> frozenset[str]:
-    """The fields that are options of a network."""
+    """Return the names of the fields that are options of a network."""
     return frozenset(option for family in models.FAMILIES.values() for option in family.options)
 
 
 def configure(values: Mapping[str, object], *, strict: bool = False) -> TrialConfig:
-    """Make a `TrialConfig`: check the values, fill in defaults, leave out what does not apply.
+    """Make a `TrialConfig`: check the values, fill in the defaults, drop fields that do not apply.
 
     Args:
-        values: by field name; None counts as not given.
-        strict: refuse a value whose field does not apply, instead of leaving it out.
+        values: by field name; None stands for a missing value.
+        strict: refuse the value of a field that does not apply, instead of dropping it.
 
     Raises:
-        ValueError: for an unknown name or a value against its rule.
+        ValueError: for an unknown name, or a value against its rule.
     """
+    fields = config_fields()
     for name in values:
-        if name not in config_fields():
-            raise ValueError(
-                f"unknown field {name!r}: {models.did_you_mean(name, list(config_fields()))}"
-            )
-    given = {
-        name: config_fields()[name].parse(value)
-        for name, value in values.items()
-        if value is not None
+        if name not in fields:
+            raise ValueError(f"unknown field {name!r}: {models.did_you_mean(name, list(fields))}")
+    parsed = {
+        name: fields[name].parse(value) for name, value in values.items() if value is not None
     }
-    result: dict[str, Any] = {"family": given.get("family", config_fields()["family"].default)}
-    defaults = models.find_family(result["family"]).options
-    for name, field in config_fields().items():
+    family = parsed.get("family", fields["family"].default)
+    result: dict[str, Any] = {"family": family}
+    family_defaults = models.find_family(str(family)).options
+    for name, field in fields.items():
         if applies(name, result):
-            result[name] = given.get(name, defaults.get(name, field.default))
-        elif strict and name in given:
-            needs = ", ".join(
-                f"{k} {' or '.join(str(x) for x in v if x is not None)}"
-                for k, v in field.when.items()
-            )
-            raise ValueError(
-                f"{name} does not apply to {result['family']}"
-                + (f": it needs {needs}" if needs else "")
-            )
+            result[name] = parsed.get(name, family_defaults.get(name, field.default))
+        elif strict and name in parsed:
+            raise ValueError(f"{name} does not apply to {family}{_needs(field)}")
         else:
             result[name] = None
     return TrialConfig(**result)
 
 
+def _needs(field: ConfigField) -> str:
+    """The conditions of a field, as the end of an error message."""
+    conditions = []
+    for name, allowed in field.when.items():
+        alternatives = " or ".join(str(value) for value in allowed if value is not None)
+        conditions.append(f"{name} {alternatives}")
+    return f": it needs {', '.join(conditions)}" if conditions else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One line of a trial's history."""
+    """An epoch of a trial's history."""
 
     epoch: int  # counted from 1
-    time: int  # when it ended: milliseconds since 1970, UTC
+    time: int  # the end of the epoch: milliseconds since 1970, UTC
     metrics: Mapping[str, float]  # by MLflow key: train/loss, val/acc, ...
-    per_class: tuple[
-        float | None, ...
-    ]  # validation accuracy of each class; None where it has no images
+    per_class: tuple[float | None, ...]  # validation accuracy of each class; None without images
     train_per_class: tuple[float | None, ...] = ()  # the same of the training images, as trained
     predicted: tuple[int, ...] = ()  # how many validation images were taken for each class
 
     @staticmethod
     def from_dict(row: Mapping[str, Any]) -> Epoch:
-        """Read back what `dataclasses.asdict` gave, or JSON made of it."""
-        values: dict[str, Any] = {
-            key: tuple(v) if isinstance(v, list) else v for key, v in row.items()
-        }
+        """Read the data of `dataclasses.asdict`, also after a round trip through JSON."""
+        values: dict[str, Any] = {}
+        for name, value in row.items():
+            values[name] = tuple(value) if isinstance(value, list) else value
         return Epoch(**values)
 
 
 class Mistake(NamedTuple):
-    """An image of the validation split that was classified wrongly. A tuple: in JSON it is these five, in order."""
+    """A validation image that was classified wrongly.
 
-    image: int  # its index in the validation split
-    true: int  # its class
-    predicted: int  # the class that it was taken for
-    probability: float  # of that class
+    A tuple: its JSON is a list of these values, in order.
+    """
+
+    image: int  # index in the validation split
+    true: int  # class of the image
+    predicted: int  # class that the image was taken for
+    probability: float  # of the predicted class
     loss: float  # cross-entropy, nats
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
-    """What came of one trial. A plain value: every ranking, table and plot is a function of a sequence of these."""
+    """The result of a trial, ended or not.
+
+    A plain value: every ranking, table and plot is a function of a sequence of results.
+    """
 
     number: int
     config: TrialConfig
     state: str  # COMPLETE, PRUNED, FAILED or RUNNING
-    end: str  # how it ended: complete, pruned, diverged, oom, timeout, error:<class>, ...
+    end: str  # how the trial ended: complete, pruned, diverged, oom, timeout, error:<class>, ...
     value: float | None = None  # the objective at the best epoch; None unless COMPLETE or PRUNED
     best_epoch: int | None = None  # counted from 1
     history: tuple[Epoch, ...] = ()
-    confusion: tuple[tuple[int, ...], ...] | None = (
-        None  # validation counts [true][predicted] at the best epoch
-    )
-    mistakes: tuple[
-        Mistake, ...
-    ] = ()  # the worst at the best epoch, and some of the most confused pairs of classes
+    # Validation counts [true][predicted] at the best epoch.
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    # The worst at the best epoch, and some of the most confused pairs of classes.
+    mistakes: tuple[Mistake, ...] = ()
     seconds: float = 0.0
     parameters: int | None = None
-    mflops: float | None = None  # of one image's forward pass, in millions
-    latency_ms: float | None = None  # of one image's forward pass; measured where it is constrained
-    duplicate_of: int | None = None  # the earlier trial of the same signature whose result this is
-    # On the test split, once someone has evaluated it: acc, loss, images (how many), acc@3 (after epoch 3), class@3.
+    mflops: float | None = None  # of an image's forward pass, in millions
+    latency_ms: float | None = None  # of an image's forward pass; measured only if constrained
+    duplicate_of: int | None = None  # earlier trial of the same signature that gave this result
+    # On the test split, once it is evaluated: acc, loss, images (their number), acc@3 (after
+    # epoch 3), class@3.
     test: Mapping[str, float] | None = None
     checkpoint: str | None = None  # folder or URI of the best epoch's weights
     run_id: str | None = None
@@ -432,46 +441,41 @@ class TrialResult:
 
     @property
     def best(self) -> Epoch | None:
-        """The best epoch's line of the history."""
-        return next((e for e in self.history if e.epoch == self.best_epoch), None)
+        """The best epoch of the history; None if there is none."""
+        for row in self.history:
+            if row.epoch == self.best_epoch:
+                return row
+        return None
 
     def to_json(self) -> str:
-        """Write it as JSON text, whose data `from_dict` reads back equal."""
-        return json.dumps(
-            {**dataclasses.asdict(self), "config": self.config.to_dict()}, allow_nan=False
-        )
+        """Return JSON text; `from_dict` reads its data back as an equal result."""
+        data = {**dataclasses.asdict(self), "config": self.config.to_dict()}
+        return json.dumps(data, allow_nan=False)
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> TrialResult:
-        """Read back the data that `to_json` wrote."""
-        history = tuple(map(Epoch.from_dict, data["history"]))
-        if data["confusion"] is None:
-            confusion = data["confusion"]
-        else:
-            confusion = tuple(tuple(row) for row in data["confusion"])
-        config = TrialConfig.from_dict(data["config"])
-        mistakes = tuple(
-            Mistake(*values) for values in data.get("mistakes", ())
-        )  # version 0.1.0 kept none
-        changes = {
-            "config": config,
-            "history": history,
-            "confusion": confusion,
-            "mistakes": mistakes,
-        }
-        return TrialResult(**{**data, **changes})
+        """Read the data of `to_json`."""
+        values = dict(data)
+        values["config"] = TrialConfig.from_dict(data["config"])
+        values["history"] = tuple(map(Epoch.from_dict, data["history"]))
+        if data["confusion"] is not None:
+            values["confusion"] = tuple(tuple(row) for row in data["confusion"])
+        # Version 0.1.0 stored no mistakes.
+        values["mistakes"] = tuple(Mistake(*mistake) for mistake in data.get("mistakes", ()))
+        return TrialResult(**values)
 
 
 def began_at(result: TrialResult) -> int | None:
-    """When its training began: milliseconds since 1970, UTC. None for one that was not trained."""
+    """Return the start of a training, in milliseconds since 1970, UTC; None without a training."""
     if not result.history or result.duplicate_of is not None:
         return None
-    first = result.history[0]
-    return first.time - round(1000 * first.metrics.get("time/epoch_seconds", 0.0))
+    first_epoch = result.history[0]
+    seconds = first_epoch.metrics.get("time/epoch_seconds", 0.0)
+    return first_epoch.time - round(1000 * seconds)
 
 
 def ended_at(result: TrialResult) -> int | None:
-    """When its training ended: milliseconds since 1970, UTC. None for one that was not trained."""
+    """Return the end of a training, in milliseconds since 1970, UTC; None without a training."""
     if result.history:
         return result.history[-1].time
     return None

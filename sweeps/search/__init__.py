@@ -1,1 +1,8 @@
-"""The search itself: an Optuna study that is asked, told, pruned and resumed, and the loop that drives it."""
+"""The search itself, over an Optuna study.
+
+- `loop`: runs a sweep, with a runner that trains its trials
+- `study`: asks, reports, prunes, tells and resumes the trials of a study
+- `stored`: a study in its store, as read by everybody else
+- `sampling`: has Optuna choose the values of a trial, reproducibly
+- `pruning`: decides when a trial is not worth another epoch
+"""
