@@ -1,4 +1,4 @@
-"""A study as its store keeps it: read back, and told facts that may be added later. Asks for no trial and ends none."""
+"""Reads studies from their store, and adds attributes to them. Asks for no trial and ends none."""
 
 from __future__ import annotations
 
@@ -22,20 +22,26 @@ from sweeps.spec.reference import Reference
 from sweeps.trial import FAILED, RUNNING, TrialConfig, TrialResult
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-_TEST = "test of trial "  # and the number: a study's attribute
-_RUN = "run of trial "  # the same
-_PICTURES = "pictures"  # of one trial's mistakes
 Storage = optuna.storages.BaseStorage
-# What a store raises when it cannot be used; the last where a damaged page holds nothing but the text of a value.
+
+# Attributes of a study about its trials; the first two are followed by the trial's number.
+_TEST = "test of trial "
+_RUN = "run of trial "
+_THUMBNAILS = "pictures"
+
+# Errors of a store that cannot be used; the last if a damaged page spoils only the text of a value.
 STORE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, json.JSONDecodeError)
 
 
 def cause(error: BaseException) -> str:
-    """What a store's error comes from, as one line: Optuna's own text blames the length of a value."""
-    found = error.__cause__ or error
-    return " ".join(str(getattr(found, "orig", None) or found).split())[
-        :300
-    ]  # the database's words, not SQLAlchemy's
+    """Return the cause of a store's error, as one line.
+
+    Optuna's own text blames the length of a value.
+    """
+    source = error.__cause__ or error
+    database_error = getattr(source, "orig", None)  # behind SQLAlchemy's
+    text = str(database_error or source)
+    return " ".join(text.split())[:300]
 
 
 class StorageError(Exception):
@@ -43,63 +49,59 @@ class StorageError(Exception):
 
 
 class StudyNotFoundError(LookupError):
-    """No such study in the store."""
+    """The store has no study of that name."""
 
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A trial that has not ended: being trained, or left by a sweep that was cut."""
+    """A trial that has not ended: in training, or left by an interrupted sweep."""
 
     number: int
-    epoch: int  # that has ended; 0 before the first
-    since: float | None  # when it was begun: seconds since 1970, UTC
+    epoch: int  # the last that has ended; 0 before the first
+    since: float | None  # the start: seconds since 1970, UTC
 
 
 class StoredStudy:
-    """What is kept of a study in its store, to be read and added to: no trial can be asked of it."""
+    """A study in its store, to read and to add attributes to; it gives out no trials."""
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
-        self._ended: dict[int, TrialResult] = {}  # read already
+        self._ended_results: dict[int, TrialResult] = {}  # never change, so they are read once
 
     @property
     def name(self) -> str:
-        """Its name in the store."""
+        """The study's name in the store."""
         return self._study.study_name
 
     @cached_property
     def facts(self) -> StudyFacts:
-        """What was resolved when the study was made, and never changes."""
+        """The facts that were resolved when the study was made, and never change."""
         return StudyFacts.from_dict(self._study.user_attrs["facts"])
 
     def remember(self, key: str, value: object) -> None:
-        """Keep a fact that changes: the parent run."""
+        """Store an attribute that may change, such as the parent run."""
         self._study.set_user_attr(key, value)
 
     def recall(self, key: str) -> Any:
-        """Return what was remembered, or None."""
+        """Return an attribute that was remembered, or None."""
         return self._study.user_attrs.get(key)
 
     def results(self) -> tuple[TrialResult, ...]:
-        """What came of each trial, by number."""
-        return tuple(_results(self._trials(), self._study.user_attrs, self._ended))
-
-    def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+        """Return the result of each trial, by number."""
+        trials = self._trials()
+        return tuple(self._results(trials, self._study.user_attrs))
 
     def first_running(self) -> int | None:
-        """The number of the first trial that has not ended; None where all have."""
-        trials = (
-            t for t in self._trials() if t.state == TrialState.RUNNING and "config" in t.user_attrs
-        )
-        return next((trial.number for trial in trials), None)
+        """Return the number of the first trial that has not ended; None if all have."""
+        for trial in self._trials():
+            if _is_running(trial):
+                return trial.number
+        return None
 
     def record(self) -> StudyRecord:
-        """The study as reports know it."""
+        """Read the study for a report, as it is in the store at this moment."""
         attrs = self._study.user_attrs
-        results = tuple(
-            _results(StoredStudy._trials(self), attrs, self._ended)
-        )  # as they are in the store at this moment
+        results = tuple(self._results(self._read_trials(), attrs))
         maximize = self._study.direction == optuna.study.StudyDirection.MAXIMIZE
         return StudyRecord(
             name=self.name,
@@ -116,110 +118,153 @@ class StoredStudy:
             keep_checkpoints=attrs.get("keep_checkpoints", "each"),
             deviations=attrs.get("deviations", ""),
             reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
-            thumbnails=_pictures(attrs.get(_PICTURES), find_best_trial(results, maximize=maximize)),
+            thumbnails=_winner_thumbnails(
+                attrs.get(_THUMBNAILS), find_best_trial(results, maximize=maximize)
+            ),
             spec=StoredSpec.from_dict(attrs["spec"]),
             facts=self.facts,
             reason=attrs.get("reason"),
             command=attrs.get("command", ""),
-            finalists=_finalists(self._study),
+            finalists=_finalists_record(self._study),
             refit=Refit(**attrs["refit"]) if attrs.get("refit") else None,
         )
 
     @property
     def thumbnails_trial(self) -> int | None:
-        """The trial whose mistakes are kept as pictures."""
-        kept = self.recall(_PICTURES)
-        if kept is None:
-            return None
-        return int(kept["trial"])
+        """The number of the trial whose mistakes are stored as thumbnails, or None."""
+        thumbnails = self.recall(_THUMBNAILS)
+        return None if thumbnails is None else int(thumbnails["trial"])
 
-    def keep_thumbnails(self, number: int, pictures: Mapping[int, str]) -> None:
-        """Keep a trial's mistakes as pictures, in place of another trial's: PNG in base64, by image."""
-        self.remember(_PICTURES, {"trial": number, "images": pictures})
+    def keep_thumbnails(self, number: int, thumbnails: Mapping[int, str]) -> None:
+        """Store the thumbnails of a trial's mistakes, in place of another trial's.
+
+        Args:
+            number: the trial's number.
+            thumbnails: PNG in base64, by the image's index in the validation split.
+        """
+        self.remember(_THUMBNAILS, {"trial": number, "images": thumbnails})
 
     @property
     def parent_study_run(self) -> str | None:
-        """The parent run of the study whose finalists these are; None where there is none."""
-        of = _of(self._study)
-        if of is None:
+        """For a study of finalists, the parent run of their study; None for any other study."""
+        parent_name = _parent_study_name(self._study)
+        if parent_name is None:
             return None
         try:
-            study = load(self._study._storage, of)  # noqa: SLF001
+            parent = load(self._study._storage, parent_name)  # noqa: SLF001
         except StudyNotFoundError:
             return None
-        run: str | None = study.recall("parent_run_id")
-        return run
+        run_id: str | None = parent.recall("parent_run_id")
+        return run_id
 
     def keep_run(self, number: int, run_id: str, checkpoint: str | None) -> None:
-        """Keep where an ended trial's record is: the result itself, which may have been told before, cannot change."""
+        """Store the run and the checkpoint of an ended trial.
+
+        They are attributes of the study, because the result may have been told before, and cannot
+        change then.
+        """
         self._study.set_user_attr(f"{_RUN}{number}", {"run_id": run_id, "checkpoint": checkpoint})
+
+    def _trials(self) -> list[FrozenTrial]:
+        """All trials, by number."""
+        return self._read_trials()
+
+    def _read_trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    def _results(
+        self, trials: Iterable[FrozenTrial], attrs: Mapping[str, Any]
+    ) -> Iterator[TrialResult]:
+        """Yield the result of each trial, completed by the study's attributes about the trial."""
+        checkpoints: dict[int | None, str | None] = {}
+        for trial in trials:
+            run = attrs.get(f"{_RUN}{trial.number}", {})
+            if "result" in trial.user_attrs and trial.state in ENDED:
+                result = self._ended_result(trial)
+                changes = dict(run)
+                if result.duplicate_of in checkpoints:
+                    changes["checkpoint"] = checkpoints[result.duplicate_of]
+                test_key = f"{_TEST}{trial.number}"
+                if test_key in attrs:
+                    changes["test"] = attrs[test_key]
+                if changes:
+                    result = dataclasses.replace(result, **changes)
+                checkpoints[trial.number] = result.checkpoint
+                yield result
+            elif _is_running(trial):
+                yield running_result(trial)
+            elif "config" in trial.user_attrs:
+                config = TrialConfig.from_dict(trial.user_attrs["config"])
+                yield dataclasses.replace(lost_result(trial.number, config), **run)
+
+    def _ended_result(self, trial: FrozenTrial) -> TrialResult:
+        if trial.number not in self._ended_results:
+            result = TrialResult.from_dict(trial.user_attrs["result"])
+            self._ended_results[trial.number] = result
+        return self._ended_results[trial.number]
 
 
 def open_storage(
     url: str, *, timeout: float, engine: dict[str, Any] | None = None, examined: bool = False
 ) -> Storage:
-    """Open a store of studies; a new one gets its tables.
+    """Open a store of studies, and make its tables if it is new.
 
     Args:
-        url: of SQLAlchemy.
-        timeout: seconds that a write to a file waits for another's.
-        engine: how SQLAlchemy connects to what is no file.
-        examined: the tables are of the installed version; Optuna, to see that, opens a second connection.
+        url: SQLAlchemy's URL of the store.
+        timeout: seconds that a write to a file waits for another write.
+        engine: SQLAlchemy's engine options, for a database that is no file.
+        examined: whether the tables are known to be of the installed version. Otherwise Optuna
+            checks that, over a second connection.
 
     Raises:
-        StorageError: for a file that is none, or of another version of Optuna.
+        StorageError: for a file that is no store, or a store of another version of Optuna.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if engine:  # Optuna formats its URL
+        url = url.replace("{", "{{").replace("}", "}}")
     options = engine or {"connect_args": {"timeout": timeout}}
-    # Optuna formats it
-    if engine:
-        plain = url.replace("{", "{{").replace("}", "}}")
-    else:
-        plain = url
     try:
         return optuna.storages.RDBStorage(
-            plain, engine_kwargs=options, skip_compatibility_check=examined
+            url, engine_kwargs=options, skip_compatibility_check=examined
         )
     except (*STORE_ERRORS, RuntimeError) as error:
         raise StorageError(cause(error)) from error
 
 
 def read_record(storage: Storage, name: str) -> StudyRecord:
-    """Read a study back.
+    """Read a study for a report.
 
     Raises:
-        StudyNotFoundError: naming the studies that there are.
+        StudyNotFoundError: with the names of the store's studies.
     """
     return load(storage, name).record()
 
 
 def load(storage: Storage, name: str) -> StoredStudy:
-    """Open what is kept of a study.
+    """Open a study.
 
     Raises:
-        StudyNotFoundError: naming the studies that there are.
+        StudyNotFoundError: with the names of the store's studies.
     """
     try:
         study = optuna.load_study(storage=storage, study_name=name)
-        _ = study.user_attrs["spec"]  # another program's has none
+        _ = study.user_attrs["spec"]  # another program's study has none
         return StoredStudy(study)
     except KeyError:
-        known = ", ".join(study_names(storage)) or "none yet"
-        raise StudyNotFoundError(f"no study {name!r}; there are: {known}") from None
+        names = ", ".join(study_names(storage)) or "none yet"
+        raise StudyNotFoundError(f"no study {name!r}; there are: {names}") from None
 
 
 def running_trials(storage: Storage, name: str) -> tuple[RunningTrial, ...]:
-    """How far the trials are that have not ended."""
-    trials = optuna.load_study(storage=storage, study_name=name).get_trials(deepcopy=False)
-    return tuple(
-        RunningTrial(
-            number=trial.number,
-            epoch=max(trial.intermediate_values, default=0),
-            since=trial.datetime_start.timestamp() if trial.datetime_start else None,
-        )
-        for trial in trials
-        if trial.state == TrialState.RUNNING and "config" in trial.user_attrs
-    )
+    """Return the trials that have not ended, and how far they are."""
+    study = optuna.load_study(storage=storage, study_name=name)
+    running = []
+    for trial in study.get_trials(deepcopy=False):
+        if _is_running(trial):
+            epoch = max(trial.intermediate_values, default=0)
+            since = trial.datetime_start.timestamp() if trial.datetime_start else None
+            running.append(RunningTrial(number=trial.number, epoch=epoch, since=since))
+    return tuple(running)
 
 
 def study_facts(storage: Storage, name: str) -> StudyFacts | None:
@@ -232,75 +277,67 @@ def study_facts(storage: Storage, name: str) -> StudyFacts | None:
 
 
 def keep_test(storage: Storage, name: str, number: int, figures: Mapping[str, float]) -> None:
-    """Keep a trial's scores on the test split with its study: an ended trial itself cannot change in Optuna."""
+    """Store a trial's scores on the test split.
+
+    They are an attribute of the study, because Optuna changes no ended trial.
+
+    Args:
+        storage: the store.
+        name: the study's name.
+        number: the trial's number.
+        figures: the scores by the keys of `TrialResult.test`; they replace earlier ones.
+    """
     study = optuna.load_study(storage=storage, study_name=name)
     key = f"{_TEST}{number}"
-    study.set_user_attr(key, {**study.user_attrs.get(key, {}), **figures})
+    earlier_figures = study.user_attrs.get(key, {})
+    study.set_user_attr(key, {**earlier_figures, **figures})
 
 
 def study_names(storage: Storage) -> list[str]:
-    """The names of the studies in a store, the one last opened last."""
-    made = [
-        s for s in storage.get_all_studies() if "opened" in s.user_attrs
-    ]  # a summary would copy every trial
-    return [s.study_name for s in sorted(made, key=lambda s: s.user_attrs["opened"])]
+    """Return the names of the studies in a store, the last opened last."""
+    # Optuna's summaries of studies would copy every trial.
+    studies = [study for study in storage.get_all_studies() if "opened" in study.user_attrs]
+    studies.sort(key=lambda study: study.user_attrs["opened"])
+    return [study.study_name for study in studies]
 
 
-def _finalists(study: optuna.Study) -> StudyRecord | None:
-    """The study of a study's finalists, if there is one in the same store."""
+def _finalists_record(study: optuna.Study) -> StudyRecord | None:
+    """Read the study of a study's finalists, if the same store has one."""
     try:
-        found = optuna.load_study(
+        finalists = optuna.load_study(
             storage=study._storage,  # noqa: SLF001
             study_name=f"{study.study_name}{FINALISTS_SUFFIX}",
         )
     except KeyError:
         return None
-    if _of(found) == study.study_name and "spec" in found.user_attrs:
-        return StoredStudy(found).record()
+    if _parent_study_name(finalists) == study.study_name and "spec" in finalists.user_attrs:
+        return StoredStudy(finalists).record()
     return None
 
 
-def _of(study: optuna.Study) -> str | None:
-    """The name of the study whose finalists a study is; None for any other."""
-    name: str | None = (study.user_attrs.get("facts", {}).get("finalists") or {}).get("of")
+def _parent_study_name(study: optuna.Study) -> str | None:
+    """For a study of finalists, the name of their study; None for any other study."""
+    finalists = study.user_attrs.get("facts", {}).get("finalists") or {}
+    name: str | None = finalists.get("of")
     return name
 
 
-def _pictures(kept: Mapping[str, Any] | None, winner: TrialResult | None) -> dict[int, str]:
-    """The pictures that are kept, unless they are of a trial that is the best no more."""
-    if kept is None or winner is None or kept["trial"] != winner.number:
+def _winner_thumbnails(
+    stored: Mapping[str, Any] | None, winner: TrialResult | None
+) -> dict[int, str]:
+    """The stored thumbnails by image; none if they are of a trial that is no longer the winner."""
+    if stored is None or winner is None or stored["trial"] != winner.number:
         return {}
-    return {int(image): picture for image, picture in kept["images"].items()}
+    return {int(image): thumbnail for image, thumbnail in stored["images"].items()}
 
 
-def _results(
-    trials: Iterable[FrozenTrial], kept: Mapping[str, Any], known: dict[int, TrialResult]
-) -> Iterator[TrialResult]:
-    """Every trial's result, with what the study keeps of it; ``known`` holds those read before: they do not change."""
-    read: dict[int | None, TrialResult] = {}
-    for trial in trials:
-        attrs = trial.user_attrs
-        if "result" in attrs and trial.state in ENDED:
-            if trial.number not in known:
-                known[trial.number] = TrialResult.from_dict(attrs["result"])
-            result = known[trial.number]
-            changes = {**kept.get(f"{_RUN}{trial.number}", {})}
-            if result.duplicate_of in read:
-                changes["checkpoint"] = read[result.duplicate_of].checkpoint
-            if f"{_TEST}{trial.number}" in kept:
-                changes["test"] = kept[f"{_TEST}{trial.number}"]
-            read[trial.number] = dataclasses.replace(result, **changes) if changes else result
-            yield read[trial.number]
-        elif "config" in attrs:
-            if trial.state == TrialState.RUNNING:
-                yield running_result(trial)
-            else:
-                ended = lost_result(trial.number, TrialConfig.from_dict(attrs["config"]))
-                yield dataclasses.replace(ended, **kept.get(f"{_RUN}{trial.number}", {}))
+def _is_running(trial: FrozenTrial) -> bool:
+    """Whether a trial has begun and not ended; a trial without a configuration is not ours."""
+    return trial.state == TrialState.RUNNING and "config" in trial.user_attrs
 
 
 def running_result(trial: FrozenTrial) -> TrialResult:
-    """What is known of a trial that has not ended: how far it is."""
+    """Return the result so far of a trial that has not ended."""
     reports = trial.intermediate_values
     attrs = trial.user_attrs
     return TrialResult(
@@ -313,8 +350,15 @@ def running_result(trial: FrozenTrial) -> TrialResult:
 
 
 def lost_result(number: int, config: TrialConfig, run_id: str | None = None) -> TrialResult:
-    """What is known of a trial that we did not end: declared stale by another program, or ended by hand."""
-    error = "it was ended in the store of studies by somebody else"
+    """Return the result of a trial that we did not end.
+
+    Another program may have declared the trial stale, or somebody may have ended it by hand.
+    """
     return TrialResult(
-        number=number, config=config, state=FAILED, end="lost", error=error, run_id=run_id
+        number=number,
+        config=config,
+        state=FAILED,
+        end="lost",
+        error="it was ended in the store of studies by somebody else",
+        run_id=run_id,
     )

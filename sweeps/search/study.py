@@ -431,7 +431,7 @@ class Study(StoredStudy):
     def _trials(self) -> list[FrozenTrial]:
         """All trials, by number."""
         if self._cached_trials is None:
-            self._cached_trials = super()._trials()
+            self._cached_trials = self._read_trials()
         return self._cached_trials
 
     def _trials_in(self, state: TrialState) -> list[FrozenTrial]:
