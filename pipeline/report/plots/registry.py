@@ -1,39 +1,35 @@
 """Lists the plots of a study, in the order of the report.
 
-To add a plot, write its file in this folder, and add its line here.
+To add a plot, write its file in this folder, and add its name here.
 """
 
 from __future__ import annotations
 
-from pipeline.report.plots import (
-    confusion,
-    factors,
-    finalists,
-    importance,
-    learning_curves,
-    optimization_history,
-    parallel_coordinates,
-    pareto,
-    per_class,
-    pruning,
-    published,
-    slices,
-    timeline,
-)
+from importlib import import_module
+
 from pipeline.report.plots.base import Plot
 
-PLOTS: dict[str, Plot] = {
-    "finalists": finalists.PLOT,
-    "published": published.PLOT,
-    "factors": factors.PLOT,
-    "optimization_history": optimization_history.PLOT,
-    "slices": slices.PLOT,
-    "importance": importance.PLOT,
-    "parallel_coordinates": parallel_coordinates.PLOT,
-    "pareto": pareto.PLOT,
-    "learning_curves": learning_curves.PLOT,
-    "per_class": per_class.PLOT,
-    "confusion": confusion.PLOT,
-    "pruning": pruning.PLOT,
-    "timeline": timeline.PLOT,
-}
+PLOT_NAMES: tuple[str, ...] = (
+    "finalists",
+    "published",
+    "factors",
+    "optimization_history",
+    "slices",
+    "importance",
+    "parallel_coordinates",
+    "pareto",
+    "learning_curves",
+    "per_class",
+    "confusion",
+    "pruning",
+    "timeline",
+)
+
+
+def _load(name: str) -> Plot:
+    """The plot of a module in this folder."""
+    plot: Plot = import_module(f"pipeline.report.plots.{name}").PLOT
+    return plot
+
+
+PLOTS = {name: _load(name) for name in PLOT_NAMES}
