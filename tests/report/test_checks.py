@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from support.records import MIXED, make_confusion, make_record, make_result, mixed_study
 
-from pipeline.report.checks.base import see
+from pipeline.report.checks.base import winner_uncertainty
 from pipeline.report.checks.registry import CHECKS, run_checks
 from sweeps.analysis.intervals import newcombe_interval
 from sweeps.spec.dimension import Dimension
@@ -588,13 +588,13 @@ def test_duplicates():
 def test_chance(objective, value, images, chance):
     """How far chance may move a value follows from the validation images: half an interval of 95 %."""
     record = make_record([trial(0, value, images=images, objective=objective)], objective=objective)
-    assert see(record).chance == pytest.approx(chance, abs=0.0005)
+    assert winner_uncertainty(record) == pytest.approx(chance, abs=0.0005)
 
 
 def test_chance_of_a_loss():
     """Of a loss it follows from how the batches differ; from one batch nothing does."""
     found = [
-        see(
+        winner_uncertainty(
             make_record(
                 [trial(0, 0.1, objective="val_loss", images=images)],
                 objective="val_loss",
@@ -603,5 +603,5 @@ def test_chance_of_a_loss():
         )
         for images in (1000, 50)
     ]
-    assert found[0].chance == pytest.approx(1.96 * 0.01 / 20**0.5, rel=1e-3)
-    assert found[1].chance is None
+    assert found[0] == pytest.approx(1.96 * 0.01 / 20**0.5, rel=1e-3)
+    assert found[1] is None

@@ -1,118 +1,143 @@
-"""Pure: whether a study's winner lies at an end of what was searched, so that there may be better beyond."""
+"""Checks whether a study's winner lies at an end of a searched range."""
 
 from __future__ import annotations
 
 import math
-from itertools import islice
+from typing import TypeGuard
 
-from pipeline.report.checks.base import Check, Level, Seen
+from pipeline.report.checks.base import Check, Level, is_sampled
 from sweeps.analysis.naming import value_text
+from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import TrialConfig, Value, config_fields
 
-EDGE = 0.05  # of a range, on its own scale: a sampler puts one winner in twenty that close to an end by chance
-OUTER = 0.25  # of a range: others of the best that lie there too speak for going further
-FEW = 20  # whole numbers of a range: so few have a first and a last one
-TOP = 5  # configurations, the winner among them
-MOST = 4  # of those: of three choices, one in nine winners has so many beside it by chance
+# Share of a range, on its own scale. A sampler puts one winner in twenty this close to an end by
+# chance.
+EDGE = 0.05
+# Share of a range. If other good configurations lie here too, better values may lie beyond.
+OUTER = 0.25
+FEW = 20  # a range of so few integers has a first and a last one, as a list of choices has
+TOP = 5  # configurations, including the winner
+# Of those, towards the end. With three choices, one winner in nine has as many by chance.
+MOST = 4
 
 
-def edge(seen: Seen) -> Check | None:
-    """Whether the winner lies at an end of what was searched, so that there may be better beyond.
+def edge(record: StudyRecord) -> Check | None:
+    """Check whether the winner lies at an end of a searched range: better values may lie beyond.
 
-    Of a layout, only one without conditions of its own (a grid, one factor at a time) has ends to speak of; ends that
-    a field itself has (no dropout, one layer) do not count.
+    Of the layouts, only those without conditions of their own (a grid, one factor at a time) are
+    judged. Ends that the field itself has (no dropout, one layer) do not count.
     """
-    if seen.winner is None or seen.record.method in ("zip", "ablate"):
+    winner = record.best_trial
+    if winner is None or record.method in ("zip", "ablate"):
         return None
-    config = seen.winner.config
-    found = [(d, end) for d in seen.record.dimensions if (end := _end(d, config)) is not None]
-    looked = [d.field for d in seen.record.dimensions if _position(d, config) is not None]
-    if not looked:
+    config = winner.config
+    judged = [d for d in record.dimensions if _position(d, config) is not None]
+    if not judged:
         return None
-    said: list[str] = []
+    findings: list[str] = []
     level: Level = "note"
-    for dimension, upper in found:
-        trend = _trend(seen, dimension, upper)
-        if trend is None and seen.sampled and _values(dimension):
-            continue  # one of a few values is often an end
-        level = "warning" if trend else level
-        value = value_text(getattr(config, dimension.field))
-        span = " to ".join(map(value_text, _ends(dimension)))
-        where, more = ("upper", "higher") if upper else ("lower", "lower")
-        said.append(
-            f"{dimension.field} {value} lies at the {where} end of {span}{trend or ''}: search {more}"
-        )
-    if said:
-        return Check(
-            name="edge", level=level, text=f"Trial {seen.winner.number}: {'; '.join(said)}."
-        )
-    names = ", ".join(dict.fromkeys(looked))
-    return Check(
-        name="edge",
-        level="good",
-        text=f"The winner lies at no end of a range that could be moved: {names}.",
+    for dimension in judged:
+        upper = _end(dimension, config)
+        if upper is None:
+            continue
+        trend = _trend(record, dimension, upper)
+        if trend is None and is_sampled(record) and _listed_values(dimension):
+            continue  # with few values, the winner often has the first or the last one
+        if trend:
+            level = "warning"
+        findings.append(_finding(dimension, config, upper, trend))
+    if findings:
+        text = f"Trial {winner.number}: {'; '.join(findings)}."
+        return Check(name="edge", level=level, text=text)
+    names = ", ".join(dict.fromkeys(dimension.field for dimension in judged))
+    text = f"The winner lies at no end of a range that could be moved: {names}."
+    return Check(name="edge", level="good", text=text)
+
+
+def _finding(dimension: Dimension, config: TrialConfig, upper: bool, trend: str | None) -> str:
+    value = value_text(getattr(config, dimension.field))
+    low, high = _ends(dimension)
+    span = f"{value_text(low)} to {value_text(high)}"
+    end = "upper" if upper else "lower"
+    direction = "higher" if upper else "lower"
+    return (
+        f"{dimension.field} {value} lies at the {end} end of {span}{trend or ''}: "
+        f"search {direction}"
     )
 
 
-def _values(dimension: Dimension) -> tuple[float, ...]:
-    """Its numbers in ascending order, where they are listed or few; a range has none."""
+def _listed_values(dimension: Dimension) -> tuple[float, ...]:
+    """Return the numbers of a dimension that has a list or few of them, ascending; else none."""
     if not dimension.choices:
         step = dimension.step or (1 if dimension.integer else 0)
-        if (dimension.high or 0) - (dimension.low or 0) >= FEW * step:
+        width = (dimension.high or 0) - (dimension.low or 0)
+        if width >= FEW * step:
             return ()
-    return tuple(
-        sorted(
-            v for v in dimension.grid() if isinstance(v, int | float) and not isinstance(v, bool)
-        )
-    )
+    return tuple(sorted(value for value in dimension.grid() if _is_number(value)))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _ends(dimension: Dimension) -> tuple[Value, Value]:
-    values = _values(dimension)
+    values = _listed_values(dimension)
     if values:
-        return (values[0], values[-1])
-    return (dimension.low or 0.0, dimension.high or 0.0)
+        return values[0], values[-1]
+    return dimension.low or 0.0, dimension.high or 0.0
 
 
 def _position(dimension: Dimension, config: TrialConfig) -> float | None:
-    """How far up a trial's value lies, from 0 to 1; None where it has none, or one of less than three."""
+    """Locate a configuration's value between the ends of a dimension, from 0 to 1.
+
+    None if the dimension does not apply or has no order, and if it has fewer than three values.
+    """
     value = getattr(config, dimension.field)
     applies = all(getattr(config, name) in allowed for name, allowed in dimension.when.items())
-    if not applies or not isinstance(value, int | float) or isinstance(value, bool):
+    if not applies or not _is_number(value):
         return None
-    values = _values(dimension)
+    values = _listed_values(dimension)
     if values or dimension.choices:
-        if len(values) > 2 and value in values:
-            return values.index(value) / (len(values) - 1)
-        return None
+        if len(values) < 3 or value not in values:
+            return None
+        return values.index(value) / (len(values) - 1)
     if dimension.low is None or dimension.high is None:
         return None
-    low, high, at = (
-        math.log(v) if dimension.log else v for v in (dimension.low, dimension.high, value)
-    )
-    return (at - low) / (high - low)
+    scale = math.log if dimension.log else float
+    low = scale(dimension.low)
+    high = scale(dimension.high)
+    return (scale(value) - low) / (high - low)
 
 
 def _end(dimension: Dimension, config: TrialConfig) -> bool | None:
-    """Whether a trial lies at the upper end of a dimension (else the lower); None where at neither, or it is final."""
+    """Tell at which end of a dimension a configuration lies: True for the upper one.
+
+    None if it lies at neither, or at a bound of the field itself.
+    """
     position = _position(dimension, config)
-    (low, high) = config_fields()[dimension.field].bounds
-    near = 0.0 if _values(dimension) else EDGE
-    if position is None or near < position < 1 - near:
+    margin = 0.0 if _listed_values(dimension) else EDGE
+    if position is None or margin < position < 1 - margin:
         return None
     upper = position > 0.5
-    if _ends(dimension)[upper] in (low, high):
+    end = _ends(dimension)[upper]
+    return None if end in config_fields()[dimension.field].bounds else upper
+
+
+def _trend(record: StudyRecord, dimension: Dimension, upper: bool) -> str | None:
+    """Say how many of the best configurations lie towards an end, if most of them do."""
+    positions: list[float] = []
+    for entry in record.complete_configurations:
+        position = _position(dimension, entry.trials[0].config)
+        if position is not None:
+            positions.append(position)
+        if len(positions) == TOP:
+            break
+    margin = 0.0 if _listed_values(dimension) else OUTER
+    if upper:
+        count = sum(position >= 1 - margin for position in positions)
+    else:
+        count = sum(position <= margin for position in positions)
+    if count < MOST:
         return None
-    return upper
-
-
-def _trend(seen: Seen, dimension: Dimension, upper: bool) -> str | None:
-    """In words, how many of the best lie towards an end, where they are most of them."""
-    found = (_position(dimension, entry.trials[0].config) for entry in seen.complete)
-    top = list(islice((position for position in found if position is not None), TOP))
-    near = 0.0 if _values(dimension) else OUTER
-    count = sum(position >= 1 - near if upper else position <= near for position in top)
-    if count >= MOST:
-        return f" (so do {count} of the {len(top)} best, or nearly)"
-    return None
+    return f" (so do {count} of the {len(positions)} best, or nearly)"

@@ -1,15 +1,15 @@
-"""Pure: what is doubtful about a study's result, in words, with what to do. Knows nothing of stores or terminals."""
+"""All health checks of a study, in the order of the reports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from pipeline.report.checks import edge, trials, winner
-from pipeline.report.checks.base import Check, Seen, see
+from pipeline.report.checks.base import Check
 from sweeps.analysis.record import StudyRecord
 
-# Each of a study; None where a check has nothing to judge.
-CHECKS: tuple[Callable[[Seen], Check | None], ...] = (
+# Each check returns None if there is nothing to judge.
+CHECKS: tuple[Callable[[StudyRecord], Check | None], ...] = (
     winner.gain,
     winner.tie,
     edge.edge,
@@ -28,10 +28,11 @@ _LEVELS = ("warning", "note", "good")
 
 
 def run_checks(record: StudyRecord) -> tuple[Check, ...]:
-    """Judge a study as it stands: the warnings first, then the notes, then what was looked at and is fine.
+    """Run all health checks on a study: warnings come first, then notes, then what is fine.
 
-    The texts name fields, families and the study as they were given: whoever shows them makes them safe.
+    The texts contain the names of fields, families and the study unescaped: escape them for the
+    format in which they are shown.
     """
-    seen = see(record)
-    found = [check for judge in CHECKS if (check := judge(seen)) is not None]
-    return tuple(sorted(found, key=lambda check: _LEVELS.index(check.level)))
+    outcomes = [check(record) for check in CHECKS]
+    judged = [outcome for outcome in outcomes if outcome is not None]
+    return tuple(sorted(judged, key=lambda outcome: _LEVELS.index(outcome.level)))

@@ -1,243 +1,304 @@
-"""Pure: health checks of a study's winner: its lead, its learning curve, its test score."""
+"""Health checks of a study's winner: its lead, its learning curve, its test score."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
-from pipeline.report.checks.base import Check, Level, Seen, improvement
+from pipeline.report.checks.base import (
+    Check,
+    Level,
+    improvement,
+    is_sampled,
+    trained_trials,
+    validation_images,
+    winner_uncertainty,
+)
 from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.ranking import Ranked
+from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.verdict import Verdict, doubts
 from sweeps.spec.study_spec import CENTRED_METHODS, OBJECTIVES
 from sweeps.trial import TrialResult
 
-ENOUGH = (
-    5  # configurations with a value: among fewer, a lead over the first says little of a search
-)
-LARGE_GAP = (
-    0.02  # of accuracy, training less validation: less is hardly worth anything that could be done
-)
-RISE = 1.1  # of the validation loss over its lowest: a curve wavers by some percent
-FALL = 0.95  # of the validation loss in the last epochs, where that ranks
-LAST = 4  # the last epochs are the last one in so many
+ENOUGH = 5  # configurations with a value; with fewer, a lead over the first says little of a search
+LARGE_GAP = 0.02  # training minus validation accuracy; a smaller gap is hardly worth closing
+RISE = 1.1  # of the validation loss over its lowest; learning curves waver by some percent
+FALL = 0.95  # of the validation loss over the last epochs, if it is the objective
+LAST = 4  # the "last epochs" are one in so many
 
 
-def gain(seen: Seen) -> Check | None:
-    """Whether the winner is better than the configuration that the study began with, or that it is laid around."""
-    entries = seen.complete
-    first = _baseline(seen)
-    if (
-        first is None
-        or len(entries) < 2
-        or len({trial.config.group for trial in seen.trained}) < ENOUGH
-    ):
+class _Noise(NamedTuple):
+    """What the difference of two configurations has to exceed to mean something."""
+
+    size: float  # in units of the objective
+    text: str
+
+
+# The lead
+
+
+def gain(record: StudyRecord) -> Check | None:
+    """Check that the winner beats the baseline: the study's first configuration, or its centre."""
+    entries = record.complete_configurations
+    baseline = _baseline(record)
+    configurations = {trial.config.group for trial in trained_trials(record)}
+    if baseline is None or len(entries) < 2 or len(configurations) < ENOUGH:
         return None
-    again = _again(seen, first)
-    if again is not None:
-        return again
-    best = entries[0]
-    centred = seen.record.method in CENTRED_METHODS
-    name = f"the {'centre' if centred else 'first configuration'}, trial {_first_number(first)}"
+    check = _gain_of_finalists(record, baseline)
+    if check is not None:
+        return check
+    centred = record.method in CENTRED_METHODS
+    disappointing: Level = "note" if centred else "warning"
+    number = _first_number(baseline)
     if centred:
+        name = f"the centre, trial {number}"
         remedy = "keep the centre"
     else:
+        name = f"the first configuration, trial {number}"
         remedy = "keep the first, search other ranges or train longer"
-    if best is first:
-        others = len(entries) - 1
-        return Check(
-            name="gain",
-            level="note" if centred else "warning",
-            text=f"No other complete configuration ({others}) beats {name} ({_value(first)}): {remedy}.",
+    winner = entries[0]
+    if winner is baseline:
+        count = len(entries) - 1
+        text = (
+            f"No other complete configuration ({count}) beats {name} ({_value(baseline)}): "
+            f"{remedy}."
         )
-    ahead = _ahead(seen, best, first)
-    noise = _noise(seen, best, first)
+        return Check(name="gain", level=disappointing, text=text)
+    noise = _noise(record, winner, baseline)
     if noise is None:
         return None
-    said = f"{_label(best)} ({_value(best)}) is {ahead:.4f} better than {name} ({_value(first)})"
-    if ahead > noise[0]:
-        return Check(name="gain", level="good", text=f"{said}, beyond {noise[1]}.")
-    text = f"{said}, no more than {noise[1]}: the search may not have paid; {remedy}."
-    return Check(name="gain", level="note" if centred else "warning", text=text)
-
-
-def _again(seen: Seen, first: Ranked) -> Check | None:
-    """The same, where the first configuration was trained again with the finalists: they know better."""
-    found = () if seen.verdict is None else seen.verdict.finalists
-    one = next(
-        (one for one in found if one.trial.config.group == first.trials[0].config.group), None
+    ahead = _improvement(record, winner, baseline)
+    finding = (
+        f"{_label(winner)} ({_value(winner)}) is {ahead:.4f} better than "
+        f"{name} ({_value(baseline)})"
     )
-    if one is None or one.against is None or one.against.tie:  # of a tie, the check of ties speaks
+    if ahead > noise.size:
+        return Check(name="gain", level="good", text=f"{finding}, beyond {noise.text}.")
+    text = f"{finding}, no more than {noise.text}: the search may not have paid; {remedy}."
+    return Check(name="gain", level=disappointing, text=text)
+
+
+def _gain_of_finalists(record: StudyRecord, baseline: Ranked) -> Check | None:
+    """Judge the gain by the finalists, if the baseline is one of them and does not tie."""
+    verdict = record.final_verdict
+    if verdict is None:
         return None
-    by = f"{abs(one.against.difference):.4f} better than"
-    if one.against.outcome == "behind":
-        text = f"The first configuration is {by} the best finalist, beyond chance, but not with all of its seeds."
+    group = baseline.trials[0].config.group
+    finalist = next((f for f in verdict.finalists if f.trial.config.group == group), None)
+    if finalist is None or finalist.against is None or finalist.against.tie:
+        return None  # the check of ties tells of a tie
+    by = f"{abs(finalist.against.difference):.4f} better than"
+    if finalist.against.outcome == "behind":
+        text = (
+            f"The first configuration is {by} the best finalist, beyond chance, "
+            "but not with all of its seeds."
+        )
         return Check(name="gain", level="warning", text=text)
     text = f"The best finalist is {by} the first configuration, beyond chance."
     return Check(name="gain", level="good", text=text)
 
 
-def tie(seen: Seen) -> Check | None:
-    """Whether the winner is ahead of the next ones by more than chance, or its fresh seeds by more than theirs."""
-    if seen.verdict is not None and len(seen.verdict.finalists) > 1:
-        return _tie_of_finalists(seen.verdict)
-    ahead = seen.record.lead
-    if ahead is None:
+def tie(record: StudyRecord) -> Check | None:
+    """Check that the winner is ahead of the next configurations by more than chance.
+
+    Once finalists have been trained, their fresh seeds are judged instead.
+    """
+    verdict = record.final_verdict
+    if verdict is not None and len(verdict.finalists) > 1:
+        return _tie_of_finalists(verdict)
+    lead = record.lead
+    if lead is None:
         return None
-    first = ahead.first
-    second = ahead.second
-    noise = _noise(seen, first, second)
+    noise = _noise(record, lead.first, lead.second)
     if noise is None:
         return None
-    remedy = f"`pipeline finalists {seen.record.name}` trains the best again with fresh seeds"
-    leads = f"leads the next, trial {second.trials[0].number}, by {ahead.difference:.4f}"
-    level = f"is level with trial {second.trials[0].number} ({_value(second)})"
-    said = f"{_label(first)} {leads if ahead.difference else level}"
-    near = sum(_ahead(seen, first, entry) <= noise[0] for entry in seen.complete) - 1
+    second = lead.second.trials[0].number
+    if lead.difference:
+        relation = f"leads the next, trial {second}, by {lead.difference:.4f}"
+    else:
+        relation = f"is level with trial {second} ({_value(lead.second)})"
+    finding = f"{_label(lead.first)} {relation}"
+    others = record.complete_configurations[1:]
+    near = sum(_improvement(record, lead.first, entry) <= noise.size for entry in others)
     if not near:
-        return Check(name="tie", level="good", text=f"{said}, beyond {noise[1]}.")
+        return Check(name="tie", level="good", text=f"{finding}, beyond {noise.text}.")
+    remedy = f"`pipeline finalists {record.name}` trains the best again with fresh seeds"
     text = (
-        f"{said}; {near} of the {len(seen.complete) - 1} others are within {noise[1]} of it: "
+        f"{finding}; {near} of the {len(others)} others are within {noise.text} of it: "
         f"which of them is first may be luck; {remedy}."
     )
-    return Check(name="tie", level="warning" if ahead.spread is not None else "note", text=text)
+    return Check(name="tie", level="warning" if lead.spread is not None else "note", text=text)
 
 
 def _tie_of_finalists(verdict: Verdict) -> Check:
-    found = doubts(verdict)
-    if not found:
+    sentences = list(doubts(verdict))
+    if not sentences:
+        count = len(verdict.finalists)
         rule = "the 95 % intervals of the differences, seed by seed, leave out 0"
-        text = f"The best of {len(verdict.finalists)} finalists is ahead of each of the others: {rule}."
+        text = f"The best of {count} finalists is ahead of each of the others: {rule}."
         return Check(name="tie", level="good", text=text)
-    remedies = ["Of a tie, take the cheapest."] if verdict.tied else []
-    remedies += (
-        ["See why a seed of it failed before you take the winner."] if verdict.behind else []
-    )
-    level: Level = "warning" if remedies else "note"
-    return Check(name="tie", level=level, text=f"Finalists: {' '.join([*found, *remedies])}")
+    level: Level = "note"
+    if verdict.tied:
+        level = "warning"
+        sentences.append("Of a tie, take the cheapest.")
+    if verdict.behind:
+        level = "warning"
+        sentences.append("See why a seed of it failed before you take the winner.")
+    return Check(name="tie", level=level, text=f"Finalists: {' '.join(sentences)}")
 
 
-def test_gap(seen: Seen) -> Check | None:
-    """Whether the winner's test accuracy differs from its validation accuracy by more than chance."""
-    trial = seen.winner
-    verdict = seen.verdict
-    if verdict is not None and (found := verdict.winner.gap) is not None:
-        said = f"The best finalist's validation accuracy is {_above(found.difference)} its test accuracy"
-        low = found.low
-        high = found.high
-    elif (
-        trial is None
-        or trial.best is None
-        or not trial.test
-        or "acc" not in trial.test
-        or not seen.images
-    ):
-        return None
-    else:
+# The test score
+
+
+def test_gap(record: StudyRecord) -> Check | None:
+    """Check that the winner's test accuracy differs from its validation accuracy only by chance."""
+    verdict = record.final_verdict
+    trial = record.best_trial
+    images = validation_images(trial)
+    if verdict is not None and verdict.winner.gap is not None:
+        gap = verdict.winner.gap
+        above = _above(gap.difference)
+        finding = f"The best finalist's validation accuracy is {above} its test accuracy"
+        low = gap.low
+        high = gap.high
+    elif trial is not None and trial.best and images and trial.test and "acc" in trial.test:
         val = trial.best.metrics["val/acc"]
         test = trial.test["acc"]
-        # Where it was not counted: test splits are as large as validation splits, or larger.
-        low, high = newcombe_interval(
-            val, seen.images, test, int(trial.test.get("images", seen.images))
-        )
-        said = (
+        # Older studies did not count the test images. Test splits are at least as large.
+        test_images = int(trial.test.get("images", images))
+        low, high = newcombe_interval(val, images, test, test_images)
+        finding = (
             f"Trial {trial.number}'s validation accuracy {val:.4f} is {_above(val - test)} "
             f"its test accuracy {test:.4f}"
         )
-    said += f" (95 %: {low:+.4f} to {high:+.4f})"
+    else:
+        return None
+    finding += f" (95 %: {low:+.4f} to {high:+.4f})"
     if low > 0:
         remedy = (
             "report the test score; fewer trials or a larger validation split would flatter less"
         )
-        return Check(name="test_gap", level="warning", text=f"{said}, beyond chance: {remedy}.")
+        return Check(name="test_gap", level="warning", text=f"{finding}, beyond chance: {remedy}.")
     if high < 0:
-        text = f"{said}, beyond chance: the test images are easier; compare scores of the same split only."
-        return Check(name="test_gap", level="note", text=text)
-    return Check(name="test_gap", level="good", text=f"{said}, within chance.")
+        remedy = "the test images are easier; compare scores of the same split only"
+        return Check(name="test_gap", level="note", text=f"{finding}, beyond chance: {remedy}.")
+    return Check(name="test_gap", level="good", text=f"{finding}, within chance.")
 
 
 def _above(difference: float) -> str:
     return f"{abs(difference):.4f} {'above' if difference >= 0 else 'below'}"
 
 
-def overfitting(seen: Seen) -> Check | None:
-    """Whether the winner knows its training images better than others, and went on losing while it learned them."""
-    trial = seen.winner
-    images = seen.images
+# The learning curve
+
+
+def overfitting(record: StudyRecord) -> Check | None:
+    """Check that the winner does not overfit.
+
+    An overfitted network is better on its training images than on others, and its validation loss
+    has risen while it learned them.
+    """
+    trial = record.best_trial
+    images = validation_images(trial)
     if trial is None or trial.best is None or not images:
         return None
-    train, val = (trial.best.metrics.get(f"{split}/acc") for split in ("train", "val"))
-    losses = {
-        row.epoch: value
-        for row in trial.history
-        if (value := row.metrics.get("val/loss")) is not None
-    }
+    train = trial.best.metrics.get("train/acc")
+    val = trial.best.metrics.get("val/acc")
+    losses = _validation_losses(trial)
     if train is None or val is None or not losses:
         return None
-    known = seen.record.facts.images
-    low, high = newcombe_interval(train, known.get("train", images), val, images)
+    train_images = record.facts.images.get("train", images)
+    low, high = newcombe_interval(train, train_images, val, images)
     lowest = min(losses, key=losses.__getitem__)
     last = max(losses)
-    said = f"training accuracy {train:.4f} and validation {val:.4f} at trial {trial.number}'s best epoch"
-    loss = f"the validation loss rose from {losses[lowest]:.4f} at epoch {lowest} to {losses[last]:.4f} at epoch {last}"
-    if low <= 0 or train - val < LARGE_GAP or losses[last] < RISE * losses[lowest]:
-        loss = loss if lowest < last else "the validation loss was lowest at the end"
-        return Check(name="overfitting", level="good", text=f"No overfitting: {said}; {loss}.")
+    accuracies = (
+        f"training accuracy {train:.4f} and validation {val:.4f} "
+        f"at trial {trial.number}'s best epoch"
+    )
+    loss = (
+        f"the validation loss rose from {losses[lowest]:.4f} at epoch {lowest} "
+        f"to {losses[last]:.4f} at epoch {last}"
+    )
+    small_gap = low <= 0 or train - val < LARGE_GAP
+    if small_gap or losses[last] < RISE * losses[lowest]:
+        if lowest >= last:
+            loss = "the validation loss was lowest at the end"
+        return Check(
+            name="overfitting", level="good", text=f"No overfitting: {accuracies}; {loss}."
+        )
     text = (
-        f"Overfitting: {said}, a gap of {train - val:.4f} (95 %: {low:.4f} to {high:.4f}), and {loss}: "
+        f"Overfitting: {accuracies}, a gap of {train - val:.4f} "
+        f"(95 %: {low:.4f} to {high:.4f}), and {loss}: "
         "try more dropout, weight_decay or augment, or stop earlier (patience)."
     )
     return Check(name="overfitting", level="warning", text=text)
 
 
-def underfitting(seen: Seen) -> Check | None:
-    """Whether the winner was still getting better when its epochs were over."""
-    trial = seen.winner
+def _validation_losses(trial: TrialResult) -> dict[int, float]:
+    """Collect the validation losses that are known, by epoch."""
+    losses = {}
+    for row in trial.history:
+        loss = row.metrics.get("val/loss")
+        if loss is not None:
+            losses[row.epoch] = loss
+    return losses
+
+
+def underfitting(record: StudyRecord) -> Check | None:
+    """Check that the winner was no longer improving when its epochs were over."""
+    trial = record.best_trial
     if trial is None or len(trial.history) < max(2, trial.config.epochs):
         return None
     epochs = trial.config.epochs
     last = max(1, round(epochs / LAST))
-    before = _best_until(seen, trial, epochs - last)
-    if before is None or trial.value is None:
+    earlier_best = _best_until(record, trial, epochs - last)
+    if earlier_best is None or trial.value is None:
         return None
-    better = improvement(seen.record, trial.value, before)
-    # One network's answers after two epochs are closer than those of two networks: half of that chance will do.
-    if seen.record.objective == "val_loss":
-        enough = (1 - FALL) * before
+    gained = improvement(record, trial.value, earlier_best)
+    if record.objective == "val_loss":
+        enough = (1 - FALL) * earlier_best
     else:
-        enough = (seen.chance or math.inf) / 2
-    said = f"Trial {trial.number} is best at epoch {trial.best_epoch} of {epochs}"
-    if trial.best_epoch == epochs and better > enough:
+        # The answers of one network after two epochs are closer than those of two networks:
+        # half of their uncertainty is enough.
+        enough = (winner_uncertainty(record) or math.inf) / 2
+    finding = f"Trial {trial.number} is best at epoch {trial.best_epoch} of {epochs}"
+    best_at_end = trial.best_epoch == epochs
+    if best_at_end and gained > enough:
         words = "epoch" if last == 1 else f"{last} epochs"
         text = (
-            f"{said} and got better by {better:.4f} in its last {words}: train longer, as with "
+            f"{finding} and got better by {gained:.4f} in its last {words}: train longer, as with "
             f"--epochs {2 * epochs} under another --name."
         )
         return Check(name="underfitting", level="note", text=text)
-    if trial.best_epoch == epochs:
-        rest = f", but better by only {better:.4f} than {last} before"
-    else:
-        rest = ""
-    return Check(
-        name="underfitting", level="good", text=f"{said}{rest}: it was trained long enough."
-    )
+    if best_at_end:
+        finding += f", but better by only {gained:.4f} than {last} before"
+    return Check(name="underfitting", level="good", text=f"{finding}: it was trained long enough.")
 
 
-def _best_until(seen: Seen, trial: TrialResult, epoch: int) -> float | None:
-    key = OBJECTIVES[seen.record.objective][0]
-    values = [value for row in trial.history[:epoch] if (value := row.metrics.get(key)) is not None]
-    return (max if seen.record.maximize else min)(values, default=None)
+def _best_until(record: StudyRecord, trial: TrialResult, epoch: int) -> float | None:
+    """Return the best value of the objective in the first epochs; None if none is known."""
+    key = OBJECTIVES[record.objective][0]
+    metrics = [row.metrics.get(key) for row in trial.history[:epoch]]
+    values = [value for value in metrics if value is not None]
+    if not values:
+        return None
+    return max(values) if record.maximize else min(values)
 
 
-def _baseline(seen: Seen) -> Ranked | None:
-    """The configuration that the others are to beat, where it is complete."""
-    if seen.record.method in CENTRED_METHODS:
-        return next(
-            (entry for entry in seen.complete if seen.record.at_centre(entry.trials[0].config)),
-            None,
-        )
-    return next(
-        (entry for entry in seen.complete if seen.sampled and _first_number(entry) == 0), None
-    )
+# Configurations
+
+
+def _baseline(record: StudyRecord) -> Ranked | None:
+    """Return the configuration that the others are to beat; None if it is not complete."""
+    for entry in record.complete_configurations:
+        if record.method in CENTRED_METHODS:
+            is_baseline = record.at_centre(entry.trials[0].config)
+        else:
+            is_baseline = is_sampled(record) and _first_number(entry) == 0
+        if is_baseline:
+            return entry
+    return None
 
 
 def _first_number(entry: Ranked) -> int:
@@ -253,26 +314,27 @@ def _value(entry: Ranked) -> str:
 
 
 def _mean(entry: Ranked) -> float:
-    if entry.value is None:
-        return math.nan
-    return entry.value
+    return math.nan if entry.value is None else entry.value
 
 
-def _ahead(seen: Seen, first: Ranked, second: Ranked) -> float:
-    return improvement(seen.record, _mean(first), _mean(second))
+def _improvement(record: StudyRecord, entry: Ranked, reference: Ranked) -> float:
+    return improvement(record, _mean(entry), _mean(reference))
 
 
-def _noise(seen: Seen, first: Ranked, second: Ranked) -> tuple[float, str] | None:
-    """What a difference of two configurations has to exceed, and what that is: their seeds' spread, else chance."""
+def _noise(record: StudyRecord, first: Ranked, second: Ranked) -> _Noise | None:
+    """Return the noise of two configurations: their seeds' spread, else chance if it is known."""
     spreads = [entry.spread for entry in (first, second) if entry.spread is not None]
     if spreads:
-        return max(spreads), f"the seeds' spread ({max(spreads):.4f})"
-    chance = seen.chance
-    if seen.record.objective == "val_acc" and seen.images:
-        better, worse = sorted(
-            (min(max(_mean(entry), 0.0), 1.0) for entry in (first, second)), reverse=True
-        )
-        chance = better - worse - newcombe_interval(better, seen.images, worse, seen.images)[0]
-    if chance is None:
+        spread = max(spreads)
+        return _Noise(spread, f"the seeds' spread ({spread:.4f})")
+    images = validation_images(record.best_trial)
+    chance = winner_uncertainty(record)
+    if record.objective == "val_acc" and images:
+        accuracies = [min(max(_mean(entry), 0.0), 1.0) for entry in (first, second)]
+        better = max(accuracies)
+        worse = min(accuracies)
+        low, _ = newcombe_interval(better, images, worse, images)
+        chance = better - worse - low
+    if chance is None or images is None:
         return None
-    return chance, f"chance (95 %: {chance:.4f} with {seen.images:,} validation images)"
+    return _Noise(chance, f"chance (95 %: {chance:.4f} with {images:,} validation images)")
