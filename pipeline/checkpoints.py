@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 import models
 from pipeline.system import failpoints
 from pipeline.system.errors import IntegrityFailure, StorageFailure
+from pipeline.system.files import atomic_write
 from pipeline.system.text import clean
 from sweeps.trial import TrialConfig, config_fields
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 BEST = "best.safetensors"
 _FORMAT = 1
-_LARGEST = 4096  # pixels of an image's side, as of the field image_size
+_LARGEST_SIDE = 4096  # pixels, as of the field image_size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What stands beside the weights of a finished network: enough to use them without anything else."""
+    """The description stored with a trained network's weights: enough to use them."""
 
     config: TrialConfig
     classes: tuple[str, ...]
@@ -41,75 +41,81 @@ class Card:
     std: tuple[float, ...]
     epoch: int  # counted from 1
     metrics: Mapping[str, float]  # at that epoch
-    digest: str = ""  # of the images that it was trained and chosen on, as `SearchData` has it
-    judged: bool = True  # whether the validation split chose it; else it was trained on that, too
+    digest: str = ""  # of the training and validation images, as `SearchData` has it
+    judged: bool = True  # whether the validation split chose the epoch; else it was trained on, too
+
+
+def save_model(path: Path, weights: Mapping[str, torch.Tensor], card: Card) -> None:
+    """Write a trained network's weights with its card.
+
+    Raises:
+        StorageFailure: if the disk is full or fails.
+    """
+    save(path, weights, {**dataclasses.asdict(card), "config": card.config.to_dict()})
+
+
+def load_model(path: Path | str) -> tuple[nn.Module, Card]:
+    """Build a network from a checkpoint file, or from the folder of a ``best.safetensors``.
+
+    Returns:
+        The network on the CPU in evaluation mode, and its card.
+
+    Raises:
+        IntegrityFailure: if the file is damaged, or its network is unknown to this version.
+    """
+    path = Path(path)
+    tensors, facts = load(path / BEST if path.is_dir() else path)
+    try:
+        card = _parse_card(facts)
+        classes = len(card.classes)
+        network = models.build(card.config.family, card.shape, classes, card.config.options)
+        network.load_state_dict(tensors)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = clean(error, 300)
+        raise IntegrityFailure(
+            f"{path} does not hold a network that this version builds: {reason}"
+        ) from None
+    return network.eval(), card
+
+
+def _parse_card(facts: Mapping[str, Any]) -> Card:
+    """Parse a card from any source.
+
+    No number of the configuration or the shape may be one that no command accepts: a network of
+    any size could be asked for.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is no card.
+    """
+    fields = config_fields()
+    values = {name: fields[name].parse(value) for name, value in facts["config"].items()}
+    config = TrialConfig.from_dict(values)
+    channels, height, width = facts["shape"]
+    for size in (channels, height, width):
+        if type(size) is not int or not 1 <= size <= _LARGEST_SIDE:
+            raise ValueError(f"images of shape {facts['shape']}")
+    if not len(facts["mean"]) == len(facts["std"]) == channels:
+        raise ValueError(f"moments of {len(facts['mean'])} channels for images of {channels}")
+    tuples = {key: tuple(facts[key]) for key in ("classes", "shape", "mean", "std")}
+    return Card(**{**facts, "config": config, **tuples})
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
-    """Write tensors and JSON facts, as `write` does.
+    """Write tensors and JSON facts as a checkpoint, as `write` does.
 
     Raises:
         StorageFailure: if the disk is full or fails.
     """
+    plain_tensors = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": str(_FORMAT), "facts": json.dumps(facts)}
-    write(
-        path,
-        safetensors.torch.save(
-            {k: v.detach().contiguous() for k, v in tensors.items()}, metadata=metadata
-        ),
-    )
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a checkpoint's bytes so that a crash at any moment leaves the old file or the new one, whole.
-
-    The SHA-256 stands beside it, in the format of ``sha256sum``, and is there before the file is.
-
-    Raises:
-        StorageFailure: if the disk is full or fails.
-    """
-    digest = f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and _sum_path(path).exists():
-            before = _sum_path(path).read_bytes()
-        else:
-            before = b""
-        _write(
-            _sum_path(path), digest + before
-        )  # both hold until it is settled which file stands there
-        _write(path, data)
-        if before:
-            _write(_sum_path(path), digest)
-    except OSError as error:
-        raise StorageFailure(
-            f"cannot write a checkpoint in {path.parent}: {error.strerror or error}"
-        ) from error
-
-
-def read(path: Path) -> bytes:
-    """Read a checkpoint's bytes.
-
-    Raises:
-        IntegrityFailure: if the file is missing, or is not what was written.
-    """
-    try:
-        data = path.read_bytes()
-        expected = [line[:64] for line in _sum_path(path).read_bytes().splitlines()]
-    except OSError as error:
-        raise IntegrityFailure(f"cannot read checkpoint {path}: {error.strerror}") from None
-    if hashlib.sha256(data).hexdigest().encode() not in expected:
-        raise IntegrityFailure(
-            f"checkpoint {path} does not match its SHA-256: it was damaged or replaced"
-        )
-    return data
+    write(path, safetensors.torch.save(plain_tensors, metadata=metadata))
 
 
 def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what `save` wrote.
+    """Read the tensors and facts that `save` wrote.
 
     Raises:
-        IntegrityFailure: if the file is missing, is not what was written, or is no checkpoint.
+        IntegrityFailure: if the file is missing, damaged, or no checkpoint.
     """
     data = read(path)
     try:
@@ -117,138 +123,51 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             facts = json.loads(file.metadata()["facts"])
         return safetensors.torch.load(data), facts
     except (SafetensorError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise IntegrityFailure(
-            f"{path} is no checkpoint of this product: {clean(error, 300)}"
-        ) from None
+        reason = clean(error, 300)
+        raise IntegrityFailure(f"{path} is no checkpoint of this product: {reason}") from None
 
 
-def save_model(path: Path, weights: Mapping[str, torch.Tensor], card: Card) -> None:
-    """Write a finished network's weights with its card."""
-    save(path, weights, {**dataclasses.asdict(card), "config": card.config.to_dict()})
+def write(path: Path, data: bytes) -> None:
+    """Write a checkpoint so that a crash at any moment leaves the old file or the new one, whole.
 
-
-def load_model(path: Path | str) -> tuple[nn.Module, Card]:
-    """Build a network from a checkpoint file, or from the folder that holds ``best.safetensors``.
-
-    Returns:
-        The network on the CPU in evaluation mode, and its card.
+    The SHA-256 is in a file beside it, in the format of ``sha256sum``, written before the
+    checkpoint itself.
 
     Raises:
-        IntegrityFailure: if the file is not what was written.
+        StorageFailure: if the disk is full or fails.
     """
-    path = Path(path)
-    tensors, facts = load(path / BEST if path.is_dir() else path)
+    sum_path = _sum_path(path)
+    checksum = f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode()
     try:
-        card = _card(facts)
-        network = models.build(
-            card.config.family, card.shape, len(card.classes), card.config.options
-        )
-        network.load_state_dict(tensors)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        why = clean(error, 300)
-        raise IntegrityFailure(
-            f"{path} does not hold a network that this version builds: {why}"
-        ) from None
-    return network.eval(), card
+        old_checksum = b""
+        if path.exists() and sum_path.exists():
+            old_checksum = sum_path.read_bytes()
+        # Both are valid until the new file has replaced the old one.
+        _write_durably(sum_path, checksum + old_checksum)
+        _write_durably(path, data)
+        if old_checksum:
+            _write_durably(sum_path, checksum)
+    except OSError as error:
+        reason = error.strerror or error
+        raise StorageFailure(f"cannot write a checkpoint in {path.parent}: {reason}") from error
 
 
-def _card(facts: Mapping[str, Any]) -> Card:
-    """Read a card that anyone may have written: no number in it may be one that no command could have given.
+def read(path: Path) -> bytes:
+    """Read a checkpoint's bytes, and check them.
 
     Raises:
-        KeyError, TypeError, ValueError: if it is none.
+        IntegrityFailure: if the file is missing or damaged.
     """
-    config = TrialConfig.from_dict(
-        {name: config_fields()[name].parse(v) for name, v in facts["config"].items()}
-    )
-    channels, height, width = facts["shape"]
-    if not all(type(size) is int and 1 <= size <= _LARGEST for size in (channels, height, width)):
-        raise ValueError(f"images of shape {facts['shape']}")
-    if not len(facts["mean"]) == len(facts["std"]) == channels:
-        raise ValueError(f"moments of {len(facts['mean'])} channels for images of {channels}")
-    lists = {key: tuple(facts[key]) for key in ("classes", "shape", "mean", "std")}
-    return Card(**{**facts, "config": config, **lists})
-
-
-class Folder:
-    """The checkpoints of one trial in training: the newest two states to go on from, and the best weights."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @property
-    def best(self) -> Path:
-        """Where the finished network's weights stand."""
-        return self.path / BEST
-
-    @property
-    def epochs(self) -> Path:
-        """Where the weights after each epoch stand, if they are kept."""
-        return self.path / "epochs"
-
-    def epoch(self, number: int) -> Path:
-        """Where the weights after one epoch (from 1) stand."""
-        return self.epochs / f"{number:04d}.safetensors"
-
-    def kept(self) -> Iterator[tuple[Path, str]]:
-        """What becomes artifacts of a finished trial's run: each file, and the folder that it goes to."""
-        found = [*self.path.glob(f"{BEST}*"), *self.epochs.glob("*.safetensors*")]
-        for path in sorted(
-            path for path in found if path.suffix != ".tmp"
-        ):  # of a process that died while writing
-            yield path, "checkpoint" if path.parent == self.path else "checkpoint/epochs"
-
-    def save_state(
-        self, epoch: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]
-    ) -> None:
-        """Write the state after an epoch. The one before it stays, should this one be damaged; older ones go."""
-        save(self._state(epoch), tensors, facts)
-        self._keep_two()
-
-    def latest(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-        """Read the newest state that is whole; damaged ones are passed over and removed."""
-        for path in self.states():
-            try:
-                return load(path)
-            except IntegrityFailure:
-                _remove(path)
-        return None
-
-    def files(self) -> Iterator[Path]:
-        """All checkpoints there are: states, the best weights, and those after each epoch."""
-        return self.path.rglob("*.safetensors")
-
-    def put(self, files: Mapping[str, bytes]) -> None:
-        """Write checkpoints that another folder of this trial held: their bytes by name, from the folder.
-
-        Raises:
-            StorageFailure: if the disk is full or fails.
-        """
-        for name, data in files.items():
-            write(self.path / name, data)
-        self._keep_two()
-
-    def clear(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def _state(self, epoch: int) -> Path:
-        return self.path / f"epoch-{epoch:05d}.safetensors"
-
-    def states(self) -> list[Path]:
-        """The states there are, newest first, after sweeping away what a crash left half-written."""
-        for leftover in self.path.glob("*.tmp"):
-            leftover.unlink(missing_ok=True)
-        return sorted(self.path.glob("epoch-*.safetensors"), reverse=True)
-
-    def _keep_two(self) -> None:
-        for old in self.states()[2:]:
-            _remove(old)
-
-
-def trial_folder(home: Path, study: str, number: int) -> Path:
-    """Where a trial's checkpoints stand while it trains."""
-    return home / "checkpoints" / study / f"{number:04d}"
+    try:
+        data = path.read_bytes()
+        checksums = [line[:64] for line in _sum_path(path).read_bytes().splitlines()]
+    except OSError as error:
+        raise IntegrityFailure(f"cannot read checkpoint {path}: {error.strerror}") from None
+    if hashlib.sha256(data).hexdigest().encode() not in checksums:
+        raise IntegrityFailure(
+            f"checkpoint {path} does not match its SHA-256: it was damaged or replaced"
+        )
+    return data
 
 
 def _sum_path(path: Path) -> Path:
@@ -260,21 +179,99 @@ def _remove(path: Path) -> None:
     _sum_path(path).unlink(missing_ok=True)
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file durably: whole and on the disk under its name, or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+def _write_durably(path: Path, data: bytes) -> None:
+    """Write a file so that it is on the disk under its name, or not at all."""
+    with atomic_write(path, durable=True) as draft:
+        draft.write_bytes(data)
         failpoints.reach("in_checkpoint_write")
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+
+
+class Folder:
+    """The checkpoints of one trial.
+
+    While it trains, the folder holds the newest two states to resume from, and with
+    ``--keep-checkpoints all`` each epoch's weights; in the end also the best weights.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def best(self) -> Path:
+        """The file of the best weights."""
+        return self.path / BEST
+
+    @property
+    def epochs(self) -> Path:
+        """The folder of each epoch's weights."""
+        return self.path / "epochs"
+
+    def epoch(self, number: int) -> Path:
+        """The file of the weights after an epoch, counted from 1."""
+        return self.epochs / f"{number:04d}.safetensors"
+
+    def artifacts(self) -> Iterator[tuple[Path, str]]:
+        """Yield each file of a finished trial to log, and its folder among the artifacts."""
+        paths = [*self.path.glob(f"{BEST}*"), *self.epochs.glob("*.safetensors*")]
+        for path in sorted(paths):
+            if path.suffix == ".tmp":  # of a process that died while it wrote
+                continue
+            yield path, "checkpoint" if path.parent == self.path else "checkpoint/epochs"
+
+    def files(self) -> Iterator[Path]:
+        """Find all checkpoints: states, the best weights, and each epoch's."""
+        return self.path.rglob("*.safetensors")
+
+    def states(self) -> list[Path]:
+        """List the states, newest first, after removing the drafts of a process that died."""
+        for draft in self.path.glob("*.tmp"):
+            draft.unlink(missing_ok=True)
+        return sorted(self.path.glob("epoch-*.safetensors"), reverse=True)
+
+    def latest(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+        """Read the newest intact state; damaged ones are removed."""
+        for path in self.states():
+            try:
+                return load(path)
+            except IntegrityFailure:
+                _remove(path)
+        return None
+
+    def save_state(
+        self, epoch: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]
+    ) -> None:
+        """Write the state after an epoch.
+
+        The previous state stays, in case this one gets damaged; older ones are removed.
+
+        Raises:
+            StorageFailure: if the disk is full or fails.
+        """
+        save(self.path / f"epoch-{epoch:05d}.safetensors", tensors, facts)
+        self._remove_old_states()
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Write checkpoints from another folder of this trial.
+
+        Args:
+            files: the content of each, by its path relative to the folder.
+
+        Raises:
+            StorageFailure: if the disk is full or fails.
+        """
+        for name, data in files.items():
+            write(self.path / name, data)
+        self._remove_old_states()
+
+    def clear(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _remove_old_states(self) -> None:
+        for path in self.states()[2:]:
+            _remove(path)
+
+
+def trial_folder(home: Path, study: str, number: int) -> Path:
+    """Return the folder of a trial's checkpoints while it trains."""
+    return home / "checkpoints" / study / f"{number:04d}"

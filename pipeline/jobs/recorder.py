@@ -186,7 +186,7 @@ class Recorder:
 
         def finish() -> None:
             run_id = str(result.run_id) if run is None else run.result()[0]
-            files = list(folder.kept()) if weights is None else weights
+            files = list(folder.artifacts()) if weights is None else weights
             self.tracker.finish_trial(run_id, result, self.study.facts.classes, files)
             failpoints.reach("before_cleanup")
             folder.clear()
@@ -289,11 +289,11 @@ class Recorder:
 
     def _find_weights(self, result: TrialResult) -> list[tuple[Path, str]]:
         """Find the weights of a trial in its own folder, or in the local artifacts of its run."""
-        weights = list(self._folder(result.number).kept())
+        weights = list(self._folder(result.number).artifacts())
         if weights or not result.checkpoint or result.duplicate_of is not None:
             return weights
         artifacts = Folder(Path(result.checkpoint.removeprefix("file://")))
-        return list(artifacts.kept())
+        return list(artifacts.artifacts())
 
     def interrupt_unfinished(self) -> None:
         """Mark the runs of trials that no process trains now as interrupted."""

@@ -140,7 +140,7 @@ def _train(
         display=display,
         stop=stop,
     )
-    tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.kept()))
+    tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.artifacts()))
     tracker.drain()
     if result.state == FAILED:
         raise NothingComplete(

@@ -152,7 +152,7 @@ def _train_tracked(
         )
     result = dataclasses.replace(result, run_id=run_id, checkpoint=f"{artifacts}/checkpoint")
     try:
-        tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.kept()))
+        tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.artifacts()))
         tracker.drain()
     except ServerAway as error:
         command = f"pipeline train --resume {run_id}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Write a file through a draft, so that readers see either the old file or the new one.
 
     The draft replaces the file if the block succeeds, and is deleted otherwise. Missing parent
@@ -18,6 +18,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
     Args:
         path: the file.
+        durable: also wait until the file is on the disk under its name, so that a power failure
+            leaves the old file or the new one, too.
 
     Yields:
         The path of the draft, in the same folder.
@@ -27,11 +29,24 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield draft
+        if durable:
+            fsync(draft)
         draft.replace(path)
+        if durable:
+            fsync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
         if not path.exists():
             _remove_empty(missing_folders)
+
+
+def fsync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:

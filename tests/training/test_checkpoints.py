@@ -314,17 +314,17 @@ def test_clear(tmp_path):
 def test_kept(tmp_path):
     """What is kept of a trial are its best weights and, below them, each epoch's, with their sums; no state."""
     folder = states(Folder(tmp_path / "0001"), 9, 10)
-    assert list(folder.kept()) == []
+    assert list(folder.artifacts()) == []
     save(folder.best, TENSORS, FACTS)
     for epoch in (1, 2, 10_000):
         save(folder.epoch(epoch), TENSORS, FACTS)
     names = [f"epochs/{name}.safetensors" for name in ("0001", "0002", "10000")]
     expected = [(name, "checkpoint/epochs") for name in names] + [(BEST, "checkpoint")]
     assert [
-        (path.relative_to(folder.path).as_posix(), place) for path, place in folder.kept()
+        (path.relative_to(folder.path).as_posix(), place) for path, place in folder.artifacts()
     ] == sorted([*expected, *((f"{name}.sha256", place) for name, place in expected)])
     folder.clear()
-    assert list(folder.kept()) == []
+    assert list(folder.artifacts()) == []
 
 
 @pytest.mark.parametrize("part", ["", BEST])
