@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pipeline.report.answer import Step, answer
 from pipeline.report.formats import escape_markdown as github
+from pipeline.system.text import clean
 from pipeline.tracking import comparison_view
 from pipeline.tracking.run_contents import MAX_CLASS_METRICS
 from sweeps.analysis.ranking import ends_text
@@ -21,7 +22,7 @@ def study_description(record: StudyRecord, experiment: str, run: str) -> str:
         experiment: the id of its experiment.
         run: the id of its parent run, where this stands.
     """
-    found = answer(record, record.ranked)
+    found = answer(record)
     report, comparison = (
         link.removeprefix("/")  # wherever the UI itself is
         for link in (
@@ -31,12 +32,13 @@ def study_description(record: StudyRecord, experiment: str, run: str) -> str:
     )
     blocks = [
         # MLflow folds up all but the first three lines, and covers the third.
-        f"**{markdown(found.won)}**  \n[The report]({report}) · [the trials beside each other]({comparison})",
+        f"**{markdown(found.winner)}**  \n[The report]({report}) · [the trials beside each other]({comparison})",
         " ".join(
             map(
                 markdown,
                 filter(
-                    None, [*found.sure, found.test, found.standing, f"{ends_text(record.results)}."]
+                    None,
+                    [*found.certainty, found.test, found.progress, f"{ends_text(record.results)}."],
                 ),
             )
         ),
@@ -72,4 +74,4 @@ def markdown(text: str) -> str:
 
 def _code(command: str) -> str:
     """A command inside backquotes, where nothing can be escaped."""
-    return command.replace("`", "'")
+    return clean(command).replace("`", "'")

@@ -1,14 +1,13 @@
-"""What a study has found, in sentences: what won, by how much, how sure that is, how to go on. Knows no format."""
+"""Sums up a study in sentences: the winner, its lead, how certain that is, and how to go on."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.report.finalists import signed
 from pipeline.report.problems import INFEASIBLE
-from pipeline.report.ranked import score_text
+from pipeline.report.ranked import entry_score_text, plural, score_text
 from pipeline.system.text import clean
 from sweeps.analysis.lead import Lead
 from sweeps.analysis.naming import config_text, differing_fields
@@ -24,20 +23,26 @@ OBJECTIVES = {
     "balanced_acc": "balanced validation accuracy",
     "macro_f1": "macro F1 on the validation split",
 }
+# How a trial can end, in the order of the report, and the meaning of each word.
 _MEANINGS = {
     COMPLETE: "trained to its end: all its epochs, or until it stopped getting better",
-    PRUNED: "stopped early, being behind the others; ranked by the best it had reached, after all complete ones",
+    PRUNED: (
+        "stopped early, being behind the others; ranked by the best it had reached, after all "
+        "complete ones"
+    ),
     INFEASIBLE: "not trained: its network breaks a limit of the study",
     "duplicate": "the same configuration and seed as an earlier trial, whose result it takes",
     FAILED: "came to no result; why is told under what went wrong",
     RUNNING: "begun and not ended",
     "interrupted": "begun and stopped half-way; it goes on from the last epoch that was kept",
 }
+_CONFIG_CLIP = 160  # characters of the winner's configuration
+_SECOND_CLIP = 120  # characters of the second's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A command that goes on from here, and what for."""
+    """A command to go on with, and its purpose."""
 
     why: str
     command: str
@@ -45,193 +50,235 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a study has found."""
+    """A study in sentences, for the top of a report."""
 
-    standing: str  # how far it has come
-    won: str  # or why nothing has
-    sure: tuple[str, ...]  # by how much, and how sure that is
-    test: str  # what is known on the test split; nothing where nothing has won
-    figures: tuple[tuple[str, str], ...]  # the few that matter, under their names
-    meanings: tuple[tuple[str, str], ...]  # of the words that say where the trials went
+    progress: str  # how far the study has come
+    winner: str  # the winner, or why there is none
+    certainty: tuple[str, ...]  # by how much it won, and how certain that is
+    test: str  # the winner on the test split; empty without a winner
+    figures: tuple[tuple[str, str], ...]  # the most important figures, by name
+    meanings: tuple[tuple[str, str], ...]  # how the trials ended, and what the words mean
     steps: tuple[Step, ...]
 
 
-def answer(record: StudyRecord, entries: Sequence[Ranked]) -> Answer:
-    """Say what a study has found.
+def answer(record: StudyRecord) -> Answer:
+    """Sum up a study.
 
-    Args:
-        record: the study.
-        entries: its configurations, ranked.
+    The winner is the first of the ranking, or the winner of the finalists once these are decided.
     """
-    first = entries[0] if entries and entries[0].state == COMPLETE else None
-    ahead = record.lead
-    again = record.final_verdict
-    won = _won(record, first, ahead)
-    sure = _sure(record, first, ahead)
-    test = None if first is None else mean_test_score(complete_trials(first), "acc")
-    by = _ahead(ahead)
-    if again is not None:
-        won, sure = (
-            _won_again(record, again),
-            (_sure_again(again), " ".join(["In the search:", won, *sure])),
-        )
-        test = again.winner.test
-        by = _ahead_again(again)
-        first = again.winner.entry
+    configuration = _first_complete(record)
+    winner = _winner_sentence(record, configuration)
+    certainty = _certainty_sentences(record, configuration)
+    test = mean_test_score(complete_trials(configuration), "acc")
+    lead = _lead_text(record.lead)
+
+    verdict = record.final_verdict
+    if verdict is not None:
+        in_search = " ".join(["In the search:", winner, *certainty])
+        configuration = verdict.winner.entry
+        winner = _finalist_sentence(record, verdict)
+        certainty = (_finalist_certainty(verdict), in_search)
+        test = verdict.winner.test
+        lead = _finalist_lead_text(verdict)
     return Answer(
-        standing=standing(record),
-        won=won,
-        sure=sure,
-        test="" if first is None else _test(test),
-        figures=tuple(_figures(record, first, by, test)),
+        progress=progress_sentence(record),
+        winner=winner,
+        certainty=certainty,
+        test="" if configuration is None else _test_sentence(test),
+        figures=tuple(_figures(record, configuration, lead, test)),
         meanings=_meanings(record),
-        steps=tuple(_steps(record, first, again, test)),
+        steps=tuple(_steps(record, configuration, test)),
     )
 
 
-def standing(record: StudyRecord) -> str:
-    """How far a study has come, and why not further."""
-    planned = f"{record.trials} planned trial{'s' * (record.trials != 1)}"
+def _first_complete(record: StudyRecord) -> Ranked | None:
+    if record.complete_configurations:
+        return record.complete_configurations[0]
+    return None
+
+
+# How far the study has come
+
+
+def progress_sentence(record: StudyRecord) -> str:
+    """Say how far a study has come, and why not further."""
+    planned = plural(record.trials, "planned trial")
+    if not record.results:
+        return f"Nothing yet: none of its {planned} was begun."
     running = [trial for trial in record.results if trial.state == RUNNING]
-    over = len(record.results) - len(running)
-    last = max((trial.number for trial in record.results), default=0)
-    again = f"before the end of its {planned}: the command that began it goes on."
-    stopped = all(trial.end == "interrupted" for trial in running)  # nobody runs them now
-    texts = {
-        f"Nothing yet: none of its {planned} was begun.": not record.results,
-        f"A snapshot as of trial {last}, with {len(running)} of {planned} running.": not stopped,
-        f"Given up after too many failures in a row, of {planned}.": record.reason == "failures",
-        f"Finished: {over} of {planned}.": over >= record.trials,
-        f"Stopped by --timeout {again}": record.reason == "until",
-        f"Interrupted {again}": record.reason in (None, "done"),
-    }
-    rule = f"Stopped by a rule of the study, {clean(record.reason, 80)}, before the end of its {planned}."
-    return next((text for text, holds in texts.items() if holds), rule)
+    ended = len(record.results) - len(running)
+    # Nobody trains an interrupted trial now.
+    if any(trial.end != "interrupted" for trial in running):
+        last = max(trial.number for trial in record.results)
+        return f"A snapshot as of trial {last}, with {len(running)} of {planned} running."
+    if record.reason == "failures":
+        return f"Given up after too many failures in a row, of {planned}."
+    if ended >= record.trials:
+        return f"Finished: {ended} of {planned}."
+    return _stop_sentence(record.reason, planned)
 
 
-def _won(record: StudyRecord, first: Ranked | None, ahead: Lead | None) -> str:
-    if first is None:
-        return "Nothing has won: no trial is complete."
-    trial = first.trials[0]
-    objective = OBJECTIVES[record.objective]
-    where = f"epoch {trial.best_epoch} of {len(trial.history)}"
-    if first.spread is None:
-        verb = "stands first" if ahead and not ahead.difference else "won"
-        name = f"Trial {trial.number} ({clean(trial.config.family, 60)})"
-        return f"{name} {verb}: {objective} {trial.value:.4f} at {where}."
-    name = clean(config_text(trial, record.searched), 160)
-    mean = score_text(first.value or 0.0, first.spread, len(complete_trials(first)))
-    best = f"the best of its seeds is trial {trial.number} with {trial.value:.4f}"
-    return f"The best configuration is {name}: mean {objective} {mean}; {best}."
-
-
-def _sure(record: StudyRecord, first: Ranked | None, ahead: Lead | None) -> tuple[str, ...]:
-    if first is None:
-        return ()
-    if ahead is None:
-        return ("No other configuration is complete: there is nothing to compare it with.",)
-    second = ahead.second.trials[0]
-    what = f"trial {second.number}, {clean(config_text(second, ahead.differing), 120)}"
-    by = f"It is {ahead.difference:.4f} ahead of the second ({what}){_in_images(record, first, ahead)}."
-    if ahead.difference == 0:
-        by = f"It is no better than the second ({what}): a tie, in which the earlier trial stands first."
-    if ahead.spread is None:
-        noise = "Each was trained with one seed: it may be noise."
-    elif ahead.within:
-        noise = f"That is within the spread of their seeds ({ahead.spread:.4f}): it may be noise."
+def _stop_sentence(reason: str | None, planned: str) -> str:
+    """Say why a study stopped before all its planned trials."""
+    if reason == "until":
+        stop = "Stopped by --timeout"
+    elif reason in (None, "done"):
+        stop = "Interrupted"
     else:
-        noise = f"That is more than the spread of their seeds ({ahead.spread:.4f})."
+        rule = clean(reason, 80)
+        return f"Stopped by a rule of the study, {rule}, before the end of its {planned}."
+    return f"{stop} before the end of its {planned}: the command that began it goes on."
+
+
+# The winner of the search
+
+
+def _winner_sentence(record: StudyRecord, configuration: Ranked | None) -> str:
+    if configuration is None:
+        return "Nothing has won: no trial is complete."
+    trial = configuration.trials[0]
+    objective = OBJECTIVES[record.objective]
+    if configuration.spread is None:
+        tied = record.lead is not None and not record.lead.difference
+        verb = "stands first" if tied else "won"
+        family = clean(trial.config.family, 60)
+        return (
+            f"Trial {trial.number} ({family}) {verb}: {objective} {trial.value:.4f} "
+            f"at epoch {trial.best_epoch} of {len(trial.history)}."
+        )
+    name = clean(config_text(trial, record.searched), _CONFIG_CLIP)
+    return (
+        f"The best configuration is {name}: mean {objective} {entry_score_text(configuration)}; "
+        f"the best of its seeds is trial {trial.number} with {trial.value:.4f}."
+    )
+
+
+def _certainty_sentences(record: StudyRecord, configuration: Ranked | None) -> tuple[str, ...]:
+    """By how much a configuration is ahead of the second, and whether that may be noise."""
+    if configuration is None:
+        return ()
+    lead = record.lead
+    if lead is None:
+        return ("No other configuration is complete: there is nothing to compare it with.",)
+    second = lead.second.trials[0]
+    name = clean(config_text(second, lead.differing), _SECOND_CLIP)
+    second_text = f"trial {second.number}, {name}"
+    if lead.difference == 0:
+        by = (
+            f"It is no better than the second ({second_text}): "
+            "a tie, in which the earlier trial stands first."
+        )
+    else:
+        images = _image_count_text(record, configuration, lead)
+        by = f"It is {lead.difference:.4f} ahead of the second ({second_text}){images}."
+    if lead.spread is None:
+        noise = "Each was trained with one seed: it may be noise."
+    elif lead.within:
+        noise = f"That is within the spread of their seeds ({lead.spread:.4f}): it may be noise."
+    else:
+        noise = f"That is more than the spread of their seeds ({lead.spread:.4f})."
     return (by, noise)
 
 
-def _in_images(record: StudyRecord, first: Ranked, ahead: Lead) -> str:
-    """How many images a difference in accuracy is, where that is known."""
-    images = sum(map(sum, first.trials[0].confusion or ()))
+def _image_count_text(record: StudyRecord, configuration: Ranked, lead: Lead) -> str:
+    """A lead in accuracy as a number of images; empty where the images were not counted."""
+    images = sum(sum(row) for row in configuration.trials[0].confusion or ())
     if not images or record.objective != "val_acc":
         return ""
-    count = round(ahead.difference * images)
-    if count:
-        return f": {count:,} of the {images:,} validation images"
-    return ": less than one validation image"
+    count = round(lead.difference * images)
+    if not count:
+        return ": less than one validation image"
+    return f": {count:,} of the {images:,} validation images"
 
 
-def _named(record: StudyRecord, found: Verdict) -> str:
-    fields = (
-        differing_fields(record.searched, [one.trial for one in found.finalists]) or record.searched
-    )
-    return clean(config_text(found.winner.trial, fields), 160)
+def _lead_text(lead: Lead | None) -> str:
+    if lead is None:
+        return "no second"
+    if not lead.difference:
+        return "a tie"
+    return f"{lead.difference:.4f}"
 
 
-def _won_again(record: StudyRecord, found: Verdict) -> str:
-    """What won when the first were trained again."""
-    score = found.winner.value
-    if score is None:
-        mean = ""
+# The winner of the finalists
+
+
+def _finalist_sentence(record: StudyRecord, verdict: Verdict) -> str:
+    trials = [finalist.trial for finalist in verdict.finalists]
+    fields = differing_fields(record.searched, trials) or record.searched
+    name = clean(config_text(verdict.winner.trial, fields), _CONFIG_CLIP)
+    if verdict.tied:
+        subject = "First by its mean, in a tie, is"
+    elif verdict.behind:
+        subject = "Placed first is"
     else:
-        mean = f" {score_text(score.mean, score.spread, score.seeds)}"
-    if found.tied:
-        which = "First by its mean, in a tie, is"
-    elif found.behind:
-        which = "Placed first is"
-    else:
-        which = "The winner is"
-    return f"{which} {_named(record, found)}: {OBJECTIVES[record.objective]}{mean}, trained again with fresh seeds."
+        subject = "The winner is"
+    score = verdict.winner.value
+    mean = "" if score is None else f" {score_text(score.mean, score.spread, score.seeds)}"
+    objective = OBJECTIVES[record.objective]
+    return f"{subject} {name}: {objective}{mean}, trained again with fresh seeds."
 
 
-def _sure_again(found: Verdict) -> str:
-    if said := doubts(found):
-        return " ".join(said)
-    others = len(found.finalists) - 1
+def _finalist_certainty(verdict: Verdict) -> str:
+    sentences = doubts(verdict)
+    if sentences:
+        return " ".join(sentences)
+    others = len(verdict.finalists) - 1
     if not others:
         return "It was the only finalist."
-    return f"It is ahead of the other {others} finalist{'s' * (others > 1)} by more than chance (95 %)."
+    noun = "finalists" if others > 1 else "finalist"
+    return f"It is ahead of the other {others} {noun} by more than chance (95 %)."
 
 
-def _test(test: Score | None) -> str:
-    if test is None:
-        return "It was chosen on the validation split alone; the sweep has not read the test split."
-    return (
-        f"Test accuracy, scored after the choice: {score_text(test.mean, test.spread, test.seeds)}."
-    )
-
-
-def _ahead(ahead: Lead | None) -> str:
-    if ahead is None:
+def _finalist_lead_text(verdict: Verdict) -> str:
+    if len(verdict.finalists) < 2:
         return "no second"
-    if ahead.difference:
-        return f"{ahead.difference:.4f}"
-    return "a tie"
-
-
-def _ahead_again(found: Verdict) -> str:
-    if len(found.finalists) < 2:
-        return "no second"
-    against = found.finalists[1].against
+    against = verdict.finalists[1].against
     if against is None:
         return "not known"
-    by = signed(abs(against.difference)).removeprefix("+")
-    return {"ahead": by, "tie": "a tie", "behind": f"behind by {by}"}[against.outcome]
+    if against.outcome == "tie":
+        return "a tie"
+    difference = signed(abs(against.difference)).removeprefix("+")
+    if against.outcome == "behind":
+        return f"behind by {difference}"
+    return difference
+
+
+# Figures, words and commands
+
+
+def _test_sentence(test: Score | None) -> str:
+    if test is None:
+        return "It was chosen on the validation split alone; the sweep has not read the test split."
+    score = score_text(test.mean, test.spread, test.seeds)
+    return f"Test accuracy, scored after the choice: {score}."
 
 
 def _figures(
-    record: StudyRecord, first: Ranked | None, by: str, test: Score | None
+    record: StudyRecord, configuration: Ranked | None, lead: str, test: Score | None
 ) -> list[tuple[str, str]]:
-    """The few figures that matter, of the ranking that decides."""
-    over = sum(trial.state != RUNNING for trial in record.results)
-    found = [("trials ended", f"{over} of {max(record.trials, over)}")]
-    if first is None:
-        return found
-    spread = "" if first.spread is None else f" ± {first.spread:.4f}"
+    """The most important figures, of the search or of the finalists."""
+    ended = sum(trial.state != RUNNING for trial in record.results)
+    figures = [("trials ended", f"{ended} of {max(record.trials, ended)}")]
+    if configuration is None:
+        return figures
+    value = f"{configuration.value:.4f}"
+    if configuration.spread is not None:
+        value += f" ± {configuration.spread:.4f}"
     return [
-        (f"best {OBJECTIVES[record.objective]}", f"{first.value:.4f}{spread}"),
-        ("ahead of the second by", by),
+        (f"best {OBJECTIVES[record.objective]}", value),
+        ("ahead of the second by", lead),
         ("test accuracy", "not scored yet" if test is None else f"{test.mean:.4f}"),
-        *found,
+        *figures,
     ]
 
 
-def _word(trial: TrialResult) -> str:
-    """How a trial ended, in a word that has a meaning."""
+def _meanings(record: StudyRecord) -> tuple[tuple[str, str], ...]:
+    words = {_end_word(trial) for trial in record.results}
+    return tuple((word, meaning) for word, meaning in _MEANINGS.items() if word in words)
+
+
+def _end_word(trial: TrialResult) -> str:
+    """How a trial ended, as a word with a meaning."""
     if trial.duplicate_of is not None:
         return "duplicate"
     if trial.end in _MEANINGS:
@@ -239,43 +286,31 @@ def _word(trial: TrialResult) -> str:
     return trial.state
 
 
-def _meanings(record: StudyRecord) -> tuple[tuple[str, str], ...]:
-    ends = {_word(trial) for trial in record.results}
-    return tuple((word, meaning) for word, meaning in _MEANINGS.items() if word in ends)
-
-
-def _steps(
-    record: StudyRecord, first: Ranked | None, again: Verdict | None, test: Score | None
-) -> list[Step]:
-    name = shlex.quote(clean(record.name))
+def _steps(record: StudyRecord, configuration: Ranked | None, test: Score | None) -> list[Step]:
+    """Commands to go on with, the most useful first."""
+    name = shlex.quote(record.name)
     report = Step(why="Write this report anew", command=f"pipeline report {name}")
     compare = Step(why="Compare the trials in MLflow", command=f"pipeline ui --name {name}")
-    left = sum(t.state != RUNNING for t in record.results) < record.trials
-    if left and record.command:
-        go_on = [Step(why="Go on to the planned trials", command=clean(record.command))]
-    else:
-        go_on = []
-    if first is None:
-        return [*go_on, report, compare]
-    trial = first.trials[0]
-    steps = go_on
-    run = f"--run {name}#{trial.number}"
-    if again is not None and record.finalists is not None:
-        run = f"--run {shlex.quote(clean(record.finalists.name))}#{trial.number}"
-    else:
+    steps = []
+    ended = sum(trial.state != RUNNING for trial in record.results)
+    if ended < record.trials and record.command:
+        steps.append(Step(why="Go on to the planned trials", command=record.command))
+    if configuration is None:
+        return [*steps, report, compare]
+    trial = configuration.trials[0]
+    finalists = record.decided_finalists
+    if finalists is None:
+        run = f"--run {name}#{trial.number}"
         why = "Train the best again with fresh seeds: is the lead real?"
         steps.append(Step(why=why, command=f"pipeline finalists {name}"))
+    else:
+        run = f"--run {shlex.quote(finalists.name)}#{trial.number}"
     if test is None:
-        steps.append(
-            Step(
-                why="Score the winner on the test split",
-                command=f"pipeline evaluate {run} --split test",
-            )
-        )
-    steps.append(
-        Step(why="Ask the winner about images of your own", command=f"pipeline predict IMAGE {run}")
-    )
+        command = f"pipeline evaluate {run} --split test"
+        steps.append(Step(why="Score the winner on the test split", command=command))
+    command = f"pipeline predict IMAGE {run}"
+    steps.append(Step(why="Ask the winner about images of your own", command=command))
     if trial.run_id is not None:
-        repeat = f"pipeline train --from-run {shlex.quote(clean(trial.run_id))}"
-        steps.append(Step(why="Repeat the winner to the same number", command=repeat))
+        command = f"pipeline train --from-run {shlex.quote(trial.run_id)}"
+        steps.append(Step(why="Repeat the winner to the same number", command=command))
     return [*steps, compare, report]

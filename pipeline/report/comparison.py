@@ -1,4 +1,4 @@
-"""Several studies beside each other: what won in each, and whether the winners can be compared. Reads no store."""
+"""Compares several studies: the winner of each, and whether the winners can be compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 from pipeline.report import render as one_study
 from pipeline.report import terminal
-from pipeline.report.answer import OBJECTIVES, standing
+from pipeline.report.answer import OBJECTIVES, progress_sentence
+from pipeline.report.contents import ReportContents
 from pipeline.report.formats import (
     csv_cell,
     csv_table,
@@ -18,292 +19,327 @@ from pipeline.report.formats import (
     json_text,
     markdown_section,
 )
-from pipeline.report.grid import Grid, cell_text, grid
+from pipeline.report.grid import Grid, Row, Section, cell_text, make_grid
 from pipeline.report.html import render_template
-from pipeline.report.problems import Row
 from pipeline.report.provenance import last_end
-from pipeline.report.published import Section
-from pipeline.report.ranked import Listing, difference_text, listing, score_text
+from pipeline.report.ranked import difference_text, entry_score_text
 from pipeline.system.files import write_text_atomically
 from pipeline.system.text import clean
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked, ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import complete_trials, mean_test_score
-from sweeps.trial import COMPLETE, config_fields
+from sweeps.trial import config_fields
 
-_NAME = 60  # characters of a study's name
-_LONGEST = 100  # characters of a folder's name
-_WRAP = {
-    "study": 12,
-    "dataset": 8,
-    "ended": 12,
-    "winner": 16,
-}  # columns that give way on a narrow terminal
+_NAME_CLIP = 60  # characters of a study's name
+_DATASET_CLIP = 80
+_CONFIG_CLIP = 200
+_FOLDER_LENGTH = 100  # characters of a folder's name
+# Columns that are wrapped on a narrow terminal, with their least widths in characters.
+_WRAP = {"study": 12, "dataset": 8, "ended": 12, "winner": 16}
 
 
 def folder_name(records: Sequence[StudyRecord]) -> str:
-    """The name of the folder of a comparison: ``A-and-B``, and with many or long names the first and a hash of all."""
+    """The name of the folder of a comparison.
+
+    ``A-and-B``; with many or long names, the first name and a hash of all.
+    """
     names = [record.name for record in records]
     name = "-and-".join(names)
-    if len(name) <= _LONGEST:
+    if len(name) <= _FOLDER_LENGTH:
         return name
-    rest = f"-and-{len(names) - 1}-more-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return names[0][: _LONGEST - len(rest)] + rest
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    suffix = f"-and-{len(names) - 1}-more-{digest}"
+    return names[0][: _FOLDER_LENGTH - len(suffix)] + suffix
 
 
-def rows(listings: Sequence[Listing]) -> list[Row]:
-    """One row for each study; values are exact, None is blank.
+# As values
 
-    ``value`` is the mean of the objective over the winner's complete seeds, ``test_acc`` that on the test split: of the
-    finalists' winner with its fresh seeds, once they have decided (``by``). ``seconds`` and ``epochs`` are what all
-    trials of the search took.
+
+def rows(records: Sequence[StudyRecord]) -> list[Row]:
+    """A row for each study; values are exact, None is an empty cell.
+
+    ``value`` is the mean of the objective over the winner's complete seeds, ``test_acc`` the mean
+    accuracy on the test split. Both are of the finalists' winner once the finalists are decided;
+    ``by`` tells. ``seconds`` and ``epochs`` count all trials of the search.
     """
-    return [_row(listed) for listed in listings]
+    return [_row(record) for record in records]
 
 
-def _row(listed: Listing) -> Row:
-    record = listed.record
-    first = _first(listed)
-    test = None if first is None else mean_test_score(complete_trials(first), "acc")
+def _row(record: StudyRecord) -> Row:
+    winner = _winner(record)
+    seeds = complete_trials(winner)
+    test = mean_test_score(seeds, "acc")
     trained = [trial for trial in record.results if trial.duplicate_of is None]
-    return {
-        "study": clean(record.name),
-        "dataset": clean(record.dataset),
-        "configurations": len(listed.rows),
-        "ended": clean(ends_text(record.results)),
+    row: Row = {
+        "study": record.name,
+        "dataset": record.dataset,
+        "configurations": len(record.ranked),
+        "ended": ends_text(record.results),
         "objective": record.objective,
-        "value": first and first.value,
-        "spread": first and first.spread,
-        "seeds": first and len(complete_trials(first)),
-        "by": first and ("finalists" if record.decided_finalists else "search"),
+        "value": None,
+        "spread": None,
+        "seeds": None,
+        "by": None,
         "test_acc": test and test.mean,
         "seconds": sum(trial.seconds for trial in trained),
         "epochs": sum(len(trial.history) for trial in trained),
-        "winner": first and _configuration(record, first),
+        "winner": None,
     }
+    if winner is not None:
+        row["value"] = winner.value
+        row["spread"] = winner.spread
+        row["seeds"] = len(seeds)
+        row["by"] = "finalists" if record.decided_finalists else "search"
+        row["winner"] = clean(config_text(winner.trials[0], record.searched), _CONFIG_CLIP)
+    return row
 
 
-def _first(listed: Listing) -> Ranked | None:
-    """What won: by its fresh seeds, once finalists have decided."""
-    again = listed.record.decided_finalists
-    if again is None:
-        entries = listed.entries
-    else:
-        entries = again.ranked
-    first = next(iter(entries), None)
-    if first is not None and first.state == COMPLETE:
-        return first
+def _winner(record: StudyRecord) -> Ranked | None:
+    """The winning configuration of a study or, once they are decided, of its finalists."""
+    source = record.decided_finalists or record
+    if source.complete_configurations:
+        return source.complete_configurations[0]
     return None
 
 
-def _configuration(record: StudyRecord, first: Ranked) -> str:
-    return clean(config_text(first.trials[0], record.searched), 200)
+# The differences in sentences
 
 
-def study_differences(listings: Sequence[Listing]) -> list[str]:
-    """Say of each two studies that can be compared how their winners differ, and of the others why they cannot.
+def study_differences(records: Sequence[StudyRecord]) -> list[str]:
+    """Say how the winners of comparable studies differ, and why others cannot be compared.
 
-    The best of those that can be compared is set against each of the others.
+    The best of the studies that can be compared is set against each of the others.
     """
-    groups: list[list[Listing]] = []
-    for listed in listings:
-        home = next(
-            (group for group in groups if _apart(group[0].record, listed.record) is None), None
-        )
-        groups.append([listed]) if home is None else home.append(listed)
-    found = [line for group in groups for line in _compared(group)]
-    heads = [group[0].record for group in groups]
-    return found + [f"Not compared: {_apart(heads[0], head)}." for head in heads[1:]]
+    groups: list[list[StudyRecord]] = []
+    for record in records:
+        for group in groups:
+            if _obstacle(group[0], record) is None:
+                group.append(record)
+                break
+        else:
+            groups.append([record])
+    lines = [line for group in groups for line in _group_differences(group)]
+    first = groups[0][0]
+    return lines + [f"Not compared: {_obstacle(first, group[0])}." for group in groups[1:]]
 
 
-def _compared(group: Sequence[Listing]) -> list[str]:
-    won = [(listed, first) for listed in group if (first := _first(listed)) is not None]
-    maximize = group[0].record.maximize
-    won.sort(key=lambda pair: (pair[1].value or 0.0) * (-1 if maximize else 1))
+def _group_differences(group: Sequence[StudyRecord]) -> list[str]:
+    """The differences of studies that can be compared."""
+    winners = []
+    unfinished = []
+    for record in group:
+        winner = _winner(record)
+        if winner is None:
+            unfinished.append(record)
+        else:
+            winners.append((record, winner))
+    sign = -1 if group[0].maximize else 1
+    winners.sort(key=lambda pair: sign * (pair[1].value or 0.0))
     lines = []
-    for other, second in won[1:]:
-        spreads = [entry.spread for entry in (won[0][1], second) if entry.spread is not None]
-        difference = abs((won[0][1].value or 0.0) - (second.value or 0.0))
-        text = difference_text(difference, max(spreads, default=None))
-        lines.append(f"{_scored(*won[0])} against {_scored(other, second)}: {text}.")
-    unfinished = [clean(listed.record.name, _NAME) for listed in group if _first(listed) is None]
-    return lines + [f"{name}: no trial is complete." for name in unfinished]
+    for record, winner in winners[1:]:
+        best_record, best = winners[0]
+        spreads = [entry.spread for entry in (best, winner) if entry.spread is not None]
+        difference = abs((best.value or 0.0) - (winner.value or 0.0))
+        lines.append(
+            f"{_score_of(best_record, best)} against {_score_of(record, winner)}: "
+            f"{difference_text(difference, max(spreads, default=None))}."
+        )
+    return lines + [f"{_name(record)}: no trial is complete." for record in unfinished]
 
 
-def _scored(listed: Listing, first: Ranked) -> str:
-    score = score_text(first.value or 0.0, first.spread, len(complete_trials(first)))
-    return f"{clean(listed.record.name, _NAME)}{_by(listed)} {score}"
+def _score_of(record: StudyRecord, winner: Ranked) -> str:
+    return f"{_name(record)}{_source_text(record)} {entry_score_text(winner)}"
 
 
-def _by(listed: Listing) -> str:
-    """Whose figures these are, where they are not the search's."""
-    if listed.record.decided_finalists:
-        return " (finalists)"
-    return ""
+def _name(record: StudyRecord) -> str:
+    return clean(record.name, _NAME_CLIP)
 
 
-def _apart(one: StudyRecord, other: StudyRecord) -> str | None:
-    """Why two studies cannot be compared; None where they can."""
-    names = clean(one.name, _NAME), clean(other.name, _NAME)
-    data = (one.dataset, other.dataset)
-    objectives = (one.objective, other.objective)
-    digests = one.facts.digest, other.facts.digest
-    if data[0] != data[1]:
-        return f"{names[0]} is of {clean(data[0], 80)}, {names[1]} of {clean(data[1], 80)}"
-    if objectives[0] != objectives[1]:
-        return f"{names[0]} is ranked by {objectives[0]}, {names[1]} by {objectives[1]}"
-    if None not in digests and digests[0] != digests[1]:
-        return f"{names[0]} and {names[1]} have other images, or another split, of {clean(data[0], 80)}"
+def _source_text(record: StudyRecord) -> str:
+    """The source of a winner's figures, unless it is the search."""
+    return " (finalists)" if record.decided_finalists else ""
+
+
+def _obstacle(first: StudyRecord, second: StudyRecord) -> str | None:
+    """Why two studies cannot be compared; None if they can."""
+    first_name = _name(first)
+    second_name = _name(second)
+    dataset = clean(first.dataset, _DATASET_CLIP)
+    if first.dataset != second.dataset:
+        second_dataset = clean(second.dataset, _DATASET_CLIP)
+        return f"{first_name} is of {dataset}, {second_name} of {second_dataset}"
+    if first.objective != second.objective:
+        return f"{first_name} is ranked by {first.objective}, {second_name} by {second.objective}"
+    first_digest = first.facts.digest
+    second_digest = second.facts.digest
+    known = first_digest is not None and second_digest is not None
+    if known and first_digest != second_digest:
+        return f"{first_name} and {second_name} have other images, or another split, of {dataset}"
     return None
 
 
-def sections(listings: Sequence[Listing]) -> list[Section]:
-    """The comparison, and the winners' configurations beside each other."""
+# As tables of text
+
+
+def sections(records: Sequence[StudyRecord]) -> list[Section]:
+    """The studies and, if any has a winner, the winners' configurations side by side."""
     overview = Section(
-        title="The studies", laid=_overview(listings), lines=tuple(study_differences(listings))
+        title="The studies", grid=_overview(records), lines=tuple(study_differences(records))
     )
-    beside = _beside(listings)
-    return [
-        overview,
-        *([Section(title="The winners side by side", laid=beside)] if beside.lines else []),
-    ]
+    winners = _winners_grid(records)
+    if not winners.rows:
+        return [overview]
+    return [overview, Section(title="The winners side by side", grid=winners)]
 
 
-def _overview(listings: Sequence[Listing]) -> Grid:
-    same = len({listed.record.objective for listed in listings}) == 1
-    shown = [
-        {
-            **{name: row[name] for name in ("study", "dataset", "configurations", "ended")},
-            (str(row["objective"]) if same else "objective"): _value(listed, same),
-            "test_acc": row["test_acc"]
-            if row["test_acc"] is not None or row["value"] is None
-            else "not scored yet",
-            **{name: row[name] for name in ("seconds", "epochs")},
-            "winner": row["winner"] and f"{row['winner']}{_by(listed)}",
-        }
-        for listed, row in zip(listings, rows(listings), strict=True)
-    ]
-    return grid(list(shown[0]), shown, clip=200)
+def _overview(records: Sequence[StudyRecord]) -> Grid:
+    same_objective = len({record.objective for record in records}) == 1
+    objective = records[0].objective if same_objective else "objective"
+    shown = []
+    for record, row in zip(records, rows(records), strict=True):
+        test = row["test_acc"]
+        if test is None and row["value"] is not None:
+            test = "not scored yet"
+        shown.append(
+            {
+                "study": row["study"],
+                "dataset": row["dataset"],
+                "configurations": row["configurations"],
+                "ended": row["ended"],
+                objective: _value_text(record, with_objective=not same_objective),
+                "test_acc": test,
+                "seconds": row["seconds"],
+                "epochs": row["epochs"],
+                "winner": row["winner"] and f"{row['winner']}{_source_text(record)}",
+            }
+        )
+    return make_grid(list(shown[0]), shown, clip=_CONFIG_CLIP)
 
 
-def _value(listed: Listing, same: bool) -> str:
-    """The winner's objective, with its name where the studies have different ones."""
-    first = _first(listed)
-    if first is None:
+def _value_text(record: StudyRecord, *, with_objective: bool) -> str:
+    """The winner's mean objective."""
+    winner = _winner(record)
+    if winner is None:
         return "none complete"
-    score = score_text(first.value or 0.0, first.spread, len(complete_trials(first)))
-    if same:
-        return score
-    return f"{listed.record.objective} {score}"
+    score = entry_score_text(winner)
+    return f"{record.objective} {score}" if with_objective else score
 
 
-def _beside(listings: Sequence[Listing]) -> Grid:
-    """The fields of the winners that were searched, or in which they differ: a line each, a column for each study."""
-    won = [
-        (listed.record, first.trials[0].config)
-        for listed in listings
-        if (first := _first(listed)) is not None
-    ]
-    searched = {name for record, _ in won for name in record.searched}
-    names = [
-        n
-        for n in config_fields()
-        if n in searched or len({getattr(config, n) for _, config in won}) > 1
-    ]
-    return Grid(
-        names=("field", *(clean(record.name, _NAME) for record, _ in won)),
-        lines=tuple(
-            (n, *(clean(cell_text(n, getattr(config, n)), 80) for _, config in won)) for n in names
-        ),
-        right=(False,) * (1 + len(won)),
-    )
+def _winners_grid(records: Sequence[StudyRecord]) -> Grid:
+    """The fields that were searched, or in which the winners differ.
+
+    A row for each field, a column for each study with a winner.
+    """
+    names = []
+    configs = []
+    searched: set[str] = set()
+    for record in records:
+        winner = _winner(record)
+        if winner is not None:
+            names.append(_name(record))
+            configs.append(winner.trials[0].config)
+            searched.update(record.searched)
+    lines = []
+    for field in config_fields():
+        values = [getattr(config, field) for config in configs]
+        if field in searched or len(set(values)) > 1:
+            cells = [clean(cell_text(field, value), 80) for value in values]
+            lines.append((field, *cells))
+    return Grid(columns=("field", *names), rows=tuple(lines), numeric=(False,) * (1 + len(names)))
+
+
+# The formats
 
 
 def render(records: Sequence[StudyRecord], fmt: str, top: int | None = None) -> str:
-    """Each study as `pipeline.report.render.render` gives it, and the comparison, as text in one of its formats.
+    """Each study as `pipeline.report.render.render` writes it, and the comparison.
 
-    A CSV holds the comparison alone: the studies' own tables have other columns.
+    A CSV holds the comparison alone: the tables of the studies have different columns.
+
+    Args:
+        records: the studies.
+        fmt: one of `pipeline.report.render.FORMATS`.
+        top: the most configurations of each study; None for all.
     """
-    listings = [listing(record) for record in records]
     if fmt == "json":
-        compared = {"rows": rows(listings), "verdicts": study_differences(listings)}
-        return json_text(
-            {
-                "studies": [one_study.study_values(listed, top) for listed in listings],
-                "comparison": compared,
-            }
-        )
+        studies = [one_study.study_values(ReportContents(record), top) for record in records]
+        return json_text({"studies": studies, "comparison": _values(records)})
     if fmt == "csv":
-        return _csv(listings)
-    each = [one_study.render(record, fmt, top) for record in records]
-    return "\n\n".join([*each, _markdown(listings) if fmt == "md" else _table(listings)])
+        return _csv(records)
+    texts = [one_study.render(record, fmt, top) for record in records]
+    texts.append(_markdown(records) if fmt == "md" else _table(records))
+    return "\n\n".join(texts)
 
 
-def _table(listings: Sequence[Listing]) -> str:
+def _values(records: Sequence[StudyRecord]) -> Row:
+    return {"rows": rows(records), "verdicts": study_differences(records)}
+
+
+def _table(records: Sequence[StudyRecord]) -> str:
+    width = terminal.terminal_width()
     return "\n\n".join(
-        terminal.render_section(section, terminal.terminal_width(), _WRAP)
-        for section in sections(listings)
+        terminal.render_section(section, width, _WRAP) for section in sections(records)
     )
 
 
-def _markdown(listings: Sequence[Listing]) -> str:
-    title = f"# {escape_markdown(_title(listings))}"
-    return "\n\n".join(
-        [title, *(part for section in sections(listings) for part in markdown_section(section))]
-    )
+def _markdown(records: Sequence[StudyRecord]) -> str:
+    blocks = [f"# {escape_markdown(_title(records))}"]
+    for section in sections(records):
+        blocks += markdown_section(section)
+    return "\n\n".join(blocks)
 
 
-def _csv(listings: Sequence[Listing]) -> str:
-    found = rows(listings)
-    return csv_table(
-        [list(found[0]), *([csv_cell(name, value) for name, value in row.items()] for row in found)]
-    )
+def _csv(records: Sequence[StudyRecord]) -> str:
+    values = rows(records)
+    lines = [[csv_cell(name, value) for name, value in row.items()] for row in values]
+    return csv_table([list(values[0]), *lines])
 
 
-def _title(listings: Sequence[Listing]) -> str:
-    return " and ".join(clean(listed.record.name, _NAME) for listed in listings)
+def _title(records: Sequence[StudyRecord]) -> str:
+    return " and ".join(_name(record) for record in records)
 
 
 def write(records: Sequence[StudyRecord], folder: Path) -> list[Path]:
     """Write the comparison as ``report.html``, ``report.md``, ``studies.csv`` and ``studies.json``.
 
-    The folder stands beside those of the studies' own reports, to which the page links.
+    Args:
+        records: the studies.
+        folder: beside the folders of the studies' own reports, to which the page links.
+
+    Returns:
+        The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    listings = [listing(record) for record in records]
     texts = {
-        "studies.csv": _csv(listings),
-        "studies.json": json_text(
-            {"rows": rows(listings), "verdicts": study_differences(listings)}
-        ),
-        "report.md": _markdown(listings),
-        "report.html": page(listings),
+        "studies.csv": _csv(records),
+        "studies.json": json_text(_values(records)),
+        "report.md": _markdown(records),
+        "report.html": page(records),
     }
     return [write_text_atomically(folder / name, text) for name, text in texts.items()]
 
 
-def page(listings: Sequence[Listing]) -> str:
-    """The comparison as an HTML page that needs nothing beside it."""
-    overview, *beside = sections(listings)
+def page(records: Sequence[StudyRecord]) -> str:
+    """The comparison as an HTML page that needs no other file."""
+    overview, *beside = sections(records)
+    objectives = dict.fromkeys(OBJECTIVES[record.objective] for record in records)
+    ends = [end for end in map(last_end, records) if end]
     values: dict[str, Any] = {
-        "title": _title(listings),
-        "objectives": ", ".join(
-            dict.fromkeys(OBJECTIVES[listed.record.objective] for listed in listings)
-        ),
+        "title": _title(records),
+        "objectives": ", ".join(objectives),
         "overview": overview,
         "beside": beside,
-        "studies": [
-            {
-                "name": clean(listed.record.name, 120),
-                "page": f"../{quote(listed.record.name)}/report.html",
-                "standing": standing(listed.record),
-                "ended": clean(ends_text(listed.record.results)),
-            }
-            for listed in listings
-        ],
-        "last_end": max(
-            filter(None, (last_end(listed.record) for listed in listings)), default=None
-        ),
+        "studies": [_page_study(record) for record in records],
+        "last_end": max(ends, default=None),
     }
     return render_template("studies.html", values)
+
+
+def _page_study(record: StudyRecord) -> dict[str, str]:
+    return {
+        "name": clean(record.name, 120),
+        "page": f"../{quote(record.name)}/report.html",
+        "progress": progress_sentence(record),
+        "ended": ends_text(record.results),
+    }

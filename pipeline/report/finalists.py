@@ -1,15 +1,15 @@
-"""What a report says of a study's finalists: rows, and sentences for people. Knows no format and no store."""
+"""Reports the finalists of a study: rows of values, a table, and their verdict in sentences.
+
+Finalists are the top configurations of a study, trained again with fresh seeds.
+"""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-from pipeline.report.grid import grid, plain_value
-from pipeline.report.problems import Row
-from pipeline.report.published import Section
+from pipeline.report.grid import Row, Section, finite_value, make_grid
 from pipeline.report.ranked import score_text
 from pipeline.system.text import clean
 from sweeps.analysis.naming import config_text
@@ -18,210 +18,67 @@ from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import Score, complete_trials
 from sweeps.analysis.verdict import Finalist, Gap, PairedDifference, Verdict
 
-GAP_COLUMN = "val - test (95 %)"  # the name of that column
-_NAME = 160  # characters of a configuration
+GAP_COLUMN = "val - test (95 %)"
+_NAME_CLIP = 160  # characters of a configuration
 _OUTCOMES = {
     "ahead": "the winner is ahead",
     "tie": "a tie",
-    "behind": "the other did better on the seeds that both have, and is placed behind because not all of its seeds are "
-    "complete",
+    "behind": (
+        "the other did better on the seeds that both have, and is placed behind because not all "
+        "of its seeds are complete"
+    ),
 }
-_MARKS = {"ahead": "", "tie": ", a tie", "behind": ", did better"}  # behind a difference
+_OUTCOME_MARKS = {"ahead": "", "tie": ", a tie", "behind": ", did better"}  # after a difference
+
+
+# As values
 
 
 def finalist_values(record: StudyRecord) -> Row | None:
-    """The finalists of a study as values, exact; None where it has none."""
-    found = _read(record)
-    if found is None:
+    """The finalists of a study as exact values; None if there are none."""
+    finalists = record.finalists
+    if finalists is None:
         return None
-    return found.values()
+    verdict = finalists.judged_as_finalists
+    winner = None
+    tied = []
+    if verdict is not None:
+        winner = _name(record, verdict.winner)
+        tied = [_name(record, finalist) for finalist in verdict.tied]
+    return {
+        "study": finalists.name,
+        "runs_planned": finalists.trials,
+        "final": verdict is not None and verdict.final,
+        "winner": winner,
+        "tied": tied,
+        "finalists": [_values(record, finalist) for finalist in _placed(record)],
+        "refit": finalists.refit and asdict(finalists.refit),
+        "text": verdict_lines(record),
+    }
 
 
-def section(record: StudyRecord) -> Section | None:
-    """The finalists of a study as a table with the verdict under it; None where it has none."""
-    found = _read(record)
-    if found is None:
-        return None
-    return found.section()
+def _values(record: StudyRecord, finalist: Finalist) -> Row:
+    trial = finalist.trial
+    gap = finalist.gap
+    against = finalist.against
+    return {
+        "place": finalist.place,
+        "finalist": _name(record, finalist),
+        "configuration": {
+            name: finite_value(value) for name, value in trial.config.to_dict().items()
+        },
+        "trials": sorted(repeat.number for repeat in finalist.entry.trials),
+        **_score_values("mean", finalist.value),
+        **_score_values("test_acc", finalist.test),
+        "gap": gap and {**vars(gap), "by_chance": gap.by_chance},
+        "winner_less_this": against and {**vars(against), "tie": against.tie},
+        "parameters": trial.parameters,
+        "mflops": finite_value(trial.mflops),
+        "in_search": _value_in_search(record, finalist),
+    }
 
 
-def verdict_lines(record: StudyRecord) -> list[str]:
-    """The verdict on the finalists of a study in sentences; none where it has none."""
-    found = _read(record)
-    if found is None:
-        return []
-    return list(found.lines())
-
-
-@dataclass(frozen=True)
-class _Again:
-    """A study, and what came of its finalists."""
-
-    record: StudyRecord  # the study that they are the first of
-    finalists: StudyRecord
-    verdict: Verdict | None
-    search: Sequence[Ranked]  # the study's complete configurations, by which they were chosen
-
-    def values(self) -> Row:
-        """All figures."""
-        verdict = self.verdict
-        refit = self.finalists.refit
-        return {
-            "study": clean(self.finalists.name),
-            "runs_planned": self.finalists.trials,
-            "final": verdict is not None and verdict.final,
-            "winner": None if verdict is None else self._name(verdict.winner),
-            "tied": [] if verdict is None else [self._name(one) for one in verdict.tied],
-            "finalists": [self._values(one) for one in self._placed],
-            "refit": None if refit is None else asdict(refit),
-            "text": list(self.lines()),
-        }
-
-    def section(self) -> Section:
-        """The table, and the verdict."""
-        names = (
-            "place",
-            "finalist",
-            self.record.objective,
-            "test_acc",
-            GAP_COLUMN,
-            "difference",
-            "in_search",
-        )
-        values = [dict(zip(names, self._cells(one), strict=True)) for one in self._placed]
-        return Section(title="Finalists", laid=grid(names, values, clip=_NAME), lines=self.lines())
-
-    def lines(self) -> tuple[str, ...]:
-        """The verdict in sentences."""
-        again = f"pipeline finalists {shlex.quote(clean(self.record.name))}"
-        if self.verdict is None:
-            return (f"No finalist is complete yet: {again}",)
-        verdict = self.verdict
-        winner = self.verdict.winner
-        ended = f"{verdict.ended} of {verdict.planned} runs have ended"
-        unscored = any(
-            trial.test is None for one in verdict.finalists for trial in complete_trials(one.entry)
-        )
-        return (
-            *([] if verdict.final else [f"Not final: {ended}; go on with: {again}"]),
-            self._won(winner),
-            *(self._against(one) for one in self._placed[1:]),
-            *self._tie(verdict),
-            *([] if winner.gap is None else [_gap(winner.gap)]),
-            *([f"Not all is scored on the test split yet: {again}"] if unscored else []),
-            *self._refit(),
-            *self._since(),
-            *_how(verdict),
-        )
-
-    @property
-    def _placed(self) -> tuple[Finalist, ...]:
-        if self.verdict is None:
-            return ()
-        return self.verdict.finalists
-
-    def _won(self, winner: Finalist) -> str:
-        test = "" if winner.test is None else f"; test accuracy {_score(winner.test)}"
-        return f"Winner: {self._name(winner)}, mean {self.record.objective} {_score(winner.value)}{test}."
-
-    def _against(self, one: Finalist) -> str:
-        if one.value is None:
-            return f"Place {one.place}: no seed is complete ({_ends(one.entry)})."
-        if len(complete_trials(one.entry)) == len(one.entry.trials):
-            failed = ""
-        else:
-            failed = f" ({_ends(one.entry)})"
-        text = f"Against place {one.place}, {_score(one.value)}{failed}: "
-        if one.against is None:
-            return f"{text}no seed is complete of both."
-        return text + _paired(one.against)
-
-    def _tie(self, verdict: Verdict) -> list[str]:
-        if not verdict.tied:
-            return []
-        text = f"These runs do not tell {len(verdict.tied)} of the finalists apart."
-        cheapest = verdict.cheapest
-        if cheapest is None:
-            return [text]
-        size = f"{cheapest.trial.parameters:,} parameters"
-        size += (
-            ""
-            if cheapest.trial.mflops is None
-            else f", {cheapest.trial.mflops:.4g} MFLOPs an image"
-        )
-        return [f"{text} The cheapest of them is place {cheapest.place}: {size}."]
-
-    def _refit(self) -> list[str]:
-        """What came of the winner trained once on both splits."""
-        refit = self.finalists.refit
-        if refit is None:
-            return []
-        run = clean(refit.run_id)
-        test = f"test accuracy {refit.acc:.4f}"
-        what = "The winner, trained once on training and validation images together"
-        return [f"{what} ({refit.epochs} epochs): {test}, run {run}."]
-
-    def _since(self) -> list[str]:
-        """Say so where the study's first are no longer those that were trained again."""
-        chosen = {trial.config.group for trial in self.finalists.results}
-        now = {entry.trials[0].config.group for entry in self.search[: len(chosen)]}
-        if now == chosen:
-            return []
-        return ["The study has gone on since they were chosen: others are its first now."]
-
-    def _values(self, one: Finalist) -> Row:
-        against = one.against
-        gap = one.gap
-        return {
-            "place": one.place,
-            "finalist": self._name(one),
-            "configuration": {
-                name: plain_value(value) for name, value in one.trial.config.to_dict().items()
-            },
-            "trials": sorted(trial.number for trial in one.entry.trials),
-            **_scored("mean", one.value),
-            **_scored("test_acc", one.test),
-            "gap": gap and {**vars(gap), "by_chance": gap.by_chance},
-            "winner_less_this": against and {**vars(against), "tie": against.tie},
-            "parameters": one.trial.parameters,
-            "mflops": plain_value(one.trial.mflops),
-            "in_search": self._before(one),
-        }
-
-    def _cells(self, one: Finalist) -> tuple[object, ...]:
-        before = self._before(one)
-        gap = one.gap
-        against = one.against
-        return (
-            one.place,
-            self._name(one),
-            _score(one.value, seeds=False),
-            _score(one.test, seeds=False),
-            "" if gap is None else f"{signed(gap.difference)} ({_interval(gap.low, gap.high)})",
-            "" if against is None else f"{signed(against.difference)}{_MARKS[against.outcome]}",
-            "" if before is None else f"{before:.4f}",
-        )
-
-    def _before(self, one: Finalist) -> float | None:
-        """Its mean in the search, by which it was chosen."""
-        return next(
-            (e.value for e in self.search if e.trials[0].config.group == one.trial.config.group),
-            None,
-        )
-
-    def _name(self, one: Finalist) -> str:
-        fields = self.finalists.varied_fields or self.record.searched
-        return clean(config_text(one.trial, fields), _NAME)
-
-
-def _read(record: StudyRecord) -> _Again | None:
-    if record.finalists is None:
-        return None
-    search = record.complete_configurations
-    return _Again(record, record.finalists, record.finalists.judged_as_finalists, search)
-
-
-def _scored(key: str, score: Score | None) -> Row:
+def _score_values(key: str, score: Score | None) -> Row:
     return {
         key: score and score.mean,
         f"{key}_spread": score and score.spread,
@@ -229,68 +86,224 @@ def _scored(key: str, score: Score | None) -> Row:
     }
 
 
-def _score(score: Score | None, *, seeds: bool = True) -> str:
-    if score is None:
-        return ""
-    text = score_text(score.mean, score.spread, score.seeds)
-    if seeds:
-        return text
-    return text.partition(" (")[0]
+def _placed(record: StudyRecord) -> tuple[Finalist, ...]:
+    """The finalists in order; none as long as no run is complete."""
+    if record.finalists is None or record.finalists.judged_as_finalists is None:
+        return ()
+    return record.finalists.judged_as_finalists.finalists
 
 
-def signed(value: float) -> str:
-    """A difference with its sign, in 4 decimals or as many as show that it is not 0; the noise of adding up is 0."""
-    digits = next((digits for digits in range(4, 10) if round(value, digits)), 4)
-    return f"{round(value, digits) + 0.0:+.{digits}f}"  # and never -0.0000
+def _name(record: StudyRecord, finalist: Finalist) -> str:
+    """A finalist's configuration, by the fields in which the finalists differ."""
+    fields = record.finalists.varied_fields if record.finalists is not None else ()
+    return clean(config_text(finalist.trial, fields or record.searched), _NAME_CLIP)
 
 
-def _interval(low: float, high: float) -> str:
-    return f"{signed(low)} to {signed(high)}"
+def _value_in_search(record: StudyRecord, finalist: Finalist) -> float | None:
+    """The mean of the configuration in the search, by which it was chosen."""
+    group = finalist.trial.config.group
+    for entry in record.complete_configurations:
+        if entry.trials[0].config.group == group:
+            return entry.value
+    return None
 
 
-def _paired(against: PairedDifference) -> str:
-    text = f"difference {signed(against.difference)}"
-    if against.low is None or against.high is None:
-        return f"{text} of one seed each: a tie."
-    return f"{text}, 95 % interval {_interval(against.low, against.high)}: {_OUTCOMES[against.outcome]}."
+# As text
 
 
-def _gap(gap: Gap) -> str:
-    if gap.by_chance:
-        verdict = "no more than the choice of images may do"
-    else:
-        verdict = "more than the choice of images would do"
-    interval = f"95 % interval {_interval(gap.low, gap.high)}"
-    return (
-        f"Winner's validation less test accuracy {signed(gap.difference)}, {interval}: {verdict}."
+def section(record: StudyRecord) -> Section | None:
+    """The finalists of a study as a table, their verdict below it; None if there are none."""
+    if record.finalists is None:
+        return None
+    columns = [
+        "place",
+        "finalist",
+        record.objective,
+        "test_acc",
+        GAP_COLUMN,
+        "difference",
+        "in_search",
+    ]
+    rows = [_row(record, finalist) for finalist in _placed(record)]
+    return Section(
+        title="Finalists",
+        grid=make_grid(columns, rows, clip=_NAME_CLIP),
+        lines=tuple(verdict_lines(record)),
     )
 
 
-def _ends(entry: Ranked) -> str:
-    """How its seeds ended: ``2 complete, 1 diverged``."""
-    ends = Counter(clean(trial.end, 30) for trial in entry.trials)
-    return ", ".join(f"{count} {end}" for end, count in ends.items())
-
-
-def _how(verdict: Verdict) -> Sequence[str]:
-    """How the figures are to be read."""
-    pairs = {
-        one.against.seeds
-        for one in verdict.finalists
-        if one.against is not None and one.against.low is not None
+def _row(record: StudyRecord, finalist: Finalist) -> Row:
+    gap = finalist.gap
+    against = finalist.against
+    in_search = _value_in_search(record, finalist)
+    gap_text = ""
+    if gap is not None:
+        gap_text = f"{signed(gap.difference)} ({_interval_text(gap.low, gap.high)})"
+    difference = ""
+    if against is not None:
+        difference = f"{signed(against.difference)}{_OUTCOME_MARKS[against.outcome]}"
+    return {
+        "place": finalist.place,
+        "finalist": _name(record, finalist),
+        record.objective: _mean_text(finalist.value),
+        "test_acc": _mean_text(finalist.test),
+        GAP_COLUMN: gap_text,
+        "difference": difference,
+        "in_search": "" if in_search is None else f"{in_search:.4f}",
     }
-    lines = [
-        "Mean ± sample standard deviation over fresh seeds, which the search had not used; in_search is its mean."
-    ]
-    if pairs:
-        count = " or ".join(map(str, sorted(pairs)))
-        lines.append(
-            "Difference: the winner's objective less the other's; 95 % interval of the mean paired difference, "
-            f"{count} seeds, Student's t, each comparison by itself."
-        )
+
+
+def verdict_lines(record: StudyRecord) -> list[str]:
+    """The verdict on the finalists of a study in sentences; empty if there are none."""
+    if record.finalists is None:
+        return []
+    verdict = record.finalists.judged_as_finalists
+    resume = f"pipeline finalists {shlex.quote(record.name)}"
+    if verdict is None:
+        return [f"No finalist is complete yet: {resume}"]
+    lines = []
+    if not verdict.final:
+        ended = f"{verdict.ended} of {verdict.planned} runs have ended"
+        lines.append(f"Not final: {ended}; go on with: {resume}")
+    lines.append(_winner_line(record, verdict.winner))
+    lines += [_against_line(finalist) for finalist in verdict.finalists[1:]]
+    if verdict.tied:
+        lines.append(_tie_line(verdict))
     if verdict.winner.gap is not None:
-        images = f"{verdict.winner.gap.val_images:,} validation and {verdict.winner.gap.test_images:,} test images"
+        lines.append(_gap_line(verdict.winner.gap))
+    if _any_unscored(verdict):
+        lines.append(f"Not all is scored on the test split yet: {resume}")
+    lines += _refit_lines(record.finalists)
+    if _has_other_firsts(record):
+        lines.append("The study has gone on since they were chosen: others are its first now.")
+    return [*lines, *_reading_lines(verdict)]
+
+
+def _winner_line(record: StudyRecord, winner: Finalist) -> str:
+    test = ""
+    if winner.test is not None:
+        test = f"; test accuracy {_score_text(winner.test)}"
+    mean = f"mean {record.objective} {_score_text(winner.value)}"
+    return f"Winner: {_name(record, winner)}, {mean}{test}."
+
+
+def _against_line(finalist: Finalist) -> str:
+    """The winner against another finalist."""
+    entry = finalist.entry
+    if finalist.value is None:
+        return f"Place {finalist.place}: no seed is complete ({_ends_text(entry)})."
+    ends = ""
+    if len(complete_trials(entry)) < len(entry.trials):
+        ends = f" ({_ends_text(entry)})"
+    text = f"Against place {finalist.place}, {_score_text(finalist.value)}{ends}: "
+    if finalist.against is None:
+        return f"{text}no seed is complete of both."
+    return text + _difference_sentence(finalist.against)
+
+
+def _difference_sentence(against: PairedDifference) -> str:
+    text = f"difference {signed(against.difference)}"
+    if against.low is None or against.high is None:
+        return f"{text} of one seed each: a tie."
+    interval = _interval_text(against.low, against.high)
+    return f"{text}, 95 % interval {interval}: {_OUTCOMES[against.outcome]}."
+
+
+def _tie_line(verdict: Verdict) -> str:
+    text = f"These runs do not tell {len(verdict.tied)} of the finalists apart."
+    cheapest = verdict.cheapest
+    if cheapest is None:
+        return text
+    size = f"{cheapest.trial.parameters:,} parameters"
+    if cheapest.trial.mflops is not None:
+        size += f", {cheapest.trial.mflops:.4g} MFLOPs an image"
+    return f"{text} The cheapest of them is place {cheapest.place}: {size}."
+
+
+def _gap_line(gap: Gap) -> str:
+    if gap.by_chance:
+        comment = "no more than the choice of images may do"
+    else:
+        comment = "more than the choice of images would do"
+    difference = f"Winner's validation less test accuracy {signed(gap.difference)}"
+    return f"{difference}, 95 % interval {_interval_text(gap.low, gap.high)}: {comment}."
+
+
+def _any_unscored(verdict: Verdict) -> bool:
+    return any(
+        trial.test is None
+        for finalist in verdict.finalists
+        for trial in complete_trials(finalist.entry)
+    )
+
+
+def _refit_lines(finalists: StudyRecord) -> list[str]:
+    """The result of the winner trained once on training and validation images together."""
+    refit = finalists.refit
+    if refit is None:
+        return []
+    winner = "The winner, trained once on training and validation images together"
+    test = f"test accuracy {refit.acc:.4f}, run {refit.run_id}"
+    return [f"{winner} ({refit.epochs} epochs): {test}."]
+
+
+def _has_other_firsts(record: StudyRecord) -> bool:
+    """Whether the study's first configurations are no longer those trained again."""
+    if record.finalists is None:
+        return False
+    chosen = {trial.config.group for trial in record.finalists.results}
+    firsts = record.complete_configurations[: len(chosen)]
+    return chosen != {entry.trials[0].config.group for entry in firsts}
+
+
+def _reading_lines(verdict: Verdict) -> list[str]:
+    """How the figures are to be read."""
+    spread = "Mean ± sample standard deviation over fresh seeds, which the search had not used"
+    lines = [f"{spread}; in_search is its mean."]
+    pairs = [finalist.against for finalist in verdict.finalists if finalist.against is not None]
+    seeds = {pair.seeds for pair in pairs if pair.low is not None}
+    if seeds:
+        count = " or ".join(map(str, sorted(seeds)))
         lines.append(
-            f"Validation less test: 95 % interval by Newcombe's method (of both Wilson intervals), {images}."
+            "Difference: the winner's objective less the other's; 95 % interval of the mean paired "
+            f"difference, {count} seeds, Student's t, each comparison by itself."
+        )
+    gap = verdict.winner.gap
+    if gap is not None:
+        images = f"{gap.val_images:,} validation and {gap.test_images:,} test images"
+        lines.append(
+            "Validation less test: 95 % interval by Newcombe's method (of both Wilson intervals), "
+            f"{images}."
         )
     return lines
+
+
+def _score_text(score: Score | None) -> str:
+    if score is None:
+        return ""
+    return score_text(score.mean, score.spread, score.seeds)
+
+
+def _mean_text(score: Score | None) -> str:
+    """A score without its number of seeds."""
+    return _score_text(score).partition(" (")[0]
+
+
+def signed(value: float) -> str:
+    """A difference with its sign, in as many decimals as show that it is not 0, at least 4.
+
+    The rounding noise of sums counts as 0.
+    """
+    digits = next((digits for digits in range(4, 10) if round(value, digits)), 4)
+    # Adding 0.0 turns -0.0 into 0.0.
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
+def _interval_text(low: float, high: float) -> str:
+    return f"{signed(low)} to {signed(high)}"
+
+
+def _ends_text(entry: Ranked) -> str:
+    """How the seeds of a configuration ended: ``2 complete, 1 diverged``."""
+    ends = Counter(clean(trial.end, 30) for trial in entry.trials)
+    return ", ".join(f"{count} {end}" for end, count in ends.items())

@@ -1,4 +1,8 @@
-"""Writes values and tables as JSON, CSV and Markdown, safe for who opens them. Knows nothing of studies."""
+"""Writes values and tables as JSON, CSV and Markdown.
+
+Text from elsewhere (names of classes, folders, studies; errors) is made safe here, where it leaves:
+free of control characters, of spreadsheet formulas and of markup of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,46 +12,68 @@ import json
 import re
 from collections.abc import Iterable
 
-from pipeline.report.grid import Grid, cell_text
-from pipeline.report.published import Section
-from pipeline.system.text import csv_text
+from pipeline.report.grid import Grid, Section, cell_text
+from pipeline.system.text import clean, csv_text
 
 
 def json_text(value: object) -> str:
-    """Values as JSON, which knows no NaN."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    """Values as JSON, their strings cleaned.
+
+    Raises:
+        ValueError: if there is an infinite number or NaN, which JSON cannot express.
+    """
+    return json.dumps(_with_clean_strings(value), indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _with_clean_strings(value: object) -> object:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {key: _with_clean_strings(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_clean_strings(item) for item in value]
+    return value
 
 
 def csv_table(lines: Iterable[Iterable[str]]) -> str:
-    """RFC 4180: lines end with CR LF, the last one excepted; cells are quoted where they need it."""
+    """Lines of cells as CSV (RFC 4180).
+
+    Lines end with CR LF, the last one excepted. Cells are quoted where they need it.
+    """
     file = io.StringIO()
     csv.writer(file, lineterminator="\r\n").writerows(lines)
     return file.getvalue().removesuffix("\r\n")
 
 
 def csv_cell(name: str, value: object) -> str:
-    """A value of a column as a CSV's cell."""
-    if isinstance(value, str):
-        return csv_text(cell_text(name, value))
-    return cell_text(name, value)
+    """A value of a column as a CSV cell, never a spreadsheet formula."""
+    text = cell_text(name, value)
+    if isinstance(value, int | float):
+        return text  # may begin with a minus sign
+    return csv_text(text)
 
 
-def markdown_table(laid: Grid) -> str:
-    """A table of GitHub's Markdown."""
-    rules = ("--:" if right else ":--" for right in laid.right)
-    lines = [laid.names, rules, *(map(escape_markdown, line) for line in laid.lines)]
+def markdown_table(grid: Grid) -> str:
+    """A table in GitHub's Markdown."""
+    alignments = ("--:" if numeric else ":--" for numeric in grid.numeric)
+    rows = [[escape_markdown(cell) for cell in row] for row in grid.rows]
+    lines = [grid.columns, alignments, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is: no HTML, links, columns or emphasis of its own."""
+    """Text that Markdown shows as it is: without HTML, links, columns or emphasis of its own."""
+    text = clean(text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # An underscore inside a word means nothing, so that val_acc stays readable in the source.
+    # An underscore inside a word has no meaning: val_acc stays readable in the source.
     return re.sub(r"([\\`*|\[\]~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", text)
 
 
 def markdown_section(section: Section) -> list[str]:
-    """A section's blocks in Markdown."""
-    lines = "\n".join(f"- {escape_markdown(line)}" for line in section.lines)
-    laid = [markdown_table(section.laid)] if section.laid.lines else []
-    return [f"## {escape_markdown(section.title)}", *laid, *([lines] if lines else [])]
+    """The Markdown blocks of a section: title, table and list of sentences."""
+    blocks = [f"## {escape_markdown(section.title)}"]
+    if section.grid.rows:
+        blocks.append(markdown_table(section.grid))
+    if section.lines:
+        blocks.append("\n".join(f"- {escape_markdown(line)}" for line in section.lines))
+    return blocks

@@ -1,4 +1,8 @@
-"""A table of text: column names, cells, and which columns are numbers."""
+"""Tables of text, which every output format of a report lays out in its own way.
+
+A part of a report builds rows of exact values. `make_grid` turns them into text cells, and a
+`Section` gives such a table its title and the sentences below it.
+"""
 
 from __future__ import annotations
 
@@ -6,81 +10,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.report.problems import Row
 from pipeline.system.text import clean
 from sweeps.spec.reference import FIGURES
 from sweeps.spec.study_spec import OBJECTIVES
 
+Row = dict[str, object]  # a table row: exact values by column name; None is an empty cell
+
 CLIP = 40  # characters of a text cell
+_NOTES_CLIP = 160  # characters of a cell of the column "notes", at least
 
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Rows as text, ready to be laid out in any format."""
-
-    names: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
-    right: tuple[bool, ...]  # by column: numbers stand on the right
-
-
-def grid(
-    names: Sequence[str], values: Sequence[Row], *, thousands: bool = True, clip: int = CLIP
-) -> Grid:
-    """Lay out rows under the names."""
-    most = {name: max(clip, _NOTES) if name == "notes" else clip for name in names}
-    return Grid(
-        names=tuple(names),
-        lines=tuple(
-            tuple(clean(cell_text(n, row[n], thousands=thousands), most[n]) for n in names)
-            for row in values
-        ),
-        right=tuple(_numbers(row[name] for row in values) for name in names),
-    )
-
-
-def _numbers(values: Iterable[object]) -> bool:
-    return all(
-        value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        for value in values
-    )
-
-
-def cell_text(name: str, value: object, *, thousands: bool = False) -> str:
-    """A value of a column as text: scores with 4 decimals, seconds with one, other fractions with 4 digits."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if value is None:
-        return ""
-    if isinstance(value, int | float):
-        return f"{value:{_number_format(name, value, thousands=thousands)}}"
-    return clean(value)
-
-
-def _number_format(name: str, value: float, *, thousands: bool) -> str:
-    """The format specification of a column's numbers."""
-    if name in _SCORES:
-        return ".4f"
-    if name == "seconds":
-        return ".1f"
-    if isinstance(value, float):
-        return ".4g"
-    if thousands and name == "parameters":
-        return ","
-    return ""
-
-
-def plain_value(value: object) -> object:
-    """A value that every format can take: text cleaned, and None for a number that is none."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, str):
-        return clean(value)
-    return value
-
-
-_NOTES = 160  # of a note
-
-
+# Columns whose numbers are shown with 4 decimals.
 _SCORES = frozenset(
     {
         *OBJECTIVES,
@@ -96,3 +35,88 @@ _SCORES = frozenset(
         "acc_mean",
     }
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A table as text: its cells are safe to print and short enough to lay out."""
+
+    columns: tuple[str, ...]  # names
+    rows: tuple[tuple[str, ...], ...]  # cells, in the order of the columns
+    numeric: tuple[bool, ...]  # by column; numbers are aligned on the right
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of a report: a title, a table, and sentences below it."""
+
+    title: str
+    grid: Grid
+    lines: tuple[str, ...] = ()
+
+
+def make_grid(
+    columns: Sequence[str], rows: Sequence[Row], *, thousands: bool = True, clip: int = CLIP
+) -> Grid:
+    """Turn rows of values into a table of text.
+
+    Args:
+        columns: the names of the columns to show, in order.
+        rows: each has a value for every column; further values are ignored.
+        thousands: separate the thousands of parameter counts by commas.
+        clip: the longest text of a cell, in characters.
+    """
+    limits = dict.fromkeys(columns, clip)
+    if "notes" in limits:
+        limits["notes"] = max(clip, _NOTES_CLIP)
+    cells = []
+    for row in rows:
+        texts = {name: cell_text(name, row[name], thousands=thousands) for name in columns}
+        cells.append(tuple(clean(text, limits[name]) for name, text in texts.items()))
+    return Grid(
+        columns=tuple(columns),
+        rows=tuple(cells),
+        numeric=tuple(_all_numbers(row[name] for row in rows) for name in columns),
+    )
+
+
+def _all_numbers(values: Iterable[object]) -> bool:
+    return all(value is None or _is_number(value) for value in values)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def cell_text(name: str, value: object, *, thousands: bool = False) -> str:
+    """A value of a column as text.
+
+    Scores have 4 decimals, seconds have one, other fractions have 4 digits.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:{_number_format(name, value, thousands=thousands)}}"
+    return str(value)
+
+
+def _number_format(name: str, value: float, *, thousands: bool) -> str:
+    """The format specification of a column's numbers."""
+    if name in _SCORES:
+        return ".4f"
+    if name == "seconds":
+        return ".1f"
+    if isinstance(value, float):
+        return ".4g"
+    if thousands and name == "parameters":
+        return ","
+    return ""
+
+
+def finite_value(value: object) -> object:
+    """The value itself, or None for a number that is infinite or not a number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

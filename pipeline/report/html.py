@@ -1,4 +1,4 @@
-"""A study as one HTML page that needs nothing beside it. Pure: a ranked record and pictures in, text out."""
+"""Writes a study as one HTML page that needs no other file and no network."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.report import finalists, mistakes, published
 from pipeline.report.answer import OBJECTIVES, Step, answer
-from pipeline.report.grid import Grid, grid
-from pipeline.report.problems import INFEASIBLE, Row, grouped_problems
+from pipeline.report.contents import ReportContents
+from pipeline.report.grid import Grid, Row, Section, make_grid
+from pipeline.report.problems import INFEASIBLE, grouped_problems
 from pipeline.report.provenance import last_end, origin, search_space
-from pipeline.report.published import Section
-from pipeline.report.ranked import Listing
 from pipeline.report.winner import headline, remarks, sections, winner_detail
+from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean
-from sweeps.analysis.published import compare
 from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import COMPLETE, PRUNED, RUNNING, TrialResult
+from sweeps.trial import COMPLETE, PRUNED, RUNNING
 
-VISIBLE_ROWS = 50  # rows of the ranked table that are seen at once
-MAX_ROWS = 1000  # rows of it at most; the CSV has all
-_TROUBLES = 50  # kinds of trouble
-_CLIP = 120  # characters of a cell
-_DPI = 130  # pixels to an inch of the plots' files
-_QUIET = (PRUNED, INFEASIBLE, RUNNING)
+VISIBLE_ROWS = 50  # rows of the ranked table that are shown at first
+MAX_ROWS = 1000  # rows of the ranked table; the CSV has all
+_MAX_PROBLEMS = 50  # kinds of problems
+_CELL_CLIP = 120  # characters of a cell of the ranked table
+_PROBLEM_CLIP = 300  # characters of a cell of the problems
+_LONG_CELL = 40  # characters; a column with longer cells is broken into lines
+_PLOT_DPI = 130  # pixels per inch of the plots' files
+_CSS_DPI = 96  # CSS pixels per inch
+_UNREMARKABLE = (PRUNED, INFEASIBLE, RUNNING)  # states that are no failures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,51 +43,55 @@ class PlotImage:
     name: str
     title: str
     about: str  # how to read it
-    alt: str  # the figures that it shows
+    alt: str  # its figures in words
     png: bytes
 
     @property
     def base64(self) -> str:
-        """The file, as it stands in an address."""
+        """The PNG, as text for a data URL."""
         return base64.b64encode(self.png).decode()
 
     @property
     def width(self) -> int:
-        """As it is shown, in CSS pixels, of which an inch has 96."""
-        return self._shown(0)
+        """The width on the page, in CSS pixels."""
+        width, _ = mistakes.png_size(self.png)
+        return _css_pixels(width)
 
     @property
     def height(self) -> int:
-        """The same, down."""
-        return self._shown(1)
-
-    def _shown(self, axis: int) -> int:
-        return round(mistakes.png_size(self.png)[axis] * 96 / _DPI)
+        """The height on the page, in CSS pixels."""
+        _, height = mistakes.png_size(self.png)
+        return _css_pixels(height)
 
 
-def page(listing: Listing, pictures: Sequence[PlotImage]) -> str:
-    """The page of a study.
+def _css_pixels(pixels: int) -> int:
+    return round(pixels * _CSS_DPI / _PLOT_DPI)
+
+
+# The values of the template
+
+
+def page(contents: ReportContents, plots: Sequence[PlotImage]) -> str:
+    """Write the page of a study.
 
     Args:
-        listing: the study, ranked.
-        pictures: its plots.
+        contents: of the report.
+        plots: the study's plots, in order.
     """
-    record = listing.record
-    source = record.decided_finalists or record  # the study that the winner comes from
-    won = source.best_trial
+    record = contents.record
     values: dict[str, Any] = {
         "name": clean(record.name, 120),
         "about": _about(record),
-        "answer": answer(record, listing.entries),
+        "answer": answer(record),
         "ended": clean(ends_text(record.results), 600),
-        "checks": listing.findings,
+        "checks": contents.checks,
         "finalists": finalists.section(record),
-        **_ranked(listing),
-        "pictures": pictures,
-        "winner": won and _winner(record),
-        **_mistakes(source, won),
-        **_troubles(record),
-        "published": _published(listing),
+        **_ranked_values(contents),
+        "plots": plots,
+        "winner": _winner_values(record),
+        **_mistake_values(record),
+        **_problem_values(record),
+        "published": _published_sections(contents),
         "origin": origin(record),
         "space": search_space(record),
         "last_end": last_end(record),
@@ -94,107 +100,116 @@ def page(listing: Listing, pictures: Sequence[PlotImage]) -> str:
 
 
 def _about(record: StudyRecord) -> str:
-    said = clean(record.facts.description or "", 300)
-    if record.study == record.name:
-        source = ""
-    else:
-        source = f" Study file {clean(record.study, 60)}."
-    return f"{said}{' ' * bool(said)}Data set {clean(record.dataset, 160)}.{source}"
+    """The study's description, data set and file."""
+    parts = []
+    description = clean(record.facts.description or "", 300)
+    if description:
+        parts.append(description)
+    parts.append(f"Data set {clean(record.dataset, 160)}.")
+    if record.study != record.name:
+        parts.append(f"Study file {clean(record.study, 60)}.")
+    return " ".join(parts)
 
 
-def _ranked(listing: Listing) -> dict[str, Any]:
-    rows = listing.rows[:MAX_ROWS]
-    count = len(listing.rows)
-    if count > MAX_ROWS:
-        more = f" The first {MAX_ROWS:,} of {count:,} are here, trials.csv has all."
-    else:
-        more = ""
-    front = [
-        "rank",
-        "trial",
-        "family",
-        listing.record.objective,
-        "spread",
-        "repeats",
-    ]  # seen on a phone, too
-    names = sorted(
-        listing.names, key=lambda name: front.index(name) if name in front else len(front)
-    )
+def _ranked_values(contents: ReportContents) -> dict[str, Any]:
+    """The ranked table, the style of each row, and the sentence above the table."""
+    objective = contents.record.objective
+    # A narrow screen shows the first columns only.
+    first = ["rank", "trial", "family", objective, "spread", "repeats"]
+    columns = contents.table.columns
+    columns = [name for name in first if name in columns] + [
+        name for name in columns if name not in first
+    ]
+    rows = contents.table.rows[:MAX_ROWS]
+    total = len(contents.table.rows)
+    caption = f"By {OBJECTIVES[objective]}, complete ones first."
+    if total > MAX_ROWS:
+        caption += f" The first {MAX_ROWS:,} of {total:,} are here, trials.csv has all."
     return {
-        "ranked": grid(names, rows, clip=_CLIP),
-        "states": [_state(row) for row in rows],
-        "ranked_note": f"By {OBJECTIVES[listing.record.objective]}, complete ones first.{more}",
+        "ranked": make_grid(columns, rows, clip=_CELL_CLIP),
+        "row_styles": [_row_style(row) for row in rows],
+        "ranked_caption": caption,
         "visible": VISIBLE_ROWS,
     }
 
 
-def _state(row: Row) -> str:
-    """How a row is to look; mostly like the others."""
+def _row_style(row: Row) -> str:
+    """The CSS class of a row of the ranked table; empty for most complete trials."""
     if row["state"] == COMPLETE:
-        if row["rank"] == 1:
-            return "first"
-        return ""
-    if row["state"] in _QUIET:
+        return "first" if row["rank"] == 1 else ""
+    if row["state"] in _UNREMARKABLE:
         return str(row["state"])
     return "failed"
 
 
-def _winner(record: StudyRecord) -> dict[str, Any]:
-    detail: dict[str, Any] = winner_detail(record)
+def _winner_values(record: StudyRecord) -> dict[str, Any] | None:
+    """The winner in detail; None if no trial is complete."""
+    try:
+        detail: dict[str, Any] = winner_detail(record)
+    except NothingComplete:
+        return None
+    steps = []
     if detail["load"]:
-        load = [Step(why="Load its weights in Python", command=detail["load"])]
-    else:
-        load = []
-    shown = [Section(title=title, laid=laid) for title, laid in sections(detail)]
-    own = remarks({**detail, "finalists": None, "first_against_second": None})  # which stand above
-    return {"headline": headline(detail), "sections": shown, "remarks": own, "steps": load}
+        steps.append(Step(why="Load its weights in Python", command=detail["load"]))
+    # The finalists and the lead have their place higher up on the page.
+    without_lead = {**detail, "finalists": None, "first_against_second": None}
+    return {
+        "headline": headline(detail),
+        "sections": sections(detail),
+        "remarks": remarks(without_lead),
+        "steps": steps,
+    }
 
 
-def _mistakes(record: StudyRecord, won: TrialResult | None) -> dict[str, Any]:
-    pairs = mistakes.confused_pairs(record, won) if won else []
-    images = sum(map(sum, (won and won.confusion) or ()))
+def _mistake_values(record: StudyRecord) -> dict[str, Any]:
+    """The mistakes of the winner, which may be one of the finalists."""
+    source = record.decided_finalists or record
+    winner = source.best_trial
+    if winner is None:
+        return {"pairs": [], "worst": (), "right": 0}
+    pairs = mistakes.confused_pairs(source, winner)
+    images = sum(sum(row) for row in winner.confusion or ())
     return {
         "pairs": pairs,
-        "worst": mistakes.worst_mistakes(record, won) if won else (),
+        "worst": mistakes.worst_mistakes(source, winner),
         "right": 0 if pairs else images,
     }
 
 
-def _troubles(record: StudyRecord) -> dict[str, Any]:
-    found = grouped_problems(record)
+def _problem_values(record: StudyRecord) -> dict[str, Any]:
+    """The kinds of problems as a table, and how many more there are."""
+    rows = grouped_problems(record)
     more = []
-    if len(found) > _TROUBLES:
-        more.append(f"{len(found) - _TROUBLES} more are in trials.json.")
-    laid = grid(["what", "detail", "trials", "numbers"], found[:_TROUBLES], clip=300)
-    return {"troubles": laid, "troubles_more": more}
+    if len(rows) > _MAX_PROBLEMS:
+        more.append(f"{len(rows) - _MAX_PROBLEMS} more are in trials.json.")
+    columns = ["what", "detail", "trials", "numbers"]
+    grid = make_grid(columns, rows[:_MAX_PROBLEMS], clip=_PROBLEM_CLIP)
+    return {"problems": grid, "more_problems": more}
 
 
-def _published(listing: Listing) -> list[Section]:
-    found = compare(listing.record, listing.entries)
-    if found is None:
+def _published_sections(contents: ReportContents) -> list[Section]:
+    if contents.comparison is None:
         return []
-    return [
-        published.summary_section(listing.record, found),
-        *published.detail_sections(listing.record, found),
-    ]
+    return published.sections(contents.record, contents.comparison)
 
 
-_LONG = 40  # characters of a cell; a column with longer ones is broken into lines
+# The templates
 
 
 def render_template(template: str, values: Mapping[str, object]) -> str:
-    """Fill a template of ``pipeline/report/templates``, which must find every value that it names."""
-    style = _own("page.css")
-    script = _own("page.js")
+    """Fill a template of ``pipeline/report/templates``.
+
+    Raises:
+        jinja2.UndefinedError: if the template names a missing value.
+    """
+    style = _template_file("page.css")
+    script = _template_file("page.js")
     policy = (
-        f"default-src 'none'; img-src data:; style-src {_digest(style)}; script-src {_digest(script)}; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {_digest_source(style)}; "
+        f"script-src {_digest_source(script)}; base-uri 'none'; form-action 'none'"
     )
-    return (
-        _environment()
-        .get_template(template)
-        .render(**values, style=style, script=script, policy=policy)
-    )
+    page_template = _environment().get_template(template)
+    return page_template.render(**values, style=style, script=script, policy=policy)
 
 
 @cache
@@ -202,6 +217,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pipeline.report"),
         autoescape=True,
+        finalize=_clean_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -210,25 +226,39 @@ def _environment() -> Environment:
     return environment
 
 
+def _clean_text(value: object) -> object:
+    """Clean a text before it is escaped; HTML of our own templates stays as it is."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return clean(value)
+    return value
+
+
 @cache
-def _own(name: str) -> str:
+def _template_file(name: str) -> str:
     return resources.files("pipeline.report").joinpath("templates", name).read_text("utf-8")
 
 
-def _digest(text: str) -> str:
-    """A source of a content security policy: what has this text and no other.
+def _digest_source(text: str) -> str:
+    """A source of a content security policy that admits this text and no other.
 
     Source: https://www.w3.org/TR/CSP3/#framework-directive-source-list
     """
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def column_classes(laid: Grid) -> list[str]:
-    """The class of each column in the style: ``n`` for numbers, ``long`` for text of several lines, or none."""
-    longest = [max(map(len, column)) for column in zip(*laid.lines, strict=True)] or [0] * len(
-        laid.names
-    )
-    return [
-        "n" if right else "long" * (size > _LONG)
-        for right, size in zip(laid.right, longest, strict=True)
-    ]
+def column_classes(grid: Grid) -> list[str]:
+    """The CSS class of each column.
+
+    ``n`` for numbers, ``long`` for text that is broken into lines, or empty.
+    """
+    classes = []
+    for position, numeric in enumerate(grid.numeric):
+        longest = max((len(row[position]) for row in grid.rows), default=0)
+        if numeric:
+            classes.append("n")
+        elif longest > _LONG_CELL:
+            classes.append("long")
+        else:
+            classes.append("")
+    return classes

@@ -1,10 +1,10 @@
-"""Which classes the winner confuses most, and the images that it gets most wrong. Knows no format and no store."""
+"""Collects the mistakes of a trial for the page: confused classes and the worst images."""
 
 from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.report.problems import class_name
@@ -12,26 +12,28 @@ from pipeline.system.text import clean
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import Mistake, TrialResult
 
-_PAIRS = 10  # of classes
-_OF_EACH = 4  # images of a pair
-_WORST = 24  # images
-_SMALL = 40  # pixels; larger pictures are photographs, which the browser may smooth
+_PAIRS = 10  # pairs of classes
+_EXAMPLES = 4  # images of a pair
+_WORST = 24  # images with the largest losses
+_CLASS_CLIP = 60  # characters of a class name
+_PIXEL_ART = 40  # pixels of width; larger thumbnails are photographs, which a browser may smooth
+_PNG_HEADER = 32  # characters of a PNG in base64 that hold its size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """An image that was classified wrongly."""
+    """A validation image with a wrong prediction."""
 
-    image: int  # its index in the validation split
-    true: str
-    predicted: str
+    image: int  # index in the validation split
+    true: str  # class
+    predicted: str  # class
     probability: float  # of the predicted class
-    picture: str  # a PNG in base64
-    small: bool  # its pixels are to be seen
+    thumbnail: str  # a PNG in base64
+    pixelated: bool  # small enough to be shown with sharp pixels
 
     @property
     def alt(self) -> str:
-        """What it shows, for who cannot see it."""
+        """The image's text alternative."""
         return (
             f"true {self.true}, predicted {self.predicted} with probability {self.probability:.2f}"
         )
@@ -39,7 +41,7 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusedPair:
-    """Images of one class that were taken for another."""
+    """Images of one class with the prediction of another class."""
 
     true: str
     predicted: str
@@ -49,54 +51,63 @@ class ConfusedPair:
 
 
 def confused_pairs(record: StudyRecord, trial: TrialResult) -> list[ConfusedPair]:
-    """The pairs of classes that a trial confuses most at its best epoch, each with a few of the images."""
-    counts = trial.confusion or ()
-    found = [
-        (-count, true, predicted)
-        for true, row in enumerate(counts)
+    """The pairs of classes that a trial confuses most at its best epoch, with a few images each."""
+    confusion = trial.confusion or ()
+    counts = [
+        (count, true, predicted)
+        for true, row in enumerate(confusion)
         for predicted, count in enumerate(row)
         if count and true != predicted
     ]
-    return [
-        ConfusedPair(
-            true=_name(record, true),
-            predicted=_name(record, predicted),
-            count=-negative,
-            images=sum(counts[true]),
-            examples=_examples(
-                record, [m for m in trial.mistakes if (m.true, m.predicted) == (true, predicted)]
-            )[:_OF_EACH],
+    # The most frequent first; equally frequent ones in the order of the classes.
+    counts.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    pairs = []
+    for count, true, predicted in counts[:_PAIRS]:
+        mistakes = [m for m in trial.mistakes if (m.true, m.predicted) == (true, predicted)]
+        pairs.append(
+            ConfusedPair(
+                true=_class_name(record, true),
+                predicted=_class_name(record, predicted),
+                count=count,
+                images=sum(confusion[true]),
+                examples=_examples(record, mistakes)[:_EXAMPLES],
+            )
         )
-        for negative, true, predicted in sorted(found)[:_PAIRS]
-    ]
+    return pairs
 
 
 def worst_mistakes(record: StudyRecord, trial: TrialResult) -> tuple[Example, ...]:
-    """The images with a trial's largest losses at its best epoch."""
-    return _examples(record, sorted(trial.mistakes, key=lambda mistake: -mistake.loss))[:_WORST]
+    """The images with a trial's largest losses at its best epoch, the worst first."""
+    by_loss = sorted(trial.mistakes, key=lambda mistake: -mistake.loss)
+    return _examples(record, by_loss)[:_WORST]
 
 
-def _examples(record: StudyRecord, mistakes: list[Mistake]) -> tuple[Example, ...]:
-    pictures: Mapping[int, str] = record.thumbnails
-    return tuple(
-        Example(
-            image=mistake.image,
-            true=_name(record, mistake.true),
-            predicted=_name(record, mistake.predicted),
-            probability=mistake.probability,
-            picture=pictures[mistake.image],
-            small=png_size(base64.b64decode(pictures[mistake.image][:32]))[0] <= _SMALL,
+def _examples(record: StudyRecord, mistakes: Iterable[Mistake]) -> tuple[Example, ...]:
+    """The mistakes of which the study has thumbnails."""
+    examples = []
+    for mistake in mistakes:
+        thumbnail = record.thumbnails.get(mistake.image)
+        if thumbnail is None:
+            continue
+        width, _ = png_size(base64.b64decode(thumbnail[:_PNG_HEADER]))
+        examples.append(
+            Example(
+                image=mistake.image,
+                true=_class_name(record, mistake.true),
+                predicted=_class_name(record, mistake.predicted),
+                probability=mistake.probability,
+                thumbnail=thumbnail,
+                pixelated=width <= _PIXEL_ART,
+            )
         )
-        for mistake in mistakes
-        if mistake.image in pictures
-    )
+    return tuple(examples)
 
 
-def _name(record: StudyRecord, index: int) -> str:
-    return clean(class_name(record, index), 60)
+def _class_name(record: StudyRecord, index: int) -> str:
+    return clean(class_name(record, index), _CLASS_CLIP)
 
 
 def png_size(png: bytes) -> tuple[int, int]:
-    """The width and height of a PNG in pixels, with which its first chunk begins."""
+    """The width and height of a PNG in pixels, read from its first chunk."""
     width, height = struct.unpack(">II", png[16:24])
     return width, height

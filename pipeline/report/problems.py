@@ -1,9 +1,10 @@
-"""What went wrong in a study's trials, as values and in a few words. Knows no format and no store."""
+"""Finds what went wrong in a study's trials, as rows for tables and as short texts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.report.grid import Row
 from pipeline.system.text import clean
 from sweeps.analysis.health import collapsed_class, dead_classes
 from sweeps.analysis.naming import config_text
@@ -11,117 +12,142 @@ from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
 
-Row = dict[str, object]
+INFEASIBLE = "infeasible"  # the end of a trial whose network breaks a limit of the study
 
-_NAMES = 5  # classes named in a note
-INFEASIBLE = "infeasible"  # how a trial ended whose network the study's constraints forbid
+_NOTED_CLASSES = 5  # class names in a note
+_DETAILED_CLASSES = 20  # class names in the detail of a problem
+_NOTED_CLIP = 20  # characters of a class name in a list
+_LISTED_TRIALS = 12  # trial numbers in a row of grouped problems
 
 
 def class_name(record: StudyRecord, index: int) -> str:
-    """The true name of a class, cleaned; its index where there is none."""
-    # A name may be nothing but control characters.
+    """The name of a class, cleaned; its index where it has no name."""
+    name = ""
     if index < len(record.classes):
-        return clean(record.classes[index]) or str(index)
-    return str(index)
+        # A name may be nothing but control characters.
+        name = clean(record.classes[index])
+    return name or str(index)
 
 
 def entry_problems(record: StudyRecord, entry: Ranked) -> str:
-    """What is wrong with a configuration, in a few words; of repeats, with how many of them. Mostly nothing."""
+    """Say what is wrong with a configuration, in a few words; mostly nothing.
+
+    Of a configuration with several seeds, each problem says how many seeds have it.
+    """
     trials = [trial for trial in entry.trials if trial.state != RUNNING]
-    fallen = [top for trial in trials if (top := _collapsed(trial)) is not None]
-    dead = [classes for trial in trials if (classes := _dead(trial))]
-    found = []
-    if fallen:
-        names = " or ".join(
-            f"'{clean(class_name(record, index), 20)}'" for index in sorted(set(fallen))[:_NAMES]
-        )
-        found.append(f"collapsed{_share(len(fallen), trials)}: nearly all taken for {names}")
+    seeds = len(trials)
+    problems = []
+
+    tops = [top for top in map(_collapsed_class, trials) if top is not None]
+    if tops:
+        names = [clean(class_name(record, top), _NOTED_CLIP) for top in sorted(set(tops))]
+        quoted = " or ".join(f"'{name}'" for name in names[:_NOTED_CLASSES])
+        share = _seed_share(len(tops), seeds)
+        problems.append(f"collapsed{share}: nearly all taken for {quoted}")
+
+    dead = [classes for classes in map(_dead_classes, trials) if classes]
     if dead:
-        union = sorted({index for classes in dead for index in classes})
-        found.append(f"never predicts {_listed(record, union)}{_share(len(dead), trials)}")
+        names_text = _class_list(record, sorted(set().union(*dead)), _NOTED_CLASSES)
+        problems.append(f"never predicts {names_text}{_seed_share(len(dead), seeds)}")
+
     failed = [trial for trial in trials if trial.state == FAILED]
-    if failed and entry.state != FAILED:  # else the state says it
+    if failed and entry.state != FAILED:  # a failed entry's state says it already
         ends = ", ".join(sorted({clean(trial.end, 30) for trial in failed}))
-        found.append(f"failed{_share(len(failed), trials)} ({ends})")
-    return "; ".join(found)
+        problems.append(f"failed{_seed_share(len(failed), seeds)} ({ends})")
+    return "; ".join(problems)
 
 
-def _share(count: int, trials: Sequence[TrialResult]) -> str:
-    if len(trials) > 1:
-        return f" in {count} of {len(trials)} seeds"
+def _seed_share(count: int, seeds: int) -> str:
+    if seeds > 1:
+        return f" in {count} of {seeds} seeds"
     return ""
 
 
-def _listed(record: StudyRecord, classes: Sequence[int], most: int = _NAMES) -> str:
-    more = f" and {len(classes) - most} more" if len(classes) > most else ""
-    return ", ".join(clean(class_name(record, index), 20) for index in classes[:most]) + more
+def _class_list(record: StudyRecord, classes: Sequence[int], limit: int) -> str:
+    """The names of the first classes, and how many more there are."""
+    names = [clean(class_name(record, index), _NOTED_CLIP) for index in classes[:limit]]
+    more = f" and {len(classes) - limit} more" if len(classes) > limit else ""
+    return ", ".join(names) + more
 
 
-def _collapsed(trial: TrialResult) -> int | None:
+def _collapsed_class(trial: TrialResult) -> int | None:
     if trial.state in (COMPLETE, PRUNED):
         return collapsed_class(trial)
     return None
 
 
-def _dead(trial: TrialResult) -> tuple[int, ...]:
-    """A complete trial's dead classes; that a collapsed one has them goes without saying."""
+def _dead_classes(trial: TrialResult) -> tuple[int, ...]:
+    """A complete trial's dead classes; none for a collapsed trial, of which they are expected."""
     if trial.state == COMPLETE and collapsed_class(trial) is None:
         return dead_classes(trial)
     return ()
 
 
 def trial_problems(record: StudyRecord) -> list[Row]:
-    """Each trial that collapsed, never predicts a class, failed, was infeasible or reused another's result."""
+    """A row for each trial with a problem, by trial number.
+
+    Listed are trials that collapsed, never predict a class, failed, were infeasible or reused the
+    result of another trial.
+    """
     fields = record.varied_fields
-    return [
-        {
-            "trial": t.number,
-            "what": what,
-            "detail": detail,
-            "configuration": clean(config_text(t, fields), 120),
-        }
-        for t in record.results
-        for what, detail in _of(record, t)
-    ]
+    rows: list[Row] = []
+    for trial in record.results:
+        problem = _problem(record, trial)
+        if problem is not None:
+            what, detail = problem
+            configuration = clean(config_text(trial, fields), 120)
+            rows.append(
+                {
+                    "trial": trial.number,
+                    "what": what,
+                    "detail": detail,
+                    "configuration": configuration,
+                }
+            )
+    return rows
 
 
 def grouped_problems(record: StudyRecord) -> list[Row]:
-    """What went wrong, and what was stopped early, equal things once: each with its trials, the most frequent first.
+    """A row for each kind of problem, the most frequent first; pruned trials are included.
 
-    ``what`` and ``detail`` are those of `trial_problems`; ``numbers`` are the trials', at most so many as a line holds.
+    ``what`` and ``detail`` are those of `trial_problems`, ``trials`` counts the trials, and
+    ``numbers`` lists their numbers, as many as fit on a line.
     """
-    pruned = [
-        t
-        for t in record.results
-        if t.state == PRUNED and t.end != INFEASIBLE and t.duplicate_of is None
-    ]
-    found = [
-        (t.number, "pruned", f"behind the others after epoch {len(t.history)}") for t in pruned
-    ]
-    found += [(t.number, what, detail) for t in record.results for what, detail in _of(record, t)]
-    groups: dict[tuple[str, str], list[int]] = {}
-    for number, what, detail in found:
-        groups.setdefault((what, detail), []).append(number)
+    numbers: dict[tuple[str, str], list[int]] = {}
+    # Pruned trials are collected first: among equally frequent kinds, theirs come first.
+    for trial in record.results:
+        pruned = trial.state == PRUNED and trial.end != INFEASIBLE
+        if pruned and trial.duplicate_of is None:
+            detail = f"behind the others after epoch {len(trial.history)}"
+            numbers.setdefault(("pruned", detail), []).append(trial.number)
+    for trial in record.results:
+        problem = _problem(record, trial)
+        if problem is not None:
+            numbers.setdefault(problem, []).append(trial.number)
+    kinds = sorted(numbers.items(), key=lambda kind: -len(kind[1]))
     return [
-        {"what": what, "detail": detail, "trials": len(numbers), "numbers": _numbers(numbers)}
-        for (what, detail), numbers in sorted(groups.items(), key=lambda group: -len(group[1]))
+        {"what": what, "detail": detail, "trials": len(trials), "numbers": _number_list(trials)}
+        for (what, detail), trials in kinds
     ]
 
 
-def _numbers(numbers: Sequence[int], most: int = 12) -> str:
-    more = f" and {len(numbers) - most} more" if len(numbers) > most else ""
-    return ", ".join(f"#{number}" for number in numbers[:most]) + more
+def _number_list(numbers: Sequence[int]) -> str:
+    listed = ", ".join(f"#{number}" for number in numbers[:_LISTED_TRIALS])
+    if len(numbers) > _LISTED_TRIALS:
+        listed += f" and {len(numbers) - _LISTED_TRIALS} more"
+    return listed
 
 
-def _of(record: StudyRecord, trial: TrialResult) -> list[tuple[str, str]]:
+def _problem(record: StudyRecord, trial: TrialResult) -> tuple[str, str] | None:
+    """The kind of a trial's problem and its detail; None for a sound trial."""
     if trial.duplicate_of is not None:
-        return [("duplicate", f"reuses the result of trial {trial.duplicate_of}")]
+        return "duplicate", f"reuses the result of trial {trial.duplicate_of}"
     if trial.state == FAILED or trial.end == INFEASIBLE:
-        return [(clean(trial.end), clean(trial.error or "", 300))]
-    top = _collapsed(trial)
-    dead = _dead(trial)
+        return clean(trial.end), clean(trial.error or "", 300)
+    top = _collapsed_class(trial)
     if top is not None:
-        return [("collapsed", f"nearly all taken for '{clean(class_name(record, top), 60)}'")]
+        return "collapsed", f"nearly all taken for '{clean(class_name(record, top), 60)}'"
+    dead = _dead_classes(trial)
     if dead:
-        return [("dead classes", f"never predicts {_listed(record, dead, 20)}")]
-    return []
+        return "dead classes", f"never predicts {_class_list(record, dead, _DETAILED_CLASSES)}"
+    return None

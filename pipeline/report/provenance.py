@@ -1,19 +1,19 @@
-"""How a study was made: its data, plan, settings and search space, as named texts. Knows no format and no store."""
+"""Tells how a study was made: its data, plan, settings and search space, as named texts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.report.grid import Grid, grid
-from pipeline.report.problems import Row
+from pipeline.report.grid import Grid, Row, make_grid
 from pipeline.system.console import format_duration
 from pipeline.system.text import clean
 from sweeps.analysis.naming import value_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import began_at, ended_at
 
+# Keys of a study's specification that make up its plan.
 _PLAN = (
     "method",
     "of",
@@ -26,79 +26,93 @@ _PLAN = (
     "split_file",
     "image_size",
 )
-_LONGEST = 400  # characters of a text
+_CLIP = 400  # characters of a text
+_CLASS_CLIP = 40  # characters of a class name
+_CLASSES = 20  # class names
 
 
 def origin(record: StudyRecord) -> list[tuple[str, str]]:
-    """What a reader needs to judge a study or to make it again, under their names; what is not known is left out."""
+    """The facts needed to judge a study or to repeat it: names and texts, without unknown ones."""
     spec = record.spec
     facts = record.facts
-    plan = {"trials": record.trials, **{key: getattr(spec, key) for key in _PLAN}}
-    if record.study == record.name:
-        source = ""
-    else:
-        source = f" of the study file {record.study}"
-    found = {
-        "Study": f"{record.name}{source}",
+    study = record.name
+    if record.study != record.name:
+        study += f" of the study file {record.study}"
+    run = ""
+    if record.parent_run_id:
+        run = f"parent run {record.parent_run_id}, with a run for each trial"
+    texts = {
+        "Study": study,
         "Data set": record.dataset,
-        "Images": _images(record),
+        "Images": _images_text(record),
         "Digest of the images": facts.digest,
-        "Classes": ", ".join(clean(name, 40) for name in record.classes[:20])
-        + (f" and {len(record.classes) - 20} more" if len(record.classes) > 20 else ""),
-        "Plan": _named(plan),
-        "Limits of a network": _named(spec.constraints),
-        "Fixed values": _named(spec.fixed),
-        "Settled when it was begun": _named(facts.runtime),
+        "Classes": _classes_text(record),
+        "Plan": _values_text(
+            {"trials": record.trials, **{key: getattr(spec, key) for key in _PLAN}}
+        ),
+        "Limits of a network": _values_text(spec.constraints),
+        "Fixed values": _values_text(spec.fixed),
+        "Settled when it was begun": _values_text(facts.runtime),
         "Not as in the study file": record.deviations,
         "Begun with": ", ".join(f"{name} {version}" for name, version in facts.versions.items()),
-        "Time": _time(record),
+        "Time": _time_text(record),
         "Weights kept": record.keep_checkpoints,
-        "In MLflow": record.parent_run_id
-        and f"parent run {record.parent_run_id}, with a run for each trial",
+        "In MLflow": run,
     }
-    return [(name, clean(text, _LONGEST)) for name, text in found.items() if text]
+    return [(name, clean(text, _CLIP)) for name, text in texts.items() if text]
 
 
 def search_space(record: StudyRecord) -> Grid:
-    """What was searched: a line for each dimension."""
+    """The searched dimensions as a table, one row each."""
     rows: list[Row] = [
-        {"searched": clean(dimension.key), "values": clean(dimension)}
-        for dimension in record.dimensions
+        {"searched": dimension.key, "values": str(dimension)} for dimension in record.dimensions
     ]
-    return grid(["searched", "values"], rows, clip=200)
+    return make_grid(["searched", "values"], rows, clip=200)
 
 
 def last_end(record: StudyRecord) -> str | None:
-    """When the last trial ended, in UTC; None where that is not known."""
-    return _moment(max(filter(None, map(ended_at, record.results)), default=None))
+    """The time in UTC at which the last trial ended; None if unknown."""
+    ends = [end for end in map(ended_at, record.results) if end]
+    return _time_of_day(max(ends)) if ends else None
 
 
-def _images(record: StudyRecord) -> str:
-    shape = "x".join(map(str, record.facts.shape))
-    counts = [f"{count:,} {split}" for split, count in record.facts.images.items()]
-    split = f"{', '.join(counts)}; the test split apart" if counts else ""
-    return "; ".join(filter(None, [shape and f"{shape} (channels x height x width)", split]))
+def _images_text(record: StudyRecord) -> str:
+    """The shape of an image, and the number of images of each split."""
+    parts = []
+    if record.facts.shape:
+        shape = "x".join(map(str, record.facts.shape))
+        parts.append(f"{shape} (channels x height x width)")
+    if record.facts.images:
+        counts = [f"{count:,} {split}" for split, count in record.facts.images.items()]
+        parts.append(f"{', '.join(counts)}; the test split apart")
+    return "; ".join(parts)
 
 
-def _named(values: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{key} {value_text(value)}" for key, value in values.items() if value is not None
-    )
+def _classes_text(record: StudyRecord) -> str:
+    text = ", ".join(clean(name, _CLASS_CLIP) for name in record.classes[:_CLASSES])
+    if len(record.classes) > _CLASSES:
+        text += f" and {len(record.classes) - _CLASSES} more"
+    return text
 
 
-def _time(record: StudyRecord) -> str:
+def _values_text(values: Mapping[str, Any]) -> str:
+    known = {key: value for key, value in values.items() if value is not None}
+    return ", ".join(f"{key} {value_text(value)}" for key, value in known.items())
+
+
+def _time_text(record: StudyRecord) -> str:
+    """The time that training took in all, and its begin and end."""
     trained = [result for result in record.results if result.duplicate_of is None]
-    total = sum(result.seconds for result in trained)
-    begun: Iterable[int] = filter(None, map(began_at, trained))
-    first = _moment(min(begun, default=None))
-    last = last_end(record)
-    when = f", from {first} to {last}" if first and last else ""
-    if total:
-        return f"{format_duration(total)} of training in all{when}"
-    return ""
+    seconds = sum(result.seconds for result in trained)
+    if not seconds:
+        return ""
+    text = f"{format_duration(seconds)} of training in all"
+    begins = [begin for begin in map(began_at, trained) if begin]
+    end = last_end(record)
+    if begins and end:
+        text += f", from {_time_of_day(min(begins))} to {end}"
+    return text
 
 
-def _moment(milliseconds: int | None) -> str | None:
-    if milliseconds is None:
-        return None
+def _time_of_day(milliseconds: int) -> str:
     return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"

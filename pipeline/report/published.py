@@ -1,290 +1,359 @@
-"""What a report says of published figures beside ours: rows, and sections as text. Knows no format and no store."""
+"""Sets published figures beside ours: rows for JSON and CSV, and sections of text."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from pipeline.report.grid import CLIP, Grid, grid, plain_value
-from pipeline.report.problems import Row, class_name
+from pipeline.report.grid import CLIP, Grid, Row, Section, finite_value, make_grid
+from pipeline.report.problems import class_name
+from pipeline.report.ranked import shown_entries
 from pipeline.system.text import clean
 from sweeps.analysis.naming import config_text
-from sweeps.analysis.published import ComparedFigure, Comparison, Variant
+from sweeps.analysis.published import ComparedFigure, Comparison, Variant, compare
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import Score, complete_trials
 from sweeps.spec.study_spec import CENTRED_METHODS
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
+# Columns of published.csv.
 COLUMNS = (
-    *("variant", "part", "figure", "split", "published"),
-    *(f"{split}{fact}" for split in SPLITS for fact in ("", "_spread", "_seeds")),
-    *("difference", "difference_with", "within_spread", "remark", "test_command"),
+    "variant",
+    "part",
+    "figure",
+    "split",
+    "published",
+    *(f"{split}{suffix}" for split in SPLITS for suffix in ("", "_spread", "_seeds")),
+    "difference",
+    "difference_with",
+    "within_spread",
+    "remark",
+    "test_command",
 )
-MAX_LINES = 20  # lines of a table of classes or epochs, and configurations listed
+MAX_LINES = 20  # rows of a table of classes, and configurations in a list
 _KINDS = {"acc": "accuracy", "loss": "loss"}
+_NOTE_CLIP = 400  # characters of a note
 
 
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """A titled table, and what else is to be said, a line each."""
-
-    title: str
-    laid: Grid
-    lines: tuple[str, ...] = ()
+def compare_published(record: StudyRecord) -> Comparison | None:
+    """Compare a study with the published figures; None if there are none."""
+    return compare(record, shown_entries(record))
 
 
 def scoring_command(record: StudyRecord) -> str:
-    """What scores all trials of a study on the test split."""
-    return f"pipeline evaluate --all --name {shlex.quote(clean(record.name))}"
+    """The command that scores all trials of a study on the test split."""
+    return f"pipeline evaluate --all --name {shlex.quote(record.name)}"
 
 
-def rows(record: StudyRecord, found: Comparison) -> list[Row]:
-    """One row for each published figure, epoch and class, and each configuration without any, by `COLUMNS`.
+# As values
 
-    Values are exact. Those of ours are means over seeds, by split, each with its spread and its number of seeds.
+
+def rows(record: StudyRecord, comparison: Comparison) -> list[Row]:
+    """A row of `COLUMNS` for each published figure, epoch and class.
+
+    Configurations without published figures follow. Values are exact. Our figures are means over
+    seeds, by split, with their spread and number of seeds.
     """
-    values = [
-        _row(record, variant, part, name, compared)
-        for variant in found.variants
-        for part, name, compared in [
-            *(("figure", c.name, c) for c in variant.figures),
-            *(("epoch", c.name, c) for c in variant.epochs),
-            *(("class", class_name(record, int(c.name)), c) for c in variant.classes),
-        ]
-    ]
-    fields = record.varied_fields
-    for entry in found.unnamed:
-        blank = dict.fromkeys(COLUMNS)
-        facts: Row = {
-            "variant": clean(config_text(entry.trials[0], fields)),
-            "part": "configuration",
-        }
-        score = Score.of(t.best.metrics.get("val/acc") for t in complete_trials(entry) if t.best)
-        values.append(
-            {**blank, **facts, **_facts("val", score), "remark": "no published figure is of it"}
-        )
+    values: list[Row] = []
+    for variant in comparison.variants:
+        values += _figure_rows(record, variant, "figure", variant.figures)
+        values += _figure_rows(record, variant, "epoch", variant.epochs)
+        values += _figure_rows(record, variant, "class", variant.classes)
+    values += [_unnamed_row(record, entry) for entry in comparison.unnamed]
     return values
 
 
-def _row(
-    record: StudyRecord, variant: Variant, part: str, name: str, compared: ComparedFigure
-) -> Row:
-    return {
-        "variant": clean(variant.reference.label),
+def _figure_rows(
+    record: StudyRecord, variant: Variant, part: str, figures: Sequence[ComparedFigure]
+) -> list[Row]:
+    return [_figure_row(record, variant, part, figure) for figure in figures]
+
+
+def _figure_row(record: StudyRecord, variant: Variant, part: str, figure: ComparedFigure) -> Row:
+    name = figure.name
+    if part == "class":
+        name = class_name(record, int(figure.name))
+    row: Row = {
+        "variant": variant.reference.label,
         "part": part,
         "figure": name,
-        "split": compared.split,
-        "published": compared.published,
-        **{
-            key: value
-            for split in SPLITS
-            for key, value in _facts(split, compared.ours.get(split)).items()
-        },
-        "difference": plain_value(compared.difference),
-        "difference_with": compared.against,
-        "within_spread": compared.within,
-        "remark": assessment(variant, compared),
-        "test_command": scoring_command(record)
-        if variant.unscored and compared.split != "train"
-        else None,
+        "split": figure.split,
+        "published": figure.published,
+    }
+    for split in SPLITS:
+        row |= _score_values(split, figure.ours.get(split))
+    command = None
+    if variant.unscored and figure.split != "train":
+        command = scoring_command(record)
+    return {
+        **row,
+        "difference": finite_value(figure.difference),
+        "difference_with": figure.against,
+        "within_spread": figure.within,
+        "remark": assessment(variant, figure),
+        "test_command": command,
     }
 
 
-def _facts(split: str, score: Score | None) -> Row:
-    values = (score.mean, score.spread, score.seeds) if score else (None, None, None)
-    return dict(zip((split, f"{split}_spread", f"{split}_seeds"), values, strict=True))
+def _unnamed_row(record: StudyRecord, entry: Ranked) -> Row:
+    """The row of a configuration without published figures: its validation accuracy."""
+    trials = complete_trials(entry)
+    score = Score.of(trial.best.metrics.get("val/acc") for trial in trials if trial.best)
+    return {
+        **dict.fromkeys(COLUMNS),
+        "variant": config_text(entry.trials[0], record.varied_fields),
+        "part": "configuration",
+        **_score_values("val", score),
+        "remark": "no published figure is of it",
+    }
 
 
-def assessment(variant: Variant, compared: ComparedFigure) -> str:
-    """What is to be thought of a difference, or why there is none."""
+def _score_values(split: str, score: Score | None) -> Row:
+    return {
+        split: score and score.mean,
+        f"{split}_spread": score and score.spread,
+        f"{split}_seeds": score and score.seeds,
+    }
+
+
+def assessment(variant: Variant, figure: ComparedFigure) -> str:
+    """Assess a difference from a published figure, or say why there is none."""
+    if figure.difference is None or not complete_trials(variant.entry):
+        return _missing_difference(variant, figure)
+    if figure.within is None:
+        return "one seed: no spread known"
+    return "within our seeds' spread" if figure.within else "beyond our seeds' spread"
+
+
+def _missing_difference(variant: Variant, figure: ComparedFigure) -> str:
+    """Say why there is no difference from a published figure."""
     if variant.entry is None:
         return "no trial matches"
     if not complete_trials(variant.entry):
         ends = sorted({clean(trial.end, 30) for trial in variant.entry.trials})
         return f"no complete trial: {', '.join(ends)}"
-    if compared.published is None:
+    if figure.published is None:
         return "no figure published"
-    if not compared.comparable:
+    if not figure.comparable:
         return "not comparable"
-    if compared.difference is None:
-        return "not known of ours"
-    words = {
-        True: "within our seeds' spread",
-        False: "beyond our seeds' spread",
-        None: "one seed: no spread known",
-    }
-    return words[compared.within]
+    return "not known of ours"
 
 
-def summary_section(record: StudyRecord, found: Comparison, *, narrow: bool = False) -> Section:
-    """Each published figure beside ours; ``narrow``: ours only on the split that the difference is taken with."""
-    pairs = [(variant, compared) for variant in found.variants for compared in variant.figures]
-    used = [
-        split for split in SPLITS if split != "train" or any(c.split == "train" for _, c in pairs)
-    ]
-    values = [
-        _narrow_row(variant, c) if narrow else _wide_row(variant, c, used) for variant, c in pairs
-    ]
-    names = list(values[0]) if values else ["variant"]
+# As text
+
+
+def sections(record: StudyRecord, comparison: Comparison) -> list[Section]:
+    """The published figures beside ours: a summary, then epoch by epoch and class by class."""
+    return [summary_section(record, comparison), *detail_sections(record, comparison)]
+
+
+def summary_section(
+    record: StudyRecord, comparison: Comparison, *, narrow: bool = False
+) -> Section:
+    """Each published figure beside ours.
+
+    Args:
+        record: the study.
+        comparison: with the published figures.
+        narrow: show ours only on the split of the difference, for a terminal.
+    """
+    pairs = [(variant, figure) for variant in comparison.variants for figure in variant.figures]
+    if narrow:
+        values = [_narrow_row(variant, figure) for variant, figure in pairs]
+    else:
+        # Our training figures are shown only beside published ones.
+        train = any(figure.split == "train" for _, figure in pairs)
+        splits = [split for split in SPLITS if split != "train" or train]
+        values = [_wide_row(variant, figure, splits) for variant, figure in pairs]
+    columns = list(values[0]) if values else ["variant"]
     return Section(
-        title="Published figures", laid=grid(names, values), lines=tuple(_lines(record, found))
+        title="Published figures",
+        grid=make_grid(columns, values),
+        lines=tuple(_summary_lines(record, comparison)),
     )
 
 
-def _wide_row(variant: Variant, compared: ComparedFigure, splits: Sequence[str]) -> Row:
+def _wide_row(variant: Variant, figure: ComparedFigure, splits: Sequence[str]) -> Row:
+    kind = figure.name.split("_")[1]
     return {
-        "variant": clean(variant.reference.label),
-        "figure": _KINDS[compared.name.split("_")[1]],
-        "published": _number(compared.published),
-        "on": SPLITS[compared.split],
-        **{
-            f"ours, {SPLITS[split]}": _score(compared.ours.get(split), compared, split)
-            for split in splits
-        },
-        "difference": _number(compared.difference, "+"),
-        "taken with": _with(compared),
-        "verdict": assessment(variant, compared),
+        "variant": variant.reference.label,
+        "figure": _KINDS[kind],
+        "published": _number_text(figure.published),
+        "on": SPLITS[figure.split],
+        **_our_scores(figure, splits),
+        "difference": _number_text(figure.difference, "+"),
+        "taken with": _taken_with(figure),
+        "verdict": assessment(variant, figure),
     }
 
 
-def _narrow_row(variant: Variant, compared: ComparedFigure) -> Row:
-    split = compared.against or next(iter(compared.ours), "")
-    short = assessment(variant, compared).removesuffix(" our seeds' spread").partition(":")[0]
+def _narrow_row(variant: Variant, figure: ComparedFigure) -> Row:
+    """A row of the terminal's table, where each variant is named once."""
+    split = figure.against or next(iter(figure.ours), "")
+    remark = assessment(variant, figure).removesuffix(" our seeds' spread").partition(":")[0]
     return {
-        "variant": clean(variant.reference.label) if compared is variant.figures[0] else "",
-        "figure": compared.name,
-        "published": _number(compared.published),
-        "ours": _score(compared.ours.get(split), compared, split),
+        "variant": variant.reference.label if figure is variant.figures[0] else "",
+        "figure": figure.name,
+        "published": _number_text(figure.published),
+        "ours": _score_text(figure, split),
         "on": split,
-        "differ": _number(compared.difference, "+"),
-        "verdict": short.replace("comparable", "alike"),
+        "differ": _number_text(figure.difference, "+"),
+        "verdict": remark.replace("comparable", "alike"),
     }
 
 
-def _number(value: float | None, sign: str = "") -> str:
-    # and never -0.0000
+def _our_scores(figure: ComparedFigure, splits: Sequence[str]) -> Row:
+    return {f"ours, {SPLITS[split]}": _score_text(figure, split) for split in splits}
+
+
+def _number_text(value: float | None, sign: str = "") -> str:
     if value is None:
         return ""
+    # Adding 0.0 turns -0.0 into 0.0.
     return f"{round(value, 4) + 0.0:{sign}.4f}"
 
 
-def _score(score: Score | None, compared: ComparedFigure, split: str) -> str:
+def _score_text(figure: ComparedFigure, split: str) -> str:
+    score = figure.ours.get(split)
     if score is None:
-        if split == "test" and compared.ours and compared.split != "train":
+        if split == "test" and figure.ours and figure.split != "train":
             return "not scored yet"
         return ""
-    return (
-        _number(score.mean)
-        + ("" if score.spread is None else f" ± {score.spread:.4f}")
-        + f" ({score.seeds})"
-    )
+    text = _number_text(score.mean)
+    if score.spread is not None:
+        text += f" ± {score.spread:.4f}"
+    return f"{text} ({score.seeds})"
 
 
-def _with(compared: ComparedFigure) -> str:
-    if compared.against is None:
+def _taken_with(figure: ComparedFigure) -> str:
+    """The split of our score in a difference."""
+    if figure.against is None:
         return ""
-    return SPLITS[compared.against] + ("" if compared.against == compared.split else ", not test")
+    split = SPLITS[figure.against]
+    return split if figure.against == figure.split else f"{split}, not test"
 
 
-def _lines(record: StudyRecord, found: Comparison) -> list[str]:
-    """What the table does not say: how to read it, notes, what is missing on either side."""
+def _summary_lines(record: StudyRecord, comparison: Comparison) -> list[str]:
+    """How to read the summary; notes; figures and configurations without a counterpart."""
+    lines = []
     if record.deviations:
-        lines = [f"Not as in the study file: {clean(record.deviations, 400)}."]
-    else:
-        lines = []
-    lines += [
-        "Ours: mean ± sample standard deviation (the spread) over the complete seeds (how many), at the best epoch.",
-        "The difference is ours less the published one; within or beyond the spread of our seeds.",
-    ]
-    if any(variant.unscored for variant in found.variants):
-        lines.append(
-            f"Not all is scored on the test split yet; this does it: {scoring_command(record)}"
-        )
-    for variant in found.variants:
-        name = clean(variant.reference.label, CLIP)
-        reference = variant.reference
-        if variant.matches > 1:
-            which = "the centre" if record.method in CENTRED_METHODS else "the best"
-            lines.append(
-                f"{name}: {variant.matches} configurations match, {which} of them is shown."
-            )
-        if reference.incomparable:
-            lines.append(
-                f"{name}: {', '.join(map(clean, reference.incomparable))}: not comparable."
-            )
-        if reference.note:
-            lines.append(f"{name}: {clean(reference.note, 400)}")
-    missing = [clean(v.reference.label, CLIP) for v in found.variants if v.entry is None]
+        lines.append(f"Not as in the study file: {clean(record.deviations, _NOTE_CLIP)}.")
+    lines.append(
+        "Ours: mean ± sample standard deviation (the spread) over the complete seeds (how many), "
+        "at the best epoch."
+    )
+    lines.append(
+        "The difference is ours less the published one; within or beyond the spread of our seeds."
+    )
+    if any(variant.unscored for variant in comparison.variants):
+        command = scoring_command(record)
+        lines.append(f"Not all is scored on the test split yet; this does it: {command}")
+    for variant in comparison.variants:
+        lines += _variant_lines(record, variant)
+    missing = [_label(variant) for variant in comparison.variants if variant.entry is None]
     if missing:
         lines.append(f"Published, but no trial matches: {'; '.join(missing)}.")
-    if found.unnamed:
-        lines.append(
-            f"Of these configurations nothing is published: {_names(record, found.unnamed)}."
-        )
+    if comparison.unnamed:
+        names = _unnamed_text(record, comparison.unnamed)
+        lines.append(f"Of these configurations nothing is published: {names}.")
     return lines
 
 
-def _names(record: StudyRecord, entries: Sequence[Ranked]) -> str:
-    fields = record.varied_fields
-    names = [
-        clean(config_text(e.trials[0], fields), 80)
-        + ("" if e.value is None else f" ({record.objective} {e.value:.4f})")
-        for e in entries[:MAX_LINES]
-    ]
-    more = [f"{len(entries) - MAX_LINES} more"] if len(entries) > MAX_LINES else []
-    return "; ".join(names + more)
+def _variant_lines(record: StudyRecord, variant: Variant) -> list[str]:
+    lines = []
+    name = _label(variant)
+    reference = variant.reference
+    if variant.matches > 1:
+        which = "the centre" if record.method in CENTRED_METHODS else "the best"
+        lines.append(f"{name}: {variant.matches} configurations match, {which} of them is shown.")
+    if reference.incomparable:
+        lines.append(f"{name}: {', '.join(reference.incomparable)}: not comparable.")
+    if reference.note:
+        lines.append(f"{name}: {clean(reference.note, _NOTE_CLIP)}")
+    return lines
 
 
-def detail_sections(record: StudyRecord, found: Comparison) -> list[Section]:
-    """The published figures epoch by epoch and class by class: tables of their own."""
-    sections = []
-    for variant in found.variants:
-        name = clean(variant.reference.label, CLIP)
-        if variant.epochs:
-            laid = _detail([("epoch", int(c.name), c) for c in variant.epochs], ("val", "test"))
-            title = f"Published test accuracy epoch by epoch: {name}"
-            scored = any("test" in c.ours for c in variant.epochs)
-            kept = record.keep_checkpoints == "all"
-            if kept:
-                how = f"{scoring_command(record)} --each-epoch"
-            else:
-                how = "a study with keep_checkpoints: all can be scored so"
-            hint = () if scored else (f"Ours on the test split after each epoch: {how}",)
-            sections.append(Section(title=title, laid=laid, lines=hint))
-        by_class = (_by_class(record, variant, split) for split in ("train", "test"))
-        sections += [section for section in by_class if section is not None]
-    return sections
+def _label(variant: Variant) -> str:
+    return clean(variant.reference.label, CLIP)
 
 
-def _by_class(record: StudyRecord, variant: Variant, split: str) -> Section | None:
-    """The published accuracies of each class on one split; of many the largest differences."""
-    classes = tuple(c for c in variant.classes if c.split == split)
-    if not classes:
+def _unnamed_text(record: StudyRecord, entries: Sequence[Ranked]) -> str:
+    names = []
+    for entry in entries[:MAX_LINES]:
+        name = clean(config_text(entry.trials[0], record.varied_fields), 80)
+        if entry.value is not None:
+            name += f" ({record.objective} {entry.value:.4f})"
+        names.append(name)
+    if len(entries) > MAX_LINES:
+        names.append(f"{len(entries) - MAX_LINES} more")
+    return "; ".join(names)
+
+
+def detail_sections(record: StudyRecord, comparison: Comparison) -> list[Section]:
+    """The published figures of each variant epoch by epoch and class by class."""
+    found = []
+    for variant in comparison.variants:
+        found += [
+            _epochs_section(record, variant),
+            _classes_section(record, variant, "train"),
+            _classes_section(record, variant, "test"),
+        ]
+    return [section for section in found if section is not None]
+
+
+def _epochs_section(record: StudyRecord, variant: Variant) -> Section | None:
+    """The published test accuracies after each epoch."""
+    if not variant.epochs:
         return None
-    title = (
-        f"Published {SPLITS[split]} accuracy class by class: {clean(variant.reference.label, CLIP)}"
-    )
-    if len(classes) > MAX_LINES:
-        title += f" (the {MAX_LINES} largest differences of {len(classes)})"
-        classes = tuple(sorted(classes, key=lambda c: -abs(c.difference or 0.0)))[:MAX_LINES]
-    ours = ("train",) if split == "train" else ("val", "test")
+    lines = []
+    if not any("test" in figure.ours for figure in variant.epochs):
+        if record.keep_checkpoints == "all":
+            how = f"{scoring_command(record)} --each-epoch"
+        else:
+            how = "a study with keep_checkpoints: all can be scored so"
+        lines.append(f"Ours on the test split after each epoch: {how}")
+    figures = [(int(figure.name), figure) for figure in variant.epochs]
     return Section(
-        title=title,
-        laid=_detail([("class", class_name(record, int(c.name)), c) for c in classes], ours),
+        title=f"Published test accuracy epoch by epoch: {_label(variant)}",
+        grid=_detail_grid("epoch", figures, ("val", "test")),
+        lines=tuple(lines),
     )
 
 
-def _detail(lines: Sequence[tuple[str, object, ComparedFigure]], splits: Sequence[str]) -> Grid:
+def _classes_section(record: StudyRecord, variant: Variant, split: str) -> Section | None:
+    """The published accuracies of the classes on a split; of many, the largest differences."""
+    figures = [figure for figure in variant.classes if figure.split == split]
+    if not figures:
+        return None
+    title = f"Published {SPLITS[split]} accuracy class by class: {_label(variant)}"
+    if len(figures) > MAX_LINES:
+        title += f" (the {MAX_LINES} largest differences of {len(figures)})"
+        figures.sort(key=lambda figure: -abs(figure.difference or 0.0))
+        figures = figures[:MAX_LINES]
+    named = [(class_name(record, int(figure.name)), figure) for figure in figures]
+    splits = ("train",) if split == "train" else ("val", "test")
+    return Section(title=title, grid=_detail_grid("class", named, splits))
+
+
+def _detail_grid(
+    head: str, figures: Sequence[tuple[object, ComparedFigure]], splits: Sequence[str]
+) -> Grid:
+    """A table of named figures, one row each.
+
+    Args:
+        head: the column of the names.
+        figures: with their names.
+        splits: the splits of ours to show.
+    """
     values: list[Row] = [
         {
             head: name,
-            "published": c.published,
-            **{f"ours, {SPLITS[s]}": _score(c.ours.get(s), c, s) for s in splits},
-            "difference": _number(c.difference, "+"),
-            "taken with": _with(c),
+            "published": figure.published,
+            **_our_scores(figure, splits),
+            "difference": _number_text(figure.difference, "+"),
+            "taken with": _taken_with(figure),
         }
-        for head, name, c in lines
+        for name, figure in figures
     ]
-    return grid(list(values[0]), values)
+    return make_grid(list(values[0]), values)

@@ -1,12 +1,13 @@
-"""What is said of a study, as text in each format and as files. Reads no store."""
+"""Writes a study's report: as text in several formats, and as files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.report import finalists, published, terminal
+from pipeline.report.contents import ReportContents
 from pipeline.report.formats import (
     csv_cell,
     csv_table,
@@ -15,191 +16,207 @@ from pipeline.report.formats import (
     markdown_section,
     markdown_table,
 )
-from pipeline.report.grid import cell_text, grid
+from pipeline.report.grid import Row, Section, make_grid
 from pipeline.report.html import PlotImage, page
 from pipeline.report.plots import draw
-from pipeline.report.problems import Row, trial_problems
-from pipeline.report.published import Section
-from pipeline.report.ranked import Listing, failures, lead_values, listing, study_facts, title_lines
+from pipeline.report.problems import trial_problems
+from pipeline.report.ranked import failures, lead_text, lead_values, study_facts, title_lines
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
 from pipeline.system.files import write_text_atomically
-from sweeps.analysis.published import compare
+from pipeline.system.text import clean
 from sweeps.analysis.record import StudyRecord
 
 FORMATS = ("table", "json", "csv", "md")
-_ROWS = 50  # in report.md; the CSV and JSON files have all
+_MARKDOWN_ROWS = 50  # rows of a table in report.md; the CSV and JSON files have all
+_PROBLEM_CLIP = 200  # characters of a cell of the problems
 
 
-# The formats
+# The ranked table, and what belongs to it
 
 
 def render(
     record: StudyRecord, fmt: str, top: int | None = None, *, width: int | None = None
 ) -> str:
-    """The ranked table, and what stands under it, as text in one of `FORMATS`, without a line break at the end.
+    """Write the ranked table and the findings as text, without a line break at the end.
 
-    Under it, but not in the CSV: the first configuration against the second, and ours beside the published figures;
-    in JSON and Markdown also the health checks and what went wrong, on a terminal the warnings.
+    The findings are the lead of the first configuration, the finalists and the published figures;
+    in JSON and Markdown also all health checks and problems, on a terminal only the warnings. A CSV
+    has the table alone.
 
     Args:
         record: the study.
         fmt: ``table``, ``json`` (exact values), ``csv`` or ``md``.
-        top: at most this many configurations; None for all.
+        top: the most configurations; None for all.
         width: of the table, as for `pipeline.report.terminal.table`.
     """
+    contents = ReportContents(record)
     if fmt == "table":
-        return terminal.render_study(record, top, width)
-    return _render(listing(record), fmt, top)
-
-
-def _render(listed: Listing, fmt: str, top: int | None = None) -> str:
-    """The same of a study that is ranked already, for all formats but ``table``."""
-    record = listed.record
-    names = listed.names
-    values = listed.rows[:top]
-    total = len(listed.rows)
+        return terminal.render_study(contents, top, width)
     if fmt == "json":
-        return json_text(study_values(listed, top))
+        return json_text(study_values(contents, top))
     if fmt == "csv":
-        return csv_table(
-            [names, *([csv_cell(name, row[name]) for name in names] for row in values)]
-        )
-    first, second = title_lines(record, len(values), total)
-    lines = [
-        f"# {escape_markdown(first)}",
-        escape_markdown(second),
-        markdown_table(grid(names, values, thousands=False)),
-    ]
-    ahead = record.lead
-    search = str(lead_values(ahead)["text"]) if ahead else ""
-    again = finalists.section(record)
-    blocks = markdown_section(again) if again else []
-    if record.decided_finalists:
-        lines += [*blocks, escape_markdown(f"In the search: {search}")] if search else blocks
-    else:
-        lines += [escape_markdown(search), *blocks] if search else blocks
-    return "\n\n".join(lines + _checks(listed) + _published(listed) + _troubles(record))
+        return _csv(contents, top)
+    return _markdown(contents, top)
 
 
-def study_values(listed: Listing, top: int | None = None) -> Row:
-    """All of it as values, exact; at most ``top`` configurations."""
-    rows = listed.rows[:top]
-    shown = {
-        "configurations": len(listed.rows),
+def _csv(contents: ReportContents, top: int | None) -> str:
+    columns = contents.table.columns
+    rows = contents.table.rows[:top]
+    lines = [[csv_cell(name, row[name]) for name in columns] for row in rows]
+    return csv_table([columns, *lines])
+
+
+def study_values(contents: ReportContents, top: int | None = None) -> Row:
+    """All that is known of a study, as exact values.
+
+    Args:
+        contents: of the study's report.
+        top: the most configurations; None for all.
+    """
+    record = contents.record
+    rows = contents.table.rows[:top]
+    values = study_facts(record)
+    values |= {
+        "configurations": len(contents.table.rows),
         "shown": len(rows),
-        "columns": listed.names,
+        "columns": contents.table.columns,
         "rows": rows,
+        "first_against_second": lead_values(record.lead),
+        "checks": contents.checks,
+        "what_went_wrong": trial_problems(record),
     }
-    return {
-        **study_facts(listed.record),
-        **shown,
-        **_beside(listed),
-        "failed": failures(listed.record),
-    }
-
-
-def _beside(listed: Listing) -> Row:
-    """The values of what stands under the table; published figures and finalists only where there are any."""
-    ahead = listed.record.lead
-    found = compare(listed.record, listed.entries)
-    values: Row = {"first_against_second": ahead and lead_values(ahead), "checks": listed.findings}
-    values["what_went_wrong"] = trial_problems(listed.record)
-    again = finalists.finalist_values(listed.record)
-    values |= {"finalists": again} if again else {}
-    if found:
-        return {**values, "published": published.rows(listed.record, found)}
+    if record.finalists is not None:
+        values["finalists"] = finalists.finalist_values(record)
+    if contents.comparison is not None:
+        values["published"] = published.rows(record, contents.comparison)
+    values["failed"] = failures(record)
     return values
 
 
-def _checks(listed: Listing) -> list[str]:
-    found = [
-        f"- **{check['level']}** {escape_markdown(str(check['text']))}" for check in listed.findings
-    ]
-    if found:
-        return ["## Health checks", "\n".join(found)]
-    return []
+def _markdown(contents: ReportContents, top: int | None) -> str:
+    table = contents.table
+    rows = table.rows[:top]
+    title, subtitle = title_lines(contents.record, len(rows), len(table.rows))
+    return "\n\n".join(
+        [
+            f"# {escape_markdown(title)}",
+            escape_markdown(subtitle),
+            markdown_table(make_grid(table.columns, rows, thousands=False)),
+            *_lead_blocks(contents.record),
+            *_check_blocks(contents),
+            *_published_blocks(contents),
+            *_problem_blocks(contents.record),
+        ]
+    )
 
 
-def _published(listed: Listing) -> list[str]:
-    found = compare(listed.record, listed.entries)
-    if not found:
+def _lead_blocks(record: StudyRecord) -> list[str]:
+    """The lead of the search and the finalists; decided finalists come first."""
+    lead = []
+    if record.lead is not None:
+        text = lead_text(record.lead)
+        if record.decided_finalists:
+            text = f"In the search: {text}"
+        lead.append(escape_markdown(text))
+    section = finalists.section(record)
+    if section is None:
+        return lead
+    blocks = markdown_section(section)
+    return blocks + lead if record.decided_finalists else lead + blocks
+
+
+def _check_blocks(contents: ReportContents) -> list[str]:
+    if not contents.checks:
         return []
-    sections = [
-        published.summary_section(listed.record, found),
-        *published.detail_sections(listed.record, found),
+    lines = [
+        f"- **{check['level']}** {escape_markdown(str(check['text']))}" for check in contents.checks
     ]
-    return [part for section in sections for part in markdown_section(section)]
+    return ["## Health checks", "\n".join(lines)]
 
 
-def _troubles(record: StudyRecord) -> list[str]:
-    found = trial_problems(record)
-    if not found:
+def _published_blocks(contents: ReportContents) -> list[str]:
+    if contents.comparison is None:
         return []
-    more: tuple[str, ...] = ()
-    if len(found) > _ROWS:
-        more = (f"{len(found) - _ROWS} more are in the JSON.",)
-    laid = grid(list(found[0]), found[:_ROWS], clip=200)
-    return markdown_section(Section(title="What went wrong", laid=laid, lines=more))
+    blocks = []
+    for section in published.sections(contents.record, contents.comparison):
+        blocks += markdown_section(section)
+    return blocks
+
+
+def _problem_blocks(record: StudyRecord) -> list[str]:
+    rows = trial_problems(record)
+    if not rows:
+        return []
+    lines = []
+    if len(rows) > _MARKDOWN_ROWS:
+        lines.append(f"{len(rows) - _MARKDOWN_ROWS} more are in the JSON.")
+    grid = make_grid(list(rows[0]), rows[:_MARKDOWN_ROWS], clip=_PROBLEM_CLIP)
+    return markdown_section(Section(title="What went wrong", grid=grid, lines=tuple(lines)))
 
 
 # The winner
 
 
 def render_winner(record: StudyRecord, fmt: str) -> str:
-    """The winner in detail as text in one of `FORMATS`.
+    """Write the winner in detail as text in one of `FORMATS`.
 
     Raises:
-        NothingComplete: saying where the trials went instead.
+        NothingComplete: if no trial is complete; the message tells how the trials ended.
     """
-    return _render_best(winner_detail(record), fmt)
-
-
-def _render_best(detail: dict[str, Any], fmt: str) -> str:
+    detail = winner_detail(record)
     if fmt == "table":
         return terminal.render_winner(detail)
     if fmt == "json":
         return json_text(detail)
     if fmt == "csv":
-        return csv_table([["section", "name", "value"], *_long(detail)])
-    parts = [f"# {escape_markdown(headline(detail))}"]
-    for title, laid in sections(detail):
-        parts += [f"## {title}", markdown_table(laid)]
-    steps = {"python": list(filter(None, [detail["load"]])), "sh": detail["next"]}
-    code = [
-        "\n".join([f"```{language}", *lines, "```"]) for language, lines in steps.items() if lines
-    ]
-    return "\n\n".join(
-        [
-            *parts,
-            *map(escape_markdown, remarks(detail)),
-            *(["## How to go on", *code] if code else []),
-        ]
-    )
+        return _winner_csv(detail)
+    return _winner_markdown(detail)
 
 
-def _long(detail: dict[str, Any]) -> Iterable[list[str]]:
+def _winner_csv(detail: dict[str, Any]) -> str:
     """The winner as lines of section, name and value."""
+    lines = [["section", "name", "value"]]
     for key, value in detail.items():
-        if key in ("configuration", "test_scores"):
-            yield from ([key, name, csv_cell(name, item)] for name, item in (value or {}).items())
-        elif key == "first_against_second":
-            yield [key, "", csv_cell("", value and value["text"])]
+        if key == "first_against_second":
+            lines.append([key, "", csv_cell("", value and value["text"])])
+        elif key in ("configuration", "test_scores"):
+            lines += [[key, name, csv_cell(name, item)] for name, item in (value or {}).items()]
         elif key == "classes":
-            yield from (
-                ["class", csv_cell("", row["class"]), cell_text("accuracy", row["accuracy"])]
+            lines += [
+                ["class", csv_cell("", row["class"]), csv_cell("accuracy", row["accuracy"])]
                 for row in value
-            )
+            ]
         elif key == "curve":
-            yield from (
-                [f"epoch {row['epoch']}", name, cell_text(name, item)]
+            lines += [
+                [f"epoch {row['epoch']}", name, csv_cell(name, item)]
                 for row in value
                 for name, item in row.items()
-            )
+            ]
         elif isinstance(value, list):
-            yield from ([key, "", csv_cell("", item)] for item in value)
+            lines += [[key, "", csv_cell("", item)] for item in value]
         else:
-            yield ["result", key, csv_cell(key, value)]
+            lines.append(["result", key, csv_cell(key, value)])
+    return csv_table(lines)
+
+
+def _winner_markdown(detail: dict[str, Any]) -> str:
+    blocks = [f"# {escape_markdown(headline(detail))}"]
+    for section in sections(detail):
+        blocks += markdown_section(section)
+    blocks += [escape_markdown(remark) for remark in remarks(detail)]
+    code = []
+    if detail["load"]:
+        code.append(_code_block("python", [detail["load"]]))
+    if detail["next"]:
+        code.append(_code_block("sh", detail["next"]))
+    if code:
+        blocks += ["## How to go on", *code]
+    return "\n\n".join(blocks)
+
+
+def _code_block(language: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"```{language}", *map(clean, lines), "```"])
 
 
 # The files
@@ -208,37 +225,49 @@ def _long(detail: dict[str, Any]) -> Iterable[list[str]]:
 def write(record: StudyRecord, folder: Path) -> list[Path]:
     """Write ``report.html``, ``report.md``, ``trials.csv``, ``trials.json`` and ``plots/*.png``.
 
-    There is ``best.json`` too if a trial is complete, and ``published.csv`` if the study has published figures. The
-    same study gives the same bytes. Each text file appears whole or not at all.
+    There is a ``best.json`` if a trial is complete, and a ``published.csv`` if the study has
+    published figures. The same study gives the same bytes. Each text file appears whole or not at
+    all.
+
+    Args:
+        record: the study.
+        folder: is made if it is missing.
+
+    Returns:
+        The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    listed = listing(record)
-    texts = {"trials.csv": _render(listed, "csv"), "trials.json": _render(listed, "json")}
+    contents = ReportContents(record)
+    texts = {
+        "trials.csv": _csv(contents, None),
+        "trials.json": json_text(study_values(contents)),
+    }
     try:
-        best = winner_detail(record)
-        texts["best.json"] = _render_best(best, "json")
-        detail = _render_best(best, "md")
+        detail = winner_detail(record)
     except NothingComplete as error:
-        (folder / "best.json").unlink(missing_ok=True)  # of an earlier study of this name
-        detail = escape_markdown(str(error))
-    found = compare(record, listed.entries)
-    if found:
-        texts["published.csv"] = _published_csv(published.rows(record, found))
+        winner = escape_markdown(str(error))
     else:
-        (folder / "published.csv").unlink(missing_ok=True)
+        texts["best.json"] = json_text(detail)
+        winner = _winner_markdown(detail)
+    if contents.comparison is not None:
+        texts["published.csv"] = _published_csv(published.rows(record, contents.comparison))
+    for name in ("best.json", "published.csv"):
+        if name not in texts:
+            (folder / name).unlink(missing_ok=True)  # of an earlier study of this name
     paths = [write_text_atomically(folder / name, text) for name, text in texts.items()]
-    drawn = _pictures(record, folder / "plots")
-    links = [f"![{escape_markdown(picture.alt)}](plots/{picture.name}.png)" for picture in drawn]
-    parts = [_render(listed, "md", _ROWS), detail, *(["# Plots", *links] if links else [])]
-    paths += [
-        write_text_atomically(folder / "report.md", "\n\n".join(parts)),
-        write_text_atomically(folder / "report.html", page(listed, drawn)),
-    ]
-    return [*paths, *(folder / "plots" / f"{picture.name}.png" for picture in drawn)]
+
+    plots = _draw_plots(record, folder / "plots")
+    blocks = [_markdown(contents, _MARKDOWN_ROWS), winner]
+    if plots:
+        blocks.append("# Plots")
+        blocks += [f"![{escape_markdown(plot.alt)}](plots/{plot.name}.png)" for plot in plots]
+    paths.append(write_text_atomically(folder / "report.md", "\n\n".join(blocks)))
+    paths.append(write_text_atomically(folder / "report.html", page(contents, plots)))
+    return paths + [folder / "plots" / f"{plot.name}.png" for plot in plots]
 
 
-def _pictures(record: StudyRecord, folder: Path) -> list[PlotImage]:
-    """Have the plots drawn into a folder, and take them for the page."""
+def _draw_plots(record: StudyRecord, folder: Path) -> list[PlotImage]:
+    """Draw the plots into a folder, and read them for the page."""
     return [
         PlotImage(
             name=drawn.path.stem,
@@ -252,8 +281,8 @@ def _pictures(record: StudyRecord, folder: Path) -> list[PlotImage]:
 
 
 def _published_csv(rows: Sequence[Row]) -> str:
-    names = published.COLUMNS
-    kind = {name: "" if name.endswith("_seeds") else "mean" for name in names}
-    return csv_table(
-        [names, *([csv_cell(kind[name], row[name]) for name in names] for row in rows)]
-    )
+    """The rows of published figures as CSV: all numbers but counts with 4 decimals."""
+    columns = published.COLUMNS
+    formats = {name: "" if name.endswith("_seeds") else "mean" for name in columns}
+    lines = [[csv_cell(formats[name], row[name]) for name in columns] for row in rows]
+    return csv_table([columns, *lines])

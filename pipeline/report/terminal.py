@@ -1,11 +1,11 @@
-"""Lays out for a terminal what `tables` and `render_winner` say of a study. Knows no other format."""
+"""Lays a report out for a terminal: tables without colours, and sentences."""
 
 from __future__ import annotations
 
 import io
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -14,121 +14,251 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report import finalists as verdict
-from pipeline.report import published
-from pipeline.report.grid import Grid, grid
-from pipeline.report.problems import INFEASIBLE, Row
-from pipeline.report.published import Section
-from pipeline.report.ranked import Listing, lead_values, listing, title_lines
+from pipeline.report import finalists, published
+from pipeline.report.contents import ReportContents
+from pipeline.report.grid import Grid, Row, Section, make_grid
+from pipeline.report.problems import INFEASIBLE
+from pipeline.report.ranked import lead_text, title_lines
 from pipeline.report.winner import headline, remarks, sections
-from sweeps.analysis.published import compare
+from pipeline.system.text import clean
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING
 
-_STYLES = {
-    COMPLETE: "",
-    PRUNED: "dim",
-    INFEASIBLE: "dim",
-    RUNNING: "italic",
-}  # what is in none of these has failed
-# Columns of the narrow table: always there, and what comes before and after the searched fields where there is room.
+# The style of a row by its state; all other states are failures.
+_STYLES = {COMPLETE: "", PRUNED: "dim", INFEASIBLE: "dim", RUNNING: "italic"}
+_FAILURE_STYLE = "red"
+_FIRST_STYLE = "bold"
+
+# The order in which a narrow table takes up columns: the first and the objective always, then these
+# before and after the searched fields, as long as there is room.
 _ALWAYS = ("rank", "trial", "family")
-_SOON = ("state", "spread")
-_LATE = ("notes", "seconds", "epoch", "parameters", "repeats")
-_NARROWEST = 80  # characters of the table of published figures: narrower, its numbers would be cut
-_WARNINGS = 4  # lines of health checks
-_NO_WRAP: Mapping[str, int] = {}
+_BEFORE_SEARCHED = ("state", "spread")
+_AFTER_SEARCHED = ("notes", "seconds", "epoch", "parameters", "repeats")
+
+_MIN_SECTION_WIDTH = 80  # characters; in a narrower table numbers would be cut
+_MAX_WARNINGS = 4  # health checks below the table
 _GAP = 2  # blanks between columns
-
-
-def render_study(record: StudyRecord, top: int | None = None, width: int | None = None) -> str:
-    """The ranked table and what stands under it, as text without colours; the arguments are those of `table`."""
-    width = terminal_width() if width is None else width
-    listed = listing(record)
-    laid = _ranked(listed, top, width)
-    return "\n\n".join([_text(laid), *_unsaid(laid, listed.rows[:top]), *_below(listed, width)])
-
-
-def table(record: StudyRecord, top: int | None = None, width: int | None = None) -> Table:
-    """The ranked table for a terminal of a width in characters (None: this one; all columns where there is none).
-
-    Columns are left out rather than squeezed, the least important first; the caption names them.
-    """
-    return _ranked(listing(record), top, terminal_width() if width is None else width)
-
-
-def render_winner(detail: dict[str, Any]) -> str:
-    """The winner in detail, as `pipeline.report.winner.winner_detail` gives it."""
-    blocks = [headline(detail)]
-    blocks += [f"{title}\n{_indent(_text(_plain(laid)))}" for title, laid in sections(detail)]
-    go_on = [f"  {line}" for line in (*filter(None, [detail["load"]]), *detail["next"])]
-    return "\n\n".join(
-        [
-            *blocks,
-            "\n".join(remarks(detail)),
-            *(["\n".join(["How to go on", *go_on])] if go_on else []),
-        ]
-    )
-
-
-def render_section(
-    shown: Section, width: int | None = None, wrap: Mapping[str, int] = _NO_WRAP
-) -> str:
-    """A titled table with its lines; columns to ``wrap`` give way to that many characters where there is no room."""
-    laid = [_text(_plain(shown.laid, wrap), width)] if shown.laid.lines else []
-    return "\n".join([shown.title, *laid, *shown.lines])
-
-
-def render_finalists(record: StudyRecord, width: int | None = None) -> str:
-    """The finalists of a study and their verdict; nothing where it has none. The width is that of `table`."""
-    shown = verdict.section(record)
-    width = terminal_width() if width is None else width
-    room = None if width is None else max(width, _NARROWEST)
-    wrap = {
-        "finalist": 20,
-        record.objective: 8,
-        "test_acc": 8,
-        verdict.GAP_COLUMN: 8,
-        "difference": 8,
-    }
-    if shown is None:
-        return ""
-    return render_section(shown, room, wrap=wrap)
+_UNLIMITED = 10_000  # characters: the width of a table that may be as wide as it needs
+_NO_WRAP: Mapping[str, int] = {}
 
 
 def terminal_width() -> int | None:
-    """The width of this terminal in characters; None where there is none."""
+    """The width of this terminal in characters; None if standard output is no terminal."""
     if sys.stdout.isatty():
         return shutil.get_terminal_size().columns
     return None
 
 
-def _ranked(listed: Listing, top: int | None, width: int | None) -> Table:
-    shown = listed.rows[:top]
-    whole = grid(listed.names, shown)
-    kept = _fit(whole, listed.record, width)
-    result = _table(title_lines(listed.record, len(shown), len(listed.rows)))
-    for i, header in kept.items():
-        result.add_column(Text(header), justify="right" if whole.right[i] else "left", no_wrap=True)
-    for row, line in zip(shown, whole.lines, strict=True):
-        if row["rank"] == 1 and row["state"] == COMPLETE:
-            style = "bold"
-        else:
-            style = _STYLES.get(str(row["state"]), "red")
-        result.add_row(*(Text(line[i]) for i in kept), style=style)
-    missing = [name for i, name in enumerate(whole.names) if i not in kept]
+# A study
+
+
+def render_study(contents: ReportContents, top: int | None = None, width: int | None = None) -> str:
+    """The ranked table and the findings below it, as text without colours.
+
+    Args:
+        contents: of the study's report.
+        top: the most configurations; None for all.
+        width: of the table, as for `table`.
+    """
+    width = terminal_width() if width is None else width
+    ranked = _ranked_table(contents, top, width)
+    blocks = [_text(ranked)]
+    if "notes" not in [str(column.header) for column in ranked.columns]:
+        blocks += _note_block(contents.table.rows[:top])
+    blocks += _lead_blocks(contents.record, width)
+    if contents.comparison is not None:
+        section = published.summary_section(contents.record, contents.comparison, narrow=True)
+        wrap = {"variant": 10, "verdict": 8}
+        blocks.append(render_section(section, _section_width(width), wrap))
+    blocks += _warning_block(contents.checks)
+    return "\n\n".join(blocks)
+
+
+def table(record: StudyRecord, top: int | None = None, width: int | None = None) -> Table:
+    """The ranked table of a study.
+
+    Columns are left out rather than squeezed, the least important first; the caption names them.
+
+    Args:
+        record: the study.
+        top: the most configurations; None for all.
+        width: in characters; None for the width of this terminal, or all columns where there is
+            none.
+    """
+    width = terminal_width() if width is None else width
+    return _ranked_table(ReportContents(record), top, width)
+
+
+def _ranked_table(contents: ReportContents, top: int | None, width: int | None) -> Table:
+    record = contents.record
+    rows = contents.table.rows[:top]
+    grid = make_grid(contents.table.columns, rows)
+    headers = _fitting_headers(grid, record, width)
+    result = _empty_table(title_lines(record, len(rows), len(contents.table.rows)))
+    for position, header in headers.items():
+        result.add_column(
+            Text(header), justify="right" if grid.numeric[position] else "left", no_wrap=True
+        )
+    for row, cells in zip(rows, grid.rows, strict=True):
+        shown = [Text(cells[position]) for position in headers]
+        result.add_row(*shown, style=_row_style(row))
+    missing = [name for i, name in enumerate(grid.columns) if i not in headers]
     if missing:
         result.caption = Text(f"no room for {', '.join(missing)}: --format csv has them")
     return result
 
 
-def _table(titles: Sequence[str]) -> Table:
+def _row_style(row: Row) -> str:
+    if row["rank"] == 1 and row["state"] == COMPLETE:
+        return _FIRST_STYLE
+    return _STYLES.get(str(row["state"]), _FAILURE_STYLE)
+
+
+def _fitting_headers(grid: Grid, record: StudyRecord, width: int | None) -> dict[int, str]:
+    """The headers of the columns that fit into a width, by the columns' positions, in order.
+
+    The important columns are taken first, then any further one that still fits. If not all columns
+    fit with their names on one line, long names take two.
+    """
+    widths = [_cell_width(grid, position) for position in range(len(grid.columns))]
+    full_widths = [max(cells, len(name)) for cells, name in zip(widths, grid.columns, strict=True)]
+    gaps = _GAP * (len(full_widths) - 1)
+    if width is None or sum(full_widths) + gaps <= width:
+        return dict(enumerate(grid.columns))
+    required = (*_ALWAYS, record.objective)
+    searched = [name for name in record.searched if name != "family"]
+    positions = []
+    room = width + _GAP
+    for name in (*required, *_BEFORE_SEARCHED, *searched, *_AFTER_SEARCHED):
+        if name not in grid.columns:
+            continue
+        position = grid.columns.index(name)
+        header_width = max(len(line) for line in _two_lines(name).split("\n"))
+        column_width = _GAP + max(widths[position], header_width)
+        if column_width <= room or name in required:
+            positions.append(position)
+            room -= column_width
+    return {position: _two_lines(grid.columns[position]) for position in sorted(positions)}
+
+
+def _cell_width(grid: Grid, position: int) -> int:
+    """The width of a column's widest cell, in characters."""
+    return max((cell_len(row[position]) for row in grid.rows), default=0)
+
+
+def _two_lines(name: str) -> str:
+    """A long name on two lines."""
+    if len(name) > len("val_acc"):
+        return name.replace("_", "_\n", 1)
+    return name
+
+
+def _note_block(rows: Sequence[Row]) -> list[str]:
+    """The notes of a table that has no room for their column."""
+    notes = [f"Trial {row['trial']} {row['notes']}" for row in rows if row.get("notes")]
+    return [_lines(notes)] if notes else []
+
+
+def _lead_blocks(record: StudyRecord, width: int | None) -> list[str]:
+    """The lead of the search and the finalists; decided finalists come first."""
+    lead = []
+    if record.lead is not None:
+        text = lead_text(record.lead)
+        if record.decided_finalists:
+            text = f"In the search: {text}"
+        lead.append(clean(text))
+    verdict = []
+    if record.finalists is not None:
+        verdict.append(render_finalists(record, width))
+    return verdict + lead if record.decided_finalists else lead + verdict
+
+
+def _warning_block(checks: Sequence[Row]) -> list[str]:
+    warnings = [f"Warning: {check['text']}" for check in checks if check["level"] == "warning"]
+    if not warnings:
+        return []
+    lines = warnings[:_MAX_WARNINGS]
+    if len(warnings) > _MAX_WARNINGS:
+        lines.append(f"{len(warnings) - _MAX_WARNINGS} more are in the report")
+    return [_lines(lines)]
+
+
+# The finalists and the winner
+
+
+def render_finalists(record: StudyRecord, width: int | None = None) -> str:
+    """The finalists of a study and their verdict; empty if there are none.
+
+    Args:
+        record: the study.
+        width: as for `table`.
+    """
+    section = finalists.section(record)
+    if section is None:
+        return ""
+    width = terminal_width() if width is None else width
+    wrap = {
+        "finalist": 20,
+        record.objective: 8,
+        "test_acc": 8,
+        finalists.GAP_COLUMN: 8,
+        "difference": 8,
+    }
+    return render_section(section, _section_width(width), wrap)
+
+
+def render_winner(detail: dict[str, Any]) -> str:
+    """The winner in detail, as `pipeline.report.winner.winner_detail` describes it."""
+    blocks = [clean(headline(detail))]
+    blocks += [
+        f"{section.title}\n{_indent(_text(_plain_table(section.grid)))}"
+        for section in sections(detail)
+    ]
+    blocks.append(_lines(remarks(detail)))
+    commands = list(detail["next"])
+    if detail["load"]:
+        commands.insert(0, detail["load"])
+    if commands:
+        blocks.append("\n".join(["How to go on", _indent(_lines(commands))]))
+    return "\n\n".join(blocks)
+
+
+# Sections and tables
+
+
+def render_section(
+    section: Section, width: int | None = None, wrap: Mapping[str, int] = _NO_WRAP
+) -> str:
+    """A title, a table and sentences.
+
+    Args:
+        section: to lay out.
+        width: of the table, in characters; None for as wide as it needs.
+        wrap: columns that are wrapped where there is no room, with their least widths.
+    """
+    blocks = [section.title]
+    if section.grid.rows:
+        blocks.append(_text(_plain_table(section.grid, wrap), width))
+    if section.lines:
+        blocks.append(_lines(section.lines))
+    return "\n".join(blocks)
+
+
+def _section_width(width: int | None) -> int | None:
+    return None if width is None else max(width, _MIN_SECTION_WIDTH)
+
+
+def _lines(texts: Iterable[str]) -> str:
+    """Texts that are safe to print, one on a line."""
+    return "\n".join(clean(text) for text in texts)
+
+
+def _empty_table(titles: Sequence[str] = ()) -> Table:
+    """A table without columns; the first title is bold."""
+    title = None
     if titles:
-        title = Text("\n").join(
-            Text(line, "bold" if i == 0 else "") for i, line in enumerate(titles)
-        )
-    else:
-        title = None
+        styled = [Text(line, "bold" if i == 0 else "") for i, line in enumerate(titles)]
+        title = Text("\n").join(styled)
     return Table(
         title=title,
         title_justify="left",
@@ -143,77 +273,37 @@ def _table(titles: Sequence[str]) -> Table:
     )
 
 
-def _fit(whole: Grid, record: StudyRecord, width: int | None) -> dict[int, str]:
-    """The headers of the columns that fit into the width, in order: the important ones first, then what still fits."""
-    cells = zip(*whole.lines, strict=True) if whole.lines else [()] * len(whole.names)
-    widths = [max(map(cell_len, column), default=0) for column in cells]
-    full = [max(w, len(name)) for w, name in zip(widths, whole.names, strict=True)]
-    if width is None or sum(full) + _GAP * (len(full) - 1) <= width:
-        return dict(enumerate(whole.names))
-    searched = [name for name in record.searched if name != "family"]
-    order = [
-        name
-        for name in (*_ALWAYS, record.objective, *_SOON, *searched, *_LATE)
-        if name in whole.names
-    ]
-    kept = []
-    room = width + _GAP
-    for name in order:
-        i = whole.names.index(name)
-        need = _GAP + max(widths[i], *map(len, _narrow(name).split("\n")), 0)
-        if need <= room or name in (*_ALWAYS, record.objective):
-            kept.append(i)
-            room -= need
-    return {i: _narrow(whole.names[i]) for i in sorted(kept)}
+def _plain_table(grid: Grid, wrap: Mapping[str, int] = _NO_WRAP) -> Table:
+    """A table without a title.
 
-
-def _narrow(name: str) -> str:
-    """A long name on two lines."""
-    if len(name) > len("val_acc"):
-        return name.replace("_", "_\n", 1)
-    return name
-
-
-def _unsaid(laid: Table, shown: Sequence[Row]) -> list[str]:
-    """The notes of the table's rows, a line each, where it has no room for their column."""
-    if "notes" in [str(column.header) for column in laid.columns]:
-        return []
-    said = [f"Trial {row['trial']} {row['notes']}" for row in shown if row.get("notes")]
-    if said:
-        return ["\n".join(said)]
-    return []
-
-
-def _below(listed: Listing, width: int | None) -> list[str]:
-    """What stands under the table."""
-    ahead = listed.record.lead
-    found = compare(listed.record, listed.entries)
-    search = str(lead_values(ahead)["text"]) if ahead else ""
-    again = render_finalists(listed.record, width)
-    if listed.record.decided_finalists:
-        order = (again, f"In the search: {search}" * bool(search))
-    else:
-        order = (search, again)
-    blocks = list(filter(None, order))
-    if found:
-        room = None if width is None else max(width, _NARROWEST)
-        shown = published.summary_section(listed.record, found, narrow=True)
-        blocks.append(render_section(shown, room, wrap={"variant": 10, "verdict": 8}))
-    warnings = [
-        f"Warning: {check['text']}" for check in listed.findings if check["level"] == "warning"
-    ]
-    if len(warnings) > _WARNINGS:
-        more = [f"{len(warnings) - _WARNINGS} more are in the report"]
-    else:
-        more = []
-    return [*blocks, *(["\n".join(warnings[:_WARNINGS] + more)] if warnings else [])]
+    Args:
+        grid: its cells.
+        wrap: columns that are wrapped where there is no room, with their least widths.
+    """
+    result = _empty_table()
+    for name, numeric in zip(grid.columns, grid.numeric, strict=True):
+        result.add_column(
+            Text(name),
+            justify="right" if numeric else "left",
+            no_wrap=name not in wrap,
+            min_width=wrap.get(name),
+            overflow="fold",
+        )
+    for row in grid.rows:
+        result.add_row(*map(Text, row))
+    return result
 
 
 def _text(renderable: RenderableType, width: int | None = None) -> str:
-    """Lay out without colours, in a width in characters (None: as wide as it needs)."""
+    """Lay out without colours.
+
+    Args:
+        renderable: a table.
+        width: in characters; None for as wide as it needs.
+    """
     console = Console(
         file=io.StringIO(),
-        width=width or 10_000,
+        width=width or _UNLIMITED,
         force_terminal=False,
         color_system=None,
         legacy_windows=False,
@@ -221,22 +311,6 @@ def _text(renderable: RenderableType, width: int | None = None) -> str:
     with console.capture() as capture:
         console.print(renderable)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
-
-
-def _plain(laid: Grid, wrap: Mapping[str, int] = _NO_WRAP) -> Table:
-    """A table without a title; only the columns to ``wrap`` give way where there is no room, to that width."""
-    result = _table(())
-    for name, right in zip(laid.names, laid.right, strict=True):
-        result.add_column(
-            Text(name),
-            justify="right" if right else "left",
-            no_wrap=name not in wrap,
-            min_width=wrap.get(name),
-            overflow="fold",
-        )
-    for line in laid.lines:
-        result.add_row(*map(Text, line))
-    return result
 
 
 def _indent(text: str) -> str:

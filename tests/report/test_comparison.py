@@ -9,7 +9,6 @@ from support.endtoend import pipeline
 from support.records import make_record, make_result
 
 from pipeline.report import comparison, render
-from pipeline.report.ranked import listing
 from pipeline.stores import locations
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import FAILED
@@ -27,7 +26,7 @@ def compared(name, *values, digest="same", **changes):
 
 
 def verdicts(*records):
-    return comparison.study_differences([listing(record) for record in records])
+    return comparison.study_differences(records)
 
 
 @pytest.mark.parametrize(
@@ -84,27 +83,27 @@ def test_finalists_that_have_decided_are_compared():
     again = compared("A.finalists", 0.7, 0.72)
     scored = tuple(dataclasses.replace(result, test={"acc": 0.6}) for result in again.results)
     again = dataclasses.replace(again, results=scored)
-    listings = [listing(compared("A", 0.9, finalists=again)), listing(compared("B", 0.8))]
-    one, other = comparison.rows(listings)
+    records = [compared("A", 0.9, finalists=again), compared("B", 0.8)]
+    one, other = comparison.rows(records)
     assert (one["value"], one["seeds"], one["test_acc"]) == (
         pytest.approx(0.71),
         2,
         pytest.approx(0.6),
     )
     assert (one["by"], other["by"]) == ("finalists", "search")
-    (line,) = comparison.study_differences(listings)
+    (line,) = comparison.study_differences(records)
     assert line.startswith("B 0.8000 (1 seed) against A (finalists) 0.7100 ± 0.0141 (2 seeds): ")
-    overview, _ = comparison.sections(listings)
-    assert [line[-1] for line in overview.laid.lines] == ["lr 0.01 (finalists)", "lr 0.01"]
+    overview, _ = comparison.sections(records)
+    assert [line[-1] for line in overview.grid.rows] == ["lr 0.01 (finalists)", "lr 0.01"]
     begun = compared("A", 0.9, finalists=dataclasses.replace(again, trials=3))
-    assert comparison.rows([listing(begun)])[0]["value"] == 0.9
+    assert comparison.rows([begun])[0]["value"] == 0.9
 
 
 def test_rows_say_what_each_study_came_to():
     """A study's row has its counts, what won, how it is known on the test split, and what all trials took."""
     record = compared("A", 0.8, 0.9)
     scored = [dataclasses.replace(result, test={"acc": 0.7}) for result in record.results]
-    (row,) = comparison.rows([listing(dataclasses.replace(record, results=tuple(scored)))])
+    (row,) = comparison.rows([dataclasses.replace(record, results=tuple(scored))])
     assert row["value"] == pytest.approx(0.85)
     assert row["spread"] == pytest.approx(0.0707, abs=1e-4)
     assert (

@@ -24,8 +24,8 @@ from support.reports import (
 
 from pipeline.cli import program
 from pipeline.report import answer, html, render
+from pipeline.report.contents import ReportContents
 from pipeline.report.html import MAX_ROWS, VISIBLE_ROWS, page
-from pipeline.report.ranked import listing
 from sweeps.analysis.facts import StoredSpec, StudyFacts
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 
 def made(record, *pictures):
     """The page of a study, checked and read."""
-    return pages.check(page(listing(record), pictures))
+    return pages.check(page(ReportContents(record), pictures))
 
 
 def section(found, name):
@@ -237,8 +237,7 @@ def test_every_command_is_one():
     record = report_study(
         report_trial(0, 0.9, run_id="abc"), name="my study", command="pipeline sweep --trials 3"
     )
-    entries = listing(dataclasses.replace(record, trials=3)).entries
-    steps = answer.answer(dataclasses.replace(record, trials=3), entries).steps
+    steps = answer.answer(dataclasses.replace(record, trials=3)).steps
     assert len(steps) == 7
     for step in steps:
         command, name, *arguments = shlex.split(step.command)
@@ -434,7 +433,7 @@ def test_hostile_names_are_shown_as_they_are():
         dataset='folder:"><img src=x onerror=alert(1)>',
         facts=StudyFacts(description="<style>*{display:none}</style>", digest="{% raw %}"),
     )
-    text = page(listing(record), [])
+    text = page(ReportContents(record), [])
     found = pages.check(text)
     assert found.all("h1")[0].text == "<script>alert(1)</script>{{ 7*7 }}"
     assert "49" not in found.all("h1")[0].text
@@ -461,7 +460,7 @@ def test_many_trials():
         report_trial(n, 1 - n / 10_000, lr=0.001 + n / 100_000, epochs=1)
         for n in range(MAX_ROWS + 200)
     ]
-    text = page(listing(report_study(*trials)), [])
+    text = page(ReportContents(report_study(*trials)), [])
     found = pages.check(text)
     bodies = section(found, "trials").all("tbody")
     assert [len(body.all("tr")) for body in bodies] == [VISIBLE_ROWS, MAX_ROWS - VISIBLE_ROWS]
@@ -473,7 +472,7 @@ def test_many_trials():
 def test_the_same_study_gives_the_same_page():
     """A page holds nothing of the moment it is made."""
     record = repeated_study([({"lr": 0.1}, 0.9), ({"lr": 0.2}, 0.8)], report_study().dimensions)
-    assert page(listing(record), [PICTURE]) == page(listing(record), [PICTURE])
+    assert page(ReportContents(record), [PICTURE]) == page(ReportContents(record), [PICTURE])
 
 
 def luminance(colour):

@@ -7,8 +7,8 @@ from support.browser import browse, watch
 from support.records import mixed_study
 from support.reports import PICTURE, study_with_thumbnails
 
+from pipeline.report.contents import ReportContents
 from pipeline.report.html import page as html
-from pipeline.report.ranked import listing
 from sweeps.analysis.ranking import find_best_trial
 
 pytestmark = pytest.mark.slow
@@ -33,7 +33,7 @@ def address(tmp_path_factory):
         study, results=tuple(results), thumbnails=pictures.thumbnails, **names
     )
     file = tmp_path_factory.mktemp("page") / "report.html"
-    file.write_text(html(listing(record), [PICTURE]))
+    file.write_text(html(ReportContents(record), [PICTURE]))
     return file.as_uri()
 
 

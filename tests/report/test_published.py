@@ -4,8 +4,6 @@ import pytest
 from support.records import make_record, make_result
 
 from pipeline.report import published
-from pipeline.report.ranked import ranked
-from sweeps.analysis.published import compare
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import FAILED
 
@@ -25,14 +23,14 @@ def study(reference, *, tested=True, classes=10, **record):
 
 
 def found(record):
-    return compare(record, ranked(record))
+    return published.compare_published(record)
 
 
 def table(record, **options):
     """The rows of the summary by variant, each by column, and its lines."""
     section = published.summary_section(record, found(record), **options)
     return [
-        dict(zip(section.laid.names, line, strict=True)) for line in section.laid.lines
+        dict(zip(section.grid.columns, line, strict=True)) for line in section.grid.rows
     ], section.lines
 
 
@@ -133,7 +131,7 @@ def test_details():
     )
     record = dataclasses.replace(record, keep_checkpoints="all")
     epochs, classes = published.detail_sections(record, found(record))
-    assert epochs.laid.names == (
+    assert epochs.grid.columns == (
         "epoch",
         "published",
         "ours, validation",
@@ -144,8 +142,8 @@ def test_details():
     assert epochs.lines == (
         "Ours on the test split after each epoch: pipeline evaluate --all --name test --each-epoch",
     )
-    assert classes.laid.lines[0][0] == "class 29"
-    assert len(classes.laid.lines) == published.MAX_LINES
+    assert classes.grid.rows[0][0] == "class 29"
+    assert len(classes.grid.rows) == published.MAX_LINES
     assert "20 largest differences of 30" in classes.title
 
 
@@ -172,8 +170,14 @@ def test_training_classes_have_a_table_of_their_own():
     )
     train, test = published.detail_sections(record, found(record))
     assert train.title == "Published training accuracy class by class: lr 0.01"
-    assert train.laid.names == ("class", "published", "ours, training", "difference", "taken with")
-    assert test.laid.names[2:4] == ("ours, validation", "ours, test")
+    assert train.grid.columns == (
+        "class",
+        "published",
+        "ours, training",
+        "difference",
+        "taken with",
+    )
+    assert test.grid.columns[2:4] == ("ours, validation", "ours, test")
 
 
 def test_another_setting_than_the_files_is_said():

@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 from support.reports import hostile_study, report_study, report_trial, report_winner
 
-from pipeline.report import ranked, render, terminal, winner
+from pipeline.report import render, terminal, winner
 from pipeline.report.checks.registry import run_checks
+from pipeline.report.ranked import ranked_table
 from pipeline.system.text import clean
 from sweeps.spec.reference import Reference
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialResult, configure
@@ -38,9 +39,9 @@ def test_rows_rank_configurations_and_blank_what_does_not_apply():
         report_trial(0, 0.8, family="mlp", lr=0.02, dropout=0.25),
         report_trial(1, 0.9, family="cnn", optimizer="sgd", momentum=0.75, seconds=3.0),
     )
-    first, second = ranked.rows(record, None)
-    assert list(first) == ranked.columns(record)
-    assert ranked.columns(record) == [
+    first, second = ranked_table(record).rows
+    assert list(first) == ranked_table(record).columns
+    assert ranked_table(record).columns == [
         *(
             "rank",
             "trial",
@@ -83,7 +84,7 @@ def test_rows_rank_configurations_and_blank_what_does_not_apply():
     assert second["layer_order"] is None
     assert second["momentum"] is None
     assert second["parameters"] == 1_234_567
-    assert ranked.rows(record, 1) == [first]
+    assert ranked_table(record).rows[:1] == [first]
 
 
 def test_rows_name_how_a_trial_failed_and_end_with_what_runs():
@@ -94,7 +95,7 @@ def test_rows_name_how_a_trial_failed_and_end_with_what_runs():
         report_trial(2, 0.99, state=PRUNED, lr=0.3),
         report_trial(3, 0.5),
     )
-    rows = ranked.rows(record)
+    rows = ranked_table(record).rows
     assert [row["state"] for row in rows] == ["complete", "pruned", "diverged", "running"]
     assert [row["rank"] for row in rows] == [1, 2, None, None]
 
@@ -102,12 +103,12 @@ def test_rows_name_how_a_trial_failed_and_end_with_what_runs():
 def test_repeats_are_one_row_with_mean_and_spread():
     """Repeats show mean, spread, their number and the sum of seconds, in columns that are otherwise absent."""
     record = report_study(*(report_trial(n, v, seed=n) for n, v in enumerate((0.8, 0.9, 0.85))))
-    (row,) = ranked.rows(record)
+    (row,) = ranked_table(record).rows
     assert row["val_acc"] == pytest.approx(0.85)
     assert row["spread"] == pytest.approx(0.05)
     assert (row["repeats"], row["trial"]) == (3, 1)
     assert row["seconds"] == pytest.approx(3 * 12.345)
-    assert "spread" not in ranked.columns(report_study(report_trial(0, 0.8)))
+    assert "spread" not in ranked_table(report_study(report_trial(0, 0.8))).columns
     assert "mean of 3 repeats 0.8500, spread 0.0500" in render.render_winner(record, "table")
 
 
@@ -118,7 +119,7 @@ def test_csv_reads_back():
     )
     text = render.render(record, "csv", None)
     first, second = parsed_csv(text)
-    assert list(first) == ranked.columns(record)
+    assert list(first) == ranked_table(record).columns
     assert (first["val_acc"], first["seconds"], first["lr"]) == ("0.9639", "12.3", "1e-05")
     assert (first["parameters"], first["batch_norm"], first["momentum"]) == ("1234567", "false", "")
     assert (second["rank"], second["val_acc"]) == ("", "")
@@ -153,7 +154,7 @@ def test_markdown_is_a_table_with_the_failures_below():
     text = render.render(record, "md", None)
     complete, failed = (part for part in text.split("\n\n") if part.startswith("|"))
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in complete.splitlines()} == {
-        len(ranked.columns(record)) + 1
+        len(ranked_table(record).columns) + 1
     }
     assert complete.splitlines()[1].startswith("| --: | --: | :-- | --: |")
     assert r"| 1 | oom | no \| memory |" in failed
@@ -189,7 +190,7 @@ def test_table_drops_columns_rather_than_squeezing_them(width):
     _, _, caption = " ".join(lines).partition("no room for ")
     left_out = set(caption.partition(":")[0].split(", ")) - {""}
     header = re.sub(r"_ ", "_", text.split("─")[0])
-    assert left_out < set(ranked.columns(report_study(*trials)))
+    assert left_out < set(ranked_table(report_study(*trials)).columns)
     assert not [name for name in left_out if name in header.split()]
     assert ("parameters" in left_out) == (width < 120)
 
@@ -197,7 +198,7 @@ def test_table_drops_columns_rather_than_squeezing_them(width):
 def test_table_shows_every_column_where_there_is_room():
     """Off a terminal nothing is left out, and parameters have separators."""
     text = render.render(report_study(report_trial(0, 0.5)), "table", None)
-    assert ranked.columns(report_study()) == text.splitlines()[2].split()
+    assert ranked_table(report_study()).columns == text.splitlines()[2].split()
     assert "1,234,567" in text
     assert "no room" not in text
     assert "\x1b" not in text
@@ -344,7 +345,7 @@ def test_lower_is_better_where_the_study_minimises():
     record = report_study(
         *(report_trial(0, 0.7), report_trial(1, 0.3, lr=0.1)), objective="val_loss", maximize=False
     )
-    assert [row["val_loss"] for row in ranked.rows(record)] == [0.3, 0.7]
+    assert [row["val_loss"] for row in ranked_table(record).rows] == [0.3, 0.7]
     assert "val_loss 0.3000 at epoch 2 of 3" in render.render_winner(record, "table")
 
 
@@ -453,15 +454,15 @@ def test_notes_have_a_column_where_there_are_any():
         history=(row,),
     )
     record = report_study(report_trial(0, 0.9, lr=0.1), bad, classes=("[/a]|\x1b[2J", "=b|\n<i>"))
-    assert ranked.columns(record)[-1] == "notes"
-    assert ranked.rows(record)[1]["notes"] == "collapsed: nearly all taken for '=b| <i>'"
+    assert ranked_table(record).columns[-1] == "notes"
+    assert ranked_table(record).rows[1]["notes"] == "collapsed: nearly all taken for '=b| <i>'"
     assert r"collapsed: nearly all taken for '=b\| &lt;i&gt;'" in render.render(record, "md")
     assert "Trial 1 collapsed: nearly all taken for '=b| <i>'" in render.render(
         record, "table", width=80
     )
     data = json.loads(render.render(record, "json"))
     assert [(row["trial"], row["what"]) for row in data["what_went_wrong"]] == [(1, "collapsed")]
-    assert "notes" not in ranked.columns(repeated_study())
+    assert "notes" not in ranked_table(repeated_study()).columns
 
 
 @pytest.mark.parametrize("fmt", render.FORMATS)
@@ -471,7 +472,7 @@ def test_infeasible_and_duplicates(fmt):
         1, state=PRUNED, end="infeasible", epochs=0, lr=0.1, error="parameters 9, allowed 1"
     )
     record = report_study(report_trial(0, 0.9), infeasible, report_trial(2, 0.9, duplicate_of=0))
-    assert [row["state"] for row in ranked.rows(record)] == ["complete", "infeasible"]
+    assert [row["state"] for row in ranked_table(record).rows] == ["complete", "infeasible"]
     text = render.render(record, fmt)
     assert "infeasible" in text
     if fmt in ("md", "json"):

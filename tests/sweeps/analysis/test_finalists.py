@@ -384,8 +384,8 @@ def test_the_table_has_a_line_for_each():
     record = make_record(
         [make_result(0, 0.95, lr=0.1), make_result(1, 0.94, lr=0.01)], dimensions=[LR]
     )
-    laid = verdict.section(dataclasses.replace(record, finalists=finalists)).laid
-    assert laid.lines[1] == (
+    grid = verdict.section(dataclasses.replace(record, finalists=finalists)).grid
+    assert grid.rows[1] == (
         *("2", "lr 0.01", "0.9050 ± 0.0071", "0.9000 ± 0.0000", "+0.0050 (-0.0183 to +0.0267)"),
         *("+0.0050, a tie", "0.9400"),
     )
