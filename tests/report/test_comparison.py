@@ -10,6 +10,7 @@ from support.records import make_record, make_result
 
 from pipeline.report import comparison, render
 from pipeline.stores import locations
+from sweeps.analysis.facts import StudyFacts
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import FAILED
 
@@ -21,7 +22,7 @@ def compared(name, *values, digest="same", **changes):
     results = [make_result(n, value, lr=0.01, seed=n) for n, value in enumerate(values)]
     results = results or [make_result(0, state=FAILED, lr=0.01)]
     record = make_record(results, dimensions=(LR,))
-    facts = {"name": name, "facts": {"digest": digest}, "trials": len(results)}
+    facts = {"name": name, "facts": StudyFacts(digest=digest), "trials": len(results)}
     return dataclasses.replace(record, **{**facts, **changes})
 
 
