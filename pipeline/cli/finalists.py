@@ -68,7 +68,8 @@ def finalists_command(
 
     where = locations.locate(options["storage"])
     asked = {"top": top, "seeds": seeds, "device": options["device"]}
-    made = finalists.make_plan(where, argument_or_option(name, name_option), data_dir, **asked)
+    with garbage.freeze_loaded():
+        made = finalists.make_plan(where, argument_or_option(name, name_option), data_dir, **asked)
     command = command_line()
     most = made.spec.trials or 1
     place = {

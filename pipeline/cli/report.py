@@ -51,10 +51,11 @@ def report_command(
 
     where = locations.locate(options["storage"])
     forkserver.warm_up(forkserver.DRAWING_PRELOAD)
-    records = [
-        access.read_record(where, argument_or_option(name, name_option))
-        for name in dict.fromkeys(names) or (None,)
-    ]
+    with garbage.freeze_loaded():
+        records = [
+            access.read_record(where, argument_or_option(name, name_option))
+            for name in dict.fromkeys(names) or (None,)
+        ]
     several = len(records) > 1
     top = top or (20 if fmt == "table" else None)
     if show_best or not several:

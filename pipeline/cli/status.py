@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import Command, argument_or_option, storage_option
+from pipeline.system import garbage
 
 if TYPE_CHECKING:
     from pipeline.report.status import Status
@@ -53,7 +54,8 @@ def _look(where: Stores, name: str | None) -> Status:
     from pipeline.report.status import Status
     from pipeline.stores import access, locations, locks
 
-    record = access.read_record(where, name)
+    with garbage.freeze_loaded():
+        record = access.read_record(where, name)
     checkpoints = where.home / "checkpoints" / record.name
     places = {
         "record": locations.display_name(where.tracking),

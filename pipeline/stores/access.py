@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.stores import mlflow_tables, postgresql, sqlite
-from pipeline.system import garbage
 from pipeline.system.errors import StorageFailure, UsageFailure
 
 if TYPE_CHECKING:
@@ -160,7 +159,7 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
     from sweeps.analysis.finalists import FINALISTS_SUFFIX
     from sweeps.search import stored
 
-    with read_studies(stores) as storage, garbage.freeze_loaded():
+    with read_studies(stores) as storage:
         try:
             known = stored.study_names(storage)
             if not known:

@@ -76,6 +76,41 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "dill": (),
 }
 
+# What changes the whole process, and the folders or files of the product that may do so. The command
+# line and the start of a worker set up their process; a function that other programs may call leaves
+# the process as it is, or restores it.
+PROCESS_EFFECTS: dict[str, tuple[str, ...]] = {
+    "signal.signal": (
+        "pipeline/system/signals.py",  # for the command line, see below; and for alarms
+        "pipeline/system/forkserver.py",  # the start of a helper process
+        "pipeline/engines/on_ray/task.py",  # restores the handlers that Ray replaces
+        "pipeline/tracking/ui.py",  # the command that serves MLflow's UI
+    ),
+    "signal.setitimer": ("pipeline/system/signals.py",),
+    "stop_requests": ("pipeline/cli/", "pipeline/system/signals.py", "pipeline/tracking/ui.py"),
+    "SignalStopRequest": ("pipeline/cli/", "pipeline/system/signals.py"),
+    "gc.freeze": ("pipeline/system/garbage.py",),
+    "gc.disable": ("pipeline/system/garbage.py",),
+    "gc.enable": ("pipeline/system/garbage.py",),
+    "freeze_loaded": ("pipeline/cli/", "pipeline/engines/preload.py"),
+    "socket.setdefaulttimeout": ("pipeline/data/download.py",),
+    "os.environ": (
+        "pipeline/__init__.py",  # defaults for MLflow, before it is imported
+        "pipeline/training/distributed.py",  # the start of a process that trains with others
+        "pipeline/engines/on_ray/cluster.py",  # defaults for Ray, before it starts
+        "pipeline/tracking/projects.py",  # the command that runs MLflow projects
+        "pipeline/tracking/server.py",  # around a call of MLflow
+        "pipeline/inference/registry.py",  # around a call of MLflow
+    ),
+    "os.putenv": (),
+    "torch.set_num_threads": (
+        "pipeline/training/process.py",
+        "pipeline/inference/evaluate.py",
+        "pipeline/inference/classifier.py",
+    ),
+}
+_CHANGES_OF_A_DICT = ("setdefault", "update", "pop", "popitem", "clear")
+
 # Folders that are registries, one file an entry, may hold more modules.
 MODULES_OF_A_FOLDER = 20
 REGISTRIES = ("pipeline/cli", "pipeline/report/plots")
@@ -114,6 +149,9 @@ def _of_one(path: str, tree: ast.Module) -> Iterator[str]:
             yield "relative import"
         if top in PRODUCT:
             yield from _of_product(node)
+            for effect in _process_effects(node):
+                if not path.startswith(PROCESS_EFFECTS[effect] or ("nowhere",)):
+                    yield f"changes the process: {effect}"
 
 
 def _of_import(path: str, module: str, names: tuple[str, ...]) -> Iterator[str]:
@@ -144,6 +182,28 @@ def _of_product(node: ast.AST) -> Iterator[str]:
         and ast.unparse(node.value) != "True"
     ):
         yield "weights_only is not True"
+
+
+def _process_effects(node: ast.AST) -> Iterator[str]:
+    """The effects on the whole process that a node has, by their names in `PROCESS_EFFECTS`."""
+    names = [f".{name}" for name in _effective_names(node)]
+    for effect in PROCESS_EFFECTS:
+        if any(name.endswith(f".{effect}") for name in names):
+            yield effect
+
+
+def _effective_names(node: ast.AST) -> list[str]:
+    """The dotted names that a node calls, imports, or changes the items of."""
+    if isinstance(node, ast.Call):
+        owner, _, method = ast.unparse(node.func).rpartition(".")
+        return [owner] if method in _CHANGES_OF_A_DICT else [f"{owner}.{method}"]
+    if isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
+        return [ast.unparse(node.value)]
+    if isinstance(node, ast.ImportFrom):  # calls by the bare name could not be recognised
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.Attribute) and node.attr == "freeze_loaded":  # also if it is passed on
+        return [node.attr]
+    return []
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[str, ...]]:
@@ -322,6 +382,42 @@ PLANTED = {
     },
     "pipeline/jobs/b.py: assert": {"pipeline/jobs/b.py": "assert True\n"},
     "pipeline/cli/b.py: print": {"pipeline/cli/b.py": "print('hello')\n"},
+    "pipeline/jobs/a.py: changes the process: signal.signal": {
+        "pipeline/jobs/a.py": "import signal\ndef f(): signal.signal(2, signal.SIG_IGN)\n"
+    },
+    "pipeline/jobs/a.py: changes the process: stop_requests": {
+        "pipeline/jobs/a.py": "from pipeline.system import signals\nstop = signals.stop_requests()\n"
+    },
+    "pipeline/jobs/a.py: changes the process: SignalStopRequest": {
+        "pipeline/jobs/a.py": "def f(): return SignalStopRequest()\n"
+    },
+    "pipeline/stores/a.py: changes the process: gc.freeze": {
+        "pipeline/stores/a.py": "gc.freeze()\n"
+    },
+    "pipeline/stores/a.py: changes the process: gc.disable": {
+        "pipeline/stores/a.py": "from gc import disable\n"
+    },
+    "pipeline/stores/a.py: changes the process: freeze_loaded": {
+        "pipeline/stores/a.py": "from pipeline.system import garbage\nload = garbage.freeze_loaded\n"
+    },
+    "pipeline/data/a.py: changes the process: socket.setdefaulttimeout": {
+        "pipeline/data/a.py": "socket.setdefaulttimeout(9)\n"
+    },
+    "pipeline/data/a.py: changes the process: os.environ": {
+        "pipeline/data/a.py": "os.environ['A'] = os.environ['B']\n"
+    },
+    "pipeline/data/b.py: changes the process: os.environ": {
+        "pipeline/data/b.py": "os.environ.setdefault('A', 'B')\n"
+    },
+    "pipeline/data/c.py: changes the process: os.environ": {
+        "pipeline/data/c.py": "del os.environ['A']\n"
+    },
+    "pipeline/data/d.py: changes the process: os.putenv": {
+        "pipeline/data/d.py": "os.putenv('A', 'B')\n"
+    },
+    "models/a.py: changes the process: torch.set_num_threads": {
+        "models/a.py": "import torch\ntorch.set_num_threads(2)\n"
+    },
     "sweeps.spec.a: ring sweeps.spec.a -> sweeps.spec.b -> sweeps.spec.a": {
         "sweeps/spec/a.py": "from sweeps.spec import b\n",
         "sweeps/spec/b.py": "try:\n    from sweeps.spec.a import x\nexcept ImportError:\n    pass\n",
@@ -358,6 +454,8 @@ def test_planted_violation(expected):
         {"tests/test_a.py": "import mlflow\nassert print('pickle')\n"},
         {"sweeps/spec/a.py": GUARDED, "sweeps/spec/b.py": "import sweeps.spec.a\n"},
         {"pipeline/data/a.py": "torch.load(f, weights_only=True)\n"},
+        {"pipeline/cli/a.py": "with garbage.freeze_loaded():\n    stop = SignalStopRequest()\n"},
+        {"pipeline/jobs/a.py": "os.environ.get('A', os.environ['B'])\nsignal.getsignal(2)\n"},
         {"pipeline/inference/evaluate.py": "from pipeline.data.test_split import load_test_for\n"},
         {f"pipeline/cli/m{number}.py": "" for number in range(21)},
     ],
