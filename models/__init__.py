@@ -1,4 +1,7 @@
-"""The families of networks a trial can train: names and options first, torch only when one is built."""
+"""The families of networks that a trial can train, by names and options.
+
+Torch is imported only when a network is built.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,9 @@ Option = bool | int | float | str
 class Family:
     """Where a network lives (``module:Class``) and its keyword options with their defaults.
 
-    The class is called as ``Class(shape, classes, **options)`` with ``shape`` the ``(channels, height, width)`` of
-    one image, and returns logits of shape ``(batch, classes)``. It raises `ValueError` where it cannot take such
-    images.
+    The class is called as ``Class(shape, classes, **options)`` with ``shape`` the ``(channels,
+    height, width)`` of an image, and returns logits of shape ``(batch, classes)``. It raises
+    `ValueError` if it cannot take such images.
     """
 
     network: str
@@ -110,7 +113,7 @@ def parse_layer_order(text: str) -> tuple[str, ...]:
     """Split ``conv-norm-act-pool-drop`` into its layers.
 
     Raises:
-        ValueError: unless each of `LAYERS` stands in it exactly once.
+        ValueError: unless the text has each of `LAYERS` exactly once.
     """
     order = tuple(text.split("-"))
     if sorted(order) != sorted(LAYERS):
@@ -124,7 +127,7 @@ def parse_block_counts(text: str) -> tuple[int, ...]:
     """Split ``3-4-4-3`` into the blocks of each stage.
 
     Raises:
-        ValueError: unless it holds whole numbers from 1 to 50, joined by ``-``.
+        ValueError: unless the text is whole numbers from 1 to 50, joined by ``-``.
     """
     parts = text.split("-")
     if not all(part.isdecimal() and 1 <= int(part) <= 50 for part in parts):
@@ -133,13 +136,17 @@ def parse_block_counts(text: str) -> tuple[int, ...]:
 
 
 def did_you_mean(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
-    """Name the known words, the likeliest first: the tail of an error message about an unknown one."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return (f"did you mean {close[0]}? " if close else "") + f"known: {', '.join(known)}"
+    """Suggest the nearest known word and name all: the end of an error about an unknown word."""
+    all_known = f"known: {', '.join(known)}"
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {nearest[0]}? {all_known}" if nearest else all_known
 
 
 def find_family(name: str) -> Family:
-    """Return a family of `FAMILIES`, or the user's own ``module:Class`` with the options of its constructor.
+    """Return a family of `FAMILIES`, or the user's own class with its constructor's options.
+
+    Args:
+        name: a key of `FAMILIES`, or ``module:Class``.
 
     Raises:
         ValueError: for an unknown name, or a class that cannot be imported.
@@ -147,38 +154,46 @@ def find_family(name: str) -> Family:
     if name in FAMILIES:
         return FAMILIES[name]
     if ":" not in name:
-        raise ValueError(
-            f"family is unknown: {name!r}; {did_you_mean(name, FAMILIES)}, or module:Class of your own"
-        )
-    parameters = inspect.signature(_load(name)).parameters.values()
-    options = {
-        p.name: p.default
-        for p in parameters
-        if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
-    }
+        hint = did_you_mean(name, FAMILIES)
+        raise ValueError(f"family is unknown: {name!r}; {hint}, or module:Class of your own")
+    options = {}
+    for parameter in inspect.signature(_load(name)).parameters.values():
+        has_default = parameter.default is not parameter.empty
+        if has_default and parameter.kind is parameter.KEYWORD_ONLY:
+            options[parameter.name] = parameter.default
     return Family(name, options)
 
 
 def build(
     family: str, shape: tuple[int, int, int], classes: int, options: Mapping[str, Option]
 ) -> nn.Module:
-    """Build a network of a family for images of ``shape`` (channels, height, width), with random weights.
+    """Build a network of a family, with random weights.
+
+    Args:
+        family: a name of `FAMILIES`, or ``module:Class``.
+        shape: channels, height and width of an image, in pixels.
+        classes: number of logits.
+        options: the keyword options of the family.
 
     Raises:
-        ValueError: where the network cannot take such images.
+        ValueError: if the network cannot take such images.
     """
-    network: nn.Module = _load(find_family(family).network)(shape, classes, **options)
+    network_class = _load(find_family(family).network)
+    network: nn.Module = network_class(shape, classes, **options)
     return network
 
 
 def _load(path: str) -> type[nn.Module]:
+    """Import the class at ``module:Class``."""
     from torch import nn
 
     module, _, name = path.partition(":")
     try:
-        network = getattr(importlib.import_module(module), name)
+        network_class = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot load {path!r}: {error}") from error
-    if not (isinstance(network, type) and issubclass(network, nn.Module)):
-        raise ValueError(f"{path!r} must be a class of torch.nn.Module: got {network!r}")  # noqa: TRY004
-    return network
+    if not (isinstance(network_class, type) and issubclass(network_class, nn.Module)):
+        raise ValueError(  # noqa: TRY004
+            f"{path!r} must be a class of torch.nn.Module: got {network_class!r}"
+        )
+    return network_class

@@ -1,25 +1,26 @@
-"""A plain convolutional network whose layers stand in any order; it must not know about residual connections."""
+"""A plain convolutional network whose layers stand in any order, without residual connections."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models import did_you_mean, layers
-from models import parse_layer_order as split_order
+from models import channels_last, did_you_mean, layers, parse_layer_order
+from models.initial import initialise
 from models.presets import PRESETS, Block, Shape, pyramid
 
 
 class CNN(nn.Module):
-    """Blocks of convolution, batch norm, activation, dropout and max-pool; then linear layers to the logits.
+    """Blocks of convolution, batch norm, activation, dropout and max-pool; then linear layers.
 
-    Without a preset, each block's convolution is 3x3, doubles the channels and keeps height and width, which the
-    block's max-pool halves, rounding down; and one linear layer follows.
+    Without a preset, each block's convolution is 3x3, doubles the channels and keeps height and
+    width, which the block's max-pool halves, rounding down; and one linear layer follows, to the
+    logits.
 
     Args:
-        shape: channels, height and width of one image, in pixels.
+        shape: channels, height and width of an image, in pixels.
         classes: number of logits.
         activation: a name of `models.ACTIVATIONS`.
-        dropout: probability of dropping one value of a feature map, or of a hidden unit.
+        dropout: probability of dropping a value of a feature map, or a hidden unit.
         batch_norm: keep the norm of ``layer_order``.
         bias: keep the biases of convolutions, which a norm cancels.
         init: one of `models.INITS`.
@@ -29,7 +30,8 @@ class CNN(nn.Module):
         layer_order: order of the layers in each block, as `models.parse_layer_order` reads it.
 
     Raises:
-        ValueError: for an unknown preset, or where convolutions or pooling would leave nothing of the images.
+        ValueError: for an unknown preset, or if convolutions or pooling would leave nothing of the
+            images.
     """
 
     def __init__(
@@ -49,30 +51,31 @@ class CNN(nn.Module):
     ) -> None:
         super().__init__()
         channels, *size = shape
-        plan = _plan(preset, width, depth)
-        order = split_order(layer_order)
+        sizes = _sizes(preset, width, depth)
+        order = parse_layer_order(layer_order)
         self.blocks = nn.Sequential()
-        for block in plan.blocks:
-            here = [name for name in order if _stands(name, block, batch_norm=batch_norm)]
-            self.blocks.append(_block(here, block, channels, activation, dropout, bias=bias))
-            size = [_left(here, block, side) for side in size]
+        for block in sizes.blocks:
+            names = [name for name in order if _has_layer(block, name, batch_norm=batch_norm)]
+            self.blocks.append(_block(names, block, channels, activation, dropout, bias=bias))
+            size = [_side_behind(names, block, side) for side in size]
             if min(size) < 1:
-                raise ValueError(_too_small(shape, preset, len(self.blocks), plan))
+                raise ValueError(_too_small(shape, preset, len(self.blocks), sizes))
             channels = block.channels
         units = channels * size[0] * size[1]
         self.hidden = nn.Sequential()
-        for hidden in plan.hidden:
-            self.hidden.extend(
-                [nn.Linear(units, hidden), layers.activation(activation), layers.Dropout(dropout)]
-            )
-            units = hidden
+        for hidden_units in sizes.hidden:
+            self.hidden.append(nn.Linear(units, hidden_units))
+            self.hidden.append(layers.activation(activation))
+            self.hidden.append(layers.Dropout(dropout))
+            units = hidden_units
         self.logits = nn.Linear(units, classes)
-        layers.initialise(self, activation, init)
+        initialise(self, activation, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, height, width) to logits (batch, classes)."""
         maps = self.blocks(images)
-        logits: Tensor = self.logits(self.hidden(layers.flat(maps, training=self.training)))
+        values = channels_last.flatten(maps, training=self.training)
+        logits: Tensor = self.logits(self.hidden(values))
         return logits
 
 
@@ -81,12 +84,13 @@ class _Block(nn.Sequential):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as torch names it
         """Map features (batch, channels, height, width) to what the last layer makes of them."""
-        for layer in layers.pooled_first(self):
+        for layer in channels_last.pooled_first(self):
             input = layer(input)  # noqa: A001
         return input
 
 
-def _plan(preset: str, width: int | None, depth: int | None) -> Shape:
+def _sizes(preset: str, width: int | None, depth: int | None) -> Shape:
+    """Return the sizes of a preset, or of a plain CNN."""
     if preset == "none":
         return pyramid(width or 1, depth or 1)
     if preset not in PRESETS:
@@ -96,20 +100,28 @@ def _plan(preset: str, width: int | None, depth: int | None) -> Shape:
     return PRESETS[preset]
 
 
-def _stands(layer: str, block: Block, *, batch_norm: bool) -> bool:
+def _has_layer(block: Block, layer: str, *, batch_norm: bool) -> bool:
     """Whether a layer of the order stands in this block."""
-    has = {"norm": batch_norm and block.norm, "drop": block.drop, "pool": block.pool is not None}
-    return has.get(layer, True)
+    if layer == "norm":
+        return batch_norm and block.norm
+    if layer == "drop":
+        return block.drop
+    if layer == "pool":
+        return block.pool is not None
+    return True
 
 
 def _block(
     order: list[str], block: Block, inputs: int, activation: str, dropout: float, *, bias: bool
 ) -> nn.Sequential:
-    """Make the layers of one block in their order; a norm before the convolution sees the block's input channels."""
-    at = {layer: place for place, layer in enumerate(order)}
-    norm_follows = "norm" in at and at["conv"] < at["norm"]
+    """Make the layers of a block in their order.
+
+    A norm before the convolution sees the block's input channels.
+    """
+    place = {layer: index for index, layer in enumerate(order)}
+    norm_follows = "norm" in place and place["conv"] < place["norm"]
     # A norm cancels the convolution's bias, unless the activation has used it in between.
-    bias = bias or not norm_follows or at["conv"] < at["act"] < at["norm"]
+    bias = bias or not norm_follows or place["conv"] < place["act"] < place["norm"]
     modules: dict[str, nn.Module] = {
         "conv": nn.Conv2d(
             inputs, block.channels, block.kernel, block.stride, block.padding, bias=bias
@@ -117,18 +129,18 @@ def _block(
         "act": layers.activation(activation),
         "drop": layers.Dropout(dropout),
     }
-    if "norm" in at:
+    if "norm" in place:
         modules["norm"] = nn.BatchNorm2d(block.channels if norm_follows else inputs)
     if block.pool is not None:
         modules["pool"] = nn.MaxPool2d(*block.pool)
-    made = _Block()
+    sequence = _Block()
     for name in order:
-        made.add_module(name, modules[name])
-    return made
+        sequence.add_module(name, modules[name])
+    return sequence
 
 
-def _left(order: list[str], block: Block, side: int) -> int:
-    """Height or width behind a block, in pixels; 0 or less where nothing is left."""
+def _side_behind(order: list[str], block: Block, side: int) -> int:
+    """Return the height or width behind a block, in pixels; 0 or less if nothing remains."""
     for name in order:
         if name == "conv":
             side = (side + 2 * block.padding - block.kernel) // block.stride + 1
@@ -139,19 +151,19 @@ def _left(order: list[str], block: Block, side: int) -> int:
     return side
 
 
-def _too_small(shape: tuple[int, int, int], preset: str, block: int, plan: Shape) -> str:
-    """Say which block leaves nothing of the images, and what would."""
+def _too_small(shape: tuple[int, int, int], preset: str, block: int, sizes: Shape) -> str:
+    """Say which block leaves nothing of the images, and what to use instead."""
     _, rows, columns = shape
     if preset != "none":
         return (
-            f"the cnn {preset} cannot take {rows}x{columns} images: nothing is left after block {block}; "
-            "use larger images or preset none"
+            f"the cnn {preset} cannot take {rows}x{columns} images: "
+            f"nothing is left after block {block}; use larger images or preset none"
         )
     if block > 1:
         remedy = f"use a depth of at most {block - 1}"
     else:
         remedy = "use an mlp or a resnet"
     return (
-        f"a cnn of depth {len(plan.blocks)} cannot take {rows}x{columns} images: "
+        f"a cnn of depth {len(sizes.blocks)} cannot take {rows}x{columns} images: "
         f"pooling leaves nothing after block {block}; {remedy}"
     )

@@ -1,11 +1,12 @@
-"""A LeNet-like network with residual blocks, from a lab report on MNIST; it must not know about data or training."""
+"""A LeNet-like network with residual blocks, from a lab report on MNIST."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import layers
+from models import channels_last, layers
+from models.initial import XAVIER_GAINS, initialise, silence
 
 # pixels a side
 _CONV = 5
@@ -14,21 +15,24 @@ _HIDDEN = 5  # hidden units, in multiples of the width
 
 
 class LeNetResNet(nn.Module):
-    """Two 5x5 convolutions, each pooled, activated and followed by a residual block; then two linear layers.
+    """Two convolutions with residual blocks, and two linear layers.
 
-    The second convolution drops whole maps before it is pooled, the hidden layer drops units. No convolution is padded
-    but the residual blocks' 3x3 ones. At width 10 and 28x28 grey images: 30,900 parameters.
+    Each convolution is 5x5, pooled, activated and followed by a residual block. The second one drops
+    whole maps before it is pooled, the hidden layer drops units. No convolution is padded but the
+    residual blocks' 3x3 ones. At width 10 and 28x28 grey images: 30,900 parameters.
 
     Args:
-        shape: channels, height and width of one image, in pixels.
+        shape: channels, height and width of an image, in pixels.
         classes: number of logits.
         activation: a name of `models.ACTIVATIONS`.
-        dropout: probability of dropping one of the second convolution's maps, and a hidden unit.
+        dropout: probability of dropping a map of the second convolution, and a hidden unit.
         init: one of `models.INITS`.
-        width: channels of the first convolution; the second has twice, the hidden layer five times as many.
+        width: channels of the first convolution; the second has twice, the hidden layer five times
+            as many.
         residual: add each residual block's input to its output.
-        softmax_output: return probabilities instead of logits. A cross-entropy takes the softmax of them again, and so
-            cannot fall below ``log(1 + (classes - 1) / e)``: 1.461 for ten classes.
+        softmax_output: return probabilities instead of logits. A cross-entropy takes the softmax of
+            them again, and so cannot fall below ``log(1 + (classes - 1) / e)``: 1.461 for ten
+            classes.
 
     Raises:
         ValueError: for images too small for two convolutions.
@@ -47,14 +51,13 @@ class LeNetResNet(nn.Module):
         softmax_output: bool,
     ) -> None:
         super().__init__()
-        channels, rows, columns = shape
-        rows, columns = (
-            ((side - _CONV + 1) // _POOL - _CONV + 1) // _POOL for side in (rows, columns)
-        )
+        channels, height, width_in_pixels = shape
+        rows = _side_behind(height)
+        columns = _side_behind(width_in_pixels)
         if min(rows, columns) < 1:
             raise ValueError(
-                f"a lenet_resnet cannot take {shape[1]}x{shape[2]} images: its convolutions leave nothing of less than "
-                "16x16; use a resnet"
+                f"a lenet_resnet cannot take {height}x{width_in_pixels} images: its convolutions "
+                "leave nothing of less than 16x16; use a resnet"
             )
         self.features = nn.Sequential(
             nn.Conv2d(channels, width, _CONV),
@@ -75,23 +78,35 @@ class LeNetResNet(nn.Module):
         )
         self.logits = nn.Linear(hidden, classes)
         self.softmax_output = softmax_output
-        layers.initialise(self, activation, init)
-        if residual and init == "auto" and activation not in layers.XAVIER_GAINS:
-            layers.silence(
-                module.branch for module in self.modules() if isinstance(module, _Residual)
-            )
+        initialise(self, activation, init)
+        if residual and init == "auto" and activation not in XAVIER_GAINS:
+            silence(module.branch for module in self.modules() if isinstance(module, _Residual))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (batch, channels, height, width) to logits, or to probabilities, (batch, classes)."""
+        """Map images (batch, channels, height, width) to logits (batch, classes).
+
+        With ``softmax_output`` these are probabilities.
+        """
         maps = self.features(images)
-        logits: Tensor = self.logits(self.hidden(layers.flat(maps, training=self.training)))
+        values = channels_last.flatten(maps, training=self.training)
+        logits: Tensor = self.logits(self.hidden(values))
         if self.softmax_output:
             return functional.softmax(logits, dim=1)
         return logits
 
 
+def _side_behind(side: int) -> int:
+    """Return the height or width behind both convolutions and their pooling, in pixels."""
+    for _ in range(2):
+        side = (side - _CONV + 1) // _POOL
+    return side
+
+
 class _Residual(nn.Module):
-    """The activation of ``x + branch(x)``; the branch is two 3x3 convolutions with an activation between."""
+    """The activation of ``x + branch(x)``.
+
+    The branch is two 3x3 convolutions with an activation between.
+    """
 
     def __init__(self, channels: int, activation: str, residual: bool) -> None:
         super().__init__()
@@ -106,5 +121,7 @@ class _Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map features (batch, channels, height, width) to features of the same shape."""
         y = self.branch(x)
-        result: Tensor = self.activation(x + y if self.residual else y)
+        if self.residual:
+            y = x + y
+        result: Tensor = self.activation(y)
         return result

@@ -8,15 +8,16 @@ import math
 from torch import Tensor, nn
 
 from models import layers
+from models.initial import initialise
 
 
 class MLP(nn.Module):
-    """Hidden layers of equal width: linear, batch norm, activation, dropout; then a linear layer to the logits.
+    """Hidden layers of equal width, and a linear layer to the logits.
 
-    Takes any images of ``shape``.
+    A hidden layer is linear, batch norm, activation, dropout. Takes any images of ``shape``.
 
     Args:
-        shape: channels, height and width of one image, in pixels.
+        shape: channels, height and width of an image, in pixels.
         classes: number of logits.
         activation: a name of `models.ACTIVATIONS`.
         dropout: probability of dropping a hidden unit.
@@ -41,7 +42,7 @@ class MLP(nn.Module):
         depth: int,
     ) -> None:
         super().__init__()
-        sizes = [math.prod(shape)] + [width] * depth
+        sizes = [math.prod(shape), *[width] * depth]
         self.hidden = nn.Sequential()
         for inputs, units in itertools.pairwise(sizes):
             # A norm has its own shift, so the layer before it needs no bias.
@@ -51,7 +52,7 @@ class MLP(nn.Module):
             self.hidden.append(layers.activation(activation))
             self.hidden.append(layers.Dropout(dropout))
         self.logits = nn.Linear(sizes[-1], classes)
-        layers.initialise(self, activation, init)
+        initialise(self, activation, init)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, height, width) to logits (batch, classes)."""

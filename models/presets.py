@@ -1,4 +1,4 @@
-"""The convolutional networks of published reports, layer for layer, as plain values; it must not know torch."""
+"""The convolutional networks of published reports, layer for layer, as plain values."""
 
 from __future__ import annotations
 

@@ -8,21 +8,30 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from models import HEADS, SHORTCUTS, STEMS, did_you_mean, layers, parse_block_counts
+from models import (
+    HEADS,
+    SHORTCUTS,
+    STEMS,
+    channels_last,
+    did_you_mean,
+    layers,
+    parse_block_counts,
+)
+from models.initial import XAVIER_GAINS, initialise, silence
 
 
 class ResNet(nn.Module):
     """A stem, stages of basic blocks, a head, and a linear layer to the logits.
 
-    He et al. 2016, https://arxiv.org/abs/1512.03385. Each stage after the first doubles the channels and halves
-    height and width, rounding up, so it takes images of any ``shape``.
+    He et al. 2016, https://arxiv.org/abs/1512.03385. Each stage after the first doubles the
+    channels and halves height and width, rounding up, so it takes images of any ``shape``.
 
     Args:
-        shape: channels, height and width of one image, in pixels.
+        shape: channels, height and width of an image, in pixels.
         classes: number of logits.
         activation: a name of `models.ACTIVATIONS`.
-        dropout: probability of dropping a value before a block's second convolution, as in wide residual networks
-            (Zagoruyko & Komodakis 2016, https://arxiv.org/abs/1605.07146).
+        dropout: probability of dropping a value before a block's second convolution, as in wide
+            residual networks (Zagoruyko & Komodakis 2016, https://arxiv.org/abs/1605.07146).
         batch_norm: normalise after every convolution.
         bias: keep the biases of convolutions, which a norm cancels.
         init: one of `models.INITS`.
@@ -30,10 +39,13 @@ class ResNet(nn.Module):
         depth: number of stages.
         blocks: blocks of each stage, as `models.parse_block_counts` reads it; the last number
             holds for all further stages.
-        stem: one of `models.STEMS`: a convolution, one with a max-pool 3 of stride 2 behind it, or none.
-        head: one of `models.HEADS`: global average pooling, or every value of the last maps, to the logits.
+        stem: one of `models.STEMS`: a convolution, one with a max-pool 3 of stride 2 behind it, or
+            none.
+        head: one of `models.HEADS`: global average pooling, or every value of the last maps, to the
+            logits.
         residual: add each block's input to its output.
-        shortcut: one of `models.SHORTCUTS`, how the input gets the output's shape; unused without ``residual``.
+        shortcut: one of `models.SHORTCUTS`, how the input gets the output's shape; unused without
+            ``residual``.
 
     Raises:
         ValueError: for an unknown shortcut, stem or head.
@@ -71,24 +83,27 @@ class ResNet(nn.Module):
             self.stem.append(nn.MaxPool2d(3, 2, padding=1))
             size = [math.ceil(side / 2) for side in size]
         self.stages = nn.Sequential()
-        for inputs, outputs, stride in _plan(channels, width, depth, parse_block_counts(blocks)):
+        counts = parse_block_counts(blocks)
+        for inputs, outputs, stride in _block_sizes(channels, width, depth, counts):
             branch = nn.Sequential(
                 *conv(inputs, outputs, 3, stride),
                 layers.activation(activation),
                 layers.Dropout(dropout),
                 *conv(outputs, outputs, 3, 1),
             )
-            if residual:
-                bypass = _shortcut(shortcut, inputs, outputs, stride, conv)
-            else:
-                bypass = None
+            bypass = _shortcut(shortcut, inputs, outputs, stride, conv) if residual else None
             self.stages.append(Block(branch, bypass, layers.activation(activation)))
             size = [math.ceil(side / stride) for side in size]
-        self.head = _Flatten() if head == "flatten" else _Mean()
-        self.logits = nn.Linear(outputs * (math.prod(size) if head == "flatten" else 1), classes)
-        layers.initialise(self, activation, init)
-        if residual and init == "auto" and activation not in layers.XAVIER_GAINS:
-            layers.silence(module.branch for module in self.modules() if isinstance(module, Block))
+        if head == "flatten":
+            self.head: nn.Module = _Flatten()
+            values = outputs * math.prod(size)
+        else:
+            self.head = _Mean()
+            values = outputs
+        self.logits = nn.Linear(values, classes)
+        initialise(self, activation, init)
+        if residual and init == "auto" and activation not in XAVIER_GAINS:
+            silence(module.branch for module in self.modules() if isinstance(module, Block))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, height, width) to logits (batch, classes)."""
@@ -102,7 +117,7 @@ class _Mean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (batch, channels, height, width) to (batch, channels)."""
-        return layers.mean(x, training=self.training)
+        return channels_last.mean(x, training=self.training)
 
 
 class _Flatten(nn.Module):
@@ -110,11 +125,11 @@ class _Flatten(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map features (batch, channels, height, width) to (batch, channels * height * width)."""
-        return layers.flat(x, training=self.training)
+        return channels_last.flatten(x, training=self.training)
 
 
 class Block(nn.Module):
-    """The activation of ``branch(x) + shortcut(x)``, or of ``branch(x)`` alone where there is no shortcut."""
+    """The activation of ``branch(x) + shortcut(x)``; without a shortcut, of ``branch(x)``."""
 
     def __init__(
         self, branch: nn.Sequential, shortcut: nn.Module | None, activation: nn.Module
@@ -125,7 +140,10 @@ class Block(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features (batch, inputs, height, width) to (batch, outputs, height / stride, width / stride)."""
+        """Map features (batch, inputs, height, width) to the shape of the branch's output.
+
+        That is (batch, outputs, height / stride, width / stride).
+        """
         y = self.branch(x)
         if self.shortcut is not None:
             y = y + self.shortcut(x)
@@ -134,7 +152,10 @@ class Block(nn.Module):
 
 
 class Pad(nn.Module):
-    """Every ``stride``-th pixel, and ``extra`` channels of zeros behind: alone, option A of He et al. 2016."""
+    """Every ``stride``-th pixel, and ``extra`` channels of zeros behind.
+
+    Alone, as a shortcut, this is option A of He et al. 2016.
+    """
 
     def __init__(self, extra: int, stride: int) -> None:
         super().__init__()
@@ -142,18 +163,26 @@ class Pad(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features (batch, inputs, height, width) to (batch, inputs + extra, height / stride, width / stride)."""
-        return layers.picked(x, self.stride, self.extra, training=self.training)
+        """Map features (batch, inputs, height, width) to smaller ones with more channels.
+
+        That is (batch, inputs + extra, height / stride, width / stride).
+        """
+        return channels_last.subsample(x, self.stride, self.extra, training=self.training)
 
 
-def _plan(
+def _block_sizes(
     channels: int, width: int, depth: int, counts: tuple[int, ...]
 ) -> Iterator[tuple[int, int, int]]:
-    """Inputs, outputs and stride of each block: the first of every later stage doubles the channels and halves."""
+    """Yield the inputs, outputs and stride of each block.
+
+    The first block of every stage but the first doubles the channels and halves height and width.
+    """
     for stage in range(depth):
         outputs = width * 2**stage
-        for block in range(counts[min(stage, len(counts) - 1)]):
-            yield channels, outputs, 2 if stage and not block else 1
+        blocks = counts[min(stage, len(counts) - 1)]
+        for block in range(blocks):
+            halves = stage > 0 and block == 0
+            yield channels, outputs, 2 if halves else 1
             channels = outputs
 
 
@@ -164,14 +193,15 @@ def _shortcut(
     stride: int,
     conv: Callable[[int, int, int, int], list[nn.Module]],
 ) -> nn.Module:
-    """Make what brings a block's input to the shape of its output; nothing where it has that shape."""
+    """Make the layer that brings a block's input to the shape of its output, if they differ."""
     if name not in SHORTCUTS:
         raise ValueError(f"shortcut is unknown: {name!r}; {did_you_mean(str(name), SHORTCUTS)}")
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     if name == "conv":
-        # The pixels are picked first: equal to a 1x1 convolution with a stride, whose channels-last backward pass in
-        # oneDNN writes beyond its memory at small widths (seen with torch 2.15 on AVX2).
+        # The pixels are picked first: equal to a 1x1 convolution with a stride, whose channels-last
+        # backward pass in oneDNN writes beyond its memory at small widths (seen with torch 2.15 on
+        # AVX2).
         return nn.Sequential(Pad(0, stride), *conv(inputs, outputs, 1, 1))
     return Pad(outputs - inputs, stride)
 
@@ -179,7 +209,10 @@ def _shortcut(
 def _conv(
     inputs: int, outputs: int, kernel: int, stride: int, *, batch_norm: bool, bias: bool
 ) -> list[nn.Module]:
-    """Make a convolution that keeps height and width but for its stride, with a norm or else a bias."""
+    """Make a convolution, with a norm or else a bias.
+
+    It keeps height and width, but for its stride.
+    """
     conv = nn.Conv2d(
         inputs, outputs, kernel, stride, padding=kernel // 2, bias=bias or not batch_norm
     )

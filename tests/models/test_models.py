@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import models
-from models import layers
+from models import channels_last, initial, layers
 
 # Small enough that the whole file takes seconds.
 SMALL = {"width": 8, "depth": 2}
@@ -318,7 +318,7 @@ def test_orthogonal_init(family, activation):
     for layer in weighted(build(family, init="orthogonal", activation=activation)):
         rows = layer.weight.flatten(1)
         rows = rows if len(rows) <= rows.shape[1] else rows.T
-        gain = layers.HE_GAINS.get(activation, 1.0)
+        gain = initial.HE_GAINS.get(activation, 1.0)
         assert torch.allclose(rows @ rows.T, gain**2 * torch.eye(len(rows)), atol=1e-4)
 
 
@@ -342,7 +342,7 @@ def test_spread_of_weights(init, activation, gains):
     """He's weights vary by the fan out of convolutions and the fan in of linear layers, Xavier's by both fans."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(16, 64, 3), nn.Linear(64, 256), nn.Linear(256, 400))
-    layers.initialise(network, activation, init)
+    initial.initialise(network, activation, init)
     assert [layer.weight.var().item() for layer in network] == pytest.approx(gains, rel=0.05)
 
 
@@ -390,13 +390,13 @@ def test_unknown_activation():
         build("mlp", activation="rellu")
 
 
-@pytest.mark.parametrize("name", layers.HE_GAINS)
+@pytest.mark.parametrize("name", initial.HE_GAINS)
 def test_he_gain(name):
     """He's gain undoes what the activation does to the mean square of a standard normal signal."""
     z = torch.linspace(-8, 8, 10_001)
     density = torch.exp(-(z**2) / 2)
     mean_square = (density * layers.activation(name)(z) ** 2).sum() / density.sum()
-    assert layers.HE_GAINS[name] == pytest.approx(mean_square.rsqrt().item(), abs=1e-3)
+    assert initial.HE_GAINS[name] == pytest.approx(mean_square.rsqrt().item(), abs=1e-3)
 
 
 @every_activation
@@ -484,20 +484,22 @@ def test_pooled_first(order, activation):
 def test_only_rising_activations_are_pooled_first():
     """An activation that falls somewhere stays before its pooling, and so does one with a layer in between."""
     pool, relu, gelu, drop = nn.MaxPool2d(2), nn.ReLU(), nn.GELU(), nn.Dropout()
-    assert layers.pooled_first([relu, pool, drop]) == [pool, relu, drop]
+    assert channels_last.pooled_first([relu, pool, drop]) == [pool, relu, drop]
     for order in ([gelu, pool], [relu, drop, pool], [pool, relu]):
-        assert layers.pooled_first(order) == order
+        assert channels_last.pooled_first(order) == order
 
 
 def _picked(maps, *, training):
-    return layers.picked(maps, 2, 3, training=training)
+    return channels_last.subsample(maps, 2, 3, training=training)
 
 
 def _first_picked(maps, *, training):
-    return layers.picked(maps, 1, -2, training=training)
+    return channels_last.subsample(maps, 1, -2, training=training)
 
 
-@pytest.mark.parametrize("function", [layers.flat, layers.mean, _picked, _first_picked])
+@pytest.mark.parametrize(
+    "function", [channels_last.flatten, channels_last.mean, _picked, _first_picked]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_gradients_stay_channels_last(function, dtype):
     """What brings maps to another shape gives the values and gradients of torch, these channels last."""
