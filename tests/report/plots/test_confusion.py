@@ -7,7 +7,7 @@ from pipeline.report.plots.confusion import confusion_alt, confusion_info, draw_
 
 
 def test_confusion():
-    """The best trial's counts are shown, of a class without images no share."""
+    """The best trial's counts are shown; a class without images has no shares."""
     worse = make_result(0, 0.2, classes=3, with_confusion=True)
     better = dataclasses.replace(
         make_result(1, 0.9, lr=0.1), confusion=((3, 1, 0), (0, 0, 0), (0, 2, 2))
@@ -21,7 +21,7 @@ def test_confusion():
 
 
 def test_classes_without_names():
-    """Where the names do not match the counts, classes are numbered, never named wrongly."""
+    """If the number of names does not match, classes are numbered, never named wrongly."""
     record = make_record(
         [make_result(0, 0.9, classes=3, with_confusion=True)], classes=("ant", "bee")
     )

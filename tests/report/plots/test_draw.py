@@ -1,4 +1,4 @@
-"""Plots drawn by several processes side by side."""
+"""Drawing plots in several processes side by side."""
 
 import sys
 
@@ -11,38 +11,42 @@ from pipeline.system import forkserver
 
 @pytest.fixture(autouse=True)
 def _not_imported(monkeypatch):
-    """As in a command: what draws has not been imported there."""
+    """Pretend that this process has not imported the drawing yet, as in a command."""
     monkeypatch.delitem(sys.modules, forkserver.DRAWING_PRELOAD)
 
 
 def test_the_same_bytes_however_many_draw(tmp_path, monkeypatch):
-    """All plots of a study, in their order and with their words, as this process draws them by itself."""
+    """Plots, their order and their words are those of a single process."""
     record = mixed_study(6)
-    own = files.draw_files(record, tmp_path / "own")
+    expected = files.draw_files(record, tmp_path / "expected")
     monkeypatch.chdir(tmp_path)
-    found = draw.draw_plots(record, (tmp_path / "others").relative_to(tmp_path))
-    assert [(each.title, each.about, each.alt) for each in found] == [
-        (e.title, e.about, e.alt) for e in own
+    drawn = draw.draw_plots(record, (tmp_path / "drawn").relative_to(tmp_path))
+    assert _words(drawn) == _words(expected)
+    assert [plot.path.read_bytes() for plot in drawn] == [
+        plot.path.read_bytes() for plot in expected
     ]
-    assert [each.path.read_bytes() for each in found] == [each.path.read_bytes() for each in own]
-    assert len(found) > 5
+    assert len(drawn) > 5
 
 
-def test_what_cannot_be_written_is_said_here(tmp_path):
-    """The error is that of the process that met it."""
+def _words(plots):
+    return [(plot.title, plot.about, plot.alt) for plot in plots]
+
+
+def test_error_of_a_process_is_raised(tmp_path):
+    """The caller gets the error of the process that could not write."""
     (tmp_path / "plots").touch()
     with pytest.raises(FileExistsError):
         draw.draw_plots(mixed_study(2), tmp_path / "plots")
 
 
-def test_what_a_process_dies_of_costs_no_plot(tmp_path, monkeypatch):
-    """Its part is drawn by this process."""
+def test_dead_process_costs_no_plot(tmp_path, monkeypatch):
+    """This process draws the part of a process that has died."""
 
-    def dead(*_):
+    def start_dead_process(*_):
         ours, theirs = forkserver.CONTEXT.Pipe()
         theirs.close()
         return ours
 
-    monkeypatch.setattr(draw, "_start_process", dead)
+    monkeypatch.setattr(draw, "_start_process", start_dead_process)
     monkeypatch.setattr(files, "DPI", 40)
     assert len(draw.draw_plots(mixed_study(2), tmp_path / "plots")) > 5

@@ -8,7 +8,7 @@ from pipeline.report.plots.finalists import draw_finalists, finalists_alt, final
 
 
 def test_finalists():
-    """Each finalist, named as in the study, has its seeds' values and the interval of their mean, test beside them."""
+    """Each finalist has the study's name, and its seeds' values and interval on both splits."""
     info = finalists_info(study_with_finalists())
     assert info.rows == ["#7 lr 0.1", "#4 lr 0.01"]
     (panel,) = info.panels
@@ -22,9 +22,8 @@ def test_finalists():
     )
     assert [mark.row for mark in panel.marks if mark.split == "test"] == [0, 1]
     assert (info.ended, info.planned) == (6, 6)
-    assert "#7 lr 0.1: val 0.8900 (3 seeds, 95 % 0.8652 to 0.9148), test 0.8700" in finalists_alt(
-        info
-    )
+    text = finalists_alt(info)
+    assert "#7 lr 0.1: val 0.8900 (3 seeds, 95 % 0.8652 to 0.9148), test 0.8700" in text
 
 
 def test_finalists_of_another_objective():
@@ -38,32 +37,34 @@ def test_finalists_of_another_objective():
 
 
 def test_an_axis_of_accuracies_ends_at_1():
-    """However far their interval reaches, no room is left for what cannot be; a loss has no such end."""
+    """The axis does not show impossible accuracies, however far an interval reaches.
+
+    An axis of losses has no such end.
+    """
     record = study_with_finalists()
-    near = [dataclasses.replace(r, value=1.0 - 0.001 * r.number) for r in record.finalists.results]
-    info = finalists_info(
-        dataclasses.replace(
-            record, finalists=dataclasses.replace(record.finalists, results=tuple(near))
-        )
+    near_1 = tuple(
+        dataclasses.replace(result, value=1.0 - 0.001 * result.number)
+        for result in record.finalists.results
     )
+    finalists = dataclasses.replace(record.finalists, results=near_1)
+    info = finalists_info(dataclasses.replace(record, finalists=finalists))
     assert any(mark.high > 1 for mark in info.panels[0].marks)
     assert info.panels[0].range[1] == 1
     assert draw_finalists(info).axes[0].get_xlim()[1] == 1
-    losses, accuracies = finalists_info(
-        study_with_finalists(objective="val_loss", maximize=False)
-    ).panels
+    record = study_with_finalists(objective="val_loss", maximize=False)
+    losses, accuracies = finalists_info(record).panels
     assert (losses.most, accuracies.most) == (math.inf, 1)
 
 
 def test_seeds_are_seen_in_the_dark():
-    """The dots of the seeds are strong enough to be seen when a dark page turns their colours around."""
+    """The dots of the seeds are opaque enough to be seen when a dark page inverts their colours."""
     axes = draw_finalists(finalists_info(study_with_finalists())).axes[0]
     assert {dots.get_alpha() for dots in axes.collections} == {0.9}
 
 
 def test_no_finalists():
-    """A study without finalists, or with none complete yet, has nothing to draw."""
+    """A study without finalists, or without a complete one, has nothing to draw."""
     record = study_with_finalists()
     assert finalists_info(dataclasses.replace(record, finalists=None)) is None
-    begun = dataclasses.replace(record.finalists, results=())
-    assert finalists_info(dataclasses.replace(record, finalists=begun)) is None
+    empty = dataclasses.replace(record.finalists, results=())
+    assert finalists_info(dataclasses.replace(record, finalists=empty)) is None

@@ -4,18 +4,17 @@ from pipeline.report.plots.importance import draw_importance, importance_alt, im
 
 
 def test_importance_note_is_drawn():
-    """Where there are too few trials for shares, the plot says so instead."""
+    """With too few trials for shares, the plot says so instead."""
     figure = draw_importance(importance_info(mixed_study(6)))
     assert not figure.axes
-    assert "too few to say (4 of the 20 trials needed)" in [
-        text.get_text() for text in figure.texts
-    ]
+    texts = [text.get_text() for text in figure.texts]
+    assert "too few to say (4 of the 20 trials needed)" in texts
 
 
 def test_importance_in_words():
-    """The text alternative has the shares, the largest first, and what too few trials have."""
-    said = importance_alt(importance_info(mixed_study(24)))
-    assert said.startswith("Importance among 22 trials: lr ")
-    assert "residual too few to say (" in said
-    few = importance_alt(importance_info(mixed_study(6)))
-    assert few == "Importance among 4 trials: too few to say (4 of the 20 trials needed)."
+    """The text alternative tells the shares, the largest first, and which are unknown."""
+    text = importance_alt(importance_info(mixed_study(24)))
+    assert text.startswith("Importance among 22 trials: lr ")
+    assert "residual too few to say (" in text
+    text = importance_alt(importance_info(mixed_study(6)))
+    assert text == "Importance among 4 trials: too few to say (4 of the 20 trials needed)."

@@ -5,7 +5,7 @@ from sweeps.trial import FAILED, PRUNED, RUNNING
 
 
 def test_history():
-    """Each trial's value stands at its number by its state; the best so far follows complete trials only."""
+    """Values lie at their trial numbers; only complete trials count for the best so far."""
     results = [
         make_result(2, 0.7),
         make_result(0, 0.5),
@@ -23,33 +23,31 @@ def test_history():
     assert falling.label == "validation loss (nats)"
 
 
-def test_history_shows_what_failed_last():
-    """A failed trial lies inside the picture though it has no value."""
+def test_last_failed_trial_is_inside_the_axes():
+    """The x axis reaches a failed trial, although the trial has no value."""
     record = make_record([make_result(0, 0.5), make_result(9, state=FAILED)])
     assert draw_history(history_info(record)).axes[0].get_xlim()[1] > 9
 
 
 def test_wide_values_are_logarithmic():
-    """A loss that exploded in one trial takes a logarithmic axis, so that the others are not one flat line."""
-    narrow, wide = (
-        [make_result(0, 0.5), make_result(1, 2.0)],
-        [make_result(0, 0.5), make_result(1, 2000.0)],
-    )
+    """If the loss of one trial exploded, the axis is logarithmic: the others are no flat line."""
+    narrow = [make_result(0, 0.5), make_result(1, 2.0)]
+    wide = [make_result(0, 0.5), make_result(1, 2000.0)]
     assert not history_info(make_record(narrow, maximize=False)).log
     assert history_info(make_record(wide, maximize=False)).log
 
 
 def test_history_in_words():
-    """The text alternative has the counts, the best and how it moved."""
+    """The text alternative tells the counts, the best value and its progress."""
     results = [
         make_result(0, 0.5),
         make_result(1, 0.9, state=PRUNED),
         make_result(2, 0.75),
         make_result(3, state=FAILED),
     ]
-    said = history_alt(history_info(make_record(results)))
-    assert "4 trials: 2 complete, 1 pruned, 1 failed" in said
-    assert "best 0.75 at trial 2; the best so far rose from 0.5 to 0.75" in said
+    text = history_alt(history_info(make_record(results)))
+    assert "4 trials: 2 complete, 1 pruned, 1 failed" in text
+    assert "best 0.75 at trial 2; the best so far rose from 0.5 to 0.75" in text
     falling = history_info(make_record(results[::-1], objective="val_loss", maximize=False))
     assert "the first complete one was not surpassed" in history_alt(falling)
     assert "none is complete" in history_alt(history_info(make_record(results[3:])))

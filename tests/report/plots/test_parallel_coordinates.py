@@ -6,7 +6,7 @@ from sweeps.spec.dimension import Dimension
 
 
 def test_parallel_places():
-    """Each value has its place on its axis: logarithmic, by category in the study's order, or none."""
+    """Each value has its place on its axis: linear, logarithmic, by category, or none."""
     dimensions = (
         Dimension(field="lr", low=1e-4, high=1e-2, log=True),
         Dimension(field="batch_size", choices=(128, 32, 64)),
@@ -32,13 +32,14 @@ def test_parallel_places():
 
 
 def test_many_trials_are_thinned():
-    """Of a thousand trials 200 lines are drawn, the best and the worst complete ones among them."""
+    """Of a thousand trials 200 are drawn, with the best and the worst complete ones among them."""
     record = mixed_study(1000, epochs=1)
     info = parallel_info(record)
     assert (len(info.lines), info.trials) == (200, 998)
-    complete = [r.value for r in record.results if r.state == "complete"]
+    complete = [result.value for result in record.results if result.state == "complete"]
     heights = [line.places[-1] for line in info.lines if line.state == "complete"]
-    everything = [r.value for r in record.results if r.value is not None]
-    low, high = min(everything), max(everything)
+    values = [result.value for result in record.results if result.value is not None]
+    low = min(values)
+    high = max(values)
     assert min(heights) == pytest.approx((min(complete) - low) / (high - low))
     assert max(heights) == pytest.approx((max(complete) - low) / (high - low))

@@ -37,26 +37,23 @@ LONG = tuple(f"{i:03d} {'a class of forty characters ' * 2}"[:40] for i in range
 ALL = set(registry.PLOTS) - {"published", "factors", "finalists"}
 
 
-def save(record, tmp_path, monkeypatch):
-    """Save with few pixels, and return the names of the plots made."""
+def drawn_plots(record, tmp_path, monkeypatch):
+    """Draw with few pixels, and return the names of the plots drawn."""
     monkeypatch.setattr(files, "DPI", 40)
     paths = [plot.path for plot in files.draw_files(record, tmp_path / "plots")]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
     return {path.stem for path in paths}
 
 
-def only(state, **options):
-    return make_record(
-        [
-            make_result(i, 0.5 if state == PRUNED else None, state=state, **options)
-            for i in range(3)
-        ],
-        dimensions=MIXED,
-    )
+def study_of(state, **options):
+    """A study with three trials of a state."""
+    value = 0.5 if state == PRUNED else None
+    results = [make_result(number, value, state=state, **options) for number in range(3)]
+    return make_record(results, dimensions=MIXED)
 
 
 @pytest.mark.parametrize(
-    ("record", "made"),
+    ("record", "expected"),
     [
         pytest.param(make_record(dimensions=MIXED), set(), id="no trials"),
         pytest.param(mixed_study(24), ALL, id="24 trials"),
@@ -66,25 +63,27 @@ def only(state, **options):
             id="one trial of one epoch, minimised",
         ),
         pytest.param(mixed_study(3, classes=LONG), ALL, id="200 classes of 40 characters"),
-        pytest.param(only(PRUNED), ALL - {"confusion", "pareto"}, id="only pruned"),
+        pytest.param(study_of(PRUNED), ALL - {"confusion", "pareto"}, id="only pruned"),
         pytest.param(
-            only(FAILED),
+            study_of(FAILED),
             {"optimization_history", "learning_curves", "timeline"},
             id="only diverged",
         ),
         pytest.param(
-            only(FAILED, epochs=0), {"optimization_history"}, id="failed before the first epoch"
+            study_of(FAILED, epochs=0),
+            {"optimization_history"},
+            id="failed before the first epoch",
         ),
-        pytest.param(only(RUNNING), {"learning_curves", "timeline"}, id="only running"),
+        pytest.param(study_of(RUNNING), {"learning_curves", "timeline"}, id="only running"),
     ],
 )
-def test_draws_what_there_is(record, made, tmp_path, monkeypatch):
-    """Whatever state a study is in, each plot that has something to show is a PNG, and no other is made."""
-    assert save(record, tmp_path, monkeypatch) == made
+def test_draws_plots_with_something_to_show(record, expected, tmp_path, monkeypatch):
+    """In any state of a study, each plot with something to show is a PNG, and no other is drawn."""
+    assert drawn_plots(record, tmp_path, monkeypatch) == expected
 
 
-def hostile():
-    """A study whose every name is mathematics, markup, control characters or missing from the font."""
+def hostile_study():
+    """A study whose names are mathematics, markup, control characters or missing in the font."""
     record = mixed_study(4, classes=HOSTILE)
     config = dataclasses.replace(
         record.results[0].config, family="odd:$x^$\U0001f996\x1b", activation="$_$"
@@ -96,25 +95,23 @@ def hostile():
 
 
 def test_hostile_names(tmp_path, monkeypatch):
-    """Names that are mathematics, markup, control characters or missing from the font are drawn as plain text."""
-    record = dataclasses.replace(hostile(), finalists=hostile())
-    assert save(record, tmp_path, monkeypatch) == ALL | {"finalists"}
+    """Names of mathematics, markup or undrawable characters are drawn as plain text."""
+    record = dataclasses.replace(hostile_study(), finalists=hostile_study())
+    assert drawn_plots(record, tmp_path, monkeypatch) == ALL | {"finalists"}
 
 
 @pytest.mark.parametrize("name", registry.PLOTS)
 def test_figures_are_their_own(name):
-    """A plot is one figure whose title names the study, and is explained in a sentence and told in words."""
+    """A plot is one figure whose title names the study, with an explanation and a description."""
     plot = registry.PLOTS[name]
-    figured = repeated_study(
-        POINTS, (LR, DROPOUT), method="one_factor", reference=[{"test_acc": 0.9}]
-    )
-    record = (
-        mixed_study(24)
-        if name in ALL
-        else study_with_finalists()
-        if name == "finalists"
-        else figured
-    )
+    if name in ALL:
+        record = mixed_study(24)
+    elif name == "finalists":
+        record = study_with_finalists()
+    else:
+        record = repeated_study(
+            POINTS, (LR, DROPOUT), method="one_factor", reference=[{"test_acc": 0.9}]
+        )
     info = plot.info(record)
     figure = plot.draw(info)
     assert isinstance(figure, Figure)
@@ -126,22 +123,23 @@ def test_figures_are_their_own(name):
 
 @pytest.mark.parametrize("name", registry.PLOTS)
 def test_words_are_safe(name):
-    """A text alternative is one line that any terminal and page can show, whatever the names are."""
-    record = hostile()
+    """A text alternative is one line that any terminal and page can show, despite hostile names."""
+    record = hostile_study()
     reference = (Reference.model_validate({"name": HOSTILE[4], "when": {}, "test_acc": 0.5}),)
     record = dataclasses.replace(record, reference=reference, finalists=record, method="one_factor")
-    info = registry.PLOTS[name].info(record)
-    said = "" if info is None else registry.PLOTS[name].alt(info)
-    assert said == clean(said)
+    plot = registry.PLOTS[name]
+    info = plot.info(record)
+    text = "" if info is None else plot.alt(info)
+    assert text == clean(text)
 
 
 @pytest.mark.parametrize("count", [1, 15])
 def test_published_hostile(count, tmp_path, monkeypatch):
-    """One variant is drawn as well as fifteen, and hostile names are plain text."""
+    """One reference is drawn as well as fifteen, and hostile names are plain text."""
     points = [({"lr": 0.001 * (i + 1)}, 0.9) for i in range(count)]
     reference = [
         {"name": (HOSTILE * 2)[i], "when": {"lr": 0.001 * (i + 1)}, "test_acc": 0.01 * i}
         for i in range(count)
     ]
     record = repeated_study(points, (LR,), reference=reference, method="grid")
-    assert {"published"} <= save(record, tmp_path, monkeypatch)
+    assert {"published"} <= drawn_plots(record, tmp_path, monkeypatch)

@@ -7,7 +7,7 @@ from pipeline.report.plots.published import draw_published, published_alt, publi
 
 
 def test_published():
-    """Each reference with an accuracy has its published figures and ours by split; losses are not drawn."""
+    """Each reference with an accuracy has the published figures and ours, without losses."""
     reference = [
         {
             "name": "a",
@@ -30,10 +30,10 @@ def test_published():
 
 
 def test_published_far_apart_is_drawn_twice():
-    """Where one variant lies far below the others, these have a second panel of their own."""
-    names = {"0.01": 0.99, "0.02": 0.985, "0.03": 0.98, "1": 0.1}
-    points = [({"lr": float(lr)}, value) for lr, value in names.items()]
-    reference = [{"when": {"lr": lr}, "test_acc": value} for lr, value in names.items()]
+    """If one reference lies far below the others, a second panel shows the others alone."""
+    accuracies = {"0.01": 0.99, "0.02": 0.985, "0.03": 0.98, "1": 0.1}
+    points = [({"lr": float(lr)}, accuracy) for lr, accuracy in accuracies.items()]
+    reference = [{"when": {"lr": lr}, "test_acc": accuracy} for lr, accuracy in accuracies.items()]
     info = published_info(repeated_study(points, (LR,), reference=reference, seeds=1))
     assert info.close == (0.98, 0.99)
     assert len(draw_published(info).axes) == 2
@@ -42,7 +42,7 @@ def test_published_far_apart_is_drawn_twice():
 
 
 def test_published_in_words():
-    """The text alternative has each variant's figures beside ours."""
+    """The text alternative tells each reference's figures beside ours."""
     reference = [{"name": "a", "when": {"lr": 0.01, "dropout": 0.1}, "test_acc": 0.95}]
     info = published_info(repeated_study(POINTS, (LR, DROPOUT), reference=reference))
     assert published_alt(info) == "Accuracy; a: published 0.95 (test), ours 0.905 (val)."

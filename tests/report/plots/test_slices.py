@@ -7,7 +7,7 @@ from sweeps.trial import FAILED, PRUNED
 
 
 def test_slices():
-    """Each field has the trials that have it, by state, at their values; the best stands out."""
+    """A field's panel has the trials to which the field applies, by state, and marks the best."""
     dimensions = (
         LR,
         Dimension(field="dropout", low=0.0, high=0.5),
@@ -31,7 +31,7 @@ def test_slices():
 
 
 def test_slices_of_categories_are_told_apart():
-    """Trials of one category lie beside each other, nearer to their own place than to the next, the same each time."""
+    """Trials of a category lie side by side, nearest to their category, the same each time."""
     dimensions = (Dimension(field="activation", choices=("relu", "gelu")),)
     results = [make_result(i, 0.5, activation=("relu", "gelu")[i % 2]) for i in range(20)]
     info = slices_info(make_record(results, dimensions=dimensions))

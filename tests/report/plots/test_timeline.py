@@ -19,21 +19,20 @@ HOUR = 3600
 def timed(number, *spans, state="complete", **config):
     """A trial whose epochs began and ended at the given seconds."""
     result = make_result(number, 0.5, state=state, epochs=len(spans), **config)
-    history = tuple(
-        dataclasses.replace(
-            row, time=round(1000 * end), metrics={**row.metrics, "time/epoch_seconds": end - begin}
-        )
-        for row, (begin, end) in zip(result.history, spans, strict=True)
-    )
-    return dataclasses.replace(result, history=history)
+    history = []
+    for epoch, (begin, end) in zip(result.history, spans, strict=True):
+        metrics = {**epoch.metrics, "time/epoch_seconds": end - begin}
+        history.append(dataclasses.replace(epoch, time=round(1000 * end), metrics=metrics))
+    return dataclasses.replace(result, history=tuple(history))
 
 
 def timeline_of(*results):
+    """The time line of a study with these results."""
     return timeline_info(make_record(results))
 
 
 def test_timeline_of_few_trials():
-    """Each trial has a row by its beginning, in the unit that suits the whole; what was not trained is not there."""
+    """Each trained trial has a row, in the order of beginning, in a unit that suits all."""
     info = timeline_of(
         timed(0, (1000, 1060), (1062, 1120)),
         timed(1, (1130, 1240), state=PRUNED),
@@ -49,23 +48,27 @@ def test_timeline_of_few_trials():
 
 
 def test_timeline_cuts_pauses_out():
-    """A trial interrupted for hours has two pieces, and the pause between them, in which nothing ran, is a sliver."""
+    """A trial interrupted for hours has two pieces, and the pause without training is a sliver."""
     info = timeline_of(
         timed(0, (0, 100), (100 + 3 * HOUR, 200 + 3 * HOUR)),
         timed(1, (210 + 3 * HOUR, 300 + 3 * HOUR)),
     )
-    (begin, end, text), pieces = info.pauses[0], info.bars[0].pieces
+    begin, end, text = info.pauses[0]
+    pieces = info.bars[0].pieces
     assert text == "3 h"
     assert (begin, end) == (pytest.approx(100 / 60), pytest.approx(100 / 60 + 0.02 * 290 / 60))
     assert pieces == [(0, begin), (end, pytest.approx(end + 100 / 60))]
     assert "1 pause: 3 h without training" in timeline_alt(info)
-    # One trains on while the other is interrupted: that is no pause.
+    # No pause: one trial trains on while the other is interrupted.
     assert timeline_of(timed(0, (0, 100), (1000, 1100)), timed(1, (0, 1050))).pauses == []
 
 
 def test_timeline_of_many_trials_has_lanes():
-    """More trials than rows share lanes: as many as trained at the same time, the free one next."""
-    results = [timed(i, (10 * (i // 2), 10 * (i // 2) + 8 + i % 2)) for i in range(ROWS + 10)]
+    """More trials than rows share lanes: as many as trained at the same time."""
+    results = []
+    for number in range(ROWS + 10):
+        begin = 10 * (number // 2)
+        results.append(timed(number, (begin, begin + 8 + number % 2)))
     info = timeline_of(*results)
     assert (info.rows, info.lanes, info.most) == ([], 2, 2)
     assert {bar.row for bar in info.bars} == {0, 1}
@@ -73,17 +76,21 @@ def test_timeline_of_many_trials_has_lanes():
 
 @pytest.mark.parametrize("workers", [1, 2, 6])
 def test_texts_of_a_low_time_line_lie_beside_each_other(workers):
-    """However few lanes there are, no text runs over another or out of the picture, and how many trained is said."""
-    spans = [(10 * (i // workers), 10 * (i // workers) + 8) for i in range(40)]
-    figure = draw_timeline(timeline_of(*(timed(i, span) for i, span in enumerate(spans))))
+    """With few lanes, no text covers another or leaves the figure, and one tells the workers."""
+    begins = [10 * (number // workers) for number in range(40)]
+    results = [timed(number, (begin, begin + 8)) for number, begin in enumerate(begins)]
+    figure = draw_timeline(timeline_of(*results))
     figure.draw_without_rendering()
     (axes,) = figure.axes
     texts = [*figure.texts, axes.xaxis.label, axes.yaxis.label, *figure.legends[0].get_texts()]
     boxes = [text.get_window_extent() for text in texts if text.get_text()]
-    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert not any(box.overlaps(second) for box, second in itertools.combinations(boxes, 2))
     assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
-    said = "one trial at a time" if workers == 1 else f"up to {workers} trials side by side"
-    assert axes.get_xlabel().endswith(f", {said}")
+    if workers == 1:
+        expected = "one trial at a time"
+    else:
+        expected = f"up to {workers} trials side by side"
+    assert axes.get_xlabel().endswith(f", {expected}")
 
 
 @pytest.mark.parametrize(
@@ -91,5 +98,5 @@ def test_texts_of_a_low_time_line_lie_beside_each_other(workers):
     [(0, "0 s"), (25.04, "25 s"), (150, "2.5 min"), (3 * HOUR, "3 h"), (50 * HOUR, "2.08 days")],
 )
 def test_duration(seconds, text):
-    """A time is given in the largest unit of which there are two."""
+    """A duration is told in the largest unit of which it has two."""
     assert duration(seconds) == text
