@@ -2,9 +2,11 @@
 
 import csv
 import json
+import signal
 
 import pytest
 from mlflow import MlflowClient
+from support.commands import Sweep
 from support.endtoend import (
     check_invariant,
     children,
@@ -13,7 +15,10 @@ from support.endtoend import (
     pipeline,
     record,
     trial_list,
+    wait_for_epochs,
 )
+from support.forks import Fork
+from support.sourcecode import ROOT
 
 from pipeline.checkpoints import load_model
 from pipeline.data import search_data, test_split
@@ -213,6 +218,34 @@ def test_a_later_project_run_is_nested_under_the_studys_parent(folder, monkeypat
     assert {run.data.tags["mlflow.parentRunId"] for run in children(folder, STUDY).values()} == {
         parent
     }
+
+
+@pytest.mark.slow
+def test_mlflow_run_twice_is_one_tree(folder):
+    """`mlflow run -e sweep` adopts its run; again with more trials it is nested in the same tree."""
+    arguments = ["run", str(ROOT), "-e", "sweep", "--env-manager", "local"]
+    arguments += ["-P", f"study={folder / 'tiny.yaml'}"]
+    for trials in (2, 3):
+        Sweep(folder, *arguments, "-P", f"trials={trials}", program=("mlflow",)).wait(0)
+    check_invariant(folder, STUDY, total=3)
+    roles = [run.data.tags.get("sweep.role") for run in client(folder).search_runs(["0"])]
+    assert (roles.count("parent"), roles.count("invocation")) == (1, 1)
+    parent = client(folder).get_run(record(folder, STUDY).parent_run_id)
+    assert parent.info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_a_second_sweep_of_the_study_is_refused(folder):
+    """The second of two sweeps exits 4, and names the process of the first."""
+    command = ("sweep", "tiny.yaml", "--trials", "500")  # too many to end before the second starts
+    first = Fork(folder, *command)
+    try:
+        wait_for_epochs(folder, 0)
+        output = Fork(folder, *command).wait(4)
+    finally:
+        first.send(signal.SIGKILL)
+        first.process.join()
+    assert f"is in use by process {first.process.pid} on " in output
 
 
 def test_a_changed_study_is_refused_with_the_difference(folder, capsys):

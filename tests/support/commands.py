@@ -12,19 +12,25 @@ from pathlib import Path
 
 import psutil
 
+from support.sourcecode import ROOT
+
 
 class Sweep:
-    """A sweep in a process group of its own; what it prints goes to a file."""
+    """A sweep in a process group of its own; what it prints goes to a file.
+
+    It finds the modules of this checkout, and those in its folder.
+    """
 
     def __init__(self, folder, *arguments, program=(sys.executable, "-m", "pipeline")):
         self.log = folder / f"log-{time.monotonic_ns()}.txt"
-        environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "PYTHONUNBUFFERED": "1"}
-        environment["PATH"] = str(Path(sys.executable).parent) + os.pathsep + environment["PATH"]
+        search_path = os.pathsep.join((str(ROOT), str(folder)))
+        programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+        changes = {"PYTHONPATH": search_path, "PATH": programs, "PYTHONUNBUFFERED": "1"}
         with self.log.open("w") as out:
             self.process = subprocess.Popen(
                 [*program, *arguments],
                 cwd=folder,
-                env=environment,
+                env={**os.environ, **changes},
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
