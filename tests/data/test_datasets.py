@@ -48,12 +48,6 @@ def test_unknown_name():
         check_dataset("mnits")
 
 
-@pytest.mark.parametrize("name", DATASETS)
-def test_known_names(name):
-    """Every registered name passes the check."""
-    check_dataset(name)
-
-
 @pytest.mark.parametrize("name", FETCHED)
 def test_missing_offline(name, tmp_path):
     """Without files and network, one line names the data set, the folder and the one that needs neither."""

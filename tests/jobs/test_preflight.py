@@ -46,11 +46,6 @@ def test_the_default_study_takes_all_images(shape):
     check_networks(read_study("default", {})[2], shape, 10)
 
 
-def test_default_is_shipped():
-    """The study that runs where none is named is there."""
-    assert "default" in shipped_studies()
-
-
 def test_study_of_a_file(tmp_path):
     """A path is read as a study file and gives its name; the command line's values come before its own."""
     path = tmp_path / "my study.yaml"
