@@ -5,10 +5,10 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from support.commands import wait_until
 from support.endtoend import pipeline
 from support.records import MIXED, make_record, make_result, mixed_study
 
@@ -222,7 +222,4 @@ def test_while_sweeps_run(folder, capsys):
 
 
 def _wait_for(capsys, name, what):
-    end = time.monotonic() + 120
-    while pipeline("status", name) or what not in capsys.readouterr().out:
-        assert time.monotonic() < end
-        time.sleep(0.3)
+    wait_until(lambda: pipeline("status", name) == 0 and what in capsys.readouterr().out)

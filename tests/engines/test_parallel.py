@@ -130,13 +130,16 @@ def test_killed_and_killed_again(folder, unbroken):
     _, found = workers(begun.process.pid)
     begun.send(signal.SIGKILL)
     begun.wait(-signal.SIGKILL)
-    wait_until(lambda: gone(found), seconds=10)
+    wait_until(lambda: gone(found))
     assert "going on with 2 interrupted trials: #" in sweep(folder)
     check_the_same(folder, unbroken)
 
 
 def test_stopped(folder, unbroken):
-    """Ctrl-C, which reaches the workers too, and the signal that `mlflow run` sends after it are one request."""
+    """Ctrl-C, which reaches the workers too, and the signal that `mlflow run` sends after it are one request.
+
+    All processes end within 10 s, as promised for Ctrl-C.
+    """
     begun = Sweep(begin(folder), *COMMAND)
     try:
         wait_until(lambda: under_way(folder))

@@ -116,7 +116,7 @@ def test_a_killed_driver(folder, command, ray_cluster):
     assert len(killed) == 2
     began.send(signal.SIGKILL)
     began.wait(-signal.SIGKILL)
-    wait_until(lambda: not ray_cluster.trials(), seconds=10)
+    wait_until(lambda: not ray_cluster.trials())
     (folder / "slow").unlink()
     assert "going on with 2 interrupted trials: #0, #1" in Fork(folder, *command).wait(0)
     check_gone_on_with(folder, before, moment)
@@ -127,7 +127,7 @@ def test_a_killed_driver(folder, command, ray_cluster):
 
 
 def test_stopped(folder, command, ray_cluster):
-    """Ctrl-C ends all trials within ten seconds; they go on anywhere: with workers of this machine, too."""
+    """Ctrl-C ends all trials within 10 s, as promised. They go on anywhere, with workers too."""
     began, before, moment = begin(folder, command)
     asked = time.monotonic()
     began.send(signal.SIGINT)
@@ -157,7 +157,7 @@ def test_a_trial_that_hangs(folder, command, ray_cluster):
     assert f"study {NAME}: 0 of 2 trials ended" in output
     assert [result.end for result in record(folder, NAME).results] == ["timeout", "complete"]
     check_invariant(folder, NAME, total=2)
-    wait_until(lambda: not ray_cluster.trials(), seconds=10)
+    wait_until(lambda: not ray_cluster.trials())
 
 
 def test_one_cluster_of_this_machine(folder):
@@ -175,7 +175,7 @@ def test_one_cluster_of_this_machine(folder):
         in output
     )
     check_invariant(folder, NAME, total=2)
-    wait_until(lambda: not any(child.is_running() for child in found), seconds=10)
+    wait_until(lambda: not any(child.is_running() for child in found))
 
 
 @pytest.fixture

@@ -10,15 +10,17 @@ from functools import partial
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from support.commands import wait_until
 from support.endtoend import epochs, furnish, record, wait_for_epochs
 from support.forks import Fork
+from support.records import START, make_epoch, make_result
 from support.servers import Server, Way, check_complete, expected, points, runs_below
 
 from pipeline.system.errors import ServerAway, StorageFailure
 from pipeline.tracking import server as connection
 from pipeline.tracking import tracker as tracking
 from pipeline.tracking import writer
-from sweeps.trial import COMPLETE, Epoch, TrialResult, configure
+from sweeps.trial import COMPLETE, configure
 
 STUDY = """
 dataset: digits
@@ -73,9 +75,10 @@ def waits(folder):
 
 @pytest.mark.slow
 def test_away_for_a_while_it_misses_nothing(way, template, tmp_path):
-    """Cut off between two epochs and back in another trial, it has every point once; training waited for none.
+    """Cut off between two epochs and back in another trial, it has every point once.
 
-    A machine that stands still for a while is given two more attempts.
+    Training never waits for more than 1 s, which is promised. A machine that stands still for a
+    while is given two more attempts.
     """
 
     def longest(attempt):
@@ -103,10 +106,7 @@ def test_away_for_good_the_sweep_goes_on_and_the_record_is_completed_later(
     sweep = Fork(folder, *COMMAND, MLFLOW_TRACKING_URI=server.uri)
     wait_for_epochs(folder, 1, 2)
     server.stop()
-    wait_for_epochs(folder, 3, 6)
-    began = time.monotonic()
     output = sweep.wait(5)
-    assert time.monotonic() - began < 30, "5 s of patience, and the report"
     assert output.splitlines()[-1].endswith(f"complete the record with: pipeline sync {NAME}")
     assert server.uri in output.splitlines()[-1]
     assert [result.state for result in record(folder, NAME).results] == [COMPLETE] * 4
@@ -127,7 +127,10 @@ def test_away_for_good_the_sweep_goes_on_and_the_record_is_completed_later(
 @pytest.mark.slow
 @pytest.mark.parametrize("hung", [False, True])
 def test_asked_to_stop_while_it_is_away(server, way, folder, tmp_path, hung):
-    """A Ctrl-C ends the sweep in 10 s, be the server gone or hung; the same command then completes everything."""
+    """Ctrl-C ends the sweep in 10 s, whether the server is gone or hangs.
+
+    Nobody waits longer for Ctrl-C: the bound is the promise. The same command completes the record.
+    """
     sweep = Fork(folder, *COMMAND, **of(way))
     wait_for_epochs(folder, 0, 2)
     if hung:
@@ -163,9 +166,10 @@ def refused(folder, uri, command):
 @pytest.mark.slow
 @pytest.mark.parametrize("listens", [False, True])
 def test_unreachable_at_the_start(folder, listens):
-    """Nothing there, or something that does not answer: exit code 5 in 5 s, naming the address, nothing made.
+    """Nothing there, or something that does not answer: exit code 5, the address, nothing made.
 
-    A machine that stands still for a while is given two more attempts.
+    The 5 s are promised: MLflow alone would try for minutes. A machine that stands still for a
+    while is given two more attempts.
     """
     for name in ("mlflow.db", "optuna.db"):
         (folder / name).unlink()
@@ -195,10 +199,9 @@ def test_one_training_goes_on_without_it(way, folder):
         "one",
     )
     training = Fork(folder, *command, **of(way))
-    client, end = MlflowClient(way.uri), time.monotonic() + 60
-    while not list((folder / "checkpoints" / "train").glob("*/epoch-*.safetensors")):
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    client = MlflowClient(way.uri)
+    states = folder / "checkpoints" / "train"
+    wait_until(lambda: list(states.glob("*/epoch-*.safetensors")))
     way.cut()
     output = training.wait(5)
     (again,) = re.findall("complete the run with: pipeline (train --resume .*)$", output.strip())
@@ -214,27 +217,18 @@ def test_one_training_goes_on_without_it(way, folder):
 # Without a server
 
 
-def a_result(number=0):
-    """A trial of three epochs."""
-    rows = [
-        Epoch(
-            epoch=n,
-            time=1_700_000_000_000 + n,
-            metrics={"val/acc": n / 10, "val/loss": 1.0},
+def result_with_an_empty_class():
+    """A trial of three epochs and two classes, the second without images."""
+    history = [
+        make_epoch(
+            epoch,
+            {"val/acc": epoch / 10, "val/loss": 1.0},
+            time=START + epoch,
             per_class=(0.5, None),
         )
-        for n in (1, 2, 3)
+        for epoch in (1, 2, 3)
     ]
-    return TrialResult(
-        number=number,
-        config=configure({}),
-        state=COMPLETE,
-        end="complete",
-        value=0.3,
-        best_epoch=3,
-        history=tuple(rows),
-        seconds=3.0,
-    )
+    return make_result(0, 0.3, history=tuple(history), run_id=None)
 
 
 @pytest.fixture
@@ -280,7 +274,8 @@ def unreliable(monkeypatch, *, before):
 def test_whatever_fails_once_is_recorded_once(tracker, folder, monkeypatch, before, fresh):
     """Each call fails, or loses its answer, and is made again: one run, every point once, in order."""
     unreliable(monkeypatch, before=before)
-    result, data = a_result(), {"name": "digits", "digest": "0", "source": "."}
+    result = result_with_an_empty_class()
+    data = {"name": "digits", "digest": "0", "source": "."}
     parent = tracker.call(tracker.open_parent, NAME, None, "k" * 32, {})
     opened = tracker.submit(
         partial(tracker.open_trial, parent, NAME, 0, result.config, data, fresh=fresh)
@@ -314,21 +309,29 @@ def test_what_the_store_refuses_is_told_and_not_sent_again(tracker, folder):
     assert MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").get_run(run_id).data.tags["b"] == "2"
 
 
-def test_a_server_that_stays_away_is_given_up_in_bounded_time(tracker, monkeypatch):
-    """The first wait lasts as long as the patience; those after it do not wait again, nor does the end."""
+def test_a_server_that_stays_away_is_waited_for_once(tracker, monkeypatch):
+    """The first wait lasts as long as the patience; neither a later one nor the end waits again."""
     monkeypatch.setattr(tracker, "_patience", 0.5)
+    calls, looks = [], []
 
-    def away():
+    def call(name):
+        calls.append(name)
         raise MlflowException("the connection is refused")
 
-    tracker.submit(away)
-    tracker.submit(away)
+    for name in ("first", "second"):
+        tracker.submit(call, name)
+    tracker.listen(lambda: looks.append(time.monotonic()))
     began = time.monotonic()
-    for _ in range(2):
-        with pytest.raises(ServerAway, match="is away: the connection is refused"):
-            tracker.drain()
+    with pytest.raises(ServerAway, match="is away: the connection is refused"):
+        tracker.drain()
+    assert time.monotonic() - began > 0.5
+    assert len(looks) > 1
+    looks.clear()
+    with pytest.raises(ServerAway, match="is away: the connection is refused"):
+        tracker.drain()
+    assert len(looks) <= 1
     tracker.close()
-    assert 0.5 < time.monotonic() - began < 30
+    assert set(calls) == {"first"}, "it is made again and again, and never the next"
 
 
 def test_a_file_is_never_away(folder):

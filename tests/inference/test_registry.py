@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import mlflow
 import numpy as np
 import pytest
 from PIL import Image
+from support.commands import wait_until
 from support.datasets import HOSTILE, noise, save
 from support.endtoend import client, furnish, pipeline
 from support.networks import make_found, save_checkpoint
@@ -270,25 +270,22 @@ def served(words, port):
             words, env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        end = time.monotonic() + 120
-        while True:
-            with (
-                contextlib.suppress(OSError),
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5),
-            ):
-                break
-            assert process.poll() is None, Path("serve.txt").read_text()
-            assert time.monotonic() < end, Path("serve.txt").read_text()
-            time.sleep(0.2)
+        wait_until(lambda: answers(port) or process.poll() is not None)
+        assert process.poll() is None, Path("serve.txt").read_text()
         yield
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
-        end = time.monotonic() + 30
-        while group_lives(process.pid):
-            assert time.monotonic() < end, "the server has left a process behind"
-            time.sleep(0.1)
+        wait_until(lambda: not group_lives(process.pid))  # it leaves no process behind
+
+
+def answers(port):
+    """Whether a server of this port answers."""
+    with contextlib.suppress(OSError):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
+        return True
+    return False
 
 
 def group_lives(group):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.commands import wait_until
 from support.endtoend import (
     check_invariant,
     children,
@@ -93,22 +94,14 @@ def fork(folder, *arguments, **environment):
     return Fork(folder, *arguments, **{STORAGE: os.environ[STORAGE], **environment})
 
 
-def wait_for(found):
-    """Wait until there is something."""
-    end = time.monotonic() + 120
-    while not found():
-        assert time.monotonic() < end, "it did not get so far"
-        time.sleep(0.02)
-
-
 def stop_in_a_trial(sweep, folder, cluster, database):
     """Have a sweep stand still in the midst of its first trial, and not while it holds the tracking store."""
     with cluster.connect(database) as connection:
-        wait_for(lambda: connection.execute("SELECT 1 FROM trial_intermediate_values").fetchone())
+        wait_until(lambda: connection.execute("SELECT 1 FROM trial_intermediate_values").fetchone())
 
     def stands_still():
         sweep.send(signal.SIGSTOP)
-        wait_for(lambda: psutil.Process(sweep.process.pid).status() == psutil.STATUS_STOPPED)
+        wait_until(lambda: psutil.Process(sweep.process.pid).status() == psutil.STATUS_STOPPED)
         try:
             with closing(
                 sqlite3.connect(folder / "mlflow.db", timeout=0.2, isolation_level=None)
@@ -119,7 +112,7 @@ def stop_in_a_trial(sweep, folder, cluster, database):
             return False
         return True
 
-    wait_for(stands_still)
+    wait_until(stands_still)
 
 
 def error(capsys) -> str:
@@ -154,7 +147,7 @@ def test_killed_it_goes_on(database, place, unbroken, point):
 def test_on_another_machine_the_running_trial_begins_again(database, place, unbroken):
     """Where its checkpoints are not, a trial is trained from its beginning, and its run has every point once."""
     sweep = fork(place, *COMMAND)
-    wait_for(lambda: client(place).search_runs(["0"], "metrics.`val/acc` > 0"))
+    wait_until(lambda: client(place).search_runs(["0"], "metrics.`val/acc` > 0"))
     sweep.send(signal.SIGKILL)
     sweep.process.join()
     number = list(children(place, NAME))[-1]
@@ -229,11 +222,13 @@ def test_held_until_its_holder_dies(database, place, tmp_path_factory, monkeypat
         assert locks.holder(locations.locate(), "another") is None
         holder.kill()
         holder.wait()
-    end = time.monotonic() + 2
-    while time.monotonic() < end:
+
+    def is_free():
         with suppress(StudyBusy), locks.lock(locations.locate(), NAME):
-            return
-    raise AssertionError("it is still held")
+            return True
+        return False
+
+    wait_until(is_free)
 
 
 # What may befall it
@@ -297,7 +292,7 @@ def test_wrong_in_one_thing(cluster, database, tmp_path, monkeypatch, capsys, wh
 
 
 def test_one_that_does_not_answer(tmp_path, monkeypatch, capsys):
-    """What accepts a connection and then is silent is given up within 5 s."""
+    """What accepts a connection and then is silent is given up within 5 s, as promised."""
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv(

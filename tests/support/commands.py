@@ -54,8 +54,8 @@ class Sweep:
 LAST_LINE = "interrupted; go on with: pipeline sweep tiny.yaml"
 
 
-def wait_until(condition, seconds=60):
-    """Wait until something holds."""
+def wait_until(condition, seconds=120):
+    """Wait until something holds. A test that waits for so many seconds has hung."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come to that"

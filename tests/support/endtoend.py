@@ -5,7 +5,6 @@ import os
 import shutil
 import sqlite3
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from pipeline.cli import program
 from pipeline.stores import access, locations
 from pipeline.system.errors import Failure
 from pipeline.tracking.tracker import Tracker
+from support.commands import wait_until
 from sweeps.search import stored
 
 STUDY = """
@@ -108,12 +108,7 @@ def epochs(folder: Path, number: int) -> int:
 
 def wait_for_epochs(folder: Path, number: int, count: int = 1) -> None:
     """Wait until a trial of the only study has reported so many epochs."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        if epochs(folder, number) >= count:
-            return
-        time.sleep(0.02)
-    raise AssertionError("the sweep did not get so far")
+    wait_until(lambda: epochs(folder, number) >= count)
 
 
 def record(folder: Path, study: str):

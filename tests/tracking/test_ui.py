@@ -13,6 +13,7 @@ import psutil
 import pytest
 from conftest import PREFIXES
 from support.browser import browse
+from support.commands import wait_until
 from support.datasets import HOSTILE, write_folder
 from support.endtoend import client, furnish, record
 
@@ -253,10 +254,7 @@ def test_the_report_and_its_pictures_are_shown(served, page):
 @pytest.mark.slow
 def test_a_browser_is_opened_if_asked(served):
     """``--open`` hands the link to the browser that the environment names."""
-    end = time.monotonic() + 20
-    while not (served.folder / "opened.txt").exists():
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_until((served.folder / "opened.txt").exists)
     assert (served.folder / "opened.txt").read_text().strip() == served.links[0]
 
 
@@ -266,12 +264,7 @@ def test_nothing_is_left_of_it(served):
     family = served.family()
     assert len(family) > 1
     os.killpg(served.process.pid, signal.SIGINT)
-    assert served.process.wait(timeout=20) == 0
-    end = time.monotonic() + 5
-    while left := [pid for pid in family if psutil.pid_exists(pid)]:
-        assert time.monotonic() < end, [
-            psutil.Process(pid).as_dict(["cmdline", "status"]) for pid in left
-        ]
-        time.sleep(0.1)
+    assert served.process.wait(timeout=60) == 0
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in family))
     ui.check_port(served.port)
     assert not client(served.folder).search_runs(["0"], "attributes.status = 'RUNNING'")
