@@ -1,4 +1,4 @@
-"""Where things are kept: the tracking store, the studies' store, checkpoints, reports, and the lock of a study."""
+"""Finds where a sweep keeps its data: tracking store, store of studies, checkpoints and reports."""
 
 from __future__ import annotations
 
@@ -11,69 +11,73 @@ from urllib.parse import quote, unquote, urlsplit
 from pipeline.stores import postgresql, sqlite
 from pipeline.system.errors import UsageFailure
 
-_NAME = re.compile(r"\w[\w .-]{0,99}")
+_STUDY_NAME = re.compile(r"\w[\w .-]{0,99}")
 _SQLITE = "sqlite:///"
 
 
 @dataclass(frozen=True)
 class Stores:
-    """Where everything of a sweep is kept."""
+    """The locations of all data of a sweep."""
 
     tracking: str  # MLflow's tracking URI, absolute
     studies: str  # Optuna's storage URL, absolute
     home: Path  # the folder of checkpoints/ and reports/
 
     def reports(self, study: str) -> Path:
-        """Where a study's report is written."""
+        """The folder of a study's report."""
         return self.home / "reports" / study
 
 
 def locate(storage: str | None = None) -> Stores:
-    """Find the stores, making nothing.
+    """Find the stores, and create nothing.
+
+    The tracking store is ``MLFLOW_TRACKING_URI``, or ``mlflow.db`` in the current folder. The home
+    is the folder of a tracking file, or the current folder if a server does the tracking.
 
     Args:
-        storage: from the command line; else PIPELINE_STORAGE, else ``optuna.db`` beside the tracking file.
+        storage: the store of studies, from the command line. The default is ``PIPELINE_STORAGE``,
+            or ``optuna.db`` in the home.
 
     Raises:
-        UsageFailure: for a URL that is not served, or a password on a command line.
+        UsageFailure: for an unsupported URL, or a password on the command line.
     """
     tracking = _absolute(os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db")
     file = sqlite_file(tracking)
-    if file is None and urlsplit(tracking).scheme not in ("http", "https"):
-        scheme = urlsplit(tracking).scheme or "a plain path"  # the rest may hold a password
+    scheme = urlsplit(tracking).scheme
+    if file is None and scheme not in ("http", "https"):
+        got = scheme or "a plain path"  # the rest of the URI may hold a password
         raise UsageFailure(
-            f"MLFLOW_TRACKING_URI must be sqlite:///FILE or http(s)://...: got {scheme}"
+            f"MLFLOW_TRACKING_URI must be sqlite:///FILE or http(s)://...: got {got}"
         )
     home = file.parent if file else Path.cwd()
-    studies = _absolute(
-        storage or os.environ.get("PIPELINE_STORAGE") or sqlite_url(home / "optuna.db")
-    )
+    default = sqlite_url(home / "optuna.db")
+    studies = _absolute(storage or os.environ.get("PIPELINE_STORAGE") or default)
     if sqlite_file(studies) is None:
         studies = postgresql.parse(studies, secret=not storage)
     return Stores(tracking, studies, home)
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL, where ``%20`` is a space; None for another."""
-    if url.startswith(_SQLITE):
-        return Path(unquote(url.removeprefix(_SQLITE)))
-    return None
+    """The file of an SQLite URL, in which ``%20`` is a space; None for any other URL."""
+    if not url.startswith(_SQLITE):
+        return None
+    return Path(unquote(url.removeprefix(_SQLITE)))
 
 
 def sqlite_url(file: Path) -> str:
-    """The URL of an SQLite file, wherever it is."""
-    # Quoted where SQLAlchemy or Optuna, which formats the URL, would read something else; MLflow makes an empty folder
-    # of the quoted name beside the true one, so a mere space is left alone.
-    return _SQLITE + sqlite.SPECIAL_CHARACTERS.sub(
-        lambda found: quote(found[0]), str(file.absolute())
-    )
+    """The absolute URL of an SQLite file."""
+    # Only the characters that SQLAlchemy or Optuna (which formats the URL) would misread are
+    # quoted. A mere space is left alone: MLflow would make an empty folder of the quoted name.
+    path = str(file.absolute())
+    return _SQLITE + sqlite.SPECIAL_CHARACTERS.sub(lambda match: quote(match[0]), path)
 
 
 def display_name(url: str) -> str:
-    """The store of studies, as a user knows it: a file, or the URL of a database without its password."""
-    if sqlite_file(url) is None:
+    """A store as users know it: a file, or the URL of a database without its password."""
+    file = sqlite_file(url)
+    if file is None:
         return postgresql.without_password(url)
-    return str(sqlite_file(url))
+    return str(file)
 
 
 def _absolute(url: str) -> str:
@@ -84,14 +88,14 @@ def _absolute(url: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """Return a study's name if it can be a folder's and a filter's too.
+    """Return a study's name if a folder and an MLflow filter can have the name too.
 
     Raises:
         UsageFailure: if not.
     """
-    if not _NAME.fullmatch(name):
+    if not _STUDY_NAME.fullmatch(name):
         raise UsageFailure(
-            f"a study's name must be up to 100 letters, digits, spaces, '_', '.' and '-', and start with a letter "
-            f"or digit: got {name!r}"
+            "a study's name must be up to 100 letters, digits, spaces, '_', '.' and '-', and start "
+            f"with a letter or digit: got {name!r}"
         )
     return name

@@ -1,4 +1,8 @@
-"""MLflow's tables in a new file: made once for each version, which takes seconds, then copied. Knows no run."""
+"""Creates MLflow's tables in a new SQLite file from a cached copy.
+
+MLflow takes seconds to create its tables. They are created once for each version of MLflow, in the
+project's cache folder.
+"""
 
 from __future__ import annotations
 
@@ -12,47 +16,45 @@ from contextlib import closing
 from pathlib import Path
 
 from pipeline.stores import sqlite
+from pipeline.system import files
 from pipeline.system.errors import StorageFailure
 
 
-def create_tables(draft: Path) -> None:
-    """Put the tables into a file that is not there yet, if that is possible: else MLflow does when it opens it."""
-    from pipeline.system import files
-
-    with contextlib.suppress(
-        Exception
-    ):  # whatever is wrong with a copy, or with the folder of copies
+def create_tables(file: Path) -> None:
+    """Create a file with MLflow's tables, if possible; otherwise MLflow does when it opens the file."""
+    # Any trouble with the cached copy or its folder costs only time, so no error matters here.
+    with contextlib.suppress(Exception):
         folder = files.cache_folder()
-        kept = folder / f"mlflow-{importlib.metadata.version('mlflow')}.db"
-        if not is_complete(kept):
+        cached = folder / f"mlflow-{importlib.metadata.version('mlflow')}.db"
+        if not is_complete(cached):
             if sqlite.SPECIAL_CHARACTERS.search(str(folder)):
-                return  # MLflow would try for minutes to open another file
+                return  # MLflow would misread the URL, and try to open another file for minutes
             folder.mkdir(parents=True, exist_ok=True)
-            _make(kept)
-        shutil.copyfile(kept, draft)
+            _make(cached)
+        shutil.copyfile(cached, file)
 
 
-def _make(kept: Path) -> None:
-    """Have MLflow make them, as `mlflow db upgrade` does; they appear whole or not at all."""
+def _make(cached: Path) -> None:
+    """Have MLflow create its tables, as `mlflow db upgrade` does. The file appears whole or not."""
     from mlflow.db import upgrade
 
-    with tempfile.TemporaryDirectory(dir=kept.parent) as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what MLflow does not do as SQLAlchemy likes it
-        file = Path(folder) / kept.name
-        upgrade.callback(f"sqlite:///{file}")  # type: ignore[misc]
-        if is_complete(file):
-            file.replace(kept)
+    with tempfile.TemporaryDirectory(dir=cached.parent) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's migrations use SQLAlchemy in deprecated ways
+        draft = Path(folder) / cached.name
+        upgrade.callback(f"sqlite:///{draft}")  # type: ignore[misc]
+        if is_complete(draft):
+            draft.replace(cached)
 
 
-def is_complete(kept: Path) -> bool:
-    """Whether a file holds the tables of the installed version, and nothing wrong."""
-    if not kept.is_file():
+def is_complete(file: Path) -> bool:
+    """Whether a file is an undamaged database with MLflow's tables of the installed version."""
+    if not file.is_file():
         return False
     try:
-        with closing(sqlite3.connect(kept)) as database:
+        with closing(sqlite3.connect(file)) as database:
             (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
             (version,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
-        sqlite.check_version(kept, "", sqlite.TRACKING, version)
+        sqlite.check_version(file, "", sqlite.TRACKING, version)
     except (sqlite3.Error, TypeError, StorageFailure):
         return False
     return bool(state == "ok")

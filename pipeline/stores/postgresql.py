@@ -1,6 +1,6 @@
-"""The PostgreSQL database of the studies: connections, a look before a library opens it, and who holds a study there.
+"""Keeps studies in a PostgreSQL database: checks it, connects to it, and locks a study in it.
 
-Knows no trial and no run. Says no password.
+No error message shows a password.
 """
 
 from __future__ import annotations
@@ -28,39 +28,45 @@ from pipeline.system.errors import StorageFailure, StudyBusy, UsageFailure
 if TYPE_CHECKING:
     import psycopg
 
-    StudyConnection = (
-        psycopg.Connection | None
-    )  # the connection that holds a study of a database; None for a file's
+    # The connection that holds the lock of a study; None if the studies are in an SQLite file.
+    StudyConnection = psycopg.Connection | None
 
 START = 3  # seconds in which a server must answer at the start, as a tracking server must
 URL_FORM = "postgresql+psycopg://USER@HOST/DATABASE"
 
 _DRIVER = "postgresql+psycopg"
-_SECRETS = {"password", "sslpassword"}  # which may also stand among the options of a URL
+_SECRETS = {"password", "sslpassword"}  # options that may also stand in the query of a URL
 _INSTALL = "pip install 'psycopg[binary]>=3.2'"
-# A dead server is noticed, and what a dead host held is free, after idle + count * interval seconds.
+
+# After idle + count * interval seconds, a client notices that the server is dead, and the server
+# notices that a client is dead and releases its locks.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-_WAITS = {"connect_timeout": START, "tcp_user_timeout": 25_000, **_KEEPALIVES}
-_SETTINGS = {
+_CONNECT_OPTIONS = {"connect_timeout": START, "tcp_user_timeout": 25_000, **_KEEPALIVES}
+_SERVER_SETTINGS = {
     **{f"tcp_{key}": str(value) for key, value in _KEEPALIVES.items()},
     "default_transaction_isolation": "read committed",
     "idle_session_timeout": "0",  # an epoch may take hours
     "lock_timeout": f"{sqlite.LOCK_TIMEOUT}s",
 }
-_FAREWELL = 2.0  # seconds that a server is given to see that a connection's process has been killed
-_RETRY = 0.1
-_HOLDER = re.compile(r"sweep (?P<pid>\d+)@(?P<host>.+) (?P<since>\S+ \S+)")
+
+# Seconds in which the server notices that the process behind a connection was killed.
+_LOCK_PATIENCE = 2.0
+_RETRY_INTERVAL = 0.1  # seconds
+
+# The name of a connection that holds a study tells other users who holds it.
+_HOLDER_NAME = re.compile(r"sweep (?P<pid>\d+)@(?P<host>.+) (?P<since>\S+ \S+)")
 
 
 def parse(text: str, *, secret: bool) -> str:
-    """Read the URL of a database, and return it as it is used.
+    """Check the URL of a database, and complete its scheme.
 
     Args:
-        text: of the form `URL_FORM`, or with the bare scheme postgresql.
-        secret: whether it may hold a password.
+        text: a URL of the form `URL_FORM`, or with the bare scheme ``postgresql``.
+        secret: whether the URL may hold a password.
 
     Raises:
-        UsageFailure: for another; little of it is shown, a password may stand in a wrong place.
+        UsageFailure: for any other URL. The message shows little of it, because a password may
+            stand in a wrong place.
     """
     rule = f"the storage of studies must be sqlite:///FILE or {URL_FORM}"
     try:
@@ -69,7 +75,8 @@ def parse(text: str, *, secret: bool) -> str:
         raise UsageFailure(f"{rule}: got what is no URL") from None
     if not secret and (url.password or _SECRETS & url.query.keys()):
         raise UsageFailure(
-            "--storage must not hold a password, which would be logged: set PIPELINE_STORAGE instead"
+            "--storage must not hold a password, which would be logged: "
+            "set PIPELINE_STORAGE instead"
         )
     if url.drivername not in ("postgresql", _DRIVER):
         raise UsageFailure(f"{rule}: got {url.drivername!r}")
@@ -83,127 +90,151 @@ def parse(text: str, *, secret: bool) -> str:
 def without_password(text: str) -> str:
     """The URL of a database without its password."""
     url = make_url(text)
-    options = {key: value for key, value in url.query.items() if key not in _SECRETS}
+    query = {key: value for key, value in url.query.items() if key not in _SECRETS}
     return str(
-        URL.create(url.drivername, url.username, None, url.host, url.port, url.database, options)
+        URL.create(
+            url.drivername,
+            username=url.username,
+            host=url.host,
+            port=url.port,
+            database=url.database,
+            query=query,
+        )
     )
 
 
-def prepare(text: str, make: Callable[[], object]) -> None:
-    """Make a database ready to be written: with its tables, and of the installed version.
+def prepare(url: str, create_tables: Callable[[], object]) -> None:
+    """Make a database ready for writing: with Optuna's tables, of the installed version.
 
     Args:
-        text: its URL.
-        make: makes the tables where there are none; called by one process at a time.
+        url: the URL of the database.
+        create_tables: creates the tables. Only one process at a time calls it.
 
     Raises:
-        StorageFailure: for one that cannot be; it is as it was.
+        StorageFailure: if the database cannot be used or written, or is of another version. It
+            stays as it is.
     """
-    with _errors(text), closing(_connect(text)) as database:
-        if not _examined(database, text):
-            database.execute("SELECT pg_advisory_lock(%s)", (_key("tables"),))
-            if not _examined(database, text):
-                make()
-        database.execute(
-            "LOCK TABLE studies IN ROW EXCLUSIVE MODE"
-        )  # where nothing may be written, it fails here
+    with _storage_errors(url), closing(_connect(url)) as database:
+        if not _has_tables(database, url):
+            database.execute("SELECT pg_advisory_lock(%s)", (_lock_key("tables"),))
+            if not _has_tables(database, url):  # another process may have created them meanwhile
+                create_tables()
+        # If the database is read-only for this user, fail here and not in a trial.
+        database.execute("LOCK TABLE studies IN ROW EXCLUSIVE MODE")
 
 
-def examine(text: str) -> bool:
-    """See that a database answers and is of the installed version, without changing it; whether it has its tables.
+def examine(url: str) -> bool:
+    """Check that a database answers and is of the installed version, without changing it.
+
+    Returns:
+        Whether the database has Optuna's tables.
 
     Raises:
-        StorageFailure: if it does not, or is not.
+        StorageFailure: if the database cannot be used, or is of another version.
     """
-    with _errors(text), closing(_connect(text, read_only=True)) as database:
-        return _examined(database, text)
+    with _storage_errors(url), closing(_connect(url, read_only=True)) as database:
+        return _has_tables(database, url)
 
 
 def engine_options(
-    text: str, held: StudyConnection = None, *, read_only: bool = False
+    url: str, held: StudyConnection = None, *, read_only: bool = False
 ) -> dict[str, Any]:
-    """How SQLAlchemy connects: through the one connection that holds a study, or else anew each time.
+    """The options with which SQLAlchemy connects to a database.
 
-    Who loses that connection can write no more, so two never write one study.
+    Args:
+        url: the URL of the database.
+        held: the connection that holds a study. SQLAlchemy then uses this connection alone: a
+            process that loses it cannot write, so that two processes never write the same study.
+            Otherwise SQLAlchemy opens a new connection each time.
+        read_only: whether new connections refuse to write.
     """
     if held is not None:
         return {"creator": lambda: held, "pool_size": 1, "max_overflow": 0}
-    return {"creator": partial(_connect, text, read_only=read_only), "poolclass": NullPool}
+    return {"creator": partial(_connect, url, read_only=read_only), "poolclass": NullPool}
 
 
 @contextmanager
-def hold(text: str, study: str) -> Iterator[psycopg.Connection]:
-    """Hold a study, and yield the connection that does: it is free the instant this ends, as by its holder's death.
+def hold(url: str, study: str) -> Iterator[psycopg.Connection]:
+    """Hold the lock of a study. It is released at the end of the block, or if this process dies.
+
+    Yields:
+        The connection that holds the lock.
 
     Raises:
-        StudyBusy: naming who holds it.
+        StudyBusy: if another process holds the study, with its name.
         StorageFailure: if the database cannot be used.
     """
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
-    name = f"sweep {os.getpid()}@{socket.gethostname():.28} {since}"  # PostgreSQL keeps 63 bytes
+    host = socket.gethostname()[:28]  # PostgreSQL keeps 63 bytes of a connection's name
+    name = f"sweep {os.getpid()}@{host} {since}"
     with contextlib.ExitStack() as stack:
-        with _errors(text):
-            database = stack.enter_context(closing(_connect(text, name=name)))
-            key = _key(f"study {study}")
-            if not _taken(database, key):
-                raise StudyBusy(
-                    f"study {study!r} is in use by {_holder(database, key) or 'another process'}"
-                )
+        with _storage_errors(url):
+            database = stack.enter_context(closing(_connect(url, name=name)))
+            key = _lock_key(f"study {study}")
+            if not _try_lock(database, key):
+                user = _find_holder(database, key) or "another process"
+                raise StudyBusy(f"study {study!r} is in use by {user}")
         yield database
 
 
-def _taken(database: psycopg.Connection, key: int) -> bool:
-    """Take a lock, unless it is held for longer than the server needs to see that its holder has been killed."""
-    end = time.monotonic() + _FAREWELL
+def _try_lock(database: psycopg.Connection, key: int) -> bool:
+    """Take a lock, and wait a moment for the server to notice that its holder was killed."""
+    deadline = time.monotonic() + _LOCK_PATIENCE
     while database.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone() != (True,):
         database.commit()
-        if time.monotonic() > end:
+        if time.monotonic() > deadline:
             return False
-        time.sleep(_RETRY)
+        time.sleep(_RETRY_INTERVAL)
     database.commit()
     return True
 
 
-def holder(text: str, study: str) -> str | None:
-    """Who holds a study, in words; None if nobody does.
+def holder(url: str, study: str) -> str | None:
+    """Describe the process that holds a study; None if the study is free.
 
     Raises:
         StorageFailure: if the database cannot be used.
     """
-    with _errors(text), closing(_connect(text, read_only=True)) as database:
-        return _holder(database, _key(f"study {study}"))
+    with _storage_errors(url), closing(_connect(url, read_only=True)) as database:
+        return _find_holder(database, _lock_key(f"study {study}"))
 
 
-def _driver() -> ModuleType:
+def _import_driver() -> ModuleType:
     try:
         return importlib.import_module("psycopg")
-    except ImportError:  # of it, or of its library of the protocol
+    except ImportError:  # of psycopg itself, or of the libpq that it loads
         raise UsageFailure(
             f"studies in PostgreSQL need psycopg, which is not installed: {_INSTALL}"
         ) from None
 
 
 @contextmanager
-def _errors(text: str) -> Iterator[None]:
-    """Turn what the database raises into one line."""
+def _storage_errors(url: str) -> Iterator[None]:
+    """Turn an error of the database into a `StorageFailure` of one line."""
     try:
         yield
-    except _driver().Error as error:
-        said = " ".join((error.diag.message_primary or str(error)).split())
+    except _import_driver().Error as error:
+        message = " ".join((error.diag.message_primary or str(error)).split())
         raise StorageFailure(
-            f"cannot use the studies in {without_password(text)}: {said[:300]}"
+            f"cannot use the studies in {without_password(url)}: {message[:300]}"
         ) from None
 
 
 def _connect(text: str, *, name: str = "pipeline", read_only: bool = False) -> psycopg.Connection:
-    driver = _driver()
+    driver = _import_driver()
     url = make_url(text)
-    _, given = url.get_dialect()().create_connect_args(url)
-    connection: psycopg.Connection = driver.connect(
-        **{**_WAITS, **given, "application_name": name, "client_encoding": "utf8"}
-    )
-    settings = _SETTINGS | {"default_transaction_read_only": "on" if read_only else "off"}
-    for setting, value in settings.items():  # those that this version of the server knows
+    _, url_options = url.get_dialect()().create_connect_args(url)
+    options = {
+        **_CONNECT_OPTIONS,
+        **url_options,
+        "application_name": name,
+        "client_encoding": "utf8",
+    }
+    connection: psycopg.Connection = driver.connect(**options)
+    settings = dict(_SERVER_SETTINGS)
+    settings["default_transaction_read_only"] = "on" if read_only else "off"
+    for setting, value in settings.items():
+        # Selecting from pg_settings skips a setting that this version of the server does not have.
         connection.execute(
             "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, setting)
         )
@@ -211,45 +242,52 @@ def _connect(text: str, *, name: str = "pipeline", read_only: bool = False) -> p
     return connection
 
 
-def _examined(database: psycopg.Connection, text: str) -> bool:
-    """Whether the tables are there; not, where they are not all made yet, which Optuna goes on with."""
+def _has_tables(database: psycopg.Connection, url: str) -> bool:
+    """Whether Optuna's tables are there and complete. Optuna completes tables itself.
+
+    Raises:
+        StorageFailure: if the tables are another program's, or of another version.
+    """
     library = sqlite.STUDIES
-    versions, made = (
-        database.execute("SELECT to_regclass(%s)::text", (table,)).fetchone() != (None,)
-        for table in ("alembic_version", library.made)
-    )
-    if versions and not made:
-        raise StorageFailure(
-            f"{without_password(text)} holds another program's tables: give the studies a database of their own"
-        )
-    if not versions:
+    name = without_password(url)
+    if not _table_exists(database, "alembic_version"):
         return False
-    row = database.execute("SELECT version_num FROM alembic_version").fetchone()
-    if row:
-        sqlite.check_version(
-            f"the studies in {without_password(text)}", without_password(text), library, row[0]
+    if not _table_exists(database, library.last_table):
+        raise StorageFailure(
+            f"{name} holds another program's tables: give the studies a database of their own"
         )
-    return bool(row)
+    row = database.execute("SELECT version_num FROM alembic_version").fetchone()
+    if row is None:
+        return False
+    sqlite.check_version(f"the studies in {name}", name, library, row[0])
+    return True
 
 
-def _key(what: str) -> int:
-    """A number by which PostgreSQL locks something of ours."""
-    return int.from_bytes(
-        hashlib.sha256(f"sweep-pipeline: {what}".encode()).digest()[:8], signed=True
-    )
+def _table_exists(database: psycopg.Connection, table: str) -> bool:
+    return database.execute("SELECT to_regclass(%s)::text", (table,)).fetchone() != (None,)
 
 
-def _holder(database: psycopg.Connection, key: int) -> str | None:
-    """Who holds a study: what the connection that does is named, which every user may see. None if nobody does."""
+def _lock_key(purpose: str) -> int:
+    """The 64-bit key of an advisory lock of this project."""
+    digest = hashlib.sha256(f"sweep-pipeline: {purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)
+
+
+def _find_holder(database: psycopg.Connection, key: int) -> str | None:
+    """Describe the process that holds a lock; None if the lock is free.
+
+    The process is known by the name of its connection, which every user may read.
+    """
     row = database.execute(
-        "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' "
-        "AND granted AND objsubid = 1 AND (classid::bigint << 32) | objid::bigint = %s "
+        "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) "
+        "WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+        "AND (classid::bigint << 32) | objid::bigint = %s "
         "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
         (key,),
     ).fetchone()
     if row is None:
         return None
-    known = _HOLDER.fullmatch(row[0])
-    if known:
-        return "process {pid} on {host} since {since} UTC".format(**known.groupdict())
-    return "another process"
+    match = _HOLDER_NAME.fullmatch(row[0])
+    if match is None:
+        return "another process"
+    return "process {pid} on {host} since {since} UTC".format(**match.groupdict())

@@ -1,8 +1,18 @@
-"""The SQLite files of the stores: made, and looked at before a library opens them. Knows no study and no run."""
+"""Creates and checks the SQLite files of both stores, before MLflow or Optuna opens them.
+
+A check is needed first because both libraries change a file of another version by merely opening it.
+
+Two effects of this module reach all of the process, because MLflow and Optuna create their own
+SQLAlchemy engines and offer no setting:
+
+- On import it begins to remember all connections that SQLAlchemy opens, for `close_files`.
+- `wait_longer` changes the lock timeout that MLflow sets for each of its sessions.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import re
@@ -16,190 +26,204 @@ from pathlib import Path
 from urllib.parse import quote
 from weakref import WeakSet
 
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from pipeline.system.errors import StorageFailure
 
-LOCK_TIMEOUT = 60  # seconds that a write waits for another process's
+LOCK_TIMEOUT = 60  # seconds that a write waits for another process to release its lock
 
-SPECIAL_CHARACTERS = re.compile(
-    r"[%?#{}]"
-)  # in the name of a file: SQLAlchemy, Optuna or MLflow would read its URL otherwise
+# Characters of a file name that SQLAlchemy, Optuna or MLflow would misread in a URL.
+SPECIAL_CHARACTERS = re.compile(r"[%?#{}]")
 
 _DAMAGED = ": it was damaged or replaced, put back a copy"
-_REVISION = re.compile(r"^(down_)?revision\b[^=\n]*=\s*[\"'](.+?)[\"']", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Library:
-    """Whose tables a file holds. Both libraries change a file of another version by merely opening it."""
+    """A library that keeps tables in a store, and how to find the version of its tables."""
 
     package: str
-    migrations: str  # the folder of its revisions, inside the package
-    made: str  # a table that has a row once the library has made all of its own
-    upgrade: str  # the command, without the URL
+    migrations: str  # the folder of its Alembic migrations, inside the package
+    last_table: str  # has a row as soon as the library has created all of its tables
+    upgrade: str  # the command that upgrades the tables, without the URL
 
-
-TRACKING = Library("mlflow", "store/db_migrations/versions", "experiments", "mlflow db upgrade")
+TRACKING = Library("mlflow", "store/db_migrations", "experiments", "mlflow db upgrade")
 STUDIES = Library(
-    "optuna", "storages/_rdb/alembic/versions", "version_info", "optuna storage upgrade --storage"
+    "optuna", "storages/_rdb/alembic", "version_info", "optuna storage upgrade --storage"
 )
 
 
-_opened: WeakSet[ConnectionPoolEntry] = WeakSet()
-event.listen(Pool, "connect", lambda _, entry: _opened.add(entry))
+_pool_entries: WeakSet[ConnectionPoolEntry] = WeakSet()
+event.listen(Pool, "connect", lambda _, entry: _pool_entries.add(entry))
 
 
 def close_files() -> None:
-    """Close all files that a library has open: the last to do so empties a file's write-ahead log into it."""
-    for entry in list(_opened):
+    """Close all SQLite connections of SQLAlchemy in this process, at the end of a command.
+
+    SQLite empties a file's write-ahead log into the file when its last connection is closed.
+    """
+    for entry in list(_pool_entries):
         if isinstance(entry.dbapi_connection, sqlite3.Connection):
             with contextlib.suppress(sqlite3.Error):
                 entry.dbapi_connection.close()
 
 
 def wait_longer() -> None:
-    """Have MLflow wait as long for another process's write as Optuna does: at each session it says 20 s, unasked."""
-    if not event.contains(Engine, "before_cursor_execute", _patient):
-        event.listen(Engine, "before_cursor_execute", _patient, retval=True)
+    """Make MLflow wait as long for another process's lock as Optuna does: `LOCK_TIMEOUT`.
+
+    MLflow sets 20 seconds at the begin of each session, and has no option for it.
+    """
+    if not event.contains(Engine, "before_cursor_execute", _replace_busy_timeout):
+        event.listen(Engine, "before_cursor_execute", _replace_busy_timeout, retval=True)
 
 
-def _patient(
-    _: object, __: object, statement: str, parameters: object, *___: object
+def _replace_busy_timeout(
+    _connection: object, _cursor: object, statement: str, parameters: object, *_: object
 ) -> tuple[str, object]:
-    hasty = statement.startswith("PRAGMA busy_timeout")
-    return f"PRAGMA busy_timeout = {1000 * LOCK_TIMEOUT}" if hasty else statement, parameters
+    if statement.startswith("PRAGMA busy_timeout"):
+        statement = f"PRAGMA busy_timeout = {1000 * LOCK_TIMEOUT}"
+    return statement, parameters
+
+
+def _create_nothing(_file: Path) -> None:
+    """Leave the tables to the library, which creates them when it opens the file."""
 
 
 def prepare(
-    file: Path, url: str, library: Library, fill: Callable[[Path], None] = lambda _: None
+    file: Path, url: str, library: Library, create_tables: Callable[[Path], None] = _create_nothing
 ) -> None:
-    """Make a file ready to be written: there, whole, of this version, and in WAL mode: readers do not block there.
+    """Make a file ready for writing: existing, whole, of the installed version, and in WAL mode.
+
+    In WAL mode readers do not block the writer.
 
     Args:
-        file: the file.
-        url: of it, for the command that upgrades it.
-        library: whose tables it holds.
-        fill: makes a new file with the tables, if it can; the library makes those that are not there.
+        file: the database; created with its folders if missing.
+        url: the URL of the file, named in the command that upgrades it.
+        library: the library whose tables the file holds.
+        create_tables: creates a new file with the library's tables, if it can.
 
     Raises:
-        StorageFailure: for a file that is not, or a folder that cannot be written; the file is as it was.
+        StorageFailure: if the file is damaged or of another version, or if it or its folder cannot
+            be written. The file stays as it is.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=file.parent):
             pass
         if not file.exists():
-            _make(file, fill)
+            _create(file, create_tables)
         examine(file, url, library)
         with closing(sqlite3.connect(file, timeout=LOCK_TIMEOUT)) as database:
             database.execute("PRAGMA journal_mode=WAL")
-            database.execute(
-                "BEGIN IMMEDIATE"
-            )  # a file that cannot be written fails here, and not in a trial
+            # If the file cannot be written, fail here and not in a trial.
+            database.execute("BEGIN IMMEDIATE")
             database.rollback()
     except (OSError, sqlite3.Error) as error:
-        raise StorageFailure(
-            f"cannot use {file}: {getattr(error, 'strerror', None) or error}"
-        ) from None
+        reason = getattr(error, "strerror", None) or error
+        raise StorageFailure(f"cannot use {file}: {reason}") from None
 
 
 def examine(file: Path, url: str, library: Library, *, copy: Path | None = None) -> None:
-    """See that a file is a whole database of the installed version, without changing it.
+    """Check that a file is a whole database of the installed version, without changing the file.
 
     Args:
-        file: named in errors.
-        url: of the file, for the command that upgrades it.
-        library: whose tables it holds.
-        copy: to be looked at instead.
+        file: the database, named in errors.
+        url: the URL of the file, named in the command that upgrades it.
+        library: the library whose tables the file holds.
+        copy: a copy of the file to look at instead.
 
     Raises:
-        StorageFailure: if it is not.
+        StorageFailure: if the file is empty, unreadable, damaged, or of another version.
     """
-    place = copy or file
+    examined = copy or file
     try:
-        if place.is_file() and not place.stat().st_size:
+        if examined.is_file() and not examined.stat().st_size:
             raise StorageFailure(
                 f"cannot use {file}: it is empty, put back a copy of it; remove it to begin anew"
             )
-        # what a crash left is undone
-        if place.with_name(f"{place.name}-journal").exists():
-            mode = "rw"
-        else:
-            mode = "ro"
-        with closing(
-            sqlite3.connect(f"file:{quote(str(place))}?mode={mode}", timeout=LOCK_TIMEOUT, uri=True)
-        ) as found:
-            (state,) = found.execute("PRAGMA quick_check(1)").fetchone()
-            version = _version(found, library) if state == "ok" else None
+        # A journal is what a crash left behind. Only a writable connection rolls it back.
+        has_journal = examined.with_name(f"{examined.name}-journal").exists()
+        mode = "rw" if has_journal else "ro"
+        uri = f"file:{quote(str(examined))}?mode={mode}"
+        with closing(sqlite3.connect(uri, timeout=LOCK_TIMEOUT, uri=True)) as database:
+            (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            version = _read_version(database, library) if state == "ok" else None
     except sqlite3.DatabaseError as error:
         remedy = "" if isinstance(error, sqlite3.OperationalError) else _DAMAGED
         raise StorageFailure(f"cannot use {file}: {error}{remedy}") from None
     except OSError as error:
         raise StorageFailure(f"cannot use {file}: {error.strerror}") from None
     if state != "ok":
-        raise StorageFailure(f"cannot use {file}: {' '.join(state.split())}{_DAMAGED}")
+        problem = " ".join(state.split())
+        raise StorageFailure(f"cannot use {file}: {problem}{_DAMAGED}")
     if version is not None:
         check_version(file, url, library, version)
 
 
-def _make(file: Path, fill: Callable[[Path], None]) -> None:
-    """Make an empty database that is whole from its first moment: an empty file is then never one of ours."""
+def _create(file: Path, create_tables: Callable[[Path], None]) -> None:
+    """Create a database that is whole from its first moment.
+
+    So an empty file is never one that a command of ours has just begun.
+    """
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         draft = Path(folder) / file.name
-        fill(draft)
+        create_tables(draft)
         with closing(sqlite3.connect(draft)) as database:
             database.execute("PRAGMA journal_mode=WAL")
         with contextlib.suppress(FileExistsError):  # another process was quicker
             os.link(draft, file)
 
 
-def _version(database: sqlite3.Connection, library: Library) -> str | None:
-    """The version of the tables; None where they are not all made yet, which their library goes on with."""
-    known = {
-        name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-    }
-    if not {"alembic_version", library.made} <= known:
+def _read_version(database: sqlite3.Connection, library: Library) -> str | None:
+    """The version of the tables, or None before the library has created all of its tables.
+
+    The library completes such a database when it opens it.
+    """
+    rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    tables = {name for (name,) in rows}
+    if not {"alembic_version", library.last_table} <= tables:
         return None
-    made = database.execute(f"SELECT 1 FROM {library.made} LIMIT 1").fetchone()  # noqa: S608 - one of our two names
+    query = f"SELECT 1 FROM {library.last_table} LIMIT 1"  # noqa: S608 - one of our two names
+    is_complete = database.execute(query).fetchone()
     row = database.execute("SELECT version_num FROM alembic_version").fetchone()
-    if made and row:
-        return str(row[0])
-    return None
+    return str(row[0]) if is_complete and row else None
 
 
-def check_version(place: object, url: str, library: Library, version: str) -> None:
-    """See that a library's tables are of the installed version.
+def check_version(database: object, url: str, library: Library, version: str) -> None:
+    """Check that the tables of a library are of its installed version.
 
     Args:
-        place: named in errors.
-        url: of the database, for the command that upgrades it.
-        library: whose tables they are.
-        version: the tables'.
+        database: the file or database, named in errors.
+        url: the URL of the database, named in the command that upgrades it.
+        library: the library whose tables they are.
+        version: the Alembic revision of the tables.
 
     Raises:
-        StorageFailure: with that command, if they are not.
+        StorageFailure: if an older or newer version made the tables. The message has the command to
+            upgrade the tables or the library.
     """
-    package = importlib.util.find_spec(library.package)
-    if package:
-        folder = Path(package.origin or "").parent / library.migrations
-    else:
-        folder = Path()
-    found = [
-        match
-        for path in folder.glob("*.py")
-        for match in _REVISION.findall(path.read_text(encoding="utf-8"))
-    ]
-    revisions = {name for down, name in found if not down}
-    if version in revisions - {name for down, name in found if down} or not revisions:
+    scripts = _migration_scripts(library)
+    if scripts is None or version in scripts.get_heads():
         return
-    older = version in revisions
-    if older:
+    revisions = {script.revision for script in scripts.walk_revisions()}
+    if version in revisions:
+        age = "an older"
         command = f"{library.upgrade} {shlex.quote(url)}"
     else:
+        age = "a newer"
         command = f"pip install --upgrade {library.package}"
     raise StorageFailure(
-        f"cannot use {place}: {'an older' if older else 'a newer'} {library.package} made it (its tables are of "
+        f"cannot use {database}: {age} {library.package} made it (its tables are of "
         f"version {version}): back it up first, then run: {command}"
     )
+
+
+@functools.cache
+def _migration_scripts(library: Library) -> ScriptDirectory | None:
+    """The migrations of the installed version, or None if the library is not installed."""
+    package = importlib.util.find_spec(library.package)
+    if package is None or package.origin is None:
+        return None
+    return ScriptDirectory(str(Path(package.origin).parent / library.migrations))

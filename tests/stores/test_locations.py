@@ -250,7 +250,8 @@ def test_odd_paths(tmp_path, monkeypatch, folder):
     monkeypatch.chdir(inside)
     where = locate()
     prepare(where)
-    optuna.create_study(storage=open_studies(where), study_name="demo")
+    writer = open_studies(where)  # kept: SQLite empties the log when the last connection closes
+    optuna.create_study(storage=writer, study_name="demo")
     with read_studies(where) as storage:
         assert optuna.get_all_study_names(storage) == ["demo"]
     assert (inside / "optuna.db-wal").stat().st_size > 4096
