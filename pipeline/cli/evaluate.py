@@ -15,6 +15,7 @@ from pipeline.cli.options import (
     network_source_options,
     storage_option,
 )
+from pipeline.system import garbage
 from pipeline.system.errors import UsageFailure
 
 
@@ -60,11 +61,12 @@ def evaluate_command(use_all: bool, **options: Any) -> None:
             "--each-epoch is of runs, which kept all epochs: name them with --run, --best or --all"
         )
     where = locations.locate(options["storage"])
-    if use_all:
-        runs = [trial.run_id for trial in find.complete_trials(where, options["name"])]
-    else:
-        which = networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
-        runs = [None if way in elsewhere else find.find_run_id(where, which)]
+    with garbage.freeze_loaded():
+        if use_all:
+            runs = [trial.run_id for trial in find.complete_trials(where, options["name"])]
+        else:
+            which = networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
+            runs = [None if way in elsewhere else find.find_run_id(where, which)]
     rows: list[Any] = []
     for run_id in runs:
         if options["each_epoch"]:

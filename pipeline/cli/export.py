@@ -15,6 +15,7 @@ from pipeline.cli.options import (
     network_source_options,
     storage_option,
 )
+from pipeline.system import garbage
 from pipeline.system.errors import UsageFailure
 
 
@@ -49,10 +50,9 @@ def export_command(out: Path, fmt: str | None, **options: Any) -> None:
     from pipeline.inference import export, find, networks
     from pipeline.stores import locations
 
-    found = find.find_network(
-        locations.locate(options["storage"]),
-        networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS}),
-    )
+    which = networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
+    with garbage.freeze_loaded():
+        found = find.find_network(locations.locate(options["storage"]), which)
     made = export.export(found, options["data_dir"], fmt)
     export.write(out, made.content)
     height, width, channels = made.example.shape[1:]

@@ -21,6 +21,7 @@ from pipeline.cli.options import (
     network_source_options,
     storage_option,
 )
+from pipeline.system import garbage
 from pipeline.system.errors import IntegrityFailure
 
 if TYPE_CHECKING:
@@ -77,18 +78,18 @@ def predict_command(
         judge = remote.connect(options["url"])
     else:
         which = networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
-        judge = predict.network_predictor(
-            find.find_network(locations.locate(options["storage"]), which)
-        )
+        with garbage.freeze_loaded():
+            found = find.find_network(locations.locate(options["storage"]), which)
+        judge = predict.network_predictor(found)
     unread: list[Path] = []
 
     def failed(path: Path, message: str) -> None:
         unread.append(path)
         click.echo(f"error: {message}", err=True)
 
-    found = predict.predict(judge, files, top, failed)
+    predictions = predict.predict(judge, files, top, failed)
     try:
-        for text in _lines(fmt, found, files, judge.classes):
+        for text in _lines(fmt, predictions, files, judge.classes):
             click.echo(text, nl=False)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,6 +18,7 @@ from pipeline.cli.options import (
     network_source_options,
     storage_option,
 )
+from pipeline.system import garbage
 
 
 @click.command(name="register", cls=Command)
@@ -46,9 +47,9 @@ def register_command(called: str | None, alias: str, **options: Any) -> None:
 
     registry.check_names(called or "model", alias)
     where = locations.locate(options["storage"])
-    found = find.find_network(
-        where, networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
-    )
+    which = networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
+    with garbage.freeze_loaded():
+        found = find.find_network(where, which)
     name = called or found.study or found.card.config.dataset.partition(":")[0]
     made = export.export(found, options["data_dir"], "pt2")
     access.prepare(where)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeline.cli.options import Command, argument_or_option, storage_option
+from pipeline.system import garbage
 
 
 @click.command(name="ui", cls=Command)
@@ -32,7 +33,8 @@ def ui_command(
     from pipeline.tracking import comparison_view, tracker, ui
 
     where = locations.locate(storage)
-    record = access.read_record(where, argument_or_option(name, name_option))
+    with garbage.freeze_loaded():
+        record = access.read_record(where, argument_or_option(name, name_option))
     access.check_tracking(where)
     experiment = tracker.experiment_of(where.tracking, record.parent_run_id)
     is_server = where.tracking.startswith("http")

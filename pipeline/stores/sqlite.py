@@ -49,6 +49,7 @@ class Library:
     last_table: str  # has a row as soon as the library has created all of its tables
     upgrade: str  # the command that upgrades the tables, without the URL
 
+
 TRACKING = Library("mlflow", "store/db_migrations", "experiments", "mlflow db upgrade")
 STUDIES = Library(
     "optuna", "storages/_rdb/alembic", "version_info", "optuna storage upgrade --storage"
