@@ -1,6 +1,7 @@
-"""The comparison that MLflow's UI opens on: one saved view per study, and the link to it. Best effort.
+"""The chart view that MLflow's UI opens for a study: saved as a tag of the experiment, and linked.
 
-The format is MLflow's own and undocumented (read from its front end, 3.17): a test checks it against the real UI.
+MLflow does not document the format: it was read from its front end, version 3.17. A test checks it
+against the real UI.
 """
 
 from __future__ import annotations
@@ -8,76 +9,75 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import models
 from sweeps.analysis.record import StudyRecord
+from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import OBJECTIVES
 
-_SIDE = "workflowType=machine_learning"  # else it opens on the side for language models
-_MOST_AXES = (
-    4  # parallel coordinates; a run that lacks one of its params is dropped from the picture
-)
-_GENERATED = (
-    "train",
-    "val",
-    "val_class",
-    "time",
-    "best",
-    "cost",
-)  # sections MLflow makes of metric names
+_SIDE = "workflowType=machine_learning"  # without it, the UI opens on the side for language models
+# Axes of the parallel coordinates. A run that lacks one of the params is dropped from the chart.
+_MOST_AXES = 4
 # Our sections, which come first and are open.
-_SEARCHED, _CURVES, _RESULTS = _SECTIONS = (
-    "What was searched",
-    "Learning curves",
-    "Results and what they took",
-)
+_SEARCHED = "What was searched"
+_CURVES = "Learning curves"
+_RESULTS = "Results and what they took"
+# Sections that MLflow makes of the names of metrics.
+_GENERATED = ("train", "val", "val_class", "time", "best", "cost")
 
 
 def view_key(study: str) -> str:
-    """The view's id in the experiment's tags."""
+    """Return the view's id in the tags of the experiment."""
     return hashlib.sha256(study.encode()).hexdigest()[:12]
 
 
 def run_link(experiment_id: str, run_id: str) -> str:
-    """The part of the UI's address that opens a run's page, after the host."""
+    """Return the link to a run's page, without the host."""
     return f"/#/experiments/{experiment_id}/runs/{run_id}?{_SIDE}"
 
 
 def report_link(experiment_id: str, run_id: str) -> str:
-    """The part of the UI's address that opens the report among a run's artifacts, after the host."""
+    """Return the link to the report among a run's artifacts, without the host."""
     return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/report/report.html?{_SIDE}"
 
 
 def comparison_link(experiment_id: str, study: str) -> str:
-    """The part of the UI's address that opens the comparison, after the host."""
-    return f"/#/experiments/{experiment_id}/runs?viewStateShareKey={view_key(study)}&compareRunsMode=CHART&{_SIDE}"
+    """Return the link to a study's view, without the host."""
+    key = view_key(study)
+    return (
+        f"/#/experiments/{experiment_id}/runs?viewStateShareKey={key}&compareRunsMode=CHART&{_SIDE}"
+    )
 
 
 def saved_view(record: StudyRecord) -> str:
-    """The saved view of a study, as the text of its tag."""
-    curve = OBJECTIVES[record.objective][0]
-    best = f"best/{curve.replace('/', '_')}"
-    always = _unconditional(record)
-    axes = [name for name in dict.fromkeys(["family", "lr", *always]) if name in always][
-        :_MOST_AXES
+    """Build the view of a study, as the text of the tag."""
+    state = _state(record)
+    now = int(time.time() * 1000)
+    return json.dumps(
+        {"name": record.name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    )
+
+
+def _state(record: StudyRecord) -> dict[str, Any]:
+    objective = OBJECTIVES[record.objective][0]
+    best = f"best/{objective.replace('/', '_')}"
+    params = dict.fromkeys(["family", "lr", *record.searched])
+    columns = [
+        f"metrics.`{best}`",
+        "tags.`sweep.end`",
+        *(f"params.`{name}`" for name in params),
     ]
-    fields = [f"params.`{name}`" for name in dict.fromkeys(["family", "lr", *record.searched])]
-    columns = [f"metrics.`{best}`", "tags.`sweep.end`", *fields]
-    state = {
-        "compareRunCharts": [
-            *([_parallel(axes, best)] if axes else []),
-            *map(_line, dict.fromkeys([curve, "val/loss", "train/loss"])),
-            _bar(best),
-            *(_scatter(cost, best) for cost in ("cost/params_millions", "cost/seconds")),
-        ],
-        "compareRunSections": [
-            *(
-                _section(name, display=True, side_by_side=1 if name == _SEARCHED else 3)
-                for name in _SECTIONS
-            ),
-            *(_section(name, display=False) for name in _GENERATED),
-        ],
+    sections = [
+        _section(_SEARCHED, display=True, side_by_side=1),
+        _section(_CURVES, display=True),
+        _section(_RESULTS, display=True),
+        *(_section(name, display=False) for name in _GENERATED),
+    ]
+    return {
+        "compareRunCharts": _charts(record, objective, best),
+        "compareRunSections": sections,
         "runsHiddenMode": "SHOW_ALL",
         "selectedColumns": columns,
         "columnOrder": columns,
@@ -88,25 +88,40 @@ def saved_view(record: StudyRecord) -> str:
         "lifecycleFilter": "Active",
         "isAccordionReordered": True,
     }
-    now = int(time.time() * 1000)
-    return json.dumps(
-        {"name": record.name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
-    )
+
+
+def _charts(record: StudyRecord, objective: str, best: str) -> list[dict[str, Any]]:
+    """Build the charts of a study.
+
+    Args:
+        record: the study.
+        objective: the metric of the objective, logged after each epoch.
+        best: the metric of the objective at the best epoch.
+    """
+    common = _unconditional(record)
+    axes = [name for name in dict.fromkeys(["family", "lr", *common]) if name in common]
+    charts = []
+    if axes:
+        charts.append(_parallel_coordinates(axes[:_MOST_AXES], best))
+    charts += [_line(metric) for metric in dict.fromkeys([objective, "val/loss", "train/loss"])]
+    charts.append(_bar(best))
+    charts += [_scatter(cost, best) for cost in ("cost/params_millions", "cost/seconds")]
+    return charts
 
 
 def _unconditional(record: StudyRecord) -> list[str]:
-    """The searched fields that every trial has, whatever its family."""
+    """Return the searched fields that all trials have, whatever their family."""
     families = next((d.choices for d in record.dimensions if d.field == "family"), ())
-    return [
-        d.field
-        for d in record.dimensions
-        if not d.when
-        and d.needs & {other.field for other in record.dimensions} <= {"family"}
-        and (
-            not d.needs
-            or all(d.field in models.find_family(str(family)).options for family in families)
+    searched = {dimension.field for dimension in record.dimensions}
+
+    def applies_always(dimension: Dimension) -> bool:
+        if dimension.when or not dimension.needs & searched <= {"family"}:
+            return False
+        return not dimension.needs or all(
+            dimension.field in models.find_family(str(family)).options for family in families
         )
-    ]
+
+    return [dimension.field for dimension in record.dimensions if applies_always(dimension)]
 
 
 def _section(name: str, *, display: bool, side_by_side: int = 3) -> dict[str, Any]:
@@ -119,7 +134,7 @@ def _section(name: str, *, display: bool, side_by_side: int = 3) -> dict[str, An
     }
 
 
-def _card(kind: str, section: str, name: str, runs: int) -> dict[str, Any]:
+def _chart(kind: str, section: str, name: str, runs: int) -> dict[str, Any]:
     return {
         "type": kind,
         "uuid": f"{kind} {name}".lower(),
@@ -130,19 +145,22 @@ def _card(kind: str, section: str, name: str, runs: int) -> dict[str, Any]:
     }
 
 
-def _parallel(axes: list[str], metric: str) -> dict[str, Any]:
-    card = _card("PARALLEL", _SEARCHED, "coordinates", 100)
-    return card | {"selectedParams": axes, "selectedMetrics": [metric], "showAllRuns": True}
+def _parallel_coordinates(axes: Sequence[str], metric: str) -> dict[str, Any]:
+    chart = _chart("PARALLEL", _SEARCHED, "coordinates", 100)
+    return chart | {
+        "selectedParams": list(axes),
+        "selectedMetrics": [metric],
+        "showAllRuns": True,
+    }
 
 
 def _line(metric: str) -> dict[str, Any]:
-    return _card("LINE", _CURVES, metric, 20) | {
+    return _chart("LINE", _CURVES, metric, 20) | {
         "metricKey": metric,
         "selectedMetricKeys": [metric],
         "lineSmoothness": 0,
-        "scaleType": "log"
-        if metric.endswith("loss")
-        else "linear",  # one bad start would flatten all the others
+        # On a linear scale, one bad start would flatten all the other losses.
+        "scaleType": "log" if metric.endswith("loss") else "linear",
         "xAxisKey": "step",
         "xAxisScaleType": "linear",
         "selectedXAxisMetricKey": "",
@@ -153,14 +171,12 @@ def _line(metric: str) -> dict[str, Any]:
 
 
 def _scatter(cost: str, metric: str) -> dict[str, Any]:
-    axes = {
-        axis: {"key": key, "type": "METRIC"} for axis, key in (("xaxis", cost), ("yaxis", metric))
+    return _chart("SCATTER", _RESULTS, cost, 100) | {
+        "xaxis": {"key": cost, "type": "METRIC"},
+        "yaxis": {"key": metric, "type": "METRIC"},
     }
-    return _card("SCATTER", _RESULTS, cost, 100) | axes
 
 
 def _bar(metric: str) -> dict[str, Any]:
-    return _card("BAR", _RESULTS, metric, 20) | {
-        "metricKey": metric,
-        "selectedMetricKeys": [metric],
-    }
+    chart = _chart("BAR", _RESULTS, metric, 20)
+    return chart | {"metricKey": metric, "selectedMetricKeys": [metric]}

@@ -1,4 +1,4 @@
-"""Runs an entry point of `MLproject` through MLflow's project runner; knows nothing of what the commands do."""
+"""Runs the entry points of `MLproject` with MLflow's project runner."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _logger = logging.getLogger(__name__)
 
 
 def entry_points(uri: Path = ROOT) -> list[str]:
-    """The names of a project's entry points, in the order of its MLproject.
+    """Return the names of a project's entry points, in the order of its MLproject.
 
     Raises:
-        ValueError: where the folder holds no MLproject, as an installed copy of the package does not.
+        ValueError: if the folder has no MLproject, such as an installed copy of the package.
     """
-    return list(_project(uri)["entry_points"])
+    return list(_read_project(uri)["entry_points"])
 
 
-def _project(uri: Path) -> dict[str, Any]:
+def _read_project(uri: Path) -> dict[str, Any]:
     try:
         text = (uri / "MLproject").read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ValueError(
             f"no MLproject in {uri}: entry points are run from a clone of the project"
         ) from error
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
+    project: dict[str, Any] = yaml.safe_load(text)
+    return project
 
 
 def run(
@@ -53,23 +53,26 @@ def run(
     experiment: str | None = None,
     uri: Path = ROOT,
 ) -> int:
-    """Run an entry point to its end, in the project's folder: relative paths among the parameters count from there.
+    """Run an entry point to its end.
+
+    It runs in the project's folder: relative paths among the parameters are relative to that.
 
     Args:
         entry: name of the entry point.
         parameters: each becomes ``--key value`` of the entry point's command.
-        env_manager: ``local`` (the current environment), ``conda``, ``uv`` or ``virtualenv``; default conda where
-            there is one, else local.
+        env_manager: ``local`` (the current environment), ``conda``, ``uv`` or ``virtualenv``;
+            default conda if it is installed, else local.
         backend: where MLflow runs it: ``local``, or the name of an MLflow backend plug-in.
         backend_config: for the backend: values, or the path of a ``.json`` file.
-        experiment: name of the experiment; default the one of the environment variables of MLflow.
+        experiment: name of the experiment; default that of MLflow's environment variables.
         uri: folder of the project.
 
     Returns:
-        0 where the command succeeded, else 1: MLflow keeps no finer code. No run is left running.
+        0 if the command succeeded, else 1: MLflow keeps no finer code. No run is left running.
 
     Raises:
-        ValueError: for an unknown entry point, backend or manager, or one whose program is missing. No run is made.
+        ValueError: for an unknown entry point, backend or manager, or one whose program is
+            missing. No run is made.
     """
     known = entry_points(uri)
     if entry not in known:
@@ -77,7 +80,7 @@ def run(
     if isinstance(backend_config, str) and not backend_config.endswith(".json"):
         raise ValueError(f"backend_config must be a .json file: got {backend_config!r}")
     with _environment(Path(sys.executable).parent):
-        manager = _manager(env_manager)
+        manager = _find_manager(env_manager)
         _check_backend(backend, uri)
         return _run(
             backend=backend,
@@ -93,21 +96,17 @@ def run(
 def _run(*, experiment: str | None, **arguments: Any) -> int:
     import mlflow
     from mlflow.exceptions import ExecutionException
-    from mlflow.projects.utils import get_or_create_run
     from mlflow.utils.process import ShellCommandException
 
     client = mlflow.MlflowClient()
     experiment_id = _experiment_id(client, experiment)
-    uri = arguments["uri"]
-    entry = arguments["entry_point"]
-    parameters = arguments["parameters"]
     run_id = None
     if arguments["backend"] == "local":
-        # MLflow would make the same run, and leave it running for ever where the environment cannot be built.
-        made = get_or_create_run(None, uri, experiment_id, uri, None, entry, parameters)  # type: ignore[no-untyped-call]
-        run_id = made.info.run_id
+        run_id = _create_run(experiment_id, arguments)
     try:
-        mlflow.projects.run(**arguments, experiment_id=experiment_id, run_id=run_id)  # type: ignore[no-untyped-call]
+        mlflow.projects.run(  # type: ignore[no-untyped-call]
+            **arguments, experiment_id=experiment_id, run_id=run_id
+        )
     except (ExecutionException, ShellCommandException) as error:
         _logger.error("%s", error)  # noqa: TRY400  # the command has shown its own traceback
         return 1
@@ -117,21 +116,41 @@ def _run(*, experiment: str | None, **arguments: Any) -> int:
     return 0
 
 
+def _create_run(experiment_id: str, arguments: Mapping[str, Any]) -> str:
+    """Make the run that MLflow would make.
+
+    MLflow would leave its own running for ever if the environment cannot be built.
+    """
+    from mlflow.projects.utils import get_or_create_run
+
+    uri = arguments["uri"]
+    run = get_or_create_run(  # type: ignore[no-untyped-call]
+        None, uri, experiment_id, uri, None, arguments["entry_point"], arguments["parameters"]
+    )
+    return str(run.info.run_id)
+
+
 def _experiment_id(client: MlflowClient, name: str | None) -> str:
     name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME")
     if name is None:
         return os.environ.get("MLFLOW_EXPERIMENT_ID", "0")
-    found = client.get_experiment_by_name(name)
-    return str(found.experiment_id if found else client.create_experiment(name))
+    experiment = client.get_experiment_by_name(name)
+    if experiment:
+        return str(experiment.experiment_id)
+    return str(client.create_experiment(name))
 
 
-def _manager(asked: str | None) -> str:
-    """The manager asked for, or the default, once its program is found on PATH."""
+def _find_manager(name: str | None) -> str:
+    """Return the named environment manager, or the default.
+
+    Raises:
+        ValueError: if it is unknown, or its program is not on PATH.
+    """
     from mlflow.utils.conda import get_conda_bin_executable
 
     conda = get_conda_bin_executable("conda")  # type: ignore[no-untyped-call]
     programs = {"local": "python", "conda": conda, "uv": "uv", "virtualenv": "pyenv"}
-    manager = asked or ("conda" if shutil.which(conda) else "local")
+    manager = name or ("conda" if shutil.which(conda) else "local")
     if manager not in programs:
         raise ValueError(f"unknown env-manager {manager!r}: known are {', '.join(programs)}")
     program = programs[manager]
@@ -143,34 +162,47 @@ def _manager(asked: str | None) -> str:
 
 
 def _check_backend(name: str, uri: Path) -> None:
-    """Refuse what MLflow refuses only once it has made a run, which then stays running."""
+    """Refuse a backend that cannot work.
+
+    MLflow refuses it only after it has made a run, which then stays running.
+
+    Raises:
+        ValueError: saying why.
+    """
     from mlflow.projects.backend.loader import load_backend
 
-    if name == "kubernetes" and "docker_env" not in _project(uri):
+    if name == "kubernetes" and "docker_env" not in _read_project(uri):
         remedy = "docs/scale.md says how to make a copy that has one"
         raise ValueError(
             f"backend kubernetes needs a docker_env in MLproject, which has a conda_env: {remedy}"
         )
     if name == "kubernetes" and not (find_spec("kubernetes") and find_spec("docker")):
         raise ValueError(
-            "backend kubernetes needs two packages that are not installed: pip install kubernetes docker"
+            "backend kubernetes needs two packages that are not installed: "
+            "pip install kubernetes docker"
         )
-    if name not in ("databricks", "kubernetes") and load_backend(name) is None:  # type: ignore[no-untyped-call]
+    if name in ("databricks", "kubernetes"):
+        return
+    if load_backend(name) is None:  # type: ignore[no-untyped-call]
         raise ValueError(
-            f"unknown backend {name!r}: known are local, databricks and the installed plug-ins of MLflow"
+            f"unknown backend {name!r}: known are local, databricks "
+            "and the installed plug-ins of MLflow"
         )
 
 
 @contextmanager
 def _environment(programs: Path) -> Iterator[None]:
-    """For a while, find ``python`` in a folder first, and name the store so that it is the same from anywhere."""
+    """Prepare the environment variables for the project's commands, and restore them afterwards.
+
+    ``python`` is found in the given folder first, and the store's path becomes absolute, since the
+    commands run in the project's folder.
+    """
     before = dict(os.environ)
     os.environ["PATH"] = os.pathsep.join([str(programs), before.get("PATH", os.defpath)])
     kind, _, path = before.get("MLFLOW_TRACKING_URI", "").partition(":///")
     if kind == "sqlite" and not path.startswith("/"):
-        os.environ["MLFLOW_TRACKING_URI"] = (
-            f"sqlite:///{quote(str(Path.cwd()))}/{path}"  # MLflow unquotes it
-        )
+        folder = quote(str(Path.cwd()))  # MLflow unquotes it
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/{path}"
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""What of a trial becomes metrics and tags of its run. Knows no store."""
+"""Derives a run's metrics, tags and artifacts from the result of its trial."""
 
 from __future__ import annotations
 
@@ -11,78 +11,74 @@ from pipeline.system.text import clean, csv_text
 from sweeps.analysis.health import collapsed_class, dead_classes
 from sweeps.trial import Epoch, TrialResult
 
-MAX_CLASS_METRICS = 20  # with more classes, their accuracies are in the artifact only
+MAX_CLASS_METRICS = 20  # with more classes, their accuracies are only in an artifact
 
 
 def final_metrics(result: TrialResult) -> dict[str, float]:
-    """The metrics of a finished trial: its best epoch's, and what it cost."""
-    found = {
+    """Return the metrics of a finished trial: those of its best epoch, and its cost."""
+    metrics = {
         "cost/params_millions": None if result.parameters is None else result.parameters / 1e6,
         "cost/mflops": result.mflops,
         "cost/latency_ms": result.latency_ms,
         "cost/seconds": result.seconds,
     }
     best = result.best
-    if best is not None:  # a failed trial has none: it would rank
-        known = [accuracy for accuracy in best.per_class if accuracy is not None]
-        found |= {
-            f"best/{k.replace('/', '_')}": v
-            for k, v in best.metrics.items()
-            if k.startswith("val/")
-        }
-        found |= {
-            "best/epoch": float(best.epoch),
-            "best/worst_class_acc": min(known) if known else None,
-        }
-    return {key: value for key, value in found.items() if value is not None}
+    if best is not None:  # a failed trial has no best epoch: its metrics would rank it
+        for key, value in best.metrics.items():
+            if key.startswith("val/"):
+                metrics[f"best/{key.replace('/', '_')}"] = value
+        accuracies = [accuracy for accuracy in best.per_class if accuracy is not None]
+        metrics["best/epoch"] = float(best.epoch)
+        metrics["best/worst_class_acc"] = min(accuracies) if accuracies else None
+    return {key: value for key, value in metrics.items() if value is not None}
 
 
 def result_tags(result: TrialResult, classes: Sequence[str]) -> dict[str, str]:
-    """How a trial ended, and what is wrong with it."""
-    found = {"sweep.end": result.end if result.duplicate_of is None else "duplicate"}
+    """Return the tags that say how a trial ended, and which failures its network shows."""
+    tags = {"sweep.end": result.end if result.duplicate_of is None else "duplicate"}
     if result.duplicate_of is not None:
-        found["sweep.duplicate_of"] = str(result.duplicate_of)
+        tags["sweep.duplicate_of"] = str(result.duplicate_of)
     if result.error:
-        found["sweep.error"] = result.error
-    top = collapsed_class(result)
+        tags["sweep.error"] = result.error
+    collapsed = collapsed_class(result)
+    if collapsed is not None:
+        tags["sweep.collapsed"] = clean(classes[collapsed], 100)
     dead = dead_classes(result)
-    if top is not None:
-        found["sweep.collapsed"] = clean(classes[top], 100)
     if dead:
-        found["sweep.dead_classes"] = clean(", ".join(classes[index] for index in dead), 1000)
-    return found
+        tags["sweep.dead_classes"] = clean(", ".join(classes[index] for index in dead), 1000)
+    return tags
 
 
 def class_metrics(row: Epoch) -> dict[str, float]:
-    """The metrics of an epoch's classes; of many classes none, whose accuracies are in an artifact."""
+    """Return the accuracies of the classes after an epoch; none if there are many classes."""
     if len(row.per_class) > MAX_CLASS_METRICS:
         return {}
     return {
-        f"val_class/{index:02d}": value
-        for index, value in enumerate(row.per_class)
-        if value is not None
+        f"val_class/{index:02d}": accuracy
+        for index, accuracy in enumerate(row.per_class)
+        if accuracy is not None
     }
 
 
 def write_artifacts(folder: Path, result: TrialResult, classes: Sequence[str]) -> None:
-    """Write ``config.yaml``, ``per_class.csv`` and ``per_class_train.csv`` (classes by epochs), ``confusion.csv``.
+    """Write the artifacts of a finished trial, apart from its weights.
 
-    The last has a row for each true class and a column for each predicted one.
+    - ``config.yaml``: the configuration.
+    - ``per_class.csv``, ``per_class_train.csv``: accuracies, classes by epochs.
+    - ``confusion.csv``: a row for each true class, a column for each predicted class.
     """
     names = [csv_text(name) for name in classes]
     lines = [f"{name}: {json.dumps(value)}\n" for name, value in result.config.to_dict().items()]
     (folder / "config.yaml").write_text("".join(lines), encoding="utf-8")
+    by_epoch = {
+        "per_class.csv": [row.per_class for row in result.history],
+        "per_class_train.csv": [row.train_per_class for row in result.history],
+    }
     header = ["class", *(f"epoch {row.epoch}" for row in result.history)]
-    for file, rows in (
-        ("per_class.csv", [row.per_class for row in result.history]),
-        ("per_class_train.csv", [row.train_per_class for row in result.history]),
-    ):
-        if rows and all(rows):
-            _write_csv(
-                folder / file,
-                header,
-                [[name, *shares] for name, *shares in zip(names, *rows, strict=True)],
-            )
+    for file, accuracies in by_epoch.items():
+        if accuracies and all(accuracies):
+            rows = [[name, *values] for name, *values in zip(names, *accuracies, strict=True)]
+            _write_csv(folder / file, header, rows)
     if result.confusion is not None:
         counts = [[name, *row] for name, row in zip(names, result.confusion, strict=True)]
         _write_csv(folder / "confusion.csv", ["true \\ predicted", *names], counts)

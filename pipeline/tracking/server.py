@@ -1,6 +1,7 @@
-"""The way to a tracking store: calls in order on one thread, a server that is away, and how errors are told.
+"""The connection to a tracking store: one thread makes its calls in order.
 
-Knows no run. A file of SQLite is never away: what it raises is final.
+A tracking server may be away for a while: its calls wait, and are repeated until it is back. A
+SQLite file is never away: an error that it raises is final.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VA
 from pipeline.system.errors import ServerAway, StorageFailure
 from pipeline.tracking.writer import Writer
 
-PATIENCE = 5.0  # seconds that the end of a command waits for a tracking server that is away
-STOP_TIMEOUT = 6.0  # seconds that the end of one that is asked to stop may take
-START_TIMEOUT = 3.0  # seconds in which one must answer at the start
-_SOON = 0.5  # seconds that a trial's end may wait for the id of its run
-# MLflow itself would try for minutes, seven times; the writer does that, and can be asked to stop. And it would print
-# a link for each run that ends.
+PATIENCE = 5.0  # seconds that the end of a command waits for a server that is away
+STOP_TIMEOUT = 6.0  # seconds that the end of a command may take when it is asked to stop
+START_TIMEOUT = 3.0  # seconds in which a server must answer at the start of a command
+_SOON = 0.5  # seconds that the end of a trial may wait for the id of its run
+# MLflow itself would repeat a call seven times, for minutes. The writer repeats calls instead, and
+# can be asked to stop. MLflow would also print a link for each run that ends.
 _BRIEF = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
@@ -42,135 +43,155 @@ T = TypeVar("T")
 
 
 class Connection:
-    """The only thread that writes to a tracking store, and what waits to be written."""
+    """The queue of calls to a tracking store, and the only thread that makes them."""
 
     def __init__(self, uri: str) -> None:
-        """Begin, without a call."""
+        """Start the thread; no call is made yet."""
         _be_brief(uri)
         self._uri = uri
-        self._writer = Writer(_passes if is_server(uri) else lambda _error: False)
+        self._writer = Writer(_passes if is_server(uri) else _never_passes)
         self._patience = PATIENCE
         self._check: Callable[[], None] = lambda: None
         self._pending: deque[Future[Any]] = deque()
 
     @property
     def away(self) -> bool:
-        """Whether the server is away, as far as is known: its calls are kept, and made when it is back."""
+        """Whether the server is away, as far as is known. Its calls are made when it is back."""
         return self._writer.trouble is not None
 
     def listen(self, check: Callable[[], None]) -> None:
-        """Call this now and then while waiting; it may raise."""
+        """Call a function every now and then while waiting. The function may raise."""
         self._check = check
 
     def submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
-        """Have the writer make a call after those before it. What one raised is raised by the next `submit`."""
-        self._raise_first()
+        """Queue a call, to be made after those already submitted.
+
+        An exception that a call raises is raised by a later `submit`.
+        """
+        self._raise_first_failure()
         future = self._writer.submit(call, *args)
         self._pending.append(future)
         return future
 
     def call(self, call: Callable[..., T], *args: Any) -> T:
-        """Have the writer make a call after those before it, and return what came of it.
+        """Make a call after those already submitted, and return its result.
 
         Raises:
             ServerAway: if the server was away for `PATIENCE` seconds.
-            StorageFailure: if it could not be made.
+            StorageFailure: if the call failed.
         """
         return self.result(self._writer.submit(call, *args))
 
     def result(self, future: Future[T], limit: float = math.inf) -> T:
-        """Wait for what came of a submitted call.
+        """Wait for the result of a submitted call.
+
+        Args:
+            future: of the call.
+            limit: seconds to wait. With a limit, the function given to `listen` is not called.
 
         Raises:
-            ServerAway: if the server was away for `PATIENCE` seconds.
-            StorageFailure: if it could not be made.
+            ServerAway: if the server was away for `PATIENCE` seconds, or the limit has passed.
+            StorageFailure: if the call failed.
         """
         check = self._check if limit == math.inf else lambda: None
         if not self._writer.wait(future, patience=self._patience, limit=limit, check=check):
-            self._patience = 0.0  # the second to wait need not
-            cause = error_line(self._writer.trouble or "it does not answer", self._uri)
-            raise ServerAway(f"the tracking server {without_password(self._uri)} is away: {cause}")
+            self._patience = 0.0  # later calls need not wait again
+            reason = error_line(self._writer.trouble or "it does not answer", self._uri)
+            raise ServerAway(f"the tracking server {without_password(self._uri)} is away: {reason}")
         try:
             return future.result()
         except Exception as error:
-            raise StorageFailure(
-                f"cannot use the tracking store {without_password(self._uri)}: {error_line(error, self._uri)}"
-            ) from error
+            store = without_password(self._uri)
+            reason = error_line(error, self._uri)
+            raise StorageFailure(f"cannot use the tracking store {store}: {reason}") from error
 
     def soon(self, future: Future[T]) -> T | None:
-        """What came of a call, if that is known at once on a server, where training must not wait for it."""
+        """Return the result of a call; None if a server does not answer at once.
+
+        For training, which must not wait for a server.
+        """
         if is_server(self._uri) and not self._writer.wait(future, patience=0, limit=_SOON):
             return None
         return self.result(future)
 
     def drain(self, limit: float = math.inf) -> None:
-        """Wait until all is written, or for so many seconds.
+        """Wait until all submitted calls have been made.
+
+        Args:
+            limit: seconds to wait at most.
 
         Raises:
-            ServerAway: if the server was away for `PATIENCE` seconds, or did not answer within the limit.
-            StorageFailure: if something could not be.
+            ServerAway: if the server was away for `PATIENCE` seconds, or the limit has passed.
+            StorageFailure: if a call failed.
         """
         end = time.monotonic() + limit
         while self._pending:
             self.result(self._pending.popleft(), end - time.monotonic())
 
     def close(self) -> None:
-        """Write what is left, and end the writer; not, where the server was already waited for in vain."""
-        self._writer.close(patience=self._patience, limit=math.inf if self._patience else 0.0)
+        """Make the remaining calls and end the thread.
 
-    def _raise_first(self) -> None:
+        If the server was already waited for in vain, the calls are cancelled.
+        """
+        limit = math.inf if self._patience else 0.0
+        self._writer.close(patience=self._patience, limit=limit)
+
+    def _raise_first_failure(self) -> None:
         while self._pending and self._pending[0].done():
             self.result(self._pending.popleft())
 
 
 def check_reachable(uri: str) -> None:
-    """See that a tracking server answers, making nothing.
+    """Check that a tracking server answers, without writing to it.
 
     Raises:
-        StorageFailure: naming it, if it does not within `START_TIMEOUT` seconds.
+        StorageFailure: naming the server, if it does not answer within `START_TIMEOUT` seconds.
     """
     _be_brief(uri)
-    writer = Writer(lambda _error: False)
+    writer = Writer(_never_passes)
     future = writer.submit(lambda: MlflowClient(uri).search_experiments(max_results=1))
     answered = writer.wait(future, patience=START_TIMEOUT, limit=START_TIMEOUT)
     writer.close(patience=0, limit=0)
     error = future.exception() if answered else f"no answer within {START_TIMEOUT:g} s"
+    server = without_password(uri)
     if isinstance(error, MlflowException) and _status(error) == _UNKNOWN_USER:
-        login = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         raise StorageFailure(
-            f"the tracking server {without_password(uri)} knows no such user with that password: set {login}"
+            f"the tracking server {server} knows no such user with that password: set {variables}"
         )
     if error is not None:
         raise StorageFailure(
-            f"cannot reach the tracking server {without_password(uri)}: {error_line(error, uri)}"
+            f"cannot reach the tracking server {server}: {error_line(error, uri)}"
         ) from None
 
 
 @contextmanager
 def percent_in_paths(uri: str) -> Iterator[None]:
-    """Have MLflow open a store whose folder has a ``%`` in its name.
+    """Let MLflow open a store in a folder with a ``%`` in its name.
 
-    It reads ``%20`` in a plain path as a space, so a new store is given the place of its artifacts as a URI; and it
-    makes an empty folder of the quoted name beside the true one, which goes again.
+    MLflow reads ``%20`` in a plain path as a space. A new store is therefore given the location of
+    its artifacts as a URI. MLflow also makes an empty folder of the quoted name next to the real
+    one, which is removed again.
     """
-    here = Path.cwd()
-    quoted = Path(uri.removeprefix("sqlite:///")).parent
-    odd = "%" in str(here) and _ARTIFACT_ROOT not in os.environ
-    stray = uri.startswith("sqlite:///") and "%" in str(quoted) and not quoted.exists()
-    if odd:
-        os.environ[_ARTIFACT_ROOT] = (here / "mlruns").as_uri()
+    folder = Path.cwd()
+    quoted_folder = Path(uri.removeprefix("sqlite:///")).parent
+    sets_root = "%" in str(folder) and _ARTIFACT_ROOT not in os.environ
+    is_file = uri.startswith("sqlite:///")
+    leaves_stray = is_file and "%" in str(quoted_folder) and not quoted_folder.exists()
+    if sets_root:
+        os.environ[_ARTIFACT_ROOT] = (folder / "mlruns").as_uri()
     try:
         yield
     finally:
-        if odd:
+        if sets_root:
             del os.environ[_ARTIFACT_ROOT]
-        if stray:
+        if leaves_stray:
             with contextlib.suppress(OSError):
-                quoted.rmdir()
+                quoted_folder.rmdir()
 
 
 def is_server(uri: str) -> bool:
-    """Whether a tracking URI is a server's."""
+    """Whether a tracking URI is that of a server."""
     return urlsplit(uri).scheme in ("http", "https")
 
 
@@ -181,8 +202,8 @@ def _be_brief(uri: str) -> None:
 
 
 def _passes(error: Exception) -> bool:
-    """Whether a call that a server did not answer, or not now, is worth making again: not what it has refused."""
-    response = getattr(error, "response", None)  # of an artifact
+    """Whether a failed call to a server is worth repeating: the server did not refuse it."""
+    response = getattr(error, "response", None)  # of an upload or download of artifacts
     if response is not None:
         return response.status_code in _PASSING
     if isinstance(error, MlflowException):
@@ -190,19 +211,26 @@ def _passes(error: Exception) -> bool:
     return isinstance(error, ConnectionError | TimeoutError)
 
 
+def _never_passes(_error: Exception) -> bool:
+    return False
+
+
 def _status(error: MlflowException) -> int:
     return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
 
 
 def without_password(uri: str) -> str:
-    """A URI without its password."""
-    if "@" in urlsplit(uri).netloc:
-        return uri.replace(f"{urlsplit(uri).netloc.rpartition('@')[0]}@", "")
-    return uri
+    """Return a URI without its user and password."""
+    location = urlsplit(uri).netloc
+    if "@" not in location:
+        return uri
+    return uri.replace(f"{location.rpartition('@')[0]}@", "")
 
 
 def error_line(error: object, uri: str) -> str:
-    """An error in one line, without the password of the URI."""
+    """Return an error's text in one line, without the user and password of the URI."""
     secret = urlsplit(uri).netloc.rpartition("@")[0]
     text = " ".join(str(error).split())
-    return (text.replace(f"{secret}@", "") if secret else text)[:300]
+    if secret:
+        text = text.replace(f"{secret}@", "")
+    return text[:300]

@@ -1,8 +1,8 @@
-"""The record in MLflow: opens runs, logs, reads back. Knows no study and no training.
+"""One experiment of an MLflow tracking store: its runs are opened, written, ended and read here.
 
-One writer: every call to the tracking server is made by one thread, in order, while the training goes on. What is
-sent can be sent again (the same values with the same timestamps): a server that is away is tried again until it is
-back, and a run can always be completed from its result.
+All calls to the store are made by one thread, in order, while the training goes on. Everything can
+be sent again with the same values and timestamps: the calls to a server that is away are repeated
+until it is back, and a run can always be completed from the result of its trial.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.entities import Run as Run  # noqa: PLC0414 - what `Tracker.run` returns, for those who may not import mlflow
+from mlflow.entities import Run as Run  # noqa: PLC0414 - for modules that may not import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_STATE, RESOURCE_DOES_NOT_EXIST, ErrorCode
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -45,15 +45,15 @@ from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
-_BATCH = 1000  # metrics in one request, MLflow's limit
-_BELOW = f"tags.`{mlflow_tags.MLFLOW_PARENT_RUN_ID}`"
+_BATCH = 1000  # metrics in a request; MLflow accepts no more
+_PARENT = f"tags.`{mlflow_tags.MLFLOW_PARENT_RUN_ID}`"
 
 logging.getLogger("mlflow").setLevel(logging.ERROR)
 logging.getLogger("alembic").setLevel(logging.ERROR)
 
 
 class Tracker(Connection):
-    """One experiment of the tracking store, and the only thread that writes to it."""
+    """One experiment of a tracking store, and the only thread that writes to it."""
 
     def __init__(
         self, uri: str, *, experiment: str | None = None, server_default: str | None = None
@@ -62,42 +62,43 @@ class Tracker(Connection):
 
         Args:
             uri: the tracking URI.
-            experiment: its name; else MLflow's own environment decides, else `server_default` on a server.
-            server_default: the experiment's name on a tracking server, where many people share experiment 0.
+            experiment: name of the experiment. By default MLflow's environment variables decide,
+                then `server_default`.
+            server_default: name of the experiment on a tracking server, where many people share
+                experiment 0.
 
         Raises:
             StorageFailure: if the store cannot be used.
         """
         super().__init__(uri)
         self._invocation: str | None = None  # the run of a later `mlflow run` of the study
-        self._key = uuid.uuid4().hex  # of a run that belongs to no study
-        self._sent: dict[str, int] = {}  # epochs of a run's history that are sent
-        self._places: dict[str, str] = {}  # of the artifacts of a run under way
-        self._begun: set[tuple[str | None, int]] = (
-            set()
-        )  # runs whose opening was tried, by parent and trial
+        self._key = uuid.uuid4().hex  # finds a run that belongs to no study
+        self._sent: dict[str, int] = {}  # epochs already sent, by run
+        self._locations: dict[str, str] = {}  # of the artifacts of running trials, by run
+        # Trials whose runs were opened before, perhaps in vain: their parents and numbers.
+        self._tried: set[tuple[str | None, int]] = set()
         with percent_in_paths(uri):
             self._client = MlflowClient(uri)
         default = server_default if is_server(uri) else None
-        self.experiment_id = self.call(self._experiment, experiment, default)
+        self.experiment_id = self.call(self._find_experiment, experiment, default)
 
-    def _experiment(self, name: str | None, default: str | None) -> str:
+    def _find_experiment(self, name: str | None, default: str | None) -> str:
+        """Return the id of the experiment, which is made if necessary."""
         if name is None and os.environ.get("MLFLOW_EXPERIMENT_ID"):
-            return str(
-                self._client.get_experiment(os.environ["MLFLOW_EXPERIMENT_ID"]).experiment_id
-            )
+            experiment_id = os.environ["MLFLOW_EXPERIMENT_ID"]
+            return str(self._client.get_experiment(experiment_id).experiment_id)
         name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or default
         if name is None:
             return "0"
-        found = self._client.get_experiment_by_name(name)
-        if found is not None and found.lifecycle_stage != "active":
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is None:
+            return self._client.create_experiment(name, tags={mlflow_tags.MLFLOW_USER: _user()})
+        if experiment.lifecycle_stage != "active":
             text = f"experiment {name!r} is deleted: restore it, or name another with --experiment"
             raise MlflowException(text, error_code=INVALID_STATE)
-        if found is not None:
-            return str(found.experiment_id)
-        return self._client.create_experiment(name, tags={mlflow_tags.MLFLOW_USER: _user()})
+        return str(experiment.experiment_id)
 
-    # -- the parent: one per study, for ever ------------------------------------------------------------------------
+    # The parent run: one for each study, for as long as the study exists
 
     def open_parent(
         self,
@@ -107,22 +108,24 @@ class Tracker(Connection):
         tags: Mapping[str, str],
         below: str | None = None,
     ) -> str:
-        """Open the study's parent run: the known one again, or the run `mlflow run` made for us, or a new one.
+        """Open the parent run of a study.
 
-        A later `mlflow run` of a study that has a parent is nested under it as ``continued <date>``.
+        It is the known run, else the run that `mlflow run` has made for this command, else a new
+        one. If a study that has a parent is continued by `mlflow run`, the latter's run is nested
+        under the parent as ``continued <date>``.
 
         Args:
-            study: its name.
-            known: the parent's run id, if it was kept.
-            key: the study's own, by which a parent is found that was made and not kept: its process died.
+            study: name of the study.
+            known: the parent's run id, if it was stored.
+            key: the study's own key. It finds a parent whose process died before it stored the id.
             tags: for the parent.
-            below: the parent run of the study whose finalists these are, under which theirs is nested.
+            below: only for finalists: the parent run of their study, to nest theirs under.
 
         Returns:
             The parent's run id.
         """
-        given = os.environ.get("MLFLOW_RUN_ID")
-        above = self._alive(below)
+        own_run = os.environ.get("MLFLOW_RUN_ID")  # made for this command by `mlflow run`
+        above = self._active_run(below)
         if above is not None:
             self.experiment_id = above.info.experiment_id
             tags = {
@@ -130,59 +133,72 @@ class Tracker(Connection):
                 mlflow_tags.MLFLOW_PARENT_RUN_ID: above.info.run_id,
                 "sweep.role": "finalists",
             }
-        parent = self._alive(known) or next(iter(self._search(f"tags.`sweep.key` = '{key}'")), None)
-        if parent is None and given:
-            parent = self._client.get_run(given)
-            if not self._named_by_user(parent):
-                self._client.update_run(given, name=study)
-        elif parent is not None and given and given != parent.info.run_id:
-            self._nest(given, parent, study)
+        parent = self._active_run(known) or self._first_run(f"tags.`sweep.key` = '{key}'")
+        if parent is None and own_run:
+            parent = self._client.get_run(own_run)
+            if not _named_by_user(parent):
+                self._client.update_run(own_run, name=study)
+        elif parent is not None and own_run and own_run != parent.info.run_id:
+            self._nest(own_run, parent, study)
         if parent is None:
-            origin = {
-                **_origin("pipeline finalists" if below else "pipeline sweep"),
-                "sweep.key": key,
-            }
-            parent = self._client.create_run(self.experiment_id, run_name=study, tags=origin)
+            source = "pipeline finalists" if below else "pipeline sweep"
+            parent = self._client.create_run(
+                self.experiment_id, run_name=study, tags={**_origin(source), "sweep.key": key}
+            )
         run_id = str(parent.info.run_id)
         self.experiment_id = parent.info.experiment_id
         self._client.update_run(run_id, status="RUNNING")
-        self._tags(run_id, {"sweep.study": study, "sweep.role": "parent", "sweep.key": key, **tags})
-        dead = f"{_BELOW} = '{run_id}' and tags.`sweep.role` = 'invocation' and attributes.status = 'RUNNING'"
-        for run in self._search(dead):  # of an `mlflow run` that died with its command
-            if run.info.run_id != given:
-                self._client.set_terminated(run.info.run_id, status="KILLED")
+        self.tag(run_id, {"sweep.study": study, "sweep.role": "parent", "sweep.key": key, **tags})
+        self._end_dead_invocations(run_id, own_run)
         return run_id
 
     def _nest(self, run_id: str, parent: Run, study: str) -> None:
-        """Put the run of a later `mlflow run` under the study's parent; it ends as that does."""
-        if (
-            "sweep.role" in self._client.get_run(run_id).data.tags
-        ):  # it was opened for another study, as for finalists
-            return
+        """Nest the run of a later `mlflow run` under the study's parent. It ends as that does."""
+        if "sweep.role" in self._client.get_run(run_id).data.tags:
+            return  # the run was opened for another study, as happens with finalists
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         tags = {
             mlflow_tags.MLFLOW_PARENT_RUN_ID: parent.info.run_id,
             "sweep.role": "invocation",
             "sweep.study": study,
         }
-        self._tags(run_id, tags)
+        self.tag(run_id, tags)
         self._client.update_run(run_id, name=f"continued {now}")
         self._invocation = run_id
+
+    def _end_dead_invocations(self, parent: str, own_run: str | None) -> None:
+        """End the runs of earlier `mlflow run` commands that died without ending theirs."""
+        running = self._search(
+            f"{_PARENT} = '{parent}' and tags.`sweep.role` = 'invocation' "
+            "and attributes.status = 'RUNNING'"
+        )
+        for run in running:
+            if run.info.run_id != own_run:
+                self._client.set_terminated(run.info.run_id, status="KILLED")
 
     def describe_parent(
         self, run_id: str, params: Mapping[str, object], files: Mapping[str, str]
     ) -> None:
-        """Log the plan: params not yet there (they cannot change), and text files."""
-        self._params(run_id, params)
+        """Log the plan of a study: text files, and the params that are not yet logged.
+
+        A param cannot change once it is logged.
+        """
+        self._log_params(run_id, params)
         for name, text in files.items():
             self._client.log_text(run_id, text, name)
 
     def log_curve(self, run_id: str, key: str, points: Sequence[tuple[int, float, int]]) -> None:
-        """Log one figure of a run: steps, values, and times in milliseconds."""
-        self._metrics(run_id, [Metric(key, value, at, step) for step, value, at in points])
+        """Log a metric at several steps.
+
+        Args:
+            run_id: the run.
+            key: the metric.
+            points: steps, values, and times in milliseconds.
+        """
+        self._log_metrics(run_id, [Metric(key, value, at, step) for step, value, at in points])
 
     def steps(self, run_id: str, key: str) -> set[int]:
-        """The steps at which a figure of a run is logged."""
+        """Return the steps at which a metric of a run is logged."""
         return {metric.step for metric in self._client.get_metric_history(run_id, key)}
 
     def finish_parent(
@@ -197,49 +213,67 @@ class Tracker(Connection):
         folder: Path | None = None,
         end: int | None = None,
     ) -> None:
-        """End the parent: the winner, how it ended, and a folder of artifacts.
+        """End the parent run.
 
-        The winner's configuration becomes ``winner.*`` params. Params cannot change: another winner, of the study
-        extended, is logged as ``winner_2.*`` and so on, and the tag ``sweep.winner`` names the last. ``at`` is the time
-        of the metrics, ``end`` the parent's own if that is not now.
+        The winner's configuration becomes ``winner.*`` params. Params cannot change: if the study
+        was extended and has another winner, its params are ``winner_2.*`` and so on. The tag
+        ``sweep.winner`` names the last one.
+
+        Args:
+            run_id: the parent.
+            status: MLflow's name of the status.
+            tags: how the study ended.
+            winner: number and configuration of the winner; empty if there is none.
+            metrics: of the winner.
+            at: time of the metrics, in milliseconds.
+            folder: of artifacts, such as the report.
+            end: time of the end, in milliseconds; None for now.
         """
-        known = self._client.get_run(run_id).data.params
-        prefix = "winner"
-        count = 1
-        while (
-            f"{prefix}.trial" in known
-            and winner
-            and known[f"{prefix}.trial"] != str(winner["trial"])
-        ):
-            count += 1
-            prefix = f"winner_{count}"
-        self._params(run_id, {f"{prefix}.{key}": value for key, value in winner.items()})
+        if winner:
+            prefix = self._winner_prefix(run_id, winner)
+            self._log_params(run_id, {f"{prefix}.{key}": value for key, value in winner.items()})
         self.log_figures(run_id, metrics, at)
-        self._tags(run_id, tags)
+        self.tag(run_id, tags)
         if folder is not None and folder.exists():
             self._client.log_artifacts(run_id, str(folder), "report")
         if self._invocation is not None:
             self._client.set_terminated(self._invocation, status=status)
         self._client.set_terminated(run_id, status=status, end_time=end)
 
+    def _winner_prefix(self, run_id: str, winner: Mapping[str, object]) -> str:
+        """Choose the prefix of a winner's params: its own from before, else one not yet used."""
+        logged = self._client.get_run(run_id).data.params
+        prefix = "winner"
+        count = 1
+        while logged.get(f"{prefix}.trial", str(winner["trial"])) != str(winner["trial"]):
+            count += 1
+            prefix = f"winner_{count}"
+        return prefix
+
     def tag(self, run_id: str, tags: Mapping[str, object]) -> None:
         """Set tags of a run."""
-        self._tags(run_id, tags)
+        run_tags = [RunTag(key, str(value)) for key, value in tags.items()]
+        self._client.log_batch(run_id, tags=run_tags)
 
     def log_figures(self, run_id: str, values: Mapping[str, float], at: int) -> None:
-        """Log figures of a run that belong to no epoch, with their time in milliseconds."""
-        self._client.log_batch(
-            run_id, metrics=[Metric(key, value, at, 0) for key, value in values.items()]
-        )
+        """Log metrics of a run that belong to no epoch.
+
+        Args:
+            run_id: the run.
+            values: of the metrics.
+            at: their time, in milliseconds.
+        """
+        metrics = [Metric(key, value, at, 0) for key, value in values.items()]
+        self._client.log_batch(run_id, metrics=metrics)
 
     def set_view(self, key: str, text: str) -> None:
-        """Keep a saved view of the experiment: best effort, its format is MLflow's own."""
+        """Save a view of the experiment, if possible: the format is MLflow's own."""
         with contextlib.suppress(MlflowException):
             self._client.set_experiment_tag(
                 self.experiment_id, f"mlflow.sharedViewState.{key}", text
             )
 
-    # -- a trial's run --------------------------------------------------------------------------------------------
+    # The run of a trial
 
     def open_trial(
         self,
@@ -254,26 +288,28 @@ class Tracker(Connection):
         anew: bool = False,
         fresh: bool = False,
     ) -> tuple[str, str]:
-        """Open a trial's run: the one it already has, else a new one.
+        """Open the run of a trial: the run that it already has, else a new one.
 
         Args:
-            parent: the parent's run id; None for a run of its own.
-            study: the study's name; None for a run of its own.
+            parent: the parent's run id; None for a run that belongs to no study.
+            study: the study's name; None for a run that belongs to no study.
             number: the trial's number.
             config: logged as params.
             data: name, digest and source of the data set.
-            own: the id of a run to go on with that belongs to no study.
-            began: when, in milliseconds, if not now.
-            anew: it is trained from its beginning: a run that has points of it already is deleted, and made again.
-            fresh: no process had begun the trial before: it has a run only if a call was made whose answer was lost.
+            own: the id of a run to continue that belongs to no study.
+            began: when the trial began, in milliseconds; None for now.
+            anew: the training starts from the beginning. If the trial has a run with metrics, that
+                is deleted, and a new one is made.
+            fresh: no process has begun the trial before. It can have a run only if the response to
+                an earlier call was lost.
 
         Returns:
-            The run's id, and where its artifacts go.
+            The run's id, and the location of its artifacts.
         """
-        found = self._had(parent, number, own, fresh=fresh)
-        if anew and found is not None and found.data.metrics:
-            self._client.delete_run(found.info.run_id)
-            found = None
+        run = self._existing_run(parent, number, own, fresh=fresh)
+        if anew and run is not None and run.data.metrics:
+            self._client.delete_run(run.info.run_id)
+            run = None
         tags = {"sweep.family": config.family, "sweep.signature": config.signature}
         if study:
             tags |= {"sweep.study": study, "sweep.trial": str(number)}
@@ -281,67 +317,71 @@ class Tracker(Connection):
             tags["sweep.key"] = self._key
         if parent:
             tags[mlflow_tags.MLFLOW_PARENT_RUN_ID] = parent
-        if found is None:
-            name = " ".join(
-                str(part)
-                for part in (f"{number:04d}", config.family, config.activation)
-                if part is not None
-            )
-            found = self._client.create_run(
+        if run is None:
+            run = self._client.create_run(
                 self.experiment_id,
                 began,
                 {**_origin("pipeline"), **tags},
-                run_name=name if study else None,
+                run_name=_run_name(number, config) if study else None,
             )
         else:
-            self._client.update_run(found.info.run_id, status="RUNNING")
-            self._tags(found.info.run_id, tags)
-        run_id = str(found.info.run_id)
-        self._params(run_id, config.to_dict(), found)
+            self._client.update_run(run.info.run_id, status="RUNNING")
+            self.tag(run.info.run_id, tags)
+        run_id = str(run.info.run_id)
+        self._log_params(run_id, config.to_dict(), run)
+        self._log_dataset(run_id, data)
+        location = str(run.info.artifact_uri)
+        self._locations[run_id] = location
+        if urlsplit(location).scheme == "file":
+            location = str(local_file_uri_to_path(location))  # type: ignore[no-untyped-call]
+        return run_id, location
+
+    def _log_dataset(self, run_id: str, data: Mapping[str, str]) -> None:
+        source = json.dumps({"uri": data["source"]})
+        dataset = Dataset(data["name"], data["digest"], "local", source)
         context = [InputTag(mlflow_tags.MLFLOW_DATASET_CONTEXT, "training")]
-        dataset = Dataset(
-            data["name"], data["digest"], "local", json.dumps({"uri": data["source"]})
-        )
         self._client.log_inputs(run_id, [DatasetInput(dataset, context)])
-        place = self._places[run_id] = str(found.info.artifact_uri)
-        if urlsplit(place).scheme == "file":
-            place = str(local_file_uri_to_path(place))  # type: ignore[no-untyped-call]
-        return run_id, place
 
     def open_refit(self, parent: str, study: str) -> str:
-        """Open the run of the finalists' winner trained on both splits, below their parent; its id."""
-        found = next(
-            iter(self._search(f"{_BELOW} = '{parent}' and tags.`sweep.role` = 'refit'")), None
-        )
-        if found is None:
+        """Open the run of the refit: the finalists' winner, trained on both splits.
+
+        Args:
+            parent: the run id of the finalists' parent.
+            study: name of the finalists' study.
+
+        Returns:
+            The run's id.
+        """
+        run = self._first_run(f"{_PARENT} = '{parent}' and tags.`sweep.role` = 'refit'")
+        if run is None:
             tags = {
+                **_origin("pipeline finalists"),
                 mlflow_tags.MLFLOW_PARENT_RUN_ID: parent,
                 "sweep.role": "refit",
                 "sweep.refit_of": study,
             }
-            found = self._client.create_run(
-                self.experiment_id, run_name="refit", tags={**_origin("pipeline finalists"), **tags}
-            )
-        return str(found.info.run_id)
+            run = self._client.create_run(self.experiment_id, run_name="refit", tags=tags)
+        return str(run.info.run_id)
 
     def log_epochs(self, run_id: str, history: Sequence[Epoch]) -> None:
-        """Log the rows of a trial's history that were not yet sent, in one batch for each `_BATCH` metrics."""
-        self._metrics(run_id, self._unsent(run_id, history))
+        """Log the epochs of a trial that were not sent before."""
+        self._log_metrics(run_id, self._unsent_metrics(run_id, history))
         self._sent[run_id] = len(history)
 
-    def _unsent(self, run_id: str, history: Sequence[Epoch]) -> list[Metric]:
-        return [
-            Metric(key, value, row.time, row.epoch)
-            for row in history[self._sent.get(run_id, 0) :]
-            for key, value in {**row.metrics, **run_contents.class_metrics(row)}.items()
-        ]
+    def _unsent_metrics(self, run_id: str, history: Sequence[Epoch]) -> list[Metric]:
+        metrics = []
+        for row in history[self._sent.get(run_id, 0) :]:
+            values = {**row.metrics, **run_contents.class_metrics(row)}
+            metrics += [Metric(key, value, row.time, row.epoch) for key, value in values.items()]
+        return metrics
 
-    def _metrics(self, run_id: str, metrics: Sequence[Metric], tags: Sequence[RunTag] = ()) -> None:
-        """Log metrics, and tags beside the first of them."""
+    def _log_metrics(
+        self, run_id: str, metrics: Sequence[Metric], tags: Sequence[RunTag] = ()
+    ) -> None:
+        """Log metrics in batches of `_BATCH`; the tags go with the first batch."""
         for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(
-                run_id, metrics=metrics[start : start + _BATCH], tags=() if start else tags
-            )
+            batch = metrics[start : start + _BATCH]
+            self._client.log_batch(run_id, metrics=batch, tags=() if start else tags)
 
     def finish_trial(
         self,
@@ -350,164 +390,167 @@ class Tracker(Connection):
         classes: Sequence[str],
         weights: Iterable[tuple[Path, str]],
     ) -> None:
-        """Complete a trial's run from its result: the rest of its history, its best figures, artifacts, status.
+        """Complete the run of a trial from its result: metrics, tags, artifacts and status.
 
         Args:
             run_id: the run.
-            result: what came of it.
+            result: of the trial.
             classes: the true class names.
-            weights: checkpoint files, each with the folder of the artifacts that it goes to.
+            weights: checkpoint files, each with the folder of the artifacts to put it into.
         """
-        end = (
-            trial.ended_at(result) or self._client.get_run(run_id).info.start_time
-        )  # the same whenever it is sent
-        metrics = [
-            Metric(key, value, end, 0) for key, value in run_contents.final_metrics(result).items()
-        ]
-        tags = [
-            RunTag(key, value) for key, value in run_contents.result_tags(result, classes).items()
-        ]
-        self._metrics(run_id, [*self._unsent(run_id, result.history), *metrics], tags)
-        kept = self._artifacts(run_id)
+        # A time that is the same whenever the run is sent.
+        end = trial.ended_at(result) or self._client.get_run(run_id).info.start_time
+        figures = run_contents.final_metrics(result)
+        metrics = self._unsent_metrics(run_id, result.history)
+        metrics += [Metric(key, value, end, 0) for key, value in figures.items()]
+        tags = run_contents.result_tags(result, classes)
+        self._log_metrics(run_id, metrics, [RunTag(key, value) for key, value in tags.items()])
+        artifacts = self._artifacts(run_id)
         with tempfile.TemporaryDirectory() as folder:
             run_contents.write_artifacts(Path(folder), result, classes)
-            kept.log_artifacts(folder)  # type: ignore[no-untyped-call]
-        for file, place in weights:
-            kept.log_artifact(str(file), place)  # type: ignore[no-untyped-call]
-        self._client.set_terminated(
-            run_id, status="FAILED" if result.state == FAILED else "FINISHED", end_time=end
-        )
+            artifacts.log_artifacts(folder)  # type: ignore[no-untyped-call]
+        for file, artifact_folder in weights:
+            artifacts.log_artifact(str(file), artifact_folder)  # type: ignore[no-untyped-call]
+        status = "FAILED" if result.state == FAILED else "FINISHED"
+        self._client.set_terminated(run_id, status=status, end_time=end)
         self._sent.pop(run_id, None)
-        self._places.pop(run_id, None)
+        self._locations.pop(run_id, None)
 
     def _artifacts(self, run_id: str) -> ArtifactRepository:
-        """A run's artifacts. MLflow's client would read the whole run to know where they are."""
-        uri = self._places.get(run_id) or self._client.get_run(run_id).info.artifact_uri
-        return get_artifact_repository(uri, tracking_uri=self._uri)
+        """Return the artifacts of a run.
+
+        MLflow's client would read the whole run each time to learn their location.
+        """
+        location = self._locations.get(run_id) or self._client.get_run(run_id).info.artifact_uri
+        return get_artifact_repository(location, tracking_uri=self._uri)
 
     def drop_checkpoint(self, run_id: str) -> None:
         """Remove a finished trial's weights from its artifacts."""
         self._artifacts(run_id).delete_artifacts("checkpoint")  # type: ignore[no-untyped-call]
-        self._tags(run_id, {"sweep.checkpoint": "dropped"})
+        self.tag(run_id, {"sweep.checkpoint": "dropped"})
 
     def tidy(self, run_id: str) -> None:
-        """Remove what a process that died while uploading left among a run's artifacts, where those are files here."""
-        uri = self._client.get_run(run_id).info.artifact_uri
-        if urlsplit(uri).scheme in ("", "file"):
-            folder = Path(local_file_uri_to_path(uri))  # type: ignore[no-untyped-call]
-            for torn in folder.rglob(f"{_TEMP_ARTIFACT_PREFIX}*"):
-                torn.unlink(missing_ok=True)
+        """Remove the incomplete artifacts of a process that died while uploading to local files."""
+        location = self._client.get_run(run_id).info.artifact_uri
+        if urlsplit(location).scheme in ("", "file"):
+            folder = Path(local_file_uri_to_path(location))  # type: ignore[no-untyped-call]
+            for incomplete in folder.rglob(f"{_TEMP_ARTIFACT_PREFIX}*"):
+                incomplete.unlink(missing_ok=True)
 
     def interrupt(self, run_id: str) -> None:
-        """Mark a run as stopped by a signal, to be gone on with."""
-        self._tags(run_id, {"sweep.end": "interrupted"})
+        """Mark a run as stopped by a signal; it will be continued."""
+        self.tag(run_id, {"sweep.end": "interrupted"})
         self._client.set_terminated(run_id, status="KILLED")
 
     def unfinished(self, parent: str) -> dict[int, str]:
-        """The trials below a parent whose run has not ended, by number."""
-        return self._trials(f"{_BELOW} = '{parent}' and attributes.status = 'RUNNING'")
+        """Return the run ids of a parent's running trials, by number."""
+        return self._trial_runs(f"{_PARENT} = '{parent}' and attributes.status = 'RUNNING'")
 
     def finished(self, parent: str) -> dict[int, str]:
-        """The trials below a parent whose run has ended of itself, by number."""
-        ended = (
-            f"{_BELOW} = '{parent}' and attributes.status = '{status}'"
-            for status in ("FINISHED", "FAILED")
-        )
-        return {
-            number: run for condition in ended for number, run in self._trials(condition).items()
-        }
+        """Return the run ids of a parent's trials that have ended by themselves, by number."""
+        runs: dict[int, str] = {}
+        for status in ("FINISHED", "FAILED"):
+            condition = f"{_PARENT} = '{parent}' and attributes.status = '{status}'"
+            runs |= self._trial_runs(condition)
+        return runs
 
-    def _trials(self, condition: str) -> dict[int, str]:
-        found = self._search(condition)
+    def _trial_runs(self, condition: str) -> dict[int, str]:
+        """Return the run ids of the trials that match a condition, by number."""
         return {
             int(run.data.tags["sweep.trial"]): run.info.run_id
-            for run in found
+            for run in self._search(condition)
             if "sweep.trial" in run.data.tags
         }
 
-    # -- reading -----------------------------------------------------------------------------------------------------
+    def _existing_run(
+        self, parent: str | None, number: int, own: str | None, *, fresh: bool
+    ) -> Run | None:
+        """Return the run that a trial already has.
+
+        It was named by the user, made by an earlier process, or made by a call of this process
+        whose response was lost.
+        """
+        if parent is None:
+            named = self._active_run(own or os.environ.get("MLFLOW_RUN_ID"))
+            return named or self._first_run(f"tags.`sweep.key` = '{self._key}'")
+        if fresh and (parent, number) not in self._tried:
+            self._tried.add((parent, number))
+            return None
+        return self._first_run(f"{_PARENT} = '{parent}' and tags.`sweep.trial` = '{number}'")
+
+    # Reading
 
     def run(self, run_id: str) -> Run:
         """Read a run.
 
         Raises:
-            UsageFailure: if there is none.
+            UsageFailure: if there is no such run.
         """
-        found = self.call(self._alive, run_id)
-        if found is None:
+        run = self.call(self._active_run, run_id)
+        if run is None:
             raise UsageFailure(
-                f"no run {run_id!r} in {without_password(self._uri)}: a run's id is on its page in the UI"
+                f"no run {run_id!r} in {without_password(self._uri)}: "
+                "a run's id is on its page in the UI"
             )
-        return found
+        return run
 
     def download(self, run_id: str, path: str, folder: Path) -> Path:
-        """Fetch an artifact of a run into a folder."""
+        """Download an artifact of a run into a folder.
+
+        Raises:
+            StorageFailure: if that fails.
+        """
         try:
             return Path(self._client.download_artifacts(run_id, path, str(folder)))
         except (MlflowException, OSError) as error:
-            raise StorageFailure(
-                f"cannot fetch {path} of run {run_id}: {error_line(error, self._uri)}"
-            ) from None
+            reason = error_line(error, self._uri)
+            raise StorageFailure(f"cannot fetch {path} of run {run_id}: {reason}") from None
 
     def files(self, run_id: str, folder: str) -> list[str]:
-        """The paths of the artifacts in a folder of a run."""
-        return [found.path for found in self.call(self._client.list_artifacts, run_id, folder)]
+        """Return the paths of the artifacts in a folder of a run."""
+        return [file.path for file in self.call(self._client.list_artifacts, run_id, folder)]
 
-    def _had(self, parent: str | None, number: int, own: str | None, *, fresh: bool) -> Run | None:
-        """The run that a trial has: given, made by an earlier process, or by a call whose answer was lost."""
-        if parent is None:
-            given = self._alive(own or os.environ.get("MLFLOW_RUN_ID"))
-            return given or next(iter(self._search(f"tags.`sweep.key` = '{self._key}'")), None)
-        if fresh and (parent, number) not in self._begun:
-            self._begun.add((parent, number))
-            return None
-        return next(
-            iter(self._search(f"{_BELOW} = '{parent}' and tags.`sweep.trial` = '{number}'")), None
-        )
+    def _first_run(self, condition: str) -> Run | None:
+        """Return the first run of the experiment that matches a condition."""
+        runs = self._search(condition)
+        return runs[0] if runs else None
 
     def _search(self, condition: str) -> list[Run]:
-        found: list[Run] = []
+        """Return all runs of the experiment that match a condition."""
+        runs: list[Run] = []
         token: str | None = None
         while token != "":
             page = self._client.search_runs(
                 [self.experiment_id], condition, max_results=1000, page_token=token
             )
-            found += page
+            runs += page
             token = page.token or ""
-        return found
+        return runs
 
-    def _alive(self, run_id: str | None) -> Run | None:
-        """The run, unless it is unknown or was deleted by its owner."""
+    def _active_run(self, run_id: str | None) -> Run | None:
+        """Return a run; None if it is unknown, or was deleted by its owner."""
         if run_id is None:
             return None
         try:
-            found = self._client.get_run(run_id)
+            run = self._client.get_run(run_id)
         except MlflowException as error:
             if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
                 return None
             raise
-        if found.info.lifecycle_stage == "active":
-            return found
-        return None
+        return run if run.info.lifecycle_stage == "active" else None
 
-    def _named_by_user(self, run: Run) -> bool:
-        words = str(run.info.run_name).split("-")
-        return not (len(words) == 3 and words[2].isdigit())  # MLflow's own names: able-newt-12
-
-    def _params(self, run_id: str, params: Mapping[str, object], run: Run | None = None) -> None:
-        known = (run or self._client.get_run(run_id)).data.params
-        new = [Param(key, str(value)) for key, value in params.items() if key not in known]
+    def _log_params(
+        self, run_id: str, params: Mapping[str, object], run: Run | None = None
+    ) -> None:
+        """Log the params that a run does not have yet: a param cannot change."""
+        logged = (run or self._client.get_run(run_id)).data.params
+        new = [Param(key, str(value)) for key, value in params.items() if key not in logged]
         if new:
             self._client.log_batch(run_id, params=new)
 
-    def _tags(self, run_id: str, tags: Mapping[str, object]) -> None:
-        self._client.log_batch(
-            run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()]
-        )
-
 
 def experiment_of(uri: str, run_id: str | None) -> str:
-    """The id of a run's experiment; MLflow's default one if there is no such run."""
+    """Return the id of a run's experiment; that of MLflow's default one without such a run."""
     if not run_id:
         return "0"
     try:
@@ -516,8 +559,19 @@ def experiment_of(uri: str, run_id: str | None) -> str:
         return "0"
 
 
+def _run_name(number: int, config: TrialConfig) -> str:
+    parts = [f"{number:04d}", config.family, config.activation]
+    return " ".join(str(part) for part in parts if part is not None)
+
+
+def _named_by_user(run: Run) -> bool:
+    """Whether a run has a name that MLflow did not make up, such as able-newt-12."""
+    words = str(run.info.run_name).split("-")
+    return not (len(words) == 3 and words[2].isdigit())
+
+
 def _origin(source: str) -> dict[str, str]:
-    """The tags that MLflow's fluent API would set."""
+    """Return the tags that MLflow's fluent API would set."""
     return {
         mlflow_tags.MLFLOW_USER: _user(),
         mlflow_tags.MLFLOW_SOURCE_NAME: source,
@@ -528,10 +582,10 @@ def _origin(source: str) -> dict[str, str]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
+    except (KeyError, OSError):  # the user of a container may have no name
         return "unknown"
 
 
 def now_milliseconds() -> int:
-    """The time, as MLflow wants it: milliseconds since 1970, UTC."""
+    """Return the time as MLflow expects it: milliseconds since 1970, UTC."""
     return int(time.time() * 1000)

@@ -1,4 +1,4 @@
-"""MLflow's UI over an embedded store: started on 127.0.0.1, waited for, and ended with its command. Knows no study."""
+"""Runs MLflow's UI over an embedded store, on 127.0.0.1, for as long as its command runs."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ from pipeline.system.errors import Failure, Interrupted, UsageFailure
 from pipeline.system.signals import stop_requests
 
 HOST = "127.0.0.1"
-_LOOK_EVERY = 0.2  # seconds
-_GRACE = 8.0  # seconds in which the server ends of itself
-# One process serves one person; further ones would take 280 MB each, and outlive a terminal that is closed.
+_POLL_INTERVAL = 0.2  # seconds
+_GRACE = 8.0  # seconds for the server to end by itself
+# One process serves one person. Further ones would take 280 MB each, and would outlive a terminal
+# that is closed.
 _OPTIONS = ("--workers", "1", "--uvicorn-opts", "--log-level warning")
-_QUIET = {
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its job runners outlive it
-    "PYTHONWARNINGS": "ignore",  # what its libraries say to its authors
+_ENVIRONMENT = {
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its job runners would outlive it
+    "PYTHONWARNINGS": "ignore",  # the warnings of its libraries are meant for their authors
 }
 
 
 def check_port(port: int) -> None:
-    """See that nobody listens there.
+    """Check that a port is free.
 
     Raises:
-        UsageFailure: naming a port that is free.
+        UsageFailure: if the port is taken; the message names one that is free.
     """
-    with socket.socket() as place:
-        place.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as the server does: what just ended is no one
+    with socket.socket() as probe:
+        # As the server does: a port whose last user has just ended is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            place.bind((HOST, port))
+            probe.bind((HOST, port))
         except OSError as error:
-            place.bind((HOST, 0))
-            free = place.getsockname()[1]
+            probe.bind((HOST, 0))
+            free = probe.getsockname()[1]
             raise UsageFailure(
                 f"cannot use port {port} of {HOST}: {error.strerror}; try --port {free}"
             ) from None
 
 
 def serve(tracking: str, port: int, ready: Callable[[], None]) -> None:
-    """Run the UI until somebody stops it: Ctrl-C, SIGTERM, or the end of the terminal.
+    """Run the UI until it is stopped by Ctrl-C, SIGTERM, or the end of the terminal.
 
     Args:
         tracking: the store's URI.
-        port: where it listens.
-        ready: called once it answers.
+        port: where to listen.
+        ready: called once the UI answers.
 
     Raises:
-        Failure: if it ended by itself.
+        Failure: if the UI ended by itself.
     """
-    with stop_requests() as stop, _hang_up_too(), _server(tracking, port) as process:
+    with stop_requests() as stop, _stop_on_hangup(), _server(tracking, port) as process:
         try:
             answered = False
             while process.poll() is None:
@@ -68,7 +68,7 @@ def serve(tracking: str, port: int, ready: Callable[[], None]) -> None:
                 if not answered and _answers(port):
                     answered = True
                     ready()
-                time.sleep(_LOOK_EVERY)
+                time.sleep(_POLL_INTERVAL)
         except Interrupted:
             return
     raise Failure(
@@ -77,45 +77,36 @@ def serve(tracking: str, port: int, ready: Callable[[], None]) -> None:
 
 
 @contextlib.contextmanager
-def _hang_up_too() -> Iterator[None]:
-    """Have a terminal's end, unless that is ignored (nohup), ask for the same as SIGTERM."""
-    before = signal.getsignal(signal.SIGHUP)
-    if before != signal.SIG_IGN:
+def _stop_on_hangup() -> Iterator[None]:
+    """Handle the end of the terminal like SIGTERM, unless it is ignored (nohup)."""
+    handler = signal.getsignal(signal.SIGHUP)
+    if handler != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGHUP, handler)
 
 
 @contextlib.contextmanager
 def _server(tracking: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The server's process, which is no more once the block is left."""
-    place = [
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-        "--backend-store-uri",
-        tracking,
-        "--registry-store-uri",
-        tracking,
-    ]
-    command = [sys.executable, "-m", "mlflow", "ui", *place, *_OPTIONS]
-    # In our own group: a terminal that ends, ends it too. It hands SIGTERM on to what it starts.
-    process = subprocess.Popen(command, env=_QUIET | os.environ)  # noqa: S603 - our own words
+    """Run the server's process; all its processes are gone once the block is left."""
+    address = ["--host", HOST, "--port", str(port)]
+    stores = ["--backend-store-uri", tracking, "--registry-store-uri", tracking]
+    command = [sys.executable, "-m", "mlflow", "ui", *address, *stores, *_OPTIONS]
+    # In our own process group, so that the end of the terminal ends it too. The server hands
+    # SIGTERM on to the processes that it starts.
+    process = subprocess.Popen(command, env=_ENVIRONMENT | os.environ)  # noqa: S603 - no user input
     try:
         yield process
     finally:
         with contextlib.suppress(psutil.NoSuchProcess):
-            family = [
-                psutil.Process(process.pid),
-                *psutil.Process(process.pid).children(recursive=True),
-            ]
+            parent = psutil.Process(process.pid)
+            processes = [parent, *parent.children(recursive=True)]
             process.terminate()
-            _, left = psutil.wait_procs(family, timeout=_GRACE)
-            for each in left:
-                each.kill()
+            _, alive = psutil.wait_procs(processes, timeout=_GRACE)
+            for survivor in alive:
+                survivor.kill()
         process.wait()
 
 

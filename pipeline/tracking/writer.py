@@ -1,4 +1,4 @@
-"""One thread that makes calls in order, and each again for as long as what it meets is passing. Knows no store."""
+"""A thread that makes calls in order, and repeats a call while its failure is temporary."""
 
 from __future__ import annotations
 
@@ -13,27 +13,24 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# seconds before a call is made again
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 2.0
-_LOOK = 0.1  # seconds between looks, while waiting
+FIRST_PAUSE = 0.1  # seconds before a call is repeated for the first time
+LONGEST_PAUSE = 2.0  # seconds before any further repetition
+_POLL_INTERVAL = 0.1  # seconds, while waiting
 
 
 class Writer:
-    """The calls that wait to be made, and the thread that makes them.
+    """A queue of calls, and the thread that makes them.
 
-    A call that fails in a passing way stays the first of the queue; so it must be one that can be made twice.
+    A call that fails temporarily stays the first of the queue. It must therefore be safe to repeat.
     """
 
     def __init__(self, passing: Callable[[Exception], bool]) -> None:
-        """Begin.
+        """Start the thread.
 
         Args:
-            passing: whether a call that raised this is worth making again.
+            passing: tells whether a call that raised the exception is worth repeating.
         """
-        self.trouble: Exception | None = (
-            None  # what the last attempt met, while the call is made again
-        )
+        self.trouble: Exception | None = None  # of the last attempt, while a call is repeated
         self._passing = passing
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._ended = threading.Event()
@@ -42,7 +39,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
-        """Have a call made after those before it."""
+        """Queue a call, to be made after those already submitted."""
         future: Future[T] = Future()
         self._queue.put((future, partial(call, *args)))
         return future
@@ -55,42 +52,51 @@ class Writer:
         limit: float = math.inf,
         check: Callable[[], None] = lambda: None,
     ) -> bool:
-        """Wait for a submitted call, and say whether it was made, or failed for good.
+        """Wait for a submitted call.
 
         Args:
             future: of the call.
-            patience: seconds after which it is given up while attempts fail.
-            limit: seconds after which it is given up in any case.
-            check: called now and then; may raise.
+            patience: seconds to wait while attempts fail.
+            limit: seconds to wait in any case.
+            check: called every now and then; may raise.
+
+        Returns:
+            Whether the call has returned or failed for good.
         """
         began = time.monotonic()
         while not future.done():
             waited = time.monotonic() - began
             if waited > limit or (waited > patience and self.trouble is not None):
                 return False
-            wait([future], timeout=_LOOK)
+            wait([future], timeout=_POLL_INTERVAL)
             check()
         return True
 
     def close(self, *, patience: float, limit: float = math.inf) -> None:
-        """Make what is left, within the time, and end; what was not made by then is cancelled."""
-        if self.wait(self.submit(lambda: None), patience=patience, limit=limit):
-            limit = math.inf
+        """Make the remaining calls within the time, cancel the others, and end the thread.
+
+        Args:
+            patience: seconds to wait while attempts fail.
+            limit: seconds to wait in any case.
+        """
+        last = self.submit(lambda: None)
+        all_made = self.wait(last, patience=patience, limit=limit)
         self._ended.set()
         self._queue.put(None)
-        self._thread.join(None if limit == math.inf else _LOOK)
+        self._thread.join(None if all_made or limit == math.inf else _POLL_INTERVAL)
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
             future, call = item
             try:
-                future.set_result(self._made(call))
+                future.set_result(self._repeat(call))
             except CancelledError:
                 future.cancel()
-            except Exception as error:  # noqa: BLE001 - whoever waits for it gets it
+            except Exception as error:  # noqa: BLE001 - raised in the thread that awaits the call
                 future.set_exception(error)
 
-    def _made(self, call: Callable[[], T]) -> T:
+    def _repeat(self, call: Callable[[], T]) -> T:
+        """Make a call until it returns or fails for good."""
         pause = FIRST_PAUSE
         while not self._ended.is_set():
             try:
