@@ -17,7 +17,7 @@ _HIDDEN = 5  # hidden units, in multiples of the width
 class LeNetResNet(nn.Module):
     """Two convolutions with residual blocks, and two linear layers.
 
-    Each convolution is 5x5, pooled, activated and followed by a residual block. The second one drops
+    Each convolution is 5x5, pooled, activated and followed by a residual block. The second drops
     whole maps before it is pooled, the hidden layer drops units. No convolution is padded but the
     residual blocks' 3x3 ones. At width 10 and 28x28 grey images: 30,900 parameters.
 

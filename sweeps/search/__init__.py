@@ -1,8 +1,8 @@
 """The search itself, over an Optuna study.
 
-- `loop`: runs a sweep, with a runner that trains its trials
+- `loop`: runs a sweep, with a runner that trains the trials
 - `study`: asks, reports, prunes, tells and resumes the trials of a study
-- `stored`: a study in its store, as read by everybody else
+- `stored`: reads studies from the store
 - `sampling`: has Optuna choose the values of a trial, reproducibly
 - `pruning`: decides when a trial is not worth another epoch
 """

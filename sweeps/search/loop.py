@@ -26,7 +26,7 @@ class Runner(Protocol):
 
     @property
     def places(self) -> int:
-        """The number of trials that can be trained at a time."""
+        """The number of trials at a time."""
 
     def begin(self, trial: AskedTrial) -> None:
         """Begin a trial. Called only while a place is free."""
@@ -73,23 +73,23 @@ def run(
     should_stop: Callable[[], bool] = lambda: False,
     max_failures: int = MAX_FAILURES,
 ) -> SweepEnding:
-    """Train the remaining trials of a study, and store each result as soon as it is available.
+    """Train the remaining trials of a study, and store each result at once.
 
     Args:
-        study: the study to go on with.
-        runner: trains the trials; it reports their epochs with `Study.report`.
-        complete_untrained: completes a result that is known without training: a copy of the
-            result of an earlier trial of the same configuration, or the failure of a trial whose
-            process died too often.
-        on_result: called with each result after it is stored.
-        should_stop: asked before each new trial; once it returns True, no further trial begins.
+        study: the study.
+        runner: trains the trials, and reports their epochs with `Study.report`.
+        complete_untrained: completes a result without a training: a copy of the result of an
+            earlier trial of the same configuration, or the failure of a trial after too many deaths
+            of processes.
+        on_result: called with each stored result.
+        should_stop: asked before each new trial; after True, no further trial begins.
         max_failures: after so many failures in a row, no further trial begins either.
     """
     return _Loop(study, runner, complete_untrained, on_result, should_stop, max_failures).run()
 
 
 class _Loop:
-    """The state of one sweep."""
+    """A sweep in progress."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class _Loop:
         return next(self._new_trials, None)
 
     def _begin(self, trial: AskedTrial) -> bool:
-        """Begin a trial, or tell its result if that is known already; return whether it began."""
+        """Begin a trial, or tell the result if known already; return whether the trial began."""
         known_result = self._known_result(trial)
         if known_result is None:
             self._runner.begin(trial)
@@ -224,10 +224,12 @@ def stop_reason(spec: StudySpec, results: Sequence[TrialResult]) -> str | None:
     """Return the rule of a study's ``stop`` that holds after these results, in words, or None."""
     stop = spec.stop
     sign = 1 if spec.maximize else -1  # below, more is better
-    values = [
-        sign * result.value if result.state == COMPLETE and result.value is not None else -math.inf
-        for result in results
-    ]
+    values = []
+    for result in results:
+        if result.state == COMPLETE and result.value is not None:
+            values.append(sign * result.value)
+        else:
+            values.append(-math.inf)
     best = max(values, default=-math.inf)
     if stop.target is not None and best >= sign * stop.target:
         return f"target {stop.target:g} reached"

@@ -33,7 +33,7 @@ def rungs(epochs: int) -> tuple[int, ...]:
 def should_prune(
     rule: str,
     reports: ValuesByEpoch,
-    others: Iterable[ValuesByEpoch],
+    rivals: Iterable[ValuesByEpoch],
     *,
     epochs: int,
     maximize: bool,
@@ -43,8 +43,8 @@ def should_prune(
     Args:
         rule: ``asha`` (asynchronous successive halving, Li et al. 2020), ``median`` or ``none``.
         reports: the trial's best value so far, by epoch.
-        others: the same of each trial to compare with.
-        epochs: the most epochs that the trial would train.
+        rivals: the same of each trial to compare with.
+        epochs: the trial's most epochs.
         maximize: whether more is better.
     """
     epoch = max(reports)
@@ -52,13 +52,13 @@ def should_prune(
         return False
     sign = 1 if maximize else -1  # below, more is better
     value = sign * reports[epoch]
-    rivals = [sign * other[epoch] for other in others if epoch in other]
-    if not rivals:
+    rival_values = [sign * rival[epoch] for rival in rivals if epoch in rival]
+    if not rival_values:
         return False
     if rule == "median":
-        return epoch >= rungs(epochs)[0] and value < statistics.median(rivals)
+        return epoch >= rungs(epochs)[0] and value < statistics.median(rival_values)
     if epoch not in rungs(epochs):
         return False
-    better = sum(rival > value for rival in rivals)
-    promoted = max(1, (len(rivals) + 1) // REDUCTION_FACTOR)
+    better = sum(rival_value > value for rival_value in rival_values)
+    promoted = max(1, (len(rival_values) + 1) // REDUCTION_FACTOR)
     return better >= promoted

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class BufferedTrialStorage:
     """An Optuna storage that buffers one trial in memory until it is written whole.
 
-    A new trial is written with all its values in one transaction: until then, every setter changes
+    A new trial is written with all values in a single transaction: until then, every setter changes
     only the trial in memory. Calls about anything else go to the storage of the study.
     """
 
@@ -62,7 +62,7 @@ class BufferedTrialStorage:
         return self._study._study_id  # noqa: SLF001
 
     def get_trial(self, _trial_id: int) -> FrozenTrial:
-        """Return the trial in memory, which its owner keeps up to date."""
+        """Return the trial in memory; the owner keeps the trial up to date."""
         return self._trial
 
     def get_trial_system_attrs(self, _trial_id: int) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class BufferedTrialStorage:
 
 
 class SamplerView(optuna.Study):
-    """A study as the sampler of one trial sees it.
+    """A study from the view of a trial's sampler.
 
     Only the first trials show their results. The later ones before the sampled trial appear as
     running, whether or not they have ended by now: the sampler keeps away from their values, and
@@ -137,7 +137,7 @@ class SamplerView(optuna.Study):
 
 
 def _as_running(trial: FrozenTrial) -> FrozenTrial:
-    """Return the trial as it was when it had just been asked for."""
+    """Return the trial as when it had just been asked for."""
     trial = copy.copy(trial)
     trial.state = TrialState.RUNNING
     trial.values = None
@@ -162,7 +162,7 @@ def make_sampler(spec: StudySpec, purpose: str) -> optuna.samplers.BaseSampler:
 
 
 def optuna_params(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
-    """Return a configuration's values by the Optuna names of the dimensions that apply to it."""
+    """Return the values of a configuration by the Optuna names of their dimensions."""
     params: dict[str, Value] = {}
 
     def choose(dimension: Dimension) -> Value:

@@ -62,7 +62,7 @@ class RunningTrial:
 
 
 class StoredStudy:
-    """A study in its store, to read and to add attributes to; it gives out no trials."""
+    """A study in a store: gives access to results and attributes, but to no new trial."""
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
@@ -75,15 +75,15 @@ class StoredStudy:
 
     @cached_property
     def facts(self) -> StudyFacts:
-        """The facts that were resolved when the study was made, and never change."""
+        """The facts resolved when the study was made. They never change."""
         return StudyFacts.from_dict(self._study.user_attrs["facts"])
 
     def remember(self, key: str, value: object) -> None:
-        """Store an attribute that may change, such as the parent run."""
+        """Store an attribute of the study, such as the parent run. It may change."""
         self._study.set_user_attr(key, value)
 
     def recall(self, key: str) -> Any:
-        """Return an attribute that was remembered, or None."""
+        """Return a remembered attribute, or None."""
         return self._study.user_attrs.get(key)
 
     def results(self) -> tuple[TrialResult, ...]:
@@ -131,9 +131,11 @@ class StoredStudy:
 
     @property
     def thumbnails_trial(self) -> int | None:
-        """The number of the trial whose mistakes are stored as thumbnails, or None."""
+        """The number of the trial with stored thumbnails of mistakes, or None."""
         thumbnails = self.recall(_THUMBNAILS)
-        return None if thumbnails is None else int(thumbnails["trial"])
+        if thumbnails is None:
+            return None
+        return int(thumbnails["trial"])
 
     def keep_thumbnails(self, number: int, thumbnails: Mapping[int, str]) -> None:
         """Store the thumbnails of a trial's mistakes, in place of another trial's.
@@ -207,14 +209,14 @@ class StoredStudy:
 def open_storage(
     url: str, *, timeout: float, engine: dict[str, Any] | None = None, examined: bool = False
 ) -> Storage:
-    """Open a store of studies, and make its tables if it is new.
+    """Open a store of studies, and make the tables of a new store.
 
     Args:
         url: SQLAlchemy's URL of the store.
         timeout: seconds that a write to a file waits for another write.
-        engine: SQLAlchemy's engine options, for a database that is no file.
+        engine: SQLAlchemy's engine options, for a database on a server.
         examined: whether the tables are known to be of the installed version. Otherwise Optuna
-            checks that, over a second connection.
+            checks them over a second connection.
 
     Raises:
         StorageError: for a file that is no store, or a store of another version of Optuna.
@@ -256,13 +258,14 @@ def load(storage: Storage, name: str) -> StoredStudy:
 
 
 def running_trials(storage: Storage, name: str) -> tuple[RunningTrial, ...]:
-    """Return the trials that have not ended, and how far they are."""
+    """Return the running trials, and how far they are."""
     study = optuna.load_study(storage=storage, study_name=name)
     running = []
     for trial in study.get_trials(deepcopy=False):
         if _is_running(trial):
             epoch = max(trial.intermediate_values, default=0)
-            since = trial.datetime_start.timestamp() if trial.datetime_start else None
+            start = trial.datetime_start
+            since = None if start is None else start.timestamp()
             running.append(RunningTrial(number=trial.number, epoch=epoch, since=since))
     return tuple(running)
 
@@ -337,7 +340,7 @@ def _is_running(trial: FrozenTrial) -> bool:
 
 
 def running_result(trial: FrozenTrial) -> TrialResult:
-    """Return the result so far of a trial that has not ended."""
+    """Return the result so far of a running trial."""
     reports = trial.intermediate_values
     attrs = trial.user_attrs
     return TrialResult(

@@ -70,7 +70,7 @@ class AskedTrial:
 
 
 class Study(StoredStudy):
-    """A study in its store, from which trials are asked and to which their results are told."""
+    """A study in a store: gives out trials, and takes their reports and results."""
 
     def __init__(self, study: optuna.Study, spec: StudySpec) -> None:
         super().__init__(study)
@@ -92,7 +92,7 @@ class Study(StoredStudy):
 
     @classmethod
     def open(cls, storage: Storage, name: str, spec: StudySpec, facts: Mapping[str, Any]) -> Study:
-        """Open the study, or make it.
+        """Open the study, or make a new study.
 
         Args:
             storage: an Optuna storage that only this process writes.
@@ -138,7 +138,7 @@ class Study(StoredStudy):
         return total_trials(self.spec)
 
     def count_ended(self) -> int:
-        """Count the trials that have ended."""
+        """Count the ended trials."""
         return sum(trial.state in ENDED for trial in self._trials())
 
     def results(self) -> tuple[TrialResult, ...]:
@@ -157,13 +157,13 @@ class Study(StoredStudy):
     def trials_to_train(
         self, is_over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False
     ) -> Iterator[AskedTrial | None]:
-        """Yield the trials to train: first those that a dead process had begun, then new ones.
+        """Yield the trials to train: first the trials of a dead process, then new trials.
 
-        Yields None while the next trial has to wait for the end of earlier ones.
+        Yields None while the next trial has to wait for the end of earlier trials.
 
         Args:
-            is_over: asked before each new trial, with the results that may decide about it; once it
-                returns True, neither this trial nor a later one begins.
+            is_over: asked before each new trial, with the results that may decide about the trial;
+                after True, neither this trial nor a later trial begins.
         """
         for frozen in self._trials_in(TrialState.RUNNING):
             yield self._adopt(frozen)
@@ -176,7 +176,7 @@ class Study(StoredStudy):
                 yield self._ask(number)
 
     def must_wait(self) -> bool:
-        """Whether the next trial has to wait for the end of earlier ones."""
+        """Whether the next trial has to wait for the end of earlier trials."""
         number = self._next_number()
         return number < self.total and self._waits_for_earlier(number)
 
@@ -201,7 +201,7 @@ class Study(StoredStudy):
     def _next_number(self) -> int:
         """The number of the next trial.
 
-        A trial may be waiting already, enqueued by a process that died before it could ask for it.
+        A trial may be waiting already, if a process died between enqueueing and asking.
         """
         trials = self._trials()
         for trial in trials:
@@ -210,7 +210,7 @@ class Study(StoredStudy):
         return len(trials)
 
     def _deciding_count(self, number: int) -> int:
-        """How many of the first trials may decide about a trial; with one worker, all before it."""
+        """How many of the first trials may decide about a trial; with one worker, all before."""
         if not self.waits_for_earlier:
             return sys.maxsize
         return max(0, number + 1 - self.workers)
@@ -223,7 +223,7 @@ class Study(StoredStudy):
         ]
 
     def _waits_for_earlier(self, number: int) -> bool:
-        """Whether a trial that may decide about this one is still running."""
+        """Whether a trial is still running, and may decide about this trial."""
         if not self.waits_for_earlier:
             return False
         count = self._deciding_count(number)
@@ -244,25 +244,25 @@ class Study(StoredStudy):
         """
         self._write_report(asked.number, epoch, best_value)
         reports = self._reports[asked.number]
-        others = [
+        rivals = [
             trial.intermediate_values
             for trial in self._trials()[: self._deciding_count(asked.number)]
             if trial.state in ENDED
         ]
-        too_little_to_compare = min(asked.number, len(others)) < PROTECTED_TRIALS
+        too_little_to_compare = min(asked.number, len(rivals)) < PROTECTED_TRIALS
         is_start = asked.number < len(self.spec.starts) * self.spec.repeats
         if too_little_to_compare or is_start:
             return False
         return should_prune(
             self.spec.pruner,
             {step: value for step, value in reports.items() if step <= epoch},
-            others,
+            rivals,
             epochs=asked.config.epochs,
             maximize=self.spec.maximize,
         )
 
     def catch_up(self, asked: AskedTrial, history: Sequence[Epoch]) -> None:
-        """Store the reports that a process did not write before it died, from a checkpoint."""
+        """Store the missing reports of a dead process, from the history of a checkpoint."""
         objective = OBJECTIVES[self.spec.objective]
         values = [row.metrics[objective.metric] for row in history]
         best_values = accumulate(values, max if objective.maximize else min)
@@ -345,10 +345,8 @@ class Study(StoredStudy):
             self._clear_cache()
             return self._start(self._trials()[enqueued.number])
         params = self._planned_params(number)
-        trial = create_trial(
-            state=TrialState.RUNNING,
-            system_attrs={} if params is None else {"fixed_params": params},
-        )
+        system_attrs = {} if params is None else {"fixed_params": params}
+        trial = create_trial(state=TrialState.RUNNING, system_attrs=system_attrs)
         trial.number = number
         return self._start(trial)
 
@@ -360,7 +358,7 @@ class Study(StoredStudy):
         return self._start(frozen, deaths, adopted=True)
 
     def _start(self, frozen: FrozenTrial, deaths: int = 0, *, adopted: bool = False) -> AskedTrial:
-        """Make a trial live. A new one is written whole, with its values and configuration."""
+        """Make a trial live. A new trial is written whole, with values and configuration."""
         number = frozen.number
         storage = BufferedTrialStorage(self._study, frozen)
         view = SamplerView(
@@ -410,9 +408,9 @@ class Study(StoredStudy):
         return values
 
     def _planned_params(self, number: int) -> dict[str, Value] | None:
-        """The parameters of a trial that the sampler does not choose.
+        """The parameters of a start, a repeat, or a configuration of a planned method.
 
-        That is a start, a repeat, or a configuration of a planned method; None for any other trial.
+        None for any other trial: the sampler chooses.
         """
         index, repeat = divmod(number, self.spec.repeats)
         if repeat > 0:
@@ -443,7 +441,7 @@ class Study(StoredStudy):
         self._cached_results = None
 
     def _add_to_cache(self, trial: FrozenTrial) -> None:
-        """Add a trial that this process made."""
+        """Add a trial of this process."""
         if trial.number != len(self._trials()):  # another program has made some, too
             self._clear_cache()
             return

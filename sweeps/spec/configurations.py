@@ -98,7 +98,7 @@ def _one_factor(spec: StudySpec) -> Iterator[dict[str, Value]]:
 
 
 def _applying(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
-    """The values of the dimensions that apply beside each other."""
+    """Keep the values of the dimensions that apply."""
     return choose_values(spec, lambda dimension: values[dimension.field])
 
 
@@ -106,7 +106,7 @@ def ablation_spec(spec: StudySpec, winner: TrialConfig, searched: Sequence[str])
     """Return the study that sets each searched choice of a winner back to its default.
 
     Args:
-        spec: of method ``ablate``; what it fixes replaces the values of the winner.
+        spec: of method ``ablate``; fixed values replace the values of the winner.
         winner: the winning configuration of another study.
         searched: the fields that the other study searched. The family stays, because another family
             has other options.
@@ -143,7 +143,7 @@ def ablation_spec(spec: StudySpec, winner: TrialConfig, searched: Sequence[str])
 def choose_values(spec: StudySpec, choose: Callable[[Dimension], Value]) -> dict[str, Value]:
     """Choose a value for each dimension that applies.
 
-    Dimensions are visited in an order in which their conditions are known.
+    The conditions of a dimension are known before the dimension is visited.
     """
     values: dict[str, Value] = {}
     pending = spec.dimensions
@@ -206,7 +206,7 @@ def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value
 
 
 def _check_start(start: Mapping[str, Value], wanted: TrialConfig, actual: TrialConfig) -> None:
-    """Raise ValueError if a trial cannot have a value that its start gives."""
+    """Raise ValueError if a trial cannot have a value of its start."""
     for name, value in start.items():
         actual_value = getattr(actual, name)
         if actual_value != getattr(wanted, name):
@@ -216,7 +216,7 @@ def _check_start(start: Mapping[str, Value], wanted: TrialConfig, actual: TrialC
 def _next_dimension(
     pending: tuple[Dimension, ...],
 ) -> tuple[Dimension, tuple[Dimension, ...]]:
-    """Split off the first dimension whose conditions depend on no other pending dimension."""
+    """Split off the first dimension without a condition on another pending dimension."""
     undecided = {dimension.field for dimension in pending}
     for index, dimension in enumerate(pending):
         if not dimension.needs & (undecided - {dimension.field}):
@@ -237,7 +237,7 @@ def _applies(spec: StudySpec, dimension: Dimension, values: Mapping[str, Value])
 def representative_values(spec: StudySpec) -> list[dict[str, Value]]:
     """Return the searched values of a few configurations that stand for a study.
 
-    These are its starts; else some planned configurations, evenly spaced; else the first value of
+    These are the starts; else some planned configurations, evenly spaced; else the first value of
     every dimension, for each family.
     """
     if spec.starts:
@@ -253,7 +253,7 @@ def representative_values(spec: StudySpec) -> list[dict[str, Value]]:
 
 
 def _first_values(spec: StudySpec, family: Value | None) -> dict[str, Value]:
-    """The first value of every dimension that applies, beside a family if one is given."""
+    """The first value of every dimension that applies, with a certain family if not None."""
 
     def choose(dimension: Dimension) -> Value:
         if dimension.field == "family" and family is not None:

@@ -1,4 +1,4 @@
-"""One searched range or list of choices, and how a study file writes it."""
+"""A searched range or list of choices, and the syntax of both in a study file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ class Dimension:
         conditions = [
             f"{name}={'|'.join(map(str, allowed))}" for name, allowed in self.when.items()
         ]
-        return f"{self.field} [{', '.join(conditions)}]" if conditions else self.field
+        if not conditions:
+            return self.field
+        return f"{self.field} [{', '.join(conditions)}]"
 
     @property
     def integer(self) -> bool:
@@ -67,7 +69,7 @@ class Dimension:
         return frozenset(conditions)
 
     def contains(self, value: Value | None) -> bool:
-        """Whether a value is among those searched."""
+        """Whether a value is among the searched values."""
         if self.choices or value is None or isinstance(value, str):
             return value in self.choices
         if self.step is not None:
@@ -146,7 +148,7 @@ def _parse_dimension(name: str, raw: Mapping[Any, Any]) -> Dimension:
 
 
 def _parse_allowed(name: str, raw: object) -> tuple[Value, ...]:
-    """Read the values of a condition: one value, or a list of them."""
+    """Read the values of a condition: a value, or a list of values."""
     if name not in config_fields():
         hint = models.did_you_mean(name, list(config_fields()))
         raise ValueError(f"when names an unknown field {name!r}; {hint}")

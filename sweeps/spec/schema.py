@@ -142,8 +142,10 @@ def _bound_words(schema: dict[str, Any]) -> str:
     """The bounds of a JSON schema in words, with a leading separator."""
     low = schema.get("minimum")
     high = schema.get("maximum")
+    if schema.get("exclusiveMinimum") == 0:
+        return " above 0"
     if low is None:
-        return " above 0" if schema.get("exclusiveMinimum") == 0 else ""
+        return ""
     if high is None:
         return f", at least {_number(low)}"
     return f", {_number(low)} to {_number(high)}"
@@ -184,7 +186,7 @@ def _condition_words(field: ConfigField) -> str:
 
 
 def _default_words(field: ConfigField) -> str:
-    """The default of a field, or the defaults of the families that have it as an option."""
+    """The default of a field; for a network's option, the defaults of the families."""
     family_defaults = {
         name: _word(family.options[field.name])
         for name, family in models.FAMILIES.items()

@@ -25,7 +25,7 @@ from sweeps.trial import Value, config_fields, configure
 
 
 class Objective(NamedTuple):
-    """A metric by which a study ranks its trials."""
+    """A metric that ranks the trials of a study."""
 
     metric: str  # the key in a trial's history
     maximize: bool  # whether more is better
@@ -276,7 +276,7 @@ class StudySpec(_Model):
 
     @property
     def base(self) -> dict[str, Value]:
-        """The values that every trial shares."""
+        """The values shared by all trials."""
         top_level: dict[str, Value] = {name: getattr(self, name) for name in TOP_LEVEL_FIELDS}
         return top_level | self.fixed.model_dump(exclude_none=True)
 

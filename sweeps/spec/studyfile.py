@@ -102,7 +102,8 @@ def _is_overridden(path: KeyPath, overrides: Mapping[str, Any]) -> bool:
     """Whether the value at this place comes from the command line."""
     if path[:2] == ("search", "family"):
         return bool(overrides.get("families"))
-    key = path[1] if path[0] == "fixed" and len(path) > 1 else path[0]
+    is_fixed_value = path[0] == "fixed" and len(path) > 1
+    key = path[1] if is_fixed_value else path[0]
     settings = overrides.get("set") or {}
     return overrides.get(str(key)) is not None or key in settings
 
@@ -261,7 +262,8 @@ def _message(error: Any) -> str:
     name = path[-1] if path else "study"
     value = error["input"]
     if error["type"] == "extra_forbidden":
-        model = _PARTS.get(path[0], StudySpec) if len(path) > 1 else StudySpec
+        is_nested = len(path) > 1
+        model = _PARTS.get(path[0], StudySpec) if is_nested else StudySpec
         return f"unknown key {key!r}; {models.did_you_mean(name, list(model.model_fields))}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])

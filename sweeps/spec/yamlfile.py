@@ -115,7 +115,7 @@ def read(text: str) -> Document:
 
 
 def _lines(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
-    """Yield the paths and lines of a node and of everything below it.
+    """Yield the paths and lines of a node and of everything below.
 
     Raises:
         YamlError: for a key that is given twice or is no text.
