@@ -1,1 +1,1 @@
-"""What is said of a study, in the terminal and in files. Reads no store."""
+"""The report of a study, for the terminal and as files."""

@@ -1,13 +1,12 @@
-"""Sums up a study in sentences: the winner, its lead, how certain that is, and how to go on."""
+"""Sums up a study in sentences: the winner, its lead, the certainty, and how to go on."""
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
 
-from pipeline.report.finalists import signed
 from pipeline.report.problems import INFEASIBLE
-from pipeline.report.ranked import entry_score_text, plural, score_text
+from pipeline.report.scores import entry_score_text, plural, score_text, signed
 from pipeline.system.text import clean
 from sweeps.analysis.lead import Lead
 from sweeps.analysis.naming import config_text, differing_fields
@@ -154,7 +153,7 @@ def _winner_sentence(record: StudyRecord, configuration: Ranked | None) -> str:
 
 
 def _certainty_sentences(record: StudyRecord, configuration: Ranked | None) -> tuple[str, ...]:
-    """By how much a configuration is ahead of the second, and whether that may be noise."""
+    """By how much a configuration is ahead of the second, and whether this may be noise."""
     if configuration is None:
         return ()
     lead = record.lead
@@ -181,7 +180,7 @@ def _certainty_sentences(record: StudyRecord, configuration: Ranked | None) -> t
 
 
 def _image_count_text(record: StudyRecord, configuration: Ranked, lead: Lead) -> str:
-    """A lead in accuracy as a number of images; empty where the images were not counted."""
+    """A lead in accuracy as a number of images; empty if the images were not counted."""
     images = sum(sum(row) for row in configuration.trials[0].confusion or ())
     if not images or record.objective != "val_acc":
         return ""
@@ -213,7 +212,7 @@ def _finalist_sentence(record: StudyRecord, verdict: Verdict) -> str:
     else:
         subject = "The winner is"
     score = verdict.winner.value
-    mean = "" if score is None else f" {score_text(score.mean, score.spread, score.seeds)}"
+    mean = "" if score is None else f" {score_text(score)}"
     objective = OBJECTIVES[record.objective]
     return f"{subject} {name}: {objective}{mean}, trained again with fresh seeds."
 
@@ -249,8 +248,7 @@ def _finalist_lead_text(verdict: Verdict) -> str:
 def _test_sentence(test: Score | None) -> str:
     if test is None:
         return "It was chosen on the validation split alone; the sweep has not read the test split."
-    score = score_text(test.mean, test.spread, test.seeds)
-    return f"Test accuracy, scored after the choice: {score}."
+    return f"Test accuracy, scored after the choice: {score_text(test)}."
 
 
 def _figures(

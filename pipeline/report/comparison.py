@@ -22,7 +22,7 @@ from pipeline.report.formats import (
 from pipeline.report.grid import Grid, Row, Section, cell_text, make_grid
 from pipeline.report.html import render_template
 from pipeline.report.provenance import last_end
-from pipeline.report.ranked import difference_text, entry_score_text
+from pipeline.report.scores import difference_text, entry_score_text
 from pipeline.system.files import write_text_atomically
 from pipeline.system.text import clean
 from sweeps.analysis.naming import config_text
@@ -109,7 +109,7 @@ def _winner(record: StudyRecord) -> Ranked | None:
 def study_differences(records: Sequence[StudyRecord]) -> list[str]:
     """Say how the winners of comparable studies differ, and why others cannot be compared.
 
-    The best of the studies that can be compared is set against each of the others.
+    The best of comparable studies is set against each of the others.
     """
     groups: list[list[StudyRecord]] = []
     for record in records:
@@ -125,7 +125,7 @@ def study_differences(records: Sequence[StudyRecord]) -> list[str]:
 
 
 def _group_differences(group: Sequence[StudyRecord]) -> list[str]:
-    """The differences of studies that can be compared."""
+    """The differences of comparable studies."""
     winners = []
     unfinished = []
     for record in group:
@@ -157,7 +157,7 @@ def _name(record: StudyRecord) -> str:
 
 
 def _source_text(record: StudyRecord) -> str:
-    """The source of a winner's figures, unless it is the search."""
+    """The source of a winner's figures: empty for the search."""
     return " (finalists)" if record.decided_finalists else ""
 
 
@@ -227,9 +227,9 @@ def _value_text(record: StudyRecord, *, with_objective: bool) -> str:
 
 
 def _winners_grid(records: Sequence[StudyRecord]) -> Grid:
-    """The fields that were searched, or in which the winners differ.
+    """The winners' configurations: a row for each field, a column for each study with a winner.
 
-    A row for each field, a column for each study with a winner.
+    Shown are the searched fields, and further fields with different values.
     """
     names = []
     configs = []
@@ -259,7 +259,7 @@ def render(records: Sequence[StudyRecord], fmt: str, top: int | None = None) -> 
 
     Args:
         records: the studies.
-        fmt: one of `pipeline.report.render.FORMATS`.
+        fmt: a format of `pipeline.report.render.FORMATS`.
         top: the most configurations of each study; None for all.
     """
     if fmt == "json":
@@ -305,7 +305,7 @@ def write(records: Sequence[StudyRecord], folder: Path) -> list[Path]:
 
     Args:
         records: the studies.
-        folder: beside the folders of the studies' own reports, to which the page links.
+        folder: beside the folders of the studies' own reports; the page links to them.
 
     Returns:
         The files.
@@ -321,7 +321,7 @@ def write(records: Sequence[StudyRecord], folder: Path) -> list[Path]:
 
 
 def page(records: Sequence[StudyRecord]) -> str:
-    """The comparison as an HTML page that needs no other file."""
+    """The comparison as a self-contained HTML page."""
     overview, *beside = sections(records)
     objectives = dict.fromkeys(OBJECTIVES[record.objective] for record in records)
     ends = [end for end in map(last_end, records) if end]

@@ -1,4 +1,4 @@
-"""What several formats of a study's report show, made once for all of them."""
+"""The parts of a study's report shared by several formats, each made once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHECK_CLIP = 600  # characters of a health check's text
 class ReportContents:
     """A study with its ranked table, health checks and published figures.
 
-    Each is made when it is first used: for thousands of trials that takes seconds.
+    Each part is made on first use: thousands of trials take seconds.
     """
 
     record: StudyRecord

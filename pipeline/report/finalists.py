@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import asdict
 
 from pipeline.report.grid import Row, Section, finite_value, make_grid
-from pipeline.report.ranked import score_text
+from pipeline.report.scores import score_text, score_values, signed
 from pipeline.system.text import clean
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked
@@ -68,21 +68,13 @@ def _values(record: StudyRecord, finalist: Finalist) -> Row:
             name: finite_value(value) for name, value in trial.config.to_dict().items()
         },
         "trials": sorted(repeat.number for repeat in finalist.entry.trials),
-        **_score_values("mean", finalist.value),
-        **_score_values("test_acc", finalist.test),
+        **score_values("mean", finalist.value),
+        **score_values("test_acc", finalist.test),
         "gap": gap and {**vars(gap), "by_chance": gap.by_chance},
         "winner_less_this": against and {**vars(against), "tie": against.tie},
         "parameters": trial.parameters,
         "mflops": finite_value(trial.mflops),
         "in_search": _value_in_search(record, finalist),
-    }
-
-
-def _score_values(key: str, score: Score | None) -> Row:
-    return {
-        key: score and score.mean,
-        f"{key}_spread": score and score.spread,
-        f"{key}_seeds": score and score.seeds,
     }
 
 
@@ -94,13 +86,13 @@ def _placed(record: StudyRecord) -> tuple[Finalist, ...]:
 
 
 def _name(record: StudyRecord, finalist: Finalist) -> str:
-    """A finalist's configuration, by the fields in which the finalists differ."""
+    """A finalist's configuration, by the fields with several values among the finalists."""
     fields = record.finalists.varied_fields if record.finalists is not None else ()
     return clean(config_text(finalist.trial, fields or record.searched), _NAME_CLIP)
 
 
 def _value_in_search(record: StudyRecord, finalist: Finalist) -> float | None:
-    """The mean of the configuration in the search, by which it was chosen."""
+    """The mean of the configuration in the search, the reason for its choice."""
     group = finalist.trial.config.group
     for entry in record.complete_configurations:
         if entry.trials[0].config.group == group:
@@ -112,7 +104,7 @@ def _value_in_search(record: StudyRecord, finalist: Finalist) -> float | None:
 
 
 def section(record: StudyRecord) -> Section | None:
-    """The finalists of a study as a table, their verdict below it; None if there are none."""
+    """The finalists of a study as a table above their verdict; None if there are none."""
     if record.finalists is None:
         return None
     columns = [
@@ -182,9 +174,9 @@ def verdict_lines(record: StudyRecord) -> list[str]:
 def _winner_line(record: StudyRecord, winner: Finalist) -> str:
     test = ""
     if winner.test is not None:
-        test = f"; test accuracy {_score_text(winner.test)}"
-    mean = f"mean {record.objective} {_score_text(winner.value)}"
-    return f"Winner: {_name(record, winner)}, {mean}{test}."
+        test = f"; test accuracy {score_text(winner.test)}"
+    mean = "" if winner.value is None else score_text(winner.value)
+    return f"Winner: {_name(record, winner)}, mean {record.objective} {mean}{test}."
 
 
 def _against_line(finalist: Finalist) -> str:
@@ -195,7 +187,7 @@ def _against_line(finalist: Finalist) -> str:
     ends = ""
     if len(complete_trials(entry)) < len(entry.trials):
         ends = f" ({_ends_text(entry)})"
-    text = f"Against place {finalist.place}, {_score_text(finalist.value)}{ends}: "
+    text = f"Against place {finalist.place}, {score_text(finalist.value)}{ends}: "
     if finalist.against is None:
         return f"{text}no seed is complete of both."
     return text + _difference_sentence(finalist.against)
@@ -248,7 +240,7 @@ def _refit_lines(finalists: StudyRecord) -> list[str]:
 
 
 def _has_other_firsts(record: StudyRecord) -> bool:
-    """Whether the study's first configurations are no longer those trained again."""
+    """Whether the study's first configurations have changed since the finalists were chosen."""
     if record.finalists is None:
         return False
     chosen = {trial.config.group for trial in record.finalists.results}
@@ -278,25 +270,11 @@ def _reading_lines(verdict: Verdict) -> list[str]:
     return lines
 
 
-def _score_text(score: Score | None) -> str:
+def _mean_text(score: Score | None) -> str:
+    """A score without its number of seeds; empty if unknown."""
     if score is None:
         return ""
-    return score_text(score.mean, score.spread, score.seeds)
-
-
-def _mean_text(score: Score | None) -> str:
-    """A score without its number of seeds."""
-    return _score_text(score).partition(" (")[0]
-
-
-def signed(value: float) -> str:
-    """A difference with its sign, in as many decimals as show that it is not 0, at least 4.
-
-    The rounding noise of sums counts as 0.
-    """
-    digits = next((digits for digits in range(4, 10) if round(value, digits)), 4)
-    # Adding 0.0 turns -0.0 into 0.0.
-    return f"{round(value, digits) + 0.0:+.{digits}f}"
+    return score_text(score).partition(" (")[0]
 
 
 def _interval_text(low: float, high: float) -> str:

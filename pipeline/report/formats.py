@@ -1,7 +1,7 @@
 """Writes values and tables as JSON, CSV and Markdown.
 
-Text from elsewhere (names of classes, folders, studies; errors) is made safe here, where it leaves:
-free of control characters, of spreadsheet formulas and of markup of its own.
+Text from elsewhere (names of classes, folders, studies; errors) is made safe here, on the way out:
+free of control characters, spreadsheet formulas and markup.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def json_text(value: object) -> str:
     """Values as JSON, their strings cleaned.
 
     Raises:
-        ValueError: if there is an infinite number or NaN, which JSON cannot express.
+        ValueError: if a number is infinite or NaN; JSON cannot express these.
     """
     return json.dumps(_with_clean_strings(value), indent=2, ensure_ascii=False, allow_nan=False)
 
@@ -38,7 +38,7 @@ def _with_clean_strings(value: object) -> object:
 def csv_table(lines: Iterable[Iterable[str]]) -> str:
     """Lines of cells as CSV (RFC 4180).
 
-    Lines end with CR LF, the last one excepted. Cells are quoted where they need it.
+    All lines but the last end with CR LF. Cells are quoted if needed.
     """
     file = io.StringIO()
     csv.writer(file, lineterminator="\r\n").writerows(lines)
@@ -62,7 +62,7 @@ def markdown_table(grid: Grid) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it is: without HTML, links, columns or emphasis of its own."""
+    """Text for Markdown to show unchanged, without HTML, links, columns or emphasis."""
     text = clean(text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # An underscore inside a word has no meaning: val_acc stays readable in the source.

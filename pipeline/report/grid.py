@@ -1,7 +1,7 @@
-"""Tables of text, which every output format of a report lays out in its own way.
+"""Tables of text, for every output format of a report to lay out.
 
-A part of a report builds rows of exact values. `make_grid` turns them into text cells, and a
-`Section` gives such a table its title and the sentences below it.
+A part of a report builds rows of exact values. `make_grid` turns the rows into text cells, and a
+`Section` adds a title and sentences to the table.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of a report: a title, a table, and sentences below it."""
+    """A part of a report: a title, a table, and sentences below."""
 
     title: str
     grid: Grid

@@ -1,4 +1,4 @@
-"""Writes a study as one HTML page that needs no other file and no network."""
+"""Writes a study as a self-contained HTML page, without other files or a network."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _winner_values(record: StudyRecord) -> dict[str, Any] | None:
 
 
 def _mistake_values(record: StudyRecord) -> dict[str, Any]:
-    """The mistakes of the winner, which may be one of the finalists."""
+    """The mistakes of the winner: of the finalists, once decided, else of the search."""
     source = record.decided_finalists or record
     winner = source.best_trial
     if winner is None:
@@ -227,7 +227,7 @@ def _environment() -> Environment:
 
 
 def _clean_text(value: object) -> object:
-    """Clean a text before it is escaped; HTML of our own templates stays as it is."""
+    """Clean a text before jinja escapes it; HTML of our own templates is left alone."""
     if isinstance(value, str) and not hasattr(value, "__html__"):
         return clean(value)
     return value
@@ -239,7 +239,7 @@ def _template_file(name: str) -> str:
 
 
 def _digest_source(text: str) -> str:
-    """A source of a content security policy that admits this text and no other.
+    """A source of a content security policy, for this text and no other.
 
     Source: https://www.w3.org/TR/CSP3/#framework-directive-source-list
     """
@@ -250,7 +250,7 @@ def _digest_source(text: str) -> str:
 def column_classes(grid: Grid) -> list[str]:
     """The CSS class of each column.
 
-    ``n`` for numbers, ``long`` for text that is broken into lines, or empty.
+    ``n`` for numbers, ``long`` for text broken into lines, or empty.
     """
     classes = []
     for position, numeric in enumerate(grid.numeric):

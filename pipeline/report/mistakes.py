@@ -41,7 +41,7 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusedPair:
-    """Images of one class with the prediction of another class."""
+    """Images of a class with the prediction of another class."""
 
     true: str
     predicted: str
@@ -51,7 +51,7 @@ class ConfusedPair:
 
 
 def confused_pairs(record: StudyRecord, trial: TrialResult) -> list[ConfusedPair]:
-    """The pairs of classes that a trial confuses most at its best epoch, with a few images each."""
+    """The pairs of classes confused most at a trial's best epoch, with a few images each."""
     confusion = trial.confusion or ()
     counts = [
         (count, true, predicted)
@@ -83,7 +83,7 @@ def worst_mistakes(record: StudyRecord, trial: TrialResult) -> tuple[Example, ..
 
 
 def _examples(record: StudyRecord, mistakes: Iterable[Mistake]) -> tuple[Example, ...]:
-    """The mistakes of which the study has thumbnails."""
+    """The mistakes with a thumbnail in the study."""
     examples = []
     for mistake in mistakes:
         thumbnail = record.thumbnails.get(mistake.image)

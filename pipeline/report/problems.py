@@ -1,4 +1,4 @@
-"""Finds what went wrong in a study's trials, as rows for tables and as short texts."""
+"""Finds the problems of a study's trials, as rows for tables and as short texts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LISTED_TRIALS = 12  # trial numbers in a row of grouped problems
 
 
 def class_name(record: StudyRecord, index: int) -> str:
-    """The name of a class, cleaned; its index where it has no name."""
+    """The name of a class, cleaned; its index if there is no name."""
     name = ""
     if index < len(record.classes):
         # A name may be nothing but control characters.
@@ -30,9 +30,9 @@ def class_name(record: StudyRecord, index: int) -> str:
 
 
 def entry_problems(record: StudyRecord, entry: Ranked) -> str:
-    """Say what is wrong with a configuration, in a few words; mostly nothing.
+    """Name the problems of a configuration in a few words; mostly there are none.
 
-    Of a configuration with several seeds, each problem says how many seeds have it.
+    For a configuration with several seeds, the number of affected seeds is given.
     """
     trials = [trial for trial in entry.trials if trial.state != RUNNING]
     seeds = len(trials)
@@ -77,7 +77,7 @@ def _collapsed_class(trial: TrialResult) -> int | None:
 
 
 def _dead_classes(trial: TrialResult) -> tuple[int, ...]:
-    """A complete trial's dead classes; none for a collapsed trial, of which they are expected."""
+    """A complete trial's dead classes; none for a collapsed trial, where they are expected."""
     if trial.state == COMPLETE and collapsed_class(trial) is None:
         return dead_classes(trial)
     return ()
@@ -86,8 +86,8 @@ def _dead_classes(trial: TrialResult) -> tuple[int, ...]:
 def trial_problems(record: StudyRecord) -> list[Row]:
     """A row for each trial with a problem, by trial number.
 
-    Listed are trials that collapsed, never predict a class, failed, were infeasible or reused the
-    result of another trial.
+    Problems are a collapse, a class without predictions, a failure, an infeasible network, and the
+    reuse of another trial's result.
     """
     fields = record.varied_fields
     rows: list[Row] = []

@@ -32,7 +32,7 @@ _CLASSES = 20  # class names
 
 
 def origin(record: StudyRecord) -> list[tuple[str, str]]:
-    """The facts needed to judge a study or to repeat it: names and texts, without unknown ones."""
+    """The facts needed to judge or repeat a study: names and texts, without unknown facts."""
     spec = record.spec
     facts = record.facts
     study = record.name
@@ -63,7 +63,7 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
 
 
 def search_space(record: StudyRecord) -> Grid:
-    """The searched dimensions as a table, one row each."""
+    """The searched dimensions as a table, a row each."""
     rows: list[Row] = [
         {"searched": dimension.key, "values": str(dimension)} for dimension in record.dimensions
     ]
@@ -71,7 +71,7 @@ def search_space(record: StudyRecord) -> Grid:
 
 
 def last_end(record: StudyRecord) -> str | None:
-    """The time in UTC at which the last trial ended; None if unknown."""
+    """The end of the last trial in UTC; None if unknown."""
     ends = [end for end in map(ended_at, record.results) if end]
     return _time_of_day(max(ends)) if ends else None
 
@@ -101,7 +101,7 @@ def _values_text(values: Mapping[str, Any]) -> str:
 
 
 def _time_text(record: StudyRecord) -> str:
-    """The time that training took in all, and its begin and end."""
+    """The duration of all training, and its begin and end."""
     trained = [result for result in record.results if result.duplicate_of is None]
     seconds = sum(result.seconds for result in trained)
     if not seconds:

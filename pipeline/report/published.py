@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pipeline.report.grid import CLIP, Grid, Row, Section, finite_value, make_grid
 from pipeline.report.problems import class_name
 from pipeline.report.ranked import shown_entries
+from pipeline.report.scores import score_values
 from pipeline.system.text import clean
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.published import ComparedFigure, Comparison, Variant, compare
@@ -42,7 +43,7 @@ def compare_published(record: StudyRecord) -> Comparison | None:
 
 
 def scoring_command(record: StudyRecord) -> str:
-    """The command that scores all trials of a study on the test split."""
+    """The command for scoring all trials of a study on the test split."""
     return f"pipeline evaluate --all --name {shlex.quote(record.name)}"
 
 
@@ -82,7 +83,7 @@ def _figure_row(record: StudyRecord, variant: Variant, part: str, figure: Compar
         "published": figure.published,
     }
     for split in SPLITS:
-        row |= _score_values(split, figure.ours.get(split))
+        row |= score_values(split, figure.ours.get(split))
     command = None
     if variant.unscored and figure.split != "train":
         command = scoring_command(record)
@@ -104,16 +105,8 @@ def _unnamed_row(record: StudyRecord, entry: Ranked) -> Row:
         **dict.fromkeys(COLUMNS),
         "variant": config_text(entry.trials[0], record.varied_fields),
         "part": "configuration",
-        **_score_values("val", score),
+        **score_values("val", score),
         "remark": "no published figure is of it",
-    }
-
-
-def _score_values(split: str, score: Score | None) -> Row:
-    return {
-        split: score and score.mean,
-        f"{split}_spread": score and score.spread,
-        f"{split}_seeds": score and score.seeds,
     }
 
 
@@ -189,7 +182,7 @@ def _wide_row(variant: Variant, figure: ComparedFigure, splits: Sequence[str]) -
 
 
 def _narrow_row(variant: Variant, figure: ComparedFigure) -> Row:
-    """A row of the terminal's table, where each variant is named once."""
+    """A row of the terminal's table; each variant is named once."""
     split = figure.against or next(iter(figure.ours), "")
     remark = assessment(variant, figure).removesuffix(" our seeds' spread").partition(":")[0]
     return {
@@ -339,7 +332,7 @@ def _classes_section(record: StudyRecord, variant: Variant, split: str) -> Secti
 def _detail_grid(
     head: str, figures: Sequence[tuple[object, ComparedFigure]], splits: Sequence[str]
 ) -> Grid:
-    """A table of named figures, one row each.
+    """A table of named figures, a row each.
 
     Args:
         head: the column of the names.

@@ -1,4 +1,4 @@
-"""Builds the ranked table of a study, one row for each configuration, and the texts around it."""
+"""Builds the ranked table of a study, with a row for each configuration, and the titles above."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from pipeline.report.grid import Row, finite_value
 from pipeline.report.problems import INFEASIBLE, entry_problems
 from pipeline.system.text import clean
-from sweeps.analysis.lead import Lead
-from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked, ends_text, searched_values
 from sweeps.analysis.record import StudyRecord
-from sweeps.analysis.scores import complete_trials
 from sweeps.trial import COMPLETE, FAILED, RUNNING, TrialResult
 
 
@@ -21,8 +18,8 @@ from sweeps.trial import COMPLETE, FAILED, RUNNING, TrialResult
 class RankedTable:
     """The configurations of a study in the order shown.
 
-    Values are exact; None is an empty cell. Trial, epoch and parameters are those of the best
-    repeat, seconds the sum over the repeats, and ``repeats`` counts the complete ones behind the
+    Values are exact; None is an empty cell. Trial, epoch and parameters belong to the best repeat,
+    seconds are the sum over the repeats, and ``repeats`` counts the complete repeats behind the
     mean. The state of a failed or infeasible trial is its end. ``notes`` names further problems.
     """
 
@@ -83,7 +80,7 @@ def _shown_state(trial: TrialResult) -> str:
 
 
 def failures(record: StudyRecord) -> list[Row]:
-    """A row for each failed trial: how it ended, and its error on one line."""
+    """A row for each failed trial: how it ended, and its error."""
     return [
         {"trial": trial.number, "end": trial.end, "error": clean(trial.error or "", 300)}
         for trial in record.results
@@ -92,7 +89,7 @@ def failures(record: StudyRecord) -> list[Row]:
 
 
 def study_facts(record: StudyRecord) -> Row:
-    """The facts of a study, and how far it has come."""
+    """The facts of a study, and how its trials ended."""
     return {
         "study": record.name,
         "study_file": record.study,
@@ -127,68 +124,3 @@ def title_lines(record: StudyRecord, shown: int, total: int) -> tuple[str, str]:
     if shown < total:
         parts.append(f"showing {shown} of {total}")
     return title, clean("; ".join(parts), 300)
-
-
-def plural(count: int, noun: str) -> str:
-    """A number of things: ``1 seed``, ``3 seeds``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def score_text(mean: float, spread: float | None, seeds: int) -> str:
-    """A mean over seeds: ``0.9896 ± 0.0010 (3 seeds)``."""
-    text = f"{mean:.4f}"
-    if spread is not None:
-        text += f" ± {spread:.4f}"
-    return f"{text} ({plural(seeds, 'seed')})"
-
-
-def entry_score_text(entry: Ranked) -> str:
-    """The mean of a complete configuration over its seeds."""
-    return score_text(entry.value or 0.0, entry.spread, len(complete_trials(entry)))
-
-
-def difference_text(difference: float, spread: float | None) -> str:
-    """Say whether a difference of two means exceeds the spread of the seeds.
-
-    Args:
-        difference: of the means, not negative.
-        spread: the larger one of the two; None for one seed each.
-    """
-    if spread is None:
-        comment = "comes of one seed each: it may be noise"
-    elif difference <= spread:
-        comment = "is within the seeds' spread"
-    else:
-        comment = "is larger than the seeds' spread"
-    return f"the difference {difference:.4f} {comment}"
-
-
-def lead_text(lead: Lead) -> str:
-    """Say how far the first configuration is ahead of the second, and whether seeds differ so."""
-    sides = []
-    for entry in (lead.first, lead.second):
-        name = clean(config_text(entry.trials[0], lead.differing), 80)
-        sides.append(f"{name} {entry_score_text(entry)}")
-    return f"{' against '.join(sides)}: {difference_text(lead.difference, lead.spread)}"
-
-
-def lead_values(lead: Lead | None) -> Row | None:
-    """A lead as values, with its text."""
-    if lead is None:
-        return None
-    return {
-        "first": _lead_side(lead, lead.first),
-        "second": _lead_side(lead, lead.second),
-        "difference": lead.difference,
-        "within": lead.within,
-        "text": lead_text(lead),
-    }
-
-
-def _lead_side(lead: Lead, entry: Ranked) -> Row:
-    return {
-        "configuration": config_text(entry.trials[0], lead.differing),
-        "mean": entry.value,
-        "spread": entry.spread,
-        "seeds": len(complete_trials(entry)),
-    }

@@ -20,7 +20,8 @@ from pipeline.report.grid import Row, Section, make_grid
 from pipeline.report.html import PlotImage, page
 from pipeline.report.plots import draw
 from pipeline.report.problems import trial_problems
-from pipeline.report.ranked import failures, lead_text, lead_values, study_facts, title_lines
+from pipeline.report.ranked import failures, study_facts, title_lines
+from pipeline.report.scores import lead_text, lead_values
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
 from pipeline.system.files import write_text_atomically
@@ -68,7 +69,7 @@ def _csv(contents: ReportContents, top: int | None) -> str:
 
 
 def study_values(contents: ReportContents, top: int | None = None) -> Row:
-    """All that is known of a study, as exact values.
+    """The table, the findings and the problems of a study, as exact values.
 
     Args:
         contents: of the study's report.
@@ -159,7 +160,7 @@ def _problem_blocks(record: StudyRecord) -> list[str]:
 
 
 def render_winner(record: StudyRecord, fmt: str) -> str:
-    """Write the winner in detail as text in one of `FORMATS`.
+    """Write the winner in detail as text in a format of `FORMATS`.
 
     Raises:
         NothingComplete: if no trial is complete; the message tells how the trials ended.
@@ -231,7 +232,7 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
 
     Args:
         record: the study.
-        folder: is made if it is missing.
+        folder: for the files; created if missing.
 
     Returns:
         The files.

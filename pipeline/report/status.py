@@ -1,4 +1,7 @@
-"""Where a study's sweep stands, in words that fit a screen. Pure: what is known comes in; opens no store."""
+"""Tells how far a study's sweep is: on a screen, in a line, or as JSON data.
+
+All figures come in as a `Status`; nothing is read from a store.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import dataclasses
 import statistics
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.report.scores import plural
 from pipeline.system.console import format_duration
 from pipeline.system.text import clean
 from sweeps.analysis.ranking import end_of, ends_text, searched_values
@@ -18,24 +22,33 @@ from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import RunningTrial
 from sweeps.trial import RUNNING, TrialResult
 
-_LABEL = 12  # characters of what stands before a line
-_SEARCHED = 6  # fields of a configuration that are shown
+_LABEL_WIDTH = 12  # characters of a line's label
+_INDENT = 2  # blanks before a label
+_MIN_WIDTH = 20  # characters of a wrapped text
+_UNNAMED_FIELDS = ("family", "activation")  # fields whose values speak for themselves
+_SHOWN_FIELDS = 6  # further searched fields of a trial
+_STOP_REASONS = {"until": "its --timeout", "failures": "failures in a row"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """What is known of a study at one moment."""
+    """A study at a moment."""
 
     record: StudyRecord
-    running: tuple[RunningTrial, ...]  # how far the trials are that have not ended
-    holder: str | None  # who goes on with it, in words
-    places: Mapping[str, str]  # where things are kept, by what they are
+    running: tuple[RunningTrial, ...]  # trials that have begun and not ended
+    holder: str | None  # the process that runs the sweep, in words
+    places: Mapping[str, str]  # where things are stored, by name
     now: float  # seconds since 1970, UTC
 
     @property
+    def ended(self) -> int:
+        """The number of ended trials."""
+        return sum(result.state != RUNNING for result in self.record.results)
+
+    @property
     def left(self) -> int:
-        """Trials to come, those under way included."""
-        return self.record.trials - sum(result.state != RUNNING for result in self.record.results)
+        """The number of trials to come, including running trials."""
+        return self.record.trials - self.ended
 
     @property
     def state(self) -> str:
@@ -48,26 +61,47 @@ class Status:
             return "interrupted"
         return "stopped"
 
+    @property
+    def begun(self) -> list[tuple[RunningTrial, TrialResult]]:
+        """The running trials with their results so far."""
+        results = {result.number: result for result in self.record.results}
+        return [(trial, results[trial.number]) for trial in self.running if trial.number in results]
+
 
 def seconds_left(status: Status) -> float | None:
-    """How long the rest will take, by the trials that were trained; None where nobody trains, or none has ended."""
+    """Estimate the rest of the sweep's duration from the mean duration of its trained trials.
+
+    None if no process runs the sweep, or no trial has ended.
+    """
     trained = [
-        r.seconds for r in status.record.results if r.state != RUNNING and r.duplicate_of is None
+        result.seconds
+        for result in status.record.results
+        if result.state != RUNNING and result.duplicate_of is None
     ]
     if status.holder is None or status.left <= 0 or not trained:
         return None
-    each = statistics.fmean(trained)
-    spent = sum(
-        min(each, status.now - trial.since) for trial in status.running if trial.since is not None
-    )
-    return max(0.0, each * status.left - spent) / max(1, len(status.running))
+    mean = statistics.fmean(trained)
+    begins = [trial.since for trial in status.running if trial.since is not None]
+    spent = sum(min(mean, status.now - begin) for begin in begins)
+    return max(0.0, mean * status.left - spent) / max(1, len(status.running))
+
+
+def resume_command(record: StudyRecord) -> str:
+    """The command to continue a study; in words if an older version has not stored the command."""
+    if record.command:
+        return record.command
+    sweep = f"pipeline sweep {record.study} --name {record.name}"
+    return f"the command that began it, or {sweep}"
+
+
+# As JSON data
 
 
 def status_values(status: Status) -> dict[str, Any]:
-    """All of it, as JSON data."""
+    """The status as JSON data."""
     record = status.record
-    results = {result.number: result for result in record.results}
-    winner = record.best_trial
+    ends = Counter(end_of(result) for result in record.results if result.state != RUNNING)
+    needs_command = status.state not in ("running", "done")
     return {
         "study": record.name,
         "file": record.study,
@@ -75,133 +109,143 @@ def status_values(status: Status) -> dict[str, Any]:
         "objective": record.objective,
         "state": status.state,
         "trials": record.trials,
-        "ended": record.trials - status.left,
-        "ends": dict(
-            Counter(end_of(result) for result in record.results if result.state != RUNNING)
-        ),
-        "running": [
-            {
-                **dataclasses.asdict(trial),
-                "epochs": results[trial.number].config.epochs,
-                "value": results[trial.number].value,
-                "config": results[trial.number].config.to_dict(),
-            }
-            for trial in status.running
-            if trial.number in results
-        ],
-        "best": winner
-        and {
-            "number": winner.number,
-            "value": winner.value,
-            "epoch": winner.best_epoch,
-            "config": winner.config.to_dict(),
-        },
+        "ended": status.ended,
+        "ends": dict(ends),
+        "running": [_running_values(trial, result) for trial, result in status.begun],
+        "best": _best_values(record.best_trial),
         "seconds_left": seconds_left(status),
         "holder": status.holder,
-        "go_on": None if status.state in ("running", "done") else resume_command(record),
+        "go_on": resume_command(record) if needs_command else None,
         "places": dict(status.places),
     }
 
 
-def resume_command(record: StudyRecord) -> str:
-    """The command that goes on with a study; in words, where an older version did not keep it."""
-    return (
-        record.command
-        or f"the command that began it, or pipeline sweep {record.study} --name {record.name}"
-    )
+def _running_values(trial: RunningTrial, result: TrialResult) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(trial),
+        "epochs": result.config.epochs,
+        "value": result.value,
+        "config": result.config.to_dict(),
+    }
+
+
+def _best_values(best: TrialResult | None) -> dict[str, Any] | None:
+    if best is None:
+        return None
+    return {
+        "number": best.number,
+        "value": best.value,
+        "epoch": best.best_epoch,
+        "config": best.config.to_dict(),
+    }
+
+
+# As text
 
 
 def status_text(status: Status, width: int = 80) -> str:
-    """All of it, one screen of a terminal."""
+    """The status on a screen.
+
+    Args:
+        status: of the study.
+        width: of the terminal, in characters.
+    """
     record = status.record
-    winner = status.record.best_trial
-    results = {result.number: result for result in record.results}
-    known = ends_text([result for result in record.results if result.state != RUNNING])
-    rows = [("ended", known.replace(" ended", f" of {record.trials}", 1))]
-    under_way = [
-        (trial, results[trial.number]) for trial in status.running if trial.number in results
-    ]
-    rows += [
-        ("training" if status.holder else "cut", _under_way(status, *pair)) for pair in under_way
-    ]
-    if winner is not None:
-        value = f"{record.objective} {winner.value:.4f} at epoch {winner.best_epoch}"
-        rows.append(("best", f"{value}: {_trial(winner, record)}"))
-    if record.finalists is not None:
-        rows.append(("finalists", ends_text(record.finalists.results)))
-    rows += [("left", _left(status))] if status.left > 0 else []
-    rows += [("held by", status.holder or "nobody")] if status.state != "done" else []
-    if status.state in ("interrupted", "stopped"):
-        rows.append(("go on", resume_command(record)))
-    rows += status.places.items()
-    title = f"{record.name}: {_standing(status)}"
+    title = f"{record.name}: {_state_text(status)}"
     if record.study != record.name:
         title += f" (study {record.study} on {record.dataset})"
-    return "\n".join(
-        [*_wrapped(title, width, 0), *(line for row in rows for line in _row(*row, width))]
-    )
+    lines = _wrapped(title, width)
+    for label, text in _labelled_texts(status):
+        lines += _labelled_lines(label, text, width)
+    return "\n".join(lines)
+
+
+def _labelled_texts(status: Status) -> list[tuple[str, str]]:
+    """The lines below the title: labels and texts."""
+    record = status.record
+    best = record.best_trial
+    ended = ends_text([result for result in record.results if result.state != RUNNING])
+    texts = [("ended", ended.replace(" ended", f" of {record.trials}", 1))]
+    label = "training" if status.holder else "cut"
+    texts += [(label, _running_text(status, trial, result)) for trial, result in status.begun]
+    if best is not None:
+        value = f"{record.objective} {best.value:.4f} at epoch {best.best_epoch}"
+        texts.append(("best", f"{value}: {_trial_text(best, record)}"))
+    if record.finalists is not None:
+        texts.append(("finalists", ends_text(record.finalists.results)))
+    if status.left > 0:
+        texts.append(("left", _left_text(status)))
+    if status.state != "done":
+        texts.append(("held by", status.holder or "nobody"))
+    if status.state in ("interrupted", "stopped"):
+        texts.append(("go on", resume_command(record)))
+    return [*texts, *status.places.items()]
 
 
 def status_line(status: Status) -> str:
-    """The same in one line."""
+    """The status in a line."""
     record = status.record
-    winner = status.record.best_trial
+    best = record.best_trial
     seconds = seconds_left(status)
-    parts = [f"{record.trials - status.left} of {record.trials} trials ended"]
-    parts += (
-        [f"best {record.objective} {winner.value:.4f} (#{winner.number})"]
-        if winner is not None
-        else []
-    )
-    parts += [f"about {format_duration(seconds)} left"] if seconds is not None else []
-    return clean(f"{record.name}: {_standing(status)}; {', '.join(parts)}")
+    parts = [f"{status.ended} of {record.trials} trials ended"]
+    if best is not None:
+        parts.append(f"best {record.objective} {best.value:.4f} (#{best.number})")
+    if seconds is not None:
+        parts.append(f"about {format_duration(seconds)} left")
+    return clean(f"{record.name}: {_state_text(status)}; {', '.join(parts)}")
 
 
-def _standing(status: Status) -> str:
+def _state_text(status: Status) -> str:
     if status.state == "running" and status.left <= 0:
         return "all trials ended, completing the record and the report"
-    reasons = {"until": "its --timeout", "failures": "failures in a row"}
-    reason = status.record.reason or ""
     if status.state == "stopped":
-        return f"stopped by {reasons.get(reason, reason)}"
+        reason = status.record.reason or ""
+        return f"stopped by {_STOP_REASONS.get(reason, reason)}"
     return status.state
 
 
-def _under_way(status: Status, trial: RunningTrial, result: TrialResult) -> str:
+def _running_text(status: Status, trial: RunningTrial, result: TrialResult) -> str:
     parts = [f"epoch {trial.epoch} of {result.config.epochs} done"]
     if trial.since is not None:
-        begun = datetime.fromtimestamp(trial.since, UTC).strftime("%H:%M:%S UTC")
-        parts.append(f"begun {format_duration(max(0.0, status.now - trial.since))} ago, {begun}")
+        duration = format_duration(max(0.0, status.now - trial.since))
+        begin = datetime.fromtimestamp(trial.since, UTC)
+        parts.append(f"begun {duration} ago, {begin:%H:%M:%S} UTC")
     if result.value is not None:
         parts.append(f"{status.record.objective} {result.value:.4f} so far")
-    return f"{_trial(result, status.record)}: {', '.join(parts)}"
+    return f"{_trial_text(result, status.record)}: {', '.join(parts)}"
 
 
-def _trial(result: TrialResult, record: StudyRecord) -> str:
-    """A trial by its number, and what of it was searched."""
-    values = {k: v for k, v in searched_values(result, record.searched).items() if v is not None}
-    shown = [str(values.pop(name)) for name in ("family", "activation") if name in values]
-    shown += [
-        f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}"
-        for k, v in list(values.items())[:_SEARCHED]
-    ]
-    return " ".join([f"#{result.number}", *shown])
+def _trial_text(result: TrialResult, record: StudyRecord) -> str:
+    """A trial's number and searched values: ``#3 cnn relu lr=0.01``."""
+    searched = searched_values(result, record.searched)
+    values = {name: value for name, value in searched.items() if value is not None}
+    words = [str(values[name]) for name in _UNNAMED_FIELDS if name in values]
+    named = [name for name in values if name not in _UNNAMED_FIELDS]
+    for name in named[:_SHOWN_FIELDS]:
+        value = values[name]
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        words.append(f"{name}={text}")
+    return " ".join([f"#{result.number}", *words])
 
 
-def _left(status: Status) -> str:
+def _left_text(status: Status) -> str:
+    text = plural(status.left, "trial")
     seconds = seconds_left(status)
-    count = f"{status.left} trial{'s' * (status.left > 1)}"
-    if seconds is None:
-        return count
-    return f"{count}, about {format_duration(seconds)}"
+    if seconds is not None:
+        text += f", about {format_duration(seconds)}"
+    return text
 
 
-def _row(label: str, value: str, width: int) -> list[str]:
-    first, *rest = _wrapped(value, width - _LABEL - 2, 0)
-    return [f"  {label:{_LABEL}}{first}", *(" " * (_LABEL + 2) + part for part in rest)]
+def _labelled_lines(label: str, text: str, width: int) -> list[str]:
+    """A label and its text, wrapped beside the label."""
+    beside = " " * (_INDENT + _LABEL_WIDTH)
+    first, *following = _wrapped(text, width - len(beside))
+    return [
+        f"{' ' * _INDENT}{label:{_LABEL_WIDTH}}{first}",
+        *(f"{beside}{line}" for line in following),
+    ]
 
 
-def _wrapped(value: str, width: int, indent: int) -> Sequence[str]:
-    return textwrap.wrap(
-        clean(value), max(width, 20), subsequent_indent=" " * indent, break_on_hyphens=False
-    ) or [""]
+def _wrapped(text: str, width: int) -> list[str]:
+    lines = textwrap.wrap(clean(text), max(width, _MIN_WIDTH), break_on_hyphens=False)
+    return lines or [""]

@@ -18,7 +18,8 @@ from pipeline.report import finalists, published
 from pipeline.report.contents import ReportContents
 from pipeline.report.grid import Grid, Row, Section, make_grid
 from pipeline.report.problems import INFEASIBLE
-from pipeline.report.ranked import lead_text, title_lines
+from pipeline.report.ranked import title_lines
+from pipeline.report.scores import lead_text
 from pipeline.report.winner import headline, remarks, sections
 from pipeline.system.text import clean
 from sweeps.analysis.record import StudyRecord
@@ -53,7 +54,7 @@ def terminal_width() -> int | None:
 
 
 def render_study(contents: ReportContents, top: int | None = None, width: int | None = None) -> str:
-    """The ranked table and the findings below it, as text without colours.
+    """The ranked table and, below, the findings, as text without colours.
 
     Args:
         contents: of the study's report.
@@ -82,8 +83,8 @@ def table(record: StudyRecord, top: int | None = None, width: int | None = None)
     Args:
         record: the study.
         top: the most configurations; None for all.
-        width: in characters; None for the width of this terminal, or all columns where there is
-            none.
+        width: in characters; None for the width of this terminal. Without a terminal, all columns
+            are shown.
     """
     width = terminal_width() if width is None else width
     return _ranked_table(ReportContents(record), top, width)
@@ -115,10 +116,10 @@ def _row_style(row: Row) -> str:
 
 
 def _fitting_headers(grid: Grid, record: StudyRecord, width: int | None) -> dict[int, str]:
-    """The headers of the columns that fit into a width, by the columns' positions, in order.
+    """The headers of the columns within a width, by the columns' positions, in order.
 
-    The important columns are taken first, then any further one that still fits. If not all columns
-    fit with their names on one line, long names take two.
+    The important columns are taken first, then any further column with enough room. If not all
+    columns fit, long names are broken into two lines.
     """
     widths = [_cell_width(grid, position) for position in range(len(grid.columns))]
     full_widths = [max(cells, len(name)) for cells, name in zip(widths, grid.columns, strict=True)]
@@ -154,7 +155,7 @@ def _two_lines(name: str) -> str:
 
 
 def _note_block(rows: Sequence[Row]) -> list[str]:
-    """The notes of a table that has no room for their column."""
+    """The notes of a table without room for their column."""
     notes = [f"Trial {row['trial']} {row['notes']}" for row in rows if row.get("notes")]
     return [_lines(notes)] if notes else []
 
@@ -233,8 +234,8 @@ def render_section(
 
     Args:
         section: to lay out.
-        width: of the table, in characters; None for as wide as it needs.
-        wrap: columns that are wrapped where there is no room, with their least widths.
+        width: of the table, in characters; None for the natural width.
+        wrap: the columns to wrap if there is no room, with their least widths.
     """
     blocks = [section.title]
     if section.grid.rows:
@@ -249,7 +250,7 @@ def _section_width(width: int | None) -> int | None:
 
 
 def _lines(texts: Iterable[str]) -> str:
-    """Texts that are safe to print, one on a line."""
+    """Join texts by line breaks, each safe to print."""
     return "\n".join(clean(text) for text in texts)
 
 
@@ -278,7 +279,7 @@ def _plain_table(grid: Grid, wrap: Mapping[str, int] = _NO_WRAP) -> Table:
 
     Args:
         grid: its cells.
-        wrap: columns that are wrapped where there is no room, with their least widths.
+        wrap: the columns to wrap if there is no room, with their least widths.
     """
     result = _empty_table()
     for name, numeric in zip(grid.columns, grid.numeric, strict=True):
@@ -299,7 +300,7 @@ def _text(renderable: RenderableType, width: int | None = None) -> str:
 
     Args:
         renderable: a table.
-        width: in characters; None for as wide as it needs.
+        width: in characters; None for the natural width.
     """
     console = Console(
         file=io.StringIO(),

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.report.finalists import verdict_lines
 from pipeline.report.grid import CLIP, Row, Section, cell_text, finite_value, make_grid
 from pipeline.report.problems import class_name
-from pipeline.report.ranked import lead_values, score_text
+from pipeline.report.scores import lead_values, score_text
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean
 from sweeps.analysis.ranking import Ranked, ends_text
@@ -103,8 +103,7 @@ def _test_values(entry: Ranked) -> Row:
             texts.append(f"test accuracy {scores['acc']:.4f}")
     if mean and (mean.seeds > 1 or not own):
         scores |= {"acc_mean": mean.mean, "acc_spread": mean.spread, "seeds": mean.seeds}
-        mean_text = score_text(mean.mean, mean.spread, mean.seeds)
-        texts.append(f"test accuracy over its seeds {mean_text}")
+        texts.append(f"test accuracy over its seeds {score_text(mean)}")
     if texts:
         text = "; ".join(texts)
         sentence = (
@@ -176,7 +175,7 @@ def _sort_key(accuracy: float | None) -> float:
 
 
 def headline(detail: dict[str, Any]) -> str:
-    """The winning trial, its value and its epoch, in one line."""
+    """The winning trial, its value and its epoch, on a line."""
     name = clean(detail["study"], 60)
     dataset = clean(detail["dataset"], 80)
     value = f"{detail['objective']} {cell_text('value', detail['value'])}"
@@ -236,7 +235,7 @@ def _classes_table(classes: list[Row]) -> tuple[str, list[Row]]:
 
 
 def _class_remark(row: Row, measured: list[Row]) -> str:
-    """Say what is odd about a class.
+    """Say why a class is remarkable; mostly nothing.
 
     Args:
         row: of the class.
@@ -253,7 +252,7 @@ def _class_remark(row: Row, measured: list[Row]) -> str:
 
 
 def remarks(detail: dict[str, Any]) -> list[str]:
-    """Further facts about the winner, one sentence each."""
+    """Further facts about the winner, in sentences."""
     lines = []
     lead = detail["first_against_second"]
     if detail.get("finalists"):

@@ -10,6 +10,7 @@ from support.records import MIXED, make_record, make_result, sample_config
 
 from pipeline.report import finalists as verdict
 from pipeline.report import formats, render, terminal, winner
+from pipeline.report.scores import signed
 from sweeps.analysis.facts import ChosenFinalists, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import choose_finalists, study_document
 from sweeps.analysis.intervals import mean_interval
@@ -268,7 +269,7 @@ def test_those_that_are_tied_are_named_by_place():
 )
 def test_a_sign_is_visible(value, text):
     """A difference that is not 0 is not shown as 0."""
-    assert verdict.signed(value) == text
+    assert signed(value) == text
 
 
 def test_a_verdict_stands_before_that_of_the_search():
