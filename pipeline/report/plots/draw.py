@@ -1,6 +1,6 @@
 """Draws a study's plots for its report, in several processes side by side.
 
-Only those processes import matplotlib, which takes a second.
+Only the processes import matplotlib: it takes a second.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def draw_plots(record: StudyRecord, folder: Path) -> list[DrawnPlot]:
 def _start_process(
     pickled_record: bytes, folder: Path, part: int, parts: int
 ) -> Connection[Any, Any]:
-    """Start a process that draws one part, and return the connection that will bring its answer."""
+    """Start a process that draws a part, and return the connection for its answer."""
     ours, theirs = forkserver.CONTEXT.Pipe()
     with theirs:
         process = forkserver.CONTEXT.Process(

@@ -159,11 +159,11 @@ def _panel(
     other_fields: tuple[str, ...] = (),
     centre_value: Value | None = None,
 ) -> Panel:
-    """Lay configurations out along a field.
+    """Lay out configurations along a field.
 
     Args:
         field: the field along the x axis.
-        entries: the configurations; those to which the field does not apply are left out.
+        entries: the configurations. A field may not apply to some, which are left out.
         other_fields: the fields that tell the lines apart.
         centre_value: the field's value at the centre, for methods that have one.
     """
@@ -180,7 +180,12 @@ def _panel(
         places = {value: float(index) for index, value in enumerate(values)}
     else:
         places = {value: float(value) for value in values}
-    ticks = [(place, value_text(value)) for value, place in places.items()] if has_ticks else []
+    ticks = []
+    if has_ticks:
+        ticks = [(place, value_text(value)) for value, place in places.items()]
+    centre_place = None
+    if centre_value is not None:
+        centre_place = places.get(centre_value)
     failed = {places[_value(entry, field)] for entry in entries if not complete_trials(entry)}
     return Panel(
         field=field,
@@ -189,7 +194,7 @@ def _panel(
         ticks=tuple(ticks),
         lines=_lines(field, entries, other_fields, places),
         failed=tuple(sorted(failed)),
-        centre=None if centre_value is None else places.get(centre_value),
+        centre=centre_place,
     )
 
 
@@ -213,7 +218,9 @@ def _lines(
 ) -> tuple[Line, ...]:
     groups: dict[str, list[Ranked]] = {}
     for entry in entries:
-        name = config_text(entry.trials[0], other_fields) if other_fields else ""
+        name = ""
+        if other_fields:
+            name = config_text(entry.trials[0], other_fields)
         groups.setdefault(name, []).append(entry)
     lines = []
     for name, group in groups.items():
@@ -266,7 +273,8 @@ def draw_factors(info: FactorsInfo) -> Figure:
     columns = min(_MAX_COLUMNS, len(info.panels))
     rows = math.ceil(len(info.panels) / columns)
     labels = [label for panel in info.panels for _, label in panel.ticks]
-    row_height = 4.2 if any(len(label) > _UPRIGHT_LENGTH for label in labels) else 3.0
+    any_upright = any(len(label) > _UPRIGHT_LENGTH for label in labels)
+    row_height = 4.2 if any_upright else 3.0
     size = (1.2 + max(3.6 * columns, 5.6), 1.3 + row_height * rows)
     figure = titled_figure("Effect of each factor", info.study, size)
     grid = grid_of_axes(figure, len(info.panels), columns, sharey=True)
@@ -316,7 +324,7 @@ def _label_ticks(axes: Axes, panel: Panel) -> None:
     lengths = [len(label) for label in labels]
     style: dict[str, Any] = {}
     if sum(lengths) > 30 or (panel.log and len(labels) > 4):
-        style = {"rotation": 90 if max(lengths) > _UPRIGHT_LENGTH else 30}
+        style["rotation"] = 90 if max(lengths) > _UPRIGHT_LENGTH else 30
     axes.set_xticks(places, labels, fontsize=8, parse_math=False, **style)
     axes.minorticks_off()
 
@@ -337,7 +345,8 @@ def _add_factors_legend(figure: Figure, info: FactorsInfo) -> None:
         marker, colour = MARKERS[FAILED]
         handles.append(Line2D([], [], color=colour, marker=marker, ls="", label="failed, no value"))
     if handles:
-        add_legend(figure, ncols=2 if len(names) > 1 else 4, handles=handles)
+        columns = 2 if len(names) > 1 else 4
+        add_legend(figure, ncols=columns, handles=handles)
 
 
 PLOT = Plot(

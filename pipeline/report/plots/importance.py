@@ -66,7 +66,8 @@ def draw_importance(info: ImportanceInfo) -> Figure:
     groups = _groups(estimate)
     rows = [len(shares) for _, shares in groups]
     title = "Importance for being among the best third of trials"
-    height = (1.1 if rows else 0.7) + 0.4 * sum(rows) + 0.4 * len(rows)
+    margin = 1.1 if rows else 0.7
+    height = margin + 0.4 * sum(rows) + 0.4 * len(rows)
     figure = titled_figure(title, info.study, (8, height))
     if estimate.note:
         figure.supxlabel(estimate.note, x=0.01, ha="left", fontsize=10)

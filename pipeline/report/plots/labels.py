@@ -92,7 +92,9 @@ def trial_names(record: StudyRecord, results: Sequence[TrialResult]) -> list[str
     for result in results:
         name = f"#{result.number} {config_text(result, fields)}"
         end = end_unless_complete(result)
-        names.append(f"{name} ({end})" if end else name)
+        if end:
+            name += f" ({end})"
+        names.append(name)
     return names
 
 

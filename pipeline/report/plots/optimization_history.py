@@ -47,7 +47,9 @@ def history_info(record: StudyRecord) -> HistoryInfo | None:
             continue
         points.setdefault(result.state, []).append((result.number, result.value))
         if result.state == COMPLETE:
-            best_value = better(best[-1][1], result.value) if best else result.value
+            best_value = result.value
+            if best:
+                best_value = better(best[-1][1], result.value)
             best.append((result.number, best_value))
     failed = [result.number for result in results if result.state == FAILED]
     if not points and not failed:
@@ -84,7 +86,7 @@ def history_alt(info: HistoryInfo) -> str:
 
 
 def draw_history(info: HistoryInfo) -> Figure:
-    """Draw a marker per trial, failed ones along the lower edge, and a line of the best so far."""
+    """Draw a marker per trial, failed trials at the lower edge, and a line of the best so far."""
     figure = titled_figure("Optimisation history", info.study, (8, 4.6))
     axes = labelled_axes(figure, "trial number", info.label)
     trials = len(info.failed) + sum(len(points) for points in info.points.values())

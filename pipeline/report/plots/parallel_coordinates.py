@@ -150,7 +150,7 @@ def draw_parallel(info: ParallelInfo) -> Figure:
 
 
 def _width(axis: ParallelAxis) -> float:
-    """The width in inches for an axis and its texts, to the left of it."""
+    """The width in inches of an axis with the texts to the left."""
     texts = [_name_text(axis), *(label for _, label in _tick_labels(axis))]
     lines = "\n".join(texts).split("\n")
     longest = max(len(line) for line in lines)

@@ -97,7 +97,7 @@ class ParetoInfo:
 
 
 def pareto_info(record: StudyRecord) -> ParetoInfo | None:
-    """Collect the configurations by cost, those trained with several seeds by their means.
+    """Collect the configurations by cost; several seeds of a configuration count by their means.
 
     None unless the costs of two complete configurations differ.
     """

@@ -138,8 +138,9 @@ def draw_published(info: PublishedInfo) -> Figure:
     If a few values lie far off, a second panel shows the others larger.
     """
     panels = 2 if info.close else 1
-    size = (10.0 if info.close else 8.0, 1.9 + 0.5 * len(info.rows))
-    figure = titled_figure("Published accuracy and ours", info.study, size)
+    width = 10.0 if info.close else 8.0
+    height = 1.9 + 0.5 * len(info.rows)
+    figure = titled_figure("Published accuracy and ours", info.study, (width, height))
     grid = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
     for axes in grid:
         use_light_frame(axes)

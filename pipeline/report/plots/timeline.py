@@ -55,7 +55,7 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineInfo:
-    """Trials over the time since the first began, without the pauses in which none was trained."""
+    """Trials over the time since the first began, without the pauses in training."""
 
     study: str
     unit: str
@@ -108,7 +108,7 @@ def timeline_info(record: StudyRecord) -> TimelineInfo | None:
 
 
 def _in_order(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """The trials of which the beginning is known, in the order of their beginnings."""
+    """The trials with a known beginning, in the order of their beginnings."""
     beginnings = []
     for result in results:
         began = began_at(result)
@@ -281,7 +281,11 @@ def _draw_pauses(axes: Axes, info: TimelineInfo) -> None:
 
 
 def _time_label(info: TimelineInfo) -> str:
-    """The label of the time axis, with what many trials have no room for beside their low axis."""
+    """The label of the time axis.
+
+    Many trials share a low panel without room for a label of the y axis: this label tells how many
+    trained side by side.
+    """
     parts = [f"time since the start ({info.unit})"]
     if info.pauses:
         parts.append("pauses cut out")
