@@ -1,4 +1,4 @@
-"""Unpacks archives that came from elsewhere: plain files below one folder, or nothing. Knows nothing of data sets."""
+"""Unpacks archives from any source: plain files below one folder, or nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.system.errors import IntegrityFailure, StorageFailure
 from pipeline.system.text import clean
 
-# What reading a damaged archive raises; a full disk is none of these.
+# What reading a damaged archive raises. A full disk raises none of these.
 _DAMAGED = (
     EOFError,
     gzip.BadGzipFile,
@@ -25,7 +25,7 @@ _DAMAGED = (
     ValueError,
     zipfile.BadZipFile,
     zlib.error,
-    # Members that stand in each other's way.
+    # Members with the same path:
     FileExistsError,
     IsADirectoryError,
     NotADirectoryError,
@@ -35,30 +35,31 @@ _DAMAGED = (
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a tar or zip archive, or a single gzipped file, into an empty folder.
 
-    Members are looked at before the first is written: each must be a plain file or a folder, with a relative name that
-    does not lead upwards.
+    All members are checked before the first is written: each must be a plain file or a folder,
+    with a relative name that does not lead upwards.
 
     Raises:
-        IntegrityFailure: naming the member that is not, or saying that the archive is damaged.
-        StorageFailure: where it unpacks to more than there is room for.
+        IntegrityFailure: naming a member that is refused, or if the archive is damaged.
+        StorageFailure: if there is no room for its content.
     """
+    is_gzipped_file = archive.suffix == ".gz" and archive.suffixes[-2:] != [".tar", ".gz"]
     try:
         if archive.suffix == ".zip":
             _unpack_zip(archive, folder)
-        elif archive.suffix == ".gz" and archive.suffixes[-2:] != [".tar", ".gz"]:
+        elif is_gzipped_file:
             with gzip.open(archive) as packed, (folder / archive.stem).open("wb") as file:
                 shutil.copyfileobj(packed, file)
         else:
             _unpack_tar(archive, folder)
     except _DAMAGED as error:
-        why = clean(error, 200) or type(error).__name__
+        reason = clean(error, 200) or type(error).__name__
         raise IntegrityFailure(
-            f"archive {archive.name} is damaged ({why}): fetch it anew"
+            f"archive {archive.name} is damaged ({reason}): fetch it anew"
         ) from None
 
 
 def unpacked_files(folder: Path) -> Iterator[Path]:
-    """The files of an unpacked archive, in order."""
+    """Yield the files of an unpacked archive, in order."""
     return (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
@@ -66,9 +67,11 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as tar:
         members = tar.getmembers()
         for member in members:
-            _check(archive, member.name, plain=member.isreg() or member.isdir())
+            _check_member(archive, member.name, is_plain=member.isreg() or member.isdir())
         _check_room(archive, folder, sum(member.size for member in members))
-        # It also drops what else a member may ask for, such as an owner; Python 3.11.3 and older do not have it.
+        # The filter drops other requests of a member, such as an owner. It is set in this way, and
+        # not by an argument, because Python 3.11.3 and older do not have it. It does not replace
+        # the checks: it allows links, and writes a member with an absolute name into the folder.
         tar.extraction_filter = getattr(tarfile, "data_filter", None)
         tar.extractall(folder, members)  # noqa: S202 - each member is checked above
 
@@ -78,20 +81,25 @@ def _unpack_zip(archive: Path, folder: Path) -> None:
         members = packed.infolist()
         for member in members:
             kind = stat.S_IFMT(member.external_attr >> 16)
-            _check(archive, member.filename, plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
+            is_plain = kind in (0, stat.S_IFREG, stat.S_IFDIR)  # 0: not said
+            _check_member(archive, member.filename, is_plain=is_plain)
             if member.flag_bits & 1:
                 raise ValueError(f"{member.filename} is encrypted")
         _check_room(archive, folder, sum(member.file_size for member in members))
         packed.extractall(folder, members)  # noqa: S202 - each member is checked above
 
 
-def _check(archive: Path, name: str, *, plain: bool) -> None:
+def _check_member(archive: Path, name: str, *, is_plain: bool) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
-    if not plain or path.is_absolute() or ".." in path.parts:
-        what = "leads out of it" if plain else "is neither a file nor a folder"
-        raise IntegrityFailure(
-            f"archive {archive.name} is refused: its member {clean(name, 80)!r} {what}"
-        )
+    if not is_plain:
+        reason = "is neither a file nor a folder"
+    elif path.is_absolute() or ".." in path.parts:
+        reason = "leads out of it"
+    else:
+        return
+    raise IntegrityFailure(
+        f"archive {archive.name} is refused: its member {clean(name, 80)!r} {reason}"
+    )
 
 
 def _check_room(archive: Path, folder: Path, size: int) -> None:

@@ -1,12 +1,10 @@
-"""Decoded images on disk, of which all processes share one copy of the pages. Knows nothing of what they show."""
+"""A cache of decoded images on disk. All processes map the same pages of a file."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
-import threading
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
@@ -17,124 +15,123 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from pipeline.system.console import print_notice
-from pipeline.system.files import cache_folder
-
-_THREADS = threading.Lock()  # a process's locks of files do not hold back its own threads
+from pipeline.system.exclusive import exclusive
+from pipeline.system.files import cache_folder, fsync
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """Images that can be had, at some cost."""
+    """Images that can be decoded, at some cost."""
 
     shape: tuple[int, int, int, int]  # images, channels, height, width
-    blocks: Callable[
-        [], Generator[bytes]
-    ]  # their pixels one after another, each a plane per channel
+    blocks: Callable[[], Generator[bytes]]  # yields the pixels in order, one plane for each channel
 
 
-def load_or_decode(key: str, make: Callable[[], Decoding]) -> torch.Tensor:
-    """Return the images under a key, mapped from their file; they are made where there is none, or a damaged one.
+def load_or_decode(key: str, start_decoding: Callable[[], Decoding]) -> torch.Tensor:
+    """Map the images of a key from their file, after writing the file if it is missing or damaged.
 
-    Writing to the tensor changes neither the file nor what others see. Where no file can be written they are made in
-    memory, and a line says so.
+    Writing to the returned tensor changes neither the file nor the tensors of others. If no file
+    can be written, the images are decoded into memory, with a notice.
 
     Args:
-        key: names them and all that decides them; letters and digits.
-        make: called where they are not there.
+        key: stands for the images and everything that decides their pixels; letters and digits.
+        start_decoding: called if the images have to be decoded.
 
     Returns:
         uint8 (images, channels, height, width).
     """
-    made: Decoding | None = None
+    decoding: Decoding | None = None
     try:
         path = cache_folder() / f"{key}.safetensors"
-        found = _read(path)
-        if found is not None:
-            return found
-        with _alone(path.parent):
-            found = _read(path)  # by now another process may have made it
-            if found is None:
-                made = make()
-                _write(path, made)
-                found = _read(path)
-        if found is not None:
-            return found
-        why = "what was written is not what is read"
+        images = _read(path)
+        if images is not None:
+            return images
+        with _exclusive_cache(path.parent):
+            images = _read(path)  # another process may have written it meanwhile
+            if images is None:
+                decoding = start_decoding()
+                _write(path, decoding)
+                images = _read(path)
+        if images is not None:
+            return images
+        reason = "what was written is not what is read"
     except OSError as error:
-        why = f"{error.filename or 'it'}: {error.strerror or error}"
+        reason = f"{error.filename or 'it'}: {error.strerror or error}"
     print_notice(
-        f"no cache of decoded images can be written ({why}); decoding into memory. PIPELINE_CACHE_DIR names its folder"
+        f"no cache of decoded images can be written ({reason}); decoding into memory. "
+        "PIPELINE_CACHE_DIR names its folder"
     )
-    return _in_memory(made or make())
+    return _decode_into_memory(decoding or start_decoding())
 
 
-def _in_memory(made: Decoding) -> torch.Tensor:
-    pixels = torch.empty(math.prod(made.shape), dtype=torch.uint8)
-    done = 0
-    with closing(made.blocks()) as blocks:
-        for block in blocks:
-            pixels[done : done + len(block)] = torch.frombuffer(bytearray(block), dtype=torch.uint8)
-            done += len(block)
-    return pixels.view(made.shape)
+@contextmanager
+def _exclusive_cache(folder: Path) -> Iterator[None]:
+    """Hold the cache's lock, and remove the unfinished files of processes that were killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    notice = f"waiting for another process that decodes images into {folder}"
+    with exclusive(folder / "lock", notice):
+        for unfinished in folder.glob("*.part"):
+            unfinished.unlink(missing_ok=True)
+        yield
 
 
 def _read(path: Path) -> torch.Tensor | None:
-    """Map a file of images; None where there is none, or not the one that was written."""
+    """Map a file of images. A missing or damaged file is None."""
     try:
-        with safe_open(path, framework="pt") as file:  # which checks the header, and the size by it
+        with safe_open(path, framework="pt") as file:  # checks the header, and the file's size
             images: torch.Tensor = file.get_tensor("images")
-            checksum = (file.metadata() or {}).get("crc32")
+            metadata = file.metadata() or {}
     except (OSError, SafetensorError):
         return None
-    if checksum == f"{zlib.crc32(images.numpy().data):08x}":
-        return images
-    return None
+    if metadata.get("crc32") != _format_checksum(zlib.crc32(images.numpy().data)):
+        return None
+    return images
 
 
-def _write(path: Path, made: Decoding) -> None:
-    """Write a safetensors file block by block, so that it is there in whole or not at all.
+def _write(path: Path, decoding: Decoding) -> None:
+    """Write a safetensors file block by block, so that a whole file appears or none.
 
     Source: https://github.com/huggingface/safetensors#format
     """
-    part = path.with_suffix(".part")
+    unfinished = path.with_suffix(".part")
     checksum = 0
     try:
-        with part.open("wb") as file, closing(made.blocks()) as blocks:
-            file.write(_header(made.shape, checksum))
+        with unfinished.open("wb") as file, closing(decoding.blocks()) as blocks:
+            file.write(_header(decoding.shape, checksum))
             for block in blocks:
                 file.write(block)
                 checksum = zlib.crc32(block, checksum)
             file.seek(0)
-            file.write(_header(made.shape, checksum))
+            file.write(_header(decoding.shape, checksum))  # of the same length
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        unfinished.replace(path)
     finally:
-        part.unlink(missing_ok=True)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        unfinished.unlink(missing_ok=True)
+    fsync(path.parent)
 
 
 def _header(shape: tuple[int, ...], checksum: int) -> bytes:
-    tensor = {"dtype": "U8", "shape": shape, "data_offsets": [0, math.prod(shape)]}
-    text = json.dumps({"__metadata__": {"crc32": f"{checksum:08x}"}, "images": tensor}).encode()
+    """Make the header of a safetensors file: its length, then JSON padded to 8 bytes."""
+    header = {
+        "__metadata__": {"crc32": _format_checksum(checksum)},
+        "images": {"dtype": "U8", "shape": shape, "data_offsets": [0, math.prod(shape)]},
+    }
+    text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
 
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Hold the cache against other processes, which wait; and clear away what one that was killed left behind."""
-    place.mkdir(parents=True, exist_ok=True)
-    with _THREADS, (place / "lock").open("a") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print_notice(f"waiting for another process that decodes images into {place}")
-            fcntl.lockf(file, fcntl.LOCK_EX)
-        for left in place.glob("*.part"):
-            left.unlink(missing_ok=True)
-        yield
+def _format_checksum(checksum: int) -> str:
+    return f"{checksum:08x}"
+
+
+def _decode_into_memory(decoding: Decoding) -> torch.Tensor:
+    pixels = torch.empty(math.prod(decoding.shape), dtype=torch.uint8)
+    position = 0
+    with closing(decoding.blocks()) as blocks:
+        for block in blocks:
+            end = position + len(block)
+            pixels[position:end] = torch.frombuffer(bytearray(block), dtype=torch.uint8)
+            position = end
+    return pixels.view(decoding.shape)

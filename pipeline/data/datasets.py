@@ -1,4 +1,4 @@
-"""Where images come from: the known data sets and how each is read. Knows nothing of splits' use or of training."""
+"""The known data sets, how each is read, and which of their files are on this machine."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipeline.data.sources import Arrays, Files, Images, holds_file
 from pipeline.data.torchvision_sets import emnist_images, svhn_images, torchvision_arrays
 from pipeline.system.errors import UsageFailure
 
-FOLDER = "folder:"  # before the path of a folder of images
+FOLDER = "folder:"  # prefix of the path of a folder of images
 
 
 def get_source(name: str) -> Arrays | Files:
-    """Return how a data set is read: one of `DATASETS`, or ``folder:PATH``.
+    """Return the declaration of a data set: one of `DATASETS`, or of ``folder:PATH``.
 
     Raises:
         ValueError: for an unknown name, or no path.
@@ -31,9 +31,8 @@ def get_source(name: str) -> Arrays | Files:
             )
         return Files(path, find=lambda _: folders.scan_folder(path))
     if name not in DATASETS:
-        raise ValueError(
-            f"dataset is unknown: {name!r}; {models.did_you_mean(name, [*DATASETS, f'{FOLDER}PATH'])}"
-        )
+        hint = models.did_you_mean(name, [*DATASETS, f"{FOLDER}PATH"])
+        raise ValueError(f"dataset is unknown: {name!r}; {hint}")
     return DATASETS[name]
 
 
@@ -43,81 +42,81 @@ def check_dataset(name: str) -> None:
 
 
 def is_present(name: str, data_dir: Path) -> bool:
-    """Whether a data set need not be fetched before it is read: no more is known of one that is never fetched."""
-    found = get_source(name)
-    return (
-        not isinstance(found, Arrays)
-        or found.folder is None
-        or holds_file(data_dir / found.folder, found.files)
-    )
+    """Whether reading a data set downloads nothing. True for those that are never downloaded."""
+    source = get_source(name)
+    if isinstance(source, Files) or source.folder is None:
+        return True
+    return holds_file(data_dir / source.folder, source.files)
 
 
 def is_readable(name: str, data_dir: Path) -> bool:
-    """Whether a data set can be read without fetching anything, also of one that is never fetched."""
-    found = get_source(name)
-    if isinstance(found, Arrays):
+    """Whether a data set is on this machine, so that it can be read without a download."""
+    source = get_source(name)
+    if isinstance(source, Arrays):
         return is_present(name, data_dir)
+    if name.startswith(FOLDER):
+        return Path(source.folder or "").is_dir()
     try:
-        if not name.startswith(FOLDER):
-            return tiny_imagenet.find_tiny_imagenet(data_dir).is_dir()
-        return Path(found.folder or "").is_dir()
+        return tiny_imagenet.find_tiny_imagenet(data_dir).is_dir()
     except UsageFailure:
         return False
 
 
 def describe_state(name: str, data_dir: Path) -> str:
-    """Say whether a data set is there, and how to have it where it is not."""
-    found = get_source(name)
-    if found.folder is None:
+    """Say whether a data set is on this machine, and if not, how to get it."""
+    source = get_source(name)
+    if source.folder is None:
         return "bundled with scikit-learn"
     if is_readable(name, data_dir):
         return "there"
-    if isinstance(found, Arrays):
+    if isinstance(source, Arrays):
         return f"not in {data_dir}: pipeline data download {name}"
-    return f"not there: put it in {data_dir / found.folder}"
+    return f"not there: put it in {data_dir / source.folder}"
 
 
 def read_all(name: str, data_dir: Path) -> int:
-    """Read all of a data set, fetching what is not there; how many images it has.
+    """Read all parts of a data set, downloading missing files.
+
+    Returns:
+        The number of its images.
 
     Raises:
-        UsageFailure: where it is not there and not one that is fetched, or cannot be.
-        IntegrityFailure: where its files are damaged.
+        UsageFailure: if it is missing and cannot be downloaded.
+        IntegrityFailure: if its files are damaged.
     """
-    found = get_source(name)
-    if isinstance(found, Files):
-        return len(found.find(data_dir).files)
-    return sum(
-        len(found.read(data_dir, test).labels)
-        for test in ((False, True) if found.has_test else (False,))
-    )
+    source = get_source(name)
+    if isinstance(source, Files):
+        return len(source.find(data_dir).files)
+    tests = (False, True) if source.has_test else (False,)
+    return sum(len(source.read(data_dir, test).labels) for test in tests)
 
 
 def dataset_files(name: str, data_dir: Path) -> DatasetFiles | None:
-    """The files that a data set is made of, as they are now; None where it is not read from disk.
+    """List the present files of a data set; None if it is not read from disk.
 
     Raises:
-        UsageFailure, IntegrityFailure: where image files of their own cannot be listed.
+        UsageFailure, IntegrityFailure: if image files cannot be listed.
     """
-    found = get_source(name)
-    if isinstance(found, Arrays):
-        if found.holding:
-            return found.holding(data_dir)
+    source = get_source(name)
+    if isinstance(source, Files):
+        return listing_files(name, source.find(data_dir), data_dir)
+    if source.list_files is None:
         return None
-    return listing_files(name, found.find(data_dir), data_dir)
+    return source.list_files(data_dir)
 
 
 def listing_files(name: str, listing: Listing, data_dir: Path) -> DatasetFiles:
-    """The same of image files that are listed already."""
+    """Return the files of a data set whose images are listed already."""
     if name.startswith(FOLDER):
-        place = listing.root / ".sha256.json"
+        lock_path = listing.root / ".sha256.json"
     else:
-        place = data_dir / f".{name}.sha256.json"
-    return DatasetFiles(name, listing.root, {file.path: file.size for file in listing.files}, place)
+        lock_path = data_dir / f".{name}.sha256.json"
+    sizes = {file.path: file.size for file in listing.files}
+    return DatasetFiles(name, listing.root, sizes, lock_path)
 
 
 def _digits(_data_dir: Path, _test: bool) -> Images:
-    """scikit-learn's bundled 1,797 digits of 8x8 pixels in 17 greys, scaled to 0..255 like the others."""
+    """Read scikit-learn's 1,797 digits of 8x8 pixels, and scale their 17 greys to 0..255."""
     import torch
 
     table = torch.from_numpy(_digits_table())
@@ -126,13 +125,17 @@ def _digits(_data_dir: Path, _test: bool) -> Images:
 
 
 def _digits_table() -> Any:
-    """Of each digit its 64 pixels, from 0 to 16, and its label: from scikit-learn, whose import takes a second."""
+    """Read 64 pixels, from 0 to 16, and the label of each digit.
+
+    The file is read without importing scikit-learn, which takes a second.
+    """
     import numpy as np
 
     package = importlib.util.find_spec("sklearn")
-    file = Path((package and package.origin) or "").parent / "datasets" / "data" / "digits.csv.gz"
-    if file.is_file():
-        return np.loadtxt(file, delimiter=",")
+    if package is not None and package.origin is not None:
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits
 
     return np.column_stack(load_digits(return_X_y=True))

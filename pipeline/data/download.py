@@ -1,161 +1,198 @@
-"""Fetches torchvision's data sets: with its download helper, unpacked by ours, moved into place file by file.
+"""Downloads the files of torchvision's data sets, and unpacks them into the data folder.
 
-What a process that died left half-done stands apart, and goes with the next fetch. Knows nothing of images.
+A download is complete and checked in a folder of its own before its files are moved into place, one
+by one. What a killed process leaves in that folder is removed by the next download.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import io
-import os
+import math
 import shutil
-import socket
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 from pipeline.data import archives, vision
-from pipeline.system.console import print_notice
+from pipeline.system.console import progress_bar
 from pipeline.system.errors import IntegrityFailure
+from pipeline.system.exclusive import exclusive
 
 TIMEOUT = 30  # seconds without an answer
-_APART = ".fetching"  # below the data folder
+_WORK_FOLDER = ".fetching"  # below the data folder
+_CHUNK = 10**6  # bytes, of which the progress bar counts one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """One file that is fetched: an archive, or what it is wanted for itself."""
+    """A file to download."""
 
-    urls: Sequence[str]  # the same file at each
+    urls: Sequence[str]  # mirrors
     file: str
     md5: str
-    folder: str  # below the data folder, where it, or what it holds, belongs
-    packed: bool = True
-    inner: str | None = None  # those of the archives within it to unpack
-    gives: str | None = None  # where this file is there, nothing is fetched
+    folder: str  # below the data folder, for the file or its content
+    packed: bool = True  # whether it is an archive to unpack
+    inner: str | None = None  # a pattern of archives in the archive, to unpack as well
+    provides: str | None = None  # a file of the folder: if it exists, nothing is downloaded
 
 
-Downloads = Callable[
-    [Any, Mapping[str, Any]], list[Download]
-]  # of a torchvision class and its arguments
+# Lists the downloads of a class of `torchvision.datasets` with its arguments.
+Downloads = Callable[[Any, Mapping[str, Any]], list[Download]]
 
 
-def mnist_downloads(known: Any, _: Mapping[str, Any]) -> list[Download]:
+def mnist_downloads(dataset_class: Any, _: Mapping[str, Any]) -> list[Download]:
     """The four files of MNIST, or of a data set in its format."""
     return [
         Download(
-            urls=[mirror + file for mirror in known.mirrors],
+            urls=[mirror + file for mirror in dataset_class.mirrors],
             file=file,
             md5=md5,
-            folder=f"{known.__name__}/raw",
-            gives=file.removesuffix(".gz"),
+            folder=f"{dataset_class.__name__}/raw",
+            provides=file.removesuffix(".gz"),
         )
-        for file, md5 in known.resources
+        for file, md5 in dataset_class.resources
     ]
 
 
-def emnist_downloads(known: Any, arguments: Mapping[str, Any]) -> list[Download]:
-    """The one archive of EMNIST, of gzipped files."""
-    folder = f"{known.__name__}/raw"
-    inner = f"gzip/emnist-{arguments['split']}-*.gz"
-    return [Download(urls=[known.url], file="gzip.zip", md5=known.md5, folder=folder, inner=inner)]
+def emnist_downloads(dataset_class: Any, arguments: Mapping[str, Any]) -> list[Download]:
+    """The archive of EMNIST, which holds gzipped files."""
+    return [
+        Download(
+            urls=[dataset_class.url],
+            file="gzip.zip",
+            md5=dataset_class.md5,
+            folder=f"{dataset_class.__name__}/raw",
+            inner=f"gzip/emnist-{arguments['split']}-*.gz",
+        )
+    ]
 
 
-def cifar_downloads(known: Any, _: Mapping[str, Any]) -> list[Download]:
-    """The one archive of CIFAR-10 or CIFAR-100."""
-    return [Download(urls=[known.url], file=known.filename, md5=known.tgz_md5, folder=".")]
+def cifar_downloads(dataset_class: Any, _: Mapping[str, Any]) -> list[Download]:
+    """The archive of CIFAR-10 or CIFAR-100."""
+    return [
+        Download(
+            urls=[dataset_class.url],
+            file=dataset_class.filename,
+            md5=dataset_class.tgz_md5,
+            folder=".",
+        )
+    ]
 
 
-def svhn_downloads(known: Any, arguments: Mapping[str, Any]) -> list[Download]:
+def svhn_downloads(dataset_class: Any, arguments: Mapping[str, Any]) -> list[Download]:
     """The file of one part of SVHN."""
-    url, file, md5 = known.split_list[arguments["split"]]
+    url, file, md5 = dataset_class.split_list[arguments["split"]]
     return [Download(urls=[url], file=file, md5=md5, folder=".", packed=False)]
 
 
 def fetch(downloads: Sequence[Download], data_dir: Path) -> None:
-    """Fetch what is not there.
+    """Download files that are missing.
 
     Args:
-        downloads: what to fetch.
-        data_dir: the folder of data sets; it is made, and stays only if something came.
+        downloads: the files.
+        data_dir: the folder of data sets. If it is missing it is made, and removed again if
+            nothing is downloaded.
 
     Raises:
-        OSError, RuntimeError: where no address gives the file.
-        IntegrityFailure: where what came is another file, or an archive that is refused.
+        OSError: if a file cannot be downloaded from any of its addresses.
+        IntegrityFailure: if a download is not the published file, or an archive is refused.
     """
-    new = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)  # torchvision sets none
+    missing_folders = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
     try:
-        with _apart(data_dir) as apart:
+        with _work_folder(data_dir) as work_folder:
             for download in downloads:
-                place = data_dir / download.folder
-                if download.gives is None or not (place / download.gives).is_file():
-                    _fetch(download, apart, place)
+                folder = data_dir / download.folder
+                if download.provides is None or not (folder / download.provides).is_file():
+                    _fetch_file(download, work_folder, folder)
     finally:
-        socket.setdefaulttimeout(before)
         with contextlib.suppress(OSError):  # not empty
-            for folder in new:
+            for folder in missing_folders:
                 folder.rmdir()
 
 
 @contextmanager
-def _apart(data_dir: Path) -> Iterator[Path]:
-    """A folder on the same disk, for one process at a time."""
+def _work_folder(data_dir: Path) -> Iterator[Path]:
+    """Make an empty folder on the data's disk, used by one process at a time."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(data_dir, os.O_RDONLY)
-    try:
-        try:  # the folder itself is locked: no lock file stays, and a death frees it
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print_notice(f"waiting for another process that fetches into {data_dir}")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        shutil.rmtree(data_dir / _APART, ignore_errors=True)
-        (data_dir / _APART).mkdir()
-        yield data_dir / _APART
-    finally:
-        shutil.rmtree(data_dir / _APART, ignore_errors=True)
-        os.close(descriptor)
+    work_folder = data_dir / _WORK_FOLDER
+    lock_file = data_dir / f"{_WORK_FOLDER}.lock"
+    with exclusive(lock_file, f"waiting for another process that fetches into {data_dir}"):
+        shutil.rmtree(work_folder, ignore_errors=True)
+        try:
+            work_folder.mkdir()
+            yield work_folder
+        finally:
+            shutil.rmtree(work_folder, ignore_errors=True)
+            lock_file.unlink(missing_ok=True)  # a waiting process makes a new one
 
 
-def _fetch(download: Download, apart: Path, place: Path) -> None:
-    archive = _at_hand(download, apart, place)
-    unpacked = apart / "unpacked"
+def _fetch_file(download: Download, work_folder: Path, folder: Path) -> None:
+    """Download and unpack a file, and move the content into its folder.
+
+    An archive that is in the folder already, from torchvision or a user, is not downloaded.
+    """
+    file = folder / download.file
+    if not vision.datasets().utils.check_integrity(file, download.md5):
+        file = _download(download, work_folder)
+    unpacked = work_folder / "unpacked"
     unpacked.mkdir()
-    if not download.packed:
-        archive.replace(unpacked / archive.name)
+    if download.packed:
+        _unpack(file, download.inner, unpacked)
     else:
-        archives.unpack(archive, unpacked)
-        for inner in unpacked.glob(download.inner) if download.inner else ():
-            archives.unpack(inner, unpacked)
-        shutil.rmtree(unpacked / "gzip", ignore_errors=True)  # the archives within EMNIST's
-    for file in archives.unpacked_files(unpacked):
-        target = place / file.relative_to(unpacked)
+        file.replace(unpacked / file.name)
+    for path in archives.unpacked_files(unpacked):
+        target = folder / path.relative_to(unpacked)
         target.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(target)
+        path.replace(target)
     shutil.rmtree(unpacked)
 
 
-def _at_hand(download: Download, apart: Path, place: Path) -> Path:
-    """The file as it was fetched before, or now."""
-    helpers = vision.datasets().utils
-    if helpers.check_integrity(place / download.file, download.md5):
-        return place / download.file
-    for last, url in enumerate(download.urls, start=1 - len(download.urls)):
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                helpers.download_url(url, str(apart), download.file, download.md5)
-        except (RuntimeError, URLError, OSError) as error:
-            if last == 0 and isinstance(error, RuntimeError) and (apart / download.file).is_file():
-                raise IntegrityFailure(
-                    f"what came from {url} is not {download.file}: its MD5 is another"
-                ) from None
-            if last == 0:
-                raise
-        else:
-            break
-    return apart / download.file
+def _unpack(archive: Path, inner: str | None, folder: Path) -> None:
+    archives.unpack(archive, folder)
+    if inner is None:
+        return
+    for inner_archive in folder.glob(inner):
+        archives.unpack(inner_archive, folder)
+    shutil.rmtree(folder / "gzip", ignore_errors=True)  # the archives in EMNIST's
+
+
+def _download(download: Download, folder: Path) -> Path:
+    """Download a file from the first mirror that has it.
+
+    Raises:
+        OSError: if the last mirror fails.
+        IntegrityFailure: if the last mirror has another file.
+    """
+    path = folder / download.file
+    *mirrors, last_mirror = download.urls
+    for url in mirrors:
+        with contextlib.suppress(OSError):
+            _download_url(url, path)
+            if _is_published(path, download):
+                return path
+    _download_url(last_mirror, path)
+    if not _is_published(path, download):
+        raise IntegrityFailure(
+            f"what came from {last_mirror} is not {download.file}: its MD5 is another"
+        )
+    return path
+
+
+def _is_published(path: Path, download: Download) -> bool:
+    is_published: bool = vision.datasets().utils.check_integrity(path, download.md5)
+    return is_published
+
+
+def _download_url(url: str, path: Path) -> None:
+    """Download an address to a file. torchvision's own function would wait without limit."""
+    # Some servers refuse Python's own user agent.
+    request = urllib.request.Request(url, headers={"User-Agent": "pytorch/vision"})  # noqa: S310 - https or http
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 - as above
+        chunks = math.ceil((response.length or 0) / _CHUNK)
+        with path.open("wb") as file, progress_bar(f"fetching {path.name}, MB", chunks) as advance:
+            while chunk := response.read(_CHUNK):
+                file.write(chunk)
+                advance(1)

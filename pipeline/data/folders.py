@@ -1,4 +1,4 @@
-"""Which image files folders hold, of which class and part. Opens no image: knows names, sizes and times only."""
+"""Lists the image files in folders, with their classes and parts. Opens no image."""
 
 from __future__ import annotations
 
@@ -14,24 +14,14 @@ from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean
 
 EXTENSIONS = (
-    ".bmp",
-    ".gif",
-    ".jfif",
-    ".jpeg",
-    ".jpg",
-    ".pbm",
-    ".pgm",
-    ".png",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
+    *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
 )
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file, as it is named and as it was when looked at."""
+    """An image file at the time of its listing."""
 
     path: str  # from the data set's folder, with slashes
     size: int  # bytes
@@ -40,29 +30,30 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a data set in the order in which they are read: train, val and test, each by class and path."""
+    """The images of a data set in their order: train, val and test, each by class and path."""
 
     root: Path
     classes: tuple[str, ...]
     files: tuple[ImageFile, ...]
     labels: tuple[int, ...]
-    parts: tuple[str, ...]  # of each file the official part: train, val or test
+    parts: tuple[str, ...]  # the official part of each file: train, val or test
 
 
-FilesByClass = Mapping[str, list[ImageFile]]  # of each class its files
+FilesByClass = Mapping[str, list[ImageFile]]
 
 
 def scan_folder(path: str) -> Listing:
-    """List a folder of ``train/<class>/*``, and of ``val/`` and ``test/`` where they are, or of ``<class>/*`` alone.
+    """List the images of a folder with a subfolder for each class.
 
-    Hidden files and folders, and files without the extension of an image, are passed over. A class without images is
-    left out, and a line says so.
+    The folder holds ``train/<class>/*``, and ``val/`` and ``test/`` in the same layout if it has
+    these parts; or just ``<class>/*``. Hidden files and folders, and files without the extension
+    of an image, are ignored. Classes without images are left out, with a notice.
 
     Args:
-        path: counts from the working folder.
+        path: relative to the working folder, or absolute.
 
     Raises:
-        UsageFailure: where that is not what the folder holds.
+        UsageFailure: if the folder has no such layout.
     """
     root = Path(path).expanduser().resolve()
     if not root.is_dir():
@@ -70,98 +61,119 @@ def scan_folder(path: str) -> Listing:
             f"no folder {root}: folder:PATH takes one that holds train/<class>/<images>"
         )
     parts = [part for part in ("train", "val", "test") if (root / part).is_dir()]
-    if "train" in parts:
-        places = {part: root / part for part in parts}
-    else:
-        places = {"train": root}
-    found = {part: _classes(root, place) for part, place in places.items()}
-    classes = tuple(name for name, files in found["train"].items() if files)
-    empty = [name for name, files in found["train"].items() if not files]
-    if len(classes) < 2 or ("train" not in parts and set(classes) <= {"val", "test"}):
+    has_parts = "train" in parts
+    folders = {part: root / part for part in parts} if has_parts else {"train": root}
+    files_of_part = {part: _scan_classes(root, folder) for part, folder in folders.items()}
+    classes = tuple(name for name, files in files_of_part["train"].items() if files)
+    only_parts = not has_parts and set(classes) <= {"val", "test"}
+    if len(classes) < 2 or only_parts:
         raise UsageFailure(
-            f"folder:{path} needs images of at least 2 classes, each in a folder of its own below {places['train']}: "
-            f"found {listed_names(list(classes))}"
+            f"folder:{path} needs images of at least 2 classes, each in a folder of its own below "
+            f"{folders['train']}: found {quote_names(list(classes))}"
         )
-    for part, content in found.items():
-        strangers = [name for name, files in content.items() if files and name not in classes]
-        if strangers:
-            raise UsageFailure(
-                f"{places[part]} has images of classes that train has none of: {listed_names(strangers)}"
-            )
-        if not any(content.values()):
-            raise UsageFailure(
-                f"{places[part]} holds no images in folders of classes: put some there, or remove it"
-            )
+    for part, files_of_class in files_of_part.items():
+        _check_part(folders[part], files_of_class, classes)
+    empty = [name for name, files in files_of_part["train"].items() if not files]
     if empty:
-        print_notice(f"folder:{path}: left out without images: {listed_names(empty)}")
-    return make_listing(root, classes, found)
+        print_notice(f"folder:{path}: left out without images: {quote_names(empty)}")
+    return make_listing(root, classes, files_of_part)
 
 
 def image_files_below(folder: Path) -> list[Path]:
-    """The image files below a folder, by path; hidden ones, and what has not the extension of an image, passed over.
+    """List the image files anywhere below a folder, by path. Hidden ones are ignored.
 
     Raises:
-        IntegrityFailure: where it cannot be read.
+        IntegrityFailure: if a folder cannot be read.
     """
     return sorted(folder / file.path for file in walk_files(folder, "."))
 
 
 def make_listing(
-    root: Path, classes: tuple[str, ...], found: Mapping[str, FilesByClass]
+    root: Path, classes: tuple[str, ...], files_of_part: Mapping[str, FilesByClass]
 ) -> Listing:
-    """Put the files of each part and class in order: by part, then class, then path."""
-    rows = [
-        (file, label, part)
-        for part, content in found.items()
-        for label, name in enumerate(classes)
-        for file in sorted(content.get(name, []), key=lambda file: file.path)
-    ]
-    files, labels, parts = zip(*rows, strict=True)
-    return Listing(root, classes, files, labels, parts)
-
-
-def _classes(root: Path, place: Path) -> FilesByClass:
-    """The image files below each folder that is directly in a place, by its name."""
-    with _readable(place), os.scandir(place) as entries:
-        names = sorted(
-            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
-        )
-    inside = "" if place == root else f"{place.name}/"
-    return {name: list(walk_files(root, inside + name)) for name in names}
+    """Order the files of each part and class: by part, then class, then path."""
+    files: list[ImageFile] = []
+    labels: list[int] = []
+    parts: list[str] = []
+    for part, files_of_class in files_of_part.items():
+        for label, name in enumerate(classes):
+            class_files = sorted(files_of_class.get(name, []), key=lambda file: file.path)
+            files += class_files
+            labels += [label] * len(class_files)
+            parts += [part] * len(class_files)
+    return Listing(root, classes, tuple(files), tuple(labels), tuple(parts))
 
 
 def walk_files(
-    root: Path, inside: str, above: frozenset[tuple[int, int]] = frozenset()
+    root: Path, folder: str, ancestors: frozenset[tuple[int, int]] = frozenset()
 ) -> Iterator[ImageFile]:
-    """The image files below a folder. Links are followed, but not in circles."""
-    with _readable(root / inside):
-        facts = (root / inside).stat()
-        here = (facts.st_dev, facts.st_ino)
-        if here in above:
-            entries = []
-        else:
-            entries = [entry for entry in os.scandir(root / inside) if entry.name[0] != "."]
-        for entry in entries:
-            path = f"{inside}/{entry.name}"
+    """Yield the image files below a folder. Links are followed, except in circles.
+
+    Args:
+        root: of the data set.
+        folder: relative to the root, with slashes.
+        ancestors: device and inode of the folders around it.
+
+    Raises:
+        IntegrityFailure: if a folder cannot be read.
+    """
+    with _readable(root / folder):
+        status = (root / folder).stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in ancestors:
+            return
+        for entry in list(os.scandir(root / folder)):
+            if entry.name.startswith("."):
+                continue
+            path = f"{folder}/{entry.name}"
             if entry.is_dir():
-                yield from walk_files(root, path, above | {here})
+                yield from walk_files(root, path, ancestors | {identity})
             elif entry.name.lower().endswith(EXTENSIONS):
-                facts = entry.stat()
-                if stat.S_ISREG(facts.st_mode):
-                    yield ImageFile(path, facts.st_size, facts.st_mtime_ns)
+                status = entry.stat()
+                if stat.S_ISREG(status.st_mode):
+                    yield ImageFile(path, status.st_size, status.st_mtime_ns)
+
+
+def quote_names(names: list[str], most: int = 5) -> str:
+    """List names for a message: the first few in quotes, and the number of the others."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    quoted = [repr(clean(name, 80)) for name in names[:most]]
+    return ", ".join(quoted) + more or "none"
+
+
+def _scan_classes(root: Path, folder: Path) -> FilesByClass:
+    """List the image files below each subfolder of a part's folder, by the subfolder's name."""
+    with _readable(folder), os.scandir(folder) as entries:
+        names = sorted(
+            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
+        )
+    prefix = "" if folder == root else f"{folder.name}/"
+    return {name: list(walk_files(root, prefix + name)) for name in names}
+
+
+def _check_part(folder: Path, files_of_class: FilesByClass, classes: tuple[str, ...]) -> None:
+    """Check that a part has images, and only of classes that the training part has, too.
+
+    Raises:
+        UsageFailure: if not.
+    """
+    unknown = [name for name, files in files_of_class.items() if files and name not in classes]
+    if unknown:
+        raise UsageFailure(
+            f"{folder} has images of classes that train has none of: {quote_names(unknown)}"
+        )
+    if not any(files_of_class.values()):
+        raise UsageFailure(
+            f"{folder} holds no images in folders of classes: put some there, or remove it"
+        )
 
 
 @contextmanager
-def _readable(place: Path) -> Iterator[None]:
+def _readable(path: Path) -> Iterator[None]:
+    """Turn a failure to read into one line."""
     try:
         yield
     except OSError as error:
-        where = clean(error.filename or place)
-        why = error.strerror or error
-        raise IntegrityFailure(f"{where} cannot be read ({why}): restore or remove it") from None
-
-
-def listed_names(names: list[str], most: int = 5) -> str:
-    """List names for a message: the first few, quoted, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(repr(clean(name, 80)) for name in names[:most]) + more or "none"
+        name = clean(error.filename or path)
+        reason = error.strerror or error
+        raise IntegrityFailure(f"{name} cannot be read ({reason}): restore or remove it") from None

@@ -1,4 +1,4 @@
-"""The lock file of a data set: sizes and SHA-256 of its files as they were first read. Knows nothing of images."""
+"""Keeps a lock file for each data set: the sizes and SHA-256 of its files when first read."""
 
 from __future__ import annotations
 
@@ -12,150 +12,186 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.system import files
 from pipeline.system.console import print_notice, progress_bar
 from pipeline.system.errors import IntegrityFailure
+from pipeline.system.files import cache_folder
 from pipeline.system.text import clean
-
-_REMEDY = "put back what it was, or remove {lock} to take what is there for right"
 
 
 @dataclass(frozen=True)
 class DatasetFiles:
-    """The files of a data set as they are now."""
+    """The present files of a data set."""
 
     name: str  # of the data set
     root: Path
     sizes: Mapping[str, int]  # bytes of each file, by its path from the root
-    beside: Path  # where the lock file is kept, if that can be written
+    lock_path: Path  # of the lock file, if that can be written
 
 
-def check_sizes(found: DatasetFiles) -> None:
-    """See that no locked file has another size than it had: quick, and enough for one that was cut short.
+@dataclass(frozen=True)
+class _LockedFile:
+    size: int  # bytes
+    sha256: str
+
+
+def check_sizes(files: DatasetFiles) -> None:
+    """Check that no locked file has changed its size. This is quick, and finds truncated files.
+
+    A missing file is left to the reader of the data set.
 
     Raises:
         IntegrityFailure: naming the file.
     """
-    place, locked = _read(found)
-    for file, (size, _) in locked.items():
-        now = found.sizes.get(file, size)  # what is missing is the reader's to say
-        if now != size:
-            raise _differs(found, file, f"has {now:,} bytes instead of {size:,}", place)
+    lock_path, locked_files = _read(files)
+    for file, locked in locked_files.items():
+        size = files.sizes.get(file, locked.size)
+        if size != locked.size:
+            change = f"has {size:,} bytes instead of {locked.size:,}"
+            raise _changed(files, file, change, lock_path)
 
 
-def lock_new(found: DatasetFiles) -> None:
-    """Lock the files that are not locked yet; where no lock file can be written a line says so."""
-    place, locked = _read(found)
-    new = {file: size for file, size in found.sizes.items() if file not in locked}
-    if new:
-        _write(place, found, {**locked, **_hashed(found, new)})
+def lock_new(files: DatasetFiles) -> None:
+    """Add new files to the lock file. If it cannot be written, print a notice."""
+    lock_path, locked_files = _read(files)
+    new_sizes = {file: size for file, size in files.sizes.items() if file not in locked_files}
+    if new_sizes:
+        _write(lock_path, files, {**locked_files, **_hash_files(files, new_sizes)})
 
 
-def verify(found: DatasetFiles) -> tuple[int, Path | None]:
-    """Read every file and compare it with the lock file; where there is none yet, it is written.
+def verify(files: DatasetFiles) -> tuple[int, Path | None]:
+    """Read every file and compare it with the lock file; write the lock file if there is none.
 
     Returns:
-        How many files were compared, and the new lock file, if one was written.
+        The number of files compared, and the new lock file, if one was written.
 
     Raises:
-        IntegrityFailure: naming the first file that is missing, another, or one too many.
+        IntegrityFailure: naming the first file that is missing, changed or new.
     """
-    place, locked = _read(found)
-    if not locked:
-        return 0, _write(place, found, _hashed(found, found.sizes))
-    for file in locked.keys() - found.sizes.keys():
-        raise _differs(found, file, "is missing", place)
-    check_sizes(found)
-    for file, (_, digest) in _hashed(found, found.sizes).items():
-        if file not in locked:
-            raise _differs(found, file, "is new", place)
-        if locked[file][1] != digest:
-            raise _differs(found, file, "has another SHA-256", place)
-    return len(locked), None
+    lock_path, locked_files = _read(files)
+    if not locked_files:
+        return 0, _write(lock_path, files, _hash_files(files, files.sizes))
+    for file in locked_files.keys() - files.sizes.keys():
+        raise _changed(files, file, "is missing", lock_path)
+    check_sizes(files)
+    for file, present in _hash_files(files, files.sizes).items():
+        if file not in locked_files:
+            raise _changed(files, file, "is new", lock_path)
+        if present.sha256 != locked_files[file].sha256:
+            raise _changed(files, file, "has another SHA-256", lock_path)
+    return len(locked_files), None
 
 
-def _differs(found: DatasetFiles, file: str, how: str, lock: Path) -> IntegrityFailure:
+def _changed(files: DatasetFiles, file: str, change: str, lock_path: Path) -> IntegrityFailure:
     return IntegrityFailure(
-        f"data set {found.name}: {clean(found.root / file)} {how}: {_REMEDY.format(lock=lock)}"
+        f"data set {files.name}: {clean(files.root / file)} {change}: put back what it was, "
+        f"or remove {lock_path} to take what is there for right"
     )
 
 
-def _hashed(found: DatasetFiles, sizes: Mapping[str, int]) -> dict[str, tuple[int, str]]:
-    def digest(file: str) -> str:
-        with (found.root / file).open("rb") as opened:
+def _hash_files(files: DatasetFiles, sizes: Mapping[str, int]) -> dict[str, _LockedFile]:
+    """Read some of the files in threads.
+
+    Args:
+        files: of the data set.
+        sizes: of the files to read.
+
+    Raises:
+        IntegrityFailure: naming a file that cannot be read.
+    """
+
+    def sha256(file: str) -> str:
+        with (files.root / file).open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
 
     pool = ThreadPoolExecutor(os.cpu_count())
-    digests = {}
+    hashed = {}
     try:
-        with progress_bar(f"reading {found.name}", len(sizes)) as advance:
-            for file, found_digest in zip(sizes, pool.map(digest, sizes), strict=True):
-                digests[file] = (sizes[file], found_digest)
+        with progress_bar(f"reading {files.name}", len(sizes)) as advance:
+            for file, digest in zip(sizes, pool.map(sha256, sizes), strict=True):
+                hashed[file] = _LockedFile(sizes[file], digest)
                 advance(1)
     except OSError as error:
-        why = f"{clean(error.filename)} cannot be read ({error.strerror})"
-        raise IntegrityFailure(f"data set {found.name}: {why}: restore it") from None
+        reason = f"{clean(error.filename)} cannot be read ({error.strerror})"
+        raise IntegrityFailure(f"data set {files.name}: {reason}: restore it") from None
     finally:
         pool.shutdown(cancel_futures=True)
-    return digests
+    return hashed
 
 
-def _places(found: DatasetFiles) -> Iterator[Path]:
-    """Where the lock file may be: beside the data, or in the cache where nothing can be written there."""
-    yield found.beside
+def _lock_paths(files: DatasetFiles) -> Iterator[Path]:
+    """Yield the possible lock files: with the data or, if that is read-only, in the cache."""
+    yield files.lock_path
     with suppress(OSError):
-        key = hashlib.sha256(
-            f"{found.name} {found.root}".encode("utf-8", "surrogateescape")
-        ).hexdigest()[:32]
-        yield files.cache_folder() / f"{key}.sha256.json"
+        identity = f"{files.name} {files.root}".encode("utf-8", "surrogateescape")
+        key = hashlib.sha256(identity).hexdigest()[:32]
+        yield cache_folder() / f"{key}.sha256.json"
 
 
-def _read(found: DatasetFiles) -> tuple[Path, dict[str, tuple[int, str]]]:
-    """The lock file, and what it holds; nothing where there is none yet."""
-    for place in _places(found):
+def _read(files: DatasetFiles) -> tuple[Path, dict[str, _LockedFile]]:
+    """Read the lock file.
+
+    Returns:
+        Its path and content; without a lock file, the first possible path and nothing.
+
+    Raises:
+        IntegrityFailure: if it is damaged.
+    """
+    for path in _lock_paths(files):
         try:
-            files = json.loads(place.read_bytes())["files"]
-            return place, {
-                str(file): (int(size), str(digest)) for file, (size, digest) in files.items()
-            }
+            entries = json.loads(path.read_bytes())["files"]
+            locked_files = {}
+            for file, (size, sha256) in entries.items():
+                locked_files[str(file)] = _LockedFile(int(size), str(sha256))
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue
         except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-            why = clean(error, 100) or type(error).__name__
-            raise IntegrityFailure(f"lock file {place} cannot be read ({why}): remove it") from None
-    return found.beside, {}
+            reason = clean(error, 100) or type(error).__name__
+            raise IntegrityFailure(
+                f"lock file {path} cannot be read ({reason}): remove it"
+            ) from None
+        return path, locked_files
+    return files.lock_path, {}
 
 
-def _write(first: Path, found: DatasetFiles, locked: Mapping[str, tuple[int, str]]) -> Path | None:
-    text = json.dumps({"data set": found.name, "files": dict(sorted(locked.items()))}, indent=1)
-    for place in dict.fromkeys((first, *_places(found))):
+def _write(
+    lock_path: Path, files: DatasetFiles, locked_files: Mapping[str, _LockedFile]
+) -> Path | None:
+    """Write the lock file to the first possible path that can be written, or print a notice."""
+    entries = {}
+    for file, locked in sorted(locked_files.items()):
+        entries[file] = (locked.size, locked.sha256)
+    text = json.dumps({"data set": files.name, "files": entries}, indent=1)
+    for path in dict.fromkeys((lock_path, *_lock_paths(files))):
         try:
-            _put(place, text)
+            _write_shared(path, text)
         except OSError:
             continue
-        return place
+        return path
     print_notice(
-        f"no lock file of data set {found.name} can be written in {found.beside.parent}, nor in the cache"
+        f"no lock file of data set {files.name} can be written in {files.lock_path.parent}, "
+        "nor in the cache"
     )
     return None
 
 
-def _put(place: Path, text: str) -> None:
-    """Write a file so that it is there in whole or not at all, whoever else writes it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if not place.parent.stat().st_mode & 0o222:
-        raise PermissionError(
-            f"{place.parent} is read-only"
-        )  # to root, too, for whom nothing else is
+def _write_shared(path: Path, text: str) -> None:
+    """Write a file that all users may read. A whole file appears, whoever else writes it.
+
+    The name of the draft is unique, since the folder may be shared between machines.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.stat().st_mode & 0o222:
+        # Root could write here all the same.
+        raise PermissionError(f"{path.parent} is read-only")
     with tempfile.NamedTemporaryFile(
-        "w", dir=place.parent, prefix=".lock-", suffix=".tmp", delete=False
-    ) as file:
+        "w", dir=path.parent, prefix=".lock-", suffix=".tmp", delete=False
+    ) as draft:
         try:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)  # others use the data, too
-            os.fsync(file.fileno())
-            Path(file.name).replace(place)
+            draft.write(text)
+            draft.flush()
+            os.fchmod(draft.fileno(), 0o644)
+            os.fsync(draft.fileno())
+            Path(draft.name).replace(path)
         except OSError:
-            Path(file.name).unlink(missing_ok=True)
+            Path(draft.name).unlink(missing_ok=True)
             raise

@@ -1,7 +1,8 @@
-"""What a trial sees: resident uint8 tensors, split once. What a search is given holds no test image."""
+"""Reads a data set into resident uint8 tensors, divided into the splits that a search sees."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from sweeps.trial import TrialConfig
 
 @dataclass(frozen=True)
 class Split:
-    """Images of one split and their labels."""
+    """The images of one split and their labels."""
 
     images: torch.Tensor  # uint8 (images, channels, height, width)
     labels: torch.Tensor  # int64 (images,)
@@ -30,13 +31,13 @@ class Split:
         return len(self.labels)
 
     def to(self, device: torch.device) -> Split:
-        """The same on a device."""
+        """Return this split on a device."""
         return Split(self.images.to(device), self.labels.to(device))
 
 
 @dataclass(frozen=True)
 class SearchData:
-    """All that a search may see: the training and validation splits."""
+    """The data of a search: the training and validation splits, and nothing of the test split."""
 
     name: str
     classes: tuple[str, ...]
@@ -53,29 +54,12 @@ class SearchData:
         return channels, height, width
 
     def to(self, device: torch.device) -> SearchData:
-        """The same on a device."""
-        train = self.train.to(device)
-        val = self.val.to(device)
-        return SearchData(self.name, self.classes, train, val, self.mean, self.std, self.digest)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What is known of images before their pixels are taken."""
-
-    labels: torch.Tensor  # int64 (rows,)
-    parts: Sequence[str]  # the official part of each
-    classes: tuple[str, ...]
-    paths: (
-        tuple[str, ...] | None
-    )  # from the data set's folder; None where images are not files of their own
-    pixels: Callable[
-        [torch.Tensor], torch.Tensor
-    ]  # of some rows: uint8 (rows, channels, height, width)
+        """Return this data on a device."""
+        return dataclasses.replace(self, train=self.train.to(device), val=self.val.to(device))
 
 
 def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
-    """Read the training and validation splits that a trial asks for, as `load` does."""
+    """Read the training and validation splits of a trial, as `load` does."""
     return load(config.dataset, data_dir, config.split_seed, config.split_file, config.image_size)
 
 
@@ -87,42 +71,49 @@ def load(
     split_file: str | None = None,
     image_size: int | None = None,
 ) -> SearchData:
-    """Read the training and validation splits of a data set. The test split is not among what is returned.
+    """Read the training and validation splits of a data set. The test split is not returned.
 
     Args:
         name: a key of `pipeline.data.datasets.DATASETS`, or ``folder:PATH``.
         data_dir: the folder of data sets, in torchvision's layout.
-        split_seed: decides the splits, with nothing else.
-        split_file: a CSV that names the splits instead, as in `pipeline.data.splits.read_split_file`.
+        split_seed: alone decides the splits.
+        split_file: a CSV that names the splits instead, as in
+            `pipeline.data.splits.read_split_file`.
         image_size: the side in pixels to which image files are brought.
 
     Raises:
         ValueError: for an unknown data set.
-        UsageFailure, IntegrityFailure: where it cannot be read.
+        UsageFailure, IntegrityFailure: if it cannot be read.
     """
     rows, splits = open_rows(name, data_dir, split_seed, split_file, image_size, test=False)
-    train = rows.labels[splits["train"]]
-    val = rows.labels[splits["val"]]
-    lacking = sorted({*val.tolist(), *rows.labels[splits["test"]].tolist()} - {*train.tolist()})
-    if split_file is not None and lacking:
-        some = f"{len(lacking)}, such as {rows.classes[lacking[0]]!r}"
-        print_notice(f"{split_file}: train lacks classes that val or test has: {some}")
+    if split_file is not None:
+        _warn_of_untrained_classes(split_file, rows, splits)
+    train_labels = rows.labels[splits["train"]]
+    val_labels = rows.labels[splits["val"]]
     pixels = rows.pixels(torch.cat([splits["train"], splits["val"]]))
-    train_split = Split(pixels[: len(train)], train)
-    val_split = Split(pixels[len(train) :], val)
-    mean, std = _moments(train_split.images)
-    digest = hashlib.sha256()
-    for tensor in (train_split.images, train_split.labels, val_split.images, val_split.labels):
-        digest.update(tensor.flatten().numpy().data)
+    train = Split(pixels[: len(train_labels)], train_labels)
+    val = Split(pixels[len(train_labels) :], val_labels)
+    mean, std = _channel_moments(train.images)
     return SearchData(
         name=name,
         classes=rows.classes,
-        train=train_split,
-        val=val_split,
+        train=train,
+        val=val,
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
-        digest=digest.hexdigest()[:16],
+        digest=_digest(train, val),
     )
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """All images of a data set, before any pixels are loaded."""
+
+    labels: torch.Tensor  # int64 (rows,)
+    parts: Sequence[str]  # the official part of each
+    classes: tuple[str, ...]
+    paths: tuple[str, ...] | None  # from the data set's folder; None if images are not files
+    pixels: Callable[[torch.Tensor], torch.Tensor]  # rows to uint8 (rows, channels, height, width)
 
 
 def open_rows(
@@ -134,25 +125,34 @@ def open_rows(
     *,
     test: bool,
 ) -> tuple[_Rows, Splits]:
-    """Everything but the pixels, and its three splits. Of arrays with a test part only the part that is asked for."""
-    found = get_source(name)
-    if isinstance(found, Files):
-        rows = _of_files(name, found, data_dir, image_size)
+    """Read all of a data set but its pixels, and divide it into the three splits.
+
+    Args:
+        name: as the next four, see `load`.
+        data_dir: the folder of data sets.
+        split_seed: decides the splits.
+        split_file: names the splits instead.
+        image_size: for image files.
+        test: of arrays with an official test part, which part is read.
+    """
+    source = get_source(name)
+    if isinstance(source, Files):
+        rows = _rows_of_files(name, source, data_dir, image_size)
         has_test = "test" in rows.parts
         needed = {*PARTS}
     elif image_size is not None:
         raise UsageFailure(
-            f"image size is for folder:PATH and tiny_imagenet: got {image_size} with {name}; leave it out"
+            f"image size is for folder:PATH and tiny_imagenet: got {image_size} with {name}; "
+            "leave it out"
         )
     else:
-        has_test = found.has_test
+        rows = _rows_of_arrays(source, data_dir, test=test, both=split_file is not None)
+        has_test = source.has_test
         needed = {"test"} if test else {"train", "val"}
-        wanted = (False, True) if split_file is not None else (test,)
-        rows = _of_arrays(found, data_dir, wanted if has_test else (False,))
     if split_file is not None:
         return rows, read_split_file(Path(split_file), len(rows.labels), rows.paths)
-    splits = divide(rows.labels, rows.parts, split_seed, found.val_share, has_test=has_test)
-    if not all(len(splits[part]) for part in needed):
+    splits = divide(rows.labels, rows.parts, split_seed, source.val_share, has_test=has_test)
+    if any(len(splits[part]) == 0 for part in needed):
         counts = ", ".join(f"{part} {len(splits[part])}" for part in PARTS if part in needed)
         raise UsageFailure(
             f"{name} has too few images: each split needs at least one, and gets {counts}"
@@ -160,45 +160,76 @@ def open_rows(
     return rows, splits
 
 
-def _of_files(name: str, found: Files, data_dir: Path, image_size: int | None) -> _Rows:
-    listing = found.find(data_dir)
+def _rows_of_files(name: str, source: Files, data_dir: Path, image_size: int | None) -> _Rows:
+    listing = source.find(data_dir)
     lockfile.check_sizes(listing_files(name, listing, data_dir))
-
-    def pixels(rows: torch.Tensor) -> torch.Tensor:
-        return decode.load_images(name, listing, rows.tolist(), image_size)
-
-    paths = tuple(file.path for file in listing.files)
-    return _Rows(torch.tensor(listing.labels), listing.parts, listing.classes, paths, pixels)
-
-
-def _of_arrays(found: Arrays, data_dir: Path, tests: Sequence[bool]) -> _Rows:
-    read = [found.read(data_dir, test) for test in tests]
-    if len(read) > 1:
-        pixels = torch.cat([part.images for part in read])
-    else:
-        pixels = read[0].images
-    parts = [
-        "test" if test else "train"
-        for part, test in zip(read, tests, strict=True)
-        for _ in part.labels
-    ]
     return _Rows(
-        torch.cat([part.labels for part in read]),
-        parts,
-        read[0].classes,
-        None,
-        lambda rows: pixels[rows],
+        labels=torch.tensor(listing.labels),
+        parts=listing.parts,
+        classes=listing.classes,
+        paths=tuple(file.path for file in listing.files),
+        pixels=lambda rows: decode.load_images(name, listing, rows.tolist(), image_size),
     )
 
 
-def _moments(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each channel over 0..1, from counts of each grey: a copy as floats is not made."""
+def _rows_of_arrays(source: Arrays, data_dir: Path, *, test: bool, both: bool) -> _Rows:
+    """Read arrays: everything without an official test part; else one part, or both."""
+    if not source.has_test:
+        parts = ["train"]
+    elif both:
+        parts = ["train", "test"]
+    else:
+        parts = ["test" if test else "train"]
+    arrays = [source.read(data_dir, part == "test") for part in parts]
+    if len(arrays) == 1:
+        pixels = arrays[0].images  # without a copy
+    else:
+        pixels = torch.cat([array.images for array in arrays])
+    part_of_row: list[str] = []
+    for part, array in zip(parts, arrays, strict=True):
+        part_of_row += [part] * len(array.labels)
+    return _Rows(
+        labels=torch.cat([array.labels for array in arrays]),
+        parts=part_of_row,
+        classes=arrays[0].classes,
+        paths=None,
+        pixels=lambda rows: pixels[rows],
+    )
+
+
+def _warn_of_untrained_classes(split_file: str, rows: _Rows, splits: Splits) -> None:
+    """Print a notice if a split file leaves the training split without some of the classes."""
+    train_classes = set(rows.labels[splits["train"]].tolist())
+    val_classes = set(rows.labels[splits["val"]].tolist())
+    test_classes = set(rows.labels[splits["test"]].tolist())
+    untrained = sorted((val_classes | test_classes) - train_classes)
+    if untrained:
+        example = rows.classes[untrained[0]]
+        print_notice(
+            f"{split_file}: train lacks classes that val or test has: "
+            f"{len(untrained)}, such as {example!r}"
+        )
+
+
+def _digest(train: Split, val: Split) -> str:
+    """Hash the images and labels of both splits, in order."""
+    digest = hashlib.sha256()
+    for tensor in (train.images, train.labels, val.images, val.labels):
+        digest.update(tensor.flatten().numpy().data)
+    return digest.hexdigest()[:16]
+
+
+def _channel_moments(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute the mean and standard deviation of each channel over 0..1.
+
+    They follow from the counts of each grey, so that no copy of the images as floats is made.
+    """
     counts = torch.zeros(pixels.shape[1], 256, dtype=torch.int64)
     for start in range(0, len(pixels), 4096):
         for channel, block in enumerate(pixels[start : start + 4096].unbind(1)):
             counts[channel] += torch.bincount(block.flatten(), minlength=256)
-    grey = torch.arange(256, dtype=torch.float64) / 255
+    greys = torch.arange(256, dtype=torch.float64) / 255
     total = counts.sum(1)
-    mean = (counts * grey).sum(1) / total
-    variance = (counts * (grey - mean.unsqueeze(1)).square()).sum(1) / (total - 1)
+    mean = (counts * greys).sum(1) / total
+    variance = (counts * (greys - mean.unsqueeze(1)).square()).sum(1) / (total - 1)
     return mean, variance.sqrt().clamp(min=1e-3)

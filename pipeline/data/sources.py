@@ -1,4 +1,4 @@
-"""The types of image sources: arrays that are read whole, and files that are decoded one by one."""
+"""The two kinds of data sets: arrays that are read at once, and image files decoded one by one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Images:
-    """Decoded images and their classes."""
+    """Decoded images with their labels."""
 
     images: torch.Tensor  # uint8 (images, channels, height, width)
     labels: torch.Tensor  # int64 (images,)
@@ -25,36 +25,48 @@ class Images:
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of a data set before it is read."""
+    """The declaration of a data set.
 
-    folder: str | None = (
-        None  # below the data folder, or anywhere; None where nothing is read from disk
-    )
-    augment: str = "none"  # the random changes that suit its training images
-    val_share: int = 6  # one in so many images that are not held out for testing validates
+    Attributes:
+        folder: below the data folder, or any absolute path; None if nothing is read from disk.
+        augment: the random changes that suit its training images.
+        val_share: the validation split gets 1/val_share of the images outside the test split.
+    """
+
+    folder: str | None = None
+    augment: str = "none"
+    val_share: int = 6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arrays(Source):
-    """A data set that is read in whole: ``read(data_dir, test)`` returns the official part for training or testing."""
+    """A data set that is read at once.
+
+    Attributes:
+        read: reads the official training part (False) or test part (True) from the data folder.
+            Without an official test part, reads everything.
+        files: a pattern of the training files' names.
+        list_files: lists the files in the data folder; None if nothing is read from disk.
+        has_test: whether there is an official test part; else a fifth of the images is held out.
+    """
 
     read: Callable[[Path, bool], Images]
-    files: str = "*"  # the names of its training files, where it has a folder
-    holding: Callable[[Path], DatasetFiles] | None = (
-        None  # its files below the data folder, where it has a folder
-    )
-    has_test: bool = (
-        True  # without an official test part ``read`` returns everything, and a fifth is held out
-    )
+    files: str = "*"
+    list_files: Callable[[Path], DatasetFiles] | None = None
+    has_test: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Files(Source):
-    """A data set of one file an image: ``find(data_dir)`` lists them."""
+    """A data set with one file for each image.
+
+    Attributes:
+        find: lists the image files, given the data folder.
+    """
 
     find: Callable[[Path], Listing]
 
 
-def holds_file(place: Path, files: str) -> bool:
-    """Whether a file whose name matches a pattern lies anywhere below a folder."""
-    return any(path.is_file() for path in place.rglob(files))
+def holds_file(folder: Path, pattern: str) -> bool:
+    """Whether a file with a matching name lies anywhere below a folder."""
+    return any(path.is_file() for path in folder.rglob(pattern))

@@ -1,4 +1,7 @@
-"""Reads the test split. Only `pipeline.inference.evaluate` imports this module: nothing is selected on test data."""
+"""Reads the test split, for `pipeline.inference.evaluate` only: nothing is selected on test data.
+
+A test of the imports keeps this.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from sweeps.trial import TrialConfig
 
 
 def load_test_for(config: TrialConfig, data_dir: Path) -> Split:
-    """Read the test split that goes with them. Who may name this function is the same as with `load_test`."""
+    """Read the test split that belongs to a trial's training and validation splits."""
     return load_test(
         config.dataset, data_dir, config.split_seed, config.split_file, config.image_size
     )
@@ -24,6 +27,10 @@ def load_test(
     split_file: str | None = None,
     image_size: int | None = None,
 ) -> Split:
-    """Read the test split. Only `pipeline.inference.find` may name this function; a test of the code sees to it."""
+    """Read the test split of a data set.
+
+    The arguments and errors are those of `pipeline.data.search_data.load`.
+    """
     rows, splits = open_rows(name, data_dir, split_seed, split_file, image_size, test=True)
-    return Split(rows.pixels(splits["test"]), rows.labels[splits["test"]])
+    indices = splits["test"]
+    return Split(rows.pixels(indices), rows.labels[indices])

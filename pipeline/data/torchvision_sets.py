@@ -1,4 +1,4 @@
-"""Reads the data sets of torchvision from files that are already present."""
+"""Reads the data sets of torchvision: downloads missing files, and checks the files on disk."""
 
 from __future__ import annotations
 
@@ -28,113 +28,128 @@ def torchvision_arrays(
     augment: str = "none",
     downloads: download.Downloads = download.mnist_downloads,
 ) -> Arrays:
-    """A data set of torchvision's: its loader and checks, behind its lock file.
+    """Declare a data set of torchvision's, with a lock file for its files.
 
     Args:
-        name: of its class.
-        folder: where its files are, below the data folder.
-        convert: what the loaded data set holds.
-        arguments: of its class, for the training or the test part.
-        files: a pattern of its files' names, into which the arguments are filled.
-        locked: a pattern of the files, of both parts, that its lock file is about.
-        augment: what suits its training images.
-        downloads: what to fetch where they are not there.
+        name: of the class in `torchvision.datasets`.
+        folder: of its files, below the data folder.
+        convert: returns the images of the loaded data set; None for the usual attributes.
+        arguments: returns the class's arguments, for the training part (False) or the test part.
+        files: a pattern of a part's files; the arguments are filled in by name.
+        locked: a pattern of the files of both parts, for the lock file.
+        augment: the random changes that suit the training images.
+        downloads: returns the files to download if they are missing.
     """
 
-    def holding(data_dir: Path) -> DatasetFiles:
+    def list_files(data_dir: Path) -> DatasetFiles:
         root = data_dir / folder
-        sizes = {
-            path.relative_to(root).as_posix(): path.stat().st_size
-            for path in sorted(root.glob(locked))
-        }
+        sizes = {}
+        for path in sorted(root.glob(locked)):
+            sizes[path.relative_to(root).as_posix()] = path.stat().st_size
         return DatasetFiles(name, root, sizes, data_dir / f".{name}.sha256.json")
 
     def read(data_dir: Path, test: bool) -> Images:
-        given = arguments(test)
-        lockfile.check_sizes(holding(data_dir))
-        known = getattr(vision.datasets(), name)
-        found = _load(known, data_dir, data_dir / folder, files.format(**given), given, downloads)
-        lockfile.lock_new(holding(data_dir))
-        return (convert or _pictures)(found)
+        lockfile.check_sizes(list_files(data_dir))
+        class_arguments = arguments(test)
+        dataset = _load(
+            getattr(vision.datasets(), name),
+            class_arguments,
+            data_dir,
+            data_dir / folder,
+            files.format(**class_arguments),
+            downloads,
+        )
+        lockfile.lock_new(list_files(data_dir))
+        return _usual_images(dataset) if convert is None else convert(dataset)
 
-    return Arrays(
-        folder, augment, read=read, files=files.format(**arguments(False)), holding=holding
-    )
+    training_files = files.format(**arguments(False))
+    return Arrays(folder, augment, read=read, files=training_files, list_files=list_files)
 
 
-def _pictures(found: Any) -> Images:
+def _usual_images(dataset: Any) -> Images:
     import torch
 
-    images = torch.as_tensor(found.data)
+    images = torch.as_tensor(dataset.data)
     images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
-    return Images(
-        images.contiguous(), torch.as_tensor(found.targets, dtype=torch.int64), tuple(found.classes)
-    )
+    labels = torch.as_tensor(dataset.targets, dtype=torch.int64)
+    return Images(images.contiguous(), labels, tuple(dataset.classes))
 
 
-def emnist_images(found: Any) -> Images:
-    """EMNIST's pictures lie mirrored on their side."""
-    lying = _pictures(found)
-    return Images(lying.images.transpose(2, 3).contiguous(), lying.labels, lying.classes)
+def emnist_images(dataset: Any) -> Images:
+    """Return the images of EMNIST, whose files hold them transposed."""
+    transposed = _usual_images(dataset)
+    upright = transposed.images.transpose(2, 3).contiguous()
+    return Images(upright, transposed.labels, transposed.classes)
 
 
-def svhn_images(found: Any) -> Images:
-    """The images of SVHN, whose classes are the ten digits."""
+def svhn_images(dataset: Any) -> Images:
+    """Return the images of SVHN, whose classes are the ten digits."""
     import torch
 
-    images = torch.as_tensor(found.data).contiguous()
-    labels = torch.as_tensor(found.labels, dtype=torch.int64)
+    images = torch.as_tensor(dataset.data).contiguous()
+    labels = torch.as_tensor(dataset.labels, dtype=torch.int64)
     return Images(images, labels, tuple("0123456789"))
 
 
 def _load(
-    known: Any,
-    data_dir: Path,
-    place: Path,
-    files: str,
+    dataset_class: Any,
     arguments: dict[str, Any],
+    data_dir: Path,
+    folder: Path,
+    files: str,
     downloads: download.Downloads,
 ) -> Any:
-    name = known.__name__
+    """Make a torchvision data set, after downloading missing files."""
+    name = dataset_class.__name__
     try:
-        return known(data_dir, **arguments)
+        return dataset_class(data_dir, **arguments)
     except _DAMAGED as error:
-        if "not found" not in str(
-            error
-        ):  # as torchvision says of files that are not there, or of another sum
-            raise _corrupt(name, place, error) from None
-    there = holds_file(place, files)
+        # "not found": a file is missing, or its checksum is not the published one.
+        if "not found" not in str(error):
+            raise _corrupt(name, folder, error) from None
+    had_files = holds_file(folder, files)
     try:
-        download.fetch(downloads(known, arguments), data_dir)
-        return known(data_dir, **arguments)
-    except (OSError, *_DAMAGED) as error:  # no network is a URLError
-        if there:
-            raise _corrupt(name, place, error) from None
+        download.fetch(downloads(dataset_class, arguments), data_dir)
+        return dataset_class(data_dir, **arguments)
+    except (OSError, *_DAMAGED) as error:  # a missing network is an OSError
+        if had_files:
+            raise _corrupt(name, folder, error) from None
         raise UsageFailure(
-            f"no data set {name} in {place} and no download ({_line(error)}): put it there, or use --dataset digits"
+            f"no data set {name} in {folder} and no download ({_one_line(error)}): "
+            "put it there, or use --dataset digits"
         ) from None
 
 
-def _corrupt(name: str, place: Path, error: Exception) -> IntegrityFailure:
-    why = "; ".join(_cut_short(place)) or _line(error)
+def _corrupt(name: str, folder: Path, error: Exception) -> IntegrityFailure:
+    reason = "; ".join(_truncated_files(folder)) or _one_line(error)
     return IntegrityFailure(
-        f"data set {name} in {place} is corrupt or incomplete ({why}): remove it to fetch it anew"
+        f"data set {name} in {folder} is corrupt or incomplete ({reason}): "
+        "remove it to fetch it anew"
     )
 
 
-def _cut_short(place: Path) -> Iterator[str]:
-    """Which files of MNIST's format have another size than they say themselves."""
-    for path in sorted(place.glob("raw/*-ubyte")):
+def _truncated_files(folder: Path) -> Iterator[str]:
+    """Describe the files in MNIST's format whose size is not the one in their header."""
+    for path in sorted(folder.glob("raw/*-ubyte")):
+        size = path.stat().st_size
         with path.open("rb") as file:
-            head = file.read(16)
-        dimensions = head[3] if len(head) > 3 else 0
-        if 4 + 4 * dimensions <= len(head):
-            shape = struct.unpack_from(f">{dimensions}I", head, 4)
-        else:
-            shape = ()
-        if not shape or path.stat().st_size != 4 + 4 * dimensions + math.prod(shape):
-            yield f"{path.name} has {path.stat().st_size:,} bytes"
+            header = file.read(16)
+        if size != _idx_size(header):
+            yield f"{path.name} has {size:,} bytes"
 
 
-def _line(error: Exception) -> str:
+def _idx_size(header: bytes) -> int | None:
+    """Return the size of a file in MNIST's format by its first 16 bytes.
+
+    The fourth byte is the number of dimensions; their sizes follow, 4 bytes each.
+    """
+    dimensions = header[3] if len(header) > 3 else 0
+    header_size = 4 + 4 * dimensions
+    if dimensions == 0 or header_size > len(header):
+        return None
+    shape: tuple[int, ...] = struct.unpack_from(f">{dimensions}I", header, 4)
+    return header_size + math.prod(shape)
+
+
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,8 +1,9 @@
-"""Imports torchvision's data sets, and no other part of it.
+"""Imports torchvision's data sets without the rest of torchvision.
 
-The package's own first lines import all of it, and with its operators torch's compiler: two seconds for nothing. And
-PyPI's torchvision is linked against CUDA: beside a CPU-only torch its operators do not load, and the import dies with
-``operator torchvision::nms does not exist`` (https://github.com/pytorch/vision/issues/9085). Data sets need none.
+The first lines of the package import all of it and, with its operators, torch's compiler: two
+seconds for nothing. Besides, PyPI's torchvision is linked against CUDA: with a CPU-only torch its
+operators do not load, and the import fails with ``operator torchvision::nms does not exist``
+(https://github.com/pytorch/vision/issues/9085). Data sets need no operators.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ def datasets() -> ModuleType:
     spec = importlib.util.find_spec(_PACKAGE)
     if _PACKAGE in sys.modules or spec is None:
         return importlib.import_module(f"{_PACKAGE}.datasets")
-    sys.modules[_PACKAGE] = importlib.util.module_from_spec(spec)  # whose first lines are not run
+    sys.modules[_PACKAGE] = importlib.util.module_from_spec(spec)  # its first lines are not run
     try:
         return importlib.import_module(f"{_PACKAGE}.datasets")
-    finally:  # whoever imports it after this gets the whole
+    finally:  # a later import gets all of the package
         for name in [name for name in sys.modules if name.partition(".")[0] == _PACKAGE]:
             del sys.modules[name]

@@ -1,6 +1,5 @@
 """The cache of decoded images: made once, by one process, whole or not at all, and noticed when damaged."""
 
-import fcntl
 import multiprocessing
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 from support.datasets import noise
 
@@ -174,8 +174,7 @@ def test_two_processes_at_once(tmp_path):
 
 
 def _hold(place, ready, release):
-    with (place / "lock").open("a") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX)
+    with FileLock(place / "lock"):
         ready.set()
         release.wait(30)
         time.sleep(0.1)
