@@ -1,8 +1,8 @@
-"""The command line: one file a command."""
+"""The command line: one file for each command."""
 
 
 def main() -> None:
-    """Run the command line: the entry point `pipeline`, and `python -m pipeline`."""
-    from pipeline.cli.program import main as run
+    """Run the command line, and end this process: the entry point of `pipeline`."""
+    from pipeline.cli import program  # inside, so that importing this package stays quick
 
-    run()
+    program.run_process()

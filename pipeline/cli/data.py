@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -21,87 +20,90 @@ from pipeline.system.errors import UsageFailure
 def data_command(
     action: str | None, name: str | None, name_option: str | None, data_dir: Path, *, as_json: bool
 ) -> None:
-    """List the data sets and whether they are there, download one, or verify one's files (default: all there are).
+    """List the data sets and whether they are there, download one, or verify one's files (default:
+    all there are).
 
-    Verifying reads every file and compares its SHA-256 with the lock file, which is written when there is none.
+    Verifying reads every file and compares its SHA-256 with the lock file, which is written when
+    there is none.
 
     \b
     Example: pipeline data verify mnist
     """
-    name = argument_or_option(name, name_option, "data set")
-    if action == "download":
-        rows = [_download(name, data_dir)]
-    elif action == "verify":
-        rows = _verify(name, data_dir)
-    else:
-        rows = _list(name, data_dir)
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
     from pipeline.system.text import clean
 
-    for row in rows:
-        click.echo(f"{clean(row['name']):16} {clean(row['state'])}")
+    name = argument_or_option(name, name_option, "data set")
+    if action == "download":
+        states = _download(name, data_dir)
+    elif action == "verify":
+        states = _verify(name, data_dir)
+    else:
+        states = _list(name, data_dir)
+    if as_json:
+        rows = [{"name": data_set, "state": state} for data_set, state in states.items()]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for data_set, state in states.items():
+        click.echo(f"{clean(data_set):16} {clean(state)}")
 
 
-def _list(name: str | None, data_dir: Path) -> list[dict[str, Any]]:
+def _list(name: str | None, data_dir: Path) -> dict[str, str]:
+    """Describe the state of one data set, or of each."""
     from pipeline.data import datasets
 
     _check(name)
-    return [
-        _row(known, datasets.describe_state(known, data_dir))
-        for known in ([name] if name else datasets.DATASETS)
-    ]
+    names = [name] if name else list(datasets.DATASETS)
+    return {name: datasets.describe_state(name, data_dir) for name in names}
 
 
-def _download(name: str | None, data_dir: Path) -> dict[str, Any]:
+def _download(name: str | None, data_dir: Path) -> dict[str, str]:
+    """Download one data set, and describe its state."""
     from pipeline.data import datasets
 
     if name is None:
         raise UsageFailure("download takes the name of a data set: pipeline data download mnist")
     _check(name)
-    return _row(name, f"{datasets.read_all(name, data_dir):,} images in {data_dir}")
+    count = datasets.read_all(name, data_dir)
+    return {name: f"{count:,} images in {data_dir}"}
 
 
-def _verify(name: str | None, data_dir: Path) -> list[dict[str, Any]]:
+def _verify(name: str | None, data_dir: Path) -> dict[str, str]:
+    """Verify the files of one data set, or of each that is there, and describe its state."""
     from pipeline.data import datasets, lockfile
 
     _check(name)
-    rows = []
-    for known in (
-        [name]
-        if name
-        else [known for known in datasets.DATASETS if datasets.is_readable(known, data_dir)]
-    ):
-        holding = datasets.dataset_files(known, data_dir)
-        if holding is None:
-            rows.append(_row(known, "bundled with scikit-learn: no files of its own"))
+    if name:
+        names = [name]
+    else:
+        names = [name for name in datasets.DATASETS if datasets.is_readable(name, data_dir)]
+    states = {}
+    for data_set in names:
+        files = datasets.dataset_files(data_set, data_dir)
+        if files is None:
+            states[data_set] = "bundled with scikit-learn: no files of its own"
             continue
-        if not holding.sizes:
+        if not files.sizes:
             raise UsageFailure(
-                f"no data set {known} in {data_dir}: pipeline data download {known} fetches it"
+                f"no data set {data_set} in {data_dir}: "
+                f"pipeline data download {data_set} fetches it"
             )
-        compared, written = lockfile.verify(holding)
+        compared, lock_file = lockfile.verify(files)
         if compared:
-            rows.append(_row(known, f"{compared:,} files are what they were"))
+            states[data_set] = f"{compared:,} files are what they were"
         else:
-            rows.append(
-                _row(
-                    known,
-                    f"{len(holding.sizes):,} files read for the first time; lock file: {written}",
-                )
-            )
-    return rows
+            count = len(files.sizes)
+            states[data_set] = f"{count:,} files read for the first time; lock file: {lock_file}"
+    return states
 
 
 def _check(name: str | None) -> None:
+    """Check that there is a data set of this name.
+
+    Raises:
+        UsageFailure: if there is none.
+    """
     from pipeline.data import datasets
 
     try:
         datasets.get_source(name or "digits")
     except ValueError as error:
         raise UsageFailure(str(error)) from None
-
-
-def _row(name: str, state: str) -> dict[str, Any]:
-    return {"name": name, "state": state}

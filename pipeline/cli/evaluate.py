@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli.options import (
-    NETWORK_OPTIONS,
     Command,
     chosen_network_option,
     data_dir_option,
+    network_reference,
     network_source_options,
     storage_option,
 )
 from pipeline.system import garbage
 from pipeline.system.errors import UsageFailure
+
+if TYPE_CHECKING:
+    from pipeline.inference.evaluate import Evaluation
 
 
 @click.command(name="evaluate", cls=Command)
@@ -42,77 +47,99 @@ from pipeline.system.errors import UsageFailure
 )
 @data_dir_option
 @storage_option
-def evaluate_command(use_all: bool, **options: Any) -> None:
-    """Score finished networks on the test split, as one looks in the end, or on the validation split again.
+def evaluate_command(
+    use_all: bool, each_epoch: bool, split: str, fmt: str, data_dir: Path, **options: Any
+) -> None:
+    """Score finished networks on the test split, as one looks in the end, or on the validation
+    split again.
 
     \b
     Example: pipeline evaluate --best --split test
     """
-    from pipeline.inference import evaluate, find, networks
+    from pipeline.inference import evaluate, find
     from pipeline.stores import locations
 
-    way = chosen_network_option({**options, "all": use_all}, "all")
-    split = options["split"]
-    data_dir = options["data_dir"]
-    as_json = options["fmt"] == "json"
-    elsewhere = {key: options[key] for key in ("model", "checkpoint")}
-    if options["each_epoch"] and way in elsewhere:
+    option = chosen_network_option({**options, "all": use_all}, "all")
+    has_no_run = option in ("model", "checkpoint")
+    if each_epoch and has_no_run:
         raise UsageFailure(
             "--each-epoch is of runs, which kept all epochs: name them with --run, --best or --all"
         )
-    where = locations.locate(options["storage"])
+    stores = locations.locate(options["storage"])
+    run_ids: list[str | None]
     with garbage.freeze_loaded():
         if use_all:
-            runs = [trial.run_id for trial in find.complete_trials(where, options["name"])]
+            run_ids = [trial.run_id for trial in find.complete_trials(stores, options["name"])]
+        elif has_no_run:
+            run_ids = [None]
         else:
-            which = networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
-            runs = [None if way in elsewhere else find.find_run_id(where, which)]
-    rows: list[Any] = []
-    for run_id in runs:
-        if options["each_epoch"]:
-            epochs = evaluate.evaluate_epochs(where, data_dir, split=split, run_id=run_id)
-            rows.append(_epochs(epochs))
+            run_ids = [find.find_run_id(stores, network_reference(options))]
+    as_json = fmt == "json"
+    rows = []
+    for run_id in run_ids:
+        if each_epoch:
+            epochs = evaluate.evaluate_epochs(stores, data_dir, split=split, run_id=run_id)
+            row = _epochs_row(epochs)
         else:
-            found = evaluate.evaluate(where, data_dir, split=split, run_id=run_id, **elsewhere)
-            rows.append(_evaluation(found))
+            evaluation = evaluate.evaluate(
+                stores,
+                data_dir,
+                split=split,
+                run_id=run_id,
+                model=options["model"],
+                checkpoint=options["checkpoint"],
+            )
+            row = _evaluation_row(evaluation)
+        rows.append(row)
         if not as_json:
-            _print(rows[-1], by_class=not use_all)
+            _print(row, by_class=not use_all)
     if as_json:
         click.echo(json.dumps(rows if use_all else rows[0], indent=2))
 
 
-def _evaluation(found: Any) -> dict[str, Any]:
-    scores = found.scores
-    classes = dict(zip(found.card.classes, scores.per_class, strict=True))
-    figures = {
-        "split": found.split,
+def _evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the scores of a network as JSON data."""
+    scores = evaluation.scores
+    return {
+        "split": evaluation.split,
         "acc": scores.accuracy,
         "loss": scores.loss,
-        "run": found.run_id,
+        "run": evaluation.run_id,
+        "per_class": dict(zip(evaluation.card.classes, scores.per_class, strict=True)),
     }
-    return {**figures, "per_class": classes}
 
 
-def _epochs(found: Any) -> dict[str, Any]:
-    rows = [{"epoch": e.card.epoch, "acc": e.scores.accuracy, "loss": e.scores.loss} for e in found]
-    top = max(row["acc"] for row in rows)
-    epochs = [{**row, "best": row["acc"] == top} for row in rows]
-    return {"split": found[0].split, "run": found[0].run_id, "epochs": epochs}
+def _epochs_row(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """Return the scores after each epoch of a run as JSON data."""
+    highest = max(evaluation.scores.accuracy for evaluation in evaluations)
+    epochs = [
+        {
+            "epoch": evaluation.card.epoch,
+            "acc": evaluation.scores.accuracy,
+            "loss": evaluation.scores.loss,
+            "best": evaluation.scores.accuracy == highest,
+        }
+        for evaluation in evaluations
+    ]
+    return {"split": evaluations[0].split, "run": evaluations[0].run_id, "epochs": epochs}
 
 
-def _print(figures: dict[str, Any], *, by_class: bool) -> None:
+def _print(row: Mapping[str, Any], *, by_class: bool) -> None:
+    """Print the scores of a network, or of each epoch of a run, as a table."""
     from pipeline.system.text import clean
 
-    split = figures["split"]
-    run = f" of run {figures['run']}" if figures["run"] else ""
-    if "epochs" in figures:
+    split = row["split"]
+    run = f" of run {row['run']}" if row["run"] else ""
+    if "epochs" in row:
         click.echo(f"epoch  {split} accuracy    loss{run}")
-        for row in figures["epochs"]:
-            mark = "  best" if row["best"] else ""
-            click.echo(
-                f"{row['epoch']:5}  {row['acc']:{len(split) + 9}.4f}  {row['loss']:.4f}{mark}"
-            )
+        width = len(f"{split} accuracy")
+        for epoch in row["epochs"]:
+            mark = "  best" if epoch["best"] else ""
+            accuracy = f"{epoch['acc']:{width}.4f}"
+            click.echo(f"{epoch['epoch']:5}  {accuracy}  {epoch['loss']:.4f}{mark}")
         return
-    click.echo(f"{split} accuracy {figures['acc']:.4f}, loss {figures['loss']:.4f}{run}")
-    for label, accuracy in figures["per_class"].items() if by_class else ():
-        click.echo(f"  {clean(label)}: {'no images' if accuracy is None else f'{accuracy:.4f}'}")
+    click.echo(f"{split} accuracy {row['acc']:.4f}, loss {row['loss']:.4f}{run}")
+    if by_class:
+        for label, accuracy in row["per_class"].items():
+            text = "no images" if accuracy is None else f"{accuracy:.4f}"
+            click.echo(f"  {clean(label)}: {text}")

@@ -50,11 +50,13 @@ def finalists_command(
     data_dir: Path,
     **options: Any,
 ) -> None:
-    """Train the best configurations of a study (default: the one last run) again, with seeds it has not used.
+    """Train the best configurations of a study (default: the one last run) again, with seeds it has
+    not used.
 
-    Says which is the best by its mean, and when that is a tie; scores each run once on the test split. They are a
-    study of their own, NAME.finalists. Which they are is settled the first time, while no sweep goes on with the
-    study; the same command again goes on to the end, and trains nothing twice.
+    Says which is the best by its mean, and when that is a tie; scores each run once on the test
+    split. They are a study of their own, NAME.finalists. Which they are is settled the first time,
+    while no sweep goes on with the study; the same command again goes on to the end, and trains
+    nothing twice.
 
     \b
     Example: pipeline finalists default-digits --top 3 --seeds 3
@@ -66,31 +68,35 @@ def finalists_command(
         from pipeline.stores import locations
         from pipeline.system.signals import SignalStopRequest
 
-    where = locations.locate(options["storage"])
-    asked = {"top": top, "seeds": seeds, "device": options["device"]}
+    stores = locations.locate(options["storage"])
     with garbage.freeze_loaded():
-        made = finalists.make_plan(where, argument_or_option(name, name_option), data_dir, **asked)
-    command = command_line()
-    most = made.spec.trials or 1
-    place = {
-        "data_dir": data_dir,
-        "storage": options["storage"],
+        plan = finalists.make_plan(
+            stores,
+            argument_or_option(name, name_option),
+            data_dir,
+            top=top,
+            seeds=seeds,
+            device=options["device"],
+        )
+    request = sweep.Request(
+        data_dir=data_dir,
+        storage=options["storage"],
+        max_failures=plan.spec.trials or 1,
+        command=command_line(),
         **{key: options[key] for key in ENGINE_OPTIONS},
-    }
-    request = sweep.Request(**place, max_failures=most, command=command)
+    )
     try:
         record = finalists.run(
-            made,
+            plan,
             request,
             click.echo,
             refit=options["refit"],
             stop=SignalStopRequest(),
             loading=garbage.freeze_loaded,
         )
-    except Interrupted as stopped:
-        click.echo(f"interrupted; go on with: {command}", err=True)
-        sys.exit(stopped.code)
+    except Interrupted as interrupted:
+        click.echo(f"interrupted; go on with: {command_line()}", err=True)
+        sys.exit(interrupted.code)
     click.echo("\n" + terminal.render_finalists(record))
-    click.echo(
-        f"\nreport: {where.reports(record.name)}\nwinner: pipeline report {shlex.quote(record.name)} --best"
-    )
+    click.echo(f"\nreport: {stores.reports(record.name)}")
+    click.echo(f"winner: pipeline report {shlex.quote(record.name)} --best")

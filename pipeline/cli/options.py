@@ -1,4 +1,7 @@
-"""How options are spelt: derived from `TrialConfig`, in both spellings, booleans with or without a value."""
+"""The options that commands share, and the spelling of options.
+
+The options of a training are derived from the fields of `TrialConfig`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,9 +17,15 @@ from pipeline.engines.registry import ENGINES
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import ConfigField, Value, config_fields, network_options
 
+if TYPE_CHECKING:
+    from pipeline.inference.networks import NetworkReference
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
 storage_option = click.option(
     "--storage",
-    help="Store of the studies: sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE.  [default: optuna.db]",
+    help="Store of the studies: sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE.  "
+    "[default: optuna.db]",
 )
 data_dir_option = click.option(
     "--data-dir",
@@ -27,7 +36,7 @@ data_dir_option = click.option(
     help="Folder of data sets, in torchvision's layout.",
 )
 
-_ENGINE = (
+_ENGINE_DECORATORS = (
     click.option(
         "--workers",
         type=click.IntRange(1),
@@ -43,13 +52,13 @@ _ENGINE = (
     click.option(
         "--address",
         metavar="auto|HOST:PORT",
-        help="The Ray cluster to join, from one of its nodes.  [default: one of this machine is begun]",
+        help="The Ray cluster to join, from one of its nodes.  "
+        "[default: one of this machine is begun]",
     ),
 )
 ENGINE_OPTIONS = ("workers", "engine", "address")
 
-
-_NETWORK = (
+_NETWORK_DECORATORS = (
     click.option("--run", help="A run id, or NAME#7: trial 7 of a study."),
     click.option("--best", is_flag=True, help="The best trial of the study."),
     click.option("--name", help="The study of --best.  [default: the one last run]"),
@@ -65,75 +74,101 @@ _NETWORK = (
 NETWORK_OPTIONS = ("run", "best", "name", "model", "checkpoint")
 
 
-def network_source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command with the ways to name a finished network."""
-    for option in reversed(_NETWORK):
-        command = option(command)
-    return command
-
-
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command with where its trials are trained, and how many at a time: fields of a request."""
-    for option in reversed(_ENGINE):
+    """Decorate a command with the options for its engine, which are fields of a sweep's request."""
+    for option in reversed(_ENGINE_DECORATORS):
         command = option(command)
     return command
 
 
 def preload_workers(options: Mapping[str, Any]) -> None:
-    """Start to import what worker processes here will need, before this one has imported what it needs itself."""
+    """Start importing what workers need, if the options ask for workers on this machine.
+
+    The import runs beside the imports of this process, so call this before them.
+    """
     if options["engine"] == "local" and (options["workers"] or 1) > 1:
         from pipeline.system import forkserver
 
         forkserver.warm_up(forkserver.TRAINING_PRELOAD)
 
 
-def argument_or_option(argument: str | None, option: str | None, what: str = "study") -> str | None:
-    """The name that a command takes as its argument or as an option, as `mlflow run -P` has to give it.
+def network_source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a command with the options that name a finished network."""
+    for option in reversed(_NETWORK_DECORATORS):
+        command = option(command)
+    return command
+
+
+def chosen_network_option(options: Mapping[str, Any], *more: str) -> str:
+    """Return the one given option of those that name a network.
+
+    Args:
+        options: the values of a command's options.
+        more: further options of the command that name networks.
 
     Raises:
-        UsageFailure: if both are given, and are not the same.
+        UsageFailure: unless exactly one of the options is given.
+    """
+    allowed = [key for key in (*NETWORK_OPTIONS, *more) if key != "name"]
+    given = [key for key in allowed if options[key]]
+    if len(given) != 1:
+        spelling = " or ".join(f"--{key.replace('_', '-')}" for key in allowed)
+        given_spelling = ", ".join(f"--{key}" for key in given) or "none"
+        raise UsageFailure(f"name a network in one way, {spelling}: got {given_spelling}")
+    if options["name"] and given[0] in ("run", "model", "checkpoint"):
+        raise UsageFailure(f"--name is the study of --best: with --{given[0]}, leave it out")
+    return given[0]
+
+
+def network_reference(options: Mapping[str, Any]) -> NetworkReference:
+    """Make the reference to a network from the options that name it."""
+    from pipeline.inference.networks import NetworkReference
+
+    return NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
+
+
+def describe_origin(option: str, run_id: str | None) -> str:
+    """Write where a network comes from: its run, or the option that named it."""
+    if run_id:
+        return f"from run {run_id}"
+    return f"from a {option}"
+
+
+def argument_or_option(argument: str | None, option: str | None, what: str = "study") -> str | None:
+    """Return a name that a command takes as an argument or, for `mlflow run -P`, as an option.
+
+    Args:
+        argument: the value of the argument.
+        option: the value of the option.
+        what: the word for the named thing, for the message.
+
+    Raises:
+        UsageFailure: if both are given and differ.
     """
     if argument and option and argument != option:
         raise UsageFailure(f"name the {what} once: got {argument!r} and {option!r}")
     return argument or option
 
 
-def chosen_network_option(options: Mapping[str, Any], *others: str) -> str:
-    """Which of the options that name networks is given; ``others`` are those of the command's own.
-
-    Raises:
-        UsageFailure: unless it is exactly one.
-    """
-    ways = [key for key in (*NETWORK_OPTIONS, *others) if key != "name"]
-    given = [key for key in ways if options[key]]
-    spelt = " or ".join(f"--{key.replace('_', '-')}" for key in ways)
-    if len(given) != 1:
-        raise UsageFailure(
-            f"name a network in one way, {spelt}: got {', '.join(f'--{key}' for key in given) or 'none'}"
-        )
-    if options["name"] and given[0] in ("run", "model", "checkpoint"):
-        raise UsageFailure(f"--name is the study of --best: with --{given[0]}, leave it out")
-    return given[0]
-
-
 def command_line() -> str:
-    """The command as it was typed, by which it is gone on with."""
+    """Return the command as it was typed: the same command resumes."""
     return f"pipeline {shlex.join(sys.argv[1:])}"
 
 
 class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
-    """A field of `TrialConfig`: its own rules are the option's."""
+    """The type of an option for a field of `TrialConfig`, with the rules of that field."""
 
     def __init__(self, field: ConfigField) -> None:
         self.field = field
-        self.name = "|".join(field.choices) or {int: "integer", float: "number", str: "text"}.get(
-            field.type, "boolean"
-        )
+        if field.choices:
+            self.name = "|".join(field.choices)
+        else:
+            self.name = {int: "integer", float: "number", str: "text"}.get(field.type, "boolean")
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Value:
-        """Check the value; its message becomes the command's."""
+        """Check the value. The message of the field becomes the command's."""
         try:
             return self.field.parse(value)
         except ValueError as error:
@@ -141,68 +176,86 @@ class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in t
 
 
 class Command(click.Command):
-    """A command whose options may be spelt ``--batch_size``, and whose flags may be followed by true or false.
+    """A command that takes options in the spelling of ``mlflow run -P``, too.
 
-    Both are how ``mlflow run -P`` passes them on.
+    Options may be spelt with underscores (``--batch_size``), and a flag may have a value
+    (``--best true``).
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Rewrite those spellings to the plain ones.
+        """Rewrite the spellings of ``mlflow run -P`` to click's own, and parse these.
 
         Raises:
-            click.UsageError: for the character NUL, which no system's names can hold.
+            click.UsageError: for the character NUL, which no name of the system can contain.
         """
         if any("\0" in word for word in args):
             raise click.UsageError("an argument holds the character NUL: leave it out", ctx)
-        flags: dict[str, tuple[list[str], list[str]]] = {}
-        for param in self.params:
-            if isinstance(param, click.Option) and param.is_flag:
-                flags |= dict.fromkeys(param.opts, (param.opts[:1], param.secondary_opts[:1]))
-                flags |= dict.fromkeys(
-                    param.secondary_opts, (param.secondary_opts[:1], param.opts[:1])
-                )
+        flags = self._flag_spellings()
         plain: list[str] = []
-        rest = list(args)
-        while rest:
-            word = rest.pop(0)
+        remaining = list(args)
+        while remaining:
+            word = remaining.pop(0)
             if word == "--":
-                plain += [word, *rest]
+                plain += [word, *remaining]
                 break
             name, equals, value = word.partition("=")
             if name.startswith("--"):
                 name = name.replace("_", "-")
-            if name in flags and not equals and rest and rest[0].lower() in ("true", "false"):
+            if name in flags and not equals and remaining and _is_boolean(remaining[0]):
                 equals = "="
-                value = rest.pop(0)
-            if name in flags and value.lower() in ("true", "false"):
+                value = remaining.pop(0)
+            if name in flags and _is_boolean(value):
                 positive, negative = flags[name]
-                plain += (
-                    positive if value.lower() == "true" else negative
-                )  # one without opposite is off when left out
-                continue
-            plain.append(name + equals + value)
+                # A flag without a negative spelling is off if it is left out.
+                plain += positive if value.lower() == "true" else negative
+            else:
+                plain.append(name + equals + value)
         return super().parse_args(ctx, plain)
 
+    def _flag_spellings(self) -> dict[str, tuple[list[str], list[str]]]:
+        """Return the words that turn each flag on and off, by each spelling of the flag."""
+        spellings: dict[str, tuple[list[str], list[str]]] = {}
+        for param in self.params:
+            if isinstance(param, click.Option) and param.is_flag:
+                on = param.opts[:1]
+                off = param.secondary_opts[:1]
+                for name in param.opts:
+                    spellings[name] = (on, off)
+                for name in param.secondary_opts:
+                    spellings[name] = (off, on)
+        return spellings
 
-def config_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorate a command with an option for each of the named fields of `TrialConfig`, or for all."""
+
+def _is_boolean(word: str) -> bool:
+    return word.lower() in ("true", "false")
+
+
+def config_options(*names: str) -> Decorator:
+    """Decorate a command with options for fields of `TrialConfig`: the named ones, or all."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for name in reversed(names or tuple(config_fields())):
-            command = _option(config_fields()[name])(command)
+            command = _config_option(config_fields()[name])(command)
         return command
 
     return decorate
 
 
-def _option(field: ConfigField) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _config_option(field: ConfigField) -> Decorator:
     spelling = f"--{field.name.replace('_', '-')}"
     if field.type is bool:
         return click.option(
             f"{spelling}/--no-{spelling[2:]}", field.name, default=None, help=field.help
         )
-    own = "the family's own" if field.name in network_options() else "none"
-    default = own if field.default is None else field.default
+    if field.default is not None:
+        default = str(field.default)
+    elif field.name in network_options():
+        default = "the family's own"
+    else:
+        default = "none"
     return click.option(
-        spelling, field.name, type=FieldType(field), help=f"{field.help}  [default: {default}]"
+        spelling,
+        field.name,
+        type=FieldType(field),
+        help=f"{field.help}  [default: {default}]",
     )

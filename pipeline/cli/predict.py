@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import (
-    NETWORK_OPTIONS,
     Command,
     chosen_network_option,
+    network_reference,
     network_source_options,
     storage_option,
 )
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pipeline.inference.predict import Prediction
 
 _HEADER = ("path", "class", "probability", "top")
-_CLIP = 60  # characters of a class in a table
+_CLASS_LIMIT = 60  # characters of the name of a class in a table
+_STANDARD_INPUT = Path("-")  # as an argument: read a list of paths from there
 
 
 @click.command(name="predict", cls=Command)
@@ -67,67 +68,78 @@ def predict_command(
     \b
     Example: pipeline predict --best --format csv photos/
     """
-    way = chosen_network_option(options, "url")
-    from pipeline.inference import find, networks, predict, remote
+    option = chosen_network_option(options, "url")
+    from pipeline.inference import find, predict, remote
     from pipeline.stores import locations
 
-    given = [path for path in (*paths, *more) if path != Path("-")]
-    given += predict.read_path_list() if len(given) < len(paths) + len(more) else []
-    files = predict.find_images(given)
-    if way == "url":
-        judge = remote.connect(options["url"])
+    given = [*paths, *more]
+    named = [path for path in given if path != _STANDARD_INPUT]
+    if len(named) < len(given):
+        named += predict.read_path_list()
+    files = predict.find_images(named)
+    if option == "url":
+        predictor = remote.connect(options["url"])
     else:
-        which = networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
         with garbage.freeze_loaded():
-            found = find.find_network(locations.locate(options["storage"]), which)
-        judge = predict.network_predictor(found)
-    unread: list[Path] = []
+            stores = locations.locate(options["storage"])
+            network = find.find_network(stores, network_reference(options))
+        predictor = predict.network_predictor(network)
+    unreadable: list[Path] = []
 
-    def failed(path: Path, message: str) -> None:
-        unread.append(path)
+    def report_unreadable(path: Path, message: str) -> None:
+        unreadable.append(path)
         click.echo(f"error: {message}", err=True)
 
-    predictions = predict.predict(judge, files, top, failed)
+    predictions = predict.predict(predictor, files, top, report_unreadable)
     try:
-        for text in _lines(fmt, predictions, files, judge.classes):
+        for text in _render(fmt, predictions, files, predictor.classes):
             click.echo(text, nl=False)
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if unread:
-        some = ", ".join(map(str, unread[:3])) + (", ..." if len(unread) > 3 else "")
-        raise IntegrityFailure(f"{len(unread)} of {len(files)} files are not predicted: {some}")
-
-
-def _lines(
-    fmt: str, found: Iterable[Prediction], files: Iterable[Path], classes: Iterable[str]
-) -> Iterator[str]:
-    if fmt == "json":
-        return _json(found)
-    if fmt == "csv":
-        return _csv(found)
-    return _table(found, files, classes)
-
-
-def _json(found: Iterable[Prediction]) -> Iterator[str]:
-    """One list, a line for each image: it can be read as it grows, too."""
-    opening = "[\n"
-    for one in found:
-        label, share = one.top[0]
-        top = [{"class": name, "probability": likely} for name, likely in one.top]
-        yield opening + json.dumps(
-            {"path": str(one.path), "class": label, "probability": share, "top": top}
+    if unreadable:
+        examples = ", ".join(str(path) for path in unreadable[:3])
+        if len(unreadable) > 3:
+            examples += ", ..."
+        raise IntegrityFailure(
+            f"{len(unreadable)} of {len(files)} files are not predicted: {examples}"
         )
+
+
+def _render(
+    fmt: str, predictions: Iterable[Prediction], files: Iterable[Path], classes: Iterable[str]
+) -> Iterator[str]:
+    """Render predictions piece by piece, as they come."""
+    if fmt == "json":
+        return _render_json(predictions)
+    if fmt == "csv":
+        return _render_csv(predictions)
+    return _render_table(predictions, files, classes)
+
+
+def _render_json(predictions: Iterable[Prediction]) -> Iterator[str]:
+    """Render a list with a line for each image, so that it can be read while it grows."""
+    opening = "[\n"
+    for prediction in predictions:
+        label, probability = prediction.top[0]
+        item = {
+            "path": str(prediction.path),
+            "class": label,
+            "probability": probability,
+            "top": [{"class": name, "probability": share} for name, share in prediction.top],
+        }
+        yield opening + json.dumps(item)
         opening = ",\n"
     yield "\n]\n" if opening != "[\n" else "[]\n"
 
 
-def _csv(found: Iterable[Prediction]) -> Iterator[str]:
+def _render_csv(predictions: Iterable[Prediction]) -> Iterator[str]:
     from pipeline.system.text import csv_text
 
     yield _csv_line(_HEADER)
-    for one in found:
-        label, share = one.top[0]
-        yield _csv_line((csv_text(one.path), csv_text(label), share, csv_text(_top(one))))
+    for prediction in predictions:
+        label, probability = prediction.top[0]
+        path = csv_text(prediction.path)
+        yield _csv_line((path, csv_text(label), probability, csv_text(_top_text(prediction))))
 
 
 def _csv_line(cells: Iterable[object]) -> str:
@@ -136,33 +148,38 @@ def _csv_line(cells: Iterable[object]) -> str:
     return file.getvalue()
 
 
-def _table(
-    found: Iterable[Prediction], files: Iterable[Path], classes: Iterable[str]
+def _render_table(
+    predictions: Iterable[Prediction], files: Iterable[Path], classes: Iterable[str]
 ) -> Iterator[str]:
     from pipeline.system.text import clean
 
-    names = (clean(path) for path in files), (clean(name, _CLIP) for name in classes)
-    widths = [
-        max(len(head), *map(_width, texts)) for head, texts in zip(_HEADER, names, strict=False)
-    ]
-    yield f"{_padded('path', widths[0])}  {_padded('class', widths[1])}  probability  top\n"
-    for one in found:
-        label, share = one.top[0]
-        path = _padded(clean(one.path), widths[0])
-        yield f"{path}  {_padded(clean(label, _CLIP), widths[1])}  {share:11.4f}  {_top(one)}\n"
+    path_width = _column_width("path", (clean(path) for path in files))
+    class_width = _column_width("class", (clean(name, _CLASS_LIMIT) for name in classes))
+    yield f"{_pad('path', path_width)}  {_pad('class', class_width)}  probability  top\n"
+    for prediction in predictions:
+        label, probability = prediction.top[0]
+        path_cell = _pad(clean(prediction.path), path_width)
+        class_cell = _pad(clean(label, _CLASS_LIMIT), class_width)
+        yield f"{path_cell}  {class_cell}  {probability:11.4f}  {_top_text(prediction)}\n"
 
 
-def _top(one: Prediction) -> str:
+def _top_text(prediction: Prediction) -> str:
+    """Write the likeliest classes with their probabilities."""
     from pipeline.system.text import clean
 
-    return ", ".join(f"{clean(name, _CLIP)} {share:.4f}" for name, share in one.top)
+    return ", ".join(f"{clean(name, _CLASS_LIMIT)} {share:.4f}" for name, share in prediction.top)
 
 
-def _width(text: str) -> int:
-    """The columns of a terminal that text takes."""
+def _column_width(title: str, cells: Iterable[str]) -> int:
+    return max(len(title), *map(_terminal_width, cells))
+
+
+def _terminal_width(text: str) -> int:
+    """Count the columns that text takes on a terminal."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    return len(text) + wide - sum(unicodedata.combining(character) > 0 for character in text)
+    combining = sum(unicodedata.combining(character) > 0 for character in text)
+    return len(text) + wide - combining
 
 
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - _terminal_width(text))

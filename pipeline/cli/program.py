@@ -1,6 +1,6 @@
-"""The `pipeline` program: its commands, its exit codes, and how the process ends.
+"""The `pipeline` program: its commands, its exit codes, and the end of its process.
 
-Heavy modules are imported inside the commands, so that `pipeline --help` stays quick.
+The commands import heavy modules inside their functions, so that `pipeline --help` stays quick.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from pipeline.cli.ui import ui_command
 from pipeline.system import failpoints
 from pipeline.system.errors import Failure, UsageFailure
 
-# Errors of a path that the user named; pathlib takes any other error for "not there".
-_UNUSABLE = (errno.EACCES, errno.ENAMETOOLONG)
+# Errors of a path that the user named; pathlib takes all others for "there is no such file".
+_PATH_ERRORS = (errno.EACCES, errno.ENAMETOOLONG)
 
 
 class _Group(click.Group):
@@ -74,48 +74,58 @@ for command in (
 
 
 class Leaving:
-    """The end of this process, when everything that wants to be done at its end is done."""
+    """Ends this process at once, after the work that is registered for its exit.
+
+    The interpreter's own exit would go through all imported modules, which takes two seconds.
+    """
 
     def __init__(self) -> None:
-        """Be the last to be done: what is registered later is done before."""
-        self.code: int | None = None  # to leave with; None to leave as the interpreter does
+        """Register the end. Do so first, because atexit runs the first handler last."""
+        self.code: int | None = None  # the exit code; None to exit as the interpreter does
         atexit.register(self._leave)
 
     def _leave(self) -> None:
         if self.code is None:
             return
-        if (databases := sys.modules.get("pipeline.stores.sqlite")) is not None:
-            databases.close_files()
-        if (forking := sys.modules.get("pipeline.system.forkserver")) is not None:
-            forking.stop_server()
+        sqlite = sys.modules.get("pipeline.stores.sqlite")
+        if sqlite is not None:
+            sqlite.close_files()
+        forkserver = sys.modules.get("pipeline.system.forkserver")
+        if forkserver is not None:
+            forkserver.stop_server()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):  # whoever read it has gone
+            with suppress(OSError, ValueError, AttributeError):  # its reader has gone
                 stream.flush()
         os._exit(self.code)
 
 
-def main() -> None:
-    """Run the command line: one line for a user's error, and the exit code of what went wrong."""
+def run_process() -> None:
+    """Run the command line, and then end this process with its exit code."""
     leaving = Leaving()
     try:
-        _run()
+        main()
         leaving.code = 0
-    except SystemExit as done:
-        leaving.code = done.code if isinstance(done.code, int) else None
+    except SystemExit as exit_:
+        leaving.code = exit_.code if isinstance(exit_.code, int) else None
         raise
 
 
-def _run() -> None:
+def main() -> None:
+    """Run the command line, with one line for an error of the user.
+
+    Raises:
+        SystemExit: with the exit code, unless the command succeeded.
+    """
     try:
         cli.main(prog_name="pipeline", standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), UsageFailure.code)
     except Failure as error:
         _fail(str(error), error.code)
     except OSError as error:
-        if error.errno not in _UNUSABLE:
+        if error.errno not in _PATH_ERRORS:
             raise
         from pipeline.system.text import clean
 
@@ -125,6 +135,7 @@ def _run() -> None:
 
 
 def _fail(message: str, code: int) -> None:
+    """Print each line of a message as an error, and exit."""
     from pipeline.system.text import clean
 
     for line in message.splitlines() or [""]:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.export import describe_origin
 from pipeline.cli.options import (
-    NETWORK_OPTIONS,
     Command,
     chosen_network_option,
     data_dir_option,
+    describe_origin,
+    network_reference,
     network_source_options,
     storage_option,
 )
 from pipeline.system import garbage
+
+if TYPE_CHECKING:
+    from pipeline.stores.locations import Stores
 
 
 @click.command(name="register", cls=Command)
@@ -35,47 +39,52 @@ from pipeline.system import garbage
 @data_dir_option
 @storage_option
 def register_command(called: str | None, alias: str, **options: Any) -> None:
-    """Make a network the next version of a model in MLflow's registry, ready for `mlflow models serve`.
+    """Make a network the next version of a model in MLflow's registry, ready for `mlflow models
+    serve`.
 
     \b
     Example: pipeline register --best --as digits
     """
-    way = chosen_network_option(options)
-    from pipeline.inference import export, find, networks, registry
+    option = chosen_network_option(options)
+    from pipeline.inference import export, find, registry
     from pipeline.stores import access, locations
-    from pipeline.tracking import server
 
     registry.check_names(called or "model", alias)
-    where = locations.locate(options["storage"])
-    which = networks.NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
+    stores = locations.locate(options["storage"])
     with garbage.freeze_loaded():
-        found = find.find_network(where, which)
-    name = called or found.study or found.card.config.dataset.partition(":")[0]
-    made = export.export(found, options["data_dir"], "pt2")
-    access.prepare(where)
-    version = registry.register(where, found, made, name, alias)
-    request = where.reports(name) / "request.json"
-    export.write(request, json.dumps(registry.example_request(made)).encode())
+        network = find.find_network(stores, network_reference(options))
+    name = called or network.study or network.card.config.dataset.partition(":")[0]
+    exported = export.export(network, options["data_dir"], "pt2")
+    access.prepare(stores)
+    version = registry.register(stores, network, exported, name, alias)
+    request = stores.reports(name) / "request.json"
+    export.write(request, json.dumps(registry.example_request(exported)).encode())
+    previous = "" if version.moved is None else f" (which was version {version.moved})"
     click.echo(
-        f"{name} version {version.version} is {version.uri}{_before(version)}, {describe_origin(way, found)}"
+        f"{name} version {version.version} is {version.uri}{previous}, "
+        f"{describe_origin(option, network.run_id)}"
     )
-    click.echo(f"checked on {made.checked_on}: the largest difference is {made.difference:.1e}")
-    elsewhere = "MLFLOW_TRACKING_URI" in os.environ
-    if elsewhere:
-        store = f"MLFLOW_TRACKING_URI={shlex.quote(server.without_password(where.tracking))} "
-    else:
-        store = ""
-    kind = shlex.quote("Content-Type: application/json")
     click.echo(
-        f"serve:   {store}mlflow models serve --env-manager local -m {shlex.quote(version.uri)} --port 5001"
+        f"checked on {exported.checked_on}: the largest difference is {exported.difference:.1e}"
+    )
+    _print_usage(stores, version.uri, request)
+
+
+def _print_usage(stores: Stores, uri: str, request: Path) -> None:
+    """Print the commands that serve the model and classify an image with the server."""
+    from pipeline.tracking import server
+
+    variable = ""
+    if "MLFLOW_TRACKING_URI" in os.environ:
+        tracking = shlex.quote(server.without_password(stores.tracking))
+        variable = f"MLFLOW_TRACKING_URI={tracking} "
+    header = shlex.quote("Content-Type: application/json")
+    click.echo(
+        f"serve:   {variable}mlflow models serve --env-manager local "
+        f"-m {shlex.quote(uri)} --port 5001"
     )
     click.echo("predict: pipeline predict --url http://127.0.0.1:5001 IMAGE")
     click.echo(
-        f"curl:    curl -H {kind} -d @{shlex.quote(str(request))} http://127.0.0.1:5001/invocations"
+        f"curl:    curl -H {header} -d @{shlex.quote(str(request))} "
+        "http://127.0.0.1:5001/invocations"
     )
-
-
-def _before(version: Any) -> str:
-    if version.moved is None:
-        return ""
-    return f" (which was version {version.moved})"

@@ -12,7 +12,8 @@ import click
 from pipeline.cli.options import Command, argument_or_option, storage_option
 from pipeline.system import garbage
 
-FORMATS = click.Choice(["table", "json", "csv", "md"])
+_ROWS_OF_A_TABLE = 20
+_FORMATS = click.Choice(["table", "json", "csv", "md"])
 
 
 @click.command(name="report", cls=Command)
@@ -21,7 +22,7 @@ FORMATS = click.Choice(["table", "json", "csv", "md"])
 @click.option("--best", "show_best", is_flag=True, help="The winner in detail.")
 @click.option("--top", type=click.IntRange(1), help="Rows at most.  [default: 20 in a table]")
 @click.option(
-    "--format", "fmt", type=FORMATS, default="table", show_default=True, help="How it is printed."
+    "--format", "fmt", type=_FORMATS, default="table", show_default=True, help="How it is printed."
 )
 @click.option(
     "--out",
@@ -37,7 +38,8 @@ def report_command(
     fmt: str,
     **options: Any,
 ) -> None:
-    """Rank the trials of studies (default: the one last run), and write tables, plots and an HTML page.
+    """Rank the trials of studies (default: the one last run), and write tables, plots and an HTML
+    page.
 
     Several studies are compared as well, in a folder beside theirs.
 
@@ -49,35 +51,38 @@ def report_command(
         from pipeline.stores import access, locations
         from pipeline.system import forkserver
 
-    where = locations.locate(options["storage"])
+    stores = locations.locate(options["storage"])
     forkserver.warm_up(forkserver.DRAWING_PRELOAD)
     with garbage.freeze_loaded():
         records = [
-            access.read_record(where, argument_or_option(name, name_option))
+            access.read_record(stores, argument_or_option(name, name_option))
             for name in dict.fromkeys(names) or (None,)
         ]
-    several = len(records) > 1
-    top = top or (20 if fmt == "table" else None)
-    if show_best or not several:
-        for record in records:
-            click.echo(
-                render.render_winner(record, fmt) if show_best else render.render(record, fmt, top)
-            )
-    else:
-        click.echo(comparison.render(records, fmt, top))
-    home = (options["out"] if several else None) or where.home / "reports"
-    for record in records:
-        if several or not options["out"]:
-            folder = home / record.name
+    if top is None and fmt == "table":
+        top = _ROWS_OF_A_TABLE
+    out = options["out"]
+    if len(records) > 1:
+        if show_best:
+            for record in records:
+                click.echo(render.render_winner(record, fmt))
         else:
-            folder = options["out"]
-        _write_files(folder, partial(render.write, record))
-    if several:
-        _write_files(home / comparison.folder_name(records), partial(comparison.write, records))
+            click.echo(comparison.render(records, fmt, top))
+        reports = out or stores.home / "reports"
+        for record in records:
+            _write_files(reports / record.name, partial(render.write, record))
+        folder = reports / comparison.folder_name(records)
+        _write_files(folder, partial(comparison.write, records))
+        return
+    record = records[0]
+    if show_best:
+        click.echo(render.render_winner(record, fmt))
+    else:
+        click.echo(render.render(record, fmt, top))
+    _write_files(out or stores.reports(record.name), partial(render.write, record))
 
 
 def _write_files(folder: Path, write: Callable[[Path], object]) -> None:
-    """Write a report's files where that is possible: what is printed is worth having without them."""
+    """Write a report's files if possible: the printed report is worth having without them."""
     try:
         write(folder)
     except OSError as error:

@@ -7,9 +7,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import (
-    Command,
-)
+from pipeline.cli.options import Command
 from pipeline.system.errors import UsageFailure
 
 
@@ -45,11 +43,13 @@ def run_command(entry: str, parameters: tuple[str, ...], **options: Any) -> None
     """
     from pipeline.tracking import projects
 
-    pairs = [parameter.partition("=") for parameter in parameters]
-    for key, equals, _ in pairs:
+    values = {}
+    for parameter in parameters:
+        key, equals, value = parameter.partition("=")
         if not key or not equals:
             raise UsageFailure(f"-P takes KEY=VALUE: got {key!r}")
+        values[key] = value
     try:
-        sys.exit(projects.run(entry, {key: value for key, _, value in pairs}, **options))
+        sys.exit(projects.run(entry, values, **options))
     except ValueError as error:
         raise UsageFailure(str(error)) from None

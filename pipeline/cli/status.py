@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,60 +26,60 @@ if TYPE_CHECKING:
 def status_command(
     name: str | None, name_option: str | None, as_json: bool, storage: str | None
 ) -> None:
-    """Say where a study's sweep stands (default: the one last run, and a line for each other that is under way).
+    """Say where a study's sweep stands (default: the one last run, and a line for each other that
+    is under way).
 
     Reads the store of studies alone, while a sweep writes it too, and writes nothing.
 
     \b
     Example: pipeline status default-digits
     """
-    import shutil
-
     from pipeline.report import status
     from pipeline.stores import access, locations, locks
 
-    where = locations.locate(storage)
+    stores = locations.locate(storage)
     name = argument_or_option(name, name_option)
-    found = _look(where, name)
+    shown = _read_status(stores, name)
     if as_json:
-        click.echo(json.dumps(status.status_values(found), indent=2))
+        click.echo(json.dumps(status.status_values(shown), indent=2))
         return
-    click.echo(status.status_text(found, shutil.get_terminal_size().columns))
-    if name is None:
-        for other in access.read_names(where):
-            if other != found.record.name and locks.holder(where, other):
-                click.echo(f"also {status.status_line(_look(where, other))}")
+    click.echo(status.status_text(shown, shutil.get_terminal_size().columns))
+    if name is not None:
+        return
+    for study in access.read_names(stores):
+        if study != shown.record.name and locks.holder(stores, study):
+            click.echo(f"also {status.status_line(_read_status(stores, study))}")
 
 
-def _look(where: Stores, name: str | None) -> Status:
+def _read_status(stores: Stores, name: str | None) -> Status:
+    """Read the status of a study, or of the study last opened."""
     from pipeline.report.status import Status
     from pipeline.stores import access, locations, locks
 
     with garbage.freeze_loaded():
-        record = access.read_record(where, name)
-    checkpoints = where.home / "checkpoints" / record.name
-    places = {
-        "record": locations.display_name(where.tracking),
-        "studies": locations.display_name(where.studies),
-        "checkpoints": f"{checkpoints}, {_size(checkpoints) / 1e6:.1f} MB",
-        "report": str(where.reports(record.name)),
-    }
-    running = access.read_running(where, record.name)
+        record = access.read_record(stores, name)
+    checkpoints = stores.home / "checkpoints" / record.name
+    megabytes = _folder_size(checkpoints) / 1e6
     return Status(
         record=record,
-        running=running,
-        holder=locks.holder(where, record.name),
-        places=places,
+        running=access.read_running(stores, record.name),
+        holder=locks.holder(stores, record.name),
+        places={
+            "record": locations.display_name(stores.tracking),
+            "studies": locations.display_name(stores.studies),
+            "checkpoints": f"{checkpoints}, {megabytes:.1f} MB",
+            "report": str(stores.reports(record.name)),
+        },
         now=time.time(),
     )
 
 
-def _size(folder: Path) -> int:
-    """Bytes of the files below a folder, as far as they stay while one looks."""
-    total = 0
+def _folder_size(folder: Path) -> int:
+    """Add up the sizes of the files below a folder in bytes, but of files that go meanwhile."""
+    size = 0
     for path in folder.rglob("*"):
         try:
-            total += path.stat().st_size
+            size += path.stat().st_size
         except OSError:
             continue
-    return total
+    return size

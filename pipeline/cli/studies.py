@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.options import Command, argument_or_option, config_options, data_dir_option
+from pipeline.system import garbage
+
+if TYPE_CHECKING:
+    from pipeline.data.search_data import SearchData
+    from sweeps.spec.study_spec import StudySpec
 
 
 @click.command(name="studies", cls=Command)
@@ -37,7 +42,8 @@ def studies_command(
     show: str | None,
     as_json: bool,
 ) -> None:
-    """List the shipped studies, or show one with its plan: the count, and an estimate where its images are there.
+    """List the shipped studies, or show one with its plan: the count, and an estimate where its
+    images are there.
 
     \b
     Example: pipeline studies mnist_resnet_lr
@@ -45,43 +51,57 @@ def studies_command(
     if show:
         from sweeps.spec import schema
 
-        click.echo(
-            json.dumps(schema.json_schema(), indent=2)
-            if show == "schema"
-            else schema.markdown().rstrip()
-        )
+        if show == "schema":
+            click.echo(json.dumps(schema.json_schema(), indent=2))
+        else:
+            click.echo(schema.markdown().rstrip())
         return
-    from pipeline.jobs import estimate, preflight, studies
-
     name = argument_or_option(name, name_option)
     if name is None:
-        found = [
-            estimate.describe_plan(study, spec, None)
-            for study, _, spec in map(studies.read_shipped, studies.shipped_studies())
-        ]
-        if as_json:
-            click.echo(json.dumps(found, indent=2))
-            return
-        for described in found:
-            click.echo(
-                f"{described['study']:24} {described['trials']:3} trials  {described['description']}"
-            )
+        _list_studies(as_json=as_json)
         return
+    from pipeline.jobs import preflight, studies
+
     study, text, spec = studies.read_study(name, {"dataset": dataset})
     if not as_json:
         click.echo(f"{text}\n")
     if spec.method == "ablate":
         from pipeline.stores import access, locations
 
-        spec = studies.ablate_study(
-            spec, studies.ablation_start(access.read_record(locations.locate(), spec.of))
-        )
+        with garbage.freeze_loaded():
+            record = access.read_record(locations.locate(), spec.of)
+        spec = studies.ablate_study(spec, studies.ablation_start(record))
     print_plan(study, spec, preflight.load_if_present(spec, data_dir), as_json=as_json)
 
 
-def print_plan(name: str, spec: Any, data: Any, *, as_json: bool) -> None:
-    """Print what a study would train and, where its images are present, what that would take."""
+def _list_studies(*, as_json: bool) -> None:
+    """Print a line for each shipped study."""
+    from pipeline.jobs import estimate, studies
+
+    plans = []
+    for name in studies.shipped_studies():
+        study, _, spec = studies.read_shipped(name)
+        plans.append(estimate.describe_plan(study, spec, None))
+    if as_json:
+        click.echo(json.dumps(plans, indent=2))
+        return
+    for plan in plans:
+        click.echo(f"{plan['study']:24} {plan['trials']:3} trials  {plan['description']}")
+
+
+def print_plan(name: str, spec: StudySpec, data: SearchData | None, *, as_json: bool) -> None:
+    """Print what a study would train, and an estimate of the costs if there are images.
+
+    Args:
+        name: the name of the study.
+        spec: the study.
+        data: the images; None if they are not present.
+        as_json: print JSON rather than text.
+    """
     from pipeline.jobs import estimate
 
-    described = estimate.describe_plan(name, spec, data)
-    click.echo(json.dumps(described, indent=2) if as_json else estimate.plan_text(described))
+    plan = estimate.describe_plan(name, spec, data)
+    if as_json:
+        click.echo(json.dumps(plan, indent=2))
+    else:
+        click.echo(estimate.plan_text(plan))

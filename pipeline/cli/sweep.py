@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,24 @@ from pipeline.cli.options import (
 from pipeline.cli.studies import print_plan
 from pipeline.system import garbage
 from pipeline.system.errors import Interrupted, NothingComplete, UsageFailure
+
+if TYPE_CHECKING:
+    from pipeline.jobs.sweep import Outcome
+    from sweeps.analysis.record import StudyRecord
+
+# Options that are fields of the request, that fix values of the search, and that the study has.
+_REQUEST_OPTIONS = (
+    "name",
+    "data_dir",
+    "storage",
+    "experiment",
+    "timeout",
+    "trial_timeout",
+    "max_failures",
+    "deterministic",
+)
+_FIXED_OPTIONS = ("split_file", "image_size", "device", "precision", "gpus_per_trial")
+_STUDY_OPTIONS = ("trials", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")
 
 
 @click.command(name="sweep", cls=Command)
@@ -49,7 +67,8 @@ from pipeline.system.errors import Interrupted, NothingComplete, UsageFailure
 @click.option(
     "--deterministic/--no-deterministic",
     default=None,
-    help="Whether the list of trials is the same each time; else no worker waits.  [default: deterministic]",
+    help="Whether the list of trials is the same each time; else no worker waits.  "
+    "[default: deterministic]",
 )
 @click.option(
     "--timeout",
@@ -102,66 +121,67 @@ def sweep_command(
     request = sweeping.Request(
         study=argument_or_option(study, study_option, "study file") or "default",
         overrides=_overrides(options),
-        **{key: options[key] for key in ("name", "data_dir", "storage", "experiment")},
-        **{
-            key: options[key]
-            for key in (
-                "timeout",
-                "trial_timeout",
-                "max_failures",
-                "deterministic",
-                *ENGINE_OPTIONS,
-            )
-        },
         command=command_line(),
+        **{key: options[key] for key in (*_REQUEST_OPTIONS, *ENGINE_OPTIONS)},
     )
     console = Console(stderr=as_json)
-    made = sweeping.make_plan(request)
+    plan = sweeping.make_plan(request)
     if dry_run:
-        print_plan(made.name, made.spec, made.data, as_json=as_json)
+        print_plan(plan.name, plan.spec, plan.data, as_json=as_json)
         return
 
     try:
         outcome = sweeping.sweep(
-            made,
+            plan,
             request,
             partial(ProgressDisplay.for_study, console=console),
             stop=SignalStopRequest(),
             loading=garbage.freeze_loaded,
         )
-    except Interrupted as stopped:
+    except Interrupted as interrupted:
         console.print(
             f"interrupted; go on with: {command_line()}",
             markup=False,
             highlight=False,
             soft_wrap=True,
         )
-        sys.exit(stopped.code)  # and not raised again: to click every KeyboardInterrupt is the same
-    _print_outcome(outcome, made, request.max_failures, as_json=as_json)
+        # Not raised again, because click gives every KeyboardInterrupt the same exit code.
+        sys.exit(interrupted.code)
+    _print_outcome(outcome, plan.name, request.max_failures, as_json=as_json)
 
 
 def _overrides(options: dict[str, Any]) -> dict[str, Any]:
-    """The command line's values, as the study file's reader takes them."""
-    settings: dict[str, str] = {}
-    for setting in ",".join(options["settings"]).split(",") if options["settings"] else []:
+    """Return the values of options for `pipeline.jobs.studies.read_study`."""
+    settings = _parse_settings(options["settings"])
+    for key in _FIXED_OPTIONS:
+        if options[key] is not None:
+            settings[key] = options[key]
+    families = None
+    if options["families"]:
+        families = [name.strip() for name in options["families"].split(",")]
+    return {
+        **{key: options[key] for key in _STUDY_OPTIONS},
+        "method": options["sampler"],
+        "families": families,
+        "set": settings,
+    }
+
+
+def _parse_settings(values: tuple[str, ...]) -> dict[str, Any]:
+    """Parse the values of --set, each ``key=value,key=value``."""
+    settings: dict[str, Any] = {}
+    if not values:
+        return settings
+    for setting in ",".join(values).split(","):
         key, equals, value = setting.partition("=")
         if not equals or not key:
             raise UsageFailure(f"--set takes key=value,key=value: got {setting!r}")
         settings[key.strip().replace("-", "_")] = value.strip()
-    fixed = ("split_file", "image_size", "device", "precision", "gpus_per_trial")
-    settings |= {key: options[key] for key in fixed if options[key] is not None}
-    if options["families"]:
-        families = [name.strip() for name in options["families"].split(",")]
-    else:
-        families = None
-    top = {
-        key: options[key]
-        for key in ("trials", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")
-    }
-    return {**top, "method": options["sampler"], "families": families, "set": settings}
+    return settings
 
 
-def _print_outcome(outcome: Any, made: Any, max_failures: int, *, as_json: bool) -> None:
+def _print_outcome(outcome: Outcome, name: str, max_failures: int, *, as_json: bool) -> None:
+    """Print the result of a sweep, or raise the failure that the sweep ended with."""
     from pipeline.report import render
     from pipeline.tracking import comparison_view
     from sweeps.analysis.ranking import ends_text
@@ -172,25 +192,25 @@ def _print_outcome(outcome: Any, made: Any, max_failures: int, *, as_json: bool)
         click.echo(render.render(record, "json"))
     else:
         click.echo("\n" + render.render(record, "table", 10))
-        link = comparison_view.comparison_link(outcome.experiment_id, made.name)
+        link = comparison_view.comparison_link(outcome.experiment_id, name)
         click.echo(f"\nreport: {outcome.report}")
         if winner is not None:
-            click.echo(f"winner: pipeline report {shlex.quote(made.name)} --best")
+            click.echo(f"winner: pipeline report {shlex.quote(name)} --best")
         click.echo(f"compare: pipeline ui, then http://127.0.0.1:5000{link}")
+    ends = ends_text(record.results)
     if outcome.reason == "failures":
-        failed = f"stopped after {max_failures} failures in a row"
-        raise NothingComplete(f"{failed}: {ends_text(record.results)}; {_errors(record)}")
-    if winner is None:
         raise NothingComplete(
-            f"no trial is complete: {ends_text(record.results)}; {_errors(record)}"
+            f"stopped after {max_failures} failures in a row: {ends}; {_errors(record)}"
         )
+    if winner is None:
+        raise NothingComplete(f"no trial is complete: {ends}; {_errors(record)}")
     if outcome.reason == "until":
         click.echo(f"stopped by --timeout; go on with: {command_line()}", err=True)
     elif outcome.reason != "done":
         click.echo(f"stopped by the study's own rule: {outcome.reason}", err=True)
 
 
-def _errors(record: Any) -> str:
-    """The trials' errors, equal ones once."""
-    found = dict.fromkeys(result.error for result in record.results if result.error)
-    return "; ".join(str(error) for error in list(found)[:3])
+def _errors(record: StudyRecord) -> str:
+    """Write the first three different errors of the trials."""
+    errors = dict.fromkeys(str(result.error) for result in record.results if result.error)
+    return "; ".join(list(errors)[:3])

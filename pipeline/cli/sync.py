@@ -20,10 +20,11 @@ from pipeline.system.errors import Interrupted
 def sync_command(
     name: str | None, name_option: str | None, experiment: str | None, storage: str | None
 ) -> None:
-    """Complete MLflow's record of a study (default: the one last run) from what the studies' store has kept.
+    """Complete MLflow's record of a study (default: the one last run) from what the studies' store
+    has kept.
 
-    For a tracking server that was away when the sweep ended, or a tracking store that was lost. Trains nothing, and
-    what is complete stays as it is.
+    For a tracking server that was away when the sweep ended, or a tracking store that was lost.
+    Trains nothing, and what is complete stays as it is.
 
     \b
     Example: pipeline sync default-digits
@@ -40,6 +41,6 @@ def sync_command(
             say=click.echo,
             stop=SignalStopRequest(),
         )
-    except Interrupted as stopped:
+    except Interrupted as interrupted:
         click.echo(f"interrupted; go on with: {command_line()}", err=True)
-        sys.exit(stopped.code)
+        sys.exit(interrupted.code)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +18,9 @@ from pipeline.cli.options import (
 )
 from pipeline.system import garbage
 from pipeline.system.errors import Interrupted, UsageFailure
+
+if TYPE_CHECKING:
+    from pipeline.jobs.reproduce import RecordedTrial
 
 
 @click.command(name="train", cls=Command)
@@ -56,8 +60,9 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
         from pipeline.stores import locations
         from pipeline.system.signals import SignalStopRequest
 
-    where = locations.locate(values.pop("storage"))
-    given = values.pop("objective")
+    stores = locations.locate(values.pop("storage"))
+    given_objective = values.pop("objective")
+    objective = given_objective or "val_acc"
     every_epoch = values.pop("keep_checkpoints") == "all"
     experiment = values.pop("experiment")
     trial = None
@@ -66,45 +71,48 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
             raise UsageFailure(
                 "--resume goes on with a run and --from-run begins one: leave one of them out"
             )
-        trial = reproduce.find_recorded_trial(where, from_run)
+        with garbage.freeze_loaded():
+            trial = reproduce.find_recorded_trial(stores, from_run)
         changes = {name: value for name, value in values.items() if value is not None}
         values = reproduce.override_config(trial, changes)
-        click.echo(
-            _repeating(trial, {**changes, **({"objective": given} if given else {})}), err=True
-        )
-    objective = given or (trial.objective if trial else "val_acc")
-    show = ProgressDisplay(Console(), objective, (), 1, 0)
+        if given_objective:
+            changes["objective"] = given_objective
+        else:
+            objective = trial.objective
+        click.echo(_describe_repetition(trial, changes), err=True)
     try:
         result = train.train_one(
-            where,
+            stores,
             values,
             data_dir,
             objective=objective,
             resume=resume,
             experiment=experiment,
             every_epoch=every_epoch,
-            display=show,
+            display=ProgressDisplay(Console(), objective, (), 1, 0),
             repeats=trial,
             stop=SignalStopRequest(),
         )
-    except Interrupted as stopped:
-        place = shlex.join(["--data-dir", str(data_dir)])
+    except Interrupted as interrupted:
+        data_option = shlex.join(["--data-dir", str(data_dir)])
         click.echo(
-            f"interrupted; go on with: pipeline train --resume {stopped.run_id} {place}", err=True
+            f"interrupted; go on with: pipeline train --resume {interrupted.run_id} {data_option}",
+            err=True,
         )
-        sys.exit(stopped.code)
+        sys.exit(interrupted.code)
     click.echo(
-        f"run {result.run_id}: {objective} {result.value:.4f} at epoch {result.best_epoch}, {result.checkpoint}"
+        f"run {result.run_id}: {objective} {result.value:.4f} at epoch {result.best_epoch}, "
+        f"{result.checkpoint}"
     )
     if trial is not None:
         click.echo(reproduce.compare(trial, result, data_dir))
 
 
-def _repeating(trial: Any, changes: dict[str, Any]) -> str:
-    """Say what is trained again, and with what instead."""
+def _describe_repetition(trial: RecordedTrial, changes: Mapping[str, Any]) -> str:
+    """Write which trial is trained again, and with which changes."""
+    text = f"trains {trial.name} again"
     if trial.first:
-        duplicate = f"a duplicate, of which {trial.first} is the first: "
-    else:
-        duplicate = ""
-    instead = ", ".join(f"{name} {value}" for name, value in changes.items())
-    return f"{duplicate}trains {trial.name} again" + (f", with {instead}" if instead else "")
+        text = f"a duplicate, of which {trial.first} is the first: {text}"
+    if changes:
+        text += ", with " + ", ".join(f"{name} {value}" for name, value in changes.items())
+    return text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import webbrowser
+
 import click
 
 from pipeline.cli.options import Command, argument_or_option, storage_option
@@ -19,40 +22,38 @@ from pipeline.system import garbage
 def ui_command(
     name: str | None, name_option: str | None, port: int, browse: bool, storage: str | None
 ) -> None:
-    """Start MLflow's UI on the right store, on 127.0.0.1, and print the link to the comparison. Ctrl-C ends it.
+    """Start MLflow's UI on the right store, on 127.0.0.1, and print the link to the comparison.
+    Ctrl-C ends it.
 
     The comparison is of a study's trials (default: the one last run).
 
     \b
     Example: pipeline ui --port 5001
     """
-    import threading
-    import webbrowser
-
     from pipeline.stores import access, locations
     from pipeline.tracking import comparison_view, tracker, ui
 
-    where = locations.locate(storage)
+    stores = locations.locate(storage)
     with garbage.freeze_loaded():
-        record = access.read_record(where, argument_or_option(name, name_option))
-    access.check_tracking(where)
-    experiment = tracker.experiment_of(where.tracking, record.parent_run_id)
-    is_server = where.tracking.startswith("http")
-    host = where.tracking if is_server else f"http://{ui.HOST}:{port}"
+        record = access.read_record(stores, argument_or_option(name, name_option))
+    access.check_tracking(stores)
+    experiment = tracker.experiment_of(stores.tracking, record.parent_run_id)
+    is_server = stores.tracking.startswith("http")
+    host = stores.tracking if is_server else f"http://{ui.HOST}:{port}"
     comparison = f"{host}{comparison_view.comparison_link(experiment, record.name)}"
 
-    def ready() -> None:
+    def print_links() -> None:
         click.echo(f"comparison of {record.name}: {comparison}")
         if record.parent_run_id:
-            click.echo(
-                f"its run, description and report: {host}{comparison_view.run_link(experiment, record.parent_run_id)}"
-            )
-        if browse:  # some browsers are waited for
+            run = f"{host}{comparison_view.run_link(experiment, record.parent_run_id)}"
+            click.echo(f"its run, description and report: {run}")
+        if browse:
+            # In a thread, because the call waits until some browsers are closed.
             threading.Thread(target=webbrowser.open, args=(comparison,), daemon=True).start()
 
     if is_server:
-        ready()
+        print_links()
         return
     ui.check_port(port)
     click.echo(f"starting MLflow's UI on {host}; Ctrl-C ends it", err=True)
-    ui.serve(where.tracking, port, ready)
+    ui.serve(stores.tracking, port, print_links)

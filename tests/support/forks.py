@@ -80,7 +80,7 @@ class Fork:
 def _main(folder, arguments, environment, log):
     import pipeline.report.plots.files as plots
     import pipeline.training.epochs
-    from pipeline.cli import program
+    from pipeline import cli
 
     os.chdir(folder)
     sys.path.insert(0, folder)  # as for `python -m pipeline`
@@ -91,7 +91,7 @@ def _main(folder, arguments, environment, log):
     pipeline.training.epochs.SAVE_EVERY = 0
     plots.PLOTS = {"learning_curves": plots.PLOTS["learning_curves"]}
     sys.argv = ["pipeline", *arguments]
-    program.main()
+    cli.main()
 
 
 def trials(folder: Path, study: str) -> list:
