@@ -7,6 +7,7 @@ import sys
 import click
 import pytest
 from support.endtoend import STUDY, pipeline
+from support.sourcecode import sources
 
 from pipeline.cli import program
 
@@ -147,67 +148,37 @@ def test_options_have_both_spellings_and_the_study_a_twin(folder):
     assert pipeline("report", "--name", "one-digits", "--best", "true") == 0
 
 
+HEAVY = ("torch", "mlflow", "optuna", "pydantic", "rich", "numpy", "matplotlib", "yaml")
+LIGHT_MODULES = [
+    path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    for path in sources()
+    if path.startswith(("pipeline/cli/", "pipeline/system/"))
+]
+
+
+def heavy_imports(*modules):
+    """Import modules in a process of its own; return which heavy packages they have imported."""
+    code = f"import sys, {', '.join(modules)}; sys.exit(', '.join(sorted(set({HEAVY}) & set(sys.modules))))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stderr.strip()
+
+
 def test_help_imports_nothing_heavy():
     """`pipeline --help` is quick because it imports neither torch, mlflow, optuna, pydantic nor rich."""
-    heavy = "torch", "mlflow", "optuna", "pydantic", "rich", "numpy", "matplotlib", "yaml"
-    code = f"import sys, pipeline.cli.program; sys.exit(', '.join(sorted(set({heavy}) & set(sys.modules))))"
+    assert heavy_imports("pipeline.cli.program") == ""
+
+
+def test_no_module_of_the_command_line_or_the_system_imports_anything_heavy():
+    """Heavy packages are imported inside functions there, as the search for them finds them elsewhere."""
+    assert len(LIGHT_MODULES) > 20
+    assert heavy_imports(*LIGHT_MODULES) == ""
+    assert heavy_imports("pipeline.jobs.progress") != ""
+
+
+def test_the_command_line_can_be_run_without_ending_the_process():
+    """Only the entry point ends its process at once: a program that calls `program.main` exits as it likes."""
+    code = "import sys\nfrom pipeline.cli import program\nsys.argv = ['pipeline', 'report', 'nosuch']\n"
+    code += "try:\n    program.main()\nexcept SystemExit as end:\n    print(end.code)\nsys.exit(7)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == ""
-
-
-# The end of the process
-
-CODE = """
-import atexit, sys
-from pipeline.cli.program import Leaving
-leaving = Leaving()
-import pipeline.stores.sqlite, sqlalchemy
-atexit.register(lambda: print("done at the end"))
-engine = sqlalchemy.create_engine("sqlite:///file.db")
-with engine.begin() as database:
-    database.exec_driver_sql("PRAGMA journal_mode=WAL")
-    database.exec_driver_sql("CREATE TABLE kept (value)")
-class Cycle:
-    def __del__(self):
-        print("the interpreter's own end")
-endless = Cycle()
-endless.itself = endless
-print("printed")
-leaving.code = {code}
-"""
-
-
-def run_to_its_end(folder, code):
-    """Run it in a process of its own."""
-    command = [sys.executable, "-c", CODE.format(code=code)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
-def test_all_is_done_before_and_nothing_after(tmp_path):
-    """With its code, when all is printed, all is done that waits for the end, and a database's log is in its file."""
-    done = run_to_its_end(tmp_path, 3)
-    assert (done.returncode, done.stdout.split("\n"), done.stderr) == (
-        3,
-        ["printed", "done at the end", ""],
-        "",
-    )
-    assert [path.name for path in tmp_path.iterdir()] == ["file.db"]
-
-
-def test_without_a_code_the_interpreter_ends_it(tmp_path):
-    """As after an error that nobody expected."""
-    done = run_to_its_end(tmp_path, None)
-    assert (done.returncode, done.stdout.split("\n")[2]) == (0, "the interpreter's own end")
-
-
-def test_the_server_of_helpers_ends_with_it(tmp_path):
-    """Also where it is still importing: whoever reads what is printed does not wait for that."""
-    (tmp_path / "endless.py").write_text(
-        "import time\nprint('importing', flush=True)\ntime.sleep(600)\n"
-    )
-    code = "from pipeline.cli import program as leaving; from pipeline.system import forkserver as forking\n"
-    code += "end = leaving.Leaving(); forking.warm_up('endless'); end.code = 0"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False, timeout=60
-    )
-    assert done.returncode == 0
+    assert (done.returncode, done.stdout.strip()) == (7, "2")
