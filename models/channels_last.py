@@ -99,4 +99,5 @@ class _Subsample(torch.autograd.Function):
 
 
 def _subsample(maps: Tensor, stride: int, extra: int) -> Tensor:
-    return functional.pad(maps[:, :, ::stride, ::stride], (0, 0, 0, 0, 0, extra))
+    pixels = maps[:, :, ::stride, ::stride]
+    return functional.pad(pixels, (0, 0, 0, 0, 0, extra))

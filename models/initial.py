@@ -41,7 +41,8 @@ def initialise(network: nn.Module, activation: str, init: str = "auto") -> None:
     """
     if init not in INITS:
         raise ValueError(f"init is unknown: {init!r}; {did_you_mean(init, INITS)}")
-    logits = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    linear_layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    logits = linear_layers[-1]
     if logits.weight.is_meta or init == "torch":
         # There are no values to set, and torch would take seconds to import what pretends to draw
         # them.
@@ -89,7 +90,7 @@ def _he_normal(layer: nn.Conv2d | nn.Linear, gain: float) -> None:
     They keep the size of the gradients through a convolution, and of the signal through a linear
     layer. `torch.nn.init.kaiming_normal_` knows no gain for elu, gelu and silu.
     """
-    outputs, inputs = layer.weight.shape[:2]
+    outputs, inputs, *kernel = layer.weight.shape
     connected = outputs if isinstance(layer, nn.Conv2d) else inputs
-    fan = connected * layer.weight[0, 0].numel()
+    fan = connected * math.prod(kernel)
     nn.init.normal_(layer.weight, std=gain / math.sqrt(fan))

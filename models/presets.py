@@ -27,8 +27,9 @@ class Shape:
 
 
 def pyramid(width: int, depth: int) -> Shape:
-    """Blocks that double the channels and halve height and width."""
-    return Shape(blocks=tuple(Block(channels=width * 2**i) for i in range(depth)))
+    """Return blocks that double the channels and halve height and width."""
+    blocks = [Block(channels=width * 2**index) for index in range(depth)]
+    return Shape(blocks=tuple(blocks))
 
 
 _TINY_STEM = Block(

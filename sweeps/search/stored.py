@@ -165,7 +165,8 @@ class StoredStudy:
         They are attributes of the study, because the result may have been told before, and cannot
         change then.
         """
-        self._study.set_user_attr(f"{_RUN}{number}", {"run_id": run_id, "checkpoint": checkpoint})
+        run = {"run_id": run_id, "checkpoint": checkpoint}
+        self._study.set_user_attr(f"{_RUN}{number}", run)
 
     def _trials(self) -> list[FrozenTrial]:
         """All trials, by number."""

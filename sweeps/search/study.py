@@ -77,7 +77,7 @@ class Study(StoredStudy):
         self.spec = spec
         # The number of trials at a time that the study was made for.
         self.workers = self.facts.workers
-        # Otherwise any result that is there by then may decide about the next trial.
+        # If not, any result that is there by then may decide about the next trial.
         self.deterministic = self.facts.deterministic
         self._live: dict[int, Trial] = {}  # the running trials of this process, by number
         self._reports: dict[int, dict[int, float]] = {}  # their best values so far, by epoch
@@ -98,9 +98,8 @@ class Study(StoredStudy):
             storage: an Optuna storage that only this process writes.
             name: the study's name there.
             spec: what to search.
-            facts: what was resolved once for the whole study; stored with a new study, and read
-                back by `facts`. ``workers`` among them is the number of trials at a time, if not 1;
-                ``deterministic`` is False if the list of trials may depend on how long each takes.
+            facts: the data of `StudyFacts`, resolved once for the whole study; stored with a new
+                study only.
 
         Raises:
             StudyChangedError: if the study exists and was made from another specification.
@@ -111,17 +110,7 @@ class Study(StoredStudy):
             direction="maximize" if spec.maximize else "minimize",
             load_if_exists=True,
         )
-        identity = spec.identity()
-        stored_identity = study.user_attrs.get("spec")
-        if stored_identity is None:
-            # `spec` is written last: a study without it was killed while it was made, and is made
-            # again.
-            dimensions = [dimension.to_dict() for dimension in spec.dimensions]
-            study.set_user_attr("facts", {**facts, "dimensions": dimensions})
-            study.set_user_attr("spec", identity)
-        elif stored_identity != json.loads(json.dumps(identity)):
-            changes = describe_difference(stored_identity, identity)
-            raise StudyChangedError(f"study {name!r} was made with {changes}")
+        _check_or_store_identity(study, spec, facts)
         references = [reference.model_dump(exclude_defaults=True) for reference in spec.reference]
         study.set_user_attr("trials", total_trials(spec))
         study.set_user_attr("reference", references)
@@ -134,7 +123,7 @@ class Study(StoredStudy):
 
     @cached_property
     def total(self) -> int:
-        """The number of trials of the whole study."""
+        """The total number of trials."""
         return total_trials(self.spec)
 
     def count_ended(self) -> int:
@@ -192,7 +181,7 @@ class Study(StoredStudy):
 
     @property
     def waits_for_earlier(self) -> bool:
-        """Whether a trial may have to wait for earlier ones.
+        """Whether a trial may have to wait for the end of earlier trials.
 
         Otherwise the list of trials would not be the same each time.
         """
@@ -448,6 +437,27 @@ class Study(StoredStudy):
         self._trials().append(trial)
         if self._cached_results is not None:
             self._cached_results = (*self._cached_results, running_result(trial))
+
+
+def _check_or_store_identity(
+    study: optuna.Study, spec: StudySpec, facts: Mapping[str, Any]
+) -> None:
+    """Check that a study was made from this specification; store the identity of a new study.
+
+    Raises:
+        StudyChangedError: if the study was made from another specification.
+    """
+    identity = spec.identity()
+    stored_identity = study.user_attrs.get("spec")
+    if stored_identity is None:
+        # `spec` is written last: a study without it was killed while it was made, and is made
+        # again.
+        dimensions = [dimension.to_dict() for dimension in spec.dimensions]
+        study.set_user_attr("facts", {**facts, "dimensions": dimensions})
+        study.set_user_attr("spec", identity)
+    elif stored_identity != json.loads(json.dumps(identity)):
+        changes = describe_difference(stored_identity, identity)
+        raise StudyChangedError(f"study {study.study_name!r} was made with {changes}")
 
 
 def _finish(study: optuna.Study, trial: Trial | int, result: Mapping[str, Any]) -> None:

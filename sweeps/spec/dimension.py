@@ -33,14 +33,18 @@ class Dimension:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON data that `from_dict` reads back as an equal dimension."""
-        when = {name: list(allowed) for name, allowed in self.when.items()}
-        return {**vars(self), "choices": list(self.choices), "when": when}
+        data = dict(vars(self))
+        data["choices"] = list(self.choices)
+        data["when"] = {name: list(allowed) for name, allowed in self.when.items()}
+        return data
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Dimension:
         """Read the data of `to_dict`."""
-        when = {name: tuple(allowed) for name, allowed in data["when"].items()}
-        return Dimension(**{**data, "choices": tuple(data["choices"]), "when": when})
+        values = dict(data)
+        values["choices"] = tuple(data["choices"])
+        values["when"] = {name: tuple(allowed) for name, allowed in data["when"].items()}
+        return Dimension(**values)
 
     @property
     def key(self) -> str:
@@ -79,10 +83,15 @@ class Dimension:
     @property
     def first(self) -> Value:
         """The first choice, or the lowest value."""
-        return self.choices[0] if self.low is None else self._typed(self.low)
+        if self.low is None:
+            return self.choices[0]
+        return self._typed(self.low)
 
     def _typed(self, value: float) -> Value:
-        return int(value) if self.integer else round_significant(value)
+        """Return a value of the range in the field's type."""
+        if self.integer:
+            return int(value)
+        return round_significant(value)
 
     def grid(self) -> tuple[Value, ...]:
         """Return all values in order.

@@ -43,26 +43,26 @@ def accuracy(config, epoch):
     return round(value * (1 - 0.5**epoch), 6)
 
 
-def make_train(study, *, value=accuracy, at=lambda job, epoch: None):
+def make_train(study, *, value=accuracy, at=lambda asked, epoch: None):
     """A function that trains an invented trial; ``at`` is called before each epoch, and with 0 before the first."""
 
-    def train(job):
+    def train(asked):
         best, best_epoch, rows, state = -math.inf, None, [], COMPLETE
-        at(job, 0)
-        for epoch in range(1, job.config.epochs + 1):
-            at(job, epoch)
-            now = value(job.config, epoch)
+        at(asked, 0)
+        for epoch in range(1, asked.config.epochs + 1):
+            at(asked, epoch)
+            now = value(asked.config, epoch)
             if now > best:
                 best, best_epoch = now, epoch
             rows.append(
                 Epoch(epoch=epoch, time=epoch, metrics={"val/acc": now}, per_class=(now, None))
             )
-            if study.report(job, epoch, best):
+            if study.report(asked, epoch, best):
                 state = PRUNED
                 break
         return TrialResult(
-            number=job.number,
-            config=job.config,
+            number=asked.number,
+            config=asked.config,
             state=state,
             end=state,
             value=best,
@@ -91,9 +91,9 @@ def memory():
     return optuna.storages.InMemoryStorage()
 
 
-def fail(job, end="error:ValueError"):
+def fail(asked, end="error:ValueError"):
     return TrialResult(
-        number=job.number, config=job.config, state=FAILED, end=end, error="invented"
+        number=asked.number, config=asked.config, state=FAILED, end=end, error="invented"
     )
 
 

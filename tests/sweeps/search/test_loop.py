@@ -14,21 +14,21 @@ from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
 
 
 class Disorder:
-    """An engine whose trials end in any order; each trial's epochs are all reported when it ends."""
+    """A runner whose trials end in any order; each trial's epochs are all reported when it ends."""
 
     def __init__(self, train, places, rng):
         self.places, self._train, self._rng = places, train, rng
         self.begun, self.most, self.asked = [], 0, []
 
-    def begin(self, job):
+    def begin(self, asked):
         assert len(self.begun) < self.places
-        self.begun.append(job)
-        self.asked.append(job.number)
+        self.begun.append(asked)
+        self.asked.append(asked.number)
         self.most = max(self.most, len(self.begun))
 
     def wait(self):
-        job = self.begun.pop(self._rng.randrange(len(self.begun)))
-        return job, self._train(job)
+        asked = self.begun.pop(self._rng.randrange(len(self.begun)))
+        return asked, self._train(asked)
 
 
 def begin(storage, text=MIXED, *, workers, deterministic=True, **overrides):
@@ -37,11 +37,11 @@ def begin(storage, text=MIXED, *, workers, deterministic=True, **overrides):
 
 
 def sweep(seed, text=MIXED, *, workers=3, places=None, value=accuracy, **overrides):
-    """Sweep with an engine whose order the seed decides; the results, the engine and how it ended."""
+    """Sweep with a runner whose order the seed decides; the results, the runner and how it ended."""
     study = begin(memory(), text, workers=workers, **overrides)
-    engine = Disorder(make_train(study, value=value), places or workers, random.Random(seed))
-    ending = loop.run(study, engine)
-    return study.results(), engine, ending
+    runner = Disorder(make_train(study, value=value), places or workers, random.Random(seed))
+    ending = loop.run(study, runner)
+    return study.results(), runner, ending
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +53,18 @@ def three():
 @pytest.mark.parametrize("seed", range(1, 6))
 def test_the_order_of_ending_decides_nothing(three, seed):
     """With three workers the list and its values are the same in whatever order they end; some are pruned."""
-    results, engine, ending = sweep(seed, trials=40)
+    results, runner, ending = sweep(seed, trials=40)
     assert results == three
-    assert (engine.most, ending.reason) == (3, "done")
+    assert (runner.most, ending.reason) == (3, "done")
     assert {r.state for r in results} == {COMPLETE, PRUNED}
 
 
 @pytest.mark.parametrize("places", [1, 2, 8])
 def test_the_places_that_there_are_decide_nothing(three, places):
     """A study made for three workers has the same list with fewer; more are of no use, and stand empty."""
-    results, engine, _ = sweep(7, trials=40, places=places)
+    results, runner, _ = sweep(7, trials=40, places=places)
     assert results == three
-    assert engine.most == min(places, 3)
+    assert runner.most == min(places, 3)
 
 
 def test_how_many_workers_a_study_is_made_for_decides(three):
@@ -79,7 +79,7 @@ def test_broken_off_and_gone_on(three, seed):
     """Killed again and again with trials under way, some of which have ended out of turn, it makes the same list."""
     storage, rng, kills = memory(), random.Random(seed), 0
 
-    def die(job, epoch):
+    def die(asked, epoch):
         if rng.random() < 0.02:
             raise KeyboardInterrupt
 
@@ -89,9 +89,9 @@ def test_broken_off_and_gone_on(three, seed):
             loop.run(study, Disorder(make_train(study, at=die), 3, rng))
         except KeyboardInterrupt:
             kills += 1
-            for job in study._live:
-                study._settle(job)  # a dead process writes no more
-                study._live[job].set_user_attr("interrupted", value=True)
+            for asked in study._live:
+                study._settle(asked)  # a dead process writes no more
+                study._live[asked].set_user_attr("interrupted", value=True)
             continue
         break
     assert kills > 3
@@ -137,9 +137,9 @@ def test_where_no_result_decides_nobody_waits(text):
     """Configurations that are known beforehand are trained in any order, on any number of places: the list is one."""
     alone = sweep(0, text, workers=1)[0]
     for seed in range(3):
-        results, engine, ending = sweep(seed, text, workers=2, places=len(alone))
+        results, runner, ending = sweep(seed, text, workers=2, places=len(alone))
         assert results == alone
-        assert (engine.most, ending.idle) == (len(alone), 0.0)
+        assert (runner.most, ending.idle) == (len(alone), 0.0)
 
 
 @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ def test_time_in_vain_is_counted():
 
         def wait(self):
             time.sleep(0.02)
-            job = self._begun.pop()
-            return job, train(job)
+            asked = self._begun.pop()
+            return asked, train(asked)
 
     idle = loop.run(study, LastFirst(train)).idle
     assert idle >= 0.02, "trial 2 had to wait for trial 0"
@@ -178,11 +178,11 @@ def test_time_in_vain_is_counted():
 def mortal(deaths, train):
     """A function that trains, but dies as often as is said for the number of a trial."""
 
-    def attempt(job):
-        if deaths.get(job.number, 0) > 0:
-            deaths[job.number] -= 1
+    def attempt(asked):
+        if deaths.get(asked.number, 0) > 0:
+            deaths[asked.number] -= 1
             return None
-        return train(job)
+        return train(asked)
 
     return attempt
 
@@ -190,10 +190,10 @@ def mortal(deaths, train):
 def test_the_death_of_a_worker_costs_its_trial_alone(three):
     """A trial whose process dies is begun again; the list is the same, and each death is counted."""
     study = begin(memory(), workers=3, trials=40)
-    engine = Disorder(mortal({3: 1, 9: 2}, make_train(study)), 3, random.Random(3))
-    assert loop.run(study, engine).reason == "done"
+    runner = Disorder(mortal({3: 1, 9: 2}, make_train(study)), 3, random.Random(3))
+    assert loop.run(study, runner).reason == "done"
     assert study.results() == three
-    assert sorted(engine.asked) == sorted([*range(40), 3, 9, 9])
+    assert sorted(runner.asked) == sorted([*range(40), 3, 9, 9])
     deaths = {t.number: t.user_attrs.get("deaths", 0) for t in study._study.get_trials()}
     assert {number: count for number, count in deaths.items() if count} == {3: 1, 9: 2}
 
@@ -204,12 +204,12 @@ def test_poison():
     study = begin(storage, SMALL, workers=2)
     study.record_death(next(study.trials_to_train()))
     study = begin(storage, SMALL, workers=2)
-    engine = Disorder(mortal({0: 9, 5: 9}, make_train(study)), 2, random.Random(0))
-    assert loop.run(study, engine).reason == "done"
+    runner = Disorder(mortal({0: 9, 5: 9}, make_train(study)), 2, random.Random(0))
+    assert loop.run(study, runner).reason == "done"
     results = study.results()
     assert [r.number for r in results if r.state == FAILED] == [0, 5]
     assert {r.end for r in results if r.state == FAILED} == {"poison"}
-    assert (engine.asked.count(0), engine.asked.count(5)) == (MAX_DEATHS - 2, MAX_DEATHS)
+    assert (runner.asked.count(0), runner.asked.count(5)) == (MAX_DEATHS - 2, MAX_DEATHS)
 
 
 @pytest.mark.parametrize(
@@ -230,12 +230,12 @@ def test_failures_in_a_row_are_those_of_their_numbers():
     for seed in range(4):
         study = begin(memory(), SMALL, workers=2)
         train = make_train(study)
-        engine = Disorder(
-            lambda job: fail(job) if 4 <= job.number <= 8 else train(job),  # noqa: B023
+        runner = Disorder(
+            lambda asked: fail(asked) if 4 <= asked.number <= 8 else train(asked),  # noqa: B023
             2,
             random.Random(seed),
         )
-        assert loop.run(study, engine).reason == "failures"
+        assert loop.run(study, runner).reason == "failures"
         assert [r.number for r in study.results()] == list(range(10))
 
 
@@ -273,8 +273,8 @@ def test_results_are_kept_as_they_come():
         def wait(self):
             if len(self._begun) == 1:
                 raise KeyboardInterrupt
-            job = self._begun.pop()
-            return job, train(job)
+            asked = self._begun.pop()
+            return asked, train(asked)
 
     with pytest.raises(KeyboardInterrupt):
         loop.run(study, Stuck(train))
@@ -284,7 +284,7 @@ def test_results_are_kept_as_they_come():
     loop.run(
         again,
         SequentialRunner(
-            make_train(again, at=lambda job, epoch: epoch or trained.append(job.number))
+            make_train(again, at=lambda asked, epoch: epoch or trained.append(asked.number))
         ),
     )
     assert trained == [0, *range(2, 12)]

@@ -48,7 +48,9 @@ def test_nothing_is_left():
     study = begin(storage := memory(), SMALL)
     run(study, make_train(study))
     again = begin(storage, SMALL)
-    assert run(again, lambda job: pytest.fail(f"trial {job.number} was trained twice")) == "done"
+    assert (
+        run(again, lambda asked: pytest.fail(f"trial {asked.number} was trained twice")) == "done"
+    )
     assert again.results() == study.results()
 
 
@@ -125,11 +127,11 @@ def test_broken_off_and_gone_on(unbroken, place, epoch, told):
     storage = memory()
     study = begin(storage)
 
-    def stop(job, now):
-        if (job.number, now) == (number, epoch):
+    def stop(asked, now):
+        if (asked.number, now) == (number, epoch):
             if told:
-                study.record_interruption(job)
-            study._settle(job.number)  # a process that is gone writes nothing any more
+                study.record_interruption(asked)
+            study._settle(asked.number)  # a process that is gone writes nothing any more
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -140,11 +142,13 @@ def test_broken_off_and_gone_on(unbroken, place, epoch, told):
     jobs = []
     again = begin(storage)
     assert (
-        run(again, make_train(again, at=lambda job, now: jobs.append(job) if now == 0 else None))
+        run(
+            again, make_train(again, at=lambda asked, now: jobs.append(asked) if now == 0 else None)
+        )
         == "done"
     )
-    assert [job.number for job in jobs] == list(range(number, 20))
-    assert [job.deaths for job in jobs] == [0 if told else 1] + [0] * (19 - number)
+    assert [asked.number for asked in jobs] == list(range(number, 20))
+    assert [asked.deaths for asked in jobs] == [0 if told else 1] + [0] * (19 - number)
     assert again.results() == unbroken
 
 
@@ -153,10 +157,10 @@ def test_broken_off_often(unbroken):
     storage = memory()
     stops = {(n, n % 4) for n in range(20)}
 
-    def stop(job, now):
-        if (job.number, now) in stops:
-            stops.remove((job.number, now))
-            study.record_interruption(job)
+    def stop(asked, now):
+        if (asked.number, now) in stops:
+            stops.remove((asked.number, now))
+            study.record_interruption(asked)
             raise KeyboardInterrupt
 
     starts = 0
@@ -176,12 +180,12 @@ def test_earlier_reports_are_kept():
     """A trial that goes on keeps the reports it made; what it repeats does not replace them."""
     storage = memory()
     study = begin(storage, SMALL)
-    job = next(study.trials_to_train())
-    study.report(job, 1, 0.25)
+    asked = next(study.trials_to_train())
+    study.report(asked, 1, 0.25)
     again = begin(storage, SMALL)
-    job = next(again.trials_to_train())
-    again.report(job, 1, 0.75)
-    again.report(job, 2, 0.5)
+    asked = next(again.trials_to_train())
+    again.report(asked, 1, 0.75)
+    again.report(asked, 2, 0.5)
     assert storage.get_all_trials(0)[0].intermediate_values == {1: 0.25, 2: 0.5}
 
 
@@ -267,7 +271,7 @@ def check_killed(unkilled, n):
     trained = []
     run(
         study,
-        make_train(study, at=lambda job, now: trained.append(job.number) if now == 0 else None),
+        make_train(study, at=lambda asked, now: trained.append(asked.number) if now == 0 else None),
     )
     assert study.results() == unkilled[0]
     assert not had & set(trained)
@@ -330,10 +334,10 @@ def test_poison():
     storage = memory()
     trained = []
 
-    def die(job, now):
+    def die(asked, now):
         if now == 0:
-            trained.append(job.number)
-        if (job.number, now) == (2, 1):
+            trained.append(asked.number)
+        if (asked.number, now) == (2, 1):
             raise Killed
 
     for death in range(1, MAX_DEATHS + 1):
@@ -359,9 +363,9 @@ def test_interruption_is_no_death():
     storage = memory()
     for _ in range(2 * MAX_DEATHS):
         study = begin(storage, SMALL)
-        job = next(study.trials_to_train())
-        assert (job.number, job.deaths) == (0, 0)
-        study.record_interruption(job)
+        asked = next(study.trials_to_train())
+        assert (asked.number, asked.deaths) == (0, 0)
+        study.record_interruption(asked)
     study = begin(storage, SMALL)
     run(study, make_train(study))
     assert study.results() == whole(SMALL)
@@ -373,10 +377,10 @@ def test_deaths_count_across_interruptions():
     seen = []
     for interrupted in (False, True, False, True):
         study = begin(storage, SMALL)
-        job = next(study.trials_to_train())
-        seen.append(job.deaths)
+        asked = next(study.trials_to_train())
+        seen.append(asked.deaths)
         if interrupted:
-            study.record_interruption(job)
+            study.record_interruption(asked)
     assert seen == [0, 1, 1, 2]
 
 
@@ -393,7 +397,9 @@ def test_failures_in_a_row(failing, reason, ended):
     """Five failures in a row end a sweep; four do not, and count towards the total."""
     study = begin(storage := memory(), SMALL)
     train = make_train(study)
-    assert run(study, lambda job: fail(job) if job.number in failing else train(job)) == reason
+    assert (
+        run(study, lambda asked: fail(asked) if asked.number in failing else train(asked)) == reason
+    )
     assert study.count_ended() == ended
     states = {r.number: r.state for r in study.results()}
     assert [n for n, state in states.items() if state == FAILED] == [
@@ -417,17 +423,17 @@ def test_ended_by_somebody_else(epoch):
     study = begin(storage, SMALL)
     epochs = study.spec.epochs
 
-    def declare(job, now):
-        if (job.number, now) == (2, min(epoch, epochs)):
+    def declare(asked, now):
+        if (asked.number, now) == (2, min(epoch, epochs)):
             study._study.tell(2, state=TrialState.FAIL)
 
-    def train(job):
+    def train(asked):
         try:
-            return make_train(study, at=declare)(job)
+            return make_train(study, at=declare)(asked)
         except (
             optuna.exceptions.UpdateFinishedTrialError
         ):  # of a report; a training fails for it, as for any error
-            return fail(job)
+            return fail(asked)
 
     assert run(study, train, on_result=told.append) == "done"
     lost = study.results()[2]
@@ -440,9 +446,9 @@ def test_ended_by_somebody_else(epoch):
 def test_reports_that_a_dead_process_did_not_write():
     """Gone on with from a checkpoint, a trial has the reports of all its epochs, each the best value so far."""
     study = begin(storage := memory(), SMALL)
-    job = next(study.trials_to_train())
-    study.report(job, 1, 0.25)
-    study.record_interruption(job)
+    asked = next(study.trials_to_train())
+    study.report(asked, 1, 0.25)
+    study.record_interruption(asked)
     again = begin(storage, SMALL)
     adopted = next(again.trials_to_train())
     rows = [
@@ -457,16 +463,16 @@ def test_reports_that_a_dead_process_did_not_write():
 def test_interrupted_when_somebody_else_has_ended_it():
     """Asked to stop while training such a trial, there is nothing to note, and the next start goes on to another."""
     study = begin(storage := memory(), SMALL)
-    job = next(study.trials_to_train())
+    asked = next(study.trials_to_train())
     study._study.tell(0, state=TrialState.FAIL)
-    study.record_interruption(job)
+    study.record_interruption(asked)
     assert next(begin(storage, SMALL).trials_to_train()).number == 1
 
 
 def test_failure_is_kept():
     """A failed trial is read back with how it ended, its error, and no value."""
     study = begin(memory(), SMALL, trials=1)
-    run(study, lambda job: fail(job, "diverged"))
+    run(study, lambda asked: fail(asked, "diverged"))
     (result,) = study.results()
     assert (result.state, result.end, result.error, result.value) == (
         FAILED,
@@ -480,10 +486,10 @@ def test_failure_is_kept():
 def test_not_a_number_is_not_kept(state):
     """A result that is not a number is refused, and its trial stays to be trained."""
     study = begin(storage := memory(), SMALL)
-    job = next(study.trials_to_train())
-    result = TrialResult(number=0, config=job.config, state=state, end=state, value=math.inf)
+    asked = next(study.trials_to_train())
+    result = TrialResult(number=0, config=asked.config, state=state, end=state, value=math.inf)
     with pytest.raises(ValueError, match="JSON compliant"):
-        study.tell(job, result)
+        study.tell(asked, result)
     assert storage.get_all_trials(0)[0].state == TrialState.RUNNING
 
 
@@ -546,13 +552,15 @@ def test_minimised():
     text = "trials: 10\nobjective: val_loss\nepochs: 9\nsearch: {lr: {low: 0.001, high: 0.1}}"
     study = begin(storage := memory(), text)
     falling.values = iter(-n for n in range(1000))
-    for job in study.trials_to_train():
-        stopped = study.report(job, 1, float(job.number))
-        assert stopped is (job.number >= PROTECTED_TRIALS)
+    for asked in study.trials_to_train():
+        stopped = study.report(asked, 1, float(asked.number))
+        assert stopped is (asked.number >= PROTECTED_TRIALS)
         state = PRUNED if stopped else COMPLETE
         study.tell(
-            job,
-            TrialResult(number=job.number, config=job.config, state=state, end=state, value=1.0),
+            asked,
+            TrialResult(
+                number=asked.number, config=asked.config, state=state, end=state, value=1.0
+            ),
         )
     assert storage.get_study_directions(0) == [optuna.study.StudyDirection.MINIMIZE]
     assert not study.record().maximize
@@ -645,7 +653,7 @@ def test_total_may_be_raised(repeats):
     trained = []
     run(
         study,
-        make_train(study, at=lambda job, now: trained.append(job.number) if now == 0 else None),
+        make_train(study, at=lambda asked, now: trained.append(asked.number) if now == 0 else None),
     )
     assert trained == list(range(12, 20))
     assert study.results()[:12] == few
@@ -756,14 +764,14 @@ def test_running_is_read_back():
     """A trial under way is read back as running, with its configuration and the best so far."""
     storage = memory()
     study = begin(storage, SMALL)
-    job = next(study.trials_to_train())
+    asked = next(study.trials_to_train())
     assert read_record(storage, "study").results[0].value is None
-    study.report(job, 1, 0.25)
-    study.report(job, 2, 0.5)
-    study._settle(job.number)
+    study.report(asked, 1, 0.25)
+    study.report(asked, 2, 0.5)
+    study._settle(asked.number)
     (result,) = read_record(storage, "study").results
     assert (result.number, result.state, result.end, result.value) == (0, RUNNING, "running", 0.5)
-    assert result.config == job.config
+    assert result.config == asked.config
 
 
 def test_facts_are_those_of_the_first():
@@ -811,8 +819,8 @@ def test_resume_from_a_file(unkilled, tmp_path):
     storage = open_storage(url, timeout=20)
     study = begin(storage, MORTAL, trials=6)
 
-    def stop(job, now):
-        if (job.number, now) == (4, 2):
+    def stop(asked, now):
+        if (asked.number, now) == (4, 2):
             raise Killed
 
     with pytest.raises(Killed):
@@ -843,7 +851,7 @@ def test_a_configuration_is_trained_once():
     trained = []
     study = begin(memory(), TWICE)
     assert (
-        run(study, make_train(study, at=lambda job, epoch: epoch or trained.append(job.number)))
+        run(study, make_train(study, at=lambda asked, epoch: epoch or trained.append(asked.number)))
         == "done"
     )
     results = study.results()
@@ -868,8 +876,8 @@ def test_a_duplicate_can_be_completed():
     run(
         study,
         make_train(study),
-        complete_untrained=lambda job, result: dataclasses.replace(
-            result, run_id=f"run{job.number}"
+        complete_untrained=lambda asked, result: dataclasses.replace(
+            result, run_id=f"run{asked.number}"
         ),
     )
     assert all(r.run_id == f"run{r.number}" for r in study.results() if r.duplicate_of is not None)
@@ -880,9 +888,9 @@ def test_a_failure_that_may_not_recur_is_tried_again():
     for end, trained in (("diverged", 1), ("oom", 3), ("timeout", 3), ("error:OSError", 3)):
         study, numbers = begin(memory(), "trials: 3\nmethod: random\nsearch: {lr: [0.1]}"), []
 
-        def train(job, end=end, numbers=numbers):
-            numbers.append(job.number)
-            return fail(job, end)
+        def train(asked, end=end, numbers=numbers):
+            numbers.append(asked.number)
+            return fail(asked, end)
 
         run(study, train)
         assert len(numbers) == trained, end
@@ -902,7 +910,7 @@ def test_stop(stop, count, reason):
     text = f"{SMALL}method: random\nstop: {stop}\n"
     study = begin(memory(), text)
     train = make_train(study, value=lambda config, epoch: 0.6)
-    assert run(study, lambda job: dataclasses.replace(train(job), seconds=3.0)) == reason
+    assert run(study, lambda asked: dataclasses.replace(train(asked), seconds=3.0)) == reason
     assert len(study.results()) == (count or 3)
     again = begin(study._study._storage, text)
     assert run(again, train) == reason, "the same command again goes no further"
@@ -914,9 +922,13 @@ def test_stop_when_less_is_better():
     study = begin(memory(), SMALL + "objective: val_loss\nstop: {target: 0.5}\n")
     values = iter([0.9, 0.7, 0.4, 0.3])
 
-    def train(job):
+    def train(asked):
         return TrialResult(
-            number=job.number, config=job.config, state=COMPLETE, end=COMPLETE, value=next(values)
+            number=asked.number,
+            config=asked.config,
+            state=COMPLETE,
+            end=COMPLETE,
+            value=next(values),
         )
 
     assert run(study, train) == "target 0.5 reached"
@@ -927,9 +939,13 @@ def test_an_infeasible_trial_is_told_without_a_value():
     """A trial that its study's constraints rule out is pruned in Optuna, and the study goes on past many of them."""
     study = begin(memory(), SMALL)
 
-    def train(job):
+    def train(asked):
         return TrialResult(
-            number=job.number, config=job.config, state=PRUNED, end="infeasible", error="too large"
+            number=asked.number,
+            config=asked.config,
+            state=PRUNED,
+            end="infeasible",
+            error="too large",
         )
 
     assert run(study, train) == "done"
@@ -966,7 +982,10 @@ def test_a_failure_reused_is_no_further_failure():
     )
     complete = make_train(study)
     assert (
-        run(study, lambda job: fail(job, "diverged") if job.config.lr == 0.2 else complete(job))
+        run(
+            study,
+            lambda asked: fail(asked, "diverged") if asked.config.lr == 0.2 else complete(asked),
+        )
         == "done"
     )
     assert len(study.results()) == 24
