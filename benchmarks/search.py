@@ -124,7 +124,7 @@ class Sweep:
     seed: int
     epochs: int
     seconds: float  # of CPU in training
-    find_best_trial: float  # of the best complete trial
+    best: float  # of the best complete trial
     winner: int  # its number
     ends: Mapping[str, int]
     gains: Sequence[

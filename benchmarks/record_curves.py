@@ -1,0 +1,133 @@
+"""Records learning curves of random configurations, on which rules of promotion are compared.
+
+    python -m benchmarks.record_curves --dataset mnist --epochs 12 --out benchmarks/curves/mnist_1000.jsonl
+
+Each configuration is drawn from the default study's search space (without its starts, and with the
+smaller widths, so that a table takes minutes) and trained on the first 1,000 training images. A row
+holds its values, its metrics after every epoch, and the test accuracy of the best epoch's weights on
+the first 3,000 test images. The same command continues a table that is not finished.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import random
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.checkpoints import load_model
+from pipeline.data.search_data import SearchData, Split, load_for
+from pipeline.data.test_split import load_test_for
+from pipeline.jobs.preflight import resolve_runtime
+from pipeline.jobs.studies import read_study
+from pipeline.training.metrics import score
+from pipeline.training.prepare import Prepare
+from pipeline.training.process import prepare_process
+from pipeline.training.train import train
+from sweeps.spec.configurations import choose_values, configuration
+from sweeps.spec.dimension import Dimension, round_significant
+from sweeps.spec.study_spec import StudySpec
+from sweeps.trial import TrialConfig, Value
+
+IMAGES = 1000  # of the training split, and of the validation split
+TEST_IMAGES = 3000
+WIDTHS = {"mlp": (128, 256), "cnn": (16, 32), "resnet": (8,)}
+
+
+def draw_values(spec: StudySpec, rng: random.Random) -> dict[str, Value]:
+    """Draw a configuration at random, again and again until its width is a small one."""
+
+    def choose(dimension: Dimension) -> Value:
+        if dimension.choices:
+            return rng.choice(dimension.choices)
+        low = float(dimension.low or 0)
+        high = float(dimension.high or 0)
+        if dimension.integer:
+            return rng.randint(int(low), int(high))
+        if dimension.log:
+            return round_significant(math.exp(rng.uniform(math.log(low), math.log(high))))
+        return round_significant(rng.uniform(low, high))
+
+    while True:
+        values = choose_values(spec, choose)
+        if values.get("width") in WIDTHS[str(values["family"])]:
+            return values
+
+
+def first_images(split: Split, count: int) -> Split:
+    """The first images of a split, in memory of their own."""
+    return Split(split.images[:count].clone(), split.labels[:count].clone())
+
+
+def record(number: int, config: TrialConfig, data: SearchData, test: Split) -> dict[str, Any]:
+    """Train a configuration to its end; its metrics by epoch, and its test accuracy."""
+    prepare_process(config)
+    with tempfile.TemporaryDirectory() as folder:
+        cpu = time.process_time()
+        wall = time.perf_counter()
+        result = train(number, config, data, Path(folder), objective="val_acc")
+        cpu = time.process_time() - cpu
+        wall = time.perf_counter() - wall
+        test_accuracy = None
+        if result.value is not None:
+            network, card = load_model(Path(folder))
+            prepare = Prepare(card.mean, card.std, torch.device("cpu"), config.precision)
+            scores = score(network, test, len(data.classes), batch_size=500, prepare=prepare)
+            test_accuracy = scores.accuracy
+
+    def by_epoch(metric: str) -> list[float]:
+        return [row.metrics[metric] for row in result.history]
+
+    return {
+        "seed": config.seed,
+        "precision": config.precision,
+        "end": result.end,
+        "curve": by_epoch("val/acc"),
+        "vloss": by_epoch("val/loss"),
+        "tloss": by_epoch("train/loss"),
+        "tacc": by_epoch("train/acc"),
+        "best": result.value,
+        "best_epoch": result.best_epoch,
+        "test": test_accuracy,
+        "cpu": round(cpu, 2),
+        "wall": round(wall, 2),
+        "params": result.parameters,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--data-dir", type=Path, default=Path("data"))
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--count", type=int, default=180)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+
+    spec = read_study("default", {"dataset": options.dataset, "epochs": options.epochs})[2]
+    base = configuration(spec, {})
+    data = load_for(base, options.data_dir)
+    data = dataclasses.replace(
+        data, train=first_images(data.train, IMAGES), val=first_images(data.val, IMAGES)
+    )
+    test = first_images(load_test_for(base, options.data_dir), TEST_IMAGES)
+    resolved = resolve_runtime(spec)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    recorded = len(options.out.read_text("utf-8").splitlines()) if options.out.exists() else 0
+    for number in range(recorded, options.count):
+        rng = random.Random(f"{options.dataset}:{number}")  # noqa: S311 - no secret is drawn
+        values = draw_values(spec, rng)
+        row = record(number, configuration(spec, {**resolved, **values}), data, test)
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"tag": "random", "values": values, **row}) + "\n")
+
+
+if __name__ == "__main__":
+    main()
