@@ -11,7 +11,7 @@ from pipeline.system.errors import NothingComplete
 from pipeline.system.signals import StopRequest
 from pipeline.tracking.tracker import Tracker
 from sweeps import trial
-from sweeps.analysis.ranking import ends_text, find_best_trial
+from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 
@@ -86,7 +86,7 @@ def _ending(record: StudyRecord, reason: str | None) -> tuple[str, int | None]:
     """
     if reason is None:
         return "KILLED", None
-    winner = find_best_trial(record.results, maximize=record.maximize)
+    winner = record.best_trial
     if reason != "failures" and winner is not None:
         return "FINISHED", 0
     return "FAILED", NothingComplete.code

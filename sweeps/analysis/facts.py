@@ -1,7 +1,7 @@
-"""What a store keeps of a study besides its trials, as typed values.
+"""The data of a study in its store, apart from the trials, as typed values.
 
-Each `from_dict` reads the store's JSON data. It accepts the data of older versions, which lacked
-some of the keys, and ignores keys that no report uses.
+Each `from_dict` reads the store's JSON data. Older versions did not store all keys, so missing keys
+have defaults. Keys without a use here are ignored.
 """
 
 from __future__ import annotations
@@ -110,8 +110,12 @@ class StudyFacts:
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> StudyFacts:
         """Read the facts that `sweeps.search.study.Study.open` has stored."""
-        ablated = data.get("ablated")
-        finalists = data.get("finalists")
+        ablated: AblationStart | None = None
+        if data.get("ablated") is not None:
+            ablated = AblationStart.from_dict(data["ablated"])
+        finalists: ChosenFinalists | None = None
+        if data.get("finalists") is not None:
+            finalists = ChosenFinalists.from_dict(data["finalists"])
         return StudyFacts(
             study=data.get("study"),
             description=data.get("description"),
@@ -123,8 +127,8 @@ class StudyFacts:
             versions=data.get("versions") or {},
             workers=int(data.get("workers", 1)),
             deterministic=bool(data.get("deterministic", True)),
-            ablated=None if ablated is None else AblationStart.from_dict(ablated),
-            finalists=None if finalists is None else ChosenFinalists.from_dict(finalists),
+            ablated=ablated,
+            finalists=finalists,
         )
 
 

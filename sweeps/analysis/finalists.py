@@ -28,12 +28,14 @@ def choose_finalists(record: StudyRecord, *, top: int, seeds: int) -> ChosenFina
     trials = [entry.trials[0] for entry in entries]
     first_used = record.spec.seed
     first_unused = first_used + record.spec.repeats
-    fits_above = first_unused + seeds - 1 <= _LAST_SEED
+    first_seed = first_unused
+    if first_unused + seeds - 1 > _LAST_SEED:
+        first_seed = first_used - seeds
     return ChosenFinalists(
         of=record.name,
         top=top,
         seeds=seeds,
-        seed=first_unused if fits_above else first_used - seeds,
+        seed=first_seed,
         objective=record.objective,
         runtime=dict(record.facts.runtime),
         trials=tuple(trial.number for trial in trials),

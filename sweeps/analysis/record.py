@@ -20,8 +20,8 @@ from sweeps.trial import COMPLETE, TrialConfig, TrialResult, Value
 class StudyRecord:
     """A study as read back: what was searched, and the results.
 
-    The analysis (ranking, lead, verdict) is computed once, when it is first used. Pickling keeps
-    what has been computed, so that the processes that draw plots need not rank the study again.
+    The analysis (ranking, lead, verdict) is computed once, when it is first used. A pickled record
+    includes it, so that the processes for the plots need not rank the study again.
     """
 
     name: str  # in the stores
@@ -57,7 +57,7 @@ class StudyRecord:
 
     @cached_property
     def varied_fields(self) -> tuple[str, ...]:
-        """The searched fields that do not have the same value in all results."""
+        """The searched fields with more than a single value among the results."""
         return differing_fields(self.searched, self.results)
 
     @property
@@ -109,10 +109,16 @@ class StudyRecord:
     @property
     def final_verdict(self) -> Verdict | None:
         """The verdict on this study's finalists, once all their runs have ended."""
-        verdict = None if self.finalists is None else self.finalists.judged_as_finalists
-        return verdict if verdict is not None and verdict.final else None
+        if self.finalists is None:
+            return None
+        verdict = self.finalists.judged_as_finalists
+        if verdict is None or not verdict.final:
+            return None
+        return verdict
 
     @property
     def decided_finalists(self) -> StudyRecord | None:
         """The study of the finalists, once all its runs have ended and a finalist has won."""
-        return None if self.final_verdict is None else self.finalists
+        if self.final_verdict is None:
+            return None
+        return self.finalists

@@ -42,6 +42,7 @@ def mean_test_score(trials: Sequence[TrialResult], key: str) -> Score | None:
 
     Args:
         trials: the seeds of a configuration.
-        key: ``acc``, ``loss``, ``acc@3`` (accuracy after epoch 3) or ``class@3`` (accuracy of class 3).
+        key: ``acc``, ``loss``, ``acc@3`` (accuracy after epoch 3) or ``class@3`` (accuracy of
+            class 3).
     """
     return Score.of(trial.test.get(key) for trial in trials if trial.test)

@@ -16,7 +16,7 @@ from sweeps.analysis.scores import Score, complete_trials, mean_test_score
 from sweeps.trial import COMPLETE, RUNNING, TrialResult
 
 Outcome = Literal["ahead", "tie", "behind"]
-# Standard deviation, in images, of the difference of two counts that are each rounded to an integer.
+# Standard deviation, in images, of the difference of two counts, each rounded to an integer.
 _ROUNDING = (2 / 12) ** 0.5
 
 

@@ -29,7 +29,7 @@ def is_sampled(record: StudyRecord) -> bool:
 
 
 def tried_trials(record: StudyRecord) -> list[TrialResult]:
-    """Return the trials that have ended and did not reuse another trial's result."""
+    """Return the trials that have ended, without those that reused another trial's result."""
     return [
         result
         for result in record.results
@@ -38,7 +38,7 @@ def tried_trials(record: StudyRecord) -> list[TrialResult]:
 
 
 def trained_trials(record: StudyRecord) -> list[TrialResult]:
-    """Return the tried trials that were trained and have a value."""
+    """Return the tried trials with a training and a value."""
     return [
         trial
         for trial in tried_trials(record)
@@ -47,7 +47,7 @@ def trained_trials(record: StudyRecord) -> list[TrialResult]:
 
 
 def validation_images(trial: TrialResult | None) -> int | None:
-    """Count the images that a trial was validated on; None if they were not counted."""
+    """Count a trial's validation images; None if they were not counted."""
     if trial is None:
         return None
     if trial.confusion:
@@ -60,9 +60,9 @@ def validation_images(trial: TrialResult | None) -> int | None:
 def winner_uncertainty(record: StudyRecord) -> float | None:
     """Half the 95 % interval of the winner's value, due to the choice of validation images alone.
 
-    Two networks are validated on the same images and mistake many of the same. It therefore also
-    serves for the difference of two networks, unless that is known better. The standard deviation
-    of a macro F1 is taken to be that of the balanced accuracy.
+    Two networks are validated on the same images, and mistake many of the same. The half-width
+    therefore serves for the difference of two networks, too, in the absence of a better estimate.
+    The balanced accuracy's standard deviation is taken for a macro F1, too.
 
     Returns:
         The half-width, in units of the objective; None if it is unknown.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TypeGuard
+from typing import Literal, TypeGuard
 
 from pipeline.report.checks.base import Check, Level, is_sampled
 from sweeps.analysis.naming import value_text
@@ -21,9 +21,11 @@ TOP = 5  # configurations, including the winner
 # Of those, towards the end. With three choices, one winner in nine has as many by chance.
 MOST = 4
 
+_End = Literal["upper", "lower"]
+
 
 def edge(record: StudyRecord) -> Check | None:
-    """Check whether the winner lies at an end of a searched range: better values may lie beyond.
+    """Check the winner against the ends of the searched ranges: better values may lie beyond.
 
     Of the layouts, only those without conditions of their own (a grid, one factor at a time) are
     judged. Ends that the field itself has (no dropout, one layer) do not count.
@@ -38,15 +40,15 @@ def edge(record: StudyRecord) -> Check | None:
     findings: list[str] = []
     level: Level = "note"
     for dimension in judged:
-        upper = _end(dimension, config)
-        if upper is None:
+        end = _nearest_end(dimension, config)
+        if end is None:
             continue
-        trend = _trend(record, dimension, upper)
+        trend = _trend(record, dimension, end)
         if trend is None and is_sampled(record) and _listed_values(dimension):
             continue  # with few values, the winner often has the first or the last one
         if trend:
             level = "warning"
-        findings.append(_finding(dimension, config, upper, trend))
+        findings.append(_finding(dimension, config, end, trend))
     if findings:
         text = f"Trial {winner.number}: {'; '.join(findings)}."
         return Check(name="edge", level=level, text=text)
@@ -55,12 +57,11 @@ def edge(record: StudyRecord) -> Check | None:
     return Check(name="edge", level="good", text=text)
 
 
-def _finding(dimension: Dimension, config: TrialConfig, upper: bool, trend: str | None) -> str:
+def _finding(dimension: Dimension, config: TrialConfig, end: _End, trend: str | None) -> str:
     value = value_text(getattr(config, dimension.field))
     low, high = _ends(dimension)
     span = f"{value_text(low)} to {value_text(high)}"
-    end = "upper" if upper else "lower"
-    direction = "higher" if upper else "lower"
+    direction = "higher" if end == "upper" else "lower"
     return (
         f"{dimension.field} {value} lies at the {end} end of {span}{trend or ''}: "
         f"search {direction}"
@@ -70,7 +71,8 @@ def _finding(dimension: Dimension, config: TrialConfig, upper: bool, trend: str 
 def _listed_values(dimension: Dimension) -> tuple[float, ...]:
     """Return the numbers of a dimension that has a list or few of them, ascending; else none."""
     if not dimension.choices:
-        step = dimension.step or (1 if dimension.integer else 0)
+        smallest_step = 1 if dimension.integer else 0
+        step = dimension.step or smallest_step
         width = (dimension.high or 0) - (dimension.low or 0)
         if width >= FEW * step:
             return ()
@@ -110,22 +112,29 @@ def _position(dimension: Dimension, config: TrialConfig) -> float | None:
     return (scale(value) - low) / (high - low)
 
 
-def _end(dimension: Dimension, config: TrialConfig) -> bool | None:
-    """Tell at which end of a dimension a configuration lies: True for the upper one.
+def _nearest_end(dimension: Dimension, config: TrialConfig) -> _End | None:
+    """Return the end of a dimension that a configuration lies at.
 
     None if it lies at neither, or at a bound of the field itself.
     """
     position = _position(dimension, config)
-    margin = 0.0 if _listed_values(dimension) else EDGE
+    margin = _margin(dimension, EDGE)
     if position is None or margin < position < 1 - margin:
         return None
-    upper = position > 0.5
-    end = _ends(dimension)[upper]
-    return None if end in config_fields()[dimension.field].bounds else upper
+    low, high = _ends(dimension)
+    bounds = config_fields()[dimension.field].bounds
+    if position > 0.5:
+        return None if high in bounds else "upper"
+    return None if low in bounds else "lower"
 
 
-def _trend(record: StudyRecord, dimension: Dimension, upper: bool) -> str | None:
-    """Say how many of the best configurations lie towards an end, if most of them do."""
+def _margin(dimension: Dimension, share: float) -> float:
+    """Return a share of a range; of a list, only the first and the last value are at an end."""
+    return 0.0 if _listed_values(dimension) else share
+
+
+def _trend(record: StudyRecord, dimension: Dimension, end: _End) -> str | None:
+    """Count how many of the best configurations lie towards an end, if most of them do."""
     positions: list[float] = []
     for entry in record.complete_configurations:
         position = _position(dimension, entry.trials[0].config)
@@ -133,8 +142,8 @@ def _trend(record: StudyRecord, dimension: Dimension, upper: bool) -> str | None
             positions.append(position)
         if len(positions) == TOP:
             break
-    margin = 0.0 if _listed_values(dimension) else OUTER
-    if upper:
+    margin = _margin(dimension, OUTER)
+    if end == "upper":
         count = sum(position >= 1 - margin for position in positions)
     else:
         count = sum(position <= margin for position in positions)

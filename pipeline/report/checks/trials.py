@@ -29,7 +29,7 @@ _NAMED = 10  # trials that are listed
 
 
 def few(record: StudyRecord) -> Check | None:
-    """Check that there are enough complete configurations for the number of searched fields."""
+    """Compare the number of complete configurations with the number of searched fields."""
     count = len(record.complete_configurations)
     searched = len(record.searched)
     if not is_sampled(record) or not tried_trials(record) or not searched:
@@ -50,7 +50,7 @@ def few(record: StudyRecord) -> Check | None:
 
 
 def families(record: StudyRecord) -> Check | None:
-    """Check that several of the searched families are among the complete, and the best, trials."""
+    """Check how many searched families are among the complete, and the best, configurations."""
     searched = {
         choice
         for dimension in record.dimensions
@@ -88,7 +88,7 @@ def families(record: StudyRecord) -> Check | None:
 
 
 def constant(record: StudyRecord) -> Check | None:
-    """Check that no searched field had the same value in all trials."""
+    """Check for searched fields with the same value in all trials."""
     if not is_sampled(record):
         return None
     findings = []
@@ -119,7 +119,7 @@ def _has_one_choice(record: StudyRecord, name: str) -> bool:
 
 
 def unstable(record: StudyRecord) -> Check | None:
-    """Check that few trials diverged or collapsed, and whether their learning rates explain it."""
+    """Check how many trials diverged or collapsed, and whether learning rates explain it."""
     trained = [trial for trial in tried_trials(record) if trial.end != "infeasible"]
     lost = [t for t in trained if t.end == "diverged" or collapsed_class(t) is not None]
     if not trained:
@@ -147,7 +147,7 @@ def unstable(record: StudyRecord) -> Check | None:
 
 
 def failed(record: StudyRecord) -> Check | None:
-    """Check that few trials failed for another reason than divergence."""
+    """Check how many trials failed for other reasons than divergence."""
     tried = tried_trials(record)
     lost = [trial for trial in tried if trial.state == FAILED and trial.end != "diverged"]
     if not _is_pattern(lost, tried):
@@ -162,7 +162,7 @@ def failed(record: StudyRecord) -> Check | None:
 
 
 def first_rung(record: StudyRecord) -> Check | None:
-    """Check that not nearly all trials were pruned as soon as they could be."""
+    """Check how many trials were pruned at the first opportunity."""
     prunable = [trial for trial in trained_trials(record) if trial.number >= PROTECTED_TRIALS]
     lengths = [len(t.history) for t in prunable if t.state == PRUNED and t.history]
     if len(prunable) < JUDGED or not lengths:
@@ -182,7 +182,7 @@ def first_rung(record: StudyRecord) -> Check | None:
 
 
 def duplicates(record: StudyRecord) -> Check | None:
-    """Check that few trials only repeated an earlier configuration."""
+    """Check how many trials only repeated an earlier configuration."""
     ended = [result for result in record.results if result.state != RUNNING]
     repeats = [result for result in ended if result.duplicate_of is not None]
     if not _is_pattern(repeats, ended):
@@ -195,7 +195,7 @@ def duplicates(record: StudyRecord) -> Check | None:
 
 
 def _is_pattern(affected: Sequence[TrialResult], trials: Sequence[TrialResult]) -> bool:
-    """Whether so many of the trials are affected that it is worth a warning."""
+    """Whether enough of the trials are affected for a warning."""
     return len(affected) >= AT_LEAST and len(affected) >= SHARE * len(trials)
 
 

@@ -29,7 +29,7 @@ LAST = 4  # the "last epochs" are one in so many
 
 
 class _Noise(NamedTuple):
-    """What the difference of two configurations has to exceed to mean something."""
+    """The threshold for a meaningful difference of two configurations."""
 
     size: float  # in units of the objective
     text: str
@@ -39,7 +39,7 @@ class _Noise(NamedTuple):
 
 
 def gain(record: StudyRecord) -> Check | None:
-    """Check that the winner beats the baseline: the study's first configuration, or its centre."""
+    """Compare the winner with the baseline: the study's first configuration, or its centre."""
     entries = record.complete_configurations
     baseline = _baseline(record)
     configurations = {trial.config.group for trial in trained_trials(record)}
@@ -80,7 +80,7 @@ def gain(record: StudyRecord) -> Check | None:
 
 
 def _gain_of_finalists(record: StudyRecord, baseline: Ranked) -> Check | None:
-    """Judge the gain by the finalists, if the baseline is one of them and does not tie."""
+    """Judge the gain by the finalists, if the baseline is among them and does not tie."""
     verdict = record.final_verdict
     if verdict is None:
         return None
@@ -100,7 +100,7 @@ def _gain_of_finalists(record: StudyRecord, baseline: Ranked) -> Check | None:
 
 
 def tie(record: StudyRecord) -> Check | None:
-    """Check that the winner is ahead of the next configurations by more than chance.
+    """Compare the winner's lead over the next configurations with chance.
 
     Once finalists have been trained, their fresh seeds are judged instead.
     """
@@ -128,7 +128,8 @@ def tie(record: StudyRecord) -> Check | None:
         f"{finding}; {near} of the {len(others)} others are within {noise.text} of it: "
         f"which of them is first may be luck; {remedy}."
     )
-    return Check(name="tie", level="warning" if lead.spread is not None else "note", text=text)
+    level: Level = "note" if lead.spread is None else "warning"
+    return Check(name="tie", level=level, text=text)
 
 
 def _tie_of_finalists(verdict: Verdict) -> Check:
@@ -152,7 +153,7 @@ def _tie_of_finalists(verdict: Verdict) -> Check:
 
 
 def test_gap(record: StudyRecord) -> Check | None:
-    """Check that the winner's test accuracy differs from its validation accuracy only by chance."""
+    """Compare the gap between the winner's validation and test accuracy with chance."""
     verdict = record.final_verdict
     trial = record.best_trial
     images = validation_images(trial)
@@ -194,10 +195,10 @@ def _above(difference: float) -> str:
 
 
 def overfitting(record: StudyRecord) -> Check | None:
-    """Check that the winner does not overfit.
+    """Check the winner for overfitting.
 
     An overfitted network is better on its training images than on others, and its validation loss
-    has risen while it learned them.
+    has risen in the course of the training.
     """
     trial = record.best_trial
     images = validation_images(trial)
@@ -246,7 +247,7 @@ def _validation_losses(trial: TrialResult) -> dict[int, float]:
 
 
 def underfitting(record: StudyRecord) -> Check | None:
-    """Check that the winner was no longer improving when its epochs were over."""
+    """Check whether the winner was still improving when its epochs were over."""
     trial = record.best_trial
     if trial is None or len(trial.history) < max(2, trial.config.epochs):
         return None
@@ -290,7 +291,7 @@ def _best_until(record: StudyRecord, trial: TrialResult, epoch: int) -> float | 
 
 
 def _baseline(record: StudyRecord) -> Ranked | None:
-    """Return the configuration that the others are to beat; None if it is not complete."""
+    """Return the configuration for the others to beat; None if it is not complete."""
     for entry in record.complete_configurations:
         if record.method in CENTRED_METHODS:
             is_baseline = record.at_centre(entry.trials[0].config)
