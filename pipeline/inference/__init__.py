@@ -1,1 +1,1 @@
-"""Finished networks: found, evaluated, used for predictions, exported and registered."""
+"""Uses finished networks: finds, evaluates, exports and registers them, and predicts with them."""

@@ -1,4 +1,4 @@
-"""A finished network with everything around it: raw pixels in, probabilities out. Knows no file and no class name."""
+"""A module that maps raw images to class probabilities: preprocessing, network and softmax."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.training.prepare import Prepare
 
 
 class Classifier(nn.Module):
-    """A network behind the preparation that it was trained with, and before the softmax if it has none itself.
+    """A network with the preprocessing that it was trained with, and a softmax if it has none.
 
     Takes raw uint8 images (batch, height, width, channels), as image libraries give them.
     """
@@ -25,16 +25,19 @@ class Classifier(nn.Module):
         self.eval()
 
     def outputs(self, images: torch.Tensor) -> torch.Tensor:
-        """What the network puts out, as it is scored: float32 (batch, classes), the largest of the predicted class."""
+        """Compute the network's outputs in the same way as for its scores.
+
+        Returns:
+            float32 (batch, classes), largest for the predicted class.
+        """
+        channels_first = images.permute(0, 3, 1, 2)
         with self._prepare.autocast():
-            found: torch.Tensor = self.network(self._prepare(images.permute(0, 3, 1, 2)))
-        return found.float()
+            outputs: torch.Tensor = self.network(self._prepare(channels_first))
+        return outputs.float()
 
     def probabilities(self, outputs: torch.Tensor) -> torch.Tensor:
-        """The probabilities that the network's outputs stand for: float32 (batch, classes)."""
-        if self._ends_in_softmax:
-            return outputs
-        return outputs.softmax(dim=1)
+        """Turn the network's outputs into probabilities: float32 (batch, classes)."""
+        return outputs if self._ends_in_softmax else outputs.softmax(dim=1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Map raw images to probabilities (batch, classes)."""
@@ -42,25 +45,30 @@ class Classifier(nn.Module):
 
 
 def as_trained(network: nn.Module, card: Card) -> Classifier:
-    """Set a network up as its trial scored it, on the same device: it then predicts bit for bit what was scored there.
+    """Make a classifier on the device and in the precision of the network's trial.
 
-    Where that device is not there, on the CPU and in float32.
+    Its predictions equal the scored predictions bit for bit. If the device is missing, the
+    classifier runs on the CPU in float32. The number of threads, which is PyTorch's setting for the
+    whole process, becomes the trial's.
     """
     config = card.config
-    known = {
+    available = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
-    here = known.get(config.device, False)
     torch.set_num_threads(config.threads)
-    device = torch.device(config.device if here else "cpu")
-    precision = config.precision if here else "fp32"
-    return Classifier(network.to(memory_format=torch.channels_last), card, device, precision)
+    if available.get(config.device, False):
+        device = torch.device(config.device)
+        precision = config.precision
+    else:
+        device = torch.device("cpu")
+        precision = "fp32"
+    channels_last = network.to(memory_format=torch.channels_last)
+    return Classifier(channels_last, card, device, precision)
 
 
 def portable(network: nn.Module, card: Card) -> Classifier:
-    """Set a network up to be carried elsewhere: on the CPU, in float32."""
-    return Classifier(
-        network.to(memory_format=torch.contiguous_format), card, torch.device("cpu"), "fp32"
-    )
+    """Make a classifier to export: on the CPU, in float32."""
+    contiguous = network.to(memory_format=torch.contiguous_format)
+    return Classifier(contiguous, card, torch.device("cpu"), "fp32")

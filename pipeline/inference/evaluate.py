@@ -1,4 +1,7 @@
-"""Scores finished networks on the test split. The only module that reads it."""
+"""Scores trained networks on the validation or the test split.
+
+This is the only module that reads the test split: nothing is selected on test data.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +27,16 @@ from sweeps.search.stored import keep_test
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A finished network's scores on one split."""
+    """A trained network's scores on one split."""
 
-    split: str
+    split: str  # val or test
     card: Card
     scores: Scores
     run_id: str | None
 
 
 def evaluate(
-    where: locations.Stores,
+    stores: locations.Stores,
     data_dir: Path,
     *,
     split: str,
@@ -41,120 +44,127 @@ def evaluate(
     checkpoint: Path | None = None,
     model: str | None = None,
 ) -> Evaluation:
-    """Score a finished network on the validation or the test split, as its trial did.
+    """Score a trained network on the validation or the test split, in the same way as its trial.
 
-    Test scores are logged as ``test/acc`` and ``test/loss`` of the run, and kept with its study for the report.
+    Test scores of a run are logged to the run, as ``test/acc`` and ``test/loss``, and stored with
+    its study for the report.
 
     Args:
-        where: the stores.
+        stores: the stores.
         data_dir: the folder of data sets.
         split: ``val`` or ``test``.
-        run_id: whose checkpoint to take.
-        checkpoint: a file or folder instead.
-        model: the URI of a registered model instead.
+        run_id: the run whose network to score.
+        checkpoint: a checkpoint file or folder, instead of a run.
+        model: the URI of a registered model, instead of a run.
 
     Raises:
         Failure: if the checkpoint or the data cannot be read.
     """
     if run_id is None:
-        found = find_network(where, NetworkReference(checkpoint=checkpoint, model=model))
-        return Evaluation(
-            split, found.card, _score(found.network, found.card, data_dir, split), found.run_id
-        )
-    with read_run(where, run_id, keeps=split == "test") as (tracker, run):
+        trained = find_network(stores, NetworkReference(checkpoint=checkpoint, model=model))
+        scores = _score(trained.network, trained.card, data_dir, split)
+        return Evaluation(split, trained.card, scores, trained.run_id)
+    with read_run(stores, run_id, keeps=split == "test") as (tracker, run):
         network, card = fetch_network(tracker, run, BEST)
         scores = _score(network, card, data_dir, split)
         if split == "test":
-            by_class = {
-                f"class@{i}": share for i, share in enumerate(scores.per_class) if share is not None
-            }
-            final = {
-                "acc": scores.accuracy,
-                "loss": scores.loss,
-                "images": float(scores.confusion.sum()),
-            }
-            _keep(where, tracker, run, {**final, **by_class})
+            _keep_test_scores(stores, tracker, run, _test_figures(scores))
     return Evaluation(split, card, scores, run.info.run_id)
 
 
 def evaluate_epochs(
-    where: locations.Stores, data_dir: Path, *, split: str, run_id: str | None
+    stores: locations.Stores, data_dir: Path, *, split: str, run_id: str | None
 ) -> list[Evaluation]:
-    """Score the weights after each epoch of a run that kept them all, in order.
+    """Score the weights of every epoch of a run that kept them all.
 
-    The accuracies are logged as ``<split>_epochs/acc``, a step an epoch; those of the test split are kept with the
-    study, too.
+    The accuracies are logged as a curve ``<split>_epochs/acc``, with a step for each epoch. Test
+    accuracies are also stored with the study.
+
+    Returns:
+        An evaluation for each epoch, in order.
 
     Raises:
-        UsageFailure: where the run kept only its best epoch's.
+        UsageFailure: if the run kept only its best epoch.
         Failure: if a checkpoint or the data cannot be read.
     """
-    with read_run(where, run_id, keeps=True) as (tracker, run):
-        files = [
-            path
-            for path in tracker.files(run.info.run_id, "checkpoint/epochs")
-            if path.endswith(".safetensors")
-        ]
-        if not files:
+    with read_run(stores, run_id, keeps=True) as (tracker, run):
+        paths = tracker.files(run.info.run_id, "checkpoint/epochs")
+        weights = sorted(path for path in paths if path.endswith(".safetensors"))
+        if not weights:
             raise UsageFailure(
                 f"run {run_id} kept only its best epoch: train it with --keep-checkpoints all"
             )
-        found = []
-        for file in sorted(files):
-            network, card = fetch_network(tracker, run, file.removeprefix("checkpoint/"))
-            found.append(
-                Evaluation(split, card, _score(network, card, data_dir, split), run.info.run_id)
-            )
-        by_epoch = {evaluation.card.epoch: evaluation.scores.accuracy for evaluation in found}
-        at = now_milliseconds()
-        points = [(epoch, accuracy, at) for epoch, accuracy in by_epoch.items()]
+        evaluations = []
+        for path in weights:
+            network, card = fetch_network(tracker, run, path.removeprefix("checkpoint/"))
+            scores = _score(network, card, data_dir, split)
+            evaluations.append(Evaluation(split, card, scores, run.info.run_id))
+        accuracies = {
+            evaluation.card.epoch: evaluation.scores.accuracy for evaluation in evaluations
+        }
+        now = now_milliseconds()
+        points = [(epoch, accuracy, now) for epoch, accuracy in accuracies.items()]
         tracker.call(tracker.log_curve, run.info.run_id, f"{split}_epochs/acc", points)
         if split == "test":
-            _keep(
-                where,
-                tracker,
-                run,
-                {f"acc@{epoch}": accuracy for epoch, accuracy in by_epoch.items()},
-            )
-    return found
+            figures = {f"acc@{epoch}": accuracy for epoch, accuracy in accuracies.items()}
+            _keep_test_scores(stores, tracker, run, figures)
+    return evaluations
 
 
-def _keep(
-    where: locations.Stores, tracker: Tracker, run: Run, figures: Mapping[str, float]
+def _test_figures(scores: Scores) -> dict[str, float]:
+    """Test scores by the keys of `TrialResult.test`. A class without images has no figure."""
+    figures = {
+        "acc": scores.accuracy,
+        "loss": scores.loss,
+        "images": float(scores.confusion.sum()),
+    }
+    for index, accuracy in enumerate(scores.per_class):
+        if accuracy is not None:
+            figures[f"class@{index}"] = accuracy
+    return figures
+
+
+def _keep_test_scores(
+    stores: locations.Stores, tracker: Tracker, run: Run, figures: Mapping[str, float]
 ) -> None:
-    """Keep scores on the test split with the run and, where it is a trial's, with the study."""
-    final = {f"test/{name}": value for name, value in figures.items() if "@" not in name}
-    tracker.call(tracker.log_figures, run.info.run_id, final, now_milliseconds())
+    """Log test scores to the run and, if the run is a trial, store them with the study."""
+    metrics = {f"test/{name}": value for name, value in figures.items() if "@" not in name}
+    tracker.call(tracker.log_figures, run.info.run_id, metrics, now_milliseconds())
     tags = run.data.tags
-    if "sweep.trial" in tags:
-        try:
-            keep_test(
-                access.open_studies(where), tags["sweep.study"], int(tags["sweep.trial"]), figures
-            )
-        except LookupError:  # a study of another store
-            return
+    if "sweep.trial" not in tags:
+        return
+    storage = access.open_studies(stores)
+    try:
+        keep_test(storage, tags["sweep.study"], int(tags["sweep.trial"]), figures)
+    except LookupError:  # the study is in another store
+        return
 
 
 def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> Scores:
+    """Score a network on the device and with the threads that its trial used.
+
+    The number of threads is PyTorch's setting for the whole process.
+    """
     config = card.config
     if split == "val" and not card.judged:
         raise UsageFailure(
             "the network was trained on the validation split as well: score it with --split test"
         )
     try:
-        resolve(dataclasses.replace(config, gpus_per_trial=None))  # one is enough to score it
+        resolve(dataclasses.replace(config, gpus_per_trial=None))  # one GPU is enough for scoring
     except ValueError as error:
         raise UsageFailure(f"the network was trained elsewhere: {error}") from None
-    search = search_data.load_for(config, data_dir)
-    if card.digest not in ("", search.digest) or card.classes != search.classes:
+    data = search_data.load_for(config, data_dir)
+    if card.digest not in ("", data.digest) or card.classes != data.classes:
         raise UsageFailure(
-            f"the network was trained on other images of {config.dataset}, or under other names (digest {card.digest}, "
-            f"now {search.digest}): what is a test image now may have trained it; put those back"
+            f"the network was trained on other images of {config.dataset}, or under other names "
+            f"(digest {card.digest}, now {data.digest}): what is a test image now may have trained "
+            "it; put those back"
         )
     if split == "test":
         images = test_split.load_test_for(config, data_dir)
     else:
-        images = search.val
+        images = data.val
     device = torch.device(config.device)
     torch.set_num_threads(config.threads)
     return score(

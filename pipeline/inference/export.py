@@ -1,4 +1,7 @@
-"""Writes a finished network as one file that needs nothing of this project, checked against the network itself."""
+"""Exports a trained network as one file that needs nothing of this project.
+
+The file's answers are compared with the network's before the file is written.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import importlib.util
 import io
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,70 +26,81 @@ from pipeline.system.errors import Failure, IntegrityFailure, StorageFailure, Us
 from pipeline.system.files import atomic_write
 from pipeline.system.text import clean
 
-FACTS = "card.json"  # among the extra files of a pt2
-TOLERANCE = 1e-4  # of a probability
-_IMAGES = 100  # that a file is checked on
-_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+FACTS = "card.json"  # the name of the facts among the extra files of a pt2
+TOLERANCE = 1e-4  # the largest difference of a probability
+_IMAGES = 100  # images that an export is checked on
+_ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
-Answers = Callable[[torch.Tensor], torch.Tensor]  # raw images to probabilities
+Classify = Callable[[torch.Tensor], torch.Tensor]  # raw images to probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedNetwork:
-    """A file's bytes, and how far its answers are from the network's."""
+    """An exported file, and how far its answers are from the network's."""
 
     content: bytes
-    difference: float  # the largest of any probability
-    checked_on: str
-    example: (
-        torch.Tensor
-    )  # uint8 (1, height, width, channels): one of the images that it was checked on
+    difference: float  # the largest difference of a probability
+    checked_on: str  # describes the images
+    example: torch.Tensor  # the first of the images: uint8 (1, height, width, channels)
 
 
-def export(found: TrainedNetwork, data_dir: Path, fmt: str) -> ExportedNetwork:
-    """Bring a network into a format: raw uint8 images (batch, height, width, channels) in, probabilities out.
+@dataclass(frozen=True)
+class _Format:
+    """A file format: how to serialise a network with its facts, and how to load it again."""
+
+    serialise: Callable[[torch.export.ExportedProgram, dict[str, Any]], bytes]
+    load: Callable[[bytes], Classify]
+
+
+def export(trained: TrainedNetwork, data_dir: Path, fmt: str) -> ExportedNetwork:
+    """Export a network that maps raw uint8 images (batch, height, width, channels) to probabilities.
 
     Args:
-        found: the network, which ends up on the CPU.
-        data_dir: the folder of data sets, for images to check it on; random ones where there are none.
+        trained: the network; moves it to the CPU.
+        data_dir: the folder of data sets, for images to check the file on. Without the data set,
+            the images are random.
         fmt: ``pt2`` or ``onnx``.
 
     Raises:
-        UsageFailure: where the format's libraries are missing, or the network cannot be brought into it.
-        IntegrityFailure: where the answers differ by more than `TOLERANCE`.
+        UsageFailure: if the format's libraries are missing, or the network cannot be exported.
+        IntegrityFailure: if a probability differs by more than `TOLERANCE`.
     """
     if fmt == "onnx":
         _check_onnx()
-    images, checked_on = _images(found.card, data_dir)
-    classifier = portable(found.network, found.card)
-    with _quiet(), torch.no_grad():
+    card = trained.card
+    images, checked_on = _check_images(card, data_dir)
+    classifier = portable(trained.network, card)
+    with _no_warnings(), torch.no_grad():
         try:
-            content = _FORMATS[fmt][0](_program(classifier, images), facts(found.card))
+            program = _trace(classifier, images)
+            content = _FORMATS[fmt].serialise(program, facts(card))
         except Exception as error:  # noqa: BLE001 - a network of the user's own can fail in any way
             why = clean(error, 200) or type(error).__name__
             raise UsageFailure(
-                f"{found.card.config.family} cannot be brought into {fmt}: {why}"
+                f"{card.config.family} cannot be brought into {fmt}: {why}"
             ) from None
-        answers = _FORMATS[fmt][1](content)
-        pairs = [
-            (answers(some), classifier(some)) for some in (images, images[:1])
-        ]  # of one and of many
-    difference = max(float((ours - theirs).abs().max()) for theirs, ours in pairs)
-    if not difference <= TOLERANCE:  # so that NaN does not pass
+        exported = _FORMATS[fmt].load(content)
+        differences = []
+        for batch in (images, images[:1]):  # the batch size must not matter
+            difference = (classifier(batch) - exported(batch)).abs().max()
+            differences.append(float(difference))
+    largest = max(differences)
+    if not largest <= TOLERANCE:  # so that NaN does not pass
         raise IntegrityFailure(
-            f"the {fmt} file answers otherwise than the network: by {difference:.1e} on {checked_on}, at most "
-            f"{TOLERANCE:g} is allowed; nothing is written"
+            f"the {fmt} file answers otherwise than the network: by {largest:.1e} on "
+            f"{checked_on}, at most {TOLERANCE:g} is allowed; nothing is written"
         )
     return ExportedNetwork(
-        content=content, difference=difference, checked_on=checked_on, example=images[:1]
+        content=content, difference=largest, checked_on=checked_on, example=images[:1]
     )
 
 
 def facts(card: Card) -> dict[str, Any]:
-    """What stands beside an exported network: enough to use it."""
+    """The description that goes into an exported file: enough to use the network."""
     channels, height, width = card.shape
     return {
-        "input": "uint8 images (batch, height, width, channels), 0 to 255: they are normalised inside",
+        "input": "uint8 images (batch, height, width, channels), 0 to 255: "
+        "they are normalised inside",
         "output": "probabilities (batch, classes)",
         "shape": [height, width, channels],
         "classes": list(card.classes),
@@ -98,10 +112,10 @@ def facts(card: Card) -> dict[str, Any]:
 
 
 def write(file: Path, content: bytes) -> None:
-    """Write a file whole, or not at all.
+    """Write a file as a whole, or not at all.
 
     Raises:
-        StorageFailure: if it cannot be written.
+        StorageFailure: if the file cannot be written.
     """
     try:
         with atomic_write(file) as draft:
@@ -110,87 +124,97 @@ def write(file: Path, content: bytes) -> None:
         raise StorageFailure(f"cannot write {file}: {error.strerror or error}") from None
 
 
-def _images(card: Card, data_dir: Path) -> tuple[torch.Tensor, str]:
-    """Images of the validation split that the network was chosen on, and what they are; random ones, and why."""
+def _check_images(card: Card, data_dir: Path) -> tuple[torch.Tensor, str]:
+    """Choose the images on which an export is checked.
+
+    Returns:
+        uint8 images (batch, height, width, channels) and their description: validation images of
+        the network's data set, or random pixels if the data set is missing or has changed.
+    """
     config = card.config
     channels, height, width = card.shape
     why = "the data set is not there"
     try:
         if is_present(config.dataset, data_dir):
-            found = search_data.load_for(config, data_dir)
-            if found.shape == card.shape:
-                count = min(_IMAGES, len(found.val))
-                rows = torch.linspace(0, len(found.val) - 1, count).long()
-                images = found.val.images[rows].permute(0, 2, 3, 1).contiguous()
+            data = search_data.load_for(config, data_dir)
+            if data.shape == card.shape:
+                count = min(_IMAGES, len(data.val))
+                rows = torch.linspace(0, len(data.val) - 1, count).long()
+                images = data.val.images[rows].permute(0, 2, 3, 1).contiguous()
                 return images, f"{count} validation images of {clean(config.dataset)}"
-            why = f"the data set's have the shape {found.shape} now, and not {card.shape}"
+            why = f"the data set's have the shape {data.shape} now, and not {card.shape}"
     except Failure as error:
         why = clean(error, 200)
-    noise = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     images = torch.randint(
-        0, 256, (_IMAGES, height, width, channels), dtype=torch.uint8, generator=noise
+        0, 256, (_IMAGES, height, width, channels), dtype=torch.uint8, generator=generator
     )
     return images, f"{_IMAGES} images of random pixels ({why})"
 
 
-def _program(classifier: Classifier, images: torch.Tensor) -> torch.export.ExportedProgram:
-    """The network as a graph, which holds nothing of this machine: no image, and no path of our source."""
-    example = torch.zeros(
-        (2, *images.shape[1:]), dtype=torch.uint8
-    )  # one would have the batch fixed at one
+def _trace(classifier: Classifier, images: torch.Tensor) -> torch.export.ExportedProgram:
+    """Trace a network as a graph, without traces of this machine: no image, no path of a source."""
+    # With a single image torch would fix the batch size at one.
+    example = torch.zeros((2, *images.shape[1:]), dtype=torch.uint8)
     shapes = {"images": {0: torch.export.Dim("batch")}}
     program = torch.export.export(classifier, (example,), dynamic_shapes=shapes)
     for module in program.graph_module.modules():
-        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
-            node.meta.pop("stack_trace", None)
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
     return program
 
 
-def _pt2(program: torch.export.ExportedProgram, about: dict[str, Any]) -> bytes:
+def _serialise_pt2(program: torch.export.ExportedProgram, facts: dict[str, Any]) -> bytes:
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files={FACTS: json.dumps(about)})
+    torch.export.save(program, file, extra_files={FACTS: json.dumps(facts)})
     return file.getvalue()
 
 
-def _read_pt2(content: bytes) -> Answers:
-    answers: Answers = torch.export.load(io.BytesIO(content)).module()
-    return answers
+def _load_pt2(content: bytes) -> Classify:
+    classify: Classify = torch.export.load(io.BytesIO(content)).module()
+    return classify
 
 
-def _onnx(program: torch.export.ExportedProgram, about: dict[str, Any]) -> bytes:
+def _serialise_onnx(program: torch.export.ExportedProgram, facts: dict[str, Any]) -> bytes:
     names = {"input_names": ["images"], "output_names": ["probabilities"]}
-    made: Any = torch.onnx.export(program, (), dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
-    for key, value in about.items():
-        made.model.metadata_props[key] = value if isinstance(value, str) else json.dumps(value)
-    content: bytes = made.model_proto.SerializeToString()
+    onnx_program: Any = torch.onnx.export(program, (), dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
+    for key, value in facts.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        onnx_program.model.metadata_props[key] = text
+    content: bytes = onnx_program.model_proto.SerializeToString()
     return content
 
 
-def _read_onnx(content: bytes) -> Answers:
+def _load_onnx(content: bytes) -> Classify:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+    def classify(images: torch.Tensor) -> torch.Tensor:
+        (probabilities,) = session.run(None, {"images": images.numpy()})
+        return torch.from_numpy(probabilities)
+
+    return classify
 
 
-_FORMATS: dict[
-    str,
-    tuple[
-        Callable[[torch.export.ExportedProgram, dict[str, Any]], bytes], Callable[[bytes], Answers]
-    ],
-]
-_FORMATS = {"pt2": (_pt2, _read_pt2), "onnx": (_onnx, _read_onnx)}
+_FORMATS = {
+    "pt2": _Format(_serialise_pt2, _load_pt2),
+    "onnx": _Format(_serialise_onnx, _load_onnx),
+}
 
 
 def _check_onnx() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in _ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageFailure(f"ONNX needs {', '.join(missing)}: pip install {' '.join(_NEEDED)}")
+        raise UsageFailure(
+            f"ONNX needs {', '.join(missing)}: pip install {' '.join(_ONNX_PACKAGES)}"
+        )
 
 
 @contextmanager
-def _quiet() -> Any:
-    """Keep what the exporters say of themselves off the terminal."""
+def _no_warnings() -> Iterator[None]:
+    """Keep warnings of the exporters off the terminal."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

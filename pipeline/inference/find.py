@@ -1,4 +1,4 @@
-"""Finished networks, by whatever names them: finds and scores them. The only reader of the test split."""
+"""Finds trained networks: by run, by trial, by study, by registered model or by checkpoint."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     import torch
 
 
-def find_trial(where: locations.Stores, name: str) -> tuple[StudyRecord, TrialResult]:
-    """Find the trial that ``NAME#7`` names, and its study.
+def find_trial(stores: locations.Stores, name: str) -> tuple[StudyRecord, TrialResult]:
+    """Find a trial by a name such as ``NAME#7``, and its study.
 
     Raises:
-        UsageFailure: if there is none.
+        UsageFailure: if there is no such trial.
     """
     study, _, number = name.rpartition("#")
-    record = access.read_record(where, study)
+    record = access.read_record(stores, study)
     if not number.isdecimal() or int(number) >= len(record.results):
         raise UsageFailure(
             f"no trial {number!r} in study {study!r}: it has {len(record.results)}, counted from 0"
@@ -37,106 +37,135 @@ def find_trial(where: locations.Stores, name: str) -> tuple[StudyRecord, TrialRe
     return record, record.results[int(number)]
 
 
-def trial_with_weights(where: locations.Stores, name: str) -> TrialResult:
-    """Find the trial that ``NAME#7`` names; of a duplicate, the trial whose result it is.
+def trial_with_weights(stores: locations.Stores, name: str) -> TrialResult:
+    """Find a trial by a name such as ``NAME#7``; for a duplicate, the trial that it repeats.
 
     Raises:
-        UsageFailure: if there is none.
+        UsageFailure: if there is no such trial, or it has no checkpoint.
     """
-    record, found = find_trial(where, name)
-    if found.duplicate_of is not None:
-        found = record.results[found.duplicate_of]
-    if found.checkpoint is None:
+    record, trial = find_trial(stores, name)
+    if trial.duplicate_of is not None:
+        trial = record.results[trial.duplicate_of]
+    if trial.checkpoint is None:
         raise UsageFailure(
-            f"trial {name} has no checkpoint ({found.end}): it failed, or keep_checkpoints dropped it"
+            f"trial {name} has no checkpoint ({trial.end}): it failed, or keep_checkpoints dropped it"
         )
-    return found
+    return trial
 
 
-def best_trial(where: locations.Stores, name: str | None) -> TrialResult:
-    """Find a study's best trial, its finalists' once they have ended; of the study last opened, if none is named.
+def best_trial(stores: locations.Stores, name: str | None) -> TrialResult:
+    """Find the best trial of a study, or of its finalists as soon as they have decided.
+
+    Args:
+        stores: the stores.
+        name: the study; None for the study last opened.
 
     Raises:
         NothingComplete: if no trial is complete.
     """
-    record = access.read_record(where, name)
+    record = access.read_record(stores, name)
     record = record.decided_finalists or record
-    winner = record.best_trial
-    if winner is None:
+    best = record.best_trial
+    if best is None:
         raise NothingComplete(f"study {record.name!r} has no complete trial")
-    return winner
+    return best
 
 
-def complete_trials(where: locations.Stores, name: str | None) -> list[TrialResult]:
-    """Find the complete trials of a study; of the one last opened, if none is named.
+def complete_trials(stores: locations.Stores, name: str | None) -> list[TrialResult]:
+    """Find all complete trials of a study that have weights of their own.
+
+    Args:
+        stores: the stores.
+        name: the study; None for the study last opened.
 
     Raises:
         NothingComplete: if there are none.
     """
-    record = access.read_record(where, name)
-    found = [
-        r
-        for r in record.results
-        if r.state == COMPLETE and r.duplicate_of is None and r.checkpoint is not None
+    record = access.read_record(stores, name)
+    trials = [
+        trial
+        for trial in record.results
+        if trial.state == COMPLETE and trial.duplicate_of is None and trial.checkpoint is not None
     ]
-    if not found:
+    if not trials:
         raise NothingComplete(f"study {record.name!r} has no complete trial that has weights")
-    return found
+    return trials
 
 
-def find_network(where: locations.Stores, which: NetworkReference) -> TrainedNetwork:
-    """Find a network and build it. A checkpoint needs no store, and none is made.
+def find_network(stores: locations.Stores, reference: NetworkReference) -> TrainedNetwork:
+    """Find a network and load it.
+
+    A checkpoint needs no store. No store is created.
 
     Raises:
-        Failure: where there is none, or it cannot be read.
+        Failure: if there is no such network, or it cannot be read.
     """
-    if which.checkpoint is not None:
-        return TrainedNetwork(*load_model(which.checkpoint))
-    if which.model is not None:
-        from pipeline.inference import registry
-
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoint, run_id = registry.fetch_checkpoint(where, which.model, Path(folder))
-            return TrainedNetwork(*load_model(checkpoint), run_id)
-    with read_run(where, find_run_id(where, which)) as (tracker, run):
+    if reference.checkpoint is not None:
+        network, card = load_model(reference.checkpoint)
+        return TrainedNetwork(network, card)
+    if reference.model is not None:
+        return _registered_network(stores, reference.model)
+    run_id = find_run_id(stores, reference)
+    with read_run(stores, run_id) as (tracker, run):
         tags = run.data.tags
         study = tags.get("sweep.study") or tags.get("sweep.refit_of")
+        if study is not None:
+            study = study.removesuffix(FINALISTS_SUFFIX)
         network, card = fetch_network(tracker, run, BEST)
-    return TrainedNetwork(
-        network,
-        card,
-        run.info.run_id,
-        None if study is None else study.removesuffix(FINALISTS_SUFFIX),
-    )
+    return TrainedNetwork(network, card, run.info.run_id, study)
 
 
-def find_run_id(where: locations.Stores, which: NetworkReference) -> str | None:
-    """The id of the run that is named, or of the trial."""
-    if which.best:
-        return best_trial(where, which.name).run_id
-    if which.run and "#" in which.run:
-        return trial_with_weights(where, which.run).run_id
-    return which.run
+def _registered_network(stores: locations.Stores, uri: str) -> TrainedNetwork:
+    from pipeline.inference import registry
+
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint, run_id = registry.fetch_checkpoint(stores, uri, Path(folder))
+        network, card = load_model(checkpoint)
+        return TrainedNetwork(network, card, run_id)
+
+
+def find_run_id(stores: locations.Stores, reference: NetworkReference) -> str | None:
+    """The id of the run that a reference names directly, or by a trial or study."""
+    if reference.best:
+        return best_trial(stores, reference.name).run_id
+    if reference.run and "#" in reference.run:
+        return trial_with_weights(stores, reference.run).run_id
+    return reference.run
 
 
 @contextmanager
 def read_run(
-    where: locations.Stores, run_id: str | None, *, keeps: bool = False
+    stores: locations.Stores, run_id: str | None, *, keeps: bool = False
 ) -> Iterator[tuple[Tracker, Run]]:
-    """Open a run that has weights of its own, to keep something with it or only to read."""
-    with access.read_tracking(where) as uri, contextlib.closing(Tracker(uri)) as tracker:
-        if keeps and not access.tracking_is_writable(where):
+    """Open a run that has weights of its own.
+
+    Args:
+        stores: the stores.
+        run_id: the run.
+        keeps: whether the caller will log to the run; otherwise the caller only reads.
+
+    Yields:
+        A tracker of the run's store, and the run.
+
+    Raises:
+        UsageFailure: if the run has no weights.
+        StorageFailure: if the store cannot be read; with `keeps`, if it cannot be written.
+    """
+    with access.read_tracking(stores) as uri, contextlib.closing(Tracker(uri)) as tracker:
+        if keeps and not access.tracking_is_writable(stores):
             raise StorageFailure(
-                f"cannot write {locations.display_name(where.tracking)}, where scores are kept with their run: "
-                f"score the network alone, by --checkpoint FOLDER, which ends with {run_id}/artifacts/checkpoint"
+                f"cannot write {locations.display_name(stores.tracking)}, where scores are kept "
+                "with their run: score the network alone, by --checkpoint FOLDER, which ends with "
+                f"{run_id}/artifacts/checkpoint"
             )
         run = tracker.run(str(run_id))
-        if "sweep.duplicate_of" in run.data.tags:
-            first = f"{run.data.tags['sweep.study']}#{run.data.tags['sweep.duplicate_of']}"
+        tags = run.data.tags
+        if "sweep.duplicate_of" in tags:
+            original = f"{tags['sweep.study']}#{tags['sweep.duplicate_of']}"
             raise UsageFailure(
-                f"run {run_id} is a duplicate and has no weights of its own: use --run {first}"
+                f"run {run_id} is a duplicate and has no weights of its own: use --run {original}"
             )
-        if run.data.tags.get("sweep.checkpoint") == "dropped":
+        if tags.get("sweep.checkpoint") == "dropped":
             raise UsageFailure(
                 f"the weights of run {run_id} were dropped, as keep_checkpoints of its study says"
             )
@@ -144,8 +173,14 @@ def read_run(
 
 
 def fetch_network(tracker: Tracker, run: Run, file: str) -> tuple[torch.nn.Module, Card]:
-    """Build a network from one file of a run's checkpoints."""
+    """Load a network from a run's checkpoint.
+
+    Args:
+        tracker: of the run's store.
+        run: the run.
+        file: a ``.safetensors`` file, relative to the run's artifact ``checkpoint``.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        for name in (file, f"{file}.sha256"):
-            found = tracker.download(run.info.run_id, f"checkpoint/{name}", Path(folder))
-        return load_model(found.with_suffix(""))
+        tracker.download(run.info.run_id, f"checkpoint/{file}", Path(folder))
+        checksum = tracker.download(run.info.run_id, f"checkpoint/{file}.sha256", Path(folder))
+        return load_model(checksum.with_suffix(""))

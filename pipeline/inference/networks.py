@@ -1,4 +1,4 @@
-"""How a command names a finished network, and that network once it is found."""
+"""A trained network, and the ways in which a command refers to one."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkReference:
-    """How a command names the network that it is about: in one of these ways."""
+    """Refers to a network in one of four ways: a run, the best of a study, a model, or a file."""
 
-    run: str | None = None  # a run's id, or NAME#7
+    run: str | None = None  # the id of a run, or a trial such as NAME#7
     best: bool = False
-    name: str | None = None  # the study of the best; None is the one last opened
-    model: str | None = None  # a URI of MLflow
+    name: str | None = None  # the study of the best; None for the study last opened
+    model: str | None = None  # MLflow's URI of a registered model
     checkpoint: Path | None = None  # a file or folder
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A finished network, on the CPU in evaluation mode, and where it comes from."""
+    """A trained network, on the CPU in evaluation mode, and its origin."""
 
     network: torch.nn.Module
     card: Card
     run_id: str | None = None
-    study: str | None = None  # that was searched, of its finalists too
+    study: str | None = None  # for a network of finalists, the study that they were chosen from

@@ -1,4 +1,4 @@
-"""Image files in, their classes out, a batch at a time. Knows no command and no store."""
+"""Classifies image files, one batch at a time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ from pipeline.system.text import clean
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an image was taken for: classes with their probabilities, the likeliest first."""
+    """The predicted classes of an image with their probabilities, the likeliest first."""
 
     path: Path
     top: tuple[tuple[str, float], ...]
@@ -31,102 +32,116 @@ class Prediction:
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """Whatever classifies images: a network here, or a server."""
+    """Classifies batches of images: with a network in this process, or through a server."""
 
     shape: decode.Shape  # channels, height, width
     classes: Sequence[str]
-    batch: int  # images at once
-    # Raw images (batch, height, width, channels) to scores, whose order counts, and probabilities: (batch, classes).
+    batch: int  # images at a time
+    # Maps raw images (batch, height, width, channels) to two tensors (batch, classes): scores, which
+    # order the classes, and probabilities.
     classify: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
-def network_predictor(found: TrainedNetwork) -> Predictor:
-    """A network as its trial scored it, in batches of the same size: it predicts bit for bit what was scored."""
-    classifier = as_trained(found.network, found.card)
+def network_predictor(trained: TrainedNetwork) -> Predictor:
+    """Make a predictor of a network.
+
+    It uses the batch size with which the network's trial was scored, so that its predictions equal
+    the scored predictions bit for bit.
+    """
+    card = trained.card
+    classifier = as_trained(trained.network, card)
     device = next(itertools.chain(classifier.parameters(), classifier.buffers())).device
 
     @torch.no_grad()
-    def classify(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        outputs = classifier.outputs(raw.to(device))
-        return outputs.cpu(), classifier.probabilities(outputs).cpu()
+    def classify(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        outputs = classifier.outputs(images.to(device))
+        probabilities = classifier.probabilities(outputs)
+        return outputs.cpu(), probabilities.cpu()
 
-    card = found.card
     return Predictor(
         shape=card.shape, classes=card.classes, batch=card.config.eval_batch_size, classify=classify
     )
 
 
-def parse_path_list(lines: str) -> list[Path]:
-    """The paths in a list, one a line; or separated by NUL, as ``find -print0`` writes them."""
-    # Not splitlines: it also splits at characters that a name may hold.
-    if "\0" in lines:
-        paths = lines.split("\0")
+def parse_path_list(text: str) -> list[Path]:
+    """Split a list of paths, separated by line ends, or by NUL as ``find -print0`` writes them."""
+    if "\0" in text:
+        names = text.split("\0")
     else:
-        paths = [line.removesuffix("\r") for line in lines.split("\n")]
-    return [Path(path) for path in paths if path]
+        # splitlines would also split at other characters, which a file name may hold.
+        names = [line.removesuffix("\r") for line in text.split("\n")]
+    return [Path(name) for name in names if name]
+
+
+def read_path_list() -> list[Path]:
+    """Read a list of paths from standard input, decoded as paths among the arguments are."""
+    return parse_path_list(os.fsdecode(sys.stdin.buffer.read()))
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
-    """The files that paths name: files themselves, whatever they are called, and the images below folders, by path.
+    """Find the image files that paths name.
+
+    Args:
+        paths: files, which are taken under any name, and folders, in which all files with the name
+            of an image are found, ordered by path.
 
     Raises:
-        UsageFailure: for a path that is not there or no file, or a folder without images.
+        UsageFailure: for a path that is missing or no regular file, a folder without images, or no
+            paths at all.
         IntegrityFailure: for a folder that cannot be read.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            below = folders.image_files_below(path)
-            if not below:
+            images = folders.image_files_below(path)
+            if not images:
                 endings = ", ".join(folders.EXTENSIONS)
                 raise UsageFailure(
                     f"no images below {clean(path)}: looked for files that end in {endings}"
                 )
-            found += below
+            files += images
         elif path.is_file():
-            found.append(path)
-        elif path.exists():  # to read a pipe or a device could take for ever
+            files.append(path)
+        elif path.exists():  # reading a pipe or a device could take forever
             raise UsageFailure(f"{clean(path)!r} is no file: give image files, or folders of them")
         else:
             raise UsageFailure(f"no file or folder {clean(path)!r}")
-    if not found:
+    if not files:
         raise UsageFailure(
             "no images are named: give files or folders, or - to read a list of them"
         )
-    return found
+    return files
 
 
 def predict(
-    judge: Predictor, files: Sequence[Path], top: int, failed: Callable[[Path, str], None]
+    predictor: Predictor, files: Sequence[Path], top: int, failed: Callable[[Path, str], None]
 ) -> Iterator[Prediction]:
-    """Classify files in order, holding one batch of them at a time.
+    """Classify files in order, with one batch in memory at a time.
 
     Args:
-        judge: what classifies.
-        files: of any size and mode; they are brought to one shape as in training.
-        top: how many classes are told of each.
-        failed: told of each file that cannot be read; the others are classified.
+        predictor: classifies the images.
+        files: images of any size and mode; they are brought to one shape as in training.
+        top: the number of classes to predict for each image.
+        failed: called with each file that cannot be read, and the reason. Other files go on.
     """
-    top = min(top, len(judge.classes))
+    top = min(top, len(predictor.classes))
+    read_pixels = partial(_decode, shape=predictor.shape)
     with ThreadPoolExecutor() as pool, progress_bar("predicting", len(files)) as advance:
-        for start in range(0, len(files), judge.batch):
-            some = files[start : start + judge.batch]
+        for start in range(0, len(files), predictor.batch):
+            batch = files[start : start + predictor.batch]
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # of odd metadata; what is wrong with pixels is an error
-                read = list(pool.map(lambda path: _decode(path, judge.shape), some))
-            there = [
-                (path, content)
-                for path, content in zip(some, read, strict=True)
-                if isinstance(content, bytes)
-            ]
-            for path, error in zip(some, read, strict=True):
-                if isinstance(error, IntegrityFailure):
-                    failed(path, str(error))
-            if there:
-                yield from _classified(judge, there, top)
-            advance(len(some))
+                # The image library warns of odd metadata; damaged pixels raise an error.
+                warnings.simplefilter("ignore")
+                contents = list(pool.map(read_pixels, batch))
+            images = []
+            for path, content in zip(batch, contents, strict=True):
+                if isinstance(content, IntegrityFailure):
+                    failed(path, str(content))
+                else:
+                    images.append((path, content))
+            if images:
+                yield from _classify(predictor, images, top)
+            advance(len(batch))
 
 
 def _decode(path: Path, shape: decode.Shape) -> bytes | IntegrityFailure:
@@ -136,22 +151,17 @@ def _decode(path: Path, shape: decode.Shape) -> bytes | IntegrityFailure:
         return error
 
 
-def _classified(
-    judge: Predictor, read: Sequence[tuple[Path, bytes]], top: int
+def _classify(
+    predictor: Predictor, images: Sequence[tuple[Path, bytes]], top: int
 ) -> Iterator[Prediction]:
-    planes = torch.frombuffer(
-        bytearray(b"".join(content for _, content in read)), dtype=torch.uint8
-    )
-    raw = planes.view(len(read), *judge.shape).permute(0, 2, 3, 1)
-    scores, probabilities = judge.classify(raw)
+    """Classify a batch of decoded images, each the bytes of its channels."""
+    content = bytearray(b"".join(pixels for _, pixels in images))
+    channels_first = torch.frombuffer(content, dtype=torch.uint8)
+    channels_first = channels_first.view(len(images), *predictor.shape)
+    scores, probabilities = predictor.classify(channels_first.permute(0, 2, 3, 1))
     order = scores.argsort(dim=1, descending=True, stable=True)[:, :top]
     likeliest = probabilities.gather(1, order)
-    for (path, _), indices, shares in zip(read, order.tolist(), likeliest.tolist(), strict=True):
-        yield Prediction(
-            path, tuple((judge.classes[i], share) for i, share in zip(indices, shares, strict=True))
-        )
-
-
-def read_path_list() -> list[Path]:
-    """The paths that standard input lists."""
-    return parse_path_list(os.fsdecode(sys.stdin.buffer.read()))  # as paths among the arguments are
+    rows = zip(images, order.tolist(), likeliest.tolist(), strict=True)
+    for (path, _), indices, shares in rows:
+        names = [predictor.classes[index] for index in indices]
+        yield Prediction(path, tuple(zip(names, shares, strict=True)))

@@ -1,4 +1,8 @@
-"""MLflow's model registry: a network becomes a version that can be served, and is found again. Trains nothing."""
+"""Registers trained networks in MLflow's model registry, and fetches them again.
+
+MLflow's functions for models take the store from the environment alone. `_registry` sets the
+variables around each use, and restores them: meanwhile other threads must not use MLflow.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +42,11 @@ from pipeline.system.text import clean
 from pipeline.tracking.server import error_line, without_password
 from pipeline.tracking.tracker import experiment_of
 
-_CODE = Path(__file__).with_name("served_model.py")
-_USERS_FAULT = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST)}
-# Any array passes as it comes: were the type uint8 here, MLflow would cut the 0.7 of a scaled image to 0, and answer.
+_SERVED_MODEL = Path(__file__).with_name("served_model.py")
+_USER_ERRORS = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST)}
+
+# The input has no type, so that any array arrives as it is. With the type uint8 MLflow would cut the
+# 0.7 of a scaled image to 0, and answer.
 _INPUT = Schema([TensorSpec(np.dtype("O"), (-1,))])
 _OUTPUT = Schema(
     [
@@ -55,7 +61,7 @@ _PARAMS = ParamSchema([ParamSpec("describe", DataType.boolean, default=False)])
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """A version of a model in the registry."""
+    """A version of a registered model."""
 
     name: str
     version: int
@@ -64,15 +70,16 @@ class RegisteredVersion:
 
     @property
     def uri(self) -> str:
-        """What everything of MLflow knows it by."""
+        """The URI by which all of MLflow finds the version."""
         return f"models:/{self.name}@{self.alias}"
 
 
 def check_names(name: str, alias: str) -> None:
-    """See that a model and an alias may be called so.
+    """Check the names of a model and of an alias.
 
     Raises:
-        UsageFailure: with MLflow's words if not.
+        UsageFailure: if MLflow does not allow a name, in MLflow's words; or if the model's name is
+            not printable.
     """
     try:
         _validate_model_name(name)
@@ -85,142 +92,154 @@ def check_names(name: str, alias: str) -> None:
 
 
 def register(
-    where: locations.Stores, found: TrainedNetwork, exported: ExportedNetwork, name: str, alias: str
+    stores: locations.Stores,
+    trained: TrainedNetwork,
+    exported: ExportedNetwork,
+    name: str,
+    alias: str,
 ) -> RegisteredVersion:
-    """Make a network the next version of a registered model, and move the alias to it.
+    """Make a network the next version of a registered model, and move the alias to the version.
 
-    It holds the network as a pt2 file, the code that serves it, and the checkpoint that it was made from.
+    The version holds the network as a pt2 file, the code that serves the network, and the
+    checkpoint.
 
     Args:
-        where: the stores, ready to be written.
-        found: the network; its run, if it has one, is the version's.
-        exported: the same as pt2.
-        name: the model's.
-        alias: by which the newest is found.
+        stores: the stores, ready for writing.
+        trained: the network. Its run, if there is one, becomes the version's run.
+        exported: the same network as pt2.
+        name: the name of the registered model.
+        alias: the name of the newest version.
 
     Raises:
+        UsageFailure: if a name is not allowed.
         StorageFailure: if the registry cannot be used.
     """
     check_names(name, alias)
-    with tempfile.TemporaryDirectory() as folder, _store(where, found.run_id):
+    card = trained.card
+    with tempfile.TemporaryDirectory() as folder, _registry(stores, trained.run_id):
         network = Path(folder) / "network.pt2"
         network.write_bytes(exported.content)
         checkpoint = Path(folder) / "checkpoint"
-        save_model(checkpoint / BEST, found.network.state_dict(), found.card)
+        save_model(checkpoint / BEST, trained.network.state_dict(), card)
         model = Model.log(
             artifact_path=None,
             name="classifier",
             flavor=mlflow.pyfunc,
-            run_id=found.run_id,
+            run_id=trained.run_id,
             registered_model_name=name,
             await_registration_for=0,
-            python_model=str(_CODE),
+            python_model=str(_SERVED_MODEL),
             artifacts={"network": str(network), "checkpoint": str(checkpoint)},
             signature=ModelSignature(_INPUT, _OUTPUT, _PARAMS),
             input_example=exported.example.numpy(),
             pip_requirements=_requirements(),
-            metadata=facts(found.card),
+            metadata=facts(card),
         )
-        client = MlflowClient(where.tracking)
+        client = MlflowClient(stores.tracking)
         version = int(model.registered_model_version)
-        before = client.get_registered_model(name).aliases.get(alias)
-        for key, value in _tags(found.card).items():
+        previous = client.get_registered_model(name).aliases.get(alias)
+        for key, value in _tags(card).items():
             client.set_model_version_tag(name, str(version), key, value)
-        client.update_model_version(name, str(version), _description(found.card))
+        client.update_model_version(name, str(version), _description(card))
         client.set_registered_model_alias(name, alias, str(version))
-    return RegisteredVersion(name, version, alias, None if before is None else int(before))
+    moved = None if previous is None else int(previous)
+    return RegisteredVersion(name, version, alias, moved)
 
 
-def fetch_checkpoint(where: locations.Stores, uri: str, folder: Path) -> tuple[Path, str | None]:
-    """Bring a registered model's checkpoint into a folder; nothing of the model is run.
+def fetch_checkpoint(stores: locations.Stores, uri: str, folder: Path) -> tuple[Path, str | None]:
+    """Download the checkpoint of a registered model. No code of the model is run.
 
     Args:
-        where: the stores.
+        stores: the stores.
         uri: ``models:/NAME@ALIAS``, ``models:/NAME/3`` or ``runs:/ID/classifier``.
-        folder: for the checkpoint.
+        folder: the folder to download to.
 
     Returns:
-        Its place, and the id of the run that the model came from.
+        The path of the checkpoint, and the id of the run that the model came from.
 
     Raises:
-        UsageFailure: where there is no such model, or it is not one of ours.
+        UsageFailure: if there is no such model, or `register` did not make it.
         StorageFailure: if the registry cannot be used.
     """
     with (
-        access.read_tracking(where) as tracking,
-        _store(dataclasses.replace(where, tracking=tracking)),
+        access.read_tracking(stores) as tracking,
+        _registry(dataclasses.replace(stores, tracking=tracking)),
     ):
         model = Model.load(uri)
         files = model.flavors.get("python_function", {}).get("artifacts", {})
         if "checkpoint" not in files:
             raise UsageFailure(f"{uri} holds no checkpoint: it was not made by `pipeline register`")
-        path = mlflow.artifacts.download_artifacts(
-            f"{uri}/{files['checkpoint']['path']}", dst_path=str(folder)
-        )
+        artifact = f"{uri}/{files['checkpoint']['path']}"
+        path = mlflow.artifacts.download_artifacts(artifact, dst_path=str(folder))
     return Path(path), model.run_id
 
 
 @contextmanager
-def _store(where: locations.Stores, run_id: str | None = None) -> Iterator[None]:
-    """Have MLflow's own functions use our store, there the experiment of a run, and tell their errors in a line."""
-    given = {"MLFLOW_TRACKING_URI": where.tracking}
+def _registry(stores: locations.Stores, run_id: str | None = None) -> Iterator[None]:
+    """Use MLflow's functions for models on our store, in the experiment of a run.
+
+    Raises:
+        UsageFailure, StorageFailure: for an error of MLflow, in one line.
+    """
+    variables = {"MLFLOW_TRACKING_URI": stores.tracking}
     if run_id is not None:
-        given["MLFLOW_EXPERIMENT_ID"] = experiment_of(where.tracking, run_id)
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
+        variables["MLFLOW_EXPERIMENT_ID"] = experiment_of(stores.tracking, run_id)
+    previous = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
+        # MLflow warns of its own types, and prints what it registered, which the command says too.
         with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # MLflow warns of its own types; and what is registered is said by us
+            warnings.simplefilter("ignore")
             yield
     except (MlflowException, OSError) as error:
-        text = clean(error_line(error, where.tracking), 300)
-        if isinstance(error, MlflowException) and error.error_code in _USERS_FAULT:
-            raise UsageFailure(f"{text} (in {without_password(where.tracking)})") from None
-        raise StorageFailure(
-            f"cannot use the model registry of {without_password(where.tracking)}: {text}"
-        ) from None
+        text = clean(error_line(error, stores.tracking), 300)
+        store = without_password(stores.tracking)
+        if isinstance(error, MlflowException) and error.error_code in _USER_ERRORS:
+            raise UsageFailure(f"{text} (in {store})") from None
+        raise StorageFailure(f"cannot use the model registry of {store}: {text}") from None
     finally:
-        for name, value in before.items():
+        for name, value in previous.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
 
 
+def _validation_metrics(card: Card) -> dict[str, float]:
+    return {key: value for key, value in card.metrics.items() if key in ("val/acc", "val/loss")}
+
+
 def _tags(card: Card) -> dict[str, str]:
     channels, height, width = card.shape
-    return {
+    tags = {
         "sweep.family": card.config.family,
         "sweep.dataset": clean(card.config.dataset),
         "sweep.signature": card.config.signature,
         "sweep.image_size": f"{height}x{width}x{channels}",
         "sweep.classes": clean(", ".join(card.classes), 4000),
-        **{
-            f"sweep.{key}": f"{value:.6g}"
-            for key, value in card.metrics.items()
-            if key in ("val/acc", "val/loss")
-        },
     }
+    for key, value in _validation_metrics(card).items():
+        tags[f"sweep.{key}"] = f"{value:.6g}"
+    return tags
 
 
 def _description(card: Card) -> str:
     channels, height, width = card.shape
-    said = ", ".join(
-        f"{key} {value:.4f}"
-        for key, value in card.metrics.items()
-        if key in ("val/acc", "val/loss")
-    )
+    metrics = ", ".join(f"{key} {value:.4f}" for key, value in _validation_metrics(card).items())
     return (
-        f"{clean(card.config.family)} on {clean(card.config.dataset)}, epoch {card.epoch}: {said}. Takes raw images, "
-        f"whole numbers from 0 to 255 of shape (images, {height}, {width}, {channels}), and normalises them itself; "
-        f"answers with class, index, probability and the probabilities of all {len(card.classes)} classes."
+        f"{clean(card.config.family)} on {clean(card.config.dataset)}, epoch {card.epoch}: "
+        f"{metrics}. Takes raw images, whole numbers from 0 to 255 of shape "
+        f"(images, {height}, {width}, {channels}), and normalises them itself; "
+        "answers with class, index, probability and the probabilities of all "
+        f"{len(card.classes)} classes."
     )
 
 
 def _requirements() -> list[str]:
-    """What the code imports: a torch that reads what this one has written, and any builds of the others."""
+    """The packages that the served model imports.
+
+    PyTorch must be recent enough to read the exported network; any build of the version will do.
+    """
     return [
         f"torch>={torch.__version__.partition('+')[0]}",
         f"mlflow>={mlflow.__version__}",
@@ -230,5 +249,5 @@ def _requirements() -> list[str]:
 
 
 def example_request(exported: ExportedNetwork) -> dict[str, Any]:
-    """What the body of a request to a served model looks like: one image."""
+    """The body of a request to a served model, with one image."""
     return {"inputs": exported.example.tolist()}

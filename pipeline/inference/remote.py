@@ -1,105 +1,113 @@
-"""Asks a model that `mlflow models serve` serves. Knows HTTP and the form of its answers, and no network."""
+"""Classifies images through a model that `mlflow models serve` serves."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import urllib.error
-import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
+import requests
 import torch
 
 from pipeline.inference.predict import Predictor
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.text import clean
 
-_PIXELS = 1_000_000  # of one request: a few MB of JSON, far below what servers refuse
-_PATIENCE = 120.0  # seconds for an answer; MLflow's own server gives up after 60
+# Pixels in one request: a few MB of JSON, far below what servers refuse.
+_PIXELS_PER_REQUEST = 1_000_000
+_TIMEOUT = 120.0  # seconds; MLflow's own server gives up after 60
 
 
 def connect(url: str) -> Predictor:
-    """Find out what a served model takes and knows, to classify with it.
+    """Ask a served model for its image shape and classes, and make a predictor of it.
 
     Args:
-        url: of the server, with or without ``/invocations``.
+        url: the server's URL, with or without ``/invocations``.
 
     Raises:
-        UsageFailure: for what is no such URL.
-        StorageFailure: where it does not answer, or not as a model of ours.
+        UsageFailure: if the URL is malformed.
+        StorageFailure: if no server answers, or the model is not of this project.
     """
     if not _is_url(url):
         raise UsageFailure(f"--url must be http(s)://HOST:PORT: got {clean(url)!r}")
     address = url.rstrip("/").removesuffix("/invocations") + "/invocations"
-    about = _ask(address, {"inputs": [0], "params": {"describe": True}})  # MLflow wants some input
+    # MLflow requires some input, even for a description.
+    description = _post(address, {"inputs": [0], "params": {"describe": True}})
     try:
-        height, width, channels = map(int, about["shape"])
-        classes = [str(name) for name in about["classes"]]
+        height, width, channels = map(int, description["shape"])
+        classes = [str(name) for name in description["classes"]]
     except (KeyError, TypeError, ValueError):
         raise StorageFailure(
             f"{clean(address)} serves no model that `pipeline register` made"
         ) from None
 
-    def classify(raw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        answer = _ask(address, {"inputs": raw.tolist()})
+    def classify(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = _post(address, {"inputs": images.tolist()})
         try:
-            probabilities = torch.tensor([row["probabilities"] for row in answer])
+            probabilities = torch.tensor([row["probabilities"] for row in rows])
         except (KeyError, TypeError, ValueError):
             probabilities = torch.empty(0)
-        if probabilities.shape != (len(raw), len(classes)):
+        if probabilities.shape != (len(images), len(classes)):
             raise StorageFailure(
-                f"{clean(address)} answered with no probabilities for {len(raw)} images"
+                f"{clean(address)} answered with no probabilities for {len(images)} images"
             )
         return probabilities, probabilities
 
-    batch = max(1, _PIXELS // (height * width * channels))
+    batch = max(1, _PIXELS_PER_REQUEST // (height * width * channels))
     return Predictor(
         shape=(channels, height, width), classes=classes, batch=batch, classify=classify
     )
 
 
 def _is_url(text: str) -> bool:
+    # urlsplit itself drops some white space and control characters.
+    if any(character.isspace() or not character.isprintable() for character in text):
+        return False
     try:
         parts = urlsplit(text)
-        named = (
-            bool(parts.hostname) and parts.port != 0
-        )  # to ask for a port that is no number raises
-    except ValueError:
+        port = parts.port
+    except ValueError:  # also if the port is no number
         return False
-    # urlsplit itself drops some of the white space.
-    return (
-        named
-        and parts.scheme in ("http", "https")
-        and not any(c.isspace() or not c.isprintable() for c in text)
-    )
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
 
 
-def _ask(address: str, body: dict[str, Any]) -> Any:
-    data = json.dumps(body).encode()
-    kind = {"Content-Type": "application/json"}
+def _post(address: str, body: dict[str, Any]) -> Any:
+    """Send a request in MLflow's format, and return the predictions of its answer.
+
+    Raises:
+        StorageFailure: if there is no answer, or another one than MLflow's.
+    """
     try:
-        request = urllib.request.Request(address, data, kind)  # noqa: S310 - its scheme is checked
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310
-            return json.load(answer)["predictions"]
-    except urllib.error.HTTPError as error:
-        raise StorageFailure(f"{clean(address)} refused: {_reason(error)}") from None
-    except (KeyError, TypeError, ValueError, UnicodeDecodeError):
-        raise StorageFailure(
-            f"{clean(address)} answers, but not as `mlflow models serve` does"
-        ) from None
-    except (OSError, http.client.HTTPException) as error:
-        why = clean(getattr(error, "reason", None) or error, 200)
+        response = requests.post(address, json=body, timeout=_TIMEOUT)
+    except requests.RequestException as error:
+        why = clean(_root_cause(error), 200)
         raise StorageFailure(
             f"cannot reach {clean(address)}: {why}; is `mlflow models serve` running?"
         ) from None
-
-
-def _reason(error: urllib.error.HTTPError) -> str:
+    if not response.ok:
+        raise StorageFailure(f"{clean(address)} refused: {_refusal(response)}")
     try:
-        said = str(json.load(error)["message"]).rpartition("Error: ")[
-            2
-        ]  # before it MLflow shows the whole input
-    except (KeyError, OSError, TypeError, ValueError):
-        said = error.reason
-    return clean(f"{error.code} {said}", 300)
+        return response.json()["predictions"]
+    except (KeyError, TypeError, ValueError):
+        raise StorageFailure(
+            f"{clean(address)} answers, but not as `mlflow models serve` does"
+        ) from None
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """The system's error, such as "Connection refused", around which others are wrapped."""
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        error = cause
+        cause = error.__cause__ or error.__context__
+    return error
+
+
+def _refusal(response: requests.Response) -> str:
+    """The status and message of an error response."""
+    try:
+        message = str(response.json()["message"])
+    except (KeyError, TypeError, ValueError):
+        message = response.reason
+    else:
+        message = message.rpartition("Error: ")[2]  # MLflow shows the whole input before it
+    return clean(f"{response.status_code} {message}", 300)

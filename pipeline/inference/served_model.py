@@ -1,4 +1,7 @@
-"""The code of a registered model, copied into it: MLflow runs it where this project is not. Imports nothing of that."""
+"""The code that MLflow copies into a registered model, and runs to serve it.
+
+MLflow runs it without this project, so this module imports nothing of the project.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-_BATCH = 1000  # images that go through the network at once
+_BATCH = 1000  # images that go through the network at a time
 
 
 class ImageClassifier(PythonModel):
-    """Raw images in; class names, their indices and probabilities out."""
+    """Maps raw images to class names, class indices and probabilities."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the network and what is known of it."""
+        """Load the network and its description."""
         extra = {"card.json": ""}
         program = torch.export.load(context.artifacts["network"], extra_files=extra)
         self._network = program.module()
@@ -28,29 +31,36 @@ class ImageClassifier(PythonModel):
 
     def predict(
         self,
-        context: Any,  # noqa: ARG002
+        context: Any,  # noqa: ARG002 - MLflow passes it
         model_input: np.ndarray,
         params: dict[str, Any] | None = None,
     ) -> Any:
-        """Classify whole numbers from 0 to 255 of shape (images, height, width, channels).
+        """Classify images.
 
-        With ``{"describe": true}`` as params it tells instead what it takes and which classes it knows.
+        Args:
+            context: unused.
+            model_input: whole numbers from 0 to 255 of shape (images, height, width, channels).
+            params: ``{"describe": true}`` asks for the network's description instead.
+
+        Returns:
+            A table with a row for each image, or the description.
 
         Raises:
-            MlflowException: for anything else: floats above all, which have been scaled already.
+            MlflowException: for any other input, above all for floats, which are scaled already.
         """
         if params and params.get("describe"):
             return self._facts
         images = torch.from_numpy(pixels(np.asarray(model_input), self._facts["shape"]))
         with torch.no_grad():
-            found = torch.cat([self._network(some) for some in torch.split(images, _BATCH)])
-        indices = found.argmax(dim=1).tolist()
+            batches = [self._network(batch) for batch in torch.split(images, _BATCH)]
+        probabilities = torch.cat(batches)
+        indices = probabilities.argmax(dim=1).tolist()
         return pd.DataFrame(
             {
                 "class": [self._facts["classes"][index] for index in indices],
                 "index": indices,
-                "probability": found.amax(dim=1).tolist(),
-                "probabilities": found.tolist(),
+                "probability": probabilities.amax(dim=1).tolist(),
+                "probabilities": probabilities.tolist(),
             }
         )
 
@@ -58,33 +68,44 @@ class ImageClassifier(PythonModel):
 def pixels(values: np.ndarray[Any, Any], shape: list[int]) -> np.ndarray[Any, Any]:
     """Check raw images, and return them as uint8.
 
+    Args:
+        values: the images.
+        shape: height, width and channels of each image.
+
     Raises:
-        MlflowException: unless they are whole numbers from 0 to 255 of the given shape each.
+        MlflowException: unless all values are whole numbers from 0 to 255, in the right shape.
     """
     if values.ndim != 4 or list(values.shape[1:]) != shape or not len(values):
-        wanted = ", ".join(map(str, ["images", *shape]))
-        raise _refused(f"images must have the shape ({wanted}): got {values.shape}")
+        expected = ", ".join(map(str, ["images", *shape]))
+        raise _invalid(f"images must have the shape ({expected}): got {values.shape}")
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values)
-    # What comes as JSON is an array of Python's own numbers; MLflow would cut 0.7 to 0 if it knew the type.
-    if values.dtype == object:
-        strange = {type(value) for value in values.flat if type(value) is not int}
-    else:
-        strange = set()
-    if strange or values.dtype.kind not in "iuO":
-        name = ", ".join(sorted(kind.__name__ for kind in strange)) or str(values.dtype)
-        raise _refused(
-            f"pixels must be whole numbers from 0 to 255, as an image has them: got {name}; do not scale or normalise "
-            "them, the model does that itself"
+    type_names = _types_other_than_int(values)
+    if type_names:
+        raise _invalid(
+            f"pixels must be whole numbers from 0 to 255, as an image has them: got {type_names}; "
+            "do not scale or normalise them, the model does that itself"
         )
     low = values.min()
     high = values.max()
     if low < 0 or high > 255:
-        raise _refused(f"pixels must be whole numbers from 0 to 255: got {low} to {high}")
+        raise _invalid(f"pixels must be whole numbers from 0 to 255: got {low} to {high}")
     return values.astype(np.uint8)
 
 
-def _refused(message: str) -> MlflowException:
+def _types_other_than_int(values: np.ndarray[Any, Any]) -> str:
+    """The names of the types that are no integers; empty if there are none."""
+    # An array from JSON holds Python's own numbers. Had the model's signature a type, MLflow would
+    # cut 0.7 to 0 before it comes here.
+    if values.dtype == object:
+        types = {type(value) for value in values.flat}
+        return ", ".join(sorted(kind.__name__ for kind in types if kind is not int))
+    if values.dtype.kind in "iu":
+        return ""
+    return str(values.dtype)
+
+
+def _invalid(message: str) -> MlflowException:
     return MlflowException(message, error_code=INVALID_PARAMETER_VALUE)
 
 

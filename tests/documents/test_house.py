@@ -54,6 +54,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "torch": ("models/", "pipeline/"),
     "torchvision": ("pipeline/data/",),
     "optuna": ("sweeps/",),
+    "alembic": ("pipeline/stores/sqlite.py",),
+    "requests": ("pipeline/inference/remote.py",),
     "mlflow": (
         "pipeline/tracking/",
         "pipeline/inference/registry.py",
