@@ -83,7 +83,7 @@ def _post(address: str, body: dict[str, Any]) -> Any:
         raise StorageFailure(
             f"cannot reach {clean(address)}: {why}; is `mlflow models serve` running?"
         ) from None
-    if not response.ok:
+    if not 200 <= response.status_code < 300:
         raise StorageFailure(f"{clean(address)} refused: {_refusal(response)}")
     try:
         return response.json()["predictions"]
