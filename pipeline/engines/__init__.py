@@ -1,9 +1,9 @@
 """Engines train the trials of a sweep: in this process, in worker processes, or on a Ray cluster.
 
-`registry.ENGINES` lists the engines that ``--engine`` can name. Each has an `EngineFactory`, which
-describes the hardware and makes an `Engine`. A sweep gives the engine one `Task` a trial, with
-`Hooks` for what the trial reports, and waits for results. Both protocols are in `base`.
+`registry.ENGINES` lists the names for ``--engine``. Each engine has an `EngineFactory`, which
+describes the hardware and makes the `Engine`. A sweep gives the engine a `Task` for each trial,
+with `Hooks` for the trial's reports, and waits for results. Both protocols are in `base`.
 
-To add an engine, write a factory and an engine of that form in a module of this package, and add
-one line to `registry.ENGINES`. `tests/engines/test_engines.py` then tests it as every other engine.
+To add an engine, implement both protocols in a module of this package, and add a line to
+`registry.ENGINES`. `tests/engines/test_engines.py` then tests the new engine like all others.
 """

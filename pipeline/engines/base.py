@@ -10,7 +10,7 @@ A sweep uses them in this order::
     engine.close()
     factory.close()
 
-An engine trains; the process that called it decides what to train and writes all results.
+An engine only trains: the calling process chooses the trials and writes all results.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Engine(Protocol):
         """The number of trials at a time."""
 
     def begin(self, task: Task, hooks: Hooks) -> None:
-        """Begin to train a trial. Call it only while a place is free.
+        """Begin to train a trial. Call this only while a place is free.
 
         Args:
             task: the trial.
@@ -61,7 +61,7 @@ class Engine(Protocol):
 
 
 class EngineFactory(Protocol):
-    """Describes the hardware that an engine trains on, and makes the engine."""
+    """Describes the hardware of an engine, and makes the engine."""
 
     @property
     def deterministic(self) -> bool:
@@ -69,20 +69,20 @@ class EngineFactory(Protocol):
 
     @property
     def where(self) -> str:
-        """Names the hardware after "2 at a time", as in " on a Ray cluster"; empty for this machine."""
+        """Names the hardware in messages, such as " on a Ray cluster"; empty for this machine."""
 
     def resolve(self, config: TrialConfig) -> TrialConfig:
         """Replace ``auto`` by values for this hardware, as `pipeline.training.resolve.resolve`.
 
         Raises:
-            ValueError: if the configuration names a device that the hardware lacks.
+            ValueError: if the hardware lacks the configured device.
         """
 
     def places(self, usual: int, config: TrialConfig) -> int:
         """The number of trials at a time if the user gives none.
 
         Args:
-            usual: the number that the study was made for, or that suits this machine and workload.
+            usual: the number for which the study was made, or a good one for this machine.
             config: the configuration of one trial.
 
         Raises:
@@ -90,7 +90,7 @@ class EngineFactory(Protocol):
         """
 
     def warm_up(self, processes: int) -> None:
-        """Begin to prepare that many processes in the background, and return at once."""
+        """Begin to prepare so many processes in the background, and return at once."""
 
     def make(self, data: SearchData, places: int, processes: int = 1) -> Engine:
         """Make the engine.
@@ -98,7 +98,7 @@ class EngineFactory(Protocol):
         Args:
             data: the training and validation images of all trials.
             places: the number of trials at a time.
-            processes: the number of processes that train each trial together.
+            processes: the number of processes for each trial.
         """
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class EngineFactory(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One trial to train, as an engine sends it to the process that trains it."""
+    """A trial to train. Engines send tasks to their processes."""
 
     number: int
     config: TrialConfig

@@ -1,7 +1,7 @@
 """Trains trials on this machine: in this process, or in worker processes.
 
-Only the process that called the engine decides and writes. A worker has the images, its task, and
-the trial's folder of checkpoints. It sends messages, for which the engine calls the task's hooks.
+Only the calling process makes decisions and writes results. A worker has the images, its task, and
+the trial's folder of checkpoints. The engine calls the task's hooks for the worker's messages.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class WorkerEngine:
         self._busy: list[Worker] = []
 
     def begin(self, task: Task, hooks: Hooks) -> None:
-        """Send the trial to a worker on the least loaded GPU, or to a group of workers on several."""
+        """Send the trial to a worker on the least loaded GPU, or to a group on several GPUs."""
         loads = [device for worker in self._busy for device in worker.devices]
         devices = least_loaded(loads, self._devices, task.config.processes)
         worker = self._take_free_worker(devices)
@@ -142,7 +142,7 @@ class WorkerEngine:
         return worker.trial.task.number, result
 
     def close(self) -> None:
-        """Kill the workers, even in the middle of a trial: its checkpoints are whole at any moment."""
+        """Kill the workers, even during a trial: its checkpoints are whole at any moment."""
         for worker in self._busy + self._free:
             worker.kill()
         self._busy = []
@@ -151,12 +151,12 @@ class WorkerEngine:
 
 
 def make_engine(data: SearchData, places: int, processes: int = 1) -> Engine:
-    """Make an engine on this machine: inline for one process in all, else with workers.
+    """Make an engine on this machine: inline if a single process is enough, else with workers.
 
     Args:
         data: the images of all trials.
         places: the number of trials at a time.
-        processes: the number of processes that train each trial together.
+        processes: the number of processes for each trial.
     """
     if places == 1 and processes == 1:
         return InlineEngine(data)
@@ -178,9 +178,9 @@ class LocalFactory:
         return usual
 
     def warm_up(self, processes: int) -> None:
-        """Start the server of helper processes, which imports training code if there are workers.
+        """Start the server of helper processes.
 
-        Without workers it imports the code that draws the report.
+        The server imports the code for training if there are workers, else for the report's plots.
         """
         forkserver.warm_up(
             forkserver.TRAINING_PRELOAD if processes > 1 else forkserver.DRAWING_PRELOAD
@@ -199,7 +199,7 @@ def train_one(task: Task, data: SearchData, hooks: Hooks) -> TrialResult:
 
     Raises:
         Interrupted: if a `stop` hook asked to stop, or if one of several processes was killed.
-        Failure: an error that training raised.
+        Failure: an error of training.
     """
     with closing(make_engine(data, 1, task.config.processes)) as engine:
         engine.begin(task, hooks)

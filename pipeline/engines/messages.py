@@ -1,15 +1,15 @@
-"""The messages of a trial that trains in another process, and both ends of the conversation.
+"""The messages between a training process and its parent, and both ends of the conversation.
 
-In the process that trains, `train_and_report` runs the trial and sends messages through a `Channel`.
-In the process that began the trial, `RemoteTrial` handles them and calls the trial's hooks.
-A message is a tuple of a kind and its content:
+In the training process, `train_and_report` runs a trial and sends messages through a `Channel`. In
+the parent, `RemoteTrial` handles the messages and calls the trial's hooks. A message is a tuple of
+a kind and its content:
 
 =========== ============================= ==========================================================
 kind        content
 =========== ============================= ==========================================================
 ``began``                                 training begins now, and the time limit with it
-``epoch``   the epoch, the best value     an epoch has ended; answered by whether to prune, or by an
-                                          error that the hook raised
+``epoch``   the epoch, the best value     an epoch has ended; the answer is whether to prune, or an
+                                          error from the hook
 ``saved``   the epochs not yet sent       a checkpoint now holds the history
 ``step``    steps done, all steps, loss   progress inside an epoch
 ``ended``   the result                    the last message of a trial that has a result
@@ -38,7 +38,7 @@ STEP_EVERY = 0.5  # seconds between ``step`` messages
 
 
 class Channel(Protocol):
-    """Carries messages from a trial to the process that began it."""
+    """Carries messages from a training process to its parent."""
 
     def tell(self, *message: Any) -> None:
         """Send a message."""
@@ -78,13 +78,13 @@ def train_and_report(channel: Channel, task: Task, data: SearchData) -> tuple[st
     hooks = Hooks(epoch=epoch, saved=saved, step=step)
     try:
         result = task.train(data, hooks)
-    except Exception as error:  # noqa: BLE001 - the process that began the trial raises it again
+    except Exception as error:  # noqa: BLE001 - the parent raises it again
         return "raised", error
     return "ended", result
 
 
 class RemoteTrial:
-    """A trial that trains in another process, as known from its messages."""
+    """The parent's view of a trial in another process, built from messages."""
 
     def __init__(
         self, task: Task, hooks: Hooks, answer: Callable[[bool | Exception], None]
@@ -103,13 +103,13 @@ class RemoteTrial:
         self._began: float | None = None
 
     def handle(self, message: tuple[Any, ...]) -> TrialResult | None:
-        """Call the hook that a message is for.
+        """Call the hook for a message.
 
         Returns:
             The trial's result if this is the message ``ended``, else None.
 
         Raises:
-            Failure: an error that training or a hook raised.
+            Failure: an error of training or of a hook.
         """
         kind, *content = message
         if kind == "ended":
@@ -133,11 +133,11 @@ class RemoteTrial:
             return self.hooks.epoch(row, best)
         except Failure:
             raise
-        except Exception as error:  # noqa: BLE001 - fails the trial, as if it trained in this process
+        except Exception as error:  # noqa: BLE001 - fails the trial, as in this process
             return error
 
     def result_if_hung(self) -> TrialResult | None:
-        """The failed result of a trial that outlasted its time limit and did not interrupt itself.
+        """The failed result of a trial past its time limit and all grace periods.
 
         None as long as the trial has time.
         """
@@ -150,7 +150,7 @@ class RemoteTrial:
         return self.failed_result(error.end, str(error))
 
     def failed_result(self, end: str, error: str | None) -> TrialResult:
-        """The result of a trial that failed and cannot send a result itself."""
+        """The result of a failed trial without a result of its own."""
         return TrialResult(
             number=self.task.number,
             config=self.task.config,

@@ -1,4 +1,4 @@
-"""Several worker processes that train one trial together, each on its own GPU."""
+"""Worker processes that train a trial together, each on its own GPU."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _REASON_TIMEOUT = 0.5  # seconds for the other ranks to send their error after r
 
 
 class WorkerGroup(Worker):
-    """Workers that train one trial together, then end.
+    """Workers that train a trial together, then end.
 
-    This worker is rank 0. It trains and reports as a single worker does; the other ranks train with
-    it and call no hook. If one process dies, the group counts as dead. If one process fails, the
+    This worker is rank 0, which trains and reports as a single worker does. The other ranks train
+    along and report nothing. If a process dies, the group counts as dead. If a process fails, the
     trial fails, and the other processes are killed at any moment of their work.
     """
 
@@ -47,8 +47,8 @@ class WorkerGroup(Worker):
     def receive(self) -> tuple[Any, ...]:
         """Read the next message of rank 0.
 
-        Rank 0 fails too if it loses another rank. The result is then replaced by the other rank's,
-        which says the reason.
+        Rank 0 also fails after the loss of another rank. The result is then replaced by the other
+        rank's, with the reason.
 
         Raises:
             EOFError, OSError: if a process has died.
@@ -62,7 +62,7 @@ class WorkerGroup(Worker):
         return (kind, *content)
 
     def result_if_hung(self) -> TrialResult | None:
-        """The failed result of a trial that hangs, or in which another rank than 0 failed."""
+        """The failed result of a hung trial, or of a trial with a failed rank other than 0."""
         return self._failure_of_other_rank() or super().result_if_hung()
 
     def _failure_of_other_rank(self) -> TrialResult | None:
@@ -81,7 +81,7 @@ class WorkerGroup(Worker):
         return False
 
     def kill(self) -> None:
-        """Kill all processes, rank 0 last: otherwise rank 0 would report that it lost the others."""
+        """Kill all processes, rank 0 last: otherwise rank 0 would report the loss of the others."""
         for worker in self._others:
             worker.kill()
         super().kill()

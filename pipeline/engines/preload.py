@@ -1,4 +1,4 @@
-"""Imports all modules that training needs, in the server process that forks the workers.
+"""Imports all modules of training, in the server process from which workers are forked.
 
 Importing this module has a side effect: it registers an exit handler for the server process.
 """

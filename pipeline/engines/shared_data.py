@@ -29,11 +29,11 @@ class _TensorLocation:
 
 
 class SharedData:
-    """The images and labels of a study, in an anonymous file that all its processes map.
+    """The images and labels of a study, in an anonymous file mapped by all its processes.
 
-    An object can be sent to a process at the start of that process. The file vanishes with the last
-    process that has it open. It is in RAM if the system has such files: shared memory under
-    /dev/shm is often too small in containers.
+    A new process can be given the object as an argument. The file vanishes when the last process
+    closes it. On systems with `memfd_create` the file is in RAM: shared memory under /dev/shm is
+    often too small in containers.
     """
 
     def __init__(self, data: SearchData) -> None:
@@ -126,7 +126,7 @@ def _open_anonymous_file() -> BinaryIO:
 
 
 def _reserve(file: int, size: int) -> None:
-    """Allocate the room now: a later write to a page that cannot be had would kill the process."""
+    """Allocate the room now: without room for a page, a later write would kill the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
     else:

@@ -1,4 +1,4 @@
-"""A worker process that trains one trial after another, and its handle in the parent process."""
+"""A worker process, which trains one trial after another, and its handle in the parent."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Worker:
         return self.connection.recv()  # type: ignore[no-any-return]
 
     def result_if_hung(self) -> TrialResult | None:
-        """The failed result of a trial that hangs, as `RemoteTrial.result_if_hung`."""
+        """The failed result of a hung trial, as `RemoteTrial.result_if_hung`."""
         return self.trial.result_if_hung()
 
     def _send(self, message: object) -> None:
@@ -87,7 +87,7 @@ class _PipeChannel:
 
 
 def _work(connection: Connection[Any, Any], shared: SharedData, device: int) -> None:
-    """The worker's main function: train each task that arrives, until the parent is gone."""
+    """The worker's main function: train all tasks, until the parent is gone."""
     forkserver.end_with_parent()
     data = shared.open()
     shared.close()

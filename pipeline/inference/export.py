@@ -1,4 +1,4 @@
-"""Exports a trained network as one file that needs nothing of this project.
+"""Exports a trained network as a single file, usable without this project.
 
 The file's answers are compared with the network's before the file is written.
 """
@@ -53,7 +53,7 @@ class _Format:
 
 
 def export(trained: TrainedNetwork, data_dir: Path, fmt: str) -> ExportedNetwork:
-    """Export a network that maps raw uint8 images (batch, height, width, channels) to probabilities.
+    """Export a network from raw uint8 images (batch, height, width, channels) to probabilities.
 
     Args:
         trained: the network; moves it to the CPU.
@@ -125,7 +125,7 @@ def write(file: Path, content: bytes) -> None:
 
 
 def _check_images(card: Card, data_dir: Path) -> tuple[torch.Tensor, str]:
-    """Choose the images on which an export is checked.
+    """Choose the images for the check of an export.
 
     Returns:
         uint8 images (batch, height, width, channels) and their description: validation images of
@@ -177,8 +177,14 @@ def _load_pt2(content: bytes) -> Classify:
 
 
 def _serialise_onnx(program: torch.export.ExportedProgram, facts: dict[str, Any]) -> bytes:
-    names = {"input_names": ["images"], "output_names": ["probabilities"]}
-    onnx_program: Any = torch.onnx.export(program, (), dynamo=True, verbose=False, **names)  # type: ignore[arg-type]
+    onnx_program: Any = torch.onnx.export(
+        program,
+        (),
+        input_names=["images"],
+        output_names=["probabilities"],
+        dynamo=True,
+        verbose=False,
+    )
     for key, value in facts.items():
         text = value if isinstance(value, str) else json.dumps(value)
         onnx_program.model.metadata_props[key] = text

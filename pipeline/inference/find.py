@@ -38,7 +38,7 @@ def find_trial(stores: locations.Stores, name: str) -> tuple[StudyRecord, TrialR
 
 
 def trial_with_weights(stores: locations.Stores, name: str) -> TrialResult:
-    """Find a trial by a name such as ``NAME#7``; for a duplicate, the trial that it repeats.
+    """Find a trial by a name such as ``NAME#7``; for a duplicate, the original trial.
 
     Raises:
         UsageFailure: if there is no such trial, or it has no checkpoint.
@@ -48,7 +48,8 @@ def trial_with_weights(stores: locations.Stores, name: str) -> TrialResult:
         trial = record.results[trial.duplicate_of]
     if trial.checkpoint is None:
         raise UsageFailure(
-            f"trial {name} has no checkpoint ({trial.end}): it failed, or keep_checkpoints dropped it"
+            f"trial {name} has no checkpoint ({trial.end}): "
+            "it failed, or keep_checkpoints dropped it"
         )
     return trial
 
@@ -72,7 +73,7 @@ def best_trial(stores: locations.Stores, name: str | None) -> TrialResult:
 
 
 def complete_trials(stores: locations.Stores, name: str | None) -> list[TrialResult]:
-    """Find all complete trials of a study that have weights of their own.
+    """Find all complete trials of a study with weights of their own.
 
     Args:
         stores: the stores.
@@ -125,7 +126,7 @@ def _registered_network(stores: locations.Stores, uri: str) -> TrainedNetwork:
 
 
 def find_run_id(stores: locations.Stores, reference: NetworkReference) -> str | None:
-    """The id of the run that a reference names directly, or by a trial or study."""
+    """The id of the referenced run, or of the run of the referenced trial or best trial."""
     if reference.best:
         return best_trial(stores, reference.name).run_id
     if reference.run and "#" in reference.run:

@@ -37,15 +37,15 @@ class Predictor:
     shape: decode.Shape  # channels, height, width
     classes: Sequence[str]
     batch: int  # images at a time
-    # Maps raw images (batch, height, width, channels) to two tensors (batch, classes): scores, which
-    # order the classes, and probabilities.
+    # Maps raw images (batch, height, width, channels) to two tensors (batch, classes): scores,
+    # which order the classes, and probabilities.
     classify: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 def network_predictor(trained: TrainedNetwork) -> Predictor:
     """Make a predictor of a network.
 
-    It uses the batch size with which the network's trial was scored, so that its predictions equal
+    Images are classified in batches of the size used to score the trial, so that predictions equal
     the scored predictions bit for bit.
     """
     card = trained.card
@@ -82,8 +82,8 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     """Find the image files that paths name.
 
     Args:
-        paths: files, which are taken under any name, and folders, in which all files with the name
-            of an image are found, ordered by path.
+        paths: files of any name, and folders. A folder stands for all files below with the name
+            of an image, ordered by path.
 
     Raises:
         UsageFailure: for a path that is missing or no regular file, a folder without images, or no

@@ -45,8 +45,8 @@ from pipeline.tracking.tracker import experiment_of
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
 _USER_ERRORS = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST)}
 
-# The input has no type, so that any array arrives as it is. With the type uint8 MLflow would cut the
-# 0.7 of a scaled image to 0, and answer.
+# The input has no type, so that any array arrives as it is. With the type uint8 MLflow would cut
+# the 0.7 of a scaled image to 0, and answer.
 _INPUT = Schema([TensorSpec(np.dtype("O"), (-1,))])
 _OUTPUT = Schema(
     [

@@ -1,6 +1,6 @@
-"""The code that MLflow copies into a registered model, and runs to serve it.
+"""The code of a registered model: MLflow copies this file, and runs the copy to serve the model.
 
-MLflow runs it without this project, so this module imports nothing of the project.
+MLflow runs the copy without this project, so this module imports nothing of the project.
 """
 
 from __future__ import annotations

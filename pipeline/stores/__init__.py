@@ -1,1 +1,1 @@
-"""Where studies and runs are kept: locations, databases, and the lock of a study."""
+"""The stores of studies and runs: locations, databases, and the lock of a study."""

@@ -40,7 +40,7 @@ def study_errors() -> Iterator[None]:
 
 
 def prepare(stores: Stores) -> None:
-    """Make both stores ready for writing, and create those that are missing.
+    """Make both stores ready for writing, and create missing stores.
 
     SQLite files are put into WAL mode, in which readers do not block the writer. In this process
     MLflow then waits longer for another writer, see `sqlite.wait_longer`.
@@ -62,18 +62,18 @@ def prepare(stores: Stores) -> None:
         sqlite.prepare(studies_file, stores.studies, sqlite.STUDIES)
 
 
-def open_studies(stores: Stores, held: postgresql.StudyConnection = None) -> Storage:
+def open_studies(stores: Stores, connection: postgresql.StudyConnection = None) -> Storage:
     """Open the store of studies for writing, after `prepare`.
 
     Args:
         stores: the stores.
-        held: the connection that `locks.lock` yields for the study to write.
+        connection: the connection from `locks.lock`, for the study to write.
     """
-    return _open_storage(stores.studies, held)
+    return _open_storage(stores.studies, connection)
 
 
 def tracking_is_writable(stores: Stores) -> bool:
-    """Whether the tracking store can be written. A server is assumed so; it reports its own errors."""
+    """Whether the tracking store can be written. A server reports its own errors."""
     file = sqlite_file(stores.tracking)
     return file is None or _is_writable(file)
 
@@ -154,8 +154,8 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
 
     Args:
         stores: the stores.
-        name: the study. The default is the study last opened; if that is a study of finalists, the
-            study that they were chosen from.
+        name: the study. The default is the study last opened; for a study of finalists, the study
+            from which they were chosen.
 
     Raises:
         UsageFailure: if there is no such study.
@@ -179,7 +179,7 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
 
 
 def read_running(stores: Stores, name: str) -> tuple[RunningTrial, ...]:
-    """Read the progress of a study's trials that have not ended."""
+    """Read the progress of a study's running trials."""
     with read_studies(stores) as storage:
         return stored.running_trials(storage, name)
 
@@ -210,15 +210,15 @@ def _check_server(stores: Stores) -> None:
 
 
 def _open_storage(
-    url: str, held: postgresql.StudyConnection = None, *, read_only: bool = False
+    url: str, connection: postgresql.StudyConnection = None, *, read_only: bool = False
 ) -> Storage:
     if sqlite_file(url):
         options = None
     else:
-        options = postgresql.engine_options(url, held, read_only=read_only)
+        options = postgresql.engine_options(url, connection, read_only=read_only)
     try:
         return stored.open_storage(
-            url, timeout=sqlite.LOCK_TIMEOUT, engine=options, examined=held is not None
+            url, timeout=sqlite.LOCK_TIMEOUT, engine=options, examined=connection is not None
         )
     except stored.StorageError as error:
         raise StorageFailure(f"cannot open the studies in {display_name(url)}: {error}") from None

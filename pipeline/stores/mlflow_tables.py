@@ -21,7 +21,7 @@ from pipeline.system.errors import StorageFailure
 
 
 def create_tables(file: Path) -> None:
-    """Create a file with MLflow's tables, if possible; otherwise MLflow does when it opens the file."""
+    """Create a file with MLflow's tables, if possible; otherwise MLflow creates them on opening."""
     # Any trouble with the cached copy or its folder costs only time, so no error matters here.
     with contextlib.suppress(Exception):
         folder = files.cache_folder()

@@ -1,4 +1,4 @@
-"""Keeps studies in a PostgreSQL database: checks it, connects to it, and locks a study in it.
+"""Keeps studies in a PostgreSQL database: checks, connections, and locks of studies.
 
 No error message shows a password.
 """
@@ -108,7 +108,7 @@ def prepare(url: str, create_tables: Callable[[], object]) -> None:
 
     Args:
         url: the URL of the database.
-        create_tables: creates the tables. Only one process at a time calls it.
+        create_tables: creates the tables. Called by a single process at a time.
 
     Raises:
         StorageFailure: if the database cannot be used or written, or is of another version. It
@@ -137,19 +137,19 @@ def examine(url: str) -> bool:
 
 
 def engine_options(
-    url: str, held: StudyConnection = None, *, read_only: bool = False
+    url: str, connection: StudyConnection = None, *, read_only: bool = False
 ) -> dict[str, Any]:
-    """The options with which SQLAlchemy connects to a database.
+    """SQLAlchemy's options for a connection to a database.
 
     Args:
         url: the URL of the database.
-        held: the connection that holds a study. SQLAlchemy then uses this connection alone: a
-            process that loses it cannot write, so that two processes never write the same study.
+        connection: holds the lock of a study. SQLAlchemy then uses this connection alone: after
+            its loss a process cannot write, so that two processes never write the same study.
             Otherwise SQLAlchemy opens a new connection each time.
         read_only: whether new connections refuse to write.
     """
-    if held is not None:
-        return {"creator": lambda: held, "pool_size": 1, "max_overflow": 0}
+    if connection is not None:
+        return {"creator": lambda: connection, "pool_size": 1, "max_overflow": 0}
     return {"creator": partial(_connect, url, read_only=read_only), "poolclass": NullPool}
 
 
@@ -178,7 +178,7 @@ def hold(url: str, study: str) -> Iterator[psycopg.Connection]:
 
 
 def _try_lock(database: psycopg.Connection, key: int) -> bool:
-    """Take a lock, and wait a moment for the server to notice that its holder was killed."""
+    """Take a lock, and give the server time to notice the death of a killed holder."""
     deadline = time.monotonic() + _LOCK_PATIENCE
     while database.execute("SELECT pg_try_advisory_lock(%s)", (key,)).fetchone() != (True,):
         database.commit()

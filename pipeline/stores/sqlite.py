@@ -1,12 +1,12 @@
 """Creates and checks the SQLite files of both stores, before MLflow or Optuna opens them.
 
-A check is needed first because both libraries change a file of another version by merely opening it.
+Both libraries change a file of another version by merely opening it, hence the check.
 
 Two effects of this module reach all of the process, because MLflow and Optuna create their own
 SQLAlchemy engines and offer no setting:
 
-- On import it begins to remember all connections that SQLAlchemy opens, for `close_files`.
-- `wait_longer` changes the lock timeout that MLflow sets for each of its sessions.
+- On import it begins to remember all connections of SQLAlchemy, for `close_files`.
+- `wait_longer` changes the lock timeout of all sessions of MLflow.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _DAMAGED = ": it was damaged or replaced, put back a copy"
 
 @dataclass(frozen=True)
 class Library:
-    """A library that keeps tables in a store, and how to find the version of its tables."""
+    """A library with tables in a store, and how to find the version of its tables."""
 
     package: str
     migrations: str  # the folder of its Alembic migrations, inside the package
@@ -89,7 +89,7 @@ def _replace_busy_timeout(
 
 
 def _create_nothing(_file: Path) -> None:
-    """Leave the tables to the library, which creates them when it opens the file."""
+    """Leave the tables to the library, which creates them on opening the file."""
 
 
 def prepare(
@@ -101,8 +101,8 @@ def prepare(
 
     Args:
         file: the database; created with its folders if missing.
-        url: the URL of the file, named in the command that upgrades it.
-        library: the library whose tables the file holds.
+        url: the URL of the file, for the command to upgrade it.
+        library: the owner of the tables.
         create_tables: creates a new file with the library's tables, if it can.
 
     Raises:
@@ -131,8 +131,8 @@ def examine(file: Path, url: str, library: Library, *, copy: Path | None = None)
 
     Args:
         file: the database, named in errors.
-        url: the URL of the file, named in the command that upgrades it.
-        library: the library whose tables the file holds.
+        url: the URL of the file, for the command to upgrade it.
+        library: the owner of the tables.
         copy: a copy of the file to look at instead.
 
     Raises:
@@ -164,10 +164,7 @@ def examine(file: Path, url: str, library: Library, *, copy: Path | None = None)
 
 
 def _create(file: Path, create_tables: Callable[[Path], None]) -> None:
-    """Create a database that is whole from its first moment.
-
-    So an empty file is never one that a command of ours has just begun.
-    """
+    """Create a database as a whole, so that an empty file is never an unfinished one of ours."""
     with tempfile.TemporaryDirectory(dir=file.parent) as folder:
         draft = Path(folder) / file.name
         create_tables(draft)
@@ -180,7 +177,7 @@ def _create(file: Path, create_tables: Callable[[Path], None]) -> None:
 def _read_version(database: sqlite3.Connection, library: Library) -> str | None:
     """The version of the tables, or None before the library has created all of its tables.
 
-    The library completes such a database when it opens it.
+    The library completes such a database on opening.
     """
     rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
     tables = {name for (name,) in rows}
@@ -197,8 +194,8 @@ def check_version(database: object, url: str, library: Library, version: str) ->
 
     Args:
         database: the file or database, named in errors.
-        url: the URL of the database, named in the command that upgrades it.
-        library: the library whose tables they are.
+        url: the URL of the database, for the command to upgrade it.
+        library: the owner of the tables.
         version: the Alembic revision of the tables.
 
     Raises:

@@ -40,12 +40,11 @@ class RayFactory:
     deterministic = False
 
     def __init__(self, address: str | None) -> None:
-        """Join a cluster, from one of its nodes.
+        """Join a cluster from any of its nodes, or start one.
 
         Args:
-            address: ``host:port`` of the cluster's head, or ``auto`` for the cluster that this
-                machine is in. None starts a cluster of this machine alone, which ends with this
-                process.
+            address: ``host:port`` of the cluster's head, or ``auto`` for the cluster of this
+                machine. None starts a cluster of this machine alone, which ends with this process.
 
         Raises:
             UsageFailure: if the address is malformed, or the cluster has other versions of Ray or
@@ -95,7 +94,7 @@ class RayFactory:
         return resolve(dataclasses.replace(config, device="cpu"))
 
     def places(self, usual: int, config: TrialConfig) -> int:  # noqa: ARG002 - it is of one machine
-        """The number of trials that the nodes have room for now."""
+        """The number of trials for which the nodes have room now."""
         needs = {}
         for option, count in resources(config).items():
             if count:
@@ -124,7 +123,7 @@ class RayFactory:
         return RayEngine(data, places)
 
     def close(self) -> None:
-        """Leave the cluster; a cluster that this process started ends."""
+        """Leave the cluster, or end it if this process started it."""
         with keep_signal_handlers():
             ray.shutdown()
 

@@ -1,8 +1,8 @@
 """Trains trials as tasks of a Ray cluster.
 
-As with local workers, the process of the command decides and writes everything. Trials send their
-checkpoints with their messages, so that a trial whose node is lost resumes on any other node. Ray
-itself retries nothing.
+As with local workers, the process of the command makes all decisions and writes all results. Trials
+send their checkpoints with their messages, so that after the loss of a node its trials resume on
+other nodes. Ray itself retries nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from sweeps.trial import TrialResult
 
 @dataclasses.dataclass
 class _Running:
-    """A trial that has begun, and its Ray task."""
+    """A trial in progress, and its Ray task."""
 
     task: ray.ObjectRef[None]
     trial: RemoteTrial
@@ -45,7 +45,7 @@ class _Running:
 
 
 class RayEngine:
-    """Trains trials as tasks of the cluster that this process has joined.
+    """Trains trials as tasks of the cluster of this process.
 
     If a task is lost, its trial has no result.
     """
@@ -54,7 +54,7 @@ class RayEngine:
         """Put the images into Ray's object store, and start the mailbox.
 
         Args:
-            data: the images of all trials. Each node that trains gets one copy for all its trials.
+            data: the images of all trials. Each node gets a single copy for all its trials.
             places: the number of trials at a time.
         """
         self.places = places
@@ -67,7 +67,7 @@ class RayEngine:
         self._names = itertools.count()
 
     def begin(self, task: Task, hooks: Hooks) -> None:
-        """Send the trial to the cluster, with the saved states that it can resume from."""
+        """Send the trial to the cluster, with its saved states, from which it resumes."""
         name = str(next(self._names))
         states = {}
         for path in Folder(task.folder).states():
@@ -88,7 +88,7 @@ class RayEngine:
                 return ended
 
     def _handle_messages(self) -> tuple[int, TrialResult | None] | None:
-        """Handle the messages that have arrived, up to one that ends a trial.
+        """Handle the arrived messages, until a trial ends.
 
         Returns:
             The number and result of the trial that has ended, if any.
@@ -138,7 +138,7 @@ class RayEngine:
 
     @staticmethod
     def _died(task: ray.ObjectRef[None]) -> bool:
-        """Whether a task that has ended did so without sending its last message.
+        """Whether a task has ended without sending its last message.
 
         Raises:
             EngineFailure: if the task could not begin, or could not send messages.
@@ -159,7 +159,7 @@ class RayEngine:
         return running.trial.task.number, result
 
     def close(self) -> None:
-        """Kill all tasks, even in the middle of a trial: its checkpoints are whole at any moment."""
+        """Kill all tasks, even during a trial: its checkpoints are whole at any moment."""
         tasks = [running.task for running in self._running.values()]
         self._running.clear()
         with suppress(RayError):

@@ -1,4 +1,4 @@
-"""A Ray actor that holds the messages of trials until the process that began them takes them."""
+"""A Ray actor that holds the messages of trials until the engine takes them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 class Mailbox:
     """Holds messages, and answers to them.
 
-    It runs on the node of the process that began the trials: a message that has arrived is not lost
-    with the node that the trial ran on. A message begins with the name of its sender.
+    The actor runs on the node of the engine: a message, once sent, is not lost with the node of the
+    trial. A message begins with the name of its sender.
     """
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class Mailbox:
             self._answers.pop(sender).set_result(answer)
 
     async def forget(self, sender: str) -> None:
-        """Cancel the question of a sender that is gone."""
+        """Cancel the question of a lost sender."""
         if sender in self._answers:
             self._answers.pop(sender).cancel()
 
 
 def open_mailbox(senders: int) -> Any:
-    """Start a mailbox on the node of this process. It ends with this process.
+    """Start a mailbox on the node of this process, with which the mailbox also ends.
 
     Args:
         senders: the number of trials at a time.

@@ -1,6 +1,6 @@
-"""Runs on the nodes of a Ray cluster: the task that trains one trial, and what it shares with the driver.
+"""The Ray task that trains a trial on a node of the cluster, and helpers for the driver.
 
-The driver is the process that joined the cluster and submits the tasks.
+The driver is the process of the command, which joined the cluster and submits the tasks.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def keep_signal_handlers() -> Iterator[None]:
 
 
 def import_paths() -> list[str]:
-    """The absolute import paths of this process, for tasks that import a user's own network."""
+    """The absolute import paths of this process, by which tasks find a user's own network."""
     return [str(Path(path).resolve()) for path in sys.path]
 
 
 def resources(config: TrialConfig) -> dict[str, float]:
-    """The CPUs and GPUs that a trial occupies on a node, as options of its Ray task."""
+    """The CPUs and GPUs of a trial on a node, as options of its Ray task."""
     return {"num_cpus": config.threads, "num_gpus": int(config.device == "cuda")}
 
 
@@ -76,7 +76,7 @@ def cluster_errors() -> Iterator[None]:
 
 
 def error_cause(error: BaseException) -> str:
-    """The last line of an error of Ray, which tells its cause."""
+    """The cause of an error of Ray: the last line of its text."""
     text = str(getattr(error, "cause", None) or error)
     lines = text.strip().splitlines()
     last_line = lines[-1] if lines else type(error).__name__
@@ -132,7 +132,7 @@ def _train_on_node(
 
 
 def _remove_orphaned_folders() -> None:
-    """Remove the folders of trials that were killed on this node, and could not remove them."""
+    """Remove the folders left on this node by killed trials."""
     for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
         pid = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
         if not (pid.isdecimal() and psutil.pid_exists(int(pid))):
@@ -159,7 +159,7 @@ class _MailboxChannel:
         return {path: path.stat().st_mtime_ns for path in self._folder.files()}
 
     def _read_new_files(self) -> dict[str, bytes]:
-        """The contents of files that are new or changed, by their path inside the folder."""
+        """The contents of new and changed files, by their path inside the folder."""
         times = self._modification_times()
         new = [path for path, time in times.items() if self._sent.get(path) != time]
         self._sent = times
