@@ -69,7 +69,7 @@ def open_studies(stores: Stores, connection: postgresql.StudyConnection = None) 
         stores: the stores.
         connection: the connection from `locks.lock`, for the study to write.
     """
-    return _open_storage(stores.studies, connection)
+    return _open_storage(stores.studies, connection, examined=connection is not None)
 
 
 def tracking_is_writable(stores: Stores) -> bool:
@@ -138,13 +138,13 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
             "run `pipeline sweep` first, or name the folder's --storage"
         )
     if file is None:
-        yield _open_storage(stores.studies, read_only=True)
+        yield _open_storage(stores.studies, read_only=True, examined=True)
     elif _is_writable(file):
         sqlite.examine(file, stores.studies, sqlite.STUDIES)
-        yield _open_storage(stores.studies)
+        yield _open_storage(stores.studies, examined=True)
     else:
         with _temporary_copy(file, stores.studies, sqlite.STUDIES) as copy:
-            yield _open_storage(copy)
+            yield _open_storage(copy, examined=True)
 
 
 def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
@@ -210,15 +210,28 @@ def _check_server(stores: Stores) -> None:
 
 
 def _open_storage(
-    url: str, connection: postgresql.StudyConnection = None, *, read_only: bool = False
+    url: str,
+    connection: postgresql.StudyConnection = None,
+    *,
+    read_only: bool = False,
+    examined: bool = False,
 ) -> Storage:
+    """Open the store of studies.
+
+    Args:
+        url: the URL of the store.
+        connection: the connection to write through, if it holds a study.
+        read_only: whether new connections to a database refuse to write.
+        examined: whether the version of the tables was checked. Otherwise Optuna checks it, which
+            takes a while, and a second connection.
+    """
     if sqlite_file(url):
         options = None
     else:
         options = postgresql.engine_options(url, connection, read_only=read_only)
     try:
         return stored.open_storage(
-            url, timeout=sqlite.LOCK_TIMEOUT, engine=options, examined=connection is not None
+            url, timeout=sqlite.LOCK_TIMEOUT, engine=options, examined=examined
         )
     except stored.StorageError as error:
         raise StorageFailure(f"cannot open the studies in {display_name(url)}: {error}") from None
