@@ -1,4 +1,4 @@
-"""The saved view of a study: what it shows of which study. How it looks in the UI is `test_ui`'s."""
+"""The contents of a study's saved view. `test_ui` looks at it in MLflow's UI."""
 
 import json
 
@@ -11,36 +11,35 @@ from sweeps.spec.dimension import Dimension
 CONDITIONAL = (Dimension(field="depth", low=1, high=3, when={"family": ("cnn",)}),)
 
 
-def state(**record):
-    """The state that the view of a record holds."""
-    kept = json.loads(comparison_view.saved_view(make_record([make_result(0, 0.9)], **record)))
-    assert kept["name"] == "test"
-    assert isinstance(kept["createdAt"], int), "with a text the view silently does not apply"
-    return json.loads(kept["state"])
+def view_state(**record):
+    """The state in the saved view of a record."""
+    text = comparison_view.saved_view(make_record([make_result(0, 0.9)], **record))
+    view = json.loads(text)
+    assert view["name"] == "test"
+    assert isinstance(view["createdAt"], int), "with a text the view silently does not apply"
+    return json.loads(view["state"])
 
 
-def cards(found, kind):
-    """The cards of a kind."""
-    return [card for card in found["compareRunCharts"] if card["type"] == kind]
+def charts(state, kind):
+    """The charts of a kind."""
+    return [chart for chart in state["compareRunCharts"] if chart["type"] == kind]
 
 
 @pytest.mark.parametrize(
     ("dimensions", "axes"),
     [
-        (
-            MIXED,
-            ["family", "lr", "dropout", "batch_size"],
-        ),  # four at most, of those that every trial has
+        # At most four of the fields that every trial has.
+        (MIXED, ["family", "lr", "dropout", "batch_size"]),
         (MIXED[:2], ["family", "lr"]),
         (MIXED[2:4], ["dropout", "batch_size"]),
         (CONDITIONAL, None),
     ],
 )
-def test_axes_are_what_every_trial_has(dimensions, axes):
-    """Parallel coordinates go over searched fields that no trial lacks; without any there are none."""
-    found = cards(state(dimensions=dimensions), "PARALLEL")
-    assert [card["selectedParams"] for card in found] == ([axes] if axes else [])
-    assert all(card["selectedMetrics"] == ["best/val_acc"] for card in found)
+def test_axes_are_fields_of_every_trial(dimensions, axes):
+    """Parallel coordinates show searched fields that all trials have; without any, no chart."""
+    coordinates = charts(view_state(dimensions=dimensions), "PARALLEL")
+    assert [chart["selectedParams"] for chart in coordinates] == ([axes] if axes else [])
+    assert all(chart["selectedMetrics"] == ["best/val_acc"] for chart in coordinates)
 
 
 @pytest.mark.parametrize(
@@ -51,41 +50,38 @@ def test_axes_are_what_every_trial_has(dimensions, axes):
         ("macro_f1", "best/val_macro_f1", ["val/macro_f1", "val/loss", "train/loss"]),
     ],
 )
-def test_it_follows_the_objective(objective, best, curves):
-    """Sorted by the objective, the best first; its curve comes first, and no curve twice; losses on a log axis."""
-    found = state(dimensions=MIXED, objective=objective, maximize=objective != "val_loss")
-    assert (found["orderByKey"], found["orderByAsc"]) == (
-        f"metrics.`{best}`",
-        objective == "val_loss",
-    )
-    assert found["selectedColumns"][:4] == [
+def test_view_follows_the_objective(objective, best, curves):
+    """Trials are sorted by the objective, whose curve comes first; losses have a log axis."""
+    state = view_state(dimensions=MIXED, objective=objective, maximize=objective != "val_loss")
+    assert state["orderByKey"] == f"metrics.`{best}`"
+    assert state["orderByAsc"] == (objective == "val_loss")
+    assert state["selectedColumns"][:4] == [
         f"metrics.`{best}`",
         "tags.`sweep.end`",
         "params.`family`",
         "params.`lr`",
     ]
-    lines = cards(found, "LINE")
-    assert [card["metricKey"] for card in lines] == curves
-    assert all((card["scaleType"] == "log") == card["metricKey"].endswith("loss") for card in lines)
+    lines = charts(state, "LINE")
+    assert [chart["metricKey"] for chart in lines] == curves
+    for chart in lines:
+        assert (chart["scaleType"] == "log") == chart["metricKey"].endswith("loss")
 
 
-def test_every_card_has_a_section_that_is_open():
-    """Each of our cards stands in one of our sections, which come before those that MLflow generates."""
-    found = state(dimensions=MIXED)
-    opened = [section["uuid"] for section in found["compareRunSections"] if section["display"]]
-    assert opened == [section["uuid"] for section in found["compareRunSections"]][: len(opened)]
-    assert {card["metricSectionId"] for card in found["compareRunCharts"]} == set(opened)
-    uuids = [card["uuid"] for card in found["compareRunCharts"]]
+def test_every_chart_has_an_open_section():
+    """Each of our charts is in one of our sections, which come before those of MLflow."""
+    state = view_state(dimensions=MIXED)
+    sections = [section["uuid"] for section in state["compareRunSections"]]
+    opened = [section["uuid"] for section in state["compareRunSections"] if section["display"]]
+    assert opened == sections[: len(opened)]
+    assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == set(opened)
+    uuids = [chart["uuid"] for chart in state["compareRunCharts"]]
     assert len(set(uuids)) == len(uuids)
 
 
-def test_only_the_studys_trials():
-    """The parent, and the trials of other studies, are filtered out; each study has a view of its own."""
-    assert (
-        state(dimensions=MIXED)["searchFilter"]
-        == "tags.`sweep.study` = 'test' and tags.`sweep.trial` != ''"
-    )
-    assert comparison_view.view_key("a") != comparison_view.view_key("b")
-    assert f"viewStateShareKey={comparison_view.view_key('a')}&" in comparison_view.comparison_link(
-        "0", "a"
-    )
+def test_only_trials_of_the_study():
+    """The parent and the trials of other studies are filtered out, and each study has a view."""
+    search_filter = view_state(dimensions=MIXED)["searchFilter"]
+    assert search_filter == "tags.`sweep.study` = 'test' and tags.`sweep.trial` != ''"
+    key = comparison_view.view_key("a")
+    assert key != comparison_view.view_key("b")
+    assert f"viewStateShareKey={key}&" in comparison_view.comparison_link("0", "a")

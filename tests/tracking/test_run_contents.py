@@ -1,4 +1,4 @@
-"""A trial's files, with class names that are no friends."""
+"""The files of a trial's run, with hostile class names."""
 
 import csv
 
@@ -8,7 +8,7 @@ from pipeline.tracking import run_contents
 
 
 def test_class_names_cannot_become_formulas_or_break_lines(tmp_path):
-    """Hostile class names stand in the files as one cell each, and no spreadsheet computes them."""
+    """Each hostile class name is one cell of a file, and no spreadsheet reads it as a formula."""
     names = [
         "=cmd()",
         "+1",

@@ -1,4 +1,4 @@
-"""MLflow's real UI in a real browser: what `pipeline ui` opens, and that nothing of it is left afterwards."""
+"""MLflow's real UI, as `pipeline ui` opens it in a real browser, and its end."""
 
 import contextlib
 import os
@@ -40,33 +40,34 @@ start_with:
 NAME = "hostile"
 CARD = "[data-testid=experiment-view-compare-runs-card]"
 CURVE = f"document.querySelectorAll('{CARD} .js-plotly-plot')[0].data"
-# From left to right, which in the document they are not; and they are put in order after they are shown.
+# The columns from left to right: the document has another order, and the grid sorts them only after
+# it has shown them.
 COLUMNS = """names => {
   const left = cell => cell.getBoundingClientRect().left
   const cells = [...document.querySelectorAll(".ag-header-cell")].sort((a, b) => left(a) - left(b))
-  const found = cells.map(cell => cell.getAttribute("col-id")).filter(name => names.includes(name))
-  return found.join() == names.join()
+  const shown = cells.map(cell => cell.getAttribute("col-id")).filter(name => names.includes(name))
+  return shown.join() == names.join()
 }"""
 
 
 def free_port():
     """A port that nobody listens on."""
-    with contextlib.closing(socket.socket()) as place:
-        place.bind((ui.HOST, 0))
-        return place.getsockname()[1]
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind((ui.HOST, 0))
+        return probe.getsockname()[1]
 
 
-def test_a_port_in_use_is_named_before_anything_starts():
-    """The rule, the port and another one that is free, in one line."""
-    with contextlib.closing(socket.socket()) as taken:
-        taken.bind((ui.HOST, 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(
-            UsageFailure, match=rf"cannot use port {port} of 127.0.0.1: .*; try --port \d+$"
-        ) as found:
+def test_port_in_use_is_an_error():
+    """The error names the port and a free one, in one line."""
+    with contextlib.closing(socket.socket()) as listener:
+        listener.bind((ui.HOST, 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        message = rf"cannot use port {port} of 127.0.0.1: .*; try --port \d+$"
+        with pytest.raises(UsageFailure, match=message) as error:
             ui.check_port(port)
-    ui.check_port(int(str(found.value).split()[-1]))
+    proposed = int(str(error.value).split()[-1])
+    ui.check_port(proposed)
     ui.check_port(port)
 
 
@@ -74,7 +75,8 @@ class Served:
     """A finished study of images with hostile class names, and `pipeline ui` over it."""
 
     def __init__(self, folder):
-        self.folder, self.port = folder, free_port()
+        self.folder = folder
+        self.port = free_port()
         self.environment = {
             key: value for key, value in os.environ.items() if not key.startswith(PREFIXES)
         }
@@ -82,8 +84,9 @@ class Served:
             "PIPELINE_CACHE_DIR": str(folder / "cache"),
             "BROWSER": f"{folder}/browser %s",
         }
-        (folder / "browser").write_text(f'#!/bin/sh\necho "$1" > {folder}/opened.txt\n')
-        (folder / "browser").chmod(0o755)
+        browser = folder / "browser"
+        browser.write_text(f'#!/bin/sh\necho "$1" > {folder}/opened.txt\n')
+        browser.chmod(0o755)
         write_folder(folder / "images", classes=HOSTILE, count=16)
         sweep = [f"--dataset=folder:{folder / 'images'}", f"--name={NAME}", "--device=cpu"]
         subprocess.run(
@@ -92,11 +95,13 @@ class Served:
         self.record = record(folder, NAME)
 
     def command(self, *words):
+        """The command line of a `pipeline` command."""
         return [sys.executable, "-m", "pipeline", *words]
 
     def start(self):
-        """Start the UI; the links that it prints once it answers."""
-        self.log = (self.folder / "ui.txt").open("w+")
+        """Start the UI, and return the links that it prints once it answers."""
+        path = self.folder / "ui.txt"
+        self.log = path.open("w+")
         command = self.command("ui", NAME, "--port", str(self.port), "--open")
         options = {
             "cwd": self.folder,
@@ -105,85 +110,80 @@ class Served:
             "stderr": subprocess.STDOUT,
         }
         self.process = subprocess.Popen(command, start_new_session=True, **options)
-        end = time.monotonic() + 120
-        while (text := (self.folder / "ui.txt").read_text()).count("http") < 3 or not text.endswith(
-            "\n"
-        ):
-            assert time.monotonic() < end, text
+        deadline = time.monotonic() + 120
+        text = ""
+        while text.count("http") < 3 or not text.endswith("\n"):
+            assert time.monotonic() < deadline, text
             assert self.process.poll() is None, text
             time.sleep(0.1)
+            text = path.read_text()
         return re.findall(r"http://\S+/#/\S+", text)
 
-    def family(self):
-        """The processes of the UI."""
-        return [
-            self.process.pid,
-            *(child.pid for child in psutil.Process(self.process.pid).children(recursive=True)),
-        ]
+    def processes(self):
+        """The ids of the UI's processes."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [self.process.pid, *(child.pid for child in children)]
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, template):
-    """The study, and its UI, which is stopped hard if a test did not end it."""
-    found = Served(furnish(tmp_path_factory.mktemp("ui"), template, STUDY))
-    found.links = found.start()
-    yield found
-    if found.process.poll() is None:
-        os.killpg(found.process.pid, signal.SIGKILL)
-        found.process.wait()
-    found.log.close()
+    """The study and its UI, which is killed if no test has ended it."""
+    served = Served(furnish(tmp_path_factory.mktemp("ui"), template, STUDY))
+    served.links = served.start()
+    yield served
+    if served.process.poll() is None:
+        os.killpg(served.process.pid, signal.SIGKILL)
+        served.process.wait()
+    served.log.close()
 
 
 @pytest.fixture(scope="module")
 def page(served):
     """A page of a browser."""
-    with browse(width=1600, height=1300) as found:
-        yield found
+    with browse(width=1600, height=1300) as page:
+        yield page
 
 
 def texts(page, selector):
-    """What the elements of a page say, in order, without what is written in their pictures."""
+    """The texts of a page's elements, in order, without the texts in images."""
     return [" ".join(text.split()) for text in page.locator(selector).all_inner_texts()]
 
 
 @pytest.mark.slow
-def test_it_opens_on_the_comparison(served, page):
-    """The link opens the study's view: the trials by their value, the searched parameters as axes, the curves."""
+def test_link_opens_the_comparison(served, page):
+    """The study's view has the trials by value, the searched parameters as axes, and the curves."""
     page.goto(served.links[0])
     page.wait_for_selector(".parcoords .dimension")
     page.wait_for_function(f"document.querySelectorAll('{CARD} .js-plotly-plot').length == 6")
-    # layer_order is none of an MLP's, and a run without it would be left out of the picture.
+    # An MLP has no layer_order, and the chart would drop a run without it.
     assert page.locator(".parcoords .dimension .label").all_text_contents() == [
         "family",
         "lr",
         "activation",
         "best/val_acc",
     ]
-    headers = page.locator(".du-bois-light-collapse-header").all()
-    sections = [
-        (h.inner_text().split("(")[0].strip(), h.get_attribute("aria-expanded")) for h in headers
-    ]
+    sections = []
+    for header in page.locator(".du-bois-light-collapse-header").all():
+        title = header.inner_text().split("(")[0].strip()
+        sections.append((title, header.get_attribute("aria-expanded")))
     ours = ["What was searched", "Learning curves", "Results and what they took"]
     assert sections[:3] == [(name, "true") for name in ours]
-    assert {expanded for _, expanded in sections[3:]} == {"false"}, (
-        "what MLflow generates is collapsed"
-    )
+    generated = {expanded for _, expanded in sections[3:]}
+    assert generated == {"false"}, "the sections of MLflow are collapsed"
     titles = [text.split(" Showing")[0] for text in texts(page, CARD)]
     assert [title.split()[0] for title in titles[1:]] == [
-        *(
-            "val/acc",
-            "val/loss",
-            "train/loss",
-            "best/val_acc",
-            "cost/params_millions",
-            "cost/seconds",
-        )
+        "val/acc",
+        "val/loss",
+        "train/loss",
+        "best/val_acc",
+        "cost/params_millions",
+        "cost/seconds",
     ]
     page.wait_for_function(f"{CURVE}.length == 8")  # each twice, once for the pointer
     curves = dict(page.evaluate(f"{CURVE}.map(line => [line.name, [...line.y]])"))
     for trial in served.record.results:
         name = f"{trial.number:04d} {trial.config.family} {trial.config.activation}"
-        assert curves[name] == pytest.approx([row.metrics["val/acc"] for row in trial.history])
+        assert curves[name] == pytest.approx([epoch.metrics["val/acc"] for epoch in trial.history])
     ranked = [entry.value for entry in rank(served.record.results)]
     runs = texts(page, ".ag-row a")
     numbers = [int(name.split()[0]) for name in runs]
@@ -192,24 +192,23 @@ def test_it_opens_on_the_comparison(served, page):
 
 
 @pytest.mark.slow
-def test_the_list_has_the_columns_that_matter(served, page):
-    """As a list, the trials stand with their value, how they ended, and what was searched, in this order."""
+def test_list_has_our_columns(served, page):
+    """The list shows the trials' value, end and searched parameters, in this order."""
     page.goto("about:blank")
     page.goto(served.links[0].replace("compareRunsMode=CHART", "compareRunsMode=TABLE"))
     page.wait_for_selector(".ag-header-cell")
     page.wait_for_selector(".ag-row [col-id='params.`lr`']")
     ours = ["metrics.`best/val_acc`", "tags.`sweep.end`"]
-    ours += [
-        f"params.`{name}`" for name in dict.fromkeys(["family", "lr", *served.record.searched])
-    ]
+    params = dict.fromkeys(["family", "lr", *served.record.searched])
+    ours += [f"params.`{name}`" for name in params]
     page.wait_for_function(COLUMNS, arg=ours)
     assert "sweep.end" in texts(page, ".ag-header-cell")
     assert set(texts(page, ".ag-row [col-id='tags.`sweep.end`']")) == {"complete"}
 
 
 @pytest.mark.slow
-def test_the_description_reads_well(served, page):
-    """The parent's page says first what won, links the report and the comparison, and shows names as they are."""
+def test_description_reads_well(served, page):
+    """The parent's page names the winner, links the comparison, and shows class names unchanged."""
     page.goto("about:blank")
     page.goto(served.links[1])
     page.get_by_text("Show more").click()
@@ -219,22 +218,18 @@ def test_the_description_reads_well(served, page):
     cells = texts(page, "table:has(th:has-text('val_class/')) td")
     assert sorted(cells[1::2]) == sorted(served.record.classes)
     assert cells[::2] == [f"{index:02}" for index in range(len(HOSTILE))]
-    links = [
-        a.get_attribute("href")
-        for a in page.locator("a", has_text="the trials beside each other").all()
-    ]
-    assert [link in served.links[0] for link in links] == [True]
+    links = page.locator("a", has_text="the trials beside each other").all()
+    assert [link.get_attribute("href") in served.links[0] for link in links] == [True]
 
 
 @pytest.mark.slow
-def test_the_report_and_its_pictures_are_shown(served, page):
-    """The description's link opens report.html inside MLflow, and a plot is a picture there."""
+def test_report_and_plots_are_shown(served, page):
+    """The description's link opens report.html inside MLflow, which also shows a plot's image."""
     page.goto("about:blank")
     page.goto(served.links[1])
     with page.context.expect_page() as opened:
-        page.get_by_role(
-            "link", name="The report"
-        ).click()  # before the rest of the description is unfolded
+        # The link stands before the part of the description that must be unfolded.
+        page.get_by_role("link", name="The report").click()
     page = opened.value
     report = page.frame_locator("iframe")
     report.locator("h1").wait_for()
@@ -244,27 +239,27 @@ def test_the_report_and_its_pictures_are_shown(served, page):
     assert min(widths) > 0
     page.get_by_text("plots", exact=True).click()
     page.get_by_text("learning_curves.png", exact=True).click()
-    picture = page.locator(
-        "img[src^=blob], .image-outer-container img, img[src*=learning_curves]"
-    ).first
-    picture.wait_for()
-    page.wait_for_function("image => image.naturalWidth > 300", arg=picture.element_handle())
+    images = page.locator("img[src^=blob], .image-outer-container img, img[src*=learning_curves]")
+    image = images.first
+    image.wait_for()
+    page.wait_for_function("image => image.naturalWidth > 300", arg=image.element_handle())
 
 
 @pytest.mark.slow
-def test_a_browser_is_opened_if_asked(served):
-    """``--open`` hands the link to the browser that the environment names."""
-    wait_until((served.folder / "opened.txt").exists)
-    assert (served.folder / "opened.txt").read_text().strip() == served.links[0]
+def test_open_starts_the_browser(served):
+    """``--open`` passes the link to the browser of the environment."""
+    opened = served.folder / "opened.txt"
+    wait_until(opened.exists)
+    assert opened.read_text().strip() == served.links[0]
 
 
 @pytest.mark.slow
-def test_nothing_is_left_of_it(served):
-    """Ctrl-C ends it with 0, the server with it, and nothing was changed in the store."""
-    family = served.family()
-    assert len(family) > 1
+def test_ctrl_c_leaves_nothing(served):
+    """Ctrl-C ends the command with 0 and all its processes, and the store has no running run."""
+    processes = served.processes()
+    assert len(processes) > 1
     os.killpg(served.process.pid, signal.SIGINT)
     assert served.process.wait(timeout=60) == 0
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in family))
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in processes))
     ui.check_port(served.port)
     assert not client(served.folder).search_runs(["0"], "attributes.status = 'RUNNING'")
