@@ -81,8 +81,8 @@ def load_model(path: Path | str) -> tuple[nn.Module, Card]:
 def _parse_card(facts: Mapping[str, Any]) -> Card:
     """Parse a card from any source.
 
-    No number of the configuration or the shape may be one that no command accepts: a network of
-    any size could be asked for.
+    The numbers of the configuration and the shape must be within the bounds of the commands:
+    otherwise a card could ask for a network of any size.
 
     Raises:
         KeyError, TypeError, ValueError: if it is no card.
@@ -180,7 +180,7 @@ def _remove(path: Path) -> None:
 
 
 def _write_durably(path: Path, data: bytes) -> None:
-    """Write a file so that it is on the disk under its name, or not at all."""
+    """Write a whole file to the disk, or nothing."""
     with atomic_write(path, durable=True) as draft:
         draft.write_bytes(data)
         failpoints.reach("in_checkpoint_write")

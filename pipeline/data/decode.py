@@ -39,11 +39,11 @@ T = TypeVar("T")
 def load_images(
     name: str, listing: Listing, rows: Sequence[int], image_size: int | None = None
 ) -> torch.Tensor:
-    """Load images of a listing from the cache, after decoding them into it if they are missing.
+    """Load images of a listing from the cache; missing images are decoded into the cache first.
 
     Args:
         name: of the data set, for messages.
-        listing: all images of the data set. They share one shape, whichever rows are asked for.
+        listing: all images of the data set; they share a shape, whichever rows are loaded.
         rows: of the images to load.
         image_size: the side in pixels; None keeps the common size, or takes 64 if sizes differ.
 
@@ -69,8 +69,8 @@ def load_images(
 def common_shape(listing: Listing, image_size: int | None = None) -> Shape:
     """Read the headers of all files, and choose the shape for all images.
 
-    It has one channel if all images are grey, else three. Its side is the given one; else all
-    images keep their size if they have the same; else it is 64.
+    The channels are 1 if all images are grey, else 3. Without an image size, images of equal size
+    keep that size, and images of different sizes get 64 pixels a side.
 
     Raises:
         IntegrityFailure: naming an image that cannot be read, with its row.
@@ -104,11 +104,11 @@ def decode_file(path: Path, shape: Shape) -> bytes:
 def fit_to_shape(image: Image.Image, shape: Shape) -> bytes:
     """Bring an image to a shape.
 
-    It is turned as its EXIF orientation says, laid on white if it is transparent, and cropped at
-    the sides that are too long. Greys of 16 bits, also in 32-bit integers, are scaled to 8.
+    The image is turned by the EXIF orientation, laid on white if transparent, and cropped to the
+    aspect ratio of the shape. Greys of 16 bits, also in 32-bit integers, are scaled to 8.
 
     Returns:
-        The pixels, one plane for each channel.
+        The pixels, a plane for each channel.
     """
     channels, height, width = shape
     # A JPEG that is far larger is decoded at a half, a quarter or an eighth of its size.
@@ -161,7 +161,7 @@ def _open_row(listing: Listing, row: int) -> AbstractContextManager[Image.Image]
 
 @contextmanager
 def _open_image(path: Path, name: str) -> Iterator[Image.Image]:
-    """Open an image; what goes wrong with it in the block becomes one line with its name."""
+    """Open an image. Any failure in the block becomes a line with the image's name."""
     try:
         with Image.open(path) as image:
             if image.mode == "F":

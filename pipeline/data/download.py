@@ -1,7 +1,7 @@
 """Downloads the files of torchvision's data sets, and unpacks them into the data folder.
 
-A download is complete and checked in a folder of its own before its files are moved into place, one
-by one. What a killed process leaves in that folder is removed by the next download.
+A download is completed and checked in a separate folder before the files are moved into place, so
+a killed process leaves only whole files in the data folder. The next download cleans up.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def fetch(downloads: Sequence[Download], data_dir: Path) -> None:
 
     Args:
         downloads: the files.
-        data_dir: the folder of data sets. If it is missing it is made, and removed again if
-            nothing is downloaded.
+        data_dir: the folder of data sets; a missing folder is made, and removed again if nothing
+            is downloaded.
 
     Raises:
         OSError: if a file cannot be downloaded from any of its addresses.
@@ -132,7 +132,7 @@ def _work_folder(data_dir: Path) -> Iterator[Path]:
 def _fetch_file(download: Download, work_folder: Path, folder: Path) -> None:
     """Download and unpack a file, and move the content into its folder.
 
-    An archive that is in the folder already, from torchvision or a user, is not downloaded.
+    An archive in the folder already, from torchvision or a user, is not downloaded.
     """
     file = folder / download.file
     if not vision.datasets().utils.check_integrity(file, download.md5):
@@ -188,8 +188,8 @@ def _is_published(path: Path, download: Download) -> bool:
 
 def _download_url(url: str, path: Path) -> None:
     """Download an address to a file. torchvision's own function would wait without limit."""
-    # Some servers refuse Python's own user agent.
-    request = urllib.request.Request(url, headers={"User-Agent": "pytorch/vision"})  # noqa: S310 - https or http
+    headers = {"User-Agent": "pytorch/vision"}  # some servers refuse Python's own
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - https or http
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 - as above
         chunks = math.ceil((response.length or 0) / _CHUNK)
         with path.open("wb") as file, progress_bar(f"fetching {path.name}, MB", chunks) as advance:

@@ -35,7 +35,7 @@ class _LockedFile:
 
 
 def check_sizes(files: DatasetFiles) -> None:
-    """Check that no locked file has changed its size. This is quick, and finds truncated files.
+    """Check the sizes of the locked files. This is quick, and finds truncated files.
 
     A missing file is left to the reader of the data set.
 

@@ -23,14 +23,14 @@ def divide(
 ) -> Splits:
     """Divide rows into three splits.
 
-    An official part is a split as it is; a missing one is held out of the training part.
+    An official part is a split unchanged; missing splits are held out of the training part.
 
     Args:
         labels: int64 (images,).
-        parts: the official part of each row, one of `PARTS`.
+        parts: the official part of each row, from `PARTS`.
         seed: decides the rows that are held out.
         val_share: 1/val_share of the training part validates, after the test split is taken.
-        has_test: whether there is an official test part, though its rows may not be among these.
+        has_test: whether there is an official test part, even if these rows do not include it.
     """
     part_numbers = torch.tensor([PARTS.index(part) for part in parts])
     train, val, test = ((part_numbers == n).nonzero().flatten() for n in range(len(PARTS)))

@@ -1,1 +1,1 @@
-"""Trains one configuration and scores it after every epoch."""
+"""Trains a configuration: the training loop, and everything around a step."""

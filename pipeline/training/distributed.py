@@ -1,12 +1,11 @@
 """One rank's view of a DistributedDataParallel group. The parent handles process failures.
 
-The processes of a group train one network together: each trains on its share of every batch, and
-DistributedDataParallel averages their gradients, so that all take the same steps. The process of
-rank 0 leads: it alone scores, writes checkpoints and reports. A process that trains alone is a
-group of one, in which every method here returns its argument.
+The processes of a group train the same network on different shares of every batch, and
+DistributedDataParallel averages the gradients, so all processes take the same steps. Rank 0 leads:
+this process alone scores, writes checkpoints and reports. A single process is a group, too: there,
+every method returns the argument unchanged.
 
-The processes wait for each other without limit: their parent notices when one has died, and ends
-the others.
+The processes wait for each other without limit. If a process dies, the parent ends the group.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class GroupMember:
 
 
 def check_processes(config: TrialConfig) -> None:
-    """Check that this machine can train a configuration in as many processes as it asks for.
+    """Check this machine for the number of processes of a configuration.
 
     Raises:
         ValueError: if there are fewer GPUs than processes, or fewer images in a batch.
@@ -65,11 +64,11 @@ class Group:
     """The group of processes that this process belongs to."""
 
     def __init__(self, member: GroupMember | None, device: torch.device) -> None:
-        """Join the group. On GPUs it exchanges gradients through NCCL, all else through gloo.
+        """Join the group. Gradients on GPUs are exchanged through NCCL, all else through gloo.
 
         Args:
-            member: this process's place; None if it trains alone.
-            device: where it trains; each process of a group has selected its own GPU.
+            member: this process's place; None for a process alone.
+            device: of the training; each process of a group has selected a GPU before.
         """
         self.rank = 0
         self.size = 1
@@ -92,8 +91,8 @@ class Group:
     def convert(self, network: nn.Module) -> nn.Module:
         """Let batch normalisation on GPUs take its moments from the whole batch.
 
-        Torch has no such layer for the CPU: there, each process takes the moments of its share,
-        and the leader's are saved.
+        Torch has no such layer for the CPU: there, each process uses the moments of a share, and
+        the leader's are saved.
         """
         if self.size == 1 or not self._on_gpus:
             return network
@@ -102,7 +101,7 @@ class Group:
         return converted
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """Wrap the network to train: it starts from the leader's weights and averages gradients."""
+        """Wrap the network, to start from the leader's weights and to average gradients."""
         if self.size == 1:
             return network
         return DistributedDataParallel(network)
@@ -129,12 +128,12 @@ class Group:
         return batch.tensor_split(self.size)[self.rank]
 
     def weigh(self, loss: torch.Tensor, share_size: int, batch_size: int) -> torch.Tensor:
-        """Scale the mean loss of a share, so that the average of all shares is the batch's mean.
+        """Scale the mean loss of a share, to make the average of all shares the batch's mean.
 
         Args:
             loss: the mean loss of this process's share.
-            share_size: its images.
-            batch_size: the images of the batch.
+            share_size: the number of images in the share.
+            batch_size: the number of images in the batch.
         """
         if self.size == 1:
             return loss

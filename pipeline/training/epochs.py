@@ -1,6 +1,6 @@
-"""The training loop: trains one network epoch by epoch, scores each epoch, keeps the best weights.
+"""The training loop: trains a network epoch by epoch, scores each epoch, keeps the best weights.
 
-Every epoch is seeded, so that a resumed training equals an unbroken one.
+Every epoch is seeded, so a resumed training equals an uninterrupted training.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pipeline.training.batches import BatchLoader
 from pipeline.training.cost import check_limits, count_mflops, count_parameters, measure_latency
 from pipeline.training.distributed import Group, GroupMember, check_processes
 from pipeline.training.metrics import (
+    RunningLoss,
     Scores,
     TrainingScores,
     class_accuracies,
@@ -75,7 +76,7 @@ def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
     Args:
         seed: the trial's.
         epoch: counted from 1; 0 stands for the initial weights.
-        rank: the process, where several train one network.
+        rank: of the process in a group.
     """
     suffix = f":{rank}" if rank else ""
     digest = hashlib.sha256(f"{seed}:{epoch}{suffix}".encode()).digest()
@@ -83,7 +84,7 @@ def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
 
 
 class Training:
-    """One configuration in training: its network, optimizer, schedules and progress.
+    """A configuration in training: network, optimizer, schedule and progress.
 
     `pipeline.training.train.train` calls `join`, `run` and `save_best` in this order, and then
     `result`, also after a failure.
@@ -91,7 +92,9 @@ class Training:
 
     # Made by `run`:
     network: nn.Module
-    parallel_network: nn.Module  # the same, wrapped in DistributedDataParallel if it has company
+    parallel_network: (
+        nn.Module
+    )  # the same, in DistributedDataParallel if there are several processes
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     prepare: Prepare
@@ -128,9 +131,10 @@ class Training:
             self.std = (1.0,) * len(data.mean)
 
     def join(self, member: GroupMember | None) -> None:
-        """Join the processes that train this network together, if there are several.
+        """Join the group of processes. Only the leader calls hooks.
 
-        Only the leading process calls hooks.
+        Args:
+            member: this process's place; None for a process alone.
         """
         check_processes(self.config)
         self.group = Group(member, self.device)
@@ -140,7 +144,7 @@ class Training:
     def run(self, limits: Mapping[str, float]) -> str:
         """Train until the last epoch, the end of patience, or a hook that prunes.
 
-        Only the leading process returns; the others follow it until they are killed.
+        Only the leader returns; the other processes follow until they are killed.
 
         Args:
             limits: the largest costs allowed, by the names in `sweeps.spec.study_spec.Constraints`.
@@ -176,8 +180,8 @@ class Training:
     def save_best(self) -> None:
         """Save the best epoch's weights.
 
-        The newest checkpoint stays beside them: the end of the trial is not recorded yet, and a
-        process that dies before that resumes from the checkpoint.
+        The newest checkpoint stays: the end of the trial is not recorded yet, and if this process
+        dies before, the next resumes from the checkpoint.
         """
         self.writer.wait()
         history = self.state.history
@@ -227,7 +231,7 @@ class Training:
     # Before the first epoch
 
     def _set_up(self, limits: Mapping[str, float]) -> None:
-        """Move the data, build the network and what trains it, and resume from a checkpoint."""
+        """Move the data, build network, optimizer and schedule, and resume from a checkpoint."""
         config = self.config
         self.data = self.data.to(self.device)
         self.network = self._build_network()
@@ -244,7 +248,7 @@ class Training:
         self.parallel_network = self.group.wrap(self.network)
 
     def _build_network(self) -> nn.Module:
-        """Build the network with its initial weights, and count its parameters and FLOPs."""
+        """Build the network with initial weights, and count parameters and FLOPs."""
         torch.manual_seed(epoch_seed(self.config.seed, 0))
         shape = self.data.shape
         classes = len(self.data.classes)
@@ -269,7 +273,7 @@ class Training:
     # Epochs
 
     def _run_epoch(self, epoch: int) -> Epoch:
-        """Train and score one epoch; add it to the history, and keep its weights if it is best."""
+        """Train and score an epoch, add the row to the history, and keep the weights if best."""
         start = time.perf_counter()
         learning_rate = float(self.optimizer.param_groups[0]["lr"])
         self.group.agree(epoch, learning_rate)
@@ -340,7 +344,7 @@ class Training:
         return len(self.state.history) - self.state.best_epoch >= self.config.patience
 
     def _follow_leader(self) -> NoReturn:
-        """Train along with the leading process, at its learning rate, until this one is killed."""
+        """Train along with the leader, at the leader's learning rate, until killed."""
         while True:
             epoch, learning_rate = self.group.agree(0, 0.0)
             for parameter_group in self.optimizer.param_groups:
@@ -358,7 +362,7 @@ class Training:
             # All processes draw the same batches; all else that is random differs between them.
             torch.manual_seed(epoch_seed(self.config.seed, epoch, self.group.rank))
         steps = len(batches)
-        losses = _Losses([len(batch) for batch in batches])
+        losses = RunningLoss([len(batch) for batch in batches])
         predictions = []
         parameters = list(self.parallel_network.parameters())
         self.parallel_network.train()
@@ -426,40 +430,6 @@ class Training:
     def _check_time_limit(self) -> None:
         if self.time_limit is not None and time.monotonic() - self.started > self.time_limit:
             raise TimedOut(self.time_limit)
-
-
-class _Losses:
-    """The losses of an epoch's steps, which stay on the device until they are read together."""
-
-    def __init__(self, batch_sizes: Sequence[int]) -> None:
-        self.values: list[float] = []  # of each step, as far as they were read
-        self.total = 0.0  # over images
-        self._batch_sizes = batch_sizes
-        self._images = 0
-        self._unread: list[torch.Tensor] = []
-
-    def add(self, loss: torch.Tensor) -> None:
-        """Add the mean loss of the next step."""
-        self._unread.append(loss)
-
-    def read(self) -> None:
-        """Read all losses that were added since the last time."""
-        for value in torch.stack(self._unread).tolist():
-            batch_size = self._batch_sizes[len(self.values)]
-            self.total += value * batch_size
-            self._images += batch_size
-            self.values.append(value)
-        self._unread.clear()
-
-    @property
-    def mean(self) -> float:
-        """The mean loss of an image."""
-        return self.total / self._images
-
-    @property
-    def std(self) -> float:
-        """The standard deviation of the steps' mean losses."""
-        return float(torch.tensor(self.values).std(correction=0))
 
 
 def _validation_metrics(scores: Scores, objective: str) -> dict[str, float]:

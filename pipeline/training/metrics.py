@@ -1,7 +1,8 @@
-"""Scores a network on a split. Every figure but the loss follows from the confusion matrix."""
+"""The figures of a network: as trained in an epoch, and as scored on a split."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,45 @@ class TrainingScores:
     loss_std: float  # standard deviation of the batches' mean losses
     accuracy: float
     per_class: tuple[float | None, ...]  # accuracy of each class; None for a class without images
+
+
+class RunningLoss:
+    """The losses of an epoch's steps. They stay on the device until they are read together."""
+
+    def __init__(self, batch_sizes: Sequence[int]) -> None:
+        """Begin an epoch.
+
+        Args:
+            batch_sizes: the number of images in each step.
+        """
+        self.values: list[float] = []  # of the steps that are read
+        self.total = 0.0  # of all images in these steps
+        self._batch_sizes = batch_sizes
+        self._images = 0
+        self._unread: list[torch.Tensor] = []
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Add the mean loss of the next step."""
+        self._unread.append(loss)
+
+    def read(self) -> None:
+        """Read all losses that were added since the last time."""
+        for value in torch.stack(self._unread).tolist():
+            batch_size = self._batch_sizes[len(self.values)]
+            self.total += value * batch_size
+            self._images += batch_size
+            self.values.append(value)
+        self._unread.clear()
+
+    @property
+    def mean(self) -> float:
+        """The mean loss of an image."""
+        return self.total / self._images
+
+    @property
+    def std(self) -> float:
+        """The standard deviation of the steps' mean losses."""
+        return float(torch.tensor(self.values).std(correction=0))
 
 
 @dataclass(frozen=True)

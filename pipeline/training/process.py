@@ -1,7 +1,7 @@
-"""Prepares a process for training: its CPU threads, and memory that stays with it.
+"""Prepares a process for training: the number of CPU threads, and the retention of freed memory.
 
-These settings are the whole process's. They are made by the engines, in the process that trains a
-trial, and not by `pipeline.training.train.train`, which anybody may call.
+These settings affect the whole process. The engines call `prepare_process` in the process of each
+trial. `pipeline.training.train.train` does not: a library function leaves the process as it is.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _MMAP_BYTES = 2**25  # blocks from this size on are mapped one by one; glibc all
 
 
 def prepare_process(config: TrialConfig) -> None:
-    """Set this process up to train a configuration. Call it before each trial.
+    """Set this process up to train a configuration, before each trial.
 
-    The number of threads decides the last bits of the weights, so it is part of the configuration.
+    The number of threads decides the last bits of the weights. Therefore the configuration has it.
     """
     torch.set_num_threads(config.threads)
     keep_freed_memory()

@@ -1,4 +1,4 @@
-"""Settles what ``auto`` stands for in a configuration: device, precision and augmentation."""
+"""Resolves ``auto`` in a configuration: device, precision and augmentation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sweeps.trial import TrialConfig
 
 
 def resolve(config: TrialConfig) -> TrialConfig:
-    """Settle the device of this machine, the precision by a fixed rule, and the augmentation.
+    """Resolve the device of this machine, the precision by a fixed rule, and the augmentation.
 
     Raises:
         ValueError: if this machine has no such device, or fewer than the trial asks for.
@@ -31,11 +31,10 @@ def resolve(config: TrialConfig) -> TrialConfig:
 
 
 def choose_precision(config: TrialConfig, device: str, *, has_bf16: bool) -> str:
-    """Choose the precision by a fixed rule that measures nothing.
+    """Choose the precision by a fixed rule, without measuring.
 
-    A GPU that has bf16 uses it. A CPU that has instructions for bf16 uses it with built-in
-    families, except on the bundled digits: at 8x8 pixels, turning numbers into bf16 takes about as
-    long as it saves.
+    A GPU with bf16 uses bf16. A CPU with instructions for bf16 uses bf16 for built-in families,
+    except on the bundled digits: at 8x8 pixels, the conversion costs about as much as bf16 saves.
     """
     if device == "cpu":
         is_built_in = config.family in models.FAMILIES

@@ -42,10 +42,10 @@ class _Snapshot:
 
 
 class CheckpointWriter:
-    """Writes checkpoints on a thread of its own while the training goes on, one at a time.
+    """Writes checkpoints on a second thread while the training goes on, never two at a time.
 
-    A checkpoint is captured (copied) by the training's thread, then written by the other. An error
-    of the disk is raised by the next call in the training's thread that finds the write ended.
+    The training's thread captures (copies) a checkpoint, then the second thread writes the copy.
+    An error of the disk is raised in the training's thread, by the next call after the write.
     """
 
     def __init__(self, folder: Folder, saved: Callable[[tuple[Epoch, ...]], None]) -> None:
@@ -98,7 +98,7 @@ class CheckpointWriter:
         self._captured = _Snapshot(tensors, tuple(state.history), facts)
 
     def start_writing(self) -> None:
-        """Start to write the captured checkpoint, if there is one."""
+        """Start to write the captured checkpoint, if any."""
         if self._captured is None:
             return
         snapshot = self._captured
@@ -106,12 +106,12 @@ class CheckpointWriter:
         self._pending = self._thread.submit(self._write, snapshot), snapshot
 
     def poll(self) -> None:
-        """Report the pending checkpoint if it is on the disk by now."""
+        """Report the pending checkpoint if already written."""
         if self._pending is not None and self._pending[0].done():
             self.wait()
 
     def wait(self) -> None:
-        """Wait for the pending checkpoint, if there is one, and report it."""
+        """Wait for the pending checkpoint, if any, and report the history."""
         if self._pending is None:
             return
         future, snapshot = self._pending
@@ -125,7 +125,7 @@ class CheckpointWriter:
         self._thread.shutdown()
 
     def _copy(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Copy all tensors in one call, into memory that is reused."""
+        """Copy all tensors by a single call, into reused memory."""
         if self._buffers.keys() != tensors.keys():
             self._buffers = {
                 name: torch.empty_like(tensor, device="cpu", requires_grad=False)
@@ -220,7 +220,7 @@ def _with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, 
 
 
 def _without_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Select the tensors whose names have a prefix, and remove it."""
+    """Select the tensors with a prefix, and remove the prefix."""
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()

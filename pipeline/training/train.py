@@ -1,4 +1,4 @@
-"""Trains one configuration and scores it after every epoch."""
+"""Trains a configuration, and turns every way of ending into a result."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def train(
     (seed, epoch). The best epoch's weights are left in the folder as ``best.safetensors``, unless
     the trial failed.
 
-    Call `pipeline.training.process.prepare_process` before, in the process that trains: the number
-    of CPU threads, which is the process's, decides the last bits of the weights.
+    Call `pipeline.training.process.prepare_process` before, in the same process: the number of CPU
+    threads decides the last bits of the weights.
 
     Args:
         number: the trial's number, for the result.
@@ -55,16 +55,16 @@ def train(
         data: the training and validation splits. If the validation split is empty, the last
             epoch's weights are the best.
         folder: the trial's own folder, for checkpoints.
-        objective: the metric that chooses the best epoch: a key of
+        objective: chooses the best epoch: a key of
             `sweeps.spec.study_spec.OBJECTIVES`.
         hooks: callbacks; an exception of ``stop`` passes through.
-        limits: the largest values allowed, by the names in
-            `sweeps.spec.study_spec.Constraints`; a network above one is not trained.
+        limits: the largest costs allowed, by the names in
+            `sweeps.spec.study_spec.Constraints`; a network above a limit is not trained.
         every_epoch: also keep the weights after each epoch, in the folder's ``epochs``.
-        time_limit: seconds that the training may take.
-        member: this process's place among several that train the network together, one GPU each;
-            None if it trains alone. The process of rank 0 does all of the above. The others train
-            along, call no hook, and return only after a failure.
+        time_limit: seconds allowed for the training.
+        member: this process's place in a group with a GPU for each process; None for a process
+            alone. Rank 0 does all of the above. The other ranks train along, call no hook, and
+            return only after a failure.
 
     Returns:
         The result: complete, pruned (by a hook, or as ``infeasible``), or failed as ``diverged``,
