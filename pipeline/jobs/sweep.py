@@ -392,9 +392,9 @@ class _Sweep:
             )
         self._keep_thumbnails()
 
-    def _complete_untrained(self, job: AskedTrial, result: TrialResult) -> TrialResult:
+    def _complete_untrained(self, asked: AskedTrial, result: TrialResult) -> TrialResult:
         """Open a run for a result without training, such as that of a duplicate."""
-        return self._recorder.add_run(result, self._recorder.open(job.number, job.config))
+        return self._recorder.add_run(result, self._recorder.open(asked.number, asked.config))
 
     def _record_result(self, result: TrialResult) -> None:
         """Record a result that the store of studies already has."""

@@ -25,7 +25,7 @@ from sweeps.trial import Epoch, TrialResult
 class _RunningTrial:
     """A trial that has begun, and its MLflow run."""
 
-    job: AskedTrial
+    asked: AskedTrial
     run: OpenedRun
 
 
@@ -57,45 +57,45 @@ class TrialRunner:
         """The number of trials at a time."""
         return self._engine.places
 
-    def begin(self, job: AskedTrial) -> None:
+    def begin(self, asked: AskedTrial) -> None:
         """Begin a trial, and open its MLflow run."""
-        failpoints.reach("in_adoption" if job.adopted else "after_ask")
+        failpoints.reach("in_adoption" if asked.adopted else "after_ask")
         spec = self._study.spec
-        folder = trial_folder(self._recorder.home, self._study.name, job.number)
+        folder = trial_folder(self._recorder.home, self._study.name, asked.number)
         # The checkpoints of a trial that began on another machine are there: it starts anew here.
-        anew = job.adopted and Folder(folder).latest() is None
-        run = self._recorder.open(job.number, job.config, anew=anew, fresh=not job.adopted)
-        self._display.trial_began(job.number, job.config)
+        anew = asked.adopted and Folder(folder).latest() is None
+        run = self._recorder.open(asked.number, asked.config, anew=anew, fresh=not asked.adopted)
+        self._display.trial_began(asked.number, asked.config)
         task = Task(
-            number=job.number,
-            config=job.config,
+            number=asked.number,
+            config=asked.config,
             folder=folder,
             objective=spec.objective,
             limits=spec.constraints.limits,
             every_epoch=spec.keep_checkpoints == "all",
             time_limit=self._time_limit,
         )
-        self._running[job.number] = _RunningTrial(job, run)
-        self._engine.begin(task, self._make_hooks(job, run))
+        self._running[asked.number] = _RunningTrial(asked, run)
+        self._engine.begin(task, self._make_hooks(asked, run))
 
-    def _make_hooks(self, job: AskedTrial, run: OpenedRun) -> Hooks:
+    def _make_hooks(self, asked: AskedTrial, run: OpenedRun) -> Hooks:
         tracker = self._recorder.tracker
 
         def report_epoch(epoch: Epoch, best_value: float) -> bool:
-            self._display.epoch_ended(epoch, job.number)
+            self._display.epoch_ended(epoch, asked.number)
             with study_errors():  # otherwise the engine would take the error for one of the trial
-                return self._study.report(job, epoch.epoch, best_value)
+                return self._study.report(asked, epoch.epoch, best_value)
 
         def log_saved_epochs(history: tuple[Epoch, ...]) -> None:
-            if job.adopted:
+            if asked.adopted:
                 with study_errors():
-                    self._study.catch_up(job, history)
+                    self._study.catch_up(asked, history)
             tracker.submit(lambda: tracker.log_epochs(run.result()[0], history))
 
         return Hooks(
             epoch=report_epoch,
             saved=log_saved_epochs,
-            step=partial(self._display.step_ended, number=job.number),
+            step=partial(self._display.step_ended, number=asked.number),
             stop=self._stop.check,
         )
 
@@ -108,11 +108,11 @@ class TrialRunner:
             result = self._recorder.add_run(result, trial.run)
         else:
             self._display.print_line(
-                f"the process of trial #{number} died (time {trial.job.deaths + 1}); "
+                f"the process of trial #{number} died (time {trial.asked.deaths + 1}); "
                 "the others go on"
             )
         del self._running[number]
-        return trial.job, result
+        return trial.asked, result
 
     def __enter__(self) -> Self:
         return self
@@ -128,5 +128,5 @@ class TrialRunner:
             return
         for trial in self._running.values():
             with contextlib.suppress(Failure), study_errors():
-                self._study.record_interruption(trial.job)
+                self._study.record_interruption(trial.asked)
                 self._recorder.interrupt(trial.run)

@@ -62,13 +62,15 @@ class SweepEnding:
     idle: float = 0.0  # seconds that places were empty while the next trial waited for earlier ones
 
 
+def _unchanged(_trial: AskedTrial, result: TrialResult) -> TrialResult:
+    return result
+
+
 def run(
     study: Study,
     runner: Runner,
     *,
-    complete_untrained: Callable[[AskedTrial, TrialResult], TrialResult] = lambda _trial, result: (
-        result
-    ),
+    complete_untrained: Callable[[AskedTrial, TrialResult], TrialResult] = _unchanged,
     on_result: Callable[[TrialResult], None] = lambda _result: None,
     should_stop: Callable[[], bool] = lambda: False,
     max_failures: int = MAX_FAILURES,

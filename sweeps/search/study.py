@@ -65,8 +65,8 @@ class AskedTrial:
 
     number: int
     config: TrialConfig
-    deaths: int = 0  # of processes that had begun it
-    adopted: bool = False  # an earlier process had begun it
+    deaths: int = 0  # of processes that had begun the trial
+    adopted: bool = False  # whether an earlier process had begun the trial
 
 
 class Study(StoredStudy):
@@ -75,9 +75,10 @@ class Study(StoredStudy):
     def __init__(self, study: optuna.Study, spec: StudySpec) -> None:
         super().__init__(study)
         self.spec = spec
-        # The number of trials at a time that the study was made for.
+        # The number of trials at a time that decides the list of trials.
         self.workers = self.facts.workers
-        # If not, any result that is there by then may decide about the next trial.
+        # Whether the list of trials is the same each time. If not, all results available by then
+        # may decide about the next trial.
         self.deterministic = self.facts.deterministic
         self._live: dict[int, Trial] = {}  # the running trials of this process, by number
         self._reports: dict[int, dict[int, float]] = {}  # their best values so far, by epoch

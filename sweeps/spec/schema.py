@@ -99,15 +99,11 @@ def _key_table(model: type[BaseModel]) -> str:
     rows = []
     for name, key_schema in model.model_json_schema()["properties"].items():
         default = key_schema.get("default")
-        has_default = isinstance(default, str | int | float) and default != ""
-        rows.append(
-            (
-                f"`{name}`",
-                _type_words(key_schema),
-                f"`{default}`" if has_default else "",
-                key_schema.get("description", ""),
-            )
-        )
+        default_words = ""
+        if isinstance(default, str | int | float) and default != "":
+            default_words = f"`{default}`"
+        description = key_schema.get("description", "")
+        rows.append((f"`{name}`", _type_words(key_schema), default_words, description))
     return _table(("key", "type", "default", "meaning"), rows)
 
 
@@ -127,11 +123,11 @@ def _type_words(schema: dict[str, Any]) -> str:
         for alternative in schema.get("anyOf", [schema])
         if alternative.get("type") != "null"
     ]
-    if any("enum" in alternative for alternative in alternatives):
-        return ", ".join(
-            f"`{value}`" for alternative in alternatives for value in alternative["enum"]
-        )
     words = []
+    if any("enum" in alternative for alternative in alternatives):
+        for alternative in alternatives:
+            words += [f"`{value}`" for value in alternative["enum"]]
+        return ", ".join(words)
     for alternative in alternatives:
         json_type = alternative.get("type", "object")
         words.append(_TYPE_WORDS.get(json_type, "mapping") + _bound_words(alternative))
