@@ -98,8 +98,12 @@ def print_plan(name: str, spec: StudySpec, data: SearchData | None, *, as_json: 
         data: the images; None if they are not present.
         as_json: print JSON rather than text.
     """
-    from pipeline.jobs import estimate
+    from pipeline.jobs import estimate, preflight
+    from pipeline.training.process import prepare_process
+    from sweeps.spec.configurations import configuration
 
+    if data is not None:  # a few steps are timed, with as many threads as a trial has
+        prepare_process(configuration(spec, preflight.resolve_runtime(spec)))
     plan = estimate.describe_plan(name, spec, data)
     if as_json:
         click.echo(json.dumps(plan, indent=2))

@@ -1,12 +1,12 @@
-"""What MLflow says of a study on its run's page: Markdown, its first lines the answer. Pure: opens no store."""
+"""Writes the description of a study for its run's page in MLflow: Markdown, the winner first."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.report.answer import Step, answer
-from pipeline.report.formats import escape_markdown as github
+from pipeline.report.formats import escape_markdown
 from pipeline.system.text import clean
 from pipeline.tracking import comparison_view
 from pipeline.tracking.run_contents import MAX_CLASS_METRICS
@@ -15,63 +15,68 @@ from sweeps.analysis.record import StudyRecord
 
 
 def study_description(record: StudyRecord, experiment: str, run: str) -> str:
-    """A study's description: what won and how sure that is, how it ended, where to look, how to go on.
+    """Describe a study: the winner and its certainty, the end, the links, and the next commands.
 
     Args:
         record: the study.
-        experiment: the id of its experiment.
-        run: the id of its parent run, where this stands.
+        experiment: the id of the study's experiment.
+        run: the id of the study's parent run, which has the description.
     """
-    found = answer(record)
-    report, comparison = (
-        link.removeprefix("/")  # wherever the UI itself is
-        for link in (
-            comparison_view.report_link(experiment, run),
-            comparison_view.comparison_link(experiment, record.name),
-        )
+    summary = answer(record)
+    # Without the first slash, links are relative to the address of the UI, wherever that is.
+    report = comparison_view.report_link(experiment, run).removeprefix("/")
+    comparison = comparison_view.comparison_link(experiment, record.name).removeprefix("/")
+    # MLflow folds away all but the first three lines, and hides the third.
+    head = (
+        f"**{markdown(summary.winner)}**  \n"
+        f"[The report]({report}) · [the trials beside each other]({comparison})"
     )
+    ends = f"{ends_text(record.results)}."
+    sentences = [*summary.certainty, summary.test, summary.progress, ends]
     blocks = [
-        # MLflow folds up all but the first three lines, and covers the third.
-        f"**{markdown(found.winner)}**  \n[The report]({report}) · [the trials beside each other]({comparison})",
-        " ".join(
-            map(
-                markdown,
-                filter(
-                    None,
-                    [*found.certainty, found.test, found.progress, f"{ends_text(record.results)}."],
-                ),
-            )
-        ),
-        "\n".join(
-            f"- {markdown(why)}: `{_code(command)}`" for why, command in _steps(record, found.steps)
-        ),
+        head,
+        " ".join(markdown(sentence) for sentence in sentences if sentence),
+        _step_list(_steps(record, summary.steps)),
     ]
     if 0 < len(record.classes) <= MAX_CLASS_METRICS:
-        rows = [f"| {index:02d} | {markdown(name)} |" for index, name in enumerate(record.classes)]
-        blocks.append("\n".join(["| `val_class/` | class |", "| --- | --- |", *rows]))
+        blocks.append(_class_table(record.classes))
     return "\n\n".join(blocks)
 
 
 def _steps(record: StudyRecord, steps: Sequence[Step]) -> list[tuple[str, str]]:
+    """Return the next steps as pairs of a reason and a command."""
     finalists = record.facts.finalists
     if finalists is not None:  # another study's, which are continued and reported as that study's
-        of = finalists.of
+        study = shlex.quote(finalists.of)
         return [
-            ("Go on", f"pipeline finalists {shlex.quote(of)}"),
-            ("Report", f"pipeline report {shlex.quote(of)}"),
+            ("Go on", f"pipeline finalists {study}"),
+            ("Report", f"pipeline report {study}"),
         ]
+    pairs = [(step.why, step.command) for step in steps]
     if record.command:
-        again = [("Go on; a higher --trials adds to it", record.command)]
-    else:
-        again = []
-    return again + [(step.why, step.command) for step in steps]
+        pairs.insert(0, ("Go on; a higher --trials adds to it", record.command))
+    return pairs
+
+
+def _step_list(steps: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"- {markdown(reason)}: `{_code(command)}`" for reason, command in steps)
+
+
+def _class_table(classes: Sequence[str]) -> str:
+    """Write the table of the classes, by the numbers in the names of their metrics."""
+    lines = ["| `val_class/` | class |", "| --- | --- |"]
+    lines += [f"| {index:02d} | {markdown(name)} |" for index, name in enumerate(classes)]
+    return "\n".join(lines)
 
 
 def markdown(text: str) -> str:
-    """Text as it is: MLflow's Markdown knows no formulas, and shows the backslash that keeps GitHub's from them."""
-    return github(text).replace(r"\$", "$")
+    """Escape text for MLflow's Markdown.
+
+    MLflow knows no formulas, and would show the backslash that GitHub needs before a dollar sign.
+    """
+    return escape_markdown(text).replace(r"\$", "$")
 
 
 def _code(command: str) -> str:
-    """A command inside backquotes, where nothing can be escaped."""
+    """Return a command to write between backquotes, where nothing can be escaped."""
     return clean(command).replace("`", "'")

@@ -1,4 +1,4 @@
-"""Estimates what a study will take, and describes its plan."""
+"""Estimates the cost of a study, and describes its plan: for `pipeline studies` and --dry-run."""
 
 from __future__ import annotations
 
@@ -12,88 +12,117 @@ from typing import Any
 from pipeline.data.search_data import SearchData, Split
 from pipeline.jobs.preflight import resolve_runtime
 from pipeline.system.console import format_duration
-from pipeline.training.process import prepare_process
 from pipeline.training.train import train
 from sweeps.spec.configurations import configuration, representative_values, total_trials
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import COMPLETE, Value
 
 _TIMED_STEPS = 4
+_BYTES_PER_PARAMETER = 4
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a study will take at most, if nothing is pruned."""
+    """The highest cost of a study, which it has if no trial is pruned."""
 
     seconds: float
-    bytes: int  # of checkpoints kept
+    bytes: int  # the checkpoints that stay
 
 
-def estimate(spec: StudySpec, data: SearchData, settled: Mapping[str, Value]) -> Estimate:
-    """Time a few steps of each starting configuration, or of each family, and lay it out over the trials."""
-    seconds = []
-    size = []
+def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) -> Estimate:
+    """Estimate the cost of a study from a few training steps.
+
+    Trains each of the study's representative configurations. Call
+    `pipeline.training.process.prepare_process` before, so that the steps have the same number of
+    threads as the trials.
+
+    Args:
+        spec: the study.
+        data: the images of the study.
+        runtime: the values of `pipeline.jobs.preflight.resolve_runtime`.
+    """
+    trial_seconds = []
+    trial_bytes = []
     for values in representative_values(spec):
-        config = dataclasses.replace(
-            configuration(spec, {**settled, **values}), epochs=1, patience=0
-        )
-        prepare_process(config)
-        few = _first(data, config.batch_size * _TIMED_STEPS)
+        config = configuration(spec, {**runtime, **values})
+        config = dataclasses.replace(config, epochs=1, patience=0)
+        one_step = first_images(data, config.batch_size)
+        timed_steps = first_images(data, config.batch_size * _TIMED_STEPS)
         with tempfile.TemporaryDirectory() as folder:
-            train(
-                0, config, _first(data, config.batch_size), Path(folder), objective=spec.objective
-            )  # warms up
-            result = train(0, config, few, Path(folder), objective=spec.objective)
+            train(0, config, one_step, Path(folder), objective=spec.objective)  # to warm up
+            result = train(0, config, timed_steps, Path(folder), objective=spec.objective)
         if result.state == COMPLETE:
-            share = len(data.train) / len(few.train)
-            seconds.append(result.seconds * share * spec.epochs)
-            size.append(4 * (result.parameters or 0))
-    if not seconds:
+            factor = len(data.train) / len(timed_steps.train)
+            trial_seconds.append(result.seconds * factor * spec.epochs)
+            trial_bytes.append(_BYTES_PER_PARAMETER * (result.parameters or 0))
+    if not trial_seconds:
         return Estimate(0.0, 0)
     trials = total_trials(spec)
-    if spec.keep_checkpoints == "all":
-        size = [weights * spec.epochs for weights in size]
-    return Estimate(trials * sum(seconds) / len(seconds), int(trials * sum(size) / len(size)))
+    checkpoints = trials * spec.epochs if spec.keep_checkpoints == "all" else trials
+    return Estimate(
+        seconds=trials * sum(trial_seconds) / len(trial_seconds),
+        bytes=int(checkpoints * sum(trial_bytes) / len(trial_bytes)),
+    )
 
 
 def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[str, Any]:
-    """What a study would train, and what that would take at most; nothing of the latter without its images."""
-    cost = None if data is None else estimate(spec, data, resolve_runtime(spec))
-    return {
+    """Describe what a study would train, as JSON data, with the highest cost if there are images.
+
+    Args:
+        name: the name of the study.
+        spec: the study.
+        data: the images of the study; None if they are not present.
+    """
+    plan: dict[str, Any] = {
         "study": name,
         "description": spec.description,
         "method": spec.method,
         "trials": total_trials(spec),
         "epochs": spec.epochs,
-        "images": None if data is None else len(data.train),
-        "seconds": None if cost is None else cost.seconds,
-        "bytes": None if cost is None else cost.bytes,
+        "images": None,
+        "seconds": None,
+        "bytes": None,
         "fixed": spec.base,
         "search": {dimension.key: str(dimension) for dimension in spec.dimensions},
     }
+    if data is not None:
+        cost = estimate(spec, data, resolve_runtime(spec))
+        plan["images"] = len(data.train)
+        plan["seconds"] = cost.seconds
+        plan["bytes"] = cost.bytes
+    return plan
 
 
 def plan_text(plan: Mapping[str, Any]) -> str:
-    """A described plan, as one reads it."""
-    width = max(map(len, [*plan["search"], *plan["fixed"]]))
-    lines = [f"Study {plan['study']}: {plan['description']}", "", f"searched ({plan['method']})"]
+    """Write a plan of `describe_plan` as text."""
+    width = max(len(key) for key in [*plan["search"], *plan["fixed"]])
+    lines = [f"Study {plan['study']}: {plan['description']}", ""]
+    lines.append(f"searched ({plan['method']})")
     lines += [f"  {key:{width}}  {values}" for key, values in plan["search"].items()]
-    lines += ["fixed", *(f"  {key:{width}}  {value}" for key, value in plan["fixed"].items())]
-    count = (
-        f"{plan['trials']} trial{'s' * (plan['trials'] != 1)} of at most {plan['epochs']} epochs"
-    )
+    lines.append("fixed")
+    lines += [f"  {key:{width}}  {value}" for key, value in plan["fixed"].items()]
+    lines.append("")
+    trials = plan["trials"]
+    plural = "" if trials == 1 else "s"
+    work = f"{trials} trial{plural} of at most {plan['epochs']} epochs"
     if plan["seconds"] is None:
-        return "\n".join([*lines, "", f"{count}; no estimate without the images"])
-    cost = f"at most about {format_duration(plan['seconds'])} and {plan['bytes'] / 1e6:.0f} MB of checkpoints"
-    return "\n".join([*lines, "", f"{count} on {plan['images']:,} images: {cost}; nothing was run"])
+        lines.append(f"{work}; no estimate without the images")
+    else:
+        duration = format_duration(plan["seconds"])
+        megabytes = plan["bytes"] / 1e6
+        lines.append(
+            f"{work} on {plan['images']:,} images: at most about {duration} "
+            f"and {megabytes:.0f} MB of checkpoints; nothing was run"
+        )
+    return "\n".join(lines)
 
 
-def _first(data: SearchData, count: int) -> SearchData:
-    """The first images of both splits, in the same proportion."""
-    count = min(count, len(data.train))
-    val = max(1, len(data.val) * count // len(data.train))
+def first_images(data: SearchData, count: int) -> SearchData:
+    """Return the first training images, and validation images in the same proportion."""
+    train_count = min(count, len(data.train))
+    val_count = max(1, len(data.val) * train_count // len(data.train))
     return dataclasses.replace(
         data,
-        train=Split(data.train.images[:count], data.train.labels[:count]),
-        val=Split(data.val.images[:val], data.val.labels[:val]),
+        train=Split(data.train.images[:train_count], data.train.labels[:train_count]),
+        val=Split(data.val.images[:val_count], data.val.labels[:val_count]),
     )

@@ -1,4 +1,4 @@
-"""Before anything is written: reads the study, checks that it can be trained, and says what it will take."""
+"""Checks a study before anything is written, and settles the values that all its trials share."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ from sweeps.spec.study_spec import PLANNED_METHODS, StudySpec
 from sweeps.trial import TrialConfig, Value, configure, network_options
 
 _RUNTIME = ("device", "precision", "threads", "gpus_per_trial", "eval_batch_size", "augment")
-_MOST_NETWORKS = 2000  # built, without memory, to check that they can take the images
-_WORTH_A_WORKER = 200_000  # passes of an image through a network in training
-_FOR_EACH_WORKER = 4  # trials that learn from earlier ones
+_MAX_CHECKED_NETWORKS = 2000
+_IMAGES_PER_WORKER = 200_000  # a worker is worth its start for so many images in all epochs
+_TRIALS_PER_WORKER = 4  # so that most trials can learn from earlier ones
+_BYTES_PER_PARAMETER = 4
 
 
 def load_if_present(spec: StudySpec, data_dir: Path) -> SearchData | None:
-    """The images of a study; None where they are not there, and nothing is fetched."""
+    """Load the images of a study, or return None if they are not there. Nothing is downloaded."""
     if not is_present(spec.dataset, data_dir):
         return None
     try:
@@ -45,79 +46,100 @@ def load_if_present(spec: StudySpec, data_dir: Path) -> SearchData | None:
 
 
 def resolve_runtime(
-    spec: StudySpec, settle: Callable[[TrialConfig], TrialConfig] = resolve
+    spec: StudySpec, resolve_config: Callable[[TrialConfig], TrialConfig] = resolve
 ) -> dict[str, Value]:
-    """What is settled once for all trials of a study: device, arithmetic, threads, images a step when scoring.
+    """Settle the values that decide how all trials of a study are computed.
 
-    And how many processes train a trial together, if that is said.
+    These are the device, the arithmetic, the threads, the GPUs of each trial if the study names
+    them, the batch size for scoring, and the place of augmentation.
 
     Args:
         spec: the study.
-        settle: settles what ``auto`` means where they are trained.
+        resolve_config: replaces ``auto`` in a configuration, for the machines that train.
 
     Raises:
-        UsageFailure: for a device that is not there, or not so often.
+        UsageFailure: if the device is missing, or there are too few of the kind.
     """
     try:
-        config = settle(configuration(spec, {}))
+        config = resolve_config(configuration(spec, {}))
     except ValueError as error:
         raise UsageFailure(str(error)) from None
     values = config.to_dict()
     return {name: values[name] for name in _RUNTIME if name in values}
 
 
-def default_workers(spec: StudySpec, images: int, settled: Mapping[str, Value]) -> int:
-    """How many trials of a study are trained at a time, where nobody says: by a rule, since it decides the list.
+def default_workers(spec: StudySpec, images: int, runtime: Mapping[str, Value]) -> int:
+    """Return how many trials run at a time if the user gives no number.
 
-    One for as many GPUs, or threads of the CPU, as a trial has. No more than the work is worth, each having to
-    be started; and no more than leave the sampler most trials to learn from.
+    The number follows a rule, because it decides the list of trials: as many as the GPUs or the
+    CPU's cores allow, but no more than the work is worth (each worker has to start), and no more
+    than leave the sampler most trials to learn from.
 
     Args:
         spec: the study.
-        images: in the training split.
-        settled: as `resolve_runtime` gives it.
+        images: the number of training images.
+        runtime: the values of `resolve_runtime`.
     """
     trials = total_trials(spec)
-    processes = int(settled.get("gpus_per_trial", 1))
-    places = {
-        "cpu": available_cores() // (int(settled["threads"]) * processes),
-        "cuda": torch.cuda.device_count() // processes,
-    }
-    worth = images * spec.epochs * trials // _WORTH_A_WORKER
-    learning = trials if spec.method in PLANNED_METHODS else trials // _FOR_EACH_WORKER
-    return max(1, min(places.get(str(settled["device"]), 1), worth, learning))
+    processes = int(runtime.get("gpus_per_trial", 1))
+    if runtime["device"] == "cpu":
+        capacity = available_cores() // (int(runtime["threads"]) * processes)
+    elif runtime["device"] == "cuda":
+        capacity = torch.cuda.device_count() // processes
+    else:
+        capacity = 1
+    worthwhile = images * spec.epochs * trials // _IMAGES_PER_WORKER
+    learning = trials
+    if spec.method not in PLANNED_METHODS:
+        learning = trials // _TRIALS_PER_WORKER
+    return max(1, min(capacity, worthwhile, learning))
 
 
 def library_versions() -> dict[str, str]:
-    """What a study is made with: a repetition is bit-equal with the same."""
-    libraries = {name: metadata.version(name) for name in ("torch", "optuna", "mlflow")}
-    return {"python": platform.python_version(), **libraries}
+    """Return the versions that a study is made with; the same versions repeat it bit by bit."""
+    versions = {"python": platform.python_version()}
+    for name in ("torch", "optuna", "mlflow"):
+        versions[name] = metadata.version(name)
+    return versions
 
 
 def check_device(
-    settled: Mapping[str, Value], settle: Callable[[TrialConfig], TrialConfig] = resolve
+    runtime: Mapping[str, Value], resolve_config: Callable[[TrialConfig], TrialConfig] = resolve
 ) -> None:
-    """See that the device which a study was settled on, or is asked for now, is there.
+    """Check that the device of a study, or the newly requested one, is there.
+
+    Args:
+        runtime: the values of `resolve_runtime`.
+        resolve_config: replaces ``auto`` in a configuration, for the machines that train.
 
     Raises:
-        UsageFailure: if it is not.
+        UsageFailure: if the device is missing, or there are too few of the kind.
     """
+    values = {name: runtime.get(name) for name in ("device", "gpus_per_trial")}
     try:
-        settle(configure({name: settled.get(name) for name in ("device", "gpus_per_trial")}))
+        resolve_config(configure(values))
     except ValueError as error:
         raise UsageFailure(f"{error}; --device chooses another for the trials to come") from None
 
 
 def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -> None:
-    """Build the networks at the corners of the space, without memory, to see that they can take the images.
+    """Check that the networks of a study can take its images.
+
+    Builds the networks at the corners of the search space, without memory for their weights.
+
+    Args:
+        spec: the study.
+        shape: the channels, height and width of the images.
+        classes: the number of classes.
 
     Raises:
-        UsageFailure: with the first that cannot.
+        UsageFailure: for the first network that cannot be built.
     """
-    laid_out = spec.method in PLANNED_METHODS and spec.method != "grid"
-    for values in itertools.islice(
-        planned_values(spec) if laid_out else grid(spec, _corners), _MOST_NETWORKS
-    ):
+    if spec.method in PLANNED_METHODS and spec.method != "grid":
+        points = planned_values(spec)
+    else:
+        points = grid(spec, _corners)
+    for values in itertools.islice(points, _MAX_CHECKED_NETWORKS):
         config = configuration(spec, values)
         try:
             with torch.device("meta"):
@@ -127,8 +149,12 @@ def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -
 
 
 def _corners(dimension: Dimension) -> Sequence[Value]:
-    """The values that can matter to whether a network takes the images; no activation changes a shape."""
-    if dimension.field not in network_options() | {"family"} or dimension.field == "activation":
+    """Return the values of a dimension that can decide whether a network takes the images.
+
+    Activations are left out, because they change no shape.
+    """
+    shapes_network = dimension.field == "family" or dimension.field in network_options()
+    if not shapes_network or dimension.field == "activation":
         return (dimension.first,)
     if dimension.choices or dimension.low is None or dimension.high is None:
         return dimension.choices
@@ -137,30 +163,39 @@ def _corners(dimension: Dimension) -> Sequence[Value]:
     return (dimension.first,)
 
 
-def check_space(spec: StudySpec, data: SearchData, home: Path, left: int) -> None:
-    """See that the checkpoints of the trials that are left have room on the disk.
+def check_space(spec: StudySpec, data: SearchData, home: Path, remaining: int) -> None:
+    """Check that the checkpoints of the remaining trials fit on the disk.
 
     Args:
         spec: the study.
-        data: its images.
-        home: the folder that they are kept in.
-        left: how many trials.
+        data: the images of the study.
+        home: the folder that holds the checkpoints.
+        remaining: the number of remaining trials.
 
     Raises:
-        StorageFailure: with what they need and what there is.
+        StorageFailure: if the free space is too small.
     """
-    sizes = []
-    for values in representative_values(spec):
-        config = configuration(spec, values)
-        with torch.device("meta"):
-            network = models.build(config.family, data.shape, len(data.classes), config.options)
-        count = sum(parameter.numel() for parameter in network.parameters())
-        sizes.append(4 * count if count <= spec.constraints.limits.get("parameters", count) else 0)
-    epochs = spec.epochs if spec.keep_checkpoints == "all" else 1
-    needed = left * epochs * sum(sizes) // len(sizes)
+    sizes = [_checkpoint_size(spec, values, data) for values in representative_values(spec)]
+    checkpoints = remaining
+    if spec.keep_checkpoints == "all":
+        checkpoints *= spec.epochs
+    needed = checkpoints * sum(sizes) // len(sizes)
     free = shutil.disk_usage(home).free
     if needed > free:
         raise StorageFailure(
-            f"the checkpoints of {left} trials take about {needed / 1e6:,.0f} MB, and the disk of {home} has "
-            f"{free / 1e6:,.0f} MB free: make room, or ask for fewer --trials"
+            f"the checkpoints of {remaining} trials take about {needed / 1e6:,.0f} MB, "
+            f"and the disk of {home} has {free / 1e6:,.0f} MB free: "
+            "make room, or ask for fewer --trials"
         )
+
+
+def _checkpoint_size(spec: StudySpec, values: Mapping[str, Value], data: SearchData) -> int:
+    """Return the bytes of a network's weights, or 0 if the network exceeds the study's limit."""
+    config = configuration(spec, values)
+    with torch.device("meta"):
+        network = models.build(config.family, data.shape, len(data.classes), config.options)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    limit = spec.constraints.limits.get("parameters")
+    if limit is not None and parameters > limit:
+        return 0
+    return _BYTES_PER_PARAMETER * parameters

@@ -1,4 +1,4 @@
-"""Reads study files, shipped or the user's own."""
+"""Reads study files, those that come with this package and the user's own."""
 
 from __future__ import annotations
 
@@ -19,72 +19,73 @@ from sweeps.trial import TrialConfig
 
 
 def shipped_studies() -> list[str]:
-    """The names of the studies that come with the product."""
-    files = resources.files("sweeps.studies").iterdir()
-    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+    """Return the names of the studies that come with this package."""
+    names = [file.name for file in resources.files("sweeps.studies").iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def read_study(study: str, overrides: Mapping[str, Any]) -> tuple[str, str, StudySpec]:
-    """Read a study file and put the command line's values in.
+    """Read a study file, and replace its values by those of the command line.
 
     Args:
-        study: a shipped study's name, or a file's path.
-        overrides: as `sweeps.spec.studyfile.parse_study` takes them.
+        study: the name of a shipped study, or the path of a file.
+        overrides: the values, as `sweeps.spec.studyfile.parse_study` takes them.
 
     Returns:
-        The study's name (the file's, without its ending), the file's text, and what it says.
+        The name of the study (that of the file, without its ending), the text, and the study.
 
     Raises:
         UsageFailure: with a line for every broken rule.
     """
-    if study in shipped_studies():
-        text = resources.files("sweeps.studies").joinpath(f"{study}.yaml").read_text("utf-8")
-        label = study
-    elif not Path(study).is_file():
-        raise UsageFailure(
-            f"no study file {study!r}; {models.did_you_mean(study, shipped_studies())}, or the path of a file"
-        )
-    else:
-        try:
-            text = Path(study).read_text("utf-8")
-            label = study
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageFailure(f"cannot read study file {study}: {error}") from None
+    text = _read_text(study)
     try:
-        return (
-            Path(study).stem,
-            text,
-            parse_study(text, label, overrides=overrides, check_dataset=check_dataset),
-        )
+        spec = parse_study(text, study, overrides=overrides, check_dataset=check_dataset)
     except StudyFileError as error:
         raise UsageFailure(str(error)) from None
+    return Path(study).stem, text, spec
+
+
+def _read_text(study: str) -> str:
+    if study in shipped_studies():
+        return resources.files("sweeps.studies").joinpath(f"{study}.yaml").read_text("utf-8")
+    if not Path(study).is_file():
+        hint = models.did_you_mean(study, shipped_studies())
+        raise UsageFailure(f"no study file {study!r}; {hint}, or the path of a file")
+    try:
+        return Path(study).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageFailure(f"cannot read study file {study}: {error}") from None
 
 
 def read_shipped(study: str) -> tuple[str, str, StudySpec]:
-    """Read a shipped study as it stands."""
+    """Read a shipped study without any overrides."""
     return read_study(study, {})
 
 
 def study_name(study: str, dataset: str) -> str:
-    """The name of a study in the stores, where none is given: the file's plus the data set's."""
-    return f"{study}-{Path(dataset.partition(':')[2]).name if ':' in dataset else dataset}"
+    """Make the name of a study in the stores from the names of its file and its data set."""
+    _, colon, path = dataset.partition(":")
+    if colon:  # a data set in a folder: ``folder:PATH``
+        return f"{study}-{Path(path).name}"
+    return f"{study}-{dataset}"
 
 
 def deviations(study: str, spec: StudySpec) -> str:
-    """Say in what a study with published figures differs from its file; nothing where it does not."""
+    """Describe how a study with published figures differs from its file; empty if it does not."""
     if not spec.reference:
         return ""
     try:
-        return describe_difference(read_study(study, {})[2].identity(), spec.identity())
-    except UsageFailure:  # the file is a study only with what the command line adds
+        _, _, original = read_study(study, {})
+    except UsageFailure:  # the file is complete only with the overrides of the command line
         return ""
+    return describe_difference(original.identity(), spec.identity())
 
 
 def ablation_start(record: StudyRecord) -> AblationStart:
     """Return what an ablation of a study starts from: its best configuration and searched fields.
 
     Raises:
-        UsageFailure: where the study has no complete trial.
+        UsageFailure: if the study has no complete trial.
     """
     winner = record.best_trial
     if winner is None:
@@ -95,14 +96,14 @@ def ablation_start(record: StudyRecord) -> AblationStart:
 
 
 def ablate_study(spec: StudySpec, start: AblationStart) -> StudySpec:
-    """The study of another study's best trial, each searched choice set back to its default in turn.
+    """Plan the trials of an ablation: each sets one searched value back to its default.
 
     Args:
-        spec: of method ``ablate``.
-        start: as `ablation_start` gives it.
+        spec: a study with the method ``ablate``.
+        start: the best configuration of the study to ablate.
 
     Raises:
-        UsageFailure: where nothing can be set back.
+        UsageFailure: if the best configuration has nothing but defaults.
     """
     try:
         return ablation_spec(spec, TrialConfig.from_dict(start.best), start.searched)

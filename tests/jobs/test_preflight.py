@@ -7,7 +7,7 @@ import torch
 
 import models
 from pipeline.jobs import preflight
-from pipeline.jobs.estimate import _first, estimate
+from pipeline.jobs.estimate import estimate, first_images
 from pipeline.jobs.preflight import check_networks, resolve_runtime
 from pipeline.jobs.studies import read_study, shipped_studies, study_name
 from pipeline.system import cpu
@@ -197,11 +197,11 @@ def test_runtime(monkeypatch):
 
 def test_few_images(tiny):
     """The estimate is made on the first images of both splits, in their proportion, and at least one of each."""
-    few = _first(tiny, 80)
+    few = first_images(tiny, 80)
     assert (len(few.train), len(few.val)) == (80, 20)
     assert torch.equal(few.train.images, tiny.train.images[:80])
-    assert len(_first(tiny, 1).val) == 1
-    assert len(_first(tiny, 10**6).train) == 160
+    assert len(first_images(tiny, 1).val) == 1
+    assert len(first_images(tiny, 10**6).train) == 160
 
 
 def test_only_the_networks_of_a_layout_are_built():
