@@ -105,6 +105,11 @@ PROCESS_EFFECTS: dict[str, tuple[str, ...]] = {
         "pipeline/inference/registry.py",  # around a call of MLflow
     ),
     "os.putenv": (),
+    "prepare_process": (
+        "pipeline/training/process.py",
+        "pipeline/engines/base.py",  # before a trial, in the process that trains
+        "pipeline/cli/studies.py",
+    ),
     "torch.set_num_threads": (
         "pipeline/training/process.py",
         "pipeline/inference/evaluate.py",
