@@ -1,11 +1,9 @@
-import dataclasses
+"""A study's configurations beside published figures."""
 
 import pytest
 from support.records import make_record, make_result
 
-from sweeps.analysis.naming import config_text
 from sweeps.analysis.published import ComparedFigure, compare
-from sweeps.analysis.ranking import rank
 from sweeps.analysis.scores import Score
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import FAILED, PRUNED
@@ -16,7 +14,7 @@ DROPOUT = Dimension(field="dropout", choices=(0.0, 0.5))
 
 def compared(results, reference, **record):
     record = make_record(results, dimensions=[LR, DROPOUT], reference=reference, **record)
-    return compare(record, rank(record.results))
+    return compare(record, record.ranked)
 
 
 def seeds(values, *, start=0, tests=None, **config):
@@ -109,7 +107,7 @@ def test_both_sides_are_listed():
     assert [(v.matches, v.entry is None) for v in found.variants] == [(1, False), (0, True)]
     assert found.variants[1].figures[0].ours == {}
     assert [e.trials[0].number for e in found.unnamed] == [1]
-    assert compare(make_record(results), rank(results)) is None
+    assert compare(make_record(results), make_record(results).ranked) is None
 
 
 def test_of_several_configurations_the_best_or_the_centre():
@@ -140,43 +138,3 @@ def test_reference_without_figures():
     (variant,) = compared(seeds((0.8,)), [{"note": "worse"}]).variants
     assert (variant.figures[0].published, variant.figures[0].difference) == (None, None)
     assert variant.figures[0].ours["val"].mean == 0.8
-
-
-@pytest.mark.parametrize(
-    ("second", "within"),
-    [((0.75, 0.85), True), ((0.5, 0.5), False), ((0.9,), True)],
-    ids=["within", "larger", "one"],
-)
-def test_lead_over_the_second(second, within):
-    """The first is ahead by more than noise where the difference is larger than both spreads."""
-    record = make_record(
-        [*seeds((0.8, 1.0), lr=0.1), *seeds(second, start=2, lr=0.01)], dimensions=[LR, DROPOUT]
-    )
-    found = record.lead
-    assert found.differing == ("lr",)
-    assert found.within is within
-
-
-def test_lead_needs_two_complete_configurations():
-    """One seed each has no spread; a pruned second is no rival."""
-    one = [make_result(0, 0.9, lr=0.1), make_result(1, 0.8, lr=0.01)]
-    assert make_record(one).lead.within is None
-    pruned = [one[0], dataclasses.replace(one[1], state=PRUNED)]
-    assert make_record(pruned).lead is None
-    assert make_record().lead is None
-
-
-def test_configurations_are_named_by_what_varies():
-    """A configuration's short name has the fields that vary and apply; without any it is its trial."""
-    results = [
-        make_result(0, 0.9, lr=0.1, family="mlp"),
-        make_result(1, 0.8, lr=0.1, family="cnn", batch_norm=True),
-    ]
-    dimensions = [
-        LR,
-        *(Dimension(field=name, choices=("a", "b")) for name in ("family", "batch_norm")),
-    ]
-    fields = make_record(results, dimensions=dimensions).varied_fields
-    assert "lr" not in fields
-    assert config_text(results[1], ("family", "batch_norm", "momentum")) == "cnn, batch_norm true"
-    assert config_text(results[1], ()) == "trial 1"
