@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     # The connection that holds the lock of a study; None if the studies are in an SQLite file.
     StudyConnection = psycopg.Connection | None
 
-START = 3  # seconds in which a server must answer at the start, as a tracking server must
 URL_FORM = "postgresql+psycopg://USER@HOST/DATABASE"
 
+_CONNECT_TIMEOUT = 3  # seconds in which a server must answer, as a tracking server must
 _DRIVER = "postgresql+psycopg"
 _SECRETS = {"password", "sslpassword"}  # options that may also stand in the query of a URL
 _INSTALL = "pip install 'psycopg[binary]>=3.2'"
@@ -41,7 +41,7 @@ _INSTALL = "pip install 'psycopg[binary]>=3.2'"
 # After idle + count * interval seconds, a client notices that the server is dead, and the server
 # notices that a client is dead and releases its locks.
 _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-_CONNECT_OPTIONS = {"connect_timeout": START, "tcp_user_timeout": 25_000, **_KEEPALIVES}
+_CONNECT_OPTIONS = {"connect_timeout": _CONNECT_TIMEOUT, "tcp_user_timeout": 25_000, **_KEEPALIVES}
 _SERVER_SETTINGS = {
     **{f"tcp_{key}": str(value) for key, value in _KEEPALIVES.items()},
     "default_transaction_isolation": "read committed",
