@@ -90,11 +90,10 @@ class Training:
     `result`, also after a failure.
     """
 
-    # Made by `run`:
+    # Made by `run`. The parallel network wraps the network in DistributedDataParallel, if there are
+    # several processes.
     network: nn.Module
-    parallel_network: (
-        nn.Module
-    )  # the same, in DistributedDataParallel if there are several processes
+    parallel_network: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     prepare: Prepare
@@ -377,8 +376,8 @@ class Training:
             if self.device.type == "cpu" or step % _READ_LOSS_EVERY == 0 or step == steps:
                 losses.read()
                 if not math.isfinite(losses.total):
-                    loss_text = f"training loss is {losses.values[-1]}"
-                    raise Diverged(f"{loss_text} at step {step} of epoch {epoch}")
+                    last_loss = losses.values[-1]
+                    raise Diverged(f"training loss is {last_loss} at step {step} of epoch {epoch}")
                 self.hooks.step(step, steps, losses.mean)
         targets = self.data.train.labels[torch.cat(shares)]
         counts = count_by_class(targets, torch.cat(predictions), len(self.data.classes))
