@@ -120,8 +120,10 @@ def _digits(_data_dir: Path, _test: bool) -> Images:
     import torch
 
     table = torch.from_numpy(_digits_table())
-    images = (table[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).round().to(torch.uint8)
-    return Images(images, table[:, -1].to(torch.int64), tuple("0123456789"))
+    pixels = table[:, :-1].reshape(-1, 1, 8, 8)
+    images = (pixels * (255 / 16)).round().to(torch.uint8)
+    labels = table[:, -1].to(torch.int64)
+    return Images(images, labels, tuple("0123456789"))
 
 
 def _digits_table() -> Any:

@@ -164,7 +164,7 @@ def _row_finder(
 
 
 def _parse_index(line: str, text: str, count: int) -> int:
-    is_number = text.isascii() and text.isdecimal() and len(text) < 19
+    is_number = text.isascii() and text.isdecimal() and len(text) < 19  # few digits: quick to read
     if not is_number or int(text) >= count:
         raise UsageFailure(f"{line}: index must be from 0 to {count - 1}: got {clean(text, 80)!r}")
     return int(text)

@@ -13,7 +13,10 @@ from pipeline.system.console import print_notice
 
 @contextmanager
 def exclusive(lock_file: Path, notice: str) -> Iterator[None]:
-    """Hold a lock file while the block runs. The lock ends with the process, the file stays.
+    """Hold a lock file while the block runs.
+
+    The lock ends with the process, the file stays. The holder may remove the file at the end of
+    the block: others then wait for a new one.
 
     Args:
         lock_file: made if it is missing.
