@@ -3,13 +3,21 @@
 import dataclasses
 
 import pytest
-from support.records import MIXED, make_confusion, make_record, make_result, mixed_study
+from support.records import (
+    CONFIG_FIELDS,
+    MIXED,
+    make_confusion,
+    make_epoch,
+    make_record,
+    make_result,
+    mixed_study,
+)
 
 from pipeline.report.checks.base import winner_uncertainty
 from pipeline.report.checks.registry import CHECKS, run_checks
 from sweeps.analysis.intervals import newcombe_interval
 from sweeps.spec.dimension import Dimension
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, configure
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, configure
 
 LR = Dimension(field="lr", low=1e-4, high=0.1, log=True)
 DROPOUT = Dimension(field="dropout", low=0.0, high=0.5)
@@ -33,44 +41,52 @@ def trial(
     losses=None,
     images=1000,
     objective="val_acc",
-    state=COMPLETE,
-    **rest,
+    **facts,
 ):
-    """A trial that has its value from the fifth epoch on, or follows a curve; ``images`` are those of each class."""
-    facts = {
-        name: rest.pop(name)
-        for name in ("end", "test", "duplicate_of", "predicted")
-        if name in rest
-    }
-    config = configure({"epochs": EPOCHS, **rest})
-    result = make_result(number, value, state=state, config=config, epochs=0, **facts)
+    """Make a trial that has its value from the fifth epoch on.
+
+    Args:
+        number: of the trial.
+        value: of the objective; without one the trial has no history.
+        curve: the objective of each epoch, instead of a value.
+        train: the training accuracy of every epoch; by default that of the validation images.
+        losses: of each epoch; by default 1 minus the accuracy.
+        images: validation images of each class.
+        objective: of the study.
+        facts: what `make_result` takes.
+    """
+    facts = {"epochs": EPOCHS, **facts}
+    config = configure({name: facts.pop(name) for name in list(facts) if name in CONFIG_FIELDS})
     if value is None:
-        return result
-    worse = 0.1 if objective == "val_loss" else -0.1
-    curve = curve or [value + worse if epoch < 5 else value for epoch in range(1, EPOCHS + 1)]
-    choose = min if objective == "val_loss" else max
-    accuracy = [1 - v if objective == "val_loss" else v for v in curve]
-    losses = losses or [1 - v for v in accuracy]
-    confusion = make_confusion(
-        choose(curve) if objective != "val_loss" else max(accuracy), 10, images
-    )
-    shares = tuple(row[i] / images for i, row in enumerate(confusion))
+        return make_result(number, config=config, epochs=0, **facts)
+    is_loss = objective == "val_loss"
+    if curve is None:
+        early = value + 0.1 if is_loss else value - 0.1
+        curve = [early] * 4 + [value] * (EPOCHS - 4)
+    accuracies = [1 - reached if is_loss else reached for reached in curve]
+    if losses is None:
+        losses = [1 - reached for reached in accuracies]
+    best = min(curve) if is_loss else max(curve)
+    confusion = make_confusion(max(accuracies), 10, images)
     history = []
-    for epoch, (at, right, loss) in enumerate(zip(curve, accuracy, losses, strict=True), start=1):
+    for epoch in range(1, len(curve) + 1):
+        accuracy = accuracies[epoch - 1]
         metrics = {
-            "train/acc": train or right,
-            "val/acc": right,
-            "val/loss": loss,
+            "train/acc": train or accuracy,
+            "val/acc": accuracy,
+            "val/loss": losses[epoch - 1],
             "val/loss_std": 0.01,
         }
-        metrics |= {KEYS[objective]: at}
-        predicted = tuple(map(sum, zip(*confusion, strict=True)))
-        history.append(
-            Epoch(epoch=epoch, time=0, metrics=metrics, per_class=shares, predicted=predicted)
-        )
-    best = curve.index(choose(curve)) + 1
-    return dataclasses.replace(
-        result, value=choose(curve), history=tuple(history), best_epoch=best, confusion=confusion
+        metrics[KEYS[objective]] = curve[epoch - 1]
+        history.append(make_epoch(epoch, metrics, confusion=confusion))
+    return make_result(
+        number,
+        best,
+        config=config,
+        history=tuple(history),
+        best_epoch=curve.index(best) + 1,
+        confusion=confusion,
+        **{"seconds": 0.0, **facts},
     )
 
 

@@ -8,6 +8,7 @@ import shlex
 
 import pytest
 from rich.console import Console
+from support.records import make_epoch, make_result
 from support.reports import hostile_study, report_study, report_trial, report_winner
 
 from pipeline.report import render, terminal, winner
@@ -15,7 +16,7 @@ from pipeline.report.checks.registry import run_checks
 from pipeline.report.ranked import ranked_table
 from pipeline.system.text import clean
 from sweeps.spec.reference import Reference
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialResult, configure
+from sweeps.trial import FAILED, PRUNED, RUNNING
 
 
 def parsed_csv(text):
@@ -443,16 +444,8 @@ def test_first_against_second(renders, fmt):
 
 def test_notes_have_a_column_where_there_are_any():
     """A collapsed configuration has its note in every format; without one there is no such column."""
-    row = Epoch(epoch=1, time=1, metrics={}, per_class=(0.0, 1.0), predicted=(0, 99))
-    bad = TrialResult(
-        number=1,
-        config=configure({}),
-        state=COMPLETE,
-        end=COMPLETE,
-        value=0.1,
-        best_epoch=1,
-        history=(row,),
-    )
+    epoch = make_epoch(per_class=(0.0, 1.0), predicted=(0, 99))
+    bad = make_result(1, 0.1, history=(epoch,))
     record = report_study(report_trial(0, 0.9, lr=0.1), bad, classes=("[/a]|\x1b[2J", "=b|\n<i>"))
     assert ranked_table(record).columns[-1] == "notes"
     assert ranked_table(record).rows[1]["notes"] == "collapsed: nearly all taken for '=b| <i>'"

@@ -20,6 +20,7 @@ from sweeps.trial import (
     configure,
 )
 
+CONFIG_FIELDS = frozenset(field.name for field in dataclasses.fields(TrialConfig))
 DIGITS = tuple("0123456789")
 START = 1_700_000_000_000  # when the first trial of a study begins: milliseconds since 1970, UTC
 
@@ -107,9 +108,6 @@ def make_result(
         history=history,
         **{**made_up, **facts},
     )
-
-
-CONFIG_FIELDS = frozenset(field.name for field in dataclasses.fields(TrialConfig))
 
 
 def make_epoch(

@@ -7,11 +7,12 @@ import math
 
 import optuna
 
+from support.records import make_epoch, make_result
 from sweeps.search import loop
 from sweeps.search.loop import SequentialRunner
 from sweeps.search.study import Study
 from sweeps.spec.studyfile import parse_study
-from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PRUNED
 
 # Conditional dimensions, two widths of one field, a start, and a pruner.
 MIXED = """
@@ -44,33 +45,51 @@ def accuracy(config, epoch):
 
 
 def make_train(study, *, value=accuracy, at=lambda asked, epoch: None):
-    """A function that trains an invented trial; ``at`` is called before each epoch, and with 0 before the first."""
+    """Return a function that trains invented trials of a study.
+
+    Args:
+        study: that the trials report to.
+        value: of a configuration and an epoch; counted from 1.
+        at: is called before each epoch, and with 0 before the first.
+    """
 
     def train(asked):
-        best, best_epoch, rows, state = -math.inf, None, [], COMPLETE
         at(asked, 0)
+        best = -math.inf
+        best_epoch = None
+        history = []
+        state = COMPLETE
         for epoch in range(1, asked.config.epochs + 1):
             at(asked, epoch)
-            now = value(asked.config, epoch)
-            if now > best:
-                best, best_epoch = now, epoch
-            rows.append(
-                Epoch(epoch=epoch, time=epoch, metrics={"val/acc": now}, per_class=(now, None))
-            )
+            reached = value(asked.config, epoch)
+            if reached > best:
+                best = reached
+                best_epoch = epoch
+            history.append(make_epoch(epoch, {"val/acc": reached}, per_class=(reached, None)))
             if study.report(asked, epoch, best):
                 state = PRUNED
                 break
-        return TrialResult(
-            number=asked.number,
-            config=asked.config,
+        return make_result_of(
+            asked,
+            best,
             state=state,
-            end=state,
-            value=best,
             best_epoch=best_epoch,
-            history=tuple(rows),
+            history=tuple(history),
         )
 
     return train
+
+
+def make_result_of(asked, value=None, *, history=(), **facts):
+    """Make the result of an asked trial; ``facts`` are what `make_result` takes."""
+    return make_result(
+        asked.number, value, config=asked.config, history=history, run_id=None, **facts
+    )
+
+
+def fail(asked, end="error:ValueError"):
+    """Make the result of an asked trial that fails."""
+    return make_result_of(asked, state=FAILED, end=end, error="invented")
 
 
 def spec(text=MIXED, **overrides):
@@ -89,12 +108,6 @@ def begin(storage, text=MIXED, *, name="study", **overrides):
 
 def memory():
     return optuna.storages.InMemoryStorage()
-
-
-def fail(asked, end="error:ValueError"):
-    return TrialResult(
-        number=asked.number, config=asked.config, state=FAILED, end=end, error="invented"
-    )
 
 
 FACTS = {"study": "mixed", "classes": ("a", "b"), "runtime": {"threads": 1, "precision": "fp32"}}

@@ -3,22 +3,19 @@
 import dataclasses
 
 import pytest
-from support.records import make_result
+from support.records import make_epoch, make_result
 
 from sweeps.analysis.health import HARDLY_ANY, NEARLY_ALL, collapsed_class, dead_classes
-from sweeps.trial import FAILED, Epoch
+from sweeps.trial import FAILED
 
 
 def make(*confusions, best=None):
-    """A trial whose epochs have these validation counts [true][predicted]; the last is the best unless said."""
-    rows = []
-    for epoch, confusion in enumerate(confusions, start=1):
-        shares = tuple(row[i] / sum(row) if sum(row) else None for i, row in enumerate(confusion))
-        predicted = tuple(map(sum, zip(*confusion, strict=True)))
-        rows.append(Epoch(epoch=epoch, time=0, metrics={}, per_class=shares, predicted=predicted))
-    return dataclasses.replace(
-        make_result(0, 0.5), history=tuple(rows), best_epoch=best or len(rows)
-    )
+    """Make a trial whose epochs have these counts [true][predicted]; the last is the best."""
+    history = [
+        make_epoch(epoch, confusion=confusion)
+        for epoch, confusion in enumerate(confusions, start=1)
+    ]
+    return make_result(0, 0.5, history=tuple(history), best_epoch=best or len(history))
 
 
 def one_class(classes, chosen, images=10):

@@ -5,7 +5,18 @@ import re
 import optuna
 import pytest
 from optuna.trial import TrialState
-from support.searches import MIXED, SMALL, begin, fail, make_train, memory, run, spec
+from support.records import make_epoch
+from support.searches import (
+    MIXED,
+    SMALL,
+    begin,
+    fail,
+    make_result_of,
+    make_train,
+    memory,
+    run,
+    spec,
+)
 
 from sweeps.search import stored
 from sweeps.search.loop import MAX_DEATHS, MAX_FAILURES
@@ -13,7 +24,7 @@ from sweeps.search.pruning import PROTECTED_TRIALS, rungs
 from sweeps.search.stored import StudyNotFoundError, open_storage, read_record
 from sweeps.search.study import Study, StudyChangedError
 from sweeps.spec.configurations import start_values
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, Epoch, TrialConfig, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialConfig
 
 
 def whole(text=MIXED, storage=None, **overrides):
@@ -452,8 +463,8 @@ def test_reports_that_a_dead_process_did_not_write():
     again = begin(storage, SMALL)
     adopted = next(again.trials_to_train())
     rows = [
-        Epoch(epoch=n, time=n, metrics={"val/acc": v}, per_class=())
-        for n, v in ((1, 0.25), (2, 0.5), (3, 0.4))
+        make_epoch(epoch, {"val/acc": value})
+        for epoch, value in enumerate((0.25, 0.5, 0.4), start=1)
     ]
     again.catch_up(adopted, rows)
     again.record_interruption(adopted)
@@ -487,7 +498,7 @@ def test_not_a_number_is_not_kept(state):
     """A result that is not a number is refused, and its trial stays to be trained."""
     study = begin(storage := memory(), SMALL)
     asked = next(study.trials_to_train())
-    result = TrialResult(number=0, config=asked.config, state=state, end=state, value=math.inf)
+    result = make_result_of(asked, math.inf, state=state)
     with pytest.raises(ValueError, match="JSON compliant"):
         study.tell(asked, result)
     assert storage.get_all_trials(0)[0].state == TrialState.RUNNING
@@ -556,12 +567,7 @@ def test_minimised():
         stopped = study.report(asked, 1, float(asked.number))
         assert stopped is (asked.number >= PROTECTED_TRIALS)
         state = PRUNED if stopped else COMPLETE
-        study.tell(
-            asked,
-            TrialResult(
-                number=asked.number, config=asked.config, state=state, end=state, value=1.0
-            ),
-        )
+        study.tell(asked, make_result_of(asked, 1.0, state=state))
     assert storage.get_study_directions(0) == [optuna.study.StudyDirection.MINIMIZE]
     assert not study.record().maximize
 
@@ -923,13 +929,7 @@ def test_stop_when_less_is_better():
     values = iter([0.9, 0.7, 0.4, 0.3])
 
     def train(asked):
-        return TrialResult(
-            number=asked.number,
-            config=asked.config,
-            state=COMPLETE,
-            end=COMPLETE,
-            value=next(values),
-        )
+        return make_result_of(asked, next(values))
 
     assert run(study, train) == "target 0.5 reached"
     assert len(study.results()) == 3
@@ -940,13 +940,7 @@ def test_an_infeasible_trial_is_told_without_a_value():
     study = begin(memory(), SMALL)
 
     def train(asked):
-        return TrialResult(
-            number=asked.number,
-            config=asked.config,
-            state=PRUNED,
-            end="infeasible",
-            error="too large",
-        )
+        return make_result_of(asked, state=PRUNED, end="infeasible", error="too large")
 
     assert run(study, train) == "done"
     assert [trial.state for trial in study._study.get_trials()] == [TrialState.PRUNED] * 12
