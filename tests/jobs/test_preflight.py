@@ -1,7 +1,5 @@
 """What is checked and told before anything is written."""
 
-import os
-
 import pytest
 import torch
 
@@ -10,7 +8,6 @@ from pipeline.jobs import preflight
 from pipeline.jobs.estimate import estimate, first_images
 from pipeline.jobs.preflight import check_networks, resolve_runtime
 from pipeline.jobs.studies import read_study, shipped_studies, study_name
-from pipeline.system import cpu
 from pipeline.system.errors import UsageFailure
 from sweeps.spec.studyfile import parse_study
 
@@ -289,8 +286,3 @@ def test_more_gpus_than_there_are(monkeypatch):
     ):
         preflight.check_device({"device": "cuda", "gpus_per_trial": 3})
     preflight.check_device({"device": "cuda", "gpus_per_trial": 2})
-
-
-def test_cores_of_a_container():
-    """There is at least one core, and none that this process may not use."""
-    assert 1 <= cpu.available_cores() <= len(os.sched_getaffinity(0))
