@@ -38,7 +38,7 @@ from sweeps.search.stored import StoredStudy
 from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import StudySpec
-from sweeps.trial import RUNNING, TrialResult
+from sweeps.trial import RUNNING, TrialResult, Value
 
 # A context to load modules and studies in. The command line passes `garbage.freeze_loaded`.
 LoadingContext = Callable[[], AbstractContextManager[None]]
@@ -163,20 +163,7 @@ def _sweep_on(
     deterministic = request.deterministic
     if deterministic is None:
         deterministic = factory.deterministic
-    facts: dict[str, Any] = {
-        "study": plan.study,
-        "classes": plan.data.classes,
-        "shape": plan.data.shape,
-        "runtime": runtime,
-        "digest": plan.data.digest,
-        "ablated": None if plan.ablated is None else dataclasses.asdict(plan.ablated),
-        "finalists": None if plan.finalists is None else dataclasses.asdict(plan.finalists),
-        "images": {"train": len(plan.data.train), "val": len(plan.data.val)},
-        "description": plan.spec.description,
-        "versions": preflight.library_versions(),
-        "workers": workers,
-        "deterministic": deterministic,
-    }
+    facts = _study_facts(plan, runtime, workers, deterministic=deterministic)
     factory.warm_up(workers * int(runtime.get("gpus_per_trial", 1)))
     access.prepare(plan.stores)
     with locks.lock(plan.stores, plan.name) as held, stop.listening():
@@ -204,6 +191,26 @@ def _sweep_on(
             ) from None
         finally:
             tracker.close()
+
+
+def _study_facts(
+    plan: Plan, runtime: Mapping[str, Value], workers: int, *, deterministic: bool
+) -> dict[str, Any]:
+    """Return the facts that a new study keeps from its first command."""
+    return {
+        "study": plan.study,
+        "classes": plan.data.classes,
+        "shape": plan.data.shape,
+        "runtime": runtime,
+        "digest": plan.data.digest,
+        "ablated": None if plan.ablated is None else dataclasses.asdict(plan.ablated),
+        "finalists": None if plan.finalists is None else dataclasses.asdict(plan.finalists),
+        "images": {"train": len(plan.data.train), "val": len(plan.data.val)},
+        "description": plan.spec.description,
+        "versions": preflight.library_versions(),
+        "workers": workers,
+        "deterministic": deterministic,
+    }
 
 
 def _check_resumable(study: Study, plan: Plan, factory: EngineFactory) -> None:
