@@ -1,1 +1,1 @@
-"""The record in MLflow: runs, metrics, artifacts, the saved comparison, and its user interface."""
+"""The record of studies in MLflow: runs, metrics, artifacts, saved views, and the UI."""

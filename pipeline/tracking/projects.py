@@ -55,7 +55,7 @@ def run(
 ) -> int:
     """Run an entry point to its end.
 
-    It runs in the project's folder: relative paths among the parameters are relative to that.
+    The command runs in the project's folder: relative paths are relative to the folder.
 
     Args:
         entry: name of the entry point.
@@ -162,12 +162,12 @@ def _find_manager(name: str | None) -> str:
 
 
 def _check_backend(name: str, uri: Path) -> None:
-    """Refuse a backend that cannot work.
+    """Refuse an unusable backend.
 
-    MLflow refuses it only after it has made a run, which then stays running.
+    MLflow itself would first make a run, and leave the run running for ever.
 
     Raises:
-        ValueError: saying why.
+        ValueError: with the reason.
     """
     from mlflow.projects.backend.loader import load_backend
 

@@ -34,7 +34,7 @@ def final_metrics(result: TrialResult) -> dict[str, float]:
 
 
 def result_tags(result: TrialResult, classes: Sequence[str]) -> dict[str, str]:
-    """Return the tags that say how a trial ended, and which failures its network shows."""
+    """Return tags with the end of a trial, and with failures of its network."""
     tags = {"sweep.end": result.end if result.duplicate_of is None else "duplicate"}
     if result.duplicate_of is not None:
         tags["sweep.duplicate_of"] = str(result.duplicate_of)

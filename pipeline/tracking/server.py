@@ -1,7 +1,7 @@
 """The connection to a tracking store: one thread makes its calls in order.
 
-A tracking server may be away for a while: its calls wait, and are repeated until it is back. A
-SQLite file is never away: an error that it raises is final.
+A tracking server may be away for a while: its calls wait, and are repeated until the server is back.
+A SQLite file is never away: its errors are final.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Connection:
     def submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
         """Queue a call, to be made after those already submitted.
 
-        An exception that a call raises is raised by a later `submit`.
+        The exception of a failed call is raised by a later `submit`.
         """
         self._raise_first_failure()
         future = self._writer.submit(call, *args)
@@ -142,10 +142,10 @@ class Connection:
 
 
 def check_reachable(uri: str) -> None:
-    """Check that a tracking server answers, without writing to it.
+    """Check that a tracking server answers, without any change to the store.
 
     Raises:
-        StorageFailure: naming the server, if it does not answer within `START_TIMEOUT` seconds.
+        StorageFailure: naming the server, without an answer within `START_TIMEOUT` seconds.
     """
     _be_brief(uri)
     writer = Writer(_never_passes)

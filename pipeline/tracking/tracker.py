@@ -1,4 +1,4 @@
-"""One experiment of an MLflow tracking store: its runs are opened, written, ended and read here.
+"""Opens, writes, ends and reads the runs of an experiment in an MLflow tracking store.
 
 All calls to the store are made by one thread, in order, while the training goes on. Everything can
 be sent again with the same values and timestamps: the calls to a server that is away are repeated
@@ -110,9 +110,9 @@ class Tracker(Connection):
     ) -> str:
         """Open the parent run of a study.
 
-        It is the known run, else the run that `mlflow run` has made for this command, else a new
-        one. If a study that has a parent is continued by `mlflow run`, the latter's run is nested
-        under the parent as ``continued <date>``.
+        The parent is the known run, else the run made by `mlflow run` for this command, else a new
+        run. If `mlflow run` continues a study with a parent, its own run is nested under the parent
+        as ``continued <date>``.
 
         Args:
             study: name of the study.
@@ -153,7 +153,7 @@ class Tracker(Connection):
         return run_id
 
     def _nest(self, run_id: str, parent: Run, study: str) -> None:
-        """Nest the run of a later `mlflow run` under the study's parent. It ends as that does."""
+        """Nest the run of a later `mlflow run` under the study's parent, to end with the parent."""
         if "sweep.role" in self._client.get_run(run_id).data.tags:
             return  # the run was opened for another study, as happens with finalists
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
@@ -179,7 +179,7 @@ class Tracker(Connection):
     def describe_parent(
         self, run_id: str, params: Mapping[str, object], files: Mapping[str, str]
     ) -> None:
-        """Log the plan of a study: text files, and the params that are not yet logged.
+        """Log the plan of a study: text files, and the params not yet logged.
 
         A param cannot change once it is logged.
         """
@@ -288,18 +288,18 @@ class Tracker(Connection):
         anew: bool = False,
         fresh: bool = False,
     ) -> tuple[str, str]:
-        """Open the run of a trial: the run that it already has, else a new one.
+        """Open the run of a trial: its existing run, else a new run.
 
         Args:
-            parent: the parent's run id; None for a run that belongs to no study.
-            study: the study's name; None for a run that belongs to no study.
+            parent: the parent's run id; None for a run outside any study.
+            study: the study's name; None for a run outside any study.
             number: the trial's number.
             config: logged as params.
             data: name, digest and source of the data set.
-            own: the id of a run to continue that belongs to no study.
+            own: the id of a run outside any study, to be continued.
             began: when the trial began, in milliseconds; None for now.
-            anew: the training starts from the beginning. If the trial has a run with metrics, that
-                is deleted, and a new one is made.
+            anew: the training starts from the beginning. If the trial has a run with metrics, the
+                run is deleted, and replaced by a new one.
             fresh: no process has begun the trial before. It can have a run only if the response to
                 an earlier call was lost.
 
@@ -465,10 +465,10 @@ class Tracker(Connection):
     def _existing_run(
         self, parent: str | None, number: int, own: str | None, *, fresh: bool
     ) -> Run | None:
-        """Return the run that a trial already has.
+        """Return the existing run of a trial.
 
-        It was named by the user, made by an earlier process, or made by a call of this process
-        whose response was lost.
+        The run was named by the user, made by an earlier process, or made by an earlier call of
+        this process, the response to which was lost.
         """
         if parent is None:
             named = self._active_run(own or os.environ.get("MLFLOW_RUN_ID"))
@@ -550,7 +550,7 @@ class Tracker(Connection):
 
 
 def experiment_of(uri: str, run_id: str | None) -> str:
-    """Return the id of a run's experiment; that of MLflow's default one without such a run."""
+    """Return the id of a run's experiment; without such a run, the default experiment's."""
     if not run_id:
         return "0"
     try:

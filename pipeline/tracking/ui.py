@@ -34,7 +34,7 @@ def check_port(port: int) -> None:
     """Check that a port is free.
 
     Raises:
-        UsageFailure: if the port is taken; the message names one that is free.
+        UsageFailure: if the port is taken; the message names a free port.
     """
     with socket.socket() as probe:
         # As the server does: a port whose last user has just ended is free.

@@ -21,7 +21,7 @@ _POLL_INTERVAL = 0.1  # seconds, while waiting
 class Writer:
     """A queue of calls, and the thread that makes them.
 
-    A call that fails temporarily stays the first of the queue. It must therefore be safe to repeat.
+    A call with a temporary failure stays the first of the queue: calls must be safe to repeat.
     """
 
     def __init__(self, passing: Callable[[Exception], bool]) -> None:

@@ -1,1 +1,1 @@
-"""Pure functions of a study's results: ranking, comparison, finalists, importance, intervals."""
+"""Analyses a study's results: ranking, lead, finalists, published figures, importance, health."""

@@ -9,10 +9,10 @@ HARDLY_ANY = 0.1  # of the images of the other classes
 
 
 def collapsed_class(result: TrialResult) -> int | None:
-    """Return the class that the network predicts for nearly all validation images.
+    """Return the class predicted for nearly all validation images after the last epoch.
 
-    It is judged after the last epoch. A network that recognises the images of the other classes
-    has not collapsed, however rare those classes are.
+    A network has not collapsed as long as it recognises images of the other classes, however rare
+    these are.
 
     Returns:
         The index of the class; None if the network has not collapsed.
@@ -37,9 +37,9 @@ def collapsed_class(result: TrialResult) -> int | None:
 
 
 def dead_classes(result: TrialResult) -> tuple[int, ...]:
-    """Return the classes that the network never predicts though they have validation images.
+    """Return the classes with validation images that the network never predicts.
 
-    It is judged by the weights that were kept: those of the best epoch.
+    Judged by the weights of the best epoch, as these are kept.
     """
     best = result.best
     if best is None:

@@ -48,7 +48,7 @@ class ComparedFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A reference beside the configuration that it describes."""
+    """A reference beside the matching configuration."""
 
     reference: Reference
     entry: Ranked | None  # None if no trial matches
@@ -74,8 +74,8 @@ class Comparison:
 def compare(record: StudyRecord, entries: Sequence[Ranked]) -> Comparison | None:
     """Compare a study's configurations with its references.
 
-    A reference is compared with the best-ranked configuration that matches. If the study's method
-    has a centre and the centre matches, that is taken instead.
+    A reference is compared with the best-ranked matching configuration. If the study's method has a
+    centre and the centre matches, the centre is taken instead.
 
     Args:
         record: the study.
@@ -132,7 +132,7 @@ def _variant(record: StudyRecord, reference: Reference, entries: Sequence[Ranked
 
 
 def _representative(record: StudyRecord, matching: Sequence[Ranked]) -> Ranked | None:
-    """Choose the configuration to compare with a reference among those that match."""
+    """Choose the configuration to compare with a reference from the matching ones."""
     if record.method in CENTRED_METHODS:
         for entry in matching:
             if record.at_centre(entry.trials[0].config):

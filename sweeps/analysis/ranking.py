@@ -62,7 +62,7 @@ def find_best_trial(results: Iterable[TrialResult], *, maximize: bool = True) ->
 
 
 class BestSoFar:
-    """The best of results that are added one by one.
+    """The best trial of a growing set of results.
 
     Gives the same trial as `find_best_trial` without ranking all results after each.
     """
@@ -120,8 +120,8 @@ def ends_text(results: Sequence[TrialResult]) -> str:
 def end_of(result: TrialResult) -> str:
     """Say in a word how a trial ended.
 
-    It is ``duplicate`` if the trial reused another trial's result, and ``running`` or
-    ``interrupted`` if it has not ended.
+    The word is ``duplicate`` for a trial with another trial's result, and ``running`` or
+    ``interrupted`` before the end.
     """
     return "duplicate" if result.duplicate_of is not None else result.end
 
@@ -158,7 +158,7 @@ def _lacks_seeds(entry: Ranked) -> bool:
 
 
 def _loss(value: float | None, maximize: bool) -> float:
-    """Turn a value into one of which less is better; a missing value is the worst."""
+    """Convert a value for minimisation; a missing value is the worst."""
     if value is None:
         return float("inf")
     return -value if maximize else value

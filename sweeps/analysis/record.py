@@ -18,7 +18,7 @@ from sweeps.trial import COMPLETE, TrialConfig, TrialResult, Value
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRecord:
-    """A study as read back: what was searched, and the results.
+    """A study as read back from its store: the search space, the results and their analysis.
 
     The analysis (ranking, lead, verdict) is computed once, when it is first used. A pickled record
     includes it, so that the processes for the plots need not rank the study again.
@@ -62,7 +62,7 @@ class StudyRecord:
 
     @property
     def centre(self) -> dict[str, Value]:
-        """The first value of each searched field: the centre of methods that have one."""
+        """The first value of each searched field: the centre in methods with a centre."""
         return {dimension.field: dimension.first for dimension in self.dimensions}
 
     def at_centre(self, config: TrialConfig, *, ignoring: str | None = None) -> bool:

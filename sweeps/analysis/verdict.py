@@ -1,6 +1,6 @@
-"""What the finalists of a study show: who won, by how much, and how sure that is.
+"""Judges the finalists of a study: the winner, its lead, and the uncertainty of the lead.
 
-Finalists are a study's top configurations, trained again with seeds that the search had not used.
+Finalists are a study's top configurations, trained again with seeds unused in the search.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Verdict:
 
     @property
     def tied(self) -> tuple[Finalist, ...]:
-        """The winner and the finalists that tie with it; empty if none does."""
+        """The winner and the finalists tied with the winner; empty without a tie."""
         ties = [f for f in self.finalists[1:] if f.against is not None and f.against.tie]
         return (self.winner, *ties) if ties else ()
 

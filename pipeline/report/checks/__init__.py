@@ -1,1 +1,1 @@
-"""Health checks: what is doubtful about a study's result, and what to do about it."""
+"""Health checks of a study's result: doubts, each with its figures and a remedy."""

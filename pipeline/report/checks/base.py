@@ -1,4 +1,4 @@
-"""What a health check is, and the measurements that several checks share."""
+"""The outcome of a health check, and measurements for several checks."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ _End = Literal["upper", "lower"]
 def edge(record: StudyRecord) -> Check | None:
     """Check the winner against the ends of the searched ranges: better values may lie beyond.
 
-    Of the layouts, only those without conditions of their own (a grid, one factor at a time) are
-    judged. Ends that the field itself has (no dropout, one layer) do not count.
+    Layouts with conditions of their own (zip, ablation) are not judged. Bounds of the field itself
+    (no dropout, one layer) do not count as ends.
     """
     winner = record.best_trial
     if winner is None or record.method in ("zip", "ablate"):
@@ -113,9 +113,9 @@ def _position(dimension: Dimension, config: TrialConfig) -> float | None:
 
 
 def _nearest_end(dimension: Dimension, config: TrialConfig) -> _End | None:
-    """Return the end of a dimension that a configuration lies at.
+    """Return the end of a dimension near a configuration.
 
-    None if it lies at neither, or at a bound of the field itself.
+    None if neither is near, or if the end is a bound of the field itself.
     """
     position = _position(dimension, config)
     margin = _margin(dimension, EDGE)
