@@ -18,7 +18,7 @@ import models
 from pipeline.system import failpoints
 from pipeline.system.errors import IntegrityFailure, StorageFailure
 from pipeline.system.files import atomic_write
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from sweeps.trial import TrialConfig, config_fields
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def load_model(path: Path | str) -> tuple[nn.Module, Card]:
         network = models.build(card.config.family, card.shape, classes, card.config.options)
         network.load_state_dict(tensors)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        reason = clean(error, 300)
+        reason = clip(error, 300)
         raise IntegrityFailure(
             f"{path} does not hold a network that this version builds: {reason}"
         ) from None
@@ -123,7 +123,7 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             facts = json.loads(file.metadata()["facts"])
         return safetensors.torch.load(data), facts
     except (SafetensorError, KeyError, RecursionError, TypeError, ValueError) as error:
-        reason = clean(error, 300)
+        reason = clip(error, 300)
         raise IntegrityFailure(f"{path} is no checkpoint of this product: {reason}") from None
 
 

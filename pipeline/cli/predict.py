@@ -151,23 +151,23 @@ def _csv_line(cells: Iterable[object]) -> str:
 def _render_table(
     predictions: Iterable[Prediction], files: Iterable[Path], classes: Iterable[str]
 ) -> Iterator[str]:
-    from pipeline.system.text import clean
+    from pipeline.system.text import clean, clip
 
     path_width = _column_width("path", (clean(path) for path in files))
-    class_width = _column_width("class", (clean(name, _CLASS_LIMIT) for name in classes))
+    class_width = _column_width("class", (clip(name, _CLASS_LIMIT) for name in classes))
     yield f"{_pad('path', path_width)}  {_pad('class', class_width)}  probability  top\n"
     for prediction in predictions:
         label, probability = prediction.top[0]
         path_cell = _pad(clean(prediction.path), path_width)
-        class_cell = _pad(clean(label, _CLASS_LIMIT), class_width)
+        class_cell = _pad(clip(label, _CLASS_LIMIT), class_width)
         yield f"{path_cell}  {class_cell}  {probability:11.4f}  {_top_text(prediction)}\n"
 
 
 def _top_text(prediction: Prediction) -> str:
     """Write the likeliest classes with their probabilities."""
-    from pipeline.system.text import clean
+    from pipeline.system.text import clip
 
-    return ", ".join(f"{clean(name, _CLASS_LIMIT)} {share:.4f}" for name, share in prediction.top)
+    return ", ".join(f"{clip(name, _CLASS_LIMIT)} {share:.4f}" for name, share in prediction.top)
 
 
 def _column_width(title: str, cells: Iterable[str]) -> int:

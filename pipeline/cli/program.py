@@ -127,9 +127,9 @@ def main() -> None:
     except OSError as error:
         if error.errno not in _PATH_ERRORS:
             raise
-        from pipeline.system.text import clean
+        from pipeline.system.text import clip
 
-        _fail(f"cannot use {clean(error.filename, 200)!r}: {error.strerror}", UsageFailure.code)
+        _fail(f"cannot use {clip(error.filename, 200)!r}: {error.strerror}", UsageFailure.code)
     except click.Abort:
         sys.exit(130)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from pipeline.system.errors import IntegrityFailure, StorageFailure
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 
 # What reading a damaged archive raises. A full disk raises none of these.
 _DAMAGED = (
@@ -52,7 +52,7 @@ def unpack(archive: Path, folder: Path) -> None:
         else:
             _unpack_tar(archive, folder)
     except _DAMAGED as error:
-        reason = clean(error, 200) or type(error).__name__
+        reason = clip(error, 200) or type(error).__name__
         raise IntegrityFailure(
             f"archive {archive.name} is damaged ({reason}): fetch it anew"
         ) from None
@@ -98,7 +98,7 @@ def _check_member(archive: Path, name: str, *, is_plain: bool) -> None:
     else:
         return
     raise IntegrityFailure(
-        f"archive {archive.name} is refused: its member {clean(name, 80)!r} {reason}"
+        f"archive {archive.name} is refused: its member {clip(name, 80)!r} {reason}"
     )
 
 

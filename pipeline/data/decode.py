@@ -20,7 +20,7 @@ from pipeline.data import cache
 from pipeline.data.folders import Listing
 from pipeline.system.console import print_notice, progress_bar
 from pipeline.system.errors import IntegrityFailure, UsageFailure
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 
 if TYPE_CHECKING:
     import torch
@@ -169,7 +169,7 @@ def _open_image(path: Path, name: str) -> Iterator[Image.Image]:
                 raise ValueError(message)  # noqa: TRY301
             yield image
     except Exception as error:  # noqa: BLE001 - a damaged file can make a decoder raise anything
-        reason = clean(error, 200) or type(error).__name__
+        reason = clip(error, 200) or type(error).__name__
         raise IntegrityFailure(f"{name} cannot be read ({reason}): remove or replace it") from None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.system.console import print_notice
 from pipeline.system.errors import IntegrityFailure, UsageFailure
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 
 EXTENSIONS = (
     *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm"),
@@ -137,7 +137,7 @@ def walk_files(
 def quote_names(names: list[str], most: int = 5) -> str:
     """List names for a message: the first few in quotes, and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    quoted = [repr(clean(name, 80)) for name in names[:most]]
+    quoted = [repr(clip(name, 80)) for name in names[:most]]
     return ", ".join(quoted) + more or "none"
 
 

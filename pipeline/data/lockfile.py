@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.system.console import print_notice, progress_bar
 from pipeline.system.errors import IntegrityFailure
 from pipeline.system.files import cache_folder
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _read(files: DatasetFiles) -> tuple[Path, dict[str, _LockedFile]]:
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             continue
         except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-            reason = clean(error, 100) or type(error).__name__
+            reason = clip(error, 100) or type(error).__name__
             raise IntegrityFailure(
                 f"lock file {path} cannot be read ({reason}): remove it"
             ) from None

@@ -10,7 +10,7 @@ import torch
 
 import models
 from pipeline.system.errors import UsageFailure
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 
 PARTS = ("train", "val", "test")
 TEST_SHARE = 5  # without an official test part, 1/5 of the images is held out
@@ -119,7 +119,7 @@ def _parse_splits(
         part = cells["split"].strip()
         if part not in PARTS:
             hint = models.did_you_mean(part, PARTS)
-            raise UsageFailure(f"{line}: split is unknown: {clean(part, 80)!r}; {hint}")
+            raise UsageFailure(f"{line}: split is unknown: {clip(part, 80)!r}; {hint}")
         if row in line_of_row:
             raise UsageFailure(
                 f"{line}: the same image as in line {line_of_row[row]}: remove one of the two"
@@ -149,7 +149,7 @@ def _row_finder(
     for name in columns:
         if name not in allowed:
             hint = models.did_you_mean(name, allowed)
-            raise UsageFailure(f"{line}: column is unknown: {clean(name, 80)!r}; {hint}")
+            raise UsageFailure(f"{line}: column is unknown: {clip(name, 80)!r}; {hint}")
     if sorted(columns) not in (["index", "split"], ["path", "split"]):
         raise UsageFailure(
             f"{line}: the columns must be split, and path or index: "
@@ -166,7 +166,7 @@ def _row_finder(
 def _parse_index(line: str, text: str, count: int) -> int:
     is_number = text.isascii() and text.isdecimal() and len(text) < 19  # few digits: quick to read
     if not is_number or int(text) >= count:
-        raise UsageFailure(f"{line}: index must be from 0 to {count - 1}: got {clean(text, 80)!r}")
+        raise UsageFailure(f"{line}: index must be from 0 to {count - 1}: got {clip(text, 80)!r}")
     return int(text)
 
 

@@ -24,7 +24,7 @@ from pipeline.inference.classifier import Classifier, portable
 from pipeline.inference.networks import TrainedNetwork
 from pipeline.system.errors import Failure, IntegrityFailure, StorageFailure, UsageFailure
 from pipeline.system.files import atomic_write
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 
 FACTS = "card.json"  # the name of the facts among the extra files of a pt2
 TOLERANCE = 1e-4  # the largest difference of a probability
@@ -75,7 +75,7 @@ def export(trained: TrainedNetwork, data_dir: Path, fmt: str) -> ExportedNetwork
             program = _trace(classifier, images)
             content = _FORMATS[fmt].serialise(program, facts(card))
         except Exception as error:  # noqa: BLE001 - a network of the user's own can fail in any way
-            why = clean(error, 200) or type(error).__name__
+            why = clip(error, 200) or type(error).__name__
             raise UsageFailure(
                 f"{card.config.family} cannot be brought into {fmt}: {why}"
             ) from None
@@ -144,7 +144,7 @@ def _check_images(card: Card, data_dir: Path) -> tuple[torch.Tensor, str]:
                 return images, f"{count} validation images of {clean(config.dataset)}"
             why = f"the data set's have the shape {data.shape} now, and not {card.shape}"
     except Failure as error:
-        why = clean(error, 200)
+        why = clip(error, 200)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(
         0, 256, (_IMAGES, height, width, channels), dtype=torch.uint8, generator=generator

@@ -38,7 +38,7 @@ from pipeline.inference.export import ExportedNetwork, facts
 from pipeline.inference.networks import TrainedNetwork
 from pipeline.stores import access, locations
 from pipeline.system.errors import StorageFailure, UsageFailure
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 from pipeline.tracking.server import error_line, without_password
 from pipeline.tracking.tracker import experiment_of
 
@@ -86,7 +86,7 @@ def check_names(name: str, alias: str) -> None:
         _validate_model_alias_name(alias)  # type: ignore[no-untyped-call]
         _validate_model_alias_name_reserved(alias)  # type: ignore[no-untyped-call]
     except MlflowException as error:
-        raise UsageFailure(clean(error, 300)) from None
+        raise UsageFailure(clip(error, 300)) from None
     if clean(name) != name or not name.strip():
         raise UsageFailure(f"a model's name must be printable text: got {name!r}")
 
@@ -192,7 +192,7 @@ def _registry(stores: locations.Stores, run_id: str | None = None) -> Iterator[N
             warnings.simplefilter("ignore")
             yield
     except (MlflowException, OSError) as error:
-        text = clean(error_line(error, stores.tracking), 300)
+        text = clip(error_line(error, stores.tracking), 300)
         store = without_password(stores.tracking)
         if isinstance(error, MlflowException) and error.error_code in _USER_ERRORS:
             raise UsageFailure(f"{text} (in {store})") from None
@@ -216,7 +216,7 @@ def _tags(card: Card) -> dict[str, str]:
         "sweep.dataset": clean(card.config.dataset),
         "sweep.signature": card.config.signature,
         "sweep.image_size": f"{height}x{width}x{channels}",
-        "sweep.classes": clean(", ".join(card.classes), 4000),
+        "sweep.classes": clip(", ".join(card.classes), 4000),
     }
     for key, value in _validation_metrics(card).items():
         tags[f"sweep.{key}"] = f"{value:.6g}"

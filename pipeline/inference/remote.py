@@ -10,7 +10,7 @@ import torch
 
 from pipeline.inference.predict import Predictor
 from pipeline.system.errors import StorageFailure, UsageFailure
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 
 # Pixels in one request: a few MB of JSON, far below what servers refuse.
 _PIXELS_PER_REQUEST = 1_000_000
@@ -79,7 +79,7 @@ def _post(address: str, body: dict[str, Any]) -> Any:
     try:
         response = requests.post(address, json=body, timeout=_TIMEOUT)
     except requests.RequestException as error:
-        why = clean(_root_cause(error), 200)
+        why = clip(_root_cause(error), 200)
         raise StorageFailure(
             f"cannot reach {clean(address)}: {why}; is `mlflow models serve` running?"
         ) from None
@@ -110,4 +110,4 @@ def _refusal(response: requests.Response) -> str:
         message = response.reason
     else:
         message = message.rpartition("Error: ")[2]  # MLflow shows the whole input before it
-    return clean(f"{response.status_code} {message}", 300)
+    return clip(f"{response.status_code} {message}", 300)

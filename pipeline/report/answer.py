@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.report.problems import INFEASIBLE
 from pipeline.report.scores import entry_score_text, plural, score_text, signed
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from sweeps.analysis.lead import Lead
 from sweeps.analysis.naming import config_text, differing_fields
 from sweeps.analysis.ranking import Ranked
@@ -124,7 +124,7 @@ def _stop_sentence(reason: str | None, planned: str) -> str:
     elif reason in (None, "done"):
         stop = "Interrupted"
     else:
-        rule = clean(reason, 80)
+        rule = clip(reason, 80)
         return f"Stopped by a rule of the study, {rule}, before the end of its {planned}."
     return f"{stop} before the end of its {planned}: the command that began it goes on."
 
@@ -140,12 +140,12 @@ def _winner_sentence(record: StudyRecord, configuration: Ranked | None) -> str:
     if configuration.spread is None:
         tied = record.lead is not None and not record.lead.difference
         verb = "stands first" if tied else "won"
-        family = clean(trial.config.family, 60)
+        family = clip(trial.config.family, 60)
         return (
             f"Trial {trial.number} ({family}) {verb}: {objective} {trial.value:.4f} "
             f"at epoch {trial.best_epoch} of {len(trial.history)}."
         )
-    name = clean(config_text(trial, record.searched), _CONFIG_CLIP)
+    name = clip(config_text(trial, record.searched), _CONFIG_CLIP)
     return (
         f"The best configuration is {name}: mean {objective} {entry_score_text(configuration)}; "
         f"the best of its seeds is trial {trial.number} with {trial.value:.4f}."
@@ -160,7 +160,7 @@ def _certainty_sentences(record: StudyRecord, configuration: Ranked | None) -> t
     if lead is None:
         return ("No other configuration is complete: there is nothing to compare it with.",)
     second = lead.second.trials[0]
-    name = clean(config_text(second, lead.differing), _SECOND_CLIP)
+    name = clip(config_text(second, lead.differing), _SECOND_CLIP)
     second_text = f"trial {second.number}, {name}"
     if lead.difference == 0:
         by = (
@@ -204,7 +204,7 @@ def _lead_text(lead: Lead | None) -> str:
 def _finalist_sentence(record: StudyRecord, verdict: Verdict) -> str:
     trials = [finalist.trial for finalist in verdict.finalists]
     fields = differing_fields(record.searched, trials) or record.searched
-    name = clean(config_text(verdict.winner.trial, fields), _CONFIG_CLIP)
+    name = clip(config_text(verdict.winner.trial, fields), _CONFIG_CLIP)
     if verdict.tied:
         subject = "First by its mean, in a tie, is"
     elif verdict.behind:

@@ -24,7 +24,7 @@ from pipeline.report.html import render_template
 from pipeline.report.provenance import last_end
 from pipeline.report.scores import difference_text, entry_score_text
 from pipeline.system.files import write_text_atomically
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked, ends_text
 from sweeps.analysis.record import StudyRecord
@@ -91,7 +91,7 @@ def _row(record: StudyRecord) -> Row:
         row["spread"] = winner.spread
         row["seeds"] = len(seeds)
         row["by"] = "finalists" if record.decided_finalists else "search"
-        row["winner"] = clean(config_text(winner.trials[0], record.searched), _CONFIG_CLIP)
+        row["winner"] = clip(config_text(winner.trials[0], record.searched), _CONFIG_CLIP)
     return row
 
 
@@ -153,7 +153,7 @@ def _score_of(record: StudyRecord, winner: Ranked) -> str:
 
 
 def _name(record: StudyRecord) -> str:
-    return clean(record.name, _NAME_CLIP)
+    return clip(record.name, _NAME_CLIP)
 
 
 def _source_text(record: StudyRecord) -> str:
@@ -165,9 +165,9 @@ def _obstacle(first: StudyRecord, second: StudyRecord) -> str | None:
     """Why two studies cannot be compared; None if they can."""
     first_name = _name(first)
     second_name = _name(second)
-    dataset = clean(first.dataset, _DATASET_CLIP)
+    dataset = clip(first.dataset, _DATASET_CLIP)
     if first.dataset != second.dataset:
-        second_dataset = clean(second.dataset, _DATASET_CLIP)
+        second_dataset = clip(second.dataset, _DATASET_CLIP)
         return f"{first_name} is of {dataset}, {second_name} of {second_dataset}"
     if first.objective != second.objective:
         return f"{first_name} is ranked by {first.objective}, {second_name} by {second.objective}"
@@ -214,7 +214,7 @@ def _overview(records: Sequence[StudyRecord]) -> Grid:
                 "winner": row["winner"] and f"{row['winner']}{_source_text(record)}",
             }
         )
-    return make_grid(list(shown[0]), shown, clip=_CONFIG_CLIP)
+    return make_grid(list(shown[0]), shown, limit=_CONFIG_CLIP)
 
 
 def _value_text(record: StudyRecord, *, with_objective: bool) -> str:
@@ -244,7 +244,7 @@ def _winners_grid(records: Sequence[StudyRecord]) -> Grid:
     for field in config_fields():
         values = [getattr(config, field) for config in configs]
         if field in searched or len(set(values)) > 1:
-            cells = [clean(cell_text(field, value), 80) for value in values]
+            cells = [clip(cell_text(field, value), 80) for value in values]
             lines.append((field, *cells))
     return Grid(columns=("field", *names), rows=tuple(lines), numeric=(False,) * (1 + len(names)))
 
@@ -338,7 +338,7 @@ def page(records: Sequence[StudyRecord]) -> str:
 
 def _page_study(record: StudyRecord) -> dict[str, str]:
     return {
-        "name": clean(record.name, 120),
+        "name": clip(record.name, 120),
         "page": f"../{quote(record.name)}/report.html",
         "progress": progress_sentence(record),
         "ended": ends_text(record.results),

@@ -9,7 +9,7 @@ from pipeline.report.checks.registry import run_checks
 from pipeline.report.grid import Row
 from pipeline.report.published import compare_published
 from pipeline.report.ranked import RankedTable, ranked_table
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from sweeps.analysis.published import Comparison
 from sweeps.analysis.record import StudyRecord
 
@@ -34,7 +34,7 @@ class ReportContents:
     def checks(self) -> list[Row]:
         """The health checks, warnings first: ``level``, ``check`` and ``text``."""
         return [
-            {"level": check.level, "check": check.name, "text": clean(check.text, _CHECK_CLIP)}
+            {"level": check.level, "check": check.name, "text": clip(check.text, _CHECK_CLIP)}
             for check in run_checks(self.record)
         ]
 

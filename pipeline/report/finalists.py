@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from pipeline.report.grid import Row, Section, finite_value, make_grid
 from pipeline.report.scores import score_text, score_values, signed
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
@@ -88,7 +88,7 @@ def _placed(record: StudyRecord) -> tuple[Finalist, ...]:
 def _name(record: StudyRecord, finalist: Finalist) -> str:
     """A finalist's configuration, by the fields with several values among the finalists."""
     fields = record.finalists.varied_fields if record.finalists is not None else ()
-    return clean(config_text(finalist.trial, fields or record.searched), _NAME_CLIP)
+    return clip(config_text(finalist.trial, fields or record.searched), _NAME_CLIP)
 
 
 def _value_in_search(record: StudyRecord, finalist: Finalist) -> float | None:
@@ -119,7 +119,7 @@ def section(record: StudyRecord) -> Section | None:
     rows = [_row(record, finalist) for finalist in _placed(record)]
     return Section(
         title="Finalists",
-        grid=make_grid(columns, rows, clip=_NAME_CLIP),
+        grid=make_grid(columns, rows, limit=_NAME_CLIP),
         lines=tuple(verdict_lines(record)),
     )
 
@@ -283,5 +283,5 @@ def _interval_text(low: float, high: float) -> str:
 
 def _ends_text(entry: Ranked) -> str:
     """How the seeds of a configuration ended: ``2 complete, 1 diverged``."""
-    ends = Counter(clean(trial.end, 30) for trial in entry.trials)
+    ends = Counter(clip(trial.end, 30) for trial in entry.trials)
     return ", ".join(f"{count} {end}" for end, count in ends.items())

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from sweeps.spec.reference import FIGURES
 from sweeps.spec.study_spec import OBJECTIVES
 
@@ -56,7 +56,7 @@ class Section:
 
 
 def make_grid(
-    columns: Sequence[str], rows: Sequence[Row], *, thousands: bool = True, clip: int = CLIP
+    columns: Sequence[str], rows: Sequence[Row], *, thousands: bool = True, limit: int = CLIP
 ) -> Grid:
     """Turn rows of values into a table of text.
 
@@ -64,15 +64,15 @@ def make_grid(
         columns: the names of the columns to show, in order.
         rows: each has a value for every column; further values are ignored.
         thousands: separate the thousands of parameter counts by commas.
-        clip: the longest text of a cell, in characters.
+        limit: the longest text of a cell, in characters.
     """
-    limits = dict.fromkeys(columns, clip)
+    limits = dict.fromkeys(columns, limit)
     if "notes" in limits:
-        limits["notes"] = max(clip, _NOTES_CLIP)
+        limits["notes"] = max(limit, _NOTES_CLIP)
     cells = []
     for row in rows:
         texts = {name: cell_text(name, row[name], thousands=thousands) for name in columns}
-        cells.append(tuple(clean(text, limits[name]) for name, text in texts.items()))
+        cells.append(tuple(clip(text, limits[name]) for name, text in texts.items()))
     return Grid(
         columns=tuple(columns),
         rows=tuple(cells),

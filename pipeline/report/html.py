@@ -20,7 +20,7 @@ from pipeline.report.problems import INFEASIBLE, grouped_problems
 from pipeline.report.provenance import last_end, origin, search_space
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PRUNED, RUNNING
@@ -80,10 +80,10 @@ def page(contents: ReportContents, plots: Sequence[PlotImage]) -> str:
     """
     record = contents.record
     values: dict[str, Any] = {
-        "name": clean(record.name, 120),
+        "name": clip(record.name, 120),
         "about": _about(record),
         "answer": answer(record),
-        "ended": clean(ends_text(record.results), 600),
+        "ended": clip(ends_text(record.results), 600),
         "checks": contents.checks,
         "finalists": finalists.section(record),
         **_ranked_values(contents),
@@ -102,12 +102,12 @@ def page(contents: ReportContents, plots: Sequence[PlotImage]) -> str:
 def _about(record: StudyRecord) -> str:
     """The study's description, data set and file."""
     parts = []
-    description = clean(record.facts.description or "", 300)
+    description = clip(record.facts.description or "", 300)
     if description:
         parts.append(description)
-    parts.append(f"Data set {clean(record.dataset, 160)}.")
+    parts.append(f"Data set {clip(record.dataset, 160)}.")
     if record.study != record.name:
-        parts.append(f"Study file {clean(record.study, 60)}.")
+        parts.append(f"Study file {clip(record.study, 60)}.")
     return " ".join(parts)
 
 
@@ -126,7 +126,7 @@ def _ranked_values(contents: ReportContents) -> dict[str, Any]:
     if total > MAX_ROWS:
         caption += f" The first {MAX_ROWS:,} of {total:,} are here, trials.csv has all."
     return {
-        "ranked": make_grid(columns, rows, clip=_CELL_CLIP),
+        "ranked": make_grid(columns, rows, limit=_CELL_CLIP),
         "row_styles": [_row_style(row) for row in rows],
         "ranked_caption": caption,
         "visible": VISIBLE_ROWS,
@@ -183,7 +183,7 @@ def _problem_values(record: StudyRecord) -> dict[str, Any]:
     if len(rows) > _MAX_PROBLEMS:
         more.append(f"{len(rows) - _MAX_PROBLEMS} more are in trials.json.")
     columns = ["what", "detail", "trials", "numbers"]
-    grid = make_grid(columns, rows[:_MAX_PROBLEMS], clip=_PROBLEM_CLIP)
+    grid = make_grid(columns, rows[:_MAX_PROBLEMS], limit=_PROBLEM_CLIP)
     return {"problems": grid, "more_problems": more}
 
 

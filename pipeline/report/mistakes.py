@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.report.problems import class_name
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import Mistake, TrialResult
 
@@ -104,7 +104,7 @@ def _examples(record: StudyRecord, mistakes: Iterable[Mistake]) -> tuple[Example
 
 
 def _class_name(record: StudyRecord, index: int) -> str:
-    return clean(class_name(record, index), _CLASS_CLIP)
+    return clip(class_name(record, index), _CLASS_CLIP)
 
 
 def png_size(png: bytes) -> tuple[int, int]:

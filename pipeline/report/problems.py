@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.report.grid import Row
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 from sweeps.analysis.health import collapsed_class, dead_classes
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked
@@ -40,7 +40,7 @@ def entry_problems(record: StudyRecord, entry: Ranked) -> str:
 
     tops = [top for top in map(_collapsed_class, trials) if top is not None]
     if tops:
-        names = [clean(class_name(record, top), _NOTED_CLIP) for top in sorted(set(tops))]
+        names = [clip(class_name(record, top), _NOTED_CLIP) for top in sorted(set(tops))]
         quoted = " or ".join(f"'{name}'" for name in names[:_NOTED_CLASSES])
         share = _seed_share(len(tops), seeds)
         problems.append(f"collapsed{share}: nearly all taken for {quoted}")
@@ -52,7 +52,7 @@ def entry_problems(record: StudyRecord, entry: Ranked) -> str:
 
     failed = [trial for trial in trials if trial.state == FAILED]
     if failed and entry.state != FAILED:  # a failed entry's state says it already
-        ends = ", ".join(sorted({clean(trial.end, 30) for trial in failed}))
+        ends = ", ".join(sorted({clip(trial.end, 30) for trial in failed}))
         problems.append(f"failed{_seed_share(len(failed), seeds)} ({ends})")
     return "; ".join(problems)
 
@@ -65,7 +65,7 @@ def _seed_share(count: int, seeds: int) -> str:
 
 def _class_list(record: StudyRecord, classes: Sequence[int], limit: int) -> str:
     """The names of the first classes, and how many more there are."""
-    names = [clean(class_name(record, index), _NOTED_CLIP) for index in classes[:limit]]
+    names = [clip(class_name(record, index), _NOTED_CLIP) for index in classes[:limit]]
     more = f" and {len(classes) - limit} more" if len(classes) > limit else ""
     return ", ".join(names) + more
 
@@ -95,7 +95,7 @@ def trial_problems(record: StudyRecord) -> list[Row]:
         problem = _problem(record, trial)
         if problem is not None:
             what, detail = problem
-            configuration = clean(config_text(trial, fields), 120)
+            configuration = clip(config_text(trial, fields), 120)
             rows.append(
                 {
                     "trial": trial.number,
@@ -143,10 +143,10 @@ def _problem(record: StudyRecord, trial: TrialResult) -> tuple[str, str] | None:
     if trial.duplicate_of is not None:
         return "duplicate", f"reuses the result of trial {trial.duplicate_of}"
     if trial.state == FAILED or trial.end == INFEASIBLE:
-        return clean(trial.end), clean(trial.error or "", 300)
+        return clean(trial.end), clip(trial.error or "", 300)
     top = _collapsed_class(trial)
     if top is not None:
-        return "collapsed", f"nearly all taken for '{clean(class_name(record, top), 60)}'"
+        return "collapsed", f"nearly all taken for '{clip(class_name(record, top), 60)}'"
     dead = _dead_classes(trial)
     if dead:
         return "dead classes", f"never predicts {_class_list(record, dead, _DETAILED_CLASSES)}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.report.grid import Grid, Row, make_grid
 from pipeline.system.console import format_duration
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from sweeps.analysis.naming import value_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import began_at, ended_at
@@ -59,7 +59,7 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
         "Weights kept": record.keep_checkpoints,
         "In MLflow": run,
     }
-    return [(name, clean(text, _CLIP)) for name, text in texts.items() if text]
+    return [(name, clip(text, _CLIP)) for name, text in texts.items() if text]
 
 
 def search_space(record: StudyRecord) -> Grid:
@@ -67,7 +67,7 @@ def search_space(record: StudyRecord) -> Grid:
     rows: list[Row] = [
         {"searched": dimension.key, "values": str(dimension)} for dimension in record.dimensions
     ]
-    return make_grid(["searched", "values"], rows, clip=200)
+    return make_grid(["searched", "values"], rows, limit=200)
 
 
 def last_end(record: StudyRecord) -> str | None:
@@ -89,7 +89,7 @@ def _images_text(record: StudyRecord) -> str:
 
 
 def _classes_text(record: StudyRecord) -> str:
-    text = ", ".join(clean(name, _CLASS_CLIP) for name in record.classes[:_CLASSES])
+    text = ", ".join(clip(name, _CLASS_CLIP) for name in record.classes[:_CLASSES])
     if len(record.classes) > _CLASSES:
         text += f" and {len(record.classes) - _CLASSES} more"
     return text

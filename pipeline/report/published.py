@@ -9,7 +9,7 @@ from pipeline.report.grid import CLIP, Grid, Row, Section, finite_value, make_gr
 from pipeline.report.problems import class_name
 from pipeline.report.ranked import shown_entries
 from pipeline.report.scores import score_values
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.published import ComparedFigure, Comparison, Variant, compare
 from sweeps.analysis.ranking import Ranked
@@ -124,7 +124,7 @@ def _missing_difference(variant: Variant, figure: ComparedFigure) -> str:
     if variant.entry is None:
         return "no trial matches"
     if not complete_trials(variant.entry):
-        ends = sorted({clean(trial.end, 30) for trial in variant.entry.trials})
+        ends = sorted({clip(trial.end, 30) for trial in variant.entry.trials})
         return f"no complete trial: {', '.join(ends)}"
     if figure.published is None:
         return "no figure published"
@@ -231,7 +231,7 @@ def _summary_lines(record: StudyRecord, comparison: Comparison) -> list[str]:
     """How to read the summary; notes; figures and configurations without a counterpart."""
     lines = []
     if record.deviations:
-        lines.append(f"Not as in the study file: {clean(record.deviations, _NOTE_CLIP)}.")
+        lines.append(f"Not as in the study file: {clip(record.deviations, _NOTE_CLIP)}.")
     lines.append(
         "Ours: mean ± sample standard deviation (the spread) over the complete seeds (how many), "
         "at the best epoch."
@@ -263,18 +263,18 @@ def _variant_lines(record: StudyRecord, variant: Variant) -> list[str]:
     if reference.incomparable:
         lines.append(f"{name}: {', '.join(reference.incomparable)}: not comparable.")
     if reference.note:
-        lines.append(f"{name}: {clean(reference.note, _NOTE_CLIP)}")
+        lines.append(f"{name}: {clip(reference.note, _NOTE_CLIP)}")
     return lines
 
 
 def _label(variant: Variant) -> str:
-    return clean(variant.reference.label, CLIP)
+    return clip(variant.reference.label, CLIP)
 
 
 def _unnamed_text(record: StudyRecord, entries: Sequence[Ranked]) -> str:
     names = []
     for entry in entries[:MAX_LINES]:
-        name = clean(config_text(entry.trials[0], record.varied_fields), 80)
+        name = clip(config_text(entry.trials[0], record.varied_fields), 80)
         if entry.value is not None:
             name += f" ({record.objective} {entry.value:.4f})"
         names.append(name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.report.grid import Row, finite_value
 from pipeline.report.problems import INFEASIBLE, entry_problems
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from sweeps.analysis.ranking import Ranked, ends_text, searched_values
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, FAILED, RUNNING, TrialResult
@@ -82,7 +82,7 @@ def _shown_state(trial: TrialResult) -> str:
 def failures(record: StudyRecord) -> list[Row]:
     """A row for each failed trial: how it ended, and its error."""
     return [
-        {"trial": trial.number, "end": trial.end, "error": clean(trial.error or "", 300)}
+        {"trial": trial.number, "end": trial.end, "error": clip(trial.error or "", 300)}
         for trial in record.results
         if trial.state == FAILED
     ]
@@ -113,14 +113,14 @@ def title_lines(record: StudyRecord, shown: int, total: int) -> tuple[str, str]:
         shown: the rows of the table.
         total: the configurations of the study.
     """
-    title = f"Study {clean(record.name, 60)}"
+    title = f"Study {clip(record.name, 60)}"
     if record.study != record.name:
-        title += f" (study file {clean(record.study, 60)})"
-    title += f" on {clean(record.dataset, 80)}"
+        title += f" (study file {clip(record.study, 60)})"
+    title += f" on {clip(record.dataset, 80)}"
     parts = [ends_text(record.results)]
     if len(record.results) < record.trials:
         parts.append(f"{record.trials} planned")
     parts.append(f"{record.objective} on the validation split")
     if shown < total:
         parts.append(f"showing {shown} of {total}")
-    return title, clean("; ".join(parts), 300)
+    return title, clip("; ".join(parts), 300)

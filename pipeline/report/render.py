@@ -152,7 +152,7 @@ def _problem_blocks(record: StudyRecord) -> list[str]:
     lines = []
     if len(rows) > _MARKDOWN_ROWS:
         lines.append(f"{len(rows) - _MARKDOWN_ROWS} more are in the JSON.")
-    grid = make_grid(list(rows[0]), rows[:_MARKDOWN_ROWS], clip=_PROBLEM_CLIP)
+    grid = make_grid(list(rows[0]), rows[:_MARKDOWN_ROWS], limit=_PROBLEM_CLIP)
     return markdown_section(Section(title="What went wrong", grid=grid, lines=tuple(lines)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.report.grid import Row
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from sweeps.analysis.lead import Lead
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked
@@ -68,7 +68,7 @@ def lead_text(lead: Lead) -> str:
     """Say how far the first configuration is ahead of the second, and whether seeds differ so."""
     sides = []
     for entry in (lead.first, lead.second):
-        name = clean(config_text(entry.trials[0], lead.differing), 80)
+        name = clip(config_text(entry.trials[0], lead.differing), 80)
         sides.append(f"{name} {entry_score_text(entry)}")
     return f"{' against '.join(sides)}: {difference_text(lead.difference, lead.spread)}"
 

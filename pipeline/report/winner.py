@@ -13,7 +13,7 @@ from pipeline.report.grid import CLIP, Row, Section, cell_text, finite_value, ma
 from pipeline.report.problems import class_name
 from pipeline.report.scores import lead_values, score_text
 from pipeline.system.errors import NothingComplete
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 from sweeps.analysis.ranking import Ranked, ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import complete_trials, mean_test_score
@@ -47,8 +47,8 @@ def winner_detail(record: StudyRecord) -> Row:
             "finalists": verdict_lines(record),
         }
     if not record.complete_configurations:
-        counts = clean(ends_text(record.results), 300)
-        raise NothingComplete(f"study '{clean(record.name, 60)}' has no complete trial: {counts}")
+        counts = clip(ends_text(record.results), 300)
+        raise NothingComplete(f"study '{clip(record.name, 60)}' has no complete trial: {counts}")
     entry = record.complete_configurations[0]
     trial = entry.trials[0]
     scores = class_rows(record, trial)
@@ -176,8 +176,8 @@ def _sort_key(accuracy: float | None) -> float:
 
 def headline(detail: dict[str, Any]) -> str:
     """The winning trial, its value and its epoch, on a line."""
-    name = clean(detail["study"], 60)
-    dataset = clean(detail["dataset"], 80)
+    name = clip(detail["study"], 60)
+    dataset = clip(detail["dataset"], 80)
     value = f"{detail['objective']} {cell_text('value', detail['value'])}"
     epoch = f"at epoch {detail['best_epoch']} of {detail['epochs']} (validation split)"
     line = f"Best of {name} on {dataset}: trial {detail['trial']}, {value} {epoch}"
@@ -261,7 +261,7 @@ def remarks(detail: dict[str, Any]) -> list[str]:
         lines.append(lead["text"])
     dead = detail["never_predicted"]
     if dead:
-        names = ", ".join(clean(name, CLIP) for name in dead[:_MAX_DEAD])
+        names = ", ".join(clip(name, CLIP) for name in dead[:_MAX_DEAD])
         if len(dead) > _MAX_DEAD:
             names += f" and {len(dead) - _MAX_DEAD} more"
         lines.append(f"Never predicted: {names}")

@@ -12,7 +12,7 @@ _SEQUENCES = re.compile(
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-def clean(text: object, limit: int | None = None) -> str:
+def clean(text: object) -> str:
     """Return text as one line without control characters, safe on any terminal.
 
     Lone surrogates (from file names outside UTF-8) become question marks, so that any file can take
@@ -20,12 +20,19 @@ def clean(text: object, limit: int | None = None) -> str:
 
     Args:
         text: any object; its `str` is used.
-        limit: the maximal number of characters; a longer text is cut and ends with an ellipsis.
     """
     line = " ".join(_SEQUENCES.sub("", str(text)).split())
     line = _CONTROLS.sub("", line)
-    line = line.encode("utf-8", "replace").decode("utf-8").strip()
-    if limit is None or len(line) <= limit:
+    return line.encode("utf-8", "replace").decode("utf-8").strip()
+
+
+def clip(text: object, limit: int) -> str:
+    """Return text as `clean` does, of at most ``limit`` characters.
+
+    A longer text is cut and ends with an ellipsis.
+    """
+    line = clean(text)
+    if len(line) <= limit:
         return line
     return line[: limit - 1] + "…"
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.system.text import clean, csv_text
+from pipeline.system.text import clip, csv_text
 from sweeps.analysis.health import collapsed_class, dead_classes
 from sweeps.trial import Epoch, TrialResult
 
@@ -42,10 +42,10 @@ def result_tags(result: TrialResult, classes: Sequence[str]) -> dict[str, str]:
         tags["sweep.error"] = result.error
     collapsed = collapsed_class(result)
     if collapsed is not None:
-        tags["sweep.collapsed"] = clean(classes[collapsed], 100)
+        tags["sweep.collapsed"] = clip(classes[collapsed], 100)
     dead = dead_classes(result)
     if dead:
-        tags["sweep.dead_classes"] = clean(", ".join(classes[index] for index in dead), 1000)
+        tags["sweep.dead_classes"] = clip(", ".join(classes[index] for index in dead), 1000)
     return tags
 
 

@@ -14,7 +14,7 @@ from support.reports import hostile_study, report_study, report_trial, report_wi
 from pipeline.report import render, terminal, winner
 from pipeline.report.checks.registry import run_checks
 from pipeline.report.ranked import ranked_table
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 from sweeps.spec.reference import Reference
 from sweeps.trial import FAILED, PRUNED, RUNNING
 
@@ -366,7 +366,7 @@ def test_lower_is_better_where_the_study_minimises():
 def test_clean(text, shown):
     """Text becomes one line without control characters; what is not ASCII stays."""
     assert clean(text) == shown
-    assert len(clean("x" * 600, 40)) == 40
+    assert len(clip("x" * 600, 40)) == 40
 
 
 @pytest.mark.parametrize("fmt", render.FORMATS)

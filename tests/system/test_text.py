@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 
 
 @pytest.mark.parametrize(
@@ -12,13 +12,14 @@ from pipeline.system.text import clean
 )
 def test_limit(limit, shown):
     """Text longer than the limit ends with an ellipsis at just that length."""
-    assert clean("abcdef", limit) == shown
+    text = clean("abcdef") if limit is None else clip("abcdef", limit)
+    assert text == shown
 
 
 def test_cleaned_before_it_is_cut():
     """What is cut is what is seen: a colour takes no room, nor is half of one left."""
-    assert clean("\x1b[31mabcdef\x1b[0m", 6) == "abcdef"
-    assert clean("abc\x1b[31mdef", 5) == "abcd…"
+    assert clip("\x1b[31mabcdef\x1b[0m", 6) == "abcdef"
+    assert clip("abc\x1b[31mdef", 5) == "abcd…"
 
 
 @pytest.mark.parametrize("value", [None, 7, 1.5, ("a",)])

@@ -16,7 +16,7 @@ from pipeline.engines.on_ray.engine import RayEngine
 from pipeline.engines.on_ray.task import RESOLVE, import_paths, keep_signal_handlers, resources
 from pipeline.system import cpu
 from pipeline.system.errors import EngineFailure, UsageFailure
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip
 from pipeline.training.resolve import resolve
 from sweeps.trial import TrialConfig
 
@@ -70,7 +70,7 @@ class RayFactory:
                     **options,
                 )
         except Exception as error:  # noqa: BLE001 - Ray has no class of its own for these
-            text = clean(" ".join(str(error).split()), 300)
+            text = clip(" ".join(str(error).split()), 300)
             if "Version mismatch" in text:
                 raise UsageFailure(f"{text}: use the versions of {name}") from None
             raise EngineFailure(f"cannot use {name}: {text}") from None

@@ -28,7 +28,7 @@ from pipeline.engines.base import Task
 from pipeline.engines.messages import train_and_report
 from pipeline.engines.shared_data import rebuild
 from pipeline.system.errors import EngineFailure
-from pipeline.system.text import clean
+from pipeline.system.text import clip
 from pipeline.training.resolve import resolve
 from sweeps.trial import TrialConfig
 
@@ -80,7 +80,7 @@ def error_cause(error: BaseException) -> str:
     text = str(getattr(error, "cause", None) or error)
     lines = text.strip().splitlines()
     last_line = lines[-1] if lines else type(error).__name__
-    return clean(last_line, 300)
+    return clip(last_line, 300)
 
 
 # -- in the tasks ----------------------------------------------------------------------------------
