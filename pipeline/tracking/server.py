@@ -1,7 +1,7 @@
 """The connection to a tracking store: one thread makes its calls in order.
 
-A tracking server may be away for a while: its calls wait, and are repeated until the server is back.
-A SQLite file is never away: its errors are final.
+A tracking server may be away for a while: its calls wait, and are repeated until the server is
+back. A SQLite file is never away: its errors are final.
 """
 
 from __future__ import annotations

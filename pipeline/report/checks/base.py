@@ -84,7 +84,9 @@ def winner_uncertainty(record: StudyRecord) -> float | None:
         class_images = sum(row)
         if share is not None and class_images:
             half_widths.append(_half_width(share, class_images))
-    return math.hypot(*half_widths) / len(half_widths) if half_widths else None
+    if not half_widths:
+        return None
+    return math.hypot(*half_widths) / len(half_widths)
 
 
 def _half_width(share: float, images: int) -> float:
@@ -94,4 +96,6 @@ def _half_width(share: float, images: int) -> float:
 
 def improvement(record: StudyRecord, value: float, reference: float) -> float:
     """Return by how much a value of the objective is better than another; negative if worse."""
-    return value - reference if record.maximize else reference - value
+    if record.maximize:
+        return value - reference
+    return reference - value

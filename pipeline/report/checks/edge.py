@@ -130,7 +130,9 @@ def _nearest_end(dimension: Dimension, config: TrialConfig) -> _End | None:
 
 def _margin(dimension: Dimension, share: float) -> float:
     """Return a share of a range; of a list, only the first and the last value are at an end."""
-    return 0.0 if _listed_values(dimension) else share
+    if _listed_values(dimension):
+        return 0.0
+    return share
 
 
 def _trend(record: StudyRecord, dimension: Dimension, end: _End) -> str | None:

@@ -209,4 +209,5 @@ def _listed(trials: Sequence[TrialResult]) -> str:
 
 
 def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    plural = "" if count == 1 else "s"
+    return f"{count} {noun}{plural}"

@@ -48,13 +48,14 @@ def gain(record: StudyRecord) -> Check | None:
     check = _gain_of_finalists(record, baseline)
     if check is not None:
         return check
-    centred = record.method in CENTRED_METHODS
-    disappointing: Level = "note" if centred else "warning"
+    disappointing: Level
     number = _first_number(baseline)
-    if centred:
+    if record.method in CENTRED_METHODS:
+        disappointing = "note"
         name = f"the centre, trial {number}"
         remedy = "keep the centre"
     else:
+        disappointing = "warning"
         name = f"the first configuration, trial {number}"
         remedy = "keep the first, search other ranges or train longer"
     winner = entries[0]
@@ -188,7 +189,8 @@ def test_gap(record: StudyRecord) -> Check | None:
 
 
 def _above(difference: float) -> str:
-    return f"{abs(difference):.4f} {'above' if difference >= 0 else 'below'}"
+    direction = "above" if difference >= 0 else "below"
+    return f"{abs(difference):.4f} {direction}"
 
 
 # The learning curve
@@ -284,7 +286,9 @@ def _best_until(record: StudyRecord, trial: TrialResult, epoch: int) -> float | 
     values = [value for value in metrics if value is not None]
     if not values:
         return None
-    return max(values) if record.maximize else min(values)
+    if record.maximize:
+        return max(values)
+    return min(values)
 
 
 # Configurations
