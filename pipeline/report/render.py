@@ -21,7 +21,7 @@ from pipeline.report.html import PlotImage, page
 from pipeline.report.plots import draw
 from pipeline.report.problems import trial_problems
 from pipeline.report.ranked import failures, study_facts, title_lines
-from pipeline.report.scores import lead_text, lead_values
+from pipeline.report.scores import lead_sentences, lead_values
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
 from pipeline.system.files import write_text_atomically
@@ -114,12 +114,7 @@ def _markdown(contents: ReportContents, top: int | None) -> str:
 
 def _lead_blocks(record: StudyRecord) -> list[str]:
     """The lead of the search and the finalists; decided finalists come first."""
-    lead = []
-    if record.lead is not None:
-        text = lead_text(record.lead)
-        if record.decided_finalists:
-            text = f"In the search: {text}"
-        lead.append(escape_markdown(text))
+    lead = [escape_markdown(sentence) for sentence in lead_sentences(record)]
     section = finalists.section(record)
     if section is None:
         return lead

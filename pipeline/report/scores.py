@@ -7,6 +7,7 @@ from pipeline.system.text import clip
 from sweeps.analysis.lead import Lead
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked
+from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import Score, complete_trials
 
 
@@ -71,6 +72,16 @@ def lead_text(lead: Lead) -> str:
         name = clip(config_text(entry.trials[0], lead.differing), 80)
         sides.append(f"{name} {entry_score_text(entry)}")
     return f"{' against '.join(sides)}: {difference_text(lead.difference, lead.spread)}"
+
+
+def lead_sentences(record: StudyRecord) -> list[str]:
+    """The lead of a study's search as text; empty if there is none."""
+    if record.lead is None:
+        return []
+    text = lead_text(record.lead)
+    if record.decided_finalists:
+        text = f"In the search: {text}"
+    return [text]
 
 
 def lead_values(lead: Lead | None) -> Row | None:

@@ -19,7 +19,7 @@ from pipeline.report.contents import ReportContents
 from pipeline.report.grid import Grid, Row, Section, make_grid
 from pipeline.report.problems import INFEASIBLE
 from pipeline.report.ranked import title_lines
-from pipeline.report.scores import lead_text
+from pipeline.report.scores import lead_sentences
 from pipeline.report.winner import headline, remarks, sections
 from pipeline.system.text import clean
 from sweeps.analysis.record import StudyRecord
@@ -162,12 +162,7 @@ def _note_block(rows: Sequence[Row]) -> list[str]:
 
 def _lead_blocks(record: StudyRecord, width: int | None) -> list[str]:
     """The lead of the search and the finalists; decided finalists come first."""
-    lead = []
-    if record.lead is not None:
-        text = lead_text(record.lead)
-        if record.decided_finalists:
-            text = f"In the search: {text}"
-        lead.append(clean(text))
+    lead = [clean(sentence) for sentence in lead_sentences(record)]
     verdict = []
     if record.finalists is not None:
         verdict.append(render_finalists(record, width))

@@ -51,10 +51,6 @@ def winner_detail(record: StudyRecord) -> Row:
         raise NothingComplete(f"study '{clip(record.name, 60)}' has no complete trial: {counts}")
     entry = record.complete_configurations[0]
     trial = entry.trials[0]
-    scores = class_rows(record, trial)
-    # A path is cleaned before it is quoted as Python code.
-    checkpoint = None if trial.checkpoint is None else clean(trial.checkpoint)
-    run = f"{shlex.quote(record.name)}#{trial.number}"
     return {
         "study": record.name,
         "dataset": record.dataset,
@@ -65,6 +61,15 @@ def winner_detail(record: StudyRecord) -> Row:
         **_test_values(entry),
         **_repeat_values(entry),
         "first_against_second": lead_values(record.lead),
+        **_training_values(record, trial),
+        **_artifact_values(record, trial),
+    }
+
+
+def _training_values(record: StudyRecord, trial: TrialResult) -> Row:
+    """The winner's configuration and metrics."""
+    classes = class_rows(record, trial)
+    return {
         "best_epoch": trial.best_epoch,
         "epochs": len(trial.history),
         "configuration": {
@@ -72,15 +77,27 @@ def winner_detail(record: StudyRecord) -> Row:
         },
         "searched": [name for name in record.searched if getattr(trial.config, name) is not None],
         "curve": curve_rows(record, trial),
-        "classes": scores,
-        "never_predicted": [row["class"] for row in scores if row["predicted"] == 0],
+        "classes": classes,
+        "never_predicted": [row["class"] for row in classes if row["predicted"] == 0],
+    }
+
+
+def _artifact_values(record: StudyRecord, trial: TrialResult) -> Row:
+    """The winner's cost and checkpoint, and commands to go on with."""
+    # A path is cleaned before it is quoted as Python code.
+    checkpoint = None if trial.checkpoint is None else clean(trial.checkpoint)
+    commands = []
+    if not trial.test:
+        run = f"{shlex.quote(record.name)}#{trial.number}"
+        commands.append(f"pipeline evaluate --run {run} --split test")
+    return {
         "parameters": trial.parameters,
         "mflops": finite_value(trial.mflops),
         "seconds": finite_value(trial.seconds),
         "checkpoint": checkpoint,
         "run_id": trial.run_id,
         "load": checkpoint and _load_code(checkpoint),
-        "next": [] if trial.test else [f"pipeline evaluate --run {run} --split test"],
+        "next": commands,
     }
 
 
