@@ -1,4 +1,4 @@
-"""What the tests share: one thread, a clean environment, the digits, small data sets, and a disk that is full."""
+"""Fixtures for all tests: one thread, a clean environment, small data sets, a full disk, stores."""
 
 import dataclasses
 import gc
@@ -41,7 +41,7 @@ def _clean_environment(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _garbage():
-    """What a test's commands had loaded is looked through again: here they do not end with a process."""
+    """Unfreeze what a test's commands hid from the collector: their process does not end here."""
     yield
     gc.unfreeze()
 
@@ -79,7 +79,7 @@ def real_data() -> Path:
 
 @pytest.fixture
 def mnist(tmp_path) -> Path:
-    """A data folder with an MNIST of 60 + 20 images, each of its own pixels; the test images are all above 127."""
+    """A data folder with an MNIST of 60 + 20 different images; only test images are above 127."""
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     generator = torch.Generator().manual_seed(0)
@@ -94,7 +94,7 @@ def mnist(tmp_path) -> Path:
 
 @pytest.fixture
 def full_disk():
-    """A context in which no file may grow beyond so many bytes, as on a disk that is nearly full."""
+    """A context that bounds the size of every file, as a nearly full disk does."""
 
     @contextmanager
     def limit(size):

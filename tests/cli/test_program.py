@@ -1,4 +1,4 @@
-"""The command line itself: help, one-line errors with their exit codes, plans that write nothing, and its end."""
+"""The command line: help, one-line errors, exit codes, plans, and the end of the process."""
 
 import json
 import subprocess

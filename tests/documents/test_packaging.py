@@ -65,7 +65,7 @@ def test_the_sdist_holds_every_file_of_the_packages(built):
 
 @pytest.fixture(scope="module")
 def installed(built, tmp_path_factory) -> Path:
-    """An environment with the wheel alone, which sees this environment's libraries and not this project."""
+    """An environment with the wheel, and with the libraries of this environment."""
     folder = tmp_path_factory.mktemp("installed")
     environment = venv.EnvBuilder(symlinks=True, with_pip=False)
     environment.create(folder)
@@ -73,8 +73,8 @@ def installed(built, tmp_path_factory) -> Path:
     python = folder / "bin" / "python"
     install = ["install", "--quiet", "--no-deps", "--no-index", str(wheel)]
     subprocess.run([sys.executable, "-m", "pip", "--python", str(python), *install], check=True)
-    # A folder that a .pth file names is searched for modules. Its own .pth files are not read, so an editable
-    # installation of this project has no effect there.
+    # A folder that a .pth file names is searched for modules. Its own .pth files are not read, so an
+    # editable installation of this project has no effect there.
     (site_packages,) = folder.glob("lib/python*/site-packages")
     libraries = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
     (site_packages / "libraries.pth").write_text("\n".join(libraries) + "\n", encoding="utf-8")

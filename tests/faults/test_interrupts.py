@@ -1,4 +1,4 @@
-"""Asks real sweeps to stop, once and twice, and through `mlflow run`: they stop in time, and can be gone on with."""
+"""Real sweeps stop in time when asked once, twice or through `mlflow run`, and can be resumed."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from support.networks import FINE
 
 pytestmark = pytest.mark.slow
 
-# A network that takes its time over each step, or more than anybody waits over one, while a file beside it says so.
+# A network that is slow in each step while a file says so, or stays in one step for ten minutes.
 MODULE = f"""
 import time
 from pathlib import Path

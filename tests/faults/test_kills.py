@@ -1,6 +1,6 @@
-"""Kills a sweep at every point that hurts, and at random moments: the same command makes an unbroken sweep of it.
+"""A sweep is killed at every failpoint and at random moments, and the same command repairs it.
 
-The invariant of both stores, the list of trials, and the weights to the bit.
+The invariant of both stores, the list of trials and the weights equal an unbroken sweep's.
 """
 
 import random

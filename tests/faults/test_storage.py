@@ -80,7 +80,7 @@ def test_a_reader_does_not_hold_a_sweep_up(place):
 
 @pytest.mark.slow
 def test_a_sweep_waits_for_another_writer(place):
-    """A writer that locks both delays the sweep, and no more. How long it may is the next test's."""
+    """A writer that locks both stores delays the sweep, and no more."""
     sweep = Fork(place, *COMMAND)
     wait_until(lambda: any(trial.state.is_finished() for trial in trials(place, NAME)))
     with held(place, "BEGIN IMMEDIATE"):
@@ -265,7 +265,7 @@ def test_an_interrupted_creation_leaves_no_empty_file(tmp_path):
     assert (tmp_path / "optuna.db").stat().st_size
     access.open_studies(where)
     before = digest(tmp_path / "optuna.db")
-    sqlite._make(tmp_path / "optuna.db", lambda _: None)
+    sqlite._create(tmp_path / "optuna.db", lambda _: None)
     assert digest(tmp_path / "optuna.db") == before
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == set()
 

@@ -1,3 +1,5 @@
+"""Studies are compared with each other: which is better, and whether that may be noise."""
+
 import csv
 import dataclasses
 import io

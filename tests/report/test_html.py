@@ -1,3 +1,5 @@
+"""The HTML report: its sections, tables and thumbnails, and what it keeps out of a page."""
+
 import base64
 import csv
 import dataclasses

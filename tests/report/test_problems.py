@@ -1,3 +1,5 @@
+"""What went wrong in trials, as notes beside the ranking and as a list."""
+
 from support.records import make_record, make_result
 
 from pipeline.report.problems import entry_problems, trial_problems

@@ -1,3 +1,5 @@
+"""A study's results stand beside published figures."""
+
 import dataclasses
 
 import pytest

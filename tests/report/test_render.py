@@ -1,3 +1,5 @@
+"""A report in every format: table, CSV, JSON and Markdown, with hostile names."""
+
 import csv
 import dataclasses
 import io

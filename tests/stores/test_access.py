@@ -1,4 +1,4 @@
-"""Stores are prepared, opened and read in any folder, and refused when they are damaged or of another version."""
+"""Stores are prepared, opened and read in any folder; damaged ones are refused."""
 
 import os
 import sqlite3

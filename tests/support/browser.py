@@ -1,4 +1,4 @@
-"""How tests look at pages in a real browser: headless Chromium, without which they are skipped."""
+"""Opens pages in headless Chromium, and skips tests where there is none."""
 
 import contextlib
 import shutil
@@ -11,7 +11,8 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 
-# Nothing that Chromium does of its own accord: a test sees the page's requests alone. Containers have no sandbox.
+# Chromium asks for nothing by itself, so that a test sees the page's requests alone. Containers
+# have no sandbox.
 _QUIET = (
     *(
         "--no-sandbox",
@@ -33,7 +34,7 @@ _QUIET = (
 def browse(
     *, width: int = 1280, height: int = 900, dark: bool = False, script: bool = True
 ) -> Iterator[Page]:
-    """A new, empty page of a window of that size, in a profile of its own; skips the test where there is no Chromium.
+    """Open an empty page in a new window with a new profile, or skip the test without Chromium.
 
     Args:
         width: of the window, in CSS pixels; 390 is a phone's.
@@ -58,7 +59,7 @@ def browse(
 
 
 def watch(page: Page) -> tuple[list[str], list[str]]:
-    """Two lists that fill up while a page is used: what it asks of a network, and what goes wrong in its scripts."""
+    """Return two lists that fill up while a page is used: its network requests and its errors."""
     asked: list[str] = []
     wrong: list[str] = []
     own = ("file:", "data:", "blob:", "about:")

@@ -1,4 +1,4 @@
-"""Sweeps as commands in processes of their own, waited for and interrupted."""
+"""Starts sweeps as commands in processes of their own, waits for them and kills them."""
 
 from __future__ import annotations
 

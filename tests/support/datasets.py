@@ -1,4 +1,4 @@
-"""Tiny data sets of the tests, each in the layout that it is known by. Each image has pixels of its own."""
+"""Writes tiny data sets, each in its known layout. No two images have the same pixels."""
 
 import hashlib
 import os
@@ -61,7 +61,7 @@ def write_folder(
 
 
 def write_nasty(root: Path) -> Path:
-    """A folder as it may come from anywhere: every mode and size, hostile names, and much that is no image."""
+    """Write a folder with images of every mode and size, hostile names, and other files."""
     modes = ["RGB", "L", "RGBA", "P", "LA", "1", "CMYK", "I;16"]
     for position, name in enumerate(HOSTILE):
         for number in range(8):

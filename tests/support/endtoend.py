@@ -1,4 +1,4 @@
-"""How end-to-end tests run commands in a folder of their own, with stores that are already made."""
+"""Runs commands in a folder with ready stores, and checks what they leave in both."""
 
 import contextlib
 import os
@@ -99,8 +99,14 @@ def studies(folder: Path) -> stored.Storage:
 
 
 def epochs(folder: Path, number: int) -> int:
-    """How many epochs a trial has reported; read past Optuna, whose first reading may take longer than an epoch."""
-    query = "SELECT COUNT(*) FROM trial_intermediate_values JOIN trials USING (trial_id) WHERE number = ?"
+    """Count the epochs that a trial has reported.
+
+    The database is read directly: the first reading by Optuna may take longer than an epoch.
+    """
+    query = """
+        SELECT COUNT(*) FROM trial_intermediate_values
+        JOIN trials USING (trial_id) WHERE number = ?
+    """
     with contextlib.closing(sqlite3.connect(folder / "optuna.db", timeout=30)) as database:
         found: int = database.execute(query, (number,)).fetchone()[0]
     return found
@@ -125,7 +131,7 @@ def trial_list(folder: Path, study: str) -> list[tuple[dict, str, float | None]]
 
 
 def check_invariant(folder: Path, study: str, total: int) -> None:
-    """After every fault, once the next command has ended: what is promised of both stores, and of the files."""
+    """Check the promises about both stores and the files, after a fault and the next command."""
     trials = optuna.load_study(storage=studies(folder), study_name=study).get_trials(deepcopy=False)
     runs = children(folder, study)
     assert len(trials) == total == len(runs), "the total is reached, and not exceeded"

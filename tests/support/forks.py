@@ -1,4 +1,4 @@
-"""How tests run many commands, each in a process of its own: forked from one that has imported everything."""
+"""Runs commands in processes that are forked from a server with everything imported."""
 
 import contextlib
 import hashlib
@@ -49,7 +49,7 @@ def importable(folder, name, text):
 
 
 class Fork:
-    """`pipeline ARGUMENTS` in a folder, with a checkpoint after every epoch; what it prints goes to a file.
+    """`pipeline ARGUMENTS` in a folder, with a checkpoint after every epoch and output to a file.
 
     Of the plots it draws one: all take two thirds of a small sweep's time.
     """
@@ -103,7 +103,7 @@ def trials(folder: Path, study: str) -> list:
 
 
 def weights(folder: Path, study: str) -> dict[int, str]:
-    """The digest of each trial's weights, as they are among its run's artifacts: without the times on their card."""
+    """Digest the weights among each trial's artifacts, without the times on their cards."""
     digests = {}
     for number, run in children(folder, study).items():
         place = Path(run.info.artifact_uri.removeprefix("file://")) / "checkpoint" / BEST

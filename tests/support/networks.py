@@ -1,4 +1,4 @@
-"""Networks for the tests: finished ones with random weights, which take no training; and a user's own, as text."""
+"""Networks with random weights, which need no training, and source text of users' networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.checkpoints import BEST, Card, save_model
 from pipeline.inference.networks import TrainedNetwork
 from sweeps.trial import configure
 
-# A user's own network, which others go on from: what happens in each step of its training is theirs to say.
+# A user's network. Others inherit from it and say what happens in each step of training.
 FINE = """
 from torch import nn
 
@@ -81,7 +81,7 @@ import os, signal, sys, time
 import optuna, torch
 {FINE}
 
-NEVER_ZERO = torch.tensor([float("-inf")] + [0.0] * 9)  # a loss without end for the images of a zero
+NEVER_ZERO = torch.tensor([float("-inf")] + [0.0] * 9)  # an infinite loss
 
 
 class Shifted(Fine):

@@ -1,4 +1,4 @@
-"""What tests ask of an HTML page: its elements, in order, without a browser."""
+"""Reads an HTML page into its elements, without a browser, and checks every page's rules."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ def read(text: str) -> Element:
 
 
 def check(text: str) -> Element:
-    """What holds for every page of ours: it is self-contained, well-formed, and can be read without seeing."""
+    """Check that a page is self-contained, well-formed and accessible; return its elements."""
     page = read(text)
     ids = [e.attributes["id"] for e in _every(page) if "id" in e.attributes]
     assert len(ids) == len(set(ids))

@@ -1,4 +1,4 @@
-"""How tests run a PostgreSQL server of their own: made, started and thrown away, with databases and roles as needed."""
+"""Runs a PostgreSQL server for the tests, with databases and roles as needed."""
 
 import contextlib
 import os
@@ -17,13 +17,13 @@ import pytest
 REQUIRED = "REQUIRE_POSTGRES"  # set where a test must not be skipped for want of a server
 PASSWORD = "s3cret/@:% pass"  # of every role; no output may hold it
 OWNER = "sweeper"
-# Nothing of it outlives the tests: what makes it safe for a power cut of the machine only costs time. What is committed
-# is handed to the system at once, though, or `stop` would lose it.
+# The databases do not outlive the tests: safety from a power cut would only cost time. Commits are
+# still handed to the system at once, or `stop` would lose them.
 FAST = {"fsync": "off", "full_page_writes": "off"}
 
 
 class Cluster:
-    """A server in a folder of its own on a port of 127.0.0.1, run by a user who is not root: it would refuse that."""
+    """A server in a new folder on a free port of 127.0.0.1, run by a user who is not root."""
 
     def __init__(self, binaries: Path):
         self.binaries = binaries
@@ -123,7 +123,7 @@ class Cluster:
 
 
 def binaries() -> Path | None:
-    """The folder of PostgreSQL's programs: that of the initdb on PATH, or the newest where Debian puts them."""
+    """Find PostgreSQL's programs: beside the initdb on PATH, or the newest version of Debian."""
     found = shutil.which("initdb")
     folders = sorted(
         Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name)

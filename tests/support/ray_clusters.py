@@ -1,4 +1,4 @@
-"""How tests run a Ray cluster of their own: a head without room for trials, and two nodes with room for one each."""
+"""Runs a Ray cluster: a head without room for trials, and two nodes with room for one each."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Makes trials and studies without training: the results and records that tests rank, tabulate and plot."""
+"""Makes trials and studies without training, which tests rank, tabulate and plot."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ POINTS = [
     ({"lr": 0.01, "dropout": 0.5}, 0.6),
 ]
 
-# Families that share some options: conditional ranges, options of one family, conditions on other fields.
+# Families that share some options: conditional ranges, and options of one family.
 MIXED = (
     Dimension(field="family", choices=("mlp", "cnn", "resnet")),
     Dimension(field="lr", low=1e-4, high=0.1, log=True),
@@ -81,7 +81,7 @@ def make_result(
         epochs: how many epochs the made-up history has.
         classes: how many classes the made-up history and confusion matrix have.
         history: the epochs, instead of a made-up history.
-        predicted: how many images were taken for each class. A class without any has no image right.
+        predicted: how many images were taken for each class. A class without any has accuracy 0.
         with_confusion: make up a confusion matrix too.
         facts: fields of `TrialConfig` for the configuration, and fields of `TrialResult`.
     """
@@ -122,7 +122,7 @@ def make_epoch(
     Args:
         epoch: its number, counted from 1, which is also its time.
         metrics: by MLflow key; none by default.
-        confusion: validation counts [true][predicted], which give the accuracy of each class and the predictions.
+        confusion: validation counts [true][predicted], from which per_class and predicted follow.
         facts: other fields of `Epoch`.
     """
     if confusion is not None:
@@ -221,7 +221,7 @@ def make_record(results=(), *, reference=(), **facts) -> StudyRecord:
 def mixed_study(
     trials: int = 24, *, seed: int = 0, classes=DIGITS, epochs: int = 10, **facts
 ) -> StudyRecord:
-    """Make a study over `MIXED`: a third of its trials is pruned, one has diverged, the last is still running."""
+    """Make a study over `MIXED`: a third is pruned, one trial has diverged, the last still runs."""
     rng = random.Random(seed)
     results = []
     for number in range(trials):

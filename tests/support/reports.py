@@ -1,4 +1,4 @@
-"""Makes studies for the tests of reports: with round figures, a winner, thumbnails, and hostile names."""
+"""Makes studies for reports: with round figures, a winner, thumbnails, and hostile names."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def report_trial(number, value=None, *, epochs=3, accuracies=(), **facts) -> Tri
 
 
 def report_study(*results, **facts) -> StudyRecord:
-    """Make a study that searched `SEARCHED` and has ended; ``facts`` are fields of `StudyRecord`."""
+    """Make a study over `SEARCHED`, which has ended; ``facts`` are fields of `StudyRecord`."""
     defaults = {
         "name": "demo",
         "study": "demo",
@@ -105,7 +105,7 @@ def report_winner(classes=3, **facts) -> StudyRecord:
 
 
 def study_with_thumbnails() -> StudyRecord:
-    """Make a study whose winner has mistakes, two with a thumbnail, in classes with hostile names."""
+    """Make a study with hostile class names, whose winner has three mistakes and two thumbnails."""
     mistakes = (
         Mistake(7, 1, 0, 0.984, 5.0),
         Mistake(9, 0, 1, 0.5, 0.25),

@@ -34,11 +34,15 @@ start_with:
 """
 
 
-SMALL = "trials: 12\nepochs: 3\nsearch: {lr: {low: 1.0e-4, high: 1.0e-1, log: true}, width: [8, 16, 32]}\n"
+SMALL = """\
+trials: 12
+epochs: 3
+search: {lr: {low: 1.0e-4, high: 1.0e-1, log: true}, width: [8, 16, 32]}
+"""
 
 
 def accuracy(config, epoch):
-    """An invented validation accuracy: best at a rate of 1e-2, for a resnet, and climbing with the epochs."""
+    """Make up an accuracy: best for a resnet at a rate of 1e-2, and climbing with the epochs."""
     value = 0.9 - 0.1 * (math.log10(config.lr) + 2) ** 2 - 0.2 * (config.dropout or 0)
     value += {"mlp": -0.1, "cnn": 0, "resnet": 0.05}[config.family] + 0.02 * noise(config.signature)
     return round(value * (1 - 0.5**epoch), 6)

@@ -1,4 +1,4 @@
-"""How tests run a real tracking server, take it away and bring it back; and what must be in it in the end."""
+"""Runs a real tracking server, cuts it off and brings it back, and checks its record."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETR
 class Server:
     """`mlflow server` on a port of its own; its artifacts are in the folder's served/.
 
-    Over the folder's mlflow.db, or over the database that a URL names, with that file of settings of its basic-auth.
+    Its store is the folder's mlflow.db, or the database of a URL; ``auth`` is basic-auth's file.
     """
 
     def __init__(self, folder: Path, store: str | None = None, auth: Path | None = None):
@@ -81,7 +81,7 @@ class Server:
 
 
 class Way:
-    """The way to a server, on a port of its own: it can be cut, with all that is under way on it, and be mended."""
+    """A port that leads to a server. It can be cut, with all open connections, and mended."""
 
     def __init__(self, port: int):
         self.to, self.port, self._open = port, 0, []
@@ -151,7 +151,7 @@ def expected(result) -> dict[str, list[tuple[int, float, int]]]:
 
 
 def check_complete(client: MlflowClient, folder: Path, study: str, scratch: Path) -> None:
-    """The record in MLflow says what the results in Optuna say: nothing is missing, doubled, or at another time."""
+    """Check that MLflow's record equals Optuna's results, once each, at the same times."""
     found = record(folder, study)
     runs = runs_below(client, found.parent_run_id)
     assert list(runs) == [result.number for result in found.results]

@@ -1,4 +1,4 @@
-"""The project's own source code, as tests read it."""
+"""Reads the source code of the project."""
 
 from pathlib import Path
 

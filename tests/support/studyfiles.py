@@ -1,4 +1,4 @@
-"""How tests read study files."""
+"""Reads study files, and has the text of one with conditions."""
 
 from __future__ import annotations
 

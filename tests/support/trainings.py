@@ -1,4 +1,4 @@
-"""How tests train: one small configuration in this process, and networks that misbehave."""
+"""Trains one small configuration in this process, and has networks that misbehave."""
 
 from __future__ import annotations
 

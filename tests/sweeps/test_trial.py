@@ -1,3 +1,5 @@
+"""Configurations are checked and complete, and results survive being written."""
+
 import dataclasses
 import json
 import math

@@ -1,3 +1,5 @@
+"""Files are written whole or not at all."""
+
 import pytest
 
 from pipeline.system.files import atomic_write, write_text_atomically

@@ -1,4 +1,4 @@
-"""`mlflow run` of this project: its parameters, environments and backends, over a stub of its commands."""
+"""`pipeline run`: parameters, environments and backends of MLflow, over a stub of the commands."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 """The images that a network gets most wrong, and their thumbnails.
 
-The mistakes are compared with a recomputation by hand and with the weights that are kept; the thumbnails with the
-pixels of the images.
+The mistakes are compared with a recomputation by hand and with the weights that are kept; the
+thumbnails with the pixels of the images.
 """
 
 import base64

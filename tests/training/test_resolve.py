@@ -1,4 +1,4 @@
-"""What `--precision auto` stands for."""
+"""How `auto` is resolved to the precision of a device."""
 
 import pytest
 import torch

@@ -1,3 +1,5 @@
+"""How much each searched field matters to the objective."""
+
 import dataclasses
 import logging
 import random

@@ -1,3 +1,5 @@
+"""Trials are ranked by state, value and number, and repeats are one entry."""
+
 import random
 
 import pytest

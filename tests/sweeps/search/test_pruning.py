@@ -1,3 +1,5 @@
+"""Which trials a pruner stops, at which epochs."""
+
 import pytest
 
 from sweeps.search.pruning import rungs, should_prune

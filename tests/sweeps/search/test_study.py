@@ -1,3 +1,5 @@
+"""A study asks for trials, is told their results, and goes on after an interruption."""
+
 import dataclasses
 import math
 import re

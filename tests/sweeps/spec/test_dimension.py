@@ -1,3 +1,5 @@
+"""A dimension of a search space: its values, how it is written, and what is refused."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""What identifies a study, and the JSON schema of its fields."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""Study files are read whole, or refused with every error and its line."""
+
 import io
 import re
 from importlib import resources

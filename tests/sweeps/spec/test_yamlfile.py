@@ -1,3 +1,5 @@
+"""YAML is read with line numbers, and its traps are errors."""
+
 import math
 
 import pytest
