@@ -92,12 +92,12 @@ def read_split_file(file: Path, count: int, paths: Sequence[str] | None) -> Spli
 
 
 def _read_lines(file: Path, opened: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not blank, each with its line number."""
+    """Yield the fields of each line that is not blank, with the line's number."""
     reader = csv.reader(opened, strict=True)
     try:
-        for row in reader:
-            if row:
-                yield reader.line_num, row
+        for fields in reader:
+            if fields:
+                yield reader.line_num, fields
     except csv.Error as error:
         raise UsageFailure(f"{file}:{reader.line_num}: not CSV ({error})") from None
 
@@ -105,26 +105,37 @@ def _read_lines(file: Path, opened: Iterable[str]) -> Iterator[tuple[int, list[s
 def _parse_splits(
     file: Path, lines: Iterator[tuple[int, list[str]]], count: int, paths: Sequence[str] | None
 ) -> Splits:
-    header_number, header = next(lines, (1, []))
+    """Read the rows of each split from the lines of a split file.
+
+    Args:
+        file: the split file, for messages.
+        lines: the number and the fields of each line; the header comes first.
+        count: the number of rows of the data set.
+        paths: the path of each row, as for `read_split_file`.
+
+    Raises:
+        UsageFailure: naming the file and the line.
+    """
+    header_number, header = next(lines, (1, []))  # an empty file fails: it lacks all columns
     columns = [name.strip() for name in header]
     find_row = _row_finder(f"{file}:{header_number}", columns, count, paths)
     line_of_row: dict[int, int] = {}
     rows_of_part: dict[str, list[int]] = {part: [] for part in PARTS}
-    for number, values in lines:
-        line = f"{file}:{number}"
-        if len(values) != len(columns):
-            raise UsageFailure(f"{line}: {len(values)} fields instead of {len(columns)}")
-        cells = dict(zip(columns, values, strict=True))
-        row = find_row(line, cells)
+    for line_number, fields in lines:
+        location = f"{file}:{line_number}"
+        if len(fields) != len(columns):
+            raise UsageFailure(f"{location}: {len(fields)} fields instead of {len(columns)}")
+        cells = dict(zip(columns, fields, strict=True))
+        row = find_row(location, cells)
         part = cells["split"].strip()
         if part not in PARTS:
             hint = models.did_you_mean(part, PARTS)
-            raise UsageFailure(f"{line}: split is unknown: {clip(part, 80)!r}; {hint}")
+            raise UsageFailure(f"{location}: split is unknown: {clip(part, 80)!r}; {hint}")
         if row in line_of_row:
             raise UsageFailure(
-                f"{line}: the same image as in line {line_of_row[row]}: remove one of the two"
+                f"{location}: the same image as in line {line_of_row[row]}: remove one of the two"
             )
-        line_of_row[row] = number
+        line_of_row[row] = line_number
         rows_of_part[part].append(row)
     for part, rows in rows_of_part.items():
         if not rows:
@@ -135,45 +146,53 @@ def _parse_splits(
 
 
 def _row_finder(
-    line: str, columns: list[str], count: int, paths: Sequence[str] | None
+    location: str, columns: list[str], count: int, paths: Sequence[str] | None
 ) -> Callable[[str, Mapping[str, str]], int]:
-    """Return a function that finds the row named by a line's cells, by index or by path.
+    """Check the header, and return a function that finds the row of the data set for a line.
+
+    The function takes the line's location, for messages, and its cells by column. It finds the row
+    by index or by path.
 
     Args:
-        line: of the header, for messages.
-        columns: of the header.
+        location: the file and line of the header, for messages.
+        columns: the names in the header.
         count: the number of rows of the data set.
-        paths: of the rows, if they have any.
+        paths: the path of each row, as for `read_split_file`.
+
+    Raises:
+        UsageFailure: if the columns are not ``split``, and ``index`` or ``path``.
     """
     allowed = ("path", "index", "split")
     for name in columns:
         if name not in allowed:
             hint = models.did_you_mean(name, allowed)
-            raise UsageFailure(f"{line}: column is unknown: {clip(name, 80)!r}; {hint}")
+            raise UsageFailure(f"{location}: column is unknown: {clip(name, 80)!r}; {hint}")
     if sorted(columns) not in (["index", "split"], ["path", "split"]):
         raise UsageFailure(
-            f"{line}: the columns must be split, and path or index: "
+            f"{location}: the columns must be split, and path or index: "
             f"got {', '.join(columns) or 'none'}"
         )
     if "index" in columns:
-        return lambda line, cells: _parse_index(line, cells["index"].strip(), count)
+        return lambda location, cells: _parse_index(location, cells["index"].strip(), count)
     if paths is None:
-        raise UsageFailure(f"{line}: this data set's images have no path: name them by index")
+        raise UsageFailure(f"{location}: this data set's images have no path: name them by index")
     row_of_path = {path: row for row, path in enumerate(paths)}
-    return lambda line, cells: _parse_path(line, cells["path"], row_of_path)
+    return lambda location, cells: _parse_path(location, cells["path"], row_of_path)
 
 
-def _parse_index(line: str, text: str, count: int) -> int:
+def _parse_index(location: str, text: str, count: int) -> int:
     is_number = text.isascii() and text.isdecimal() and len(text) < 19  # few digits: quick to read
     if not is_number or int(text) >= count:
-        raise UsageFailure(f"{line}: index must be from 0 to {count - 1}: got {clip(text, 80)!r}")
+        raise UsageFailure(
+            f"{location}: index must be from 0 to {count - 1}: got {clip(text, 80)!r}"
+        )
     return int(text)
 
 
-def _parse_path(line: str, text: str, row_of_path: Mapping[str, int]) -> int:
+def _parse_path(location: str, text: str, row_of_path: Mapping[str, int]) -> int:
     path = str(PurePosixPath(text))
     if path not in row_of_path:
         raise UsageFailure(
-            f"{line}: path is unknown: {clean(text)!r}; it counts from the data set's folder"
+            f"{location}: path is unknown: {clean(text)!r}; it counts from the data set's folder"
         )
     return row_of_path[path]
