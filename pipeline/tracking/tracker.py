@@ -103,45 +103,53 @@ class Tracker(Connection):
     def open_parent(
         self,
         study: str,
-        known: str | None,
+        stored_id: str | None,
         key: str,
         tags: Mapping[str, str],
-        below: str | None = None,
+        parent_study_run: str | None = None,
     ) -> str:
-        """Open the parent run of a study.
+        """Open the parent run of a study; its experiment becomes the tracker's.
 
-        The parent is the known run, else the run made by `mlflow run` for this command, else a new
-        run. If `mlflow run` continues a study with a parent, its own run is nested under the parent
-        as ``continued <date>``.
+        The parent is the first existing run of these, unless deleted by its owner:
+
+        - the run with the stored id;
+        - the run with the study's key, whose process died before it stored the id;
+        - the run that `mlflow run` has made for this command;
+        - a new run.
+
+        If the study has a parent and `mlflow run` continues the study, the run made by `mlflow run`
+        is nested under the parent as ``continued <date>``.
 
         Args:
             study: name of the study.
-            known: the parent's run id, if it was stored.
-            key: the study's own key. It finds a parent whose process died before it stored the id.
+            stored_id: the parent's run id, if it was stored.
+            key: the study's own key, kept in a tag of the parent.
             tags: for the parent.
-            below: only for finalists: the parent run of their study, to nest theirs under.
+            parent_study_run: only for finalists: the id of the parent run of the study they come
+                from. The finalists' parent run is nested under that run.
 
         Returns:
             The parent's run id.
         """
-        own_run = os.environ.get("MLFLOW_RUN_ID")  # made for this command by `mlflow run`
-        above = self._active_run(below)
-        if above is not None:
-            self.experiment_id = above.info.experiment_id
+        mlflow_run_id = os.environ.get("MLFLOW_RUN_ID")  # made for this command by `mlflow run`
+        outer_run = self._active_run(parent_study_run)
+        if outer_run is not None:
+            self.experiment_id = outer_run.info.experiment_id
             tags = {
                 **tags,
-                mlflow_tags.MLFLOW_PARENT_RUN_ID: above.info.run_id,
+                mlflow_tags.MLFLOW_PARENT_RUN_ID: outer_run.info.run_id,
                 "sweep.role": "finalists",
             }
-        parent = self._active_run(known) or self._first_run(f"tags.`sweep.key` = '{key}'")
-        if parent is None and own_run:
-            parent = self._client.get_run(own_run)
+        parent = self._active_run(stored_id) or self._first_run(f"tags.`sweep.key` = '{key}'")
+        if parent is not None:
+            if mlflow_run_id and mlflow_run_id != parent.info.run_id:
+                self._nest(mlflow_run_id, parent, study)
+        elif mlflow_run_id:
+            parent = self._client.get_run(mlflow_run_id)
             if not _named_by_user(parent):
-                self._client.update_run(own_run, name=study)
-        elif parent is not None and own_run and own_run != parent.info.run_id:
-            self._nest(own_run, parent, study)
-        if parent is None:
-            source = "pipeline finalists" if below else "pipeline sweep"
+                self._client.update_run(mlflow_run_id, name=study)
+        else:
+            source = "pipeline finalists" if parent_study_run else "pipeline sweep"
             parent = self._client.create_run(
                 self.experiment_id, run_name=study, tags={**_origin(source), "sweep.key": key}
             )
@@ -149,7 +157,7 @@ class Tracker(Connection):
         self.experiment_id = parent.info.experiment_id
         self._client.update_run(run_id, status="RUNNING")
         self.tag(run_id, {"sweep.study": study, "sweep.role": "parent", "sweep.key": key, **tags})
-        self._end_dead_invocations(run_id, own_run)
+        self._end_dead_invocations(run_id, mlflow_run_id)
         return run_id
 
     def _nest(self, run_id: str, parent: Run, study: str) -> None:
@@ -166,14 +174,19 @@ class Tracker(Connection):
         self._client.update_run(run_id, name=f"continued {now}")
         self._invocation = run_id
 
-    def _end_dead_invocations(self, parent: str, own_run: str | None) -> None:
-        """End the runs of earlier `mlflow run` commands that died without ending theirs."""
+    def _end_dead_invocations(self, parent: str, mlflow_run_id: str | None) -> None:
+        """End the nested runs of `mlflow run` commands that died without ending their runs.
+
+        Args:
+            parent: the parent's run id.
+            mlflow_run_id: the run of this command, which is not ended.
+        """
         running = self._search(
             f"{_PARENT} = '{parent}' and tags.`sweep.role` = 'invocation' "
             "and attributes.status = 'RUNNING'"
         )
         for run in running:
-            if run.info.run_id != own_run:
+            if run.info.run_id != mlflow_run_id:
                 self._client.set_terminated(run.info.run_id, status="KILLED")
 
     def describe_parent(
