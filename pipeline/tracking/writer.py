@@ -56,8 +56,9 @@ class Writer:
 
         Args:
             future: of the call.
-            patience: seconds to wait while attempts fail.
-            limit: seconds to wait in any case.
+            patience: seconds after which failing attempts are no longer waited for. An attempt that
+                has not failed yet is waited for.
+            limit: seconds after which nothing is waited for, not even an attempt that hangs.
             check: called every now and then; may raise.
 
         Returns:
@@ -73,17 +74,21 @@ class Writer:
         return True
 
     def close(self, *, patience: float, limit: float = math.inf) -> None:
-        """Make the remaining calls within the time, cancel the others, and end the thread.
+        """Wait for the submitted calls, cancel those not made in time, and end the thread.
 
         Args:
-            patience: seconds to wait while attempts fail.
-            limit: seconds to wait in any case.
+            patience: as for `wait`.
+            limit: as for `wait`. Without a limit, the attempt being made is always waited for.
         """
         last = self.submit(lambda: None)
         all_made = self.wait(last, patience=patience, limit=limit)
-        self._ended.set()
-        self._queue.put(None)
-        self._thread.join(None if all_made or limit == math.inf else _POLL_INTERVAL)
+        self._ended.set()  # cancels the calls that are still queued
+        self._queue.put(None)  # ends the thread
+        if all_made or limit == math.inf:
+            self._thread.join()
+        else:
+            # The attempt being made may hang beyond the limit: the thread, a daemon, is left to it.
+            self._thread.join(_POLL_INTERVAL)
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
