@@ -40,9 +40,10 @@ _WRAP = {"study": 12, "dataset": 8, "ended": 12, "winner": 16}
 
 
 def folder_name(records: Sequence[StudyRecord]) -> str:
-    """The name of the folder of a comparison.
+    """The name of a comparison's folder: ``A-and-B``, in the order of the studies.
 
-    ``A-and-B``; with many or long names, the first name and a hash of all.
+    If that is too long: the beginning of the first name, the number of further studies, and a hash
+    of all names, so that every comparison has a folder of its own.
     """
     names = [record.name for record in records]
     name = "-and-".join(names)
@@ -107,25 +108,40 @@ def _winner(record: StudyRecord) -> Ranked | None:
 
 
 def study_differences(records: Sequence[StudyRecord]) -> list[str]:
-    """Say how the winners of comparable studies differ, and why others cannot be compared.
+    """Say how the winners of the studies differ, in sentences.
 
-    The best of comparable studies is set against each of the others.
+    Only comparable studies are compared. If there are several groups of comparable studies, a
+    sentence for each further group gives the reason why it is not compared with the first.
+
+    Args:
+        records: the studies, at least one.
     """
+    groups = _comparable_groups(records)
+    lines = []
+    for group in groups:
+        lines += _group_differences(group)
+    first_study = groups[0][0]
+    for group in groups[1:]:
+        reason = _reason_not_to_compare(first_study, group[0])
+        lines.append(f"Not compared: {reason}.")
+    return lines
+
+
+def _comparable_groups(records: Sequence[StudyRecord]) -> list[list[StudyRecord]]:
+    """Group studies: all studies of a group can be compared with the first of the group."""
     groups: list[list[StudyRecord]] = []
     for record in records:
         for group in groups:
-            if _obstacle(group[0], record) is None:
+            if _reason_not_to_compare(group[0], record) is None:
                 group.append(record)
                 break
         else:
             groups.append([record])
-    lines = [line for group in groups for line in _group_differences(group)]
-    first = groups[0][0]
-    return lines + [f"Not compared: {_obstacle(first, group[0])}." for group in groups[1:]]
+    return groups
 
 
 def _group_differences(group: Sequence[StudyRecord]) -> list[str]:
-    """The differences of comparable studies."""
+    """Compare the best winner of comparable studies with each other winner."""
     winners = []
     unfinished = []
     for record in group:
@@ -161,7 +177,7 @@ def _source_text(record: StudyRecord) -> str:
     return " (finalists)" if record.decided_finalists else ""
 
 
-def _obstacle(first: StudyRecord, second: StudyRecord) -> str | None:
+def _reason_not_to_compare(first: StudyRecord, second: StudyRecord) -> str | None:
     """Why two studies cannot be compared; None if they can."""
     first_name = _name(first)
     second_name = _name(second)
