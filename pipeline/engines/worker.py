@@ -87,11 +87,19 @@ class _PipeChannel:
 
 
 def _work(connection: Connection[Any, Any], shared: SharedData, device: int) -> None:
-    """The worker's main function: train all tasks, until the parent is gone."""
+    """The worker's main function: train each task from the parent, until the parent is gone.
+
+    Args:
+        connection: the worker's end of the pipe to the parent. The parent sends tasks, and gets the
+            messages of `pipeline.engines.messages`.
+        shared: the images of all trials.
+        device: the index of the GPU to train on, if the trials name ``cuda``.
+    """
     forkserver.end_with_parent()
     data = shared.open()
-    shared.close()
+    shared.close()  # the mapped images stay valid
     channel = _PipeChannel(connection)
+    # These errors mean that the parent is gone: an error of the training is sent as a message.
     with suppress(EOFError, OSError):
         while True:
             task = connection.recv()

@@ -67,7 +67,9 @@ def make_plan(
     facts = access.read_facts(stores, finalists_name)
     chosen = None if facts is None else facts.finalists
     if chosen is None:
-        chosen = _choose(stores, study_name, top or DEFAULT_TOP, seeds or DEFAULT_SEEDS)
+        chosen = _choose_from_idle_study(
+            stores, study_name, top or DEFAULT_TOP, seeds or DEFAULT_SEEDS
+        )
     elif top not in (None, chosen.top) or seeds not in (None, chosen.seeds):
         raise UsageFailure(
             f"the finalists of {study_name!r} were chosen as the top {chosen.top} "
@@ -91,9 +93,22 @@ def make_plan(
     )
 
 
-def _choose(stores: locations.Stores, study_name: str, top: int, seeds: int) -> ChosenFinalists:
-    """Choose the finalists while no sweep goes on with the study."""
-    with locks.lock(stores, study_name):
+def _choose_from_idle_study(
+    stores: locations.Stores, study_name: str, top: int, seeds: int
+) -> ChosenFinalists:
+    """Choose the finalists of a study, unless a sweep is running it.
+
+    Args:
+        stores: the stores.
+        study_name: the study to choose from.
+        top: the number of configurations.
+        seeds: the number of new seeds of each configuration.
+
+    Raises:
+        StudyBusy: at once, if a sweep is running the study.
+        NothingComplete: if no trial of the study is complete.
+    """
+    with locks.lock(stores, study_name):  # the results do not change while they are read
         record = access.read_record(stores, study_name)
     chosen = choose_finalists(record, top=top, seeds=seeds)
     if not chosen.trials:
