@@ -25,7 +25,7 @@ def list_tiny_imagenet(data_dir: Path) -> Listing:
         wnids = sorted(set(_read_text(root / "wnids.txt").split()))
         annotations = _read_text(root / "val" / "val_annotations.txt").splitlines()
         words_path = root / "words.txt"
-        words = _read_text(words_path).splitlines() if words_path.exists() else []
+        word_lines = _read_text(words_path).splitlines() if words_path.exists() else []
     except OSError as error:
         raise IntegrityFailure(
             f"data set tiny_imagenet in {root} is incomplete "
@@ -41,7 +41,7 @@ def list_tiny_imagenet(data_dir: Path) -> Listing:
             raise IntegrityFailure(
                 f"data set tiny_imagenet in {root} has no {part} images of {quote_names(missing)}"
             )
-    titles = _class_titles(wnids, words)
+    titles = _class_titles(wnids, word_lines)
     listing = make_listing(root, tuple(wnids), {"train": parts["train"], "test": parts["val"]})
     return Listing(root, titles, listing.files, listing.labels, listing.parts)
 
@@ -97,23 +97,27 @@ def _annotated_files(
     return files_of_class
 
 
-def _class_titles(wnids: list[str], words: list[str]) -> tuple[str, ...]:
-    """Return the first word of each class, with its WordNet id if two classes share the word.
+def _class_titles(wnids: list[str], word_lines: list[str]) -> tuple[str, ...]:
+    """Return a readable and unique title for each class: ``goldfish``, or ``crane (n02012849)``.
+
+    The title is the first of the class's synonyms. Its WordNet id is added if two classes share
+    the synonym, and stands alone if the class has no synonyms.
 
     Args:
-        wnids: the classes.
-        words: lines of a WordNet id and its words, which are separated by commas.
+        wnids: the WordNet ids of the classes.
+        word_lines: lines of ``words.txt``: a WordNet id, a tab, and synonyms separated by commas.
     """
-    first_words = {}
-    for line in words:
-        wnid, _, text = line.partition("\t")
-        first_words[wnid] = text.split(",")[0].strip()
-    names = [first_words.get(wnid) or wnid for wnid in wnids]
-    counts = Counter(names)
-    titles = []
-    for name, wnid in zip(names, wnids, strict=True):
-        titles.append(name if counts[name] == 1 else f"{name} ({wnid})")
-    return tuple(titles)
+    first_synonyms = {}
+    for line in word_lines:
+        wnid, _, synonyms = line.partition("\t")
+        first_synonyms[wnid] = synonyms.split(",")[0].strip()
+    titles = [first_synonyms.get(wnid) or wnid for wnid in wnids]
+    counts = Counter(titles)
+    unique_titles = []
+    for title, wnid in zip(titles, wnids, strict=True):
+        is_unique = counts[title] == 1
+        unique_titles.append(title if is_unique else f"{title} ({wnid})")
+    return tuple(unique_titles)
 
 
 def _read_text(path: Path) -> str:

@@ -237,15 +237,16 @@ def _left_text(status: Status) -> str:
 
 
 def _labelled_lines(label: str, text: str, width: int) -> list[str]:
-    """A label and its text, wrapped beside the label."""
-    beside = " " * (_INDENT + _LABEL_WIDTH)
-    first, *following = _wrapped(text, width - len(beside))
-    return [
-        f"{' ' * _INDENT}{label:{_LABEL_WIDTH}}{first}",
-        *(f"{beside}{line}" for line in following),
-    ]
+    """Wrap a text to the right of its label: further lines begin below the text's first word."""
+    indent = " " * _INDENT
+    margin = " " * (_INDENT + _LABEL_WIDTH)
+    first_line, *further_lines = _wrapped(text, width - len(margin))
+    lines = [f"{indent}{label:{_LABEL_WIDTH}}{first_line}"]
+    lines += [f"{margin}{line}" for line in further_lines]
+    return lines
 
 
 def _wrapped(text: str, width: int) -> list[str]:
+    """Wrap a text into lines; an empty text is one empty line."""
     lines = textwrap.wrap(clean(text), max(width, _MIN_WIDTH), break_on_hyphens=False)
     return lines or [""]

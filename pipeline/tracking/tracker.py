@@ -110,7 +110,7 @@ class Tracker(Connection):
     ) -> str:
         """Open the parent run of a study; its experiment becomes the tracker's.
 
-        The parent is the first existing run of these, unless deleted by its owner:
+        The parent is the first of these runs; runs that are missing or deleted are passed over:
 
         - the run with the stored id;
         - the run with the study's key, whose process died before it stored the id;

@@ -141,19 +141,20 @@ def score(
 
 
 def count_by_class(labels: torch.Tensor, predictions: torch.Tensor, classes: int) -> torch.Tensor:
-    """Count each class's images: those classified correctly, and all.
+    """Count the images of each class, and the correctly classified images among them.
 
     Args:
-        labels: int64 (images,).
-        predictions: int64 (images,).
-        classes: how many there are.
+        labels: the true classes, int64 (images,).
+        predictions: the predicted classes, int64 (images,).
+        classes: the number of classes.
 
     Returns:
-        int64 (2, classes).
+        int64 (2, classes): the correctly classified images, and all images.
     """
-    correct = labels[predictions == labels]
-    correct_counts = torch.bincount(correct, minlength=classes)
-    return torch.stack([correct_counts, torch.bincount(labels, minlength=classes)])
+    correct_labels = labels[predictions == labels]
+    correct_counts = torch.bincount(correct_labels, minlength=classes)
+    image_counts = torch.bincount(labels, minlength=classes)
+    return torch.stack([correct_counts, image_counts])
 
 
 def class_accuracies(correct: torch.Tensor, images: torch.Tensor) -> tuple[float | None, ...]:
