@@ -110,10 +110,10 @@ class Tracker(Connection):
     ) -> str:
         """Open the parent run of a study; its experiment becomes the tracker's.
 
-        The parent is the first of these runs; runs that are missing or deleted are passed over:
+        The parent is the first of these runs:
 
-        - the run with the stored id;
-        - the run with the study's key, whose process died before it stored the id;
+        - the run with the stored id, unless it was deleted;
+        - the run with the study's key, if a process made it and died before it stored the id;
         - the run that `mlflow run` has made for this command;
         - a new run.
 
