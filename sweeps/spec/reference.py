@@ -43,12 +43,14 @@ _Condition = Annotated[Any, BeforeValidator(_condition), WithJsonSchema({"type":
 
 
 class Reference(BaseModel):
-    """What was published of one configuration."""
+    """Published figures of one configuration."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(description="What the report calls it.")] = ""
-    when: Annotated[_Condition, Field(description="Field values of the trials that it is of.")] = {}
+    name: Annotated[str, Field(description="Name in the report.")] = ""
+    when: Annotated[
+        _Condition, Field(description="Field values of the trials to compare with.")
+    ] = {}
     train_loss: Annotated[
         _Loss | None, Field(description="Cross-entropy of a training image, nats.")
     ] = None
@@ -77,9 +79,9 @@ class Reference(BaseModel):
     ] = ()
     incomparable: Annotated[
         tuple[_Figure, ...],
-        Field(description="Figures measured otherwise than here: shown without a difference."),
+        Field(description="Figures measured in another way: shown without a difference."),
     ] = ()
-    note: Annotated[str, Field(description="What else a reader must know of it.")] = ""
+    note: Annotated[str, Field(description="A remark for readers of the report.")] = ""
 
     @property
     def figures(self) -> dict[str, float]:

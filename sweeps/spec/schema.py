@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 _INTRODUCTION = """\
 # Study files
 
-Generated from the types by `pipeline studies --reference`; a test compares.
-`pipeline studies --schema` prints the same as JSON schema
-([study.schema.json](study.schema.json)): editors with a YAML language server complete and check a
-study file that begins with
+This page is the output of `pipeline studies --reference`, which derives it from the types of the
+code; a test compares the two. `pipeline studies --schema` prints the same as JSON schema
+([study.schema.json](study.schema.json)). Editors with a YAML language server use it to complete and
+check a study file that begins with
 
 ```yaml
 # yaml-language-server: $schema=study.schema.json
 ```
 
-A study file is YAML 1.2: `1e-5` is a number, `no` is a word, a key given twice is an error, and
-there are no aliases or tags. Every error is named at once with its line, before anything is opened
-or made.
+A study file is YAML 1.2: `1e-5` is a number, `no` is a word, a repeated key is an error, and there
+are no aliases or tags. A command lists all errors at once, with their lines, before it opens or
+creates anything.
 """
 
 _EXAMPLE = """\
@@ -63,16 +63,16 @@ reference:
 _SEARCH = """\
 ## What can be fixed and searched
 
-`fixed`, `search` and the entries of `start_with` take these fields; `reference` names them in
-`when`. In `search` each is a list of values, a range `{low: ..., high: ...}` with `log: true` or
-`step: ...` where wanted, or a list of several of these under different conditions.
-`when: {field: value or list of values}` makes one apply only to such trials. A field that does not
-apply to a trial (a CNN's layer order in an MLP) is left out of it. Searched numbers are rounded to
-four significant digits. `method: zip`, `one_factor` and `ablate` take no conditions and need lists
-or steps.
+`fixed`, `search` and the entries of `start_with` take these fields, and so does `when` of a
+`reference`. In `search`, a field takes a list of values, or a range `{low: ..., high: ...}` with
+`log: true` or `step: ...` if wanted, or a list of several of these with different conditions. With
+`when: {field: value or list of values}`, an entry applies only to trials with these values. A field
+that does not apply to a trial (a CNN's layer order in an MLP) is left out of the trial. Searched
+numbers are rounded to four significant digits. `method: zip`, `one_factor` and `ablate` take no
+conditions and need lists or steps.
 
-The same configuration is never trained twice in a study: a second draw of it is recorded as a
-duplicate with the first one's result.
+A configuration is trained only once in a study: if the sampler draws it again, the second trial is
+recorded as a duplicate with the result of the first.
 """
 
 

@@ -120,17 +120,17 @@ else:
 
 
 class Constraints(_Model):
-    """The most that a network may have; one that has more is not trained."""
+    """Limits on the network; a configuration that exceeds one is not trained."""
 
     parameters: Annotated[float | None, Field(strict=True, gt=0, description="Parameters.")] = None
     mflops: Annotated[
         float | None,
-        Field(strict=True, gt=0, description="Millions of operations of an image's forward pass."),
+        Field(strict=True, gt=0, description="Million operations of one image's forward pass."),
     ] = None
     latency_ms: Annotated[
         float | None,
         Field(
-            strict=True, gt=0, description="Milliseconds of an image's forward pass, as measured."
+            strict=True, gt=0, description="Measured milliseconds of the forward pass of one image."
         ),
     ] = None
 
@@ -141,23 +141,27 @@ class Constraints(_Model):
 
 
 class Stop(_Model):
-    """What ends a study before its total."""
+    """Conditions that end a study before its total number of trials."""
 
     target: Annotated[
         float | None,
         Field(
             strict=True,
             allow_inf_nan=False,
-            description="Once a complete trial's objective is this good.",
+            description="End when a complete trial's objective is this good.",
         ),
     ] = None
     no_gain: Annotated[
         int | None,
-        Field(strict=True, ge=1, description="After so many trials in a row without a better one."),
+        Field(
+            strict=True, ge=1, description="End after so many trials in a row without a new best."
+        ),
     ] = None
     time: Annotated[
         float | None,
-        Field(strict=True, gt=0, description="Once the trials have taken so many seconds in all."),
+        Field(
+            strict=True, gt=0, description="End when the trials have taken so many seconds in all."
+        ),
     ] = None
 
 
@@ -181,21 +185,25 @@ class StudySpec(_Model):
         Literal["tpe", "random", "grid", "zip", "one_factor", "ablate"],
         Field(
             description="How configurations are chosen: by tpe (learns from earlier trials) or at "
-            "random; every combination (grid); the first values together, then the second, ... "
-            "(zip); each dimension alone around the fixed values (one_factor); the best of another "
-            "study with each choice set back to its default (ablate)."
+            "random; every combination (grid); the first value of each field, then the second of "
+            "each, ... (zip); each dimension alone around the fixed values (one_factor); the winner of "
+            "another study with each choice set back to its default (ablate)."
         ),
     ] = "tpe"
     of: Annotated[
         str | None,
-        Field(description="The study, by its name in the stores, whose best is ablated."),
+        Field(description="For ablate: the study whose winner is ablated, by its name."),
     ] = None
     objective: Annotated[
         Literal["val_acc", "val_loss", "balanced_acc", "macro_f1"],
-        Field(description="What ranks trials and chooses the best epoch, on the validation split."),
+        Field(description="Validation metric that ranks trials and chooses a trial's best epoch."),
     ] = "val_acc"
     trials: Annotated[
-        _Count | None, Field(description="Trials in all; a laid-out method's own number, else 24.")
+        _Count | None,
+        Field(
+            description="Total of trials; by default all that grid, zip, one_factor or "
+            "ablate lists, else 24."
+        ),
     ] = None
     epochs: Annotated[
         int, Field(strict=True, ge=1, le=10_000, description="Epochs of a trial at most.")
@@ -204,7 +212,8 @@ class StudySpec(_Model):
         int, Field(strict=True, ge=1, le=100, description="Seeds per configuration.")
     ] = 1
     pruner: Annotated[
-        Literal["asha", "median", "none"], Field(description="What stops hopeless trials.")
+        Literal["asha", "median", "none"],
+        Field(description="Rule that stops lagging trials early."),
     ] = "asha"
     seed: Annotated[_Seed, Field(description="Decides weights, order, dropout and sampler.")] = 0
     split_seed: Annotated[_Seed, Field(description="Decides the three splits.")] = 0
@@ -216,23 +225,23 @@ class StudySpec(_Model):
     )
     start_with: Annotated[
         tuple[Start, ...],
-        Field(description="Configurations tried first, defaults filled in, and never pruned."),
+        Field(
+            description="Configurations tried first, never pruned; other fields get their defaults."
+        ),
     ] = ()
 
-    constraints: Annotated[Constraints, Field(description="The most that a network may have.")] = (
-        Constraints()
-    )
-    stop: Annotated[Stop, Field(description="What ends the study before its total.")] = Stop()
+    constraints: Annotated[Constraints, Field(description="Limits on the network.")] = Constraints()
+    stop: Annotated[Stop, Field(description="Conditions that end the study early.")] = Stop()
     keep_checkpoints: Annotated[
         str,
         AfterValidator(_check_keep_checkpoints),
         Field(
-            description="Whose weights stay: each trial's best epoch, all epochs, the best or the "
-            "top:K trials."
+            description="Which weights are kept: those of each trial's best epoch (each), of all "
+            "epochs (all), of the best trial (best) or of the K best trials (top:K)."
         ),
     ] = "each"
     reference: Annotated[
-        tuple[Reference, ...], Field(description="Published figures to stand beside ours.")
+        tuple[Reference, ...], Field(description="Published figures to compare with ours.")
     ] = ()
 
     @property
