@@ -48,8 +48,8 @@ def as_trained(network: nn.Module, card: Card) -> Classifier:
     """Make a classifier on the device and in the precision of the network's trial.
 
     Its predictions equal the scored predictions bit for bit. If the device is missing, the
-    classifier runs on the CPU in float32. The number of threads, which is PyTorch's setting for the
-    whole process, becomes the trial's.
+    classifier runs on the CPU in float32. Run it with the trial's number of threads
+    (`pipeline.training.process.thread_count`), or the last bits may differ.
     """
     config = card.config
     available = {
@@ -57,7 +57,6 @@ def as_trained(network: nn.Module, card: Card) -> Classifier:
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
     }
-    torch.set_num_threads(config.threads)
     if available.get(config.device, False):
         device = torch.device(config.device)
         precision = config.precision

@@ -21,6 +21,7 @@ from pipeline.system.errors import UsageFailure
 from pipeline.tracking.tracker import Run, Tracker, now_milliseconds
 from pipeline.training.metrics import Scores, score
 from pipeline.training.prepare import Prepare
+from pipeline.training.process import thread_count
 from pipeline.training.resolve import resolve
 from sweeps.search.stored import keep_test
 
@@ -166,11 +167,11 @@ def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> 
     else:
         images = data.val
     device = torch.device(config.device)
-    torch.set_num_threads(config.threads)
-    return score(
-        network.to(device).to(memory_format=torch.channels_last),
-        images.to(device),
-        len(card.classes),
-        batch_size=config.eval_batch_size,
-        prepare=Prepare(card.mean, card.std, device, config.precision),
-    )
+    with thread_count(config.threads):
+        return score(
+            network.to(device).to(memory_format=torch.channels_last),
+            images.to(device),
+            len(card.classes),
+            batch_size=config.eval_batch_size,
+            prepare=Prepare(card.mean, card.std, device, config.precision),
+        )

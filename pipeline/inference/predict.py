@@ -20,6 +20,7 @@ from pipeline.inference.networks import TrainedNetwork
 from pipeline.system.console import progress_bar
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean
+from pipeline.training.process import thread_count
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ def network_predictor(trained: TrainedNetwork) -> Predictor:
 
     @torch.no_grad()
     def classify(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        outputs = classifier.outputs(images.to(device))
-        probabilities = classifier.probabilities(outputs)
+        with thread_count(card.config.threads):
+            outputs = classifier.outputs(images.to(device))
+            probabilities = classifier.probabilities(outputs)
         return outputs.cpu(), probabilities.cpu()
 
     return Predictor(

@@ -1,12 +1,15 @@
 """Prepares a process for training: the number of CPU threads, and the retention of freed memory.
 
 These settings affect the whole process. The engines call `prepare_process` in the process of each
-trial. `pipeline.training.train.train` does not: a library function leaves the process as it is.
+trial. `pipeline.training.train.train` does not: a library function leaves the process as it is, or
+as it was before (`thread_count`).
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -27,6 +30,21 @@ def prepare_process(config: TrialConfig) -> None:
     """
     torch.set_num_threads(config.threads)
     keep_freed_memory()
+
+
+@contextmanager
+def thread_count(threads: int) -> Iterator[None]:
+    """Compute with a number of threads, and give the process its own number back.
+
+    The number of threads decides the last bits of a network's outputs, so that a trained network is
+    scored with the number of its trial.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache

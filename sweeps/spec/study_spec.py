@@ -186,8 +186,8 @@ class StudySpec(_Model):
         Field(
             description="How configurations are chosen: by tpe (learns from earlier trials) or at "
             "random; every combination (grid); the first value of each field, then the second of "
-            "each, ... (zip); each dimension alone around the fixed values (one_factor); the winner of "
-            "another study with each choice set back to its default (ablate)."
+            "each, ... (zip); each dimension alone around the fixed values (one_factor); the "
+            "winner of another study with each choice set back to its default (ablate)."
         ),
     ] = "tpe"
     of: Annotated[

@@ -1,4 +1,4 @@
-"""Memory that training keeps from step to step; and garbage, which is not looked for among what was loaded."""
+"""How a process is set up for training: retained memory, garbage collection, and threads."""
 
 import gc
 import platform
@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from pipeline.system import garbage
+from pipeline.training.process import thread_count
 
 STEPS = """
 import resource, torch
@@ -52,3 +54,17 @@ def test_what_is_loaded_is_not_looked_through():
     circle[0] = circle
     del circle
     assert gc.collect() > 0
+
+
+def test_a_number_of_threads_is_given_back():
+    """Whatever happens meanwhile, the process has its own number of threads afterwards."""
+    before = torch.get_num_threads()
+
+    def compute():
+        with thread_count(before + 1):
+            assert torch.get_num_threads() == before + 1
+            raise OSError("unreadable")
+
+    with pytest.raises(OSError, match="unreadable"):
+        compute()
+    assert torch.get_num_threads() == before
