@@ -1,7 +1,7 @@
-"""Every benchmark, one after the other: ``python -m benchmarks --pairs 3 --out results``.
+"""Runs the benchmarks that compare with peers: ``python -m benchmarks --pairs 3 --out results``.
 
-Sizes are moderate; each can be run alone with its own. Options are passed on to each. With ``--table`` the tables of
-what was measured before are printed, and nothing is measured.
+Sizes are moderate; each benchmark can be run alone with other sizes. Options are passed on to each.
+With ``--table``, the tables of earlier results are printed and nothing is measured.
 """
 
 import subprocess

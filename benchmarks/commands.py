@@ -1,9 +1,10 @@
-"""How long commands take on a large study: help, a report's table, the way to the next trial, and asking for it.
+"""Times commands on a large study: help, a report's table, the next trial, and asking for it.
 
     python -m benchmarks.commands --trials 1000 --out commands.json
 
-Makes a study of null trials by the code that `pipeline sweep` runs, which takes a few minutes for a thousand. Then each
-command is a process of its own, from the start of the interpreter.
+The benchmark makes a study of trials that train nothing, with the code that `pipeline sweep` runs;
+a thousand trials take a few minutes. Each command is then a process of its own, timed from the
+start of the interpreter.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from pipeline.jobs import sweep
 from pipeline.training.epochs import Hooks
 from sweeps.search.study import Study
 
-# As the command does: it imports without collecting garbage, and leaves at once.
+# Like the command, this imports without collecting garbage, and exits at once.
 RESUME = """
 import sys
 sys.path.insert(0, {root!r})
@@ -38,7 +39,7 @@ end.code = 0
 
 
 class First(Null):
-    """An engine whose first trial ends it all."""
+    """An engine that ends the sweep when its first trial begins."""
 
     def begin(self, task: Task, hooks: Hooks) -> None:
         """Train nothing."""
@@ -47,7 +48,7 @@ class First(Null):
 
 
 def run(home: Path, *command: str) -> dict[str, float]:
-    """Seconds of a command's wall and CPU time, and its peak of memory."""
+    """Run a command; return its wall and CPU time in seconds, and its peak memory in MB."""
     began = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603
         command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -60,7 +61,7 @@ def run(home: Path, *command: str) -> dict[str, float]:
 
 
 def resume(home: Path) -> None:
-    """Go on with the study until its next trial is begun; keep how long it was asked for."""
+    """Continue the study until its next trial begins; write the seconds of asking to a file."""
     spent: dict[str, list[float]] = defaultdict(list)
     with timed(spent, "ask", Study, "_ask"):
         search(home, sweep.Request(study="null.yaml", workers=1), lambda *_: First())
@@ -70,21 +71,21 @@ def resume(home: Path) -> None:
 def measure(home: Path, trials: int) -> dict[str, Any]:
     """Make the study, and run the commands on it."""
     null_sweep(home, trials, "tpe")
-    found: dict[str, Any] = {"trials": trials}
+    figures: dict[str, Any] = {"trials": trials}
     python, root = sys.executable, str(Path(__file__).parents[1])
-    found["interpreter"] = run(home, python, "-c", "import click")
-    found["help"] = run(home, python, "-m", "pipeline", "--help")
+    figures["interpreter"] = run(home, python, "-c", "import click")
+    figures["help"] = run(home, python, "-m", "pipeline", "--help")
     read = "from pipeline.report import render; from pipeline.stores import access, locations; "
     read += "record = access.read_record(locations.locate()); "
     table = (
         read + "print(render.render(record, 'table', 20))"
     )  # which is printed before a file is written
-    found["report's table"] = run(home, python, "-c", table)
-    found["report with its files"] = run(home, python, "-m", "pipeline", "report")
+    figures["report's table"] = run(home, python, "-c", table)
+    figures["report with its files"] = run(home, python, "-m", "pipeline", "report")
     (home / "null.yaml").write_text(SPACE.format(epochs=10, trials=trials + 1, method="tpe"))
-    found["resume to the next trial"] = run(home, python, "-c", RESUME.format(root=root))
-    found["ask_s"] = json.loads((home / "ask.json").read_text())["ask"]
-    return found
+    figures["resume to the next trial"] = run(home, python, "-c", RESUME.format(root=root))
+    figures["ask_s"] = json.loads((home / "ask.json").read_text())["ask"]
+    return figures
 
 
 def main() -> None:

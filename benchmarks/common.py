@@ -1,8 +1,8 @@
-"""What all benchmarks share: sides that take turns, their medians, results that a cut run goes on from, and tables.
+"""Shared code of the benchmarks: measuring in pairs, storing results, and printing tables.
 
-A result is a file ``NAME.json`` in the folder of ``--out``: settings, machine, versions, and every run. A run is one
-pair: each side measured once, one after the other. The same command again with the same settings measures only the
-pairs that are missing.
+A result is a file ``NAME.json`` in the folder of ``--out``: settings, machine, versions, and every
+run. A run is one pair: each side is measured once, one after the other. The same command with the
+same settings measures only the missing pairs.
 """
 
 import argparse
@@ -54,14 +54,14 @@ def arguments(text: str, pairs: int = 5) -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Parse, with paths that hold in any working folder."""
+    """Parse the options; paths become absolute, so that they hold in any working folder."""
     options = parser.parse_args()
     options.out, options.data_dir = options.out.resolve(), options.data_dir.resolve()
     return options
 
 
 def settings(options: argparse.Namespace) -> Figures:
-    """What decides what is measured: runs under other settings are not comparable."""
+    """Options that decide what is measured; runs with other settings are not comparable."""
     apart = ("pairs", "out", "data_dir", "table")
     return {name: value for name, value in vars(options).items() if name not in apart}
 
@@ -69,8 +69,8 @@ def settings(options: argparse.Namespace) -> Figures:
 class Results:
     """The results of one benchmark, kept after every pair.
 
-    A side may be given in several variants, ``by_hand/2 loader workers``: all are measured in the first pair, then only
-    the fastest. Where they are compared, a pair's fastest variant is the side.
+    A side may have several variants, such as ``by_hand/2 loader workers``. The first pair measures
+    all variants, later pairs only the fastest. In comparisons, a side is a pair's fastest variant.
     """
 
     def __init__(self, name: str, options: argparse.Namespace) -> None:
@@ -106,11 +106,11 @@ class Results:
             self._save()
 
     def _chosen(self, part: str, names: list[str]) -> list[str]:
-        """All sides before the first pair; then of each side's variants the one that was fastest in it."""
-        known = self.of(part)
-        if not known:
+        """Return all sides for the first pair, then only the fastest variant of each side."""
+        runs_of_part = self.of(part)
+        if not runs_of_part:
             return names
-        first, fastest = known[0]["figures"], {}
+        first, fastest = runs_of_part[0]["figures"], {}
         for name in (name for name in names if name in first):
             side = name.split("/")[0]
             if side not in fastest or first[name]["rate"] > first[fastest[side]]["rate"]:
@@ -138,16 +138,16 @@ class Results:
         return list(dict.fromkeys(run["part"] for run in self.runs))
 
     def rates(self, part: str, side: str) -> list[float]:
-        """A side's rate in each pair: its fastest variant's; empty where it was not measured."""
-        found = []
+        """The rate of a side's fastest variant in each pair; empty if it was not measured."""
+        rates = []
         for run in self.of(part):
-            own = [
+            variant_rates = [
                 value["rate"]
                 for name, value in run["figures"].items()
                 if name.split("/")[0] == side
             ]
-            found += [max(own)] if own else []
-        return found
+            rates += [max(variant_rates)] if variant_rates else []
+        return rates
 
     def median(self, part: str, side: str) -> str:
         """A side's median rate, as a cell of a table."""
@@ -155,7 +155,10 @@ class Results:
         return number(statistics.median(rates)) if rates else ""
 
     def ratio(self, part: str, ours: str, peer: str) -> str:
-        """The median of the pairs' ratios and its range, as a cell of a table; infinite against a rate of 0."""
+        """The median and range of the pairs' ratios, as a cell of a table.
+
+        A ratio to a rate of 0 is infinite.
+        """
         ratios = [
             a / b if b else math.inf
             for a, b in zip(self.rates(part, ours), self.rates(part, peer), strict=False)
@@ -166,13 +169,13 @@ class Results:
         return f"{statistics.median(ratios):.2f}{spread}"
 
     def variants(self, part: str, side: str) -> str:
-        """Which variant of a side was the fastest of the first pair."""
+        """The variant of a side that was the fastest in the first pair."""
         names = [name for name in self.of(part)[0]["figures"] if name.split("/")[0] == side]
         return next((name.partition("/")[2] for name in self._chosen(part, names)), "")
 
 
 def number(value: float) -> str:
-    """Three digits or all before the point."""
+    """Format a value with three digits, or with all digits before the point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -183,7 +186,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def machine() -> Figures:
-    """What is measured on, without names."""
+    """Describe the machine without naming it."""
     try:
         flags = (
             Path("/proc/cpuinfo")
@@ -204,14 +207,14 @@ def machine() -> Figures:
 
 
 def versions() -> dict[str, str]:
-    """Python's, the packages' that are there, and the commit's."""
-    found = {"python": sys.version.split()[0]}
+    """The versions of Python, of the installed packages, and of this project (the commit)."""
+    found_versions = {"python": sys.version.split()[0]}
     for package in PACKAGES:
         if has(package):
-            found[package] = importlib.metadata.version(package)
+            found_versions[package] = importlib.metadata.version(package)
     git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     done = subprocess.run(git, capture_output=True, text=True, check=False)  # noqa: S603
-    return found | {"commit": done.stdout.strip() or "unknown"}
+    return found_versions | {"commit": done.stdout.strip() or "unknown"}
 
 
 def has(package: str) -> bool:
@@ -232,7 +235,7 @@ class Done:
     printed: str
 
 
-# Of the caller's surroundings, what would send a record elsewhere, or change how fast Python starts.
+# Variables that would send a record elsewhere or change how fast Python starts: not passed on.
 APART = (
     *(
         "MLFLOW_TRACKING_URI",
@@ -247,7 +250,10 @@ APART = (
 
 @cache
 def compile_packages() -> None:
-    """Compile the installed packages, as pip does and uv does not: or each process would, while it is measured."""
+    """Compile the installed packages, as pip does and uv does not.
+
+    Otherwise each process would compile them while it is measured.
+    """
     for folder in (
         sysconfig.get_path("purelib"),
         *map(str, (ROOT / name for name in ("models", "sweeps", "pipeline"))),
@@ -260,15 +266,15 @@ def process(module: str, *arguments: object, folder: Path) -> Done:
     """Run a module as a process of its own in a folder.
 
     Raises:
-        SystemExit: where it failed, with what it said.
+        SystemExit: if the process fails; the message holds its output.
     """
     began, used = time.perf_counter(), _cpu_seconds()
-    with begin(module, *arguments, folder=folder) as begun:
-        printed, said = begun.communicate()
+    with begin(module, *arguments, folder=folder) as child:
+        printed, errors = child.communicate()
     seconds, used = time.perf_counter() - began, _cpu_seconds() - used
-    if begun.returncode:
+    if child.returncode:
         sys.exit(
-            f"{module} {arguments} failed ({begun.returncode}):\n{printed[-2000:]}\n{said[-4000:]}"
+            f"{module} {arguments} failed ({child.returncode}):\n{printed[-2000:]}\n{errors[-4000:]}"
         )
     return Done(seconds, used, re.sub(r"\x1b\[[0-9;]*m", "", printed))
 
@@ -286,15 +292,16 @@ def begin(module: str, *arguments: object, folder: Path) -> subprocess.Popen[str
 
 
 def _cpu_seconds() -> float:
-    """Of the processes that this one has waited for, and of those that they have."""
+    """CPU seconds of ended child processes, and of the children that they waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def split(file: Path, train: int, val: int, rows: int) -> tuple[list[int], list[int]]:
-    """Draw training and validation rows of an official training part of so many; ours reads them from the file.
+    """Draw training and validation rows of an official training part, and write a split file.
 
-    The file needs a test split, too: the first rows of the test part, which nobody reads.
+    Ours reads the split from the file. The file needs a test split, too: it gets the first rows of
+    the test part, which no side reads.
     """
     drawn = random.Random(0).sample(range(rows), train + val)  # noqa: S311 - not for secrets
     parts = {
@@ -302,13 +309,16 @@ def split(file: Path, train: int, val: int, rows: int) -> tuple[list[int], list[
         "val": sorted(drawn[train:]),
         "test": range(rows, rows + 10),
     }
-    lines = [f"{row},{part}" for part, found in parts.items() for row in found]
+    lines = [f"{row},{part}" for part, rows_of_part in parts.items() for row in rows_of_part]
     file.write_text("\n".join(["index,split", *lines]) + "\n", encoding="utf-8")
     return list(parts["train"]), list(parts["val"])
 
 
 def cifar10(data_dir: Path, work: Path) -> Path | None:
-    """The folder of CIFAR-10's images, unpacked from ``cifar10-images.tar`` where it is not there; None without."""
+    """Return the folder of CIFAR-10's images, or None if there are none.
+
+    If only ``cifar10-images.tar`` is present, it is unpacked into the work folder.
+    """
     for place in (data_dir / "cifar10", work / "cifar10"):
         if (place / "train").is_dir():
             return place

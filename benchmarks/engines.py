@@ -1,11 +1,12 @@
-"""How many trials a second each engine gets done, by how many it has at a time: trials that wait instead of computing.
+"""Measures the trials a second of each engine, by the number of trials at a time.
 
     python -m benchmarks.engines --engines local ray --places 1 2 4 8 16
 
-A trial is ten epochs that wait a second each, so an engine that costs nothing would do one in ten seconds at each
-place. The rest is choosing, messages, both stores and checkpoints; how much of that the command itself computes is
-said. It is counted from the first end of a trial after all places were in use at once. Studies are in SQLite, or where
-PIPELINE_STORAGE says: a database that is meant to be thrown away.
+A trial waits instead of computing: ten epochs of a second each. An engine without costs would
+finish one trial in ten seconds at each place. The rest is choosing, messages, both stores and
+checkpoints; the output says how much of that the command itself computes. Counting begins with the
+first trial that ends after all places were in use at once. Studies are in SQLite or in
+PIPELINE_STORAGE, a database that is meant to be thrown away.
 """
 
 import argparse
@@ -56,11 +57,11 @@ class Idle(nn.Module):
 
 
 class EnoughError(Exception):
-    """All that is to be counted has ended."""
+    """Enough trials have been counted."""
 
 
 class Clock(ProgressDisplay):
-    """Counts trials that end, from when all places have one in training, and what this process computes meanwhile."""
+    """Counts ended trials and this process's CPU time, once all places have been in use at once."""
 
     def __init__(self, places: int, wanted: int) -> None:
         super().__init__(Console(file=io.StringIO()), "val_acc", (), wanted, 0)
@@ -89,20 +90,22 @@ def first(split: Split) -> Split:
 
 
 def write() -> str:
-    """Write the study into the working folder; its file."""
+    """Write the study into the working folder; return its file."""
     Path("null.yaml").write_text(STUDY, encoding="utf-8")
     return "null.yaml"
 
 
 def prepare(request: sweep.Request) -> sweep.Plan:
-    """A sweep of it, on few images."""
-    made = sweep.make_plan(request)
-    few = dataclasses.replace(made.data, train=first(made.data.train), val=first(made.data.val))
-    return dataclasses.replace(made, data=few)
+    """Plan a sweep of the study on few images."""
+    plan = sweep.make_plan(request)
+    cut_data = dataclasses.replace(
+        plan.data, train=first(plan.data.train), val=first(plan.data.val)
+    )
+    return dataclasses.replace(plan, data=cut_data)
 
 
 def measure(engine: str, places: int, rounds: int, address: str | None) -> tuple[float, float]:
-    """Trials a second, and seconds of this process's processor time a trial, once all places are in use."""
+    """Return trials a second, and this process's CPU seconds a trial, with all places in use."""
     clock = Clock(places, places * rounds)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         request = sweep.Request(
@@ -129,16 +132,16 @@ def measure(engine: str, places: int, rounds: int, address: str | None) -> tuple
 
 @contextmanager
 def cluster(places: int) -> Iterator[str]:
-    """A Ray cluster of this machine that claims as many CPUs as there are to be trials at a time."""
+    """Start a Ray cluster on this machine that claims a CPU for each place; yield its address."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(
+    ray_cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": places, "include_dashboard": False}
     )
     try:
-        yield made.address
+        yield ray_cluster.address
     finally:
-        made.shutdown()
+        ray_cluster.shutdown()
 
 
 def main() -> None:
@@ -153,8 +156,8 @@ def main() -> None:
 
     def line(engine: str, places: int, address: str | None) -> None:
         rate, seconds = measure(engine, places, options.rounds, address)
-        found = f"{rate:6.3f} trials/s of {places / (EPOCHS * PACE):g}, {1000 * seconds:5.1f} ms of the command's own"
-        print(f"{engine:5} {places:2} at a time: {found}", flush=True)
+        cost = f"{rate:6.3f} trials/s of {places / (EPOCHS * PACE):g}, {1000 * seconds:5.1f} ms of the command's own"
+        print(f"{engine:5} {places:2} at a time: {cost}", flush=True)
 
     for engine in options.engines:
         if engine == "ray":

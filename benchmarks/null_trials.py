@@ -1,13 +1,15 @@
-"""Trials that train nothing: what a trial costs to be asked for, reported, recorded and told, durable in both stores.
+"""Measures the cost of a trial besides its training: asking, reporting, recording and telling.
 
     python -m benchmarks.null_trials --pairs 5 --out results
 
-300 trials of 10 epochs, each of 14 metrics, in SQLite stores that are made before the clock runs, through Optuna's and
-MLflow's own clients; the clock ends when all of it is committed, and then it is counted:
+Each side runs 300 trials of 10 epochs with 14 metrics each, through Optuna's and MLflow's own
+clients. The SQLite stores are made before the clock starts; it stops when everything is committed.
+Then the contents of the stores are counted. The sides are:
 
-- by hand (a): the fluent calls, metrics only; and with params and a checkpoint as artifact;
-- ours: the study, loop, recorder and tracker of a sweep around an engine that trains nothing, metrics only; and as it
-  is, with each trial's params, tags, input, best figures, four tables and checkpoint.
+- by hand (a): the fluent calls, with metrics only; and with params and a checkpoint as artifact;
+- ours: a sweep's study, loop, recorder and tracker around an engine that trains nothing; with
+  metrics only, and with the whole record (params, tags, input, best figures, four tables and the
+  checkpoint of each trial).
 
 Every side is a process of its own.
 """
@@ -59,7 +61,7 @@ NAMES = {"metrics only": "ours, metrics only", "whole": "ours, the whole record"
 
 
 class Null:
-    """An engine that trains nothing: a trial's epochs come at once, and its checkpoint is a small network's."""
+    """An engine that trains nothing: epochs come at once, with a small network's checkpoint."""
 
     places = 1
 
@@ -116,7 +118,7 @@ class Null:
 
 
 class MetricsOnly(Tracker):
-    """The tracker of a sweep, of which a trial's run gets nothing but its metrics."""
+    """A sweep's tracker that records only the metrics of a trial."""
 
     def open_trial(
         self,
@@ -128,10 +130,10 @@ class MetricsOnly(Tracker):
         **__: object,
     ) -> tuple[str, str]:
         tags = {"mlflow.parentRunId": parent}
-        found = self._client.create_run(
+        run = self._client.create_run(
             self.experiment_id, tags=tags, run_name=f"{number:04d} {config.family} {study}"
         )
-        return found.info.run_id, found.info.artifact_uri
+        return run.info.run_id, run.info.artifact_uri
 
     def finish_trial(self, run_id: str, result: TrialResult, *_: object) -> None:
         self.log_epochs(run_id, result.history)
@@ -139,9 +141,13 @@ class MetricsOnly(Tracker):
 
 
 def sweep(kind: type[Tracker], trials: int, epochs: int) -> dict[str, float]:
-    """Sweep in the working folder; the seconds, also of CPU, from the first trial until all is durable."""
-    where = locations.locate()
-    access.prepare(where)
+    """Sweep in the working folder.
+
+    Returns:
+        Wall and CPU seconds from the first trial until everything is durable.
+    """
+    stores = locations.locate()
+    access.prepare(stores)
     spec = parse_study(STUDY.format(trials=trials, epochs=epochs), "null")
     facts: Mapping[str, Any] = {
         "study": "null",
@@ -149,36 +155,36 @@ def sweep(kind: type[Tracker], trials: int, epochs: int) -> dict[str, float]:
         "digest": "null",
         "runtime": {},
     }
-    with locks.lock(where, "null") as held, stop_requests() as stop:
-        tracker = kind(where.tracking)
-        study = Study.open(access.open_studies(where, held), "null", spec, facts)
-        show = ProgressDisplay.for_study(study)
-        recorder = Recorder(study, tracker, where.home, show.print_line)
+    with locks.lock(stores, "null") as study_lock, stop_requests() as stop:
+        tracker = kind(stores.tracking)
+        study = Study.open(access.open_studies(stores, study_lock), "null", spec, facts)
+        display = ProgressDisplay.for_study(study)
+        recorder = Recorder(study, tracker, stores.home, display.print_line)
         tracker.drain()
 
-        def told(result: TrialResult) -> None:
+        def record_end(result: TrialResult) -> None:
             recorder.record_result(result)
-            show.trial_ended(result, None)
+            display.trial_ended(result, None)
 
         began, used = time.perf_counter(), time.process_time()
-        with TrialRunner(study, Null(epochs), recorder, show, stop, None) as engine:
-            ending = loop.run(study, engine, on_result=told)
+        with TrialRunner(study, Null(epochs), recorder, display, stop, None) as engine:
+            ending = loop.run(study, engine, on_result=record_end)
         recorder.finish_trials()
-        taken = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
+        spent = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - used}
         tracker.close()
     if ending.reason != "done":
         sys.exit(f"the sweep ended: {ending.reason}")
-    return taken
+    return spent
 
 
 def count(folder: Path, trials: int, epochs: int) -> None:
-    """See that both stores have everything.
+    """Check that both stores have everything.
 
     Raises:
-        SystemExit: where something is missing.
+        SystemExit: if something is missing.
     """
     with closing(sqlite3.connect(folder / "optuna.db")) as database:
-        (told,) = database.execute(
+        (complete,) = database.execute(
             "SELECT count(*) FROM trials WHERE state = 'COMPLETE'"
         ).fetchone()
         (reported,) = database.execute("SELECT count(*) FROM trial_intermediate_values").fetchone()
@@ -190,23 +196,23 @@ def count(folder: Path, trials: int, epochs: int) -> None:
         (runs,) = database.execute(
             f"SELECT count(*) FROM ({metrics}) WHERE points >= {epochs * METRICS}"  # noqa: S608
         ).fetchone()
-    if (told, reported, runs) != (trials, trials * epochs, trials):
+    if (complete, reported, runs) != (trials, trials * epochs, trials):
         sys.exit(
-            f"{folder}: {told} trials told, {reported} epochs reported and {runs} runs whole, not {trials}"
+            f"{folder}: {complete} trials told, {reported} epochs reported and {runs} runs whole, not {trials}"
         )
 
 
 def side(module: str, arguments: list[str], options: argparse.Namespace) -> Figures:
-    """Run one side as a process in an empty folder: trials a second."""
+    """Run one side as a process in an empty folder; return its trials a second."""
     sizes = ["--trials", options.trials, "--epochs", options.epochs]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         done = common.process(module, *arguments, *sizes, folder=Path(folder))
         count(Path(folder), options.trials, options.epochs)
-    found = {
+    seconds_a_trial = {
         name: value / options.trials
         for name, value in json.loads(done.printed.splitlines()[-1]).items()
     }
-    return {"rate": 1 / found["seconds"], **found}
+    return {"rate": 1 / seconds_a_trial["seconds"], **seconds_a_trial}
 
 
 def report(results: Results) -> str:

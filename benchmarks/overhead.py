@@ -138,14 +138,14 @@ def search(
     def then(_: object) -> None:
         raise Ended
 
-    here = Path.cwd()
+    previous_folder = Path.cwd()
     os.chdir(home)
     try:
-        made = sweep.make_plan(request)
-        made = dataclasses.replace(made, data=some(made.data, images)) if images else made
+        plan = sweep.make_plan(request)
+        plan = dataclasses.replace(plan, data=some(plan.data, images)) if images else plan
         with patch.object(local, "make_engine", engine):
             sweep.sweep(
-                made,
+                plan,
                 request,
                 show,
                 then,
@@ -155,16 +155,16 @@ def search(
     except Ended:
         return time.perf_counter() - began[0], time.process_time() - began[1]
     finally:
-        os.chdir(here)
+        os.chdir(previous_folder)
     raise AssertionError("the sweep ended otherwise")
 
 
 def some(data: SearchData, images: int) -> SearchData:
     """The first images: so many to train on, a fifth of that to validate."""
     train, val = data.train, data.val
-    few = Split(train.images[:images].clone(), train.labels[:images].clone())
+    train_cut = Split(train.images[:images].clone(), train.labels[:images].clone())
     return dataclasses.replace(
-        data, train=few, val=Split(val.images[: images // 5], val.labels[: images // 5])
+        data, train=train_cut, val=Split(val.images[: images // 5], val.labels[: images // 5])
     )
 
 
@@ -181,14 +181,14 @@ def null_trials(count: int, method: str) -> dict[str, Any]:
         for name, (owner, attribute) in OPERATIONS.items():
             stack.enter_context(timed(spent, name, owner, attribute))
         wall, cpu = null_sweep(Path(folder), count, method)
-    found = {
+    figures = {
         "trials": count,
         "method": method,
         "wall_ms": 1000 * wall / count,
         "cpu_ms": 1000 * cpu / count,
     }
     return {
-        **found,
+        **figures,
         "operations_ms": {name: 1000 * sum(calls) / count for name, calls in spent.items()},
     }
 
@@ -253,9 +253,9 @@ def _memory(pid: int | None) -> dict[str, float]:
     rollup, status = (
         Path(f"/proc/{pid}/{name}").read_text() for name in ("smaps_rollup", "status")
     )
-    found: dict[str, float] = defaultdict(float)
+    sizes: dict[str, float] = defaultdict(float)
     for line in [*rollup.splitlines(), *status.splitlines()]:
-        name, _, rest = line.partition(":")
+        name, _, value = line.partition(":")
         kind = {
             "VmHWM": "peak",
             "Private_Clean": "own",
@@ -264,8 +264,8 @@ def _memory(pid: int | None) -> dict[str, float]:
         }.get(name)
         kind = "shared" if name in ("Shared_Clean", "Shared_Dirty") else kind
         if kind:
-            found[kind] += int(rest.split()[0]) / 1024
-    return {f"{kind}_mb": round(size, 1) for kind, size in sorted(found.items())}
+            sizes[kind] += int(value.split()[0]) / 1024
+    return {f"{kind}_mb": round(size, 1) for kind, size in sorted(sizes.items())}
 
 
 def real_sweep(
@@ -275,11 +275,16 @@ def real_sweep(
     (home / "real.yaml").write_text(
         SPACE.format(epochs=options.epochs, trials=2 * workers, method="random")
     )
-    given: dict[str, Any] = {
+    request_values: dict[str, Any] = {
         "overrides": {"dataset": options.dataset},
         "data_dir": options.data_dir.absolute(),
     }
-    search(home, sweep.Request(study="real.yaml", workers=workers, **given), engine, options.images)
+    search(
+        home,
+        sweep.Request(study="real.yaml", workers=workers, **request_values),
+        engine,
+        options.images,
+    )
 
 
 def main() -> None:

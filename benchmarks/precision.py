@@ -1,9 +1,10 @@
-"""Whether the precision that `--precision auto` chooses costs accuracy: each family and seed in float32 and as chosen.
+"""Compares the accuracy in the precision that `--precision auto` chooses with float32.
 
-    PIPELINE_DATA_DIR=data python -m benchmarks.precision --images 12000 --epochs 2 --out precision.json
+    PIPELINE_DATA_DIR=data python -m benchmarks.precision --images 12000 --epochs 2 --out out.json
 
-Both train on the same images, from the same weights, in the same order. A line gives the mean and the standard
-deviation of the validation accuracy over the seeds, and the mean of the seeds' differences with its standard error.
+For each family and seed, both train on the same images, from the same weights, in the same order.
+A line gives the mean and the standard deviation of the validation accuracy over the seeds, and the
+mean of the seeds' differences with its standard error.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from sweeps.trial import TrialConfig, configure
 
 
 def accuracy(config: TrialConfig, data: SearchData) -> float:
-    """The last epoch's accuracy on the validation images: no epoch is chosen, as that would favour noise."""
+    """The last epoch's validation accuracy; choosing the best epoch would favour noise."""
     prepare_process(config)
     with tempfile.TemporaryDirectory() as folder:
         result = train(0, config, data, Path(folder), objective="val_acc")
@@ -44,36 +45,34 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for family in options.families:
-        found: dict[str, list[float]] = {"fp32": [], "auto": []}
+        accuracies: dict[str, list[float]] = {"fp32": [], "auto": []}
         for seed in range(options.seeds):
-            for asked, scores in found.items():
+            for precision, scores in accuracies.items():
                 values = {
                     "dataset": options.dataset,
                     "family": family,
                     "seed": seed,
                     "epochs": options.epochs,
                 }
-                config = resolve(configure({**values, "device": "cpu", "precision": asked}))
-                whole = load_for(config, Path(os.environ.get("PIPELINE_DATA_DIR", "data")))
-                scores.append(
-                    accuracy(config, truncated(whole, options.images, options.validation))
-                )
-        apart = [chosen - full for full, chosen in zip(*found.values(), strict=True)]
-        error = statistics.stdev(apart) / len(apart) ** 0.5
+                config = resolve(configure({**values, "device": "cpu", "precision": precision}))
+                data = load_for(config, Path(os.environ.get("PIPELINE_DATA_DIR", "data")))
+                scores.append(accuracy(config, truncated(data, options.images, options.validation)))
+        differences = [chosen - full for full, chosen in zip(*accuracies.values(), strict=True)]
+        error = statistics.stdev(differences) / len(differences) ** 0.5
         rows.append(
             {
                 "family": family,
                 "chosen": config.precision,
-                **found,
-                "difference": statistics.mean(apart),
+                **accuracies,
+                "difference": statistics.mean(differences),
             }
         )
         text = ", ".join(
             f"{name} {statistics.mean(scores):.4f} +- {statistics.stdev(scores):.4f}"
-            for name, scores in found.items()
+            for name, scores in accuracies.items()
         )
         print(
-            f"{family:7} {text} ({config.precision}), difference {statistics.mean(apart):+.4f} +- {error:.4f}",
+            f"{family:7} {text} ({config.precision}), difference {statistics.mean(differences):+.4f} +- {error:.4f}",
             flush=True,
         )
     if options.out:

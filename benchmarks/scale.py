@@ -74,14 +74,14 @@ class Clock:
     def step(self) -> None:
         """Let the next process go on to where it waits again."""
         self.now, _, process = heapq.heappop(self._next)
-        found = next(process, None)
-        if isinstance(found, Event):
-            if found.happened:
+        pause = next(process, None)
+        if isinstance(pause, Event):
+            if pause.happened:
                 self.start(process)
             else:
-                found.waiting.append(process)
-        elif found is not None:
-            self.start(process, found)
+                pause.waiting.append(process)
+        elif pause is not None:
+            self.start(process, pause)
 
 
 class Server:
@@ -295,27 +295,27 @@ def table(costs: Costs, step: float) -> None:
         "| epoch | workers | trials/s | of ideal | coordinator | post | processor | store | record | tracking |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
-    shown = ("coordinator", "post", "processor", "store", "record", "tracking")
-    alone = {}
+    components = ("coordinator", "post", "processor", "store", "record", "tracking")
+    smallest = {}
     for epoch in EPOCH_SECONDS:
         for workers in WORKERS:
-            found = simulate(costs, workers, epoch, step)
-            alone.setdefault(epoch, found)
-            used = " | ".join(f"{found.busy[name]:.0%}" for name in shown)
+            outcome = simulate(costs, workers, epoch, step)
+            smallest.setdefault(epoch, outcome)
+            cells_busy = " | ".join(f"{outcome.busy[name]:.0%}" for name in components)
             print(
-                f"| {epoch:g} s | {workers:,} | {found.rate:.3g} | {found.training:.0%} | {used} |",
+                f"| {epoch:g} s | {workers:,} | {outcome.rate:.3g} | {outcome.training:.0%} | {cells_busy} |",
                 flush=True,
             )
     print(
         f"\nworkers with which each is busy for {FULL:.0%} of the time, if nothing else were in the way:\n"
     )
-    print("| epoch | " + " | ".join(shown) + " |\n" + "|---" * (1 + len(shown)) + "|")
-    for epoch, found in alone.items():
+    print("| epoch | " + " | ".join(components) + " |\n" + "|---" * (1 + len(components)) + "|")
+    for epoch, outcome in smallest.items():
         cells = [f"{full(costs, epoch, step):,}"]
-        each = WORKERS[0] / found.rate  # seconds from a worker's trial to its next
+        cycle = WORKERS[0] / outcome.rate  # seconds from a worker's trial to its next
         cells += [
-            f"{FULL * each / found.demand(name):,.0f}" if found.busy[name] else "-"
-            for name in shown[1:]
+            f"{FULL * cycle / outcome.demand(name):,.0f}" if outcome.busy[name] else "-"
+            for name in components[1:]
         ]
         print(f"| {epoch:g} s | " + " | ".join(cells) + " |")
 
@@ -351,9 +351,11 @@ def compare(costs: Costs, measured: Mapping[int, float]) -> None:
     )
     for workers, rate in measured.items():
         setting = Setting(workers, PACE, EPOCHS, step=PACE, cores=os.cpu_count())
-        found = Sweep(setting, costs).run().rate
-        free = Sweep(dataclasses.replace(setting, cores=None), costs).run().rate
-        print(f"| {workers} | {rate:.3f} | {found:.3f} | {found / rate - 1:+.1%} | {free:.3f} |")
+        simulated = Sweep(setting, costs).run().rate
+        unlimited = Sweep(dataclasses.replace(setting, cores=None), costs).run().rate
+        print(
+            f"| {workers} | {rate:.3f} | {simulated:.3f} | {simulated / rate - 1:+.1%} | {unlimited:.3f} |"
+        )
 
 
 def check() -> None:
@@ -395,32 +397,32 @@ def check() -> None:
         - costs["file"]
         + 3.5 * alone["post_tell"]
     )
-    one = Sweep(Setting(1, epoch), alone).run()
-    many = Sweep(Setting(100, epoch), {**costs, **dict.fromkeys(RECORD, 0.0)}).run()
-    some = Sweep(Setting(10, 2.0), costs).run()
-    found = {
-        "one worker: trials a second": (one.rate, 1 / cycle),
-        "saturated: the coordinator is busy": (many.busy["coordinator"], 1.0),
-        "saturated: trials a second": (many.rate, 1 / demand),
+    one_worker = Sweep(Setting(1, epoch), alone).run()
+    saturated = Sweep(Setting(100, epoch), {**costs, **dict.fromkeys(RECORD, 0.0)}).run()
+    ten_workers = Sweep(Setting(10, 2.0), costs).run()
+    checks = {
+        "one worker: trials a second": (one_worker.rate, 1 / cycle),
+        "saturated: the coordinator is busy": (saturated.busy["coordinator"], 1.0),
+        "saturated: trials a second": (saturated.rate, 1 / demand),
         "any: seconds of the store": (
-            some.demand("store"),
+            ten_workers.demand("store"),
             waits("ask", "tell", "told") + 10 * costs["report_waits"],
         ),
         "any: seconds of the tracking server": (
-            some.demand("tracking"),
+            ten_workers.demand("tracking"),
             waits("open", "finish", "curve")
             + 10 * costs["log_waits"],  # for each epoch is as long as it takes to save
         ),
         "any: seconds of the post": (
-            some.demand("post"),
+            ten_workers.demand("post"),
             10 * (costs["post_ask"] + costs["post_answer"])
             + (10 * 4 + 10 + 1) * costs["post_tell"],
         ),
     }
-    for what, (got, known) in found.items():
-        print(f"{what}: {got:.4f}, known {known:.4f}")
-        if abs(got / known - 1) > 0.01:
-            raise SystemExit(f"{what}: not within 1 %")
+    for name, (simulated, expected) in checks.items():
+        print(f"{name}: {simulated:.4f}, known {expected:.4f}")
+        if abs(simulated / expected - 1) > 0.01:
+            raise SystemExit(f"{name}: not within 1 %")
 
 
 def main() -> None:

@@ -97,11 +97,11 @@ class Meter:
         self._calls[name].append((computed, max(0.0, passed - computed)))
 
     def seconds(self) -> dict[str, float]:
-        found = {}
+        costs = {}
         for name, calls in self._calls.items():
-            found[name] = statistics.mean(computed for computed, _ in calls)
-            found[f"{name}_waits"] = statistics.median(waited for _, waited in calls)
-        return found
+            costs[name] = statistics.mean(computed for computed, _ in calls)
+            costs[f"{name}_waits"] = statistics.median(waiting for _, waiting in calls)
+        return costs
 
 
 def null(number: int, config: TrialConfig) -> TrialResult:
@@ -160,7 +160,7 @@ class Null:
         self._begun.clear()
 
 
-def of_command(kept: int, servers: Mapping[str, int]) -> dict[str, float]:
+def of_command(earlier_trials: int, servers: Mapping[str, int]) -> dict[str, float]:
     """What asking, reports, ends and the record cost, in a study that holds so many trials; and the servers' own."""
     meter, name = Meter(), uuid.uuid4().hex
     facts: Mapping[str, Any] = {
@@ -169,66 +169,66 @@ def of_command(kept: int, servers: Mapping[str, int]) -> dict[str, float]:
         "digest": "null",
         "deterministic": False,
     }
-    where = locations.locate()
-    access.prepare(where)
-    with locks.lock(where, name) as held, stop_requests() as stop:
-        storage = access.open_studies(where, held)
-        if kept:
+    stores = locations.locate()
+    access.prepare(stores)
+    with locks.lock(stores, name) as study_lock, stop_requests() as stop:
+        storage = access.open_studies(stores, study_lock)
+        if earlier_trials:
             study = Study.open(
                 storage,
                 name,
-                parse_study(STUDY.format(trials=kept), "null"),
+                parse_study(STUDY.format(trials=earlier_trials), "null"),
                 facts | {"runtime": {}},
             )
-            loop.run(study, loop.SequentialRunner(lambda job: reported(study, job)))
-        spec = parse_study(STUDY.format(trials=kept + TRIALS), "null")
+            loop.run(study, loop.SequentialRunner(lambda asked: reported(study, asked)))
+        spec = parse_study(STUDY.format(trials=earlier_trials + TRIALS), "null")
         study = Study.open(storage, name, spec, facts | {"runtime": {}})
-        tracker = Tracker(where.tracking, server_default=name)
+        tracker = Tracker(stores.tracking, server_default=name)
         with closing(tracker):
-            recorder = Recorder(study, tracker, where.home, lambda _text: None)
+            recorder = Recorder(study, tracker, stores.home, lambda _text: None)
             for call, method in RECORDED.items():
                 setattr(tracker, method, meter.timed(call, getattr(tracker, method)))
-            tell, show = (
+            tell, display = (
                 study.tell,
                 ProgressDisplay(Console(file=io.StringIO()), "val_acc", (), TRIALS, 0),
             )
 
-            def marked(job: AskedTrial, result: TrialResult) -> TrialResult:
-                result = tell(job, result)
+            def tell_marked(asked: AskedTrial, result: TrialResult) -> TrialResult:
+                result = tell(asked, result)
                 meter.mark("tell")
                 return result
 
-            def told(result: TrialResult) -> None:
+            def record_end(result: TrialResult) -> None:
                 recorder.record_result(result)
-                show.trial_ended(result, find_best_trial(study.results(), maximize=True))
+                display.trial_ended(result, find_best_trial(study.results(), maximize=True))
                 meter.mark("told")
 
-            study.tell = marked  # type: ignore[method-assign]
+            study.tell = tell_marked  # type: ignore[method-assign]
             before = {server: _seconds(pid) for server, pid in servers.items()}
             meter.mark()
-            with TrialRunner(study, Null(meter, tracker), recorder, show, stop, None) as trials:
-                loop.run(study, trials, on_result=told)
+            with TrialRunner(study, Null(meter, tracker), recorder, display, stop, None) as trials:
+                loop.run(study, trials, on_result=record_end)
             tracker.drain()
-            found = {
+            of_servers = {
                 f"server {n}, a trial": (_seconds(pid) - before[n]) / TRIALS
                 for n, pid in servers.items()
             }
-    return meter.seconds() | found
+    return meter.seconds() | of_servers
 
 
-def reported(study: Study, job: AskedTrial) -> TrialResult:
+def reported(study: Study, asked: AskedTrial) -> TrialResult:
     """Report and end a trial."""
-    result = null(job.number, job.config)
+    result = null(asked.number, asked.config)
     for epoch in range(1, EPOCHS + 1):
-        study.report(job, epoch, result.value or 0.0)
+        study.report(asked, epoch, result.value or 0.0)
     return result
 
 
 def _seconds(pid: int) -> float:
     """The processor time of a process and of those that it has started, which do not end meanwhile."""
     process = psutil.Process(pid)
-    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
+    times = [member.cpu_times() for member in (process, *process.children(recursive=True))]
+    return sum(member.user + member.system for member in times)
 
 
 # -- letters ----------------------------------------------------------------------------------------------------------
@@ -258,8 +258,10 @@ class Letters:
 
     def times(self) -> tuple[float, float]:
         """What this process has computed, and what the post has."""
-        there: float = ray.get(self.post.__ray_call__.remote(lambda _post: time.process_time()))
-        return time.process_time(), there
+        mailbox_seconds: float = ray.get(
+            self.post.__ray_call__.remote(lambda _post: time.process_time())
+        )
+        return time.process_time(), mailbox_seconds
 
     def batch(self, files: dict[str, bytes]) -> tuple[float, float]:
         """Letters that lie there all at once: what one costs here, its file written, and there."""
@@ -274,41 +276,41 @@ class Letters:
 
     def answers(self) -> tuple[float, float]:
         """Sending an answer."""
-        here, there = self.times()
+        own_before, mailbox_before = self.times()
         for _ in range(LETTERS):
             self.post.answer.remote("nobody", True)
         after = self.times()
-        return (after[0] - here) / LETTERS, (after[1] - there) / LETTERS
+        return (after[0] - own_before) / LETTERS, (after[1] - mailbox_before) / LETTERS
 
     def one_by_one(self) -> tuple[float, float]:
         """A letter that is looked for, taken and answered before the next is sent."""
-        here, there = self.times()
-        task, incoming, left = self.send(LETTERS, asks=True), self.post.take.remote(), LETTERS
-        while left:
+        own_before, mailbox_before = self.times()
+        task, incoming, unanswered = self.send(LETTERS, asks=True), self.post.take.remote(), LETTERS
+        while unanswered:
             ready, _ = ray.wait([incoming, task], timeout=POLL_INTERVAL)
             if incoming in ready:
                 for name, *_ in ray.get(incoming):
                     self.post.answer.remote(name, True)
-                    left -= 1
+                    unanswered -= 1
                 incoming = self.post.take.remote()
         after = self.times()
-        return (after[0] - here) / LETTERS, (after[1] - there) / LETTERS
+        return (after[0] - own_before) / LETTERS, (after[1] - mailbox_before) / LETTERS
 
     def task(self, count: int = 20) -> float:
         """Beginning a task and seeing its end."""
-        here = time.process_time()
+        before = time.process_time()
         for _ in range(count):
             ray.wait([done := self.send(0, num_cpus=1, num_gpus=0, name="trial")])
             ray.get(done)
-        return (time.process_time() - here) / count
+        return (time.process_time() - before) / count
 
     def place(self, tasks: int = 1000, looks: int = 20) -> float:
         """What each task under way makes a look dearer."""
         never = [self.send(0, resources={"none": 1}) for _ in range(tasks)]
-        here = time.process_time()
+        before = time.process_time()
         for _ in range(looks):
             ray.wait(never, timeout=0)
-        return (time.process_time() - here) / looks / tasks
+        return (time.process_time() - before) / looks / tasks
 
 
 def of_letters() -> dict[str, float]:
@@ -340,16 +342,16 @@ def of_worker() -> dict[str, float]:
     """What a trial of benchmarks.engines computes where it is trained, as of each of its epochs."""
     pace, engines.PACE = engines.PACE, 0.0
     try:
-        made = engines.prepare(sweep.Request(study=engines.write()))
+        plan = engines.prepare(sweep.Request(study=engines.write()))
         config = configuration(
-            made.spec, preflight.resolve_runtime(made.spec, LocalFactory().resolve)
+            plan.spec, preflight.resolve_runtime(plan.spec, LocalFactory().resolve)
         )
         hooks, computed = Hooks(epoch=lambda _row, _best: False), []
         for number in range(6):
             began = time.process_time()
             folder = Path("trials") / str(number)
             Task(number=number, config=config, folder=folder, objective="val_acc").train(
-                made.data, hooks
+                plan.data, hooks
             )
             computed.append((time.process_time() - began) / config.epochs)
     finally:

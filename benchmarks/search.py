@@ -69,18 +69,18 @@ class Curves:
 
     def follow(self, config: TrialConfig, stop: Callable[[int, float, float], bool]) -> str | None:
         """Pass on each epoch, its value and its seconds, until told to stop or none is left; how it failed, if so."""
-        whole = dataclasses.replace(
+        unstopped = dataclasses.replace(
             config, patience=0
         )  # early stopping changes where a curve ends, and nothing else
-        known = self._known.get(whole.signature, Curve((), ()))
+        curve = self._known.get(unstopped.signature, Curve((), ()))
         for epoch, (value, seconds) in enumerate(
-            zip(known.values, known.seconds, strict=True), start=1
+            zip(curve.values, curve.seconds, strict=True), start=1
         ):
             if stop(epoch, value, seconds):
                 return None
-        if known.failed or len(known.values) == config.epochs:
-            return known.failed
-        return self._train(whole, len(known.values), stop)
+        if curve.failed or len(curve.values) == config.epochs:
+            return curve.failed
+        return self._train(unstopped, len(curve.values), stop)
 
     def warm_up(self, config: TrialConfig) -> None:
         """Let torch load what it needs, which is no configuration's time."""
@@ -150,7 +150,7 @@ def _sweep(spec: StudySpec, curves: Curves, storage: Storage) -> Sweep:
     study = Study.open(storage, "search", spec, {"runtime": resolve_runtime(spec)})
     epochs, spent, gains = 0, 0.0, []
 
-    def trained(job: AskedTrial) -> TrialResult:
+    def trained(asked: AskedTrial) -> TrialResult:
         history: list[float] = []
         pruned = False
 
@@ -160,19 +160,19 @@ def _sweep(spec: StudySpec, curves: Curves, storage: Storage) -> Sweep:
             history.append(value)
             if not gains or value > gains[-1][2]:
                 gains.append((epochs, spent, value))
-            pruned = study.report(job, epoch, max(history)) and epoch < job.config.epochs
-            waited = epoch - 1 - history.index(max(history))
-            return pruned or 0 < job.config.patience <= waited
+            pruned = study.report(asked, epoch, max(history)) and epoch < asked.config.epochs
+            epochs_without_gain = epoch - 1 - history.index(max(history))
+            return pruned or 0 < asked.config.patience <= epochs_without_gain
 
-        failed = curves.follow(job.config, stop)
-        at = history.index(max(history)) + 1 if history else None
+        failed = curves.follow(asked.config, stop)
+        best_epoch = history.index(max(history)) + 1 if history else None
         return TrialResult(
-            number=job.number,
-            config=job.config,
+            number=asked.number,
+            config=asked.config,
             state=FAILED if failed else PRUNED if pruned else COMPLETE,
             end=failed or ("pruned" if pruned else "complete"),
             value=None if failed else max(history),
-            best_epoch=None if failed else at,
+            best_epoch=None if failed else best_epoch,
             history=tuple(
                 Epoch(epoch=n, time=0, metrics={"val/acc": value}, per_class=())
                 for n, value in enumerate(history, 1)
@@ -209,27 +209,29 @@ def error(accuracy: float, images: int) -> float:
 
 def compare(sweeps: Sequence[Sweep], images: int) -> dict[str, Any]:
     """What each rule spares and loses, against the unpruned sweep of the same seed."""
-    unpruned = {found.seed: found for found in sweeps if found.rule == UNPRUNED}
+    unpruned = {sweep.seed: sweep for sweep in sweeps if sweep.rule == UNPRUNED}
     return {
         rule: _compare(
-            [(unpruned[found.seed], found) for found in sweeps if found.rule == rule], images
+            [(unpruned[sweep.seed], sweep) for sweep in sweeps if sweep.rule == rule], images
         )
-        for rule in dict.fromkeys(found.rule for found in sweeps)
+        for rule in dict.fromkeys(sweep.rule for sweep in sweeps)
     }
 
 
 def _compare(pairs: Sequence[tuple[Sweep, Sweep]], images: int) -> dict[str, Any]:
-    losses = [full.best - found.best for full, found in pairs]
-    reached = [(full, found.reached(full.best - error(full.best, images))) for full, found in pairs]
-    epochs = [at[0] / full.epochs if at else math.inf for full, at in reached]
-    seconds = [at[1] / full.seconds if at else math.inf for full, at in reached]
+    losses = [full.best - pruned.best for full, pruned in pairs]
+    reached = [
+        (full, pruned.reached(full.best - error(full.best, images))) for full, pruned in pairs
+    ]
+    epochs = [spent[0] / full.epochs if spent else math.inf for full, spent in reached]
+    seconds = [spent[1] / full.seconds if spent else math.inf for full, spent in reached]
     return {
         "seeds": len(pairs),
-        "epochs": round(statistics.fmean(found.epochs / full.epochs for full, found in pairs), 4),
+        "epochs": round(statistics.fmean(pruned.epochs / full.epochs for full, pruned in pairs), 4),
         "seconds": round(
-            statistics.fmean(found.seconds / full.seconds for full, found in pairs), 4
+            statistics.fmean(pruned.seconds / full.seconds for full, pruned in pairs), 4
         ),
-        "best": round(statistics.fmean(found.best for _, found in pairs), 5),
+        "best": round(statistics.fmean(pruned.best for _, pruned in pairs), 5),
         "loss": round(statistics.fmean(losses), 5),
         "loss_error": round(statistics.stdev(losses) / math.sqrt(len(losses)), 5)
         if len(losses) > 1
@@ -266,30 +268,34 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     options = parser.parse_args()
-    found, images = [], 0
+    sweeps, images = [], 0
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for rule in (UNPRUNED, *options.rules.split(",")):
             patience = options.patience if rule != UNPRUNED else 0
-            own = {"dataset": options.dataset, "method": options.method, "trials": options.trials}
-            own |= {"families": options.families and options.families.split(",")}
-            own |= {
+            overrides = {
+                "dataset": options.dataset,
+                "method": options.method,
+                "trials": options.trials,
+            }
+            overrides |= {"families": options.families and options.families.split(",")}
+            overrides |= {
                 "pruner": rule,
                 "seed": seed,
                 "set": {"patience": str(patience)} if patience else {},
             }
-            spec = read_study(options.study, own)[2]
+            spec = read_study(options.study, overrides)[2]
             data = fewer(load_for(configuration(spec, {}), options.data_dir), options.images)
             path = (
                 options.folder / f"{options.study}-{options.dataset}-{len(data.train)}-{seed}.jsonl"
             )
             curves = Curves(path, data)
             curves.warm_up(configuration(spec, resolve_runtime(spec)))
-            found.append(sweep(spec, curves))
+            sweeps.append(sweep(spec, curves))
             images = len(data.val)
-            print(json.dumps(dataclasses.asdict(found[-1])), file=sys.stderr)
+            print(json.dumps(dataclasses.asdict(sweeps[-1])), file=sys.stderr)
     print(
         json.dumps(
-            {"rules": compare(found, images), "sweeps": list(map(dataclasses.asdict, found))},
+            {"rules": compare(sweeps, images), "sweeps": list(map(dataclasses.asdict, sweeps))},
             indent=2,
         )
     )

@@ -1,8 +1,9 @@
-"""How many trials a second a store of studies keeps up with: trials that train nothing, through the real loop.
+"""Measures how many trials a second a store of studies can keep up with.
 
     PIPELINE_STORAGE=postgresql+psycopg://me@host/db python -m benchmarks.stores --trials 100
 
-Each round makes a study in a new file and one in that database, which is meant to be thrown away.
+Trials train nothing and run through the real loop. Each round makes a study in a new SQLite file,
+and one in the database of PIPELINE_STORAGE, which is meant to be thrown away.
 """
 
 import argparse
@@ -33,7 +34,7 @@ HISTORY = tuple(
 
 @contextmanager
 def counted() -> Iterator[list[None]]:
-    """Count the statements that are sent."""
+    """Collect an entry for each SQL statement that is sent."""
     seen: list[None] = []
 
     def count(*_: object) -> None:
@@ -46,21 +47,24 @@ def counted() -> Iterator[list[None]]:
         event.remove(Engine, "after_cursor_execute", count)
 
 
-def measure(where: locations.Stores, trials: int, method: str) -> tuple[float, float]:
-    """Trials a second, and statements a trial."""
+def measure(stores: locations.Stores, trials: int, method: str) -> tuple[float, float]:
+    """Return trials a second, and SQL statements a trial."""
     spec = parse_study(STUDY.format(trials=trials, method=method), "null")
-    access.prepare(where)
-    with locks.lock(where, name := uuid.uuid4().hex) as held:
+    access.prepare(stores)
+    with locks.lock(stores, name := uuid.uuid4().hex) as study_lock:
         study = Study.open(
-            access.open_studies(where, held), name, spec, {"dimensions": [], "classes": ["0"] * 10}
+            access.open_studies(stores, study_lock),
+            name,
+            spec,
+            {"dimensions": [], "classes": ["0"] * 10},
         )
 
-        def train(job: AskedTrial) -> TrialResult:
+        def train(asked: AskedTrial) -> TrialResult:
             for row in HISTORY:
-                study.report(job, row.epoch, 0.5)
+                study.report(asked, row.epoch, 0.5)
             return TrialResult(
-                number=job.number,
-                config=job.config,
+                number=asked.number,
+                config=asked.config,
                 state=COMPLETE,
                 end="complete",
                 value=0.5,
@@ -81,17 +85,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--method", choices=["tpe", "random"], default="random")
     options = parser.parse_args()
-    found: dict[str, list[tuple[float, float]]] = {"sqlite": [], "postgresql": []}
+    figures: dict[str, list[tuple[float, float]]] = {"sqlite": [], "postgresql": []}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.rounds):
             home = Path(folder) / str(number)
             tracking = locations.sqlite_url(home / "mlflow.db")
             urls = [locations.sqlite_url(home / "optuna.db"), os.environ.get("PIPELINE_STORAGE")]
-            for kind, url in zip(found, urls, strict=True):
+            for kind, url in zip(figures, urls, strict=True):
                 if url:
-                    where = locations.Stores(tracking, url, home)
-                    found[kind].append(measure(where, options.trials, options.method))
-    for kind, rounds in found.items():
+                    stores = locations.Stores(tracking, url, home)
+                    figures[kind].append(measure(stores, options.trials, options.method))
+    for kind, rounds in figures.items():
         if rounds:
             rates, statements = zip(*rounds, strict=True)
             spread = f"{min(rates):.1f} to {max(rates):.1f}"

@@ -110,16 +110,16 @@ def left(folder: Path, epochs: int) -> Figures:
             run
             for (run,) in database.execute("SELECT DISTINCT run_uuid FROM params WHERE key = 'lr'")
         }
-    whole = [
+    complete_runs = [
         run
         for run, place in runs
         if steps.get(run, 0) >= epochs
         and run in params
         and any(Path(place.removeprefix("file://")).rglob("*"))
     ]
-    if (complete, len(whole)) != (len(TRIALS), len(TRIALS)):
+    if (complete, len(complete_runs)) != (len(TRIALS), len(TRIALS)):
         sys.exit(
-            f"{folder}: {complete} trials complete and {len(whole)} runs whole, not {len(TRIALS)}"
+            f"{folder}: {complete} trials complete and {len(complete_runs)} runs whole, not {len(TRIALS)}"
         )
     return {"mean_val_acc": round(mean, 4), "best_val_acc": round(best, 4)}
 
@@ -128,9 +128,9 @@ def timed(run: Callable[[Path], Done], epochs: int) -> Figures:
     """Run a sweep in an empty folder: trials an hour, seconds, and the accuracies that it found."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         done = run(Path(folder))
-        found = left(Path(folder), epochs)
+        accuracies = left(Path(folder), epochs)
     rate = len(TRIALS) / done.seconds * 3600
-    return {"rate": rate, "seconds": done.seconds, "cpu_seconds": done.cpu_seconds, **found}
+    return {"rate": rate, "seconds": done.seconds, "cpu_seconds": done.cpu_seconds, **accuracies}
 
 
 def ours(workers: int, file: Path, options: argparse.Namespace, folder: Path) -> Done:

@@ -61,10 +61,10 @@ def ours(config: TrialConfig, data: SearchData, places: int) -> Figures:
         engine = local.make_engine(data, places)
         try:
             for number in range(places):
-                own = dataclasses.replace(config, seed=number)
+                seeded = dataclasses.replace(config, seed=number)
                 task = Task(
                     number=number,
-                    config=own,
+                    config=seeded,
                     folder=Path(folder) / str(number),
                     objective="val_acc",
                 )
@@ -115,32 +115,32 @@ def limit(
 
 def cell(results: Results, options: argparse.Namespace, dataset: str, family: str) -> None:
     """Measure one family on one data set, with every batch."""
-    own = {**FAMILIES[family], "family": family}
-    count = max(int(own.pop("images") * options.scale), 2 * max(BATCHES))
+    options_of_family = {**FAMILIES[family], "family": family}
+    count = max(int(options_of_family.pop("images") * options.scale), 2 * max(BATCHES))
     file = options.out / "work" / f"{count}.csv"
     train, val = common.split(file, count, count // 5, 60_000 if dataset == "mnist" else 50_000)
     # torchvision names the folder of files; ours names the data set.
-    place = (
+    folder = (
         "mnist"
         if dataset == "mnist"
         else str(common.cifar10(options.data_dir, options.out / "work"))
     )
-    plan = setting.Plan(place, str(options.data_dir), train, val, options.epochs, [])
-    name = place if dataset == "mnist" else f"folder:{place}"
+    plan = setting.Plan(folder, str(options.data_dir), train, val, options.epochs, [])
+    name = folder if dataset == "mnist" else f"folder:{folder}"
     fixed = {"dataset": name, "split_file": str(file), "epochs": options.epochs, "device": "cpu"}
-    found = None
+    dataset_by_hand = None
     for batch in BATCHES:
         part = f"{dataset} {family} {batch}"
         if len(results.of(part)) >= results.pairs:
             continue
-        values = {**own, "batch_size": batch}
+        values = {**options_of_family, "batch_size": batch}
         config = resolve(configure({**fixed, **values}))
         data = load_for(config, options.data_dir)
-        found = found or setting.dataset(plan)
+        dataset_by_hand = dataset_by_hand or setting.dataset(plan)
         sides = {
             "ours, 1 worker": partial(ours, config, data, 1),
-            "by hand/no loader workers": partial(by_hand, values, plan, found, 0),
-            "by hand/2 loader workers": partial(by_hand, values, plan, found, 2),
+            "by hand/no loader workers": partial(by_hand, values, plan, dataset_by_hand, 0),
+            "by hand/2 loader workers": partial(by_hand, values, plan, dataset_by_hand, 2),
             "ours, 2 workers": partial(ours, config, data, 2),
             "ours, 2 threads": partial(ours, dataclasses.replace(config, threads=2), data, 1),
             "limit": partial(limit, config, data),
@@ -150,14 +150,31 @@ def cell(results: Results, options: argparse.Namespace, dataset: str, family: st
 
 def report(results: Results) -> str:
     """The table."""
-    one, two, threads, rows = "ours, 1 worker", "ours, 2 workers", "ours, 2 threads", []
+    one_worker, two_workers, two_threads, rows = (
+        "ours, 1 worker",
+        "ours, 2 workers",
+        "ours, 2 threads",
+        [],
+    )
     for part in results.parts():
         _, family, batch = part.split()
         targets = f"{TARGETS[family]:g}, {TWO:g}" if batch == "64" else ""
-        rates = [results.median(part, side) for side in ("by hand", one, threads, two, "limit")]
-        ratios = [results.ratio(part, side, "by hand") for side in (one, threads, two)]
-        rows.append([part, *rates, *ratios, targets, results.ratio(part, one, "limit")])
-    head = ["images/s of", "by hand", one, f"{one}, 2 threads", two, "limit, 1 thread"]
+        rates = [
+            results.median(part, side)
+            for side in ("by hand", one_worker, two_threads, two_workers, "limit")
+        ]
+        ratios = [
+            results.ratio(part, side, "by hand") for side in (one_worker, two_threads, two_workers)
+        ]
+        rows.append([part, *rates, *ratios, targets, results.ratio(part, one_worker, "limit")])
+    head = [
+        "images/s of",
+        "by hand",
+        one_worker,
+        f"{one_worker}, 2 threads",
+        two_workers,
+        "limit, 1 thread",
+    ]
     head += [
         "1 worker / by hand",
         "2 threads / by hand",

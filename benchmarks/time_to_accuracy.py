@@ -31,9 +31,9 @@ LOADERS = {"no loader workers": 0, "2 loader workers": 2}
 
 def ours(options: argparse.Namespace, seeds: list[int]) -> Figures:
     """Train one configuration with the next seed, then score it on the test split."""
-    given = dict(pair.split("=", 1) for pair in options.config.split(","))
+    values = dict(pair.split("=", 1) for pair in options.config.split(","))
     flags = [
-        text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", value)
+        text for name, value in values.items() for text in (f"--{name.replace('_', '-')}", value)
     ]
     data = ["--data-dir", options.data_dir]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -45,7 +45,7 @@ def ours(options: argparse.Namespace, seeds: list[int]) -> Figures:
             sys.exit(f"pipeline train named no run:\n{done.printed}")
         score = ["evaluate", "--run", run.group(), "--split", "test", "--format", "json", *data]
         accuracy = json.loads(common.process("pipeline", *score, folder=folder).printed)["acc"]
-    epochs = int(given.get("epochs", 10))
+    epochs = int(values.get("epochs", 10))
     figures = {
         "seconds": done.seconds,
         "epochs": epochs,
@@ -57,17 +57,24 @@ def ours(options: argparse.Namespace, seeds: list[int]) -> Figures:
 
 def stock(loader_workers: int, options: argparse.Namespace, seeds: list[int]) -> Figures:
     """Train the example's network with the next seed until it is there."""
-    given = ["--data-dir", options.data_dir, "--target", options.target, "--seed", seeds.pop(0)]
+    common_options = [
+        "--data-dir",
+        options.data_dir,
+        "--target",
+        options.target,
+        "--seed",
+        seeds.pop(0),
+    ]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        command = [*given, "--loader-workers", loader_workers]
+        command = [*common_options, "--loader-workers", loader_workers]
         done = common.process("benchmarks.peers.stock_cnn", *command, folder=Path(folder))
-    found = json.loads(done.printed.splitlines()[-1])
-    accuracy = found.pop("accuracies")[-1]
+    figures = json.loads(done.printed.splitlines()[-1])
+    accuracy = figures.pop("accuracies")[-1]
     reached = accuracy >= options.target
     return {
         "rate": 3600 / done.seconds if reached else 0.0,
         "seconds": done.seconds,
-        **found,
+        **figures,
         "accuracy": accuracy,
     }
 

@@ -53,20 +53,28 @@ def by_hand(plan: dict[str, object], seed: int) -> tuple[float, float]:
 
 def ours(file: Path, options: argparse.Namespace, seed: int, target: float) -> tuple[float, float]:
     """Seconds until a sweep has shown the target, infinite where it never did, and the best accuracy shown by then."""
-    asked = ["sweep", "--dataset", "mnist", "--split-file", file, "--data-dir", options.data_dir]
-    asked += ["--epochs", options.epochs, "--trials", options.trials, "--seed", seed]
+    arguments = [
+        "sweep",
+        "--dataset",
+        "mnist",
+        "--split-file",
+        file,
+        "--data-dir",
+        options.data_dir,
+    ]
+    arguments += ["--epochs", options.epochs, "--trials", options.trials, "--seed", seed]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder, began = Path(name), time.perf_counter()
-        with common.begin("pipeline", *asked, folder=folder) as sweep:
+        with common.begin("pipeline", *arguments, folder=folder) as sweep:
             while (running := sweep.poll() is None) and best(folder, "val/acc") < target:
                 time.sleep(LOOK_EVERY)
-            seconds, found = time.perf_counter() - began, best(folder, "val/acc")
+            seconds, best_shown = time.perf_counter() - began, best(folder, "val/acc")
             if running:
                 sweep.send_signal(signal.SIGINT)
-            _, said = sweep.communicate()
+            _, errors = sweep.communicate()
             if not running and sweep.returncode:
-                sys.exit(f"pipeline sweep failed ({sweep.returncode}):\n{said[-4000:]}")
-    return seconds if found >= target else math.inf, found
+                sys.exit(f"pipeline sweep failed ({sweep.returncode}):\n{errors[-4000:]}")
+    return seconds if best_shown >= target else math.inf, best_shown
 
 
 def pair(
@@ -74,17 +82,17 @@ def pair(
 ) -> Figures:
     """Both with the next seed; the rate is how many times as long the sweep by hand takes."""
     seed = seeds.pop(0)
-    hand, found = by_hand(plan, seed)
-    target = found - error(found, options.images)
-    seconds, shown = ours(file, options, seed, target)
+    by_hand_seconds, by_hand_best = by_hand(plan, seed)
+    target = by_hand_best - error(by_hand_best, options.images)
+    seconds, best_shown = ours(file, options, seed, target)
     return {
-        "rate": hand / seconds,
+        "rate": by_hand_seconds / seconds,
         "seed": seed,
-        "by_hand_seconds": hand,
-        "by_hand_best": found,
+        "by_hand_seconds": by_hand_seconds,
+        "by_hand_best": by_hand_best,
         "target": target,
         "seconds": seconds,
-        "shown": shown,
+        "shown": best_shown,
     }
 
 
@@ -93,16 +101,21 @@ def report(results: Results) -> str:
     rows, ratios = [], []
     for part in results.parts():
         for run in results.of(part):
-            found = run["figures"]["ratio"]
+            figures = run["figures"]["ratio"]
             cells = [
-                f"{found['by_hand_seconds']:.1f}",
-                f"{found['by_hand_best']:.4f}",
-                f"{found['target']:.4f}",
+                f"{figures['by_hand_seconds']:.1f}",
+                f"{figures['by_hand_best']:.4f}",
+                f"{figures['target']:.4f}",
             ]
             rows.append(
-                [str(found["seed"]), *cells, f"{found['seconds']:.1f}", f"{found['rate']:.1f}"]
+                [
+                    str(figures["seed"]),
+                    *cells,
+                    f"{figures['seconds']:.1f}",
+                    f"{figures['rate']:.1f}",
+                ]
             )
-            ratios.append(found["rate"])
+            ratios.append(figures["rate"])
     head = ["seed", "by hand, s", "its best", "less one s.e.", "ours until then, s", "times"]
     return f"{common.table(head, rows)}\n\nMedian: {statistics.median(ratios):.1f} times (target {TARGET:g})."
 

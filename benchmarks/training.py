@@ -86,27 +86,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each run")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    own = dict(pair.split("=", 1) for pair in options.set)
-    found = []
+    fields = dict(pair.split("=", 1) for pair in options.set)
+    results = []
     for dataset, family, batch_size, precision in itertools.product(
         options.datasets, options.families, options.batch_sizes, options.precisions
     ):
-        asked = {
+        combination = {
             "dataset": dataset,
             "family": family,
             "batch_size": batch_size,
             "precision": precision,
         }
         config = resolve(
-            configure({"device": "cpu", "epochs": 1, "augment": "none", **asked, **own})
+            configure({"device": "cpu", "epochs": 1, "augment": "none", **combination, **fields})
         )
-        whole = load_for(config, Path(os.environ.get("PIPELINE_DATA_DIR", "data")))
-        data = size(config, whole, options.seconds)
+        all_data = load_for(config, Path(os.environ.get("PIPELINE_DATA_DIR", "data")))
+        data = size(config, all_data, options.seconds)
         pairs = [
             (ours(config, data), bare(config, data, options.seconds)) for _ in range(options.pairs)
         ]
         row = {
-            **asked,
+            **combination,
             "precision": config.precision,
             "images": len(data.train),
             "images_per_second": statistics.median(a for a, _ in pairs),
@@ -114,7 +114,7 @@ def main() -> None:
             "of_limit": statistics.median(a / b for a, b in pairs),
             "pairs": pairs,
         }
-        found.append(row)
+        results.append(row)
         print(
             f"{dataset:8} {family:7} batch {batch_size:4} {config.precision}  {row['images_per_second']:8.0f} images/s,"
             f" limit {row['limit']:8.0f}, ratio {row['of_limit']:.3f}"
@@ -127,7 +127,7 @@ def main() -> None:
             "cpu": torch.backends.cpu.get_cpu_capability(),
             "threads": 1,
         }
-        options.out.write_text(json.dumps({"machine": machine, "rows": found}, indent=1) + "\n")
+        options.out.write_text(json.dumps({"machine": machine, "rows": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

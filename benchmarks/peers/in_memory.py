@@ -28,9 +28,9 @@ class Resident:
 def resident(plan: Plan, rows: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """All of a split's images as floats, and their labels."""
     if plan.dataset == "mnist":  # whose pixels torchvision has in memory already
-        found = setting.dataset(plan)
-        pixels = found.data[rows].unsqueeze(1).float().div_(255).sub_(0.1307).div_(0.3081)
-        return pixels, found.targets[rows]
+        mnist = setting.dataset(plan)
+        pixels = mnist.data[rows].unsqueeze(1).float().div_(255).sub_(0.1307).div_(0.3081)
+        return pixels, mnist.targets[rows]
     batches = list(DataLoader(Subset(setting.dataset(plan), rows), setting.SCORING_BATCH))
     return torch.cat([images for images, _ in batches]), torch.cat(
         [labels for _, labels in batches]

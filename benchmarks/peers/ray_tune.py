@@ -47,7 +47,7 @@ def space(trial: optuna.Trial) -> None:
 def main() -> None:
     options = setting.arguments(__doc__)
     plan = Plan.read(options.plan)
-    here = Path.cwd()
+    home = Path.cwd()
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="warning")
     searcher = OptunaSearch(
         space,
@@ -63,7 +63,7 @@ def main() -> None:
     )
     places = CORES // options.threads
     record = MLflowLoggerCallback(
-        f"sqlite:///{here / 'mlflow.db'}", experiment_name="sweep", save_artifact=True
+        f"sqlite:///{home / 'mlflow.db'}", experiment_name="sweep", save_artifact=True
     )
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": options.threads}),
@@ -74,7 +74,7 @@ def main() -> None:
         ),
         run_config=tune.RunConfig(
             name=setting.STUDY,
-            storage_path=str(here / "ray"),
+            storage_path=str(home / "ray"),
             callbacks=[record],
             verbose=0,
         ),

@@ -87,9 +87,9 @@ def loaders(
     data: Dataset, plan: Plan, batch_size: int, workers: int
 ) -> tuple[DataLoader, DataLoader]:
     """Loaders of the training and the validation images."""
-    kept = {"num_workers": workers, "persistent_workers": workers > 0}
-    train = DataLoader(Subset(data, plan.train), batch_size, shuffle=True, **kept)
-    return train, DataLoader(Subset(data, plan.val), SCORING_BATCH, **kept)
+    options = {"num_workers": workers, "persistent_workers": workers > 0}
+    train = DataLoader(Subset(data, plan.train), batch_size, shuffle=True, **options)
+    return train, DataLoader(Subset(data, plan.val), SCORING_BATCH, **options)
 
 
 def suggest(trial: optuna.Trial) -> dict[str, Any]:
@@ -129,8 +129,8 @@ def explore(trial: optuna.Trial) -> dict[str, Any]:
 def build(values: dict[str, Any], plan: Plan) -> nn.Module:
     """The network of a configuration."""
     options = models.find_family(values["family"]).options
-    given = {name: values[name] for name in options if name in values}
-    return models.build(values["family"], plan.shape, CLASSES, {**options, **given})
+    overrides = {name: values[name] for name in options if name in values}
+    return models.build(values["family"], plan.shape, CLASSES, {**options, **overrides})
 
 
 def fit(
@@ -169,7 +169,7 @@ def evaluate(network: nn.Module, val: Batches) -> dict[str, float]:
 def study(plan: Plan) -> optuna.Study:
     """A new study, with the plan's configurations enqueued."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    made = optuna.create_study(
+    study = optuna.create_study(
         study_name=STUDY,
         storage=STORAGE,
         direction="maximize",
@@ -177,8 +177,8 @@ def study(plan: Plan) -> optuna.Study:
         pruner=optuna.pruners.NopPruner(),
     )
     for values in plan.trials:
-        made.enqueue_trial(values)
-    return made
+        study.enqueue_trial(values)
+    return study
 
 
 def arguments(text: str) -> argparse.Namespace:

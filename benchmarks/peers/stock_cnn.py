@@ -53,12 +53,15 @@ def main() -> None:
     transform = transforms.Compose(
         [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
     )
-    kept = {"num_workers": options.loader_workers, "persistent_workers": options.loader_workers > 0}
+    loader_options = {
+        "num_workers": options.loader_workers,
+        "persistent_workers": options.loader_workers > 0,
+    }
     train, test = (
         datasets.MNIST(options.data_dir, train=part, transform=transform) for part in (True, False)
     )
-    batches = DataLoader(train, 64, shuffle=True, **kept)
-    scoring = DataLoader(test, setting.SCORING_BATCH, **kept)
+    batches = DataLoader(train, 64, shuffle=True, **loader_options)
+    scoring = DataLoader(test, setting.SCORING_BATCH, **loader_options)
     network = Net()
     optimizer = torch.optim.Adadelta(network.parameters(), lr=1.0)
     schedule = StepLR(optimizer, step_size=1, gamma=0.7)
