@@ -11,7 +11,6 @@ the first 3,000 test images. The same command continues a table that is not fini
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
 import random
@@ -22,6 +21,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.search import fewer
 from pipeline.checkpoints import load_model
 from pipeline.data.search_data import SearchData, Split, load_for
 from pipeline.data.test_split import load_test_for
@@ -59,11 +59,6 @@ def draw_values(spec: StudySpec, rng: random.Random) -> dict[str, Value]:
         values = choose_values(spec, choose)
         if values.get("width") in WIDTHS[str(values["family"])]:
             return values
-
-
-def first_images(split: Split, count: int) -> Split:
-    """The first images of a split, in memory of their own."""
-    return Split(split.images[:count].clone(), split.labels[:count].clone())
 
 
 def record(number: int, config: TrialConfig, data: SearchData, test: Split) -> dict[str, Any]:
@@ -113,11 +108,9 @@ def main() -> None:
 
     spec = read_study("default", {"dataset": options.dataset, "epochs": options.epochs})[2]
     base = configuration(spec, {})
-    data = load_for(base, options.data_dir)
-    data = dataclasses.replace(
-        data, train=first_images(data.train, IMAGES), val=first_images(data.val, IMAGES)
-    )
-    test = first_images(load_test_for(base, options.data_dir), TEST_IMAGES)
+    data = fewer(load_for(base, options.data_dir), IMAGES)
+    test = load_test_for(base, options.data_dir)
+    test = Split(test.images[:TEST_IMAGES], test.labels[:TEST_IMAGES])
     resolved = resolve_runtime(spec)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     recorded = len(options.out.read_text("utf-8").splitlines()) if options.out.exists() else 0

@@ -310,7 +310,8 @@ class Recorder:
             self.tracker.drain()
         finally:
             self._keep_runs()
-        policy, _, count = self.study.record().keep_checkpoints.partition(":")
+        stored_policy: str = self.study.recall("keep_checkpoints") or "each"
+        policy, _, count = stored_policy.partition(":")
         if policy not in ("best", "top"):
             return
         if self.study.recall("reason") in (None, "until", "failures"):
