@@ -251,7 +251,7 @@ def load(storage: Storage, name: str) -> StoredStudy:
     """
     try:
         study = optuna.load_study(storage=storage, study_name=name)
-        _ = study.user_attrs["spec"]  # another program's study has none
+        _ = study.user_attrs["spec"]  # another program's study, and a study half made, have none
         return StoredStudy(study)
     except KeyError:
         names = ", ".join(study_names(storage)) or "none yet"
@@ -300,7 +300,7 @@ def keep_test(storage: Storage, name: str, number: int, figures: Mapping[str, fl
 def study_names(storage: Storage) -> list[str]:
     """Return the names of the studies in a store, the last opened last."""
     # Optuna's summaries of studies would copy every trial.
-    studies = [study for study in storage.get_all_studies() if "opened" in study.user_attrs]
+    studies = [study for study in storage.get_all_studies() if "spec" in study.user_attrs]
     studies.sort(key=lambda study: study.user_attrs["opened"])
     return [study.study_name for study in studies]
 

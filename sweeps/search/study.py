@@ -111,12 +111,21 @@ class Study(StoredStudy):
             direction="maximize" if spec.maximize else "minimize",
             load_if_exists=True,
         )
-        _check_or_store_identity(study, spec, facts)
+        is_new = "spec" not in study.user_attrs
+        if is_new:
+            dimensions = [dimension.to_dict() for dimension in spec.dimensions]
+            study.set_user_attr("facts", {**facts, "dimensions": dimensions})
+        else:
+            _check_identity(study, spec)
         references = [reference.model_dump(exclude_defaults=True) for reference in spec.reference]
         study.set_user_attr("trials", total_trials(spec))
         study.set_user_attr("reference", references)
         study.set_user_attr("keep_checkpoints", spec.keep_checkpoints)
         study.set_user_attr("opened", time.time())
+        if is_new:
+            # Last: readers skip a study without it, and if this process is killed before, the next
+            # start makes the study again.
+            study.set_user_attr("spec", spec.identity())
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if "result" in trial.user_attrs:  # killed before Optuna was told
                 _finish(study, trial.number, trial.user_attrs["result"])
@@ -440,23 +449,15 @@ class Study(StoredStudy):
             self._cached_results = (*self._cached_results, running_result(trial))
 
 
-def _check_or_store_identity(
-    study: optuna.Study, spec: StudySpec, facts: Mapping[str, Any]
-) -> None:
-    """Check that a study was made from this specification; store the identity of a new study.
+def _check_identity(study: optuna.Study, spec: StudySpec) -> None:
+    """Check that a study was made from this specification.
 
     Raises:
         StudyChangedError: if the study was made from another specification.
     """
     identity = spec.identity()
-    stored_identity = study.user_attrs.get("spec")
-    if stored_identity is None:
-        # `spec` is written last: a study without it was killed while it was made, and is made
-        # again.
-        dimensions = [dimension.to_dict() for dimension in spec.dimensions]
-        study.set_user_attr("facts", {**facts, "dimensions": dimensions})
-        study.set_user_attr("spec", identity)
-    elif stored_identity != json.loads(json.dumps(identity)):
+    stored_identity = study.user_attrs["spec"]
+    if stored_identity != json.loads(json.dumps(identity)):
         changes = describe_difference(stored_identity, identity)
         raise StudyChangedError(f"study {study.study_name!r} was made with {changes}")
 

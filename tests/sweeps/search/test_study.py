@@ -821,6 +821,20 @@ def test_foreign_study_is_none_of_ours():
         read_record(storage, "theirs")
 
 
+@pytest.mark.parametrize("writes", range(7))
+def test_half_made_is_not_there(writes):
+    """A study whose process has not yet written all of it is no study to a reader, and is made again."""
+    storage = MortalStorage()
+    storage.left = writes
+    with pytest.raises(Killed):
+        begin(storage, SMALL)
+    assert stored.study_names(storage) == []
+    with pytest.raises(StudyNotFoundError, match=r"^no study 'study'; there are: none yet$"):
+        read_record(storage, "study")
+    begin(storage, SMALL)
+    assert read_record(storage, "study").trials == 12
+
+
 def test_resume_from_a_file(unkilled, tmp_path):
     """A study in a file, broken off and opened by another process, goes on to the same list as one in memory."""
     url = f"sqlite:///{tmp_path / 'studies.db'}"
