@@ -5,7 +5,8 @@
 Each configuration is drawn from the default study's search space (without its starts, and with the
 smaller widths, so that a table takes minutes) and trained on the first 1,000 training images. A row
 holds its values, its metrics after every epoch, and the test accuracy of the best epoch's weights on
-the first 3,000 test images. The same command continues a table that is not finished.
+the first 3,000 test images (of a folder, whose images come class by class: of a fixed random order).
+The same command continues a table that is not finished.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import math
 import random
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import torch
 
 from benchmarks.search import fewer
 from pipeline.checkpoints import load_model
+from pipeline.data.datasets import FOLDER
 from pipeline.data.search_data import SearchData, Split, load_for
 from pipeline.data.test_split import load_test_for
 from pipeline.jobs.preflight import resolve_runtime
@@ -59,6 +62,12 @@ def draw_values(spec: StudySpec, rng: random.Random) -> dict[str, Value]:
         values = choose_values(spec, choose)
         if values.get("width") in WIDTHS[str(values["family"])]:
             return values
+
+
+def shuffled(split: Split) -> Split:
+    """The same images in a random order, always the same: those of a folder come class by class."""
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))
+    return Split(split.images[order], split.labels[order])
 
 
 def record(number: int, config: TrialConfig, data: SearchData, test: Split) -> dict[str, Any]:
@@ -106,16 +115,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
+    name = options.dataset.rsplit("/", 1)[-1]  # of a folder: its own, wherever it lies
     spec = read_study("default", {"dataset": options.dataset, "epochs": options.epochs})[2]
     base = configuration(spec, {})
-    data = fewer(load_for(base, options.data_dir), IMAGES)
+    data = load_for(base, options.data_dir)
     test = load_test_for(base, options.data_dir)
+    if options.dataset.startswith(FOLDER):
+        data = replace(data, train=shuffled(data.train), val=shuffled(data.val))
+        test = shuffled(test)
+    data = fewer(data, IMAGES)
     test = Split(test.images[:TEST_IMAGES], test.labels[:TEST_IMAGES])
     resolved = resolve_runtime(spec)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     recorded = len(options.out.read_text("utf-8").splitlines()) if options.out.exists() else 0
     for number in range(recorded, options.count):
-        rng = random.Random(f"{options.dataset}:{number}")  # noqa: S311 - no secret is drawn
+        rng = random.Random(f"{name}:{number}")  # noqa: S311 - no secret is drawn
         values = draw_values(spec, rng)
         row = record(number, configuration(spec, {**resolved, **values}), data, test)
         with options.out.open("a", encoding="utf-8") as file:

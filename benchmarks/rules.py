@@ -1,18 +1,26 @@
 """Compares rules that decide which trials of a study go on, on recorded learning curves.
 
     python -m benchmarks.rules benchmarks/curves/mnist_1000.jsonl --permutations 400
+    python -m benchmarks.rules benchmarks/curves/mnist_1000.jsonl --budgets 6 12 24
 
 Trials are drawn from a table in a random order, many times over (the permutations). A rule trains
-each of them as far as it wants, one at a time, and never sees further. For each rule it prints, with
-the standard error over the permutations:
+each of them as far as it wants, one at a time, and never sees further. The rules of promotion are
+those of `sweeps.search.promotion`, one decision at a time. Nothing is trained here;
+``benchmarks.record_curves`` makes tables.
+
+The first table is of studies of a given number of trials. For each rule it prints, with the standard
+error over the permutations:
 
 - ``share``: the epochs that were trained, of those that training every trial to its end takes;
 - ``best lost``: how often the best trial of the drawn was not trained to its end;
 - ``top 3``: how many of the true best three are among the three that finalists would take;
 - ``complete``: the number of trials that were trained to their end;
+- ``pauses``: how often a trial went on after another had trained;
 - ``test``: the test accuracy of the complete trial with the best validation accuracy.
 
-Nothing is trained here. ``benchmarks.record_curves`` makes tables.
+The second is of studies of a given number of epochs (the budgets, in full trainings) that draw as
+many trials as they like. It prints the regret: the best test accuracy in the table, minus that of
+the complete trial with the best validation accuracy. Optuna's own pruners are asked, too.
 """
 
 from __future__ import annotations
@@ -22,15 +30,22 @@ import json
 import math
 import random
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, cycle
 from pathlib import Path
 
-from sweeps.search.pruning import PROTECTED_TRIALS, should_prune
+import optuna
 
-LEADERS = 3  # trials that the index rule trains to their end, whatever else it does
-SHARE = 0.46  # of all epochs, the index rule's budget
+from sweeps.search.promotion import (
+    Contender,
+    Decision,
+    Draw,
+    Promote,
+    decide_within_budget,
+    decide_within_total,
+)
+from sweeps.search.pruning import PROTECTED_TRIALS, should_prune
 
 
 @dataclass(eq=False)
@@ -40,6 +55,7 @@ class Trial:
     best_so_far: Sequence[float]  # validation accuracy, by epoch
     test: float  # test accuracy of the best epoch's weights
     epochs: int = 0  # that were trained
+    pauses: int = 0  # how often it went on after another had trained
 
     @property
     def value(self) -> float:
@@ -51,13 +67,27 @@ class Trial:
         """The validation accuracy of the whole training, which a rule must not read."""
         return self.best_so_far[-1]
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether it was trained to its end."""
+        return self.epochs == len(self.best_so_far)
 
-Rule = Callable[[Sequence[Trial], int], None]
+
+Rule = Callable[[Sequence[Trial], int], None]  # trains the trials of a study
+BudgetRule = Callable[[Iterable[Trial], int], Sequence[Trial]]  # within a budget: the drawn trials
 
 
 def train_all(trials: Sequence[Trial], epochs: int) -> None:
     """Train every trial to its end."""
     for trial in trials:
+        trial.epochs = epochs
+
+
+def train_first(trials: Sequence[Trial], epochs: int) -> None:
+    """Train as many trials to their end as the epochs of a promotion allow, and draw no others."""
+    copies = [Trial(trial.best_so_far, trial.test) for trial in trials]
+    promote(copies, epochs)
+    for trial in trials[: round(_trained(copies) / epochs)]:
         trial.epochs = epochs
 
 
@@ -80,113 +110,138 @@ def stopping(pruner: str) -> Rule:
     return rule
 
 
-@dataclass
-class _Rungs:
-    """The trials that have reached each rung, and their places there."""
+def promote(trials: Sequence[Trial], epochs: int) -> None:
+    """The promotion of a study that has a number of trials."""
 
-    rungs: Sequence[int]
-    values: dict[int, list[float]] = field(default_factory=dict)
+    def decide(contenders: Sequence[Contender]) -> Decision:
+        return decide_within_total(contenders, total=len(trials), epochs=epochs)
 
-    def train(self, trial: Trial, until: int) -> None:
-        """Train a trial until a rung, and note its value there."""
-        trial.epochs = until
-        self.values.setdefault(until, []).append(trial.value)
-
-    def following(self, rung: int) -> int:
-        """The rung after this one."""
-        return self.rungs[self.rungs.index(rung) + 1]
-
-    def relative_place(self, trial: Trial) -> float:
-        """The trial's place among those that reached its rung, over their number: 1 is the last."""
-        rivals = self.values[trial.epochs]
-        place = 1 + sum(value > trial.value for value in rivals)
-        return place / len(rivals)
+    _follow(decide, iter(trials), epochs)
 
 
-def promotion(rungs: Sequence[int], share: float = SHARE) -> Rule:
-    """The index rule: trials are paused at rungs, and go on by their place there.
+def promoting(epochs: int) -> BudgetRule:
+    """The promotion of a study that has a budget alone, of trials of so many epochs."""
 
-    While configurations are left to draw, the best paused trial of the highest rung goes on if it is
-    in the better half of its rung and the epochs so far are within their pace; otherwise the next
-    configuration is drawn. When all are drawn, the trial with the best relative place goes on by one
-    rung. Enough epochs are kept to finish the leaders.
-    """
+    def rule(trials: Iterable[Trial], budget: int) -> Sequence[Trial]:
+        def decide(contenders: Sequence[Contender]) -> Decision:
+            return decide_within_budget(contenders, budget=budget, epochs=epochs)
 
-    def rule(trials: Sequence[Trial], epochs: int) -> None:
-        state = _Rungs(rungs)
-        budget = share * len(trials) * epochs
-        drawn: list[Trial] = []
-        while len(drawn) < len(trials):
-            pace = budget * len(drawn) / len(trials)
-            promoted = None
-            if _trained(drawn) <= pace:
-                promoted = _promotable(drawn, state)
-            if promoted is None:
-                drawn.append(trials[len(drawn)])
-                state.train(drawn[-1], rungs[0])
-            else:
-                state.train(promoted, state.following(promoted.epochs))
-        while paused := [trial for trial in drawn if trial.epochs < epochs]:
-            promoted = min(paused, key=lambda trial: (state.relative_place(trial), -trial.epochs))
-            until = state.following(promoted.epochs)
-            others = [leader for leader in _leaders(drawn) if leader is not promoted]
-            needed = until - promoted.epochs + sum(epochs - leader.epochs for leader in others)
-            if promoted in _leaders(drawn):
-                needed += epochs - until
-            if _trained(drawn) + needed > budget:
-                break
-            state.train(promoted, until)
-        for leader in _leaders(drawn):
-            leader.epochs = epochs
+        return _follow(decide, iter(trials), epochs)
 
     return rule
 
 
-def _promotable(drawn: Sequence[Trial], state: _Rungs) -> Trial | None:
-    """The best paused trial of the highest rung at which it is in the better half."""
-    for rung in reversed(state.rungs[:-1]):
-        paused = [trial for trial in drawn if trial.epochs == rung]
-        if paused:
-            best = max(paused, key=lambda trial: trial.value)
-            if state.relative_place(best) <= 0.5:
-                return best
-    return None
+def _follow(
+    decide: Callable[[Sequence[Contender]], Decision], trials: Iterator[Trial], epochs: int
+) -> Sequence[Trial]:
+    """Train as is decided, one decision at a time, and return the drawn trials."""
+    contenders: list[Contender] = []
+    drawn: list[Trial] = []
+    last = -1
+    while isinstance(decision := decide(contenders), Draw | Promote):
+        if isinstance(decision, Draw):
+            number = len(drawn)
+            drawn.append(next(trials))
+            contenders.append(Contender(number=number, epochs=epochs, until=0, values=()))
+        else:
+            number = decision.number
+            drawn[number].pauses += number != last
+        last = number
+        drawn[number].epochs = decision.until
+        contenders[number] = Contender(
+            number=number,
+            epochs=epochs,
+            until=decision.until,
+            values=drawn[number].best_so_far[: decision.until],
+            ended=drawn[number].is_complete,
+        )
+    return drawn
 
 
-def _leaders(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials with the best values so far."""
-    return sorted(trials, key=lambda trial: -trial.value)[:LEADERS]
+def train_each(trials: Iterable[Trial], budget: int) -> Sequence[Trial]:
+    """Train trials to their end until the budget is used."""
+    drawn = []
+    left = budget
+    for trial in trials:
+        trial.epochs = min(len(trial.best_so_far), left)
+        left -= trial.epochs
+        drawn.append(trial)
+        if left == 0:
+            break
+    return drawn
 
 
-def _trained(trials: Sequence[Trial]) -> int:
+def asking_optuna(make_pruner: Callable[[], optuna.pruners.BasePruner]) -> BudgetRule:
+    """A pruner of Optuna, with its own defaults."""
+
+    def rule(trials: Iterable[Trial], budget: int) -> Sequence[Trial]:
+        study = optuna.create_study(
+            study_name="rules", direction="maximize", pruner=make_pruner()
+        )  # Hyperband chooses brackets by the name
+        drawn: list[Trial] = []
+        left = budget
+        for trial in trials:
+            asked = study.ask()
+            drawn.append(trial)
+            state = optuna.trial.TrialState.COMPLETE
+            while not trial.is_complete:
+                if left == 0:
+                    return drawn
+                left -= 1
+                trial.epochs += 1
+                asked.report(trial.value, trial.epochs)
+                if not trial.is_complete and asked.should_prune():
+                    state = optuna.trial.TrialState.PRUNED
+                    break
+            study.tell(asked, trial.value if trial.is_complete else None, state=state)
+        return drawn
+
+    return rule
+
+
+def _trained(trials: Iterable[Trial]) -> int:
     """The epochs that were trained."""
     return sum(trial.epochs for trial in trials)
 
 
+def _winner(trials: Sequence[Trial]) -> Trial:
+    """The complete trial with the best value, or the best so far if none is complete."""
+    return max(trials, key=lambda trial: (trial.is_complete, trial.value))
+
+
 def measure(trials: Sequence[Trial], epochs: int) -> dict[str, float]:
     """What a rule took and found, once it has trained the trials."""
-    complete = [trial for trial in trials if trial.epochs == epochs]
+    complete = [trial for trial in trials if trial.is_complete]
+    trained = [trial for trial in trials if trial.epochs]
     true_order = sorted(trials, key=lambda trial: -trial.final)
-    finalists = sorted(trials, key=lambda trial: (trial.epochs < epochs, -trial.value))[:3]
-    third = true_order[2].final
+    finalists = sorted(trained, key=lambda trial: (not trial.is_complete, -trial.value))[:3]
+    third = true_order[min(3, len(trials)) - 1].final
     return {
         "share": _trained(trials) / (len(trials) * epochs),
         "best lost": float(all(trial.final < true_order[0].final for trial in complete)),
         "top 3": sum(trial.final >= third for trial in finalists) / 3,
         "complete": len(complete),
-        "test": max(complete, key=lambda trial: trial.final).test,
+        "pauses": sum(trial.pauses for trial in trials),
+        "test": _winner(trained).test,
     }
 
 
+Curves = Sequence[tuple[Sequence[float], float]]  # best so far by epoch, and test accuracy
+Figures = dict[str, tuple[float, float]]  # the mean and its standard error, by column
+
+
+def _shuffled(curves: Curves, permutation: int, count: int) -> Curves:
+    return random.Random(permutation).sample(curves, count)  # noqa: S311 - no secret
+
+
 def compare(
-    rows: Sequence[dict], rules: dict[str, Rule], *, trials: int, permutations: int
-) -> dict[str, dict[str, tuple[float, float]]]:
-    """The mean and standard error of what each rule took and found, over random orders."""
-    epochs = len(rows[0]["curve"])
-    curves = [(tuple(accumulate(row["curve"], max)), row["test"]) for row in rows]
+    curves: Curves, rules: dict[str, Rule], *, trials: int, permutations: Sequence[int]
+) -> dict[str, Figures]:
+    """What each rule took and found in studies of so many trials, over random orders."""
+    epochs = len(curves[0][0])
     results: dict[str, list[dict[str, float]]] = {name: [] for name in rules}
-    for permutation in range(permutations):
-        order = random.Random(permutation).sample(curves, trials)  # noqa: S311 - no secret
+    for permutation in permutations:
+        order = _shuffled(curves, permutation, trials)
         for name, rule in rules.items():
             drawn = [Trial(best_so_far, test) for best_so_far, test in order]
             rule(drawn, epochs)
@@ -194,7 +249,35 @@ def compare(
     return {name: _summary(found) for name, found in results.items()}
 
 
-def _summary(results: Sequence[dict[str, float]]) -> dict[str, tuple[float, float]]:
+def compare_budgets(
+    curves: Curves,
+    rules: dict[str, BudgetRule],
+    *,
+    budgets: Sequence[int],
+    permutations: Sequence[int],
+) -> dict[str, Figures]:
+    """The regret of each rule in studies of so many full trainings, over random orders.
+
+    A rule that has drawn the whole table draws it again.
+    """
+    epochs = len(curves[0][0])
+    best = max(test for _, test in curves)
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in rules}
+    for permutation in permutations:
+        order = _shuffled(curves, permutation, len(curves))
+        for name, rule in rules.items():
+            regrets = {}
+            for budget in budgets:
+                trials = (Trial(best_so_far, test) for best_so_far, test in cycle(order))
+                drawn = rule(trials, budget * epochs)
+                if _trained(drawn) > budget * epochs:
+                    raise ValueError(f"{name} took more than {budget} full trainings")
+                regrets[str(budget)] = best - _winner(drawn).test
+            results[name].append({**regrets, "mean": statistics.fmean(regrets.values())})
+    return {name: _summary(found) for name, found in results.items()}
+
+
+def _summary(results: Sequence[dict[str, float]]) -> Figures:
     columns = {key: [result[key] for result in results] for key in results[0]}
     return {
         key: (statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values)))
@@ -202,35 +285,58 @@ def _summary(results: Sequence[dict[str, float]]) -> dict[str, tuple[float, floa
     }
 
 
+def _print(found: dict[str, Figures]) -> None:
+    columns = next(iter(found.values()))
+    print("| rule |", " | ".join(columns), "|")
+    print("| --- |", " | ".join("---" for _ in columns), "|")
+    for name, figures in found.items():
+        cells = (f"{mean:.4g} ± {error:.2g}" for mean, error in figures.values())
+        print(f"| {name} |", " | ".join(cells), "|", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", type=Path, nargs="+", help="recorded curves")
     parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument(
+        "--budgets", type=int, nargs="+", help="in full trainings; prints the second table instead"
+    )
     parser.add_argument("--permutations", type=int, default=400)
+    parser.add_argument("--first", type=int, default=0, help="the seed of the first permutation")
     options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    permutations = range(options.first, options.first + options.permutations)
     for path in options.table:
         lines = path.read_text("utf-8").splitlines()
         rows = [row for row in map(json.loads, lines) if row["end"] == "complete"]
-        epochs = len(rows[0]["curve"])
-        # Each rung is 1.5 times the last, rounded: 1, 2, 3, 4, 6, 9.
-        spaced = [1]
-        while round(max(spaced[-1] * 1.5, spaced[-1] + 1)) < epochs:
-            spaced.append(round(max(spaced[-1] * 1.5, spaced[-1] + 1)))
-        rules = {
-            "none": train_all,
-            "asha, as of 0.1.0": stopping("asha"),
-            "median, as of 0.1.0": stopping("median"),
-            "promotion, rungs 1.5 apart": promotion([*spaced, epochs]),
-            "promotion, every epoch": promotion(range(1, epochs + 1)),
-            "promotion, one rung": promotion([1, epochs]),
-        }
-        print(f"\n{path.name}: {len(rows)} curves of {epochs} epochs, {options.trials} trials\n")
-        found = compare(rows, rules, trials=options.trials, permutations=options.permutations)
-        print("| rule |", " | ".join(next(iter(found.values()))), "|")
-        print("| --- |", " | ".join("---" for _ in next(iter(found.values()))), "|")
-        for name, figures in found.items():
-            cells = (f"{mean:.4g} ± {error:.2g}" for mean, error in figures.values())
-            print(f"| {name} |", " | ".join(cells), "|")
+        curves = [(tuple(accumulate(row["curve"], max)), row["test"]) for row in rows]
+        print(f"\n{path.name}: {len(rows)} curves of {len(curves[0][0])} epochs", end=", ")
+        if options.budgets:
+            print(f"regret at budgets of so many full trainings, {len(permutations)} orders\n")
+            budget_rules: dict[str, BudgetRule] = {
+                "none": train_each,
+                "Optuna's SuccessiveHalvingPruner": asking_optuna(
+                    optuna.pruners.SuccessiveHalvingPruner
+                ),
+                "Optuna's MedianPruner": asking_optuna(optuna.pruners.MedianPruner),
+                "Optuna's HyperbandPruner": asking_optuna(optuna.pruners.HyperbandPruner),
+                "promotion": promoting(len(curves[0][0])),
+            }
+            _print(
+                compare_budgets(
+                    curves, budget_rules, budgets=options.budgets, permutations=permutations
+                )
+            )
+        else:
+            print(f"{options.trials} trials, {len(permutations)} orders\n")
+            rules: dict[str, Rule] = {
+                "none": train_all,
+                "none, of fewer trials": train_first,
+                "asha of 0.1.0": stopping("asha"),
+                "median of 0.1.0": stopping("median"),
+                "promotion": promote,
+            }
+            _print(compare(curves, rules, trials=options.trials, permutations=permutations))
 
 
 if __name__ == "__main__":

@@ -7,25 +7,30 @@ while a search lasts, so a configuration that begins slowly can still win.
 Everything here is a pure function of what is known of the configurations, so that a resumed search
 decides alike. There are two rules:
 
-- `decide_within_total`, if the number of configurations is given: see there.
+- `decide_within_total`, if the number of configurations is given: fewer and fewer go on from epoch
+  to epoch, at an even rate, until three are left.
 - `decide_within_budget`, if only a budget is given: asynchronous successive halving with promotion
-  (Li et al. 2020, arXiv 1810.05934).
+  (Li et al. 2020, arXiv 1810.05934), with enough kept to finish the best one.
+
+Equal values are decided by number: the configuration that was drawn first is the better one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
-SHARE = 0.46  # of the epochs that training every configuration to its end would take
+SHARE = 0.468  # of the epochs that training every configuration to its end would take
 LEADERS = 3  # configurations with the best values so far, which are trained to their end
-GOES_ON = 0.5  # while configurations are left to draw, the better half of a rung may go on
-RUNG_SPACING = 1.5  # each rung is at so many times the epochs of the rung before
+MOST_RUNGS = 12  # of a training, evenly spaced
+GOES_ON = 1 / 3  # while configurations are left to draw, the best third of a rung may go on
+GAIN = 0.5  # how much of its recent gain a configuration is expected to gain again
+RECENT = 1 / 4  # of the epochs: the part of a training in which a gain is recent
 
-BUDGET_REDUCTION = 4  # with a budget alone, one in so many goes on to the next rung
-BUDGET_SPACING = (
-    3  # with a budget alone, each rung is at so many times the epochs of the one before
-)
+BUDGET_REDUCTION = 2  # with a budget alone, one in so many goes on to the next rung
+BUDGET_SPACING = 1.5  # with a budget alone, each rung is at so many times the epochs of the last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,29 +40,34 @@ class Contender:
     number: int  # in the order of drawing, from 0
     epochs: int  # of its whole training
     until: int  # the epoch until which it was told to train
-    values: Sequence[float]  # best value so far by epoch, from epoch 1; higher is better
+    values: Sequence[float]  # best value so far by epoch, from epoch 1; finite, higher is better
     ended: bool = False  # it is complete, perhaps before its last epoch, or it is out
     out: bool = False  # it failed, or may not be trained
 
     @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.ended or self.out or len(self.values) >= self.epochs
+
+    @property
     def is_paused(self) -> bool:
         """Whether it can go on now."""
-        return not self.ended and len(self.values) >= self.until
+        return not self.has_ended and len(self.values) >= self.until
 
     @property
     def is_training(self) -> bool:
         """Whether it was told to train and has not reached its epoch, as far as is known."""
-        return not self.ended and len(self.values) < self.until
+        return not self.has_ended and len(self.values) < self.until
 
     @property
     def cost(self) -> int:
         """The epochs that it has taken, or will have taken at its next pause."""
-        return len(self.values) if self.ended else self.until
+        return len(self.values) if self.has_ended else min(self.until, self.epochs)
 
     @property
     def rest(self) -> int:
         """The epochs that are left until the end of its training, after its next pause."""
-        return 0 if self.ended else self.epochs - self.until
+        return 0 if self.has_ended else max(0, self.epochs - self.until)
 
     def value_at(self, epoch: int) -> float | None:
         """The best value so far after an epoch; None if it is not known, or never will be."""
@@ -65,12 +75,12 @@ class Contender:
             return None
         if len(self.values) >= epoch:
             return self.values[epoch - 1]
-        return self.values[-1] if self.ended else None
+        return self.values[-1] if self.has_ended else None
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Draw a new configuration, and train it until an epoch."""
+    """Draw a new configuration, and train it until an epoch, or to its end if that is sooner."""
 
     until: int
 
@@ -96,18 +106,27 @@ class End:
 Decision = Draw | Promote | Wait | End
 
 
-def rungs(epochs: int, spacing: float = RUNG_SPACING) -> tuple[int, ...]:
-    """Return the epochs at which configurations are compared: the first, ..., the last.
+def rungs(epochs: int) -> tuple[int, ...]:
+    """Return the epochs at which configurations are compared: evenly spaced, up to the last.
+
+    Args:
+        epochs: the most epochs of a configuration. Up to `MOST_RUNGS`, each epoch is a rung.
+    """
+    steps = range(1, MOST_RUNGS + 1)
+    return tuple(sorted({max(1, round(epochs * step / MOST_RUNGS)) for step in steps}))
+
+
+def budget_rungs(epochs: int) -> tuple[int, ...]:
+    """Return the rungs of a study that has a budget alone: close at first, then wider and wider.
 
     Args:
         epochs: the most epochs of a configuration.
-        spacing: each rung is at so many times the epochs of the rung before, rounded.
     """
     result = []
     rung = 1
     while rung < epochs:
         result.append(rung)
-        rung = max(rung + 1, round(rung * spacing))
+        rung = max(rung + 1, round(rung * BUDGET_SPACING))
     return (*result, epochs)
 
 
@@ -116,41 +135,39 @@ def decide_within_total(
 ) -> Decision:
     """Decide what is next in a study of a given number of configurations.
 
+    The plan is that the number that goes on falls at an even rate, from all after no epoch to
+    `LEADERS` after the last: of 24 in 12 epochs, 20 go on after the first, 8 after the sixth. A
+    configuration's rank is its place at its rung over the number that the plan lets go on there.
+
     While configurations are left to draw, the best paused one of the highest rung goes on, if it is
-    in the better half there and the epochs so far are within their pace; otherwise the next
-    configuration is drawn. When all are drawn, the one with the best relative place at its rung
-    goes on by one rung, as long as enough epochs are left to finish the leaders. In the end, the
-    leaders are finished.
+    in the best third there and the epochs so far are within their pace; otherwise the next
+    configuration is drawn. When all are drawn, the one with the lowest rank goes on by one rung, as
+    long as enough epochs are left to finish the leaders. In the end, the leaders are finished.
+
+    Places are by projected value, see `projected`; leaders are those with the best values so far.
 
     Args:
         contenders: the configurations drawn so far.
         total: how many are drawn in the end.
         epochs: the most epochs of a configuration.
-        share: the epochs to use, as a share of those of training all to their end.
+        share: the epochs to use, as a share of those of training all to their end. With few
+            configurations, the leaders alone take more.
     """
     levels = rungs(epochs)
     if len(contenders) < total:
-        pace = share * sum(contender.epochs for contender in contenders)
-        promoted = None
-        if _cost(contenders) <= pace:
-            promoted = _promotable(contenders, levels)
+        allowed = _pace(contenders, total=total, first=levels[0], share=share)
+        promoted = _promotable(contenders, levels, allowed - _cost(contenders))
         return promoted or Draw(levels[0])
-    budget = share * sum(contender.epochs for contender in contenders)
-    paused = [contender for contender in contenders if contender.is_paused]
-    leaders = _leaders(contenders)
-    if paused:
-        best = min(paused, key=lambda one: (_relative_place(one, contenders), -one.until))
+    leaders = _leaders(contenders, LEADERS)
+    best = _lowest_rank(contenders, epochs)
+    if best is not None:
         until = _next_rung(best, levels)
-        others = [leader for leader in leaders if leader is not best]
-        needed = until - best.until + sum(leader.rest for leader in others)
+        needed = until - best.until + sum(one.rest for one in leaders if one is not best)
         if best in leaders:
             needed += best.epochs - until
-        if _cost(contenders) + needed <= budget:
+        if _cost(contenders) + needed <= share * sum(one.epochs for one in contenders):
             return Promote(best.number, until)
-    for leader in leaders:
-        if leader.is_paused:
-            return Promote(leader.number, leader.epochs)
-    return _wait_or_end(contenders)
+    return _finish(contenders, [one for one in leaders if one.is_paused])
 
 
 def decide_within_budget(
@@ -158,66 +175,151 @@ def decide_within_budget(
 ) -> Decision:
     """Decide what is next in a study of a given number of epochs.
 
-    The best quarter of those that have reached a rung goes on; if there is none to go on, a new
-    configuration is drawn.
+    The best half of those that have reached a rung goes on; if there is none to go on, a new
+    configuration is drawn. Enough is kept to finish the configuration with the best value so far,
+    even if it is one in training. In the end it is finished, and then the next best, as long as
+    the budget lasts.
 
     Args:
         contenders: the configurations drawn so far.
-        budget: the epochs to use.
+        budget: the epochs to use. If they are fewer than one whole training, nothing is kept.
         epochs: the most epochs of a configuration.
     """
-    levels = rungs(epochs, BUDGET_SPACING)
-    cost = _cost(contenders)
-    for level in reversed(levels[:-1]):
-        values = {one.number: one.value_at(level) for one in contenders}
-        known = {number: value for number, value in values.items() if value is not None}
-        best = sorted(known, key=lambda number: -known[number])[: len(known) // BUDGET_REDUCTION]
-        for number in best:
-            one = contenders[number]
-            until = _next_rung(one, levels)
-            if one.is_paused and one.until == level and cost + until - level <= budget:
-                return Promote(number, until)
-    if cost + levels[0] <= budget:
+    levels = budget_rungs(epochs)
+    left = budget - _cost(contenders)
+    may_lead = [*_leaders(contenders, 1), *(one for one in contenders if one.is_training)]
+
+    def is_within(step: int, rest: int, promoted: Contender | None = None) -> bool:
+        """Whether so many epochs are left, and then enough to finish whichever leads."""
+        rests = [rest, *(one.rest for one in may_lead if one is not promoted)]
+        kept = max(rests) if budget >= epochs else 0
+        return step + kept <= left
+
+    for one in _better_half(contenders, levels):
+        until = _next_rung(one, levels)
+        if is_within(until - one.until, one.epochs - until, one):
+            return Promote(one.number, until)
+    if is_within(levels[0], epochs - levels[0]):
         return Draw(levels[0])
-    return _wait_or_end(contenders)
+    paused = [one for one in _leaders(contenders, len(contenders)) if one.is_paused]
+    return _finish(contenders, [one for one in paused if one.rest <= left])
 
 
-def _wait_or_end(contenders: Sequence[Contender]) -> Decision:
-    if any(contender.is_training for contender in contenders):
-        return Wait()
-    return End()
+def projected(contender: Contender, epoch: int, recent: int) -> float:
+    """A configuration's value as it was after an epoch, with what it may be expected to gain.
+
+    That is half of its gain over the recent epochs, times the share of its epochs that was left
+    then. So one that begins slowly and rises fast is not compared with those that are done rising.
+
+    Args:
+        contender: a configuration that has a value at the epoch.
+        epoch: counts from 1.
+        recent: the number of epochs in which a gain is recent.
+    """
+    if epoch > len(contender.values):  # it has ended
+        return contender.values[-1]
+    value = contender.values[epoch - 1]
+    gain = value - contender.values[max(0, epoch - 1 - recent)]
+    return value + GAIN * gain * (1 - epoch / contender.epochs)
 
 
-def _cost(contenders: Sequence[Contender]) -> int:
+def _recent(epochs: int) -> int:
+    return max(1, round(RECENT * epochs))
+
+
+def _cost(contenders: Iterable[Contender]) -> int:
     return sum(contender.cost for contender in contenders)
+
+
+def _pace(contenders: Sequence[Contender], *, total: int, first: int, share: float) -> float:
+    """The epochs to use so far: those that finishing the leaders leaves, evenly over the draws."""
+    if not contenders:
+        return 0
+    mean = sum(one.epochs for one in contenders) / len(contenders)
+    spare = share * total * mean - LEADERS * (mean - first)
+    return spare * len(contenders) / total
 
 
 def _next_rung(contender: Contender, levels: Sequence[int]) -> int:
     """The first level after the contender's, or its last epoch."""
-    following = next(level for level in levels if level > contender.until)
-    return min(following, contender.epochs)
+    following = levels[bisect_right(levels, contender.until) :]
+    return min(contender.epochs, *following)
 
 
-def _relative_place(contender: Contender, contenders: Sequence[Contender]) -> float:
-    """The contender's place at its rung, over the number there: 1 is the last."""
-    value = contender.values[contender.until - 1]
-    rivals = [one.value_at(contender.until) for one in contenders]
-    known = [rival for rival in rivals if rival is not None]
-    return (1 + sum(rival > value for rival in known)) / len(known)
+def _leaders(contenders: Iterable[Contender], count: int) -> list[Contender]:
+    """The contenders with the best values so far, the best first."""
+    known = [one for one in contenders if one.values and not one.out]
+    return sorted(known, key=lambda one: (-one.values[-1], one.number))[:count]
 
 
-def _promotable(contenders: Sequence[Contender], levels: Sequence[int]) -> Promote | None:
-    """The best paused contender of the highest rung, if it is in the better half there."""
-    for level in reversed(levels[:-1]):
-        paused = [one for one in contenders if one.is_paused and one.until == level]
-        if paused:
-            best = max(paused, key=lambda one: one.values[level - 1])
-            if _relative_place(best, contenders) <= GOES_ON:
-                return Promote(best.number, _next_rung(best, levels))
+def _standings(
+    contenders: Iterable[Contender], at: Iterable[int], recent: int
+) -> dict[int, list[float]]:
+    """The projected values of all that have a value at an epoch, ascending, for each of these."""
+    result = {}
+    reached = [one for one in contenders if one.values and not one.out]
+    for epoch in sorted(at):
+        reached = [one for one in reached if len(one.values) >= epoch or one.has_ended]
+        result[epoch] = sorted(projected(one, epoch, recent) for one in reached)
+    return result
+
+
+def _place(value: float, ascending: Sequence[float]) -> int:
+    """The place of a value among others, from 1: equal ones share the better place."""
+    return 1 + len(ascending) - bisect_right(ascending, value)
+
+
+def _lowest_rank(contenders: Sequence[Contender], epochs: int) -> Contender | None:
+    """The paused contender whose place is best for the number that the plan lets go on there."""
+    paused = [one for one in contenders if one.is_paused]
+    recent = _recent(epochs)
+    standings = _standings(contenders, {one.until for one in paused}, recent)
+    count = sum(not one.out for one in contenders)
+    rate = min(1, LEADERS / max(1, count))
+
+    def rank(one: Contender) -> tuple[float, int]:
+        place = _place(projected(one, one.until, recent), standings[one.until])
+        planned = count * rate ** (one.until / epochs)
+        return place / planned, one.number
+
+    return min(paused, key=rank, default=None)
+
+
+def _promotable(
+    contenders: Sequence[Contender], levels: Sequence[int], left: float
+) -> Promote | None:
+    """The best paused contender of the highest rung at which it is in the best third, if any."""
+    paused = [one for one in contenders if one.is_paused]
+    recent = _recent(levels[-1])
+    standings = _standings(contenders, {one.until for one in paused}, recent)
+    values = {one.number: projected(one, one.until, recent) for one in paused}
+    best_first = sorted(paused, key=lambda one: (-one.until, -values[one.number], one.number))
+    for level, there in groupby(best_first, key=lambda one: one.until):
+        best = next(there)
+        place = _place(values[best.number], standings[level])
+        until = _next_rung(best, levels)
+        if place <= GOES_ON * len(standings[level]) and until - level <= left:
+            return Promote(best.number, until)
     return None
 
 
-def _leaders(contenders: Sequence[Contender]) -> list[Contender]:
-    """The contenders with the best values so far."""
-    known = [one for one in contenders if one.values and not one.out]
-    return sorted(known, key=lambda one: -one.values[-1])[:LEADERS]
+def _better_half(contenders: Sequence[Contender], levels: Sequence[int]) -> Iterator[Contender]:
+    """The paused contenders in the better half of their rung: the highest rung, the best first."""
+    for level in reversed(levels[:-1]):
+        values = [(one.value_at(level), one) for one in contenders]
+        known = [(-value, one.number, one) for value, one in values if value is not None]
+        known.sort(key=lambda item: item[:2])
+        for _, _, one in known[: len(known) // BUDGET_REDUCTION]:
+            if one.is_paused and one.until == level:
+                yield one
+
+
+def _finish(contenders: Sequence[Contender], paused: Sequence[Contender]) -> Decision:
+    """Finish the first of these, once nothing that is in training can still overtake it."""
+    if any(one.is_training and one.rest for one in contenders):
+        return Wait()
+    if paused:
+        return Promote(paused[0].number, paused[0].epochs)
+    if any(one.is_training for one in contenders):
+        return Wait()
+    return End()
