@@ -17,8 +17,11 @@ Value = bool | int | float | str
 
 COMPLETE = "complete"
 PRUNED = "pruned"
+PAUSED = "paused"
 FAILED = "failed"
 RUNNING = "running"
+# Ends of failed trials that their configuration decides, and no accident.
+BAD_CONFIGURATION = ("diverged", "oom")
 AUGMENTATIONS = ("crop", "flip", "cutout")
 
 
@@ -418,9 +421,9 @@ class TrialResult:
 
     number: int
     config: TrialConfig
-    state: str  # COMPLETE, PRUNED, FAILED or RUNNING
+    state: str  # COMPLETE, PRUNED, PAUSED, FAILED or RUNNING
     end: str  # how the trial ended: complete, pruned, diverged, oom, timeout, error:<class>, ...
-    value: float | None = None  # the objective at the best epoch; None unless COMPLETE or PRUNED
+    value: float | None = None  # the objective at the best epoch so far; None for a failed trial
     best_epoch: int | None = None  # counted from 1
     history: tuple[Epoch, ...] = ()
     # Validation counts [true][predicted] at the best epoch.

@@ -115,7 +115,9 @@ class Task:
     objective: str
     limits: Mapping[str, float] = field(default_factory=dict)
     every_epoch: bool = False  # keep the weights of every epoch
+    until: int | None = None  # the epoch after which to pause; None for the last
     time_limit: float | None = None  # seconds
+    time_used: float = 0.0  # seconds that the parts of the training before the last pause took
     member: GroupMember | None = None  # if several processes train the trial together
 
     def train(self, data: SearchData, hooks: Hooks) -> TrialResult:
@@ -130,6 +132,8 @@ class Task:
             hooks=hooks,
             limits=self.limits,
             every_epoch=self.every_epoch,
+            until=self.until,
             time_limit=self.time_limit,
+            time_used=self.time_used,
             member=self.member,
         )

@@ -117,7 +117,7 @@ class RemoteTrial:
         if kind == "raised":
             raise content[0]
         if kind == "began":
-            self._began = time.monotonic()
+            self._began = time.monotonic() - self.task.time_used
         elif kind == "epoch":
             self._history.append(content[0])
             self._answer(self._call_epoch_hook(*content))

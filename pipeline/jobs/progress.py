@@ -17,14 +17,14 @@ from rich.progress import (
 )
 
 from pipeline.system.console import format_duration
-from pipeline.system.text import clean
+from pipeline.system.text import clean, ordinal
 from sweeps.analysis.ranking import searched_values
 from sweeps.trial import COMPLETE, FAILED, Epoch, TrialConfig, TrialResult
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sweeps.search.study import Study
+    from sweeps.search.study import Pause, Study
 
 _IN_TITLE = ("family", "activation")  # the searched fields that a trial's title names
 
@@ -61,6 +61,7 @@ class ProgressDisplay:
         self._study_bar: TaskID | None = None
         self._trial_bars: dict[int, TaskID] = {}  # by the numbers of the running trials
         self._rates: dict[int, float] = {}  # images per second, by the same numbers
+        self._pauses: dict[int, str] = {}  # lines of trials that were paused just now, by number
 
     @staticmethod
     def for_study(study: Study, console: Console | None = None) -> ProgressDisplay:
@@ -108,6 +109,8 @@ class ProgressDisplay:
 
     def trial_began(self, number: int, config: TrialConfig) -> None:
         """Show a bar for a trial."""
+        self._pauses.pop(number, None)  # it goes on at once
+        self._print_pauses()
         if self._bars is not None:
             self._remove_bar(number)  # of the same trial, if its worker died
             self._trial_bars[number] = self._bars.add_task(
@@ -141,6 +144,7 @@ class ProgressDisplay:
             result: the result of the trial.
             best: the best result so far.
         """
+        self._print_pauses()
         self._ended += 1
         self._best = best
         line = self._describe(result)  # with the rate of this trial, which ends with its bar
@@ -149,6 +153,34 @@ class ProgressDisplay:
             note = ", ".join(self._summary())
             self._bars.update(self._study_bar, completed=self._ended, note=note)
         self.print_line(line)
+
+    def trial_paused(self, pause: Pause) -> None:
+        """Note the line of a paused trial, and remove its bar.
+
+        The line is printed when it is certain that the trial does not go on at once.
+        """
+        result = pause.result
+        self._remove_bar(result.number)
+        self._pauses[result.number] = self._describe_pause(pause)
+
+    def _print_pauses(self) -> None:
+        """Print the noted lines."""
+        for line in self._pauses.values():
+            self.print_line(line)
+        self._pauses.clear()
+
+    def _describe_pause(self, pause: Pause) -> str:
+        """Write the line of a paused trial: why it is paused."""
+        result = pause.result
+        epoch = len(result.history)
+        title = _title(result.number, result.config)
+        line = f"{title} paused after epoch {epoch}: {self._objective} {result.value:.4f}"
+        if pause.rivals == 1:
+            return f"{line}, the first there"
+        line += f", {ordinal(pause.place)} of {pause.rivals} there"
+        if pause.goes_on == 0:
+            return line
+        return f"{line}; the best {pause.goes_on} go on"
 
     def _remove_bar(self, number: int) -> None:
         """Remove the bar and the rate of a trial."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import uuid
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from sweeps.analysis.ranking import BestSoFar, rank
 from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import StoredStudy
 from sweeps.spec.study_spec import OBJECTIVES
-from sweeps.trial import COMPLETE, RUNNING, Epoch, TrialConfig, TrialResult
+from sweeps.trial import COMPLETE, PAUSED, RUNNING, Epoch, TrialConfig, TrialResult
 
 OpenedRun = Future[tuple[str, str]]  # the id of a run, and the location of its artifacts
 
@@ -151,6 +151,14 @@ class Recorder:
             checkpoint = f"{artifacts}/checkpoint"
         return dataclasses.replace(result, run_id=run_id, checkpoint=checkpoint)
 
+    def pause(self, run: OpenedRun, result: TrialResult) -> None:
+        """Record that a trial is paused, which is stored already."""
+        self.tracker.submit(lambda: self.tracker.pause(run.result()[0], result.history))
+
+    def go_on(self, run: OpenedRun) -> None:
+        """Record that a paused trial goes on."""
+        self.tracker.submit(lambda: self.tracker.go_on(run.result()[0]))
+
     def interrupt(self, run: OpenedRun) -> None:
         """Mark a run as interrupted, to be resumed."""
         self.tracker.submit(lambda: self.tracker.interrupt(run.result()[0]))
@@ -217,17 +225,13 @@ class Recorder:
     def _draw_curve(self, drawn: Container[int] = ()) -> None:
         """Log new points of the parent's curve: the best value after each number of ended trials.
 
-        A result waits for the results of earlier trials that still run. The curve is therefore
-        the same however long each trial takes.
+        The curve is the same however long each trial takes.
 
         Args:
             drawn: the steps that the server already has.
         """
-        first_running = self.study.first_running()
         points = []
-        for number in sorted(self._undrawn):
-            if first_running is not None and number >= first_running:
-                break
+        for number in self.study.in_order_of_ending(self._undrawn):
             result = self._undrawn.pop(number)
             self._last_step += 1
             self._last_time = max(self._last_time, trial.ended_at(result) or 0)
@@ -249,9 +253,12 @@ class Recorder:
             The numbers of the trials with incomplete runs.
         """
         tracker = self.tracker
-        results = [result for result in self.study.results() if result.state != RUNNING]
+        results = [r for r in self.study.results() if r.state not in (RUNNING, PAUSED)]
         tracker.submit(tracker.tidy, self.parent)
         unfinished = tracker.call(tracker.unfinished, self.parent)
+        paused = tracker.call(tracker.paused, self.parent)
+        self._complete_paused(unfinished, paused)
+        unfinished |= paused
         if thorough or self._is_new_parent:
             finished = set(tracker.call(tracker.finished, self.parent))
         else:
@@ -269,6 +276,21 @@ class Recorder:
         self._undrawn = {result.number: result for result in results}
         self._draw_curve(tracker.call(tracker.steps, self.parent, self._curve))
         return incomplete
+
+    def _complete_paused(self, running: Mapping[int, str], paused: Mapping[int, str]) -> None:
+        """Mark the runs of paused trials as paused, if a process died before this.
+
+        Args:
+            running: the ids of the runs that MLflow shows as running, by the numbers of their
+                trials.
+            paused: the same of those that it shows as paused.
+        """
+        runs = {**running, **paused}
+        for result in self.study.results():
+            was_reopened = result.run_id is not None and result.number not in runs
+            run_id = result.run_id if was_reopened else running.get(result.number)
+            if result.state == PAUSED and run_id is not None:
+                self.tracker.submit(self.tracker.pause, run_id, result.history)
 
     def _complete_run(self, result: TrialResult, unfinished: dict[int, str]) -> None:
         """Open the run of an ended trial again, or a new one, and complete this run.

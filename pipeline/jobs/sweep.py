@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.checkpoints import Folder, trial_folder
 from pipeline.data.search_data import SearchData, load_for
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import open_factory
@@ -38,7 +39,7 @@ from sweeps.search.stored import StoredStudy
 from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import StudySpec
-from sweeps.trial import RUNNING, TrialResult, Value
+from sweeps.trial import PAUSED, RUNNING, TrialResult, Value
 
 # A context to load modules and studies in. The command line passes `garbage.freeze_loaded`.
 LoadingContext = Callable[[], AbstractContextManager[None]]
@@ -330,6 +331,7 @@ class _Sweep:
                 runner,
                 complete_untrained=self._complete_untrained,
                 on_result=self._record_result,
+                on_pause=runner.record_pause,
                 should_stop=self._is_out_of_time,
                 max_failures=self._request.max_failures,
             )
@@ -389,7 +391,7 @@ class _Sweep:
         for result in self._study.results():
             if result.state == RUNNING:
                 interrupted.append(result)
-            else:
+            elif result.state != PAUSED:
                 self._best_so_far.add(result)
         if interrupted:
             plural = "s" if len(interrupted) > 1 else ""
@@ -400,7 +402,12 @@ class _Sweep:
         self._keep_thumbnails()
 
     def _complete_untrained(self, asked: AskedTrial, result: TrialResult) -> TrialResult:
-        """Open a run for a result without training, such as that of a duplicate."""
+        """Open the run of a result without training, such as that of a duplicate."""
+        if asked.progress is not None:
+            failpoints.reach("in_settling")
+            folder = trial_folder(self._plan.stores.home, self._study.name, asked.number)
+            if not Folder(folder).best.exists():  # the folder was lost
+                result = dataclasses.replace(result, checkpoint=None)
         return self._recorder.add_run(result, self._recorder.open(asked.number, asked.config))
 
     def _record_result(self, result: TrialResult) -> None:

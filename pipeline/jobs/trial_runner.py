@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,8 +19,8 @@ from pipeline.system import failpoints
 from pipeline.system.errors import Failure, Interrupted
 from pipeline.system.signals import StopRequest
 from pipeline.training.epochs import Hooks
-from sweeps.search.study import AskedTrial, Study
-from sweeps.trial import Epoch, TrialResult
+from sweeps.search.study import AskedTrial, Pause, Study
+from sweeps.trial import PAUSED, Epoch, TrialResult
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class TrialRunner:
         self._stop = stop
         self._time_limit = time_limit
         self._running: dict[int, _RunningTrial] = {}
+        self._runs: dict[int, OpenedRun] = {}  # of the trials that this process has paused
 
     @property
     def places(self) -> int:
@@ -58,13 +61,16 @@ class TrialRunner:
         return self._engine.places
 
     def begin(self, asked: AskedTrial) -> None:
-        """Begin a trial, and open its MLflow run."""
-        failpoints.reach("in_adoption" if asked.adopted else "after_ask")
+        """Begin a trial or go on with it, and open its MLflow run."""
+        if asked.adopted:
+            failpoints.reach("in_adoption")
+        elif asked.progress is not None:
+            failpoints.reach("after_promotion")
+        else:
+            failpoints.reach("after_ask")
         spec = self._study.spec
         folder = trial_folder(self._recorder.home, self._study.name, asked.number)
-        # The checkpoints of a trial that began on another machine are there: it starts anew here.
-        anew = asked.adopted and Folder(folder).latest() is None
-        run = self._recorder.open(asked.number, asked.config, anew=anew, fresh=not asked.adopted)
+        run = self._open_run(asked, folder)
         self._display.trial_began(asked.number, asked.config)
         task = Task(
             number=asked.number,
@@ -73,10 +79,22 @@ class TrialRunner:
             objective=spec.objective,
             limits=spec.constraints.limits,
             every_epoch=spec.keep_checkpoints == "all",
+            until=asked.until,
             time_limit=self._time_limit,
+            time_used=0.0 if asked.progress is None else asked.progress.seconds,
         )
         self._running[asked.number] = _RunningTrial(asked, run)
         self._engine.begin(task, self._make_hooks(asked, run))
+
+    def _open_run(self, asked: AskedTrial, folder: Path) -> OpenedRun:
+        if asked.number in self._runs and not asked.adopted:
+            run = self._runs[asked.number]
+            self._recorder.go_on(run)
+            return run
+        # The checkpoints of a trial that began on another machine are there: it starts anew here.
+        anew = asked.adopted and Folder(folder).latest() is None
+        fresh = not asked.adopted and asked.progress is None
+        return self._recorder.open(asked.number, asked.config, anew=anew, fresh=fresh)
 
     def _make_hooks(self, asked: AskedTrial, run: OpenedRun) -> Hooks:
         tracker = self._recorder.tracker
@@ -86,8 +104,9 @@ class TrialRunner:
             with study_errors():  # otherwise the engine would take the error for one of the trial
                 return self._study.report(asked, epoch.epoch, best_value)
 
-        def log_saved_epochs(history: tuple[Epoch, ...]) -> None:
-            if asked.adopted:
+        def log_saved_epochs(saved: tuple[Epoch, ...]) -> None:
+            history = _recorded_history(asked, saved)
+            if asked.adopted or asked.progress is not None:
                 with study_errors():
                     self._study.catch_up(asked, history)
             tracker.submit(lambda: tracker.log_epochs(run.result()[0], history))
@@ -104,8 +123,13 @@ class TrialRunner:
         number, result = self._engine.wait()
         trial = self._running[number]
         if result is not None:
-            failpoints.reach("before_tell")
-            result = self._recorder.add_run(result, trial.run)
+            failpoints.reach("before_pause" if result.state == PAUSED else "before_tell")
+            history = _recorded_history(trial.asked, result.history)
+            result = dataclasses.replace(result, history=history)
+            if result.state == PAUSED:
+                self._runs[number] = trial.run
+            else:
+                result = self._recorder.add_run(result, trial.run)
         else:
             self._display.print_line(
                 f"the process of trial #{number} died (time {trial.asked.deaths + 1}); "
@@ -113,6 +137,12 @@ class TrialRunner:
             )
         del self._running[number]
         return trial.asked, result
+
+    def record_pause(self, pause: Pause) -> None:
+        """Record a pause that the store of studies already has."""
+        failpoints.reach("after_pause")
+        self._recorder.pause(self._runs[pause.result.number], pause.result)
+        self._display.trial_paused(pause)
 
     def __enter__(self) -> Self:
         return self
@@ -130,3 +160,15 @@ class TrialRunner:
             with contextlib.suppress(Failure), study_errors():
                 self._study.record_interruption(trial.asked)
                 self._recorder.interrupt(trial.run)
+
+
+def _recorded_history(asked: AskedTrial, history: tuple[Epoch, ...]) -> tuple[Epoch, ...]:
+    """Return a trial's history, with the rows that are recorded already in place of their like.
+
+    A trial whose state is gone is trained again from its start, to the same values at other times:
+    MLflow would take these for further values.
+    """
+    if asked.progress is None:
+        return history
+    recorded = asked.progress.history[: len(history)]
+    return recorded + history[len(recorded) :]

@@ -46,3 +46,11 @@ def csv_text(text: object) -> str:
     if line.startswith(("=", "+", "-", "@")):
         return f"'{line}"
     return line
+
+
+def ordinal(number: int) -> str:
+    """Return a place in a row: 1st, 2nd, 3rd, 4th, ..., 11th, ..., 21st."""
+    if number % 100 in (11, 12, 13):
+        return f"{number}th"
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{endings.get(number % 10, 'th')}"

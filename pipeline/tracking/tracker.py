@@ -450,6 +450,18 @@ class Tracker(Connection):
             for incomplete in folder.rglob(f"{_TEMP_ARTIFACT_PREFIX}*"):
                 incomplete.unlink(missing_ok=True)
 
+    def pause(self, run_id: str, history: Sequence[Epoch]) -> None:
+        """Mark a run as paused, with its epochs so far; it may be continued."""
+        metrics = self._unsent_metrics(run_id, history)
+        self._log_metrics(run_id, metrics)
+        self._sent[run_id] = len(history)
+        self.tag(run_id, {"sweep.end": "paused"})
+        self._client.update_run(run_id, status="SCHEDULED")
+
+    def go_on(self, run_id: str) -> None:
+        """Mark a paused run as running again."""
+        self._client.update_run(run_id, status="RUNNING")
+
     def interrupt(self, run_id: str) -> None:
         """Mark a run as stopped by a signal; it will be continued."""
         self.tag(run_id, {"sweep.end": "interrupted"})
@@ -458,6 +470,10 @@ class Tracker(Connection):
     def unfinished(self, parent: str) -> dict[int, str]:
         """Return the run ids of a parent's running trials, by number."""
         return self._trial_runs(f"{_PARENT} = '{parent}' and attributes.status = 'RUNNING'")
+
+    def paused(self, parent: str) -> dict[int, str]:
+        """Return the run ids of a parent's paused trials, by number."""
+        return self._trial_runs(f"{_PARENT} = '{parent}' and attributes.status = 'SCHEDULED'")
 
     def finished(self, parent: str) -> dict[int, str]:
         """Return the run ids of a parent's trials that have ended by themselves, by number."""

@@ -42,6 +42,7 @@ from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import (
     COMPLETE,
     FAILED,
+    PAUSED,
     PRUNED,
     Epoch,
     TrialConfig,
@@ -108,6 +109,7 @@ class Training:
         hooks: Hooks,
         every_epoch: bool,
         time_limit: float | None,
+        time_used: float = 0.0,
     ) -> None:
         self.config = config
         self.data = data
@@ -115,7 +117,7 @@ class Training:
         self.hooks = hooks
         self.every_epoch = every_epoch
         self.time_limit = time_limit
-        self.started = time.monotonic()
+        self.started = time.monotonic() - time_used
         self.metric, self.maximize = OBJECTIVES[objective]
         self.device = torch.device(config.device)
         self.has_validation = len(data.val) > 0
@@ -140,22 +142,24 @@ class Training:
         if self.group.rank != 0:
             self.hooks = Hooks()
 
-    def run(self, limits: Mapping[str, float]) -> str:
-        """Train until the last epoch, the end of patience, or a hook that prunes.
+    def run(self, limits: Mapping[str, float], until: int | None = None) -> str:
+        """Train until the last epoch, the end of patience, a pause, or a hook that prunes.
 
         Only the leader returns; the other processes follow until they are killed.
 
         Args:
             limits: the largest costs allowed, by the names in `sweeps.spec.study_spec.Constraints`.
+            until: the epoch after which to pause; None for the last.
 
         Returns:
-            COMPLETE or PRUNED.
+            COMPLETE, PAUSED or PRUNED. The state of a paused training is on the disk.
         """
         self._set_up(limits)
         if self.group.rank != 0:
             self._follow_leader()
         last_save = time.monotonic()
-        for epoch in range(len(self.state.history) + 1, self.config.epochs + 1):
+        last_epoch = min(until or self.config.epochs, self.config.epochs)
+        for epoch in range(len(self.state.history) + 1, last_epoch + 1):
             if self._patience_is_exhausted():
                 break
             is_last = epoch == self.config.epochs
@@ -164,7 +168,8 @@ class Training:
             if self.every_epoch:
                 weights = {k: v.detach().cpu() for k, v in self.network.state_dict().items()}
                 save_model(self.folder.epoch(epoch), weights, self._card(row))
-            if time.monotonic() - last_save >= SAVE_EVERY and not is_last:
+            pauses = epoch == last_epoch and not is_last and not self._patience_is_exhausted()
+            if pauses or (time.monotonic() - last_save >= SAVE_EVERY and not is_last):
                 # Before the hook, which has the epoch recorded by a thread that slows this one.
                 self.writer.capture(
                     self.state, self.config, self.network, self.optimizer, self.schedule
@@ -174,6 +179,8 @@ class Training:
             if prune and not is_last:
                 return PRUNED
             self.writer.start_writing()
+        if len(self.state.history) < self.config.epochs and not self._patience_is_exhausted():
+            return PAUSED
         return COMPLETE
 
     def save_best(self) -> None:

@@ -37,7 +37,9 @@ def train(
     hooks: Hooks | None = None,
     limits: Mapping[str, float] | None = None,
     every_epoch: bool = False,
+    until: int | None = None,
     time_limit: float | None = None,
+    time_used: float = 0.0,
     member: GroupMember | None = None,
 ) -> TrialResult:
     """Train a resolved configuration, resuming from the newest checkpoint in its folder if any.
@@ -61,28 +63,40 @@ def train(
         limits: the largest costs allowed, by the names in
             `sweeps.spec.study_spec.Constraints`; a network above a limit is not trained.
         every_epoch: also keep the weights after each epoch, in the folder's ``epochs``.
+        until: the epoch after which to pause; None for the last. The state that is left in the
+            folder resumes the training.
         time_limit: seconds allowed for the training.
+        time_used: seconds that earlier parts of the training took, before it was paused.
         member: this process's place in a group with a GPU for each process; None for a process
             alone. Rank 0 does all of the above. The other ranks train along, call no hook, and
             return only after a failure.
 
     Returns:
-        The result: complete, pruned (by a hook, or as ``infeasible``), or failed as ``diverged``,
-        ``oom``, ``timeout`` or ``error:<class>``.
+        The result: complete, paused, pruned (by a hook, or as ``infeasible``), or failed as
+        ``diverged``, ``oom``, ``timeout`` or ``error:<class>``.
 
     Raises:
         StorageFailure: if a checkpoint cannot be written; earlier checkpoints are kept.
     """
     training = Training(
-        config, data, Folder(folder), objective, hooks or Hooks(), every_epoch, time_limit
+        config,
+        data,
+        Folder(folder),
+        objective,
+        hooks or Hooks(),
+        every_epoch,
+        time_limit,
+        time_used,
     )
-    interrupt_after = None if time_limit is None else time_limit + HANG_GRACE
+    interrupt_after = None
+    if time_limit is not None:
+        interrupt_after = max(0.0, time_limit - time_used) + HANG_GRACE
     error = None
     try:
         with closing(training.writer):
             with alarm(interrupt_after, TimedOut(time_limit)):
                 training.join(member)
-                state = training.run(limits or {})
+                state = training.run(limits or {}, until)
             training.save_best()
         end = state
     except Infeasible as problem:

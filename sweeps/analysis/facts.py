@@ -104,6 +104,10 @@ class StudyFacts:
     versions: Mapping[str, str] = field(default_factory=dict)  # of Python and libraries
     workers: int = 1  # trials at a time
     deterministic: bool = True  # whether the list of trials does not depend on their duration
+    scheduler: int = 1  # the version of the rule that decides which trial goes on; 1 is of 0.1.0
+    # How many decisions, with the present one, do not know of one another's results; None for as
+    # many as there are workers.
+    window: int | None = None
     ablated: AblationStart | None = None  # only of an ablation
     finalists: ChosenFinalists | None = None  # only of a study of finalists
 
@@ -127,6 +131,8 @@ class StudyFacts:
             versions=data.get("versions") or {},
             workers=int(data.get("workers", 1)),
             deterministic=bool(data.get("deterministic", True)),
+            scheduler=int(data.get("scheduler", 1)),
+            window=data.get("window"),
             ablated=ablated,
             finalists=finalists,
         )

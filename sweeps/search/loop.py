@@ -13,9 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sweeps.search.study import AskedTrial, Study
-from sweeps.spec.study_spec import StudySpec
-from sweeps.trial import COMPLETE, FAILED, TrialResult
+from sweeps.search.study import AskedTrial, Pause, Study
+from sweeps.spec.study_spec import Stop, StudySpec
+from sweeps.trial import (
+    BAD_CONFIGURATION,
+    COMPLETE,
+    FAILED,
+    PAUSED,
+    PRUNED,
+    TrialResult,
+)
 
 MAX_DEATHS = 3  # a trial that takes its process with it this often is not tried again
 MAX_FAILURES = 5  # so many failures in a row are not the trials' fault
@@ -58,7 +65,8 @@ class SequentialRunner:
 class SweepEnding:
     """How a sweep ended."""
 
-    reason: str  # done, until, failures (too many in a row), or the rule of the study's `stop`
+    # done, until (asked to stop), failures (too many in a row), or the rule of the study's `stop`
+    reason: str
     idle: float = 0.0  # seconds that places were empty while the next trial waited for earlier ones
 
 
@@ -72,22 +80,29 @@ def run(
     *,
     complete_untrained: Callable[[AskedTrial, TrialResult], TrialResult] = _unchanged,
     on_result: Callable[[TrialResult], None] = lambda _result: None,
+    on_pause: Callable[[Pause], None] = lambda _pause: None,
     should_stop: Callable[[], bool] = lambda: False,
     max_failures: int = MAX_FAILURES,
 ) -> SweepEnding:
     """Train the remaining trials of a study, and store each result at once.
 
+    When nothing is left to train, the trials that are still paused end as pruned. If the sweep is
+    to go on (it was asked to stop, or too many trials failed), they stay paused.
+
     Args:
         study: the study.
         runner: trains the trials, and reports their epochs with `Study.report`.
         complete_untrained: completes a result without a training: a copy of the result of an
-            earlier trial of the same configuration, or the failure of a trial after too many deaths
-            of processes.
+            earlier trial of the same configuration, the failure of a trial after too many deaths of
+            processes, or the result of a trial that was paused and does not go on.
         on_result: called with each stored result.
+        on_pause: called when a trial is paused, after this is stored.
         should_stop: asked before each new trial; after True, no further trial begins.
         max_failures: after so many failures in a row, no further trial begins either.
     """
-    return _Loop(study, runner, complete_untrained, on_result, should_stop, max_failures).run()
+    return _Loop(
+        study, runner, complete_untrained, on_result, on_pause, should_stop, max_failures
+    ).run()
 
 
 class _Loop:
@@ -99,6 +114,7 @@ class _Loop:
         runner: Runner,
         complete_untrained: Callable[[AskedTrial, TrialResult], TrialResult],
         on_result: Callable[[TrialResult], None],
+        on_pause: Callable[[Pause], None],
         should_stop: Callable[[], bool],
         max_failures: int,
     ) -> None:
@@ -106,6 +122,7 @@ class _Loop:
         self._runner = runner
         self._complete_untrained = complete_untrained
         self._on_result = on_result
+        self._on_pause = on_pause
         self._should_stop = should_stop
         self._max_failures = max_failures
         self._new_trials = study.trials_to_train(self._is_over)
@@ -120,13 +137,19 @@ class _Loop:
         while True:
             running += self._fill_places(running)
             if running == 0:
-                return SweepEnding(self._ending_reason(), self._idle)
+                break
             trial, result = self._wait(running)
             running -= 1
             if result is None:
                 self._restarts.append(self._study.record_death(trial))
+            elif result.state == PAUSED:
+                self._pause(trial, result)
             else:
                 self._tell(trial, result)
+        reason = self._ending_reason()
+        if reason not in ("until", "failures"):
+            self._end_paused()
+        return SweepEnding(reason, self._idle)
 
     def _fill_places(self, running: int) -> int:
         """Begin trials while a place is free and a trial is available; return how many began."""
@@ -167,7 +190,7 @@ class _Loop:
         start = time.monotonic()
         ended = self._runner.wait()
         empty_places = self._runner.places - running
-        if empty_places > 0 and self._study.must_wait():
+        if empty_places > 0 and self._study.is_waiting:
             self._idle += empty_places * (time.monotonic() - start)
         return ended
 
@@ -175,6 +198,25 @@ class _Loop:
         stored_result = self._study.tell(trial, result)
         self._on_result(stored_result)
         self._ended.add(trial.number)
+        for duplicate in self._study.waiting_duplicates(trial.number):
+            self._tell(
+                duplicate,
+                self._complete_untrained(duplicate, _duplicate_result(duplicate, stored_result)),
+            )
+
+    def _pause(self, trial: AskedTrial, result: TrialResult) -> None:
+        pause = self._study.pause(trial, result)
+        if isinstance(pause, Pause):
+            self._on_pause(pause)
+        else:  # somebody else has ended the trial
+            self._on_result(pause)
+
+    def _end_paused(self) -> None:
+        """End the trials that will not go on."""
+        for trial in self._study.paused_trials():
+            if trial.progress is not None:
+                result = dataclasses.replace(trial.progress, state=PRUNED, end=PRUNED)
+                self._tell(trial, self._complete_untrained(trial, result))
 
     def _is_over(self, results: Sequence[TrialResult]) -> bool:
         """Whether no further trial begins after these results."""
@@ -190,8 +232,12 @@ class _Loop:
         """Whether too many of the trials that ended in this sweep failed in a row."""
         in_a_row = 0
         for result in results:
+            if result.state == PAUSED:
+                in_a_row = 0
             ended_earlier = result.number not in self._ended
             if ended_earlier or result.duplicate_of is not None:  # a duplicate says nothing new
+                continue
+            if result.end in BAD_CONFIGURATION:  # says nothing of other configurations
                 continue
             in_a_row = in_a_row + 1 if result.state == FAILED else 0
             if in_a_row >= self._max_failures:
@@ -223,24 +269,43 @@ def _poison_result(trial: AskedTrial) -> TrialResult:
 
 
 def stop_reason(spec: StudySpec, results: Sequence[TrialResult]) -> str | None:
-    """Return the rule of a study's ``stop`` that holds after these results, in words, or None."""
+    """Return the rule of a study's ``stop`` that holds after these results, in words, or None.
+
+    Args:
+        spec: the study.
+        results: of its trials, in order: at each pause, and at the end.
+    """
     stop = spec.stop
+    if stop == Stop():
+        return None
     sign = 1 if spec.maximize else -1  # below, more is better
-    values = []
-    for result in results:
-        if result.state == COMPLETE and result.value is not None:
-            values.append(sign * result.value)
-        else:
-            values.append(-math.inf)
-    best = max(values, default=-math.inf)
-    if stop.target is not None and best >= sign * stop.target:
+    complete = [
+        sign * result.value
+        for result in results
+        if result.state == COMPLETE and result.value is not None
+    ]
+    if stop.target is not None and max(complete, default=-math.inf) >= sign * stop.target:
         return f"target {stop.target:g} reached"
-    if stop.no_gain is not None and math.isfinite(best):
-        trials_since_best = len(values) - 1 - values.index(best)
-        if trials_since_best >= stop.no_gain:
-            return f"no gain in {stop.no_gain} trials"
+    if stop.no_gain is not None and _trials_since_best(results, sign) >= stop.no_gain:
+        return f"no gain in {stop.no_gain} trials"
     if stop.time is not None:
-        seconds = math.fsum(result.seconds for result in results if result.duplicate_of is None)
-        if seconds >= stop.time:
+        seconds = {r.number: r.seconds for r in results if r.duplicate_of is None}
+        if math.fsum(seconds.values()) >= stop.time:
             return f"{stop.time:g} s of training used up"
     return None
+
+
+def _trials_since_best(results: Sequence[TrialResult], sign: int) -> int:
+    """Count the trials that began after the best value; 0 without a value."""
+    best = -math.inf
+    begun: set[int] = set()
+    count = 0
+    for result in results:
+        if result.number not in begun:
+            begun.add(result.number)
+            count += 1
+        has_value = result.state in (COMPLETE, PAUSED) and result.value is not None
+        if has_value and sign * float(result.value or 0.0) > best:
+            best = sign * float(result.value or 0.0)
+            count = 0
+    return count if math.isfinite(best) else 0

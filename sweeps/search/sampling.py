@@ -1,6 +1,6 @@
 """Has Optuna choose the values of a trial reproducibly.
 
-Every choice has a seed of its own, and learns from a fixed part of the earlier trials.
+Every choice has a seed of its own, and learns from the trials that the caller lets it see.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import warnings
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.spec.configurations import choose_values
 from sweeps.spec.dimension import Dimension, round_significant
@@ -22,7 +21,7 @@ from sweeps.trial import Value
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.storages import BaseStorage
-    from optuna.trial import Trial
+    from optuna.trial import FrozenTrial, Trial, TrialState
 
 
 class BufferedTrialStorage:
@@ -32,34 +31,42 @@ class BufferedTrialStorage:
     only the trial in memory. Calls about anything else go to the storage of the study.
     """
 
-    def __init__(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._study = study
-        self._storage = study._storage  # noqa: SLF001 - as Optuna's own samplers
-        self._trial = trial
+    def __init__(
+        self, storage: BaseStorage, study_id: int, trial: FrozenTrial, trial_id: int | None
+    ) -> None:
+        """Make the storage.
 
-    @property
-    def written(self) -> bool:
-        """Whether the trial is in the storage of the study."""
-        return self._trial._trial_id >= 0  # noqa: SLF001
+        Args:
+            storage: the storage of the study.
+            study_id: the study.
+            trial: the trial, in memory.
+            trial_id: its id in the storage; None for a new trial.
+        """
+        self._storage = storage
+        self._study_id = study_id
+        self._trial = trial
+        self.trial_id = trial_id
 
     def write(self) -> None:
         """Write the trial as the study's next.
 
         The trial gets another number if another program has added one, too.
         """
-        study_id = self._study._study_id  # noqa: SLF001
-        trial_id = self._storage.create_new_trial(study_id, self._trial)
+        trial_id = self._storage.create_new_trial(self._study_id, self._trial)
         number = self._trial.number
-        if self._storage.get_trial_id_from_study_id_trial_number(study_id, number) != trial_id:
+        if (
+            self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+            != trial_id
+        ):
             self._trial.number = self._storage.get_trial_number_from_id(trial_id)
-        self._trial._trial_id = trial_id  # noqa: SLF001
+        self.trial_id = trial_id
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
     def get_study_id_from_name(self, _name: str) -> int:
         """Return the study's id."""
-        return self._study._study_id  # noqa: SLF001
+        return self._study_id
 
     def get_trial(self, _trial_id: int) -> FrozenTrial:
         """Return the trial in memory; the owner keeps the trial up to date."""
@@ -69,56 +76,45 @@ class BufferedTrialStorage:
         """Return the sampler's notes about the trial."""
         return self._trial.system_attrs
 
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+    def set_trial_system_attr(self, _trial_id: int, key: str, value: Any) -> None:
         """Store a note of the sampler about the trial."""
         self._trial.system_attrs[key] = value
-        if self.written:
-            self._storage.set_trial_system_attr(trial_id, key, value)
+        if self.trial_id is not None:
+            self._storage.set_trial_system_attr(self.trial_id, key, value)
 
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+    def set_trial_user_attr(self, _trial_id: int, key: str, value: Any) -> None:
         """Store an attribute of the trial."""
-        if self.written:
-            self._storage.set_trial_user_attr(trial_id, key, value)
+        if self.trial_id is not None:
+            self._storage.set_trial_user_attr(self.trial_id, key, value)
 
     def set_trial_param(
-        self, trial_id: int, name: str, value: float, distribution: BaseDistribution
+        self, _trial_id: int, name: str, value: float, distribution: BaseDistribution
     ) -> None:
         """Store a parameter of the trial."""
-        if self.written:
-            self._storage.set_trial_param(trial_id, name, value, distribution)
+        if self.trial_id is not None:
+            self._storage.set_trial_param(self.trial_id, name, value, distribution)
 
 
 class SamplerView(optuna.Study):
-    """A study from the view of a trial's sampler.
-
-    Only the first trials show their results. The later ones before the sampled trial appear as
-    running, whether or not they have ended by now: the sampler keeps away from their values, and
-    does so in the same way each time.
-    """
+    """A study with the trials that the sampler of a new trial may see."""
 
     def __init__(
         self,
-        study: optuna.Study,
+        name: str,
         storage: BufferedTrialStorage,
-        trials: Callable[[], list[FrozenTrial]],
         sampler: optuna.samplers.BaseSampler,
-        number: int,
-        visible: int,
+        trials: Sequence[FrozenTrial],
     ) -> None:
         """Make the view.
 
         Args:
-            study: the study.
-            storage: its storage, with the sampled trial.
-            trials: returns the trials of the study, by number.
-            sampler: chooses the trial's values.
-            number: the trial's number; later trials are hidden, unless `visible` reaches further.
-            visible: how many of the first trials show their results.
+            name: the study's name in the storage.
+            storage: its storage, with the new trial.
+            sampler: chooses the new trial's values.
+            trials: the trials to see, by number.
         """
-        super().__init__(study.study_name, cast("BaseStorage", storage), sampler)
-        self._all_trials = trials
-        self._number = number
-        self._visible = visible
+        super().__init__(name, cast("BaseStorage", storage), sampler)
+        self._seen_trials = trials
 
     def _get_trials(
         self,
@@ -126,23 +122,8 @@ class SamplerView(optuna.Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,  # noqa: ARG002 - Optuna's signature
     ) -> list[FrozenTrial]:
-        last = max(self._number + 1, self._visible)
-        trials = []
-        for trial in self._all_trials()[:last]:
-            hides_result = self._visible <= trial.number < self._number
-            seen_trial = _as_running(trial) if hides_result else trial
-            if states is None or seen_trial.state in states:
-                trials.append(seen_trial)
+        trials = [t for t in self._seen_trials if states is None or t.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
-
-
-def _as_running(trial: FrozenTrial) -> FrozenTrial:
-    """Return the trial as when it had just been asked for."""
-    trial = copy.copy(trial)
-    trial.state = TrialState.RUNNING
-    trial.values = None
-    trial.intermediate_values = {}
-    return trial
 
 
 def make_sampler(spec: StudySpec, purpose: str) -> optuna.samplers.BaseSampler:

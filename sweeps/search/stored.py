@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.ranking import find_best_trial
 from sweeps.analysis.record import StudyRecord
+from sweeps.search.decisions import DRAWN_BY, PROMOTING, WHOLE, Decision, DecisionLog
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
-from sweeps.trial import FAILED, RUNNING, TrialConfig, TrialResult
+from sweeps.trial import FAILED, PAUSED, PRUNED, RUNNING, TrialConfig, TrialResult
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 Storage = optuna.storages.BaseStorage
+
+# Attributes of a trial.
+PROGRESS = "progress"  # the result so far of a trial that was paused, as `TrialResult.to_json`
+PAUSED_AT = "paused"  # the epoch after which the trial is paused; None while it is in training
+ENDED_AFTER = "ended after"  # the epochs that a failed trial had completed
+DUPLICATE_OF = "duplicate of"  # the earlier trial of the configuration, with whose result it ends
 
 # Attributes of a study about its trials; the first two are followed by the trial's number.
 _TEST = "test of trial "
@@ -66,7 +74,9 @@ class StoredStudy:
 
     def __init__(self, study: optuna.Study) -> None:
         self._study = study
-        self._ended_results: dict[int, TrialResult] = {}  # never change, so they are read once
+        # Results that do not change are read once.
+        self._ended_results: dict[int, TrialResult] = {}
+        self._paused_results: dict[int, TrialResult] = {}  # the last of each trial
 
     @property
     def name(self) -> str:
@@ -92,11 +102,53 @@ class StoredStudy:
         return tuple(self._results(trials, self._study.user_attrs))
 
     def first_running(self) -> int | None:
-        """Return the number of the first trial that has not ended; None if all have."""
+        """Return the number of the first trial in training; None if there is none."""
         for trial in self._trials():
             if _is_running(trial):
                 return trial.number
         return None
+
+    @cached_property
+    def promotes(self) -> bool:
+        """Whether paused trials may go on."""
+        pruner = self._study.user_attrs["spec"]["pruner"]
+        return self.facts.scheduler >= PROMOTING and pruner == "asha"
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """The decisions so far of a study whose trials may go on, in order."""
+        attrs = self._study.user_attrs
+        return read_log(attrs["goal"], self._trials(), attrs).decisions
+
+    def in_order_of_ending(self, numbers: Collection[int]) -> list[int]:
+        """Return ended trials in an order that no duration decides.
+
+        This is the order of the decisions that ended them, or of their numbers. A trial is left out
+        as long as another that has to come before it has not ended.
+
+        Args:
+            numbers: the numbers of ended trials.
+        """
+        if not self.promotes:
+            running = self.first_running()
+            return sorted(number for number in numbers if running is None or number < running)
+        return [number for number in self._ended_by_decisions() if number in numbers]
+
+    def _ended_by_decisions(self) -> list[int]:
+        trials = self._trials()
+        order: dict[int, None] = {}  # as an ordered set
+        decisions = self.decisions
+        for decision in decisions:
+            trial = trials[decision.trial]
+            if not has_finished(trial, decision.until):
+                return list(order)
+            if has_ended(trial, decision.until):
+                order[trial.number] = None
+        for decision in decisions:  # trials that were paused to the end of the sweep
+            if trials[decision.trial].state not in ENDED:
+                break
+            order[decision.trial] = None
+        return list(order)
 
     def record(self) -> StudyRecord:
         """Read the study for a report, as it is in the store at this moment."""
@@ -194,11 +246,20 @@ class StoredStudy:
                     result = dataclasses.replace(result, **changes)
                 checkpoints[trial.number] = result.checkpoint
                 yield result
+            elif is_paused(trial):
+                yield dataclasses.replace(self._paused_result(trial), **run)
             elif _is_running(trial):
                 yield running_result(trial)
             elif "config" in trial.user_attrs:
                 config = TrialConfig.from_dict(trial.user_attrs["config"])
                 yield dataclasses.replace(lost_result(trial.number, config), **run)
+
+    def _paused_result(self, trial: FrozenTrial) -> TrialResult:
+        result = self._paused_results.get(trial.number)
+        if result is None or len(result.history) != paused_epoch(trial):
+            result = paused_result(trial)
+            self._paused_results[trial.number] = result
+        return result
 
     def _ended_result(self, trial: FrozenTrial) -> TrialResult:
         if trial.number not in self._ended_results:
@@ -232,6 +293,55 @@ def open_storage(
         )
     except (*STORE_ERRORS, RuntimeError) as error:
         raise StorageError(cause(error)) from error
+
+
+def read_log(
+    goal: str, trials: Iterable[FrozenTrial], study_attrs: Mapping[str, Any]
+) -> DecisionLog:
+    """Read the decisions of a study from its attributes, and from those of its trials.
+
+    Raises:
+        DecisionsError: if the study is damaged.
+    """
+    draws = {
+        trial.number: trial.user_attrs[DRAWN_BY] for trial in trials if DRAWN_BY in trial.user_attrs
+    }
+    return DecisionLog.read(goal, draws, study_attrs)
+
+
+def reopen(storage: Storage, study_id: int, numbers: Sequence[int]) -> None:
+    """Have ended trials go on: they are running again, and paused.
+
+    Optuna itself reopens no trial, so this changes its tables, in one transaction. A storage that
+    has these trials in a cache still shows them as ended.
+
+    Args:
+        storage: a store in a database.
+        study_id: the study in the store.
+        numbers: the trials. They have their result so far as the attribute `PROGRESS`.
+    """
+    if not isinstance(storage, optuna.storages.RDBStorage):
+        raise TypeError(f"trials go on in a database only, and not in {type(storage).__name__}")
+    values = [
+        {
+            "trial": storage.get_trial_id_from_study_id_trial_number(study_id, number),
+            "study": study_id,
+            "run": f"{_RUN}{number}",
+        }
+        for number in numbers
+    ]
+    with storage.engine.begin() as connection:
+        for statement in _REOPENING:
+            connection.execute(text(statement), values)
+
+
+# A paused trial has no value and no result; the run is stored again at its end.
+_REOPENING = (
+    "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = :trial",
+    "DELETE FROM trial_values WHERE trial_id = :trial",
+    "DELETE FROM trial_user_attributes WHERE trial_id = :trial AND key = 'result'",
+    "DELETE FROM study_user_attributes WHERE study_id = :study AND key = :run",
+)
 
 
 def read_record(storage: Storage, name: str) -> StudyRecord:
@@ -336,17 +446,88 @@ def _winner_thumbnails(
 
 
 def _is_running(trial: FrozenTrial) -> bool:
-    """Whether a trial has begun and not ended; a trial without a configuration is not ours."""
-    return trial.state == TrialState.RUNNING and "config" in trial.user_attrs
+    """Whether a trial is in training; a trial without a configuration is not ours."""
+    is_ours = trial.state == TrialState.RUNNING and "config" in trial.user_attrs
+    return is_ours and not is_paused(trial)
 
 
-def running_result(trial: FrozenTrial) -> TrialResult:
-    """Return the result so far of a running trial."""
-    reports = trial.intermediate_values
+def is_paused(trial: FrozenTrial) -> bool:
+    """Whether a trial waits to go on, or for the end of an earlier trial with its configuration."""
+    if trial.state != TrialState.RUNNING:
+        return False
+    return trial.user_attrs.get(PAUSED_AT) is not None or DUPLICATE_OF in trial.user_attrs
+
+
+def paused_epoch(trial: FrozenTrial) -> int:
+    """Return the last epoch after which a trial was paused; 0 if it never was."""
+    return len(trial.user_attrs.get(PROGRESS, {}).get("history", ()))
+
+
+def has_finished(trial: FrozenTrial, epoch: int) -> bool:
+    """Whether a trial has come to an epoch, or has ended."""
+    if trial.state in ENDED or DUPLICATE_OF in trial.user_attrs:
+        return True
+    return paused_epoch(trial) >= epoch
+
+
+def has_ended(trial: FrozenTrial, epoch: int) -> bool:
+    """Whether a trial has ended, as far as is known from its training until an epoch.
+
+    Another command may have trained it further. A trial that was paused to the end can go on.
+    """
+    if trial.state not in ENDED or epoch == 0:
+        return False
+    if epoch == WHOLE:
+        return True
+    epochs = max(trial.intermediate_values, default=0)
+    if trial.state == TrialState.COMPLETE:
+        return epochs <= epoch
+    if end_of(trial) == PRUNED:
+        return False
+    return bool(trial.user_attrs.get(ENDED_AFTER, epochs) < epoch)
+
+
+def trained_seconds(trial: FrozenTrial) -> float:
+    """Return the seconds that a trial was trained, until its last pause or its end."""
     attrs = trial.user_attrs
+    result = attrs.get("result") or attrs.get(PROGRESS) or {}
+    return float(result.get("seconds", 0.0))
+
+
+def end_of(trial: FrozenTrial) -> str | None:
+    """Return how a trial ended, as in `TrialResult.end`; None if its result is not known."""
+    end: str | None = trial.user_attrs.get("result", {}).get("end")
+    return end
+
+
+def paused_result(trial: FrozenTrial) -> TrialResult:
+    """Return the result so far of a paused trial."""
+    attrs = trial.user_attrs
+    if PROGRESS in attrs:
+        return TrialResult.from_dict(attrs[PROGRESS])
     return TrialResult(
         number=trial.number,
         config=TrialConfig.from_dict(attrs["config"]),
+        state=PAUSED,
+        end=PAUSED,
+        duplicate_of=attrs.get(DUPLICATE_OF),
+    )
+
+
+def running_result(trial: FrozenTrial) -> TrialResult:
+    """Return the result so far of a trial in training, with the epochs until its last pause."""
+    reports = trial.intermediate_values
+    attrs = trial.user_attrs
+    result = TrialResult(
+        number=trial.number,
+        config=TrialConfig.from_dict(attrs["config"]),
+        state=RUNNING,
+        end="running",
+    )
+    if PROGRESS in attrs:
+        result = TrialResult.from_dict(attrs[PROGRESS])
+    return dataclasses.replace(
+        result,
         state=RUNNING,
         end="interrupted" if attrs.get("interrupted") else "running",
         value=reports[max(reports)] if reports else None,

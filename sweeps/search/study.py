@@ -1,21 +1,24 @@
-"""Asks, reports, prunes, tells and resumes trials over an Optuna study. Trains nothing.
+"""Asks, reports, pauses, prunes, tells and resumes trials over an Optuna study. Trains nothing.
 
 Optuna is the truth about which trials exist and what came of them. Every decision is a function of
 the study's seed and of what is stored, so that a sweep that was killed goes on as if it had not
-been. With several workers, a trial is decided from the results of all trials except the last few
-before it, as many as could be running: which of those have ended by then is a matter of time, and
-must not decide.
+been. With several workers, a decision does not know the results of the last few decisions before
+it, see `sweeps.search.decisions`: which of those have ended by then is a matter of time, and must
+not decide.
+
+While a sweep lasts, a paused trial is RUNNING in Optuna, so that no other program takes it, and has
+its result so far as an attribute. It becomes PRUNED when the sweep ends.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -23,6 +26,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from sweeps.search.decisions import DRAWN_BY, PROMOTING, WHOLE, Decision, window
+from sweeps.search.promotion import End, Wait
 from sweeps.search.pruning import PROTECTED_TRIALS, should_prune
 from sweeps.search.sampling import (
     BufferedTrialStorage,
@@ -31,13 +36,33 @@ from sweeps.search.sampling import (
     optuna_params,
     suggest,
 )
-from sweeps.search.stored import ENDED, Storage, StoredStudy, lost_result, running_result
+from sweeps.search.scheduling import Scheduler, Step
+from sweeps.search.stored import (
+    DUPLICATE_OF,
+    ENDED,
+    ENDED_AFTER,
+    PAUSED_AT,
+    PROGRESS,
+    Storage,
+    StoredStudy,
+    end_of,
+    has_ended,
+    has_finished,
+    is_paused,
+    lost_result,
+    paused_epoch,
+    paused_result,
+    read_log,
+    reopen,
+    running_result,
+)
 from sweeps.spec.configurations import choose_values, configuration, planned_values, total_trials
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import OBJECTIVES, Stop, StudySpec, describe_difference
 from sweeps.trial import (
     COMPLETE,
     FAILED,
+    PAUSED,
     PRUNED,
     RUNNING,
     Epoch,
@@ -65,14 +90,26 @@ class AskedTrial:
 
     number: int
     config: TrialConfig
-    deaths: int = 0  # of processes that had begun the trial
-    adopted: bool = False  # whether an earlier process had begun the trial
+    deaths: int = 0  # of processes that had begun the trial since its last pause
+    adopted: bool = False  # whether an earlier process had begun this part of the training
+    until: int | None = None  # the epoch after which to pause; None for the last
+    progress: TrialResult | None = None  # the result so far of a trial that was paused
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A trial that was paused, and its place among its rivals."""
+
+    result: TrialResult
+    place: int  # counted from 1
+    rivals: int  # the number of trials that have come to the same epoch, this one included
+    goes_on: int  # so many of these may go on while trials are left to draw
 
 
 class Study(StoredStudy):
     """A study in a store: gives out trials, and takes their reports and results."""
 
-    def __init__(self, study: optuna.Study, spec: StudySpec) -> None:
+    def __init__(self, storage: Storage, study: optuna.Study, spec: StudySpec) -> None:
         super().__init__(study)
         self.spec = spec
         # The number of trials at a time that decides the list of trials.
@@ -80,8 +117,10 @@ class Study(StoredStudy):
         # Whether the list of trials is the same each time. If not, all results available by then
         # may decide about the next trial.
         self.deterministic = self.facts.deterministic
-        self._live: dict[int, Trial] = {}  # the running trials of this process, by number
-        self._reports: dict[int, dict[int, float]] = {}  # their best values so far, by epoch
+        self._storage = storage
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+        self._trial_ids: dict[int, int] = {}  # ids in the storage, by number
+        self._reports: dict[int, dict[int, float]] = {}  # best values of begun trials, by epoch
         # Reports are written by a thread: training does not wait for the store.
         self._writer = ThreadPoolExecutor(1, "reports")
         self._pending_writes: dict[int, Future[None]] = {}  # the last one of each trial
@@ -90,6 +129,11 @@ class Study(StoredStudy):
         # The first decided result of each configuration, by signature, among the indexed results.
         self._first_decided: dict[str, TrialResult] = {}
         self._indexed = 0
+        self._log = read_log(_goal(spec), self._trials(), study.user_attrs)
+        self._outcomes: list[TrialResult] = []  # of the first decisions, in order
+        self._signatures: dict[int, str] = {}  # of configurations, by the number of the trial
+        self.is_waiting = False  # whether the next decision has to wait for the end of a training
+        self.reopened = False  # whether trials that had been paused to the end can go on again
 
     @classmethod
     def open(cls, storage: Storage, name: str, spec: StudySpec, facts: Mapping[str, Any]) -> Study:
@@ -104,6 +148,7 @@ class Study(StoredStudy):
 
         Raises:
             StudyChangedError: if the study exists and was made from another specification.
+            DecisionsError: if the study in the store is damaged.
         """
         study = optuna.create_study(
             storage=storage,
@@ -114,11 +159,13 @@ class Study(StoredStudy):
         is_new = "spec" not in study.user_attrs
         if is_new:
             dimensions = [dimension.to_dict() for dimension in spec.dimensions]
-            study.set_user_attr("facts", {**facts, "dimensions": dimensions})
+            rules = {"scheduler": PROMOTING, "window": window(int(facts.get("workers", 1)))}
+            study.set_user_attr("facts", {**rules, **facts, "dimensions": dimensions})
         else:
             _check_identity(study, spec)
         references = [reference.model_dump(exclude_defaults=True) for reference in spec.reference]
         study.set_user_attr("trials", total_trials(spec))
+        study.set_user_attr("goal", _goal(spec))
         study.set_user_attr("reference", references)
         study.set_user_attr("keep_checkpoints", spec.keep_checkpoints)
         study.set_user_attr("opened", time.time())
@@ -126,10 +173,11 @@ class Study(StoredStudy):
             # Last: readers skip a study without it, and if this process is killed before, the next
             # start makes the study again.
             study.set_user_attr("spec", spec.identity())
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if "result" in trial.user_attrs:  # killed before Optuna was told
-                _finish(study, trial.number, trial.user_attrs["result"])
-        return cls(study, spec)
+        opened = cls(storage, study, spec)
+        for trial in opened._trials():
+            if trial.state == TrialState.RUNNING and "result" in trial.user_attrs:
+                opened._end(trial, trial.user_attrs["result"])  # killed before Optuna was told
+        return opened
 
     @cached_property
     def total(self) -> int:
@@ -151,33 +199,54 @@ class Study(StoredStudy):
         super().keep_run(number, run_id, checkpoint)
         self._cached_results = None
 
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """The decisions so far, in order."""
+        return self._scheduler.decisions
+
     # Which trial is next
+
+    @cached_property
+    def _scheduler(self) -> Scheduler:
+        visible_window = None
+        if self.waits_for_earlier:
+            visible_window = self.facts.window or self.workers
+        return Scheduler(
+            self.spec,
+            total=self.total,
+            version=self.facts.scheduler,
+            window=visible_window,
+            trials=self._trials,
+            log=self._log,
+        )
 
     def trials_to_train(
         self, is_over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False
     ) -> Iterator[AskedTrial | None]:
-        """Yield the trials to train: first the trials of a dead process, then new trials.
+        """Yield the trials to train: first the trials of a dead process, then as decided.
 
-        Yields None while the next trial has to wait for the end of earlier trials.
+        Yields None while the next decision has to wait for the end of a training.
 
         Args:
-            is_over: asked before each new trial, with the results that may decide about the trial;
-                after True, neither this trial nor a later trial begins.
+            is_over: asked before each decision, with the outcomes that may decide, in order: the
+                result of a trial at each of its pauses, and at its end. After True, nothing more
+                begins.
         """
-        for frozen in self._trials_in(TrialState.RUNNING):
-            yield self._adopt(frozen)
-        while (number := self._next_number()) < self.total:
-            if self._waits_for_earlier(number):
+        for trial in self._trials_in(TrialState.RUNNING):
+            asked = self._adopt(trial)
+            if asked is not None:
+                yield asked
+        while True:
+            step = self._scheduler.next()
+            self.is_waiting = isinstance(step, Wait)
+            if isinstance(step, Wait):
                 yield None
-            elif is_over(self._deciding_results(number)):
-                break
-            else:
-                yield self._ask(number)
-
-    def must_wait(self) -> bool:
-        """Whether the next trial has to wait for the end of earlier trials."""
-        number = self._next_number()
-        return number < self.total and self._waits_for_earlier(number)
+                continue
+            if isinstance(step, End) or is_over(self._known_outcomes()):
+                return
+            asked = self._take(step)
+            if asked is not None:
+                yield asked
 
     @cached_property
     def predetermined(self) -> bool:
@@ -185,48 +254,41 @@ class Study(StoredStudy):
 
         No trial then decides about another.
         """
-        if self.spec.pruner != "none" or self.spec.stop != Stop():
+        if self.spec.pruner != "none" or self.spec.stop != Stop() or self.spec.budget is not None:
             return False
         return self.total <= len(self._planned_values) * self.spec.repeats
 
     @property
     def waits_for_earlier(self) -> bool:
-        """Whether a trial may have to wait for the end of earlier trials.
+        """Whether a decision may have to wait for the end of a training.
 
         Otherwise the list of trials would not be the same each time.
         """
         return self.deterministic and not self.predetermined
 
-    def _next_number(self) -> int:
-        """The number of the next trial.
+    def _known_outcomes(self) -> Sequence[TrialResult]:
+        """The outcomes of the decisions that the next one may know."""
+        known = self._scheduler.known_decisions()
+        if not self.waits_for_earlier or not self.promotes:
+            numbers = {decision.trial for decision in known}
+            return [
+                result
+                for result in self.results()
+                if result.number in numbers and result.state != RUNNING
+            ]
+        for decision in known[len(self._outcomes) :]:
+            self._outcomes.append(self._outcome(decision))
+        return self._outcomes
 
-        A trial may be waiting already, if a process died between enqueueing and asking.
-        """
-        trials = self._trials()
-        for trial in trials:
-            if trial.state == TrialState.WAITING:
-                return trial.number
-        return len(trials)
-
-    def _deciding_count(self, number: int) -> int:
-        """How many of the first trials may decide about a trial; with one worker, all before."""
-        if not self.waits_for_earlier:
-            return sys.maxsize
-        return max(0, number + 1 - self.workers)
-
-    def _deciding_results(self, number: int) -> list[TrialResult]:
-        """The results that may decide about a trial."""
-        count = self._deciding_count(number)
-        return [
-            result for result in self.results() if result.number < count and result.state != RUNNING
-        ]
-
-    def _waits_for_earlier(self, number: int) -> bool:
-        """Whether a trial is still running, and may decide about this trial."""
-        if not self.waits_for_earlier:
-            return False
-        count = self._deciding_count(number)
-        return any(trial.number < count for trial in self._trials_in(TrialState.RUNNING))
+    def _outcome(self, decision: Decision) -> TrialResult:
+        """The result of a trial when it had come to the epoch of a decision."""
+        trial = self._trials()[decision.trial]
+        if has_ended(trial, decision.until):
+            if "result" in trial.user_attrs:
+                return self._ended_result(trial)
+            return lost_result(trial.number, TrialConfig.from_dict(trial.user_attrs["config"]))
+        value = trial.intermediate_values.get(decision.until)
+        return replace(self._paused_result(trial), state=PAUSED, end=PAUSED, value=value)
 
     # While a trial is trained
 
@@ -242,11 +304,14 @@ class Study(StoredStudy):
             best_value: the best value of the objective so far.
         """
         self._write_report(asked.number, epoch, best_value)
+        if self.promotes or self.spec.pruner == "none":
+            return False
         reports = self._reports[asked.number]
+        known = self._scheduler.decisions[: self._deciding_count(asked.number)]
         rivals = [
-            trial.intermediate_values
-            for trial in self._trials()[: self._deciding_count(asked.number)]
-            if trial.state in ENDED
+            self._trials()[decision.trial].intermediate_values
+            for decision in known
+            if self._trials()[decision.trial].state in ENDED
         ]
         too_little_to_compare = min(asked.number, len(rivals)) < PROTECTED_TRIALS
         is_start = asked.number < len(self.spec.starts) * self.spec.repeats
@@ -259,6 +324,12 @@ class Study(StoredStudy):
             epochs=asked.config.epochs,
             maximize=self.spec.maximize,
         )
+
+    def _deciding_count(self, number: int) -> int:
+        """How many of the first trials may decide about a trial that is trained in one go."""
+        if not self.waits_for_earlier:
+            return WHOLE
+        return max(0, number + 1 - (self.facts.window or self.workers))
 
     def catch_up(self, asked: AskedTrial, history: Sequence[Epoch]) -> None:
         """Store the missing reports of a dead process, from the history of a checkpoint."""
@@ -273,18 +344,53 @@ class Study(StoredStudy):
         reports = self._reports[number]
         if epoch not in reports:  # an adopted trial repeats the epochs after its checkpoint
             reports[epoch] = value
-            write = self._live[number].report
-            self._pending_writes[number] = self._writer.submit(write, value, epoch)
+            self._pending_writes[number] = self._writer.submit(
+                self._storage.set_trial_intermediate_value, self._trial_id(number), epoch, value
+            )
 
     def _settle(self, number: int) -> None:
         """Wait until a trial's reports are written."""
         if number in self._pending_writes:
             self._pending_writes.pop(number).result()
 
-    # How a trial ends
+    # How a part of a training ends
+
+    def pause(self, asked: AskedTrial, result: TrialResult) -> Pause | TrialResult:
+        """Store that a trial has come to its epoch, and may go on later.
+
+        Returns:
+            The pause; or a failure that ended as ``lost``, if somebody else had ended the trial in
+            the store.
+        """
+        trial = self._trials()[asked.number]
+        try:
+            self._settle(asked.number)
+            # The progress is written first: it makes the trial a paused one.
+            self._set_attr(trial, PROGRESS, json.loads(result.to_json()))
+            self._set_attr(trial, PAUSED_AT, len(result.history))
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return self._lose(asked, result)
+        trial.intermediate_values = dict(self._reports[asked.number])
+        self._cached_results = None
+        place, rivals = self._scheduler.place(asked.number)
+        return Pause(result, place, rivals, self._scheduler.goes_on(rivals))
+
+    def paused_trials(self) -> list[AskedTrial]:
+        """The trials that are paused now."""
+        paused = []
+        for trial in self._trials():
+            if is_paused(trial) and DUPLICATE_OF not in trial.user_attrs:
+                config = TrialConfig.from_dict(trial.user_attrs["config"])
+                paused.append(AskedTrial(trial.number, config, progress=paused_result(trial)))
+        return paused
 
     def earlier_result(self, asked: AskedTrial) -> TrialResult | None:
         """The result of an earlier trial of the same configuration, which decides this trial's."""
+        if self.promotes:
+            original = self._trials()[asked.number].user_attrs.get(DUPLICATE_OF)
+            if original is None:
+                return None
+            return next(result for result in self.results() if result.number == original)
         results = self.results()
         count = self._deciding_count(asked.number)
         for result in results[self._indexed :]:
@@ -295,21 +401,33 @@ class Study(StoredStudy):
                 self._first_decided.setdefault(result.config.signature, result)
         return self._first_decided.get(asked.config.signature)
 
+    def waiting_duplicates(self, number: int) -> list[AskedTrial]:
+        """The trials that wait for the end of this trial, to end with its result."""
+        if not self.promotes:
+            return []
+        return [
+            AskedTrial(trial.number, TrialConfig.from_dict(trial.user_attrs["config"]))
+            for trial in self._trials_in(TrialState.RUNNING)
+            if trial.user_attrs.get(DUPLICATE_OF) == number
+        ]
+
     def record_interruption(self, asked: AskedTrial) -> None:
         """Store that the trial was asked to stop: the next start adopts it and counts no death."""
-        # A trial that somebody else has ended in the store cannot be gone on with.
-        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-            self._settle(asked.number)
-            self._live[asked.number].set_user_attr("interrupted", value=True)
+        self._try_to_set_attr(asked.number, "interrupted", value=True)
 
     def record_death(self, asked: AskedTrial) -> AskedTrial:
         """Count the death of the process that trained a trial; return the trial, to begin again."""
         deaths = asked.deaths + 1
-        # Somebody else may have ended the trial in the store.
-        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-            self._settle(asked.number)
-            self._live[asked.number].set_user_attr("deaths", deaths)
-        return AskedTrial(asked.number, asked.config, deaths, adopted=True)
+        self._try_to_set_attr(asked.number, "deaths", deaths)
+        return replace(asked, deaths=deaths, adopted=True)
+
+    def _try_to_set_attr(self, number: int, key: str, value: object) -> None:
+        """Set an attribute of a trial, unless somebody else has ended the trial in the store."""
+        try:
+            self._settle(number)
+            self._set_attr(self._trials()[number], key, value)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            self._clear_cache()
 
     def tell(self, asked: AskedTrial, result: TrialResult) -> TrialResult:
         """Store the result of a trial, and end it.
@@ -321,81 +439,236 @@ class Study(StoredStudy):
             trial in the store.
         """
         data = json.loads(result.to_json())
+        trial = self._trials()[asked.number]
         try:
             self._settle(asked.number)
-            trial = self._live.pop(asked.number)
-            trial.set_user_attr("result", data)
+            trial.intermediate_values = dict(
+                self._reports.get(asked.number, trial.intermediate_values)
+            )
+            if result.state == FAILED and asked.until is not None:
+                # Until which epoch it was known not to have failed, see `scheduling.has_ended`.
+                epochs = min(len(trial.intermediate_values), asked.until - 1)
+                self._set_attr(trial, ENDED_AFTER, epochs)
+            self._set_attr(trial, "result", data)
         except optuna.exceptions.UpdateFinishedTrialError:  # Optuna changes no ended trial
-            if result.run_id is not None:
-                self.keep_run(asked.number, result.run_id, None)
-            return lost_result(asked.number, asked.config, result.run_id)
-        finally:
-            self._clear_cache()
-        _finish(trial.study, trial, data)
+            return self._lose(asked, result)
+        self._end(trial, data)
         return result
 
-    # How a trial begins
+    def _lose(self, asked: AskedTrial, result: TrialResult) -> TrialResult:
+        """Keep the run of a trial that somebody else has ended in the store."""
+        if result.run_id is not None:
+            self.keep_run(asked.number, result.run_id, None)
+        self._clear_cache()
+        return lost_result(asked.number, asked.config, result.run_id)
 
-    def _ask(self, number: int) -> AskedTrial:
-        """Begin the trial of this number."""
-        # A waiting trial was enqueued by another program, or by an older version.
-        if self._trials_in(TrialState.WAITING):
-            enqueued = self._study.ask()
+    def _end(self, trial: FrozenTrial, result: Mapping[str, Any]) -> None:
+        """Tell Optuna how a trial ended."""
+        state = _OPTUNA_STATES[result["state"]]
+        values = None
+        if state == TrialState.COMPLETE:
+            values = [result["value"]]
+        elif state == TrialState.PRUNED and trial.intermediate_values:
+            values = [trial.intermediate_values[max(trial.intermediate_values)]]
+        self._cached_results = None
+        try:
+            self._storage.set_trial_state_values(self._trial_id(trial.number), state, values)
+        except optuna.exceptions.UpdateFinishedTrialError:  # somebody else has ended it first
             self._clear_cache()
-            return self._start(self._trials()[enqueued.number])
-        params = self._planned_params(number)
+            return
+        trial.state = state
+        trial.values = values
+
+    # How a trial begins, and goes on
+
+    def _take(self, step: Step) -> AskedTrial | None:
+        """Store a decision, and return the trial to train; None if it is trained already."""
+        if step.trial is None:
+            return self._draw(step)
+        self._reopen()
+        trial = self._trials()[step.trial]
+        decision = Decision(step.trial, step.until)
+        self.remember(self._log.promotion_key(at_end=step.at_end), [decision.trial, decision.until])
+        self._log.add(decision, at_end=step.at_end)
+        if has_finished(trial, decision.until):
+            return None
+        return self._go_on(trial)
+
+    def _go_on(self, trial: FrozenTrial) -> AskedTrial:
+        """Begin the next part of the training of a paused trial."""
+        progress = paused_result(trial)
+        for key, value in ((PAUSED_AT, None), ("deaths", 0), ("interrupted", False)):
+            if trial.user_attrs.get(key, value) != value:
+                self._set_attr(trial, key, value)
+        self._cached_results = None
+        return self._begin(trial, progress=progress)
+
+    def _reopen(self) -> None:
+        """Have the trials go on again that an earlier command had paused to its end."""
+        if not self.promotes:
+            return
+        settled = [
+            trial
+            for trial in self._trials()
+            if trial.state == TrialState.PRUNED and end_of(trial) == PRUNED
+        ]
+        if not settled:
+            return
+        reopen(self._storage, self._study_id, [trial.number for trial in settled])
+        self.reopened = True
+        self._clear_cache()
+
+    def _draw(self, step: Step) -> AskedTrial | None:
+        """Begin a new trial, or one that another program has enqueued."""
+        self._reopen()
+        self._notice_other_trials()
+        for trial in self._trials_in(TrialState.WAITING):
+            if self._storage.set_trial_state_values(
+                self._trial_id(trial.number), TrialState.RUNNING
+            ):
+                trial.state = TrialState.RUNNING
+                return self._choose(trial, step.until)
+        params = self._planned_params(len(self._scheduler.drawn))
         system_attrs = {} if params is None else {"fixed_params": params}
         trial = create_trial(state=TrialState.RUNNING, system_attrs=system_attrs)
-        trial.number = number
-        return self._start(trial)
+        trial.number = len(self._trials())
+        return self._choose(trial, step.until)
 
-    def _adopt(self, frozen: FrozenTrial) -> AskedTrial:
-        """Take over a trial that a dead process left running: the same number, the same values."""
-        deaths = frozen.user_attrs.get("deaths", 0)
-        if not frozen.user_attrs.get("interrupted", False):
-            deaths += 1
-        return self._start(frozen, deaths, adopted=True)
-
-    def _start(self, frozen: FrozenTrial, deaths: int = 0, *, adopted: bool = False) -> AskedTrial:
-        """Make a trial live. A new trial is written whole, with values and configuration."""
-        number = frozen.number
-        storage = BufferedTrialStorage(self._study, frozen)
-        view = SamplerView(
-            self._study,
-            storage,
-            self._trials,
-            make_sampler(self.spec, f"{number}"),
-            number,
-            self._deciding_count(number),
-        )
-        # Taking over the same trial keeps the list of trials identical.
-        trial = Trial(view, frozen._trial_id)  # noqa: SLF001
-        if adopted:
-            trial.set_user_attr("deaths", deaths)
-            trial.set_user_attr("interrupted", value=False)
-        if "config" not in frozen.user_attrs:
-            trial.set_user_attr("config", self._choose_configuration(trial, number).to_dict())
-        if storage.written:
+    def _notice_other_trials(self) -> None:
+        """Read the trials again if another program has made some."""
+        with contextlib.suppress(KeyError):
+            next_number = len(self._trials())
+            self._storage.get_trial_id_from_study_id_trial_number(self._study_id, next_number)
             self._clear_cache()
-        else:
-            storage.write()
-            trial = Trial(view, frozen._trial_id)  # noqa: SLF001
-            self._add_to_cache(frozen)
-        self._live[frozen.number] = trial
-        self._reports[frozen.number] = dict(frozen.intermediate_values)
-        config = TrialConfig.from_dict(frozen.user_attrs["config"])
-        return AskedTrial(frozen.number, config, deaths, adopted)
 
-    def _choose_configuration(self, trial: Trial, number: int) -> TrialConfig:
-        values = choose_values(self.spec, lambda dimension: self._suggest(trial, dimension))
-        repeat = number % self.spec.repeats
+    def _adopt(self, trial: FrozenTrial) -> AskedTrial | None:
+        """Take over a trial that a dead process left: the same number, the same values.
+
+        Returns None if nothing of it is to be trained now.
+        """
+        attrs = trial.user_attrs
+        if "config" not in attrs:
+            if self.promotes:
+                return None  # it is another program's
+            return self._choose(trial, WHOLE, self._deaths(trial))
+        if DUPLICATE_OF in attrs:
+            original = self._trials()[attrs[DUPLICATE_OF]]
+            return self._begin(trial) if original.state in ENDED else None
+        if self.promotes and paused_epoch(trial) >= self._log.until(trial.number):
+            if attrs.get(PAUSED_AT) is None:
+                self._set_attr(trial, PAUSED_AT, paused_epoch(trial))
+            return None
+        if attrs.get(PAUSED_AT) is not None:  # killed before it went on
+            return self._go_on(trial)
+        deaths = self._deaths(trial)
+        self._set_attr(trial, "deaths", deaths)
+        self._set_attr(trial, "interrupted", value=False)
+        progress = paused_result(trial) if PROGRESS in attrs else None
+        return self._begin(trial, deaths=deaths, adopted=True, progress=progress)
+
+    @staticmethod
+    def _deaths(trial: FrozenTrial) -> int:
+        """Count the deaths of processes that trained a trial, the one that left it included."""
+        deaths = int(trial.user_attrs.get("deaths", 0))
+        if trial.user_attrs.get("interrupted", False):
+            return deaths
+        return deaths + 1
+
+    def _choose(
+        self, trial: FrozenTrial, until: int, deaths: int | None = None
+    ) -> AskedTrial | None:
+        """Choose the configuration of a trial, and begin the trial.
+
+        A new trial is written whole, with values and configuration.
+
+        Args:
+            trial: a new trial, or one of the store without a configuration.
+            until: the epoch until which it is trained.
+            deaths: of processes that had begun the trial; None for a trial that is begun now.
+        """
+        is_new = trial.number == len(self._trials())
+        trial_id = None if is_new else self._trial_id(trial.number)
+        storage = BufferedTrialStorage(self._storage, self._study_id, trial, trial_id)
+        known = self._scheduler.known_decisions()
+        place = trial.number
+        if self.promotes:
+            place = len(self._scheduler.drawn)  # another program's trials do not count
+        else:
+            known = self._scheduler.decisions[: self._deciding_count(place)]
+        view = SamplerView(
+            self.name,
+            storage,
+            make_sampler(self.spec, f"{place}"),
+            self._scheduler.seen(known, before=place),
+        )
+        draft = Trial(view, -1 if trial_id is None else trial_id)
+        if deaths is not None:
+            draft.set_user_attr("deaths", deaths)
+            draft.set_user_attr("interrupted", value=False)
+        config = self._choose_configuration(draft, place)
+        if self.promotes:
+            draft.set_user_attr(DRAWN_BY, [len(self._log.decisions), until])
+            original = self._find_original(config, known)
+            if original is not None:
+                draft.set_user_attr(DUPLICATE_OF, original)
+        draft.set_user_attr("config", config.to_dict())
+        if is_new:
+            storage.write()
+            self._add_to_cache(trial, storage.trial_id)
+        else:
+            self._cached_results = None
+        if self.promotes:
+            self._log.add(Decision(trial.number, until))
+        if DUPLICATE_OF in trial.user_attrs:
+            original_trial = self._trials()[trial.user_attrs[DUPLICATE_OF]]
+            return self._begin(trial) if original_trial.state in ENDED else None
+        return self._begin(trial, deaths=deaths or 0, adopted=deaths is not None)
+
+    def _find_original(self, config: TrialConfig, known: Sequence[Decision]) -> int | None:
+        """Find an earlier trial of a configuration; None if all have failed by accident."""
+        reached = self._scheduler.reached(known)
+        for number in self._scheduler.drawn:
+            trial = self._trials()[number]
+            if DUPLICATE_OF in trial.user_attrs or self._signature(number) != config.signature:
+                continue
+            may_differ = trial.state == TrialState.FAIL and end_of(trial) not in _DECIDED_ENDS
+            if not (may_differ and has_ended(trial, reached.get(number, 0))):
+                return number
+        return None
+
+    def _signature(self, number: int) -> str:
+        """The signature of a trial's configuration."""
+        if number not in self._signatures:
+            config = TrialConfig.from_dict(self._trials()[number].user_attrs["config"])
+            self._signatures[number] = config.signature
+        return self._signatures[number]
+
+    def _begin(
+        self,
+        trial: FrozenTrial,
+        *,
+        deaths: int = 0,
+        adopted: bool = False,
+        progress: TrialResult | None = None,
+    ) -> AskedTrial:
+        """Make a trial ready for reports."""
+        self._reports[trial.number] = dict(trial.intermediate_values)
+        config = TrialConfig.from_dict(trial.user_attrs["config"])
+        until: int | None = self._log.until(trial.number) if self.promotes else WHOLE
+        if until is not None and until >= config.epochs:
+            until = None
+        return AskedTrial(trial.number, config, deaths, adopted, until, progress)
+
+    def _choose_configuration(self, trial: Trial, place: int) -> TrialConfig:
+        values = choose_values(self.spec, lambda dimension: self._suggest(trial, place, dimension))
+        repeat = place % self.spec.repeats
         return configuration(self.spec, {**self.resolved_values(), **values}, repeat)
 
-    def _suggest(self, trial: Trial, dimension: Dimension) -> Value:
+    def _suggest(self, trial: Trial, place: int, dimension: Dimension) -> Value:
         # A dimension that is not drawn jointly has a sampler of its own: a kill between two values
         # changes neither.
         if dimension.key not in trial.relative_params:
-            trial.study.sampler = make_sampler(self.spec, f"{trial.number}:{dimension.key}")
+            trial.study.sampler = make_sampler(self.spec, f"{place}:{dimension.key}")
         return suggest(trial, dimension)
 
     def resolved_values(self) -> dict[str, Value]:
@@ -406,14 +679,15 @@ class Study(StoredStudy):
             values["device"] = device
         return values
 
-    def _planned_params(self, number: int) -> dict[str, Value] | None:
+    def _planned_params(self, place: int) -> dict[str, Value] | None:
         """The parameters of a start, a repeat, or a configuration of a planned method.
 
         None for any other trial: the sampler chooses.
         """
-        index, repeat = divmod(number, self.spec.repeats)
+        index, repeat = divmod(place, self.spec.repeats)
         if repeat > 0:
-            return self._trials()[number - repeat].params
+            first_seed = self._scheduler.drawn[place - repeat]
+            return self._trials()[first_seed].params
         if index < len(self._planned_values):
             return optuna_params(self.spec, self._planned_values[index])
         return None
@@ -422,31 +696,61 @@ class Study(StoredStudy):
     def _planned_values(self) -> list[dict[str, Value]]:
         return list(planned_values(self.spec))
 
-    # The trials in memory: only this process begins and ends them, so what was read stays true
-    # until then.
+    # The trials in memory: only this process begins and ends them, so what was read stays true.
 
     def _trials(self) -> list[FrozenTrial]:
         """All trials, by number."""
         if self._cached_trials is None:
-            self._cached_trials = self._read_trials()
+            trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+            self._cached_trials = [_copy(trial) for trial in trials]
         return self._cached_trials
 
     def _trials_in(self, state: TrialState) -> list[FrozenTrial]:
         return [trial for trial in self._trials() if trial.state == state]
+
+    def _trial_id(self, number: int) -> int:
+        """The id of a trial in the storage."""
+        if number not in self._trial_ids:
+            self._trial_ids[number] = self._storage.get_trial_id_from_study_id_trial_number(
+                self._study_id, number
+            )
+        return self._trial_ids[number]
+
+    def _set_attr(self, trial: FrozenTrial, key: str, value: object) -> None:
+        """Set an attribute of a trial, in the store and in memory."""
+        self._storage.set_trial_user_attr(self._trial_id(trial.number), key, value)
+        trial.user_attrs[key] = value
+        self._cached_results = None
 
     def _clear_cache(self) -> None:
         """Have the trials read again when they are needed next."""
         self._cached_trials = None
         self._cached_results = None
 
-    def _add_to_cache(self, trial: FrozenTrial) -> None:
+    def _add_to_cache(self, trial: FrozenTrial, trial_id: int | None) -> None:
         """Add a trial of this process."""
+        if trial_id is not None:
+            self._trial_ids[trial.number] = trial_id
         if trial.number != len(self._trials()):  # another program has made some, too
             self._clear_cache()
             return
         self._trials().append(trial)
         if self._cached_results is not None:
             self._cached_results = (*self._cached_results, running_result(trial))
+
+
+def _copy(trial: FrozenTrial) -> FrozenTrial:
+    """Copy a trial, so that it can be changed without changing the store's own."""
+    trial = copy.copy(trial)
+    trial.intermediate_values = dict(trial.intermediate_values)
+    trial.user_attrs = dict(trial.user_attrs)
+    return trial
+
+
+def _goal(spec: StudySpec) -> str:
+    """Name what ends a study: its total, and its budget."""
+    total = str(total_trials(spec))
+    return total if spec.budget is None else f"{total} within {spec.budget}"
 
 
 def _check_identity(study: optuna.Study, spec: StudySpec) -> None:
@@ -460,12 +764,3 @@ def _check_identity(study: optuna.Study, spec: StudySpec) -> None:
     if stored_identity != json.loads(json.dumps(identity)):
         changes = describe_difference(stored_identity, identity)
         raise StudyChangedError(f"study {study.study_name!r} was made with {changes}")
-
-
-def _finish(study: optuna.Study, trial: Trial | int, result: Mapping[str, Any]) -> None:
-    """Tell Optuna how a trial ended."""
-    value = result["value"] if result["state"] == COMPLETE else None
-    state = _OPTUNA_STATES[result["state"]]
-    # Somebody else may have ended the trial first.
-    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-        study.tell(trial, value, state=state, skip_if_finished=True)

@@ -38,6 +38,8 @@ def total_trials(spec: StudySpec) -> int:
     Raises:
         ValueError: if a planned method has too many configurations, or a range without an end.
     """
+    if spec.has_only_budget:
+        return MAX_TRIALS
     if spec.method not in PLANNED_METHODS:
         return spec.trials or DEFAULT_TRIALS
     limit = spec.trials or MAX_TRIALS + 1

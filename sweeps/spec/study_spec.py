@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     WithJsonSchema,
     create_model,
@@ -175,6 +176,42 @@ _Count = Annotated[int, Field(strict=True, ge=1, le=MAX_TRIALS)]
 _Seed = Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)]
 
 
+class Budget(NamedTuple):
+    """How much a study may train. One of the two is given."""
+
+    trainings: float | None = None  # so many trials' whole trainings, in epochs
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        if self.seconds is not None:
+            return f"{self.seconds / 3600:g}h"
+        return f"{self.trainings:g}"
+
+
+_UNIT_SECONDS = {"h": 3600.0, "min": 60.0}
+
+
+def parse_budget(value: object) -> Budget:
+    """Parse a budget: a number of whole trainings, or a time such as ``1.5h`` or ``90min``.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?) ?(h|min|)", str(value).strip())
+    number = float(match[1]) if match and not isinstance(value, bool) else 0.0
+    if match is None or not 0 < number <= MAX_TRIALS:
+        raise ValueError(
+            "budget must be a number of whole trainings above 0, or hours such as 1.5h or 90min: "
+            f"got {value!r}"
+        )
+    if match[2]:
+        return Budget(seconds=number * _UNIT_SECONDS[match[2]])
+    return Budget(trainings=number)
+
+
+_BUDGET_SCHEMA = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}
+
+
 class StudySpec(_Model):
     """A study file, checked. Values it leaves out are the defaults here and in `TrialConfig`."""
 
@@ -202,7 +239,18 @@ class StudySpec(_Model):
         _Count | None,
         Field(
             description="Total of trials; by default all that grid, zip, one_factor or "
-            "ablate lists, else 24."
+            "ablate lists, else as many as a budget allows, else 24."
+        ),
+    ] = None
+    budget: Annotated[
+        Budget | None,
+        PlainValidator(lambda value: None if value is None else parse_budget(value)),
+        PlainSerializer(lambda value: None if value is None else str(value)),
+        WithJsonSchema(_BUDGET_SCHEMA),
+        Field(
+            description="What all trials may take together: the epochs of so many trials trained "
+            "to their end (12), or a time (1.5h, 90min). Without trials, new ones are drawn until "
+            "it is used up."
         ),
     ] = None
     epochs: Annotated[
@@ -213,7 +261,11 @@ class StudySpec(_Model):
     ] = 1
     pruner: Annotated[
         Literal["asha", "median", "none"],
-        Field(description="Rule that stops lagging trials early."),
+        Field(
+            description="What becomes of trials that lag behind: they are paused, and go on if "
+            "their place allows (asha); they are stopped if they are below the median (median); "
+            "nothing (none)."
+        ),
     ] = "asha"
     seed: Annotated[_Seed, Field(description="Decides weights, order, dropout and sampler.")] = 0
     split_seed: Annotated[_Seed, Field(description="Decides the three splits.")] = 0
@@ -225,9 +277,7 @@ class StudySpec(_Model):
     )
     start_with: Annotated[
         tuple[Start, ...],
-        Field(
-            description="Configurations tried first, never pruned; other fields get their defaults."
-        ),
+        Field(description="Configurations tried first; other fields get their defaults."),
     ] = ()
 
     constraints: Annotated[Constraints, Field(description="Limits on the network.")] = Constraints()
@@ -284,6 +334,20 @@ class StudySpec(_Model):
         return OBJECTIVES[self.objective].maximize
 
     @property
+    def most_epochs(self) -> int:
+        """The most epochs of a trial."""
+        searched = [self.epochs]
+        for dimension in getattr(self.search, "epochs", ()):
+            searched += [int(choice) for choice in dimension.choices or (dimension.high,)]
+        return max(searched)
+
+    @property
+    def has_only_budget(self) -> bool:
+        """Whether a budget alone says how many trials are drawn."""
+        is_listed = self.method in PLANNED_METHODS
+        return self.budget is not None and self.trials is None and not is_listed
+
+    @property
     def base(self) -> dict[str, Value]:
         """The values shared by all trials."""
         top_level: dict[str, Value] = {name: getattr(self, name) for name in TOP_LEVEL_FIELDS}
@@ -299,7 +363,15 @@ class StudySpec(_Model):
 
         The device may change.
         """
-        may_change = {"description", "source", "trials", "stop", "keep_checkpoints", "reference"}
+        may_change = {
+            "description",
+            "source",
+            "trials",
+            "budget",
+            "stop",
+            "keep_checkpoints",
+            "reference",
+        }
         written_below = {"search", "fixed"}
         identity = self.model_dump(mode="json", exclude=may_change | written_below)
         identity["start_with"] = [dict(start) for start in self.starts]

@@ -90,7 +90,7 @@ def test_the_class_files_have_the_true_names_and_the_figures(swept, tmp_path):
         client(swept).download_artifacts(result.run_id, name, str(tmp_path))
     with (tmp_path / "per_class.csv").open() as file:
         header, *rows = csv.reader(file)
-    assert header == ["class", "epoch 1", "epoch 2"]
+    assert header == ["class", *(f"epoch {row.epoch}" for row in result.history)]
     assert [row[0] for row in rows] == [str(digit) for digit in range(10)]
     assert [float(row[1]) for row in rows] == list(result.history[0].per_class)
     with (tmp_path / "confusion.csv").open() as file:
@@ -171,14 +171,26 @@ def test_the_same_command_again_runs_nothing_twice_and_more_trials_extend(folder
     parents = client(folder).search_runs(["0"], "tags.`sweep.role` = 'parent'")
     assert len(parents) == 1
     assert parents[0].data.tags["sweep.trials"] == "4"
-    assert "4 ended: 4 complete" in capsys.readouterr().out
+    assert "4 ended: " in capsys.readouterr().out
 
 
 def test_two_folders_give_the_same_list(swept, folder):
-    """The same command gives the same trials and values anywhere, also when extended in two steps."""
-    assert pipeline("sweep", "tiny.yaml", "--trials", "3") == 0
+    """The same command gives the same trials and values anywhere."""
     assert pipeline("sweep", "tiny.yaml") == 0
     assert trial_list(folder, STUDY) == trial_list(swept, STUDY)
+
+
+def test_extended_in_two_steps(swept, folder):
+    """3 trials and then 5 are those of 5 from the start; those that 3 finished may be trained further."""
+    assert pipeline("sweep", "tiny.yaml", "--trials", "3") == 0
+    assert pipeline("sweep", "tiny.yaml") == 0
+    extended, direct = record(folder, STUDY).results, record(swept, STUDY).results
+    for late, early in zip(extended, direct, strict=True):
+        assert late.config == early.config
+        shared = late.history[: len(early.history)]
+        assert [row.metrics["val/loss"] for row in shared] == [
+            row.metrics["val/loss"] for row in early.history
+        ]
 
 
 def test_an_adopted_project_run_gives_the_same_tree(swept, folder, monkeypatch):

@@ -12,7 +12,7 @@ from sweeps.search import loop
 from sweeps.search.loop import SequentialRunner
 from sweeps.search.study import Study
 from sweeps.spec.studyfile import parse_study
-from sweeps.trial import COMPLETE, FAILED, PRUNED
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED
 
 # Conditional dimensions, two widths of one field, a start, and a pruner.
 MIXED = """
@@ -59,20 +59,18 @@ def make_train(study, *, value=accuracy, at=lambda asked, epoch: None):
 
     def train(asked):
         at(asked, 0)
-        best = -math.inf
-        best_epoch = None
-        history = []
-        state = COMPLETE
-        for epoch in range(1, asked.config.epochs + 1):
+        history = [] if asked.progress is None else list(asked.progress.history)
+        values = [row.metrics["val/acc"] for row in history]
+        state = COMPLETE if asked.until is None else PAUSED
+        for epoch in range(len(history) + 1, (asked.until or asked.config.epochs) + 1):
             at(asked, epoch)
-            reached = value(asked.config, epoch)
-            if reached > best:
-                best = reached
-                best_epoch = epoch
-            history.append(make_epoch(epoch, {"val/acc": reached}, per_class=(reached, None)))
-            if study.report(asked, epoch, best):
+            values.append(value(asked.config, epoch))
+            history.append(make_epoch(epoch, {"val/acc": values[-1]}, per_class=(values[-1], None)))
+            if study.report(asked, epoch, max(values)):
                 state = PRUNED
                 break
+        best = max(values)
+        best_epoch = values.index(best) + 1
         return make_result_of(
             asked,
             best,
@@ -114,7 +112,13 @@ def memory():
     return optuna.storages.InMemoryStorage()
 
 
-FACTS = {"study": "mixed", "classes": ("a", "b"), "runtime": {"threads": 1, "precision": "fp32"}}
+FACTS = {
+    "scheduler": 1,
+    "window": None,
+    "study": "mixed",
+    "classes": ("a", "b"),
+    "runtime": {"threads": 1, "precision": "fp32"},
+}
 
 
 def noise(text):

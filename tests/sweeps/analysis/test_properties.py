@@ -27,6 +27,7 @@ from sweeps.spec import yamlfile
 FULL = """
 description: All there is.
 source: A report.
+budget: 2.5h
 dataset: digits
 method: tpe
 objective: val_acc

@@ -4,6 +4,7 @@ import random
 import time
 
 import pytest
+from optuna.trial import TrialState
 from support.searches import MIXED, SMALL, accuracy, fail, make_train, memory, spec
 
 from sweeps.search import loop
@@ -11,6 +12,12 @@ from sweeps.search.loop import MAX_DEATHS, SequentialRunner
 from sweeps.search.pruning import PROTECTED_TRIALS
 from sweeps.search.study import Study
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
+
+
+def interrupt_all(study):
+    """Note that a process was asked to stop, which writes no more; no trial counts a death."""
+    for trial in study._trials_in(TrialState.RUNNING):
+        study._try_to_set_attr(trial.number, "interrupted", value=True)
 
 
 class Disorder:
@@ -32,7 +39,13 @@ class Disorder:
 
 
 def begin(storage, text=MIXED, *, workers, deterministic=True, **overrides):
-    facts = {"runtime": {"threads": 1}, "workers": workers, "deterministic": deterministic}
+    facts = {
+        "scheduler": 1,
+        "window": None,
+        "runtime": {"threads": 1},
+        "workers": workers,
+        "deterministic": deterministic,
+    }
     return Study.open(storage, "study", spec(text, **overrides), facts)
 
 
@@ -89,9 +102,7 @@ def test_broken_off_and_gone_on(three, seed):
             loop.run(study, Disorder(make_train(study, at=die), 3, rng))
         except KeyboardInterrupt:
             kills += 1
-            for asked in study._live:
-                study._settle(asked)  # a dead process writes no more
-                study._live[asked].set_user_attr("interrupted", value=True)
+            interrupt_all(study)
             continue
         break
     assert kills > 3

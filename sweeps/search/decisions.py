@@ -1,0 +1,128 @@
+"""The numbered decisions of a study: which trial is trained, and until which epoch.
+
+A study with promotion keeps a log. A decision draws a new trial or goes on with a paused one, and
+each is written to the store at once: a draw with the trial itself, a promotion as an attribute of
+the study. A decision knows the results of earlier decisions only, with as many of the newest left
+out as may be in training at the time. It is therefore the same each time, however long trainings
+take, and whoever is killed meanwhile.
+
+When all trials are drawn, or the budget leaves no room for the next step, the study ends with
+decisions that a larger total would not take. They are kept apart: when the total is raised, later
+decisions do not know of them, so that 3 trials and then 8 equal 8.
+
+A study whose trials are trained in one go has one decision for each trial, and needs no log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PROMOTING = 2  # the version of the scheduler since which a paused trial may go on
+WHOLE = 1 << 30  # stands for the last epoch of any trial
+DRAWN_BY = "decision"  # attribute of a drawn trial: the number of its decision, and the epoch
+_PROMOTION = "go "  # attribute of the study, followed by the number of the decision
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A trial is trained until an epoch."""
+
+    trial: int  # number of the trial
+    until: int  # the epoch
+
+
+class DecisionsError(Exception):
+    """The decisions of a study in the store are damaged."""
+
+
+class DecisionLog:
+    """The decisions of a study, in order: those of any total, then those of the end."""
+
+    def __init__(self, goal: str) -> None:
+        """Make an empty log.
+
+        Args:
+            goal: names the total or budget of the study; the decisions of its end belong to it.
+        """
+        self._goal = goal
+        self._decisions: list[Decision] = []
+        self._drawn: list[int] = []
+        self._until: dict[int, int] = {}
+        self.at_end = False  # whether the end has begun
+
+    @staticmethod
+    def read(
+        goal: str, draws: Mapping[int, Sequence[int]], study_attrs: Mapping[str, Any]
+    ) -> DecisionLog:
+        """Read the log of a study.
+
+        Args:
+            goal: as for a new log.
+            draws: the attribute `DRAWN_BY` of each drawn trial, by number.
+            study_attrs: the attributes of the study.
+
+        Raises:
+            DecisionsError: if a decision is missing.
+        """
+        decisions = {index: Decision(trial, until) for trial, (index, until) in draws.items()}
+        of_the_end: dict[int, Decision] = {}
+        for key, value in study_attrs.items():
+            if not key.startswith(_PROMOTION):
+                continue
+            number, _, its_goal = key.removeprefix(_PROMOTION).partition(" of ")
+            trial, until = value
+            if not its_goal:
+                decisions[int(number)] = Decision(trial, until)
+            elif its_goal == goal:
+                of_the_end[int(number)] = Decision(trial, until)
+        log = DecisionLog(goal)
+        for index in range(len(decisions)):
+            if index not in decisions:
+                raise DecisionsError(f"its decision {index} is missing")
+            log.add(decisions[index])
+        for index in sorted(of_the_end):
+            log.add(of_the_end[index], at_end=True)
+        return log
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """All decisions, in order."""
+        return self._decisions
+
+    @property
+    def drawn(self) -> Sequence[int]:
+        """The numbers of the drawn trials, in the order of drawing."""
+        return self._drawn
+
+    def add(self, decision: Decision, *, at_end: bool = False) -> None:
+        """Add a decision; after a decision of the end, only such."""
+        self.at_end = self.at_end or at_end
+        self._decisions.append(decision)
+        if decision.trial not in self._until:
+            self._drawn.append(decision.trial)
+        self._until[decision.trial] = max(decision.until, self.until(decision.trial))
+
+    def promotion_key(self, *, at_end: bool) -> str:
+        """The attribute of the study for the next decision, if it goes on with a trial.
+
+        Its value is the trial's number, and the epoch until which the trial is trained.
+        """
+        key = f"{_PROMOTION}{len(self._decisions)}"
+        return f"{key} of {self._goal}" if at_end else key
+
+    def until(self, trial: int) -> int:
+        """The last epoch until which a trial was told to train; 0 if it was not."""
+        return self._until.get(trial, 0)
+
+
+def window(workers: int) -> int:
+    """Return how many decisions, with the present one, may not know of one another's results.
+
+    With as many as there are workers, each worker would often wait for the slowest. With more than
+    twice as many, or many workers, too little is known.
+    """
+    if workers == 1:
+        return 1
+    return max(workers, min(2 * workers, 8))

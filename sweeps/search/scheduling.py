@@ -1,0 +1,370 @@
+"""Decides what is next in a study, from what may be known at the time.
+
+`Scheduler` turns the trials in the store into what the rules of `sweeps.search.promotion` compare,
+and into what a sampler is shown. It reads and writes nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.search.decisions import PROMOTING, WHOLE, Decision, DecisionLog
+from sweeps.search.promotion import (
+    GOES_ON,
+    SHARE,
+    Contender,
+    Draw,
+    End,
+    Promote,
+    Wait,
+    decide_within_budget,
+    decide_within_total,
+)
+from sweeps.search.stored import (
+    DUPLICATE_OF,
+    end_of,
+    has_ended,
+    has_finished,
+    paused_epoch,
+    trained_seconds,
+)
+from sweeps.spec.study_spec import StudySpec
+from sweeps.trial import BAD_CONFIGURATION
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is next: a new trial is drawn, or a paused one goes on."""
+
+    trial: int | None  # the number of the trial that goes on; None to draw a new one
+    until: int  # the epoch until which it is trained
+    at_end: bool = False  # whether a larger total would decide otherwise
+
+
+class Scheduler:
+    """Decides what is next in a study.
+
+    A decision knows the results of earlier decisions only, but of the newest, as many as `window`
+    says. If nothing can be decided from those, it knows of the next result, too, and so on.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        *,
+        total: int,
+        version: int,
+        window: int | None,
+        trials: Callable[[], Sequence[FrozenTrial]],
+        log: DecisionLog,
+    ) -> None:
+        """Make the scheduler of a study.
+
+        Args:
+            spec: the study.
+            total: the number of trials to draw at most.
+            version: of the scheduler, as `StudyFacts` has it.
+            window: how many decisions, with the present one, do not know of one another's results;
+                None if a decision knows all results that there are.
+            trials: returns the trials of the study, by number.
+            log: the decisions so far; empty and unused if the trials are trained in one go.
+        """
+        self._spec = spec
+        self._total = total
+        self._window = window
+        self._trials = trials
+        self._log = log
+        self._sign = 1 if spec.maximize else -1
+        self._learns_from_failures = version >= PROMOTING
+        self.promotes = version >= PROMOTING and spec.pruner == "asha"
+        self._finished = 0  # so many decisions from the first on have finished
+        self._contenders: dict[int, tuple[object, Contender]] = {}  # by number, with their facts
+        self._seen: dict[int, tuple[object, FrozenTrial]] = {}  # the same for the sampler
+
+    # Decisions
+
+    @property
+    def drawn(self) -> Sequence[int]:
+        """The numbers of the drawn trials, in the order of drawing."""
+        trials = self._trials()
+        if not self.promotes:
+            return [trial.number for trial in trials if trial.state != TrialState.WAITING]
+        return self._log.drawn
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """All decisions so far."""
+        if not self.promotes:
+            return [Decision(number, WHOLE) for number in self.drawn]
+        return self._log.decisions
+
+    def next(self) -> Step | Wait | End:
+        """Return what is next, or that it is not decided before a training ends, or that all is."""
+        decisions = self.decisions
+        if self._window is None:
+            return self._decide(self._visible(decisions, len(decisions)))
+        first = max(0, len(decisions) + 1 - self._window)
+        for count in range(first, len(decisions) + 1):
+            if count > self._count_finished(decisions):
+                return Wait()
+            step = self._decide(decisions[:count])
+            if not isinstance(step, Wait):
+                return step
+        return End()
+
+    def known_decisions(self) -> Sequence[Decision]:
+        """The decisions with results that the next one may know, the newest left out."""
+        decisions = self.decisions
+        if self._window is None:
+            return self._visible(decisions, len(decisions))
+        return decisions[: max(0, len(decisions) + 1 - self._window)]
+
+    def _visible(self, decisions: Sequence[Decision], count: int) -> Sequence[Decision]:
+        return [decision for decision in decisions[:count] if self._has_finished(decision)]
+
+    def _count_finished(self, decisions: Sequence[Decision]) -> int:
+        """Count the decisions that have finished before the first that has not."""
+        while self._finished < len(decisions) and self._has_finished(decisions[self._finished]):
+            self._finished += 1
+        return self._finished
+
+    def _has_finished(self, decision: Decision) -> bool:
+        return has_finished(self._trials()[decision.trial], decision.until)
+
+    def _decide(self, known: Sequence[Decision]) -> Step | Wait | End:
+        drawn = len(self.drawn)
+        if not self.promotes:
+            return self._decide_whole(known, drawn)
+        repeats = self._spec.repeats
+        if drawn % repeats and drawn < self._total:
+            return Step(None, self._log.until(self._log.drawn[-1]))
+        next_seed = self._next_seed()
+        if next_seed is not None:
+            return next_seed
+        contenders = self._make_contenders(known)
+        if self._spec.has_only_budget:
+            return self._decide_within_budget(contenders, self._budget(known))
+        return self._decide_within_total(contenders, self._budget(known))
+
+    def _decide_whole(self, known: Sequence[Decision], drawn: int) -> Step | End:
+        """Decide if trials are trained in one go: the next one is drawn, if there is room."""
+        if drawn >= self._total:
+            return End()
+        epochs = self._spec.most_epochs
+        if self._spec.budget is not None:
+            used = sum(len(self._trials()[one.trial].intermediate_values) for one in known)
+            training = (drawn - len(known)) * epochs
+            if used + training + epochs > self._budget(known):
+                return End()
+        return Step(None, epochs)
+
+    def _next_seed(self) -> Step | None:
+        """The next trial of the configuration that goes on, if it has several seeds."""
+        if not self._log.decisions:
+            return None
+        last = self._log.decisions[-1]
+        for trial in self._seeds(self._log.drawn.index(last.trial) // self._spec.repeats):
+            if self._log.until(trial) < last.until:
+                return Step(trial, last.until, at_end=self._log.at_end)
+        return None
+
+    def _seeds(self, configuration: int) -> Sequence[int]:
+        """The trials of a configuration, one for each seed."""
+        first = configuration * self._spec.repeats
+        return self._log.drawn[first : first + self._spec.repeats]
+
+    def _decide_within_total(
+        self, contenders: Sequence[Contender], budget: float
+    ) -> Step | Wait | End:
+        at_end = self._log.at_end or len(self._log.drawn) >= self._total
+        total = len(contenders) if at_end else math.ceil(self._total / self._spec.repeats)
+        epochs = self._spec.most_epochs
+        share = SHARE
+        if self._spec.budget is not None:
+            share = min(1.0, budget / (math.ceil(self._total / self._spec.repeats) * epochs))
+        decided = decide_within_total(contenders, total=total, epochs=epochs, share=share)
+        return self._step(decided, at_end=at_end)
+
+    def _decide_within_budget(
+        self, contenders: Sequence[Contender], budget: float
+    ) -> Step | Wait | End:
+        epochs = self._spec.most_epochs
+        decided = decide_within_budget(contenders, budget=budget, epochs=epochs)
+        unlimited = decide_within_budget(contenders, budget=math.inf, epochs=epochs)
+        at_end = self._log.at_end or decided != unlimited
+        if isinstance(decided, Draw) and (at_end or len(self._log.drawn) >= self._total):
+            # A trial drawn now would be another than that of a larger budget.
+            is_training = any(contender.is_training for contender in contenders)
+            return Wait() if is_training else End()
+        return self._step(decided, at_end=at_end)
+
+    def _step(self, decided: Draw | Promote | Wait | End, *, at_end: bool) -> Step | Wait | End:
+        if isinstance(decided, Draw):
+            return Step(None, decided.until, at_end=at_end)
+        if isinstance(decided, Promote):
+            return Step(self._seeds(decided.number)[0], decided.until, at_end=at_end)
+        return decided
+
+    def _budget(self, known: Sequence[Decision]) -> float:
+        """The epochs that the study may use, those of all seeds of a configuration as one.
+
+        A budget in hours is converted by the mean time of the epochs so far.
+        """
+        budget = self._spec.budget
+        if budget is None:
+            return math.inf
+        if budget.trainings is not None:
+            return budget.trainings * self._spec.most_epochs / self._spec.repeats
+        trials = {decision.trial: self._trials()[decision.trial] for decision in known}
+        seconds = sum(trained_seconds(trial) for trial in trials.values())
+        epochs = sum(len(trial.intermediate_values) for trial in trials.values())
+        if seconds == 0 or budget.seconds is None:
+            return math.inf
+        return budget.seconds * epochs / seconds / self._spec.repeats
+
+    # What may be known
+
+    def reached(self, known: Sequence[Decision]) -> dict[int, int]:
+        """The epoch that each trial has come to, by its number, as far as is known."""
+        epochs: dict[int, int] = {}
+        for decision in known:
+            epochs[decision.trial] = max(decision.until, epochs.get(decision.trial, 0))
+        return epochs
+
+    def _make_contenders(self, known: Sequence[Decision]) -> list[Contender]:
+        """The drawn configurations, with the results that may be known."""
+        reached = self.reached(known)
+        told = self.reached(self._log.decisions)
+        contenders = []
+        for number in range(math.ceil(len(self._log.drawn) / self._spec.repeats)):
+            trials = [self._trials()[trial] for trial in self._seeds(number)]
+            facts = [
+                (reached.get(trial.number, 0), told[trial.number], trial.state) for trial in trials
+            ]
+            cached = self._contenders.get(number)
+            if cached is None or cached[0] != facts:
+                until = max(told[trial.number] for trial in trials)
+                contender = self._make_contender(number, trials, reached, until)
+                cached = facts, contender
+                self._contenders[number] = cached
+            contenders.append(cached[1])
+        return contenders
+
+    def _make_contender(
+        self, number: int, trials: Sequence[FrozenTrial], reached: Mapping[int, int], until: int
+    ) -> Contender:
+        if any(DUPLICATE_OF in trial.user_attrs for trial in trials):
+            return Contender(number=number, epochs=0, until=0, values=(), ended=True, out=True)
+        curves = []
+        lengths = []  # of the curves that can still become longer
+        is_out = False
+        for trial in trials:
+            epoch = reached.get(trial.number, 0)
+            curve = self._best_values(trial, epoch)
+            curves.append(curve)
+            if has_ended(trial, epoch):
+                is_out = is_out or trial.state != TrialState.COMPLETE
+            else:
+                lengths.append(len(curve))
+        length = min(lengths) if lengths else max(map(len, curves))
+        return Contender(
+            number=number,
+            epochs=max(_whole_epochs(trial) for trial in trials),
+            until=until,
+            values=_mean_curve(curves, length),
+            ended=is_out or not lengths,
+            out=is_out,
+        )
+
+    def _best_values(self, trial: FrozenTrial, epoch: int) -> list[float]:
+        """The best values so far of a trial until an epoch; more is better."""
+        reports = trial.intermediate_values
+        return [self._sign * reports[step] for step in sorted(reports) if step <= epoch]
+
+    def place(self, number: int) -> tuple[int, int]:
+        """The place of a paused trial among all that have come to its epoch, and their number."""
+        trial = self._trials()[number]
+        epoch = paused_epoch(trial)
+        value = self._best_values(trial, epoch)[-1]
+        rivals = []
+        for rival in (self._trials()[drawn] for drawn in self.drawn):
+            values = self._best_values(rival, epoch)
+            if len(values) == epoch or (values and rival.state == TrialState.COMPLETE):
+                rivals.append(values[-1])
+        return 1 + sum(rival > value for rival in rivals), len(rivals)
+
+    def goes_on(self, rivals: int) -> int:
+        """How many of the trials at an epoch may go on while trials are left to draw."""
+        return int(GOES_ON * rivals)
+
+    def seen(self, known: Sequence[Decision], *, before: int) -> list[FrozenTrial]:
+        """The trials as a sampler sees them.
+
+        A trial with a result that is not known appears as running: the sampler keeps away from its
+        values. A paused trial appears as pruned at its epoch, with its values until then. A trial
+        that diverged, or needed too much memory, appears as pruned without a value, which is worse
+        than any other: the sampler learns not to go there.
+
+        Args:
+            known: the decisions with known results.
+            before: trials from this number on are left out.
+        """
+        reached = self.reached(known)
+        trials = [self._trials()[number] for number in self.drawn if number < before]
+        return [
+            self._as_seen(trial, reached.get(trial.number, 0))
+            for trial in trials
+            if not (self.promotes and DUPLICATE_OF in trial.user_attrs)
+        ]
+
+    def _as_seen(self, trial: FrozenTrial, epoch: int) -> FrozenTrial:
+        facts = (epoch, trial.state)
+        cached = self._seen.get(trial.number)
+        if cached is None or cached[0] != facts:
+            cached = facts, self._change_to_seen(trial, epoch)
+            self._seen[trial.number] = cached
+        return cached[1]
+
+    def _change_to_seen(self, trial: FrozenTrial, epoch: int) -> FrozenTrial:
+        if has_ended(trial, epoch):
+            if self._learns_from_failures and _is_bad_configuration(trial):
+                return _changed(trial, TrialState.PRUNED, {})
+            return trial
+        if epoch in (0, WHOLE):
+            return _changed(trial, TrialState.RUNNING, {})
+        reports = {step: v for step, v in trial.intermediate_values.items() if step <= epoch}
+        return _changed(trial, TrialState.PRUNED, reports)
+
+
+def _is_bad_configuration(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and end_of(trial) in BAD_CONFIGURATION
+
+
+def _changed(trial: FrozenTrial, state: TrialState, reports: dict[int, float]) -> FrozenTrial:
+    """Copy a trial with another state, and with fewer reports."""
+    changed = copy.copy(trial)
+    changed.state = state
+    changed.values = None
+    changed.intermediate_values = reports
+    return changed
+
+
+def _whole_epochs(trial: FrozenTrial) -> int:
+    """The epochs of a trial's whole training."""
+    return int(trial.user_attrs["config"]["epochs"])
+
+
+def _mean_curve(curves: Sequence[Sequence[float]], length: int) -> list[float]:
+    """The mean of several curves; a shorter one keeps its last value."""
+    if not all(curves):
+        return []
+    return [
+        statistics.fmean(curve[min(index, len(curve) - 1)] for curve in curves)
+        for index in range(length)
+    ]
