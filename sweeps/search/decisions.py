@@ -15,9 +15,12 @@ A study whose trials are trained in one go has one decision for each trial, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 PROMOTING = 2  # the version of the scheduler since which a paused trial may go on
 WHOLE = 1 << 30  # stands for the last epoch of any trial
@@ -54,19 +57,23 @@ class DecisionLog:
 
     @staticmethod
     def read(
-        goal: str, draws: Mapping[int, Sequence[int]], study_attrs: Mapping[str, Any]
+        goal: str, trials: Iterable[FrozenTrial], study_attrs: Mapping[str, Any]
     ) -> DecisionLog:
         """Read the log of a study.
 
         Args:
             goal: as for a new log.
-            draws: the attribute `DRAWN_BY` of each drawn trial, by number.
+            trials: of the study.
             study_attrs: the attributes of the study.
 
         Raises:
             DecisionsError: if a decision is missing.
         """
-        decisions = {index: Decision(trial, until) for trial, (index, until) in draws.items()}
+        decisions: dict[int, Decision] = {}
+        for drawn_trial in trials:
+            if DRAWN_BY in drawn_trial.user_attrs:
+                index, until = drawn_trial.user_attrs[DRAWN_BY]
+                decisions[index] = Decision(drawn_trial.number, until)
         of_the_end: dict[int, Decision] = {}
         for key, value in study_attrs.items():
             if not key.startswith(_PROMOTION):

@@ -47,8 +47,8 @@ class BufferedTrialStorage:
         self._trial = trial
         self.trial_id = trial_id
 
-    def write(self) -> None:
-        """Write the trial as the study's next.
+    def write(self) -> int:
+        """Write the trial as the study's next, and return its id.
 
         The trial gets another number if another program has added one, too.
         """
@@ -60,6 +60,7 @@ class BufferedTrialStorage:
         ):
             self._trial.number = self._storage.get_trial_number_from_id(trial_id)
         self.trial_id = trial_id
+        return trial_id
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)

@@ -26,7 +26,7 @@ from sweeps.search.promotion import (
     decide_within_budget,
     decide_within_total,
 )
-from sweeps.search.stored import (
+from sweeps.search.stored_trial import (
     DUPLICATE_OF,
     end_of,
     has_ended,

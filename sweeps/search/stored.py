@@ -7,34 +7,39 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.ranking import find_best_trial
 from sweeps.analysis.record import StudyRecord
-from sweeps.search.decisions import DRAWN_BY, PROMOTING, WHOLE, Decision, DecisionLog
+from sweeps.search.decisions import PROMOTING, Decision, DecisionLog
+from sweeps.search.stored_trial import (
+    ENDED,
+    RUN_OF,
+    has_ended,
+    has_finished,
+    is_paused,
+    is_running,
+    lost_result,
+    paused_epoch,
+    paused_result,
+    running_result,
+)
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
-from sweeps.trial import FAILED, PAUSED, PRUNED, RUNNING, TrialConfig, TrialResult
+from sweeps.trial import TrialConfig, TrialResult
 
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
 Storage = optuna.storages.BaseStorage
 
-# Attributes of a trial.
-PROGRESS = "progress"  # the result so far of a trial that was paused, as `TrialResult.to_json`
-PAUSED_AT = "paused"  # the epoch after which the trial is paused; None while it is in training
-ENDED_AFTER = "ended after"  # the epochs that a failed trial had completed
-DUPLICATE_OF = "duplicate of"  # the earlier trial of the configuration, with whose result it ends
-
-# Attributes of a study about its trials; the first two are followed by the trial's number.
+# Attributes of a study about its trials; the first is followed by the trial's number.
 _TEST = "test of trial "
-_RUN = "run of trial "
 _THUMBNAILS = "pictures"
 
 # Errors of a store that cannot be used; the last if a damaged page spoils only the text of a value.
@@ -104,7 +109,7 @@ class StoredStudy:
     def first_running(self) -> int | None:
         """Return the number of the first trial in training; None if there is none."""
         for trial in self._trials():
-            if _is_running(trial):
+            if is_running(trial):
                 return trial.number
         return None
 
@@ -118,7 +123,7 @@ class StoredStudy:
     def decisions(self) -> Sequence[Decision]:
         """The decisions so far of a study whose trials may go on, in order."""
         attrs = self._study.user_attrs
-        return read_log(attrs["goal"], self._trials(), attrs).decisions
+        return DecisionLog.read(attrs["goal"], self._trials(), attrs).decisions
 
     def in_order_of_ending(self, numbers: Collection[int]) -> list[int]:
         """Return ended trials in an order that no duration decides.
@@ -218,7 +223,7 @@ class StoredStudy:
         change then.
         """
         run = {"run_id": run_id, "checkpoint": checkpoint}
-        self._study.set_user_attr(f"{_RUN}{number}", run)
+        self._study.set_user_attr(f"{RUN_OF}{number}", run)
 
     def _trials(self) -> list[FrozenTrial]:
         """All trials, by number."""
@@ -233,7 +238,7 @@ class StoredStudy:
         """Yield the result of each trial, completed by the study's attributes about the trial."""
         checkpoints: dict[int | None, str | None] = {}
         for trial in trials:
-            run = attrs.get(f"{_RUN}{trial.number}", {})
+            run = attrs.get(f"{RUN_OF}{trial.number}", {})
             if "result" in trial.user_attrs and trial.state in ENDED:
                 result = self._ended_result(trial)
                 changes = dict(run)
@@ -248,7 +253,7 @@ class StoredStudy:
                 yield result
             elif is_paused(trial):
                 yield dataclasses.replace(self._paused_result(trial), **run)
-            elif _is_running(trial):
+            elif is_running(trial):
                 yield running_result(trial)
             elif "config" in trial.user_attrs:
                 config = TrialConfig.from_dict(trial.user_attrs["config"])
@@ -295,55 +300,6 @@ def open_storage(
         raise StorageError(cause(error)) from error
 
 
-def read_log(
-    goal: str, trials: Iterable[FrozenTrial], study_attrs: Mapping[str, Any]
-) -> DecisionLog:
-    """Read the decisions of a study from its attributes, and from those of its trials.
-
-    Raises:
-        DecisionsError: if the study is damaged.
-    """
-    draws = {
-        trial.number: trial.user_attrs[DRAWN_BY] for trial in trials if DRAWN_BY in trial.user_attrs
-    }
-    return DecisionLog.read(goal, draws, study_attrs)
-
-
-def reopen(storage: Storage, study_id: int, numbers: Sequence[int]) -> None:
-    """Have ended trials go on: they are running again, and paused.
-
-    Optuna itself reopens no trial, so this changes its tables, in one transaction. A storage that
-    has these trials in a cache still shows them as ended.
-
-    Args:
-        storage: a store in a database.
-        study_id: the study in the store.
-        numbers: the trials. They have their result so far as the attribute `PROGRESS`.
-    """
-    if not isinstance(storage, optuna.storages.RDBStorage):
-        raise TypeError(f"trials go on in a database only, and not in {type(storage).__name__}")
-    values = [
-        {
-            "trial": storage.get_trial_id_from_study_id_trial_number(study_id, number),
-            "study": study_id,
-            "run": f"{_RUN}{number}",
-        }
-        for number in numbers
-    ]
-    with storage.engine.begin() as connection:
-        for statement in _REOPENING:
-            connection.execute(text(statement), values)
-
-
-# A paused trial has no value and no result; the run is stored again at its end.
-_REOPENING = (
-    "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = :trial",
-    "DELETE FROM trial_values WHERE trial_id = :trial",
-    "DELETE FROM trial_user_attributes WHERE trial_id = :trial AND key = 'result'",
-    "DELETE FROM study_user_attributes WHERE study_id = :study AND key = :run",
-)
-
-
 def read_record(storage: Storage, name: str) -> StudyRecord:
     """Read a study for a report.
 
@@ -373,7 +329,7 @@ def running_trials(storage: Storage, name: str) -> tuple[RunningTrial, ...]:
     study = optuna.load_study(storage=storage, study_name=name)
     running = []
     for trial in study.get_trials(deepcopy=False):
-        if _is_running(trial):
+        if is_running(trial):
             epoch = max(trial.intermediate_values, default=0)
             start = trial.datetime_start
             since = None if start is None else start.timestamp()
@@ -443,107 +399,3 @@ def _winner_thumbnails(
     if stored is None or winner is None or stored["trial"] != winner.number:
         return {}
     return {int(image): thumbnail for image, thumbnail in stored["images"].items()}
-
-
-def _is_running(trial: FrozenTrial) -> bool:
-    """Whether a trial is in training; a trial without a configuration is not ours."""
-    is_ours = trial.state == TrialState.RUNNING and "config" in trial.user_attrs
-    return is_ours and not is_paused(trial)
-
-
-def is_paused(trial: FrozenTrial) -> bool:
-    """Whether a trial waits to go on, or for the end of an earlier trial with its configuration."""
-    if trial.state != TrialState.RUNNING:
-        return False
-    return trial.user_attrs.get(PAUSED_AT) is not None or DUPLICATE_OF in trial.user_attrs
-
-
-def paused_epoch(trial: FrozenTrial) -> int:
-    """Return the last epoch after which a trial was paused; 0 if it never was."""
-    return len(trial.user_attrs.get(PROGRESS, {}).get("history", ()))
-
-
-def has_finished(trial: FrozenTrial, epoch: int) -> bool:
-    """Whether a trial has come to an epoch, or has ended."""
-    if trial.state in ENDED or DUPLICATE_OF in trial.user_attrs:
-        return True
-    return paused_epoch(trial) >= epoch
-
-
-def has_ended(trial: FrozenTrial, epoch: int) -> bool:
-    """Whether a trial has ended, as far as is known from its training until an epoch.
-
-    Another command may have trained it further. A trial that was paused to the end can go on.
-    """
-    if trial.state not in ENDED or epoch == 0:
-        return False
-    if epoch == WHOLE:
-        return True
-    epochs = max(trial.intermediate_values, default=0)
-    if trial.state == TrialState.COMPLETE:
-        return epochs <= epoch
-    if end_of(trial) == PRUNED:
-        return False
-    return bool(trial.user_attrs.get(ENDED_AFTER, epochs) < epoch)
-
-
-def trained_seconds(trial: FrozenTrial) -> float:
-    """Return the seconds that a trial was trained, until its last pause or its end."""
-    attrs = trial.user_attrs
-    result = attrs.get("result") or attrs.get(PROGRESS) or {}
-    return float(result.get("seconds", 0.0))
-
-
-def end_of(trial: FrozenTrial) -> str | None:
-    """Return how a trial ended, as in `TrialResult.end`; None if its result is not known."""
-    end: str | None = trial.user_attrs.get("result", {}).get("end")
-    return end
-
-
-def paused_result(trial: FrozenTrial) -> TrialResult:
-    """Return the result so far of a paused trial."""
-    attrs = trial.user_attrs
-    if PROGRESS in attrs:
-        return TrialResult.from_dict(attrs[PROGRESS])
-    return TrialResult(
-        number=trial.number,
-        config=TrialConfig.from_dict(attrs["config"]),
-        state=PAUSED,
-        end=PAUSED,
-        duplicate_of=attrs.get(DUPLICATE_OF),
-    )
-
-
-def running_result(trial: FrozenTrial) -> TrialResult:
-    """Return the result so far of a trial in training, with the epochs until its last pause."""
-    reports = trial.intermediate_values
-    attrs = trial.user_attrs
-    result = TrialResult(
-        number=trial.number,
-        config=TrialConfig.from_dict(attrs["config"]),
-        state=RUNNING,
-        end="running",
-    )
-    if PROGRESS in attrs:
-        result = TrialResult.from_dict(attrs[PROGRESS])
-    return dataclasses.replace(
-        result,
-        state=RUNNING,
-        end="interrupted" if attrs.get("interrupted") else "running",
-        value=reports[max(reports)] if reports else None,
-    )
-
-
-def lost_result(number: int, config: TrialConfig, run_id: str | None = None) -> TrialResult:
-    """Return the result of a trial that we did not end.
-
-    Another program may have declared the trial stale, or somebody may have ended it by hand.
-    """
-    return TrialResult(
-        number=number,
-        config=config,
-        state=FAILED,
-        end="lost",
-        error="it was ended in the store of studies by somebody else",
-        run_id=run_id,
-    )

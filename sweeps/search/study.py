@@ -12,12 +12,9 @@ its result so far as an attribute. It becomes PRUNED when the sweep ends.
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -26,7 +23,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from sweeps.search.decisions import DRAWN_BY, PROMOTING, WHOLE, Decision, window
+from sweeps.search.decisions import DRAWN_BY, PROMOTING, WHOLE, Decision, DecisionLog, window
 from sweeps.search.promotion import End, Wait
 from sweeps.search.pruning import PROTECTED_TRIALS, should_prune
 from sweeps.search.sampling import (
@@ -37,14 +34,13 @@ from sweeps.search.sampling import (
     suggest,
 )
 from sweeps.search.scheduling import Scheduler, Step
-from sweeps.search.stored import (
+from sweeps.search.stored import Storage, StoredStudy
+from sweeps.search.stored_trial import (
     DUPLICATE_OF,
     ENDED,
     ENDED_AFTER,
     PAUSED_AT,
     PROGRESS,
-    Storage,
-    StoredStudy,
     end_of,
     has_ended,
     has_finished,
@@ -52,10 +48,9 @@ from sweeps.search.stored import (
     lost_result,
     paused_epoch,
     paused_result,
-    read_log,
-    reopen,
     running_result,
 )
+from sweeps.search.trial_store import TrialStore
 from sweeps.spec.configurations import choose_values, configuration, planned_values, total_trials
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import OBJECTIVES, Stop, StudySpec, describe_difference
@@ -117,19 +112,12 @@ class Study(StoredStudy):
         # Whether the list of trials is the same each time. If not, all results available by then
         # may decide about the next trial.
         self.deterministic = self.facts.deterministic
-        self._storage = storage
-        self._study_id = storage.get_study_id_from_name(study.study_name)
-        self._trial_ids: dict[int, int] = {}  # ids in the storage, by number
-        self._reports: dict[int, dict[int, float]] = {}  # best values of begun trials, by epoch
-        # Reports are written by a thread: training does not wait for the store.
-        self._writer = ThreadPoolExecutor(1, "reports")
-        self._pending_writes: dict[int, Future[None]] = {}  # the last one of each trial
-        self._cached_trials: list[FrozenTrial] | None = None
+        self._store = TrialStore(storage, study.study_name)
         self._cached_results: tuple[TrialResult, ...] | None = None
         # The first decided result of each configuration, by signature, among the indexed results.
         self._first_decided: dict[str, TrialResult] = {}
         self._indexed = 0
-        self._log = read_log(_goal(spec), self._trials(), study.user_attrs)
+        self._log = DecisionLog.read(_goal(spec), self._trials(), study.user_attrs)
         self._outcomes: list[TrialResult] = []  # of the first decisions, in order
         self._signatures: dict[int, str] = {}  # of configurations, by the number of the trial
         self.is_waiting = False  # whether the next decision has to wait for the end of a training
@@ -232,7 +220,7 @@ class Study(StoredStudy):
                 result of a trial at each of its pauses, and at its end. After True, nothing more
                 begins.
         """
-        for trial in self._trials_in(TrialState.RUNNING):
+        for trial in self._store.in_state(TrialState.RUNNING):
             asked = self._adopt(trial)
             if asked is not None:
                 yield asked
@@ -303,10 +291,10 @@ class Study(StoredStudy):
             epoch: the epoch that has ended, counted from 1.
             best_value: the best value of the objective so far.
         """
-        self._write_report(asked.number, epoch, best_value)
+        self._store.report(asked.number, epoch, best_value)
         if self.promotes or self.spec.pruner == "none":
             return False
-        reports = self._reports[asked.number]
+        reports = self._store.reports(asked.number)
         known = self._scheduler.decisions[: self._deciding_count(asked.number)]
         rivals = [
             self._trials()[decision.trial].intermediate_values
@@ -337,21 +325,7 @@ class Study(StoredStudy):
         values = [row.metrics[objective.metric] for row in history]
         best_values = accumulate(values, max if objective.maximize else min)
         for row, best_value in zip(history, best_values, strict=True):
-            self._write_report(asked.number, row.epoch, best_value)
-
-    def _write_report(self, number: int, epoch: int, value: float) -> None:
-        self._settle(number)
-        reports = self._reports[number]
-        if epoch not in reports:  # an adopted trial repeats the epochs after its checkpoint
-            reports[epoch] = value
-            self._pending_writes[number] = self._writer.submit(
-                self._storage.set_trial_intermediate_value, self._trial_id(number), epoch, value
-            )
-
-    def _settle(self, number: int) -> None:
-        """Wait until a trial's reports are written."""
-        if number in self._pending_writes:
-            self._pending_writes.pop(number).result()
+            self._store.report(asked.number, row.epoch, best_value)
 
     # How a part of a training ends
 
@@ -362,16 +336,14 @@ class Study(StoredStudy):
             The pause; or a failure that ended as ``lost``, if somebody else had ended the trial in
             the store.
         """
-        trial = self._trials()[asked.number]
+        number = asked.number
         try:
-            self._settle(asked.number)
             # The progress is written first: it makes the trial a paused one.
-            self._set_attr(trial, PROGRESS, json.loads(result.to_json()))
-            self._set_attr(trial, PAUSED_AT, len(result.history))
+            self._set_attr(number, PROGRESS, json.loads(result.to_json()))
+            self._set_attr(number, PAUSED_AT, len(result.history))
         except optuna.exceptions.UpdateFinishedTrialError:
             return self._lose(asked, result)
-        trial.intermediate_values = dict(self._reports[asked.number])
-        self._cached_results = None
+        self._store.show_reports(number)
         place, rivals = self._scheduler.place(asked.number)
         return Pause(result, place, rivals, self._scheduler.goes_on(rivals))
 
@@ -407,7 +379,7 @@ class Study(StoredStudy):
             return []
         return [
             AskedTrial(trial.number, TrialConfig.from_dict(trial.user_attrs["config"]))
-            for trial in self._trials_in(TrialState.RUNNING)
+            for trial in self._store.in_state(TrialState.RUNNING)
             if trial.user_attrs.get(DUPLICATE_OF) == number
         ]
 
@@ -424,10 +396,9 @@ class Study(StoredStudy):
     def _try_to_set_attr(self, number: int, key: str, value: object) -> None:
         """Set an attribute of a trial, unless somebody else has ended the trial in the store."""
         try:
-            self._settle(number)
-            self._set_attr(self._trials()[number], key, value)
+            self._set_attr(number, key, value)
         except optuna.exceptions.UpdateFinishedTrialError:
-            self._clear_cache()
+            self._reload()
 
     def tell(self, asked: AskedTrial, result: TrialResult) -> TrialResult:
         """Store the result of a trial, and end it.
@@ -439,27 +410,25 @@ class Study(StoredStudy):
             trial in the store.
         """
         data = json.loads(result.to_json())
-        trial = self._trials()[asked.number]
+        number = asked.number
         try:
-            self._settle(asked.number)
-            trial.intermediate_values = dict(
-                self._reports.get(asked.number, trial.intermediate_values)
-            )
+            self._store.settle(number)
+            self._store.show_reports(number)
             if result.state == FAILED and asked.until is not None:
                 # Until which epoch it was known not to have failed, see `scheduling.has_ended`.
-                epochs = min(len(trial.intermediate_values), asked.until - 1)
-                self._set_attr(trial, ENDED_AFTER, epochs)
-            self._set_attr(trial, "result", data)
+                epochs = min(len(self._store.reports(number)), asked.until - 1)
+                self._set_attr(number, ENDED_AFTER, epochs)
+            self._set_attr(number, "result", data)
         except optuna.exceptions.UpdateFinishedTrialError:  # Optuna changes no ended trial
             return self._lose(asked, result)
-        self._end(trial, data)
+        self._end(self._trials()[number], data)
         return result
 
     def _lose(self, asked: AskedTrial, result: TrialResult) -> TrialResult:
         """Keep the run of a trial that somebody else has ended in the store."""
         if result.run_id is not None:
             self.keep_run(asked.number, result.run_id, None)
-        self._clear_cache()
+        self._reload()
         return lost_result(asked.number, asked.config, result.run_id)
 
     def _end(self, trial: FrozenTrial, result: Mapping[str, Any]) -> None:
@@ -472,12 +441,9 @@ class Study(StoredStudy):
             values = [trial.intermediate_values[max(trial.intermediate_values)]]
         self._cached_results = None
         try:
-            self._storage.set_trial_state_values(self._trial_id(trial.number), state, values)
+            self._store.end(trial.number, state, values)
         except optuna.exceptions.UpdateFinishedTrialError:  # somebody else has ended it first
-            self._clear_cache()
-            return
-        trial.state = state
-        trial.values = values
+            self._reload()
 
     # How a trial begins, and goes on
 
@@ -499,7 +465,7 @@ class Study(StoredStudy):
         progress = paused_result(trial)
         for key, value in ((PAUSED_AT, None), ("deaths", 0), ("interrupted", False)):
             if trial.user_attrs.get(key, value) != value:
-                self._set_attr(trial, key, value)
+                self._set_attr(trial.number, key, value)
         self._cached_results = None
         return self._begin(trial, progress=progress)
 
@@ -514,32 +480,22 @@ class Study(StoredStudy):
         ]
         if not settled:
             return
-        reopen(self._storage, self._study_id, [trial.number for trial in settled])
+        self._store.reopen([trial.number for trial in settled])
         self.reopened = True
-        self._clear_cache()
+        self._cached_results = None
 
     def _draw(self, step: Step) -> AskedTrial | None:
         """Begin a new trial, or one that another program has enqueued."""
         self._reopen()
-        self._notice_other_trials()
-        for trial in self._trials_in(TrialState.WAITING):
-            if self._storage.set_trial_state_values(
-                self._trial_id(trial.number), TrialState.RUNNING
-            ):
-                trial.state = TrialState.RUNNING
+        self._store.notice_others()
+        for trial in self._store.in_state(TrialState.WAITING):
+            if self._store.take(trial):
                 return self._choose(trial, step.until)
         params = self._planned_params(len(self._scheduler.drawn))
         system_attrs = {} if params is None else {"fixed_params": params}
         trial = create_trial(state=TrialState.RUNNING, system_attrs=system_attrs)
         trial.number = len(self._trials())
         return self._choose(trial, step.until)
-
-    def _notice_other_trials(self) -> None:
-        """Read the trials again if another program has made some."""
-        with contextlib.suppress(KeyError):
-            next_number = len(self._trials())
-            self._storage.get_trial_id_from_study_id_trial_number(self._study_id, next_number)
-            self._clear_cache()
 
     def _adopt(self, trial: FrozenTrial) -> AskedTrial | None:
         """Take over a trial that a dead process left: the same number, the same values.
@@ -556,13 +512,13 @@ class Study(StoredStudy):
             return self._begin(trial) if original.state in ENDED else None
         if self.promotes and paused_epoch(trial) >= self._log.until(trial.number):
             if attrs.get(PAUSED_AT) is None:
-                self._set_attr(trial, PAUSED_AT, paused_epoch(trial))
+                self._set_attr(trial.number, PAUSED_AT, paused_epoch(trial))
             return None
         if attrs.get(PAUSED_AT) is not None:  # killed before it went on
             return self._go_on(trial)
         deaths = self._deaths(trial)
-        self._set_attr(trial, "deaths", deaths)
-        self._set_attr(trial, "interrupted", value=False)
+        self._set_attr(trial.number, "deaths", deaths)
+        self._set_attr(trial.number, "interrupted", value=False)
         progress = paused_result(trial) if PROGRESS in attrs else None
         return self._begin(trial, deaths=deaths, adopted=True, progress=progress)
 
@@ -587,8 +543,8 @@ class Study(StoredStudy):
             deaths: of processes that had begun the trial; None for a trial that is begun now.
         """
         is_new = trial.number == len(self._trials())
-        trial_id = None if is_new else self._trial_id(trial.number)
-        storage = BufferedTrialStorage(self._storage, self._study_id, trial, trial_id)
+        trial_id = None if is_new else self._store.id(trial.number)
+        storage = BufferedTrialStorage(self._store.storage, self._store.study_id, trial, trial_id)
         known = self._scheduler.known_decisions()
         place = trial.number
         if self.promotes:
@@ -613,8 +569,8 @@ class Study(StoredStudy):
                 draft.set_user_attr(DUPLICATE_OF, original)
         draft.set_user_attr("config", config.to_dict())
         if is_new:
-            storage.write()
-            self._add_to_cache(trial, storage.trial_id)
+            self._store.add(trial, storage.write())
+            self._add_result(trial)
         else:
             self._cached_results = None
         if self.promotes:
@@ -652,7 +608,7 @@ class Study(StoredStudy):
         progress: TrialResult | None = None,
     ) -> AskedTrial:
         """Make a trial ready for reports."""
-        self._reports[trial.number] = dict(trial.intermediate_values)
+        self._store.begin_reports(trial.number)
         config = TrialConfig.from_dict(trial.user_attrs["config"])
         until: int | None = self._log.until(trial.number) if self.promotes else WHOLE
         if until is not None and until >= config.epochs:
@@ -696,55 +652,25 @@ class Study(StoredStudy):
     def _planned_values(self) -> list[dict[str, Value]]:
         return list(planned_values(self.spec))
 
-    # The trials in memory: only this process begins and ends them, so what was read stays true.
-
     def _trials(self) -> list[FrozenTrial]:
         """All trials, by number."""
-        if self._cached_trials is None:
-            trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
-            self._cached_trials = [_copy(trial) for trial in trials]
-        return self._cached_trials
+        return self._store.all()
 
-    def _trials_in(self, state: TrialState) -> list[FrozenTrial]:
-        return [trial for trial in self._trials() if trial.state == state]
-
-    def _trial_id(self, number: int) -> int:
-        """The id of a trial in the storage."""
-        if number not in self._trial_ids:
-            self._trial_ids[number] = self._storage.get_trial_id_from_study_id_trial_number(
-                self._study_id, number
-            )
-        return self._trial_ids[number]
-
-    def _set_attr(self, trial: FrozenTrial, key: str, value: object) -> None:
-        """Set an attribute of a trial, in the store and in memory."""
-        self._storage.set_trial_user_attr(self._trial_id(trial.number), key, value)
-        trial.user_attrs[key] = value
+    def _set_attr(self, number: int, key: str, value: object) -> None:
+        self._store.set_attr(number, key, value)
         self._cached_results = None
 
-    def _clear_cache(self) -> None:
-        """Have the trials read again when they are needed next."""
-        self._cached_trials = None
-        self._cached_results = None
-
-    def _add_to_cache(self, trial: FrozenTrial, trial_id: int | None) -> None:
-        """Add a trial of this process."""
-        if trial_id is not None:
-            self._trial_ids[trial.number] = trial_id
-        if trial.number != len(self._trials()):  # another program has made some, too
-            self._clear_cache()
-            return
-        self._trials().append(trial)
-        if self._cached_results is not None:
+    def _add_result(self, trial: FrozenTrial) -> None:
+        """Add a trial that has just begun to the results."""
+        if self._cached_results is None or self._trials()[-1] is not trial:
+            self._cached_results = None
+        else:
             self._cached_results = (*self._cached_results, running_result(trial))
 
-
-def _copy(trial: FrozenTrial) -> FrozenTrial:
-    """Copy a trial, so that it can be changed without changing the store's own."""
-    trial = copy.copy(trial)
-    trial.intermediate_values = dict(trial.intermediate_values)
-    trial.user_attrs = dict(trial.user_attrs)
-    return trial
+    def _reload(self) -> None:
+        """Have the trials read again: somebody else has changed one."""
+        self._store.reload()
+        self._cached_results = None
 
 
 def _goal(spec: StudySpec) -> str:

@@ -16,7 +16,7 @@ from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
 
 def interrupt_all(study):
     """Note that a process was asked to stop, which writes no more; no trial counts a death."""
-    for trial in study._trials_in(TrialState.RUNNING):
+    for trial in study._store.in_state(TrialState.RUNNING):
         study._try_to_set_attr(trial.number, "interrupted", value=True)
 
 

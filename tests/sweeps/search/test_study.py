@@ -144,7 +144,7 @@ def test_broken_off_and_gone_on(unbroken, place, epoch, told):
         if (asked.number, now) == (number, epoch):
             if told:
                 study.record_interruption(asked)
-            study._settle(asked.number)  # a process that is gone writes nothing any more
+            study._store.settle(asked.number)  # a process that is gone writes nothing any more
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -776,7 +776,7 @@ def test_running_is_read_back():
     assert read_record(storage, "study").results[0].value is None
     study.report(asked, 1, 0.25)
     study.report(asked, 2, 0.5)
-    study._settle(asked.number)
+    study._store.settle(asked.number)
     (result,) = read_record(storage, "study").results
     assert (result.number, result.state, result.end, result.value) == (0, RUNNING, "running", 0.5)
     assert result.config == asked.config
