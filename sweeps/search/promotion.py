@@ -155,7 +155,8 @@ def decide_within_total(
     """
     levels = rungs(epochs)
     if len(contenders) < total:
-        allowed = _pace(contenders, total=total, first=levels[0], share=share)
+        # A larger total must not decide otherwise, so that a study can be extended to it.
+        allowed = share * sum(one.epochs for one in contenders)
         promoted = _promotable(contenders, levels, allowed - _cost(contenders))
         return promoted or Draw(levels[0])
     leaders = _leaders(contenders, LEADERS)
@@ -171,7 +172,7 @@ def decide_within_total(
 
 
 def decide_within_budget(
-    contenders: Sequence[Contender], *, budget: float, epochs: int
+    contenders: Sequence[Contender], *, budget: float, epochs: int, may_draw: bool = True
 ) -> Decision:
     """Decide what is next in a study of a given number of epochs.
 
@@ -184,6 +185,7 @@ def decide_within_budget(
         contenders: the configurations drawn so far.
         budget: the epochs to use. If they are fewer than one whole training, nothing is kept.
         epochs: the most epochs of a configuration.
+        may_draw: whether a new configuration may be drawn.
     """
     levels = budget_rungs(epochs)
     left = budget - _cost(contenders)
@@ -199,7 +201,7 @@ def decide_within_budget(
         until = _next_rung(one, levels)
         if is_within(until - one.until, one.epochs - until, one):
             return Promote(one.number, until)
-    if is_within(levels[0], epochs - levels[0]):
+    if may_draw and is_within(levels[0], epochs - levels[0]):
         return Draw(levels[0])
     paused = [one for one in _leaders(contenders, len(contenders)) if one.is_paused]
     return _finish(contenders, [one for one in paused if one.rest <= left])
@@ -229,15 +231,6 @@ def _recent(epochs: int) -> int:
 
 def _cost(contenders: Iterable[Contender]) -> int:
     return sum(contender.cost for contender in contenders)
-
-
-def _pace(contenders: Sequence[Contender], *, total: int, first: int, share: float) -> float:
-    """The epochs to use so far: those that finishing the leaders leaves, evenly over the draws."""
-    if not contenders:
-        return 0
-    mean = sum(one.epochs for one in contenders) / len(contenders)
-    spare = share * total * mean - LEADERS * (mean - first)
-    return spare * len(contenders) / total
 
 
 def _next_rung(contender: Contender, levels: Sequence[int]) -> int:

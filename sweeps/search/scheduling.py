@@ -197,11 +197,11 @@ class Scheduler:
         epochs = self._spec.most_epochs
         decided = decide_within_budget(contenders, budget=budget, epochs=epochs)
         unlimited = decide_within_budget(contenders, budget=math.inf, epochs=epochs)
-        at_end = self._log.at_end or decided != unlimited
-        if isinstance(decided, Draw) and (at_end or len(self._log.drawn) >= self._total):
+        is_full = len(self._log.drawn) >= self._total
+        at_end = self._log.at_end or decided != unlimited or is_full
+        if at_end:
             # A trial drawn now would be another than that of a larger budget.
-            is_training = any(contender.is_training for contender in contenders)
-            return Wait() if is_training else End()
+            decided = decide_within_budget(contenders, budget=budget, epochs=epochs, may_draw=False)
         return self._step(decided, at_end=at_end)
 
     def _step(self, decided: Draw | Promote | Wait | End, *, at_end: bool) -> Step | Wait | End:

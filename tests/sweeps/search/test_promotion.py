@@ -186,10 +186,19 @@ def test_draws_come_first():
 
 def test_draws_are_not_held_up():
     """While configurations are left to draw, the epochs are spent evenly over the draws."""
-    decide = within_total(24, 12)
-    # The pace of three of 24: an eighth of what finishing the leaders leaves of 134, thus 12.
-    assert decide([contender(number, *[0.5] * 3) for number in range(3)]) == Promote(0, 4)
-    assert decide([contender(number, *[0.5] * 4) for number in range(3)]) == Draw(1)
+    # The pace of three is their share of 36 epochs, thus 16; a larger total changes nothing.
+    for total in (4, 24, 1000):
+        decide = within_total(total, 12)
+        assert decide([contender(number, *[0.5] * 5) for number in range(3)]) == Promote(0, 6)
+        assert decide([contender(number, *[0.5] * 6) for number in range(3)]) == Draw(1)
+
+
+def test_nothing_is_drawn_where_it_may_not_be():
+    """When a larger budget would have decided otherwise, what is left finishes the leader."""
+    begun = [contender(0, 0.9), contender(1, 0.5)]
+    assert decide_within_budget(begun[:1], budget=99, epochs=12) == Draw(1)
+    assert decide_within_budget(begun[:1], budget=99, epochs=12, may_draw=False) == Promote(0, 12)
+    assert decide_within_budget([], budget=99, epochs=12, may_draw=False) == End()
 
 
 def test_the_best_third_of_the_highest_rung_goes_on_first():
