@@ -1,11 +1,10 @@
 """How many epochs a sweep needs to find what it looks for: pruned beside unpruned, by the real loop, without MLflow.
 
-    python -m benchmarks.search --folder /tmp/curves --seeds 20
-    python -m benchmarks.search --folder /tmp/curves --dataset mnist --data-dir data --images 3000 --seeds 3
+    python -m benchmarks.search --folder /tmp/curves --dataset fashion_mnist --data-dir data --images 1000 --no-starts
 
-For each seed a study is swept once with each rule. The same configuration always learns alike, so its figures by epoch
-are kept in the folder once trained, and the next sweep that asks for it reads them: a rule is compared on the very
-same trainings, a benchmark that was cut goes on, and another rule costs only what no rule before it had trained.
+For each seed a study is swept once with each rule. The same configuration always learns alike. It is trained to its
+end when a sweep first asks for it, its figures by epoch are kept in the folder, and every sweep reads them: a rule is
+compared on the very same trainings, and a benchmark that was cut goes on. Only the epochs that a rule asked for count.
 Processes that share a folder must have different seeds (``--first-seed``).
 
 Prints JSON: every sweep, and for each rule, against the unpruned sweep of the same seed,
@@ -24,7 +23,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +39,14 @@ from sweeps.search.stored import Storage, open_storage
 from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import StudySpec
-from sweeps.trial import COMPLETE, FAILED, PRUNED, Epoch, TrialConfig, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, Epoch, TrialConfig, TrialResult
 
 UNPRUNED = "none"
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """How a configuration learns, as far as it was trained."""
+    """How a configuration learns."""
 
     values: tuple[float, ...]  # validation accuracy by epoch
     seconds: tuple[float, ...]  # of CPU, by epoch
@@ -67,20 +66,13 @@ class Curves:
                 tuple(row["values"]), tuple(row["seconds"]), row["failed"]
             )
 
-    def follow(self, config: TrialConfig, stop: Callable[[int, float, float], bool]) -> str | None:
-        """Pass on each epoch, its value and its seconds, until told to stop or none is left; how it failed, if so."""
-        unstopped = dataclasses.replace(
-            config, patience=0
-        )  # early stopping changes where a curve ends, and nothing else
-        curve = self._known.get(unstopped.signature, Curve((), ()))
-        for epoch, (value, seconds) in enumerate(
-            zip(curve.values, curve.seconds, strict=True), start=1
-        ):
-            if stop(epoch, value, seconds):
-                return None
-        if curve.failed or len(curve.values) == config.epochs:
-            return curve.failed
-        return self._train(unstopped, len(curve.values), stop)
+    def get(self, config: TrialConfig) -> Curve:
+        """Return the curve of a configuration, which is trained if necessary."""
+        # Early stopping changes where a curve ends, and nothing else.
+        unstopped = dataclasses.replace(config, patience=0)
+        if unstopped.signature not in self._known:
+            self._train(unstopped)
+        return self._known[unstopped.signature]
 
     def warm_up(self, config: TrialConfig) -> None:
         """Let torch load what it needs, which is no configuration's time."""
@@ -89,9 +81,7 @@ class Curves:
             short = dataclasses.replace(config, epochs=1)
             train(0, short, fewer(self._data, config.batch_size), Path(folder), objective="val_acc")
 
-    def _train(
-        self, config: TrialConfig, passed_on: int, stop: Callable[[int, float, float], bool]
-    ) -> str | None:
+    def _train(self, config: TrialConfig) -> None:
         values: list[float] = []
         seconds: list[float] = []
         began = time.process_time()
@@ -101,7 +91,7 @@ class Curves:
             values.append(row.metrics["val/acc"])
             seconds.append(time.process_time() - began)
             began = time.process_time()
-            return row.epoch > passed_on and stop(row.epoch, values[-1], seconds[-1])
+            return False
 
         prepare_process(config)
         with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +103,6 @@ class Curves:
         self._known[config.signature] = curve
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"key": config.signature, **dataclasses.asdict(curve)}) + "\n")
-        return failed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,32 +140,36 @@ def _sweep(spec: StudySpec, curves: Curves, storage: Storage) -> Sweep:
     epochs, spent, gains = 0, 0.0, []
 
     def trained(asked: AskedTrial) -> TrialResult:
-        history: list[float] = []
-        pruned = False
-
-        def stop(epoch: int, value: float, seconds: float) -> bool:
-            nonlocal epochs, spent, pruned
-            epochs, spent = epochs + 1, spent + seconds
-            history.append(value)
+        nonlocal epochs, spent
+        curve = curves.get(asked.config)
+        history = [] if asked.progress is None else list(asked.progress.history)
+        values = [row.metrics["val/acc"] for row in history]
+        last = len(curve.values) if asked.until is None else asked.until
+        state = COMPLETE if asked.until is None else PAUSED
+        for epoch in range(len(history) + 1, min(last, len(curve.values)) + 1):
+            value = curve.values[epoch - 1]
+            epochs += 1
+            spent += curve.seconds[epoch - 1]
+            values.append(value)
+            history.append(Epoch(epoch=epoch, time=0, metrics={"val/acc": value}, per_class=()))
             if not gains or value > gains[-1][2]:
                 gains.append((epochs, spent, value))
-            pruned = study.report(asked, epoch, max(history)) and epoch < asked.config.epochs
-            epochs_without_gain = epoch - 1 - history.index(max(history))
-            return pruned or 0 < asked.config.patience <= epochs_without_gain
-
-        failed = curves.follow(asked.config, stop)
-        best_epoch = history.index(max(history)) + 1 if history else None
+            if study.report(asked, epoch, max(values)) and epoch < asked.config.epochs:
+                state = PRUNED
+                break
+            if 0 < asked.config.patience <= epoch - 1 - values.index(max(values)):
+                state = COMPLETE
+                break
+        has_failed = curve.failed is not None and last > len(curve.values)
+        failed = curve.failed if has_failed or (asked.until is None and curve.failed) else None
         return TrialResult(
             number=asked.number,
             config=asked.config,
-            state=FAILED if failed else PRUNED if pruned else COMPLETE,
-            end=failed or ("pruned" if pruned else "complete"),
-            value=None if failed else max(history),
-            best_epoch=None if failed else best_epoch,
-            history=tuple(
-                Epoch(epoch=n, time=0, metrics={"val/acc": value}, per_class=())
-                for n, value in enumerate(history, 1)
-            ),
+            state=FAILED if failed else state,
+            end=failed or state,
+            value=None if failed else max(values),
+            best_epoch=None if failed else values.index(max(values)) + 1,
+            history=tuple(history),
         )
 
     loop.run(study, loop.SequentialRunner(trained), max_failures=sys.maxsize)
@@ -264,6 +257,7 @@ def main() -> None:
     parser.add_argument(
         "--patience", type=int, default=0, help="of early stopping, in the sweeps with a rule"
     )
+    parser.add_argument("--no-starts", action="store_true", help="leave out start_with")
     parser.add_argument("--rules", default="asha,median", help="beside none, by commas")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -284,6 +278,8 @@ def main() -> None:
                 "set": {"patience": str(patience)} if patience else {},
             }
             spec = read_study(options.study, overrides)[2]
+            if options.no_starts:
+                spec = spec.model_copy(update={"start_with": ()})
             data = fewer(load_for(configuration(spec, {}), options.data_dir), options.images)
             path = (
                 options.folder / f"{options.study}-{options.dataset}-{len(data.train)}-{seed}.jsonl"
