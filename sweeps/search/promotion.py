@@ -176,7 +176,7 @@ def decide_within_budget(
 ) -> Decision:
     """Decide what is next in a study of a given number of epochs.
 
-    The best half of those that have reached a rung goes on; if there is none to go on, a new
+    The better half of those that have reached a rung goes on; if there is none to go on, a new
     configuration is drawn. Enough is kept to finish the configuration with the best value so far,
     even if it is one in training. In the end it is finished, and then the next best, as long as
     the budget lasts.
@@ -197,11 +197,12 @@ def decide_within_budget(
         kept = max(rests) if budget >= epochs else 0
         return step + kept <= left
 
-    for one in _better_half(contenders, levels):
+    going_on = list(_better_half(contenders, levels))
+    for one in going_on:
         until = _next_rung(one, levels)
         if is_within(until - one.until, one.epochs - until, one):
             return Promote(one.number, until)
-    if may_draw and is_within(levels[0], epochs - levels[0]):
+    if may_draw and not going_on and is_within(levels[0], epochs - levels[0]):
         return Draw(levels[0])
     paused = [one for one in _leaders(contenders, len(contenders)) if one.is_paused]
     return _finish(contenders, [one for one in paused if one.rest <= left])
@@ -212,14 +213,18 @@ def projected(contender: Contender, epoch: int, recent: int) -> float:
 
     That is half of its gain over the recent epochs, times the share of its epochs that was left
     then. So one that begins slowly and rises fast is not compared with those that are done rising.
+    One that is still in training until the epoch, or has ended before, has its last known value.
 
     Args:
-        contender: a configuration that has a value at the epoch.
+        contender: a configuration that has values.
         epoch: counts from 1.
         recent: the number of epochs in which a gain is recent.
     """
-    if epoch > len(contender.values):  # it has ended
-        return contender.values[-1]
+    known = len(contender.values)
+    if epoch > known:
+        if contender.has_ended:
+            return contender.values[-1]
+        epoch = known
     value = contender.values[epoch - 1]
     gain = value - contender.values[max(0, epoch - 1 - recent)]
     return value + GAIN * gain * (1 - epoch / contender.epochs)
@@ -248,11 +253,11 @@ def _leaders(contenders: Iterable[Contender], count: int) -> list[Contender]:
 def _standings(
     contenders: Iterable[Contender], at: Iterable[int], recent: int
 ) -> dict[int, list[float]]:
-    """The projected values of all that have a value at an epoch, ascending, for each of these."""
+    """The projected values of all that were told to reach an epoch, ascending, for each epoch."""
     result = {}
     reached = [one for one in contenders if one.values and not one.out]
     for epoch in sorted(at):
-        reached = [one for one in reached if len(one.values) >= epoch or one.has_ended]
+        reached = [one for one in reached if one.until >= epoch or one.has_ended]
         result[epoch] = sorted(projected(one, epoch, recent) for one in reached)
     return result
 

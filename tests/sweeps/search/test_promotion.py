@@ -235,6 +235,25 @@ def test_a_late_riser_overtakes_at_its_rung():
     assert decide_within_total([still, riser, *others], total=24, epochs=12) == Promote(1, 4)
 
 
+def test_one_in_training_is_a_rival_at_its_next_rung():
+    """Its last known value counts there, so that it need not be waited for."""
+    rivals = [contender(number, 0.5, 0.5, 0.6, until=4) for number in range(3)]
+    late = contender(3, *[0.4] * 4)
+    first = contender(4, 0.7)
+    others = [contender(number, 0.1) for number in range(5, 24)]
+    assert decide_within_total([*rivals, late, first, *others], total=24, epochs=12) == Promote(
+        4, 2
+    )
+    slower = [replace(rival, values=(0.1, 0.1, 0.1)) for rival in rivals]
+    ahead = replace(first, until=2)
+    assert decide_within_total([*slower, late, ahead, *others], total=24, epochs=12) == Promote(
+        3, 5
+    )
+    assert decide_within_total([*rivals, late, ahead, *others], total=24, epochs=12) == Promote(
+        5, 2
+    )
+
+
 def test_leaders_are_finished():
     """When the epochs are used, the three with the best values so far are trained to their end."""
     contenders = [contender(number, *[number / 10] * 6) for number in range(12)]
@@ -325,6 +344,13 @@ def test_a_budget_keeps_enough_for_the_leader():
     begun = [replace(leader, until=9), other]
     assert decide_within_budget(begun, budget=18, epochs=12) == Wait()
     assert decide_within_budget([leader, other], budget=18, epochs=12) == Promote(0, 9)
+
+
+def test_nothing_is_drawn_once_a_promotion_is_too_long():
+    """The search is at its end when what should go on would leave too few epochs for the leader."""
+    contenders = [contender(0, *[0.8] * 9), contender(1, *[0.7] * 9), contender(2, 0.9, until=2)]
+    assert decide_within_budget(contenders, budget=33, epochs=12) == Promote(0, 12)
+    assert decide_within_budget(contenders, budget=32, epochs=12) == Wait()
 
 
 @given(study=studies(), seed=st.integers(0, 99), value=st.integers(0, 9))
