@@ -77,7 +77,8 @@ class RunningTrial:
 class StoredStudy:
     """A study in a store: gives access to results and attributes, but to no new trial."""
 
-    def __init__(self, study: optuna.Study) -> None:
+    def __init__(self, storage: Storage, study: optuna.Study) -> None:
+        self._storage = storage
         self._study = study
         # Results that do not change are read once.
         self._ended_results: dict[int, TrialResult] = {}
@@ -182,7 +183,7 @@ class StoredStudy:
             facts=self.facts,
             reason=attrs.get("reason"),
             command=attrs.get("command", ""),
-            finalists=_finalists_record(self._study),
+            finalists=_finalists_record(self._storage, self.name),
             refit=Refit(**attrs["refit"]) if attrs.get("refit") else None,
         )
 
@@ -210,7 +211,7 @@ class StoredStudy:
         if parent_name is None:
             return None
         try:
-            parent = load(self._study._storage, parent_name)  # noqa: SLF001
+            parent = load(self._storage, parent_name)
         except StudyNotFoundError:
             return None
         run_id: str | None = parent.recall("parent_run_id")
@@ -318,7 +319,7 @@ def load(storage: Storage, name: str) -> StoredStudy:
     try:
         study = optuna.load_study(storage=storage, study_name=name)
         _ = study.user_attrs["spec"]  # another program's study, and a study half made, have none
-        return StoredStudy(study)
+        return StoredStudy(storage, study)
     except KeyError:
         names = ", ".join(study_names(storage)) or "none yet"
         raise StudyNotFoundError(f"no study {name!r}; there are: {names}") from None
@@ -371,17 +372,14 @@ def study_names(storage: Storage) -> list[str]:
     return [study.study_name for study in studies]
 
 
-def _finalists_record(study: optuna.Study) -> StudyRecord | None:
+def _finalists_record(storage: Storage, name: str) -> StudyRecord | None:
     """Read the study of a study's finalists, if the same store has one."""
     try:
-        finalists = optuna.load_study(
-            storage=study._storage,  # noqa: SLF001
-            study_name=f"{study.study_name}{FINALISTS_SUFFIX}",
-        )
+        finalists = optuna.load_study(storage=storage, study_name=f"{name}{FINALISTS_SUFFIX}")
     except KeyError:
         return None
-    if _parent_study_name(finalists) == study.study_name and "spec" in finalists.user_attrs:
-        return StoredStudy(finalists).record()
+    if _parent_study_name(finalists) == name and "spec" in finalists.user_attrs:
+        return StoredStudy(storage, finalists).record()
     return None
 
 

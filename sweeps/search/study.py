@@ -105,7 +105,7 @@ class Study(StoredStudy):
     """A study in a store: gives out trials, and takes their reports and results."""
 
     def __init__(self, storage: Storage, study: optuna.Study, spec: StudySpec) -> None:
-        super().__init__(study)
+        super().__init__(storage, study)
         self.spec = spec
         # The number of trials at a time that decides the list of trials.
         self.workers = self.facts.workers

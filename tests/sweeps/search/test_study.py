@@ -934,7 +934,7 @@ def test_stop(stop, count, reason):
     train = make_train(study, value=lambda config, epoch: 0.6)
     assert run(study, lambda asked: dataclasses.replace(train(asked), seconds=3.0)) == reason
     assert len(study.results()) == (count or 3)
-    again = begin(study._study._storage, text)
+    again = begin(study._storage, text)
     assert run(again, train) == reason, "the same command again goes no further"
     assert len(again.results()) == (count or 3)
 
