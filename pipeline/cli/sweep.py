@@ -40,7 +40,7 @@ _REQUEST_OPTIONS = (
     "deterministic",
 )
 _FIXED_OPTIONS = ("split_file", "image_size", "device", "precision", "gpus_per_trial")
-_STUDY_OPTIONS = ("trials", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")
+_STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")
 
 
 @click.command(name="sweep", cls=Command)
@@ -51,6 +51,9 @@ _STUDY_OPTIONS = ("trials", "epochs", "dataset", "seed", "pruner", "keep_checkpo
 )
 @click.option(
     "--trials", type=click.IntRange(1), help="Trials in all; more than before extends the study."
+)
+@click.option(
+    "--budget", help="What all trials may take: so many whole trainings, or a time (1.5h, 90min)."
 )
 @config_options(
     "epochs", "dataset", "split_file", "image_size", "seed", "device", "precision", "gpus_per_trial"

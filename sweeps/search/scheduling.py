@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.search.decisions import PROMOTING, WHOLE, Decision, DecisionLog
 from sweeps.search.promotion import (
     GOES_ON,
+    LEADERS,
     SHARE,
     Contender,
     Draw,
@@ -25,6 +26,7 @@ from sweeps.search.promotion import (
     Wait,
     decide_within_budget,
     decide_within_total,
+    rungs,
 )
 from sweeps.search.stored_trial import (
     DUPLICATE_OF,
@@ -108,12 +110,14 @@ class Scheduler:
         """Return what is next, or that it is not decided before a training ends, or that all is."""
         decisions = self.decisions
         if self._window is None:
-            return self._decide(self._visible(decisions, len(decisions)))
+            known = self._visible(decisions, len(decisions))
+            return self._decide(known, at_end=self._log.at_end)
         first = max(0, len(decisions) + 1 - self._window)
         for count in range(first, len(decisions) + 1):
             if count > self._count_finished(decisions):
                 return Wait()
-            step = self._decide(decisions[:count])
+            # Only the end of a study makes a decision know of more results than it has to.
+            step = self._decide(decisions[:count], at_end=self._log.at_end or count > first)
             if not isinstance(step, Wait):
                 return step
         return End()
@@ -137,7 +141,7 @@ class Scheduler:
     def _has_finished(self, decision: Decision) -> bool:
         return has_finished(self._trials()[decision.trial], decision.until)
 
-    def _decide(self, known: Sequence[Decision]) -> Step | Wait | End:
+    def _decide(self, known: Sequence[Decision], *, at_end: bool) -> Step | Wait | End:
         drawn = len(self.drawn)
         if not self.promotes:
             return self._decide_whole(known, drawn)
@@ -148,20 +152,24 @@ class Scheduler:
         if next_seed is not None:
             return next_seed
         contenders = self._make_contenders(known)
-        if self._spec.has_only_budget:
-            return self._decide_within_budget(contenders, self._budget(known))
-        return self._decide_within_total(contenders, self._budget(known))
+        budget = self._budget(known) / repeats  # the seeds of a configuration are trained alike
+        if self._pays_for_all(budget):
+            return self._decide_within_total(contenders, budget, at_end=at_end)
+        return self._decide_within_budget(contenders, budget, at_end=at_end)
 
-    def _decide_whole(self, known: Sequence[Decision], drawn: int) -> Step | End:
+    def _decide_whole(self, known: Sequence[Decision], drawn: int) -> Step | Wait | End:
         """Decide if trials are trained in one go: the next one is drawn, if there is room."""
         if drawn >= self._total:
             return End()
         epochs = self._spec.most_epochs
         if self._spec.budget is not None:
+            seeds = self._spec.repeats - drawn % self._spec.repeats  # of the next configuration
             used = sum(len(self._trials()[one.trial].intermediate_values) for one in known)
-            training = (drawn - len(known)) * epochs
-            if used + training + epochs > self._budget(known):
+            left = self._budget(known) - used - seeds * epochs
+            if left < 0:
                 return End()
+            if left < (drawn - len(known)) * epochs:
+                return Wait()  # the trials in training may leave enough
         return Step(None, epochs)
 
     def _next_seed(self) -> Step | None:
@@ -179,30 +187,63 @@ class Scheduler:
         first = configuration * self._spec.repeats
         return self._log.drawn[first : first + self._spec.repeats]
 
+    @property
+    def _configurations(self) -> int:
+        """The number of configurations to draw at most."""
+        return math.ceil(self._total / self._spec.repeats)
+
+    @property
+    def _kept_for_leaders(self) -> int:
+        """The epochs that finish the leaders, once all configurations are at the first rung."""
+        epochs = self._spec.most_epochs
+        return LEADERS * (epochs - rungs(epochs)[0])
+
+    def _pays_for_all(self, budget: float) -> bool:
+        """Whether a budget is enough to compare all configurations, and to finish the leaders."""
+        if self._spec.budget is None:
+            return True
+        if self._spec.has_only_budget:
+            return False
+        first = rungs(self._spec.most_epochs)[0]
+        return self._configurations * first + self._kept_for_leaders <= budget
+
     def _decide_within_total(
-        self, contenders: Sequence[Contender], budget: float
+        self, contenders: Sequence[Contender], budget: float, *, at_end: bool
     ) -> Step | Wait | End:
-        at_end = self._log.at_end or len(self._log.drawn) >= self._total
-        total = len(contenders) if at_end else math.ceil(self._total / self._spec.repeats)
+        at_end = at_end or len(self._log.drawn) >= self._total
+        total = len(contenders) if at_end else self._configurations
         epochs = self._spec.most_epochs
         share = SHARE
         if self._spec.budget is not None:
-            share = min(1.0, budget / (math.ceil(self._total / self._spec.repeats) * epochs))
+            mean = float(epochs)
+            if contenders:
+                mean = max(1.0, statistics.fmean(one.epochs for one in contenders))
+            kept = 0 if at_end else self._kept_for_leaders
+            share = min(1.0, (budget - kept) / (total * mean))
         decided = decide_within_total(contenders, total=total, epochs=epochs, share=share)
+        if isinstance(decided, Promote):
+            one = contenders[decided.number]
+            used = sum(contender.cost for contender in contenders)
+            if used + decided.until - one.until > budget:  # for a new leader nothing was kept
+                return self._decide_within_budget(contenders, budget, at_end=True)
         return self._step(decided, at_end=at_end)
 
     def _decide_within_budget(
-        self, contenders: Sequence[Contender], budget: float
+        self, contenders: Sequence[Contender], budget: float, *, at_end: bool
     ) -> Step | Wait | End:
-        epochs = self._spec.most_epochs
-        decided = decide_within_budget(contenders, budget=budget, epochs=epochs)
-        unlimited = decide_within_budget(contenders, budget=math.inf, epochs=epochs)
-        is_full = len(self._log.drawn) >= self._total
-        at_end = self._log.at_end or decided != unlimited or is_full
-        if at_end:
-            # A trial drawn now would be another than that of a larger budget.
-            decided = decide_within_budget(contenders, budget=budget, epochs=epochs, may_draw=False)
-        return self._step(decided, at_end=at_end)
+        def decide(budget: float, *, may_draw: bool) -> Draw | Promote | Wait | End:
+            return decide_within_budget(
+                contenders, budget=budget, epochs=self._spec.most_epochs, may_draw=may_draw
+            )
+
+        unlimited = decide(math.inf, may_draw=True)
+        if not at_end and len(self._log.drawn) < self._total:
+            decided = decide(budget, may_draw=True)
+            if decided == unlimited:
+                return self._step(decided, at_end=False)
+        # A trial drawn at the end would be another than that of a larger budget.
+        decided = decide(budget, may_draw=False)
+        return self._step(decided, at_end=at_end or decided != unlimited)
 
     def _step(self, decided: Draw | Promote | Wait | End, *, at_end: bool) -> Step | Wait | End:
         if isinstance(decided, Draw):
@@ -212,7 +253,7 @@ class Scheduler:
         return decided
 
     def _budget(self, known: Sequence[Decision]) -> float:
-        """The epochs that the study may use, those of all seeds of a configuration as one.
+        """The epochs that all trials of the study may take.
 
         A budget in hours is converted by the mean time of the epochs so far.
         """
@@ -220,13 +261,13 @@ class Scheduler:
         if budget is None:
             return math.inf
         if budget.trainings is not None:
-            return budget.trainings * self._spec.most_epochs / self._spec.repeats
+            return budget.trainings * self._spec.most_epochs
         trials = {decision.trial: self._trials()[decision.trial] for decision in known}
         seconds = sum(trained_seconds(trial) for trial in trials.values())
         epochs = sum(len(trial.intermediate_values) for trial in trials.values())
         if seconds == 0 or budget.seconds is None:
             return math.inf
-        return budget.seconds * epochs / seconds / self._spec.repeats
+        return budget.seconds * epochs / seconds
 
     # What may be known
 

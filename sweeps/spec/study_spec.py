@@ -183,9 +183,11 @@ class Budget(NamedTuple):
     seconds: float | None = None
 
     def __str__(self) -> str:
-        if self.seconds is not None:
-            return f"{self.seconds / 3600:g}h"
-        return f"{self.trainings:g}"
+        if self.seconds is None:
+            return f"{self.trainings:g}"
+        hours = f"{self.seconds / 3600:g}"
+        is_exact = float(hours) * 3600 == self.seconds
+        return f"{hours}h" if is_exact else f"{self.seconds / 60:g}min"
 
 
 _UNIT_SECONDS = {"h": 3600.0, "min": 60.0}
@@ -198,18 +200,19 @@ def parse_budget(value: object) -> Budget:
         ValueError: for anything else.
     """
     match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?) ?(h|min|)", str(value).strip())
-    number = float(match[1]) if match and not isinstance(value, bool) else 0.0
-    if match is None or not 0 < number <= MAX_TRIALS:
+    number = float(match[1]) if match else 0.0
+    least = 0 if match and match[2] else 1
+    if match is None or number < least or not 0 < number <= MAX_TRIALS:
         raise ValueError(
-            "budget must be a number of whole trainings above 0, or hours such as 1.5h or 90min: "
-            f"got {value!r}"
+            f"budget must be a number of whole trainings, 1 to {MAX_TRIALS:,}, or a time such as "
+            f"1.5h or 90min: got {value!r}"
         )
     if match[2]:
         return Budget(seconds=number * _UNIT_SECONDS[match[2]])
     return Budget(trainings=number)
 
 
-_BUDGET_SCHEMA = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}]}
+_BUDGET_SCHEMA = {"anyOf": [{"type": "number", "minimum": 1}, {"type": "string"}]}
 
 
 class StudySpec(_Model):
@@ -249,8 +252,8 @@ class StudySpec(_Model):
         WithJsonSchema(_BUDGET_SCHEMA),
         Field(
             description="What all trials may take together: the epochs of so many trials trained "
-            "to their end (12), or a time (1.5h, 90min). Without trials, new ones are drawn until "
-            "it is used up."
+            "to their end (12), or a time of training (1.5h, 90min), with which the list of trials "
+            "may be another each time. Without trials, new ones are drawn until it is used up."
         ),
     ] = None
     epochs: Annotated[

@@ -185,6 +185,7 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
     yield from _problems_of(("dataset",), lambda: check_dataset(spec.dataset))
     if spec.method == "ablate":
         yield from _ablation_problems(spec)
+        yield from _budget_problems(spec)
         return  # what is searched comes from the other study
     if spec.of is not None:
         yield ("of",), f"of is for method ablate: the method is {spec.method}"
@@ -200,6 +201,7 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
     if not spec.dimensions:
         yield ("search",), "nothing is searched: give search at least one field"
     yield from _target_problems(spec)
+    yield from _budget_problems(spec)
     for index, start in enumerate(spec.starts):
         yield from _problems_of(("start_with", index), partial(start_values, spec, start))
 
@@ -237,6 +239,15 @@ def _target_problems(spec: StudySpec) -> Iterator[_Problem]:
             ("stop", "target"),
             f"target must be from 0 to 1, as {spec.objective} is: got {target:g}",
         )
+
+
+def _budget_problems(spec: StudySpec) -> Iterator[_Problem]:
+    if spec.budget is None or spec.budget.trainings is None:
+        return
+    least = spec.repeats
+    if spec.budget.trainings < least:
+        rule = f"budget must be at least {least}, a whole training of each of the repeats"
+        yield ("budget",), f"{rule}: got {spec.budget}"
 
 
 def _ablation_problems(spec: StudySpec) -> Iterator[_Problem]:

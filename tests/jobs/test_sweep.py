@@ -302,6 +302,8 @@ BAD = {
     "evaluate: no store yet": ["evaluate", "--run", "abc"],
     "train: no store yet to resume from": ["train", "--resume", "abc"],
     "unknown option": ["sweep", "--trails", "3"],
+    "a budget that is none": ["sweep", "--budget", "soon"],
+    "a budget below one training": ["sweep", "--set", "budget=0.5"],
 }
 
 

@@ -302,6 +302,74 @@ def test_set_of_the_study():
     assert (spec.trials, spec.epochs, spec.dataset, spec.description) == (5, 2, "mnist", "no")
 
 
+BUDGET_STUDY = "search: {lr: [1, 2]}"
+
+
+@pytest.mark.parametrize(
+    ("written", "trainings", "seconds"),
+    [
+        ("12", 12, None),
+        ("2.5", 2.5, None),
+        ("1.5h", None, 5400),
+        ("90min", None, 5400),
+        ("90 min", None, 5400),
+        ("100min", None, 6000),
+        (".5h", None, 1800),
+    ],
+)
+def test_budgets(written, trainings, seconds):
+    """A budget is a number of whole trainings, or a time, in the file as on the command line."""
+    in_file = parse_study(f"{BUDGET_STUDY}\nbudget: {written}", "test")
+    option = parse_study(BUDGET_STUDY, "test", overrides={"budget": written})
+    setting = parse_study(BUDGET_STUDY, "test", overrides={"set": {"budget": written}})
+    assert in_file.budget == (trainings, seconds)
+    assert in_file.budget == option.budget == setting.budget
+    assert parse_study(f"{BUDGET_STUDY}\nbudget: {in_file.budget}", "test") == in_file
+    assert "budget" not in in_file.identity()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "0",
+        "-1",
+        "0.5",
+        ".nan",
+        "nan",
+        "1e400",
+        "1.0e+400",
+        "soon",
+        "2 days",
+        "true",
+        "[]",
+        "{}",
+        "0h",
+        "-1h",
+        "h",
+        "''",
+        "1e300",
+        "1 2",
+        "2hours",
+    ],
+)
+def test_no_budgets(written):
+    """Anything else is refused in one line with its place, the rule and the value."""
+    rule = "budget must be a number of whole trainings, 1 to 100,000, or a time such as 1.5h"
+    with pytest.raises(StudyFileError, match=f"^test:2: {rule}[^\n]*$"):
+        parse_study(f"{BUDGET_STUDY}\nbudget: {written}", "test")
+    with pytest.raises(StudyFileError, match=f"^command line: {rule}[^\n]*$"):
+        parse_study(BUDGET_STUDY, "test", overrides={"budget": written})
+
+
+@pytest.mark.parametrize("method", ["", "\nmethod: ablate\nof: other"])
+def test_a_budget_pays_for_all_repeats(method):
+    """A budget that does not train one configuration with all its seeds is refused."""
+    text = f"repeats: 3\nbudget: 2{method}" + ("" if method else f"\n{BUDGET_STUDY}")
+    with pytest.raises(StudyFileError, match=r"test:2: budget must be at least 3, .*: got 2"):
+        parse_study(text, "test")
+    assert parse_study(text.replace("budget: 2", "budget: 3"), "test").budget == (3, None)
+
+
 @pytest.mark.parametrize("overrides", [{"epochs": 3}, {"set": {"epochs": "3"}}])
 def test_epochs_override_what_is_searched(overrides):
     """Epochs of the command line hold for every trial, even where the file searches them."""
