@@ -6,9 +6,10 @@ Every choice has a seed of its own, and learns from the trials that the caller l
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import warnings
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import optuna
@@ -104,7 +105,7 @@ class SamplerView(optuna.Study):
         name: str,
         storage: BufferedTrialStorage,
         sampler: optuna.samplers.BaseSampler,
-        trials: Sequence[FrozenTrial],
+        trials: Callable[[], Sequence[FrozenTrial]],
     ) -> None:
         """Make the view.
 
@@ -112,10 +113,11 @@ class SamplerView(optuna.Study):
             name: the study's name in the storage.
             storage: its storage, with the new trial.
             sampler: chooses the new trial's values.
-            trials: the trials to see, by number.
+            trials: returns the trials to see, by number. A sampler that learns nothing does not
+                call it.
         """
         super().__init__(name, cast("BaseStorage", storage), sampler)
-        self._seen_trials = trials
+        self._seen_trials = functools.cache(trials)
 
     def _get_trials(
         self,
@@ -123,7 +125,7 @@ class SamplerView(optuna.Study):
         states: Container[TrialState] | None = None,
         use_cache: bool = False,  # noqa: ARG002 - Optuna's signature
     ) -> list[FrozenTrial]:
-        trials = [t for t in self._seen_trials if states is None or t.state in states]
+        trials = [t for t in self._seen_trials() if states is None or t.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
 
 

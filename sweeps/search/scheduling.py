@@ -85,6 +85,7 @@ class Scheduler:
         self._sign = 1 if spec.maximize else -1
         self._learns_from_failures = version >= PROMOTING
         self.promotes = version >= PROMOTING and spec.pruner == "asha"
+        self._whole_decisions: list[Decision] = []  # of trials that are trained in one go
         self._finished = 0  # so many decisions from the first on have finished
         self._contenders: dict[int, tuple[object, Contender]] = {}  # by number, with their facts
         self._seen: dict[int, tuple[object, FrozenTrial]] = {}  # the same for the sampler
@@ -94,17 +95,22 @@ class Scheduler:
     @property
     def drawn(self) -> Sequence[int]:
         """The numbers of the drawn trials, in the order of drawing."""
-        trials = self._trials()
         if not self.promotes:
-            return [trial.number for trial in trials if trial.state != TrialState.WAITING]
+            return range(len(self.decisions))
         return self._log.drawn
 
     @property
     def decisions(self) -> Sequence[Decision]:
         """All decisions so far."""
-        if not self.promotes:
-            return [Decision(number, WHOLE) for number in self.drawn]
-        return self._log.decisions
+        if self.promotes:
+            return self._log.decisions
+        # All trials that have begun. One that waits was enqueued by another program, and is next.
+        trials = self._trials()
+        begun = len(self._whole_decisions)
+        while begun < len(trials) and trials[begun].state != TrialState.WAITING:
+            self._whole_decisions.append(Decision(begun, WHOLE))
+            begun += 1
+        return self._whole_decisions
 
     def next(self) -> Step | Wait | End:
         """Return what is next, or that it is not decided before a training ends, or that all is."""
@@ -281,16 +287,16 @@ class Scheduler:
     def _make_contenders(self, known: Sequence[Decision]) -> list[Contender]:
         """The drawn configurations, with the results that may be known."""
         reached = self.reached(known)
-        told = self.reached(self._log.decisions)
         contenders = []
         for number in range(math.ceil(len(self._log.drawn) / self._spec.repeats)):
             trials = [self._trials()[trial] for trial in self._seeds(number)]
             facts = [
-                (reached.get(trial.number, 0), told[trial.number], trial.state) for trial in trials
+                (reached.get(trial.number, 0), self._log.until(trial.number), trial.state)
+                for trial in trials
             ]
             cached = self._contenders.get(number)
             if cached is None or cached[0] != facts:
-                until = max(told[trial.number] for trial in trials)
+                until = max(self._log.until(trial.number) for trial in trials)
                 contender = self._make_contender(number, trials, reached, until)
                 cached = facts, contender
                 self._contenders[number] = cached

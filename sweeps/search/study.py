@@ -275,8 +275,12 @@ class Study(StoredStudy):
             if "result" in trial.user_attrs:
                 return self._ended_result(trial)
             return lost_result(trial.number, TrialConfig.from_dict(trial.user_attrs["config"]))
+        result = self._paused_result(trial)
+        seconds = sum(
+            row.metrics.get("time/epoch_seconds", 0.0) for row in result.history[: decision.until]
+        )
         value = trial.intermediate_values.get(decision.until)
-        return replace(self._paused_result(trial), state=PAUSED, end=PAUSED, value=value)
+        return replace(result, state=PAUSED, end=PAUSED, value=value, seconds=seconds)
 
     # While a trial is trained
 
@@ -414,9 +418,10 @@ class Study(StoredStudy):
         try:
             self._store.settle(number)
             self._store.show_reports(number)
-            if result.state == FAILED and asked.until is not None:
-                # Until which epoch it was known not to have failed, see `scheduling.has_ended`.
-                epochs = min(len(self._store.reports(number)), asked.until - 1)
+            if result.state == FAILED and self.promotes:
+                # Until which epoch it was known not to have failed, see `stored_trial.has_ended`.
+                until = asked.until or asked.config.epochs
+                epochs = min(len(self._store.reports(number)), until - 1)
                 self._set_attr(number, ENDED_AFTER, epochs)
             self._set_attr(number, "result", data)
         except optuna.exceptions.UpdateFinishedTrialError:  # Optuna changes no ended trial
@@ -555,7 +560,7 @@ class Study(StoredStudy):
             self.name,
             storage,
             make_sampler(self.spec, f"{place}"),
-            self._scheduler.seen(known, before=place),
+            lambda: self._scheduler.seen(known, before=trial.number),
         )
         draft = Trial(view, -1 if trial_id is None else trial_id)
         if deaths is not None:
