@@ -443,6 +443,11 @@ class TrialResult:
     error: str | None = None
 
     @property
+    def has_ended(self) -> bool:
+        """Whether the trial is neither in training nor paused."""
+        return self.state not in (RUNNING, PAUSED)
+
+    @property
     def best(self) -> Epoch | None:
         """The best epoch of the history; None if there is none."""
         for row in self.history:

@@ -1,4 +1,8 @@
-"""Shows the progress of a sweep: bars on a terminal, and a line for each ended trial anywhere."""
+"""Shows the progress of a sweep: bars on a terminal, and a line for each event anywhere.
+
+In a study with promotion, events are also the pauses of trials, and that they go on. Progress is
+then counted in epochs: nearly all trials end together, when nothing is left to train.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +23,102 @@ from rich.progress import (
 from pipeline.system.console import format_duration
 from pipeline.system.text import clean, ordinal
 from sweeps.analysis.ranking import searched_values
-from sweeps.trial import COMPLETE, FAILED, Epoch, TrialConfig, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, Epoch, TrialConfig, TrialResult
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sweeps.search.promotion import Standing
     from sweeps.search.study import Pause, Study
 
 _IN_TITLE = ("family", "activation")  # the searched fields that a trial's title names
+
+
+class _Tally:
+    """Counts the trials and the epochs of a study with promotion."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._count()
+
+    def _count(self) -> None:
+        """Count what the store has."""
+        self._has_reopened = self._study.reopened
+        results = self._study.results()
+        self._drawn = {result.number for result in results}
+        self._paused = {result.number for result in results if result.state == PAUSED}
+        self._lengths = {
+            result.number: len(result.history) for result in results if result.duplicate_of is None
+        }
+        self._goals = dict(self._lengths)  # the epochs until which trials are trained
+        self._expected = self._study.expected_epochs
+        self._leading: TrialResult | None = None
+        for result in results:
+            self._compare(result)
+
+    def _compare(self, result: TrialResult) -> None:
+        """Keep the trial that has come to the best value, complete or not."""
+        if result.value is None or result.state == FAILED:
+            return
+        sign = 1 if self._study.spec.maximize else -1
+        leading = self._leading
+        if leading is None or leading.value is None or sign * (result.value - leading.value) > 0:
+            self._leading = result
+
+    def begin(self, number: int, until: int) -> None:
+        """Count a trial as in training until an epoch."""
+        if self._study.reopened != self._has_reopened:
+            self._count()
+        self._drawn.add(number)
+        self._paused.discard(number)
+        self._goals[number] = until
+
+    def end_epoch(self, number: int, epoch: int) -> None:
+        """Count an epoch of a trial, unless it is trained again."""
+        self._lengths[number] = max(epoch, self._lengths.get(number, 0))
+
+    def pause(self, result: TrialResult) -> None:
+        """Count a trial as paused."""
+        self._paused.add(result.number)
+        self._compare(result)
+        self._expected = self._study.expected_epochs
+
+    def end(self, result: TrialResult) -> None:
+        """Count a trial as ended."""
+        self._drawn.add(result.number)
+        self._paused.discard(result.number)
+        self._goals[result.number] = self._lengths.get(result.number, 0)
+        self._compare(result)
+
+    @property
+    def epochs(self) -> int:
+        """The epochs that were trained."""
+        return sum(self._lengths.values())
+
+    @property
+    def expected_epochs(self) -> int | None:
+        """The epochs that all trials will take; None if that is not known."""
+        if self._expected is None:
+            return None
+        return max(round(self._expected), sum(self._goals.values()), self.epochs)
+
+    def texts(self) -> list[str]:
+        """The numbers of drawn and of paused trials."""
+        drawn = f"{len(self._drawn)} of {self._study.total} drawn"
+        if self._study.spec.has_only_budget:
+            drawn = f"{len(self._drawn)} drawn"
+        texts = [drawn]
+        if self._paused:
+            texts.append(f"{len(self._paused)} paused")
+        return texts
+
+    @property
+    def leading(self) -> str:
+        """The best value so far, of a trial that may not be complete."""
+        leading = self._leading
+        if leading is None or leading.value is None:
+            return ""
+        return f"leading {leading.value:.4f} (#{leading.number})"
 
 
 class ProgressDisplay:
@@ -39,6 +131,7 @@ class ProgressDisplay:
         searched: tuple[str, ...],
         total: int,
         ended: int,
+        study: Study | None = None,
     ) -> None:
         """Make a display, which shows nothing yet.
 
@@ -48,6 +141,7 @@ class ProgressDisplay:
             searched: the searched fields, for the line of each trial.
             total: the number of trials of the study.
             ended: the number of trials that have ended already.
+            study: the study, if it is one with promotion.
         """
         self._console = console
         self._objective = objective
@@ -61,7 +155,10 @@ class ProgressDisplay:
         self._study_bar: TaskID | None = None
         self._trial_bars: dict[int, TaskID] = {}  # by the numbers of the running trials
         self._rates: dict[int, float] = {}  # images per second, by the same numbers
+        self._tally = None if study is None else _Tally(study)
+        self._epochs_before = 0 if self._tally is None else self._tally.epochs
         self._pauses: dict[int, str] = {}  # lines of trials that were paused just now, by number
+        self._pruned = 0  # paused trials that ended just now
 
     @staticmethod
     def for_study(study: Study, console: Console | None = None) -> ProgressDisplay:
@@ -75,6 +172,7 @@ class ProgressDisplay:
             searched,
             study.total,
             study.count_ended(),
+            study if study.promotes else None,
         )
 
     @staticmethod
@@ -87,9 +185,17 @@ class ProgressDisplay:
     @contextmanager
     def live(self) -> Iterator[None]:
         """Show bars while the block runs, if the console is a terminal."""
-        if not self._console.is_terminal:
-            yield
-            return
+        try:
+            if self._console.is_terminal:
+                with self._show_bars():
+                    yield
+            else:
+                yield
+        finally:
+            self._print_noted()
+
+    @contextmanager
+    def _show_bars(self) -> Iterator[None]:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -98,24 +204,64 @@ class ProgressDisplay:
             TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=self._console) as self._bars:
-            self._study_bar = self._bars.add_task(
-                "trials", total=self._total, completed=self._ended, note=""
-            )
+            name = "trials" if self._tally is None else "epochs"
+            self._study_bar = self._bars.add_task(name, total=None, note="")
+            self._update_study_bar()
             yield
+
+    def _update_study_bar(self) -> None:
+        """Show how far the study is: in trials, or in epochs if trials are paused and go on."""
+        if self._bars is None or self._study_bar is None:
+            return
+        completed: int = self._ended
+        total: int | None = self._total
+        if self._tally is not None:
+            completed = self._tally.epochs
+            total = self._tally.expected_epochs
+        note = ", ".join(self._summary())
+        self._bars.update(self._study_bar, completed=completed, total=total, note=note)
 
     def print_line(self, text: str) -> None:
         """Print a line above the bars."""
         self._console.print(clean(text), markup=False, highlight=False, soft_wrap=True)
 
-    def trial_began(self, number: int, config: TrialConfig) -> None:
-        """Show a bar for a trial."""
-        self._pauses.pop(number, None)  # it goes on at once
-        self._print_pauses()
+    def trial_began(self, number: int, config: TrialConfig, until: int | None = None) -> None:
+        """Show a bar for a trial.
+
+        Args:
+            number: the number of the trial.
+            config: the configuration of the trial.
+            until: the epoch until which it is trained now; None for the last.
+        """
+        self._begin(number, config, until or config.epochs)
+
+    def trial_goes_on(self, number: int, config: TrialConfig, after: int, until: int) -> None:
+        """Show a bar for a trial that was paused, and print that it goes on.
+
+        Nothing is printed of a trial that goes on at once.
+
+        Args:
+            number: the number of the trial.
+            config: the configuration of the trial.
+            after: the epoch after which it was paused.
+            until: the epoch until which it is trained now.
+        """
+        goes_on_at_once = self._pauses.pop(number, None) is not None
+        self._begin(number, config, until, after)
+        if not goes_on_at_once:
+            end = "to its end" if until == config.epochs else f"until epoch {until}"
+            self.print_line(f"{_title(number, config)} goes on after epoch {after}, {end}")
+
+    def _begin(self, number: int, config: TrialConfig, until: int, after: int = 0) -> None:
+        self._print_noted()
+        if self._tally is not None:
+            self._tally.begin(number, until)
         if self._bars is not None:
             self._remove_bar(number)  # of the same trial, if its worker died
             self._trial_bars[number] = self._bars.add_task(
-                _title(number, config), total=config.epochs, note=""
+                _title(number, config), total=config.epochs, completed=after, note=""
             )
+        self._update_study_bar()
 
     def step_ended(self, step: int, steps: int, loss: float, number: int = 0) -> None:
         """Show the loss of a training step.
@@ -133,25 +279,34 @@ class ProgressDisplay:
     def epoch_ended(self, epoch: Epoch, number: int = 0) -> None:
         """Advance the bar of a trial by an epoch."""
         self._rates[number] = epoch.metrics["time/images_per_second"]
-        if self._bars is not None and self._study_bar is not None:
+        if self._tally is not None:
+            self._tally.end_epoch(number, epoch.epoch)
+        if self._bars is not None:
             self._bars.update(self._trial_bars[number], completed=epoch.epoch)
-            self._bars.update(self._study_bar, note=", ".join(self._summary()))
+        self._update_study_bar()
 
     def trial_ended(self, result: TrialResult, best: TrialResult | None) -> None:
         """Print the line of a trial, and remove its bar.
+
+        The paused trials that end when nothing is left to train have one line together.
 
         Args:
             result: the result of the trial.
             best: the best result so far.
         """
-        self._print_pauses()
         self._ended += 1
         self._best = best
+        if self._tally is not None:
+            self._tally.end(result)
+            if result.end == PRUNED:
+                self._print_pauses()
+                self._pruned += 1
+                self._update_study_bar()
+                return
+        self._print_noted()
         line = self._describe(result)  # with the rate of this trial, which ends with its bar
         self._remove_bar(result.number)
-        if self._bars is not None and self._study_bar is not None:
-            note = ", ".join(self._summary())
-            self._bars.update(self._study_bar, completed=self._ended, note=note)
+        self._update_study_bar()
         self.print_line(line)
 
     def trial_paused(self, pause: Pause) -> None:
@@ -160,11 +315,22 @@ class ProgressDisplay:
         The line is printed when it is certain that the trial does not go on at once.
         """
         result = pause.result
+        if self._tally is not None:
+            self._tally.pause(result)
         self._remove_bar(result.number)
+        self._update_study_bar()
         self._pauses[result.number] = self._describe_pause(pause)
 
+    def _print_noted(self) -> None:
+        """Print what was noted of pauses, and of paused trials that ended."""
+        self._print_pauses()
+        if self._pruned == 1:
+            self.print_line("the paused trial that is left ends as pruned")
+        elif self._pruned > 1:
+            self.print_line(f"the {self._pruned} paused trials that are left end as pruned")
+        self._pruned = 0
+
     def _print_pauses(self) -> None:
-        """Print the noted lines."""
         for line in self._pauses.values():
             self.print_line(line)
         self._pauses.clear()
@@ -175,12 +341,13 @@ class ProgressDisplay:
         epoch = len(result.history)
         title = _title(result.number, result.config)
         line = f"{title} paused after epoch {epoch}: {self._objective} {result.value:.4f}"
-        if pause.rivals == 1:
-            return f"{line}, the first there"
-        line += f", {ordinal(pause.place)} of {pause.rivals} there"
-        if pause.goes_on == 0:
+        standing = pause.standing
+        if standing is None:  # another seed of the configuration is to come
             return line
-        return f"{line}; the best {pause.goes_on} go on"
+        expected = f"{standing.value:.4f}"
+        if expected != f"{result.value:.4f}":  # it is placed by this
+            line += f", {expected} expected"
+        return f"{line}, {_standing_text(standing)}"
 
     def _remove_bar(self, number: int) -> None:
         """Remove the bar and the rate of a trial."""
@@ -197,7 +364,9 @@ class ProgressDisplay:
             for name, value in searched_values(result, searched).items()
             if value is not None
         )
-        summary = ", ".join([f"{self._ended}/{self._total}", *self._summary()])
+        summary = ", ".join(self._summary())
+        if self._tally is None:
+            summary = ", ".join([f"{self._ended}/{self._total}", *self._summary()])
         return f"{title} {settings}: {self._outcome(result)}, {result.seconds:.1f} s; {summary}"
 
     def _outcome(self, result: TrialResult) -> str:
@@ -212,17 +381,45 @@ class ProgressDisplay:
 
     def _summary(self) -> list[str]:
         """Summarise the study: the best value, the remaining time, and the images per second."""
-        parts = []
+        parts = [] if self._tally is None else self._tally.texts()
         if self._best is not None and self._best.value is not None:
             parts.append(f"best {self._best.value:.4f} (#{self._best.number})")
-        newly_ended = self._ended - self._ended_before
-        remaining = self._total - self._ended
-        if newly_ended and remaining > 0:
-            seconds_per_trial = (time.monotonic() - self._began) / newly_ended
-            parts.append(f"about {format_duration(seconds_per_trial * remaining)} left")
+        elif self._tally is not None and self._tally.leading:
+            parts.append(self._tally.leading)
+        left = self._seconds_left()
+        if left is not None:
+            parts.append(f"about {format_duration(left)} left")
         if self._rates:
             parts.append(f"{sum(self._rates.values()):,.0f} images/s")
         return parts
+
+    def _seconds_left(self) -> float | None:
+        """Estimate the time left, from the mean of this command; None before its first."""
+        done = self._ended - self._ended_before
+        remaining = self._total - self._ended
+        if self._tally is not None:
+            expected = self._tally.expected_epochs
+            done = self._tally.epochs - self._epochs_before
+            remaining = 0 if expected is None else expected - self._tally.epochs
+        if done <= 0 or remaining <= 0:
+            return None
+        return (time.monotonic() - self._began) / done * remaining
+
+
+def _standing_text(standing: Standing) -> str:
+    """Tell the place of a paused trial, and which places go on."""
+    if standing.rivals == 1:
+        return "the first there"
+    place = f"{ordinal(standing.place)} of {standing.rivals} there"
+    if standing.place <= standing.going_on:
+        return f"{place}; it may go on later"
+    if standing.all_drawn:
+        return f"{place}; better ones go on first"
+    if standing.going_on == 0:
+        return place
+    if standing.going_on == 1:
+        return f"{place}; the best one goes on"
+    return f"{place}; the best {standing.going_on} go on"
 
 
 def _title(number: int, config: TrialConfig) -> str:

@@ -71,7 +71,7 @@ class TrialRunner:
         spec = self._study.spec
         folder = trial_folder(self._recorder.home, self._study.name, asked.number)
         run = self._open_run(asked, folder)
-        self._display.trial_began(asked.number, asked.config)
+        self._show(asked)
         task = Task(
             number=asked.number,
             config=asked.config,
@@ -85,6 +85,15 @@ class TrialRunner:
         )
         self._running[asked.number] = _RunningTrial(asked, run)
         self._engine.begin(task, self._make_hooks(asked, run))
+
+    def _show(self, asked: AskedTrial) -> None:
+        """Show that a trial begins, or goes on."""
+        until = asked.config.epochs if asked.until is None else asked.until
+        if asked.progress is None or asked.adopted:
+            self._display.trial_began(asked.number, asked.config, until)
+            return
+        after = len(asked.progress.history)
+        self._display.trial_goes_on(asked.number, asked.config, after, until)
 
     def _open_run(self, asked: AskedTrial, folder: Path) -> OpenedRun:
         if asked.number in self._runs and not asked.adopted:

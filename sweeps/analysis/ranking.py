@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult, Value
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING, TrialResult, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Ranked:
 
     rank: int | None  # equal values share a rank; None without a value
     trials: tuple[TrialResult, ...]  # the best first
-    value: float | None  # mean of the complete trials; without any, the best of the pruned ones
+    value: float | None  # mean of the complete trials; without any, the best of the others
     spread: float | None  # standard deviation of the complete trials; None for fewer than two
 
     @property
@@ -26,15 +26,19 @@ class Ranked:
         return self.trials[0].state
 
 
-_ORDER = {COMPLETE: 0, PRUNED: 1, RUNNING: 2, FAILED: 3}
+# The words for trials that have not ended, in the order of sentences.
+_UNFINISHED = (PAUSED, RUNNING, "interrupted")
+_LACKING = (PRUNED, PAUSED, FAILED)  # states of seeds that a mean would have to count
+_ORDER = {COMPLETE: 0, PRUNED: 1, PAUSED: 1, RUNNING: 2, FAILED: 3}
 
 
 def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranked]:
-    """Rank configurations: complete ones by value, then pruned ones, running ones, failed ones.
+    """Rank configurations: complete ones by value, then pruned and paused ones, running, failed.
 
     Trials whose configurations differ only in the seed make up one entry, ranked by their mean.
-    Complete configurations with a pruned or failed seed come after those without one. A trial that
-    reused another trial's result is left out. Among equals, the earlier trial comes first.
+    Complete configurations with a pruned, paused or failed seed come after those without one. A
+    trial that reused another trial's result is left out. Among equals, the earlier trial comes
+    first.
     """
     groups: dict[str, list[TrialResult]] = {}
     for result in results:
@@ -100,9 +104,9 @@ class BestSoFar:
 
 
 def ends_text(results: Sequence[TrialResult]) -> str:
-    """Count how the trials ended: ``24 ended: 5 complete, 18 pruned, 1 duplicate; 2 running``."""
+    """Count how the trials ended: ``12 ended: 5 complete, 7 pruned; 5 paused; 1 running``."""
     counts = Counter(map(end_of, results))
-    unfinished = {end: counts.pop(end) for end in (RUNNING, "interrupted") if end in counts}
+    unfinished = {end: counts.pop(end) for end in _UNFINISHED if end in counts}
     parts = [
         f"{counts.pop(end)} {end}" for end in (COMPLETE, PRUNED, "infeasible") if end in counts
     ]
@@ -120,10 +124,12 @@ def ends_text(results: Sequence[TrialResult]) -> str:
 def end_of(result: TrialResult) -> str:
     """Say in a word how a trial ended.
 
-    The word is ``duplicate`` for a trial with another trial's result, and ``running`` or
-    ``interrupted`` before the end.
+    The word is ``duplicate`` for a trial with another trial's result, and ``paused``, ``running``
+    or ``interrupted`` before the end.
     """
-    return "duplicate" if result.duplicate_of is not None else result.end
+    if result.has_ended and result.duplicate_of is not None:
+        return "duplicate"
+    return result.end
 
 
 def searched_values(result: TrialResult, searched: Sequence[str]) -> dict[str, Value | None]:
@@ -141,7 +147,7 @@ def _entry(trials: list[TrialResult], maximize: bool) -> Ranked:
 
 
 def _tie(previous: Ranked, entry: Ranked) -> bool:
-    return previous.state == entry.state and previous.value == entry.value
+    return _ORDER[previous.state] == _ORDER[entry.state] and previous.value == entry.value
 
 
 def _sort_key(entry: Ranked, maximize: bool) -> tuple[int, bool, float, int]:
@@ -150,11 +156,11 @@ def _sort_key(entry: Ranked, maximize: bool) -> tuple[int, bool, float, int]:
 
 
 def _lacks_seeds(entry: Ranked) -> bool:
-    """Whether some seeds of a complete configuration were pruned or failed.
+    """Whether some seeds of a complete configuration were pruned, are paused, or failed.
 
     The mean of the other seeds flatters such a configuration.
     """
-    return entry.state == COMPLETE and any(t.state in (PRUNED, FAILED) for t in entry.trials)
+    return entry.state == COMPLETE and any(t.state in _LACKING for t in entry.trials)
 
 
 def _loss(value: float | None, maximize: bool) -> float:

@@ -13,7 +13,17 @@ from sweeps.analysis.ranking import Ranked, rank
 from sweeps.analysis.verdict import Verdict, judge_finalists
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
-from sweeps.trial import COMPLETE, TrialConfig, TrialResult, Value
+from sweeps.spec.study_spec import MAX_TRIALS
+from sweeps.trial import COMPLETE, PAUSED, TrialConfig, TrialResult, Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Promotions:
+    """How often the trials of a study were paused and went on."""
+
+    promotions: int
+    pauses: int
+    expected_epochs: float | None = None  # that all trials will take; None if it is not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +44,8 @@ class StudyRecord:
     classes: tuple[str, ...]  # the true class names
     results: tuple[TrialResult, ...]  # by trial number; includes running trials
     parent_run_id: str | None = None
+    budget: str | None = None  # what all trials may take together, as in a study file
+    promoted: Promotions | None = None  # None for a study without promotion
     method: str = "tpe"
     keep_checkpoints: str = "each"
     # Differences from the study file. The published figures may then be of something else.
@@ -49,6 +61,32 @@ class StudyRecord:
     # The study's top configurations, trained again with fresh seeds.
     finalists: StudyRecord | None = None
     refit: Refit | None = None  # only of a study of finalists
+
+    @property
+    def has_only_budget(self) -> bool:
+        """Whether a budget alone says how many trials are drawn."""
+        return self.budget is not None and self.trials >= MAX_TRIALS
+
+    @property
+    def ended(self) -> int:
+        """The number of ended trials."""
+        return sum(result.has_ended for result in self.results)
+
+    @property
+    def paused(self) -> tuple[TrialResult, ...]:
+        """The paused trials, the best first; those without a value last."""
+        sign = -1 if self.maximize else 1
+        paused = [result for result in self.results if result.state == PAUSED]
+        paused.sort(key=lambda one: (one.value is None, sign * (one.value or 0.0), one.number))
+        return tuple(paused)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to train."""
+        if self.ended < len(self.results):
+            return False
+        used_up = self.budget is not None and self.reason == "done"
+        return used_up or self.ended >= self.trials
 
     @property
     def searched(self) -> tuple[str, ...]:

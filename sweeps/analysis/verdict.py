@@ -13,7 +13,7 @@ from typing import Literal
 from sweeps.analysis.intervals import mean_interval, newcombe_interval
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.scores import Score, complete_trials, mean_test_score
-from sweeps.trial import COMPLETE, RUNNING, TrialResult
+from sweeps.trial import COMPLETE, TrialResult
 
 Outcome = Literal["ahead", "tie", "behind"]
 # Standard deviation, in images, of the difference of two counts, each rounded to an integer.
@@ -140,7 +140,7 @@ def judge_finalists(
             _finalist(place, entry, winner, maximize) for place, entry in enumerate(ranked, start=1)
         ),
         planned=planned,
-        ended=sum(result.state != RUNNING for result in results),
+        ended=sum(result.has_ended for result in results),
     )
 
 

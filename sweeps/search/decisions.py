@@ -36,6 +36,16 @@ class Decision:
     until: int  # the epoch
 
 
+def count_promotions(study_attrs: Mapping[str, Any]) -> int:
+    """Count the promotions of a study, those of the ends of all its totals included.
+
+    Several decisions may let a trial go on until the same epoch, if the total was raised. It is
+    trained once, and counts once.
+    """
+    promotions = {tuple(value) for key, value in study_attrs.items() if key.startswith(_PROMOTION)}
+    return len(promotions)
+
+
 class DecisionsError(Exception):
     """The decisions of a study in the store are damaged."""
 

@@ -130,6 +130,18 @@ def budget_rungs(epochs: int) -> tuple[int, ...]:
     return (*result, epochs)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """The place of a configuration among those that a decision compares with it."""
+
+    place: int  # from 1; equal configurations share the better place
+    rivals: int  # the configurations compared, this one included
+    # So many of these go on. If all are drawn, it is a plan, and others may be better placed.
+    going_on: int
+    all_drawn: bool
+    value: float  # by which they are placed; higher is better
+
+
 def decide_within_total(
     contenders: Sequence[Contender], *, total: int, epochs: int, share: float = SHARE
 ) -> Decision:
@@ -208,6 +220,76 @@ def decide_within_budget(
     return _finish(contenders, [one for one in paused if one.rest <= left])
 
 
+def standing_within_total(
+    contenders: Sequence[Contender], number: int, *, total: int, epochs: int
+) -> Standing | None:
+    """Return the place of a paused configuration, as `decide_within_total` sees it.
+
+    Args:
+        contenders: the configurations drawn so far.
+        number: of the configuration among them.
+        total: how many are drawn in the end.
+        epochs: the most epochs of a configuration.
+
+    Returns:
+        The standing; None if the configuration is not paused.
+    """
+    one = contenders[number]
+    if not one.is_paused:
+        return None
+    levels = rungs(epochs)
+    recent = _recent(levels[-1])
+    values = _standings(contenders, {one.until}, recent)[one.until]
+    value = projected(one, one.until, recent)
+    all_drawn = len(contenders) >= total
+    going_on = _planned(contenders, one.until, epochs) if all_drawn else GOES_ON * len(values)
+    return Standing(
+        place=_place(value, values),
+        rivals=len(values),
+        going_on=int(going_on),
+        all_drawn=all_drawn,
+        value=value,
+    )
+
+
+def standing_within_budget(contenders: Sequence[Contender], number: int) -> Standing | None:
+    """Return the place of a paused configuration, as `decide_within_budget` sees it.
+
+    Args:
+        contenders: the configurations drawn so far.
+        number: of the configuration among them.
+
+    Returns:
+        The standing; None if the configuration is not paused.
+    """
+    one = contenders[number]
+    value = one.value_at(one.until)
+    if not one.is_paused or value is None:
+        return None
+    known = [other.value_at(one.until) for other in contenders]
+    values = sorted(other for other in known if other is not None)
+    return Standing(
+        place=_place(value, values),
+        rivals=len(values),
+        going_on=len(values) // BUDGET_REDUCTION,
+        all_drawn=False,
+        value=value,
+    )
+
+
+def expected_epochs(*, total: int, epochs: int, share: float = SHARE) -> float:
+    """Return the epochs that a study of a given number of configurations will take.
+
+    Args:
+        total: how many are drawn in the end.
+        epochs: of a configuration.
+        share: as for `decide_within_total`.
+    """
+    leaders = min(LEADERS, total)
+    least = leaders * epochs + (total - leaders) * rungs(epochs)[0]
+    return max(share * total * epochs, least)
+
+
 def projected(contender: Contender, epoch: int, recent: int) -> float:
     """A configuration's value as it was after an epoch, with what it may be expected to gain.
 
@@ -272,15 +354,20 @@ def _lowest_rank(contenders: Sequence[Contender], epochs: int) -> Contender | No
     paused = [one for one in contenders if one.is_paused]
     recent = _recent(epochs)
     standings = _standings(contenders, {one.until for one in paused}, recent)
-    count = sum(not one.out for one in contenders)
-    rate = min(1, LEADERS / max(1, count))
+    planned = {level: _planned(contenders, level, epochs) for level in standings}
 
     def rank(one: Contender) -> tuple[float, int]:
         place = _place(projected(one, one.until, recent), standings[one.until])
-        planned = count * rate ** (one.until / epochs)
-        return place / planned, one.number
+        return place / planned[one.until], one.number
 
     return min(paused, key=rank, default=None)
+
+
+def _planned(contenders: Sequence[Contender], epoch: int, epochs: int) -> float:
+    """How many of the contenders the plan lets go on after an epoch."""
+    count = sum(not one.out for one in contenders)
+    rate = min(1, LEADERS / max(1, count))
+    return float(count * rate ** (epoch / epochs))
 
 
 def _promotable(

@@ -10,30 +10,32 @@ import copy
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.search.decisions import PROMOTING, WHOLE, Decision, DecisionLog
 from sweeps.search.promotion import (
-    GOES_ON,
     LEADERS,
     SHARE,
     Contender,
     Draw,
     End,
     Promote,
+    Standing,
     Wait,
     decide_within_budget,
     decide_within_total,
+    expected_epochs,
     rungs,
+    standing_within_budget,
+    standing_within_total,
 )
 from sweeps.search.stored_trial import (
     DUPLICATE_OF,
     end_of,
     has_ended,
     has_finished,
-    paused_epoch,
     trained_seconds,
 )
 from sweeps.spec.study_spec import StudySpec
@@ -334,21 +336,38 @@ class Scheduler:
         reports = trial.intermediate_values
         return [self._sign * reports[step] for step in sorted(reports) if step <= epoch]
 
-    def place(self, number: int) -> tuple[int, int]:
-        """The place of a paused trial among all that have come to its epoch, and their number."""
-        trial = self._trials()[number]
-        epoch = paused_epoch(trial)
-        value = self._best_values(trial, epoch)[-1]
-        rivals = []
-        for rival in (self._trials()[drawn] for drawn in self.drawn):
-            values = self._best_values(rival, epoch)
-            if len(values) == epoch or (values and rival.state == TrialState.COMPLETE):
-                rivals.append(values[-1])
-        return 1 + sum(rival > value for rival in rivals), len(rivals)
+    # What is told
 
-    def goes_on(self, rivals: int) -> int:
-        """How many of the trials at an epoch may go on while trials are left to draw."""
-        return int(GOES_ON * rivals)
+    def standing(self, number: int) -> Standing | None:
+        """The place of a paused trial's configuration, by all results that there are.
+
+        Its value is in units of the objective. None if the configuration has further seeds that
+        have not come to the same epoch.
+        """
+        known = self._visible(self.decisions, len(self.decisions))
+        contenders = self._make_contenders(known)
+        place = self.drawn.index(number) // self._spec.repeats
+        if len(self._seeds(place)) < self._spec.repeats:
+            return None
+        if self._pays_for_all(self._budget(known) / self._spec.repeats):
+            standing = standing_within_total(
+                contenders, place, total=self._configurations, epochs=self._spec.most_epochs
+            )
+        else:
+            standing = standing_within_budget(contenders, place)
+        if standing is None:
+            return None
+        return replace(standing, value=self._sign * standing.value)
+
+    def expected_epochs(self) -> float | None:
+        """The epochs that all trials will take; None if that is not known before the end."""
+        if not self.promotes:
+            return None
+        epochs = self._spec.most_epochs
+        if self._spec.budget is not None:
+            budget = self._budget(self._visible(self.decisions, len(self.decisions)))
+            return None if math.isinf(budget) else min(budget, self._total * epochs)
+        return self._spec.repeats * expected_epochs(total=self._configurations, epochs=epochs)
 
     def seen(self, known: Sequence[Decision], *, before: int) -> list[FrozenTrial]:
         """The trials as a sampler sees them.

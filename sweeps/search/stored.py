@@ -15,8 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.ranking import find_best_trial
-from sweeps.analysis.record import StudyRecord
-from sweeps.search.decisions import PROMOTING, Decision, DecisionLog
+from sweeps.analysis.record import Promotions, StudyRecord
+from sweeps.search.decisions import PROMOTING, Decision, DecisionLog, count_promotions
 from sweeps.search.stored_trial import (
     ENDED,
     RUN_OF,
@@ -31,7 +31,7 @@ from sweeps.search.stored_trial import (
 )
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
-from sweeps.trial import TrialConfig, TrialResult
+from sweeps.trial import PAUSED, PRUNED, TrialConfig, TrialResult
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -172,6 +172,8 @@ class StoredStudy:
             classes=self.facts.classes,
             results=results,
             parent_run_id=attrs.get("parent_run_id"),
+            budget=attrs.get("budget"),
+            promoted=self._count_promotions(results, attrs),
             method=attrs["spec"]["method"],
             keep_checkpoints=attrs.get("keep_checkpoints", "each"),
             deviations=attrs.get("deviations", ""),
@@ -185,6 +187,24 @@ class StoredStudy:
             command=attrs.get("command", ""),
             finalists=_finalists_record(self._storage, self.name),
             refit=Refit(**attrs["refit"]) if attrs.get("refit") else None,
+        )
+
+    def _count_promotions(
+        self, results: Sequence[TrialResult], attrs: Mapping[str, Any]
+    ) -> Promotions | None:
+        """Count promotions and pauses: each promotion is of a pause, and some trials still are."""
+        if not self.promotes:
+            return None
+        promotions = count_promotions(attrs)
+        still_paused = [
+            result
+            for result in results
+            if result.duplicate_of is None and result.end in (PAUSED, PRUNED)
+        ]
+        return Promotions(
+            promotions=promotions,
+            pauses=promotions + len(still_paused),
+            expected_epochs=attrs.get("expected epochs"),
         )
 
     @property

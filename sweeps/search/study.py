@@ -24,7 +24,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from sweeps.search.decisions import DRAWN_BY, PROMOTING, WHOLE, Decision, DecisionLog, window
-from sweeps.search.promotion import End, Wait
+from sweeps.search.promotion import End, Standing, Wait
 from sweeps.search.pruning import PROTECTED_TRIALS, should_prune
 from sweeps.search.sampling import (
     BufferedTrialStorage,
@@ -96,9 +96,8 @@ class Pause:
     """A trial that was paused, and its place among its rivals."""
 
     result: TrialResult
-    place: int  # counted from 1
-    rivals: int  # the number of trials that have come to the same epoch, this one included
-    goes_on: int  # so many of these may go on while trials are left to draw
+    # None if its configuration has further seeds that have not come to the same epoch.
+    standing: Standing | None
 
 
 class Study(StoredStudy):
@@ -162,6 +161,9 @@ class Study(StoredStudy):
             # start makes the study again.
             study.set_user_attr("spec", spec.identity())
         opened = cls(storage, study, spec)
+        opened.remember("budget", None if spec.budget is None else str(spec.budget))
+        if opened.promotes:
+            opened.remember("expected epochs", opened.expected_epochs)
         for trial in opened._trials():
             if trial.state == TrialState.RUNNING and "result" in trial.user_attrs:
                 opened._end(trial, trial.user_attrs["result"])  # killed before Optuna was told
@@ -191,6 +193,11 @@ class Study(StoredStudy):
     def decisions(self) -> Sequence[Decision]:
         """The decisions so far, in order."""
         return self._scheduler.decisions
+
+    @property
+    def expected_epochs(self) -> float | None:
+        """The epochs that all trials will take; None if that is not known before the end."""
+        return self._scheduler.expected_epochs()
 
     # Which trial is next
 
@@ -348,8 +355,7 @@ class Study(StoredStudy):
         except optuna.exceptions.UpdateFinishedTrialError:
             return self._lose(asked, result)
         self._store.show_reports(number)
-        place, rivals = self._scheduler.place(asked.number)
-        return Pause(result, place, rivals, self._scheduler.goes_on(rivals))
+        return Pause(result, self._scheduler.standing(number))
 
     def paused_trials(self) -> list[AskedTrial]:
         """The trials that are paused now."""

@@ -108,8 +108,8 @@ class _Interrupting(ProgressDisplay):
 
     at = 13
 
-    def trial_began(self, number, config):
-        super().trial_began(number, config)
+    def trial_began(self, number, config, until=None):
+        super().trial_began(number, config, until)
         self.now = number
 
     def step_ended(self, step, steps, loss):

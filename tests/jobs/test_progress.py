@@ -1,11 +1,16 @@
-"""What is shown of trials at work: a bar for each on a terminal, a line for each elsewhere."""
+"""What is shown of trials at work: a bar for each on a terminal, a line for each event elsewhere."""
 
 import io
 
+import pytest
 from rich.console import Console
 from support.records import make_result
+from support.searches import FACTS, SMALL, make_train, memory, run, spec
 
 from pipeline.jobs.progress import ProgressDisplay
+from sweeps.search.promotion import Standing
+from sweeps.search.stored import open_storage
+from sweeps.search.study import Pause, Study
 
 
 def shown(terminal):
@@ -69,3 +74,135 @@ def test_one_training_needs_no_number():
         show.step_ended(1, 2, 0.5)
         show.epoch_ended(result.history[0])
         assert [task.completed for task in show._bars.tasks] == [0, 1]
+
+
+def promoting(terminal, total=4):
+    """What shows a study with promotion, and what it has written."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, width=200, color_system=None)
+    study = Study.open(
+        memory(), "study", spec(SMALL, trials=total, epochs=12), {**FACTS, "scheduler": 2}
+    )
+    return ProgressDisplay.for_study(study, console), file
+
+
+def paused(number, value, epochs=1, placed_by=None, **standing):
+    """A trial that was paused after so many epochs."""
+    facts = {
+        "place": 1,
+        "rivals": 3,
+        "going_on": 1,
+        "all_drawn": False,
+        "value": placed_by or value,
+    }
+    result = make_result(number, value, state="paused", epochs=epochs)
+    return Pause(result, Standing(**{**facts, **standing}))
+
+
+@pytest.mark.parametrize(
+    ("standing", "said"),
+    [
+        ({"rivals": 1, "going_on": 0}, "val_acc 0.8000, the first there"),
+        ({}, "val_acc 0.8000, 1st of 3 there; it may go on later"),
+        ({"place": 2, "rivals": 2, "going_on": 0}, "val_acc 0.8000, 2nd of 2 there"),
+        ({"place": 2}, "val_acc 0.8000, 2nd of 3 there; the best one goes on"),
+        (
+            {"place": 6, "rivals": 11, "going_on": 5, "placed_by": 0.81},
+            "val_acc 0.8000, 0.8100 expected, 6th of 11 there; the best 5 go on",
+        ),
+        (
+            {"place": 6, "rivals": 9, "all_drawn": True},
+            "val_acc 0.8000, 6th of 9 there; better ones go on first",
+        ),
+    ],
+)
+def test_why_a_trial_is_paused(standing, said):
+    """The line of a pause tells the trial's place, by what it is placed, and which places go on."""
+    show, file = promoting(terminal=False)
+    with show.live():
+        show.trial_paused(paused(3, 0.8, epochs=2, **standing))
+    assert file.getvalue() == f"#3 cnn relu paused after epoch 2: {said}\n"
+
+
+def test_a_seed_that_is_paused_before_the_others_has_no_place():
+    """A configuration is placed when all its seeds have come to the epoch."""
+    show, file = promoting(terminal=False)
+    with show.live():
+        show.trial_paused(Pause(make_result(0, 0.8, state="paused"), None))
+    assert file.getvalue() == "#0 cnn relu paused after epoch 3: val_acc 0.8000\n"
+
+
+def test_a_trial_that_goes_on_says_so_unless_it_does_at_once():
+    """Of a trial that goes on where it was, neither the pause nor the going on is told."""
+    show, file = promoting(terminal=False)
+    config = make_result(0, 0.8).config
+    with show.live():
+        show.trial_began(0, config, 1)
+        show.trial_paused(paused(0, 0.8))
+        show.trial_goes_on(0, config, 1, 2)
+        assert file.getvalue() == ""
+        show.trial_paused(paused(0, 0.8, epochs=2))
+        show.trial_began(1, config, 1)
+        show.trial_paused(paused(1, 0.7))
+        show.trial_goes_on(0, config, 2, 3)
+        show.trial_goes_on(1, config, 1, 10)
+    assert [line.partition(":")[0] for line in file.getvalue().splitlines()] == [
+        "#0 cnn relu paused after epoch 2",
+        "#1 cnn relu paused after epoch 1",
+        "#0 cnn relu goes on after epoch 2, until epoch 3",
+        "#1 cnn relu goes on after epoch 1, to its end",
+    ]
+
+
+def test_paused_trials_end_in_one_line():
+    """The trials that are left when nothing goes on have one line together; a complete one has its own."""
+    show, file = promoting(terminal=False)
+    with show.live():
+        for number in range(4):
+            show.trial_began(number, make_result(number).config, 1)
+            show.trial_paused(paused(number, 0.5))
+        best = make_result(0, 0.9, epochs=12)
+        show.trial_goes_on(0, best.config, 1, 12)
+        show.trial_ended(best, best)
+        for number in (1, 2, 3):
+            show.trial_ended(make_result(number, 0.5, epochs=1, state="pruned"), best)
+    *_, complete, last = file.getvalue().splitlines()
+    assert complete.startswith("#0 cnn relu width=32 lr=0.001")
+    assert "4 of 4 drawn, 3 paused, best 0.9000 (#0)" in complete
+    assert last == "the 3 paused trials that are left end as pruned"
+
+
+def test_the_bar_of_a_study_with_promotion_counts_epochs():
+    """It advances by epochs, towards those that the study is expected to take."""
+    show, _ = promoting(terminal=True)
+
+    def bar():
+        task = show._bars.tasks[0]
+        return task.description, task.completed, task.total
+
+    first = make_result(0, 0.8)
+    with show.live():
+        expected = 3 * 12 + 1  # three are trained to their end, and one for an epoch
+        assert bar() == ("epochs", 0, expected)
+        show.trial_began(0, first.config, 1)
+        show.epoch_ended(first.history[0], 0)
+        show.trial_paused(paused(0, 0.8))
+        assert bar() == ("epochs", 1, expected)
+        note = show._bars.tasks[0].fields["note"]
+        assert note.startswith("1 of 4 drawn, 1 paused, leading 0.8000 (#0), about ")
+        for number in range(4):  # more than expected
+            show.trial_began(number, first.config, 12)
+        assert bar() == ("epochs", 1, 4 * 12)
+
+
+def test_an_extended_study_counts_what_goes_on_again(tmp_path):
+    """Trials that had ended as pruned are paused again once a larger total lets them go on."""
+    storage = open_storage(f"sqlite:///{tmp_path / 'optuna.db'}", timeout=5)
+    study = Study.open(storage, "study", spec(SMALL, trials=4), {**FACTS, "scheduler": 2})
+    run(study, make_train(study))
+    study = Study.open(storage, "study", spec(SMALL, trials=6), FACTS)
+    console = Console(file=io.StringIO(), force_terminal=False, width=200)
+    show = ProgressDisplay.for_study(study, console)
+    asked = next(one for one in study.trials_to_train() if one is not None)
+    show.trial_began(asked.number, asked.config, 1)
+    assert show._tally.texts() == ["5 of 6 drawn", "1 paused"]

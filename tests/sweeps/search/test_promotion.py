@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -21,8 +22,11 @@ from sweeps.search.promotion import (
     budget_rungs,
     decide_within_budget,
     decide_within_total,
+    expected_epochs,
     projected,
     rungs,
+    standing_within_budget,
+    standing_within_total,
 )
 
 CURVES = Path(__file__).parents[3] / "benchmarks/curves/mnist_1000.jsonl"
@@ -421,3 +425,60 @@ def test_recorded_studies():
         epochs += cost(contenders)
     assert found >= 30  # a rule that trains the first 11 to their end finds 18
     assert epochs / (40 * 24 * 12) < SHARE + 0.01
+
+
+@given(studies(), st.integers(0, 3))
+@settings(max_examples=100, deadline=None)
+def test_who_goes_on_is_among_those_that_may(study, seed):
+    """While configurations are left to draw, the place that is told decides who goes on."""
+    configurations, epochs = study
+    total = len(configurations)
+
+    def decide(contenders):
+        decision = decide_within_total(contenders, total=total, epochs=epochs)
+        if isinstance(decision, Promote):
+            number = decision.number
+            standing = standing_within_total(contenders, number, total=total, epochs=epochs)
+            assert standing.all_drawn == (len(contenders) == total)
+            assert standing.all_drawn or standing.place <= standing.going_on
+        return decision
+
+    search(decide, configurations, workers=2, seed=seed)
+
+
+def test_standing_within_a_total():
+    """A place is by what a configuration is expected to reach, among all that came as far or ended."""
+    contenders = [
+        contender(0, 0.5, 0.5),
+        contender(1, 0.4, 0.8, 0.9),
+        contender(2, 0.1, 0.45),
+        contender(3, 0.3),
+        contender(4, 0.95, ended=True),
+        contender(5, 0.99, out=True),
+    ]
+    standing = partial(standing_within_total, contenders, epochs=12)
+    slow = standing(2, total=9)
+    assert (slow.place, slow.rivals, slow.going_on, slow.all_drawn) == (3, 4, 1, False)
+    assert slow.value == projected(contenders[2], 2, 3) > 0.5
+    planned = standing(2, total=6)  # of five, three are to be trained to the end
+    assert (planned.going_on, planned.all_drawn) == (int(5 * (3 / 5) ** (2 / 12)), True)
+    assert standing(4, total=9) is None
+
+
+def test_standing_within_a_budget():
+    """Within a budget, a place is by the best value so far, and the better half goes on."""
+    contenders = [contender(0, 0.5), contender(1, 0.4, 0.8), contender(2, 0.1), contender(3, 0.3)]
+    standing = standing_within_budget(contenders, 3)
+    assert (standing.place, standing.rivals, standing.going_on) == (3, 4, 2)
+    assert standing.value == 0.3
+
+
+@given(studies(even=True), st.sampled_from([SHARE, 0.8]))
+@settings(max_examples=100, deadline=None)
+def test_expected_epochs(study, share):
+    """A study takes the epochs that are expected of it, give or take one training."""
+    configurations, epochs = study
+    total = len(configurations)
+    contenders = search(within_total(total, epochs, share), configurations)
+    expected = expected_epochs(total=total, epochs=epochs, share=share)
+    assert abs(cost(contenders) - expected) <= epochs

@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import TrialState
 from support.records import make_epoch
 from support.searches import (
+    FACTS,
     MIXED,
     SMALL,
     begin,
@@ -1015,3 +1016,67 @@ def test_looking_for_earlier_trials_hashes_each_once(monkeypatch):
     )
     run(study, make_train(study, value=lambda config, epoch: 0.5))
     assert len(calls) <= 2 * 60
+
+
+def promoting(text=SMALL, **overrides):
+    """A new study whose trials are paused and promoted."""
+    storage = memory()
+    facts = {**FACTS, "scheduler": 2}
+    return storage, Study.open(storage, "study", spec(text, **overrides), facts)
+
+
+def test_pauses_and_promotions_are_counted():
+    """A record tells how often trials were paused and went on, and the epochs expected of the study."""
+    storage, study = promoting()
+    pauses = []
+
+    def stop():
+        return len(pauses) >= 7
+
+    run(study, make_train(study), on_pause=pauses.append, should_stop=stop)
+    record = stored.read_record(storage, "study")
+    assert record.promoted.pauses == len(pauses) == 7
+    assert record.promoted.promotions == 7 - len(record.paused)
+    assert record.paused
+    assert not record.is_finished
+    assert [one.value for one in record.paused] == sorted(
+        (one.value for one in record.paused), reverse=True
+    )
+    study = Study.open(storage, "study", spec(SMALL), FACTS)
+    run(study, make_train(study), on_pause=pauses.append)
+    record = stored.read_record(storage, "study")
+    assert record.promoted.pauses == len(pauses)
+    pruned = sum(result.state == PRUNED for result in record.results)
+    assert record.promoted.promotions == len(pauses) - pruned
+    assert record.is_finished
+    trained = sum(len(result.history) for result in record.results)
+    assert trained <= record.promoted.expected_epochs < 12 * 3
+
+
+def test_a_pause_tells_the_place_of_the_configuration():
+    """With several seeds, a place is told once all of them have come to the epoch."""
+    _, study = promoting(repeats=2, trials=12)
+    pauses = []
+    run(study, make_train(study), on_pause=pauses.append)
+    first, second = pauses[:2]
+    assert first.standing is None
+    assert (second.standing.place, second.standing.rivals) == (1, 1)
+    assert second.standing.value == pytest.approx((first.result.value + second.result.value) / 2)
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"), [("2", 2 * 3), ("1h", None)], ids=["trainings", "hours"]
+)
+def test_expected_epochs_of_a_budget(budget, expected):
+    """A budget says how many epochs a study takes; a time alone does not, before any is trained."""
+    storage, study = promoting(SMALL.replace("trials: 12\n", ""), budget=budget)
+    record = stored.read_record(storage, "study")
+    assert record.promoted.expected_epochs == study.expected_epochs == expected
+    assert record.has_only_budget
+
+
+def test_a_study_without_promotion_counts_none():
+    """A study of the rule of 0.1.0 has no promotions."""
+    storage = memory()
+    begin(storage)
+    assert stored.read_record(storage, "study").promoted is None
