@@ -7,7 +7,7 @@ then counted in epochs: nearly all trials end together, when nothing is left to 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 
 from pipeline.system.console import format_duration
 from pipeline.system.text import clean, ordinal
@@ -26,12 +27,24 @@ from sweeps.analysis.ranking import searched_values
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, Epoch, TrialConfig, TrialResult
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from sweeps.search.promotion import Standing
     from sweeps.search.study import Pause, Study
 
 _IN_TITLE = ("family", "activation")  # the searched fields that a trial's title names
+
+
+class _Bars(Progress):
+    """Bars, and a line of text below."""
+
+    text = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the bars and the line, which is cut where the terminal ends."""
+        yield from super().get_renderables()
+        if self.text:
+            yield Text(self.text, no_wrap=True, overflow="ellipsis")
 
 
 class _Tally:
@@ -151,7 +164,7 @@ class ProgressDisplay:
         self._ended_before = ended
         self._began = time.monotonic()
         self._best: TrialResult | None = None
-        self._bars: Progress | None = None
+        self._bars: _Bars | None = None
         self._study_bar: TaskID | None = None
         self._trial_bars: dict[int, TaskID] = {}  # by the numbers of the running trials
         self._rates: dict[int, float] = {}  # images per second, by the same numbers
@@ -203,7 +216,7 @@ class ProgressDisplay:
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Progress(*columns, console=self._console) as self._bars:
+        with _Bars(*columns, console=self._console) as self._bars:
             name = "trials" if self._tally is None else "epochs"
             self._study_bar = self._bars.add_task(name, total=None, note="")
             self._update_study_bar()
@@ -219,6 +232,9 @@ class ProgressDisplay:
             completed = self._tally.epochs
             total = self._tally.expected_epochs
         note = ", ".join(self._summary())
+        if self._tally is not None:  # too long to stand beside a bar
+            self._bars.text = note
+            note = ""
         self._bars.update(self._study_bar, completed=completed, total=total, note=note)
 
     def print_line(self, text: str) -> None:
@@ -344,9 +360,9 @@ class ProgressDisplay:
         standing = pause.standing
         if standing is None:  # another seed of the configuration is to come
             return line
-        expected = f"{standing.value:.4f}"
-        if expected != f"{result.value:.4f}":  # it is placed by this
-            line += f", {expected} expected"
+        placed_by = f"{standing.value:.4f}"
+        if placed_by != f"{result.value:.4f}":
+            line += f", counted as {placed_by}"
         return f"{line}, {_standing_text(standing)}"
 
     def _remove_bar(self, number: int) -> None:

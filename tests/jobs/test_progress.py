@@ -108,7 +108,7 @@ def paused(number, value, epochs=1, placed_by=None, **standing):
         ({"place": 2}, "val_acc 0.8000, 2nd of 3 there; the best one goes on"),
         (
             {"place": 6, "rivals": 11, "going_on": 5, "placed_by": 0.81},
-            "val_acc 0.8000, 0.8100 expected, 6th of 11 there; the best 5 go on",
+            "val_acc 0.8000, counted as 0.8100, 6th of 11 there; the best 5 go on",
         ),
         (
             {"place": 6, "rivals": 9, "all_drawn": True},
@@ -188,8 +188,7 @@ def test_the_bar_of_a_study_with_promotion_counts_epochs():
         show.epoch_ended(first.history[0], 0)
         show.trial_paused(paused(0, 0.8))
         assert bar() == ("epochs", 1, expected)
-        note = show._bars.tasks[0].fields["note"]
-        assert note.startswith("1 of 4 drawn, 1 paused, leading 0.8000 (#0), about ")
+        assert show._bars.text.startswith("1 of 4 drawn, 1 paused, leading 0.8000 (#0), about ")
         for number in range(4):  # more than expected
             show.trial_began(number, first.config, 12)
         assert bar() == ("epochs", 1, 4 * 12)
