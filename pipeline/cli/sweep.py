@@ -64,7 +64,9 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
     "--sampler", type=click.Choice(["tpe", "random", "grid"]), help="How configurations are chosen."
 )
 @click.option(
-    "--pruner", type=click.Choice(["asha", "median", "none"]), help="What stops hopeless trials."
+    "--pruner",
+    type=click.Choice(["asha", "median", "none"]),
+    help="Trials that lag are paused (asha) or stopped (median).",
 )
 @engine_options
 @click.option(

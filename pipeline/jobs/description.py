@@ -32,7 +32,7 @@ def study_description(record: StudyRecord, experiment: str, run: str) -> str:
         f"[The report]({report}) · [the trials beside each other]({comparison})"
     )
     ends = f"{ends_text(record.results)}."
-    sentences = [*summary.certainty, summary.test, summary.progress, ends]
+    sentences = [*summary.certainty, summary.test, summary.progress, ends, summary.cost]
     blocks = [
         head,
         " ".join(markdown(sentence) for sentence in sentences if sentence),

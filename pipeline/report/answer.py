@@ -14,7 +14,7 @@ from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import Score, complete_trials, mean_test_score
 from sweeps.analysis.verdict import Verdict, doubts
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING, TrialResult
 
 OBJECTIVES = {
     "val_acc": "validation accuracy",
@@ -29,12 +29,18 @@ _MEANINGS = {
         "stopped early, being behind the others; ranked by the best it had reached, after all "
         "complete ones"
     ),
+    PAUSED: "trained for some epochs; it goes on if its place among the others allows",
     INFEASIBLE: "not trained: its network breaks a limit of the study",
     "duplicate": "the same configuration and seed as an earlier trial, whose result it takes",
     FAILED: "came to no result; why is told under what went wrong",
     RUNNING: "begun and not ended",
     "interrupted": "begun and stopped half-way; it goes on from the last epoch that was kept",
 }
+# Where pausing has replaced stopping.
+_PAUSED_TO_THE_END = (
+    "paused, being behind the others, until nothing was left to train; ranked by the best it had "
+    "reached, after all complete ones"
+)
 _CONFIG_CLIP = 160  # characters of the winner's configuration
 _SECOND_CLIP = 120  # characters of the second's
 
@@ -52,6 +58,7 @@ class Answer:
     """A study in sentences, for the top of a report."""
 
     progress: str  # how far the study has come
+    cost: str  # the epochs that promotion cost and spared; empty for a study without it
     winner: str  # the winner, or why there is none
     certainty: tuple[str, ...]  # by how much it won, and how certain that is
     test: str  # the winner on the test split; empty without a winner
@@ -81,6 +88,7 @@ def answer(record: StudyRecord) -> Answer:
         lead = _finalist_lead_text(verdict)
     return Answer(
         progress=progress_sentence(record),
+        cost=cost_sentence(record),
         winner=winner,
         certainty=certainty,
         test="" if configuration is None else _test_sentence(test),
@@ -102,31 +110,67 @@ def _first_complete(record: StudyRecord) -> Ranked | None:
 def progress_sentence(record: StudyRecord) -> str:
     """Say how far a study has come, and why not further."""
     planned = plural(record.trials, "planned trial")
+    of_planned = f" of {planned}"
+    if record.has_only_budget:
+        planned = f"budget of {_budget_text(record)}"
+        of_planned = ""
     if not record.results:
-        return f"Nothing yet: none of its {planned} was begun."
+        none = "no trial" if record.has_only_budget else f"none of its {planned}"
+        return f"Nothing yet: {none} was begun."
     running = [trial for trial in record.results if trial.state == RUNNING]
-    ended = len(record.results) - len(running)
+    paused = f" and {len(record.paused)} paused" if record.paused else ""
     # Nobody trains an interrupted trial now.
     if any(trial.end != "interrupted" for trial in running):
         last = max(trial.number for trial in record.results)
-        return f"A snapshot as of trial {last}, with {len(running)} of {planned} running."
+        return f"A snapshot as of trial {last}, with {len(running)}{of_planned} running{paused}."
     if record.reason == "failures":
-        return f"Given up after too many failures in a row, of {planned}."
-    if ended >= record.trials:
-        return f"Finished: {ended} of {planned}."
-    return _stop_sentence(record.reason, planned)
+        return f"Given up after too many failures in a row{of_planned and ','}{of_planned}."
+    if record.is_finished:
+        ended = f"{record.ended} of {planned}"
+        if record.has_only_budget:
+            ended = f"{plural(record.ended, 'trial')} within its {planned}"
+        return f"Finished: {ended}."
+    return _stop_sentence(record, planned)
 
 
-def _stop_sentence(reason: str | None, planned: str) -> str:
+def _budget_text(record: StudyRecord) -> str:
+    """A budget with its unit."""
+    budget = record.budget or ""
+    if budget.endswith("h"):
+        return f"{budget.removesuffix('h')} hours"
+    return f"{budget} whole trainings"
+
+
+def _stop_sentence(record: StudyRecord, planned: str) -> str:
     """Say why a study stopped before all its planned trials."""
-    if reason == "until":
+    if record.reason == "until":
         stop = "Stopped by --timeout"
-    elif reason in (None, "done"):
+    elif record.reason in (None, "done"):
         stop = "Interrupted"
     else:
-        rule = clip(reason, 80)
+        rule = clip(record.reason, 80)
         return f"Stopped by a rule of the study, {rule}, before the end of its {planned}."
-    return f"{stop} before the end of its {planned}: the command that began it goes on."
+    goes_on = "the command that began it goes on"
+    if record.paused:
+        goes_on += f", with {plural(len(record.paused), 'paused trial')} too"
+    return f"{stop} before the end of its {planned}: {goes_on}."
+
+
+def cost_sentence(record: StudyRecord) -> str:
+    """Say what promotion cost and spared; empty for a study without promotion."""
+    promoted = record.promoted
+    whole = record.whole_epochs
+    if promoted is None or not whole:
+        return ""
+    trained = record.epochs_trained
+    tried = [one for one in record.results if one.duplicate_of is None]
+    complete = sum(one.state == COMPLETE for one in tried)
+    return (
+        f"{record.spec.pruner or 'asha'} trained {trained:,} of {plural(whole, 'epoch')} "
+        f"({100 * trained / whole:.0f} %): {complete:,} of {plural(len(tried), 'trial')} to "
+        f"{'its' if complete == 1 else 'their'} end, {plural(promoted.pauses, 'pause')}, "
+        f"{plural(promoted.promotions, 'promotion')}."
+    )
 
 
 # The winner of the search
@@ -255,8 +299,10 @@ def _figures(
     record: StudyRecord, configuration: Ranked | None, lead: str, test: Score | None
 ) -> list[tuple[str, str]]:
     """The most important figures, of the search or of the finalists."""
-    ended = sum(trial.state != RUNNING for trial in record.results)
-    figures = [("trials ended", f"{ended} of {max(record.trials, ended)}")]
+    ended = f"{record.ended} of {max(record.trials, record.ended)}"
+    if record.has_only_budget:
+        ended = str(record.ended)
+    figures = [("trials ended", ended)]
     if configuration is None:
         return figures
     value = f"{configuration.value:.4f}"
@@ -272,12 +318,15 @@ def _figures(
 
 def _meanings(record: StudyRecord) -> tuple[tuple[str, str], ...]:
     words = {_end_word(trial) for trial in record.results}
-    return tuple((word, meaning) for word, meaning in _MEANINGS.items() if word in words)
+    meanings = dict(_MEANINGS)
+    if record.promoted is not None:
+        meanings[PRUNED] = _PAUSED_TO_THE_END
+    return tuple((word, meaning) for word, meaning in meanings.items() if word in words)
 
 
 def _end_word(trial: TrialResult) -> str:
     """How a trial ended, as a word with a meaning."""
-    if trial.duplicate_of is not None:
+    if trial.has_ended and trial.duplicate_of is not None:
         return "duplicate"
     if trial.end in _MEANINGS:
         return trial.end
@@ -290,8 +339,7 @@ def _steps(record: StudyRecord, configuration: Ranked | None, test: Score | None
     report = Step(why="Write this report anew", command=f"pipeline report {name}")
     compare = Step(why="Compare the trials in MLflow", command=f"pipeline ui --name {name}")
     steps = []
-    ended = sum(trial.state != RUNNING for trial in record.results)
-    if ended < record.trials and record.command:
+    if not record.is_finished and record.command:
         steps.append(Step(why="Go on to the planned trials", command=record.command))
     if configuration is None:
         return [*steps, report, compare]

@@ -23,7 +23,7 @@ from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean, clip
 from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import COMPLETE, PRUNED, RUNNING
+from sweeps.trial import COMPLETE, PAUSED, PRUNED, RUNNING
 
 VISIBLE_ROWS = 50  # rows of the ranked table that are shown at first
 MAX_ROWS = 1000  # rows of the ranked table; the CSV has all
@@ -33,7 +33,7 @@ _PROBLEM_CLIP = 300  # characters of a cell of the problems
 _LONG_CELL = 40  # characters; a column with longer cells is broken into lines
 _PLOT_DPI = 130  # pixels per inch of the plots' files
 _CSS_DPI = 96  # CSS pixels per inch
-_UNREMARKABLE = (PRUNED, INFEASIBLE, RUNNING)  # states that are no failures
+_UNREMARKABLE = (PRUNED, PAUSED, INFEASIBLE, RUNNING)  # states that are no failures
 
 
 @dataclass(frozen=True, kw_only=True)

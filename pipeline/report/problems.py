@@ -10,7 +10,7 @@ from sweeps.analysis.health import collapsed_class, dead_classes
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PRUNED, TrialResult
 
 INFEASIBLE = "infeasible"  # the end of a trial whose network breaks a limit of the study
 
@@ -34,7 +34,7 @@ def entry_problems(record: StudyRecord, entry: Ranked) -> str:
 
     For a configuration with several seeds, the number of affected seeds is given.
     """
-    trials = [trial for trial in entry.trials if trial.state != RUNNING]
+    trials = [trial for trial in entry.trials if trial.has_ended]
     seeds = len(trials)
     problems = []
 
@@ -140,7 +140,7 @@ def _number_list(numbers: Sequence[int]) -> str:
 
 def _problem(record: StudyRecord, trial: TrialResult) -> tuple[str, str] | None:
     """The kind of a trial's problem and its detail; None for a sound trial."""
-    if trial.duplicate_of is not None:
+    if trial.has_ended and trial.duplicate_of is not None:
         return "duplicate", f"reuses the result of trial {trial.duplicate_of}"
     if trial.state == FAILED or trial.end == INFEASIBLE:
         return clean(trial.end), clip(trial.error or "", 300)

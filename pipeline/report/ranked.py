@@ -97,7 +97,8 @@ def study_facts(record: StudyRecord) -> Row:
         "objective": record.objective,
         "maximize": record.maximize,
         "split": "validation",
-        "trials_planned": record.trials,
+        "trials_planned": None if record.has_only_budget else record.trials,
+        "budget": record.budget,
         "ended": ends_text(record.results),
         "searched": list(record.searched),
         "classes": list(record.classes),
@@ -118,7 +119,9 @@ def title_lines(record: StudyRecord, shown: int, total: int) -> tuple[str, str]:
         title += f" (study file {clip(record.study, 60)})"
     title += f" on {clip(record.dataset, 80)}"
     parts = [ends_text(record.results)]
-    if len(record.results) < record.trials:
+    if record.has_only_budget:
+        parts.append(f"budget {record.budget}")
+    elif len(record.results) < record.trials:
         parts.append(f"{record.trials} planned")
     parts.append(f"{record.objective} on the validation split")
     if shown < total:

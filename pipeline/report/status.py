@@ -6,6 +6,7 @@ All figures come in as a `Status`; nothing is read from a store.
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 import textwrap
 from collections import Counter
@@ -20,13 +21,14 @@ from pipeline.system.text import clean
 from sweeps.analysis.ranking import end_of, ends_text, searched_values
 from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import RunningTrial
-from sweeps.trial import RUNNING, TrialResult
+from sweeps.trial import TrialResult
 
 _LABEL_WIDTH = 12  # characters of a line's label
 _INDENT = 2  # blanks before a label
 _MIN_WIDTH = 20  # characters of a wrapped text
 _UNNAMED_FIELDS = ("family", "activation")  # fields whose values speak for themselves
 _SHOWN_FIELDS = 6  # further searched fields of a trial
+_SHOWN_PAUSED = 3  # paused trials, the best ones
 _STOP_REASONS = {"until": "its --timeout", "failures": "failures in a row"}
 
 
@@ -43,19 +45,39 @@ class Status:
     @property
     def ended(self) -> int:
         """The number of ended trials."""
-        return sum(result.state != RUNNING for result in self.record.results)
+        return self.record.ended
 
     @property
-    def left(self) -> int:
-        """The number of trials to come, including running trials."""
+    def left(self) -> int | None:
+        """The number of trials to come, including those that are running or paused.
+
+        None if a budget alone says how many.
+        """
+        if self.record.has_only_budget:
+            return None
         return self.record.trials - self.ended
+
+    @property
+    def epochs_trained(self) -> int:
+        """The epochs of all trainings so far."""
+        earlier = {result.number: len(result.history) for _, result in self.begun}
+        new = sum(max(0, trial.epoch - earlier[trial.number]) for trial, _ in self.begun)
+        return self.record.epochs_trained + new
+
+    @property
+    def epochs_left(self) -> float | None:
+        """The epochs to come in a study whose trials are paused and go on; None if not known."""
+        promoted = self.record.promoted
+        if promoted is None or promoted.expected_epochs is None:
+            return None
+        return max(0.0, promoted.expected_epochs - self.epochs_trained)
 
     @property
     def state(self) -> str:
         """``running``, ``done``, ``stopped`` by a rule or a limit, or ``interrupted``."""
         if self.holder is not None:
             return "running"
-        if self.left <= 0:
+        if self.record.is_finished:
             return "done"
         if self.record.reason is None:
             return "interrupted"
@@ -71,19 +93,34 @@ class Status:
 def seconds_left(status: Status) -> float | None:
     """Estimate the rest of the sweep's duration from the mean duration of its trained trials.
 
-    None if no process runs the sweep, or no trial has ended.
+    If trials are paused and go on, from the mean duration of an epoch.
+
+    None if no process runs the sweep, or no trial has ended or been paused.
     """
+    if status.holder is None or status.record.is_finished:
+        return None
+    if status.record.promoted is not None:
+        return _seconds_of_epochs(status)
     trained = [
         result.seconds
         for result in status.record.results
-        if result.state != RUNNING and result.duplicate_of is None
+        if result.has_ended and result.duplicate_of is None
     ]
-    if status.holder is None or status.left <= 0 or not trained:
+    if not status.left or not trained:
         return None
     mean = statistics.fmean(trained)
     begins = [trial.since for trial in status.running if trial.since is not None]
     spent = sum(min(mean, status.now - begin) for begin in begins)
     return max(0.0, mean * status.left - spent) / max(1, len(status.running))
+
+
+def _seconds_of_epochs(status: Status) -> float | None:
+    trained = [result for result in status.record.results if result.duplicate_of is None]
+    epochs = sum(len(result.history) for result in trained)
+    if not epochs or not status.epochs_left:
+        return None
+    mean = math.fsum(result.seconds for result in trained) / epochs
+    return mean * status.epochs_left / max(1, len(status.running))
 
 
 def resume_command(record: StudyRecord) -> str:
@@ -100,7 +137,8 @@ def resume_command(record: StudyRecord) -> str:
 def status_values(status: Status) -> dict[str, Any]:
     """The status as JSON data."""
     record = status.record
-    ends = Counter(end_of(result) for result in record.results if result.state != RUNNING)
+    ends = Counter(end_of(result) for result in record.results if result.has_ended)
+    promoted = record.promoted
     needs_command = status.state not in ("running", "done")
     return {
         "study": record.name,
@@ -108,10 +146,16 @@ def status_values(status: Status) -> dict[str, Any]:
         "dataset": record.dataset,
         "objective": record.objective,
         "state": status.state,
-        "trials": record.trials,
+        "trials": None if record.has_only_budget else record.trials,
+        "budget": record.budget,
         "ended": status.ended,
         "ends": dict(ends),
         "running": [_running_values(trial, result) for trial, result in status.begun],
+        "paused": [_paused_values(result) for result in record.paused],
+        "epochs": {
+            "trained": status.epochs_trained,
+            "expected": None if promoted is None else promoted.expected_epochs,
+        },
         "best": _best_values(record.best_trial),
         "seconds_left": seconds_left(status),
         "holder": status.holder,
@@ -123,6 +167,16 @@ def status_values(status: Status) -> dict[str, Any]:
 def _running_values(trial: RunningTrial, result: TrialResult) -> dict[str, Any]:
     return {
         **dataclasses.asdict(trial),
+        "epochs": result.config.epochs,
+        "value": result.value,
+        "config": result.config.to_dict(),
+    }
+
+
+def _paused_values(result: TrialResult) -> dict[str, Any]:
+    return {
+        "number": result.number,
+        "epoch": len(result.history),
         "epochs": result.config.epochs,
         "value": result.value,
         "config": result.config.to_dict(),
@@ -164,16 +218,19 @@ def _labelled_texts(status: Status) -> list[tuple[str, str]]:
     """The lines below the title: labels and texts."""
     record = status.record
     best = record.best_trial
-    ended = ends_text([result for result in record.results if result.state != RUNNING])
-    texts = [("ended", ended.replace(" ended", f" of {record.trials}", 1))]
+    ended = ends_text([result for result in record.results if result.has_ended])
+    of_all = "" if record.has_only_budget else f" of {record.trials}"
+    texts = [("ended", ended.replace(" ended", of_all, 1))]
     label = "training" if status.holder else "cut"
     texts += [(label, _running_text(status, trial, result)) for trial, result in status.begun]
+    if record.paused:
+        texts.append(("paused", _paused_text(status)))
     if best is not None:
         value = f"{record.objective} {best.value:.4f} at epoch {best.best_epoch}"
         texts.append(("best", f"{value}: {_trial_text(best, record)}"))
     if record.finalists is not None:
         texts.append(("finalists", ends_text(record.finalists.results)))
-    if status.left > 0:
+    if not record.is_finished:
         texts.append(("left", _left_text(status)))
     if status.state != "done":
         texts.append(("held by", status.holder or "nobody"))
@@ -188,6 +245,10 @@ def status_line(status: Status) -> str:
     best = record.best_trial
     seconds = seconds_left(status)
     parts = [f"{status.ended} of {record.trials} trials ended"]
+    if record.has_only_budget:
+        parts = [f"{plural(status.ended, 'trial')} ended"]
+    if record.paused:
+        parts.append(f"{len(record.paused)} paused")
     if best is not None:
         parts.append(f"best {record.objective} {best.value:.4f} (#{best.number})")
     if seconds is not None:
@@ -196,7 +257,7 @@ def status_line(status: Status) -> str:
 
 
 def _state_text(status: Status) -> str:
-    if status.state == "running" and status.left <= 0:
+    if status.state == "running" and status.record.is_finished:
         return "all trials ended, completing the record and the report"
     if status.state == "stopped":
         reason = status.record.reason or ""
@@ -228,8 +289,32 @@ def _trial_text(result: TrialResult, record: StudyRecord) -> str:
     return " ".join([f"#{result.number}", *words])
 
 
+def _paused_text(status: Status) -> str:
+    """Count the paused trials, and name the best of them."""
+    paused = status.record.paused
+    text = str(len(paused))
+    if status.state != "running":
+        text += ", which go on with the sweep"
+    best = [
+        f"#{result.number} {result.value:.4f} after epoch {len(result.history)} "
+        f"of {result.config.epochs}"
+        for result in paused[:_SHOWN_PAUSED]
+        if result.value is not None
+    ]
+    if not best:
+        return text
+    return f"{text}; the best: {', '.join(best)}"
+
+
 def _left_text(status: Status) -> str:
-    text = plural(status.left, "trial")
+    parts = []
+    if status.left is not None:
+        parts.append(plural(status.left, "trial"))
+    elif status.record.budget is not None:
+        parts.append(f"what is left of the budget {status.record.budget}")
+    if status.epochs_left is not None:
+        parts.append(f"about {plural(round(status.epochs_left), 'epoch')}")
+    text = ", ".join(parts)
     seconds = seconds_left(status)
     if seconds is not None:
         text += f", about {format_duration(seconds)}"

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.report import finalists, published
+from pipeline.report.answer import cost_sentence
 from pipeline.report.contents import ReportContents
 from pipeline.report.grid import Grid, Row, Section, make_grid
 from pipeline.report.problems import INFEASIBLE
@@ -23,10 +24,10 @@ from pipeline.report.scores import lead_sentences
 from pipeline.report.winner import headline, remarks, sections
 from pipeline.system.text import clean
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import COMPLETE, PRUNED, RUNNING
+from sweeps.trial import COMPLETE, PAUSED, PRUNED, RUNNING
 
 # The style of a row by its state; all other states are failures.
-_STYLES = {COMPLETE: "", PRUNED: "dim", INFEASIBLE: "dim", RUNNING: "italic"}
+_STYLES = {COMPLETE: "", PRUNED: "dim", PAUSED: "dim", INFEASIBLE: "dim", RUNNING: "italic"}
 _FAILURE_STYLE = "red"
 _FIRST_STYLE = "bold"
 
@@ -67,6 +68,7 @@ def render_study(contents: ReportContents, top: int | None = None, width: int | 
     if "notes" not in [str(column.header) for column in ranked.columns]:
         blocks += _note_block(contents.table.rows[:top])
     blocks += _lead_blocks(contents.record, width)
+    blocks += [cost for cost in [cost_sentence(contents.record)] if cost]
     if contents.comparison is not None:
         section = published.summary_section(contents.record, contents.comparison, narrow=True)
         wrap = {"variant": 10, "verdict": 8}

@@ -18,7 +18,7 @@ from optuna.distributions import (
 
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
-from sweeps.trial import COMPLETE, PRUNED, TrialConfig, TrialResult, Value
+from sweeps.trial import COMPLETE, PAUSED, PRUNED, TrialConfig, TrialResult, Value
 
 # With fewer trials, the best third has fewer than seven, and the shares are mostly noise.
 MIN_TRIALS = 20
@@ -39,7 +39,7 @@ class Share:
 class Importance:
     """The shares of a study's dimensions, the largest first."""
 
-    trials: int  # complete and pruned ones
+    trials: int  # complete, pruned and paused ones
     # Of the dimensions that every trial has: they sum to 1, or there are none.
     shares: tuple[Share, ...] = ()
     # Of the other dimensions, each among the trials that have it.
@@ -50,7 +50,7 @@ class Importance:
 def importance(record: StudyRecord) -> Importance:
     """Estimate how much each searched dimension decided which trials are among the best third.
 
-    Complete and pruned trials count, each with its best value. The dimensions that every trial has
+    Complete, pruned and paused trials count, each with its best value. The dimensions that every trial has
     share 1 among them. The share of a conditional dimension is computed among the trials that have
     it, together with the dimensions that all those trials have. A dimension with a single value is
     left out.
@@ -91,7 +91,8 @@ def importance(record: StudyRecord) -> Importance:
 def _counts(result: TrialResult) -> bool:
     """Whether a trial is evidence of its own: it has a value, and reused no other trial's."""
     has_value = result.value is not None and math.isfinite(result.value)
-    return has_value and result.state in (COMPLETE, PRUNED) and result.duplicate_of is None
+    is_shown = result.state in (COMPLETE, PRUNED, PAUSED)
+    return has_value and is_shown and result.duplicate_of is None
 
 
 def _conditional_share(

@@ -14,7 +14,7 @@ from sweeps.analysis.verdict import Verdict, judge_finalists
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
 from sweeps.spec.study_spec import MAX_TRIALS
-from sweeps.trial import COMPLETE, PAUSED, TrialConfig, TrialResult, Value
+from sweeps.trial import COMPLETE, PAUSED, PRUNED, RUNNING, TrialConfig, TrialResult, Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +79,23 @@ class StudyRecord:
         paused = [result for result in self.results if result.state == PAUSED]
         paused.sort(key=lambda one: (one.value is None, sign * (one.value or 0.0), one.number))
         return tuple(paused)
+
+    @property
+    def epochs_trained(self) -> int:
+        """The epochs of all trainings so far, until the last pause of those that are under way."""
+        return sum(len(one.history) for one in self.results if one.duplicate_of is None)
+
+    @property
+    def whole_epochs(self) -> int:
+        """The epochs if all trials had been trained to their end.
+
+        A trial that failed, or ended before its last epoch, counts as it is.
+        """
+        unfinished = (PRUNED, PAUSED, RUNNING)
+        trained = [one for one in self.results if one.duplicate_of is None and one.history]
+        return sum(
+            one.config.epochs if one.state in unfinished else len(one.history) for one in trained
+        )
 
     @property
     def is_finished(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal
 from sweeps.analysis.intervals import Z, wilson_interval
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import PLANNED_METHODS
-from sweeps.trial import COMPLETE, PRUNED, RUNNING, TrialResult
+from sweeps.trial import COMPLETE, PRUNED, TrialResult
 
 Level = Literal["good", "note", "warning"]
 
@@ -30,11 +30,7 @@ def is_sampled(record: StudyRecord) -> bool:
 
 def tried_trials(record: StudyRecord) -> list[TrialResult]:
     """Return the trials that have ended, without those that reused another trial's result."""
-    return [
-        result
-        for result in record.results
-        if result.state != RUNNING and result.duplicate_of is None
-    ]
+    return [result for result in record.results if result.has_ended and result.duplicate_of is None]
 
 
 def trained_trials(record: StudyRecord) -> list[TrialResult]:

@@ -11,7 +11,7 @@ from sweeps.analysis.health import collapsed_class
 from sweeps.analysis.naming import value_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.search.pruning import PROTECTED_TRIALS
-from sweeps.trial import FAILED, PRUNED, RUNNING, TrialResult
+from sweeps.trial import FAILED, PRUNED, TrialResult
 
 # Complete configurations for each searched field. With fewer, the effect of a field cannot be told
 # from that of the others.
@@ -40,7 +40,9 @@ def few(record: StudyRecord) -> Check | None:
     if count >= EACH * searched:
         return Check(name="few", level="good", text=f"{finding}: {per_field}.")
     remedy = "let more be trained to the end"
-    if count:
+    if record.promoted is not None:  # with more trials, hardly more are trained to the end
+        remedy = "a study with --pruner none trains all to the end"
+    elif count:
         total = math.ceil(EACH * searched * len(record.results) / count)
         remedy = f"--trials {total} would give about {EACH} each"
     text = (
@@ -66,9 +68,15 @@ def families(record: StudyRecord) -> Check | None:
         tried = Counter(trial.config.family for trial in tried_trials(record))
         missing = sorted(searched - {first}, key=str)
         counts = ", ".join(f"{family} ({tried[str(family)]} tried)" for family in missing)
+        finding = f"All {len(ranked)} complete configurations are {first}; none is {counts}"
+        if record.promoted is not None:
+            text = (
+                f"{finding}: those were behind when they were paused; what they can do in the end "
+                "is not known; search them alone with --families."
+            )
+            return Check(name="families", level="note", text=text)
         text = (
-            f"All {len(ranked)} complete configurations are {first}; none is {counts}: "
-            "what those can do is not known; "
+            f"{finding}: what those can do is not known; "
             "begin with one of each (start_with), which is never pruned."
         )
         return Check(name="families", level="warning", text=text)
@@ -162,7 +170,12 @@ def failed(record: StudyRecord) -> Check | None:
 
 
 def first_rung(record: StudyRecord) -> Check | None:
-    """Check how many trials were pruned at the first opportunity."""
+    """Check how many trials were pruned at the first opportunity.
+
+    Paused trials can go on: that says nothing then.
+    """
+    if record.promoted is not None:
+        return None
     prunable = [trial for trial in trained_trials(record) if trial.number >= PROTECTED_TRIALS]
     lengths = [len(t.history) for t in prunable if t.state == PRUNED and t.history]
     if len(prunable) < JUDGED or not lengths:
@@ -183,7 +196,7 @@ def first_rung(record: StudyRecord) -> Check | None:
 
 def duplicates(record: StudyRecord) -> Check | None:
     """Check how many trials only repeated an earlier configuration."""
-    ended = [result for result in record.results if result.state != RUNNING]
+    ended = [result for result in record.results if result.has_ended]
     repeats = [result for result in ended if result.duplicate_of is not None]
     if not _is_pattern(repeats, ended):
         return None

@@ -9,7 +9,7 @@ from pipeline.system.text import clean
 from sweeps.analysis.naming import config_text, differing_fields
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import OBJECTIVES
-from sweeps.trial import COMPLETE, FAILED, PRUNED, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, TrialResult
 
 OBJECTIVE_LABELS = {
     "val_acc": "validation accuracy (fraction)",
@@ -47,15 +47,16 @@ def needs_log_scale(values: Iterable[float]) -> bool:
 
 
 def valued_trials(record: StudyRecord) -> list[tuple[float, TrialResult]]:
-    """The complete and pruned trials, each with its value, by number.
+    """The complete, pruned and paused trials, each with its value, by number.
 
     A trial that reused the result of another is left out.
     """
-    ended = [result for result in record.results if result.state in (COMPLETE, PRUNED)]
-    ended.sort(key=lambda result: result.number)
+    states = (COMPLETE, PRUNED, PAUSED)
+    trials = [result for result in record.results if result.state in states]
+    trials.sort(key=lambda result: result.number)
     return [
         (result.value, result)
-        for result in ended
+        for result in trials
         if result.value is not None and result.duplicate_of is None
     ]
 

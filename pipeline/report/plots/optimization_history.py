@@ -18,7 +18,7 @@ from pipeline.report.plots.style import (
     use_log_scale,
 )
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import COMPLETE, FAILED, PRUNED
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryInfo:
-    """The value of each ended trial, in the order of the trial numbers."""
+    """The value of each ended or paused trial, in the order of the trial numbers."""
 
     study: str
     label: str
@@ -37,13 +37,13 @@ class HistoryInfo:
 
 
 def history_info(record: StudyRecord) -> HistoryInfo | None:
-    """Collect values by trial number; None before the first trial has ended."""
+    """Collect values by trial number; None before the first trial has ended or paused."""
     better = max if record.maximize else min
     points: dict[str, list[tuple[int, float]]] = {}
     best: list[tuple[int, float]] = []
     results = sorted(record.results, key=lambda result: result.number)
     for result in results:
-        if result.value is None or result.state not in (COMPLETE, PRUNED):
+        if result.value is None or result.state not in (COMPLETE, PRUNED, PAUSED):
             continue
         points.setdefault(result.state, []).append((result.number, result.value))
         if result.state == COMPLETE:

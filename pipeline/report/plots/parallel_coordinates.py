@@ -27,13 +27,13 @@ from pipeline.report.plots.labels import (
 from pipeline.report.plots.scales import Scale, scale_of
 from pipeline.report.plots.style import GREY, add_legend, drawable_text, titled_figure
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import COMPLETE, PRUNED, TrialResult
+from sweeps.trial import COMPLETE, PAUSED, PRUNED, TrialResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MAX_LINES = {COMPLETE: 150, PRUNED: 50}  # by state: more lines are one smear
+_MAX_LINES = {COMPLETE: 150, PRUNED: 50, PAUSED: 50}  # by state: more lines are one smear
 _MANY_LINES = 60  # above this number, lines are thin
 _WRAP = 12  # characters on a line of a tick's label
 _NOT_APPLICABLE = -0.13  # height at which a line passes a field that does not apply
@@ -139,7 +139,7 @@ def draw_parallel(info: ParallelInfo) -> Figure:
     _draw_lines(axes, info, places)
     handles = [
         Line2D([], [], color=_shade(1.0), lw=2, label="complete: the better, the stronger"),
-        Line2D([], [], color=GREY, lw=0.7, label="pruned"),
+        Line2D([], [], color=GREY, lw=0.7, label=_thin_label(info)),
         Line2D([], [], color=GREY, lw=1, ls=":", label="field does not apply (n/a)"),
     ]
     add_legend(figure, ncols=3, handles=handles)
@@ -147,6 +147,12 @@ def draw_parallel(info: ParallelInfo) -> Figure:
         note = f"{len(info.lines)} of {info.trials} trials, evenly over their ranks"
         axes.set_title(note, fontsize=9, loc="left")
     return figure
+
+
+def _thin_label(info: ParallelInfo) -> str:
+    """The states of the trials with thin lines."""
+    states = {line.state for line in info.lines} - {COMPLETE}
+    return " or ".join(state for state in _MAX_LINES if state in states) or PRUNED
 
 
 def _width(axis: ParallelAxis) -> float:
@@ -184,8 +190,8 @@ def _draw_lines(axes: Axes, info: ParallelInfo, places: np.ndarray) -> None:
     complete_width = 1.8 if len(info.lines) <= _MANY_LINES else 0.9
     # By line style: the ends, the colour and the width of each piece.
     pieces: dict[str, list[tuple[Any, Any, float]]] = {"-": [], ":": []}
-    for line in sorted(info.lines, key=lambda line: line.state == COMPLETE):  # pruned ones below
-        if line.state == PRUNED:
+    for line in sorted(info.lines, key=lambda line: line.state == COMPLETE):  # others below
+        if line.state != COMPLETE:
             colour = GREY
             width = 0.5
         else:

@@ -23,7 +23,6 @@ from pipeline.report.plots.style import (
     GREEN,
     MANY_TRIALS,
     MARKERS,
-    ORANGE,
     add_legend,
     drawable_text,
     grid_of_axes,
@@ -35,7 +34,7 @@ from pipeline.report.plots.style import (
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import complete_trials
-from sweeps.trial import COMPLETE, PRUNED
+from sweeps.trial import COMPLETE, PAUSED, PRUNED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,6 +66,7 @@ class CostPanel:
     front: list[Spot]  # complete, and unbeaten at the same cost or less; the cheapest first
     complete: list[Spot]  # without those of the front
     pruned: list[Spot]
+    paused: list[Spot]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +92,16 @@ class ParetoInfo:
     @property
     def pruned(self) -> bool:
         """Whether a pruned configuration lies inside the range."""
+        return any(self._is_inside(spot) for panel in self.panels for spot in panel.pruned)
+
+    @property
+    def paused(self) -> bool:
+        """Whether a paused configuration lies inside the range."""
+        return any(self._is_inside(spot) for panel in self.panels for spot in panel.paused)
+
+    def _is_inside(self, spot: Spot) -> bool:
         low, high = self.range
-        return any(low <= spot.value <= high for panel in self.panels for spot in panel.pruned)
+        return low <= spot.value <= high
 
 
 def pareto_info(record: StudyRecord) -> ParetoInfo | None:
@@ -134,6 +142,7 @@ def _cost_panel(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> Co
     """The panel of one cost; None if the cost is unknown or the same for all."""
     complete = []
     pruned = []
+    paused = []
     for entry in entries:
         spot = _spot(entry, name)
         if spot is None:
@@ -142,6 +151,8 @@ def _cost_panel(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> Co
             complete.append(spot)
         elif entry.state == PRUNED:
             pruned.append(spot)
+        elif entry.state == PAUSED:
+            paused.append(spot)
     complete.sort(key=lambda spot: spot.cost)
     costs = [spot.cost for spot in complete]
     if len(set(costs)) < 2:
@@ -153,6 +164,7 @@ def _cost_panel(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> Co
         front=front,
         complete=[spot for spot in complete if spot not in front],
         pruned=pruned,
+        paused=paused,
     )
 
 
@@ -225,10 +237,12 @@ def draw_pareto(info: ParetoInfo) -> Figure:
         Line2D([], [], color=GREEN, marker="o", ms=6, label="best at that cost or less"),
         Line2D([], [], color=BLUE, marker="o", ms=5, ls="", alpha=0.6, label="other complete ones"),
     ]
-    if info.pruned:
-        handles.append(
-            Line2D([], [], color=ORANGE, marker="v", ms=5, ls="", alpha=0.9, label="pruned")
-        )
+    for state, is_shown in ((PRUNED, info.pruned), (PAUSED, info.paused)):
+        if is_shown:
+            marker, colour = MARKERS[state]
+            handles.append(
+                Line2D([], [], color=colour, marker=marker, ms=5, ls="", alpha=0.9, label=state)
+            )
     add_legend(figure, ncols=3, handles=handles)
     if info.outside:
         note = f"{info.outside:,} more complete ones are worse, and not shown"
@@ -238,7 +252,14 @@ def draw_pareto(info: ParetoInfo) -> Figure:
 
 def _draw_spots(axes: Axes, panel: CostPanel) -> None:
     size = 22 if len(panel.complete) <= MANY_TRIALS else 6
-    for state, spots, alpha in ((PRUNED, panel.pruned, 0.9), (COMPLETE, panel.complete, 0.6)):
+    layers = (
+        (PRUNED, panel.pruned, 0.9),
+        (PAUSED, panel.paused, 0.9),
+        (COMPLETE, panel.complete, 0.6),
+    )
+    for state, spots, alpha in layers:
+        if not spots:
+            continue
         marker, colour = MARKERS[state]
         costs = [spot.cost for spot in spots]
         values = [spot.value for spot in spots]

@@ -1,4 +1,4 @@
-"""Draws every trial by epoch, and the epochs that pruning and early stopping saved."""
+"""Draws every trial by epoch, and the epochs that pausing, pruning and early stopping saved."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from pipeline.report.plots.base import Plot
 from pipeline.report.plots.labels import (
@@ -32,7 +33,7 @@ from pipeline.report.plots.style import (
     use_log_scale,
 )
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import COMPLETE, FAILED, PRUNED, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, TrialResult
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # By state, in the order of drawing: more courses are one smear.
-_MAX_COURSES = {FAILED: 30, PRUNED: 100, COMPLETE: 100}
+_MAX_COURSES = {FAILED: 30, PRUNED: 100, PAUSED: 100, COMPLETE: 100}
+_MAX_NUMBERS = 24  # epochs with room for the number of trials that trained them
 _MANY_COURSES = 30  # above this number, lines are fainter, so that a dense bundle shows
 
 
@@ -65,9 +67,10 @@ class PruningInfo:
     log: bool
     courses: list[Course]  # the worst first, so that the best are drawn on top
     trials: int  # number of trials from which the courses are chosen
-    trained: list[int]  # complete and pruned trials that trained the epoch
-    pruned: list[int]  # trials that pruning spared the epoch
+    trained: list[int]  # complete, pruned and paused trials that trained the epoch
+    pruned: list[int]  # trials that pruning or pausing spared the epoch
     stopped: list[int]  # trials that early stopping spared the epoch
+    promotes: bool  # whether trials that lag are paused, and go on if their place allows
 
     @property
     def spared(self) -> bool:
@@ -77,13 +80,14 @@ class PruningInfo:
     @property
     def saved(self) -> str:
         """The saving in words: ``pruning and early stopping saved 120 of 288 epochs (42 %)``."""
+        # While a study lasts, some of what pausing saves may still be trained.
         saved = sum(self.pruned) + sum(self.stopped)
         total = sum(self.trained) + saved
         if not self.spared:
             return f"no epoch was saved: all {total:,} were trained"
         causes = []
         if any(self.pruned):
-            causes.append("pruning")
+            causes.append("pausing" if self.promotes else "pruning")
         if any(self.stopped):
             causes.append("early stopping")
         percent = f"{100 * saved / total:.0f} %"
@@ -91,7 +95,7 @@ class PruningInfo:
 
 
 def pruning_info(record: StudyRecord) -> PruningInfo | None:
-    """Count the epochs that trials trained and were spared; None before two trials have ended.
+    """Count the epochs that trials trained and were spared; None before two ended or were paused.
 
     Failed trials are drawn but not counted: no pruning saved the epochs that they did not train.
     """
@@ -116,8 +120,9 @@ def pruning_info(record: StudyRecord) -> PruningInfo | None:
         courses=courses,
         trials=len(ended) + len(failed),
         trained=_trained(ended),
-        pruned=_spared(ended, PRUNED),
-        stopped=_spared(ended, COMPLETE),
+        pruned=_spared(ended, (PRUNED, PAUSED)),
+        stopped=_spared(ended, (COMPLETE,)),
+        promotes=record.promoted is not None,
     )
 
 
@@ -136,15 +141,12 @@ def _trained(ended: Sequence[TrialResult]) -> list[int]:
     return _count_covering(((0, len(result.history)) for result in ended), last)
 
 
-def _spared(ended: Sequence[TrialResult], state: str) -> list[int]:
-    """By epoch, from the first: how many trials planned but did not train it.
-
-    Only trials that ended in ``state`` count.
-    """
+def _spared(ended: Sequence[TrialResult], states: Sequence[str]) -> list[int]:
+    """By epoch, from the first: how many trials in these states planned but did not train it."""
     last = max(max(result.config.epochs, len(result.history)) for result in ended)
     spans = []
     for result in ended:
-        if result.state == state:
+        if result.state in states:
             planned = result.config.epochs
             spans.append((min(len(result.history), planned), planned))
     return _count_covering(spans, last)
@@ -199,7 +201,7 @@ def _draw_courses(axes: Axes, info: PruningInfo) -> list[Artist]:
         The legend's entries.
     """
     handles: list[Artist] = []
-    for state in (COMPLETE, PRUNED, FAILED):
+    for state in (COMPLETE, PRUNED, PAUSED, FAILED):
         courses = [course for course in info.courses if course.state == state]
         if not courses:
             continue
@@ -216,7 +218,8 @@ def _draw_courses(axes: Axes, info: PruningInfo) -> list[Artist]:
             epochs, values = zip(*ends, strict=True)
             axes.scatter(epochs, values, s=22, marker=marker, color=colour, zorder=4)
         end_marker = "" if state == COMPLETE else marker
-        handles.append(Line2D([], [], color=colour, marker=end_marker, lw=1.6, label=state))
+        label = "pruned: paused to the end" if state == PRUNED and info.promotes else state
+        handles.append(Line2D([], [], color=colour, marker=end_marker, lw=1.6, label=label))
     if info.log:
         use_log_scale(axes, "y")
     axes.autoscale_view()
@@ -231,9 +234,10 @@ def _draw_epochs(axes: Axes, info: PruningInfo) -> list[Artist]:
     """
     length = len(info.pruned)
     trained = [*info.trained, *[0] * (length - len(info.trained))]
+    cause = "pausing" if info.promotes else "pruning"
     layers = (
         (trained, BLUE, None, "epochs trained"),
-        (info.pruned, ORANGE, "////", "epochs spared by pruning"),
+        (info.pruned, ORANGE, "////", f"epochs spared by {cause}"),
         (info.stopped, SKY, "....", "epochs spared by early stopping"),
     )
     edges = [epoch + 0.5 for epoch in range(length + 1)]
@@ -249,14 +253,26 @@ def _draw_epochs(axes: Axes, info: PruningInfo) -> list[Artist]:
                 )
             )
         base = top
+    if info.promotes and length <= _MAX_NUMBERS:
+        _write_numbers(axes, trained)
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     return areas
+
+
+def _write_numbers(axes: Axes, trained: Sequence[int]) -> None:
+    """Write how many trials went on to each epoch."""
+    for epoch, count in enumerate(trained, start=1):
+        if count:
+            axes.text(
+                epoch, count, f"{count}", ha="center", va="top", fontsize=8, color="white", zorder=5
+            )
 
 
 PLOT = Plot(
     title="Every trial by epoch, and the epochs spared",
-    about="Above, lines that end early are trials given up because they lagged; below, the "
-    "hatched area is the training that this saved.",
+    about="Above, lines that end early are trials that lagged, and were stopped or paused there; "
+    "below, the hatched area is the training that this saved.",
     info=pruning_info,
     alt=pruning_alt,
     draw=draw_pruning,

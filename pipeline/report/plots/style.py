@@ -13,7 +13,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.report.plots.labels import number_text
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,13 @@ GREY = "#7a7a7a"
 LIGHT = "#dcdcdc"
 
 # The marker and the colour of a trial, by its state.
-MARKERS = {COMPLETE: ("o", BLUE), PRUNED: ("v", ORANGE), FAILED: ("x", RED), RUNNING: ("s", GREEN)}
+MARKERS = {
+    COMPLETE: ("o", BLUE),
+    PRUNED: ("v", ORANGE),
+    PAUSED: ("D", PURPLE),
+    FAILED: ("x", RED),
+    RUNNING: ("s", GREEN),
+}
 DASHES = (0, (4, 2))
 SPLIT_OFFSETS = {"test": -0.14, "val": 0.14}  # of the marks of each split, from the middle of a row
 MANY_TRIALS = 200  # above this number, markers are small

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from pipeline.report.plots.base import Plot
@@ -29,17 +30,21 @@ from sweeps.analysis.record import StudyRecord
 from sweeps.trial import FAILED, TrialResult, began_at
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ROWS = 30  # trials up to which each has a row of its own
-_MAX_PAUSES_IN_WORDS = 5
-_MAX_LABELLED_PAUSES = 12
+_MAX_BREAKS_IN_WORDS = 5
+_MAX_LABELLED_BREAKS = 12
 _UNITS = (("s", 1), ("min", 60), ("h", 3600), ("days", 86400))  # with their seconds
 
-# Seconds without training that can be a pause. They must also be long beside the trial's epochs, or
+# Seconds without training that can be a break. They must also be long beside the trial's epochs, or
 # beside the whole work.
-_MIN_PAUSE = 30.0
+_MIN_BREAK = 30.0
+# Seconds between two epochs after which a trial was paused, in a study whose trials are paused. They
+# must also be more than half an epoch.
+_MIN_PAUSE = 0.1
 
 Span = tuple[float, float]  # begin and end
 
@@ -50,19 +55,21 @@ class Bar:
 
     row: int
     state: str
-    pieces: list[Span]  # more than one if the trial was interrupted
+    pieces: list[Span]  # more than one if the trial was paused or interrupted
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineInfo:
-    """Trials over the time since the first began, without the pauses in training."""
+    """Trials over the time since the first began, without the breaks, when none was trained."""
 
     study: str
     unit: str
     rows: list[str]  # the trials' names; empty if there are many, which share the rows as lanes
     lanes: int  # number of rows
-    bars: list[Bar]
-    pauses: list[tuple[float, float, str]]  # begin and end on the axis, and the duration
+    bars: list[Bar]  # one for each trial; if trials share lanes, one for each piece
+    states: dict[str, int]  # number of trials, by state
+    paused: str  # how often trials were paused and went on, in words; empty without promotion
+    breaks: list[tuple[float, float, str]]  # begin and end on the axis, and the duration
     worked: str  # the duration of training
     most: int  # largest number of trials at the same time
     untimed: int  # number of trials that failed without an epoch
@@ -77,21 +84,25 @@ def timeline_info(record: StudyRecord) -> TimelineInfo | None:
     timed = _in_order(results)
     if not timed:
         return None
-    pieces_by_trial = [_pieces(result) for result in timed]
+    pauses = record.promoted is not None
+    pieces_by_trial = [_pieces(result, pauses=pauses) for result in timed]
     pieces = [piece for trial_pieces in pieces_by_trial for piece in trial_pieces]
     axis = _TimeAxis(_merged(pieces))
+    states = [result.state for result in timed]
     if len(timed) <= ROWS:
         names = trial_names(record, timed)
+        spans = list(zip(states, pieces_by_trial, strict=True))
         rows = list(range(len(timed)))
     else:
         names = []
-        rows = _lanes([(pieces[0][0], pieces[-1][1]) for pieces in pieces_by_trial])
+        spans = _shared_lanes(states, pieces_by_trial, pauses=pauses)
+        rows = _lanes([(pieces[0][0], pieces[-1][1]) for _, pieces in spans])
     bars = []
-    for result, row, trial_pieces in zip(timed, rows, pieces_by_trial, strict=True):
+    for (state, trial_pieces), row in zip(spans, rows, strict=True):
         placed = [(axis.place(begin), axis.place(end)) for begin, end in trial_pieces]
-        bars.append(Bar(row=row, state=result.state, pieces=placed))
-    pauses = [
-        (axis.place(begin), axis.place(end), duration(end - begin)) for begin, end in axis.pauses
+        bars.append(Bar(row=row, state=state, pieces=placed))
+    breaks = [
+        (axis.place(begin), axis.place(end), duration(end - begin)) for begin, end in axis.breaks
     ]
     failed = [result for result in results if result.state == FAILED]
     return TimelineInfo(
@@ -100,7 +111,9 @@ def timeline_info(record: StudyRecord) -> TimelineInfo | None:
         rows=names,
         lanes=max(rows) + 1,
         bars=bars,
-        pauses=pauses,
+        states=dict(Counter(states)),
+        paused=_paused_text(record),
+        breaks=breaks,
         worked=duration(axis.worked),
         most=_most_at_once(pieces),
         untimed=sum(1 for result in failed if not result.history),
@@ -118,17 +131,44 @@ def _in_order(results: Sequence[TrialResult]) -> list[TrialResult]:
     return [result for _, _, result in beginnings]
 
 
-def _pieces(result: TrialResult) -> list[Span]:
+def _paused_text(record: StudyRecord) -> str:
+    """Count how often trials were paused, and went on."""
+    if record.promoted is None:
+        return ""
+    promotions = counted(record.promoted.promotions, "promotion")
+    return f"{counted(record.promoted.pauses, 'pause')} and {promotions} of trials"
+
+
+def _shared_lanes(
+    states: Sequence[str], pieces_by_trial: Sequence[list[Span]], *, pauses: bool
+) -> list[tuple[str, list[Span]]]:
+    """The spans that take a lane each, with the state of their trial, in order of their begin.
+
+    A trial that is paused leaves its lane to others.
+    """
+    spans = list(zip(states, pieces_by_trial, strict=True))
+    if pauses:
+        spans = [(state, [piece]) for state, pieces in spans for piece in pieces]
+        spans.sort(key=lambda span: span[1])
+    return spans
+
+
+def _pieces(result: TrialResult, *, pauses: bool) -> list[Span]:
     """When a trial was trained, in seconds since 1970.
 
-    Epochs are joined unless a pause lies between them.
+    Epochs are joined unless the trial was paused or interrupted between them.
+
+    Args:
+        result: of the trial.
+        pauses: whether trials of the study are paused and go on.
     """
     epochs = []
     for epoch in result.history:
         end = epoch.time / 1000
         epochs.append((end - epoch.metrics.get("time/epoch_seconds", 0.0), end))
     usual = statistics.median(end - begin for begin, end in epochs)
-    return _merged(epochs, max(_MIN_PAUSE, 2 * usual))
+    gap = max(_MIN_PAUSE, usual / 2) if pauses else max(_MIN_BREAK, 2 * usual)
+    return _merged(epochs, gap)
 
 
 def _merged(spans: Iterable[Span], max_gap: float = 0.0) -> list[Span]:
@@ -144,7 +184,7 @@ def _merged(spans: Iterable[Span], max_gap: float = 0.0) -> list[Span]:
 
 
 class _TimeAxis:
-    """Maps seconds since 1970 to places in a unit since the start; long pauses become slivers.
+    """Maps seconds since 1970 to places in a unit since the start; long breaks become slivers.
 
     Args:
         work: when at least one trial was trained, in order and without overlaps.
@@ -153,20 +193,20 @@ class _TimeAxis:
     def __init__(self, work: Sequence[Span]) -> None:
         busy = sum(end - begin for begin, end in work)
         gaps = [(end, next_begin) for (_, end), (next_begin, _) in itertools.pairwise(work)]
-        min_pause = max(_MIN_PAUSE, 0.05 * busy)
-        self.pauses = [(begin, end) for begin, end in gaps if end - begin > min_pause]
+        min_break = max(_MIN_BREAK, 0.05 * busy)
+        self.breaks = [(begin, end) for begin, end in gaps if end - begin > min_break]
         self._start = work[0][0]
-        self._ends = [end for _, end in self.pauses]
+        self._ends = [end for _, end in self.breaks]
         sliver = 0.02 * busy
-        cuts = [end - begin - sliver for begin, end in self.pauses]
+        cuts = [end - begin - sliver for begin, end in self.breaks]
         self._cut_before = [0.0, *itertools.accumulate(cuts)]
-        paused = sum(end - begin for begin, end in self.pauses)
-        self.worked = work[-1][1] - self._start - paused
+        idle = sum(end - begin for begin, end in self.breaks)
+        self.worked = work[-1][1] - self._start - idle
         self.unit, self._unit_seconds = _unit(self.worked)
 
     def place(self, time: float) -> float:
-        pauses_before = bisect_right(self._ends, time)
-        return (time - self._start - self._cut_before[pauses_before]) / self._unit_seconds
+        breaks_before = bisect_right(self._ends, time)
+        return (time - self._start - self._cut_before[breaks_before]) / self._unit_seconds
 
 
 def _unit(seconds: float) -> tuple[str, int]:
@@ -210,33 +250,33 @@ def _most_at_once(spans: Iterable[Span]) -> int:
 
 
 def timeline_alt(info: TimelineInfo) -> str:
-    """Tell how long training went on, how many trials at once, and how long the pauses were."""
-    states = Counter(bar.state for bar in info.bars)
-    ends = ", ".join(f"{count:,} {state}" for state, count in states.items())
-    pauses = "no pause"
-    if info.pauses:
-        texts = [f"{text} without training" for _, _, text in info.pauses[:_MAX_PAUSES_IN_WORDS]]
-        pauses = f"{counted(len(info.pauses), 'pause')}: {', '.join(texts)}"
+    """Tell how long training went on, how many trials at once, and how long the breaks were."""
+    ends = ", ".join(f"{count:,} {state}" for state, count in info.states.items())
+    breaks = "no break"
+    if info.breaks:
+        texts = [f"{text} without training" for _, _, text in info.breaks[:_MAX_BREAKS_IN_WORDS]]
+        breaks = f"{counted(len(info.breaks), 'break')}: {', '.join(texts)}"
     untimed = ""
     if info.untimed:
         untimed = f"{info.untimed} failed before the end of an epoch"
     return sentence(
         f"{ends} in {info.worked} of training",
         f"{info.most} at the same time at most",
-        pauses,
+        info.paused,
+        breaks,
         untimed,
     )
 
 
 def draw_timeline(info: TimelineInfo) -> Figure:
-    """Draw a bar from the beginning of each trial to its end, and hatch the pauses cut out."""
+    """Draw each trial's bars over a thin line, which shows its pauses, and hatch the breaks."""
     height = 0.22 * info.lanes if info.rows else min(0.4 * info.lanes, 4.0)
     figure = titled_figure("Time line", info.study, (8, 1.7 + height))
     axes = figure.subplots()
     use_light_frame(axes)
     axes.grid(False, axis="y")
     _draw_bars(axes, info)
-    _draw_pauses(axes, info)
+    _draw_breaks(axes, info)
     axes.autoscale_view()
     axes.set_xlim(left=0)
     axes.set_ylim(info.lanes - 0.5, -0.5)
@@ -245,17 +285,25 @@ def draw_timeline(info: TimelineInfo) -> Figure:
     axes.set_xlabel(_time_label(info))
     if info.rows:
         axes.set_ylabel("trial")
-    counts = Counter(bar.state for bar in info.bars)
-    handles = [
-        Patch(color=colour, label=f"{state} ({counts[state]:,})")
+    handles: list[Artist] = [
+        Patch(color=colour, label=f"{state} ({info.states[state]:,})")
         for state, (_, colour) in MARKERS.items()
-        if counts[state]
+        if state in info.states
     ]
+    if info.paused and info.rows:
+        handles.append(Line2D([], [], color=GREY, lw=0.8, label="paused meanwhile"))
     add_legend(figure, ncols=4, handles=handles)
     return figure
 
 
 def _draw_bars(axes: Axes, info: TimelineInfo) -> None:
+    if info.paused:
+        lines = [
+            [(bar.pieces[0][0], bar.row), (bar.pieces[-1][1], bar.row)]
+            for bar in info.bars
+            if len(bar.pieces) > 1
+        ]
+        axes.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, zorder=1.5))
     for state, (_, colour) in MARKERS.items():
         boxes = []
         for bar in info.bars:
@@ -270,14 +318,14 @@ def _draw_bars(axes: Axes, info: TimelineInfo) -> None:
         )
 
 
-def _draw_pauses(axes: Axes, info: TimelineInfo) -> None:
+def _draw_breaks(axes: Axes, info: TimelineInfo) -> None:
     top_edge = axes.get_xaxis_transform()
-    for begin, end, text in info.pauses:
+    for begin, end, text in info.breaks:
         axes.axvspan(begin, end, facecolor=LIGHT, edgecolor=GREY, hatch="////", lw=0, zorder=1)
-        if len(info.pauses) <= _MAX_LABELLED_PAUSES:
+        if len(info.breaks) <= _MAX_LABELLED_BREAKS:
             middle = (begin + end) / 2
             style: dict[str, Any] = {"fontsize": 8, "ha": "center", "va": "bottom"}
-            axes.annotate(f"paused {text}", (middle, 1), xycoords=top_edge, **style)
+            axes.annotate(f"break {text}", (middle, 1), xycoords=top_edge, **style)
 
 
 def _time_label(info: TimelineInfo) -> str:
@@ -287,8 +335,8 @@ def _time_label(info: TimelineInfo) -> str:
     trained side by side.
     """
     parts = [f"time since the start ({info.unit})"]
-    if info.pauses:
-        parts.append("pauses cut out")
+    if info.breaks:
+        parts.append("breaks cut out")
     if not info.rows and info.most == 1:
         parts.append("one trial at a time")
     elif not info.rows:
@@ -298,8 +346,9 @@ def _time_label(info: TimelineInfo) -> str:
 
 PLOT = Plot(
     title="Time line",
-    about="Each bar is one trial from its beginning to its end: where bars lie above each other "
-    "trials were trained side by side, and a hatched strip is a pause that was cut out.",
+    about="Bars are trials in training: where bars lie above each other trials were trained side "
+    "by side, a thin line is a trial that was paused, and a hatched strip is a break, in which "
+    "none was trained, that was cut out.",
     info=timeline_info,
     alt=timeline_alt,
     draw=draw_timeline,

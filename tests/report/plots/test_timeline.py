@@ -43,24 +43,24 @@ def test_timeline_of_few_trials():
     assert [(bar.row, bar.state) for bar in info.bars] == [(0, "complete"), (1, "pruned")]
     assert info.bars[0].pieces == [(0, pytest.approx(2))]
     assert info.bars[1].pieces == [(pytest.approx(130 / 60), 4)]
-    assert (info.pauses, info.most, info.untimed) == ([], 1, 1)
+    assert (info.breaks, info.most, info.untimed) == ([], 1, 1)
     assert timeline_of(make_result(0, state=RUNNING, epochs=0)) is None
 
 
-def test_timeline_cuts_pauses_out():
-    """A trial interrupted for hours has two pieces, and the pause without training is a sliver."""
+def test_timeline_cuts_breaks_out():
+    """A trial interrupted for hours has two pieces, and the break without training is a sliver."""
     info = timeline_of(
         timed(0, (0, 100), (100 + 3 * HOUR, 200 + 3 * HOUR)),
         timed(1, (210 + 3 * HOUR, 300 + 3 * HOUR)),
     )
-    begin, end, text = info.pauses[0]
+    begin, end, text = info.breaks[0]
     pieces = info.bars[0].pieces
     assert text == "3 h"
     assert (begin, end) == (pytest.approx(100 / 60), pytest.approx(100 / 60 + 0.02 * 290 / 60))
     assert pieces == [(0, begin), (end, pytest.approx(end + 100 / 60))]
-    assert "1 pause: 3 h without training" in timeline_alt(info)
-    # No pause: one trial trains on while the other is interrupted.
-    assert timeline_of(timed(0, (0, 100), (1000, 1100)), timed(1, (0, 1050))).pauses == []
+    assert "1 break: 3 h without training" in timeline_alt(info)
+    # No break: one trial trains on while the other is interrupted.
+    assert timeline_of(timed(0, (0, 100), (1000, 1100)), timed(1, (0, 1050))).breaks == []
 
 
 def test_timeline_of_many_trials_has_lanes():
