@@ -394,6 +394,10 @@ class Recorder:
             tags["sweep.exit_code"] = code
         tags["sweep.trials"] = record.trials
         tags["sweep.trials_complete"] = sum(result.state == COMPLETE for result in record.results)
+        if record.promoted is not None:
+            tags["sweep.trials_paused"] = len(record.paused)
+            tags["sweep.pauses"] = record.promoted.pauses
+            tags["sweep.promotions"] = record.promoted.promotions
         tags["mlflow.note.content"] = study_description(
             record, self.tracker.experiment_id, self.parent
         )

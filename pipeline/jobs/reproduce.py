@@ -16,7 +16,7 @@ from pipeline.system.text import clean
 from pipeline.tracking.tracker import Run, Tracker
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.spec.study_spec import OBJECTIVES
-from sweeps.trial import PRUNED, TrialConfig, TrialResult, Value, config_fields, configure
+from sweeps.trial import PAUSED, PRUNED, TrialConfig, TrialResult, Value, config_fields, configure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class RecordedTrial:
     objective: str
     figures: Mapping[str, float]  # value, loss and epoch of the best epoch; empty for a failure
     end: str
-    epochs: int | None = None  # the number of epochs until it was pruned
+    epochs: int | None = None  # the number of epochs until it was pruned, or paused
     digest: str | None = None  # the digest of its images, if recorded
     first: str | None = None  # the trial that a duplicate has its result from
 
@@ -62,7 +62,7 @@ def _read_from_study(stores: locations.Stores, name: str) -> RecordedTrial:
         objective=record.objective,
         figures=figures,
         end=trial.end,
-        epochs=len(trial.history) if trial.state == PRUNED else None,
+        epochs=len(trial.history) if trial.state in (PRUNED, PAUSED) else None,
         digest=record.facts.digest,
         first=first,
     )
@@ -81,7 +81,7 @@ def _read_from_run(stores: locations.Stores, run_id: str) -> RecordedTrial:
             parent = tracker.run(tags.get("mlflow.parentRunId", ""))
             objective = parent.data.params.get("plan.objective", "val_acc")
         pruned_after = None
-        if end == PRUNED:
+        if end in (PRUNED, PAUSED):
             steps = tracker.call(tracker.steps, run_id, "val/acc")
             pruned_after = max(steps, default=None)
     finally:

@@ -152,7 +152,7 @@ def _stop_sentence(record: StudyRecord, planned: str) -> str:
         return f"Stopped by a rule of the study, {rule}, before the end of its {planned}."
     goes_on = "the command that began it goes on"
     if record.paused:
-        goes_on += f", with {plural(len(record.paused), 'paused trial')} too"
+        goes_on += f", with {plural(len(record.paused), 'paused trial')}"
     return f"{stop} before the end of its {planned}: {goes_on}."
 
 
@@ -165,11 +165,13 @@ def cost_sentence(record: StudyRecord) -> str:
     trained = record.epochs_trained
     tried = [one for one in record.results if one.duplicate_of is None]
     complete = sum(one.state == COMPLETE for one in tried)
+    so_far = "" if all(one.has_ended for one in tried) else " so far"
+    share = f"{trained:,} of {plural(whole, 'epoch')} ({100 * trained / whole:.0f} %){so_far}"
+    end = "its end" if complete == 1 else "their end"
     return (
-        f"{record.spec.pruner or 'asha'} trained {trained:,} of {plural(whole, 'epoch')} "
-        f"({100 * trained / whole:.0f} %): {complete:,} of {plural(len(tried), 'trial')} to "
-        f"{'its' if complete == 1 else 'their'} end, {plural(promoted.pauses, 'pause')}, "
-        f"{plural(promoted.promotions, 'promotion')}."
+        f"{record.spec.pruner or 'asha'} trained {share}: "
+        f"{complete:,} of {plural(len(tried), 'trial')} to {end}, "
+        f"{plural(promoted.pauses, 'pause')}, {plural(promoted.promotions, 'promotion')}."
     )
 
 

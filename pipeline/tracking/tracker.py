@@ -338,6 +338,8 @@ class Tracker(Connection):
                 run_name=_run_name(number, config) if study else None,
             )
         else:
+            if run.data.tags.get("sweep.end") == "paused":
+                tags["sweep.end"] = "promoted"
             self._client.update_run(run.info.run_id, status="RUNNING")
             self.tag(run.info.run_id, tags)
         run_id = str(run.info.run_id)
@@ -460,6 +462,7 @@ class Tracker(Connection):
 
     def go_on(self, run_id: str) -> None:
         """Mark a paused run as running again."""
+        self.tag(run_id, {"sweep.end": "promoted"})
         self._client.update_run(run_id, status="RUNNING")
 
     def interrupt(self, run_id: str) -> None:

@@ -50,10 +50,10 @@ class Importance:
 def importance(record: StudyRecord) -> Importance:
     """Estimate how much each searched dimension decided which trials are among the best third.
 
-    Complete, pruned and paused trials count, each with its best value. The dimensions that every trial has
-    share 1 among them. The share of a conditional dimension is computed among the trials that have
-    it, together with the dimensions that all those trials have. A dimension with a single value is
-    left out.
+    Complete, pruned and paused trials count, each with its best value. The dimensions that every
+    trial has share 1 among them. The share of a conditional dimension is computed among the trials
+    that have it, together with the dimensions that all those trials have. A dimension with a single
+    value is left out.
 
     Optuna would weigh a conditional dimension by how often its condition holds among the best
     trials, which mixes the condition's importance into the dimension's own. Conditional dimensions

@@ -14,7 +14,9 @@ from support.records import MIXED, make_record, make_result, mixed_study
 
 from pipeline.report.status import Status, seconds_left, status_line, status_text, status_values
 from pipeline.stores import locations, locks
+from sweeps.analysis.record import Promotions
 from sweeps.search.stored import RunningTrial
+from sweeps.spec.study_spec import MAX_TRIALS
 
 NOW = 1_800_000_000.0
 ROOT = Path(__file__).parents[2]
@@ -223,3 +225,65 @@ def test_while_sweeps_run(folder, capsys):
 
 def _wait_for(capsys, name, what):
     wait_until(lambda: pipeline("status", name) == 0 and what in capsys.readouterr().out)
+
+
+def promoting(*, holder="process 7 on host since then", trials=6, **changes):
+    """One trial is complete, three are paused after an epoch, one is in its second; each took 1.5 s an epoch."""
+    results = [make_result(0, 0.9, epochs=10)]
+    results += [make_result(1 + n, 0.5 + n / 10, state="paused", epochs=1) for n in range(4)]
+    results += [make_result(5, 0.8, state="running", epochs=1)]
+    promoted = Promotions(promotions=4, pauses=9, expected_epochs=30)
+    record = dataclasses.replace(
+        make_record(results, dimensions=MIXED[:1], promoted=promoted), trials=trials, **changes
+    )
+    running = (RunningTrial(number=5, epoch=2, since=None),) if holder else ()
+    return Status(record=record, running=running, holder=holder, places=PLACES, now=NOW)
+
+
+def test_of_paused_trials():
+    """Paused trials are counted, and the best are named; what is left is told in epochs."""
+    assert status_text(promoting(), 80).splitlines()[:7] == [
+        "test: running",
+        "  ended       1 of 6: 1 complete",
+        "  training    #5 cnn: epoch 2 of 10 done, val_acc 0.8000 so far",
+        "  paused      4; the best: #4 0.8000 after epoch 1 of 10, #3 0.7000 after epoch",
+        "              1 of 10, #2 0.6000 after epoch 1 of 10",
+        "  best        val_acc 0.9000 at epoch 10: #0 cnn",
+        "  left        5 trials, about 14 epochs, about 21 s",
+    ]
+    assert seconds_left(promoting()) == pytest.approx((30 - 16) * 1.5)
+    assert "1 of 6 trials ended, 4 paused, best" in status_line(promoting())
+
+
+def test_paused_trials_go_on_after_an_interruption():
+    """An interrupted sweep is not done while trials are paused, and says that they go on."""
+    status = promoting(holder=None, trials=1, command="pipeline sweep")
+    assert status.state == "interrupted"
+    found = status_text(status, 200)
+    assert "paused      4, which go on with the sweep; the best: #4" in found
+    assert "go on       pipeline sweep" in found
+
+
+def test_paused_trials_as_json():
+    """Data has the paused trials, the best first, and the epochs trained and expected."""
+    found = json.loads(json.dumps(status_values(promoting()), allow_nan=False))
+    assert [(one["number"], one["epoch"], one["epochs"]) for one in found["paused"]][:2] == [
+        (4, 1, 10),
+        (3, 1, 10),
+    ]
+    assert found["epochs"] == {"trained": 16, "expected": 30}
+    assert (found["ended"], found["ends"]) == (1, {"complete": 1})
+
+
+def test_of_a_budget():
+    """Where a budget alone says how many trials are drawn, no total is told."""
+    status = promoting(trials=MAX_TRIALS, budget="3")
+    found = status_text(status, 200)
+    assert "ended       1: 1 complete" in found
+    assert "left        what is left of the budget 3, about 14 epochs, about 21 s" in found
+    assert "; 1 trial ended, 4 paused" in status_line(status)
+    assert status_values(status)["trials"] is None
+    ended = [result for result in status.record.results if result.has_ended]
+    record = dataclasses.replace(status.record, results=tuple(ended), reason="done")
+    done = Status(record=record, running=(), holder=None, places=PLACES, now=NOW)
+    assert done.state == "done"

@@ -13,11 +13,12 @@ from support.records import (
     mixed_study,
 )
 
-from pipeline.report.checks.base import winner_uncertainty
+from pipeline.report.checks.base import tried_trials, winner_uncertainty
 from pipeline.report.checks.registry import CHECKS, run_checks
 from sweeps.analysis.intervals import newcombe_interval
+from sweeps.analysis.record import Promotions
 from sweeps.spec.dimension import Dimension
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, configure
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING, configure
 
 LR = Dimension(field="lr", low=1e-4, high=0.1, log=True)
 DROPOUT = Dimension(field="dropout", low=0.0, high=0.5)
@@ -621,3 +622,27 @@ def test_chance_of_a_loss():
     ]
     assert found[0] == pytest.approx(1.96 * 0.01 / 20**0.5, rel=1e-3)
     assert found[1] is None
+
+
+def test_of_a_study_with_promotion():
+    """No rule of early stopping is judged; more trials are not said to give more complete ones."""
+    promoted = Promotions(promotions=5, pauses=33)
+    pruned = [
+        dataclasses.replace(t, history=t.history[:1])
+        for t in (trial(i, 0.5, state=PRUNED, lr=0.0001 * i) for i in range(12, 40))
+    ]
+    assert said(healthy(more=pruned, promoted=promoted), "first_rung") is None
+    few = said(healthy(dimensions=(LR, DROPOUT, BATCH), promoted=promoted), "few")
+    assert "--trials" not in few[1]
+    only = [trial(i, 0.9, lr=0.001 * (i + 1), family="cnn") for i in range(12)]
+    only += [trial(12, 0.5, state=PRUNED, family="mlp")]
+    families = (LR, Dimension(field="family", choices=("mlp", "cnn")))
+    level, text = said(healthy(dimensions=families, more=only, promoted=promoted), "families")
+    assert level == "note"
+    assert "those were behind when they were paused" in text
+
+
+def test_paused_trials_have_not_been_tried_yet():
+    """A paused trial is judged once it has ended."""
+    record = make_record([trial(0, 0.9), trial(1, 0.5, state=PAUSED)])
+    assert [result.number for result in tried_trials(record)] == [0]

@@ -29,8 +29,10 @@ from pipeline.report import answer, html, render
 from pipeline.report.contents import ReportContents
 from pipeline.report.html import MAX_ROWS, VISIBLE_ROWS, page
 from sweeps.analysis.facts import StoredSpec, StudyFacts
+from sweeps.analysis.record import Promotions
 from sweeps.spec.dimension import Dimension
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
+from sweeps.spec.study_spec import MAX_TRIALS
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING
 
 ROOT = Path(__file__).parents[2]
 
@@ -526,3 +528,50 @@ def test_written_with_the_rest(tmp_path):
     ]
     assert inside == [path.read_bytes() for path in paths if path.suffix == ".png"]
     assert len(inside) > 3
+
+
+PROMOTED = Promotions(promotions=4, pauses=6, expected_epochs=100)
+
+
+def promoting(*states, **facts):
+    """The page of a study with promotion, whose trials are in these states after 3 of 10 epochs."""
+    trials = [
+        make_result(n, 0.9 - n / 100, state=state, lr=0.01 + n / 100, epochs=3)
+        for n, state in enumerate(states)
+    ]
+    return made(make_record(trials, promoted=PROMOTED, **facts))
+
+
+def test_what_promotion_cost_and_spared():
+    """The page tells the epochs trained, how many are complete, and how often trials were paused."""
+    found = promoting(COMPLETE, PRUNED, PRUNED, trials=3)
+    text = section(found, "result").text
+    assert "asha trained 9 of 23 epochs (39 %): 1 of 3 trials to its end" in text
+    assert "6 pauses, 4 promotions." in text
+    assert "paused, being behind the others, until nothing was left to train" in text
+    assert "asha trained" not in made(make_record([make_result(0, 0.9)])).text
+
+
+def test_paused_trials_are_told():
+    """An interrupted study tells its paused trials, which go on, and shows no failure."""
+    found = promoting(COMPLETE, PAUSED, PAUSED, trials=4)
+    text = section(found, "result").text
+    assert "Interrupted before the end of its 4 planned trials: the command" in text
+    assert "goes on, with 2 paused trials. 1 ended: 1 complete; 2 paused." in text
+    assert "asha trained 9 of 23 epochs (39 %) so far: " in text
+    assert "it goes on if its place among the others allows" in text
+    assert section(found, "troubles") is None
+    running = promoting(COMPLETE, PAUSED, RUNNING, trials=4)
+    text = section(running, "result").text
+    assert "with 1 of 4 planned trials running and 1 paused." in text
+
+
+def test_a_budget_says_how_far():
+    """Where a budget alone says how many trials are drawn, no total is told."""
+    facts = {"trials": MAX_TRIALS, "budget": "12", "reason": "done"}
+    text = section(promoting(COMPLETE, PRUNED, **facts), "result").text
+    assert "Finished: 2 trials within its budget of 12 whole trainings." in text
+    facts |= {"budget": "1.5h", "reason": None}
+    text = section(promoting(COMPLETE, PAUSED, **facts), "result").text
+    assert "Interrupted before the end of its budget of 1.5 hours" in text
+    assert str(MAX_TRIALS) not in text

@@ -5,7 +5,7 @@ from support.records import make_record, make_result
 from pipeline.report.problems import entry_problems, trial_problems
 from sweeps.analysis.ranking import rank
 from sweeps.spec.dimension import Dimension
-from sweeps.trial import FAILED, PRUNED
+from sweeps.trial import FAILED, PAUSED, PRUNED
 
 COLLAPSED, DEAD, FINE = (0,) * 4 + (300,) + (0,) * 5, (0, *(30,) * 8, 0), (30,) * 10
 LR = Dimension(field="lr", choices=(0.1, 1.0))
@@ -79,3 +79,9 @@ def test_what_went_wrong():
         (4, "infeasible", "parameters 9, allowed 1", "lr 1"),
         (5, "duplicate", "reuses the result of trial 0", "lr 0.1"),
     ]
+
+
+def test_a_trial_that_waits_for_its_like_is_no_problem():
+    """A duplicate is told once it has taken the result of the earlier trial."""
+    waiting = make_result(1, state=PAUSED, duplicate_of=0, history=())
+    assert trial_problems(make_record([make_result(0, 0.9), waiting])) == []

@@ -71,6 +71,7 @@ class PruningInfo:
     pruned: list[int]  # trials that pruning or pausing spared the epoch
     stopped: list[int]  # trials that early stopping spared the epoch
     promotes: bool  # whether trials that lag are paused, and go on if their place allows
+    paused: bool  # whether any trial is, so that what is spared may still be trained
 
     @property
     def spared(self) -> bool:
@@ -80,7 +81,6 @@ class PruningInfo:
     @property
     def saved(self) -> str:
         """The saving in words: ``pruning and early stopping saved 120 of 288 epochs (42 %)``."""
-        # While a study lasts, some of what pausing saves may still be trained.
         saved = sum(self.pruned) + sum(self.stopped)
         total = sum(self.trained) + saved
         if not self.spared:
@@ -91,7 +91,10 @@ class PruningInfo:
         if any(self.stopped):
             causes.append("early stopping")
         percent = f"{100 * saved / total:.0f} %"
-        return f"{' and '.join(causes)} saved {saved:,} of {counted(total, 'epoch')} ({percent})"
+        cause = " and ".join(causes)
+        verb = "has spared" if self.paused else "saved"
+        so_far = " so far" if self.paused else ""
+        return f"{cause} {verb} {saved:,} of {counted(total, 'epoch')} ({percent}){so_far}"
 
 
 def pruning_info(record: StudyRecord) -> PruningInfo | None:
@@ -123,6 +126,7 @@ def pruning_info(record: StudyRecord) -> PruningInfo | None:
         pruned=_spared(ended, (PRUNED, PAUSED)),
         stopped=_spared(ended, (COMPLETE,)),
         promotes=record.promoted is not None,
+        paused=any(result.state == PAUSED for result in ended),
     )
 
 

@@ -42,8 +42,8 @@ _UNITS = (("s", 1), ("min", 60), ("h", 3600), ("days", 86400))  # with their sec
 # Seconds without training that can be a break. They must also be long beside the trial's epochs, or
 # beside the whole work.
 _MIN_BREAK = 30.0
-# Seconds between two epochs after which a trial was paused, in a study whose trials are paused. They
-# must also be more than half an epoch.
+# In a study whose trials are paused, seconds between two epochs that are a pause. They must also be
+# more than half an epoch.
 _MIN_PAUSE = 0.1
 
 Span = tuple[float, float]  # begin and end
@@ -291,7 +291,7 @@ def draw_timeline(info: TimelineInfo) -> Figure:
         if state in info.states
     ]
     if info.paused and info.rows:
-        handles.append(Line2D([], [], color=GREY, lw=0.8, label="paused meanwhile"))
+        handles.append(Line2D([], [], color=GREY, lw=0.8, label="paused in between"))
     add_legend(figure, ncols=4, handles=handles)
     return figure
 

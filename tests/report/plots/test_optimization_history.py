@@ -1,7 +1,7 @@
 from support.records import make_record, make_result
 
 from pipeline.report.plots.optimization_history import draw_history, history_alt, history_info
-from sweeps.trial import FAILED, PRUNED, RUNNING
+from sweeps.trial import FAILED, PAUSED, PRUNED, RUNNING
 
 
 def test_history():
@@ -51,3 +51,12 @@ def test_history_in_words():
     falling = history_info(make_record(results[::-1], objective="val_loss", maximize=False))
     assert "the first complete one was not surpassed" in history_alt(falling)
     assert "none is complete" in history_alt(history_info(make_record(results[3:])))
+
+
+def test_paused_trials_are_shown():
+    """A paused trial has its value so far, and a marker of its own."""
+    results = [make_result(0, 0.5), make_result(1, 0.9, state=PAUSED)]
+    info = history_info(make_record(results))
+    assert info.points == {"complete": [(0, 0.5)], "paused": [(1, 0.9)]}
+    assert info.best == [(0, 0.5)]
+    draw_history(info)

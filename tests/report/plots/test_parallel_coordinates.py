@@ -1,8 +1,9 @@
 import pytest
-from support.records import make_record, make_result, mixed_study
+from support.records import LR, make_record, make_result, mixed_study
 
-from pipeline.report.plots.parallel_coordinates import parallel_info
+from pipeline.report.plots.parallel_coordinates import draw_parallel, parallel_info
 from sweeps.spec.dimension import Dimension
+from sweeps.trial import PAUSED, PRUNED
 
 
 def test_parallel_places():
@@ -43,3 +44,16 @@ def test_many_trials_are_thinned():
     high = max(values)
     assert min(heights) == pytest.approx((min(complete) - low) / (high - low))
     assert max(heights) == pytest.approx((max(complete) - low) / (high - low))
+
+
+def test_thin_lines_are_named():
+    """The legend names the states of the thin lines: pruned, paused, or both."""
+    for states, label in (
+        ([PRUNED], "pruned"),
+        ([PAUSED], "paused"),
+        ([PRUNED, PAUSED], "pruned or paused"),
+    ):
+        results = [make_result(0, 0.9, lr=0.1)]
+        results += [make_result(1 + n, 0.5, state=s, lr=0.01) for n, s in enumerate(states)]
+        figure = draw_parallel(parallel_info(make_record(results, dimensions=[LR])))
+        assert label in [text.get_text() for text in figure.legends[0].get_texts()]

@@ -4,7 +4,7 @@ import pytest
 from support.records import make_record, make_result
 
 from pipeline.report.plots.pareto import draw_pareto, pareto_alt, pareto_info
-from sweeps.trial import FAILED, PRUNED
+from sweeps.trial import FAILED, PAUSED, PRUNED
 
 
 def trial_costing(number, value, parameters, state="complete", **config):
@@ -85,3 +85,11 @@ def test_pruned_trials_are_seen_in_the_dark():
     assert [marks.get_alpha() for marks in figure.axes[0].collections] == [0.9, 0.6]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "pruned" in legend
+
+
+def test_paused_trials_are_shown():
+    """Paused configurations have a marker of their own."""
+    info = pareto_of(*FOUR, trial_costing(4, 0.79, 10, PAUSED))
+    assert (info.paused, info.pruned) == (True, False)
+    legend = [text.get_text() for text in draw_pareto(info).legends[0].get_texts()]
+    assert "paused" in legend

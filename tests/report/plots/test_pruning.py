@@ -2,8 +2,9 @@ import dataclasses
 
 from support.records import make_record, make_result
 
-from pipeline.report.plots.pruning import pruning_alt, pruning_info
-from sweeps.trial import FAILED, PRUNED, RUNNING
+from pipeline.report.plots.pruning import draw_pruning, pruning_alt, pruning_info
+from sweeps.analysis.record import Promotions
+from sweeps.trial import FAILED, PAUSED, PRUNED, RUNNING
 
 
 def trial_of(number, epochs, value=0.5, **options):
@@ -73,3 +74,22 @@ def test_many_courses_are_thinned():
     info = pruning_info(record)
     assert (len(info.courses), info.trials, info.trained[0]) == (100, 1000, 1000)
     assert (info.courses[0].values[-1], info.courses[-1].values[-1]) == (0, 0.999)
+
+
+def test_of_paused_trials():
+    """Of a study with promotion it is pausing that spares epochs; while trials are paused, so far."""
+    promoted = Promotions(promotions=3, pauses=5)
+    results = [
+        trial_of(0, 5),
+        trial_of(1, 2, state=PAUSED, value=0.3),
+        trial_of(2, 1, state=PRUNED, value=0.2),
+    ]
+    info = pruning_info(make_record(results, promoted=promoted))
+    assert info.saved == "pausing has spared 7 of 15 epochs (47 %) so far"
+    assert (info.trained, info.pruned) == ([3, 2, 1, 1, 1], [0, 1, 2, 2, 2])
+    figure = draw_pruning(info)
+    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert {"paused", "pruned: paused to the end", "epochs spared by pausing"} <= labels
+    assert [text.get_text() for text in figure.axes[1].texts] == ["3", "2", "1", "1", "1"]
+    ended = pruning_info(make_record([results[0], results[2]], promoted=promoted))
+    assert ended.saved == "pausing saved 4 of 10 epochs (40 %)"

@@ -11,7 +11,8 @@ from pipeline.report.plots.timeline import (
     timeline_alt,
     timeline_info,
 )
-from sweeps.trial import FAILED, PRUNED, RUNNING
+from sweeps.analysis.record import Promotions
+from sweeps.trial import FAILED, PAUSED, PRUNED, RUNNING
 
 HOUR = 3600
 
@@ -100,3 +101,31 @@ def test_texts_of_a_low_time_line_lie_beside_each_other(workers):
 def test_duration(seconds, text):
     """A duration is told in the largest unit of which it has two."""
     assert duration(seconds) == text
+
+
+PROMOTED = Promotions(promotions=2, pauses=3)
+
+
+def test_a_paused_trial_has_a_bar_for_each_part():
+    """Where trials are paused and go on, short gaps between epochs are pauses; a thin line joins the parts."""
+    paused = timed(0, (0, 10), (10.05, 20), (28, 38), state=PAUSED)
+    between = timed(1, (20, 28))
+    info = timeline_info(make_record([paused, between], promoted=PROMOTED))
+    assert [bar.pieces for bar in info.bars] == [[(0, 20), (28, 38)], [(20, 28)]]
+    assert (info.most, info.states) == (1, {"paused": 1, "complete": 1})
+    assert "3 pauses and 2 promotions of trials" in timeline_alt(info)
+    figure = draw_timeline(info)
+    assert figure.legends[0].get_texts()[-1].get_text() == "paused in between"
+    joined = [bar.pieces for bar in timeline_of(paused, between).bars]
+    assert joined == [[(0, 38)], [(20, 28)]]
+
+
+def test_paused_trials_leave_their_lane():
+    """Of many trials that are paused in turn, one lane shows all, as one is trained at a time."""
+    trials = [
+        timed(number, (number, number + 1), (50 + number, 51 + number), state=PRUNED)
+        for number in range(ROWS + 5)
+    ]
+    info = timeline_info(make_record(trials, promoted=PROMOTED))
+    assert (info.rows, info.lanes, len(info.bars)) == ([], 1, 2 * len(trials))
+    assert info.states == {"pruned": len(trials)}

@@ -7,7 +7,7 @@ from support.records import make_record, make_result
 
 from sweeps.analysis.ranking import BestSoFar, ends_text, find_best_trial, rank, searched_values
 from sweeps.spec.dimension import Dimension
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING
 
 
 def ranks(results, **options):
@@ -152,3 +152,35 @@ def test_the_leader_is_the_best_of_what_was_added(maximize, seed):
             make_result(number, value, state=state, lr=lr, seed=number, duplicate_of=again)
         )
         assert leader.add(results[-1]) == find_best_trial(results, maximize=maximize)
+
+
+def test_paused_trials_rank_with_pruned_ones():
+    """A paused trial ranks by its value so far: after complete ones, among pruned ones, before running ones."""
+    results = [
+        make_result(0, 0.1),
+        make_result(1, 0.5, state=PRUNED, lr=0.1),
+        make_result(2, 0.9, state=RUNNING, lr=0.2),
+        make_result(3, 0.8, state=PAUSED, lr=0.3),
+        make_result(4, 0.5, state=PAUSED, lr=0.4),
+    ]
+    ranked = [(entry.rank, entry.trials[0].number) for entry in rank(results)]
+    assert ranked == [(1, 0), (2, 3), (3, 1), (3, 4), (5, 2)]
+
+
+def test_a_configuration_with_a_paused_seed_is_not_whole():
+    """A complete seed does not win for a configuration whose other seed is paused."""
+    lucky = [make_result(0, 0.95, lr=0.1), make_result(1, 0.5, lr=0.1, seed=1, state=PAUSED)]
+    whole = [make_result(2, 0.94, lr=0.2), make_result(3, 0.93, lr=0.2, seed=1)]
+    assert [entry.trials[0].number for entry in rank(lucky + whole)] == [2, 0]
+
+
+def test_paused_trials_have_not_ended():
+    """Paused trials are counted apart; so is one that waits for the result of its like."""
+    results = [
+        make_result(0, 0.5),
+        make_result(1, 0.4, state=PAUSED),
+        make_result(2, state=PAUSED, duplicate_of=1, history=()),
+        make_result(3, state=RUNNING),
+    ]
+    assert ends_text(results) == "1 ended: 1 complete; 2 paused; 1 running"
+    assert [result.has_ended for result in results] == [True, False, False, False]
