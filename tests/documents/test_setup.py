@@ -1,12 +1,16 @@
 """The files that set the project up agree with one another, and name no machine."""
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from support.sourcecode import PRODUCT, sources
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -22,6 +26,33 @@ def test_same_dependencies():
     """conda.yaml and pyproject.toml name the same dependencies with the same versions."""
     (pip,) = [d["pip"] for d in CONDA["dependencies"] if isinstance(d, dict)]
     assert sorted(pip) == sorted(PROJECT["dependencies"])
+
+
+# Distributions whose name is not that of their package.
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+
+
+def imported_packages():
+    """The packages of others that the product imports anywhere, also inside functions."""
+    found = set()
+    for path, text in sources().items():
+        if path.startswith(tuple(f"{top}/" for top in PRODUCT)):
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    found.add(str(node.module).partition(".")[0])
+    return found - set(sys.stdlib_module_names) - set(PRODUCT)
+
+
+def test_what_is_imported_is_declared():
+    """Every package that the product imports is a dependency of its own, or of an extra."""
+    declared = {Requirement(text).name for text in PROJECT["dependencies"]}
+    for name in ("onnx", "postgres", "ray"):
+        declared |= {Requirement(text).name for text in PROJECT["optional-dependencies"][name]}
+    imported = {DISTRIBUTIONS.get(name, name) for name in imported_packages()}
+    assert "optuna" in imported
+    assert imported - declared == set()
 
 
 def test_same_python():
