@@ -189,8 +189,8 @@ def _write_durably(path: Path, data: bytes) -> None:
 class Folder:
     """The checkpoints of one trial.
 
-    While it trains, the folder holds the newest two states to resume from, and with
-    ``--keep-checkpoints all`` each epoch's weights; in the end also the best weights.
+    While it trains, the folder holds the newest two states to resume from, while it is paused only
+    the last one; with ``--keep-checkpoints all`` each epoch's weights; in the end the best weights.
     """
 
     def __init__(self, path: Path) -> None:
@@ -247,8 +247,24 @@ class Folder:
         Raises:
             StorageFailure: if the disk is full or fails.
         """
-        save(self.path / f"epoch-{epoch:05d}.safetensors", tensors, facts)
+        save(self._state(epoch), tensors, facts)
         self._remove_old_states()
+
+    def keep_state(self, epoch: int) -> None:
+        """Remove all states but that after an epoch, if it is there.
+
+        A paused trial may wait for long, and there are many: two states would take twice the disk.
+        If the one gets damaged, the trial is trained again from its beginning, to the same weights.
+        """
+        states = self.states()
+        kept = self._state(epoch)
+        if kept in states:
+            for path in states:
+                if path != kept:
+                    _remove(path)
+
+    def _state(self, epoch: int) -> Path:
+        return self.path / f"epoch-{epoch:05d}.safetensors"
 
     def put(self, files: Mapping[str, bytes]) -> None:
         """Write checkpoints from another folder of this trial.

@@ -49,7 +49,7 @@ def trial_with_weights(stores: locations.Stores, name: str) -> TrialResult:
     if trial.checkpoint is None:
         raise UsageFailure(
             f"trial {name} has no checkpoint ({trial.end}): "
-            "it failed, or keep_checkpoints dropped it"
+            "it is paused, it failed, or keep_checkpoints dropped it"
         )
     return trial
 

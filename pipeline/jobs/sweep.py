@@ -28,6 +28,7 @@ from pipeline.system.errors import Failure, Interrupted, NothingComplete, Server
 from pipeline.system.signals import StopRequest
 from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Tracker
+from pipeline.training.best import save_best_of_paused
 from pipeline.training.mistakes import encode_thumbnails
 from sweeps.analysis.facts import AblationStart, ChosenFinalists
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
@@ -405,9 +406,9 @@ class _Sweep:
         """Open the run of a result without training, such as that of a duplicate."""
         if asked.progress is not None:
             failpoints.reach("in_settling")
-            folder = trial_folder(self._plan.stores.home, self._study.name, asked.number)
-            if not Folder(folder).best.exists():  # the folder was lost
-                result = dataclasses.replace(result, checkpoint=None)
+            folder = Folder(trial_folder(self._plan.stores.home, self._study.name, asked.number))
+            if save_best_of_paused(folder, asked.config, self._plan.data):
+                result = dataclasses.replace(result, checkpoint=str(folder.best))
         return self._recorder.add_run(result, self._recorder.open(asked.number, asked.config))
 
     def _record_result(self, result: TrialResult) -> None:

@@ -150,7 +150,10 @@ class TrialRunner:
     def record_pause(self, pause: Pause) -> None:
         """Record a pause that the store of studies already has."""
         failpoints.reach("after_pause")
-        self._recorder.pause(self._runs[pause.result.number], pause.result)
+        number = pause.result.number
+        folder = Folder(trial_folder(self._recorder.home, self._study.name, number))
+        folder.keep_state(len(pause.result.history))
+        self._recorder.pause(self._runs[number], pause.result)
         self._display.trial_paused(pause)
 
     def __enter__(self) -> Self:

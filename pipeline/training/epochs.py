@@ -19,11 +19,12 @@ from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 import models
-from pipeline.checkpoints import Card, Folder, save_model
+from pipeline.checkpoints import Folder, save_model
 from pipeline.data.search_data import SearchData
 from pipeline.system import failpoints
 from pipeline.system.errors import Diverged, TimedOut
 from pipeline.training.batches import BatchLoader
+from pipeline.training.best import make_card, moments, save_best
 from pipeline.training.cost import check_limits, count_mflops, count_parameters, measure_latency
 from pipeline.training.distributed import Group, GroupMember, check_processes
 from pipeline.training.metrics import (
@@ -125,11 +126,7 @@ class Training:
         self.writer = CheckpointWriter(folder, hooks.saved)
         self.parameters: int | None = None
         self.mflops: float | None = None
-        self.mean = data.mean
-        self.std = data.std
-        if not config.normalize:
-            self.mean = (0.0,) * len(data.mean)
-            self.std = (1.0,) * len(data.mean)
+        self.mean, self.std = moments(config, data)
 
     def join(self, member: GroupMember | None) -> None:
         """Join the group of processes. Only the leader calls hooks.
@@ -167,7 +164,8 @@ class Training:
             self._step_epoch_schedule(row)
             if self.every_epoch:
                 weights = {k: v.detach().cpu() for k, v in self.network.state_dict().items()}
-                save_model(self.folder.epoch(epoch), weights, self._card(row))
+                card = make_card(self.config, self.data, row)
+                save_model(self.folder.epoch(epoch), weights, card)
             pauses = epoch == last_epoch and not is_last and not self._patience_is_exhausted()
             if pauses or (time.monotonic() - last_save >= SAVE_EVERY and not is_last):
                 # Before the hook, which has the epoch recorded by a thread that slows this one.
@@ -190,12 +188,14 @@ class Training:
         dies before, the next resumes from the checkpoint.
         """
         self.writer.wait()
-        history = self.state.history
-        row = next(row for row in history if row.epoch == self.state.best_epoch)
-        save_model(self.folder.best, self.state.best_weights, self._card(row))
+        save_best(self.folder, self.state, self.config, self.data)
 
     def result(self, number: int, state: str, end: str, error: str | None) -> TrialResult:
-        """Make the trial's result. A failed trial has no value, no best epoch and no weights."""
+        """Make the trial's result.
+
+        A failed trial has no value, no best epoch and no weights. The weights of a paused trial are
+        in its state alone.
+        """
         progress = self.state
         result = TrialResult(
             number=number,
@@ -212,26 +212,14 @@ class Training:
         if state == FAILED:
             return result
         confusion = progress.confusion
+        has_weights = progress.best_epoch is not None and state != PAUSED
         return dataclasses.replace(
             result,
             value=progress.best_value,
             best_epoch=progress.best_epoch,
             confusion=None if confusion is None else tuple(tuple(row) for row in confusion),
             mistakes=progress.mistakes,
-            checkpoint=None if progress.best_epoch is None else str(self.folder.best),
-        )
-
-    def _card(self, row: Epoch) -> Card:
-        return Card(
-            config=self.config,
-            classes=self.data.classes,
-            shape=self.data.shape,
-            mean=self.mean,
-            std=self.std,
-            epoch=row.epoch,
-            metrics=row.metrics,
-            digest=self.data.digest,
-            judged=self.has_validation,
+            checkpoint=str(self.folder.best) if has_weights else None,
         )
 
     # Before the first epoch

@@ -170,6 +170,11 @@ def restore(
     restore_optimizer(optimizer, _without_prefix("optimizer.", tensors), facts["optimizer"])
     if schedule is not None:
         schedule.load_state_dict(facts["schedule"])
+    return progress(tensors, facts)
+
+
+def progress(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> TrainingState:
+    """Return the progress in a checkpoint, as `Folder.latest` reads it."""
     return TrainingState(
         history=[Epoch.from_dict(row) for row in facts["history"]],
         best_epoch=facts["best_epoch"],

@@ -14,7 +14,7 @@ from pipeline.system.errors import Diverged, Failure, Infeasible, TimedOut
 from pipeline.system.signals import alarm
 from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks, Training
-from sweeps.trial import FAILED, PRUNED, TrialConfig, TrialResult
+from sweeps.trial import FAILED, PAUSED, PRUNED, TrialConfig, TrialResult
 
 HANG_GRACE = 2.0  # seconds after the time limit, before a hung step is interrupted
 
@@ -46,7 +46,7 @@ def train(
 
     The same configuration gives the same result, interrupted or not: every epoch is seeded from
     (seed, epoch). The best epoch's weights are left in the folder as ``best.safetensors``, unless
-    the trial failed.
+    the trial failed or is paused. If it is paused, its state holds them.
 
     Call `pipeline.training.process.prepare_process` before, in the same process: the number of CPU
     threads decides the last bits of the weights.
@@ -97,7 +97,10 @@ def train(
             with alarm(interrupt_after, TimedOut(time_limit)):
                 training.join(member)
                 state = training.run(limits or {}, until)
-            training.save_best()
+            if state == PAUSED:
+                training.writer.wait()
+            else:
+                training.save_best()
         end = state
     except Infeasible as problem:
         state = PRUNED

@@ -302,6 +302,17 @@ def test_failing_state_keeps_the_one_before(tmp_path, full_disk):
     assert folder.latest()[1] == {"epoch": 1}
 
 
+def test_one_state_of_a_paused_trial(tmp_path):
+    """A paused trial keeps the state of its epoch alone, whatever else an earlier trial left there."""
+    folder = states(Folder(tmp_path / "0001"), 1, 2)
+    save(tmp_path / "0001" / "epoch-00009.safetensors", TENSORS, FACTS)
+    folder.keep_state(2)
+    names = sorted(path.name for path in folder.path.iterdir())
+    assert names == ["epoch-00002.safetensors", "epoch-00002.safetensors.sha256"]
+    folder.keep_state(3)
+    assert folder.latest() is not None
+
+
 def test_clear(tmp_path):
     """Clearing leaves nothing, also where there is nothing."""
     folder = states(Folder(tmp_path / "0001"), 1, 2)

@@ -1,0 +1,78 @@
+"""Saves the weights of a training's best epoch, to be used without the training."""
+
+from __future__ import annotations
+
+from pipeline.checkpoints import Card, Folder, save_model
+from pipeline.data.search_data import SearchData
+from pipeline.training.state import TrainingState, progress
+from sweeps.trial import Epoch, TrialConfig
+
+
+def save_best(folder: Folder, state: TrainingState, config: TrialConfig, data: SearchData) -> None:
+    """Save the best epoch's weights, of a training that has had an epoch.
+
+    Args:
+        folder: the trial's own.
+        state: the training's.
+        config: the trial's.
+        data: the images of the training.
+
+    Raises:
+        StorageFailure: if the disk is full or fails.
+    """
+    row = next(row for row in state.history if row.epoch == state.best_epoch)
+    save_model(folder.best, state.best_weights, make_card(config, data, row))
+
+
+def save_best_of_paused(folder: Folder, config: TrialConfig, data: SearchData) -> bool:
+    """Save the best epoch's weights of a paused training, which its state holds.
+
+    Args:
+        folder: the trial's own.
+        config: the trial's.
+        data: the images of the training.
+
+    Returns:
+        Whether the weights are there: a state that is lost, damaged, or of another trial has none.
+
+    Raises:
+        StorageFailure: if the disk is full or fails.
+    """
+    checkpoint = folder.latest()
+    if checkpoint is None:
+        return False
+    tensors, facts = checkpoint
+    if TrialConfig.from_dict(facts["config"]).signature != config.signature:
+        return False
+    save_best(folder, progress(tensors, facts), config, data)
+    return True
+
+
+def make_card(config: TrialConfig, data: SearchData, row: Epoch) -> Card:
+    """Describe the weights after an epoch.
+
+    Args:
+        config: the trial's.
+        data: the images of the training.
+        row: the epoch.
+    """
+    mean, std = moments(config, data)
+    return Card(
+        config=config,
+        classes=data.classes,
+        shape=data.shape,
+        mean=mean,
+        std=std,
+        epoch=row.epoch,
+        metrics=row.metrics,
+        digest=data.digest,
+        judged=len(data.val) > 0,
+    )
+
+
+def moments(config: TrialConfig, data: SearchData) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and the standard deviation of each channel with which images are normalised."""
+    if config.normalize:
+        return data.mean, data.std
+    channels = len(data.mean)
+    return (0.0,) * channels, (1.0,) * channels
