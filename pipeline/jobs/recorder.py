@@ -392,7 +392,7 @@ class Recorder:
         tags: dict[str, object] = {}
         if code is not None:
             tags["sweep.exit_code"] = code
-        tags["sweep.trials"] = record.trials
+        tags["sweep.trials"] = len(record.results) if record.has_only_budget else record.trials
         tags["sweep.trials_complete"] = sum(result.state == COMPLETE for result in record.results)
         if record.promoted is not None:
             tags["sweep.trials_paused"] = len(record.paused)

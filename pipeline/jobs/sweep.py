@@ -263,10 +263,8 @@ class _Sweep:
 
     def run(self, then: Callable[[StopRequest], None], loading: LoadingContext) -> Outcome:
         """Train the remaining trials, then write the report."""
-        ended = self._study.count_ended()
         self._display.print_line(
-            f"study {self._plan.name}: {ended} of {self._study.total} trials ended; "
-            f"stores in {self._plan.stores.home}"
+            f"study {self._plan.name}: {self._describe_state()}; stores in {self._plan.stores.home}"
         )
         self._print_concurrency()
         with self._recorded_ending():
@@ -288,6 +286,14 @@ class _Sweep:
             else:
                 self._recorder.finish("FAILED", NothingComplete.code, folder)
         return Outcome(record, reason, folder, self._tracker.experiment_id)
+
+    def _describe_state(self) -> str:
+        """Count the ended and the paused trials."""
+        study = self._study
+        of_all = "" if study.spec.has_only_budget else f" of {study.total}"
+        text = f"{study.count_ended()}{of_all} trials ended"
+        paused = len(study.paused_trials())
+        return f"{text}, {paused} paused" if paused else text
 
     def _print_concurrency(self) -> None:
         """Print how many trials run at a time, and whether the list of trials is reproducible."""
@@ -356,7 +362,10 @@ class _Sweep:
         for key, value in spec.identity().items():
             if key not in ("search", "fixed"):
                 params[f"plan.{key}"] = value
-        params["plan.trials"] = self._study.total
+        if not spec.has_only_budget:
+            params["plan.trials"] = self._study.total
+        if spec.budget is not None:
+            params["plan.budget"] = str(spec.budget)
         params["plan.study"] = plan.study
         params["plan.workers"] = self._study.workers
         for key, value in self._study.facts.runtime.items():

@@ -129,6 +129,8 @@ def progress_sentence(record: StudyRecord) -> str:
         ended = f"{record.ended} of {planned}"
         if record.has_only_budget:
             ended = f"{plural(record.ended, 'trial')} within its {planned}"
+        elif record.ended < record.trials:
+            ended += f", within its budget of {_budget_text(record)}"
         return f"Finished: {ended}."
     return _stop_sentence(record, planned)
 
@@ -137,8 +139,9 @@ def _budget_text(record: StudyRecord) -> str:
     """A budget with its unit."""
     budget = record.budget or ""
     if budget.endswith("h"):
-        return f"{budget.removesuffix('h')} hours"
-    return f"{budget} whole trainings"
+        hours = budget.removesuffix("h")
+        return "1 hour" if hours == "1" else f"{hours} hours"
+    return "1 whole training" if budget == "1" else f"{budget} whole trainings"
 
 
 def _stop_sentence(record: StudyRecord, planned: str) -> str:

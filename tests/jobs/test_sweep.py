@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import signal
 
 import pytest
@@ -24,6 +25,7 @@ from pipeline.checkpoints import load_model
 from pipeline.data import search_data, test_split
 from pipeline.inference import evaluate
 from pipeline.stores import locations
+from pipeline.system.failpoints import VARIABLE
 from sweeps.trial import COMPLETE
 
 STUDY = "tiny-digits"
@@ -132,7 +134,11 @@ def test_the_parent_carries_the_plan_the_best_and_the_winner(swept):
         str(complete),
         "0",
     )
+    assert tags["sweep.trials_paused"] == "0"
+    assert tags["sweep.promotions"] == str(found.promoted.promotions)
+    assert tags["sweep.pauses"] == str(found.promoted.pauses)
     assert f"5 ended: {complete} complete" in tags["mlflow.note.content"]
+    assert f"{found.promoted.pauses} pauses" in tags["mlflow.note.content"]
     names = {file.path for file in client(swept).list_artifacts(found.parent_run_id, "report")}
     assert {"report/trials.csv", "report/best.json", "report/report.md", "report/plots"} <= names
     assert "tiny.yaml" in {file.path for file in client(swept).list_artifacts(found.parent_run_id)}
@@ -172,6 +178,18 @@ def test_the_same_command_again_runs_nothing_twice_and_more_trials_extend(folder
     assert len(parents) == 1
     assert parents[0].data.tags["sweep.trials"] == "4"
     assert "4 ended: " in capsys.readouterr().out
+
+
+def test_paused_trials_are_told_after_an_interruption(folder, capfd):
+    """Killed as a paused trial goes on, status tells who is paused, and the next command counts them."""
+    Fork(folder, "sweep", "tiny.yaml", **{VARIABLE: "after_promotion"}).wait(-signal.SIGKILL)
+    assert pipeline("status") == 0
+    out = capfd.readouterr().out
+    assert "interrupted" in out
+    assert "paused      " in out
+    assert pipeline("sweep", "tiny.yaml") == 0
+    first = capfd.readouterr().out.splitlines()[0]
+    assert re.search(r"0 of 5 trials ended, \d paused; stores in ", first)
 
 
 def test_two_folders_give_the_same_list(swept, folder):

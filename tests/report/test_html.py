@@ -571,6 +571,9 @@ def test_a_budget_says_how_far():
     facts = {"trials": MAX_TRIALS, "budget": "12", "reason": "done"}
     text = section(promoting(COMPLETE, PRUNED, **facts), "result").text
     assert "Finished: 2 trials within its budget of 12 whole trainings." in text
+    drawn = promoting(COMPLETE, PRUNED, **{**facts, "trials": 24, "budget": "1"})
+    said = "Finished: 2 of 24 planned trials, within its budget of 1 whole training."
+    assert said in section(drawn, "result").text
     facts |= {"budget": "1.5h", "reason": None}
     text = section(promoting(COMPLETE, PAUSED, **facts), "result").text
     assert "Interrupted before the end of its budget of 1.5 hours" in text
