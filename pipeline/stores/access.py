@@ -16,8 +16,21 @@ from sweeps.analysis.facts import StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
+from sweeps.search.decisions import DamagedStudyError
 from sweeps.search.stored import STORE_ERRORS, RunningTrial, Storage
 from sweeps.search.study import StudyChangedError
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Turn the error for a damaged study into a `StorageFailure`."""
+    try:
+        yield
+    except DamagedStudyError as error:
+        raise StorageFailure(
+            f"the study in the store is damaged: {error}; "
+            "put back a copy of the store, or name another study with --name"
+        ) from error
 
 
 @contextmanager
@@ -26,10 +39,11 @@ def study_errors() -> Iterator[None]:
 
     Raises:
         UsageFailure: if the study was made with other values than it is continued with.
-        StorageFailure: if the store cannot be used.
+        StorageFailure: if the store cannot be used, or the study in it is damaged.
     """
     try:
-        yield
+        with _damage():
+            yield
     except StudyChangedError as error:
         raise UsageFailure(f"{error}: go back to those values, or give another --name") from None
     except STORE_ERRORS as error:
@@ -137,14 +151,15 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
             f"no studies in {display_name(stores.studies)}: "
             "run `pipeline sweep` first, or name the folder's --storage"
         )
-    if file is None:
-        yield _open_storage(stores.studies, read_only=True, examined=True)
-    elif _is_writable(file):
-        sqlite.examine(file, stores.studies, sqlite.STUDIES)
-        yield _open_storage(stores.studies, examined=True)
-    else:
-        with _temporary_copy(file, stores.studies, sqlite.STUDIES) as copy:
-            yield _open_storage(copy, examined=True)
+    with _damage():
+        if file is None:
+            yield _open_storage(stores.studies, read_only=True, examined=True)
+        elif _is_writable(file):
+            sqlite.examine(file, stores.studies, sqlite.STUDIES)
+            yield _open_storage(stores.studies, examined=True)
+        else:
+            with _temporary_copy(file, stores.studies, sqlite.STUDIES) as copy:
+                yield _open_storage(copy, examined=True)
 
 
 def read_record(stores: Stores, name: str | None = None) -> StudyRecord:

@@ -41,13 +41,18 @@ def count_promotions(study_attrs: Mapping[str, Any]) -> int:
 
     Several decisions may let a trial go on until the same epoch, if the total was raised. It is
     trained once, and counts once.
+
+    Raises:
+        DamagedStudyError: if an attribute is no decision.
     """
-    promotions = {tuple(value) for key, value in study_attrs.items() if key.startswith(_PROMOTION)}
+    promotions = {
+        _two_numbers(key, value) for key, value in study_attrs.items() if key.startswith(_PROMOTION)
+    }
     return len(promotions)
 
 
-class DecisionsError(Exception):
-    """The decisions of a study in the store are damaged."""
+class DamagedStudyError(Exception):
+    """A study in the store does not hold what a study holds; the message says where."""
 
 
 class DecisionLog:
@@ -77,27 +82,26 @@ class DecisionLog:
             study_attrs: the attributes of the study.
 
         Raises:
-            DecisionsError: if a decision is missing.
+            DamagedStudyError: if a decision is missing, or is none.
         """
-        decisions: dict[int, Decision] = {}
-        for drawn_trial in trials:
-            if DRAWN_BY in drawn_trial.user_attrs:
-                index, until = drawn_trial.user_attrs[DRAWN_BY]
-                decisions[index] = Decision(drawn_trial.number, until)
+        decisions = _read_draws(trials)
+        drawn = {decision.trial for decision in decisions.values()}
         of_the_end: dict[int, Decision] = {}
         for key, value in study_attrs.items():
             if not key.startswith(_PROMOTION):
                 continue
             number, _, its_goal = key.removeprefix(_PROMOTION).partition(" of ")
-            trial, until = value
+            promoted, until = _two_numbers(key, value)
+            if not number.isdecimal() or promoted not in drawn:
+                raise DamagedStudyError(f"attribute {key!r} goes on with no trial of the study")
             if not its_goal:
-                decisions[int(number)] = Decision(trial, until)
+                decisions[int(number)] = Decision(promoted, until)
             elif its_goal == goal:
-                of_the_end[int(number)] = Decision(trial, until)
+                of_the_end[int(number)] = Decision(promoted, until)
         log = DecisionLog(goal)
         for index in range(len(decisions)):
             if index not in decisions:
-                raise DecisionsError(f"its decision {index} is missing")
+                raise DamagedStudyError(f"decision {index} is missing")
             log.add(decisions[index])
         for index in sorted(of_the_end):
             log.add(of_the_end[index], at_end=True)
@@ -132,6 +136,36 @@ class DecisionLog:
     def until(self, trial: int) -> int:
         """The last epoch until which a trial was told to train; 0 if it was not."""
         return self._until.get(trial, 0)
+
+
+def _read_draws(trials: Iterable[FrozenTrial]) -> dict[int, Decision]:
+    """Read the decisions that drew a trial, by their numbers.
+
+    Raises:
+        DamagedStudyError: if an attribute is no decision.
+    """
+    decisions: dict[int, Decision] = {}
+    for trial in trials:
+        # A trial of another program that a dead process was about to take has no configuration.
+        if DRAWN_BY in trial.user_attrs and "config" in trial.user_attrs:
+            name = f"{DRAWN_BY} of trial {trial.number}"
+            index, until = _two_numbers(name, trial.user_attrs[DRAWN_BY])
+            if index in decisions:
+                raise DamagedStudyError(f"decision {index} is there twice")
+            decisions[index] = Decision(trial.number, until)
+    return decisions
+
+
+def _two_numbers(name: str, value: object) -> tuple[int, int]:
+    """Read the value of an attribute that is two whole numbers.
+
+    Raises:
+        DamagedStudyError: if it is anything else.
+    """
+    match value:
+        case [int(first), int(second)] if first >= 0 and second > 0:
+            return first, second
+    raise DamagedStudyError(f"attribute {name!r} must be two numbers: got {str(value)[:80]!r}")
 
 
 def window(workers: int) -> int:

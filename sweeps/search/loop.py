@@ -178,6 +178,9 @@ class _Loop:
         return False
 
     def _known_result(self, trial: AskedTrial) -> TrialResult | None:
+        lost = self._study.lost_result(trial)
+        if lost is not None:
+            return lost
         earlier = self._study.earlier_result(trial)
         if earlier is not None:
             return _duplicate_result(trial, earlier)
@@ -209,7 +212,7 @@ class _Loop:
         if isinstance(pause, Pause):
             self._on_pause(pause)
         else:  # somebody else has ended the trial
-            self._on_result(pause)
+            self._tell(trial, self._complete_untrained(trial, pause))
 
     def _end_paused(self) -> None:
         """End the trials that will not go on."""

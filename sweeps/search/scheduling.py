@@ -369,7 +369,7 @@ class Scheduler:
             return None if math.isinf(budget) else min(budget, self._total * epochs)
         return self._spec.repeats * expected_epochs(total=self._configurations, epochs=epochs)
 
-    def seen(self, known: Sequence[Decision], *, before: int) -> list[FrozenTrial]:
+    def seen(self, known: Sequence[Decision], *, before: int | None) -> list[FrozenTrial]:
         """The trials as a sampler sees them.
 
         A trial with a result that is not known appears as running: the sampler keeps away from its
@@ -379,10 +379,11 @@ class Scheduler:
 
         Args:
             known: the decisions with known results.
-            before: trials from this number on are left out.
+            before: trials from this number on are left out; None if none is.
         """
         reached = self.reached(known)
-        trials = [self._trials()[number] for number in self.drawn if number < before]
+        drawn = [number for number in self.drawn if before is None or number < before]
+        trials = [self._trials()[number] for number in drawn]
         return [
             self._as_seen(trial, reached.get(trial.number, 0))
             for trial in trials

@@ -16,10 +16,17 @@ from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.ranking import find_best_trial
 from sweeps.analysis.record import Promotions, StudyRecord
-from sweeps.search.decisions import PROMOTING, Decision, DecisionLog, count_promotions
+from sweeps.search.decisions import (
+    PROMOTING,
+    DamagedStudyError,
+    Decision,
+    DecisionLog,
+    count_promotions,
+)
 from sweeps.search.stored_trial import (
     ENDED,
     RUN_OF,
+    check_trials,
     has_ended,
     has_finished,
     is_paused,
@@ -27,11 +34,13 @@ from sweeps.search.stored_trial import (
     lost_result,
     paused_epoch,
     paused_result,
+    read_config,
+    read_result,
     running_result,
 )
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
-from sweeps.trial import PAUSED, PRUNED, TrialConfig, TrialResult
+from sweeps.trial import PAUSED, PRUNED, TrialResult
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -92,7 +101,7 @@ class StoredStudy:
     @cached_property
     def facts(self) -> StudyFacts:
         """The facts resolved when the study was made. They never change."""
-        return StudyFacts.from_dict(self._study.user_attrs["facts"])
+        return _read_facts(self._study.user_attrs["facts"])
 
     def remember(self, key: str, value: object) -> None:
         """Store an attribute of the study, such as the parent run. It may change."""
@@ -157,7 +166,11 @@ class StoredStudy:
         return list(order)
 
     def record(self) -> StudyRecord:
-        """Read the study for a report, as it is in the store at this moment."""
+        """Read the study for a report, as it is in the store at this moment.
+
+        Raises:
+            DamagedStudyError: if the store does not hold what a study holds.
+        """
         attrs = self._study.user_attrs
         results = tuple(self._results(self._read_trials(), attrs))
         maximize = self._study.direction == optuna.study.StudyDirection.MAXIMIZE
@@ -251,7 +264,9 @@ class StoredStudy:
         return self._read_trials()
 
     def _read_trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+        trials = self._study.get_trials(deepcopy=False)
+        check_trials(trials)
+        return trials
 
     def _results(
         self, trials: Iterable[FrozenTrial], attrs: Mapping[str, Any]
@@ -277,7 +292,7 @@ class StoredStudy:
             elif is_running(trial):
                 yield running_result(trial)
             elif "config" in trial.user_attrs:
-                config = TrialConfig.from_dict(trial.user_attrs["config"])
+                config = read_config(trial)
                 yield dataclasses.replace(lost_result(trial.number, config), **run)
 
     def _paused_result(self, trial: FrozenTrial) -> TrialResult:
@@ -289,7 +304,7 @@ class StoredStudy:
 
     def _ended_result(self, trial: FrozenTrial) -> TrialResult:
         if trial.number not in self._ended_results:
-            result = TrialResult.from_dict(trial.user_attrs["result"])
+            result = read_result(trial, "result")
             self._ended_results[trial.number] = result
         return self._ended_results[trial.number]
 
@@ -349,7 +364,9 @@ def running_trials(storage: Storage, name: str) -> tuple[RunningTrial, ...]:
     """Return the running trials, and how far they are."""
     study = optuna.load_study(storage=storage, study_name=name)
     running = []
-    for trial in study.get_trials(deepcopy=False):
+    trials = study.get_trials(deepcopy=False)
+    check_trials(trials)
+    for trial in trials:
         if is_running(trial):
             epoch = max(trial.intermediate_values, default=0)
             start = trial.datetime_start
@@ -364,7 +381,14 @@ def study_facts(storage: Storage, name: str) -> StudyFacts | None:
         study = optuna.load_study(storage=storage, study_name=name)
     except KeyError:
         return None
-    return StudyFacts.from_dict(study.user_attrs.get("facts", {}))
+    return _read_facts(study.user_attrs.get("facts", {}))
+
+
+def _read_facts(data: Mapping[str, Any]) -> StudyFacts:
+    try:
+        return StudyFacts.from_dict(data)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedStudyError(f"attribute 'facts' holds no facts: {error}") from error
 
 
 def keep_test(storage: Storage, name: str, number: int, figures: Mapping[str, float]) -> None:

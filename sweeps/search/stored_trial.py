@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.search.decisions import WHOLE
+from sweeps.search.decisions import WHOLE, DamagedStudyError
 from sweeps.trial import FAILED, PAUSED, PRUNED, RUNNING, TrialConfig, TrialResult
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -19,6 +20,65 @@ DUPLICATE_OF = "duplicate of"  # the earlier trial of the configuration, with wh
 
 # An attribute of a study, followed by a trial's number: the run and the checkpoint of the trial.
 RUN_OF = "run of trial "
+
+
+def check_trials(trials: Sequence[FrozenTrial]) -> None:
+    """Check that the attributes of trials are of the types that the functions below expect.
+
+    Other programs may give their own trials any attributes. Those have no configuration.
+
+    Raises:
+        DamagedStudyError: if one is not.
+    """
+    for trial in trials:
+        if "config" not in trial.user_attrs:
+            continue
+        for key in ("config", "result", PROGRESS):
+            _check_type(trial, key, dict)
+        for key in (ENDED_AFTER, DUPLICATE_OF, "deaths"):
+            _check_type(trial, key, int)
+        original = trial.user_attrs.get(DUPLICATE_OF)
+        if original is not None and not 0 <= original < trial.number:
+            raise _damaged(trial, DUPLICATE_OF, "names no earlier trial")
+        if not isinstance(trial.user_attrs.get(PROGRESS, {}).get("history", []), list):
+            raise _damaged(trial, PROGRESS, "has no history")
+
+
+def _check_type(trial: FrozenTrial, key: str, kind: type) -> None:
+    if not isinstance(trial.user_attrs.get(key, kind()), kind):
+        raise _damaged(trial, key, f"is of the type {type(trial.user_attrs[key]).__name__}")
+
+
+def _damaged(trial: FrozenTrial, key: str, problem: str) -> DamagedStudyError:
+    return DamagedStudyError(f"attribute {key!r} of trial {trial.number} {problem}")
+
+
+def read_config(trial: FrozenTrial) -> TrialConfig:
+    """Read the configuration of a trial.
+
+    Raises:
+        DamagedStudyError: if the attribute is no configuration.
+    """
+    try:
+        return TrialConfig.from_dict(trial.user_attrs["config"])
+    except (KeyError, TypeError) as error:
+        raise _damaged(trial, "config", f"is no configuration: {error}") from error
+
+
+def read_result(trial: FrozenTrial, key: str) -> TrialResult:
+    """Read a result of a trial: the last, or the one at its last pause.
+
+    Args:
+        trial: the trial.
+        key: of the attribute: ``result`` or `PROGRESS`.
+
+    Raises:
+        DamagedStudyError: if the attribute is no result.
+    """
+    try:
+        return TrialResult.from_dict(trial.user_attrs[key])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(trial, key, f"is no result: {error}") from error
 
 
 def is_running(trial: FrozenTrial) -> bool:
@@ -72,6 +132,8 @@ def trained_seconds(trial: FrozenTrial) -> float:
 
 def end_of(trial: FrozenTrial) -> str | None:
     """Return how a trial ended, as in `TrialResult.end`; None if its result is not known."""
+    if "config" not in trial.user_attrs:  # it is another program's
+        return None
     end: str | None = trial.user_attrs.get("result", {}).get("end")
     return end
 
@@ -80,10 +142,10 @@ def paused_result(trial: FrozenTrial) -> TrialResult:
     """Return the result so far of a paused trial."""
     attrs = trial.user_attrs
     if PROGRESS in attrs:
-        return TrialResult.from_dict(attrs[PROGRESS])
+        return read_result(trial, PROGRESS)
     return TrialResult(
         number=trial.number,
-        config=TrialConfig.from_dict(attrs["config"]),
+        config=read_config(trial),
         state=PAUSED,
         end=PAUSED,
         duplicate_of=attrs.get(DUPLICATE_OF),
@@ -96,12 +158,12 @@ def running_result(trial: FrozenTrial) -> TrialResult:
     attrs = trial.user_attrs
     result = TrialResult(
         number=trial.number,
-        config=TrialConfig.from_dict(attrs["config"]),
+        config=read_config(trial),
         state=RUNNING,
         end="running",
     )
     if PROGRESS in attrs:
-        result = TrialResult.from_dict(attrs[PROGRESS])
+        result = read_result(trial, PROGRESS)
     return dataclasses.replace(
         result,
         state=RUNNING,

@@ -48,6 +48,7 @@ from sweeps.search.stored_trial import (
     lost_result,
     paused_epoch,
     paused_result,
+    read_config,
     running_result,
 )
 from sweeps.search.trial_store import TrialStore
@@ -120,7 +121,8 @@ class Study(StoredStudy):
         self._outcomes: list[TrialResult] = []  # of the first decisions, in order
         self._signatures: dict[int, str] = {}  # of configurations, by the number of the trial
         self.is_waiting = False  # whether the next decision has to wait for the end of a training
-        self.reopened = False  # whether trials that had been paused to the end can go on again
+        # The numbers of trials that ended as pruned, and are paused again.
+        self.reopened: list[int] = []
 
     @classmethod
     def open(cls, storage: Storage, name: str, spec: StudySpec, facts: Mapping[str, Any]) -> Study:
@@ -135,7 +137,7 @@ class Study(StoredStudy):
 
         Raises:
             StudyChangedError: if the study exists and was made from another specification.
-            DecisionsError: if the study in the store is damaged.
+            DamagedStudyError: if the study in the store is damaged.
         """
         study = optuna.create_study(
             storage=storage,
@@ -164,10 +166,23 @@ class Study(StoredStudy):
         opened.remember("budget", None if spec.budget is None else str(spec.budget))
         if opened.promotes:
             opened.remember("expected epochs", opened.expected_epochs)
-        for trial in opened._trials():
-            if trial.state == TrialState.RUNNING and "result" in trial.user_attrs:
-                opened._end(trial, trial.user_attrs["result"])  # killed before Optuna was told
+        opened._complete_writes()
         return opened
+
+    def _complete_writes(self) -> None:
+        """Complete what a process was about to write when it was killed."""
+        for trial in self._store.in_state(TrialState.RUNNING):
+            attrs = trial.user_attrs
+            if "config" not in attrs:
+                continue
+            if "result" in attrs:
+                self._end(trial, self._ended_result(trial))
+            elif PROGRESS in attrs and attrs.get(PAUSED_AT) is None:
+                # It is paused, also if it was told to go on at the end of a study that has another
+                # total by now.
+                epoch = paused_epoch(trial)
+                if epoch >= self._log.until(trial.number):
+                    self._set_attr(trial.number, PAUSED_AT, epoch)
 
     @cached_property
     def total(self) -> int:
@@ -281,7 +296,7 @@ class Study(StoredStudy):
         if has_ended(trial, decision.until):
             if "result" in trial.user_attrs:
                 return self._ended_result(trial)
-            return lost_result(trial.number, TrialConfig.from_dict(trial.user_attrs["config"]))
+            return lost_result(trial.number, read_config(trial))
         result = self._paused_result(trial)
         seconds = sum(
             row.metrics.get("time/epoch_seconds", 0.0) for row in result.history[: decision.until]
@@ -362,7 +377,7 @@ class Study(StoredStudy):
         paused = []
         for trial in self._trials():
             if is_paused(trial) and DUPLICATE_OF not in trial.user_attrs:
-                config = TrialConfig.from_dict(trial.user_attrs["config"])
+                config = read_config(trial)
                 paused.append(AskedTrial(trial.number, config, progress=paused_result(trial)))
         return paused
 
@@ -383,12 +398,18 @@ class Study(StoredStudy):
                 self._first_decided.setdefault(result.config.signature, result)
         return self._first_decided.get(asked.config.signature)
 
+    def lost_result(self, asked: AskedTrial) -> TrialResult | None:
+        """The result of a trial that somebody else has ended while it was paused."""
+        if self._trials()[asked.number].state in ENDED:
+            return lost_result(asked.number, asked.config)
+        return None
+
     def waiting_duplicates(self, number: int) -> list[AskedTrial]:
         """The trials that wait for the end of this trial, to end with its result."""
         if not self.promotes:
             return []
         return [
-            AskedTrial(trial.number, TrialConfig.from_dict(trial.user_attrs["config"]))
+            AskedTrial(trial.number, read_config(trial))
             for trial in self._store.in_state(TrialState.RUNNING)
             if trial.user_attrs.get(DUPLICATE_OF) == number
         ]
@@ -425,14 +446,14 @@ class Study(StoredStudy):
             self._store.settle(number)
             self._store.show_reports(number)
             if result.state == FAILED and self.promotes:
-                # Until which epoch it was known not to have failed, see `stored_trial.has_ended`.
+                # The epochs after which it was known not to have failed, see `has_ended`.
                 until = asked.until or asked.config.epochs
                 epochs = min(len(self._store.reports(number)), until - 1)
                 self._set_attr(number, ENDED_AFTER, epochs)
             self._set_attr(number, "result", data)
         except optuna.exceptions.UpdateFinishedTrialError:  # Optuna changes no ended trial
             return self._lose(asked, result)
-        self._end(self._trials()[number], data)
+        self._end(self._trials()[number], result)
         return result
 
     def _lose(self, asked: AskedTrial, result: TrialResult) -> TrialResult:
@@ -442,12 +463,12 @@ class Study(StoredStudy):
         self._reload()
         return lost_result(asked.number, asked.config, result.run_id)
 
-    def _end(self, trial: FrozenTrial, result: Mapping[str, Any]) -> None:
+    def _end(self, trial: FrozenTrial, result: TrialResult) -> None:
         """Tell Optuna how a trial ended."""
-        state = _OPTUNA_STATES[result["state"]]
+        state = _OPTUNA_STATES[result.state]
         values = None
-        if state == TrialState.COMPLETE:
-            values = [result["value"]]
+        if state == TrialState.COMPLETE and result.value is not None:
+            values = [result.value]
         elif state == TrialState.PRUNED and trial.intermediate_values:
             values = [trial.intermediate_values[max(trial.intermediate_values)]]
         self._cached_results = None
@@ -473,12 +494,11 @@ class Study(StoredStudy):
 
     def _go_on(self, trial: FrozenTrial) -> AskedTrial:
         """Begin the next part of the training of a paused trial."""
-        progress = paused_result(trial)
+        asked = self._begin(trial, progress=paused_result(trial))
         for key, value in ((PAUSED_AT, None), ("deaths", 0), ("interrupted", False)):
             if trial.user_attrs.get(key, value) != value:
-                self._set_attr(trial.number, key, value)
-        self._cached_results = None
-        return self._begin(trial, progress=progress)
+                self._try_to_set_attr(trial.number, key, value)
+        return asked
 
     def _reopen(self) -> None:
         """Have the trials go on again that an earlier command had paused to its end."""
@@ -491,15 +511,25 @@ class Study(StoredStudy):
         ]
         if not settled:
             return
-        self._store.reopen([trial.number for trial in settled])
-        self.reopened = True
+        numbers = [trial.number for trial in settled]
+        self._store.reopen(numbers)
+        self.reopened += numbers
+        for number in numbers:
+            self._ended_results.pop(number, None)
         self._cached_results = None
+        # Optuna reads an ended trial only once for each object of a study.
+        self._study = optuna.load_study(study_name=self.name, storage=self._store.storage)
 
     def _draw(self, step: Step) -> AskedTrial | None:
         """Begin a new trial, or one that another program has enqueued."""
         self._reopen()
         self._store.notice_others()
+        for trial in self._store.in_state(TrialState.RUNNING):
+            if DRAWN_BY in trial.user_attrs and "config" not in trial.user_attrs:
+                return self._choose(trial, step.until)  # killed while it was drawn
         for trial in self._store.in_state(TrialState.WAITING):
+            if self.promotes:  # before it is taken: it is ours if this process is killed
+                self._set_attr(trial.number, DRAWN_BY, [len(self._log.decisions), step.until])
             if self._store.take(trial):
                 return self._choose(trial, step.until)
         params = self._planned_params(len(self._scheduler.drawn))
@@ -516,14 +546,12 @@ class Study(StoredStudy):
         attrs = trial.user_attrs
         if "config" not in attrs:
             if self.promotes:
-                return None  # it is another program's
+                return None  # it is another program's, or is drawn again
             return self._choose(trial, WHOLE, self._deaths(trial))
         if DUPLICATE_OF in attrs:
             original = self._trials()[attrs[DUPLICATE_OF]]
             return self._begin(trial) if original.state in ENDED else None
         if self.promotes and paused_epoch(trial) >= self._log.until(trial.number):
-            if attrs.get(PAUSED_AT) is None:
-                self._set_attr(trial.number, PAUSED_AT, paused_epoch(trial))
             return None
         if attrs.get(PAUSED_AT) is not None:  # killed before it went on
             return self._go_on(trial)
@@ -566,7 +594,7 @@ class Study(StoredStudy):
             self.name,
             storage,
             make_sampler(self.spec, f"{place}"),
-            lambda: self._scheduler.seen(known, before=trial.number),
+            lambda: self._scheduler.seen(known, before=None if self.promotes else place),
         )
         draft = Trial(view, -1 if trial_id is None else trial_id)
         if deaths is not None:
@@ -606,8 +634,7 @@ class Study(StoredStudy):
     def _signature(self, number: int) -> str:
         """The signature of a trial's configuration."""
         if number not in self._signatures:
-            config = TrialConfig.from_dict(self._trials()[number].user_attrs["config"])
-            self._signatures[number] = config.signature
+            self._signatures[number] = read_config(self._trials()[number]).signature
         return self._signatures[number]
 
     def _begin(
@@ -620,7 +647,7 @@ class Study(StoredStudy):
     ) -> AskedTrial:
         """Make a trial ready for reports."""
         self._store.begin_reports(trial.number)
-        config = TrialConfig.from_dict(trial.user_attrs["config"])
+        config = read_config(trial)
         until: int | None = self._log.until(trial.number) if self.promotes else WHOLE
         if until is not None and until >= config.epochs:
             until = None

@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
-from sweeps.search.stored_trial import RUN_OF
+from sweeps.search.stored_trial import RUN_OF, check_trials
 
 Storage = optuna.storages.BaseStorage
 
@@ -56,6 +56,7 @@ class TrialStore:
         """Return all trials, by number."""
         if self._trials is None:
             stored = self.storage.get_all_trials(self.study_id, deepcopy=False)
+            check_trials(stored)
             self._trials = [_copy(trial) for trial in stored]
         return self._trials
 
