@@ -97,6 +97,7 @@ class Recorder:
         began: int | None = None,
         *,
         anew: bool = False,
+        recorded: int = 0,
         fresh: bool = False,
     ) -> OpenedRun:
         """Open the run of a trial, without waiting for the server.
@@ -105,7 +106,8 @@ class Recorder:
             number: the number of the trial.
             config: the configuration of the trial.
             began: the time in milliseconds at which the trial began; None for now.
-            anew: the trial is trained from its beginning, whatever its run has recorded.
+            anew: the trial is trained from its beginning.
+            recorded: the first epochs of the trial, whose rows stay the same then.
             fresh: the trial is new, so there is no earlier run to look for.
         """
         open_trial = partial(
@@ -118,6 +120,7 @@ class Recorder:
             None,
             began or now_milliseconds(),
             anew=anew,
+            recorded=recorded,
             fresh=fresh,
         )
         return self.tracker.submit(open_trial)
@@ -154,6 +157,12 @@ class Recorder:
     def pause(self, run: OpenedRun, result: TrialResult) -> None:
         """Record that a trial is paused, which is stored already."""
         self.tracker.submit(lambda: self.tracker.pause(run.result()[0], result.history))
+
+    def reopen(self, numbers: Container[int]) -> None:
+        """Record that trials are paused again that ended as pruned, which is stored already."""
+        for result in self.study.results():
+            if result.number in numbers and result.run_id is not None:
+                self.tracker.submit(self.tracker.pause, result.run_id, ())
 
     def go_on(self, run: OpenedRun) -> None:
         """Record that a paused trial goes on."""

@@ -68,8 +68,14 @@ class TrialRunner:
             failpoints.reach("after_promotion")
         else:
             failpoints.reach("after_ask")
+        if self._study.reopened:
+            self._recorder.reopen(self._study.reopened)
+            self._study.reopened = []
         spec = self._study.spec
         folder = trial_folder(self._recorder.home, self._study.name, asked.number)
+        time_used = 0.0  # also if a paused trial's state is gone: it is trained from the start then
+        if asked.progress is not None and Folder(folder).states():
+            time_used = asked.progress.seconds
         run = self._open_run(asked, folder)
         self._show(asked)
         task = Task(
@@ -81,7 +87,7 @@ class TrialRunner:
             every_epoch=spec.keep_checkpoints == "all",
             until=asked.until,
             time_limit=self._time_limit,
-            time_used=0.0 if asked.progress is None else asked.progress.seconds,
+            time_used=time_used,
         )
         self._running[asked.number] = _RunningTrial(asked, run)
         self._engine.begin(task, self._make_hooks(asked, run))
@@ -100,10 +106,14 @@ class TrialRunner:
             run = self._runs[asked.number]
             self._recorder.go_on(run)
             return run
-        # The checkpoints of a trial that began on another machine are there: it starts anew here.
-        anew = asked.adopted and Folder(folder).latest() is None
         fresh = not asked.adopted and asked.progress is None
-        return self._recorder.open(asked.number, asked.config, anew=anew, fresh=fresh)
+        # The checkpoints of a trial that began on another machine are there, and those of a trial
+        # that had ended are gone: it starts anew here.
+        anew = not fresh and Folder(folder).latest() is None
+        recorded = 0 if asked.progress is None else len(asked.progress.history)
+        return self._recorder.open(
+            asked.number, asked.config, anew=anew, recorded=recorded, fresh=fresh
+        )
 
     def _make_hooks(self, asked: AskedTrial, run: OpenedRun) -> Hooks:
         tracker = self._recorder.tracker

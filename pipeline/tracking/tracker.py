@@ -299,6 +299,7 @@ class Tracker(Connection):
         began: int | None = None,
         *,
         anew: bool = False,
+        recorded: int = 0,
         fresh: bool = False,
     ) -> tuple[str, str]:
         """Open the run of a trial: its existing run, else a new run.
@@ -311,8 +312,9 @@ class Tracker(Connection):
             data: name, digest and source of the data set.
             own: the id of a run outside any study, to be continued.
             began: when the trial began, in milliseconds; None for now.
-            anew: the training starts from the beginning. If the trial has a run with metrics, the
-                run is deleted, and replaced by a new one.
+            anew: the training starts from the beginning. If the trial has a run with metrics of
+                epochs after those recorded, the run is deleted, and replaced by a new one.
+            recorded: the first epochs of the trial, whose metrics stay the same.
             fresh: no process has begun the trial before. It can have a run only if the response to
                 an earlier call was lost.
 
@@ -320,7 +322,7 @@ class Tracker(Connection):
             The run's id, and the location of its artifacts.
         """
         run = self._existing_run(parent, number, own, fresh=fresh)
-        if anew and run is not None and run.data.metrics:
+        if anew and run is not None and self._last_step(run) > recorded:
             self._client.delete_run(run.info.run_id)
             run = None
         tags = {"sweep.family": config.family, "sweep.signature": config.signature}
@@ -356,6 +358,13 @@ class Tracker(Connection):
         dataset = Dataset(data["name"], data["digest"], "local", source)
         context = [InputTag(mlflow_tags.MLFLOW_DATASET_CONTEXT, "training")]
         self._client.log_inputs(run_id, [DatasetInput(dataset, context)])
+
+    def _last_step(self, run: Run) -> int:
+        """Return the last epoch with metrics in a run; 0 if there is none."""
+        if not run.data.metrics:
+            return 0
+        logged = self._client.get_metric_history(run.info.run_id, "time/epoch_seconds")
+        return max((metric.step for metric in logged), default=0)
 
     def open_refit(self, parent: str, study: str) -> str:
         """Open the run of the refit: the finalists' winner, trained on both splits.

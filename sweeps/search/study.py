@@ -41,10 +41,10 @@ from sweeps.search.stored_trial import (
     ENDED_AFTER,
     PAUSED_AT,
     PROGRESS,
+    RUN_OF,
     end_of,
     has_ended,
     has_finished,
-    is_paused,
     lost_result,
     paused_epoch,
     paused_result,
@@ -373,13 +373,15 @@ class Study(StoredStudy):
         return Pause(result, self._scheduler.standing(number))
 
     def paused_trials(self) -> list[AskedTrial]:
-        """The trials that are paused now."""
-        paused = []
-        for trial in self._trials():
-            if is_paused(trial) and DUPLICATE_OF not in trial.user_attrs:
-                config = read_config(trial)
-                paused.append(AskedTrial(trial.number, config, progress=paused_result(trial)))
-        return paused
+        """The trials that are paused now, with their results so far.
+
+        Only if a trial has ended before, its result has a run.
+        """
+        return [
+            AskedTrial(result.number, result.config, progress=result)
+            for result in self.results()
+            if result.state == PAUSED and result.duplicate_of is None
+        ]
 
     def earlier_result(self, asked: AskedTrial) -> TrialResult | None:
         """The result of an earlier trial of the same configuration, which decides this trial's."""
@@ -442,6 +444,8 @@ class Study(StoredStudy):
         """
         data = json.loads(result.to_json())
         number = asked.number
+        if result.run_id is not None and self.recall(f"{RUN_OF}{number}") is not None:
+            self.keep_run(number, result.run_id, result.checkpoint)  # kept when it was reopened
         try:
             self._store.settle(number)
             self._store.show_reports(number)
@@ -512,6 +516,9 @@ class Study(StoredStudy):
         if not settled:
             return
         numbers = [trial.number for trial in settled]
+        for result in self.results():
+            if result.number in numbers and result.run_id is not None:
+                self.keep_run(result.number, result.run_id, result.checkpoint)  # the result goes
         self._store.reopen(numbers)
         self.reopened += numbers
         for number in numbers:

@@ -11,17 +11,15 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
-from sweeps.search.stored_trial import RUN_OF, check_trials
+from sweeps.search.stored_trial import check_trials
 
 Storage = optuna.storages.BaseStorage
 
-# Optuna itself reopens no trial. A paused trial has no value and no result, and its run is stored
-# again at its end.
+# Optuna itself reopens no trial. A paused trial has no value and no result.
 _REOPENING = (
     "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = :trial",
     "DELETE FROM trial_values WHERE trial_id = :trial",
     "DELETE FROM trial_user_attributes WHERE trial_id = :trial AND key = 'result'",
-    "DELETE FROM study_user_attributes WHERE study_id = :study AND key = :run",
 )
 
 
@@ -156,10 +154,7 @@ class TrialStore:
         if not isinstance(self.storage, optuna.storages.RDBStorage):
             kind = type(self.storage).__name__
             raise TypeError(f"trials go on in a database only, and not in {kind}")
-        values = [
-            {"trial": self.id(number), "study": self.study_id, "run": f"{RUN_OF}{number}"}
-            for number in numbers
-        ]
+        values = [{"trial": self.id(number)} for number in numbers]
         with self.storage.engine.begin() as connection:
             for statement in _REOPENING:
                 connection.execute(text(statement), values)
