@@ -6,6 +6,7 @@ import hashlib
 import math
 
 import optuna
+from optuna.trial import TrialState
 
 from support.records import make_epoch, make_result
 from sweeps.search import loop
@@ -106,6 +107,30 @@ def run(study, train, **options):
 def begin(storage, text=MIXED, *, name="study", **overrides):
     """Open a study as a command would."""
     return Study.open(storage, name, spec(text, **overrides), FACTS)
+
+
+def interrupt_all(study):
+    """Note that a process was asked to stop, which writes no more; no trial counts a death."""
+    for trial in study._store.in_state(TrialState.RUNNING):
+        study._try_to_set_attr(trial.number, "interrupted", value=True)
+
+
+class Disorder:
+    """A runner whose trials end in any order; each trial's epochs are all reported when it ends."""
+
+    def __init__(self, train, places, rng):
+        self.places, self._train, self._rng = places, train, rng
+        self.begun, self.most, self.asked = [], 0, []
+
+    def begin(self, asked):
+        assert len(self.begun) < self.places
+        self.begun.append(asked)
+        self.asked.append(asked.number)
+        self.most = max(self.most, len(self.begun))
+
+    def wait(self):
+        asked = self.begun.pop(self._rng.randrange(len(self.begun)))
+        return asked, self._train(asked)
 
 
 def memory():

@@ -4,38 +4,23 @@ import random
 import time
 
 import pytest
-from optuna.trial import TrialState
-from support.searches import MIXED, SMALL, accuracy, fail, make_train, memory, spec
+from support.searches import (
+    MIXED,
+    SMALL,
+    Disorder,
+    accuracy,
+    fail,
+    interrupt_all,
+    make_train,
+    memory,
+    spec,
+)
 
 from sweeps.search import loop
 from sweeps.search.loop import MAX_DEATHS, SequentialRunner
 from sweeps.search.pruning import PROTECTED_TRIALS
 from sweeps.search.study import Study
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
-
-
-def interrupt_all(study):
-    """Note that a process was asked to stop, which writes no more; no trial counts a death."""
-    for trial in study._store.in_state(TrialState.RUNNING):
-        study._try_to_set_attr(trial.number, "interrupted", value=True)
-
-
-class Disorder:
-    """A runner whose trials end in any order; each trial's epochs are all reported when it ends."""
-
-    def __init__(self, train, places, rng):
-        self.places, self._train, self._rng = places, train, rng
-        self.begun, self.most, self.asked = [], 0, []
-
-    def begin(self, asked):
-        assert len(self.begun) < self.places
-        self.begun.append(asked)
-        self.asked.append(asked.number)
-        self.most = max(self.most, len(self.begun))
-
-    def wait(self):
-        asked = self.begun.pop(self._rng.randrange(len(self.begun)))
-        return asked, self._train(asked)
 
 
 def begin(storage, text=MIXED, *, workers, deterministic=True, **overrides):

@@ -7,6 +7,7 @@ import re
 import optuna
 import pytest
 from optuna.trial import TrialState
+from support.mortal import Killed, MortalStorage
 from support.records import make_epoch
 from support.searches import (
     FACTS,
@@ -119,10 +120,6 @@ def test_runtime_holds_for_all(unbroken):
     assert {(r.config.threads, r.config.precision) for r in unbroken} == {(1, "fp32")}
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours catches it."""
-
-
 @pytest.mark.parametrize(
     ("place", "epoch", "told"),
     [
@@ -202,44 +199,6 @@ def test_earlier_reports_are_kept():
     again.report(asked, 2, 0.5)
     assert storage.get_all_trials(0)[0].intermediate_values == {1: 0.25, 2: 0.5}
 
-
-WRITES = (
-    "create_new_study",
-    "set_study_user_attr",
-    "set_study_system_attr",
-    "create_new_trial",
-    "set_trial_param",
-    "set_trial_state_values",
-    "set_trial_intermediate_value",
-    "set_trial_user_attr",
-    "set_trial_system_attr",
-)
-
-
-class MortalStorage(optuna.storages.InMemoryStorage):
-    """A storage whose process is killed just before its n-th write; it notes each write."""
-
-    def __init__(self):
-        super().__init__()
-        self.left = None
-        self.writes = []
-
-
-def _mortal(name):
-    def write(self, *args, **options):
-        if self.left is not None:
-            if self.left == 0:
-                self.left = None
-                raise Killed(name)
-            self.left -= 1
-        self.writes.append((name, *args, *options.values()))
-        return getattr(optuna.storages.InMemoryStorage, name)(self, *args, **options)
-
-    return write
-
-
-for _name in WRITES:
-    setattr(MortalStorage, _name, _mortal(_name))
 
 # Starts and repeats are planned, the 11th trial is the first that TPE chooses; 1 of the last 4 is pruned.
 MORTAL = """
