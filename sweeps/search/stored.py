@@ -274,6 +274,8 @@ class StoredStudy:
         """Yield the result of each trial, completed by the study's attributes about the trial."""
         checkpoints: dict[int | None, str | None] = {}
         for trial in trials:
+            if "config" not in trial.user_attrs:  # it is another program's
+                continue
             run = attrs.get(f"{RUN_OF}{trial.number}", {})
             if "result" in trial.user_attrs and trial.state in ENDED:
                 result = self._ended_result(trial)
@@ -291,9 +293,9 @@ class StoredStudy:
                 yield dataclasses.replace(self._paused_result(trial), **run)
             elif is_running(trial):
                 yield running_result(trial)
-            elif "config" in trial.user_attrs:
-                config = read_config(trial)
-                yield dataclasses.replace(lost_result(trial.number, config), **run)
+            else:
+                lost = lost_result(trial.number, read_config(trial))
+                yield dataclasses.replace(lost, **run)
 
     def _paused_result(self, trial: FrozenTrial) -> TrialResult:
         result = self._paused_results.get(trial.number)

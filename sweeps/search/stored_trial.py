@@ -37,6 +37,8 @@ def check_trials(trials: Sequence[FrozenTrial]) -> None:
             _check_type(trial, key, dict)
         for key in (ENDED_AFTER, DUPLICATE_OF, "deaths"):
             _check_type(trial, key, int)
+        if not isinstance(trial.user_attrs["config"].get("epochs"), int):
+            raise _damaged(trial, "config", "is no configuration: it has no epochs")
         original = trial.user_attrs.get(DUPLICATE_OF)
         if original is not None and not 0 <= original < trial.number:
             raise _damaged(trial, DUPLICATE_OF, "names no earlier trial")
