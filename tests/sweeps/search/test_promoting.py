@@ -220,7 +220,7 @@ def test_extended(files, text, workers):
         for result, other in zip(study.results(), expected, strict=True):
             assert result.config == other.config
             assert result.history[: len(other.history)] == other.history
-            assert result.state == other.state or result.state == COMPLETE
+            assert result.state in (other.state, COMPLETE)
         trials = storage.get_all_trials(1, deepcopy=False)
         assert all(trial.state.is_finished() for trial in trials)
         assert read_record(storage, "study").results == study.results()
