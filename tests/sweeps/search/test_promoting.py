@@ -689,10 +689,13 @@ def shown(monkeypatch):
 
     class Noted(sampling.SamplerView):
         def __init__(self, name, storage, sampler, trials):
-            views.append(
-                [(t.number, t.state, dict(t.intermediate_values), t.values) for t in trials]
-            )
-            super().__init__(name, storage, sampler, trials)
+            def noted():
+                found = trials()
+                view = [(t.number, t.state, dict(t.intermediate_values), t.values) for t in found]
+                views.append(view)
+                return found
+
+            super().__init__(name, storage, sampler, noted)
 
     monkeypatch.setattr(searching, "SamplerView", Noted)
     return views
