@@ -165,6 +165,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    short = argparse.Namespace(**{**vars(options), "epochs": 2, "trials": 1})
+    for side in SIDES:
+        measure(side, 1, short)  # the first in a process imports modules
     figures = {}
     for workers in options.workers:
         runs = []

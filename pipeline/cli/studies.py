@@ -86,7 +86,7 @@ def _list_studies(*, as_json: bool) -> None:
         click.echo(json.dumps(plans, indent=2))
         return
     for plan in plans:
-        click.echo(f"{plan['study']:24} {plan['trials']:3} trials  {plan['description']}")
+        click.echo(f"{plan['study']:24} {estimate.count_text(plan):>10}  {plan['description']}")
 
 
 def print_plan(name: str, spec: StudySpec, data: SearchData | None, *, as_json: bool) -> None:

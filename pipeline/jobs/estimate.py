@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,23 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.search_data import SearchData, Split
-from pipeline.jobs.preflight import resolve_runtime
+from pipeline.jobs.preflight import checkpoint_bytes, resolve_runtime
 from pipeline.system.console import format_duration
 from pipeline.training.train import train
-from sweeps.spec.configurations import configuration, representative_values, total_trials
-from sweeps.spec.study_spec import StudySpec
+from sweeps.search.extent import Extent, extent
+from sweeps.spec.configurations import configuration, representative_values
+from sweeps.spec.study_spec import StudySpec, parse_budget
 from sweeps.trial import COMPLETE, Value
 
 _TIMED_STEPS = 4
-_BYTES_PER_PARAMETER = 4
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The highest cost of a study, which it has if no trial is pruned."""
+    """The highest cost of a study."""
 
-    seconds: float
-    bytes: int  # the checkpoints that stay
+    extent: Extent  # how many trials and epochs
+    seconds: float  # of all epochs, one after the other
+    bytes: int  # of the checkpoints that stay
+    peak_bytes: int  # of all checkpoints while the sweep lasts
 
 
 def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) -> Estimate:
@@ -41,8 +44,8 @@ def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) ->
         data: the images of the study.
         runtime: the values of `pipeline.jobs.preflight.resolve_runtime`.
     """
-    trial_seconds = []
-    trial_bytes = []
+    epoch_seconds = []
+    parameters = []
     for values in representative_values(spec):
         config = configuration(spec, {**runtime, **values})
         config = dataclasses.replace(config, epochs=1, patience=0)
@@ -53,15 +56,19 @@ def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) ->
             result = train(0, config, timed_steps, Path(folder), objective=spec.objective)
         if result.state == COMPLETE:
             factor = len(data.train) / len(timed_steps.train)
-            trial_seconds.append(result.seconds * factor * spec.epochs)
-            trial_bytes.append(_BYTES_PER_PARAMETER * (result.parameters or 0))
-    if not trial_seconds:
-        return Estimate(0.0, 0)
-    trials = total_trials(spec)
-    checkpoints = trials * spec.epochs if spec.keep_checkpoints == "all" else trials
+            epoch_seconds.append(result.seconds * factor)
+            parameters.append(result.parameters or 0)
+    if not epoch_seconds:
+        return Estimate(extent(spec), 0.0, 0, 0)
+    mean_seconds = statistics.fmean(epoch_seconds)
+    most = extent(spec, epoch_seconds=mean_seconds)
+    kept, peak = checkpoint_bytes(spec, most, pauses=spec.pruner == "asha")
+    mean_parameters = statistics.fmean(parameters)
     return Estimate(
-        seconds=trials * sum(trial_seconds) / len(trial_seconds),
-        bytes=int(checkpoints * sum(trial_bytes) / len(trial_bytes)),
+        most,
+        seconds=mean_seconds * (most.epochs or 0),
+        bytes=round(mean_parameters * kept),
+        peak_bytes=round(mean_parameters * peak),
     )
 
 
@@ -73,15 +80,19 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         spec: the study.
         data: the images of the study; None if they are not present.
     """
+    most = extent(spec)
     plan: dict[str, Any] = {
         "study": name,
         "description": spec.description,
         "method": spec.method,
-        "trials": total_trials(spec),
-        "epochs": spec.epochs,
+        "trials": None if spec.has_only_budget else most.trials,
+        "budget": None if spec.budget is None else str(spec.budget),
+        "epochs": spec.most_epochs,
+        "epochs_in_all": most.epochs,
         "images": None,
         "seconds": None,
         "bytes": None,
+        "peak_bytes": None,
         "fixed": spec.base,
         "search": {dimension.key: str(dimension) for dimension in spec.dimensions},
     }
@@ -89,7 +100,9 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         cost = estimate(spec, data, resolve_runtime(spec))
         plan["images"] = len(data.train)
         plan["seconds"] = cost.seconds
+        plan["epochs_in_all"] = cost.extent.epochs
         plan["bytes"] = cost.bytes
+        plan["peak_bytes"] = cost.peak_bytes
     return plan
 
 
@@ -102,19 +115,49 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     lines.append("fixed")
     lines += [f"  {key:{width}}  {value}" for key, value in plan["fixed"].items()]
     lines.append("")
-    trials = plan["trials"]
-    plural = "" if trials == 1 else "s"
-    work = f"{trials} trial{plural} of at most {plan['epochs']} epochs"
+    work = _work_text(plan)
     if plan["seconds"] is None:
         lines.append(f"{work}; no estimate without the images")
     else:
         duration = format_duration(plan["seconds"])
-        megabytes = plan["bytes"] / 1e6
         lines.append(
             f"{work} on {plan['images']:,} images: at most about {duration} "
-            f"and {megabytes:.0f} MB of checkpoints; nothing was run"
+            f"and {_space_text(plan)}; nothing was run"
         )
     return "\n".join(lines)
+
+
+def count_text(plan: Mapping[str, Any]) -> str:
+    """What ends a study of `describe_plan`: its number of trials, its budget, or both."""
+    parts = []
+    if plan["trials"] is not None:
+        parts.append("1 trial" if plan["trials"] == 1 else f"{plan['trials']} trials")
+    if plan["budget"] is not None:
+        parts.append(f"a budget of {parse_budget(plan['budget']).text}")
+    return " within ".join(parts)
+
+
+def _work_text(plan: Mapping[str, Any]) -> str:
+    """How much is trained."""
+    if plan["trials"] is None:
+        work = f"{count_text(plan)}, in trials of at most {plan['epochs']} epochs"
+    else:
+        work = f"{count_text(plan)} of at most {plan['epochs']} epochs"
+        if plan["budget"] is not None:
+            trials, _, budget = count_text(plan).partition(" within ")
+            work = f"{trials} of at most {plan['epochs']} epochs within {budget}"
+    if plan["epochs_in_all"] is not None:
+        work += f", {plan['epochs_in_all']:,.0f} in all"
+    return work
+
+
+def _space_text(plan: Mapping[str, Any]) -> str:
+    """The checkpoints that stay, and those that are there before the end."""
+    kept = f"{plan['bytes'] / 1e6:.0f}"
+    peak = f"{plan['peak_bytes'] / 1e6:.0f}"
+    if kept == peak:
+        return f"{kept} MB of checkpoints"
+    return f"{kept} MB of checkpoints ({peak} MB until the sweep ends)"
 
 
 def first_images(data: SearchData, count: int) -> SearchData:

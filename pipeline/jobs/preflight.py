@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import platform
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +18,12 @@ from pipeline.data.search_data import SearchData, load_for
 from pipeline.system.cpu import available_cores
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.training.resolve import resolve
+from sweeps.search.extent import Extent, extent
 from sweeps.spec.configurations import (
     configuration,
     grid,
     planned_values,
     representative_values,
-    total_trials,
 )
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import PLANNED_METHODS, StudySpec
@@ -32,7 +33,8 @@ _RUNTIME = ("device", "precision", "threads", "gpus_per_trial", "eval_batch_size
 _MAX_CHECKED_NETWORKS = 2000
 _IMAGES_PER_WORKER = 200_000  # a worker is worth its start for so many images in all epochs
 _TRIALS_PER_WORKER = 4  # so that most trials can learn from earlier ones
-_BYTES_PER_PARAMETER = 4
+_WEIGHT_BYTES = 4  # of a parameter
+_STATE_BYTES = 16  # of a parameter in a state: its weight, the best epoch's, and two of Adam's
 
 
 def load_if_present(spec: StudySpec, data_dir: Path) -> SearchData | None:
@@ -80,7 +82,11 @@ def default_workers(spec: StudySpec, images: int, runtime: Mapping[str, Value]) 
         images: the number of training images.
         runtime: the values of `resolve_runtime`.
     """
-    trials = total_trials(spec)
+    most = extent(spec)
+    trials = math.inf if most.trials is None else most.trials
+    trainings = trials  # that are worth so many images
+    if spec.has_only_budget and most.epochs is not None:
+        trainings = most.epochs / spec.most_epochs
     processes = int(runtime.get("gpus_per_trial", 1))
     if runtime["device"] == "cpu":
         capacity = available_cores() // (int(runtime["threads"]) * processes)
@@ -88,11 +94,11 @@ def default_workers(spec: StudySpec, images: int, runtime: Mapping[str, Value]) 
         capacity = torch.cuda.device_count() // processes
     else:
         capacity = 1
-    worthwhile = images * spec.epochs * trials // _IMAGES_PER_WORKER
+    worthwhile = images * spec.epochs * trainings // _IMAGES_PER_WORKER
     learning = trials
     if spec.method not in PLANNED_METHODS:
         learning = trials // _TRIALS_PER_WORKER
-    return max(1, min(capacity, worthwhile, learning))
+    return int(max(1, min(capacity, worthwhile, learning)))
 
 
 def library_versions() -> dict[str, str]:
@@ -163,34 +169,63 @@ def _corners(dimension: Dimension) -> Sequence[Value]:
     return (dimension.first,)
 
 
-def check_space(spec: StudySpec, data: SearchData, home: Path, remaining: int) -> None:
+def checkpoint_bytes(spec: StudySpec, most: Extent, *, pauses: bool) -> tuple[float, float]:
+    """Tell how much disk the checkpoints of trials take, for each parameter of their networks.
+
+    Args:
+        spec: the study.
+        most: how many trials, and how many epochs they train.
+        pauses: whether the study pauses trials, whose states wait until its end.
+
+    Returns:
+        The bytes of what stays, and the most bytes until then.
+    """
+    trials = most.trials or 1
+    epochs = 0.0
+    if spec.keep_checkpoints == "all":
+        epochs = most.epochs or 0
+    kept = _WEIGHT_BYTES * (trials + epochs)
+    waiting = _STATE_BYTES if pauses else _WEIGHT_BYTES
+    newest = 2 * _STATE_BYTES  # of a trial in training
+    return kept, waiting * trials + newest + _WEIGHT_BYTES * epochs
+
+
+def check_space(
+    spec: StudySpec, data: SearchData, home: Path, begun: int = 0, *, pauses: bool = False
+) -> None:
     """Check that the checkpoints of the remaining trials fit on the disk.
 
     Args:
         spec: the study.
         data: the images of the study.
         home: the folder that holds the checkpoints.
-        remaining: the number of remaining trials.
+        begun: the number of trials that have ended or are paused.
+        pauses: whether the study pauses trials, whose states wait until its end.
 
     Raises:
         StorageFailure: if the free space is too small.
     """
-    sizes = [_checkpoint_size(spec, values, data) for values in representative_values(spec)]
-    checkpoints = remaining
-    if spec.keep_checkpoints == "all":
-        checkpoints *= spec.epochs
-    needed = checkpoints * sum(sizes) // len(sizes)
+    most = extent(spec)
+    whole = most.trials or 1
+    remaining = max(0, whole - begun)
+    left = Extent(remaining, (most.epochs or spec.most_epochs) * remaining / whole)
+    sizes = [_count_parameters(spec, values, data) for values in representative_values(spec)]
+    parameters = sum(sizes) / len(sizes)
+    needed = 0.0
+    if remaining:
+        needed = parameters * checkpoint_bytes(spec, left, pauses=pauses)[1]
     free = shutil.disk_usage(home).free
     if needed > free:
+        smaller = "a smaller --budget" if spec.has_only_budget else "fewer --trials"
         raise StorageFailure(
             f"the checkpoints of {remaining} trials take about {needed / 1e6:,.0f} MB, "
             f"and the disk of {home} has {free / 1e6:,.0f} MB free: "
-            "make room, or ask for fewer --trials"
+            f"make room, or ask for {smaller}"
         )
 
 
-def _checkpoint_size(spec: StudySpec, values: Mapping[str, Value], data: SearchData) -> int:
-    """Return the bytes of a network's weights, or 0 if the network exceeds the study's limit."""
+def _count_parameters(spec: StudySpec, values: Mapping[str, Value], data: SearchData) -> int:
+    """Return a network's number of parameters, or 0 if the network exceeds the study's limit."""
     config = configuration(spec, values)
     with torch.device("meta"):
         network = models.build(config.family, data.shape, len(data.classes), config.options)
@@ -198,4 +233,4 @@ def _checkpoint_size(spec: StudySpec, values: Mapping[str, Value], data: SearchD
     limit = spec.constraints.limits.get("parameters")
     if limit is not None and parameters > limit:
         return 0
-    return _BYTES_PER_PARAMETER * parameters
+    return parameters

@@ -25,7 +25,7 @@ from sweeps import trial
 from sweeps.analysis.ranking import BestSoFar, rank
 from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import StoredStudy
-from sweeps.spec.study_spec import OBJECTIVES
+from sweeps.spec.study_spec import MAX_TRIALS, OBJECTIVES
 from sweeps.trial import COMPLETE, PAUSED, RUNNING, Epoch, TrialConfig, TrialResult
 
 OpenedRun = Future[tuple[str, str]]  # the id of a run, and the location of its artifacts
@@ -66,10 +66,10 @@ class Recorder:
         known_parent = study.recall("parent_run_id")
         key = study.recall("key") or uuid.uuid4().hex
         study.remember("key", key)  # stored before the run exists, so that a crash leaves no second
-        tags = {
-            "sweep.trials": str(study.recall("trials")),
-            "sweep.dataset": study.recall("spec")["dataset"],
-        }
+        tags = {"sweep.dataset": study.recall("spec")["dataset"]}
+        trials: int = study.recall("trials")
+        if trials < MAX_TRIALS:  # of a budget alone, there is no number
+            tags["sweep.trials"] = str(trials)
         self.parent = tracker.call(
             tracker.open_parent, study.name, known_parent, key, tags, study.parent_study_run
         )

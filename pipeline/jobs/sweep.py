@@ -220,8 +220,8 @@ def _check_resumable(study: Study, plan: Plan, factory: EngineFactory) -> None:
     check_images(study, plan.data)
     requested = {"device": plan.spec.base.get("device", "auto")}
     preflight.check_device({**study.facts.runtime, **requested}, factory.resolve)
-    remaining = study.total - study.count_ended()
-    preflight.check_space(plan.spec, plan.data, plan.stores.home, remaining)
+    begun = study.count_ended() + len(study.paused_trials())
+    preflight.check_space(plan.spec, plan.data, plan.stores.home, begun, pauses=study.promotes)
 
 
 class _Sweep:
@@ -288,12 +288,16 @@ class _Sweep:
         return Outcome(record, reason, folder, self._tracker.experiment_id)
 
     def _describe_state(self) -> str:
-        """Count the ended and the paused trials."""
+        """Count the ended and the paused trials, and say what their budget is."""
         study = self._study
         of_all = "" if study.spec.has_only_budget else f" of {study.total}"
         text = f"{study.count_ended()}{of_all} trials ended"
         paused = len(study.paused_trials())
-        return f"{text}, {paused} paused" if paused else text
+        if paused:
+            text += f", {paused} paused"
+        if study.spec.budget is not None:
+            text += f", a budget of {study.spec.budget.text}"
+        return text
 
     def _print_concurrency(self) -> None:
         """Print how many trials run at a time, and whether the list of trials is reproducible."""

@@ -189,6 +189,13 @@ class Budget(NamedTuple):
         is_exact = float(hours) * 3600 == self.seconds
         return f"{hours}h" if is_exact else f"{self.seconds / 60:g}min"
 
+    @property
+    def text(self) -> str:
+        """In words, such as ``12 whole trainings``."""
+        if self.seconds is not None:
+            return f"{self} of training"
+        return "1 whole training" if self.trainings == 1 else f"{self} whole trainings"
+
 
 _UNIT_SECONDS = {"h": 3600.0, "min": 60.0}
 

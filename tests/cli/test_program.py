@@ -103,7 +103,7 @@ def test_a_plan_is_printed_and_nothing_is_written(tmp_path, monkeypatch, capsys)
     assert pipeline("sweep", "--dry-run") == 0
     text = capsys.readouterr().out
     assert "  lr                      0.0001 to 0.1, log\n" in text
-    assert "24 trials of at most 12 epochs on 1,199 images: at most about" in text
+    assert "24 trials of at most 12 epochs, 135 in all on 1,199 images: at most about" in text
     assert pipeline("sweep", "--dry-run", "--json", "--families", "mlp") == 0
     plan = json.loads(capsys.readouterr().out)
     assert (plan["study"], plan["trials"], plan["search"]["family"]) == (
@@ -112,6 +112,9 @@ def test_a_plan_is_printed_and_nothing_is_written(tmp_path, monkeypatch, capsys)
         "mlp",
     )
     assert plan["seconds"] > 0
+    assert pipeline("sweep", "--dry-run", "--budget", "6") == 0
+    text = capsys.readouterr().out
+    assert "of at most 12 epochs within a budget of 6 whole trainings, 72 in all on" in text
     assert list(tmp_path.iterdir()) == []
 
 

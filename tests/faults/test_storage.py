@@ -26,6 +26,7 @@ from pipeline.jobs import preflight, studies
 from pipeline.stores import access, locations, sqlite
 from pipeline.system.errors import StorageFailure
 from sweeps.spec.configurations import configuration
+from sweeps.spec.study_spec import parse_budget
 
 STUDY = """
 dataset: digits
@@ -177,13 +178,20 @@ def test_a_plan_without_room_is_refused_before_it_starts(place, small_disk):
     """Checkpoints that take more than the disk has free end a sweep with exit code 5, saying both; fewer trials fit."""
     _, _, spec = studies.read_study("tiny.yaml", {})
     data = load_for(configuration(spec, {}), place)
-    disk = small_disk(place / "small", 10 << 20)  # a trial of this study keeps 4.5 MB
-    preflight.check_space(spec, data, disk, 2)
-    with pytest.raises(
-        StorageFailure, match=r"of 3 trials take about 14 MB, and .*small has 10 MB free: "
-    ) as failure:
-        preflight.check_space(spec, data, disk, 3)
+    # A network of this study takes 4.5 MB. That of a trial in training has two states of 18 MB.
+    disk = small_disk(place / "small", 46 << 20)
+    preflight.check_space(spec, data, disk, begun=1)
+    message = r"of 3 trials take about 50 MB, and .*small has 48 MB free: make room, or .*--trials"
+    with pytest.raises(StorageFailure, match=message) as failure:
+        preflight.check_space(spec, data, disk)
     assert failure.value.code == 5
+    # A paused trial keeps a state.
+    with pytest.raises(StorageFailure, match="of 2 trials take about 72 MB"):
+        preflight.check_space(spec, data, disk, begun=1, pauses=True)
+    preflight.check_space(spec, data, disk, begun=3, pauses=True)
+    limited = spec.model_copy(update={"trials": None, "budget": parse_budget(2)})
+    with pytest.raises(StorageFailure, match=r"or ask for a smaller --budget"):
+        preflight.check_space(limited, data, disk, pauses=True)
 
 
 @pytest.mark.slow

@@ -5,10 +5,13 @@ import torch
 
 import models
 from pipeline.jobs import preflight
-from pipeline.jobs.estimate import estimate, first_images
+from pipeline.jobs.estimate import describe_plan, estimate, first_images, plan_text
 from pipeline.jobs.preflight import check_networks, resolve_runtime
 from pipeline.jobs.studies import read_study, shipped_studies, study_name
 from pipeline.system.errors import UsageFailure
+from sweeps.search.extent import Extent, extent
+from sweeps.search.promotion import SHARE
+from sweeps.spec.study_spec import parse_budget
 from sweeps.spec.studyfile import parse_study
 
 QUICK = "epochs: 2\ntrials: 3\nfixed: {family: mlp, width: 8, depth: 1, batch_size: 20}\nsearch: {lr: [0.1, 0.2]}\n"
@@ -145,6 +148,8 @@ def test_estimate_of_space(tiny):
     )
     weights = 64 * 8 + 2 * 8 + 8 * 10 + 10
     assert found.bytes == 3 * 4 * weights
+    # Each trial can be paused, with a state of 16 bytes; one in training has two.
+    assert found.peak_bytes == (3 * 16 + 32) * weights
 
 
 def test_estimate_leaves_out_what_fails(tiny):
@@ -162,7 +167,73 @@ def test_estimate_of_a_study_that_cannot_be_trained(tiny):
     found = estimate(
         spec("fixed: {family: cnn, depth: 5}\nsearch: {lr: [0.1]}\n"), tiny, {"device": "cpu"}
     )
-    assert (found.seconds, found.bytes) == (0, 0)
+    assert (found.seconds, found.bytes, found.peak_bytes) == (0, 0, 0)
+
+
+EXTENTS = {
+    "trials: 24\nepochs: 12": (24, 24 * 12 * SHARE),
+    "trials: 24\nepochs: 12\npruner: none": (24, 288),
+    "trials: 4\nepochs: 12": (4, 3 * 12 + 1),  # what the leaders take
+    "trials: 2\nepochs: 12": (2, 24),
+    "trials: 24\nepochs: 12\nrepeats: 3": (24, 8 * 12 * 3 * SHARE),
+    "trials: 24\nepochs: 12\nbudget: 6": (24, 72),
+    "trials: 2\nepochs: 12\nbudget: 6": (2, 24),
+    "epochs: 12\nbudget: 6": (34, 72),
+    "epochs: 12\nbudget: 6\npruner: median": (6, 72),
+    "epochs: 1\nbudget: 6.5": (7, 6.5),
+    "epochs: 12\nbudget: 1min": (29, 60),
+    "trials: 24\nepochs: 12\nbudget: 2min": (24, 120),
+    "trials: 2\nepochs: 12\nbudget: 2min": (2, 24),
+}
+
+
+@pytest.mark.parametrize("text", EXTENTS)
+def test_extent(text):
+    """A plan knows how many trials and epochs a study has at most: by its rule, or by its budget."""
+    found = extent(spec(text + "\nsearch: {lr: [0.1, 0.2]}\n"), epoch_seconds=1)
+    assert (found.trials, found.epochs) == pytest.approx(EXTENTS[text])
+
+
+def test_extent_of_a_time():
+    """As long as the time of an epoch is not known, a time alone is no number of trials."""
+    assert extent(spec("budget: 2h\nsearch: {lr: [0.1]}\n")) == Extent(None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "3 trials of at most 2 epochs, 6 in all on 160 images: at most about"),
+        (
+            "budget: 2",
+            "3 trials of at most 2 epochs within a budget of 2 whole trainings, 4 in all",
+        ),
+    ],
+)
+def test_plan_of_trials(text, expected, tiny):
+    """A plan says how many trials there are, and what they may take."""
+    plan = describe_plan("quick", spec(QUICK + text + "\n"), tiny)
+    assert expected in plan_text(plan)
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ("2", "a budget of 2 whole trainings, in trials of at most 2 epochs, 4 in all"),
+        ("1", "a budget of 1 whole training, in trials of at most 2 epochs, 2 in all"),
+        ("90min", "a budget of 1.5h of training, in trials of at most 2 epochs"),
+    ],
+)
+def test_plan_of_a_budget(budget, expected, tiny):
+    """A budget alone is no number of trials."""
+    study = spec(QUICK.replace("trials: 3", f"budget: {budget}"))
+    without_images = describe_plan("quick", study, None)
+    assert f"\n{expected}; no estimate without the images" in plan_text(without_images)
+    plan = describe_plan("quick", study, tiny)
+    text = plan_text(plan)
+    assert f"\n{expected}" in text
+    assert "100000" not in text
+    assert (plan["trials"], plan["budget"]) == (None, str(parse_budget(budget)))
+    assert budget != "90min" or "at most about 90 min" in text or "1.5 h" in text
 
 
 def test_runtime(monkeypatch):
@@ -231,6 +302,10 @@ def test_only_the_networks_of_a_layout_are_built():
         (2, "trials: 24\nepochs: 12\nfixed: {gpus_per_trial: 4}\nsearch: {lr: [0.1]}", 50_000, 1),
         (16, "method: grid\nepochs: 12\nsearch: {lr: [0.1, 0.2, 0.3]}", 50_000, 3),
         (16, "trials: 3\nepochs: 1\nsearch: {lr: [0.1]}", 1_000_000, 1),
+        (16, "budget: 12\nepochs: 12\nsearch: {lr: [0.1]}", 2_000, 1),
+        (16, "budget: 12\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 16),
+        (16, "budget: 2\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 3),
+        (16, "budget: 2h\nepochs: 12\nsearch: {lr: [0.1]}", 2_000, 16),
     ],
 )
 def test_workers(cores, text, images, expected, monkeypatch):
