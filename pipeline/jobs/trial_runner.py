@@ -54,6 +54,8 @@ class TrialRunner:
         self._time_limit = time_limit
         self._running: dict[int, _RunningTrial] = {}
         self._runs: dict[int, OpenedRun] = {}  # of the trials that this process has paused
+        # Pauses that MLflow does not have yet: a trial that goes on at once was never paused there.
+        self._new_pauses: dict[int, TrialResult] = {}
 
     @property
     def places(self) -> int:
@@ -104,7 +106,8 @@ class TrialRunner:
     def _open_run(self, asked: AskedTrial, folder: Path) -> OpenedRun:
         if asked.number in self._runs and not asked.adopted:
             run = self._runs[asked.number]
-            self._recorder.go_on(run)
+            if self._new_pauses.pop(asked.number, None) is None:
+                self._recorder.go_on(run)
             return run
         fresh = not asked.adopted and asked.progress is None
         # The checkpoints of a trial that began on another machine are there, and those of a trial
@@ -128,7 +131,8 @@ class TrialRunner:
             if asked.adopted or asked.progress is not None:
                 with study_errors():
                     self._study.catch_up(asked, history)
-            tracker.submit(lambda: tracker.log_epochs(run.result()[0], history))
+            if asked.until is None or len(history) < asked.until:  # else it is sent with the pause
+                tracker.submit(lambda: tracker.log_epochs(run.result()[0], history))
 
         return Hooks(
             epoch=report_epoch,
@@ -139,6 +143,7 @@ class TrialRunner:
 
     def wait(self) -> tuple[AskedTrial, TrialResult | None]:
         """Wait until a trial ends, and return its result, or None if its process died."""
+        self._record_new_pauses()
         number, result = self._engine.wait()
         trial = self._running[number]
         if result is not None:
@@ -163,8 +168,13 @@ class TrialRunner:
         number = pause.result.number
         folder = Folder(trial_folder(self._recorder.home, self._study.name, number))
         folder.keep_state(len(pause.result.history))
-        self._recorder.pause(self._runs[number], pause.result)
+        self._new_pauses[number] = pause.result
         self._display.trial_paused(pause)
+
+    def _record_new_pauses(self) -> None:
+        for number, result in self._new_pauses.items():
+            self._recorder.pause(self._runs[number], result)
+        self._new_pauses.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -176,6 +186,7 @@ class TrialRunner:
         trace: TracebackType | None,
     ) -> None:
         self._engine.close()
+        self._record_new_pauses()
         if not isinstance(error, Interrupted | Failure):
             return
         for trial in self._running.values():

@@ -464,14 +464,16 @@ class Tracker(Connection):
     def pause(self, run_id: str, history: Sequence[Epoch]) -> None:
         """Mark a run as paused, with its epochs so far; it may be continued."""
         metrics = self._unsent_metrics(run_id, history)
-        self._log_metrics(run_id, metrics)
-        self._sent[run_id] = len(history)
-        self.tag(run_id, {"sweep.end": "paused"})
+        if metrics:
+            self._log_metrics(run_id, metrics, [RunTag("sweep.end", "paused")])
+            self._sent[run_id] = len(history)
+        else:
+            self._client.set_tag(run_id, "sweep.end", "paused")
         self._client.update_run(run_id, status="SCHEDULED")
 
     def go_on(self, run_id: str) -> None:
         """Mark a paused run as running again."""
-        self.tag(run_id, {"sweep.end": "promoted"})
+        self._client.set_tag(run_id, "sweep.end", "promoted")
         self._client.update_run(run_id, status="RUNNING")
 
     def interrupt(self, run_id: str) -> None:
