@@ -18,6 +18,7 @@ STUDY = """
 dataset: digits
 trials: 6
 epochs: 8
+pruner: none
 search:
   family: ["pair:Slow", "pair:Fine"]
   lr: {low: 1.0e-3, high: 1.0e-2, log: true}

@@ -16,6 +16,7 @@ from support.forks import Fork, trials
 from support.networks import FINE
 
 from pipeline.checkpoints import trial_folder
+from sweeps.search.stored_trial import is_paused
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +43,7 @@ STUDY = """
 dataset: digits
 trials: 3
 epochs: 60
+pruner: none
 search:
   lr: {low: 1.0e-3, high: 1.0e-2, log: true}
 fixed: {family: "far:Slow", batch_size: 256}
@@ -107,6 +109,25 @@ def test_a_lost_node(folder, command, ray_cluster):
     (died,) = [trial for trial in trials(folder, NAME) if trial.user_attrs.get("deaths")]
     assert (died.user_attrs["deaths"], died.number in before) == (1, True)
     assert f"the process of trial #{died.number} died (time 1); the others go on" in output
+
+
+def test_paused_trials_go_on(folder, command, ray_cluster):
+    """A trial is paused and goes on, after the loss of a node too, to the values that it has on one machine."""
+    promoting = STUDY.replace("pruner: none", "pruner: asha").replace("trials: 3", "trials: 6")
+    (folder / "tiny.yaml").write_text(promoting.replace("epochs: 60", "epochs: 4"))
+    began = Fork(folder, *command)
+    wait_until(lambda: any(is_paused(trial) for trial in trials(folder, NAME)))
+    ray_cluster.lose(ray_cluster.nodes[0])
+    (folder / "slow").unlink()
+    began.wait(0)
+    check_invariant(folder, NAME, total=6)
+    Fork(folder, "sweep", "tiny.yaml", "--name", "local", "--workers", "1").wait(0)
+    pairs = zip(record(folder, NAME).results, record(folder, "local").results, strict=True)
+    for far, near in pairs:
+        assert far.config == near.config
+        rows = zip(far.history, near.history, strict=False)
+        assert all(a.metrics["val/loss"] == b.metrics["val/loss"] for a, b in rows)
+    assert {result.state for result in record(folder, NAME).results} == {"complete", "pruned"}
 
 
 def test_a_killed_driver(folder, command, ray_cluster):

@@ -34,6 +34,7 @@ STUDY = """
 dataset: digits
 epochs: 30
 trials: 3
+pruner: none
 search:
   lr: {low: 1.0e-3, high: 1.0e-2, log: true}
 fixed: {family: "mine:Slow", batch_size: 256}

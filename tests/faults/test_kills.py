@@ -4,21 +4,33 @@ The invariant of both stores, the list of trials and the weights equal an unbrok
 """
 
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
-from support.endtoend import check_invariant, client, furnish, trial_list
+from support.endtoend import (
+    check_invariant,
+    check_paused,
+    children,
+    client,
+    decisions,
+    furnish,
+    trial_list,
+)
 from support.forks import Fork, trials, weights
 
+from pipeline.checkpoints import trial_folder
 from pipeline.system.failpoints import POINTS, VARIABLE
+from sweeps.search.stored_trial import is_paused
 
 pytestmark = pytest.mark.slow
 
+# Each trial pauses after its first epoch. With one worker as with two, three of six go on.
 STUDY = """
 dataset: digits
-trials: 3
+trials: 6
 epochs: 4
 search:
   family: [cnn, mlp]
@@ -28,25 +40,30 @@ fixed: {width: 8, depth: 1, batch_size: 256, schedule: cosine}
 start_with: [{family: cnn}]
 """
 NAME = "tiny-digits"
+TOTAL = 6
 COMMAND = ("sweep", "tiny.yaml")
 
-# Where each kill strikes: in the second of three trials, at its second epoch. An epoch has five steps.
-# A state is two files, its sum first; the last epoch has none, then the best weights are written: 3 x 2 + 2 a trial.
+# Where each kill strikes; the later ones strike while the first is put right. An epoch has five
+# steps. A state is two files, its sum first; at the end of a trial, the best weights are two more.
 KILLS = {
     "after_ask": ["after_ask:2"],
+    "after_promotion": ["after_promotion:2", "in_adoption"],
     "mid_epoch": ["mid_epoch:28"],
     "in_checkpoint_write": ["in_checkpoint_write:12"],
     "after_checkpoint": ["after_checkpoint:5"],
+    "before_pause": ["before_pause:3", "in_adoption"],
+    "after_pause": ["after_pause:4", "after_promotion"],
+    "in_settling": ["in_settling:2", "in_settling"],
     "before_tell": ["before_tell:2"],
     "between_stores": ["between_stores:2"],
     "before_cleanup": ["before_cleanup:2"],
     "in_recovery": ["between_stores:2", "in_recovery", "in_recovery"],
-    "in_adoption": [
-        "in_adoption",
-        "in_adoption",
-    ],  # of a trial that was asked to stop: the third death is the last
+    # of a trial that was asked to stop: the third death is the last
+    "in_adoption": ["in_adoption", "in_adoption"],
 }
-SEEDS = 20
+# The points of the process that decides; the others are in that which trains, with two workers.
+TWO_WORKERS = ("after_ask", "after_promotion", "before_pause", "after_pause", "in_settling")
+SEEDS = 12
 
 
 def begin(tmp_path_factory, template):
@@ -54,16 +71,32 @@ def begin(tmp_path_factory, template):
     return furnish(tmp_path_factory.mktemp("killed"), template, STUDY)
 
 
+def sweep(folder, workers=1, **environment):
+    """Begin the sweep, or go on with it."""
+    return Fork(folder, *COMMAND, "--workers", str(workers), **environment)
+
+
+def outcome(folder):
+    """What must be equal after kills: the list of trials, the decisions and the weights."""
+    return trial_list(folder, NAME), decisions(folder, NAME), weights(folder, NAME)
+
+
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory, template):
-    """The list and the weights of the sweep that nothing disturbs, and the seconds it takes."""
+    """The outcome of the sweep that nothing disturbs, by workers, and the seconds that one worker takes."""
     Fork(begin(tmp_path_factory, template), "--help").wait(0)  # starts the server
-    folder = begin(tmp_path_factory, template)
-    began = time.monotonic()
-    Fork(folder, *COMMAND).wait(0)
-    seconds = time.monotonic() - began
-    check_invariant(folder, NAME, total=3)
-    return trial_list(folder, NAME), weights(folder, NAME), seconds
+    found = {}
+    for workers in (2, 1):
+        folder = begin(tmp_path_factory, template)
+        began = time.monotonic()
+        sweep(folder, workers).wait(0)
+        seconds = time.monotonic() - began
+        check_invariant(folder, NAME, TOTAL)
+        found[workers] = outcome(folder)
+        ends = [end for _, end, _ in found[workers][0]]
+        assert {"complete", "pruned"} == set(ends)
+        assert any(key.startswith("go ") for key in found[workers][1])
+    return found, seconds
 
 
 def ended(folder):
@@ -75,30 +108,38 @@ def ended(folder):
     }
 
 
-def check_gone_on(folder, unbroken):
+def check_gone_on(folder, unbroken, workers=1):
     """Give the same command once more: it ends as if nothing had happened, and runs nothing that had ended."""
     before = ended(folder)
-    output = Fork(folder, *COMMAND).wait(0)
-    check_invariant(folder, NAME, total=3)
+    output = sweep(folder, workers).wait(0)
+    check_invariant(folder, NAME, TOTAL)
     assert {number: end for number, end in ended(folder).items() if number in before} == before
-    assert (trial_list(folder, NAME), weights(folder, NAME)) == unbroken[:2]
+    assert outcome(folder) == unbroken[0][workers]
     return output
 
 
-def interrupt(sweep, folder):
-    """Ask a sweep to stop in the middle of a trial, which stands still while that is looked for; the trial's number."""
-    begun = []
-    while not begun:
-        assert sweep.process.is_alive(), "it has ended before that"
-        time.sleep(0.01)
-        sweep.send(signal.SIGSTOP)
-        running = [trial for trial in trials(folder, NAME) if not trial.state.is_finished()]
-        begun = [trial.number for trial in running if 1 <= len(trial.intermediate_values) <= 2]
-        if begun:
-            sweep.send(signal.SIGTERM)
-        sweep.send(signal.SIGCONT)
-    sweep.wait(143)
-    return begun[0]
+def interrupt(folder):
+    """Ask a sweep to stop in the middle of a trial, while others are paused; the number of the trial."""
+    while True:
+        began = sweep(folder)
+        while True:
+            assert began.process.is_alive(), "it has ended before that"
+            time.sleep(0.01)
+            began.send(signal.SIGSTOP)
+            found = trials(folder, NAME)
+            paused = [trial for trial in found if is_paused(trial)]
+            in_training = [
+                trial for trial in found if not (trial.state.is_finished() or trial in paused)
+            ]
+            if len(paused) > 1 and in_training:
+                began.send(signal.SIGTERM)
+            began.send(signal.SIGCONT)
+            if len(paused) > 1 and in_training:
+                break
+        began.wait(143)
+        for trial in trials(folder, NAME):
+            if trial.user_attrs.get("interrupted") and not is_paused(trial):
+                return trial.number
 
 
 def test_every_point_is_killed_at():
@@ -106,29 +147,72 @@ def test_every_point_is_killed_at():
     assert KILLS.keys() == set(POINTS)
 
 
-@pytest.mark.parametrize("point", [point for point in POINTS if point != "in_adoption"])
-def test_killed_at_a_failpoint(folder, unbroken, point):
+@pytest.mark.parametrize(
+    ("point", "workers"),
+    [(point, 1) for point in POINTS if point != "in_adoption"]
+    + [(point, 2) for point in TWO_WORKERS],
+)
+def test_killed_at_a_failpoint(folder, unbroken, point, workers):
     """Killed there, and again while that is put right, the sweep ends as an unbroken one."""
     (folder / "tiny.yaml").write_text(STUDY)
     for kill in KILLS[point]:
-        Fork(folder, *COMMAND, **{VARIABLE: kill}).wait(-signal.SIGKILL)
-    check_gone_on(folder, unbroken)
+        sweep(folder, workers, **{VARIABLE: kill}).wait(-signal.SIGKILL)
+    check_gone_on(folder, unbroken, workers)
 
 
 def test_killed_in_adoption(folder, unbroken):
     """A trial that was asked to stop, and whose adoption is then killed twice, is trained in the end."""
     (folder / "tiny.yaml").write_text(STUDY)
-    number = interrupt(Fork(folder, *COMMAND), folder)
+    number = interrupt(folder)
+    assert len(check_paused(folder, NAME)) > 1
     for kill in KILLS["in_adoption"]:
-        Fork(folder, *COMMAND, **{VARIABLE: kill}).wait(-signal.SIGKILL)
+        sweep(folder, **{VARIABLE: kill}).wait(-signal.SIGKILL)
+    assert trials(folder, NAME)[number].user_attrs["deaths"] == 1, "the last is not counted yet"
     assert f"going on with 1 interrupted trial: #{number}" in check_gone_on(folder, unbroken)
-    assert trials(folder, NAME)[number].user_attrs["deaths"] == 2
+
+
+@pytest.mark.parametrize("damage", ["deleted", "damaged"])
+def test_the_state_of_a_paused_trial_is_lost(folder, unbroken, damage):
+    """It is trained again from its start to the same weights, and MLflow has each of its epochs once."""
+    (folder / "tiny.yaml").write_text(STUDY)
+    sweep(folder, **{VARIABLE: "after_promotion:2"}).wait(-signal.SIGKILL)
+    (number,) = [
+        trial.number
+        for trial in trials(folder, NAME)
+        if not (trial.state.is_finished() or is_paused(trial))
+    ]
+    place = trial_folder(folder, NAME, number)
+    if damage == "deleted":
+        shutil.rmtree(place)
+    for state in place.glob("epoch-*.safetensors"):
+        state.write_bytes(state.read_bytes()[:-1] + b"?")
+    check_gone_on(folder, unbroken)
+
+
+def test_extended(folder, unbroken):
+    """With a larger total, trials that had ended as pruned are open again, in their own runs, also after a kill."""
+    (folder / "tiny.yaml").write_text(STUDY)
+    options = ("--trials", "4", "--workers", "1")
+    Fork(folder, "sweep", "tiny.yaml", *options).wait(0)
+    check_invariant(folder, NAME, 4)
+    runs = {number: run.info.run_id for number, run in children(folder, NAME).items()}
+    sweep(folder, **{VARIABLE: "after_pause"}).wait(-signal.SIGKILL)
+    sweep(folder, **{VARIABLE: "in_settling"}).wait(-signal.SIGKILL)
+    sweep(folder).wait(0)
+    check_invariant(folder, NAME, TOTAL, ends_before=1)
+    assert runs.items() <= {n: run.info.run_id for n, run in children(folder, NAME).items()}.items()
+    expected, _, expected_weights = unbroken[0][1]
+    found = trial_list(folder, NAME)
+    assert [config for config, _, _ in found] == [config for config, _, _ in expected]
+    same = [n for n in range(TOTAL) if found[n] == expected[n]]
+    assert len(same) >= 3
+    assert all(weights(folder, NAME)[n] == expected_weights[n] for n in same)
 
 
 def test_a_torn_upload_is_swept_away(folder, unbroken):
     """What a process that died in the middle of an upload left among a run's artifacts goes when it is completed."""
     (folder / "tiny.yaml").write_text(STUDY)
-    Fork(folder, *COMMAND, **{VARIABLE: "between_stores:2"}).wait(-signal.SIGKILL)
+    sweep(folder, **{VARIABLE: "between_stores:2"}).wait(-signal.SIGKILL)
     for run in client(folder).search_runs(["0"], "attributes.status = 'RUNNING'"):
         place = Path(run.info.artifact_uri) / "checkpoint"
         place.mkdir(parents=True)
@@ -137,16 +221,16 @@ def test_a_torn_upload_is_swept_away(folder, unbroken):
 
 
 def test_killed_at_random_moments(tmp_path_factory, template, unbroken):
-    """Killed twice at any moment, each of 20 sweeps ends as the one that nothing disturbed."""
+    """Killed twice at any moment, each of 12 sweeps ends as the one that nothing disturbed."""
     kills = 0
     for seed in range(SEEDS):
         rng, folder = random.Random(seed), begin(tmp_path_factory, template)
         for _ in range(2):
-            sweep = Fork(folder, *COMMAND)
-            sweep.process.join(timeout=rng.uniform(0.05, 0.7) * unbroken[2])
-            sweep.send(signal.SIGKILL)
-            sweep.process.join()
-            kills += sweep.process.exitcode == -signal.SIGKILL
+            began = sweep(folder)
+            began.process.join(timeout=rng.uniform(0.05, 0.7) * unbroken[1])
+            began.send(signal.SIGKILL)
+            began.process.join()
+            kills += began.process.exitcode == -signal.SIGKILL
         check_gone_on(folder, unbroken)
     print(f"{kills} kills, {SEEDS} sweeps survived")
     assert kills >= SEEDS, "the kills came too late"

@@ -33,6 +33,7 @@ def study(*families):
 dataset: digits
 method: grid
 epochs: 2
+pruner: none
 search:
   family: [{names}]
 fixed: {{batch_size: 128, lr: 0.01}}

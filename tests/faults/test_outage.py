@@ -26,6 +26,7 @@ STUDY = """
 dataset: digits
 trials: 4
 epochs: 6
+pruner: none
 search: {lr: {low: 1.0e-3, high: 1.0e-2, log: true}}
 fixed: {family: cnn, width: 32, depth: 3}
 """

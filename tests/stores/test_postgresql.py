@@ -21,6 +21,7 @@ from support.endtoend import (
     check_invariant,
     children,
     client,
+    decisions,
     furnish,
     pipeline,
     record,
@@ -42,6 +43,14 @@ trials: 2
 epochs: 20
 search: {lr: {low: 1.0e-3, high: 1.0e-2, log: true}}
 fixed: {family: cnn, width: 8, depth: 1, batch_size: 256, dropout: 0.1, schedule: cosine}
+"""
+# Three of six trials go on; those that had ended with fewer trials are open again.
+PROMOTING = """
+dataset: digits
+trials: 6
+epochs: 4
+search: {lr: {low: 1.0e-3, high: 1.0e-2, log: true}, dropout: {low: 0.1, high: 0.4}}
+fixed: {family: cnn, width: 8, depth: 1, batch_size: 256}
 """
 NAME = "tiny-digits"
 COMMAND = ("sweep", "tiny.yaml")
@@ -142,6 +151,26 @@ def test_killed_it_goes_on(database, place, unbroken, point):
     fork(place, *COMMAND, **{VARIABLE: point}).wait(-signal.SIGKILL)
     fork(place, *COMMAND).wait(0)
     check_whole(place, unbroken)
+
+
+def test_paused_trials_go_on_as_in_a_file(database, place, template, tmp_path_factory):
+    """Extended, so that trials that had ended are open again, and killed meanwhile, it decides as in a file."""
+    (place / "tiny.yaml").write_text(PROMOTING)
+    fork(place, *COMMAND, "--trials", "4").wait(0)
+    check_invariant(place, NAME, total=4)
+    fork(place, *COMMAND, **{VARIABLE: "after_pause"}).wait(-signal.SIGKILL)
+    fork(place, *COMMAND, **{VARIABLE: "in_settling"}).wait(-signal.SIGKILL)
+    fork(place, *COMMAND).wait(0)
+    check_invariant(place, NAME, total=6, ends_before=1)
+    found = trial_list(place, NAME), decisions(place, NAME), weights(place, NAME)
+    folder = furnish(tmp_path_factory.mktemp("file"), template, PROMOTING)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(STORAGE, locations.sqlite_url(folder / "optuna.db"))
+        fork(folder, *COMMAND, "--trials", "4").wait(0)
+        fork(folder, *COMMAND).wait(0)
+        assert found == (trial_list(folder, NAME), decisions(folder, NAME), weights(folder, NAME))
+    assert {end for _, end, _ in found[0]} == {"complete", "pruned"}
+    assert any(" of 6" in key for key in found[1])
 
 
 def test_on_another_machine_the_running_trial_begins_again(database, place, unbroken):

@@ -17,6 +17,8 @@ from pipeline.system.errors import Failure
 from pipeline.tracking.tracker import Tracker
 from support.commands import wait_until
 from sweeps.search import stored
+from sweeps.search.decisions import DRAWN_BY
+from sweeps.search.stored_trial import is_paused
 
 STUDY = """
 description: A study that takes a second.
@@ -130,28 +132,57 @@ def trial_list(folder: Path, study: str) -> list[tuple[dict, str, float | None]]
     ]
 
 
-def check_invariant(folder: Path, study: str, total: int) -> None:
-    """Check the promises about both stores and the files, after a fault and the next command."""
+def decisions(folder: Path, study: str) -> dict[str, object]:
+    """The log of a study's decisions: its draws, and its promotions."""
+    found = optuna.load_study(storage=studies(folder), study_name=study)
+    promotions = {key: value for key, value in found.user_attrs.items() if key.startswith("go ")}
+    draws = {
+        f"draw {trial.number}": trial.user_attrs.get(DRAWN_BY)
+        for trial in found.get_trials(deepcopy=False)
+    }
+    return draws | promotions
+
+
+def check_paused(folder: Path, study: str) -> list[int]:
+    """Check that the paused trials of an interrupted sweep are paused in both stores; their numbers."""
+    trials = optuna.load_study(storage=studies(folder), study_name=study).get_trials(deepcopy=False)
+    paused = [trial for trial in trials if is_paused(trial)]
+    for trial in paused:
+        run = children(folder, study)[trial.number]
+        assert trial.state == optuna.trial.TrialState.RUNNING
+        assert (run.info.status, run.data.tags["sweep.end"]) == ("SCHEDULED", "paused")
+    return [trial.number for trial in paused]
+
+
+def check_invariant(folder: Path, study: str, total: int, *, ends_before: int = 0) -> None:
+    """Check the promises about both stores and the files, after a fault and the next command.
+
+    Args:
+        folder: of the stores.
+        study: the name of the study.
+        total: the number of its trials.
+        ends_before: how often the study had reached a smaller total.
+    """
     trials = optuna.load_study(storage=studies(folder), study_name=study).get_trials(deepcopy=False)
     runs = children(folder, study)
     assert len(trials) == total == len(runs), "the total is reached, and not exceeded"
-    assert not client(folder).search_runs(["0"], "attributes.status = 'RUNNING'"), (
-        "nobody runs anything"
-    )
+    for status in ("RUNNING", "SCHEDULED"):
+        left = client(folder).search_runs(["0"], f"attributes.status = '{status}'")
+        assert not left, "nobody runs anything"
     parent = client(folder).get_run(record(folder, study).parent_run_id)
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
     for trial in trials:
         run = runs[trial.number]
         assert trial.state.is_finished()
         assert run.info.status in ("FINISHED", "FAILED")
-        if trial.state == optuna.trial.TrialState.COMPLETE:
+        if trial.value is not None:
             assert run.info.status == "FINISHED"
-            assert run.data.metrics["best/val_acc"] == trial.value
+            assert run.data.metrics["best/val_acc"] == trial.value, "the last end counts"
             history = client(folder).get_metric_history(run.info.run_id, "val/acc")
             steps = [metric.step for metric in history]
-            assert steps == sorted(set(steps)), "no doubled steps"
-            values = client(folder).get_metric_history(run.info.run_id, "best/val_acc")
-            assert [metric.value for metric in values] == [trial.value], "it ended once"
+            assert sorted(steps) == sorted(set(steps)), "no doubled steps"
+            ends = client(folder).get_metric_history(run.info.run_id, "best/val_acc")
+            assert len(ends) <= 1 + ends_before, "it ended once"
     left = [
         path for pattern in ("*.tmp", ".artifact.uploading.*") for path in folder.rglob(pattern)
     ]
