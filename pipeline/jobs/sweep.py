@@ -420,7 +420,7 @@ class _Sweep:
         if asked.progress is not None:
             failpoints.reach("in_settling")
             folder = Folder(trial_folder(self._plan.stores.home, self._study.name, asked.number))
-            if save_best_of_paused(folder, asked.config, self._plan.data):
+            if save_best_of_paused(folder, result, self._plan.data):
                 result = dataclasses.replace(result, checkpoint=str(folder.best))
         return self._recorder.add_run(result, self._recorder.open(asked.number, asked.config))
 

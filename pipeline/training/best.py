@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.checkpoints import Card, Folder, save_model
 from pipeline.data.search_data import SearchData
 from pipeline.training.state import TrainingState, progress
-from sweeps.trial import Epoch, TrialConfig
+from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
 
 def save_best(folder: Folder, state: TrainingState, config: TrialConfig, data: SearchData) -> None:
@@ -24,27 +24,32 @@ def save_best(folder: Folder, state: TrainingState, config: TrialConfig, data: S
     save_model(folder.best, state.best_weights, make_card(config, data, row))
 
 
-def save_best_of_paused(folder: Folder, config: TrialConfig, data: SearchData) -> bool:
+def save_best_of_paused(folder: Folder, result: TrialResult, data: SearchData) -> bool:
     """Save the best epoch's weights of a paused training, which its state holds.
 
     Args:
         folder: the trial's own.
-        config: the trial's.
+        result: the trial's, which ends as it was at its last pause, or has failed since.
         data: the images of the training.
 
     Returns:
-        Whether the weights are there: a state that is lost, damaged, or of another trial has none.
+        Whether the weights are there. A failed trial has none, nor has one whose state is lost,
+        damaged, of another trial, or of a training that was killed between two pauses and has
+        another best epoch.
 
     Raises:
         StorageFailure: if the disk is full or fails.
     """
-    checkpoint = folder.latest()
+    checkpoint = None if result.state == FAILED else folder.latest()
     if checkpoint is None:
         return False
     tensors, facts = checkpoint
-    if TrialConfig.from_dict(facts["config"]).signature != config.signature:
+    if TrialConfig.from_dict(facts["config"]).signature != result.config.signature:
         return False
-    save_best(folder, progress(tensors, facts), config, data)
+    state = progress(tensors, facts)
+    if state.best_epoch != result.best_epoch:
+        return False
+    save_best(folder, state, result.config, data)
     return True
 
 

@@ -235,10 +235,11 @@ class _Loop:
         """Whether too many of the trials that ended in this sweep failed in a row."""
         in_a_row = 0
         for result in results:
+            if result.duplicate_of is not None:  # says nothing new
+                continue
             if result.state == PAUSED:
                 in_a_row = 0
-            ended_earlier = result.number not in self._ended
-            if ended_earlier or result.duplicate_of is not None:  # a duplicate says nothing new
+            if result.number not in self._ended:  # it ended earlier, or is paused
                 continue
             if result.end in BAD_CONFIGURATION:  # says nothing of other configurations
                 continue
@@ -282,10 +283,11 @@ def stop_reason(spec: StudySpec, results: Sequence[TrialResult]) -> str | None:
     if stop == Stop():
         return None
     sign = 1 if spec.maximize else -1  # below, more is better
+    # Whether a duplicate has its result yet is a matter of time, and its original has the same.
     complete = [
         sign * result.value
         for result in results
-        if result.state == COMPLETE and result.value is not None
+        if result.state == COMPLETE and result.value is not None and result.duplicate_of is None
     ]
     if stop.target is not None and max(complete, default=-math.inf) >= sign * stop.target:
         return f"target {stop.target:g} reached"
@@ -307,8 +309,8 @@ def _trials_since_best(results: Sequence[TrialResult], sign: int) -> int:
         if result.number not in begun:
             begun.add(result.number)
             count += 1
-        has_value = result.state in (COMPLETE, PAUSED) and result.value is not None
-        if has_value and sign * float(result.value or 0.0) > best:
+        has_value = result.state in (COMPLETE, PAUSED) and result.duplicate_of is None
+        if has_value and result.value is not None and sign * float(result.value or 0.0) > best:
             best = sign * float(result.value or 0.0)
             count = 0
     return count if math.isfinite(best) else 0

@@ -31,6 +31,8 @@ RECENT = 1 / 4  # of the epochs: the part of a training in which a gain is recen
 
 BUDGET_REDUCTION = 2  # with a budget alone, one in so many goes on to the next rung
 BUDGET_SPACING = 1.5  # with a budget alone, each rung is at so many times the epochs of the last
+# After so many draws in a row that took no epoch, a budget draws no more: it would never be used.
+MAX_DRAWS_IN_VAIN = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +193,8 @@ def decide_within_budget(
     The better half of those that have reached a rung goes on; if there is none to go on, a new
     configuration is drawn. Enough is kept to finish the configuration with the best value so far,
     even if it is one in training. In the end it is finished, and then the next best, as long as
-    the budget lasts.
+    the budget lasts. It is also finished if too many draws in a row took no epoch: duplicates, and
+    configurations that fail at once.
 
     Args:
         contenders: the configurations drawn so far.
@@ -214,6 +217,7 @@ def decide_within_budget(
         until = _next_rung(one, levels)
         if is_within(until - one.until, one.epochs - until, one):
             return Promote(one.number, until)
+    may_draw = may_draw and not _draws_in_vain(contenders)
     if may_draw and not going_on and is_within(levels[0], epochs - levels[0]):
         return Draw(levels[0])
     paused = [one for one in _leaders(contenders, len(contenders)) if one.is_paused]
@@ -386,6 +390,12 @@ def _promotable(
         if place <= GOES_ON * len(standings[level]) and until - level <= left:
             return Promote(best.number, until)
     return None
+
+
+def _draws_in_vain(contenders: Iterable[Contender]) -> bool:
+    """Whether the last configurations with a known result all took no epoch."""
+    known = [one for one in contenders if not one.is_training][-MAX_DRAWS_IN_VAIN:]
+    return len(known) == MAX_DRAWS_IN_VAIN and not any(one.cost for one in known)
 
 
 def _better_half(contenders: Sequence[Contender], levels: Sequence[int]) -> Iterator[Contender]:

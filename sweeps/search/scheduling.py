@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.search.decisions import PROMOTING, WHOLE, Decision, DecisionLog
 from sweeps.search.promotion import (
     LEADERS,
+    MAX_DRAWS_IN_VAIN,
     SHARE,
     Contender,
     Draw,
@@ -174,7 +175,9 @@ class Scheduler:
             seeds = self._spec.repeats - drawn % self._spec.repeats  # of the next configuration
             used = sum(len(self._trials()[one.trial].intermediate_values) for one in known)
             left = self._budget(known) - used - seeds * epochs
-            if left < 0:
+            last = [self._trials()[one.trial] for one in known[-MAX_DRAWS_IN_VAIN:]]
+            in_vain = [trial for trial in last if not trial.intermediate_values]
+            if left < 0 or len(in_vain) == MAX_DRAWS_IN_VAIN:
                 return End()
             if left < (drawn - len(known)) * epochs:
                 return Wait()  # the trials in training may leave enough

@@ -242,7 +242,10 @@ class Study(StoredStudy):
                 result of a trial at each of its pauses, and at its end. After True, nothing more
                 begins.
         """
-        for trial in self._store.in_state(TrialState.RUNNING):
+        for left in self._store.in_state(TrialState.RUNNING):
+            trial = self._trials()[left.number]
+            if trial.state in ENDED:  # by now: a duplicate, with its original
+                continue
             asked = self._adopt(trial)
             if asked is not None:
                 yield asked

@@ -1,5 +1,7 @@
 """The best weights of a paused training are in its state, and are saved when it does not go on."""
 
+from dataclasses import replace
+
 import torch
 from support.trainings import run, settled, suited
 
@@ -7,7 +9,7 @@ from pipeline.checkpoints import Folder, load_model
 from pipeline.training.best import save_best_of_paused
 from pipeline.training.epochs import Hooks
 from pipeline.training.train import train
-from sweeps.trial import PAUSED, PRUNED
+from sweeps.trial import FAILED, PAUSED, PRUNED
 
 
 def pause(folder, data, until=2, **values):
@@ -24,7 +26,7 @@ def test_the_best_weights_of_a_paused_training(tiny, tmp_path):
     folder = Folder(tmp_path / "paused")
     assert (paused.state, paused.checkpoint, pruned.state) == (PAUSED, None, PRUNED)
     assert not folder.best.exists()
-    assert save_best_of_paused(folder, paused.config, tiny)
+    assert save_best_of_paused(folder, paused, tiny)
     (network, card), (expected, expected_card) = map(load_model, (folder.best, pruned.checkpoint))
     assert all(map(torch.equal, network.state_dict().values(), expected.state_dict().values()))
     assert (card.epoch, card.mean, card.std) == (expected_card.epoch, (0.0,), (1.0,))
@@ -33,13 +35,15 @@ def test_the_best_weights_of_a_paused_training(tiny, tmp_path):
 
 
 def test_no_state_no_weights(tiny, tmp_path):
-    """A state that is lost, damaged, or of another configuration gives no weights."""
+    """A failed trial has no weights, nor has a state that is lost, damaged, or another's."""
     paused = pause(tmp_path, tiny, until=1)
     folder = Folder(tmp_path)
-    assert not save_best_of_paused(folder, settled(lr=0.5), tiny)
+    assert not save_best_of_paused(folder, replace(paused, best_epoch=2), tiny)
+    assert not save_best_of_paused(folder, replace(paused, state=FAILED), tiny)
+    assert not save_best_of_paused(folder, replace(paused, config=settled(lr=0.5)), tiny)
     (state,) = folder.states()
     state.write_bytes(state.read_bytes()[:-1])
-    assert not save_best_of_paused(folder, paused.config, tiny)
+    assert not save_best_of_paused(folder, paused, tiny)
     folder.clear()
-    assert not save_best_of_paused(folder, paused.config, tiny)
+    assert not save_best_of_paused(folder, paused, tiny)
     assert not folder.best.exists()

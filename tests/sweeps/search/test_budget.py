@@ -4,7 +4,7 @@ import dataclasses
 import random
 
 import pytest
-from support.searches import MIXED, make_train, memory, spec
+from support.searches import MIXED, fail, make_train, memory, spec
 
 from sweeps.search import loop
 from sweeps.search.loop import SequentialRunner
@@ -18,6 +18,11 @@ GRID = """
 method: grid
 epochs: 6
 search: {lr: [0.001, 0.003, 0.01, 0.03], dropout: [0, 0.1, 0.2], family: [mlp, cnn, resnet]}
+"""
+FOUR_CONFIGURATIONS = """
+method: random
+epochs: 4
+search: {width: [8, 16], optimizer: [adam, sgd]}
 """
 SEARCHED_EPOCHS = """
 epochs: 6
@@ -192,3 +197,23 @@ def test_a_rule_to_stop_beside_a_budget():
     assert ending.reason == "target 0.5 reached"
     assert used(study) < 12 * EPOCHS
     assert {result.state for result in study.results()} == {COMPLETE, PRUNED}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("pruner", ["asha", "none"])
+def test_a_budget_ends_when_nothing_new_can_be_drawn(pruner, workers):
+    """A budget for more than all configurations of a search completes each, and then ends."""
+    study = sweep(FOUR_CONFIGURATIONS, pruner=pruner, workers=workers, budget=12)
+    results = study.results()
+    assert {result.state for result in results} == {COMPLETE}
+    assert len({result.config.signature for result in results}) == 4
+    assert len(results) < 100
+
+
+@pytest.mark.parametrize("pruner", ["asha", "none"])
+def test_a_budget_ends_if_every_trial_fails_at_once(pruner):
+    """Diverged trials take no epoch of the budget, but they are not drawn for ever."""
+    study = begin(budget=12, pruner=pruner)
+    runner = SequentialRunner(lambda asked: fail(asked, "diverged"))
+    assert loop.run(study, runner).reason == "done"
+    assert len(study.results()) < 100

@@ -4,6 +4,7 @@ import random
 import time
 
 import pytest
+from support.records import make_result
 from support.searches import (
     MIXED,
     SMALL,
@@ -20,7 +21,7 @@ from sweeps.search import loop
 from sweeps.search.loop import MAX_DEATHS, SequentialRunner
 from sweeps.search.pruning import PROTECTED_TRIALS
 from sweeps.search.study import Study
-from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING, TrialResult
 
 
 def begin(storage, text=MIXED, *, workers, deterministic=True, **overrides):
@@ -285,3 +286,16 @@ def test_results_are_kept_as_they_come():
     )
     assert trained == [0, *range(2, 12)]
     assert isinstance(again.results()[1], TrialResult)
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+@pytest.mark.parametrize(
+    ("stop", "reason"), [("{target: 0.8}", None), ("{no_gain: 2}", "no gain in 2 trials")]
+)
+def test_a_duplicate_that_has_ended_stops_no_sooner(stop, reason, has_ended):
+    """When a duplicate ends is a matter of time: its value counts with its original only."""
+    duplicate = make_result(1, None, state=PAUSED, duplicate_of=0)
+    if has_ended:
+        duplicate = make_result(1, 0.9, duplicate_of=0)
+    results = [make_result(0, 0.5, state=PAUSED), duplicate, make_result(2, 0.4, state=PAUSED)]
+    assert loop.stop_reason(spec(f"{MIXED}stop: {stop}"), results) == reason

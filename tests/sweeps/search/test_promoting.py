@@ -443,6 +443,31 @@ def test_duplicates_end_with_their_original(workers, end):
     assert len(originals) < 12
 
 
+def test_duplicates_of_an_interrupted_original_end_once():
+    """The next start ends a duplicate with its original, and does not take it for lost."""
+    storage = memory()
+    told = []
+    was_stopped = False
+
+    def stop_last_part(asked, epoch):
+        has_duplicate = bool(study.waiting_duplicates(asked.number))
+        if not was_stopped and asked.until is None and epoch == 4 and has_duplicate:
+            raise KeyboardInterrupt
+
+    study = begin(storage, FEW)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(study, Disorder(make_train(study, at=stop_last_part), 1, random.Random(0)))
+    was_stopped = True
+    interrupt_all(study)
+    study = begin(storage, FEW)
+    runner = Disorder(make_train(study), 1, random.Random(0))
+    loop.run(study, runner, on_result=told.append)
+    numbers = [result.number for result in told]
+    assert any(result.duplicate_of is not None for result in told)
+    assert len(numbers) == len(set(numbers))
+    assert {result.end for result in told} <= {COMPLETE, PRUNED}
+
+
 # Other programs
 
 
