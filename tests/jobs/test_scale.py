@@ -26,7 +26,7 @@ from sweeps.trial import TrialResult
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-SPEC = "trials: 24\nsearch: {lr: {low: 1.0e-4, high: 0.1, log: true}}\n"
+SPEC = "trials: 24\npruner: none\nsearch: {lr: {low: 1.0e-4, high: 0.1, log: true}}\n"
 STATES = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL", "running": "RUNNING"}
 
 
