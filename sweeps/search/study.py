@@ -535,18 +535,32 @@ class Study(StoredStudy):
         self._reopen()
         self._store.notice_others()
         for trial in self._store.in_state(TrialState.RUNNING):
-            if DRAWN_BY in trial.user_attrs and "config" not in trial.user_attrs:
+            is_ours = trial.user_attrs.get(DRAWN_BY) is not None
+            if is_ours and "config" not in trial.user_attrs:
                 return self._choose(trial, step.until)  # killed while it was drawn
         for trial in self._store.in_state(TrialState.WAITING):
-            if self.promotes:  # before it is taken: it is ours if this process is killed
-                self._set_attr(trial.number, DRAWN_BY, [len(self._log.decisions), step.until])
-            if self._store.take(trial):
+            if self._take_waiting(trial, step):
                 return self._choose(trial, step.until)
         params = self._planned_params(len(self._scheduler.drawn))
         system_attrs = {} if params is None else {"fixed_params": params}
         trial = create_trial(state=TrialState.RUNNING, system_attrs=system_attrs)
         trial.number = len(self._trials())
         return self._choose(trial, step.until)
+
+    def _take_waiting(self, trial: FrozenTrial, step: Step) -> bool:
+        """Begin a trial that another program has enqueued; return whether nobody else has."""
+        decision = [len(self._log.decisions), step.until]
+        try:
+            if self.promotes:  # before it is taken: it is ours if this process is killed
+                self._set_attr(trial.number, DRAWN_BY, decision)
+            if self._store.take(trial):
+                return True
+            if self.promotes:
+                self._set_attr(trial.number, DRAWN_BY, None)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            pass  # somebody else has even ended it
+        self._reload()
+        return False
 
     def _adopt(self, trial: FrozenTrial) -> AskedTrial | None:
         """Take over a trial that a dead process left: the same number, the same values.

@@ -548,6 +548,23 @@ def test_trials_of_others_count_as_before_in_studies_of_0_1_0():
     assert [result.number for result in study.results()] == list(range(1, 12))
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_waiting_trial_that_others_take_first_is_theirs(has_ended):
+    """A trial that waited when the study was read is left to the program that has begun or ended it since."""
+    storage = memory()
+    begin(storage, SMALL)
+    other = optuna.load_study(storage=storage, study_name="study")
+    other.enqueue_trial({})
+    study = begin(storage, SMALL)
+    theirs = other.ask()
+    if has_ended:
+        other.tell(theirs, 0.5)
+    loop.run(study, Disorder(make_train(study), 1, random.Random(0)))
+    assert [result.number for result in study.results()] == list(range(1, 13))
+    assert "config" not in storage.get_all_trials(0)[0].user_attrs
+    assert begin(storage, SMALL).results() == study.results()
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_enqueued_by_others(workers):
     """A trial that another program has enqueued is drawn next, with its values, also after a kill at any write."""
