@@ -146,7 +146,10 @@ def _work_text(plan: Mapping[str, Any]) -> str:
         if plan["budget"] is not None:
             trials, _, budget = count_text(plan).partition(" within ")
             work = f"{trials} of at most {plan['epochs']} epochs within {budget}"
-    if plan["epochs_in_all"] is not None:
+    spares_epochs = (
+        plan["trials"] is None or plan["epochs_in_all"] != plan["trials"] * plan["epochs"]
+    )
+    if plan["epochs_in_all"] is not None and spares_epochs:
         work += f", {plan['epochs_in_all']:,.0f} in all"
     return work
 

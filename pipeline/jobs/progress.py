@@ -52,11 +52,10 @@ class _Tally:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self._count()
+        self.count()
 
-    def _count(self) -> None:
+    def count(self) -> None:
         """Count what the store has."""
-        self._has_reopened = self._study.reopened
         results = self._study.results()
         self._drawn = {result.number for result in results}
         self._paused = {result.number for result in results if result.state == PAUSED}
@@ -80,8 +79,6 @@ class _Tally:
 
     def begin(self, number: int, until: int) -> None:
         """Count a trial as in training until an epoch."""
-        if self._study.reopened != self._has_reopened:
-            self._count()
         self._drawn.add(number)
         self._paused.discard(number)
         self._goals[number] = until
@@ -250,6 +247,11 @@ class ProgressDisplay:
             until: the epoch until which it is trained now; None for the last.
         """
         self._begin(number, config, until or config.epochs)
+
+    def trials_reopened(self) -> None:
+        """Count trials as paused again that had ended as pruned."""
+        if self._tally is not None:
+            self._tally.count()
 
     def trial_goes_on(self, number: int, config: TrialConfig, after: int, until: int) -> None:
         """Show a bar for a trial that was paused, and print that it goes on.

@@ -72,6 +72,7 @@ class TrialRunner:
             failpoints.reach("after_ask")
         if self._study.reopened:
             self._recorder.reopen(self._study.reopened)
+            self._display.trials_reopened()
             self._study.reopened = []
         spec = self._study.spec
         folder = trial_folder(self._recorder.home, self._study.name, asked.number)

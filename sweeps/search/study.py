@@ -190,8 +190,11 @@ class Study(StoredStudy):
         return total_trials(self.spec)
 
     def count_ended(self) -> int:
-        """Count the ended trials."""
-        return sum(trial.state in ENDED for trial in self._trials())
+        """Count the ended trials; if trials may go on, without those of other programs."""
+        return sum(
+            trial.state in ENDED and (not self.promotes or DRAWN_BY in trial.user_attrs)
+            for trial in self._trials()
+        )
 
     def results(self) -> tuple[TrialResult, ...]:
         """The result of each trial, by number."""

@@ -202,7 +202,7 @@ def test_extent_of_a_time():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "3 trials of at most 2 epochs, 6 in all on 160 images: at most about"),
+        ("", "3 trials of at most 2 epochs on 160 images: at most about"),
         (
             "budget: 2",
             "3 trials of at most 2 epochs within a budget of 2 whole trainings, 4 in all",

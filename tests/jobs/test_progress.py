@@ -203,5 +203,6 @@ def test_an_extended_study_counts_what_goes_on_again(tmp_path):
     console = Console(file=io.StringIO(), force_terminal=False, width=200)
     show = ProgressDisplay.for_study(study, console)
     asked = next(one for one in study.trials_to_train() if one is not None)
+    show.trials_reopened()
     show.trial_began(asked.number, asked.config, 1)
     assert show._tally.texts() == ["5 of 6 drawn", "1 paused"]
