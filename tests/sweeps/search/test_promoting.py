@@ -198,7 +198,13 @@ def test_killed_before_any_write(unkilled, part):
 
 
 @pytest.mark.parametrize(
-    ("text", "workers"), [(MIXED, 1), (MIXED, 3), (REPEATED, 1), (REPEATED, 3)]
+    ("text", "workers"),
+    [
+        (MIXED, 1),
+        pytest.param(MIXED, 3, marks=pytest.mark.slow),
+        pytest.param(REPEATED, 1, marks=pytest.mark.slow),
+        (REPEATED, 3),
+    ],
 )
 def test_extended(files, text, workers):
     """A raised total goes on to the configurations and decisions of a study that had it from the start.
@@ -226,6 +232,7 @@ def test_extended(files, text, workers):
         assert read_record(storage, "study").results == study.results()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deaths", [0.02, 0.1])
 def test_killed_while_it_is_extended(files, deaths):
     """Killed at any epochs of each of its totals, an extended study is the one that nothing disturbed."""
