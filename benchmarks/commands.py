@@ -63,7 +63,7 @@ def run(home: Path, *command: str) -> dict[str, float]:
 def resume(home: Path) -> None:
     """Continue the study until its next trial begins; write the seconds of asking to a file."""
     spent: dict[str, list[float]] = defaultdict(list)
-    with timed(spent, "ask", Study, "_ask"):
+    with timed(spent, "ask", Study, "_draw"):
         search(home, sweep.Request(study="null.yaml", workers=1), lambda *_: First())
     (home / "ask.json").write_text(json.dumps(spent))
 

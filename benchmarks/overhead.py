@@ -54,7 +54,7 @@ fixed: {{family: cnn, optimizer: adam}}
 """
 METRICS = {f"metric/{n}": n / 7 for n in range(13)} | {"time/images_per_second": 1.0}
 OPERATIONS = {
-    "ask": (Study, "_ask"),
+    "ask": (Study, "_draw"),
     "report": (Study, "report"),
     "tell": (Study, "tell"),
     "writer: open": (Tracker, "open_trial"),
