@@ -14,6 +14,7 @@ from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import Score, complete_trials, mean_test_score
 from sweeps.analysis.verdict import Verdict, doubts
+from sweeps.spec.study_spec import parse_budget
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING, TrialResult
 
 OBJECTIVES = {
@@ -141,7 +142,7 @@ def _budget_text(record: StudyRecord) -> str:
     if budget.endswith("h"):
         hours = budget.removesuffix("h")
         return "1 hour" if hours == "1" else f"{hours} hours"
-    return "1 whole training" if budget == "1" else f"{budget} whole trainings"
+    return parse_budget(budget).text
 
 
 def _stop_sentence(record: StudyRecord, planned: str) -> str:

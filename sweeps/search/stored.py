@@ -40,6 +40,7 @@ from sweeps.search.stored_trial import (
 )
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
+from sweeps.spec.study_spec import parse_budget
 from sweeps.trial import PAUSED, PRUNED, TrialResult
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class StoredStudy:
             classes=self.facts.classes,
             results=results,
             parent_run_id=attrs.get("parent_run_id"),
-            budget=attrs.get("budget"),
+            budget=_read_budget(attrs.get("budget")),
             promoted=self._count_promotions(results, attrs),
             method=attrs["spec"]["method"],
             keep_checkpoints=attrs.get("keep_checkpoints", "each"),
@@ -416,6 +417,18 @@ def study_names(storage: Storage) -> list[str]:
     studies = [study for study in storage.get_all_studies() if "spec" in study.user_attrs]
     studies.sort(key=lambda study: study.user_attrs["opened"])
     return [study.study_name for study in studies]
+
+
+def _read_budget(stored: object) -> str | None:
+    """Read the budget of a study.
+
+    Raises:
+        DamagedStudyError: if the attribute is no budget.
+    """
+    try:
+        return None if stored is None else str(parse_budget(stored))
+    except ValueError as error:
+        raise DamagedStudyError(f"attribute 'budget' is damaged: {error}") from error
 
 
 def _finalists_record(storage: Storage, name: str) -> StudyRecord | None:

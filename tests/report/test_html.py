@@ -577,4 +577,7 @@ def test_a_budget_says_how_far():
     facts |= {"budget": "1.5h", "reason": None}
     text = section(promoting(COMPLETE, PAUSED, **facts), "result").text
     assert "Interrupted before the end of its budget of 1.5 hours" in text
+    facts |= {"budget": "100min"}  # no short number of hours
+    text_of_minutes = section(promoting(COMPLETE, PAUSED, **facts), "result").text
+    assert "before the end of its budget of 100min of training" in text_of_minutes
     assert str(MAX_TRIALS) not in text

@@ -883,3 +883,15 @@ def test_a_study_with_damaged_attributes(key, value, message):
 def test_a_trial_with_damaged_attributes(key, value, message):
     """What is no decision, no result and no configuration is told with the number of its trial."""
     assert message in damaged(lambda storage, _study: storage.set_trial_user_attr(0, key, value))
+
+
+@pytest.mark.parametrize("budget", ["soon", 0, [], {}])
+def test_a_damaged_budget(budget):
+    """What is no budget is told to a reader; the next command writes the study's own again."""
+    storage = memory()
+    begin(storage, SMALL)
+    storage.set_study_user_attr(0, "budget", budget)
+    with pytest.raises(DamagedStudyError, match="attribute 'budget' is damaged: budget must be"):
+        read_record(storage, "study")
+    begin(storage, SMALL)
+    assert read_record(storage, "study").budget is None
