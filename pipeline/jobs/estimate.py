@@ -129,23 +129,30 @@ def plan_text(plan: Mapping[str, Any]) -> str:
 
 def count_text(plan: Mapping[str, Any]) -> str:
     """What ends a study of `describe_plan`: its number of trials, its budget, or both."""
-    parts = []
-    if plan["trials"] is not None:
-        parts.append("1 trial" if plan["trials"] == 1 else f"{plan['trials']} trials")
-    if plan["budget"] is not None:
-        parts.append(f"a budget of {parse_budget(plan['budget']).text}")
-    return " within ".join(parts)
+    return " within ".join(part for part in (_trials_text(plan), _budget_text(plan)) if part)
+
+
+def _trials_text(plan: Mapping[str, Any]) -> str:
+    """The number of trials; empty if a budget alone says how many are drawn."""
+    if plan["trials"] is None:
+        return ""
+    return "1 trial" if plan["trials"] == 1 else f"{plan['trials']} trials"
+
+
+def _budget_text(plan: Mapping[str, Any]) -> str:
+    """The budget; empty if there is none."""
+    return "" if plan["budget"] is None else f"a budget of {parse_budget(plan['budget']).text}"
 
 
 def _work_text(plan: Mapping[str, Any]) -> str:
     """How much is trained."""
+    most = f"of at most {plan['epochs']} epochs"
     if plan["trials"] is None:
-        work = f"{count_text(plan)}, in trials of at most {plan['epochs']} epochs"
+        work = f"{_budget_text(plan)}, in trials {most}"
+    elif plan["budget"] is None:
+        work = f"{_trials_text(plan)} {most}"
     else:
-        work = f"{count_text(plan)} of at most {plan['epochs']} epochs"
-        if plan["budget"] is not None:
-            trials, _, budget = count_text(plan).partition(" within ")
-            work = f"{trials} of at most {plan['epochs']} epochs within {budget}"
+        work = f"{_trials_text(plan)} {most} within {_budget_text(plan)}"
     spares_epochs = (
         plan["trials"] is None or plan["epochs_in_all"] != plan["trials"] * plan["epochs"]
     )
