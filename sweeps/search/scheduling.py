@@ -119,9 +119,9 @@ class Scheduler:
         """Return what is next, or that it is not decided before a training ends, or that all is."""
         decisions = self.decisions
         if self._window is None:
-            known = self._visible(decisions, len(decisions))
+            known = self._visible(decisions)
             return self._decide(known, at_end=self._log.at_end)
-        first = max(0, len(decisions) + 1 - self._window)
+        first = self.known_count(len(decisions))
         for count in range(first, len(decisions) + 1):
             if count > self._count_finished(decisions):
                 return Wait()
@@ -135,11 +135,21 @@ class Scheduler:
         """The decisions with results that the next one may know, the newest left out."""
         decisions = self.decisions
         if self._window is None:
-            return self._visible(decisions, len(decisions))
-        return decisions[: max(0, len(decisions) + 1 - self._window)]
+            return self._visible(decisions)
+        return decisions[: self.known_count(len(decisions))]
 
-    def _visible(self, decisions: Sequence[Decision], count: int) -> Sequence[Decision]:
-        return [decision for decision in decisions[:count] if self._has_finished(decision)]
+    def known_count(self, decision: int) -> int:
+        """How many of the first decisions a decision may know the results of.
+
+        Args:
+            decision: its number. For a trial that is trained in one go, this is the trial's number.
+        """
+        if self._window is None:
+            return WHOLE
+        return max(0, decision + 1 - self._window)
+
+    def _visible(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
+        return [decision for decision in decisions if self._has_finished(decision)]
 
     def _count_finished(self, decisions: Sequence[Decision]) -> int:
         """Count the decisions that have finished before the first that has not."""
@@ -347,7 +357,7 @@ class Scheduler:
         Its value is in units of the objective. None if the configuration has further seeds that
         have not come to the same epoch.
         """
-        known = self._visible(self.decisions, len(self.decisions))
+        known = self._visible(self.decisions)
         contenders = self._make_contenders(known)
         place = self.drawn.index(number) // self._spec.repeats
         if len(self._seeds(place)) < self._spec.repeats:
@@ -368,7 +378,7 @@ class Scheduler:
             return None
         epochs = self._spec.most_epochs
         if self._spec.budget is not None:
-            budget = self._budget(self._visible(self.decisions, len(self.decisions)))
+            budget = self._budget(self._visible(self.decisions))
             return None if math.isinf(budget) else min(budget, self._total * epochs)
         return self._spec.repeats * expected_epochs(total=self._configurations, epochs=epochs)
 

@@ -221,14 +221,11 @@ class Study(StoredStudy):
 
     @cached_property
     def _scheduler(self) -> Scheduler:
-        visible_window = None
-        if self.waits_for_earlier:
-            visible_window = self.facts.window or self.workers
         return Scheduler(
             self.spec,
             total=self.total,
             version=self.facts.scheduler,
-            window=visible_window,
+            window=(self.facts.window or self.workers) if self.waits_for_earlier else None,
             trials=self._trials,
             log=self._log,
         )
@@ -327,7 +324,7 @@ class Study(StoredStudy):
         if self.promotes or self.spec.pruner == "none":
             return False
         reports = self._store.reports(asked.number)
-        known = self._scheduler.decisions[: self._deciding_count(asked.number)]
+        known = self._scheduler.decisions[: self._scheduler.known_count(asked.number)]
         rivals = [
             self._trials()[decision.trial].intermediate_values
             for decision in known
@@ -344,12 +341,6 @@ class Study(StoredStudy):
             epochs=asked.config.epochs,
             maximize=self.spec.maximize,
         )
-
-    def _deciding_count(self, number: int) -> int:
-        """How many of the first trials may decide about a trial that is trained in one go."""
-        if not self.waits_for_earlier:
-            return WHOLE
-        return max(0, number + 1 - (self.facts.window or self.workers))
 
     def catch_up(self, asked: AskedTrial, history: Sequence[Epoch]) -> None:
         """Store the missing reports of a dead process, from the history of a checkpoint."""
@@ -397,7 +388,7 @@ class Study(StoredStudy):
                 return None
             return next(result for result in self.results() if result.number == original)
         results = self.results()
-        count = self._deciding_count(asked.number)
+        count = self._scheduler.known_count(asked.number)
         for result in results[self._indexed :]:
             if result.state == RUNNING or result.number >= count:
                 break
@@ -450,8 +441,10 @@ class Study(StoredStudy):
         """
         data = json.loads(result.to_json())
         number = asked.number
-        if result.run_id is not None and self.recall(f"{RUN_OF}{number}") is not None:
-            self.keep_run(number, result.run_id, result.checkpoint)  # kept when it was reopened
+        # Only a trial that was paused can have been reopened, and its run been kept then.
+        may_have_run = result.run_id is not None and PROGRESS in self._trials()[number].user_attrs
+        if may_have_run and self.recall(f"{RUN_OF}{number}") is not None:
+            self.keep_run(number, str(result.run_id), result.checkpoint)
         try:
             self._store.settle(number)
             self._store.show_reports(number)
@@ -616,7 +609,7 @@ class Study(StoredStudy):
         if self.promotes:
             place = len(self._scheduler.drawn)  # another program's trials do not count
         else:
-            known = self._scheduler.decisions[: self._deciding_count(place)]
+            known = self._scheduler.decisions[: self._scheduler.known_count(place)]
         view = SamplerView(
             self.name,
             storage,

@@ -13,8 +13,6 @@ from sqlalchemy import text
 
 from sweeps.search.stored_trial import check_trials
 
-Storage = optuna.storages.BaseStorage
-
 # Optuna itself reopens no trial. A paused trial has no value and no result.
 _REOPENING = (
     "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = :trial",
@@ -31,7 +29,7 @@ class TrialStore:
     the trial in the store.
     """
 
-    def __init__(self, storage: Storage, study_name: str) -> None:
+    def __init__(self, storage: optuna.storages.BaseStorage, study_name: str) -> None:
         """Open the trials of a study.
 
         Args:
