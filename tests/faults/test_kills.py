@@ -3,6 +3,7 @@
 The invariant of both stores, the list of trials and the weights equal an unbroken sweep's.
 """
 
+import contextlib
 import random
 import shutil
 import signal
@@ -22,6 +23,7 @@ from support.endtoend import (
 from support.forks import Fork, trials, weights
 
 from pipeline.checkpoints import trial_folder
+from pipeline.system.errors import StorageFailure
 from pipeline.system.failpoints import POINTS, VARIABLE
 from sweeps.search.stored_trial import is_paused
 
@@ -126,7 +128,9 @@ def interrupt(folder):
             assert began.process.is_alive(), "it has ended before that"
             time.sleep(0.01)
             began.send(signal.SIGSTOP)
-            found = trials(folder, NAME)
+            found = []
+            with contextlib.suppress(StorageFailure):  # it was stopped in the middle of a write
+                found = trials(folder, NAME)
             paused = [trial for trial in found if is_paused(trial)]
             in_training = [
                 trial for trial in found if not (trial.state.is_finished() or trial in paused)
