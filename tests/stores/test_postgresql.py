@@ -20,7 +20,6 @@ from support.commands import wait_until
 from support.endtoend import (
     check_invariant,
     children,
-    client,
     decisions,
     furnish,
     pipeline,
@@ -33,6 +32,7 @@ from support.postgres import OWNER, PASSWORD
 from pipeline.stores import access, locations, locks
 from pipeline.system.errors import StudyBusy
 from pipeline.system.failpoints import VARIABLE
+from sweeps.search.stored_trial import is_paused
 
 pytestmark = pytest.mark.slow
 
@@ -175,11 +175,14 @@ def test_paused_trials_go_on_as_in_a_file(database, place, template, tmp_path_fa
 
 def test_on_another_machine_the_running_trial_begins_again(database, place, unbroken):
     """Where its checkpoints are not, a trial is trained from its beginning, and its run has every point once."""
-    sweep = fork(place, *COMMAND)
-    wait_until(lambda: client(place).search_runs(["0"], "metrics.`val/acc` > 0"))
-    sweep.send(signal.SIGKILL)
-    sweep.process.join()
-    number = list(children(place, NAME))[-1]
+    # A trial that was paused and goes on: its run has the points of its first part already.
+    fork(place, *COMMAND, **{VARIABLE: "mid_epoch:30"}).wait(-signal.SIGKILL)
+    (number,) = [
+        trial.number
+        for trial in trials(place, NAME)
+        if not (trial.state.is_finished() or is_paused(trial))
+    ]
+    assert children(place, NAME)[number].data.metrics["val/acc"] > 0
     shutil.rmtree(place / "checkpoints")
     assert f"going on with 1 interrupted trial: #{number}" in fork(place, *COMMAND).wait(0)
     check_whole(place, unbroken)
