@@ -12,6 +12,8 @@ from typing import Any
 
 from sweeps.trial import Value
 
+SELECTION = 2  # the version of the rules of selection that new studies are made with
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSpec:
@@ -108,6 +110,8 @@ class StudyFacts:
     # How many decisions, with the present one, do not know of one another's results; None for as
     # many as there are workers.
     window: int | None = None
+    # The version of the rules that select the best epoch of a trial and rank trials; 1 is of 0.1.0.
+    selection: int = 1
     ablated: AblationStart | None = None  # only of an ablation
     finalists: ChosenFinalists | None = None  # only of a study of finalists
 
@@ -133,6 +137,7 @@ class StudyFacts:
             deterministic=bool(data.get("deterministic", True)),
             scheduler=int(data.get("scheduler", 1)),
             window=data.get("window"),
+            selection=int(data.get("selection", 1)),
             ablated=ablated,
             finalists=finalists,
         )

@@ -23,6 +23,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from sweeps.analysis.facts import SELECTION
 from sweeps.search.decisions import DRAWN_BY, PROMOTING, WHOLE, Decision, DecisionLog, window
 from sweeps.search.promotion import End, Standing, Wait
 from sweeps.search.pruning import PROTECTED_TRIALS, should_prune
@@ -148,7 +149,11 @@ class Study(StoredStudy):
         is_new = "spec" not in study.user_attrs
         if is_new:
             dimensions = [dimension.to_dict() for dimension in spec.dimensions]
-            rules = {"scheduler": PROMOTING, "window": window(int(facts.get("workers", 1)))}
+            rules = {
+                "scheduler": PROMOTING,
+                "window": window(int(facts.get("workers", 1))),
+                "selection": SELECTION,
+            }
             study.set_user_attr("facts", {**rules, **facts, "dimensions": dimensions})
         else:
             _check_identity(study, spec)
