@@ -430,6 +430,9 @@ class TrialResult:
     confusion: tuple[tuple[int, ...], ...] | None = None
     # The worst at the best epoch, and some of the most confused pairs of classes.
     mistakes: tuple[Mistake, ...] = ()
+    # Which validation images are classified correctly at the best epoch, as `sweeps.analysis.bits`
+    # packs them; None where it is not known.
+    correct: str | None = None
     seconds: float = 0.0
     parameters: int | None = None
     mflops: float | None = None  # of an image's forward pass, in millions
@@ -438,6 +441,7 @@ class TrialResult:
     # On the test split, once it is evaluated: acc, loss, images (their number), acc@3 (after
     # epoch 3), class@3.
     test: Mapping[str, float] | None = None
+    test_correct: str | None = None  # as `correct`, of the test images
     checkpoint: str | None = None  # folder or URI of the best epoch's weights
     run_id: str | None = None
     error: str | None = None
@@ -468,7 +472,7 @@ class TrialResult:
         values["history"] = tuple(map(Epoch.from_dict, data["history"]))
         if data["confusion"] is not None:
             values["confusion"] = tuple(tuple(row) for row in data["confusion"])
-        # Version 0.1.0 stored no mistakes.
+        # Version 0.1.0 stored no mistakes, and not which images are classified correctly.
         values["mistakes"] = tuple(Mistake(*mistake) for mistake in data.get("mistakes", ()))
         return TrialResult(**values)
 

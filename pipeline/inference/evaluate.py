@@ -23,6 +23,7 @@ from pipeline.training.metrics import Scores, score
 from pipeline.training.prepare import Prepare
 from pipeline.training.process import thread_count
 from pipeline.training.resolve import resolve
+from sweeps.analysis import bits
 from sweeps.search.stored import keep_test
 
 
@@ -48,7 +49,7 @@ def evaluate(
     """Score a trained network on the validation or the test split, in the same way as its trial.
 
     Test scores of a run are logged to the run, as ``test/acc`` and ``test/loss``, and stored with
-    its study for the report.
+    its study for the report, together with which images were classified correctly.
 
     Args:
         stores: the stores.
@@ -69,7 +70,8 @@ def evaluate(
         network, card = fetch_network(tracker, run, BEST)
         scores = _score(network, card, data_dir, split)
         if split == "test":
-            _keep_test_scores(stores, tracker, run, _test_figures(scores))
+            correct = bits.pack(scores.correct.numpy())
+            _keep_test_scores(stores, tracker, run, _test_figures(scores), correct)
     return Evaluation(split, card, scores, run.info.run_id)
 
 
@@ -126,7 +128,11 @@ def _test_figures(scores: Scores) -> dict[str, float]:
 
 
 def _keep_test_scores(
-    stores: locations.Stores, tracker: Tracker, run: Run, figures: Mapping[str, float]
+    stores: locations.Stores,
+    tracker: Tracker,
+    run: Run,
+    figures: Mapping[str, float],
+    correct: str | None = None,
 ) -> None:
     """Log test scores to the run and, if the run is a trial, store them with the study."""
     metrics = {f"test/{name}": value for name, value in figures.items() if "@" not in name}
@@ -136,7 +142,7 @@ def _keep_test_scores(
         return
     storage = access.open_studies(stores)
     try:
-        keep_test(storage, tags["sweep.study"], int(tags["sweep.trial"]), figures)
+        keep_test(storage, tags["sweep.study"], int(tags["sweep.trial"]), figures, correct)
     except LookupError:  # the study is in another store
         return
 

@@ -39,6 +39,7 @@ from pipeline.training.mistakes import find_mistakes
 from pipeline.training.optimizer import Schedule, make_optimizer, make_schedule
 from pipeline.training.prepare import Prepare, image_memory_format
 from pipeline.training.state import CheckpointWriter, TrainingState, restore
+from sweeps.analysis import bits
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import (
     COMPLETE,
@@ -219,6 +220,7 @@ class Training:
             best_epoch=progress.best_epoch,
             confusion=None if confusion is None else tuple(tuple(row) for row in confusion),
             mistakes=progress.mistakes,
+            correct=progress.correct,
             checkpoint=str(self.folder.best) if has_weights else None,
         )
 
@@ -321,6 +323,7 @@ class Training:
         if self.has_validation:
             self.state.confusion = scores.confusion.tolist()
             self.state.mistakes = find_mistakes(scores, self.data.val.labels)
+            self.state.correct = bits.pack(scores.correct.numpy())
         weights = self.network.state_dict()
         self.state.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -71,6 +71,9 @@ class Scores:
     loss_std: float = 0.0  # standard deviation of the batches' mean losses
     # Of each batch (images, classes), in the split's order, on its device:
     logits: tuple[torch.Tensor, ...] = ()
+    # Which images are classified correctly, bool (images,) on the CPU: by class, and within a class
+    # in the split's order.
+    correct: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
 
     @property
     def accuracy(self) -> float:
@@ -119,6 +122,7 @@ def score(
     total_loss = torch.zeros((), dtype=total_dtype, device=device)
     batch_losses = []
     batch_logits = []
+    batch_cells = [split.labels[:0]]  # for a split without images
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     for start in range(0, len(split), batch_size):
         images = split.images[start : start + batch_size]
@@ -130,14 +134,33 @@ def score(
         batch_losses.append(loss / len(labels))
         batch_logits.append(logits)
         cells = labels * classes + logits.argmax(dim=1)
+        batch_cells.append(cells)
         confusion += torch.bincount(cells, minlength=classes * classes)
     loss_std = float(torch.stack(batch_losses).std(correction=0)) if batch_losses else 0.0
+    all_cells = torch.cat(batch_cells)
     return Scores(
         loss=float(total_loss) / max(1, len(split)),
         confusion=confusion.view(classes, classes).cpu(),
         loss_std=loss_std,
         logits=tuple(batch_logits),
+        correct=_correct_by_class(all_cells.cpu(), classes),
     )
+
+
+def _correct_by_class(cells: torch.Tensor, classes: int) -> torch.Tensor:
+    """Say which images are classified correctly, the images of the first class first.
+
+    Args:
+        cells: of the confusion matrix, row by row: that of each image, int64 (images,).
+        classes: their number.
+
+    Returns:
+        bool (images,): by class, and within a class in the order of ``cells``.
+    """
+    labels = cells // classes
+    predictions = cells % classes
+    by_class = labels.argsort(stable=True)
+    return (predictions == labels)[by_class]
 
 
 def count_by_class(labels: torch.Tensor, predictions: torch.Tensor, classes: int) -> torch.Tensor:

@@ -25,8 +25,9 @@ class TrainingState:
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int | None = None
     best_value: float | None = None
-    confusion: list[list[int]] | None = None  # at the best epoch, as `mistakes`
+    confusion: list[list[int]] | None = None  # at the best epoch, as the next two
     mistakes: tuple[Mistake, ...] = ()
+    correct: str | None = None  # as in `TrialResult`
     seconds: float = 0.0
     latency_ms: float | None = None
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -91,6 +92,7 @@ class CheckpointWriter:
             "best_value": state.best_value,
             "confusion": state.confusion,
             "mistakes": state.mistakes,
+            "correct": state.correct,
             "seconds": state.seconds,
             "latency_ms": state.latency_ms,
         }
@@ -180,7 +182,9 @@ def progress(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> T
         best_epoch=facts["best_epoch"],
         best_value=facts["best_value"],
         confusion=facts["confusion"],
+        # Version 0.1.0 wrote neither of the next two.
         mistakes=tuple(Mistake(*values) for values in facts.get("mistakes", ())),
+        correct=facts.get("correct"),
         seconds=facts["seconds"],
         latency_ms=facts["latency_ms"],
         best_weights=_without_prefix("best.", tensors),

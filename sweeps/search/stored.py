@@ -48,8 +48,9 @@ if TYPE_CHECKING:
 
 Storage = optuna.storages.BaseStorage
 
-# Attributes of a study about its trials; the first is followed by the trial's number.
+# Attributes of a study about its trials; the first two are followed by the trial's number.
 _TEST = "test of trial "
+_TEST_CORRECT = "correct test images of trial "
 _THUMBNAILS = "pictures"
 
 # Errors of a store that cannot be used; the last if a damaged page spoils only the text of a value.
@@ -286,6 +287,7 @@ class StoredStudy:
                 test_key = f"{_TEST}{trial.number}"
                 if test_key in attrs:
                     changes["test"] = attrs[test_key]
+                    changes["test_correct"] = attrs.get(f"{_TEST_CORRECT}{trial.number}")
                 if changes:
                     result = dataclasses.replace(result, **changes)
                 checkpoints[trial.number] = result.checkpoint
@@ -394,7 +396,13 @@ def _read_facts(data: Mapping[str, Any]) -> StudyFacts:
         raise DamagedStudyError(f"attribute 'facts' holds no facts: {error}") from error
 
 
-def keep_test(storage: Storage, name: str, number: int, figures: Mapping[str, float]) -> None:
+def keep_test(
+    storage: Storage,
+    name: str,
+    number: int,
+    figures: Mapping[str, float],
+    correct: str | None = None,
+) -> None:
     """Store a trial's scores on the test split.
 
     They are an attribute of the study, because Optuna changes no ended trial.
@@ -404,8 +412,12 @@ def keep_test(storage: Storage, name: str, number: int, figures: Mapping[str, fl
         name: the study's name.
         number: the trial's number.
         figures: the scores by the keys of `TrialResult.test`; they replace earlier ones.
+        correct: which images are classified correctly, as in `TrialResult`; None if the scores are
+            of other epochs than the best.
     """
     study = optuna.load_study(storage=storage, study_name=name)
+    if correct is not None:  # before the scores: whoever finds these needs both
+        study.set_user_attr(f"{_TEST_CORRECT}{number}", correct)
     key = f"{_TEST}{number}"
     earlier_figures = study.user_attrs.get(key, {})
     study.set_user_attr(key, {**earlier_figures, **figures})

@@ -26,6 +26,7 @@ from pipeline.data import search_data, test_split
 from pipeline.inference import evaluate
 from pipeline.stores import locations
 from pipeline.system.failpoints import VARIABLE
+from sweeps.analysis.bits import correct_images, correct_test_images
 from sweeps.trial import COMPLETE
 
 STUDY = "tiny-digits"
@@ -413,6 +414,9 @@ def test_evaluating_scores_the_test_split_and_logs_it(folder, capsys):
     run = children(folder, STUDY)[0]
     assert figures["acc"] == client(folder).get_run(run.info.run_id).data.metrics["test/acc"]
     assert len(figures["per_class"]) == 10
+    found = record(folder, STUDY).results[0]
+    assert correct_test_images(found).mean() == pytest.approx(figures["acc"])
+    assert correct_images(found).mean() == pytest.approx(found.best.metrics["val/acc"])
     assert pipeline("evaluate", "--run", f"{STUDY}#0", "--split", "val") == 0
     assert pipeline("evaluate", "--run", f"{STUDY}#7", "--split", "val") == 2
 

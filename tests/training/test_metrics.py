@@ -59,6 +59,9 @@ def test_scores_are_those_of_scikit_learn(present, batch_size):
     )
     assert scores.predicted == tuple(torch.bincount(predicted, minlength=5).tolist())
     assert sum(scores.predicted) == len(split)
+    by_class = [true == label for label in range(5)]
+    expected = torch.cat([(predicted == true)[images] for images in by_class])
+    assert torch.equal(scores.correct, expected)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that classes were predicted that are absent
         assert scores.balanced_accuracy == pytest.approx(balanced_accuracy_score(true, predicted))
@@ -103,6 +106,7 @@ def test_no_images():
     scores = score(Lookup(torch.zeros(1, 2)), nothing, 2, batch_size=4, prepare=AS_IT_IS)
     assert (scores.loss, scores.accuracy, scores.balanced_accuracy, scores.macro_f1) == (0, 0, 0, 0)
     assert (scores.per_class, scores.predicted, scores.loss_std) == ((None, None), (0, 0), 0)
+    assert scores.correct.tolist() == []
 
 
 def test_scores_as_in_use():

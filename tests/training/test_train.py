@@ -30,6 +30,7 @@ from pipeline.training.metrics import score
 from pipeline.training.prepare import Prepare
 from pipeline.training.resolve import resolve
 from pipeline.training.train import train
+from sweeps.analysis.bits import correct_images
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import (
     COMPLETE,
@@ -313,6 +314,7 @@ def test_best_weights_score_what_was_recorded(objective, family, values, tiny, t
     }
     assert result.value == figures[objective]
     assert result.confusion == tuple(map(tuple, scores.confusion.tolist()))
+    assert correct_images(result).tolist() == scores.correct.tolist()
     assert (result.best.per_class, result.best.predicted) == (scores.per_class, scores.predicted)
     assert card.metrics == result.best.metrics
     assert (card.config, card.epoch, card.classes) == (
@@ -331,6 +333,7 @@ def test_best_epoch_is_kept(scripted, tmp_path):
     assert (result.state, result.best_epoch, result.value) == (COMPLETE, 2, 0.5)
     assert int(load_model(tmp_path)[0].passes) == 2
     assert result.confusion[3][2] == 3
+    assert correct_images(result).tolist() == [True] * 5 + [False] * 5
 
 
 @pytest.mark.parametrize(

@@ -927,9 +927,12 @@ def test_test_scores_are_kept_with_an_ended_trial(tmp_path):
     """Scores on the test split, added to one after another, are read back with their trial and with no other."""
     storage = open_storage(f"sqlite:///{tmp_path / 'studies.db'}", timeout=5)
     whole(SMALL, storage)
-    stored.keep_test(storage, "study", 3, {"acc": 0.9, "loss": 0.3})
+    stored.keep_test(storage, "study", 3, {"acc": 0.9, "loss": 0.3}, "/w==")
     stored.keep_test(storage, "study", 3, {"acc@1": 0.5})
-    tests = [result.test for result in read_record(storage, "study").results]
+    results = read_record(storage, "study").results
+    assert [r.number for r in results if r.test_correct is not None] == [3]
+    assert results[3].test_correct == "/w=="
+    tests = [result.test for result in results]
     assert tests[3] == {"acc": 0.9, "loss": 0.3, "acc@1": 0.5}
     assert {str(test) for number, test in enumerate(tests) if number != 3} == {"None"}
     close(storage)
