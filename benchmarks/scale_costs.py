@@ -200,7 +200,7 @@ def of_command(earlier_trials: int, servers: Mapping[str, int]) -> dict[str, flo
 
             def record_end(result: TrialResult) -> None:
                 recorder.record_result(result)
-                display.trial_ended(result, find_best_trial(study.results(), maximize=True))
+                display.trial_ended(result, find_best_trial(study.results(), study.ranking_rule))
                 meter.mark("told")
 
             study.tell = tell_marked  # type: ignore[method-assign]

@@ -174,7 +174,7 @@ def _sweep(spec: StudySpec, curves: Curves, storage: Storage) -> Sweep:
 
     loop.run(study, loop.SequentialRunner(trained), max_failures=sys.maxsize)
     results = study.results()
-    winner = find_best_trial(results)
+    winner = find_best_trial(results, study.ranking_rule)
     if winner is None or winner.value is None:
         raise SystemExit(f"seed {spec.seed}: no trial is complete")
     ends = [result.end if result.duplicate_of is None else "duplicate" for result in results]

@@ -423,7 +423,8 @@ class TrialResult:
     config: TrialConfig
     state: str  # COMPLETE, PRUNED, PAUSED, FAILED or RUNNING
     end: str  # how the trial ended: complete, pruned, diverged, oom, timeout, error:<class>, ...
-    value: float | None = None  # the objective at the best epoch so far; None for a failed trial
+    # The objective at the best epoch so far; None for a failed trial, and if it is not finite.
+    value: float | None = None
     best_epoch: int | None = None  # counted from 1
     history: tuple[Epoch, ...] = ()
     # Validation counts [true][predicted] at the best epoch.
@@ -445,6 +446,11 @@ class TrialResult:
     checkpoint: str | None = None  # folder or URI of the best epoch's weights
     run_id: str | None = None
     error: str | None = None
+
+    def __post_init__(self) -> None:
+        """Drop a value that is infinite or not a number: it has no place in a ranking or a file."""
+        if self.value is not None and not math.isfinite(self.value):
+            object.__setattr__(self, "value", None)
 
     @property
     def has_ended(self) -> bool:

@@ -25,7 +25,7 @@ from sweeps import trial
 from sweeps.analysis.ranking import BestSoFar, rank
 from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import StoredStudy
-from sweeps.spec.study_spec import MAX_TRIALS, OBJECTIVES
+from sweeps.spec.study_spec import MAX_TRIALS
 from sweeps.trial import COMPLETE, PAUSED, RUNNING, Epoch, TrialConfig, TrialResult
 
 OpenedRun = Future[tuple[str, str]]  # the id of a run, and the location of its artifacts
@@ -57,9 +57,8 @@ class Recorder:
         # The parent's curve of the best value: its name, the results that it lacks, and its end.
         objective: str = study.recall("spec")["objective"]
         self._curve = f"sweep/best_{objective}"
-        self._maximize = OBJECTIVES[objective][1]
         self._undrawn: dict[int, TrialResult] = {}
-        self._best_so_far = BestSoFar(maximize=self._maximize)
+        self._best_so_far = BestSoFar(study.ranking_rule)
         self._last_step = 0
         self._last_time = 0
 
@@ -353,7 +352,7 @@ class Recorder:
         """Delete the weights of all trials, but for those of the best configurations."""
         results = self.study.results()
         repeats = self.study.recall("spec")["repeats"]
-        ranked = rank(results, maximize=self._maximize)
+        ranked = rank(results, self.study.ranking_rule)
         repeated = [entry for entry in ranked if len(entry.trials) >= repeats]
         # Further repeats can still change the rank of a configuration that lacks some.
         unrepeated = [entry for entry in ranked if len(entry.trials) < repeats]

@@ -258,7 +258,7 @@ class _Sweep:
         )
         if study.waits_for_earlier:
             self._places = min(self._places, study.workers)
-        self._best_so_far = BestSoFar(maximize=plan.spec.maximize)
+        self._best_so_far = BestSoFar(study.ranking_rule)
         self._recorder = Recorder(study, tracker, plan.stores.home, display.print_line)
 
     def run(self, then: Callable[[StopRequest], None], loading: LoadingContext) -> Outcome:

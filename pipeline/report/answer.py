@@ -26,10 +26,7 @@ OBJECTIVES = {
 # How a trial can end, in the order of the report, and the meaning of each word.
 _MEANINGS = {
     COMPLETE: "trained to its end: all its epochs, or until it stopped getting better",
-    PRUNED: (
-        "stopped early, being behind the others; ranked by the best it had reached, after all "
-        "complete ones"
-    ),
+    PRUNED: "stopped early, being behind the others",
     PAUSED: "trained for some epochs; it goes on if its place among the others allows",
     INFEASIBLE: "not trained: its network breaks a limit of the study",
     "duplicate": "the same configuration and seed as an earlier trial, whose result it takes",
@@ -38,10 +35,10 @@ _MEANINGS = {
     "interrupted": "begun and stopped half-way; it goes on from the last epoch that was kept",
 }
 # Where pausing has replaced stopping.
-_PAUSED_TO_THE_END = (
-    "paused, being behind the others, until nothing was left to train; ranked by the best it had "
-    "reached, after all complete ones"
-)
+_PAUSED_TO_THE_END = "paused, being behind the others, until nothing was left to train"
+# How those are ranked.
+_RANKED_BY_EPOCHS = "ranked after all complete ones, the longest trained first"
+_RANKED_BY_VALUE = "ranked by the best it had reached, after all complete ones"  # by 0.1.0
 _CONFIG_CLIP = 160  # characters of the winner's configuration
 _SECOND_CLIP = 120  # characters of the second's
 
@@ -327,6 +324,8 @@ def _meanings(record: StudyRecord) -> tuple[tuple[str, str], ...]:
     meanings = dict(_MEANINGS)
     if record.promoted is not None:
         meanings[PRUNED] = _PAUSED_TO_THE_END
+    ranked = _RANKED_BY_EPOCHS if record.facts.selection > 1 else _RANKED_BY_VALUE
+    meanings[PRUNED] += f"; {ranked}"
     return tuple((word, meaning) for word, meaning in meanings.items() if word in words)
 
 

@@ -1,12 +1,19 @@
-"""Ranks the configurations of a study by their results."""
+"""Ranks the configurations of a study by their results.
+
+The rules have versions, and a study keeps the version that it was made with
+(`sweeps.analysis.facts.StudyFacts.selection`). Rule 1 is that of version 0.1.0 of this program. By
+rule 2, a value is compared only with values that mean the same: trials that did not come to their
+end rank by the epochs that they were trained, and only among those of the same number of epochs by
+value; and a configuration that lacks seeds ranks after all those that have the planned number.
+"""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING, TrialResult, Value
 
@@ -17,7 +24,8 @@ class Ranked:
 
     rank: int | None  # equal values share a rank; None without a value
     trials: tuple[TrialResult, ...]  # the best first
-    value: float | None  # mean of the complete trials; without any, the best of the others
+    # Mean of the complete trials; without any, the value of the first of the others.
+    value: float | None
     spread: float | None  # standard deviation of the complete trials; None for fewer than two
 
     @property
@@ -28,41 +36,127 @@ class Ranked:
 
 # The words for trials that have not ended, in the order of sentences.
 _UNFINISHED = (PAUSED, RUNNING, "interrupted")
-_LACKING = (PRUNED, PAUSED, FAILED)  # states of seeds that a mean would have to count
+# States of seeds that a mean would have to count: that of the others flatters their configuration.
+_LACKING = (PRUNED, PAUSED, FAILED)
 _ORDER = {COMPLETE: 0, PRUNED: 1, PAUSED: 1, RUNNING: 2, FAILED: 3}
+# Significant digits of a mean. The same hits in another order give means that differ in the last of
+# a float's 16 digits, and are equal.
+_DIGITS = 12
+
+# What decides a place, smaller ones first: the state, the group within it, the value to minimise,
+# the number of the first trial. Configurations that agree in all but the last are equal.
+_Group = tuple[bool, int]
+_Key = tuple[int, _Group, float, int]
+_WHOLE: _Group = (False, 0)
 
 
-def rank(results: Iterable[TrialResult], *, maximize: bool = True) -> list[Ranked]:
-    """Rank configurations: complete ones by value, then pruned and paused ones, running, failed.
+@dataclass(frozen=True, kw_only=True)
+class RankingRule:
+    """How the configurations of a study are ranked."""
 
-    Trials whose configurations differ only in the seed make up one entry, ranked by their mean.
-    Complete configurations with a pruned, paused or failed seed come after those without one. A
+    maximize: bool = True  # whether a higher objective is better
+    selection: int = 1  # the version of the rule, as in the study's facts
+    repeats: int = 1  # the planned seeds of each configuration; of no account in rule 1
+
+    def entry(self, trials: Iterable[TrialResult]) -> Ranked:
+        """Combine the trials of a configuration; without a rank yet."""
+        ordered = sorted(trials, key=self.trial_key)
+        values = _complete_values(ordered)
+        value = ordered[0].value
+        spread = None
+        if values:
+            value = statistics.fmean(values)
+        if len(values) > 1:
+            spread = statistics.stdev(values)
+            if self.selection > 1:
+                value = float(f"{value:.{_DIGITS}g}")
+        return Ranked(rank=None, trials=tuple(ordered), value=value, spread=spread)
+
+    def key(self, entry: Ranked) -> _Key:
+        """What to sort configurations by."""
+        first_number = min(trial.number for trial in entry.trials)
+        return _ORDER[entry.state], self._group(entry), self._loss(entry.value), first_number
+
+    def tie(self, one: Ranked, other: Ranked) -> bool:
+        """Whether two configurations are equal in all that the ranking asks."""
+        if self.selection > 1:
+            return self.key(one)[:-1] == self.key(other)[:-1]
+        return _ORDER[one.state] == _ORDER[other.state] and one.value == other.value
+
+    def trial_key(self, trial: TrialResult) -> _Key:
+        """What to sort the trials of a configuration by."""
+        group = _WHOLE if trial.state == COMPLETE else self._rung(trial)
+        return _ORDER[trial.state], group, self._loss(trial.value), trial.number
+
+    def _group(self, entry: Ranked) -> _Group:
+        """The group of a configuration among those of its state."""
+        if entry.state != COMPLETE:
+            return self._rung(entry.trials[0])
+        lacks_seeds = any(trial.state in _LACKING for trial in entry.trials)
+        if self.selection == 1:
+            return lacks_seeds, 0
+        complete = len(_complete_values(entry.trials))
+        if lacks_seeds or complete < self.repeats:
+            return True, -complete
+        return _WHOLE
+
+    def _rung(self, trial: TrialResult) -> _Group:
+        """The group of a trial that is not complete: the longest trained come first."""
+        if self.selection == 1 or trial.state == FAILED:
+            return False, 0
+        return False, -trained_epochs(trial)
+
+    def _loss(self, value: float | None) -> float:
+        """Convert a value for minimisation; a missing value is the worst."""
+        if value is None:
+            return math.inf
+        return -value if self.maximize else value
+
+
+_RULE_OF_0_1_0 = RankingRule()
+
+
+def rank(results: Iterable[TrialResult], rule: RankingRule = _RULE_OF_0_1_0) -> list[Ranked]:
+    """Rank configurations: complete ones first, then pruned and paused ones, running, failed.
+
+    Trials whose configurations differ only in the seed make up one entry, ranked by their mean. A
     trial that reused another trial's result is left out. Among equals, the earlier trial comes
     first.
+
+    By rule 1, complete configurations with a pruned, paused or failed seed come after those without
+    one, and trials that are not complete rank by value alone.
+
+    By rule 2, complete configurations with fewer complete seeds than planned come after those with
+    as many, more seeds before fewer. Trials that are not complete rank by the epochs that they were
+    trained, more before fewer, and by value only among those of the same number of epochs.
+
+    Args:
+        results: of the trials, in any order.
+        rule: how to rank.
     """
     groups: dict[str, list[TrialResult]] = {}
     for result in results:
         if result.duplicate_of is None:
             groups.setdefault(result.config.group, []).append(result)
-    entries = [_entry(group, maximize) for group in groups.values()]
-    entries.sort(key=partial(_sort_key, maximize=maximize))
+    entries = [rule.entry(group) for group in groups.values()]
+    entries.sort(key=rule.key)
     ranked: list[Ranked] = []
     for place, entry in enumerate(entries, start=1):
         number: int | None = place
         if entry.value is None:
             number = None
-        elif ranked and _tie(ranked[-1], entry):
+        elif ranked and rule.tie(ranked[-1], entry):
             number = ranked[-1].rank
         ranked.append(replace(entry, rank=number))
     return ranked
 
 
-def find_best_trial(results: Iterable[TrialResult], *, maximize: bool = True) -> TrialResult | None:
+def find_best_trial(
+    results: Iterable[TrialResult], rule: RankingRule = _RULE_OF_0_1_0
+) -> TrialResult | None:
     """Return the best seed of the first-ranked configuration; None if no trial is complete."""
-    ranked = rank(results, maximize=maximize)
-    if not ranked or ranked[0].state != COMPLETE:
-        return None
-    return ranked[0].trials[0]
+    ranked = rank(results, rule)
+    return _best_of(ranked[0]) if ranked else None
 
 
 class BestSoFar:
@@ -71,8 +165,8 @@ class BestSoFar:
     Gives the same trial as `find_best_trial` without ranking all results after each.
     """
 
-    def __init__(self, *, maximize: bool = True) -> None:
-        self._maximize = maximize
+    def __init__(self, rule: RankingRule = _RULE_OF_0_1_0) -> None:
+        self._rule = rule
         self._entries: dict[str, Ranked] = {}  # by group
         self._first: Ranked | None = None
 
@@ -86,21 +180,25 @@ class BestSoFar:
         group = result.config.group
         previous = self._entries.get(group)
         earlier_trials = () if previous is None else previous.trials
-        entry = _entry([*earlier_trials, result], self._maximize)
+        entry = self._rule.entry([*earlier_trials, result])
         self._entries[group] = entry
-        sort_key = partial(_sort_key, maximize=self._maximize)
         if previous is not None and previous is self._first:
             # The further seed may have lowered the mean: another configuration may be first now.
-            self._first = min(self._entries.values(), key=sort_key)
-        elif self._first is None or sort_key(entry) < sort_key(self._first):
+            self._first = min(self._entries.values(), key=self._rule.key)
+        elif self._first is None or self._rule.key(entry) < self._rule.key(self._first):
             self._first = entry
 
     @property
     def best(self) -> TrialResult | None:
         """The best trial; None if no trial is complete."""
-        if self._first is None or self._first.state != COMPLETE:
-            return None
-        return self._first.trials[0]
+        return None if self._first is None else _best_of(self._first)
+
+
+def _best_of(first: Ranked) -> TrialResult | None:
+    """The best seed of the first-ranked configuration; None unless it is complete with a value."""
+    if first.state != COMPLETE or first.value is None:
+        return None
+    return first.trials[0]
 
 
 def ends_text(results: Sequence[TrialResult]) -> str:
@@ -137,34 +235,12 @@ def searched_values(result: TrialResult, searched: Sequence[str]) -> dict[str, V
     return {name: getattr(result.config, name) for name in searched}
 
 
-def _entry(trials: list[TrialResult], maximize: bool) -> Ranked:
-    """Combine the trials of a configuration; without a rank yet."""
-    trials = sorted(trials, key=lambda t: (_ORDER[t.state], _loss(t.value, maximize), t.number))
-    values = [t.value for t in trials if t.state == COMPLETE and t.value is not None]
-    value = statistics.fmean(values) if values else trials[0].value
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return Ranked(rank=None, trials=tuple(trials), value=value, spread=spread)
+def trained_epochs(trial: TrialResult) -> int:
+    """Return the epochs that a trial was trained so far."""
+    return trial.history[-1].epoch if trial.history else 0
 
 
-def _tie(previous: Ranked, entry: Ranked) -> bool:
-    return _ORDER[previous.state] == _ORDER[entry.state] and previous.value == entry.value
-
-
-def _sort_key(entry: Ranked, maximize: bool) -> tuple[int, bool, float, int]:
-    first_number = min(trial.number for trial in entry.trials)
-    return _ORDER[entry.state], _lacks_seeds(entry), _loss(entry.value, maximize), first_number
-
-
-def _lacks_seeds(entry: Ranked) -> bool:
-    """Whether some seeds of a complete configuration were pruned, are paused, or failed.
-
-    The mean of the other seeds flatters such a configuration.
-    """
-    return entry.state == COMPLETE and any(t.state in _LACKING for t in entry.trials)
-
-
-def _loss(value: float | None, maximize: bool) -> float:
-    """Convert a value for minimisation; a missing value is the worst."""
-    if value is None:
-        return float("inf")
-    return -value if maximize else value
+def _complete_values(trials: Iterable[TrialResult]) -> list[float]:
+    """The values of the complete trials that have one."""
+    values = [trial.value for trial in trials if trial.state == COMPLETE]
+    return [value for value in values if value is not None]

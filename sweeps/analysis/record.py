@@ -9,7 +9,7 @@ from functools import cached_property
 from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
 from sweeps.analysis.lead import Lead, find_lead
 from sweeps.analysis.naming import differing_fields
-from sweeps.analysis.ranking import Ranked, rank
+from sweeps.analysis.ranking import Ranked, RankingRule, rank
 from sweeps.analysis.verdict import Verdict, judge_finalists
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
@@ -74,11 +74,9 @@ class StudyRecord:
 
     @property
     def paused(self) -> tuple[TrialResult, ...]:
-        """The paused trials, the best first; those without a value last."""
-        sign = -1 if self.maximize else 1
+        """The paused trials as the study ranks them; those without a value last."""
         paused = [result for result in self.results if result.state == PAUSED]
-        paused.sort(key=lambda one: (one.value is None, sign * (one.value or 0.0), one.number))
-        return tuple(paused)
+        return tuple(sorted(paused, key=self.ranking_rule.trial_key))
 
     @property
     def epochs_trained(self) -> int:
@@ -132,15 +130,26 @@ class StudyRecord:
                 return False
         return True
 
+    @property
+    def ranking_rule(self) -> RankingRule:
+        """The rule by which the configurations are ranked."""
+        return RankingRule(
+            maximize=self.maximize,
+            selection=self.facts.selection,
+            repeats=self.spec.repeats,
+        )
+
     @cached_property
     def ranked(self) -> tuple[Ranked, ...]:
         """All configurations, the best first, as `sweeps.analysis.ranking.rank` orders them."""
-        return tuple(rank(self.results, maximize=self.maximize))
+        return tuple(rank(self.results, self.ranking_rule))
 
     @cached_property
     def complete_configurations(self) -> tuple[Ranked, ...]:
-        """The complete configurations, the best first."""
-        return tuple(entry for entry in self.ranked if entry.state == COMPLETE)
+        """The complete configurations that have a value, the best first."""
+        return tuple(
+            entry for entry in self.ranked if entry.state == COMPLETE and entry.value is not None
+        )
 
     @property
     def best_trial(self) -> TrialResult | None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
-from sweeps.analysis.ranking import find_best_trial
+from sweeps.analysis.ranking import RankingRule, find_best_trial
 from sweeps.analysis.record import Promotions, StudyRecord
 from sweeps.search.decisions import (
     PROMOTING,
@@ -105,6 +105,16 @@ class StoredStudy:
         """The facts resolved when the study was made. They never change."""
         return _read_facts(self._study.user_attrs["facts"])
 
+    @cached_property
+    def ranking_rule(self) -> RankingRule:
+        """The rule by which the study's configurations are ranked."""
+        spec = StoredSpec.from_dict(self._study.user_attrs["spec"])
+        return RankingRule(
+            maximize=self._study.direction == optuna.study.StudyDirection.MAXIMIZE,
+            selection=self.facts.selection,
+            repeats=spec.repeats,
+        )
+
     def remember(self, key: str, value: object) -> None:
         """Store an attribute of the study, such as the parent run. It may change."""
         self._study.set_user_attr(key, value)
@@ -175,13 +185,12 @@ class StoredStudy:
         """
         attrs = self._study.user_attrs
         results = tuple(self._results(self._read_trials(), attrs))
-        maximize = self._study.direction == optuna.study.StudyDirection.MAXIMIZE
         return StudyRecord(
             name=self.name,
             study=self.name if self.facts.study is None else self.facts.study,
             dataset=attrs["spec"]["dataset"],
             objective=attrs["spec"]["objective"],
-            maximize=maximize,
+            maximize=self.ranking_rule.maximize,
             trials=attrs["trials"],
             dimensions=tuple(Dimension.from_dict(data) for data in attrs["facts"]["dimensions"]),
             classes=self.facts.classes,
@@ -194,7 +203,7 @@ class StoredStudy:
             deviations=attrs.get("deviations", ""),
             reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
             thumbnails=_winner_thumbnails(
-                attrs.get(_THUMBNAILS), find_best_trial(results, maximize=maximize)
+                attrs.get(_THUMBNAILS), find_best_trial(results, self.ranking_rule)
             ),
             spec=StoredSpec.from_dict(attrs["spec"]),
             facts=self.facts,

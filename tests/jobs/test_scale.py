@@ -165,7 +165,7 @@ def next_trials(folder: Path, ended: int, more: int, read: list[None]) -> tuple[
         return make_result(job.number, 0.4, config=job.config)
 
     def told(_):
-        find_best_trial(study.results(), maximize=True)
+        find_best_trial(study.results(), study.ranking_rule)
 
     with counted(Engine, "after_cursor_execute") as statements:
         assert loop.run(study, loop.SequentialRunner(train), on_result=told).reason == "done"

@@ -199,7 +199,7 @@ def test_only_the_best_trials_pictures_are_read():
     assert study.thumbnails_trial is None
     assert read_record(storage, "study").thumbnails == {}
     assert searches.run(study, searches.make_train(study)) == "done"
-    found = find_best_trial(study.results()).number
+    found = find_best_trial(study.results(), study.ranking_rule).number
     study.keep_thumbnails(found, {3: "abc", 17: "def"})
     assert (study.thumbnails_trial, read_record(storage, "study").thumbnails) == (
         found,

@@ -5,14 +5,29 @@ import random
 import pytest
 from support.records import make_record, make_result
 
-from sweeps.analysis.ranking import BestSoFar, ends_text, find_best_trial, rank, searched_values
+from sweeps.analysis.ranking import (
+    BestSoFar,
+    RankingRule,
+    ends_text,
+    find_best_trial,
+    rank,
+    searched_values,
+)
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING
 
+MINIMIZE = RankingRule(maximize=False)
+RULE_2 = RankingRule(selection=2)
 
-def ranks(results, **options):
+
+def ranks(results, rule=RULE_2):
     """Rank, number of the leading trial and value of each place."""
-    return [(e.rank, e.trials[0].number, e.value) for e in rank(results, **options)]
+    return [(e.rank, e.trials[0].number, e.value) for e in rank(results, rule)]
+
+
+def order(results, rule=RULE_2):
+    """The number of the leading trial of each place."""
+    return [entry.trials[0].number for entry in rank(results, rule)]
 
 
 def trial(number, value=None, **options):
@@ -24,7 +39,7 @@ def test_orders_by_value():
     """More is better, unless the objective is minimised."""
     results = [trial(0, 0.5), trial(1, 0.9), trial(2, 0.7)]
     assert ranks(results) == [(1, 1, 0.9), (2, 2, 0.7), (3, 0, 0.5)]
-    assert ranks(results, maximize=False) == [(1, 0, 0.5), (2, 2, 0.7), (3, 1, 0.9)]
+    assert ranks(results, MINIMIZE) == [(1, 0, 0.5), (2, 2, 0.7), (3, 1, 0.9)]
 
 
 def test_ties_share_a_rank():
@@ -65,7 +80,7 @@ def test_state_comes_before_value(maximize):
         trial(2, great, state=PRUNED),
         trial(3, poor),
     ]
-    assert ranks(results, maximize=maximize) == [
+    assert ranks(results, RankingRule(maximize=maximize, selection=2)) == [
         (1, 3, poor),
         (2, 2, great),
         (None, 1, None),
@@ -84,7 +99,7 @@ def test_best_is_complete():
     uneven = [trial(i, value, lr=0.25, seed=i) for i, value in ((2, 0.95), (3, 0.5))]
     results = [*steady, *uneven, trial(4, 0.99, state=PRUNED)]
     assert find_best_trial(results).number == 1
-    assert find_best_trial(results, maximize=False).number == 3
+    assert find_best_trial(results, MINIMIZE).number == 3
 
 
 @pytest.mark.parametrize(
@@ -138,11 +153,13 @@ def test_the_mean_of_what_is_left_does_not_win():
     assert [entry.trials[0].number for entry in rank(lucky)] == [0]
 
 
+@pytest.mark.parametrize("selection", [1, 2])
 @pytest.mark.parametrize("maximize", [True, False])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_leader_is_the_best_of_what_was_added(maximize, seed):
+def test_the_leader_is_the_best_of_what_was_added(selection, maximize, seed):
     """Results with repeats, ties, duplicates and failures, added one by one, lead to the best of all so far."""
-    rng, leader, results = random.Random(seed), BestSoFar(maximize=maximize), []
+    rule = RankingRule(maximize=maximize, selection=selection, repeats=3)
+    rng, leader, results = random.Random(seed), BestSoFar(rule), []
     for number in range(60):
         state = rng.choice([COMPLETE, COMPLETE, COMPLETE, PRUNED, FAILED])
         value = None if state == FAILED else rng.randint(1, 9) / 10
@@ -151,11 +168,11 @@ def test_the_leader_is_the_best_of_what_was_added(maximize, seed):
         results.append(
             make_result(number, value, state=state, lr=lr, seed=number, duplicate_of=again)
         )
-        assert leader.add(results[-1]) == find_best_trial(results, maximize=maximize)
+        assert leader.add(results[-1]) == find_best_trial(results, rule)
 
 
 def test_paused_trials_rank_with_pruned_ones():
-    """A paused trial ranks by its value so far: after complete ones, among pruned ones, before running ones."""
+    """A paused trial ranks by value among pruned ones of as many epochs, between complete and running ones."""
     results = [
         make_result(0, 0.1),
         make_result(1, 0.5, state=PRUNED, lr=0.1),
@@ -163,8 +180,111 @@ def test_paused_trials_rank_with_pruned_ones():
         make_result(3, 0.8, state=PAUSED, lr=0.3),
         make_result(4, 0.5, state=PAUSED, lr=0.4),
     ]
-    ranked = [(entry.rank, entry.trials[0].number) for entry in rank(results)]
+    ranked = [(entry.rank, entry.trials[0].number) for entry in rank(results, RULE_2)]
     assert ranked == [(1, 0), (2, 3), (3, 1), (3, 4), (5, 2)]
+
+
+@pytest.mark.parametrize("state", [PRUNED, PAUSED])
+def test_a_trial_that_came_further_ranks_first(state):
+    """Values of different epochs are not compared: more epochs come first; rule 1 compares the values alone."""
+    results = [
+        trial(0, 0.7),
+        trial(1, 0.99, state=state, epochs=1),
+        trial(2, 0.6, state=state, epochs=3),
+        trial(3, 0.5, state=state, epochs=1),
+        trial(4, 0.65, state=state, epochs=3),
+        trial(5, 0.99, state=PRUNED, epochs=1),
+    ]
+    assert ranks(results) == [
+        (1, 0, 0.7),
+        (2, 4, 0.65),
+        (3, 2, 0.6),
+        (4, 1, 0.99),
+        (4, 5, 0.99),
+        (6, 3, 0.5),
+    ]
+    assert order(results, RankingRule(selection=1)) == [0, 1, 5, 4, 2, 3]
+
+
+def test_equal_values_of_different_epochs_are_no_tie():
+    """A pruned trial of the same value after more epochs has a rank of its own."""
+    results = [trial(0, 0.5, state=PRUNED, epochs=1), trial(1, 0.5, state=PRUNED, epochs=2)]
+    assert ranks(results) == [(1, 1, 0.5), (2, 0, 0.5)]
+
+
+def test_seeds_that_came_further_speak_for_their_configuration():
+    """Of a configuration without a complete seed, the one that came furthest gives the value."""
+    seeds = [
+        trial(0, 0.9, lr=0.1, seed=0, state=PAUSED, epochs=1),
+        trial(1, 0.4, lr=0.1, seed=1, state=PAUSED, epochs=3),
+    ]
+    assert ranks(seeds) == [(1, 1, 0.4)]
+
+
+def _repeated(lr, values, first):
+    """A configuration with so many complete seeds, numbered from `first`."""
+    return [trial(first + i, value, lr=lr, seed=i) for i, value in enumerate(values)]
+
+
+@pytest.mark.parametrize("others", [(), ((0.2, (0.6, 0.6)),)])
+def test_a_configuration_that_lacks_seeds_does_not_lead(others):
+    """The lone fourth of four trials in threes stands last, however good; so does any other number but the planned."""
+    rule = RankingRule(selection=2, repeats=3)
+    results = _repeated(0.1, (0.5, 0.4, 0.3), 0)
+    for lr, values in others:
+        results += _repeated(lr, values, len(results))
+    results += _repeated(0.3, (0.99,), len(results))
+    assert order(results, rule) == [0, 3, 5] if others else [0, 3]
+    assert find_best_trial(results, rule).number == 0
+
+
+def test_some_trial_is_the_best_before_a_configuration_is_whole():
+    """Among configurations that all lack seeds, more seeds come first; then the mean decides."""
+    rule = RankingRule(selection=2, repeats=3)
+    results = [trial(0, 0.8), *_repeated(0.2, (0.5, 0.6), 1), trial(3, 0.9)]
+    assert find_best_trial(results[:1], rule).number == 0
+    assert order(results, rule) == [2, 3, 0]
+
+
+def test_a_configuration_that_lacks_seeds_is_no_tie():
+    """The same mean of fewer seeds than planned has a rank of its own."""
+    rule = RankingRule(selection=2, repeats=2)
+    results = [*_repeated(0.1, (0.5,), 0), *_repeated(0.2, (0.4, 0.6), 1)]
+    assert [entry.rank for entry in rank(results, rule)] == [1, 2]
+
+
+def test_means_of_the_same_hits_are_equal():
+    """Seeds with the same hits in all share a rank, whatever the last digit of their mean is."""
+    one, other = (
+        _repeated(lr, [hits / 239 for hits in counts], first)
+        for lr, counts, first in ((0.1, (230, 231, 235), 0), (0.2, (232, 232, 232), 3))
+    )
+    entries = rank(one + other, RankingRule(selection=2, repeats=3))
+    assert [entry.rank for entry in entries] == [1, 1]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("selection", [1, 2])
+@pytest.mark.parametrize("maximize", [True, False])
+def test_a_value_that_is_no_number_is_none(value, selection, maximize):
+    """A complete trial with such a value has no rank and is last of the complete ones; alone, it is not the best."""
+    rule = RankingRule(maximize=maximize, selection=selection)
+    broken = trial(0, value)
+    others = [trial(1, 0.5), trial(2, 0.4, state=PRUNED), trial(3, 0.5)]
+    ranked = [(e.rank, e.trials[0].number, e.value) for e in rank([broken, *others], rule)]
+    assert ranked == [(1, 1, 0.5), (1, 3, 0.5), (None, 0, None), (4, 2, 0.4)]
+    assert find_best_trial([broken], rule) is None
+    assert BestSoFar(rule).add(broken) is None
+
+
+def test_the_mean_leaves_out_a_value_that_is_no_number():
+    """A seed without a finite value counts as missing."""
+    seeds = [trial(0, float("nan"), lr=0.1, seed=0), trial(1, 0.9, lr=0.1, seed=1)]
+    whole = _repeated(0.2, (0.3, 0.3), 2)
+    assert ranks([*seeds, *whole], RankingRule(selection=2, repeats=2)) == [
+        (1, 2, 0.3),
+        (2, 1, 0.9),
+    ]
 
 
 def test_a_configuration_with_a_paused_seed_is_not_whole():
