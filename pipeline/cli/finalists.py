@@ -56,7 +56,7 @@ def finalists_command(
     Says which is the best by its mean, and when that is a tie; scores each run once on the test
     split. They are a study of their own, NAME.finalists. Which they are is settled the first time,
     while no sweep goes on with the study; the same command again goes on to the end, and trains
-    nothing twice.
+    nothing twice. More --seeds than before are added to those of the same finalists.
 
     \b
     Example: pipeline finalists default-digits --top 3 --seeds 3

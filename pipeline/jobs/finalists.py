@@ -5,6 +5,7 @@ The finalists are a study of their own. Each of their runs is scored once on the
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,7 +21,12 @@ from pipeline.stores import access, locations, locks
 from pipeline.system.errors import NothingComplete, StudyBusy, UsageFailure
 from pipeline.system.signals import StopRequest
 from sweeps.analysis.facts import ChosenFinalists
-from sweeps.analysis.finalists import FINALISTS_SUFFIX, choose_finalists, study_document
+from sweeps.analysis.finalists import (
+    FINALISTS_SUFFIX,
+    choose_finalists,
+    seeds_are_free,
+    study_document,
+)
 from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
@@ -51,30 +57,29 @@ def make_plan(
         name: the name of the study; None for the study last opened.
         data_dir: the folder of data sets.
         top: the number of configurations; None for the earlier choice, or `DEFAULT_TOP`.
-        seeds: the number of new seeds of each; None for the earlier choice, or `DEFAULT_SEEDS`.
+        seeds: the number of new seeds of each, at least as many as there are; None for as many as
+            there are, or `DEFAULT_SEEDS`.
         device: the device for training; None for the device of the study.
 
     Raises:
         StudyBusy: if no choice was made yet and a sweep goes on with the study.
         NothingComplete: if no trial of the study is complete.
-        UsageFailure: if other finalists were chosen before, or the images are not the study's.
+        UsageFailure: if other finalists were chosen before or have more seeds, or if the images are
+            not the study's.
     """
     if name is not None and name.endswith(FINALISTS_SUFFIX):
         study_name = name.removesuffix(FINALISTS_SUFFIX)
         raise UsageFailure(f"{name!r} are finalists already: name their study, {study_name!r}")
-    study_name = access.read_record(stores, name).name
+    record = access.read_record(stores, name)
+    study_name = record.name
     finalists_name = f"{study_name}{FINALISTS_SUFFIX}"
     facts = access.read_facts(stores, finalists_name)
-    chosen = None if facts is None else facts.finalists
-    if chosen is None:
+    if facts is None or facts.finalists is None:
         chosen = _choose_from_idle_study(
             stores, study_name, top or DEFAULT_TOP, seeds or DEFAULT_SEEDS
         )
-    elif top not in (None, chosen.top) or seeds not in (None, chosen.seeds):
-        raise UsageFailure(
-            f"the finalists of {study_name!r} were chosen as the top {chosen.top} "
-            f"with {chosen.seeds} seeds, which stays: leave out --top and --seeds"
-        )
+    else:
+        chosen = _keep_choice(record, facts.finalists, top, seeds)
     document = study_document(chosen, device)
     spec = StudySpec.model_validate(document)
     data = load_for(configuration(spec, {}), data_dir)
@@ -91,6 +96,41 @@ def make_plan(
         deviations="",
         finalists=chosen,
     )
+
+
+def _keep_choice(
+    record: StudyRecord, chosen: ChosenFinalists, top: int | None, seeds: int | None
+) -> ChosenFinalists:
+    """Return the finalists that an earlier command chose, with as many seeds as are asked for now.
+
+    Args:
+        record: the study that they come from.
+        chosen: the finalists.
+        top: the number of configurations asked for; None for any.
+        seeds: the number of seeds asked for; None for as many as there are.
+
+    Raises:
+        UsageFailure: if other configurations or fewer seeds are asked for, or if the study has
+            used one of the seeds.
+    """
+    present = chosen.seeds if record.finalists is None else record.finalists.spec.repeats
+    if top not in (None, chosen.top):
+        raise UsageFailure(
+            f"the finalists of {record.name!r} were chosen as the top {chosen.top}, which stays, "
+            f"because a second choice would know the first one's test scores: leave out --top {top}"
+        )
+    if seeds is not None and seeds < present:
+        raise UsageFailure(
+            f"the finalists of {record.name!r} have {present} seeds, which stay: "
+            f"give --seeds {present} or more, or leave it out: got {seeds}"
+        )
+    with_seeds = dataclasses.replace(chosen, seeds=seeds or present)
+    if not seeds_are_free(record, with_seeds):
+        raise UsageFailure(
+            f"the finalists of {record.name!r} cannot have {seeds} seeds: those after the first "
+            f"{present} are used by the study, or there are no more"
+        )
+    return with_seeds
 
 
 def _choose_from_idle_study(

@@ -90,8 +90,10 @@ def refit(
         tracker = Tracker(plan.stores.tracking, experiment=request.experiment)
         tracker.listen(stop.check)
         try:
-            run_id = tracker.call(tracker.open_refit, str(record.parent_run_id), plan.name)
-            folder = Folder(plan.stores.home / "checkpoints" / plan.name / "refit")
+            seeds = _seeds_if_added(record)
+            run_id = tracker.call(tracker.open_refit, str(record.parent_run_id), plan.name, seeds)
+            place = "refit" if seeds is None else f"refit of {seeds} seeds"
+            folder = Folder(plan.stores.home / "checkpoints" / plan.name / place)
             if tracker.run(run_id).info.status != "FINISHED":
                 _train(plan, request, config, folder, tracker, run_id, stop, display)
             folder.clear()
@@ -110,6 +112,14 @@ def refit(
             accuracy = evaluation.scores.accuracy
         outcome = Refit(run_id=run_id, epochs=config.epochs, acc=accuracy)
         study.remember("refit", dataclasses.asdict(outcome))
+
+
+def _seeds_if_added(record: StudyRecord) -> int | None:
+    """The number of seeds of finalists, if some were added to the first ones; else None."""
+    chosen = record.facts.finalists
+    if chosen is None or record.spec.repeats == chosen.seeds:
+        return None
+    return record.spec.repeats
 
 
 def _train(

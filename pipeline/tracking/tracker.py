@@ -366,19 +366,27 @@ class Tracker(Connection):
         logged = self._client.get_metric_history(run.info.run_id, "time/epoch_seconds")
         return max((metric.step for metric in logged), default=0)
 
-    def open_refit(self, parent: str, study: str) -> str:
+    def open_refit(self, parent: str, study: str, seeds: int | None = None) -> str:
         """Open the run of the refit: the finalists' winner, trained on both splits.
 
         Args:
             parent: the run id of the finalists' parent.
             study: name of the finalists' study.
+            seeds: the number of seeds that the winner won with, if some were added to the first
+                ones: there may be the refit of another winner then.
 
         Returns:
             The run's id.
         """
-        run = self._first_run(f"{_PARENT} = '{parent}' and tags.`sweep.role` = 'refit'")
+        is_it = f"{_PARENT} = '{parent}' and tags.`sweep.role` = 'refit'"
+        of_seeds: dict[str, str] = {}
+        if seeds is not None:
+            is_it += f" and tags.`sweep.refit_seeds` = '{seeds}'"
+            of_seeds = {"sweep.refit_seeds": str(seeds)}
+        run = self._first_run(is_it)
         if run is None:
             tags = {
+                **of_seeds,
                 **_origin("pipeline finalists"),
                 mlflow_tags.MLFLOW_PARENT_RUN_ID: parent,
                 "sweep.role": "refit",

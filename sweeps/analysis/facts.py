@@ -70,7 +70,9 @@ class ChosenFinalists:
 
     of: str  # the study's name in the stores
     top: int  # configurations asked for
-    seeds: int  # fresh seeds of each configuration
+    # Fresh seeds of each configuration, as first asked for. Later commands may add some: then
+    # `StoredSpec.repeats` is the present number.
+    seeds: int
     seed: int  # the first of them
     objective: str
     runtime: Mapping[str, Value]  # the study's settings: device, threads, ...

@@ -43,6 +43,20 @@ def choose_finalists(record: StudyRecord, *, top: int, seeds: int) -> ChosenFina
     )
 
 
+def seeds_are_free(record: StudyRecord, chosen: ChosenFinalists) -> bool:
+    """Whether all seeds of finalists exist, and their study has not used them.
+
+    Args:
+        record: the study that they come from.
+        chosen: the finalists.
+    """
+    first = chosen.seed
+    last = chosen.seed + chosen.seeds - 1
+    first_used = record.spec.seed
+    last_used = record.spec.seed + record.spec.repeats - 1
+    return last <= _LAST_SEED and (last < first_used or first > last_used)
+
+
 def study_document(chosen: ChosenFinalists, device: str | None = None) -> dict[str, Any]:
     """Build the study that trains the finalists: each configuration once with every seed.
 

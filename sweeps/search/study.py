@@ -53,7 +53,13 @@ from sweeps.search.stored_trial import (
     running_result,
 )
 from sweeps.search.trial_store import TrialStore
-from sweeps.spec.configurations import choose_values, configuration, planned_values, total_trials
+from sweeps.spec.configurations import (
+    choose_values,
+    configuration,
+    place_of,
+    planned_values,
+    total_trials,
+)
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import OBJECTIVES, Stop, StudySpec, describe_difference
 from sweeps.trial import (
@@ -73,6 +79,8 @@ _OPTUNA_STATES = {
     PRUNED: TrialState.PRUNED,
     FAILED: TrialState.FAIL,
 }
+# Attribute of a study of finalists: the numbers of repeats that it had before some were added.
+EARLIER_REPEATS = "earlier repeats"
 # Ends that the configuration decides: another trial of it would end alike.
 _DECIDED_ENDS = (COMPLETE, PRUNED, "infeasible", "diverged")
 
@@ -113,6 +121,9 @@ class Study(StoredStudy):
         # Whether the list of trials is the same each time. If not, all results available by then
         # may decide about the next trial.
         self.deterministic = self.facts.deterministic
+        # How many repeats of each configuration there were at first, after the first addition, ...
+        earlier_repeats = study.user_attrs.get(EARLIER_REPEATS, ())
+        self._repeats: list[int] = sorted({*earlier_repeats, spec.repeats})
         self._store = TrialStore(storage, study.study_name)
         self._cached_results: tuple[TrialResult, ...] | None = None
         # The first decided result of each configuration, by signature, among the indexed results.
@@ -156,6 +167,7 @@ class Study(StoredStudy):
             }
             study.set_user_attr("facts", {**rules, **facts, "dimensions": dimensions})
         else:
+            _add_repeats(study, spec)
             _check_identity(study, spec)
         references = [reference.model_dump(exclude_defaults=True) for reference in spec.reference]
         study.set_user_attr("trials", total_trials(spec))
@@ -680,7 +692,7 @@ class Study(StoredStudy):
 
     def _choose_configuration(self, trial: Trial, place: int) -> TrialConfig:
         values = choose_values(self.spec, lambda dimension: self._suggest(trial, place, dimension))
-        repeat = place % self.spec.repeats
+        _, repeat = self._place_of(place)
         return configuration(self.spec, {**self.resolved_values(), **values}, repeat)
 
     def _suggest(self, trial: Trial, place: int, dimension: Dimension) -> Value:
@@ -703,13 +715,17 @@ class Study(StoredStudy):
 
         None for any other trial: the sampler chooses.
         """
-        index, repeat = divmod(place, self.spec.repeats)
+        index, repeat = self._place_of(place)
         if repeat > 0:
-            first_seed = self._scheduler.drawn[place - repeat]
+            first_seed = self._scheduler.drawn[index * self._repeats[0]]
             return self._trials()[first_seed].params
         if index < len(self._planned_values):
             return optuna_params(self.spec, self._planned_values[index])
         return None
+
+    def _place_of(self, place: int) -> tuple[int, int]:
+        """Which configuration the trial of a place has, and which repeat of it that is."""
+        return place_of(place, self._repeats, len(self._planned_values))
 
     @cached_property
     def _planned_values(self) -> list[dict[str, Value]]:
@@ -740,6 +756,25 @@ def _goal(spec: StudySpec) -> str:
     """Name what ends a study: its total, and its budget."""
     total = str(total_trials(spec))
     return total if spec.budget is None else f"{total} within {spec.budget}"
+
+
+def _add_repeats(study: optuna.Study, spec: StudySpec) -> None:
+    """Add repeats to a study of finalists, if the specification has more of them, all else alike.
+
+    The repeats so far keep their numbers. What was trained for the verdict on fewer is forgotten.
+    """
+    if study.user_attrs["facts"].get("finalists") is None:
+        return
+    stored_identity = study.user_attrs["spec"]
+    identity = json.loads(json.dumps(spec.identity()))
+    present = stored_identity["repeats"]
+    if {**stored_identity, "repeats": spec.repeats} != identity or spec.repeats <= present:
+        return
+    earlier = {*study.user_attrs.get(EARLIER_REPEATS, ()), present}
+    study.set_user_attr("refit", None)
+    # Last is what makes the addition: if this process is killed before, nothing is added yet.
+    study.set_user_attr(EARLIER_REPEATS, sorted(earlier))
+    study.set_user_attr("spec", identity)
 
 
 def _check_identity(study: optuna.Study, spec: StudySpec) -> None:

@@ -32,6 +32,35 @@ def configuration(spec: StudySpec, values: Mapping[str, Value], repeat: int = 0)
     return configure({**spec.base, "seed": spec.seed + repeat, **values})
 
 
+def place_of(number: int, repeats: Sequence[int], configurations: int) -> tuple[int, int]:
+    """Return which configuration a trial has, and which of its repeats it is.
+
+    The repeats of a configuration are trained one after the other. Repeats that were added later
+    come after those of all configurations: with 2 repeats of 2 configurations, and a third one
+    added, the repeats are 0, 1, 0, 1, 2, 2.
+
+    Args:
+        number: the trial's number, in the order of drawing.
+        repeats: how many repeats each configuration had at first, after the first addition, and so
+            on; ascending.
+        configurations: the number of configurations. It decides only if repeats were added.
+
+    Returns:
+        The number of the configuration and that of the repeat, both from 0.
+    """
+    *earlier, last = repeats
+    before = 0
+    for count in earlier:
+        added = count - before
+        if number < added * configurations:
+            configuration_number, repeat = divmod(number, added)
+            return configuration_number, before + repeat
+        number -= added * configurations
+        before = count
+    configuration_number, repeat = divmod(number, last - before)
+    return configuration_number, before + repeat
+
+
 def total_trials(spec: StudySpec) -> int:
     """Return the number of trials of a study: configurations times repeats.
 

@@ -72,7 +72,7 @@ def test_finalists(done, monkeypatch, capsys):
 
 
 def check_again(folder):
-    """The command again, its numbers left out, does nothing twice; other numbers are refused, and other names."""
+    """The command again, its numbers left out, does nothing twice; fewer seeds, others and other names are refused."""
     before = trial_list(folder, FINALISTS), [t.run_id for t in record(folder, FINALISTS).results]
     assert pipeline("finalists") == 0
     assert (
@@ -80,7 +80,8 @@ def check_again(folder):
         [t.run_id for t in record(folder, FINALISTS).results],
     ) == before
     assert scores_logged(folder) == dict.fromkeys(range(4), 1)
-    assert pipeline("finalists", "--seeds", "3") == 2
+    assert pipeline("finalists", "--seeds", "1") == 2
+    assert pipeline("finalists", "--top", "3") == 2
     assert pipeline("finalists", FINALISTS) == 2
     assert pipeline("sweep", "tiny.yaml", "--name", FINALISTS) == 2
 
@@ -115,6 +116,25 @@ def check_synced(folder):
     assert f"{FINALISTS}.yaml" in [file.path for file in text]
     assert pipeline("sweep", "tiny.yaml", "--trials", "3") == 0
     check_invariant(folder, STUDY, total=3)
+
+
+@pytest.mark.slow
+def test_a_further_seed(done, folder):
+    """One is added to the two of each finalist: those stay, and their scores, and the three decide together."""
+    Fork(folder, *SEARCH).wait(0)
+    Fork(folder, *COMMAND).wait(0)
+    first = record(folder, FINALISTS).results
+    Fork(folder, "finalists", "--seeds", "3", **{VARIABLE: "mid_epoch:2"}).wait(-signal.SIGKILL)
+    assert not record(folder, FINALISTS).judged_as_finalists.final
+    output = Fork(folder, "finalists").wait(0)
+    assert "4 of 6 trials ended" in output
+    assert "scored 2 runs on the test split" in output
+    assert record(folder, FINALISTS).results[:4] == first
+    assert trial_list(folder, FINALISTS)[:4] == trial_list(done[0], FINALISTS)
+    assert [t.config.seed for t in record(folder, FINALISTS).results[4:]] == [3, 3]
+    assert scores_logged(folder) == dict.fromkeys(range(6), 1)
+    check_invariant(folder, FINALISTS, total=6)
+    assert "have 3 seeds" in Fork(folder, "finalists", "--seeds", "2").wait(2)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from pipeline.report import finalists as verdict
 from pipeline.report import formats, render, terminal, winner
 from pipeline.report.scores import signed
 from sweeps.analysis.facts import ChosenFinalists, StoredSpec, StudyFacts
-from sweeps.analysis.finalists import choose_finalists, study_document
+from sweeps.analysis.finalists import choose_finalists, seeds_are_free, study_document
 from sweeps.analysis.intervals import mean_interval
 from sweeps.analysis.verdict import doubts
 from sweeps.spec.configurations import configuration, planned_values, total_trials
@@ -437,3 +437,17 @@ def test_a_narrow_terminal_cuts_no_number():
     assert max(map(len, table[:6])) <= 80
     assert "0.9100" in "\n".join(table)
     assert "…" not in "\n".join(table)
+
+
+def test_seeds_that_are_added_are_neither_used_nor_out_of_bounds():
+    """Finalists' seeds come after the study's, as many as there are, or before, where none is free after."""
+    first = searched([make_result(0, 0.9)], seed=5, repeats=2)
+    assert seeds_are_free(first, choose_finalists(first, top=1, seeds=50))
+    last = searched([make_result(0, 0.9)], seed=2**31 - 4)
+    chosen = choose_finalists(last, top=1, seeds=3)
+    assert seeds_are_free(last, chosen)
+    assert not seeds_are_free(last, dataclasses.replace(chosen, seeds=4))
+    before = searched([make_result(0, 0.9)], seed=2**31 - 1)
+    chosen = choose_finalists(before, top=1, seeds=3)
+    assert seeds_are_free(before, chosen)
+    assert not seeds_are_free(before, dataclasses.replace(chosen, seeds=4))
