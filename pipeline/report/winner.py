@@ -18,7 +18,7 @@ from sweeps.analysis.ranking import Ranked, ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import complete_trials, mean_test_score
 from sweeps.spec.study_spec import OBJECTIVES
-from sweeps.trial import TrialResult
+from sweeps.trial import COMPLETE, TrialResult
 
 _MAX_CLASSES = 15  # classes of which all are listed
 _WORST_CLASSES = 10  # of more classes
@@ -48,7 +48,10 @@ def winner_detail(record: StudyRecord) -> Row:
         }
     if not record.complete_configurations:
         counts = clip(ends_text(record.results), 300)
-        raise NothingComplete(f"study '{clip(record.name, 60)}' has no complete trial: {counts}")
+        name = clip(record.name, 60)
+        is_complete = any(trial.state == COMPLETE for trial in record.results)
+        what = "no complete trial with a value" if is_complete else "no complete trial"
+        raise NothingComplete(f"study '{name}' has {what}: {counts}")
     entry = record.complete_configurations[0]
     trial = entry.trials[0]
     return {

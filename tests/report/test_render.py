@@ -16,6 +16,7 @@ from support.reports import hostile_study, report_study, report_trial, report_wi
 from pipeline.report import render, terminal, winner
 from pipeline.report.checks.registry import run_checks
 from pipeline.report.ranked import ranked_table
+from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean, clip
 from sweeps.spec.reference import Reference
 from sweeps.trial import FAILED, PRUNED, RUNNING
@@ -413,9 +414,25 @@ def test_csv_cells_are_no_formulas():
 
 def test_json_of_odd_numbers_is_valid():
     """A number that is none becomes null: NaN is not JSON."""
-    record = report_study(report_trial(0, float("nan"), accuracies=(float("nan"), 0.5)))
-    assert json.loads(render.render(record, "json", None))["rows"][0]["val_acc"] is None
+    record = report_study(
+        report_trial(0, float("nan"), lr=0.1),
+        report_trial(1, 0.5, lr=0.2, accuracies=(float("nan"), 0.5)),
+    )
+    rows = json.loads(render.render(record, "json", None))["rows"]
+    assert [(row["rank"], row["trial"], row["val_acc"]) for row in rows] == [
+        (1, 1, 0.5),
+        (None, 0, None),
+    ]
     assert json.loads(render.render_winner(record, "json"))["classes"][1]["accuracy"] is None
+
+
+@pytest.mark.parametrize("fmt", render.FORMATS)
+def test_a_study_of_trials_without_a_value_has_a_report(fmt):
+    """Where no complete trial has a finite value, the table is there and nothing has won."""
+    record = report_study(report_trial(0, float("nan")), report_trial(1, float("inf"), lr=0.1))
+    assert "nan" not in render.render(record, fmt)
+    with pytest.raises(NothingComplete, match="no complete trial with a value"):
+        render.render_winner(record, fmt)
 
 
 def repeated_study(**changes):

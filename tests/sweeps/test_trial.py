@@ -447,10 +447,12 @@ def test_epoch_of_an_older_version():
     )
 
 
-def test_result_refuses_nan():
-    """A result that is not a number cannot be written: no reader of JSON would take it."""
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        make_result(0, math.nan, epochs=0).to_json()
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_result_has_no_value_that_is_no_number(value):
+    """A value that is infinite or not a number is none: it has no rank, and JSON has no word for it."""
+    result = make_result(0, value, epochs=0)
+    assert result.value is None
+    assert json.loads(result.to_json())["value"] is None
 
 
 def test_best_epoch():
