@@ -25,6 +25,7 @@ from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks
 from pipeline.training.process import prepare_process
 from pipeline.training.train import train
+from sweeps.analysis.facts import SELECTION
 from sweeps.trial import TrialConfig, TrialResult
 
 POLL_INTERVAL = 0.1  # seconds between checks of the stop hook and of time limits
@@ -118,6 +119,7 @@ class Task:
     until: int | None = None  # the epoch after which to pause; None for the last
     time_limit: float | None = None  # seconds
     time_used: float = 0.0  # seconds that the parts of the training before the last pause took
+    selection: int = SELECTION  # the version of the rules that choose the best epoch
     member: GroupMember | None = None  # if several processes train the trial together
 
     def train(self, data: SearchData, hooks: Hooks) -> TrialResult:
@@ -135,5 +137,6 @@ class Task:
             until=self.until,
             time_limit=self.time_limit,
             time_used=self.time_used,
+            selection=self.selection,
             member=self.member,
         )

@@ -121,6 +121,7 @@ class Recorder:
             anew=anew,
             recorded=recorded,
             fresh=fresh,
+            selection=self.study.facts.selection,
         )
         return self.tracker.submit(open_trial)
 

@@ -13,7 +13,7 @@ from pipeline.inference.find import find_trial
 from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
 from pipeline.system.text import clean
-from pipeline.tracking.tracker import Run, Tracker
+from pipeline.tracking.tracker import Run, Tracker, read_selection
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import PAUSED, PRUNED, TrialConfig, TrialResult, Value, config_fields, configure
@@ -26,6 +26,7 @@ class RecordedTrial:
     name: str
     config: TrialConfig
     objective: str
+    selection: int  # the version of the rules that chose the best epoch
     figures: Mapping[str, float]  # value, loss and epoch of the best epoch; empty for a failure
     end: str
     epochs: int | None = None  # the number of epochs until it was pruned, or paused
@@ -60,6 +61,7 @@ def _read_from_study(stores: locations.Stores, name: str) -> RecordedTrial:
         name=f"{record.name}#{trial.number}",
         config=trial.config,
         objective=record.objective,
+        selection=record.facts.selection,
         figures=figures,
         end=trial.end,
         epochs=len(trial.history) if trial.state in (PRUNED, PAUSED) else None,
@@ -94,6 +96,7 @@ def _read_from_run(stores: locations.Stores, run_id: str) -> RecordedTrial:
             {name: value for name, value in params.items() if name in config_fields()}
         ),
         objective=objective,
+        selection=read_selection(run),
         figures=_read_figures(run, objective),
         end=end,
         epochs=pruned_after,

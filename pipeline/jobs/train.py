@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from pipeline.stores import access, locations
 from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.system.signals import StopRequest
 from pipeline.tracking.server import STOP_TIMEOUT
-from pipeline.tracking.tracker import Run, Tracker
+from pipeline.tracking.tracker import Run, Tracker, read_selection
 from pipeline.training.epochs import Hooks
 from pipeline.training.resolve import resolve
+from sweeps.analysis.facts import SELECTION
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult, config_fields, configure
 
 
@@ -57,6 +59,7 @@ def train_one(
         Interrupted: if asked to stop; the run with its ``run_id`` can be resumed.
         Failure: with a message of one line.
     """
+    selection = repeats.selection if repeats else SELECTION
     given = {name: value for name, value in values.items() if value is not None}
     if resume:
         if given:
@@ -77,6 +80,7 @@ def train_one(
                 {name: value for name, value in params.items() if name in config_fields()}
             )
             objective = run.data.tags.get("sweep.objective", objective)
+            selection = read_selection(run)
             every_epoch = run.data.tags.get("sweep.keep_checkpoints") == "all"
         return _train_tracked(
             tracker,
@@ -84,6 +88,7 @@ def train_one(
             config,
             data_dir,
             objective=objective,
+            selection=selection,
             resume=resume,
             every_epoch=every_epoch,
             display=display,
@@ -118,6 +123,7 @@ def _train_tracked(
     data_dir: Path,
     *,
     objective: str,
+    selection: int,
     resume: str | None,
     every_epoch: bool,
     display: ProgressDisplay,
@@ -127,7 +133,10 @@ def _train_tracked(
     """Open the run or the one to resume, train in this run, and finish its record."""
     data = load_for(config, data_dir)
     source = {"name": data.name, "digest": data.digest, "source": str(data_dir)}
-    run_id, artifacts = tracker.call(tracker.open_trial, None, None, 0, config, source, resume)
+    open_run = partial(
+        tracker.open_trial, None, None, 0, config, source, resume, selection=selection
+    )
+    run_id, artifacts = tracker.call(open_run)
     tags = {
         "sweep.objective": objective,
         "sweep.keep_checkpoints": "all" if every_epoch else "each",
@@ -145,6 +154,7 @@ def _train_tracked(
             data,
             folder,
             objective=objective,
+            selection=selection,
             display=display,
             stop=stop,
             every_epoch=every_epoch,
@@ -175,6 +185,7 @@ def train_in_run(
     objective: str,
     display: ProgressDisplay,
     stop: StopRequest,
+    selection: int = SELECTION,
     every_epoch: bool = False,
     until: int | None = None,
 ) -> TrialResult:
@@ -189,6 +200,7 @@ def train_in_run(
         objective: the metric that selects the best epoch.
         display: shows the progress.
         stop: checked at every step.
+        selection: the version of the rules that choose the best epoch.
         every_epoch: keep the weights of every epoch, besides the best.
         until: the epoch after which the training is pruned.
 
@@ -213,6 +225,7 @@ def train_in_run(
         folder=folder.path,
         objective=objective,
         every_epoch=every_epoch,
+        selection=selection,
     )
     with display.live():
         display.trial_began(0, config)

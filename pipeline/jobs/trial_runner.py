@@ -91,6 +91,7 @@ class TrialRunner:
             until=asked.until,
             time_limit=self._time_limit,
             time_used=time_used,
+            selection=self._study.facts.selection,
         )
         self._running[asked.number] = _RunningTrial(asked, run)
         self._engine.begin(task, self._make_hooks(asked, run))

@@ -40,12 +40,14 @@ from pipeline.tracking.server import (
     without_password,
 )
 from sweeps import trial
+from sweeps.analysis.facts import SELECTION
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 _BATCH = 1000  # metrics in a request; MLflow accepts no more
+_SELECTION = "sweep.selection"  # tag: the version of the rules that choose the best epoch
 _PARENT = f"tags.`{mlflow_tags.MLFLOW_PARENT_RUN_ID}`"
 
 logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -301,6 +303,7 @@ class Tracker(Connection):
         anew: bool = False,
         recorded: int = 0,
         fresh: bool = False,
+        selection: int = SELECTION,
     ) -> tuple[str, str]:
         """Open the run of a trial: its existing run, else a new run.
 
@@ -317,6 +320,7 @@ class Tracker(Connection):
             recorded: the first epochs of the trial, whose metrics stay the same.
             fresh: no process has begun the trial before. It can have a run only if the response to
                 an earlier call was lost.
+            selection: the version of the rules that choose the best epoch.
 
         Returns:
             The run's id, and the location of its artifacts.
@@ -325,7 +329,11 @@ class Tracker(Connection):
         if anew and run is not None and self._last_step(run) > recorded:
             self._client.delete_run(run.info.run_id)
             run = None
-        tags = {"sweep.family": config.family, "sweep.signature": config.signature}
+        tags = {
+            "sweep.family": config.family,
+            "sweep.signature": config.signature,
+            _SELECTION: str(selection),
+        }
         if study:
             tags |= {"sweep.study": study, "sweep.trial": str(number)}
         else:
@@ -608,6 +616,21 @@ def experiment_of(uri: str, run_id: str | None) -> str:
         return str(MlflowClient(uri).get_run(run_id).info.experiment_id)
     except MlflowException:
         return "0"
+
+
+def read_selection(run: Run) -> int:
+    """Return the version of the rules that choose the best epoch of a run's training.
+
+    Raises:
+        UsageFailure: if the run's tag is no version.
+    """
+    version = run.data.tags.get(_SELECTION, "1")  # version 0.1.0 set no tag
+    if not (version.isascii() and version.isdecimal()):
+        raise UsageFailure(
+            f"tag {_SELECTION} of run {run.info.run_id} must be a whole number: "
+            f"got {version!r}; correct it in MLflow"
+        )
+    return int(version)
 
 
 def _run_name(number: int, config: TrialConfig) -> str:

@@ -40,6 +40,7 @@ from pipeline.training.optimizer import Schedule, make_optimizer, make_schedule
 from pipeline.training.prepare import Prepare, image_memory_format
 from pipeline.training.state import CheckpointWriter, TrainingState, restore
 from sweeps.analysis import bits
+from sweeps.analysis.facts import SELECTION, TIES_BY_LOSS
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import (
     COMPLETE,
@@ -112,12 +113,14 @@ class Training:
         every_epoch: bool,
         time_limit: float | None,
         time_used: float = 0.0,
+        selection: int = SELECTION,
     ) -> None:
         self.config = config
         self.data = data
         self.folder = folder
         self.hooks = hooks
         self.every_epoch = every_epoch
+        self.selection = selection
         self.time_limit = time_limit
         self.started = time.monotonic() - time_used
         self.metric, self.maximize = OBJECTIVES[objective]
@@ -315,7 +318,18 @@ class Training:
         best = self.state.best_value
         if value is None or best is None:
             return True
+        if value == best and self.selection >= TIES_BY_LOSS:
+            return row.metrics["val/loss"] < self._best_loss()
         return value > best if self.maximize else value < best
+
+    def _best_loss(self) -> float:
+        """The validation loss at the best epoch so far."""
+        losses = [
+            row.metrics["val/loss"]
+            for row in self.state.history
+            if row.epoch == self.state.best_epoch
+        ]
+        return losses[0]
 
     def _keep_best(self, row: Epoch, scores: Scores) -> None:
         self.state.best_epoch = row.epoch

@@ -14,6 +14,7 @@ from pipeline.system.errors import Diverged, Failure, Infeasible, TimedOut
 from pipeline.system.signals import alarm
 from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks, Training
+from sweeps.analysis.facts import SELECTION
 from sweeps.trial import FAILED, PAUSED, PRUNED, TrialConfig, TrialResult
 
 HANG_GRACE = 2.0  # seconds after the time limit, before a hung step is interrupted
@@ -40,6 +41,7 @@ def train(
     until: int | None = None,
     time_limit: float | None = None,
     time_used: float = 0.0,
+    selection: int = SELECTION,
     member: GroupMember | None = None,
 ) -> TrialResult:
     """Train a resolved configuration, resuming from the newest checkpoint in its folder if any.
@@ -67,6 +69,8 @@ def train(
             folder resumes the training.
         time_limit: seconds allowed for the training.
         time_used: seconds that earlier parts of the training took, before it was paused.
+        selection: the version of the rules that choose the best epoch, as in
+            `sweeps.analysis.facts.StudyFacts`.
         member: this process's place in a group with a GPU for each process; None for a process
             alone. Rank 0 does all of the above. The other ranks train along, call no hook, and
             return only after a failure.
@@ -87,6 +91,7 @@ def train(
         every_epoch,
         time_limit,
         time_used,
+        selection,
     )
     interrupt_after = None
     if time_limit is not None:

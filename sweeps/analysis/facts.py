@@ -13,6 +13,9 @@ from typing import Any
 from sweeps.trial import Value
 
 SELECTION = 2  # the version of the rules of selection that new studies are made with
+# From this version on, the best of a trial's epochs with equal values is that of the lowest
+# validation loss; before, it was the first of them.
+TIES_BY_LOSS = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """`pipeline train --from-run`: any trial again, to the same number, and a line that says so."""
 
+import optuna
 import pytest
-from support.endtoend import children, client, furnish, pipeline, record
+from support.endtoend import children, client, furnish, pipeline, record, studies
 
 NAME = "own-digits"
 FIXED = "fixed: {width: 8, depth: 1, batch_size: 256}\n"
@@ -95,6 +96,37 @@ def test_a_pruned_trial_ends_where_it_ended(folder, capsys):
         assert len(client(folder).get_metric_history(newest(folder).info.run_id, "val/acc")) == len(
             pruned[0].history
         )
+
+
+@pytest.mark.slow
+def test_ties_of_epochs_are_decided_as_the_trial_was(folder, capsys):
+    """A study of 0.1.0 goes on by its own rule, the first of equal epochs, and a trial is repeated by its own."""
+    # So slow that no prediction changes, while the loss falls.
+    fixed = "fixed: {family: mlp, width: 8, depth: 1, batch_norm: false, batch_size: 256}"
+    study = f"method: grid\nepochs: 3\n{fixed}\nsearch: {{lr: [1.0e-7, 2.0e-7]}}\n"
+    assert sweep(folder, f"{study}trials: 1\n") == 0
+    stored_study = optuna.load_study(storage=studies(folder), study_name=NAME)
+    facts = stored_study.user_attrs["facts"]
+    assert facts.pop("selection") == 2
+    stored_study.set_user_attr("facts", facts)
+    assert sweep(folder, f"{study}trials: 2\n") == 0
+    new, old = record(folder, NAME).results
+    for trial, best in ((new, 3), (old, 1)):
+        rows = [(row.metrics["val/acc"], row.metrics["val/loss"]) for row in trial.history]
+        assert rows == sorted(rows, reverse=True)
+        assert rows[0][0] == rows[-1][0]
+        assert trial.best_epoch == best
+        assert client(folder).get_run(trial.run_id).data.metrics["best/epoch"] == best
+        assert pipeline("train", "--from-run", trial.run_id) == 0
+        assert "equal to " in capsys.readouterr().out
+    assert pipeline("train", "--from-run", f"{NAME}#1") == 0
+    assert "equal to " in capsys.readouterr().out
+    client(folder).set_tag(new.run_id, "sweep.selection", "x")
+    assert pipeline("train", "--from-run", new.run_id) == 2
+    assert "must be a whole number" in capsys.readouterr().err
+    client(folder).delete_tag(new.run_id, "sweep.selection")  # as on a run of 0.1.0
+    assert pipeline("train", "--from-run", new.run_id) == 0
+    assert "epoch 1 instead of 3" in capsys.readouterr().out
 
 
 def test_what_was_never_trained(folder, capsys):

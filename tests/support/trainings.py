@@ -16,6 +16,7 @@ from pipeline.engines.base import Task
 from pipeline.system.errors import Interrupted
 from pipeline.training.epochs import Hooks
 from pipeline.training.train import train
+from sweeps.analysis.facts import SELECTION
 from sweeps.trial import configure
 
 
@@ -33,11 +34,13 @@ def run(
     limits=None,
     every_epoch=False,
     time_limit=None,
+    selection=SELECTION,
     **values,
 ):
     """Train a small configuration, on images that its family takes."""
     config = settled(**values)
     rest = {"hooks": hooks, "limits": limits, "every_epoch": every_epoch, "time_limit": time_limit}
+    rest["selection"] = selection
     return train(number, config, suited(config.family, data), folder, objective=objective, **rest)
 
 

@@ -336,11 +336,30 @@ def test_best_epoch_is_kept(scripted, tmp_path):
     assert correct_images(result).tolist() == [True] * 5 + [False] * 5
 
 
+@pytest.mark.parametrize(("selection", "best"), [(1, 1), (2, 3)])
+def test_ties_of_epochs(selection, best, scripted, tmp_path):
+    """Of epochs with equal values, the first with the lowest loss is best; by the rules of 0.1.0 just the first."""
+    result = scripted((2, 4.0), 3, (2, 2.0), (2, 1.0), (2, 2.0), selection=selection)
+    values = [row.metrics["val/acc"] for row in result.history]
+    losses = [row.metrics["val/loss"] for row in result.history]
+    assert values == [0.5, 0.3, 0.5, 0.5, 0.5]
+    assert losses[2] == losses[4] == min(losses)
+    assert (result.best_epoch, result.value) == (best, 0.5)
+    assert int(load_model(tmp_path)[0].passes) == best
+
+
+@pytest.mark.parametrize("objective", ["balanced_acc", "macro_f1", "val_loss"])
+def test_ties_by_other_objectives(objective, scripted):
+    """The rule holds for every objective; equal losses are no reason to change."""
+    result = scripted((2, 4.0), (2, 1.0), (2, 1.0), objective=objective)
+    assert result.best_epoch == 2
+
+
 @pytest.mark.parametrize(
-    ("objective", "best"), [("val_acc", 1), ("val_loss", 3), ("balanced_acc", 1), ("macro_f1", 1)]
+    ("objective", "best"), [("val_acc", 1), ("val_loss", 3), ("balanced_acc", 3), ("macro_f1", 1)]
 )
 def test_objective_chooses(objective, best, scripted):
-    """A loss is best where lowest, another figure where highest."""
+    """A loss is best where lowest, another figure where highest; the balanced accuracies are equal here."""
     result = scripted((2, 10.0), (3, 5.0), (3, 0.1), objective=objective)
     assert result.best_epoch == best
     assert result.value == result.best.metrics[OBJECTIVES[objective][0]]
