@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -23,6 +24,8 @@ RUNNING = "running"
 # Ends of failed trials that their configuration decides, and no accident.
 BAD_CONFIGURATION = ("diverged", "oom")
 AUGMENTATIONS = ("crop", "flip", "cutout")
+# Fields in which the repeats of one configuration differ.
+REPEAT_FIELDS = ("seed", "redraw")
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,43 @@ def parse_augmentation(text: str) -> tuple[str, ...]:
             f"augment must be auto, none, or some of {names} joined by '-': got {text!r}"
         )
     return parts
+
+
+class Redraw(NamedTuple):
+    """Which draw of the training and validation splits a trial has, instead of the study's own.
+
+    The test split stays the study's. Either a random draw with as many validation images of each
+    class as the study's own, or a fold of a stratified k-fold cross-validation.
+    """
+
+    number: int  # of a random draw, from 0; of a fold, from 1
+    folds: int | None = None  # how many; None for a random draw
+
+    def __str__(self) -> str:
+        if self.folds is None:
+            return f"draw-{self.number}"
+        return f"fold-{self.number}-of-{self.folds}"
+
+
+_MOST_FOLDS = 100
+_LAST_DRAW = 2**31 - 1
+
+
+def parse_redraw(text: str) -> Redraw:
+    """Parse ``draw-3`` or ``fold-1-of-5``.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    draw = re.fullmatch(r"draw-(0|[1-9][0-9]{0,9})", text)
+    if draw and int(draw[1]) <= _LAST_DRAW:
+        return Redraw(int(draw[1]))
+    fold = re.fullmatch(r"fold-([1-9][0-9]{0,2})-of-([1-9][0-9]{0,2})", text)
+    if fold and int(fold[1]) <= int(fold[2]) and 2 <= int(fold[2]) <= _MOST_FOLDS:
+        return Redraw(int(fold[1]), int(fold[2]))
+    raise ValueError(
+        f"redraw must be draw-N, or fold-N-of-K with at most {_MOST_FOLDS} folds: got {text!r}"
+    )
 
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
@@ -246,6 +286,11 @@ class TrialConfig:
     split_seed: int = _field(
         0, "Decides the train, validation and test split.", low=0, high=2**31 - 1
     )
+    redraw: str | None = _field(
+        None,
+        "Another draw of train and validation, the test split unchanged: draw-3, fold-1-of-5.",
+        check=parse_redraw,
+    )
     precision: str = _field(
         "auto",
         "Arithmetic: auto is bf16 where GPU or CPU compute in it "
@@ -296,11 +341,11 @@ class TrialConfig:
 
     @cached_property
     def group(self) -> str:
-        """The signature without the seed: equal for the repeats of a configuration.
+        """The signature without seed and redraw: equal for the repeats of a configuration.
 
         Cached, because rankings ask for it often.
         """
-        return self._hash(lambda field: field.identity and field.name != "seed")
+        return self._hash(lambda field: field.identity and field.name not in REPEAT_FIELDS)
 
     def _hash(self, includes: Callable[[ConfigField], bool]) -> str:
         fields = config_fields()

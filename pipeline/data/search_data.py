@@ -14,25 +14,60 @@ import torch
 from pipeline.data import decode, lockfile
 from pipeline.data.datasets import get_source, listing_files
 from pipeline.data.sources import Arrays, Files
-from pipeline.data.splits import PARTS, Splits, divide, read_split_file
+from pipeline.data.splits import PARTS, Splits, check_folds, divide, read_split_file, redraw
 from pipeline.system.console import print_notice
 from pipeline.system.errors import UsageFailure
-from sweeps.trial import TrialConfig
+from sweeps.trial import Redraw, TrialConfig, parse_redraw
 
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split and their labels."""
+    """The images of one split and their labels.
 
-    images: torch.Tensor  # uint8 (images, channels, height, width)
+    The images are all of a tensor, or some rows of a tensor that they share with another split.
+    """
+
+    stored: torch.Tensor  # uint8 (stored images, channels, height, width)
     labels: torch.Tensor  # int64 (images,)
+    rows: torch.Tensor | None = None  # of each image in `stored`, int64; None for all, in order
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def images(self) -> torch.Tensor:
+        """All images, uint8 (images, channels, height, width): a copy if they are some rows."""
+        if self.rows is None:
+            return self.stored
+        return self.stored.index_select(0, self.rows)
+
+    def take(self, indices: torch.Tensor) -> torch.Tensor:
+        """Copy some images.
+
+        Args:
+            indices: of the split's images, int64 (count,).
+
+        Returns:
+            uint8 (count, channels, height, width).
+        """
+        if self.rows is not None:
+            indices = self.rows[indices]
+        return self.stored.index_select(0, indices)
+
+    def between(self, first: int, end: int) -> torch.Tensor:
+        """The images from `first` up to `end`: uint8 (count, channels, height, width)."""
+        if self.rows is None:
+            return self.stored[first:end]
+        return self.stored.index_select(0, self.rows[first:end])
+
     def to(self, device: torch.device) -> Split:
         """Return this split on a device."""
-        return Split(self.images.to(device), self.labels.to(device))
+        return self.over(self.stored.to(device))
+
+    def over(self, stored: torch.Tensor) -> Split:
+        """Return this split with its images in a tensor that may be on another device."""
+        rows = None if self.rows is None else self.rows.to(stored.device)
+        return Split(stored, self.labels.to(stored.device), rows)
 
 
 @dataclass(frozen=True)
@@ -45,22 +80,110 @@ class SearchData:
     val: Split
     mean: tuple[float, ...]  # of each channel over the training split, 0..1
     std: tuple[float, ...]
-    digest: str  # of both splits' images and labels, in order
+    digest: str  # of both splits' images and labels, in order; before they are drawn anew
+    redraw: str | None = None  # the draw of the splits, as `TrialConfig.redraw`
+    fixed_val: bool = False  # whether the data set itself says which images validate
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of one image."""
-        channels, height, width = self.train.images.shape[1:]
+        channels, height, width = self.train.stored.shape[1:]
         return channels, height, width
 
     def to(self, device: torch.device) -> SearchData:
         """Return this data on a device."""
-        return dataclasses.replace(self, train=self.train.to(device), val=self.val.to(device))
+        train = self.train.to(device)
+        if self.val.stored is self.train.stored:
+            val = self.val.over(train.stored)  # so that they share their images there, too
+        else:
+            val = self.val.to(device)
+        return dataclasses.replace(self, train=train, val=val)
+
+
+def joined(data: SearchData) -> Split:
+    """Return both splits as one, the training images first.
+
+    There is no copy of the images if the two splits lie side by side in memory, as those of `load`
+    do.
+    """
+    train = data.train.images
+    val = data.val.images
+    labels = torch.cat([data.train.labels, data.val.labels])
+    storage = train.untyped_storage()
+    side_by_side = (
+        train.is_contiguous()
+        and val.is_contiguous()
+        and val.untyped_storage().data_ptr() == storage.data_ptr()
+        and val.storage_offset() == train.storage_offset() + train.numel()
+    )
+    if side_by_side:
+        size = (len(labels), *train.shape[1:])
+        strides = torch.empty(size, device="meta").stride()
+        return Split(train.as_strided(size, strides, train.storage_offset()), labels)
+    return Split(torch.cat([train, val]), labels)
+
+
+def redrawn(data: SearchData, config: TrialConfig) -> SearchData:
+    """Return the splits of a trial: those of the data, or drawn anew from the images of both.
+
+    The images are not copied: both new splits are rows of one tensor. The mean and deviation are
+    those of the new training images. The digest stays, as it tells the images of the study.
+
+    Args:
+        data: the splits of the study, or already those of the trial.
+        config: of the trial.
+
+    Raises:
+        UsageFailure: if these images cannot be drawn so.
+    """
+    if config.redraw is None or data.redraw == config.redraw:
+        return data
+    train, val = redrawn_splits(data, config)
+    mean, std = _channel_moments(train)
+    return dataclasses.replace(
+        data,
+        train=train,
+        val=val,
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()),
+        redraw=config.redraw,
+    )
+
+
+def redrawn_splits(data: SearchData, config: TrialConfig) -> tuple[Split, Split]:
+    """Return the training and the validation split of a trial, as `redrawn` does."""
+    if config.redraw is None or data.redraw == config.redraw:
+        return data.train, data.val
+    both = joined(data)
+    is_val = torch.arange(len(both)) >= len(data.train)
+    rows = redraw(both.labels, is_val, parse_redraw(config.redraw), config.split_seed)
+    train, val = (Split(both.stored, both.labels[part], part) for part in rows)
+    return train, val
 
 
 def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
-    """Read the training and validation splits of a trial, as `load` does."""
-    return load(config.dataset, data_dir, config.split_seed, config.split_file, config.image_size)
+    """Read the training and validation splits that a trial's are drawn from, as `load` does.
+
+    These are the trial's own, unless it has a redraw: `redrawn` gives those.
+
+    Raises:
+        ValueError, UsageFailure, IntegrityFailure: as `load`.
+        UsageFailure: if the trial has a redraw that the data set does not allow.
+    """
+    data = load(config.dataset, data_dir, config.split_seed, config.split_file, config.image_size)
+    if config.redraw is not None:
+        _check_redraw(data, parse_redraw(config.redraw))
+    return data
+
+
+def _check_redraw(data: SearchData, drawn: Redraw) -> None:
+    if data.fixed_val:
+        raise UsageFailure(
+            f"{data.name} says itself which images validate, which stays: it takes no split_seeds, "
+            f"folds or redraw: got {drawn}; leave it out"
+        )
+    if drawn.folds is not None:
+        check_folds(torch.cat([data.train.labels, data.val.labels]), drawn.folds)
 
 
 @lru_cache(maxsize=2)
@@ -93,7 +216,7 @@ def load(
     pixels = rows.pixels(torch.cat([splits["train"], splits["val"]]))
     train = Split(pixels[: len(train_labels)], train_labels)
     val = Split(pixels[len(train_labels) :], val_labels)
-    mean, std = _channel_moments(train.images)
+    mean, std = _channel_moments(train)
     return SearchData(
         name=name,
         classes=rows.classes,
@@ -102,6 +225,7 @@ def load(
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
         digest=_digest(train, val),
+        fixed_val=split_file is None and "val" in rows.parts,
     )
 
 
@@ -219,14 +343,14 @@ def _digest(train: Split, val: Split) -> str:
     return digest.hexdigest()[:16]
 
 
-def _channel_moments(pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _channel_moments(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the mean and standard deviation of each channel over 0..1.
 
     They follow from the counts of each grey, so that no copy of the images as floats is made.
     """
-    counts = torch.zeros(pixels.shape[1], 256, dtype=torch.int64)
-    for start in range(0, len(pixels), 4096):
-        for channel, block in enumerate(pixels[start : start + 4096].unbind(1)):
+    counts = torch.zeros(split.stored.shape[1], 256, dtype=torch.int64)
+    for start in range(0, len(split), 4096):
+        for channel, block in enumerate(split.between(start, start + 4096).unbind(1)):
             counts[channel] += torch.bincount(block.flatten(), minlength=256)
     greys = torch.arange(256, dtype=torch.float64) / 255
     total = counts.sum(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +12,7 @@ import torch
 import models
 from pipeline.system.errors import UsageFailure
 from pipeline.system.text import clean, clip
+from sweeps.trial import Redraw
 
 PARTS = ("train", "val", "test")
 TEST_SHARE = 5  # without an official test part, 1/5 of the images is held out
@@ -63,6 +65,84 @@ def stratified(labels: torch.Tensor, share: int, seed: int) -> tuple[torch.Tenso
         order = members[torch.randperm(len(members), generator=generator)]
         is_held_out[order[: round(len(members) / share)]] = True
     return (~is_held_out).nonzero().flatten(), is_held_out.nonzero().flatten()
+
+
+def redraw(
+    labels: torch.Tensor, is_val: torch.Tensor, drawn: Redraw, split_seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw the training and validation splits anew from the images of both.
+
+    A random draw has as many validation images of each class as the present splits. The folds of a
+    cross-validation hold each image once, and differ by at most one image of each class, and by at
+    most one in all.
+
+    Args:
+        labels: of the training and validation images, int64 (images,).
+        is_val: whether each validates now, bool (images,).
+        drawn: which draw.
+        split_seed: decides the draws, with their number.
+
+    Returns:
+        The new training and the new validation rows of `labels`, both ascending.
+
+    Raises:
+        UsageFailure: if there are more folds than images of a class.
+    """
+    if drawn.folds is None:
+        validates = _draw_at_random(labels, is_val, _generator(split_seed, str(drawn)))
+    else:
+        fold_of_row = _deal(labels, drawn.folds, _generator(split_seed, f"{drawn.folds} folds"))
+        validates = fold_of_row == drawn.number - 1
+    return (~validates).nonzero().flatten(), validates.nonzero().flatten()
+
+
+def check_folds(labels: torch.Tensor, folds: int) -> None:
+    """Check that each fold can have an image of each class.
+
+    Args:
+        labels: of the training and validation images, int64 (images,).
+        folds: how many.
+
+    Raises:
+        UsageFailure: if there are more folds than images of a class.
+    """
+    counts = labels.bincount()
+    smallest = int(counts[counts > 0].min())
+    if folds > smallest:
+        raise UsageFailure(
+            f"folds must be at most {smallest}, the training and validation images of the smallest "
+            f"class: got {folds}"
+        )
+
+
+def _generator(split_seed: int, purpose: str) -> torch.Generator:
+    digest = hashlib.sha256(f"{split_seed}:{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _draw_at_random(
+    labels: torch.Tensor, is_val: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Say of each image whether it validates, bool (images,)."""
+    validates = torch.zeros_like(is_val)
+    for label in torch.unique(labels):
+        members = (labels == label).nonzero().flatten()
+        order = members[torch.randperm(len(members), generator=generator)]
+        validates[order[: int(is_val[members].sum())]] = True
+    return validates
+
+
+def _deal(labels: torch.Tensor, folds: int, generator: torch.Generator) -> torch.Tensor:
+    """Deal the images of each class to the folds, in turn. Returns each one's fold, from 0."""
+    check_folds(labels, folds)
+    fold_of_row = torch.zeros_like(labels)
+    dealt = 0  # a class begins where the last one ended, so that the folds are of one size
+    for label in torch.unique(labels):
+        members = (labels == label).nonzero().flatten()
+        order = members[torch.randperm(len(members), generator=generator)]
+        fold_of_row[order] = (dealt + torch.arange(len(order))) % folds
+        dealt += len(order)
+    return fold_of_row
 
 
 def read_split_file(file: Path, count: int, paths: Sequence[str] | None) -> Splits:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from pipeline.data.search_data import SearchData, Split
+from pipeline.data.search_data import SearchData, Split, joined
 from pipeline.system.errors import StorageFailure
 
 _ALIGNMENT = 64  # bytes; each tensor begins at a multiple
@@ -57,8 +57,11 @@ class SharedData:
             ) from error
         for tensor, copy in zip(originals, self._map(mmap.ACCESS_WRITE), strict=True):
             copy.copy_(tensor)
-        for tensor, shared in zip(originals, self._map(mmap.ACCESS_COPY), strict=True):
-            tensor.set_(shared)  # type: ignore[call-overload]  # as `Tensor.share_memory_` does
+        shared = self.open()
+        for split, shared_split in ((data.train, shared.train), (data.val, shared.val)):
+            # As `Tensor.share_memory_` does.
+            split.stored.set_(shared_split.stored)  # type: ignore[call-overload]
+            split.labels.set_(shared_split.labels)  # type: ignore[call-overload]
 
     def _map(self, access: int) -> Iterator[torch.Tensor]:
         memory = mmap.mmap(self._file.fileno(), 0, access=access)
@@ -89,21 +92,29 @@ class SharedData:
 
 
 def tensors(data: SearchData) -> tuple[torch.Tensor, ...]:
-    """The images and labels of both splits, in the order that `rebuild` takes."""
-    return data.train.images, data.train.labels, data.val.images, data.val.labels
+    """The images and the labels of both splits together, as `rebuild` takes them.
+
+    Together, so that a trial can draw its splits anew from the images of both without a copy.
+    """
+    both = joined(data)
+    return both.stored, both.labels
 
 
 def metadata(data: SearchData) -> dict[str, Any]:
-    """All fields of the data but its tensors."""
-    return {name: getattr(data, name) for name in ("name", "classes", "mean", "std", "digest")}
+    """All fields of the data but its tensors, and how many images are of the training split."""
+    fields = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+    del fields["train"], fields["val"]
+    return {**fields, "train_images": len(data.train)}
 
 
 def rebuild(metadata: Mapping[str, Any], tensors: Iterable[torch.Tensor]) -> SearchData:
     """Put together what `metadata` and `tensors` took apart."""
-    train_images, train_labels, val_images, val_labels = tensors
-    return SearchData(
-        train=Split(train_images, train_labels), val=Split(val_images, val_labels), **metadata
-    )
+    images, labels = tensors
+    fields = dict(metadata)
+    count = fields.pop("train_images")
+    train = Split(images[:count], labels[:count])
+    val = Split(images[count:], labels[count:])
+    return SearchData(train=train, val=val, **fields)
 
 
 def _plan_file(

@@ -171,7 +171,7 @@ def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> 
     if split == "test":
         images = test_split.load_test_for(config, data_dir)
     else:
-        images = data.val
+        _, images = search_data.redrawn_splits(data, config)
     device = torch.device(config.device)
     with thread_count(config.threads):
         return score(

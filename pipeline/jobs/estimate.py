@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.search_data import SearchData, Split
+from pipeline.data.search_data import SearchData, Split, redrawn
 from pipeline.jobs.preflight import checkpoint_bytes, resolve_runtime
 from pipeline.system.console import format_duration
 from pipeline.training.train import train
@@ -46,6 +46,7 @@ def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) ->
     """
     epoch_seconds = []
     parameters = []
+    data = redrawn(data, configuration(spec, {}))
     for values in representative_values(spec):
         config = configuration(spec, {**runtime, **values})
         config = dataclasses.replace(config, epochs=1, patience=0)
@@ -176,6 +177,6 @@ def first_images(data: SearchData, count: int) -> SearchData:
     val_count = max(1, len(data.val) * train_count // len(data.train))
     return dataclasses.replace(
         data,
-        train=Split(data.train.images[:train_count], data.train.labels[:train_count]),
-        val=Split(data.val.images[:val_count], data.val.labels[:val_count]),
+        train=Split(data.train.between(0, train_count), data.train.labels[:train_count]),
+        val=Split(data.val.between(0, val_count), data.val.labels[:val_count]),
     )

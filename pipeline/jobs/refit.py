@@ -9,10 +9,8 @@ import dataclasses
 import math
 import statistics
 
-import torch
-
 from pipeline.checkpoints import Folder
-from pipeline.data.search_data import SearchData, Split
+from pipeline.data.search_data import SearchData, Split, joined
 from pipeline.inference import evaluate
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.sweep import Plan, Request
@@ -49,6 +47,7 @@ def winner_config(record: StudyRecord) -> TrialConfig | None:
         epochs=math.ceil(statistics.median(best_epochs)),
         patience=0,
         seed=record.spec.seed,
+        redraw=None,
     )
 
 
@@ -57,10 +56,8 @@ def join_splits(data: SearchData) -> SearchData:
 
     The mean and deviation for normalisation stay those of the training split.
     """
-    images = torch.cat([data.train.images, data.val.images])
-    labels = torch.cat([data.train.labels, data.val.labels])
     empty = Split(data.val.images[:0], data.val.labels[:0])
-    return dataclasses.replace(data, train=Split(images, labels), val=empty)
+    return dataclasses.replace(data, train=joined(data), val=empty)
 
 
 def refit(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checkpoints import Folder, trial_folder
-from pipeline.data.search_data import SearchData, load_for
+from pipeline.data.search_data import SearchData, load_for, redrawn_splits
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import open_factory
 from pipeline.jobs import preflight, studies
@@ -199,6 +199,7 @@ def _study_facts(
     plan: Plan, runtime: Mapping[str, Value], workers: int, *, deterministic: bool
 ) -> dict[str, Any]:
     """Return the facts that a new study keeps from its first command."""
+    train, val = redrawn_splits(plan.data, configuration(plan.spec, {}))
     return {
         "study": plan.study,
         "classes": plan.data.classes,
@@ -207,7 +208,7 @@ def _study_facts(
         "digest": plan.data.digest,
         "ablated": None if plan.ablated is None else dataclasses.asdict(plan.ablated),
         "finalists": None if plan.finalists is None else dataclasses.asdict(plan.finalists),
-        "images": {"train": len(plan.data.train), "val": len(plan.data.val)},
+        "images": {"train": len(train), "val": len(val)},
         "description": plan.spec.description,
         "versions": preflight.library_versions(),
         "workers": workers,
@@ -437,8 +438,8 @@ class _Sweep:
         """Store thumbnails of the best trial's mistakes, for readers who do not have the images."""
         best = self._best_so_far.best
         if best is not None and best.number != self._study.thumbnails_trial:
-            images = self._plan.data.val.images
-            self._study.keep_thumbnails(best.number, encode_thumbnails(best.mistakes, images))
+            _, val = redrawn_splits(self._plan.data, best.config)
+            self._study.keep_thumbnails(best.number, encode_thumbnails(best.mistakes, val.images))
 
     def _is_out_of_time(self) -> bool:
         self._stop.check()

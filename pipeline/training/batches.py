@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -28,10 +29,11 @@ class BatchLoader:
             prepare: for the network's images.
         """
         self.config = config
-        self._images = data.train.images
+        self._train = data.train
         self._labels = data.train.labels
+        self._image_bytes = math.prod(data.shape) * 4  # as float32
         self._prepare = prepare
-        mean = torch.tensor(data.mean, device=self._images.device)
+        mean = torch.tensor(data.mean, device=self._labels.device)
         self._fill = (mean * 255).round().to(torch.uint8)
 
     def draw(self, *, smallest: int) -> tuple[torch.Tensor, ...]:
@@ -58,12 +60,12 @@ class BatchLoader:
             batches: the indices of each step's images.
         """
         augmentations = parse_augmentation(self.config.augment)
-        step_bytes = self.config.batch_size * self._images[0].numel() * 4  # of float32
+        step_bytes = self.config.batch_size * self._image_bytes
         steps_together = max(1, _PREPARED_BYTES // step_bytes)
         for first in range(0, len(batches), steps_together):
             steps = batches[first : first + steps_together]
             indices = torch.cat(steps)
-            batch = self._images.index_select(0, indices)
+            batch = self._train.take(indices)
             if augmentations:
                 batch = augment(batch, augmentations, self._fill)
             images = self._prepare(batch)

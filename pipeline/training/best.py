@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.checkpoints import Card, Folder, save_model
-from pipeline.data.search_data import SearchData
+from pipeline.data.search_data import SearchData, redrawn
 from pipeline.training.state import TrainingState, progress
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
@@ -30,7 +30,7 @@ def save_best_of_paused(folder: Folder, result: TrialResult, data: SearchData) -
     Args:
         folder: the trial's own.
         result: the trial's, which ends as it was at its last pause, or has failed since.
-        data: the images of the training.
+        data: the images of the study.
 
     Returns:
         Whether the weights are there. A failed trial has none, nor has one whose state is lost,
@@ -49,7 +49,7 @@ def save_best_of_paused(folder: Folder, result: TrialResult, data: SearchData) -
     state = progress(tensors, facts)
     if state.best_epoch != result.best_epoch:
         return False
-    save_best(folder, state, result.config, data)
+    save_best(folder, state, result.config, redrawn(data, result.config))
     return True
 
 

@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 import models
 from pipeline.checkpoints import Folder, save_model
-from pipeline.data.search_data import SearchData
+from pipeline.data.search_data import SearchData, redrawn
 from pipeline.system import failpoints
 from pipeline.system.errors import Diverged, TimedOut
 from pipeline.training.batches import BatchLoader
@@ -116,7 +116,7 @@ class Training:
         selection: int = SELECTION,
     ) -> None:
         self.config = config
-        self.data = data
+        self.data = redrawn(data, config)
         self.folder = folder
         self.hooks = hooks
         self.every_epoch = every_epoch
@@ -130,7 +130,7 @@ class Training:
         self.writer = CheckpointWriter(folder, hooks.saved)
         self.parameters: int | None = None
         self.mflops: float | None = None
-        self.mean, self.std = moments(config, data)
+        self.mean, self.std = moments(config, self.data)
 
     def join(self, member: GroupMember | None) -> None:
         """Join the group of processes. Only the leader calls hooks.
@@ -260,7 +260,7 @@ class Training:
     def _check_limits(self, limits: Mapping[str, float]) -> None:
         """Raise Infeasible if the network costs more than allowed."""
         if "latency_ms" in limits and self.state.latency_ms is None:  # a resumed state has it
-            image = self.prepare(self.data.train.images[:1])
+            image = self.prepare(self.data.train.between(0, 1))
             self.state.latency_ms = measure_latency(self.network, image, self.prepare)
         costs = {
             "parameters": self.parameters,

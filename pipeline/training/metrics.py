@@ -125,7 +125,7 @@ def score(
     batch_cells = [split.labels[:0]]  # for a split without images
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
     for start in range(0, len(split), batch_size):
-        images = split.images[start : start + batch_size]
+        images = split.between(start, start + batch_size)
         labels = split.labels[start : start + batch_size]
         with prepare.autocast():
             logits = network(prepare(images))

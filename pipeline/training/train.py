@@ -56,8 +56,8 @@ def train(
     Args:
         number: the trial's number, for the result.
         config: what to train, settled by `pipeline.training.resolve.resolve`.
-        data: the training and validation splits. If the validation split is empty, the last
-            epoch's weights are the best.
+        data: the training and validation splits of the study, of which a trial with a redraw takes
+            its own. If the validation split is empty, the last epoch's weights are the best.
         folder: the trial's own folder, for checkpoints.
         objective: chooses the best epoch: a key of
             `sweeps.spec.study_spec.OBJECTIVES`.

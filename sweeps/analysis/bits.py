@@ -1,8 +1,8 @@
 """Packs which images of a split a network classified correctly, a bit for each image, as text.
 
 The images stand by class, and within a class in the order of the split: so the rows of a confusion
-matrix tell the class of each bit. All trials of a study with the same split have the same images in
-the same places.
+matrix tell the class of each bit. All trials of a study with the same redraw, or without one,
+have the same images in the same places; test images are the same for all.
 """
 
 from __future__ import annotations

@@ -104,9 +104,14 @@ def study_document(chosen: ChosenFinalists, device: str | None = None) -> dict[s
 
 
 def _distinct_values(configs: list[TrialConfig]) -> dict[str, list[Value]]:
-    """Collect the different values of each field, in the order of the configurations."""
+    """Collect the different values of each field, in the order of the configurations.
+
+    The redraw is left out: it belongs to one repeat of the search.
+    """
     distinct = {}
     for name in config_fields():
+        if name == "redraw":
+            continue
         values = dict.fromkeys(getattr(config, name) for config in configs)
         distinct[name] = [value for value in values if value is not None]
     return distinct

@@ -161,6 +161,7 @@ def ablation_spec(spec: StudySpec, winner: TrialConfig, searched: Sequence[str])
         raise ValueError(
             f"the best of {spec.of} has every searched choice at its default: nothing to set back"
         )
+    values.pop("redraw", None)
     update = {}
     for name in TOP_LEVEL_FIELDS:
         value = values.pop(name)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from sweeps.spec.reference import Reference
-from sweeps.spec.study_spec import TOP_LEVEL_FIELDS, Constraints, Stop, StudySpec
+from sweeps.spec.study_spec import UNFIXED_FIELDS, Constraints, Stop, StudySpec
 from sweeps.trial import ConfigField, config_fields
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _number(value: float) -> str:
 
 def _searchable_fields() -> Iterator[ConfigField]:
     for name, field in config_fields().items():
-        if name not in TOP_LEVEL_FIELDS or name == "epochs":
+        if name not in UNFIXED_FIELDS or name == "epochs":
             yield field
 
 

@@ -45,8 +45,10 @@ CENTRED_METHODS = ("one_factor", "ablate")
 MAX_TRIALS = 100_000
 # Fields that are keys of the study itself, and so not among `fixed`.
 TOP_LEVEL_FIELDS = ("dataset", "epochs", "seed", "split_seed")
+# All that `fixed` does not take: a redraw belongs to a single repeat.
+UNFIXED_FIELDS = (*TOP_LEVEL_FIELDS, "redraw")
 # Fields that decide which images a trial sees.
-DATA_FIELDS = ("dataset", "split_file", "image_size", "split_seed")
+DATA_FIELDS = ("dataset", "split_file", "image_size", "split_seed", "redraw")
 # Searched fields whose `auto` is resolved once for a study.
 RESOLVED_FIELDS = ("augment", "precision")
 _NOT_SEARCHED = (*DATA_FIELDS, "seed", "device", "threads", "gpus_per_trial", "eval_batch_size")
@@ -115,7 +117,7 @@ if TYPE_CHECKING:
     class Search(_Model):
         """The dimensions of each searched field."""
 else:
-    Fixed = _derive_model("Fixed", _value_type, None, TOP_LEVEL_FIELDS)
+    Fixed = _derive_model("Fixed", _value_type, None, UNFIXED_FIELDS)
     Start = _derive_model("Start", _value_type, None, (*DATA_FIELDS, "seed", "gpus_per_trial"))
     Search = _derive_model("Search", _dimension_type, (), _NOT_SEARCHED)
 

@@ -1,5 +1,6 @@
 """The three splits: what each holds, what decides them, and that a search is given no test image."""
 
+import dataclasses
 import os
 import tarfile
 from collections import Counter
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 from support.datasets import LAYOUTS, write_folder
 
 from pipeline.data.datasets import DATASETS, get_source
-from pipeline.data.search_data import load, load_for
+from pipeline.data.search_data import Split, load, load_for, redrawn
 from pipeline.data.test_split import load_test, load_test_for
 from pipeline.system import files
 from pipeline.system.errors import UsageFailure
@@ -162,6 +163,78 @@ def test_to(tiny):
         tiny.digest,
         tiny.name,
     )
+
+
+DRAWS = ["draw-0", "draw-1", "fold-1-of-5", "fold-5-of-5"]
+
+
+@pytest.mark.parametrize("text", DRAWS)
+def test_redrawn_images_are_those_of_the_search(digits, text):
+    """Drawn anew, train and validation hold the same images and no test image; and the moments are of the new train."""
+    config = configure({"redraw": text})
+    found = redrawn(load_for(config, NOWHERE), config)
+    assert rows(found.train, found.val) == rows(digits.train, digits.val)
+    assert not rows(found.train, found.val) & rows(load_test_for(config, NOWHERE))
+    assert torch.equal(load_test_for(config, NOWHERE).images, load_test("digits", NOWHERE).images)
+    assert rows(found.val) != rows(digits.val)
+    shares = found.val.labels.bincount() / digits.train.labels.bincount()
+    assert float(shares.max() - shares.min()) < 0.02
+    pixels = found.train.images.double() / 255
+    assert found.mean == pytest.approx([float(pixels.mean())], rel=1e-12)
+    assert found.std == pytest.approx([float(pixels.std())], rel=1e-12)
+    assert found.digest == digits.digest
+    assert redrawn(found, config) is found
+
+
+def test_redrawn_images_are_not_copied(digits):
+    """Both new splits are rows of the one tensor that holds the images already, and of one tensor on any device."""
+    found = redrawn(digits, configure({"redraw": "draw-0"}))
+    assert found.train.stored.data_ptr() == digits.train.images.data_ptr()
+    assert found.train.stored is found.val.stored
+    for split in (found.train, found.val):
+        indices = torch.tensor([5, 0, 3])
+        assert torch.equal(split.take(indices), split.images[indices])
+        assert torch.equal(split.between(2, 6), split.images[2:6])
+    moved = found.to(torch.device("meta"))
+    assert moved.train.stored is moved.val.stored
+    assert {moved.val.rows.device.type, moved.val.labels.device.type} == {"meta"}
+
+
+def test_splits_that_lie_apart_are_redrawn_alike(digits):
+    """It does not matter to a draw whether the two splits lie side by side in memory."""
+    config = configure({"redraw": "fold-2-of-3"})
+    val = Split(digits.val.images.clone(), digits.val.labels)
+    apart = dataclasses.replace(digits, val=val)
+    found, expected = redrawn(apart, config), redrawn(digits, config)
+    assert torch.equal(found.val.images, expected.val.images)
+    assert torch.equal(found.train.images, expected.train.images)
+
+
+def test_redraw_of_a_split_file(tmp_path):
+    """The test images of a split file stay those of the file; its training and validation images are drawn anew."""
+    parts = ["test"] * 300 + ["val"] * 100 + ["train"] * 1397
+    lines = [f"{index},{part}" for index, part in enumerate(parts)]
+    file = tmp_path / "split.csv"
+    file.write_text("index,split\n" + "\n".join(lines))
+    config = configure({"split_file": str(file), "redraw": "draw-1"})
+    found = redrawn(load_for(config, NOWHERE), config)
+    assert (len(found.train), len(found.val)) == (1397, 100)
+    assert not rows(found.train, found.val) & rows(load_test_for(config, NOWHERE))
+
+
+@pytest.mark.parametrize(
+    ("parts", "text", "error"),
+    [
+        (("train/", "val/"), "draw-0", r"folder:.* says itself which images validate, which stays"),
+        (("train/", "val/"), "fold-1-of-2", r"no split_seeds, folds or redraw: got fold-1-of-2"),
+        (("train/",), "fold-1-of-11", r"^folds must be at most 10, .*smallest class: got 11$"),
+    ],
+)
+def test_what_cannot_be_redrawn_is_refused(tmp_path, parts, text, error):
+    """Images that a data set itself validates with stay; there are no more folds than images of a class."""
+    name = f"folder:{write_folder(tmp_path / 'photos', parts)}"
+    with pytest.raises(UsageFailure, match=error):
+        load_for(configure({"dataset": name, "redraw": text}), tmp_path)
 
 
 def test_unknown_data_set():

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from pipeline.data.splits import divide, read_split_file, stratified
+from pipeline.data.splits import divide, read_split_file, redraw, stratified
 from pipeline.system.errors import UsageFailure
+from sweeps.trial import Redraw, parse_redraw
 
 PATHS = ["train/a/1.png", "train/a/2, a.png", "train/é/3.png", "val/é/4.png", "test/b/\udce9.png"]
 
@@ -40,6 +41,58 @@ def test_divide(parts, sizes):
     for part in ("val", "test"):
         if part in parts:
             assert {rows[row] for row in found[part]} == {part}
+
+
+def mixed(counts=(31, 17, 8)):
+    """So many images of each class, of which about every fourth validates."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    return labels, torch.rand(len(labels), generator=generator) < 0.25
+
+
+@pytest.mark.parametrize("text", ["draw-0", "draw-7", "fold-1-of-3", "fold-8-of-8"])
+def test_redrawn_splits_are_disjoint_and_complete(text):
+    """Each image trains or validates, in ascending order; the same numbers draw the same, another split seed others."""
+    labels, is_val = mixed()
+    train, val = redraw(labels, is_val, parse_redraw(text), 3)
+    assert sorted(train.tolist() + val.tolist()) == list(range(len(labels)))
+    assert train.tolist() == sorted(train.tolist())
+    assert val.tolist() == sorted(val.tolist())
+    torch.rand(5)
+    again = redraw(labels, is_val, parse_redraw(text), 3)
+    assert torch.equal(train, again[0])
+    assert redraw(labels, is_val, parse_redraw(text), 4)[1].tolist() != val.tolist()
+
+
+def test_a_random_draw_keeps_the_share_of_each_class():
+    """As many images of each class validate as before, also none; another number draws others."""
+    labels, is_val = mixed()
+    is_val[labels == 2] = False
+    drawn = [redraw(labels, is_val, Redraw(number), 0)[1] for number in range(4)]
+    for val in drawn:
+        assert torch.equal(labels[val].bincount(minlength=3), labels[is_val].bincount(minlength=3))
+    assert len({tuple(val.tolist()) for val in drawn}) == 4
+
+
+@pytest.mark.parametrize("folds", [2, 5, 8])
+def test_folds(folds):
+    """Each image validates in one fold; folds differ by at most one image of each class, and one in all."""
+    labels, is_val = mixed()
+    vals = [redraw(labels, is_val, Redraw(k + 1, folds), 0)[1] for k in range(folds)]
+    assert sorted(torch.cat(vals).tolist()) == list(range(len(labels)))
+    counts = torch.stack([labels[val].bincount(minlength=3) for val in vals])
+    assert int((counts.amax(0) - counts.amin(0)).max()) <= 1
+    assert int(counts.sum(1).max() - counts.sum(1).min()) <= 1
+    assert int(counts.min()) >= 1
+
+
+def test_too_many_folds():
+    """There are no more folds than images of the smallest class that has any."""
+    labels, is_val = mixed((9, 0, 8))
+    rule = "folds must be at most 8, the training and validation images of the smallest class"
+    with pytest.raises(UsageFailure, match=f"^{rule}: got 9$"):
+        redraw(labels, is_val, Redraw(1, 9), 0)
 
 
 def read(tmp_path, text, paths=PATHS, encoding="utf-8"):

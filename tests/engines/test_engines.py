@@ -80,6 +80,7 @@ def trained(engine, tasks, hooks=None):
 def test_equal_configurations_give_equal_results(engine, tiny, tmp_path):
     """Each result, and its weights to the bit, is that of training the configuration alone, in this process."""
     tasks = [task(tmp_path, n, family=f, seed=n) for n, f in enumerate(("mlp", "cnn", "resnet"))]
+    tasks += [task(tmp_path, 3, redraw="draw-5"), task(tmp_path, 4, redraw="fold-2-of-5")]
     results = trained(engine, tasks)
     for t in tasks:
         alone = train(t.number, t.config, tiny, tmp_path / f"alone{t.number}", objective="val_acc")

@@ -9,9 +9,10 @@ import pytest
 import torch
 from support import forks
 
-from pipeline.data.search_data import SearchData, Split
+from pipeline.data.search_data import SearchData, Split, redrawn
 from pipeline.engines.shared_data import SharedData
 from pipeline.system.errors import StorageFailure
+from sweeps.trial import configure
 
 
 def made(images=30):
@@ -54,6 +55,19 @@ def test_a_part_of_other_images_can_be_shared():
     shared = SharedData(gaps)
     assert torch.equal(shared.open().train.images, expected)
     assert torch.equal(gaps.train.images, expected)
+    shared.close()
+
+
+def test_shared_images_are_redrawn_without_a_copy():
+    """Splits drawn anew are rows of the shared images, in the process that shares them and in all others."""
+    data = made()
+    shared = SharedData(data)
+    config = configure({"redraw": "draw-1"})
+    expected = redrawn(made(), config)
+    for images in (data, shared.open()):
+        found = redrawn(images, config)
+        assert found.train.stored.data_ptr() == images.train.images.data_ptr()
+        assert equal(found, expected)
     shared.close()
 
 

@@ -35,8 +35,9 @@ def finalists(epochs, **config):
 @pytest.mark.parametrize(("epochs", "expected"), [((2, 9, 3), 3), ((4, 7), 6), ((8,), 8)])
 def test_as_many_epochs_as_the_seeds_suggest(epochs, expected):
     """It is trained for the median of the best epochs, and no epoch of it is the last before its time."""
-    config = winner_config(finalists(epochs, schedule="cosine"))
+    config = winner_config(finalists(epochs, schedule="cosine", redraw="draw-5"))
     assert (config.epochs, config.patience, config.schedule) == (expected, 0, "cosine")
+    assert config.redraw is None
 
 
 def test_not_before_all_have_ended():

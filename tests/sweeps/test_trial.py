@@ -17,12 +17,14 @@ from sweeps.trial import (
     PRUNED,
     RUNNING,
     Epoch,
+    Redraw,
     TrialResult,
     applies,
     config_fields,
     configure,
     network_options,
     parse_augmentation,
+    parse_redraw,
 )
 
 BOUNDED = [field for field in config_fields().values() if field.low is not None]
@@ -33,6 +35,7 @@ CHECKED = {
     "family": st.sampled_from(tuple(models.FAMILIES)),
     "blocks": st.lists(st.integers(1, 50).map(str), min_size=1, max_size=5).map("-".join),
     "augment": st.sampled_from(("auto", "none")) | PARTS,
+    "redraw": st.sampled_from(("draw-0", "draw-12", "fold-1-of-2", "fold-5-of-5")),
 }
 
 
@@ -300,6 +303,35 @@ def test_wrong_augmentation(text):
         configure({"augment": text})
 
 
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("draw-0", Redraw(0)),
+        ("draw-2147483647", Redraw(2147483647)),
+        ("fold-1-of-2", Redraw(1, 2)),
+        ("fold-100-of-100", Redraw(100, 100)),
+    ],
+)
+def test_redraw(text, drawn):
+    """A redraw is a random draw or a fold, and is written as it is read."""
+    assert parse_redraw(text) == drawn
+    assert str(drawn) == configure({"redraw": text}).redraw == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "3", "draw", "draw-", "draw-01", "draw--1", "draw-2147483648", "Draw-1"),
+        *("fold-1", "fold-0-of-5", "fold-6-of-5", "fold-1-of-1", "fold-1-of-101", "fold 1 of 5"),
+    ],
+)
+def test_wrong_redraw(text):
+    """What is neither is refused with the rule and the value, and so is a fold that there is not."""
+    rule = f"redraw must be draw-N, or fold-N-of-K with at most 100 folds: got {text!r}"
+    with pytest.raises(ValueError, match=f"^{rule}$"):
+        configure({"redraw": text})
+
+
 @pytest.mark.parametrize("preset", models.PRESETS)
 def test_options_of_a_preset(preset):
     """The options of any preset are those that its network takes; its own sizes stand in no configuration."""
@@ -324,7 +356,7 @@ RUNTIME = {"device", "threads", "gpus_per_trial", "eval_batch_size"}
 
 @pytest.mark.parametrize("name", [name for name in config_fields() if name != "family"])
 def test_what_counts(name):
-    """Every field changes the signature but where and how fast it is trained; the seed alone not the group."""
+    """Every field changes the signature but where and how fast it is trained; seed and redraw not the group."""
     field = config_fields()[name]
     own = beside(name)
     before = configure(own)
@@ -334,10 +366,11 @@ def test_what_counts(name):
         "layer_order": ["conv-act-norm-drop-pool"],
         "blocks": ["3-4-4-3"],
         "augment": ["flip"],
+        "redraw": ["fold-1-of-5"],
     }.get(name, [True, False])
     after = configure({**own, name: next(v for v in candidates if v != getattr(before, name))})
     assert (before.signature == after.signature) == (name in RUNTIME)
-    assert (before.group == after.group) == (name in {*RUNTIME, "seed"})
+    assert (before.group == after.group) == (name in {*RUNTIME, "seed", "redraw"})
 
 
 def test_signature_is_kept():

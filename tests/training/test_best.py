@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from support.trainings import run, settled, suited
 
@@ -18,18 +19,24 @@ def pause(folder, data, until=2, **values):
     return train(0, config, suited(config.family, data), folder, objective="val_acc", until=until)
 
 
-def test_the_best_weights_of_a_paused_training(tiny, tmp_path):
+@pytest.mark.parametrize("values", [{"normalize": False}, {"redraw": "draw-2"}], ids=str)
+def test_the_best_weights_of_a_paused_training(values, tiny, tmp_path):
     """They are those that the same training leaves if it is pruned there, with the same card."""
-    paused = pause(tmp_path / "paused", tiny, normalize=False)
+    paused = pause(tmp_path / "paused", tiny, **values)
     prune = Hooks(epoch=lambda row, _best: row.epoch == 2)
-    pruned = run(tmp_path / "pruned", tiny, hooks=prune, normalize=False)
+    pruned = run(tmp_path / "pruned", tiny, hooks=prune, **values)
     folder = Folder(tmp_path / "paused")
     assert (paused.state, paused.checkpoint, pruned.state) == (PAUSED, None, PRUNED)
     assert not folder.best.exists()
     assert save_best_of_paused(folder, paused, tiny)
     (network, card), (expected, expected_card) = map(load_model, (folder.best, pruned.checkpoint))
     assert all(map(torch.equal, network.state_dict().values(), expected.state_dict().values()))
-    assert (card.epoch, card.mean, card.std) == (expected_card.epoch, (0.0,), (1.0,))
+    assert (card.epoch, card.mean, card.std) == (
+        expected_card.epoch,
+        expected_card.mean,
+        expected_card.std,
+    )
+    assert card.mean != tiny.mean
     assert (card.config, card.digest) == (expected_card.config, expected_card.digest)
     assert card.metrics["val/acc"] == paused.value == pruned.value
 

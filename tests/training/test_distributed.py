@@ -55,7 +55,13 @@ def check_close(one, other):
 @pytest.mark.parametrize(
     "values",
     [
-        {"family": "mlp", "optimizer": "sgd", "lr": 0.05, "schedule": "cosine"},
+        {
+            "family": "mlp",
+            "optimizer": "sgd",
+            "lr": 0.05,
+            "schedule": "cosine",
+            "redraw": "fold-2-of-3",
+        },
         {
             "family": "mlp",
             "optimizer": "adam",

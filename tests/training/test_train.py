@@ -23,7 +23,7 @@ import pipeline.training.epochs
 import pipeline.training.train
 from pipeline.checkpoints import BEST, load, load_model
 from pipeline.data.datasets import DATASETS
-from pipeline.data.search_data import Split
+from pipeline.data.search_data import Split, redrawn
 from pipeline.system.errors import Interrupted, StorageFailure, TimedOut
 from pipeline.training.epochs import Hooks, epoch_seed
 from pipeline.training.metrics import score
@@ -141,6 +141,30 @@ def test_same_configuration_same_result(family, tiny, tmp_path):
     second = run(tmp_path / "b", tiny, family=family, epochs=2, number=5)
     assert outcome(first, tmp_path / "a") == outcome(second, tmp_path / "b")
     assert (first.number, second.number) == (0, 5)
+
+
+@pytest.mark.parametrize("text", ["draw-0", "fold-2-of-3"])
+def test_redraw_trains_as_its_splits_do(text, tiny, tmp_path):
+    """A trial with a redraw is that of its splits alone: the same history and weights; its card has their moments."""
+    config = settled(family="cnn", redraw=text, augment="crop")
+    result = train(0, config, tiny, tmp_path / "redrawn", objective="val_acc")
+    splits = redrawn(tiny, config)
+    copied = dataclasses.replace(
+        splits,
+        train=Split(splits.train.images, splits.train.labels),
+        val=Split(splits.val.images, splits.val.labels),
+        redraw=None,
+    )
+    same = dataclasses.replace(config, redraw=None)
+    expected = train(0, same, copied, tmp_path / "copied", objective="val_acc")
+    facts, *rest = outcome(result, tmp_path / "redrawn")
+    expected_facts, *expected_rest = outcome(expected, tmp_path / "copied")
+    assert rest == expected_rest
+    assert (facts[0], facts[1:]) == (config, expected_facts[1:])
+    scores, card = rescored(tmp_path / "redrawn" / BEST, splits.val)
+    assert scores.accuracy == result.value
+    assert (card.mean, card.std, card.digest) == (splits.mean, splits.std, tiny.digest)
+    assert card.mean != tiny.mean
 
 
 def test_seed_decides(tiny, tmp_path):
