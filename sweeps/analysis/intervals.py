@@ -70,3 +70,34 @@ def mean_interval(
     error = max(least_deviation, statistics.stdev(values)) / len(values) ** 0.5
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
     return mean - half, mean + half
+
+
+def corrected_resampled_error(
+    differences: Sequence[float], train_images: float, val_images: float
+) -> tuple[float, int]:
+    """Return the standard error of a mean difference over redraws of the same images.
+
+    Each difference is that of two configurations on the same redraw. Redraws share most of their
+    training images, and random ones some of their validation images, too: their differences vary
+    less than those on fresh images would. The plain error s / sqrt(J) of J differences therefore
+    falls without end as J grows, and its test finds differences that are not there. The corrected
+    variance is (1/J + n_val/n_train) s^2. For k folds, n_val/n_train is 1/(k - 1).
+
+    Args:
+        differences: of each redraw, two or more.
+        train_images: of one redraw; for folds of different sizes their mean.
+        val_images: likewise.
+
+    Returns:
+        The standard error, and the degrees of freedom of Student's t that belongs to it: J - 1.
+
+    Raises:
+        statistics.StatisticsError: for fewer than two differences.
+
+    Source: C. Nadeau and Y. Bengio, Inference for the generalization error, Machine Learning 52
+    (2003). For folds: R. R. Bouckaert and E. Frank, Evaluating the replicability of significance
+    tests for comparing learning algorithms, PAKDD (2004).
+    """
+    spread = statistics.stdev(differences)
+    count = len(differences)
+    return spread * math.sqrt(1 / count + val_images / train_images), count - 1
