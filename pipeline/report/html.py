@@ -18,6 +18,7 @@ from pipeline.report.contents import ReportContents
 from pipeline.report.grid import Grid, Row, Section, make_grid
 from pipeline.report.problems import INFEASIBLE, grouped_problems
 from pipeline.report.provenance import last_end, origin, search_space
+from pipeline.report.ranked import table_notes
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean, clip
@@ -115,7 +116,7 @@ def _ranked_values(contents: ReportContents) -> dict[str, Any]:
     """The ranked table, the style of each row, and the sentence above the table."""
     objective = contents.record.objective
     # A narrow screen shows the first columns only.
-    first = ["rank", "trial", "family", objective, "spread", "repeats"]
+    first = ["rank", "trial", "family", objective, "spread", "repeats", "epoch", "trained"]
     columns = contents.table.columns
     columns = [name for name in first if name in columns] + [
         name for name in columns if name not in first
@@ -126,7 +127,8 @@ def _ranked_values(contents: ReportContents) -> dict[str, Any]:
     if total > MAX_ROWS:
         caption += f" The first {MAX_ROWS:,} of {total:,} are here, trials.csv has all."
     return {
-        "ranked": make_grid(columns, rows, limit=_CELL_CLIP),
+        "ranked": contents.table.grid(rows, columns, limit=_CELL_CLIP),
+        "ranking_notes": table_notes(contents.record, contents.table),
         "row_styles": [_row_style(row) for row in rows],
         "ranked_caption": caption,
         "visible": VISIBLE_ROWS,

@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.report.grid import Row, finite_value
+from pipeline.report.grid import CLIP, Grid, Row, finite_value, make_grid
 from pipeline.report.problems import INFEASIBLE, entry_problems
 from pipeline.system.text import clip
-from sweeps.analysis.ranking import Ranked, ends_text, searched_values
+from sweeps.analysis.ranking import Ranked, ends_text, searched_values, trained_epochs
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import COMPLETE, FAILED, RUNNING, TrialResult
+from sweeps.analysis.scores import complete_trials
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING, TrialResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankedTable:
     """The configurations of a study in the order shown.
 
-    Values are exact; None is an empty cell. Trial, epoch and parameters belong to the best repeat,
-    seconds are the sum over the repeats, and ``repeats`` counts the complete repeats behind the
-    mean. The state of a failed or infeasible trial is its end. ``notes`` names further problems.
+    Values are exact; None is an empty cell. Trial, epochs and parameters belong to the best repeat:
+    ``epoch`` is the one of its value, ``trained`` is how many it was trained. Seconds are the sum
+    over the repeats, and ``repeats`` counts the complete repeats behind the mean. The state of a
+    failed or infeasible trial is its end. ``notes`` names further problems.
     """
 
     columns: list[str]  # spread, repeats and notes only if a configuration has any
     rows: list[Row]  # of these columns
+
+    @property
+    def ties(self) -> frozenset[object]:
+        """The ranks that several configurations share."""
+        counts = Counter(row["rank"] for row in self.rows)
+        return frozenset(
+            number for number, count in counts.items() if number is not None and count > 1
+        )
+
+    def grid(
+        self,
+        rows: Sequence[Row],
+        columns: Sequence[str] | None = None,
+        *,
+        thousands: bool = True,
+        limit: int = CLIP,
+    ) -> Grid:
+        """Turn some of the rows into a table of text, in which ``1=`` is a rank that is shared.
+
+        Args:
+            rows: of this table.
+            columns: the names of the columns to show, in order; None for all.
+            thousands: as for `make_grid`.
+            limit: as for `make_grid`.
+        """
+        names = self.columns if columns is None else columns
+        grid = make_grid(names, rows, thousands=thousands, limit=limit)
+        place = grid.columns.index("rank")
+        ties = self.ties
+        marked = []
+        for row, cells in zip(rows, grid.rows, strict=True):
+            mark = "=" if row["rank"] in ties else ""
+            marked.append((*cells[:place], cells[place] + mark, *cells[place + 1 :]))
+        return dataclasses.replace(grid, rows=tuple(marked))
 
 
 def ranked_table(record: StudyRecord) -> RankedTable:
@@ -51,7 +89,7 @@ def _columns(record: StudyRecord, entries: Sequence[Ranked]) -> list[str]:
     columns.append(record.objective)
     if any(len(entry.trials) > 1 for entry in entries):
         columns += ["spread", "repeats"]
-    return [*columns, "epoch", "parameters", "seconds", "state"]
+    return [*columns, "epoch", "trained", "parameters", "seconds", "state"]
 
 
 def _row(record: StudyRecord, entry: Ranked) -> Row:
@@ -66,6 +104,7 @@ def _row(record: StudyRecord, entry: Ranked) -> Row:
         "spread": finite_value(entry.spread),
         "repeats": sum(repeat.state == COMPLETE for repeat in entry.trials),
         "epoch": trial.best_epoch,
+        "trained": trained_epochs(trial) or None,
         "parameters": trial.parameters,
         "seconds": math.fsum(repeat.seconds for repeat in entry.trials),
         "state": _shown_state(trial),
@@ -77,6 +116,56 @@ def _shown_state(trial: TrialResult) -> str:
     if trial.state == FAILED or trial.end == INFEASIBLE:
         return trial.end
     return trial.state
+
+
+def ranking_notes(record: StudyRecord) -> list[str]:
+    """Say by which rules, besides the value, the configurations are ranked, where these matter."""
+    notes = [_epochs_note(record), _seeds_note(record)]
+    return [note for note in notes if note]
+
+
+def table_notes(record: StudyRecord, table: RankedTable) -> list[str]:
+    """The sentences to go with a ranked table of text: `ranking_notes`, and the mark of a tie."""
+    notes = ranking_notes(record)
+    if table.ties:
+        notes.append(
+            "A rank with = is a tie: the values are equal, and the earlier trial stands first."
+        )
+    return notes
+
+
+def _epochs_note(record: StudyRecord) -> str:
+    """Say how trials that ended at different epochs are ranked; empty if none did."""
+    trials = [
+        entry.trials[0]
+        for entry in record.ranked
+        if entry.state in (PRUNED, PAUSED) and entry.value is not None
+    ]
+    if len(set(map(trained_epochs, trials))) < 2:
+        return ""
+    if record.facts.selection > 1:
+        return (
+            "Trials that were not trained to the end are ranked by the epochs that they were "
+            "trained, and by value only among those of as many epochs."
+        )
+    return (
+        "Trials that were not trained to the end are ranked by value, although they were trained "
+        "for different numbers of epochs: so ranked version 0.1.0, by which the study was begun."
+    )
+
+
+def _seeds_note(record: StudyRecord) -> str:
+    """Say how complete configurations that lack seeds are ranked; empty if there are none."""
+    planned = record.spec.repeats
+    seeds = [len(complete_trials(entry)) for entry in record.complete_configurations]
+    if record.facts.selection == 1 or all(count >= planned for count in seeds):
+        return ""
+    if max(seeds) < planned:
+        return f"No configuration has all its {planned} seeds yet: those with more come first."
+    return (
+        f"Configurations that lack some of their {planned} seeds are ranked after those that have "
+        "all, however good their mean is."
+    )
 
 
 def failures(record: StudyRecord) -> list[Row]:

@@ -20,7 +20,7 @@ from pipeline.report.grid import Row, Section, make_grid
 from pipeline.report.html import PlotImage, page
 from pipeline.report.plots import draw
 from pipeline.report.problems import trial_problems
-from pipeline.report.ranked import failures, study_facts, title_lines
+from pipeline.report.ranked import failures, ranking_notes, study_facts, table_notes, title_lines
 from pipeline.report.scores import lead_sentences, lead_values
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
@@ -83,6 +83,7 @@ def study_values(contents: ReportContents, top: int | None = None) -> Row:
         "shown": len(rows),
         "columns": contents.table.columns,
         "rows": rows,
+        "ranking": ranking_notes(record),
         "first_against_second": lead_values(record.lead),
         "checks": contents.checks,
         "what_went_wrong": trial_problems(record),
@@ -103,13 +104,20 @@ def _markdown(contents: ReportContents, top: int | None) -> str:
         [
             f"# {escape_markdown(title)}",
             escape_markdown(subtitle),
-            markdown_table(make_grid(table.columns, rows, thousands=False)),
+            markdown_table(table.grid(rows, thousands=False)),
+            *_note_blocks(contents),
             *_lead_blocks(contents.record),
             *_check_blocks(contents),
             *_published_blocks(contents),
             *_problem_blocks(contents.record),
         ]
     )
+
+
+def _note_blocks(contents: ReportContents) -> list[str]:
+    """The sentences under the ranked table."""
+    notes = table_notes(contents.record, contents.table)
+    return ["\n".join(f"- {escape_markdown(note)}" for note in notes)] if notes else []
 
 
 def _lead_blocks(record: StudyRecord) -> list[str]:

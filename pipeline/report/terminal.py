@@ -17,9 +17,9 @@ from rich.text import Text
 from pipeline.report import finalists, published
 from pipeline.report.answer import cost_sentence
 from pipeline.report.contents import ReportContents
-from pipeline.report.grid import Grid, Row, Section, make_grid
+from pipeline.report.grid import Grid, Row, Section
 from pipeline.report.problems import INFEASIBLE
-from pipeline.report.ranked import title_lines
+from pipeline.report.ranked import table_notes, title_lines
 from pipeline.report.scores import lead_sentences
 from pipeline.report.winner import headline, remarks, sections
 from pipeline.system.text import clean
@@ -34,8 +34,8 @@ _FIRST_STYLE = "bold"
 # The order in which a narrow table takes up columns: the first and the objective always, then these
 # before and after the searched fields, as long as there is room.
 _ALWAYS = ("rank", "trial", "family")
-_BEFORE_SEARCHED = ("state", "spread")
-_AFTER_SEARCHED = ("notes", "seconds", "epoch", "parameters", "repeats")
+_BEFORE_SEARCHED = ("state", "epoch", "trained", "spread")
+_AFTER_SEARCHED = ("notes", "repeats", "seconds", "parameters")
 
 _MIN_SECTION_WIDTH = 80  # characters; in a narrower table numbers would be cut
 _MAX_WARNINGS = 4  # health checks below the table
@@ -65,6 +65,9 @@ def render_study(contents: ReportContents, top: int | None = None, width: int | 
     width = terminal_width() if width is None else width
     ranked = _ranked_table(contents, top, width)
     blocks = [_text(ranked)]
+    notes = table_notes(contents.record, contents.table)
+    if notes:
+        blocks.append(_lines(notes))
     if "notes" not in [str(column.header) for column in ranked.columns]:
         blocks += _note_block(contents.table.rows[:top])
     blocks += _lead_blocks(contents.record, width)
@@ -95,7 +98,7 @@ def table(record: StudyRecord, top: int | None = None, width: int | None = None)
 def _ranked_table(contents: ReportContents, top: int | None, width: int | None) -> Table:
     record = contents.record
     rows = contents.table.rows[:top]
-    grid = make_grid(contents.table.columns, rows)
+    grid = contents.table.grid(rows)
     headers = _fitting_headers(grid, record, width)
     result = _empty_table(title_lines(record, len(rows), len(contents.table.rows)))
     for position, header in headers.items():

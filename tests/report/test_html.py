@@ -63,6 +63,27 @@ def test_rows_are_those_of_the_csv():
     assert [{**row, "parameters": row["parameters"].replace(",", "")} for row in rows] == expected
 
 
+def test_ties_and_rules_of_the_ranking_are_said():
+    """A shared rank is marked, and below the table stand the rules that ranked trials of different epochs."""
+    trials = [
+        make_result(0, 0.9, lr=0.1),
+        make_result(1, 0.9, lr=0.2),
+        make_result(2, 0.8, lr=0.3, state=PRUNED, epochs=1),
+        make_result(3, 0.7, lr=0.4, state=PRUNED, epochs=2),
+    ]
+    found = made(make_record(trials, facts=StudyFacts(selection=2)))
+    _, rows = ranked(found)
+    assert [(row["rank"], row["trained"]) for row in rows] == [
+        ("1=", "3"),
+        ("1=", "3"),
+        ("3", "2"),
+        ("4", "1"),
+    ]
+    text = section(found, "trials").text
+    assert "by value only among those of as many epochs" in text
+    assert "A rank with = is a tie" in text
+
+
 def test_a_page_lets_nothing_in():
     """The policy admits data: images, and our own style and script by their digests."""
     found = made(report_winner(), PICTURE)

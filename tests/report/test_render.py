@@ -18,8 +18,9 @@ from pipeline.report.checks.registry import run_checks
 from pipeline.report.ranked import ranked_table
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean, clip
+from sweeps.analysis.facts import StoredSpec, StudyFacts
 from sweeps.spec.reference import Reference
-from sweeps.trial import FAILED, PRUNED, RUNNING
+from sweeps.trial import FAILED, PAUSED, PRUNED, RUNNING
 
 
 def parsed_csv(text):
@@ -57,7 +58,7 @@ def test_rows_rank_configurations_and_blank_what_does_not_apply():
             "optimizer",
             "momentum",
         ),
-        *("val_acc", "epoch", "parameters", "seconds", "state"),
+        *("val_acc", "epoch", "trained", "parameters", "seconds", "state"),
     ]
     assert (
         first["rank"],
@@ -175,7 +176,7 @@ def test_headline(fmt):
     assert "showing" not in render.render(report_study(*trials), fmt, None)
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("width", [60, 80, 130])
 def test_table_drops_columns_rather_than_squeezing_them(width):
     """No line is wider than the terminal, what is shown is uncut, and the caption names what is left out."""
     trials = [
@@ -196,7 +197,7 @@ def test_table_drops_columns_rather_than_squeezing_them(width):
     header = re.sub(r"_ ", "_", text.split("─")[0])
     assert left_out < set(ranked_table(report_study(*trials)).columns)
     assert not [name for name in left_out if name in header.split()]
-    assert ("parameters" in left_out) == (width < 120)
+    assert ("parameters" in left_out) == (width < 130)
 
 
 def test_table_shows_every_column_where_there_is_room():
@@ -433,6 +434,80 @@ def test_a_study_of_trials_without_a_value_has_a_report(fmt):
     assert "nan" not in render.render(record, fmt)
     with pytest.raises(NothingComplete, match="no complete trial with a value"):
         render.render_winner(record, fmt)
+
+
+TIED = report_study(
+    report_trial(0, 0.8, lr=0.1),
+    report_trial(1, 0.9, lr=0.2),
+    report_trial(2, 0.9, lr=0.3),
+)
+
+
+def test_a_tie_is_said():
+    """Ranks that are shared are marked in text, also where the other is not shown; in data they are numbers."""
+    grid = ranked_table(TIED).grid(ranked_table(TIED).rows[:1])
+    assert grid.rows[0][0] == "1="
+    lines = [line.split()[:2] for line in render.render(TIED, "table").splitlines()[4:7]]
+    assert lines == [["1=", "1"], ["1=", "2"], ["3", "0"]]
+    assert "| 1= | 2 |" in render.render(TIED, "md")
+    for fmt in ("table", "md"):
+        assert "A rank with = is a tie" in render.render(TIED, fmt)
+    assert [row["rank"] for row in parsed_csv(render.render(TIED, "csv"))] == ["1", "1", "3"]
+    rows = json.loads(render.render(TIED, "json"))["rows"]
+    assert [row["rank"] for row in rows] == [1, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("selection", "order", "said"),
+    [
+        (1, [0, 1, 2], "are ranked by value, although"),
+        (2, [0, 2, 1], "and by value only among those of as many epochs."),
+    ],
+)
+@pytest.mark.parametrize("fmt", ["table", "md", "json"])
+def test_trials_of_different_epochs_are_explained(selection, order, said, fmt):
+    """How far each trial was trained stands in the table, and how those are ranked stands below it."""
+    record = report_study(
+        report_trial(0, 0.5, lr=0.1),
+        report_trial(1, 0.9, lr=0.2, state=PRUNED, epochs=2),
+        report_trial(2, 0.8, lr=0.3, state=PAUSED, epochs=6),
+        facts=StudyFacts(selection=selection),
+    )
+    rows = ranked_table(record).rows
+    assert [row["trial"] for row in rows] == order
+    epochs = {row["trial"]: (row["epoch"], row["trained"]) for row in rows}
+    assert epochs == {0: (2, 3), 1: (1, 2), 2: (5, 6)}
+    assert said in render.render(record, fmt)
+    alike = dataclasses.replace(record, results=record.results[:2])
+    assert said not in render.render(alike, fmt)
+
+
+def test_a_narrow_table_has_the_epochs():
+    """At 80 columns the best epoch and the number of trained epochs stand beside the value."""
+    header = printed(report_study(report_trial(0, 0.5)), 80).split("─")[0].splitlines()[-1]
+    assert {"val_acc", "epoch", "trained", "state"} < set(header.split())
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({0.1: (0.5, 0.5, 0.5), 0.2: (0.9,)}, "lack some of their 3 seeds are ranked after"),
+        ({0.1: (0.5, 0.5), 0.2: (0.9,)}, "No configuration has all its 3 seeds yet"),
+        ({0.1: (0.5, 0.5, 0.5)}, None),
+    ],
+)
+@pytest.mark.parametrize("fmt", ["table", "md", "json"])
+def test_configurations_that_lack_seeds_are_explained(values, said, fmt):
+    """They stand last whatever their mean is, and this is said below the table."""
+    trials = [(lr, seed, value) for lr in values for seed, value in enumerate(values[lr])]
+    record = report_study(
+        *(report_trial(i, value, lr=lr, seed=seed) for i, (lr, seed, value) in enumerate(trials)),
+        facts=StudyFacts(selection=2),
+        spec=StoredSpec(repeats=3),
+    )
+    assert [row["lr"] for row in ranked_table(record).rows] == list(values)
+    text = render.render(record, fmt)
+    assert said in text if said else "seeds are ranked" not in text
 
 
 def repeated_study(**changes):

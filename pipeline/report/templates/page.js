@@ -8,7 +8,7 @@ function sort(table, header) {
   const visible = bodies[0].rows.length;
   const value = (row) => {
     const text = row.cells[header.cellIndex].textContent.trim();
-    return numbers ? Number(text.replaceAll(",", "")) : text;
+    return numbers ? Number(text.replace(/[,=]/g, "")) : text; // 1= is a rank that is shared
   };
   const blank = (row) => row.cells[header.cellIndex].textContent.trim() === "";
   const order = (a, b) => (numbers ? a - b : a.localeCompare(b, undefined, { numeric: true }));
