@@ -86,7 +86,7 @@ def finalists_command(
         **{key: options[key] for key in ENGINE_OPTIONS},
     )
     try:
-        record = finalists.run(
+        outcome = finalists.run(
             plan,
             request,
             click.echo,
@@ -97,6 +97,6 @@ def finalists_command(
     except Interrupted as interrupted:
         click.echo(f"interrupted; go on with: {command_line()}", err=True)
         sys.exit(interrupted.code)
-    click.echo("\n" + terminal.render_finalists(record))
-    click.echo(f"\nreport: {stores.reports(record.name)}")
-    click.echo(f"winner: pipeline report {shlex.quote(record.name)} --best")
+    click.echo("\n" + terminal.render_finalists(outcome.record))
+    click.echo(f"\nreport: {outcome.report}")
+    click.echo(f"winner: pipeline report {shlex.quote(outcome.record.name)} --best")

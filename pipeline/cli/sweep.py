@@ -36,6 +36,7 @@ _REQUEST_OPTIONS = (
     "experiment",
     "timeout",
     "trial_timeout",
+    "finalists",
     "max_failures",
     "deterministic",
 )
@@ -86,6 +87,11 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
     help="Seconds that a trial may take.",
 )
 @click.option(
+    "--finalists/--no-finalists",
+    default=None,
+    help="Whether to train the best again after the search.  [default: as the study file says]",
+)
+@click.option(
     "--max-failures",
     type=click.IntRange(1),
     default=5,
@@ -109,7 +115,8 @@ def sweep_command(
 ) -> None:
     """Search a study: a shipped one's name or a YAML file (default: default).
 
-    The same command again goes on to the total: nothing that has ended runs twice.
+    The same command again goes on to the total: nothing that has ended runs twice. If the file asks
+    for finalists, they are trained after the search, as by `pipeline finalists`.
 
     \b
     Example: pipeline sweep --dataset mnist --trials 12 --epochs 3
@@ -119,6 +126,7 @@ def sweep_command(
     with garbage.freeze_loaded():
         from rich.console import Console
 
+        from pipeline.jobs import finalists
         from pipeline.jobs import sweep as sweeping
         from pipeline.jobs.progress import ProgressDisplay
         from pipeline.system.signals import SignalStopRequest
@@ -135,21 +143,19 @@ def sweep_command(
         print_plan(plan.name, plan.spec, plan.data, as_json=as_json)
         return
 
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    make_display = partial(ProgressDisplay.for_study, console=console)
+    stop = SignalStopRequest()
+    loading = garbage.freeze_loaded
     try:
-        outcome = sweeping.sweep(
-            plan,
-            request,
-            partial(ProgressDisplay.for_study, console=console),
-            stop=SignalStopRequest(),
-            loading=garbage.freeze_loaded,
-        )
+        if plan.spec.finalists is None:
+            outcome = sweeping.sweep(plan, request, make_display, stop=stop, loading=loading)
+        else:
+            outcome = finalists.search_and_train(
+                plan, request, say, make_display=make_display, stop=stop, loading=loading
+            )
     except Interrupted as interrupted:
-        console.print(
-            f"interrupted; go on with: {command_line()}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(f"interrupted; go on with: {command_line()}")
         # Not raised again, because click gives every KeyboardInterrupt the same exit code.
         sys.exit(interrupted.code)
     _print_outcome(outcome, plan.name, request.max_failures, as_json=as_json)

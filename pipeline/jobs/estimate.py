@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 import tempfile
 from collections.abc import Mapping
@@ -11,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.data.search_data import SearchData, Split, redrawn
-from pipeline.jobs.preflight import checkpoint_bytes, resolve_runtime
+from pipeline.jobs.preflight import WEIGHT_BYTES, checkpoint_bytes, resolve_runtime
 from pipeline.system.console import format_duration
 from pipeline.training.train import train
 from sweeps.search.extent import Extent, extent
-from sweeps.spec.configurations import configuration, representative_values
-from sweeps.spec.study_spec import StudySpec, parse_budget
+from sweeps.spec.configurations import configuration, representative_values, total_trials
+from sweeps.spec.study_spec import Finalists, StudySpec, parse_budget
 from sweeps.trial import COMPLETE, Value
 
 _TIMED_STEPS = 4
@@ -30,6 +31,8 @@ class Estimate:
     seconds: float  # of all epochs, one after the other
     bytes: int  # of the checkpoints that stay
     peak_bytes: int  # of all checkpoints while the sweep lasts
+    epoch_seconds: float = 0.0  # the mean over representative configurations
+    trial_bytes: float = 0.0  # the checkpoint of one trial, on average
 
 
 def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) -> Estimate:
@@ -70,6 +73,8 @@ def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) ->
         seconds=mean_seconds * (most.epochs or 0),
         bytes=round(mean_parameters * kept),
         peak_bytes=round(mean_parameters * peak),
+        epoch_seconds=mean_seconds,
+        trial_bytes=WEIGHT_BYTES * mean_parameters,
     )
 
 
@@ -96,6 +101,7 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         "peak_bytes": None,
         "fixed": spec.base,
         "search": {dimension.key: str(dimension) for dimension in spec.dimensions},
+        "finalists": None if spec.finalists is None else _describe_finalists(spec, spec.finalists),
     }
     if data is not None:
         cost = estimate(spec, data, resolve_runtime(spec))
@@ -104,7 +110,27 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         plan["epochs_in_all"] = cost.extent.epochs
         plan["bytes"] = cost.bytes
         plan["peak_bytes"] = cost.peak_bytes
+        if spec.finalists is not None:
+            finalists = plan["finalists"]
+            finalists["seconds"] = cost.epoch_seconds * finalists["epochs_in_all"]
+            finalists["bytes"] = round(cost.trial_bytes * finalists["trials"])
     return plan
+
+
+def _describe_finalists(spec: StudySpec, wanted: Finalists) -> dict[str, Any]:
+    """Describe the finalists of a study at most, as JSON data."""
+    top = wanted.top
+    if not spec.has_only_budget:
+        top = min(top, math.ceil(total_trials(spec) / spec.repeats))
+    trials = top * wanted.seeds
+    return {
+        "top": top,
+        "seeds": wanted.seeds,
+        "trials": trials,
+        "epochs_in_all": trials * spec.most_epochs,
+        "seconds": None,
+        "bytes": None,
+    }
 
 
 def plan_text(plan: Mapping[str, Any]) -> str:
@@ -122,10 +148,25 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     else:
         duration = format_duration(plan["seconds"])
         lines.append(
-            f"{work} on {plan['images']:,} images: at most about {duration} "
-            f"and {_space_text(plan)}; nothing was run"
+            f"{work} on {plan['images']:,} images: at most about {duration} and {_space_text(plan)}"
         )
+    if plan["finalists"] is not None:
+        lines.append(_finalists_text(plan["finalists"]))
+    if plan["seconds"] is not None:
+        lines[-1] += "; nothing was run"
     return "\n".join(lines)
+
+
+def _finalists_text(finalists: Mapping[str, Any]) -> str:
+    """What the finalists of a study take after the search."""
+    text = (
+        f"then finalists: the best {finalists['top']} with {finalists['seeds']} fresh seeds each, "
+        f"{finalists['trials']} trials, {finalists['epochs_in_all']:,} epochs in all"
+    )
+    if finalists["seconds"] is None:
+        return text
+    duration = format_duration(finalists["seconds"])
+    return f"{text}: at most about {duration} and {finalists['bytes'] / 1e6:.0f} MB of checkpoints"
 
 
 def count_text(plan: Mapping[str, Any]) -> str:

@@ -1,23 +1,26 @@
 """Retrains a study's top configurations with new seeds: the job behind `pipeline finalists`.
 
-The finalists are a study of their own. Each of their runs is scored once on the test split.
+The finalists are a study of their own. Each of their runs is scored once on the test split. A study
+file can ask for them: then `pipeline sweep` trains them after the search.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import yaml
 
-from pipeline.data.search_data import load_for
+from pipeline.data.search_data import SearchData, load_for
 from pipeline.inference import evaluate
 from pipeline.jobs import preflight, sweep, sync
 from pipeline.jobs import refit as refitting
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.stores import access, locations, locks
+from pipeline.system import failpoints
 from pipeline.system.errors import NothingComplete, StudyBusy, UsageFailure
 from pipeline.system.signals import StopRequest
 from sweeps.analysis.facts import ChosenFinalists
@@ -30,12 +33,10 @@ from sweeps.analysis.finalists import (
 from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
+from sweeps.search.study import Study
 from sweeps.spec.configurations import configuration
-from sweeps.spec.study_spec import StudySpec
+from sweeps.spec.study_spec import Finalists, StudySpec
 from sweeps.trial import COMPLETE
-
-DEFAULT_TOP = 3  # configurations
-DEFAULT_SEEDS = 3  # new seeds of each configuration
 
 
 def make_plan(
@@ -56,9 +57,9 @@ def make_plan(
         stores: the stores.
         name: the name of the study; None for the study last opened.
         data_dir: the folder of data sets.
-        top: the number of configurations; None for the earlier choice, or `DEFAULT_TOP`.
+        top: the number of configurations; None for the earlier choice, or the default.
         seeds: the number of new seeds of each, at least as many as there are; None for as many as
-            there are, or `DEFAULT_SEEDS`.
+            there are, or the default.
         device: the device for training; None for the device of the study.
 
     Raises:
@@ -71,24 +72,42 @@ def make_plan(
         study_name = name.removesuffix(FINALISTS_SUFFIX)
         raise UsageFailure(f"{name!r} are finalists already: name their study, {study_name!r}")
     record = access.read_record(stores, name)
-    study_name = record.name
-    finalists_name = f"{study_name}{FINALISTS_SUFFIX}"
-    facts = access.read_facts(stores, finalists_name)
-    if facts is None or facts.finalists is None:
+    chosen = _earlier_choice(stores, record)
+    if chosen is None:
+        wanted = Finalists()
         chosen = _choose_from_idle_study(
-            stores, study_name, top or DEFAULT_TOP, seeds or DEFAULT_SEEDS
+            stores, record.name, top or wanted.top, seeds or wanted.seeds
         )
     else:
-        chosen = _keep_choice(record, facts.finalists, top, seeds)
+        chosen = _keep_choice(record, chosen, top, seeds)
+    spec = StudySpec.model_validate(study_document(chosen, device))
+    data = load_for(configuration(spec, {}), data_dir)
+    return _plan_of(chosen, stores, data, device)
+
+
+def _plan_of(
+    chosen: ChosenFinalists, stores: locations.Stores, data: SearchData, device: str | None
+) -> sweep.Plan:
+    """Plan the study of finalists.
+
+    Args:
+        chosen: the finalists.
+        stores: the stores.
+        data: the images.
+        device: the device for training; None for the device of the study.
+
+    Raises:
+        UsageFailure: if the images are not those of the study that the finalists come from.
+    """
     document = study_document(chosen, device)
     spec = StudySpec.model_validate(document)
-    data = load_for(configuration(spec, {}), data_dir)
     with access.read_studies(stores) as storage:
-        sweep.check_images(stored.load(storage, study_name), data)
+        sweep.check_images(stored.load(storage, chosen.of), data)
     preflight.check_networks(spec, data.shape, len(data.classes))
+    name = f"{chosen.of}{FINALISTS_SUFFIX}"
     return sweep.Plan(
-        study=finalists_name,
-        name=finalists_name,
+        study=name,
+        name=name,
         text=yaml.safe_dump(document, sort_keys=False, allow_unicode=True),
         spec=spec,
         data=data,
@@ -98,14 +117,29 @@ def make_plan(
     )
 
 
+def _earlier_choice(stores: locations.Stores, record: StudyRecord) -> ChosenFinalists | None:
+    """Return the finalists that an earlier command chose, with their present number of seeds.
+
+    Args:
+        stores: the stores.
+        record: the study that they come from.
+    """
+    facts = access.read_facts(stores, f"{record.name}{FINALISTS_SUFFIX}")
+    if facts is None or facts.finalists is None:
+        return None
+    if record.finalists is None:  # a process was killed while it made their study
+        return facts.finalists
+    return dataclasses.replace(facts.finalists, seeds=record.finalists.spec.repeats)
+
+
 def _keep_choice(
     record: StudyRecord, chosen: ChosenFinalists, top: int | None, seeds: int | None
 ) -> ChosenFinalists:
-    """Return the finalists that an earlier command chose, with as many seeds as are asked for now.
+    """Check that the earlier choice is what is asked for now, and take more seeds.
 
     Args:
         record: the study that they come from.
-        chosen: the finalists.
+        chosen: the finalists, with their present number of seeds.
         top: the number of configurations asked for; None for any.
         seeds: the number of seeds asked for; None for as many as there are.
 
@@ -113,24 +147,37 @@ def _keep_choice(
         UsageFailure: if other configurations or fewer seeds are asked for, or if the study has
             used one of the seeds.
     """
-    present = chosen.seeds if record.finalists is None else record.finalists.spec.repeats
     if top not in (None, chosen.top):
         raise UsageFailure(
             f"the finalists of {record.name!r} were chosen as the top {chosen.top}, which stays, "
             f"because a second choice would know the first one's test scores: leave out --top {top}"
         )
-    if seeds is not None and seeds < present:
+    if seeds is not None and seeds < chosen.seeds:
         raise UsageFailure(
-            f"the finalists of {record.name!r} have {present} seeds, which stay: "
-            f"give --seeds {present} or more, or leave it out: got {seeds}"
+            f"the finalists of {record.name!r} have {chosen.seeds} seeds, which stay: "
+            f"give --seeds {chosen.seeds} or more, or leave it out: got {seeds}"
         )
-    with_seeds = dataclasses.replace(chosen, seeds=seeds or present)
-    if not seeds_are_free(record, with_seeds):
+    return _with_seeds(record, chosen, seeds or chosen.seeds)
+
+
+def _with_seeds(record: StudyRecord, chosen: ChosenFinalists, seeds: int) -> ChosenFinalists:
+    """Give finalists more seeds.
+
+    Args:
+        record: the study that they come from.
+        chosen: the finalists, with their present number of seeds.
+        seeds: their number from now on.
+
+    Raises:
+        UsageFailure: if the study has used one of the seeds, or there is none left.
+    """
+    more = dataclasses.replace(chosen, seeds=seeds)
+    if seeds > chosen.seeds and not seeds_are_free(record, more):
         raise UsageFailure(
             f"the finalists of {record.name!r} cannot have {seeds} seeds: those after the first "
-            f"{present} are used by the study, or there are no more"
+            f"{chosen.seeds} are used by the study, or there are no more"
         )
-    return with_seeds
+    return more
 
 
 def _choose_from_idle_study(
@@ -164,9 +211,10 @@ def run(
     say: Callable[[str], None],
     *,
     refit: bool = False,
+    make_display: Callable[[Study], ProgressDisplay] = ProgressDisplay.for_study,
     stop: StopRequest | None = None,
     loading: sweep.LoadingContext = nullcontext,
-) -> StudyRecord:
+) -> sweep.Outcome:
     """Train the finalists, score each on the test split, and write the reports of both studies.
 
     Args:
@@ -174,11 +222,13 @@ def run(
         request: the request of the command.
         say: called with messages to the user, besides those of the training.
         refit: train the winner once more, on training and validation images together.
+        make_display: makes the display of the progress, for the opened study.
         stop: a request to stop between two steps; without one, the job runs to its end.
         loading: as for `pipeline.jobs.sweep.sweep`.
 
     Returns:
-        The study that the finalists come from.
+        How the training of the finalists ended, with the record and the report of the study that
+        they come from.
 
     Raises:
         Interrupted: if asked to stop; the same command resumes.
@@ -192,16 +242,98 @@ def run(
     def score(stop: StopRequest) -> None:
         _score_unscored(plan, request, say, stop)
 
-    outcome = sweep.sweep(
-        plan, request, ProgressDisplay.for_study, score, stop=stop, loading=loading
-    )
+    outcome = sweep.sweep(plan, request, make_display, score, stop=stop, loading=loading)
     if refit:
         display = ProgressDisplay.for_training(plan.spec.objective)
         refitting.refit(plan, request, display, stop)
     record = _update_study(plan, request, stop)
-    if not any(result.state == COMPLETE for result in outcome.record.results):
+    is_one_complete = any(result.state == COMPLETE for result in outcome.record.results)
+    if not is_one_complete and sweep.search_has_ended(outcome.reason):
         raise NothingComplete(f"no finalist is complete: {ends_text(outcome.record.results)}")
-    return record
+    report = plan.stores.reports(record.name)
+    return dataclasses.replace(outcome, record=record, report=report)
+
+
+def search_and_train(
+    plan: sweep.Plan,
+    request: sweep.Request,
+    say: Callable[[str], None],
+    *,
+    make_display: Callable[[Study], ProgressDisplay] = ProgressDisplay.for_study,
+    stop: StopRequest | None = None,
+    loading: sweep.LoadingContext = nullcontext,
+) -> sweep.Outcome:
+    """Search a study, then train the finalists that its file asks for.
+
+    After an interruption in either part, the same call goes on.
+
+    Args:
+        plan: the study, with finalists in its file.
+        request: the request of the command.
+        say: called with messages to the user, besides those of the training.
+        make_display: makes the display of the progress, for an opened study.
+        stop: a request to stop between two steps; without one, the job runs to its end.
+        loading: as for `pipeline.jobs.sweep.sweep`.
+
+    Returns:
+        How the last of the two parts that began has ended, with the record of the study. Finalists
+        do not begin if the search stops before its end, or no trial is complete.
+
+    Raises:
+        Interrupted: if asked to stop; the same command resumes.
+        Failure: with a message of one line and an exit code.
+    """
+    stop = stop or StopRequest()
+    began = time.monotonic()
+    say("part 1 of 2: the search")
+    outcome = sweep.sweep(plan, request, make_display, stop=stop, loading=loading)
+    if not sweep.search_has_ended(outcome.reason) or outcome.record.best_trial is None:
+        return outcome
+    failpoints.reach("before_finalists")
+    chosen = _choose_wanted(plan, say)
+    count = len(chosen.trials)
+    plural = "s" if count > 1 else ""
+    say(
+        f"part 2 of 2: the finalists, the best {count} configuration{plural} again with "
+        f"{chosen.seeds} fresh seeds"
+    )
+    device = plan.spec.base.get("device")
+    finalists_plan = _plan_of(
+        chosen, plan.stores, plan.data, None if device in (None, "auto") else str(device)
+    )
+    time_left = request.timeout
+    if time_left is not None:
+        time_left = max(0.0, time_left - (time.monotonic() - began))
+    rest = dataclasses.replace(
+        request, timeout=time_left, max_failures=finalists_plan.spec.trials or 1
+    )
+    return run(finalists_plan, rest, say, make_display=make_display, stop=stop, loading=loading)
+
+
+def _choose_wanted(plan: sweep.Plan, say: Callable[[str], None]) -> ChosenFinalists:
+    """Choose the finalists that a study file asks for, or keep the earlier choice.
+
+    What was chosen stays, also if the file asks for others by now: that is said. More seeds are
+    added.
+
+    Args:
+        plan: the study that they come from.
+        say: called with messages to the user.
+
+    Raises:
+        StudyBusy: if no choice was made yet and a sweep goes on with the study.
+        UsageFailure: if there are no such seeds left.
+    """
+    wanted = plan.spec.finalists or Finalists()
+    record = access.read_record(plan.stores, plan.name)
+    chosen = _earlier_choice(plan.stores, record)
+    if chosen is None:
+        return _choose_from_idle_study(plan.stores, plan.name, wanted.top, wanted.seeds)
+    if wanted.top != chosen.top:
+        say(f"the finalists were chosen as the top {chosen.top}, which stays: not {wanted.top}")
+    if wanted.seeds < chosen.seeds:
+        say(f"the finalists have {chosen.seeds} seeds, which stay: not {wanted.seeds}")
+    return _with_seeds(record, chosen, max(wanted.seeds, chosen.seeds))
 
 
 def _score_unscored(

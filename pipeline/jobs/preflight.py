@@ -33,7 +33,7 @@ _RUNTIME = ("device", "precision", "threads", "gpus_per_trial", "eval_batch_size
 _MAX_CHECKED_NETWORKS = 2000
 _IMAGES_PER_WORKER = 200_000  # a worker is worth its start for so many images in all epochs
 _TRIALS_PER_WORKER = 4  # so that most trials can learn from earlier ones
-_WEIGHT_BYTES = 4  # of a parameter
+WEIGHT_BYTES = 4  # of a parameter
 _STATE_BYTES = 16  # of a parameter in a state: its weight, the best epoch's, and two of Adam's
 
 
@@ -184,10 +184,10 @@ def checkpoint_bytes(spec: StudySpec, most: Extent, *, pauses: bool) -> tuple[fl
     epochs = 0.0
     if spec.keep_checkpoints == "all":
         epochs = most.epochs or 0
-    kept = _WEIGHT_BYTES * (trials + epochs)
-    waiting = _STATE_BYTES if pauses else _WEIGHT_BYTES
+    kept = WEIGHT_BYTES * (trials + epochs)
+    waiting = _STATE_BYTES if pauses else WEIGHT_BYTES
     newest = 2 * _STATE_BYTES  # of a trial in training
-    return kept, waiting * trials + newest + _WEIGHT_BYTES * epochs
+    return kept, waiting * trials + newest + WEIGHT_BYTES * epochs
 
 
 def check_space(

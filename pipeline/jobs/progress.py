@@ -142,6 +142,7 @@ class ProgressDisplay:
         total: int,
         ended: int,
         study: Study | None = None,
+        part: str = "",
     ) -> None:
         """Make a display, which shows nothing yet.
 
@@ -152,8 +153,10 @@ class ProgressDisplay:
             total: the number of trials of the study.
             ended: the number of trials that have ended already.
             study: the study, if it is one with promotion.
+            part: the name of the part of the command, if that has several.
         """
         self._console = console
+        self._part = part
         self._objective = objective
         self._searched = searched
         self._total = total
@@ -183,6 +186,7 @@ class ProgressDisplay:
             study.total,
             study.count_ended(),
             study if study.promotes else None,
+            "finalists" if study.facts.finalists is not None else "",
         )
 
     @staticmethod
@@ -215,7 +219,8 @@ class ProgressDisplay:
         )
         with _Bars(*columns, console=self._console) as self._bars:
             name = "trials" if self._tally is None else "epochs"
-            self._study_bar = self._bars.add_task(name, total=None, note="")
+            title = f"{self._part}: {name}" if self._part else name
+            self._study_bar = self._bars.add_task(title, total=None, note="")
             self._update_study_bar()
             yield
 

@@ -39,7 +39,7 @@ from sweeps.search.loop import MAX_FAILURES
 from sweeps.search.stored import StoredStudy
 from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
-from sweeps.spec.study_spec import StudySpec
+from sweeps.spec.study_spec import Finalists, StudySpec
 from sweeps.trial import PAUSED, RUNNING, TrialResult, Value
 
 # A context to load modules and studies in. The command line passes `garbage.freeze_loaded`.
@@ -58,6 +58,8 @@ class Request:
     experiment: str | None = None
     timeout: float | None = None  # seconds after which no further trial begins
     trial_timeout: float | None = None  # seconds that each trial may take
+    # Whether finalists are trained after the search; None for what the study file says.
+    finalists: bool | None = None
     max_failures: int = MAX_FAILURES  # the number of failures in a row that ends the sweep
     # Trials at a time; None for the number of an earlier command, or the capacity of the engine.
     workers: int | None = None
@@ -100,6 +102,10 @@ def make_plan(request: Request) -> Plan:
         Failure: with a message of one line, before anything is written.
     """
     study, text, spec = studies.read_study(request.study, request.overrides)
+    if request.finalists is False:
+        spec = spec.model_copy(update={"finalists": None})
+    elif request.finalists and spec.finalists is None:
+        spec = spec.model_copy(update={"finalists": Finalists()})
     name = locations.check_name(request.name or studies.study_name(study, spec.dataset))
     if name.endswith(FINALISTS_SUFFIX):
         raise UsageFailure(
@@ -281,12 +287,22 @@ class _Sweep:
             except ServerAway:
                 self._recorder.write_report()  # from the store of studies
                 raise
-            record, folder = self._recorder.write_report()
-            if reason != "failures" and record.best_trial:
-                self._recorder.finish("FINISHED", 0, folder)
+            written: Path | None = None
+            if self._finalists_follow(reason):  # the one report is written when they have ended
+                record = self._study.record()
             else:
-                self._recorder.finish("FAILED", NothingComplete.code, folder)
+                record, written = self._recorder.write_report()
+            if reason != "failures" and record.best_trial:
+                self._recorder.finish("FINISHED", 0, written)
+            else:
+                self._recorder.finish("FAILED", NothingComplete.code, written)
+        folder = self._plan.stores.reports(self._plan.name)
         return Outcome(record, reason, folder, self._tracker.experiment_id)
+
+    def _finalists_follow(self, reason: str) -> bool:
+        """Whether the command goes on with finalists, after a search that ended for this reason."""
+        is_wanted = self._plan.spec.finalists is not None
+        return is_wanted and search_has_ended(reason) and self._best_so_far.best is not None
 
     def _describe_state(self) -> str:
         """Count the ended and the paused trials, and say what their budget is."""
@@ -458,6 +474,15 @@ class _Sweep:
                 else:
                     self._recorder.finish("FAILED", getattr(error, "code", 1), limit=math.inf)
             raise
+
+
+def search_has_ended(reason: str | None) -> bool:
+    """Whether a search has come to its end, by its total, its budget or a rule of its study.
+
+    Args:
+        reason: as `sweeps.search.loop.run` returns it; None if the search was cut off.
+    """
+    return reason not in (None, "until", "failures")
 
 
 def check_images(study: StoredStudy, data: SearchData) -> None:

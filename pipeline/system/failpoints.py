@@ -28,6 +28,7 @@ Point = Literal[
     "in_settling",  # nothing is left to train, and a paused trial is about to end
     "before_tell",  # trained, the best weights written, the result in no store
     "between_stores",  # Optuna has the result, MLflow's run is not complete
+    "before_finalists",  # the search has ended, no finalists are chosen yet
     "before_cleanup",  # both have the result, the checkpoints are not yet removed
 ]
 POINTS: tuple[str, ...] = get_args(Point)

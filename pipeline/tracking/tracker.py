@@ -116,7 +116,7 @@ class Tracker(Connection):
 
         - the run with the stored id, unless it was deleted;
         - the run with the study's key, if a process made it and died before it stored the id;
-        - the run that `mlflow run` has made for this command;
+        - the run that `mlflow run` has made for this command, unless that is another study's;
         - a new run.
 
         If the study has a parent and `mlflow run` continues the study, the run made by `mlflow run`
@@ -146,7 +146,7 @@ class Tracker(Connection):
         if parent is not None:
             if mlflow_run_id and mlflow_run_id != parent.info.run_id:
                 self._nest(mlflow_run_id, parent, study)
-        elif mlflow_run_id:
+        elif mlflow_run_id and not self._is_used(mlflow_run_id):
             parent = self._client.get_run(mlflow_run_id)
             if not _named_by_user(parent):
                 self._client.update_run(mlflow_run_id, name=study)
@@ -162,10 +162,14 @@ class Tracker(Connection):
         self._end_dead_invocations(run_id, mlflow_run_id)
         return run_id
 
+    def _is_used(self, run_id: str) -> bool:
+        """Whether a run is a study's: a command that trains finalists opens two studies."""
+        return "sweep.role" in self._client.get_run(run_id).data.tags
+
     def _nest(self, run_id: str, parent: Run, study: str) -> None:
         """Nest the run of a later `mlflow run` under the study's parent, to end with the parent."""
-        if "sweep.role" in self._client.get_run(run_id).data.tags:
-            return  # the run was opened for another study, as happens with finalists
+        if self._is_used(run_id):
+            return
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         tags = {
             mlflow_tags.MLFLOW_PARENT_RUN_ID: parent.info.run_id,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import models
 from sweeps.spec.reference import Reference
-from sweeps.spec.study_spec import UNFIXED_FIELDS, Constraints, Stop, StudySpec
+from sweeps.spec.study_spec import UNFIXED_FIELDS, Constraints, Finalists, Stop, StudySpec
 from sweeps.trial import ConfigField, config_fields
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ start_with:
   - {family: cnn, lr: 1.0e-3}
 constraints: {parameters: 1.0e+6}
 stop: {target: 0.995, no_gain: 20}
+finalists: {top: 3, seeds: 3}
 reference:
   - when: {family: cnn}
     test_acc: 0.9912
@@ -87,7 +88,13 @@ def json_schema() -> dict[str, Any]:
 def markdown() -> str:
     """Return the reference of study files, as a page of GitHub's Markdown."""
     parts = [_INTRODUCTION, _EXAMPLE, "## Keys\n", _key_table(StudySpec)]
-    for title, model in (("constraints", Constraints), ("stop", Stop), ("reference", Reference)):
+    models_of_keys: dict[str, type[BaseModel]] = {
+        "constraints": Constraints,
+        "stop": Stop,
+        "finalists": Finalists,
+        "reference": Reference,
+    }
+    for title, model in models_of_keys.items():
         parts += [f"## {title}\n", f"{model.__doc__}\n", _key_table(model)]
     rows = [_field_row(field) for field in _searchable_fields()]
     parts += [_SEARCH, _table(("field", "values", "default", "meaning"), rows)]

@@ -168,6 +168,26 @@ class Stop(_Model):
     ] = None
 
 
+class Finalists(_Model):
+    """The best configurations, trained again after the search with seeds that it has not used."""
+
+    top: Annotated[
+        int,
+        Field(
+            strict=True, ge=1, le=100, description="Configurations: the first that are complete."
+        ),
+    ] = 3
+    seeds: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=1,
+            le=100,
+            description="Fresh seeds of each; more of them later are added to those there are.",
+        ),
+    ] = 3
+
+
 def _check_keep_checkpoints(text: str) -> str:
     if not re.fullmatch(r"each|all|best|top:[1-9][0-9]{0,4}", text):
         raise ValueError(f"keep_checkpoints must be each, all, best or top:K: got {text!r}")
@@ -294,6 +314,13 @@ class StudySpec(_Model):
 
     constraints: Annotated[Constraints, Field(description="Limits on the network.")] = Constraints()
     stop: Annotated[Stop, Field(description="Conditions that end the study early.")] = Stop()
+    finalists: Annotated[
+        Finalists | None,
+        Field(
+            description="Train the best configurations again after the search, and score each run "
+            "once on the test split, in the same command; {} for the defaults below."
+        ),
+    ] = None
     keep_checkpoints: Annotated[
         str,
         AfterValidator(_check_keep_checkpoints),
@@ -381,6 +408,7 @@ class StudySpec(_Model):
             "trials",
             "budget",
             "stop",
+            "finalists",
             "keep_checkpoints",
             "reference",
         }

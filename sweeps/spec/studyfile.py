@@ -19,6 +19,7 @@ from sweeps.spec.study_spec import (
     PLANNED_METHODS,
     RESOLVED_FIELDS,
     Constraints,
+    Finalists,
     Fixed,
     Search,
     Start,
@@ -34,6 +35,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "start_with": Start,
     "constraints": Constraints,
     "stop": Stop,
+    "finalists": Finalists,
     "reference": Reference,
 }
 _SCALAR_KEYS = StudySpec.model_fields.keys() - _PARTS.keys()

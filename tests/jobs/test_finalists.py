@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from support.endtoend import STUDY as TINY
 from support.endtoend import (
     check_invariant,
     children,
@@ -154,6 +155,74 @@ def test_killed_and_gone_on_with(done, folder):
     assert [t.test for t in record(killed, FINALISTS).results] == [
         t.test for t in record(whole, FINALISTS).results
     ]
+
+
+IN_FILE = f"{TINY}finalists: {{top: 2, seeds: 2}}\n"
+
+
+@pytest.mark.slow
+def test_in_the_study_file(done, folder):
+    """One command searches and trains them, and ends as the two do, wherever it is killed; more can be asked for."""
+    (folder / "tiny.yaml").write_text(IN_FILE)
+    for point in ("mid_epoch:20", "before_finalists", "mid_epoch:40", "before_cleanup:3"):
+        Fork(folder, *SEARCH, **{VARIABLE: point}).wait(-signal.SIGKILL)
+    output = Fork(folder, *SEARCH).wait(0)
+    for study in (STUDY, FINALISTS):
+        assert trial_list(folder, study) == trial_list(done[0], study)
+        assert weights(folder, study) == weights(done[0], study)
+    assert record(folder, STUDY).final_verdict is not None
+    assert scores_logged(folder) == dict.fromkeys(range(4), 1)
+    check_invariant(folder, STUDY, total=2)
+    check_invariant(folder, FINALISTS, total=4)
+    first, second = output.split("part 2 of 2: the finalists, the best 2 configurations again")
+    assert first.startswith("part 1 of 2: the search\n")
+    assert "Winner: " not in first
+    assert "report: " not in first
+    assert second.count("Winner: ") == second.count("\nreport: ") == 1
+    assert "## Finalists" in (folder / "reports" / STUDY / "report.md").read_text()
+    check_more_in_the_file(folder)
+
+
+def check_more_in_the_file(folder):
+    """More seeds in the file are trained; another number of them, or fewer seeds, is said to stay as it was."""
+    before = trial_list(folder, FINALISTS)
+    text = IN_FILE.replace("top: 2, seeds: 2", "top: 1, seeds: 3")
+    (folder / "tiny.yaml").write_text(text)
+    assert "chosen as the top 2, which stays: not 1" in Fork(folder, *SEARCH).wait(0)
+    assert len(trial_list(folder, FINALISTS)) == 6
+    assert trial_list(folder, FINALISTS)[:4] == before
+    (folder / "tiny.yaml").write_text(IN_FILE)
+    assert "have 3 seeds, which stay: not 2" in Fork(folder, *SEARCH).wait(0)
+    check_invariant(folder, FINALISTS, total=6)
+
+
+@pytest.mark.slow
+def test_in_the_study_file_of_a_search_that_is_stopped(folder, monkeypatch, capsys):
+    """After the time limit none are trained; an option of the command leaves them out, or asks for them."""
+    monkeypatch.chdir(folder)
+    (folder / "tiny.yaml").write_text(IN_FILE)
+    assert pipeline(*SEARCH, "--timeout", "0.000001") == 3
+    assert pipeline(*SEARCH, "--no-finalists") == 0
+    assert record(folder, STUDY).finalists is None
+    (folder / "tiny.yaml").write_text(TINY)
+    assert pipeline(*SEARCH, "--finalists", "--timeout", "0.000001") == 0
+    assert "stopped by --timeout; go on with" in capsys.readouterr().err
+    assert record(folder, STUDY).final_verdict is None
+
+
+@pytest.mark.slow
+def test_in_a_run_of_mlflow(folder, monkeypatch):
+    """What `mlflow run . -e sweep` opened is the parent of the search; the finalists have their own below it."""
+    (folder / "tiny.yaml").write_text(IN_FILE)
+    given = client(folder).create_run("0", run_name="able-newt-1").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    assert pipeline(*SEARCH) == 0
+    found = record(folder, STUDY)
+    assert found.parent_run_id == given
+    finalists = client(folder).get_run(found.finalists.parent_run_id)
+    assert finalists.data.tags["mlflow.parentRunId"] == given
+    assert finalists.info.status == client(folder).get_run(given).info.status == "FINISHED"
 
 
 @pytest.mark.slow

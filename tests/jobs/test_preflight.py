@@ -207,12 +207,18 @@ def test_extent_of_a_time():
             "budget: 2",
             "3 trials of at most 2 epochs within a budget of 2 whole trainings, 4 in all",
         ),
+        (
+            "finalists: {top: 2, seeds: 4}",
+            "\nthen finalists: the best 2 with 4 fresh seeds each, 8 trials, 16 epochs in all: at most",
+        ),
+        ("finalists: {top: 9}", "\nthen finalists: the best 3 with 3 fresh seeds each, 9 trials"),
     ],
 )
 def test_plan_of_trials(text, expected, tiny):
     """A plan says how many trials there are, and what they may take."""
     plan = describe_plan("quick", spec(QUICK + text + "\n"), tiny)
     assert expected in plan_text(plan)
+    assert plan_text(plan).endswith("; nothing was run")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def test_objectives(objective):
         ("description: other", True),
         ("source: other", True),
         ("trials: 99", True),
+        ("finalists: {top: 2, seeds: 5}", True),
         ("dataset: mnist", False),
         ("method: random", False),
         ("objective: val_loss", False),

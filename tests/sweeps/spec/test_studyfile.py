@@ -12,7 +12,7 @@ from support.studyfiles import outcome
 
 from sweeps.spec.configurations import total_trials
 from sweeps.spec.dimension import Dimension
-from sweeps.spec.study_spec import StudySpec
+from sweeps.spec.study_spec import Finalists, StudySpec
 from sweeps.spec.studyfile import StudyFileError, parse_study
 from sweeps.trial import config_fields
 
@@ -253,6 +253,28 @@ def test_override_is_checked():
     assert errors("search: {lr: [1, 2]}", overrides={"set": {"epochs": "-"}}) == [
         "command line: epochs must be a whole number: got '-'"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{top: 0}", "finalists.top must be greater than or equal to 1: got 0"),
+        ("{seeds: 1.5}", "finalists.seeds must be a whole number"),
+        ("{seed: 3}", "unknown key 'finalists.seed'; did you mean seeds"),
+        ("3", "finalists must be a mapping"),
+    ],
+)
+def test_finalists_with_mistakes(text, expected):
+    """What finalists cannot be is refused with the place and the rule."""
+    (line,) = errors(f"search: {{lr: [1, 2]}}\nfinalists: {text}")
+    assert line.startswith(f"2: {expected}")
+
+
+def test_finalists_have_defaults():
+    """Without the key there are none; an empty mapping is three with three seeds."""
+    assert parse_study("search: {lr: [1, 2]}", "test").finalists is None
+    text = "search: {lr: [1, 2]}\nfinalists: {}"
+    assert parse_study(text, "test").finalists == Finalists(top=3, seeds=3)
 
 
 @pytest.mark.parametrize("key", ["search", "fixed", "start_with"])
