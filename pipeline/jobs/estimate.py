@@ -104,6 +104,7 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         "finalists": None if spec.finalists is None else _describe_finalists(spec, spec.finalists),
     }
     if data is not None:
+        data = redrawn(data, configuration(spec, {}))  # those of the first repeat
         cost = estimate(spec, data, resolve_runtime(spec))
         plan["images"] = len(data.train)
         plan["seconds"] = cost.seconds

@@ -20,6 +20,8 @@ _PLAN = (
     "objective",
     "pruner",
     "repeats",
+    "split_seeds",
+    "folds",
     "epochs",
     "seed",
     "split_seed",

@@ -27,6 +27,8 @@ class StoredSpec:
     objective: str | None = None
     pruner: str | None = None
     repeats: int = 1  # seeds of each configuration
+    split_seeds: int | None = None  # as many repeats, each on its own draw of train and validation
+    folds: int | None = None  # as many repeats, each on its own fold of train and validation
     epochs: int | None = None
     seed: int = 0
     split_seed: int | None = None
@@ -44,6 +46,8 @@ class StoredSpec:
             objective=data.get("objective"),
             pruner=data.get("pruner"),
             repeats=data.get("repeats", 1),
+            split_seeds=data.get("split_seeds"),
+            folds=data.get("folds"),
             epochs=data.get("epochs"),
             seed=data.get("seed", 0),
             split_seed=data.get("split_seed"),

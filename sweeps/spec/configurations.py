@@ -27,9 +27,15 @@ def configuration(spec: StudySpec, values: Mapping[str, Value], repeat: int = 0)
     Args:
         spec: gives the values that all trials share.
         values: the searched values.
-        repeat: counted from 0; each repeat has a seed of its own.
+        repeat: counted from 0; each repeat has a seed of its own, and its own draw of train and
+            validation if the study redraws them.
     """
-    return configure({**spec.base, "seed": spec.seed + repeat, **values})
+    redraw = spec.redraw(repeat)
+    of_repeat = {
+        "seed": spec.seed + repeat,
+        "redraw": None if redraw is None else str(redraw),
+    }
+    return configure({**spec.base, **of_repeat, **values})
 
 
 def place_of(number: int, repeats: Sequence[int], configurations: int) -> tuple[int, int]:

@@ -18,11 +18,12 @@ from pydantic import (
     PlainValidator,
     WithJsonSchema,
     create_model,
+    model_validator,
 )
 
 from sweeps.spec.dimension import Dimension, parse_dimensions
 from sweeps.spec.reference import Reference
-from sweeps.trial import Value, config_fields, configure
+from sweeps.trial import Redraw, Value, config_fields, configure
 
 
 class Objective(NamedTuple):
@@ -43,6 +44,10 @@ PLANNED_METHODS = ("grid", "zip", "one_factor", "ablate")
 # Methods whose configurations differ from the fixed one, the centre, in one field.
 CENTRED_METHODS = ("one_factor", "ablate")
 MAX_TRIALS = 100_000
+MAX_REPEATS = 100
+# Keys that say how the repeats of a configuration redraw train and validation. Each gives their
+# number; at most one is given.
+REDRAW_KEYS = ("split_seeds", "folds")
 # Fields that are keys of the study itself, and so not among `fixed`.
 TOP_LEVEL_FIELDS = ("dataset", "epochs", "seed", "split_seed")
 # All that `fixed` does not take: a redraw belongs to a single repeat.
@@ -289,8 +294,28 @@ class StudySpec(_Model):
         int, Field(strict=True, ge=1, le=10_000, description="Epochs of a trial at most.")
     ] = 10
     repeats: Annotated[
-        int, Field(strict=True, ge=1, le=100, description="Seeds per configuration.")
+        int, Field(strict=True, ge=1, le=MAX_REPEATS, description="Seeds per configuration.")
     ] = 1
+    split_seeds: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=2,
+            le=MAX_REPEATS,
+            description="As many repeats, each with its own random draw of train and validation "
+            "besides its own seed; the test split stays that of split_seed.",
+        ),
+    ] = None
+    folds: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=2,
+            le=MAX_REPEATS,
+            description="As many repeats, each validated on another fold of train and validation "
+            "(stratified k-fold cross-validation); the test split stays that of split_seed.",
+        ),
+    ] = None
     pruner: Annotated[
         Literal["asha", "median", "none"],
         Field(
@@ -332,6 +357,35 @@ class StudySpec(_Model):
     reference: Annotated[
         tuple[Reference, ...], Field(description="Published figures to compare with ours.")
     ] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _repeat_once_a_redraw(cls, raw: Any) -> Any:
+        """Set the repeats where a key of `REDRAW_KEYS` gives their number, and they are not given.
+
+        A key with a value against its own rule sets nothing, so that only that is reported.
+        """
+        if not isinstance(raw, Mapping) or raw.get("repeats") is not None:
+            return raw
+        for key in REDRAW_KEYS:
+            count = raw.get(key)
+            if isinstance(count, int) and not isinstance(count, bool) and 2 <= count <= MAX_REPEATS:
+                return {**raw, "repeats": count}
+        return raw
+
+    def redraw(self, repeat: int) -> Redraw | None:
+        """Return the draw of train and validation of a repeat; None for the study's own.
+
+        A random draw is numbered by the repeat's seed, so that fresh seeds have fresh draws.
+
+        Args:
+            repeat: counted from 0.
+        """
+        if self.folds is not None:
+            return Redraw(repeat + 1, self.folds)
+        if self.split_seeds is not None:
+            return Redraw(self.seed + repeat)
+        return None
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
@@ -414,6 +468,9 @@ class StudySpec(_Model):
         }
         written_below = {"search", "fixed"}
         identity = self.model_dump(mode="json", exclude=may_change | written_below)
+        for key in REDRAW_KEYS:
+            if identity[key] is None:  # as in version 0.1.0, which did not have the keys
+                del identity[key]
         identity["start_with"] = [dict(start) for start in self.starts]
         identity["fixed"] = self.fixed.model_dump(exclude_none=True, exclude={"device"})
         identity["search"] = {dimension.key: dimension.to_dict() for dimension in self.dimensions}

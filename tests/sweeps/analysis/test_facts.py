@@ -43,9 +43,10 @@ def test_an_older_version_stored_less():
 
 def test_a_specification_is_read_from_its_identity():
     """Limits and fixed values are those of the study."""
-    text = "fixed: {lr: 0.1}\nsearch: {dropout: [0.1, 0.2]}\nseed: 5\nrepeats: 2\n"
+    text = "fixed: {lr: 0.1}\nsearch: {dropout: [0.1, 0.2]}\nseed: 5\nfolds: 2\n"
     spec = parse_study(f"{text}constraints: {{mflops: 9}}\n", "test.yaml")
     stored = StoredSpec.from_dict(json.loads(json.dumps(spec.identity())))
     assert (stored.seed, stored.repeats, stored.pruner) == (5, 2, "asha")
     assert stored.fixed == {"lr": 0.1}
+    assert (stored.split_seeds, stored.folds) == (None, 2)
     assert stored.constraints["mflops"] == 9

@@ -562,6 +562,26 @@ def test_repeats():
     assert len({r.config.group for r in results}) == 4
 
 
+@pytest.mark.parametrize(
+    ("key", "redraws"),
+    [
+        ("split_seeds", ["draw-5", "draw-6", "draw-7"]),
+        ("folds", ["fold-1-of-3", "fold-2-of-3", "fold-3-of-3"]),
+    ],
+)
+def test_redrawn_repeats(key, redraws):
+    """The repeats of each configuration have a seed and a draw of their own, and none is a duplicate of another."""
+    results = whole(SMALL, set={key: "3", "seed": "5"})
+    for first in range(0, 12, 3):
+        repeats = results[first : first + 3]
+        assert [(r.config.seed, r.config.redraw) for r in repeats] == [
+            *zip([5, 6, 7], redraws, strict=True)
+        ]
+        assert len({r.config.group for r in repeats}) == 1
+    assert len({r.config.group for r in results}) == 4
+    assert {r.duplicate_of for r in results} == {None}
+
+
 GRID = "method: grid\nepochs: 2\npruner: none\nsearch: {lr: [0.1, 0.01], dropout: {low: 0, high: 0.4, step: 0.2}}\n"
 
 

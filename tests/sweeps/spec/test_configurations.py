@@ -323,6 +323,7 @@ def test_ablation_sets_each_choice_back_to_its_default():
             "dropout": 0.3,
             "width": 16,
             "seed": 4,
+            "redraw": "draw-4",
         }
     )
     made = ablation_spec(
@@ -335,7 +336,9 @@ def test_ablation_sets_each_choice_back_to_its_default():
     ]
     assert (made.dataset, made.epochs, made.seed, total_of(made)) == ("mnist", 7, 0, 6)
     centre = configuration(made, next(planned_values(made)))
-    assert {**centre.to_dict(), "seed": 4} == best.to_dict()
+    assert {**centre.to_dict(), "seed": 4, "redraw": "draw-4"} == best.to_dict()
+    redrawn = ablation_spec(spec("method: ablate\nof: other\nfolds: 2"), best, ["dropout"])
+    assert configuration(redrawn, {}, repeat=1).redraw == "fold-2-of-2"
 
 
 def test_ablation_keeps_what_the_file_says():

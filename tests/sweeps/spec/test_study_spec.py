@@ -34,6 +34,8 @@ def test_objectives(objective):
         ("objective: val_loss", False),
         ("epochs: 9", False),
         ("repeats: 2", False),
+        ("split_seeds: 2", False),
+        ("folds: 2", False),
         ("pruner: none", False),
         ("seed: 1", False),
         ("split_seed: 1", False),
@@ -65,6 +67,15 @@ def test_identity_of_search(search):
         spec("search:\n  lr: {low: 0.1, high: 1}").identity()
         != spec(f"search:\n  {search}").identity()
     )
+
+
+@pytest.mark.parametrize("key", ["split_seeds", "folds"])
+def test_redraws_are_repeats(key):
+    """A redraw for each repeat, whose number need not be given; without redraws, the identity is that of 0.1.0."""
+    text = "search: {width: [8, 16]}\n"
+    assert spec(f"{text}{key}: 3").identity()["repeats"] == 3
+    assert spec(f"{text}{key}: 3") == spec(f"{text}{key}: 3\nrepeats: 3")
+    assert key not in spec(text).identity()
 
 
 def test_identity_is_json():

@@ -57,6 +57,20 @@ MALFORMED = [
         "search: {lr: [1, 2]}\npruner: no",
         "2: pruner is unknown: 'no'; did you mean none? known: asha, median, none",
     ),
+    (
+        "search: {lr: [1, 2]}\nfolds: 5\nrepeats: 3",
+        "3: folds 5 makes as many repeats: leave out repeats, or give as many: got 3",
+    ),
+    (
+        "split_seeds: 5\nsearch: {lr: [1, 2]}\nfolds: 5",
+        "3: split_seeds and folds both redraw train and validation: give one of them",
+    ),
+    ("folds: 1\nsearch: {lr: [1, 2]}", "1: folds must be greater than or equal to 2: got 1"),
+    ("split_seeds: 101\nsearch: {lr: [1, 2]}", "1: split_seeds must be less than or equal to 100"),
+    (
+        "search: {lr: [1, 2]}\nfixed:\n  redraw: draw-1",
+        "3: unknown key 'fixed.redraw'; ",
+    ),
     ("search: {lr: [1, 2]}\ntrials: 0", "2: trials must be greater than or equal to 1: got 0"),
     (
         "search: {lr: [1, 2]}\ntrials: 1000000",
