@@ -457,13 +457,13 @@ def test_failure_is_kept():
 
 @pytest.mark.parametrize("state", [COMPLETE, PRUNED])
 def test_not_a_number_is_not_kept(state):
-    """A result that is not a number is refused, and its trial stays to be trained."""
+    """A result whose value is not a number is kept without the value."""
     study = begin(storage := memory(), SMALL)
     asked = next(study.trials_to_train())
-    result = make_result_of(asked, math.inf, state=state)
-    with pytest.raises(ValueError, match="JSON compliant"):
-        study.tell(asked, result)
-    assert storage.get_all_trials(0)[0].state == TrialState.RUNNING
+    study.tell(asked, make_result_of(asked, math.inf, state=state))
+    assert storage.get_all_trials(0)[0].values is None
+    (result,) = study.results()
+    assert (result.state, result.value) == (state, None)
 
 
 def test_pruned_is_never_complete(unbroken):
