@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.data.search_data import SearchData, Split, redrawn
 from pipeline.jobs.preflight import WEIGHT_BYTES, checkpoint_bytes, resolve_runtime
+from pipeline.report.scores import plural
 from pipeline.system.console import format_duration
 from pipeline.training.train import train
 from sweeps.search.extent import Extent, extent
@@ -93,6 +94,7 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         "method": spec.method,
         "trials": None if spec.has_only_budget else most.trials,
         "budget": None if spec.budget is None else str(spec.budget),
+        "repeats": spec.repeats,
         "epochs": spec.most_epochs,
         "epochs_in_all": most.epochs,
         "images": None,
@@ -143,6 +145,9 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     lines.append("fixed")
     lines += [f"  {key:{width}}  {value}" for key, value in plan["fixed"].items()]
     lines.append("")
+    if plan["trials"] is not None:
+        left_over = left_over_text(plan["trials"], plan["repeats"])
+        lines += [left_over] if left_over else []
     work = _work_text(plan)
     if plan["seconds"] is None:
         lines.append(f"{work}; no estimate without the images")
@@ -175,11 +180,38 @@ def count_text(plan: Mapping[str, Any]) -> str:
     return " within ".join(part for part in (_trials_text(plan), _budget_text(plan)) if part)
 
 
+def left_over_text(trials: int, repeats: int) -> str:
+    """Say what to do about trials that leave a configuration without all its seeds.
+
+    Empty if all configurations have all their seeds.
+
+    Args:
+        trials: of the study.
+        repeats: the planned seeds of each configuration.
+    """
+    left_over = trials % repeats
+    if not left_over:
+        return ""
+    totals = [trials - left_over, trials - left_over + repeats]
+    remedy = " or ".join(f"--trials {total}" for total in totals if total)
+    return (
+        f"{trials} trials are {_seeds_text(trials, repeats)}: a configuration that lacks seeds is "
+        f"ranked after the others; {remedy} leaves none over"
+    )
+
+
+def _seeds_text(trials: int, repeats: int) -> str:
+    """How many configurations have all their seeds, and how many trials are left over."""
+    whole, left_over = divmod(trials, repeats)
+    text = f"{plural(whole, 'configuration')} x {repeats} seeds"
+    return f"{text} + {plural(left_over, 'trial')} left over" if left_over else text
+
+
 def _trials_text(plan: Mapping[str, Any]) -> str:
     """The number of trials; empty if a budget alone says how many are drawn."""
     if plan["trials"] is None:
         return ""
-    return "1 trial" if plan["trials"] == 1 else f"{plan['trials']} trials"
+    return plural(plan["trials"], "trial")
 
 
 def _budget_text(plan: Mapping[str, Any]) -> str:
@@ -192,10 +224,13 @@ def _work_text(plan: Mapping[str, Any]) -> str:
     most = f"of at most {plan['epochs']} epochs"
     if plan["trials"] is None:
         work = f"{_budget_text(plan)}, in trials {most}"
-    elif plan["budget"] is None:
-        work = f"{_trials_text(plan)} {most}"
     else:
-        work = f"{_trials_text(plan)} {most} within {_budget_text(plan)}"
+        work = _trials_text(plan)
+        if plan["repeats"] > 1:
+            work += f" ({_seeds_text(plan['trials'], plan['repeats'])})"
+        work += f" {most}"
+    if plan["trials"] is not None and plan["budget"] is not None:
+        work += f" within {_budget_text(plan)}"
     spares_epochs = (
         plan["trials"] is None or plan["epochs_in_all"] != plan["trials"] * plan["epochs"]
     )

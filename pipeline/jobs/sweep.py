@@ -18,6 +18,7 @@ from pipeline.data.search_data import SearchData, load_for, redrawn_splits
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import open_factory
 from pipeline.jobs import preflight, studies
+from pipeline.jobs.estimate import left_over_text
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.recorder import Recorder
 from pipeline.jobs.trial_runner import TrialRunner
@@ -273,6 +274,7 @@ class _Sweep:
         self._display.print_line(
             f"study {self._plan.name}: {self._describe_state()}; stores in {self._plan.stores.home}"
         )
+        self._print_left_over()
         self._print_concurrency()
         with self._recorded_ending():
             with loading():
@@ -315,6 +317,14 @@ class _Sweep:
         if study.spec.budget is not None:
             text += f", a budget of {study.spec.budget.text}"
         return text
+
+    def _print_left_over(self) -> None:
+        """Print which trials leave a configuration without all its seeds, if any do."""
+        spec = self._study.spec
+        if not spec.has_only_budget:
+            text = left_over_text(self._study.total, spec.repeats)
+            if text:
+                self._display.print_line(text)
 
     def _print_concurrency(self) -> None:
         """Print how many trials run at a time, and whether the list of trials is reproducible."""

@@ -51,7 +51,8 @@ def _epochs_without_budget(spec: StudySpec) -> float:
     if spec.pruner != "asha":
         return _all_epochs(spec)
     configurations = math.ceil(total_trials(spec) / spec.repeats)
-    return spec.repeats * expected_epochs(total=configurations, epochs=spec.most_epochs)
+    epochs = spec.repeats * expected_epochs(total=configurations, epochs=spec.most_epochs)
+    return min(_all_epochs(spec), epochs)  # the last configuration may lack seeds
 
 
 def _epochs_of_a_draw(spec: StudySpec) -> float:

@@ -5,7 +5,7 @@ import torch
 
 import models
 from pipeline.jobs import preflight
-from pipeline.jobs.estimate import describe_plan, estimate, first_images, plan_text
+from pipeline.jobs.estimate import describe_plan, estimate, first_images, left_over_text, plan_text
 from pipeline.jobs.preflight import check_networks, resolve_runtime
 from pipeline.jobs.studies import read_study, shipped_studies, study_name
 from pipeline.system.errors import UsageFailure
@@ -212,6 +212,11 @@ def test_extent_of_a_time():
             "\nthen finalists: the best 2 with 4 fresh seeds each, 8 trials, 16 epochs in all: at most",
         ),
         ("finalists: {top: 9}", "\nthen finalists: the best 3 with 3 fresh seeds each, 9 trials"),
+        ("repeats: 3", "3 trials (1 configuration x 3 seeds) of at most 2 epochs on 160 images"),
+        (
+            "repeats: 2",
+            "3 trials (1 configuration x 2 seeds + 1 trial left over) of at most 2 epochs on 160 images",
+        ),
     ],
 )
 def test_plan_of_trials(text, expected, tiny):
@@ -219,6 +224,30 @@ def test_plan_of_trials(text, expected, tiny):
     plan = describe_plan("quick", spec(QUICK + text + "\n"), tiny)
     assert expected in plan_text(plan)
     assert plan_text(plan).endswith("; nothing was run")
+
+
+@pytest.mark.parametrize(
+    ("trials", "repeats", "said"),
+    [
+        (4, 3, "4 trials are 1 configuration x 3 seeds + 1 trial left over"),
+        (4, 3, "; --trials 3 or --trials 6 leaves none over"),
+        (5, 3, "1 configuration x 3 seeds + 2 trials left over"),
+        (2, 3, "; --trials 3 leaves none over"),
+        (6, 3, ""),
+        (5, 1, ""),
+    ],
+)
+def test_left_over_trials(trials, repeats, said):
+    """A total that is no multiple of the repeats is said, with the totals that are."""
+    text = left_over_text(trials, repeats)
+    assert said in text
+    assert bool(text) == bool(said)
+
+
+def test_a_plan_says_what_is_left_over():
+    """A plan has the remedy on a line of its own, also without images."""
+    plan = describe_plan("quick", spec(QUICK + "repeats: 2\n"), None)
+    assert left_over_text(3, 2) in plan_text(plan).splitlines()
 
 
 @pytest.mark.parametrize(
