@@ -479,6 +479,9 @@ class TrialResult:
     # Which validation images are classified correctly at the best epoch, as `sweeps.analysis.bits`
     # packs them; None where it is not known.
     correct: str | None = None
+    # By how much the best epoch flatters, in the unit of the value: `sweeps.analysis.optimism`
+    # estimates it; None where it does not.
+    optimism: float | None = None
     seconds: float = 0.0
     parameters: int | None = None
     mflops: float | None = None  # of an image's forward pass, in millions

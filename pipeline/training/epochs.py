@@ -39,7 +39,7 @@ from pipeline.training.mistakes import find_mistakes
 from pipeline.training.optimizer import Schedule, make_optimizer, make_schedule
 from pipeline.training.prepare import Prepare, image_memory_format
 from pipeline.training.state import CheckpointWriter, TrainingState, restore
-from sweeps.analysis import bits
+from sweeps.analysis import bits, optimism
 from sweeps.analysis.facts import SELECTION, TIES_BY_LOSS
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import (
@@ -224,6 +224,7 @@ class Training:
             confusion=None if confusion is None else tuple(tuple(row) for row in confusion),
             mistakes=progress.mistakes,
             correct=progress.correct,
+            optimism=self._estimate_optimism(),
             checkpoint=str(self.folder.best) if has_weights else None,
         )
 
@@ -308,8 +309,10 @@ class Training:
         )
         self.state.history.append(row)
         self.state.seconds += seconds
+        packed = bits.pack(scores.correct.numpy())
+        self._keep_correct(epoch, packed)
         if self._is_best(row):
-            self._keep_best(row, scores)
+            self._keep_best(row, scores, packed)
         return row
 
     def _is_best(self, row: Epoch) -> bool:
@@ -331,13 +334,31 @@ class Training:
         ]
         return losses[0]
 
-    def _keep_best(self, row: Epoch, scores: Scores) -> None:
+    def _keep_correct(self, epoch: int, packed: str) -> None:
+        """Keep which images an epoch classifies correctly, as long as it is one of the best."""
+        if self.metric not in optimism.METRICS or not self.has_validation:
+            return
+        kept = self.state.epochs_correct
+        kept[epoch] = packed
+        if len(kept) > optimism.MOST_EPOCHS:
+            values = {row.epoch: row.metrics[self.metric] for row in self.state.history}
+            del kept[min(kept, key=lambda number: values[number])]
+
+    def _estimate_optimism(self) -> float | None:
+        """Estimate the optimism of the best epoch, if all are known that may have been it."""
+        known = self.state.epochs_correct
+        if len(known) < min(len(self.state.history), optimism.MOST_EPOCHS):
+            return None  # version 0.1.0 began this training
+        value = optimism.of_best_epoch(self.metric, self.state.confusion, known)
+        return None if value is None else round(value, 6)
+
+    def _keep_best(self, row: Epoch, scores: Scores, packed: str) -> None:
         self.state.best_epoch = row.epoch
         self.state.best_value = row.metrics.get(self.metric)
         if self.has_validation:
             self.state.confusion = scores.confusion.tolist()
             self.state.mistakes = find_mistakes(scores, self.data.val.labels)
-            self.state.correct = bits.pack(scores.correct.numpy())
+            self.state.correct = packed
         weights = self.network.state_dict()
         self.state.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
 

@@ -28,6 +28,9 @@ class TrainingState:
     confusion: list[list[int]] | None = None  # at the best epoch, as the next two
     mistakes: tuple[Mistake, ...] = ()
     correct: str | None = None  # as in `TrialResult`
+    # The same of the epochs with the best values, if the objective is one of
+    # `sweeps.analysis.optimism.METRICS`.
+    epochs_correct: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
     latency_ms: float | None = None
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -93,6 +96,7 @@ class CheckpointWriter:
             "confusion": state.confusion,
             "mistakes": state.mistakes,
             "correct": state.correct,
+            "epochs_correct": dict(state.epochs_correct),
             "seconds": state.seconds,
             "latency_ms": state.latency_ms,
         }
@@ -182,9 +186,12 @@ def progress(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> T
         best_epoch=facts["best_epoch"],
         best_value=facts["best_value"],
         confusion=facts["confusion"],
-        # Version 0.1.0 wrote neither of the next two.
+        # Version 0.1.0 wrote none of the next three.
         mistakes=tuple(Mistake(*values) for values in facts.get("mistakes", ())),
         correct=facts.get("correct"),
+        epochs_correct={
+            int(epoch): packed for epoch, packed in facts.get("epochs_correct", {}).items()
+        },
         seconds=facts["seconds"],
         latency_ms=facts["latency_ms"],
         best_weights=_without_prefix("best.", tensors),

@@ -61,7 +61,7 @@ def outcome(result, folder):
         result.best_epoch,
         result.confusion,
     )
-    facts += (result.mistakes, result.correct)
+    facts += (result.mistakes, result.correct, result.optimism)
     weights = load_model(folder)[0].state_dict()
     digest = hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights)))
     return facts, history, digest.hexdigest()

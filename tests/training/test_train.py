@@ -10,6 +10,7 @@ import statistics
 import time
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from support.trainings import LARGE, SMALL, Breaker, Linear, outcome, run, settled, suited
@@ -21,7 +22,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR, ReduceLROnPl
 import pipeline.training.batches
 import pipeline.training.epochs
 import pipeline.training.train
-from pipeline.checkpoints import BEST, load, load_model
+from pipeline.checkpoints import BEST, Folder, load, load_model
 from pipeline.data.datasets import DATASETS
 from pipeline.data.search_data import Split, redrawn
 from pipeline.system.errors import Interrupted, StorageFailure, TimedOut
@@ -30,7 +31,9 @@ from pipeline.training.metrics import score
 from pipeline.training.prepare import Prepare
 from pipeline.training.resolve import resolve
 from pipeline.training.train import train
+from sweeps.analysis import optimism
 from sweeps.analysis.bits import correct_images
+from sweeps.analysis.optimism import optimism_of_best
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import (
     COMPLETE,
@@ -377,6 +380,40 @@ def test_ties_by_other_objectives(objective, scripted):
     """The rule holds for every objective; equal losses are no reason to change."""
     result = scripted((2, 4.0), (2, 1.0), (2, 1.0), objective=objective)
     assert result.best_epoch == 2
+
+
+def test_optimism_of_the_best_epoch(scripted, monkeypatch):
+    """It is that of all epochs, or of the best ones if there are very many, and of an accuracy only."""
+    labels = np.array([2] * 5 + [3] * 3 + [4] * 2)
+    script = (4, 2, 3, 2, 3)
+    expected = {}
+    for chosen in (script, (2, 2)):
+        correct = np.array([labels == predicted for predicted in chosen])
+        expected[len(chosen)] = round(optimism_of_best(correct, np.full(10, 0.1)), 6)
+    assert expected[5] > 0
+    assert expected[2] == 0
+    assert scripted(*script).optimism == expected[5]
+    assert scripted(*script, objective="val_loss").optimism is None
+    assert scripted(*script, objective="macro_f1").optimism is None
+    monkeypatch.setattr(optimism, "MOST_EPOCHS", 2)
+    assert scripted(*script).optimism == expected[2]
+
+
+def test_begun_by_0_1_0(tiny, tmp_path, often):
+    """A training whose first epochs kept no images goes on: its optimism is unknown, its best epoch's images too."""
+    values = {"lr": 1e-7, "batch_norm": False}  # every epoch is as the first
+    with pytest.raises(Interrupted):
+        run(tmp_path / "a", tiny, hooks=Breaker(9).hooks, selection=1, **values)
+    folder = Folder(tmp_path / "a")
+    tensors, facts = folder.latest()
+    for key in ("correct", "epochs_correct"):
+        del facts[key]
+    folder.save_state(len(facts["history"]), tensors, facts)
+    result = run(tmp_path / "a", tiny, selection=1, **values)
+    assert (result.state, len(result.history), result.best_epoch) == (COMPLETE, 4, 1)
+    assert (result.correct, result.optimism) == (None, None)
+    whole = run(tmp_path / "b", tiny, selection=1, **values)
+    assert None not in (whole.correct, whole.optimism)
 
 
 @pytest.mark.parametrize(
