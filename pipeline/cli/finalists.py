@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,7 +21,10 @@ from pipeline.cli.options import (
     storage_option,
 )
 from pipeline.system import garbage
-from pipeline.system.errors import Interrupted
+from pipeline.system.errors import Interrupted, UsageFailure
+
+if TYPE_CHECKING:
+    from sweeps.spec.study_spec import Repeats
 
 
 @click.command(name="finalists", cls=Command)
@@ -33,6 +36,16 @@ from pipeline.system.errors import Interrupted
     help="Configurations: the first that are complete.  [default: 3]",
 )
 @click.option("--seeds", type=click.IntRange(1, 100), help="Fresh seeds of each.  [default: 3]")
+@click.option(
+    "--split-seeds",
+    type=click.IntRange(2, 100),
+    help="Instead of --seeds: as many, each also with its own random draw of train and validation.",
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(2, 100),
+    help="Instead of --seeds: as many, each validated on another fold of train and validation.",
+)
 @click.option(
     "--refit",
     is_flag=True,
@@ -47,6 +60,8 @@ def finalists_command(
     name_option: str | None,
     top: int | None,
     seeds: int | None,
+    split_seeds: int | None,
+    folds: int | None,
     data_dir: Path,
     **options: Any,
 ) -> None:
@@ -56,7 +71,8 @@ def finalists_command(
     Says which is the best by its mean, and when that is a tie; scores each run once on the test
     split. They are a study of their own, NAME.finalists. Which they are is settled the first time,
     while no sweep goes on with the study; the same command again goes on to the end, and trains
-    nothing twice. More --seeds than before are added to those of the same finalists.
+    nothing twice. More --seeds or --split-seeds than before are added to those of the same
+    finalists.
 
     \b
     Example: pipeline finalists default-digits --top 3 --seeds 3
@@ -75,7 +91,7 @@ def finalists_command(
             argument_or_option(name, name_option),
             data_dir,
             top=top,
-            seeds=seeds,
+            repeats=_repeats(seeds, split_seeds, folds),
             device=options["device"],
         )
     request = sweep.Request(
@@ -100,3 +116,19 @@ def finalists_command(
     click.echo("\n" + terminal.render_finalists(outcome.record))
     click.echo(f"\nreport: {outcome.report}")
     click.echo(f"winner: pipeline report {shlex.quote(outcome.record.name)} --best")
+
+
+def _repeats(seeds: int | None, split_seeds: int | None, folds: int | None) -> Repeats | None:
+    """The repeats that the options ask for; None if they ask for none.
+
+    Raises:
+        UsageFailure: if several of them do.
+    """
+    from sweeps.spec.study_spec import Repeats
+
+    counts = {None: seeds, "split_seeds": split_seeds, "folds": folds}
+    given = [Repeats(count, key) for key, count in counts.items() if count is not None]
+    if len(given) > 1:
+        options = " and ".join(repeats.option for repeats in given)
+        raise UsageFailure(f"{options} each say how often a finalist is trained: give one")
+    return given[0] if given else None

@@ -172,11 +172,17 @@ def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
     """
     data = load(config.dataset, data_dir, config.split_seed, config.split_file, config.image_size)
     if config.redraw is not None:
-        _check_redraw(data, parse_redraw(config.redraw))
+        check_redraw(data, parse_redraw(config.redraw))
     return data
 
 
-def _check_redraw(data: SearchData, drawn: Redraw) -> None:
+def check_redraw(data: SearchData, drawn: Redraw) -> None:
+    """Check that the images of a search can be drawn anew.
+
+    Raises:
+        UsageFailure: if the data set says which images validate, or has fewer images of a class
+            than folds.
+    """
     if data.fixed_val:
         raise UsageFailure(
             f"{data.name} says itself which images validate, which stays: it takes no split_seeds, "

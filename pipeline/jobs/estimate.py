@@ -18,7 +18,7 @@ from pipeline.system.console import format_duration
 from pipeline.training.train import train
 from sweeps.search.extent import Extent, extent
 from sweeps.spec.configurations import configuration, representative_values, total_trials
-from sweeps.spec.study_spec import Finalists, StudySpec, parse_budget
+from sweeps.spec.study_spec import Finalists, Repeats, StudySpec, parse_budget
 from sweeps.trial import COMPLETE, Value
 
 _TIMED_STEPS = 4
@@ -129,6 +129,7 @@ def _describe_finalists(spec: StudySpec, wanted: Finalists) -> dict[str, Any]:
     return {
         "top": top,
         "seeds": wanted.seeds,
+        "redraw": wanted.repeats.redraw,
         "trials": trials,
         "epochs_in_all": trials * spec.most_epochs,
         "seconds": None,
@@ -165,8 +166,10 @@ def plan_text(plan: Mapping[str, Any]) -> str:
 
 def _finalists_text(finalists: Mapping[str, Any]) -> str:
     """What the finalists of a study take after the search."""
+    repeats = Repeats(finalists["seeds"], finalists["redraw"])
+    seeds = f"{repeats.text} each" if repeats.redraw is None else repeats.text
     text = (
-        f"then finalists: the best {finalists['top']} with {finalists['seeds']} fresh seeds each, "
+        f"then finalists: the best {finalists['top']} with {seeds}, "
         f"{finalists['trials']} trials, {finalists['epochs_in_all']:,} epochs in all"
     )
     if finalists["seconds"] is None:

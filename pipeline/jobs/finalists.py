@@ -35,7 +35,7 @@ from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 from sweeps.search.study import Study
 from sweeps.spec.configurations import configuration
-from sweeps.spec.study_spec import Finalists, StudySpec
+from sweeps.spec.study_spec import Finalists, Repeats, StudySpec
 from sweeps.trial import COMPLETE
 
 
@@ -45,7 +45,7 @@ def make_plan(
     data_dir: Path,
     *,
     top: int | None,
-    seeds: int | None,
+    repeats: Repeats | None,
     device: str | None,
 ) -> sweep.Plan:
     """Choose the finalists of a study, or read the choice of an earlier command.
@@ -58,8 +58,8 @@ def make_plan(
         name: the name of the study; None for the study last opened.
         data_dir: the folder of data sets.
         top: the number of configurations; None for the earlier choice, or the default.
-        seeds: the number of new seeds of each, at least as many as there are; None for as many as
-            there are, or the default.
+        repeats: the number of new seeds of each, at least as many as there are, and their splits;
+            None for those that there are, or the default.
         device: the device for training; None for the device of the study.
 
     Raises:
@@ -76,10 +76,10 @@ def make_plan(
     if chosen is None:
         wanted = Finalists()
         chosen = _choose_from_idle_study(
-            stores, record.name, top or wanted.top, seeds or wanted.seeds
+            stores, record.name, top or wanted.top, repeats or wanted.repeats
         )
     else:
-        chosen = _keep_choice(record, chosen, top, seeds)
+        chosen = _keep_choice(record, chosen, top, repeats)
     spec = StudySpec.model_validate(study_document(chosen, device))
     data = load_for(configuration(spec, {}), data_dir)
     return _plan_of(chosen, stores, data, device)
@@ -133,7 +133,7 @@ def _earlier_choice(stores: locations.Stores, record: StudyRecord) -> ChosenFina
 
 
 def _keep_choice(
-    record: StudyRecord, chosen: ChosenFinalists, top: int | None, seeds: int | None
+    record: StudyRecord, chosen: ChosenFinalists, top: int | None, repeats: Repeats | None
 ) -> ChosenFinalists:
     """Check that the earlier choice is what is asked for now, and take more seeds.
 
@@ -141,23 +141,39 @@ def _keep_choice(
         record: the study that they come from.
         chosen: the finalists, with their present number of seeds.
         top: the number of configurations asked for; None for any.
-        seeds: the number of seeds asked for; None for as many as there are.
+        repeats: the number of seeds asked for, and their splits; None for those that there are.
 
     Raises:
-        UsageFailure: if other configurations or fewer seeds are asked for, or if the study has
-            used one of the seeds.
+        UsageFailure: if other configurations, fewer seeds or other splits are asked for, or if the
+            study has used one of the seeds.
     """
     if top not in (None, chosen.top):
         raise UsageFailure(
             f"the finalists of {record.name!r} were chosen as the top {chosen.top}, which stays, "
             f"because a second choice would know the first one's test scores: leave out --top {top}"
         )
-    if seeds is not None and seeds < chosen.seeds:
+    if repeats is None:
+        return chosen
+    present = chosen.repeats
+    if not _can_become(present, repeats):
+        raise UsageFailure(
+            f"the finalists of {record.name!r} were trained with {present.option}, which stays: "
+            f"leave out {repeats.option}"
+        )
+    if repeats.number < present.number:
         raise UsageFailure(
             f"the finalists of {record.name!r} have {chosen.seeds} seeds, which stay: "
-            f"give --seeds {chosen.seeds} or more, or leave it out: got {seeds}"
+            f"give {present.option} or more, or leave it out: got {repeats.number}"
         )
-    return _with_seeds(record, chosen, seeds or chosen.seeds)
+    return _with_seeds(record, chosen, repeats.number)
+
+
+def _can_become(present: Repeats, wanted: Repeats) -> bool:
+    """Whether finalists can go on with other repeats, apart from their number.
+
+    All are trained on splits of one kind, and another number of folds would be other folds.
+    """
+    return present == wanted or (present.redraw == wanted.redraw != "folds")
 
 
 def _with_seeds(record: StudyRecord, chosen: ChosenFinalists, seeds: int) -> ChosenFinalists:
@@ -181,7 +197,7 @@ def _with_seeds(record: StudyRecord, chosen: ChosenFinalists, seeds: int) -> Cho
 
 
 def _choose_from_idle_study(
-    stores: locations.Stores, study_name: str, top: int, seeds: int
+    stores: locations.Stores, study_name: str, top: int, repeats: Repeats
 ) -> ChosenFinalists:
     """Choose the finalists of a study, unless a sweep is running it.
 
@@ -189,7 +205,7 @@ def _choose_from_idle_study(
         stores: the stores.
         study_name: the study to choose from.
         top: the number of configurations.
-        seeds: the number of new seeds of each configuration.
+        repeats: the number of new seeds of each configuration, and their splits.
 
     Raises:
         StudyBusy: at once, if a sweep is running the study.
@@ -197,7 +213,7 @@ def _choose_from_idle_study(
     """
     with locks.lock(stores, study_name):  # the results do not change while they are read
         record = access.read_record(stores, study_name)
-    chosen = choose_finalists(record, top=top, seeds=seeds)
+    chosen = choose_finalists(record, top=top, seeds=repeats.number, redraw=repeats.redraw)
     if not chosen.trials:
         raise NothingComplete(
             f"study {study_name!r} has no complete trial: {ends_text(record.results)}"
@@ -295,7 +311,7 @@ def search_and_train(
     plural = "s" if count > 1 else ""
     say(
         f"part 2 of 2: the finalists, the best {count} configuration{plural} again with "
-        f"{chosen.seeds} fresh seeds"
+        f"{chosen.repeats.text}"
     )
     device = plan.spec.base.get("device")
     finalists_plan = _plan_of(
@@ -328,9 +344,12 @@ def _choose_wanted(plan: sweep.Plan, say: Callable[[str], None]) -> ChosenFinali
     record = access.read_record(plan.stores, plan.name)
     chosen = _earlier_choice(plan.stores, record)
     if chosen is None:
-        return _choose_from_idle_study(plan.stores, plan.name, wanted.top, wanted.seeds)
+        return _choose_from_idle_study(plan.stores, plan.name, wanted.top, wanted.repeats)
     if wanted.top != chosen.top:
         say(f"the finalists were chosen as the top {chosen.top}, which stays: not {wanted.top}")
+    if not _can_become(chosen.repeats, wanted.repeats):
+        say(f"the finalists were trained with {chosen.repeats.text}, which stays")
+        return chosen
     if wanted.seeds < chosen.seeds:
         say(f"the finalists have {chosen.seeds} seeds, which stay: not {wanted.seeds}")
     return _with_seeds(record, chosen, max(wanted.seeds, chosen.seeds))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checkpoints import Folder, trial_folder
-from pipeline.data.search_data import SearchData, load_for, redrawn_splits
+from pipeline.data.search_data import SearchData, check_redraw, load_for, redrawn_splits
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import open_factory
 from pipeline.jobs import preflight, studies
@@ -41,7 +41,7 @@ from sweeps.search.stored import StoredStudy
 from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import Finalists, StudySpec
-from sweeps.trial import PAUSED, RUNNING, TrialResult, Value
+from sweeps.trial import PAUSED, RUNNING, Redraw, TrialResult, Value
 
 # A context to load modules and studies in. The command line passes `garbage.freeze_loaded`.
 LoadingContext = Callable[[], AbstractContextManager[None]]
@@ -124,6 +124,10 @@ def make_plan(request: Request) -> Plan:
             ablated = studies.ablation_start(access.read_record(stores, spec.of))
         spec = studies.ablate_study(spec, ablated)
     data = load_for(configuration(spec, {}), request.data_dir)
+    if spec.finalists is not None and spec.finalists.folds is not None:
+        check_redraw(data, Redraw(1, spec.finalists.folds))
+    elif spec.finalists is not None and spec.finalists.split_seeds is not None:
+        check_redraw(data, Redraw(0))
     preflight.check_networks(spec, data.shape, len(data.classes))
     return Plan(study, name, text, spec, data, stores, deviations, ablated)
 

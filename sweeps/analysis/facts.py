@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sweeps.spec.study_spec import Repeats
 from sweeps.trial import Value
 
 SELECTION = 2  # the version of the rules of selection that new studies are made with
@@ -81,10 +82,18 @@ class ChosenFinalists:
     # `StoredSpec.repeats` is the present number.
     seeds: int
     seed: int  # the first of them
+    # What gives each repeat its own draw of train and validation: split_seeds or folds; None if all
+    # have the splits of their study.
+    redraw: str | None = None
     objective: str
     runtime: Mapping[str, Value]  # the study's settings: device, threads, ...
     trials: tuple[int, ...]  # the number of each configuration's best trial
     configs: tuple[Mapping[str, Value], ...]  # as `TrialConfig.to_dict` gives them
+
+    @property
+    def repeats(self) -> Repeats:
+        """How often each of them is trained, and on which splits."""
+        return Repeats(self.seeds, self.redraw)
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> ChosenFinalists:
@@ -94,6 +103,7 @@ class ChosenFinalists:
             top=data["top"],
             seeds=data["seeds"],
             seed=data["seed"],
+            redraw=data.get("redraw"),
             objective=data["objective"],
             runtime=data["runtime"],
             trials=tuple(data["trials"]),

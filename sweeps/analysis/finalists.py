@@ -16,13 +16,17 @@ _RUNTIME = ("device", "threads", "gpus_per_trial", "eval_batch_size")
 _LAST_SEED = int(config_fields()["seed"].bounds[1])
 
 
-def choose_finalists(record: StudyRecord, *, top: int, seeds: int) -> ChosenFinalists:
+def choose_finalists(
+    record: StudyRecord, *, top: int, seeds: int, redraw: str | None = None
+) -> ChosenFinalists:
     """Choose a study's best complete configurations, and seeds that the study has not used.
 
     Args:
         record: the study.
         top: how many configurations to choose. Fewer are chosen if fewer are complete.
         seeds: how many seeds to train each configuration with.
+        redraw: the key that gives each of them its own draw of train and validation; None if all
+            have the splits of the study.
     """
     entries = record.complete_configurations[:top]
     trials = [entry.trials[0] for entry in entries]
@@ -36,6 +40,7 @@ def choose_finalists(record: StudyRecord, *, top: int, seeds: int) -> ChosenFina
         top=top,
         seeds=seeds,
         seed=first_seed,
+        redraw=redraw,
         objective=record.objective,
         runtime=dict(record.facts.runtime),
         trials=tuple(trial.number for trial in trials),
@@ -94,7 +99,7 @@ def study_document(chosen: ChosenFinalists, device: str | None = None) -> dict[s
         "method": "random",  # draws nothing: all configurations are in start_with
         "objective": chosen.objective,
         "trials": len(configs) * chosen.seeds,
-        "repeats": chosen.seeds,
+        **chosen.repeats.keys,
         "pruner": "none",
         "seed": chosen.seed,
         "fixed": fixed,

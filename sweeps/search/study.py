@@ -768,7 +768,10 @@ def _add_repeats(study: optuna.Study, spec: StudySpec) -> None:
     stored_identity = study.user_attrs["spec"]
     identity = json.loads(json.dumps(spec.identity()))
     present = stored_identity["repeats"]
-    if {**stored_identity, "repeats": spec.repeats} != identity or spec.repeats <= present:
+    grown_identity = {**stored_identity, "repeats": spec.repeats}
+    if "split_seeds" in stored_identity:  # more draws leave the others as they are, but not folds
+        grown_identity["split_seeds"] = spec.repeats
+    if grown_identity != identity or spec.repeats <= present:
         return
     earlier = {*study.user_attrs.get(EARLIER_REPEATS, ()), present}
     study.set_user_attr("refit", None)

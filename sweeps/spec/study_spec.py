@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -173,6 +173,37 @@ class Stop(_Model):
     ] = None
 
 
+class Repeats(NamedTuple):
+    """How often each finalist is trained, and in what its repeats differ besides their seeds."""
+
+    number: int
+    redraw: str | None = None  # the key of `REDRAW_KEYS`; None if all have the study's own splits
+
+    @property
+    def keys(self) -> dict[str, int]:
+        """The keys of a study file that ask for them, with their values."""
+        keys = {"repeats": self.number}
+        if self.redraw is not None:
+            keys[self.redraw] = self.number
+        return keys
+
+    @property
+    def option(self) -> str:
+        """As the command has it, such as ``--split-seeds 3``."""
+        key = self.redraw or "seeds"
+        return f"--{key.replace('_', '-')} {self.number}"
+
+    @property
+    def text(self) -> str:
+        """In words, such as ``3 fresh seeds``."""
+        seeds = "1 fresh seed" if self.number == 1 else f"{self.number} fresh seeds"
+        if self.redraw == "folds":
+            return f"{seeds}, each on another fold of train and validation"
+        if self.redraw == "split_seeds":
+            return f"{seeds}, each on another draw of train and validation"
+        return seeds
+
+
 class Finalists(_Model):
     """The best configurations, trained again after the search with seeds that it has not used."""
 
@@ -191,6 +222,75 @@ class Finalists(_Model):
             description="Fresh seeds of each; more of them later are added to those there are.",
         ),
     ] = 3
+    split_seeds: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=2,
+            le=MAX_REPEATS,
+            description="Instead of seeds: as many, each also with its own random draw of train "
+            "and validation; the test split stays.",
+        ),
+    ] = None
+    folds: Annotated[
+        int | None,
+        Field(
+            strict=True,
+            ge=2,
+            le=MAX_REPEATS,
+            description="Instead of seeds: as many, each validated on another fold of train and "
+            "validation; the test split stays.",
+        ),
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_seed_a_redraw(cls, raw: Any) -> Any:
+        """Set the seeds where a key of `REDRAW_KEYS` gives their number, and they are not given."""
+        return _with_count(raw, "seeds")
+
+    @model_validator(mode="after")
+    def _check_redraws(self) -> Self:
+        check_redraws(self, "seeds")
+        return self
+
+    @property
+    def repeats(self) -> Repeats:
+        """How often each finalist is trained, and on which splits."""
+        given = [key for key in REDRAW_KEYS if getattr(self, key) is not None]
+        return Repeats(self.seeds, given[0] if given else None)
+
+
+def _with_count(raw: Any, count_key: str) -> Any:
+    """Set a number of repeats where a key of `REDRAW_KEYS` gives it, and it is not given itself.
+
+    A key with a value against its own rule sets nothing, so that only that is reported.
+    """
+    if not isinstance(raw, Mapping) or raw.get(count_key) is not None:
+        return raw
+    for key in REDRAW_KEYS:
+        count = raw.get(key)
+        if isinstance(count, int) and not isinstance(count, bool) and 2 <= count <= MAX_REPEATS:
+            return {**raw, count_key: count}
+    return raw
+
+
+def check_redraws(model: BaseModel, count_key: str) -> None:
+    """Check that at most one key of `REDRAW_KEYS` is given, and is the number of repeats.
+
+    Raises:
+        ValueError: with the rule and the value.
+    """
+    given = [key for key in REDRAW_KEYS if getattr(model, key) is not None]
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} both redraw train and validation: give one")
+    count = getattr(model, count_key)
+    for key in given:
+        number = getattr(model, key)
+        if number != count:
+            raise ValueError(
+                f"{key} {number} makes as many {count_key}: leave out {count_key}: got {count}"
+            )
 
 
 def _check_keep_checkpoints(text: str) -> str:
@@ -361,17 +461,8 @@ class StudySpec(_Model):
     @model_validator(mode="before")
     @classmethod
     def _repeat_once_a_redraw(cls, raw: Any) -> Any:
-        """Set the repeats where a key of `REDRAW_KEYS` gives their number, and they are not given.
-
-        A key with a value against its own rule sets nothing, so that only that is reported.
-        """
-        if not isinstance(raw, Mapping) or raw.get("repeats") is not None:
-            return raw
-        for key in REDRAW_KEYS:
-            count = raw.get(key)
-            if isinstance(count, int) and not isinstance(count, bool) and 2 <= count <= MAX_REPEATS:
-                return {**raw, "repeats": count}
-        return raw
+        """Set the repeats where a key of `REDRAW_KEYS` gives their number, as for finalists."""
+        return _with_count(raw, "repeats")
 
     def redraw(self, repeat: int) -> Redraw | None:
         """Return the draw of train and validation of a repeat; None for the study's own.

@@ -17,7 +17,6 @@ from sweeps.spec.study_spec import (
     CENTRED_METHODS,
     OBJECTIVES,
     PLANNED_METHODS,
-    REDRAW_KEYS,
     RESOLVED_FIELDS,
     Constraints,
     Finalists,
@@ -26,6 +25,7 @@ from sweeps.spec.study_spec import (
     Start,
     Stop,
     StudySpec,
+    check_redraws,
 )
 from sweeps.spec.yamlfile import Document, KeyPath
 from sweeps.trial import config_fields
@@ -186,7 +186,9 @@ def _without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterator[_Problem]:
     """Yield the problems that no single value shows."""
     yield from _problems_of(("dataset",), lambda: check_dataset(spec.dataset))
-    yield from _redraw_problems(spec)
+    has_both = spec.split_seeds is not None and spec.folds is not None
+    redraw_path = ("folds",) if has_both else ("repeats",)
+    yield from _problems_of(redraw_path, lambda: check_redraws(spec, "repeats"))
     if spec.method == "ablate":
         yield from _ablation_problems(spec)
         yield from _budget_problems(spec)
@@ -243,17 +245,6 @@ def _target_problems(spec: StudySpec) -> Iterator[_Problem]:
             ("stop", "target"),
             f"target must be from 0 to 1, as {spec.objective} is: got {target:g}",
         )
-
-
-def _redraw_problems(spec: StudySpec) -> Iterator[_Problem]:
-    if spec.split_seeds is not None and spec.folds is not None:
-        yield ("folds",), "split_seeds and folds both redraw train and validation: give one of them"
-        return
-    for key in REDRAW_KEYS:
-        count = getattr(spec, key)
-        if count is not None and spec.repeats != count:
-            rule = f"{key} {count} makes as many repeats: leave out repeats, or give as many"
-            yield ("repeats",), f"{rule}: got {spec.repeats}"
 
 
 def _budget_problems(spec: StudySpec) -> Iterator[_Problem]:

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from support.datasets import write_folder
 from support.endtoend import STUDY as TINY
 from support.endtoend import (
     check_invariant,
@@ -155,6 +156,60 @@ def test_killed_and_gone_on_with(done, folder):
     assert [t.test for t in record(killed, FINALISTS).results] == [
         t.test for t in record(whole, FINALISTS).results
     ]
+
+
+@pytest.mark.slow
+def test_finalists_on_folds_of_a_search_on_folds(folder, monkeypatch, capsys):
+    """Each run has its fold, and can be repeated and scored; the test split is one for all; other folds are refused."""
+    monkeypatch.chdir(folder)
+    assert pipeline("sweep", "tiny.yaml", "--trials", "2", "--set", "folds=2") == 0
+    assert [t.config.redraw for t in record(folder, STUDY).results] == [
+        "fold-1-of-2",
+        "fold-2-of-2",
+    ]
+    assert pipeline("finalists", "--top", "1", "--folds", "3", "--seeds", "3") == 2
+    assert pipeline("finalists", "--top", "1", "--folds", "3", "--workers", "2") == 0
+    runs = record(folder, FINALISTS).results
+    assert [(t.config.seed, t.config.redraw) for t in runs] == [
+        (2, "fold-1-of-3"),
+        (3, "fold-2-of-3"),
+        (4, "fold-3-of-3"),
+    ]
+    assert {t.config.group for t in runs} == {record(folder, STUDY).results[0].config.group}
+    assert {t.test["images"] for t in runs} == {359}
+    assert [sum(map(sum, t.confusion)) for t in runs] == [480, 479, 479]
+    check_invariant(folder, FINALISTS, total=3)
+    capsys.readouterr()
+    assert pipeline("train", "--from-run", f"{FINALISTS}#1") == 0
+    assert f"equal to {FINALISTS}#1" in capsys.readouterr().out
+    assert (
+        pipeline("evaluate", "--run", f"{FINALISTS}#2", "--split", "val", "--format", "json") == 0
+    )
+    assert json.loads(capsys.readouterr().out)["acc"] == runs[2].value
+    assert pipeline("finalists", "--folds", "4") == 2
+    assert (
+        "were trained with --folds 3, which stays: leave out --folds 4" in capsys.readouterr().err
+    )
+    assert pipeline("finalists", "--seeds", "4") == 2
+    assert pipeline("finalists", "--refit") == 0
+    assert record(folder, FINALISTS).refit.epochs >= 1
+
+
+@pytest.mark.slow
+def test_more_draws_can_be_added(folder, monkeypatch, capsys):
+    """Seeds with draws of their own can be asked for in the study file, and more of them later."""
+    monkeypatch.chdir(folder)
+    (folder / "tiny.yaml").write_text(f"{TINY}finalists: {{top: 1, folds: 99}}\n")
+    photos = write_folder(folder / "photos")
+    assert pipeline(*SEARCH, "--dataset", f"folder:{photos}") == 2
+    assert "folds must be at most 10" in capsys.readouterr().err
+    (folder / "tiny.yaml").write_text(f"{TINY}finalists: {{top: 1, split_seeds: 2}}\n")
+    assert pipeline(*SEARCH) == 0
+    assert "with 2 fresh seeds, each on another draw of train and val" in capsys.readouterr().out
+    assert pipeline("finalists", "--split-seeds", "3") == 0
+    redraws = [t.config.redraw for t in record(folder, FINALISTS).results]
+    assert redraws == ["draw-1", "draw-2", "draw-3"]
+    check_invariant(folder, FINALISTS, total=3)
 
 
 IN_FILE = f"{TINY}finalists: {{top: 2, seeds: 2}}\n"

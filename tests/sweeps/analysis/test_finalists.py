@@ -17,7 +17,7 @@ from sweeps.analysis.intervals import mean_interval
 from sweeps.analysis.verdict import doubts
 from sweeps.spec.configurations import configuration, planned_values, total_trials
 from sweeps.spec.dimension import Dimension
-from sweeps.spec.study_spec import StudySpec
+from sweeps.spec.study_spec import Repeats, StudySpec
 from sweeps.trial import FAILED, PRUNED, RUNNING
 
 LR = Dimension(field="lr", choices=(0.1, 0.01, 0.001))
@@ -90,6 +90,28 @@ def test_the_first_complete_configurations_are_chosen_with_seeds_of_their_own():
     assert made == [7, 8, 9, 10] * 2
     stored = json.loads(json.dumps(dataclasses.asdict(chosen)))
     assert ChosenFinalists.from_dict(stored) == chosen
+
+
+@pytest.mark.parametrize(
+    ("redraw", "expected"),
+    [
+        ("split_seeds", ["draw-7", "draw-8", "draw-9"]),
+        ("folds", ["fold-1-of-3", "fold-2-of-3", "fold-3-of-3"]),
+        (None, [None] * 3),
+    ],
+)
+def test_finalists_have_draws_of_their_own(redraw, expected):
+    """Each repeat has its fold, a draw that the search did not have, or the search's splits, not the chosen trial's."""
+    results = [make_result(n, 0.9, lr=0.1, seed=5 + n, redraw=f"draw-{5 + n}") for n in range(2)]
+    study = searched(results, seed=5, repeats=2)
+    chosen = choose_finalists(study, top=1, seeds=3, redraw=redraw)
+    spec = StudySpec.model_validate(study_document(chosen))
+    (point,) = planned_values(spec)
+    assert [configuration(spec, point, repeat).redraw for repeat in range(3)] == expected
+    assert (spec.repeats, total_trials(spec)) == (3, 3)
+    stored = json.loads(json.dumps(dataclasses.asdict(chosen)))
+    assert ChosenFinalists.from_dict(stored) == chosen
+    assert chosen.repeats == Repeats(3, redraw)
 
 
 def test_seeds_stay_within_their_bounds():

@@ -24,16 +24,16 @@ def chosen():
     return choose_finalists(record, top=3, seeds=2)
 
 
-def open_with(storage, seeds, **changes):
+def open_with(storage, seeds, *, redraw=None, **changes):
     """Open the study of the finalists with so many seeds."""
-    finalists = dataclasses.replace(chosen(), seeds=seeds)
+    finalists = dataclasses.replace(chosen(), seeds=seeds, redraw=redraw)
     facts = {**FACTS, "runtime": {}, "finalists": dataclasses.asdict(finalists)}
     spec = StudySpec.model_validate({**study_document(finalists), **changes})
     return Study.open(storage, "finalists", spec, facts)
 
 
-def train(storage, seeds):
-    study = open_with(storage, seeds)
+def train(storage, seeds, redraw=None):
+    study = open_with(storage, seeds, redraw=redraw)
     assert run(study, make_train(study, value=lambda config, epoch: config.seed / 100)) == "done"
     return study.results()
 
@@ -53,6 +53,19 @@ def test_places():
     assert [place_of(number, [1, 3, 4], 2) for number in range(8)] == [
         (0, 0), (1, 0), (0, 1), (0, 2), (1, 1), (1, 2), (0, 3), (1, 3),
     ]  # fmt: skip
+
+
+def test_added_draws_are_those_of_a_study_that_had_them_at_once():
+    """Seeds with draws of their own can be added, too; folds cannot, because 3 folds are not the first of 4."""
+    storage = memory()
+    train(storage, 2, "split_seeds")
+    results = train(storage, 4, "split_seeds")
+    assert trainings(results) == trainings(train(memory(), 4, "split_seeds"))
+    assert {result.config.redraw for result in results} == {f"draw-{n}" for n in (6, 7, 8, 9)}
+    storage = memory()
+    train(storage, 3, "folds")
+    with pytest.raises(StudyChangedError, match=r"folds 3 \(now 4\), repeats 3 \(now 4\)"):
+        open_with(storage, 4, redraw="folds")
 
 
 def test_added_seeds_are_those_of_a_study_that_had_them_at_once():

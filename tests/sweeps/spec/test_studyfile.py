@@ -59,11 +59,11 @@ MALFORMED = [
     ),
     (
         "search: {lr: [1, 2]}\nfolds: 5\nrepeats: 3",
-        "3: folds 5 makes as many repeats: leave out repeats, or give as many: got 3",
+        "3: folds 5 makes as many repeats: leave out repeats: got 3",
     ),
     (
         "split_seeds: 5\nsearch: {lr: [1, 2]}\nfolds: 5",
-        "3: split_seeds and folds both redraw train and validation: give one of them",
+        "3: split_seeds and folds both redraw train and validation: give one",
     ),
     ("folds: 1\nsearch: {lr: [1, 2]}", "1: folds must be greater than or equal to 2: got 1"),
     ("split_seeds: 101\nsearch: {lr: [1, 2]}", "1: split_seeds must be less than or equal to 100"),
@@ -276,6 +276,9 @@ def test_override_is_checked():
         ("{seeds: 1.5}", "finalists.seeds must be a whole number"),
         ("{seed: 3}", "unknown key 'finalists.seed'; did you mean seeds"),
         ("3", "finalists must be a mapping"),
+        ("{folds: 5, seeds: 3}", "folds 5 makes as many seeds: leave out seeds: got 3"),
+        ("{folds: 5, split_seeds: 3}", "split_seeds and folds both redraw train and validation"),
+        ("{folds: 1}", "finalists.folds must be greater than or equal to 2: got 1"),
     ],
 )
 def test_finalists_with_mistakes(text, expected):
@@ -289,6 +292,8 @@ def test_finalists_have_defaults():
     assert parse_study("search: {lr: [1, 2]}", "test").finalists is None
     text = "search: {lr: [1, 2]}\nfinalists: {}"
     assert parse_study(text, "test").finalists == Finalists(top=3, seeds=3)
+    text = "search: {lr: [1, 2]}\nfinalists: {folds: 5}"
+    assert parse_study(text, "test").finalists == Finalists(top=3, seeds=5, folds=5)
 
 
 @pytest.mark.parametrize("key", ["search", "fixed", "start_with"])
