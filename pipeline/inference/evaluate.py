@@ -24,7 +24,7 @@ from pipeline.training.prepare import Prepare
 from pipeline.training.process import thread_count
 from pipeline.training.resolve import resolve
 from sweeps.analysis import bits
-from sweeps.search.stored import keep_test
+from sweeps.search.stored import count_look_of_refit, keep_test
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def evaluate_epochs(
         tracker.call(tracker.log_curve, run.info.run_id, f"{split}_epochs/acc", points)
         if split == "test":
             figures = {f"acc@{epoch}": accuracy for epoch, accuracy in accuracies.items()}
-            _keep_test_scores(stores, tracker, run, figures)
+            _keep_test_scores(stores, tracker, run, figures, looks=len(evaluations))
     return evaluations
 
 
@@ -133,16 +133,26 @@ def _keep_test_scores(
     run: Run,
     figures: Mapping[str, float],
     correct: str | None = None,
+    *,
+    looks: int = 1,
 ) -> None:
-    """Log test scores to the run and, if the run is a trial, store them with the study."""
+    """Log test scores to the run and, if the run is a trial, store them with the study.
+
+    The study counts the networks that were scored, also that of a refit.
+    """
     metrics = {f"test/{name}": value for name, value in figures.items() if "@" not in name}
     tracker.call(tracker.log_figures, run.info.run_id, metrics, now_milliseconds())
     tags = run.data.tags
-    if "sweep.trial" not in tags:
+    is_trial = "sweep.trial" in tags
+    if not is_trial and "sweep.refit_of" not in tags:
         return
     storage = access.open_studies(stores)
     try:
-        keep_test(storage, tags["sweep.study"], int(tags["sweep.trial"]), figures, correct)
+        if is_trial:
+            number = int(tags["sweep.trial"])
+            keep_test(storage, tags["sweep.study"], number, figures, correct, looks=looks)
+        else:
+            count_look_of_refit(storage, tags["sweep.refit_of"])
     except LookupError:  # the study is in another store
         return
 

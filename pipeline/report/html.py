@@ -153,8 +153,9 @@ def _winner_values(record: StudyRecord) -> dict[str, Any] | None:
     steps = []
     if detail["load"]:
         steps.append(Step(why="Load its weights in Python", command=detail["load"]))
-    # The finalists and the lead have their place higher up on the page.
-    without_lead = {**detail, "finalists": None, "first_against_second": None}
+    # These have their own place on the page.
+    elsewhere = dict.fromkeys(("finalists", "first_against_second", "test_looks"))
+    without_lead = {**detail, **elsewhere}
     return {
         "headline": headline(detail),
         "sections": sections(detail),

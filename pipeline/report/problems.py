@@ -126,12 +126,13 @@ def grouped_problems(record: StudyRecord) -> list[Row]:
             numbers.setdefault(problem, []).append(trial.number)
     kinds = sorted(numbers.items(), key=lambda kind: -len(kind[1]))
     return [
-        {"what": what, "detail": detail, "trials": len(trials), "numbers": _number_list(trials)}
+        {"what": what, "detail": detail, "trials": len(trials), "numbers": number_list(trials)}
         for (what, detail), trials in kinds
     ]
 
 
-def _number_list(numbers: Sequence[int]) -> str:
+def number_list(numbers: Sequence[int]) -> str:
+    """The first numbers of trials, and how many more there are: ``#2, #5``."""
     listed = ", ".join(f"#{number}" for number in numbers[:_LISTED_TRIALS])
     if len(numbers) > _LISTED_TRIALS:
         listed += f" and {len(numbers) - _LISTED_TRIALS} more"

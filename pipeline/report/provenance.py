@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.report.grid import Grid, Row, make_grid
+from pipeline.report.problems import number_list
 from pipeline.system.console import format_duration
 from pipeline.system.text import clip
+from sweeps.analysis.looks import Looks
 from sweeps.analysis.naming import value_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import began_at, ended_at
@@ -60,8 +62,63 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
         "Time": _time_text(record),
         "Weights kept": record.keep_checkpoints,
         "In MLflow": run,
+        "Test split": looks_text(record),
     }
     return [(name, clip(text, _CLIP)) for name, text in texts.items() if text]
+
+
+def looks_text(record: StudyRecord) -> str:
+    """Say how often the networks of a study and of its finalists were scored on the test split."""
+    looks = record.looks
+    parts = [_looks_part(looks, "in this study")]
+    configurations = _scored_configurations(record, looks)
+    if record.finalists is not None:
+        finalists_looks = record.finalists.looks
+        parts.append(_looks_part(finalists_looks, "in the study's finalists"))
+        configurations |= _scored_configurations(record.finalists, finalists_looks)
+    known = [part for part in parts if part]
+    if not known:
+        return "The test split was never scored in this study."
+    text = f"The test split was scored {' and '.join(known)}"
+    if len(configurations) > 1:
+        text += (
+            f": {len(configurations)} configurations have test scores, and to choose among them by "
+            "these would make the score of the chosen one optimistic"
+        )
+    return f"{text}."
+
+
+def _scored_configurations(record: StudyRecord, looks: Looks) -> set[str]:
+    """The configurations that were scored on the test split, whatever their seed."""
+    return {one.config.group for one in record.results if one.number in looks.trials}
+
+
+def _looks_part(looks: Looks, where: str) -> str:
+    """How often networks were scored on the test split, and which; empty for never."""
+    if not looks.total:
+        return ""
+    times = "once" if looks.total == 1 else f"{looks.total} times"
+    at_least = "at least " if looks.at_least else ""
+    networks = []
+    if looks.trials:
+        noun = "trial" if len(looks.trials) == 1 else "trials"
+        networks.append(f"{noun} {number_list(sorted(looks.trials))}")
+    if looks.refit:
+        networks.append("the refit")
+    return f"{at_least}{times} {where} ({' and '.join(networks)})"
+
+
+def looks_values(record: StudyRecord) -> Row:
+    """How often the networks of a study and of its finalists were scored on the test split."""
+    looks = record.looks
+    finalists = record.finalists
+    return {
+        "count": looks.total,
+        "trials": sorted(looks.trials),
+        "at_least": looks.at_least,
+        "finalists_count": None if finalists is None else finalists.looks.total,
+        "text": looks_text(record),
+    }
 
 
 def search_space(record: StudyRecord) -> Grid:

@@ -20,6 +20,7 @@ from pipeline.report.grid import Row, Section, make_grid
 from pipeline.report.html import PlotImage, page
 from pipeline.report.plots import draw
 from pipeline.report.problems import trial_problems
+from pipeline.report.provenance import looks_values
 from pipeline.report.ranked import failures, ranking_notes, study_facts, table_notes, title_lines
 from pipeline.report.scores import lead_sentences, lead_values
 from pipeline.report.winner import headline, remarks, sections, winner_detail
@@ -87,6 +88,7 @@ def study_values(contents: ReportContents, top: int | None = None) -> Row:
         "first_against_second": lead_values(record.lead),
         "checks": contents.checks,
         "what_went_wrong": trial_problems(record),
+        "test_looks": looks_values(record),
     }
     if record.finalists is not None:
         values["finalists"] = finalists.finalist_values(record)

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.report.finalists import verdict_lines
 from pipeline.report.grid import CLIP, Row, Section, cell_text, finite_value, make_grid
 from pipeline.report.problems import class_name
+from pipeline.report.provenance import looks_text
 from pipeline.report.scores import lead_values, score_text
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean, clip
@@ -45,6 +46,7 @@ def winner_detail(record: StudyRecord) -> Row:
             **winner_detail(finalists),
             "first_against_second": None,
             "finalists": verdict_lines(record),
+            "test_looks": looks_text(record),
         }
     if not record.complete_configurations:
         counts = clip(ends_text(record.results), 300)
@@ -62,6 +64,7 @@ def winner_detail(record: StudyRecord) -> Row:
         "value": finite_value(trial.value),
         "split": "validation",
         **_test_values(entry),
+        "test_looks": looks_text(record),
         **_repeat_values(entry),
         "first_against_second": lead_values(record.lead),
         **_training_values(record, trial),
@@ -279,6 +282,7 @@ def remarks(detail: dict[str, Any]) -> list[str]:
         lines += detail["finalists"]
     elif lead:
         lines.append(lead["text"])
+    looks = [detail["test_looks"]] if detail["test_looks"] else []
     dead = detail["never_predicted"]
     if dead:
         names = ", ".join(clip(name, CLIP) for name in dead[:_MAX_DEAD])
@@ -291,6 +295,7 @@ def remarks(detail: dict[str, Any]) -> list[str]:
         f"Checkpoint: {detail['checkpoint'] or 'not kept'}",
         f"MLflow run: {detail['run_id'] or 'none'}",
         detail["test"],
+        *looks,
     ]
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
 from sweeps.analysis.lead import Lead, find_lead
+from sweeps.analysis.looks import Looks, count_looks
 from sweeps.analysis.naming import differing_fields
 from sweeps.analysis.ranking import Ranked, RankingRule, rank
 from sweeps.analysis.verdict import Verdict, judge_finalists
@@ -60,6 +61,8 @@ class StudyRecord:
     command: str = ""  # continues the study
     # The study's top configurations, trained again with fresh seeds.
     finalists: StudyRecord | None = None
+    # How often networks were scored on the test split, for `count_looks`.
+    counted_looks: Mapping[str, int] = field(default_factory=dict)
     refit: Refit | None = None  # only of a study of finalists
 
     @property
@@ -112,6 +115,16 @@ class StudyRecord:
     def varied_fields(self) -> tuple[str, ...]:
         """The searched fields with more than a single value among the results."""
         return differing_fields(self.searched, self.results)
+
+    @property
+    def looks(self) -> Looks:
+        """How often the networks of the study were scored on the test split."""
+        return count_looks(
+            self.results,
+            self.counted_looks,
+            has_refit=self.refit is not None,
+            all_counted=self.facts.selection > 1,
+        )
 
     @property
     def centre(self) -> dict[str, Value]:

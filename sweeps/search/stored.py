@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
+from sweeps.analysis.looks import REFIT
 from sweeps.analysis.ranking import RankingRule, find_best_trial
 from sweeps.analysis.record import Promotions, StudyRecord
 from sweeps.search.decisions import (
@@ -48,9 +49,10 @@ if TYPE_CHECKING:
 
 Storage = optuna.storages.BaseStorage
 
-# Attributes of a study about its trials; the first two are followed by the trial's number.
+# Attributes of a study about its trials; the first three are followed by the trial's number.
 _TEST = "test of trial "
 _TEST_CORRECT = "correct test images of trial "
+_TEST_LOOKS = "test looks of "  # how often it was scored; also followed by `REFIT`
 _THUMBNAILS = "pictures"
 
 # Errors of a store that cannot be used; the last if a damaged page spoils only the text of a value.
@@ -210,6 +212,7 @@ class StoredStudy:
             reason=attrs.get("reason"),
             command=attrs.get("command", ""),
             finalists=_finalists_record(self._storage, self.name),
+            counted_looks=_read_looks(attrs),
             refit=Refit(**attrs["refit"]) if attrs.get("refit") else None,
         )
 
@@ -411,8 +414,10 @@ def keep_test(
     number: int,
     figures: Mapping[str, float],
     correct: str | None = None,
+    *,
+    looks: int = 1,
 ) -> None:
-    """Store a trial's scores on the test split.
+    """Store a trial's scores on the test split, and count them.
 
     They are an attribute of the study, because Optuna changes no ended trial.
 
@@ -423,13 +428,48 @@ def keep_test(
         figures: the scores by the keys of `TrialResult.test`; they replace earlier ones.
         correct: which images are classified correctly, as in `TrialResult`; None if the scores are
             of other epochs than the best.
+        looks: how many networks were scored.
     """
     study = optuna.load_study(storage=storage, study_name=name)
+    if f"{_TEST}{number}" in study.user_attrs and f"{_TEST_LOOKS}{number}" not in study.user_attrs:
+        looks += 1  # by version 0.1.0, which did not count
+    _add_looks(study, str(number), looks)
     if correct is not None:  # before the scores: whoever finds these needs both
         study.set_user_attr(f"{_TEST_CORRECT}{number}", correct)
     key = f"{_TEST}{number}"
     earlier_figures = study.user_attrs.get(key, {})
     study.set_user_attr(key, {**earlier_figures, **figures})
+
+
+def count_look_of_refit(storage: Storage, name: str) -> None:
+    """Count that the refit of a study of finalists was scored on the test split.
+
+    Args:
+        storage: the store.
+        name: the name of the study of finalists.
+    """
+    _add_looks(optuna.load_study(storage=storage, study_name=name), REFIT, 1)
+
+
+def _add_looks(study: optuna.Study, network: str, looks: int) -> None:
+    """Count scorings on the test split.
+
+    Args:
+        study: the study.
+        network: the number of the trial, or `REFIT`.
+        looks: how many scorings to add.
+    """
+    key = f"{_TEST_LOOKS}{network}"
+    study.set_user_attr(key, study.user_attrs.get(key, 0) + looks)
+
+
+def _read_looks(attrs: Mapping[str, Any]) -> dict[str, int]:
+    """Read the counts of scorings on the test split, by the number of a trial, or by `REFIT`."""
+    return {
+        key.removeprefix(_TEST_LOOKS): int(count)
+        for key, count in attrs.items()
+        if key.startswith(_TEST_LOOKS)
+    }
 
 
 def study_names(storage: Storage) -> list[str]:

@@ -14,6 +14,7 @@ from pipeline.stores import locations
 from pipeline.training.epochs import Hooks
 from pipeline.training.train import train
 from sweeps.analysis.facts import StoredSpec
+from sweeps.analysis.looks import Looks
 from sweeps.trial import COMPLETE, FAILED, configure
 
 FINALISTS = "tiny-digits.finalists"
@@ -132,6 +133,8 @@ def test_refit(folder, capsys):
         best.study,
         find.find_network(locations.locate(), networks.NetworkReference(run=run_id)).study,
     } == {"tiny-digits"}
+    assert record(folder, FINALISTS).looks == Looks(trials={0: 1}, refit=1)
     assert pipeline("evaluate", "--run", run_id, "--split", "test") == 0
+    assert record(folder, FINALISTS).looks == Looks(trials={0: 1}, refit=2)
     assert f"test accuracy {found.refit.acc:.4f}" in capsys.readouterr().out
     assert not list((folder / "checkpoints").rglob("*.safetensors"))

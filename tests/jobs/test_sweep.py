@@ -27,6 +27,7 @@ from pipeline.inference import evaluate
 from pipeline.stores import locations
 from pipeline.system.failpoints import VARIABLE
 from sweeps.analysis.bits import correct_images, correct_test_images
+from sweeps.analysis.looks import Looks
 from sweeps.trial import COMPLETE
 
 STUDY = "tiny-digits"
@@ -414,11 +415,16 @@ def test_evaluating_scores_the_test_split_and_logs_it(folder, capsys):
     run = children(folder, STUDY)[0]
     assert figures["acc"] == client(folder).get_run(run.info.run_id).data.metrics["test/acc"]
     assert len(figures["per_class"]) == 10
+    assert record(folder, STUDY).looks == Looks(trials={0: 1})
     found = record(folder, STUDY).results[0]
     assert correct_test_images(found).mean() == pytest.approx(figures["acc"])
     assert correct_images(found).mean() == pytest.approx(found.best.metrics["val/acc"])
     assert pipeline("evaluate", "--run", f"{STUDY}#0", "--split", "val") == 0
     assert pipeline("evaluate", "--run", f"{STUDY}#7", "--split", "val") == 2
+    assert pipeline("evaluate", "--all") == 0
+    assert record(folder, STUDY).looks == Looks(trials={0: 2}), (
+        "what reads no test image is no look"
+    )
 
 
 @pytest.mark.parametrize("fmt", ["table", "json", "csv", "md"])

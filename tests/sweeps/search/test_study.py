@@ -948,14 +948,30 @@ def test_test_scores_are_kept_with_an_ended_trial(tmp_path):
     storage = open_storage(f"sqlite:///{tmp_path / 'studies.db'}", timeout=5)
     whole(SMALL, storage)
     stored.keep_test(storage, "study", 3, {"acc": 0.9, "loss": 0.3}, "/w==")
-    stored.keep_test(storage, "study", 3, {"acc@1": 0.5})
-    results = read_record(storage, "study").results
+    stored.keep_test(storage, "study", 3, {"acc@1": 0.5, "acc@2": 0.6}, looks=2)
+    stored.count_look_of_refit(storage, "study")
+    found = read_record(storage, "study")
+    results = found.results
+    assert (found.looks.trials, found.looks.refit, found.looks.at_least) == ({3: 3}, 1, False)
     assert [r.number for r in results if r.test_correct is not None] == [3]
     assert results[3].test_correct == "/w=="
     tests = [result.test for result in results]
-    assert tests[3] == {"acc": 0.9, "loss": 0.3, "acc@1": 0.5}
+    assert tests[3] == {"acc": 0.9, "loss": 0.3, "acc@1": 0.5, "acc@2": 0.6}
     assert {str(test) for number, test in enumerate(tests) if number != 3} == {"None"}
     close(storage)
+
+
+def test_a_score_that_was_not_counted_counts_once():
+    """A trial that version 0.1.0 scored, which did not count, was scored once before it is scored again."""
+    storage = memory()
+    whole(SMALL, storage)
+    optuna.load_study(storage=storage, study_name="study").set_user_attr(
+        "test of trial 3", {"acc": 0.9}
+    )
+    assert read_record(storage, "study").looks.trials == {3: 1}
+    for looks in (2, 3):
+        stored.keep_test(storage, "study", 3, {"acc": 0.9})
+        assert read_record(storage, "study").looks.trials == {3: looks}
 
 
 def test_method_and_references_are_read_back():
