@@ -15,6 +15,7 @@ from support.records import (
 
 from pipeline.report.checks.base import tried_trials, winner_uncertainty
 from pipeline.report.checks.registry import CHECKS, run_checks
+from sweeps.analysis.facts import StoredSpec, StudyFacts
 from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.record import Promotions
 from sweeps.spec.dimension import Dimension
@@ -140,6 +141,7 @@ def test_a_healthy_study(objective):
         "edge",
         "overfitting",
         "underfitting",
+        "classes",
         "unstable",
         "constant",
         "few",
@@ -330,51 +332,91 @@ def test_finalists_decide_a_gain_over_the_first():
 @pytest.mark.parametrize(
     ("rate", "end"),
     [
-        (0.0998, "upper end of 0.0001 to 0.1"),
-        (0.000105, "lower end of 0.0001 to 0.1"),
-        (0.07, None),
+        (0.0998, "upper"),
+        (0.000105, "lower"),
+        (0.07, None),  # log(0.07 / 0.0001) / log(1000) is 0.948
         (0.004, None),
     ],
 )
 def test_at_an_end(rate, end):
-    """A winner within 5 % of an end of a range, on its own scale, is said to be there, and which way to search."""
+    """A winner within 5 % of an end of a range is said to be there, and why that tells nothing yet."""
     level, text = said(healthy(more=[trial(3, 0.97, lr=rate, dropout=0.2)]), "edge")
-    if rate == 0.07:  # log(0.07 / 0.0001) / log(1000) is 0.948
-        assert level == "good"
-        return
-    assert level == ("note" if end else "good")
-    if end:
-        assert (
-            text
-            == f"Trial 3: lr {rate:.4g} lies at the {end}: search {'higher' if 'upper' in end else 'lower'}."
+    if end is None:
+        assert (level, text) == (
+            "good",
+            "Trial 3 lies at no end of a range that could be moved: lr, dropout.",
         )
+    else:
+        assert level == "note"
+        assert text.startswith(f"Trial 3: lr {rate:.4g} lies at the {end} end of 0.0001 to 0.1: ")
+        assert "configurations in that half are too few to tell (8 are needed)" in text
 
 
-def test_most_of_the_best_lie_there():
-    """Where most of the best lie near the same end it is a warning."""
-    more = [trial(i, 0.97 + i / 1000, lr=0.05 + 0.01 * i, dropout=0.2) for i in (1, 2, 3, 4)]
-    level, text = said(healthy(more=more), "edge")
-    assert (level, "so do 4 of the 5 best" in text) == ("warning", True)
+def rising(count=20, *, state=COMPLETE, cut=EPOCHS, best=1.0, dimensions=(LR, DROPOUT)):
+    """Trials all over the range of lr, best at a share of it; half of them end after some epochs."""
+    results = []
+    for number in range(count):
+        place = (number * 7 % count + 0.5) / count
+        made = trial(
+            number,
+            0.95 - 0.3 * (place - best) ** 2,
+            lr=1e-4 * 1000**place,
+            dropout=(0.2, 0.1, 0.3, 0.4)[number % 4],
+            batch_size=(32, 64, 128)[number % 3],
+        )
+        if number % 2 and number:
+            made = dataclasses.replace(made, history=made.history[:cut], state=state)
+        results.append(made)
+    return make_record(results, dimensions=dimensions)
 
 
-def test_few_values_need_most_of_the_best():
-    """Of three values two are ends: the winner's alone says nothing, that of most of the best does."""
-    one = healthy(dimensions=(BATCH,), more=[trial(3, 0.97, lr=0.004, batch_size=128)])
-    assert levels(one)["edge"] == "good"
-    most = healthy(
-        dimensions=(BATCH,),
-        more=[trial(i, 0.97 + i / 1000, lr=0.001 * i, batch_size=128) for i in (3, 4, 5, 6)],
-    )
-    level, text = said(most, "edge")
+def test_a_trend_towards_an_end():
+    """Where the higher ones do better up to the end it is a warning, though the winner lies at none."""
+    level, text = said(rising(best=1.2), "edge")
     assert level == "warning"
-    assert text.startswith(
-        "Trial 6: batch_size 128 lies at the upper end of 32 to 128 (so do 4 of the 5 best"
+    assert "lr is 0.08414, and higher ones did better over 0.0001 to 0.1 (20 configurations" in text
+    assert "p below 0.001 after correction for 2 ranges" in text
+    assert text.endswith("and in its upper half (10, 1.00): search higher.")
+    assert "search lower" in said(rising(best=-0.2), "edge")[1]
+
+
+@pytest.mark.parametrize("best", [0.3, 0.5, 0.75])
+def test_no_trend_towards_an_end(best):
+    """With the best value within the range, the rise or fall of the whole range does not go on at an end."""
+    assert levels(rising(best=best))["edge"] == "good"
+
+
+def test_a_trend_at_equal_epochs():
+    """Trials that were pruned early count by the epochs that they had, and those that diverged as the worst."""
+    pruned = rising(best=1.2, state=PRUNED, cut=2)
+    assert said(pruned, "edge")[0] == "warning"
+    last = pruned.results[1::2]
+    lost = [dataclasses.replace(t, state=FAILED, end="diverged", value=None) for t in last]
+    reached = {result.number: result for result in lost if result.config.lr > 0.003}
+    results = [reached.get(result.number, result) for result in pruned.results]
+    assert len(reached) == 5
+    assert levels(dataclasses.replace(pruned, results=tuple(results)))["edge"] != "warning"
+
+
+def test_ends_of_lists():
+    """A winner with the last of a list is said to lie there; it is a warning only with a trend."""
+    level, text = said(
+        healthy(dimensions=(BATCH,), more=[trial(3, 0.97, lr=0.004, batch_size=128)]), "edge"
     )
-    two = healthy(
-        dimensions=(Dimension(field="batch_size", choices=(64, 128)),),
-        more=[trial(i, 0.97 + i / 1000, lr=0.001 * i, batch_size=128) for i in (3, 4, 5, 6)],
+    assert level == "good"
+    assert text == (
+        "Trial 3: batch_size 128 lies at the upper end of 32 to 128, with no clear trend towards it "
+        "(12 configurations, 9 in that half: rank correlations 0.09 and 0.09)."
     )
-    assert "edge" not in levels(two)
+    results = [
+        trial(i, 0.8 + 0.002 * size / 32 + i / 10_000, lr=0.001 * (i + 1), batch_size=size)
+        for i, size in enumerate((32, 64, 128) * 7)
+    ]
+    level, text = said(make_record(results, dimensions=[BATCH]), "edge")
+    assert level == "warning"
+    assert "batch_size is 128, and higher ones did better over 32 to 128" in text
+    two = Dimension(field="batch_size", choices=(64, 128))
+    assert said(healthy(dimensions=(two,)), "edge") is None
 
 
 @pytest.mark.parametrize("depth", [Dimension(field="depth", low=1, high=4), DROPOUT])
@@ -395,7 +437,10 @@ def test_ends_of_layouts():
     grid = make_record(results, dimensions=[lr], method="grid")
     assert said(grid, "edge") == (
         "note",
-        "Trial 0: lr 0.001 lies at the lower end of 0.001 to 1: search lower.",
+        (
+            "Trial 0: lr 0.001 lies at the lower end of 0.001 to 1: what lies beyond was not tried, "
+            "and 2 configurations in that half are too few to tell (8 are needed)."
+        ),
     )
     assert said(dataclasses.replace(grid, method="zip"), "edge") is None
 
@@ -437,12 +482,16 @@ def test_overfitting():
     assert said(healthy(more=[few]), "overfitting")[0] == "good"
 
 
-def test_underfitting():
+def test_a_training_too_short():
     """A winner that is best at its last epoch and was still getting better should be trained longer."""
     curve = [0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.96, 0.97]
     level, text = said(healthy(more=[trial(3, 0.97, curve=curve, lr=0.004)]), "underfitting")
     assert level == "note"
-    assert "best at epoch 8 of 8 and got better by 0.0300 in its last 2 epochs" in text
+    assert text.startswith(
+        "Trial 3 was still learning when its 8 epochs were over: in the last 2 epochs "
+        "val_acc got better by 0.0300 and the training accuracy rose from 0.9400 to 0.9700 "
+        "and the validation loss fell from 0.0600 to 0.0300"
+    )
     assert "--epochs 16 under another --name" in text
     flat = [0.6, 0.7, 0.8, 0.95, 0.969, 0.969, 0.9695, 0.97]
     assert said(healthy(more=[trial(3, 0.97, curve=flat, lr=0.004)]), "underfitting")[0] == "good"
@@ -451,6 +500,51 @@ def test_underfitting():
         objective="val_loss", more=[trial(3, 0.03, curve=losses, objective="val_loss", lr=0.004)]
     )
     assert said(falling, "underfitting")[0] == "note"
+
+
+def alone(train, val, *, losses=None, **values):
+    """A study of one trial with these accuracies by epoch."""
+    made = trial(0, max(val), curve=val, losses=losses, images=24, **values)
+    history = [
+        dataclasses.replace(row, metrics={**row.metrics, "train/acc": accuracy})
+        for row, accuracy in zip(made.history, train, strict=True)
+    ]
+    facts = StudyFacts(images={"train": 1200})
+    return make_record([dataclasses.replace(made, history=tuple(history))], facts=facts)
+
+
+def test_a_training_accuracy_that_rises():
+    """Few validation images show no rise: a low training accuracy that rises does."""
+    train = [0.2, 0.25, 0.29, 0.33, 0.36, 0.39, 0.41, 0.43]
+    val = [0.2, 0.26, 0.31, 0.36, 0.4, 0.42, 0.425, 0.424]
+    level, text = said(alone(train, val), "underfitting")
+    assert level == "note"
+    assert (
+        "in the last 2 epochs the training accuracy rose from 0.3900 to 0.4300: train longer"
+        in text
+    )
+    high = [
+        0.5 + value for value in train
+    ]  # above the validation images: it may be learning by heart
+    assert said(alone(high, val), "underfitting")[0] == "good"
+
+
+def test_underfitting():
+    """A training accuracy that is low, flat, and no better than that of the validation images is named."""
+    flat = [0.3, 0.5, 0.6, 0.6, 0.6, 0.601, 0.6, 0.603]
+    level, text = said(alone(flat, flat, dropout=0.5, losses=[1.0] * 8), "underfitting")
+    assert level == "note"
+    assert text == (
+        "Trial 0 does not fit its training images: after 8 epochs its accuracy is 0.6030 on them "
+        "and 0.6030 on the 240 validation images, and on the training images it changed by +0.0020 "
+        "in the last 2 epochs: try a larger network, another lr, more epochs or less dropout, "
+        "unless no network tells more of them apart."
+    )
+    high = [value + 0.37 for value in flat]
+    assert said(alone(high, high, losses=[1.0] * 8), "underfitting") == (
+        "good",
+        "Trial 0 is best at epoch 8 of 8: no clear sign in its last 2 epochs that more epochs would help.",
+    )
 
 
 @pytest.mark.parametrize(
@@ -495,20 +589,104 @@ def test_chance_of_two_accuracies_is_that_of_both():
     assert f"within chance (95 %: {0.004 - low:.4f} with 1,000 validation images)" in text
 
 
+# Its images
+
+
+def near_perfect(mistakes, images=240):
+    """Complete trials with so many mistakes each."""
+    results = []
+    for number, wrong in enumerate(mistakes):
+        right = (images - wrong) / images
+        made = trial(number, right, curve=[right] * EPOCHS, images=images // 10, lr=0.001 + number)
+        results.append(made)
+    return make_record(results)
+
+
+def test_saturated():
+    """Several configurations with five mistakes or fewer cannot be told from a perfect one; six are told."""
+    level, text = said(near_perfect([0, 0, 3, 9]), "saturated")
+    assert level == "warning"
+    assert text.startswith(
+        "Validation is saturated: 3 of 4 complete configurations get at most 3 of the 240 validation "
+        "images wrong. A network without a mistake could not be told from them"
+    )
+    assert "right on no more than 0.964 (95 %)" in text
+    assert (
+        "get none of the 240 validation images wrong" in said(near_perfect([0, 0]), "saturated")[1]
+    )
+    for told in ([0, 6, 9], [6, 6, 6], [2]):
+        assert said(near_perfect(told), "saturated") is None
+
+
+def test_a_saturated_study_says_nothing_of_its_gain():
+    """Where the first configuration is as good as the images can show, that none beats it is no doubt."""
+    lr = Dimension(field="lr", low=1e-4, high=10)
+    many = dataclasses.replace(near_perfect([2, 0, 3, 9, 9, 9]), dimensions=(lr,))
+    assert "gain" not in levels(many)
+    worse = dataclasses.replace(near_perfect([9, 0, 3, 9, 9, 9]), dimensions=(lr,))
+    assert "gain" in levels(worse)
+
+
+def of_classes(right, predicted=None, images=30):
+    """A study of one trial that gets so many images of each class right; others are taken for the first."""
+    count = len(right)
+    confusion = [[0] * count for _ in right]
+    for index, number in enumerate(right):
+        confusion[index][index] += number
+        confusion[index][(index + 1) % count if index == 0 else 0] += images - number
+    rows = tuple(map(tuple, confusion))
+    epoch = make_epoch(1, {"val/acc": 0.9}, confusion=rows)
+    if predicted:
+        epoch = dataclasses.replace(epoch, predicted=predicted)
+    result = make_result(7, 0.9, history=(epoch,), confusion=rows)
+    return make_record([result], classes=("ant", "bee", "cat"))
+
+
+def test_classes():
+    """A class that is nearly never right is a warning if its images tell that; otherwise the worst is named."""
+    assert said(of_classes([29, 15, 28]), "classes") == (
+        "good",
+        "Of its 3 classes, trial 7 recognises bee least: 15 of 30 images (95 %: 0.33 to 0.67).",
+    )
+    assert said(of_classes([30, 30, 30]), "classes")[1] == (
+        "Trial 7 recognises all 90 images of its 3 classes."
+    )
+    level, text = said(of_classes([29, 1, 28]), "classes")
+    assert level == "warning"
+    assert text.startswith(
+        "Trial 7, right on 0.6444 of all images, nearly never recognises bee (1 of 30 right): "
+    )
+    never = said(of_classes([30, 0, 28]), "classes")
+    assert never[0] == "warning"
+    assert "bee (0 of 30 right, never predicted)" in never[1]
+    few = of_classes([4, 0, 4], images=4)
+    assert said(few, "classes") == (
+        "note",
+        (
+            "Trial 7 never predicts bee (4 images): too few images to tell more; "
+            "look at the confusion matrix."
+        ),
+    )
+
+
 # All trials
 
 
 def test_unstable():
-    """Trials that diverged or collapsed are counted, and the learning rates that tell them from the others named."""
+    """Trials that diverged or collapsed are counted, and that their learning rates are higher is said."""
     lost = [trial(12 + i, state=FAILED, lr=0.07 + 0.005 * i) for i in range(3)]
     level, text = said(healthy(more=lost), "unstable")
     assert level == "warning"
-    assert text.startswith(
-        "3 of 15 trials diverged or collapsed to one class (#12, #13, #14): all of them have lr 0.07"
+    assert text == (
+        "3 of 15 trials diverged or collapsed to one class (#12, #13, #14): their lr are higher than "
+        "those of the other 12 (medians 0.075 and 0.0035; by chance in 0.002 of studies): "
+        "search lower ones."
     )
     assert said(healthy(more=lost[:1]), "unstable")[0] == "good"
     spread = [trial(12 + i, state=FAILED, lr=0.0001) for i in range(3)]
     assert "grad_clip" in said(healthy(more=spread), "unstable")[1]
+    two = [trial(12 + i, state=FAILED, lr=0.004 + 0.003 * i) for i in range(3)]
+    assert "grad_clip" in said(healthy(more=two), "unstable")[1]
 
 
 def test_failed():
@@ -526,24 +704,35 @@ def test_failed():
 
 
 def test_one_family():
-    """One family alone among the complete is a warning, among the best a note that names the best other."""
+    """One family alone among the complete is a warning; one that does better than chance is a note."""
     dimensions = (LR, FAMILY)
     level, text = said(healthy(dimensions=dimensions), "families")
-    assert (level, text) == ("good", "Complete configurations by family: cnn 6, mlp 6.")
+    assert (level, text) == (
+        "good",
+        (
+            "Complete configurations by family: cnn 6, mlp 6; that cnn is the best one's may be chance "
+            "(rank sum)."
+        ),
+    )
     best = [
         trial(i, 0.97 + i / 1000, lr=0.004, dropout=0.1 + i / 100, family="cnn")
         for i in range(3, 8)
     ]
     level, text = said(healthy(dimensions=dimensions, more=best), "families")
     assert level == "note"
-    assert text.startswith(
-        "The 5 best are all cnn; the best other, mlp, is trial 0 in place 6 (0.9000)"
+    assert text == (
+        "Complete configurations by family: cnn 8, mlp 4. cnn does better than the others "
+        "(rank sum, p 0.033 after correction for 2 families); the best other, mlp, is trial 0 in "
+        "place 6 (0.9000): a next study could keep to --families cnn."
     )
     only = [trial(i, 0.9, lr=0.001 * (i + 1), family="cnn") for i in range(12)]
     only += [trial(12, 0.5, state=PRUNED, family="mlp")]
     level, text = said(healthy(dimensions=dimensions, more=only), "families")
     assert level == "warning"
-    assert text.startswith("All 12 complete configurations are cnn; none is mlp (1 tried)")
+    assert text == (
+        "All 12 complete configurations are cnn; none is mlp (1 pruned): what these can do in the "
+        "end is not known; search them alone with --families mlp."
+    )
     assert said(healthy(), "families") is None
 
 
@@ -555,30 +744,48 @@ def test_constant():
         "Activation was relu in all 12 trials that have it"
     )
     single = healthy(dimensions=(LR, Dimension(field="activation", choices=("relu",))))
-    assert said(single, "constant")[0] == "good"
+    assert said(single, "constant") == ("good", "Tried with several values: lr.")
 
 
 def test_few():
-    """Fewer than five complete configurations for each searched field are named, with a total that would do."""
+    """Fewer than five complete configurations for each searched field are a note, with what they can show."""
     level, text = said(healthy(dimensions=(LR, DROPOUT, BATCH)), "few")
     assert level == "note"
-    assert text.startswith("12 complete configurations for 3 searched fields, 4.0 each: ")
-    assert "--trials 15" in text
+    assert text == (
+        "12 complete configurations for 3 searched fields, 4.0 each: a field must explain 0.55 of "
+        "the differences among them to be seen four times in five (rank correlation, 95 %); "
+        "a study with --pruner none trains all to the end, or search fewer."
+    )
     assert said(healthy(dimensions=(LR, DROPOUT)), "few")[0] == "good"
     assert said(healthy(dimensions=(LR, DROPOUT, BATCH), method="grid"), "few") is None
+    three = healthy(dimensions=(LR, DROPOUT, BATCH))
+    three = dataclasses.replace(three, results=three.results[:3])
+    assert "too few to see among them what a single field does" in said(three, "few")[1]
 
 
-def test_first_rung():
-    """Where nearly all that could be pruned were so at once, their first epochs alone decided."""
+def test_how_many_trials_would_do():
+    """A total is named only where the number of complete trials grows with it: without a pruner."""
+    failed = [trial(12 + i, state=FAILED) for i in range(3)]
+    unpruned = healthy(dimensions=(LR, DROPOUT, BATCH), more=failed, spec=StoredSpec(pruner="none"))
+    assert "--trials 19 gives about 5 each" in said(unpruned, "few")[1]
+    pruned = dataclasses.replace(unpruned, spec=StoredSpec(pruner="asha"))
+    assert "--trials" not in said(pruned, "few")[1]
+
+
+def test_stopped():
+    """Where trials were stopped for good it is said how often the best is among them."""
     pruned = [
         dataclasses.replace(t, history=t.history[:1])
         for t in (trial(i, 0.5, state=PRUNED, lr=0.0001 * i) for i in range(12, 40))
     ]
-    level, text = said(healthy(more=pruned), "first_rung")
+    old = healthy(more=pruned, spec=StoredSpec(pruner="asha"))
+    level, text = said(old, "stopped")
     assert level == "note"
-    assert text.startswith("28 of the 32 trials after the first 8 were pruned after epoch 1: ")
-    assert said(healthy(more=pruned[:8]), "first_rung")[0] == "good"
-    assert said(healthy(), "first_rung") is None
+    assert text.startswith("28 of 40 trials were stopped for good, after epoch 1 at the earliest; ")
+    assert "as in .32 to .55 of studies of 24 trials" in text
+    assert said(healthy(), "stopped") is None
+    promoted = Promotions(promotions=5, pauses=33)
+    assert said(dataclasses.replace(old, promoted=promoted), "stopped") is None
 
 
 def test_duplicates():
@@ -625,13 +832,8 @@ def test_chance_of_a_loss():
 
 
 def test_of_a_study_with_promotion():
-    """No rule of early stopping is judged; more trials are not said to give more complete ones."""
+    """More trials are not said to give more complete ones, and that one family leads is a note."""
     promoted = Promotions(promotions=5, pauses=33)
-    pruned = [
-        dataclasses.replace(t, history=t.history[:1])
-        for t in (trial(i, 0.5, state=PRUNED, lr=0.0001 * i) for i in range(12, 40))
-    ]
-    assert said(healthy(more=pruned, promoted=promoted), "first_rung") is None
     few = said(healthy(dimensions=(LR, DROPOUT, BATCH), promoted=promoted), "few")
     assert "--trials" not in few[1]
     only = [trial(i, 0.9, lr=0.001 * (i + 1), family="cnn") for i in range(12)]
@@ -639,7 +841,7 @@ def test_of_a_study_with_promotion():
     families = (LR, Dimension(field="family", choices=("mlp", "cnn")))
     level, text = said(healthy(dimensions=families, more=only, promoted=promoted), "families")
     assert level == "note"
-    assert "those were behind when they were paused" in text
+    assert "none is mlp (1 pruned): what these can do in the end is not known" in text
 
 
 def test_paused_trials_have_not_been_tried_yet():

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sweeps.analysis.intervals import Z, wilson_interval
+from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import PLANNED_METHODS
 from sweeps.trial import COMPLETE, PRUNED, TrialResult
+
+TOO_FEW_MISTAKES = 5  # a sign test of 95 % needs 6
 
 Level = Literal["good", "note", "warning"]
 
@@ -83,6 +87,50 @@ def winner_uncertainty(record: StudyRecord) -> float | None:
     if not half_widths:
         return None
     return math.hypot(*half_widths) / len(half_widths)
+
+
+class FewMistakes(NamedTuple):
+    """The configurations with too few mistakes to be ranked by these validation images."""
+
+    configurations: tuple[Ranked, ...]  # the best first
+    most: float  # mistakes of any of them, mean over its seeds
+
+
+def mistakes_too_few_to_rank(record: StudyRecord) -> FewMistakes | None:
+    """Find the configurations that the validation images cannot tell from a perfect network.
+
+    A perfect network beats one with k mistakes on k images and loses on none. By the sign test
+    that is chance with a probability of 2 ** (1 - k), two-sided: fewer than 6 mistakes are too few
+    for 95 %, however many images there are. At least two configurations must be so good, the
+    winner among them; the objective must count right and wrong images, as a loss does not; and all
+    repeats must have the same validation images.
+
+    Returns:
+        The configurations; None if the images can still tell.
+    """
+    images = validation_images(record.best_trial)
+    has_redraws = any(trial.config.redraw is not None for trial in record.results)
+    if record.objective == "val_loss" or has_redraws or not images:
+        return None
+    found = []
+    for entry in record.complete_configurations:
+        accuracies = [
+            trial.best.metrics.get("val/acc")
+            for trial in entry.trials
+            if trial.state == COMPLETE and trial.best is not None
+        ]
+        known = [accuracy for accuracy in accuracies if accuracy is not None]
+        if not known or len(known) < len(accuracies):
+            continue
+        mistakes = images * (1 - statistics.fmean(known))
+        if mistakes <= TOO_FEW_MISTAKES + 1e-9:
+            found.append((entry, round(mistakes, 1)))
+    if len(found) < 2 or found[0][0] is not record.complete_configurations[0]:
+        return None
+    return FewMistakes(
+        configurations=tuple(entry for entry, _ in found),
+        most=max(mistakes for _, mistakes in found),
+    )
 
 
 def _half_width(share: float, images: int) -> float:

@@ -1,34 +1,66 @@
-"""Checks whether a study's winner lies at an end of a searched range."""
+"""Checks whether better values may lie beyond an end of a searched range."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeGuard
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, TypeGuard
 
-from pipeline.report.checks.base import Check, Level, is_sampled
+from pipeline.report.checks.base import Check, Level
 from sweeps.analysis.naming import value_text
 from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.trend import MIN_CONFIGURATIONS, rank_correlation, standings
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import TrialConfig, Value, config_fields
 
 # Share of a range, on its own scale. A sampler puts one winner in twenty this close to an end by
-# chance.
+# chance, so that alone is no reason to search beyond it.
 EDGE = 0.05
-# Share of a range. If other good configurations lie here too, better values may lie beyond.
-OUTER = 0.25
+# A trend over a whole range has to go on in the half towards the end: with the best value at three
+# quarters of the range, the whole shows a rise, and that half shows none.
+HALF = 0.5
+CHANCE = 0.05  # of any finding, in a study in which nothing matters
 FEW = 20  # a range of so few integers has a first and a last one, as a list of choices has
-TOP = 5  # configurations, including the winner
-# Of those, towards the end. With three choices, one winner in nine has as many by chance.
-MOST = 4
 
 _End = Literal["upper", "lower"]
+_LEVELS = ("warning", "note", "good")
+
+
+class _Trend(NamedTuple):
+    """How the configurations in a range stand, towards one of its ends."""
+
+    configurations: int
+    correlation: float = 0.0  # of the closeness to the end with the standing
+    chance: float = 1.0  # of such a correlation or a larger one, for one range
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether there are enough configurations."""
+        return self.configurations >= MIN_CONFIGURATIONS
+
+
+class _Trends(NamedTuple):
+    """The trend towards an end over a whole range, and in the half of it at that end."""
+
+    whole: _Trend
+    half: _Trend
+
+
+class _Finding(NamedTuple):
+    """What is known of the values beyond an end of a range."""
+
+    level: Level
+    text: str
 
 
 def edge(record: StudyRecord) -> Check | None:
-    """Check the winner against the ends of the searched ranges: better values may lie beyond.
+    """Check whether values beyond the winner's end of a range may be better.
 
-    Layouts with conditions of their own (zip, ablation) are not judged. Bounds of the field itself
-    (no dropout, one layer) do not count as ends.
+    They may if the configurations do better towards that end: over the whole range, beyond chance
+    after correction for the number of ranges (Bonferroni), and in the half towards the end, too.
+    Both are rank correlations. Configurations are compared at equal epochs, see
+    `sweeps.analysis.trend.standings`. Layouts with conditions of their own (zip, ablation) are not
+    judged. Bounds of the field itself (no dropout, one layer) do not count as ends.
     """
     winner = record.best_trial
     if winner is None or record.method in ("zip", "ablate"):
@@ -37,35 +69,68 @@ def edge(record: StudyRecord) -> Check | None:
     judged = [d for d in record.dimensions if _position(d, config) is not None]
     if not judged:
         return None
-    findings: list[str] = []
-    level: Level = "note"
-    for dimension in judged:
-        end = _nearest_end(dimension, config)
-        if end is None:
-            continue
-        trend = _trend(record, dimension, end)
-        if trend is None and is_sampled(record) and _listed_values(dimension):
-            continue  # with few values, the winner often has the first or the last one
-        if trend:
-            level = "warning"
-        findings.append(_finding(dimension, config, end, trend))
+    movable = [d for d in judged if _can_move(d, "lower") or _can_move(d, "upper")]
+    known_standings = standings(record)
+    findings: list[_Finding] = []
+    for dimension in movable:
+        end = _nearer_end(dimension, config)
+        if end is not None:
+            trends = _trends(record, dimension, end, known_standings)
+            finding = _finding(dimension, config, end, trends, len(movable))
+            findings += [] if finding is None else [finding]
     if findings:
-        text = f"Trial {winner.number}: {'; '.join(findings)}."
-        return Check(name="edge", level=level, text=text)
+        findings.sort(key=lambda finding: _LEVELS.index(finding.level))
+        texts = "; ".join(finding.text for finding in findings)
+        return Check(name="edge", level=findings[0].level, text=f"Trial {winner.number}: {texts}.")
     names = ", ".join(dict.fromkeys(dimension.field for dimension in judged))
-    text = f"The winner lies at no end of a range that could be moved: {names}."
+    text = f"Trial {winner.number} lies at no end of a range that could be moved: {names}."
     return Check(name="edge", level="good", text=text)
 
 
-def _finding(dimension: Dimension, config: TrialConfig, end: _End, trend: str | None) -> str:
+def _finding(
+    dimension: Dimension, config: TrialConfig, end: _End, trends: _Trends, ranges: int
+) -> _Finding | None:
+    """Say what is known of the values beyond an end; None if there is nothing to say.
+
+    Args:
+        dimension: the range.
+        config: the winner's.
+        end: the nearer end of the range.
+        trends: towards that end.
+        ranges: how many are looked at.
+    """
+    whole, half = trends
     value = value_text(getattr(config, dimension.field))
-    low, high = _ends(dimension)
-    span = f"{value_text(low)} to {value_text(high)}"
-    direction = "higher" if end == "upper" else "lower"
-    return (
-        f"{dimension.field} {value} lies at the {end} end of {span}{trend or ''}: "
-        f"search {direction}"
+    corrected = min(1.0, whole.chance * ranges)
+    if half.is_judged and corrected <= CHANCE and half.chance <= CHANCE:
+        direction = "higher" if end == "upper" else "lower"
+        probability = "below 0.001" if corrected < 0.001 else f"{corrected:.3f}"
+        correction = f" after correction for {ranges} ranges" if ranges > 1 else ""
+        text = (
+            f"{dimension.field} is {value}, and {direction} ones did better over "
+            f"{_span(dimension)} ({whole.configurations} configurations, rank correlation "
+            f"{whole.correlation:.2f}, p {probability}{correction}) and in its {end} half "
+            f"({half.configurations}, {half.correlation:.2f}): search {direction}"
+        )
+        return _Finding("warning", text)
+    if not _is_at_end(dimension, config):
+        return None
+    where = f"{dimension.field} {value} lies at the {end} end of {_span(dimension)}"
+    configurations = f"{half.configurations} configurations in that half"
+    if not half.is_judged:
+        needed = f"{configurations} are too few to tell ({MIN_CONFIGURATIONS} are needed)"
+        return _Finding("note", f"{where}: what lies beyond was not tried, and {needed}")
+    correlations = f"rank correlations {whole.correlation:.2f} and {half.correlation:.2f}"
+    return _Finding(
+        "good",
+        f"{where}, with no clear trend towards it ({whole.configurations} configurations, "
+        f"{half.configurations} in that half: {correlations})",
     )
+
+
+def _span(dimension: Dimension) -> str:
+    low, high = _ends(dimension)
+    return f"{value_text(low)} to {value_text(high)}"
 
 
 def _listed_values(dimension: Dimension) -> tuple[float, ...]:
@@ -112,43 +177,50 @@ def _position(dimension: Dimension, config: TrialConfig) -> float | None:
     return (scale(value) - low) / (high - low)
 
 
-def _nearest_end(dimension: Dimension, config: TrialConfig) -> _End | None:
-    """Return the end of a dimension near a configuration.
+def _nearer_end(dimension: Dimension, config: TrialConfig) -> _End | None:
+    """Return the end in whose half a configuration lies.
 
-    None if neither is near, or if the end is a bound of the field itself.
+    None for the middle, and if the end is a bound of the field itself.
     """
     position = _position(dimension, config)
-    margin = _margin(dimension, EDGE)
-    if position is None or margin < position < 1 - margin:
+    if position is None or position == HALF:
         return None
+    end: _End = "upper" if position > HALF else "lower"
+    return end if _can_move(dimension, end) else None
+
+
+def _can_move(dimension: Dimension, end: _End) -> bool:
+    """Whether there are values beyond an end, and they could be searched."""
     low, high = _ends(dimension)
     bounds = config_fields()[dimension.field].bounds
-    if position > 0.5:
-        return None if high in bounds else "upper"
-    return None if low in bounds else "lower"
+    return (high if end == "upper" else low) not in bounds
 
 
-def _margin(dimension: Dimension, share: float) -> float:
-    """Return a share of a range; of a list, only the first and the last value are at an end."""
-    if _listed_values(dimension):
-        return 0.0
-    return share
+def _is_at_end(dimension: Dimension, config: TrialConfig) -> bool:
+    """Whether a configuration has the first or the last value, or one within `EDGE` of an end."""
+    position = _position(dimension, config)
+    margin = 0.0 if _listed_values(dimension) else EDGE
+    return position is not None and not margin < position < 1 - margin
 
 
-def _trend(record: StudyRecord, dimension: Dimension, end: _End) -> str | None:
-    """Count how many of the best configurations lie towards an end, if most of them do."""
-    positions: list[float] = []
-    for entry in record.complete_configurations:
-        position = _position(dimension, entry.trials[0].config)
-        if position is not None:
-            positions.append(position)
-        if len(positions) == TOP:
-            break
-    margin = _margin(dimension, OUTER)
-    if end == "upper":
-        count = sum(position >= 1 - margin for position in positions)
-    else:
-        count = sum(position <= margin for position in positions)
-    if count < MOST:
-        return None
-    return f" (so do {count} of the {len(positions)} best, or nearly)"
+def _trends(
+    record: StudyRecord, dimension: Dimension, end: _End, known_standings: Mapping[str, float]
+) -> _Trends:
+    """Correlate the closeness to an end with the standing, in the whole range and in its half."""
+    points: list[tuple[float, float]] = []
+    for entry in record.ranked:
+        config = entry.trials[0].config
+        position = _position(dimension, config)
+        if position is not None and config.group in known_standings:
+            closeness = 1 - position if end == "lower" else position
+            points.append((closeness, known_standings[config.group]))
+    return _Trends(_trend(points), _trend([point for point in points if point[0] >= HALF]))
+
+
+def _trend(points: Sequence[tuple[float, float]]) -> _Trend:
+    if len(points) < MIN_CONFIGURATIONS:
+        return _Trend(configurations=len(points))
+    correlation, chance = rank_correlation(
+        [closeness for closeness, _ in points], [standing for _, standing in points]
+    )
+    return _Trend(len(points), correlation, chance)

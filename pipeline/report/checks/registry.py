@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.report.checks import edge, trials, winner
+from pipeline.report.checks import curve, edge, images, trials, winner
 from pipeline.report.checks.base import Check
 from sweeps.analysis.record import StudyRecord
 
@@ -14,14 +14,16 @@ CHECKS: tuple[Callable[[StudyRecord], Check | None], ...] = (
     winner.tie,
     edge.edge,
     winner.test_gap,
-    winner.overfitting,
-    winner.underfitting,
+    curve.overfitting,
+    curve.underfitting,
+    images.saturated,
+    images.classes,
     trials.unstable,
     trials.failed,
     trials.families,
     trials.constant,
     trials.few,
-    trials.first_rung,
+    trials.stopped,
     trials.duplicates,
 )
 _LEVELS = ("warning", "note", "good")

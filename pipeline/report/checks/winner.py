@@ -1,4 +1,4 @@
-"""Health checks of a study's winner: its lead, its learning curve, its test score."""
+"""Health checks of a study's winner: its lead and its test score."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pipeline.report.checks.base import (
     Level,
     improvement,
     is_sampled,
+    mistakes_too_few_to_rank,
     trained_trials,
     validation_images,
     winner_uncertainty,
@@ -18,14 +19,9 @@ from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.verdict import Verdict, doubts
-from sweeps.spec.study_spec import CENTRED_METHODS, OBJECTIVES
-from sweeps.trial import TrialResult
+from sweeps.spec.study_spec import CENTRED_METHODS
 
 ENOUGH = 5  # configurations with a value; with fewer, a lead over the first says little of a search
-LARGE_GAP = 0.02  # training minus validation accuracy; a smaller gap is hardly worth closing
-RISE = 1.1  # of the validation loss over its lowest; learning curves waver by some percent
-FALL = 0.95  # of the validation loss over the last epochs, if it is the objective
-LAST = 4  # the "last epochs" are one in so many
 
 
 class _Noise(NamedTuple):
@@ -43,7 +39,11 @@ def gain(record: StudyRecord) -> Check | None:
     entries = record.complete_configurations
     baseline = _baseline(record)
     configurations = {trial.config.group for trial in trained_trials(record)}
-    if baseline is None or len(entries) < 2 or len(configurations) < ENOUGH:
+    saturation = mistakes_too_few_to_rank(record)
+    # Then nothing could be seen to be better, as the check `saturated` says.
+    is_saturated = saturation is not None and baseline in saturation.configurations
+    enough = len(entries) >= 2 and len(configurations) >= ENOUGH
+    if baseline is None or is_saturated or not enough:
         return None
     check = _gain_of_finalists(record, baseline)
     if check is not None:
@@ -191,104 +191,6 @@ def test_gap(record: StudyRecord) -> Check | None:
 def _above(difference: float) -> str:
     direction = "above" if difference >= 0 else "below"
     return f"{abs(difference):.4f} {direction}"
-
-
-# The learning curve
-
-
-def overfitting(record: StudyRecord) -> Check | None:
-    """Check the winner for overfitting.
-
-    An overfitted network is better on its training images than on others, and its validation loss
-    has risen in the course of the training.
-    """
-    trial = record.best_trial
-    images = validation_images(trial)
-    if trial is None or trial.best is None or not images:
-        return None
-    train = trial.best.metrics.get("train/acc")
-    val = trial.best.metrics.get("val/acc")
-    losses = _validation_losses(trial)
-    if train is None or val is None or not losses:
-        return None
-    train_images = record.facts.images.get("train", images)
-    low, high = newcombe_interval(train, train_images, val, images)
-    lowest = min(losses, key=losses.__getitem__)
-    last = max(losses)
-    accuracies = (
-        f"training accuracy {train:.4f} and validation {val:.4f} "
-        f"at trial {trial.number}'s best epoch"
-    )
-    loss = (
-        f"the validation loss rose from {losses[lowest]:.4f} at epoch {lowest} "
-        f"to {losses[last]:.4f} at epoch {last}"
-    )
-    small_gap = low <= 0 or train - val < LARGE_GAP
-    if small_gap or losses[last] < RISE * losses[lowest]:
-        if lowest >= last:
-            loss = "the validation loss was lowest at the end"
-        return Check(
-            name="overfitting", level="good", text=f"No overfitting: {accuracies}; {loss}."
-        )
-    text = (
-        f"Overfitting: {accuracies}, a gap of {train - val:.4f} "
-        f"(95 %: {low:.4f} to {high:.4f}), and {loss}: "
-        "try more dropout, weight_decay or augment, or stop earlier (patience)."
-    )
-    return Check(name="overfitting", level="warning", text=text)
-
-
-def _validation_losses(trial: TrialResult) -> dict[int, float]:
-    """Collect the validation losses that are known, by epoch."""
-    losses = {}
-    for row in trial.history:
-        loss = row.metrics.get("val/loss")
-        if loss is not None:
-            losses[row.epoch] = loss
-    return losses
-
-
-def underfitting(record: StudyRecord) -> Check | None:
-    """Check whether the winner was still improving when its epochs were over."""
-    trial = record.best_trial
-    if trial is None or len(trial.history) < max(2, trial.config.epochs):
-        return None
-    epochs = trial.config.epochs
-    last = max(1, round(epochs / LAST))
-    earlier_best = _best_until(record, trial, epochs - last)
-    if earlier_best is None or trial.value is None:
-        return None
-    gained = improvement(record, trial.value, earlier_best)
-    if record.objective == "val_loss":
-        enough = (1 - FALL) * earlier_best
-    else:
-        # The answers of one network after two epochs are closer than those of two networks:
-        # half of their uncertainty is enough.
-        enough = (winner_uncertainty(record) or math.inf) / 2
-    finding = f"Trial {trial.number} is best at epoch {trial.best_epoch} of {epochs}"
-    best_at_end = trial.best_epoch == epochs
-    if best_at_end and gained > enough:
-        words = "epoch" if last == 1 else f"{last} epochs"
-        text = (
-            f"{finding} and got better by {gained:.4f} in its last {words}: train longer, as with "
-            f"--epochs {2 * epochs} under another --name."
-        )
-        return Check(name="underfitting", level="note", text=text)
-    if best_at_end:
-        finding += f", but better by only {gained:.4f} than {last} before"
-    return Check(name="underfitting", level="good", text=f"{finding}: it was trained long enough.")
-
-
-def _best_until(record: StudyRecord, trial: TrialResult, epoch: int) -> float | None:
-    """Return the best value of the objective in the first epochs; None if none is known."""
-    key = OBJECTIVES[record.objective][0]
-    metrics = [row.metrics.get(key) for row in trial.history[:epoch]]
-    values = [value for value in metrics if value is not None]
-    if not values:
-        return None
-    if record.maximize:
-        return max(values)
-    return min(values)
 
 
 # Configurations
