@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING
 
 from pipeline.report.plots.base import Plot
 from pipeline.report.plots.labels import counted, listed, sentence
-from pipeline.report.plots.style import BLUE, drawable_text, titled_figure, use_light_frame
-from sweeps.analysis.importance import MIN_TRIALS, Importance, Share, importance
+from pipeline.report.plots.style import (
+    BLUE,
+    GREY,
+    LIGHT,
+    drawable_text,
+    titled_figure,
+    use_light_frame,
+)
+from sweeps.analysis.importance import MIN_CONFIGURATIONS, Importance, Share, importance
 from sweeps.analysis.record import StudyRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+NOT_TOLD = "not told from noise"
+_RIGHT_EDGE = 140  # of the axes, in per cent: beyond 100 is room for words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,25 +38,41 @@ class ImportanceInfo:
 def importance_info(record: StudyRecord) -> ImportanceInfo | None:
     """Estimate the importance; None if nothing was searched or no trial has a value."""
     estimate = importance(record)
-    if not record.dimensions or not estimate.trials:
+    if not record.dimensions or not estimate.configurations:
         return None
     return ImportanceInfo(study=record.name, importance=estimate)
 
 
 def importance_alt(info: ImportanceInfo) -> str:
-    """Tell the shares in falling order."""
+    """Tell the shares in falling order, those that are told from noise first."""
     estimate = info.importance
+    counts = counted(estimate.configurations, "configuration")
+    parts = [f"importance among {counts}"]
     if estimate.shares:
-        shares = ", ".join(f"{share.key} {_percent(share.share)}" for share in estimate.shares)
+        parts[0] += f": {_told_apart(estimate.shares)}"
     else:
-        shares = estimate.note or ""
-    conditional = ""
-    if estimate.conditional and estimate.trials >= MIN_TRIALS:
-        texts = [
-            f"{share.key} {share.note or _percent(share.share)}" for share in estimate.conditional
-        ]
-        conditional = f"conditional, among only the trials that have it: {listed(texts)}"
-    return sentence(f"Importance among {counted(estimate.trials, 'trial')}: {shares}", conditional)
+        parts[0] += f": {estimate.note}"
+    if estimate.conditional and estimate.configurations >= MIN_CONFIGURATIONS:
+        texts = _told_apart(estimate.conditional)
+        parts.append(f"conditional, among only the configurations that have it: {texts}")
+    return sentence(*parts)
+
+
+def _told_apart(shares: Sequence[Share]) -> str:
+    """The shares in words: first those told from noise, last those that are unknown."""
+    told = [_words(share) for share in shares if share.is_told]
+    noise = [_words(share) for share in shares if share.share is not None and not share.is_told]
+    unknown = [_words(share) for share in shares if share.share is None]
+    parts = [listed(told)] if told else []
+    if noise:
+        parts.append(f"{NOT_TOLD}: {listed(noise)}")
+    if unknown:
+        parts.append(listed(unknown))
+    return "; ".join(parts)
+
+
+def _words(share: Share) -> str:
+    return " ".join(filter(None, [share.key, _percent(share.share), share.note]))
 
 
 def _percent(share: float | None) -> str:
@@ -60,17 +86,16 @@ def _percent(share: float | None) -> str:
 def draw_importance(info: ImportanceInfo) -> Figure:
     """Draw a bar for each dimension, with conditional ones in a group of their own below.
 
-    If no share could be computed, there is no bar but a note that says why.
+    Bars that are not told from noise are grey. If no share could be computed, there is no bar but a
+    note that says why.
     """
     estimate = info.importance
     groups = _groups(estimate)
     rows = [len(shares) for _, shares in groups]
-    title = "Importance for being among the best third of trials"
-    margin = 1.1 if rows else 0.7
+    title = "Importance for being among the best third of configurations"
+    margin = 1.3 if rows else 0.7
     height = margin + 0.4 * sum(rows) + 0.4 * len(rows)
     figure = titled_figure(title, info.study, (8, height))
-    if estimate.note:
-        figure.supxlabel(estimate.note, x=0.01, ha="left", fontsize=10)
     if groups:
         height_ratios = [count + 0.6 for count in rows]
         grid = figure.subplots(
@@ -80,19 +105,33 @@ def draw_importance(info: ImportanceInfo) -> Figure:
             _draw_bars(axes, shares)
             axes.set_title(group_title, loc="left", fontsize=9)
         grid[-1, 0].set_xlabel("share of importance (%), PED-ANOVA")
+    figure.supxlabel(_below(estimate), x=0.01, ha="left", fontsize=9)
     return figure
+
+
+def _below(estimate: Importance) -> str:
+    """The words below the bars, or instead of them."""
+    lines = [estimate.note] if estimate.note else []
+    if estimate.told:
+        lines.append(
+            "Grey band: what noise alone reaches. If no field mattered, some bar would leave its "
+            "band in 5 % of studies."
+        )
+    elif any(share.share is not None for share in (*estimate.shares, *estimate.conditional)):
+        lines.append("Grey band: what noise alone reaches. No field is told from noise.")
+    return "\n".join(lines)
 
 
 def _groups(estimate: Importance) -> list[tuple[str, Sequence[Share]]]:
     """The groups of bars with their titles; none if no dimension has a share."""
     groups: list[tuple[str, Sequence[Share]]] = []
     if estimate.shares:
-        title = f"Searched in every trial ({estimate.trials}), adding up to 100 %"
+        title = f"Searched in every configuration ({estimate.configurations}), adding up to 100 %"
         groups.append((title, estimate.shares))
     any_share = any(share.share is not None for share in estimate.conditional)
     if estimate.conditional and (estimate.shares or any_share):
         groups.append(
-            ("Conditional: each among only the trials that have it", estimate.conditional)
+            ("Conditional: each among only the configurations that have it", estimate.conditional)
         )
     return groups
 
@@ -102,20 +141,32 @@ def _draw_bars(axes: Axes, shares: Sequence[Share]) -> None:
     axes.grid(False, axis="y")
     for row, share in enumerate(shares):
         width = 100 * (share.share or 0)
-        axes.barh(row, width, height=0.62, color=BLUE, zorder=2)
-        note = ", ".join(filter(None, [_percent(share.share), share.note]))
-        axes.text(width + 0.8, row, note, va="center", fontsize=9)
-    axes.set_xlim(0, 108)
+        band = 100 * (share.noise or 0)
+        colour = BLUE if share.is_told else GREY
+        axes.barh(row, band, height=0.86, color=LIGHT, zorder=1.5)
+        axes.barh(row, width, height=0.5, color=colour, zorder=2)
+        axes.text(max(width, band) + 0.8, row, _label(share), va="center", fontsize=9)
+    axes.set_xlim(0, _RIGHT_EDGE)
+    axes.set_xticks(range(0, 101, 20))
+    axes.spines["bottom"].set_bounds(0, 100)
     axes.set_ylim(len(shares) - 0.5, -0.5)
     names = [drawable_text(share.key, 40) for share in shares]
     axes.set_yticks(range(len(shares)), names, fontsize=9, parse_math=False)
 
 
+def _label(share: Share) -> str:
+    """What stands behind a bar."""
+    parts = [_percent(share.share), share.note]
+    if share.share is not None and not share.is_told:
+        parts.append(NOT_TOLD)
+    return ", ".join(filter(None, parts))
+
+
 PLOT = Plot(
     title="Importance",
-    about="With enough trials each field has a bar: the longer, the more its value decided "
-    "whether a trial came among the best third; a field with a short one may be set to what is "
-    "cheapest.",
+    about="With enough configurations each field has a bar: the longer, the more its value decided "
+    "whether a configuration came among the best third, compared at equal epochs; a grey bar is "
+    "inside the band that noise fills, and names no cause.",
     info=importance_info,
     alt=importance_alt,
     draw=draw_importance,

@@ -1,14 +1,20 @@
 """How much each searched field matters to the objective."""
 
 import dataclasses
-import logging
 import random
 
-import optuna
 import pytest
-from support.records import MIXED, lr_value, make_record, make_result, mixed_study, sample_config
+from support.records import (
+    MIXED,
+    lr_value,
+    make_epoch,
+    make_record,
+    make_result,
+    mixed_study,
+    sample_config,
+)
 
-from sweeps.analysis.importance import MIN_TRIALS, importance
+from sweeps.analysis.importance import MIN_CONFIGURATIONS, importance
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import COMPLETE, FAILED, PRUNED, RUNNING
 
@@ -39,9 +45,15 @@ def by_key(shares):
 
 
 def test_names_the_planted_cause():
-    """In studies of 24 trials whose value the learning rate decides, it is named first in nearly all."""
-    first = [importance(study(24, seed=seed)).shares[0].key for seed in range(20)]
-    assert first.count("lr") >= 18  # 20 seen
+    """In nearly all studies of 24 trials whose value the learning rate decides, it is named first.
+
+    In most it is told from noise; other fields are in hardly any.
+    """
+    found = [importance(study(24, seed=seed)) for seed in range(20)]
+    assert sum(one.shares[0].key == "lr" for one in found) >= 18  # 20 seen
+    told = [{share.key for share in one.told} for one in found]
+    assert sum("lr" in keys for keys in told) >= 15
+    assert sum(bool(keys - {"lr"}) for keys in told) <= 3
 
 
 def test_minimised_objective():
@@ -65,9 +77,9 @@ def test_shares_add_up():
 
 def test_few_trials():
     """With fewer trials than needed there are no shares, but a note with both numbers."""
-    found = importance(study(MIN_TRIALS - 1))
-    assert (found.shares, found.note) == ((), "too few to say (19 of the 20 trials needed)")
-    assert importance(study(MIN_TRIALS)).note is None
+    found = importance(study(MIN_CONFIGURATIONS - 1))
+    assert (found.shares, found.note) == ((), "too few to say (19 of the 20 configurations needed)")
+    assert importance(study(MIN_CONFIGURATIONS)).note is None
 
 
 @pytest.mark.parametrize(
@@ -78,7 +90,9 @@ def test_counts_what_has_a_value(state, counted):
     record = study(24)
     changed = [dataclasses.replace(result, state=state) for result in record.results[:12]]
     assert (
-        importance(dataclasses.replace(record, results=(*changed, *record.results[12:]))).trials
+        importance(
+            dataclasses.replace(record, results=(*changed, *record.results[12:]))
+        ).configurations
         == counted
     )
 
@@ -114,7 +128,7 @@ def test_conditional_apart():
     assert sum(by_key(found.shares).values()) == pytest.approx(1)
     (residual,) = found.conditional
     assert residual.key == "residual [family=resnet]"
-    assert MIN_TRIALS <= residual.trials < 80
+    assert MIN_CONFIGURATIONS <= residual.configurations < 80
     assert residual.share > 0.5
 
 
@@ -125,7 +139,7 @@ def test_rare_condition():
     having = sum(
         1 for r in mixed_study(30).results if r.value is not None and r.config.residual is not None
     )
-    assert notes["residual"] == f"too few to say ({having} of the 20 trials needed)"
+    assert notes["residual"] == f"too few to say ({having} of the 20 configurations needed)"
 
 
 def test_condition_of_a_fixed_value():
@@ -151,7 +165,13 @@ def test_rounded_values_fit():
     edges = [(0.0001235, 0.4), (0.0001234, 0.7), (0.09877, 0.3999999)]
     results = [
         make_result(
-            i, i / 30, epochs=0, optimizer="sgd", lr=edges[i % 3][0], momentum=edges[i % 3][1]
+            i,
+            i / 30,
+            epochs=0,
+            optimizer="sgd",
+            lr=edges[i % 3][0],
+            momentum=edges[i % 3][1],
+            weight_decay=i / 100,
         )
         for i in range(24)
     ]
@@ -172,18 +192,89 @@ def test_nothing_searched():
         assert found.note
 
 
-def test_keeps_quiet():
-    """Optuna's announcements of the study in memory are not logged, and its verbosity is left as it was."""
-    said = []
-    listener = logging.Handler()
-    listener.emit = said.append
-    logger, before = logging.getLogger("optuna"), optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.INFO)
-    logger.addHandler(listener)
-    try:
-        importance(study(24))
-        assert optuna.logging.get_verbosity() == optuna.logging.INFO
-    finally:
-        logger.removeHandler(listener)
-        optuna.logging.set_verbosity(before)
-    assert said == []
+# Told from noise
+
+
+def test_noise_names_no_cause():
+    """Where nothing matters, some share is told from noise in about 5 % of studies of 24 trials."""
+    named = [
+        seed
+        for seed in range(40)
+        if importance(study(24, lambda config, rng: rng.random(), seed=seed)).told
+    ]
+    assert len(named) <= 6  # of a binomial of 40 and .05, more than 6 has a probability of .003
+
+
+def test_second_cause_is_told_beside_a_strong_one():
+    """A cause whose share a stronger one makes small is told from noise all the same."""
+
+    def value(config, rng):
+        return lr_value(config, rng, noise=0.01) - (0.06 if config.batch_size == 128 else 0)
+
+    found = importance(study(200, value))
+    assert {share.key for share in found.told} == {"lr", "batch_size"}
+    assert by_key(found.shares)["batch_size"] < 0.2
+
+
+def test_told_if_beyond_the_band():
+    """A share is told from noise if and only if it is larger than its band."""
+    found = importance(mixed_study(90))
+    known = [share for share in (*found.shares, *found.conditional) if share.share is not None]
+    assert {share.is_told for share in known} == {True, False}
+    assert all(share.is_told == (share.share > share.noise) for share in known)
+
+
+def test_only_dimension():
+    """The share of an only dimension is 1 in any case, but it is told from noise where it matters."""
+    found = importance(study(60, dimensions=(SPACE[3],)))
+    assert [(share.share, share.is_told) for share in found.shares] == [(1, True)]
+    noise = importance(study(60, lambda config, rng: rng.random(), dimensions=(SPACE[3],)))
+    assert [(share.share, share.is_told) for share in noise.shares] == [(1, False)]
+
+
+def test_seeds_are_one_observation():
+    """Further seeds of the same configurations are no further evidence."""
+    record = study(24)
+    again = [
+        dataclasses.replace(
+            result, number=24 + i, config=dataclasses.replace(result.config, seed=1)
+        )
+        for i, result in enumerate(record.results)
+    ]
+    assert importance(dataclasses.replace(record, results=(*record.results, *again))) == importance(
+        record
+    )
+
+
+def test_a_report_says_the_same_each_time():
+    """The permutations have a fixed seed."""
+    assert importance(study(30)) == importance(study(30))
+
+
+# Equal epochs
+
+
+def test_trials_are_compared_at_equal_epochs():
+    """A field that decides only how far trials were trained, and no value at equal epochs, is no cause."""
+
+    def trained(i, config, rng):
+        # All rise alike; half of the learning rates are stopped at the third of 12 epochs.
+        last = 12 if config.lr > 1e-3 else 3
+        luck = rng.gauss(0, 0.01)
+        history = tuple(
+            make_epoch(epoch, {"val/acc": 0.5 + 0.03 * epoch + luck})
+            for epoch in range(1, last + 1)
+        )
+        state = COMPLETE if last == 12 else PRUNED
+        value = history[-1].metrics["val/acc"]
+        return make_result(i, value, config=config, state=state, history=history)
+
+    rng = random.Random(0)
+    configs = [sample_config(rng, SPACE) for _ in range(60)]
+    results = [trained(i, config, rng) for i, config in enumerate(configs)]
+    found = importance(make_record(results, dimensions=SPACE))
+    assert found.told == ()
+    without = [dataclasses.replace(result, history=()) for result in results]
+    assert [share.key for share in importance(make_record(without, dimensions=SPACE)).told] == [
+        "lr"
+    ]
