@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -69,10 +70,11 @@ def finalists_command(
     not used.
 
     Says which is the best by its mean, and when that is a tie; scores each run once on the test
-    split. They are a study of their own, NAME.finalists. Which they are is settled the first time,
-    while no sweep goes on with the study; the same command again goes on to the end, and trains
-    nothing twice. More --seeds or --split-seeds than before are added to those of the same
-    finalists.
+    split. Promising trials that the search had paused are trained to their end first, so that they
+    can be chosen. The finalists are a study of their own, NAME.finalists. Which they are is settled
+    the first time, while no sweep goes on with the study; the same command again goes on to the
+    end, and trains nothing twice. More --seeds or --split-seeds than before are added to those of
+    the same finalists.
 
     \b
     Example: pipeline finalists default-digits --top 3 --seeds 3
@@ -85,30 +87,27 @@ def finalists_command(
         from pipeline.system.signals import SignalStopRequest
 
     stores = locations.locate(options["storage"])
-    with garbage.freeze_loaded():
-        plan = finalists.make_plan(
-            stores,
-            argument_or_option(name, name_option),
-            data_dir,
-            top=top,
-            repeats=_repeats(seeds, split_seeds, folds),
-            device=options["device"],
-        )
+    name = argument_or_option(name, name_option)
+    repeats = _repeats(seeds, split_seeds, folds)
     request = sweep.Request(
         data_dir=data_dir,
         storage=options["storage"],
-        max_failures=plan.spec.trials or 1,
         command=command_line(),
         **{key: options[key] for key in ENGINE_OPTIONS},
     )
+    stop = SignalStopRequest()
+    loading = garbage.freeze_loaded
     try:
+        finalists.finish_promising(
+            stores, name, request, click.echo, top=top, stop=stop, loading=loading
+        )
+        with loading():
+            plan = finalists.make_plan(
+                stores, name, data_dir, top=top, repeats=repeats, device=options["device"]
+            )
+        request = dataclasses.replace(request, max_failures=plan.spec.trials or 1)
         outcome = finalists.run(
-            plan,
-            request,
-            click.echo,
-            refit=options["refit"],
-            stop=SignalStopRequest(),
-            loading=garbage.freeze_loaded,
+            plan, request, click.echo, refit=options["refit"], stop=stop, loading=loading
         )
     except Interrupted as interrupted:
         click.echo(f"interrupted; go on with: {command_line()}", err=True)

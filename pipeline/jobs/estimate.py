@@ -17,6 +17,7 @@ from pipeline.report.scores import plural
 from pipeline.system.console import format_duration
 from pipeline.training.train import train
 from sweeps.search.extent import Extent, extent
+from sweeps.search.promotion import rungs
 from sweeps.spec.configurations import configuration, representative_values, total_trials
 from sweeps.spec.study_spec import Finalists, Repeats, StudySpec, parse_budget
 from sweeps.trial import COMPLETE, Value
@@ -115,7 +116,8 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         plan["peak_bytes"] = cost.peak_bytes
         if spec.finalists is not None:
             finalists = plan["finalists"]
-            finalists["seconds"] = cost.epoch_seconds * finalists["epochs_in_all"]
+            epochs = finalists["finished_epochs"] + finalists["epochs_in_all"]
+            finalists["seconds"] = cost.epoch_seconds * epochs
             finalists["bytes"] = round(cost.trial_bytes * finalists["trials"])
     return plan
 
@@ -126,7 +128,13 @@ def _describe_finalists(spec: StudySpec, wanted: Finalists) -> dict[str, Any]:
     if not spec.has_only_budget:
         top = min(top, math.ceil(total_trials(spec) / spec.repeats))
     trials = top * wanted.seeds
+    finished = 0
+    if spec.pruner == "asha":  # the paused trials that are promising are finished first
+        finished = top * spec.repeats
+    rest = spec.most_epochs - rungs(spec.most_epochs)[0]
     return {
+        "finished": finished,
+        "finished_epochs": finished * rest,
         "top": top,
         "seeds": wanted.seeds,
         "redraw": wanted.repeats.redraw,
@@ -168,8 +176,15 @@ def _finalists_text(finalists: Mapping[str, Any]) -> str:
     """What the finalists of a study take after the search."""
     repeats = Repeats(finalists["seeds"], finalists["redraw"])
     seeds = f"{repeats.text} each" if repeats.redraw is None else repeats.text
+    finished = ""
+    if finalists["finished"]:
+        plural = "s" if finalists["finished"] > 1 else ""
+        finished = (
+            f"at most {finalists['finished']} promising paused trial{plural} to the end, "
+            f"{finalists['finished_epochs']:,} epochs, and "
+        )
     text = (
-        f"then finalists: the best {finalists['top']} with {seeds}, "
+        f"then {finished}finalists: the best {finalists['top']} with {seeds}, "
         f"{finalists['trials']} trials, {finalists['epochs_in_all']:,} epochs in all"
     )
     if finalists["seconds"] is None:

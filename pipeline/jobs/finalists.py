@@ -20,6 +20,7 @@ from pipeline.jobs import preflight, sweep, sync
 from pipeline.jobs import refit as refitting
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.stores import access, locations, locks
+from pipeline.stores.access import study_errors
 from pipeline.system import failpoints
 from pipeline.system.errors import NothingComplete, StudyBusy, UsageFailure
 from pipeline.system.signals import StopRequest
@@ -219,6 +220,65 @@ def _choose_from_idle_study(
             f"study {study_name!r} has no complete trial: {ends_text(record.results)}"
         )
     return chosen
+
+
+def finish_promising(
+    stores: locations.Stores,
+    name: str | None,
+    request: sweep.Request,
+    say: Callable[[str], None],
+    *,
+    top: int | None,
+    stop: StopRequest | None = None,
+    loading: sweep.LoadingContext = nullcontext,
+) -> None:
+    """Train the promising trials of an ended search to their ends, before finalists are chosen.
+
+    A search with promotion leaves trials that were paused, and may be better than complete ones.
+    Nothing is done if finalists were chosen already, if the search has not come to its end, or if
+    it was begun by a version that leaves such trials as they are.
+
+    Args:
+        stores: the stores.
+        name: the name of the study; None for the study last opened.
+        request: the request of the command.
+        say: called with messages to the user, besides those of the training.
+        top: how many finalists are to be chosen; None for the default.
+        stop: a request to stop between two steps; without one, the job runs to its end.
+        loading: as for `pipeline.jobs.sweep.sweep`.
+
+    Raises:
+        StudyBusy: if a sweep goes on with the study.
+        Interrupted: if asked to stop; the same command resumes.
+        Failure: with a message of one line and an exit code.
+    """
+    count = top or Finalists().top
+    record = access.read_record(stores, name)
+    if record.facts.finalists is not None or _earlier_choice(stores, record) is not None:
+        return
+    if not sweep.search_has_ended(record.reason):
+        return
+    with access.read_studies(stores) as storage, study_errors():
+        study = stored.load(storage, record.name)
+        numbers = [
+            number for number in study.promising_trials(count) if study.is_unfinished(number)
+        ]
+        spec = study.specification()
+    if not numbers:
+        return
+    shown = ", ".join(f"#{number}" for number in numbers)
+    say(f"before the choice, promising trials that were paused are trained to their end: {shown}")
+    plan = sweep.Plan(
+        study=record.study,
+        name=record.name,
+        text="",
+        spec=spec,
+        data=load_for(configuration(spec, {}), request.data_dir),
+        stores=stores,
+        deviations=record.deviations,
+        finishes_for=count,
+    )
+    sweep.sweep(plan, request, ProgressDisplay.for_study, stop=stop, loading=loading)
 
 
 def run(

@@ -84,6 +84,8 @@ class Plan:
     deviations: str  # the differences from the study file, if the file has published figures
     ablated: AblationStart | None = None  # if the study is an ablation
     finalists: ChosenFinalists | None = None  # if the study retrains the finalists of another
+    # For how many finalists the promising trials of an ended search are finished; None to search.
+    finishes_for: int | None = None
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,10 @@ def _sweep_on(
         experiment = plan.finalists.of if plan.finalists else plan.name
         with loading():
             tracker = Tracker(
-                plan.stores.tracking, experiment=request.experiment, server_default=experiment
+                plan.stores.tracking,
+                experiment=request.experiment,
+                server_default=experiment,
+                takes_given_run=plan.finishes_for is None,
             )
         tracker.listen(stop.check)
         try:
@@ -257,10 +262,11 @@ class _Sweep:
         self._stop = stop
         self._display = display
         self._began = time.monotonic()
-        study.remember("described", self._describe())
-        study.remember("deviations", plan.deviations)
-        study.remember("command", request.command)
-        study.remember("reason", None)  # the reason for the end, which is still to come
+        if plan.finishes_for is None:
+            study.remember("described", self._describe())
+            study.remember("deviations", plan.deviations)
+            study.remember("command", request.command)
+            study.remember("reason", None)  # the reason for the end, which is still to come
         if request.deterministic is not None:
             study.deterministic = request.deterministic
         elif not factory.deterministic:
@@ -285,7 +291,8 @@ class _Sweep:
                 self._recorder.describe()
             self._complete_record()
             reason = self._search()
-            self._study.remember("reason", reason)
+            if self._plan.finishes_for is None:
+                self._study.remember("reason", reason)
             try:
                 self._recorder.finish_trials()
                 if reason == "done":
@@ -307,7 +314,7 @@ class _Sweep:
 
     def _finalists_follow(self, reason: str) -> bool:
         """Whether the command goes on with finalists, after a search that ended for this reason."""
-        is_wanted = self._plan.spec.finalists is not None
+        is_wanted = self._plan.spec.finalists is not None or self._plan.finishes_for is not None
         return is_wanted and search_has_ended(reason) and self._best_so_far.best is not None
 
     def _describe_state(self) -> str:
@@ -376,6 +383,8 @@ class _Sweep:
                 on_pause=runner.record_pause,
                 should_stop=self._is_out_of_time,
                 max_failures=self._request.max_failures,
+                finalists=self._finalists_to_choose(),
+                searches=self._plan.finishes_for is None,
             )
         if engine.places > 1 and self._study.waits_for_earlier:
             idle = ending.idle / engine.places
@@ -385,6 +394,17 @@ class _Sweep:
                 "so that the list of trials is the same each time"
             )
         return ending.reason
+
+    def _finalists_to_choose(self) -> int | None:
+        """How many finalists are chosen after the search; None if none are, or they were before."""
+        if self._plan.finishes_for is not None:
+            return self._plan.finishes_for
+        if self._plan.spec.finalists is None:
+            return None
+        facts = access.read_facts(self._plan.stores, f"{self._plan.name}{FINALISTS_SUFFIX}")
+        if facts is not None and facts.finalists is not None:
+            return None
+        return self._plan.spec.finalists.top
 
     def _describe(self) -> dict[str, object]:
         """Describe the study for MLflow.

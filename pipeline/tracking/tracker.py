@@ -58,7 +58,12 @@ class Tracker(Connection):
     """One experiment of a tracking store, and the only thread that writes to it."""
 
     def __init__(
-        self, uri: str, *, experiment: str | None = None, server_default: str | None = None
+        self,
+        uri: str,
+        *,
+        experiment: str | None = None,
+        server_default: str | None = None,
+        takes_given_run: bool = True,
     ) -> None:
         """Open the store.
 
@@ -68,11 +73,14 @@ class Tracker(Connection):
                 then `server_default`.
             server_default: name of the experiment on a tracking server, where many people share
                 experiment 0.
+            takes_given_run: whether the run that `mlflow run` has made for this command is of the
+                study that is opened first.
 
         Raises:
             StorageFailure: if the store cannot be used.
         """
         super().__init__(uri)
+        self._takes_given_run = takes_given_run
         self._invocation: str | None = None  # the run of a later `mlflow run` of the study
         self._key = uuid.uuid4().hex  # finds a run that belongs to no study
         self._sent: dict[str, int] = {}  # epochs already sent, by run
@@ -133,7 +141,9 @@ class Tracker(Connection):
         Returns:
             The parent's run id.
         """
-        mlflow_run_id = os.environ.get("MLFLOW_RUN_ID")  # made for this command by `mlflow run`
+        mlflow_run_id: str | None = None
+        if self._takes_given_run:  # made for this command by `mlflow run`
+            mlflow_run_id = os.environ.get("MLFLOW_RUN_ID")
         outer_run = self._active_run(parent_study_run)
         if outer_run is not None:
             self.experiment_id = outer_run.info.experiment_id

@@ -36,6 +36,18 @@ class Decision:
     until: int  # the epoch
 
 
+def finishing_key(trial: int, goal: str) -> str:
+    """The attribute of a study for a trial that is finished before finalists are chosen.
+
+    It is a promotion that no decision of the search knows of. Its value is as for any promotion.
+
+    Args:
+        trial: the number of the trial.
+        goal: as for a log.
+    """
+    return f"{_PROMOTION}{trial} of finalists of {goal}"
+
+
 def count_promotions(study_attrs: Mapping[str, Any]) -> int:
     """Count the promotions of a study, those of the ends of all its totals included.
 

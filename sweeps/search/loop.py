@@ -9,7 +9,7 @@ import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -83,6 +83,8 @@ def run(
     on_pause: Callable[[Pause], None] = lambda _pause: None,
     should_stop: Callable[[], bool] = lambda: False,
     max_failures: int = MAX_FAILURES,
+    finalists: int | None = None,
+    searches: bool = True,
 ) -> SweepEnding:
     """Train the remaining trials of a study, and store each result at once.
 
@@ -99,10 +101,12 @@ def run(
         on_pause: called when a trial is paused, after this is stored.
         should_stop: asked before each new trial; after True, no further trial begins.
         max_failures: after so many failures in a row, no further trial begins either.
+        finalists: how many finalists are to be chosen. Before the paused trials end, the promising
+            ones among them are trained, see `sweeps.search.promotion.promising`.
+        searches: whether the search goes on; else only promising trials of an ended search do.
     """
-    return _Loop(
-        study, runner, complete_untrained, on_result, on_pause, should_stop, max_failures
-    ).run()
+    loop = _Loop(study, runner, complete_untrained, on_result, on_pause, should_stop, max_failures)
+    return loop.run(finalists=finalists, searches=searches)
 
 
 class _Loop:
@@ -125,14 +129,39 @@ class _Loop:
         self._on_pause = on_pause
         self._should_stop = should_stop
         self._max_failures = max_failures
-        self._new_trials = study.trials_to_train(self._is_over)
+        self._new_trials: Iterator[AskedTrial | None] = study.trials_to_train(self._is_over)
+        self._is_out_of_time = False  # while promising trials were left
         self._restarts: deque[AskedTrial] = deque()  # trials whose process died
         self._ended: set[int] = set()  # numbers of the trials that ended in this sweep
         self._stop_reason: str | None = None  # why no further trial begins
         self._idle = 0.0
 
-    def run(self) -> SweepEnding:
+    def run(self, *, finalists: int | None, searches: bool) -> SweepEnding:
         """Train until no trial is left."""
+        if searches:
+            self._train()
+        reason = self._ending_reason()
+        if reason not in ("until", "failures") and finalists is not None:
+            self._new_trials = self._next_promising(finalists)
+            self._train()
+            if self._is_out_of_time:
+                reason = "until"
+        if reason not in ("until", "failures"):
+            self._end_paused()
+        return SweepEnding(reason, self._idle)
+
+    def _next_promising(self, finalists: int) -> Iterator[AskedTrial]:
+        """Yield the promising trials, until asked to stop."""
+        trials = self._study.promising_to_train(finalists)
+        while not self._should_stop():
+            trial = next(trials, None)
+            if trial is None:
+                return
+            yield trial
+        self._is_out_of_time = True
+
+    def _train(self) -> None:
+        """Train the trials that are next, until none is."""
         running = 0
         while True:
             running += self._fill_places(running)
@@ -146,10 +175,6 @@ class _Loop:
                 self._pause(trial, result)
             else:
                 self._tell(trial, result)
-        reason = self._ending_reason()
-        if reason not in ("until", "failures"):
-            self._end_paused()
-        return SweepEnding(reason, self._idle)
 
     def _fill_places(self, running: int) -> int:
         """Begin trials while a place is free and a trial is available; return how many began."""

@@ -224,6 +224,37 @@ def decide_within_budget(
     return _finish(contenders, [one for one in paused if one.rest <= left])
 
 
+def promising(contenders: Sequence[Contender], *, top: int) -> list[int]:
+    """Return the paused configurations to finish before the best are chosen as finalists.
+
+    These are the ones with a value at least as good as the last of the best complete ones had after
+    the same epoch: both values are the best so far. They are ordered by how much better it is, and
+    are at most as many as finalists. If fewer configurations than that are complete, the next best
+    paused ones are added to make up their number.
+
+    Args:
+        contenders: the configurations of a search that has come to its end.
+        top: how many finalists are chosen.
+
+    Returns:
+        The numbers of configurations, the most promising first.
+    """
+    complete = [one for one in contenders if one.has_ended]
+    chosen = _leaders(complete, top)
+    leads = []
+    for one in contenders:
+        if not one.is_paused or not one.values:
+            continue
+        lead = one.values[-1]
+        if chosen:
+            lead -= chosen[-1].value_at(len(one.values)) or 0.0
+        leads.append((-lead, one.number))
+    leads.sort()
+    leading = sum(negative_lead <= 0 for negative_lead, _ in leads) if chosen else 0
+    count = max(min(top, leading), top - len(chosen))
+    return [number for _, number in leads[:count]]
+
+
 def standing_within_total(
     contenders: Sequence[Contender], number: int, *, total: int, epochs: int
 ) -> Standing | None:

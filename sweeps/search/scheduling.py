@@ -28,6 +28,7 @@ from sweeps.search.promotion import (
     decide_within_budget,
     decide_within_total,
     expected_epochs,
+    promising,
     rungs,
     standing_within_budget,
     standing_within_total,
@@ -371,6 +372,28 @@ class Scheduler:
         if standing is None:
             return None
         return replace(standing, value=self._sign * standing.value)
+
+    def promising(self, top: int) -> list[int]:
+        """The paused trials to finish before finalists are chosen, see `promotion.promising`.
+
+        Args:
+            top: how many finalists are chosen.
+        """
+        trials = self._trials()
+        reached = self.reached(self._visible(self.decisions))
+        for number in self._log.drawn:  # also what was trained for other finalists counts
+            if trials[number].state in (TrialState.COMPLETE, TrialState.FAIL):
+                reached[number] = WHOLE
+        contenders = []
+        for number in range(math.ceil(len(self._log.drawn) / self._spec.repeats)):
+            seeds = [trials[trial] for trial in self._seeds(number)]
+            until = max(self._log.until(trial.number) for trial in seeds)
+            contenders.append(self._make_contender(number, seeds, reached, until))
+        return [
+            trial
+            for configuration in promising(contenders, top=top)
+            for trial in self._seeds(configuration)
+        ]
 
     def expected_epochs(self) -> float | None:
         """The epochs that all trials will take; None if that is not known before the end."""

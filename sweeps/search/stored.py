@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
+from sweeps.analysis.facts import SELECTION, Refit, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.looks import REFIT
 from sweeps.analysis.ranking import RankingRule, find_best_trial
@@ -24,10 +24,12 @@ from sweeps.search.decisions import (
     DecisionLog,
     count_promotions,
 )
+from sweeps.search.scheduling import Scheduler
 from sweeps.search.stored_trial import (
     ENDED,
     RUN_OF,
     check_trials,
+    end_of,
     has_ended,
     has_finished,
     is_paused,
@@ -41,7 +43,7 @@ from sweeps.search.stored_trial import (
 )
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
-from sweeps.spec.study_spec import parse_budget
+from sweeps.spec.study_spec import MAX_TRIALS, StudySpec, parse_budget
 from sweeps.trial import PAUSED, PRUNED, TrialResult
 
 if TYPE_CHECKING:
@@ -178,6 +180,57 @@ class StoredStudy:
                 break
             order[decision.trial] = None
         return list(order)
+
+    def specification(self) -> StudySpec:
+        """Return the specification that the study was made with, and its present total and budget.
+
+        Conditions that end the study early are not stored. There are none here.
+        """
+        attrs = self._study.user_attrs
+        budget = attrs.get("budget")
+        trials: int | None = attrs["trials"]
+        if budget is not None and trials == MAX_TRIALS:
+            trials = None  # a budget alone says how many
+        return StudySpec.from_identity(
+            attrs["spec"],
+            trials=trials,
+            budget=budget,
+            keep_checkpoints=attrs.get("keep_checkpoints", "each"),
+            reference=attrs.get("reference", ()),
+        )
+
+    def promising_trials(self, top: int) -> list[int]:
+        """Return the paused trials to finish before finalists are chosen; for a search at its end.
+
+        Once the first of them is about to begin, the list is stored, see `keep_promising`.
+
+        Args:
+            top: how many finalists are chosen.
+        """
+        if not self.promotes or self.facts.selection < SELECTION:
+            return []
+        kept = self.recall(self._promising_key(top))
+        if kept is not None:
+            return [int(number) for number in kept]
+        attrs = self._study.user_attrs
+        trials = self._trials()
+        scheduler = Scheduler(
+            self.specification(),
+            total=attrs["trials"],
+            version=self.facts.scheduler,
+            window=None,
+            trials=lambda: trials,
+            log=DecisionLog.read(attrs["goal"], trials, attrs),
+        )
+        return scheduler.promising(top)
+
+    def is_unfinished(self, number: int) -> bool:
+        """Whether a trial is paused, or ended as one that was."""
+        trial = self._trials()[number]
+        return trial.state not in ENDED or end_of(trial) == PRUNED
+
+    def _promising_key(self, top: int) -> str:
+        return f"promising for {top} finalists of {self._study.user_attrs['goal']}"
 
     def record(self) -> StudyRecord:
         """Read the study for a report, as it is in the store at this moment.

@@ -24,7 +24,15 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from sweeps.analysis.facts import SELECTION
-from sweeps.search.decisions import DRAWN_BY, PROMOTING, WHOLE, Decision, DecisionLog, window
+from sweeps.search.decisions import (
+    DRAWN_BY,
+    PROMOTING,
+    WHOLE,
+    Decision,
+    DecisionLog,
+    finishing_key,
+    window,
+)
 from sweeps.search.promotion import End, Standing, Wait
 from sweeps.search.pruning import PROTECTED_TRIALS, should_prune
 from sweeps.search.sampling import (
@@ -278,6 +286,37 @@ class Study(StoredStudy):
             if asked is not None:
                 yield asked
 
+    def promising_to_train(self, top: int) -> Iterator[AskedTrial]:
+        """Yield the promising trials of a search at its end, to be trained to their own ends.
+
+        Those that had ended as pruned are paused again, and go on. Trials that a dead process had
+        begun come again.
+
+        Args:
+            top: how many finalists are chosen then.
+        """
+        for trial in self._store.in_state(TrialState.RUNNING):
+            original = trial.user_attrs.get(DUPLICATE_OF)
+            if original is not None and self._trials()[original].state in ENDED:
+                yield self._begin(trial)  # the process died after the original's end
+        numbers = self.promising_trials(top)
+        self.remember(self._promising_key(top), numbers)
+        unfinished = [number for number in numbers if self.is_unfinished(number)]
+        self._reopen(of=unfinished)
+        for number in unfinished:
+            yield self._finish(self._trials()[number])
+
+    def _finish(self, trial: FrozenTrial) -> AskedTrial:
+        """Begin the rest of the training of a paused trial."""
+        key = finishing_key(trial.number, _goal(self.spec))
+        if self.recall(key) is None:
+            self.remember(key, [trial.number, read_config(trial).epochs])
+            return replace(self._go_on(trial), until=None)
+        deaths = self._deaths(trial)
+        asked = self._go_on(trial)
+        self._set_attr(trial.number, "deaths", deaths)
+        return replace(asked, until=None, deaths=deaths, adopted=True)
+
     @cached_property
     def predetermined(self) -> bool:
         """Whether all configurations are known beforehand and trained to their end.
@@ -520,8 +559,12 @@ class Study(StoredStudy):
                 self._try_to_set_attr(trial.number, key, value)
         return asked
 
-    def _reopen(self) -> None:
-        """Have the trials go on again that an earlier command had paused to its end."""
+    def _reopen(self, of: Sequence[int] | None = None) -> None:
+        """Have trials go on again that an earlier command had paused to its end.
+
+        Args:
+            of: the numbers of trials, which are reopened with their duplicates; None for all.
+        """
         if not self.promotes:
             return
         settled = [
@@ -529,6 +572,12 @@ class Study(StoredStudy):
             for trial in self._trials()
             if trial.state == TrialState.PRUNED and end_of(trial) == PRUNED
         ]
+        if of is not None:
+            settled = [
+                trial
+                for trial in settled
+                if trial.number in of or trial.user_attrs.get(DUPLICATE_OF) in of
+            ]
         if not settled:
             return
         numbers = [trial.number for trial in settled]

@@ -443,7 +443,8 @@ class StudySpec(_Model):
         Finalists | None,
         Field(
             description="Train the best configurations again after the search, and score each run "
-            "once on the test split, in the same command; {} for the defaults below."
+            "once on the test split, in the same command; {} for the defaults below. Promising "
+            "trials that asha has paused are trained to their end first."
         ),
     ] = None
     keep_checkpoints: Annotated[
@@ -477,6 +478,22 @@ class StudySpec(_Model):
         if self.split_seeds is not None:
             return Redraw(self.seed + repeat)
         return None
+
+    @staticmethod
+    def from_identity(identity: Mapping[str, Any], **values: Any) -> StudySpec:
+        """Make the specification of a stored study.
+
+        Args:
+            identity: what `identity` returned.
+            **values: of keys that may change, such as ``trials``.
+        """
+        search: dict[str, Any] = {}
+        for data in identity["search"].values():
+            dimension = Dimension.from_dict(data)
+            search[dimension.field] = (*search.get(dimension.field, ()), dimension)
+        keys = {key: value for key, value in identity.items() if key != "search"}
+        spec = StudySpec.model_validate({**keys, **values})
+        return spec.model_copy(update={"search": Search.model_construct(**search)})
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:

@@ -266,6 +266,34 @@ def test_in_the_study_file_of_a_search_that_is_stopped(folder, monkeypatch, caps
 
 
 @pytest.mark.slow
+def test_promising_paused_trials_are_finished_first(folder, tmp_path_factory, template):
+    """By either command, and after a kill, as many are complete as finalists are asked for, and the same."""
+    Fork(folder, "sweep", "tiny.yaml").wait(0)
+    ended = trial_list(folder, STUDY)
+    assert [end for _, end, _ in ended].count("complete") == 3
+    command = ("finalists", "--top", "4", "--seeds", "1")
+    Fork(folder, *command, **{VARIABLE: "mid_epoch:3"}).wait(-signal.SIGKILL)
+    assert record(folder, STUDY).finalists is None
+    output = Fork(folder, *command).wait(0)
+    assert (
+        "before the choice, promising trials that were paused are trained to their end: #" in output
+    )
+    assert "of the 4 asked for" not in output
+    check_invariant(folder, STUDY, total=5, ends_before=1)
+    check_invariant(folder, FINALISTS, total=4)
+    now = trial_list(folder, STUDY)
+    changed = [(old, new) for old, new in zip(ended, now, strict=True) if old != new]
+    assert [(old[1], new[1]) for old, new in changed] == [("pruned", "complete")]
+    other = furnish(tmp_path_factory.mktemp("other"), template)
+    (other / "tiny.yaml").write_text(f"{TINY}finalists: {{top: 4, seeds: 1}}\n")
+    Fork(other, "sweep", "tiny.yaml").wait(0)
+    check_invariant(other, STUDY, total=5)
+    for study in (STUDY, FINALISTS):
+        assert trial_list(other, study) == trial_list(folder, study)
+        assert weights(other, study) == weights(folder, study)
+
+
+@pytest.mark.slow
 def test_in_a_run_of_mlflow(folder, monkeypatch):
     """What `mlflow run . -e sweep` opened is the parent of the search; the finalists have their own below it."""
     (folder / "tiny.yaml").write_text(IN_FILE)

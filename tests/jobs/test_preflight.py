@@ -209,9 +209,12 @@ def test_extent_of_a_time():
         ),
         (
             "finalists: {top: 2, seeds: 4}",
-            "\nthen finalists: the best 2 with 4 fresh seeds each, 8 trials, 16 epochs in all: at most",
+            "\nthen at most 2 promising paused trials to the end, 2 epochs, and finalists: the best 2",
         ),
-        ("finalists: {top: 9}", "\nthen finalists: the best 3 with 3 fresh seeds each, 9 trials"),
+        (
+            "pruner: none\nfinalists: {top: 9}",
+            "\nthen finalists: the best 3 with 3 fresh seeds each, 9 trials",
+        ),
         ("repeats: 3", "3 trials (1 configuration x 3 seeds) of at most 2 epochs on 160 images"),
         (
             "repeats: 2",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 
 import optuna
+import sqlalchemy
 from optuna.trial import TrialState
 
 from support.records import make_epoch, make_result
 from sweeps.search import loop
 from sweeps.search.loop import SequentialRunner
+from sweeps.search.stored import open_storage
 from sweeps.search.study import Study
 from sweeps.spec.studyfile import parse_study
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED
@@ -113,6 +116,30 @@ def interrupt_all(study):
     """Note that a process was asked to stop, which writes no more; no trial counts a death."""
     for trial in study._store.in_state(TrialState.RUNNING):
         study._try_to_set_attr(trial.number, "interrupted", value=True)
+
+
+def _do_not_sync(connection, _record):
+    """No power is cut in these tests."""
+    connection.execute("PRAGMA synchronous = OFF")
+    connection.execute("PRAGMA journal_mode = MEMORY")
+
+
+@contextlib.contextmanager
+def stores_in_files(folder):
+    """A function that makes stores in files, which alone can reopen a trial that has ended."""
+    with contextlib.ExitStack() as stack:
+        made = []
+
+        def make():
+            storage = open_storage(f"sqlite:///{folder / f'{len(made)}.db'}", timeout=20)
+            sqlalchemy.event.listen(storage.engine, "connect", _do_not_sync)
+            storage.engine.dispose()
+            stack.callback(storage.engine.dispose)
+            stack.callback(storage.remove_session)
+            made.append(storage)
+            return storage
+
+        yield make
 
 
 class Disorder:

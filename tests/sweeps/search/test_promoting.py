@@ -6,7 +6,6 @@ import random
 
 import optuna
 import pytest
-import sqlalchemy
 from optuna.trial import TrialState
 from support.mortal import Killed, MortalStorage
 from support.searches import (
@@ -20,13 +19,14 @@ from support.searches import (
     memory,
     noise,
     spec,
+    stores_in_files,
 )
 
 from sweeps.search import loop, sampling
 from sweeps.search import study as searching
 from sweeps.search.decisions import DRAWN_BY, DamagedStudyError
 from sweeps.search.loop import MAX_FAILURES
-from sweeps.search.stored import open_storage, read_record
+from sweeps.search.stored import read_record
 from sweeps.search.stored_trial import PAUSED_AT, PROGRESS
 from sweeps.search.study import Study
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING
@@ -105,27 +105,10 @@ def unbroken():
     return {workers: outcome(sweep(workers=workers)[0]) for workers in (1, 2, 3, 4, 8)}
 
 
-def do_not_sync(connection, _record):
-    """No power is cut in these tests."""
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute("PRAGMA journal_mode = MEMORY")
-
-
 @pytest.fixture
 def files(tmp_path):
     """Stores in files, which alone can reopen a trial that has ended."""
-    with contextlib.ExitStack() as stack:
-
-        def make():
-            storage = open_storage(f"sqlite:///{tmp_path / f'{len(made)}.db'}", timeout=20)
-            sqlalchemy.event.listen(storage.engine, "connect", do_not_sync)
-            storage.engine.dispose()
-            stack.callback(storage.engine.dispose)
-            stack.callback(storage.remove_session)
-            made.append(storage)
-            return storage
-
-        made = []
+    with stores_in_files(tmp_path) as make:
         yield make
 
 

@@ -1,13 +1,21 @@
 """What identifies a study, and the JSON schema of its fields."""
 
 import json
+from importlib import resources
 
 import pytest
 from support.studyfiles import CONDITIONAL
 
+from sweeps.spec.configurations import planned_values
 from sweeps.spec.study_spec import OBJECTIVES, StudySpec
 from sweeps.spec.studyfile import parse_study
 from sweeps.trial import config_fields
+
+SHIPPED = sorted(
+    file.name.removesuffix(".yaml")
+    for file in resources.files("sweeps.studies").iterdir()
+    if file.name.endswith(".yaml")
+)
 
 
 def spec(text=CONDITIONAL, **changes):
@@ -105,3 +113,13 @@ def test_schema():
         }.items()
     )
     assert definitions["Fixed"]["properties"]["optimizer"]["enum"] == ["sgd", "adam", "adamw"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_specification_is_made_of_its_identity_again(name):
+    """Every shipped study is what its identity says, but for what may change."""
+    text = resources.files("sweeps.studies").joinpath(f"{name}.yaml").read_text("utf-8")
+    study = parse_study(text, name)
+    made = StudySpec.from_identity(json.loads(json.dumps(study.identity())))
+    assert made.identity() == study.identity()
+    assert list(planned_values(made)) == list(planned_values(study))
