@@ -650,7 +650,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", help="names of checks")
-    parser.add_argument("--studies", type=int, default=400, help="of each kind")
+    parser.add_argument("--studies", type=int, default=200, help="of each kind")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     print(f"n {options.studies}\n\n| check | study | says | should | rate |")

@@ -24,6 +24,7 @@ PAGES = (
     "docs/tutorial.md",
     "docs/extend.md",
     "docs/scale.md",
+    "docs/statistics.md",
     "docs/study-file.md",
 )
 RUN = ("README.md", "docs/tutorial.md")  # in order, in one folder

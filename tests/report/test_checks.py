@@ -1,6 +1,8 @@
 """Health checks: each one says what was planted, with figures and a remedy, and is silent on a healthy study."""
 
 import dataclasses
+import math
+import random
 
 import pytest
 from support.records import (
@@ -396,6 +398,33 @@ def test_a_trend_at_equal_epochs():
     results = [reached.get(result.number, result) for result in pruned.results]
     assert len(reached) == 5
     assert levels(dataclasses.replace(pruned, results=tuple(results)))["edge"] != "warning"
+
+
+@pytest.mark.parametrize(("best", "least", "most"), [(None, 0, 3), (1.2, 24, 30)])
+def test_how_often_a_trend_is_found(best, least, most):
+    """Of 30 studies, hardly any shows a trend if nothing matters, and most do if the best lr lies beyond."""
+    found = 0
+    ranges = (LR, DROPOUT, BATCH)
+    for study in range(30):
+        rng = random.Random(study)
+        results = []
+        for number in range(24):
+            values = {d.field: _drawn(d, rng) for d in ranges}
+            place = math.log10(values["lr"] / LR.low) / 3
+            value = 0.9 + rng.gauss(0, 0.02) - (0 if best is None else 0.3 * (place - best) ** 2)
+            history = (make_epoch(1, {"val/acc": value}),)
+            results.append(make_result(number, value, history=history, **values))
+        level, text = said(make_record(results, dimensions=ranges), "edge")
+        found += level == "warning" and (best is None or "lr is" in text)
+    assert least <= found <= most
+
+
+def _drawn(dimension, rng):
+    if dimension.choices:
+        return rng.choice(dimension.choices)
+    if dimension.log:
+        return math.exp(rng.uniform(math.log(dimension.low), math.log(dimension.high)))
+    return rng.uniform(dimension.low, dimension.high)
 
 
 def test_ends_of_lists():
