@@ -1,9 +1,9 @@
 """The cache of decoded images: made once, by one process, whole or not at all, and noticed when damaged."""
 
+import io
 import multiprocessing
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -177,21 +177,27 @@ def _hold(place, ready, release):
     with FileLock(place / "lock"):
         ready.set()
         release.wait(30)
-        time.sleep(0.1)
 
 
-def test_waiting_is_said(capsys):
+def test_waiting_is_said(monkeypatch):
     """Who waits for another process says so."""
     context = multiprocessing.get_context("fork")
     ready, release = context.Event(), context.Event()
+
+    class Heard(io.StringIO):
+        """What is said; it is for this that the other process waits."""
+
+        def write(self, text):
+            release.set()
+            return super().write(text)
+
+    said = Heard()
+    monkeypatch.setattr(sys, "stderr", said)
     cache_folder().mkdir(exist_ok=True)
     holder = context.Process(target=_hold, args=(cache_folder(), ready, release))
     holder.start()
-    ready.wait(30)
-    release.set()
+    assert ready.wait(30)
     cache.load_or_decode("key", Maker())
     holder.join()
-    assert (
-        f"waiting for another process that decodes images into {cache_folder()}"
-        in capsys.readouterr().err
-    )
+    notice = f"waiting for another process that decodes images into {cache_folder()}"
+    assert notice in said.getvalue()

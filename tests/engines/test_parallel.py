@@ -20,14 +20,37 @@ trials: 6
 epochs: 8
 pruner: none
 search:
-  family: ["pair:Slow", "pair:Fine"]
+  family: ["pair:Slower", "pair:Held"]
   lr: {low: 1.0e-3, high: 1.0e-2, log: true}
 fixed: {batch_size: 256}
 """
 NAME = "tiny-digits"
 COMMAND = ("sweep", "tiny.yaml", "--workers", "2")
 NETWORKS = f"""import ctypes
-{MISBEHAVING.replace("time.sleep(0.5)", "time.sleep(0.05)")}
+from pathlib import Path
+{MISBEHAVING}
+
+HOLD = Path(__file__).with_name("hold")
+
+
+class Held(Fine):  # after two epochs, each step waits as long as a file says, or until it is gone
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.steps = 0
+
+    def step(self):
+        self.steps += 1
+        if self.steps > 2 * 5 and HOLD.exists():
+            end = time.monotonic() + float(HOLD.read_text())
+            while HOLD.exists() and time.monotonic() < end:
+                time.sleep(0.01)
+
+
+class Slower(Held):
+    def step(self):
+        super().step()
+        time.sleep(0.05)
+
 
 class Stuck(Fine):  # in a call that neither ends nor lets Python run
     def step(self):
@@ -65,6 +88,16 @@ def check_the_same(folder, unbroken):
     """It is the sweep that nothing disturbed."""
     check_invariant(folder, NAME, total=6)
     assert (trial_list(folder, NAME), weights(folder, NAME)) == unbroken[:2]
+
+
+def hold(folder, seconds):
+    """Have each trial's steps after two epochs take so long, so that a test meets two trials under way."""
+    (folder / "hold").write_text(str(seconds))
+
+
+def release(folder):
+    """Have the steps take no longer than usual."""
+    (folder / "hold").unlink()
 
 
 def under_way(folder, epochs=2):
@@ -108,9 +141,11 @@ def test_one_at_a_time_the_list_is_the_same(folder, unbroken):
 
 def test_a_killed_worker(folder, unbroken):
     """A worker that is killed costs its trial a new beginning, and is counted; the sweep goes on beside it."""
-    begun = Fork(begin(folder), *COMMAND)
+    hold(begin(folder), 600)
+    begun = Fork(folder, *COMMAND)
     wait_until(lambda: under_way(folder))
     workers(begun.process.pid)[0][0].kill()
+    release(folder)
     assert "died (time 1); the others go on" in begun.wait(0)
     check_the_same(folder, unbroken)
     assert sorted(trial.user_attrs.get("deaths", 0) for trial in trials(folder, NAME)) == [
@@ -126,11 +161,13 @@ def test_a_killed_worker(folder, unbroken):
 def test_killed_and_killed_again(folder, unbroken):
     """Killed between the stores, and again with both workers training, nothing is left of it, and nothing is lost."""
     Fork(begin(folder), *COMMAND, PIPELINE_FAILPOINT="between_stores:2").wait(-signal.SIGKILL)
+    hold(folder, 600)
     begun = Fork(folder, *COMMAND)
     wait_until(lambda: under_way(folder))
     _, found = workers(begun.process.pid)
     begun.send(signal.SIGKILL)
     begun.wait(-signal.SIGKILL)
+    release(folder)
     wait_until(lambda: gone(found))
     assert "going on with 2 interrupted trials: #" in sweep(folder)
     check_the_same(folder, unbroken)
@@ -141,7 +178,8 @@ def test_stopped(folder, unbroken):
 
     All processes end within 10 s, as promised for Ctrl-C.
     """
-    begun = Sweep(begin(folder), *COMMAND)
+    hold(begin(folder), 0.5)  # it is between two steps that a trial stops
+    begun = Sweep(folder, *COMMAND)
     try:
         wait_until(lambda: under_way(folder))
         _, found = workers(begun.process.pid)
@@ -156,6 +194,7 @@ def test_stopped(folder, unbroken):
     assert not client(folder).search_runs(["0"], "attributes.status = 'RUNNING'")
     running = [trial for trial in trials(folder, NAME) if not trial.state.is_finished()]
     assert [trial.user_attrs["interrupted"] for trial in running] == [True, True]
+    release(folder)
     sweep(folder)
     check_the_same(folder, unbroken)
     assert not any(trial.user_attrs.get("deaths") for trial in trials(folder, NAME))

@@ -183,13 +183,14 @@ def test_a_trial_that_hangs(folder, command, ray_cluster):
 
 def test_one_cluster_of_this_machine(folder):
     """Without an address one is begun for the sweep, and ends with it; `finalists` takes the same options."""
-    (folder / "tiny.yaml").write_text(STUDY.replace("epochs: 60", "epochs: 1"))
+    (folder / "tiny.yaml").write_text(STUDY.replace("epochs: 60", "epochs: 20"))
     began = Fork(
         folder, "sweep", "tiny.yaml", "--engine", "ray", "--trials", "2", "--deterministic"
     )
     wait_until(lambda: any(trial.intermediate_values for trial in trials(folder, NAME)))
     found = psutil.Process(began.process.pid).children(recursive=True)
     assert [child for child in found if child.name() == "raylet"]
+    (folder / "slow").unlink()
     output = began.wait(0)
     assert (
         "at a time on a Ray cluster of this machine; the list of trials is the same each time"

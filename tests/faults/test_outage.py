@@ -1,6 +1,7 @@
 """The tracking server is away: at the start, for a while, until the end, or it does not answer."""
 
 import itertools
+import math
 import re
 import signal
 import socket
@@ -79,7 +80,7 @@ def test_away_for_a_while_it_misses_nothing(way, template, tmp_path):
     """Cut off between two epochs and back in another trial, it has every point once.
 
     Training never waits for more than 1 s, which is promised. A machine that stands still for a
-    while is given two more attempts.
+    while, or until the first trial is nearly done, is given two more attempts.
     """
 
     def longest(attempt):
@@ -87,13 +88,13 @@ def test_away_for_a_while_it_misses_nothing(way, template, tmp_path):
         sweep = Fork(folder, *COMMAND, MLFLOW_TRACKING_URI=way.uri)
         wait_for_epochs(folder, 0, 2)
         way.cut()
-        assert epochs(folder, 0) <= 4
+        is_in_time = epochs(folder, 0) <= 4
         wait_for_epochs(folder, 2, 1)  # the second trial began and ended without it
         way.mend()
         output = sweep.wait(0)
         assert "the tracking server is away" in output
         check_complete(MlflowClient(way.uri), folder, NAME, folder / "fetched")
-        return max(waits(folder))
+        return max(waits(folder)) if is_in_time else math.inf
 
     assert any(longest(attempt) < 1 for attempt in range(3))
 

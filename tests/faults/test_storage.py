@@ -18,7 +18,8 @@ from mlflow.tracking import _tracking_service
 from support.commands import wait_until
 from support.datasets import save
 from support.endtoend import check_invariant, pipeline, record
-from support.forks import Fork, trials
+from support.forks import Fork
+from support.networks import HELD
 
 from pipeline.checkpoints import load
 from pipeline.data.search_data import load_for
@@ -82,9 +83,15 @@ def test_a_reader_does_not_hold_a_sweep_up(place):
 @pytest.mark.slow
 def test_a_sweep_waits_for_another_writer(place):
     """A writer that locks both stores delays the sweep, and no more."""
+    fixed = 'fixed: {family: "mine:Held", batch_size: 500}'
+    study = re.sub("fixed: .*", fixed, STUDY)
+    (place / "tiny.yaml").write_text(study)
+    (place / "mine.py").write_text(HELD)
+    (place / "hold").touch()
     sweep = Fork(place, *COMMAND)
-    wait_until(lambda: any(trial.state.is_finished() for trial in trials(place, NAME)))
+    wait_until((place / "held").exists)
     with held(place, "BEGIN IMMEDIATE"):
+        (place / "hold").unlink()  # from here on it has all of its epochs to write
         sweep.process.join(timeout=1)
         assert sweep.process.exitcode is None
     sweep.wait(0)

@@ -161,3 +161,20 @@ class Stuck(Fine):  # in a call that neither ends nor lets Python run
     def step(self):
         ctypes.PyDLL(None).sleep(600)
 """
+
+
+# A network whose steps wait while a file `hold` beside it says so; `held` then says that one waits.
+HELD = f"""
+import time
+from pathlib import Path
+{FINE}
+
+HOLD, IS_HELD = (Path(__file__).with_name(name) for name in ("hold", "held"))
+
+
+class Held(Fine):
+    def step(self):
+        while HOLD.exists():
+            IS_HELD.touch()
+            time.sleep(0.01)
+"""
