@@ -187,7 +187,8 @@ def swept(tmp_path_factory):
             pipeline("sweep", "study.yaml", "--dataset", f"folder:{PLACE}") == 2
         )  # no name is made of such a folder's
         assert sorted(path.name for path in place.iterdir()) == sorted([PLACE, "study.yaml"])
-        assert pipeline("sweep", "study.yaml", "--dataset", f"folder:{PLACE}", "--name", NAME) == 0
+        arguments = ("study.yaml", "--dataset", f"folder:{PLACE}", "--name", NAME)
+        assert pipeline("sweep", *arguments, all_plots=True) == 0
         yield place
 
 

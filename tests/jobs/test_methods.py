@@ -80,7 +80,8 @@ def test_a_study_stops_at_its_target(folder, sweep, capsys):
 def test_an_ablation_starts_from_another_studys_best(folder, sweep):
     """The best of a study, and it again with each searched choice at its default, is a study of its own."""
     assert sweep("method: grid\nsearch: {lr: [0.01], dropout: [0.0]}\n", name="first") == 0
-    assert pipeline("sweep", _write(folder, "method: ablate\nof: first-digits\n")) == 0
+    ablation = _write(folder, "method: ablate\nof: first-digits\n")
+    assert pipeline("sweep", ablation, all_plots=True) == 0
     found = record(folder, "ablation-digits")
     assert [(r.config.lr, r.config.dropout) for r in found.results] == [
         (0.01, 0.0),

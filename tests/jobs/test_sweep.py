@@ -40,7 +40,7 @@ def swept(tmp_path_factory, template):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(test_split, "load_test", None)  # a sweep that reads the test split fails
-        assert pipeline("sweep", "tiny.yaml") == 0
+        assert pipeline("sweep", "tiny.yaml", all_plots=True) == 0
     return folder
 
 
@@ -433,4 +433,4 @@ def test_report_prints_every_format(swept, monkeypatch, capsys, fmt, tmp_path):
     monkeypatch.chdir(swept)
     assert pipeline("report", "--format", fmt, "--out", str(tmp_path / "out")) == 0
     assert "cnn" in capsys.readouterr().out
-    assert (tmp_path / "out" / "plots" / "optimization_history.png").stat().st_size > 10_000
+    assert (tmp_path / "out" / "plots" / "learning_curves.png").stat().st_size > 10_000

@@ -1,6 +1,7 @@
 """Stores are prepared, opened and read in any folder; damaged ones are refused."""
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -11,6 +12,9 @@ from pipeline.stores.access import open_studies, prepare, read_studies
 from pipeline.stores.locations import locate, sqlite_file
 from pipeline.system.errors import StorageFailure, UsageFailure
 
+# Names that may be misread, each alone in the slow tests; together in the others, for a store
+# takes a second to make.
+ODD_TOGETHER = ["100% é漢🙂 it's a+b", "a%2Fb {x}%20{0};", 'a#b?c=d\\e"q"']
 ODD = [
     "a folder",
     "100%",
@@ -32,6 +36,13 @@ ODD = [
 @pytest.fixture(autouse=True)
 def _inside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def made(template, tmp_path):
+    """Both stores, ready."""
+    for name in ("mlflow.db", "optuna.db"):
+        shutil.copy(template / name, tmp_path / name)
 
 
 def test_prepare(tmp_path, monkeypatch):
@@ -67,9 +78,10 @@ def test_prepare_asks_a_server_first(tmp_path, monkeypatch):
         lambda file: file.symlink_to(file),
     ],
 )
-def test_unusable_file(tmp_path, name, spoil):
+def test_unusable_file(tmp_path, made, name, spoil):
     """A folder or anything else in a store's place ends with exit code 5 and its name, and is left as it is."""
     file = tmp_path / name
+    file.unlink()
     spoil(file)
     before = file.read_bytes() if file.is_file() else None
     with pytest.raises(StorageFailure, match=f"cannot use .*{name}") as failure:
@@ -79,8 +91,9 @@ def test_unusable_file(tmp_path, name, spoil):
     assert before is None or file.read_bytes() == before
 
 
-def test_damaged_database(tmp_path):
+def test_damaged_database(tmp_path, made):
     """A database with damage inside, as a bad disk leaves it, is refused."""
+    (tmp_path / "optuna.db").unlink()
     with closing(sqlite3.connect(tmp_path / "optuna.db")) as database:
         database.execute("CREATE TABLE t (value)")
         database.executemany("INSERT INTO t VALUES (?)", [("x" * 500,)] * 100)
@@ -100,7 +113,9 @@ def test_unusable_folder(tmp_path, monkeypatch):
         prepare(locate())
 
 
-@pytest.mark.parametrize("folder", ODD)
+@pytest.mark.parametrize(
+    "folder", [*ODD_TOGETHER, *(pytest.param(name, marks=pytest.mark.slow) for name in ODD)]
+)
 def test_odd_paths(tmp_path, monkeypatch, folder):
     """Stores work in folders of any name: what is written there is read back, and lies there."""
     inside = tmp_path / folder
@@ -124,7 +139,7 @@ def test_nothing_to_read(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_read_only(tmp_path, monkeypatch):
+def test_read_only(tmp_path, made, monkeypatch):
     """Where nothing may be written, the studies are read from a copy with what is still in the WAL; no file changes."""
     where = locate()
     prepare(where)
@@ -140,7 +155,7 @@ def test_read_only(tmp_path, monkeypatch):
     assert optuna.get_all_study_names(storage) == ["demo"]
 
 
-def test_store_of_another_version(tmp_path):
+def test_store_of_another_version(tmp_path, made):
     """A store that Optuna refuses ends with exit code 5, one line, and its path."""
     where = locate()
     prepare(where)

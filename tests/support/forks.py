@@ -14,7 +14,7 @@ import optuna
 import pytest
 
 from pipeline.checkpoints import BEST, load
-from support.endtoend import children, studies
+from support.endtoend import children, draw_one_plot, studies
 
 # Imports take seconds, forks hundredths of one. The server starts no thread, and opens no store.
 WARM = (
@@ -51,7 +51,7 @@ def importable(folder, name, text):
 class Fork:
     """`pipeline ARGUMENTS` in a folder, with a checkpoint after every epoch and output to a file.
 
-    Of the plots it draws one: all take two thirds of a small sweep's time.
+    Of the plots it draws one.
     """
 
     def __init__(self, folder, *arguments, **environment):
@@ -78,7 +78,6 @@ class Fork:
 
 
 def _main(folder, arguments, environment, log):
-    import pipeline.report.plots.files as plots
     import pipeline.training.epochs
     from pipeline import cli
 
@@ -89,7 +88,7 @@ def _main(folder, arguments, environment, log):
     os.dup2(out, 1)
     os.dup2(out, 2)
     pipeline.training.epochs.SAVE_EVERY = 0
-    plots.PLOTS = {"learning_curves": plots.PLOTS["learning_curves"]}
+    draw_one_plot(pytest.MonkeyPatch())
     sys.argv = ["pipeline", *arguments]
     cli.main()
 

@@ -20,7 +20,13 @@ SHAPES = {
     "tiny_imagenet": (3, 64, 64),
 }
 IMAGES = {"digits": 20, "mnist": 20, "cifar10": 20, "tiny_imagenet": 8}
-TRIALS = 3
+TRIALS = 2
+# Networks of tens of millions of parameters, which others of the studies have as well.
+LARGE = {"mnist_cnn_lr", "tinyimagenet_cnn", "tinyimagenet_resnet"}
+STUDIES = [
+    pytest.param(name, marks=pytest.mark.slow if name in LARGE else ())
+    for name in shipped_studies()
+]
 
 
 def png(image: torch.Tensor) -> bytes:
@@ -59,7 +65,7 @@ def images(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("name", shipped_studies())
+@pytest.mark.parametrize("name", STUDIES)
 def test_a_shipped_study_runs_to_its_report(name, images, tmp_path, template, monkeypatch, capsys):
     """Its first trials train, its stores agree, its report holds its published figures, and a winner can be scored."""
     folder = furnish(tmp_path / "work", template)
