@@ -7,8 +7,6 @@ from support.endtoend import check_invariant, children, furnish, pipeline, recor
 from support.forks import Fork
 from support.networks import MISBEHAVING
 
-from sweeps.analysis.ranking import rank
-
 pytestmark = pytest.mark.slow
 
 NAME = "tiny-digits"
@@ -77,7 +75,7 @@ def test_each_ends_as_it_should(swept, family, end):
     assert (found.state, found.value, run.info.status) == ("failed", None, "FAILED")
     assert f"failed: {end} ({found.error})" in output
     assert not [key for key in run.data.metrics if key.startswith("best/")]
-    ranks = {entry.trials[0].number: entry.rank for entry in rank(record(folder, NAME).results)}
+    ranks = {entry.trials[0].number: entry.rank for entry in record(folder, NAME).ranked}
     assert (ranks[0], ranks[found.number]) == (1, None)
 
 

@@ -272,7 +272,8 @@ def test_studies_lists_and_shows(folder, capsys, monkeypatch):
     assert pipeline("studies", "mnist_resnet_dropout", "--data-dir", "nowhere") == 0
     shown = capsys.readouterr().out
     assert "softmax_output: [true, false]" in shown
-    assert shown.endswith("20 trials of at most 30 epochs; no estimate without the images\n")
+    said = "20 trials (4 configurations x 5 seeds) of at most 30 epochs; no estimate without the images\n"
+    assert shown.endswith(said)
     assert pipeline("studies", "tiny.yaml", "--json") == 0
     described = json.loads(capsys.readouterr().out)
     assert (described["trials"], described["images"]) == (5, 1199)

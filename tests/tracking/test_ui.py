@@ -212,7 +212,7 @@ def test_description_reads_well(served, page):
     page.goto("about:blank")
     page.goto(served.links[1])
     page.get_by_text("Show more").click()
-    winner = rank(served.record.results)[0].trials[0]
+    winner = served.record.best_trial
     assert page.locator("strong", has_text=f"Trial {winner.number}").count() == 1
     assert page.locator("code", has_text=f"pipeline finalists {NAME}").count() == 1
     cells = texts(page, "table:has(th:has-text('val_class/')) td")
