@@ -4,91 +4,50 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
 
+from sweeps.analysis.equal_epochs import scores_at_equal_epochs
 from sweeps.analysis.intervals import Z
-from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
-from sweeps.spec.study_spec import OBJECTIVES
-from sweeps.trial import BAD_CONFIGURATION, COMPLETE, FAILED, TrialResult
+from sweeps.trial import BAD_CONFIGURATION, COMPLETE, PAUSED, PRUNED, TrialResult
 
 INFEASIBLE = "infeasible"
 # With fewer, the distribution of Student's t does not describe a rank correlation: of six, it takes
 # .002 for a chance that is .008.
 MIN_CONFIGURATIONS = 8
+_WORST = -1.0  # the standing of a configuration that all others beat
 _POWER = 0.8416212335729143  # a normal variable is below this in four of five cases
 _VARIANCE = 1.06  # of Fisher's transform of a rank correlation, times n - 3
 
 
 def standings(record: StudyRecord) -> Mapping[str, float]:
-    """Say for each configuration how many of the others it beats, at equal epochs.
+    """Return how each configuration stands among the others, at equal epochs.
 
-    Each pair of configurations is compared by their best values after the last epoch that both
-    reached, so that one that was paused early is not held against the end of another. The end of a
-    complete configuration counts for the epochs that it did not need. A configuration that
-    diverged, ran out of memory or broke a limit is the worst at every epoch. The seeds of a
-    configuration are averaged, over the epochs that all of them reached.
+    It is the mean of its trials' scores, see `scores_at_equal_epochs`. A configuration of which no
+    trial has a value because it diverged, ran out of memory or broke a limit is among the worst.
 
     Returns:
-        By `TrialConfig.group`: the share of the others that it beats, minus the share that beat
-        it, from -1 to 1. Configurations without a value after any epoch are left out.
+        By `TrialConfig.group`: from -1, beaten by all, to 1. Configurations that have no value for
+        another reason are left out.
     """
-    key, _ = OBJECTIVES[record.objective]
-    curves: dict[str, list[float]] = {}
-    complete: set[str] = set()
-    for entry in record.ranked:
-        curve = _curve(entry, key, record.maximize)
-        group = entry.trials[0].config.group
-        if curve:
-            curves[group] = curve
-            if all(trial.state == COMPLETE for trial in entry.trials) or curve == [-math.inf]:
-                complete.add(group)
-    if not curves:
-        return {}
-    longest = max(map(len, curves.values()))
-    values = np.full((len(curves), longest), np.nan)
-    lengths = np.full(len(curves), longest)
-    for row, (group, curve) in enumerate(curves.items()):
-        values[row, : len(curve)] = curve
-        if group in complete:
-            values[row, len(curve) :] = curve[-1]
-        else:
-            lengths[row] = len(curve)
-    rows = np.arange(len(curves))
-    result = {}
-    for row, group in enumerate(curves):
-        epochs = np.minimum(lengths, lengths[row]) - 1
-        own = values[row, epochs]
-        others = values[rows, epochs]
-        beaten = np.count_nonzero(own > others) - np.count_nonzero(own < others)
-        result[group] = beaten / max(1, len(curves) - 1)
-    return result
+    tried = [result for result in record.results if result.duplicate_of is None]
+    valued = [result for result in tried if _has_value(result)]
+    scores = scores_at_equal_epochs(valued, record.objective, maximize=record.maximize)
+    by_group: dict[str, list[float]] = {}
+    for result, score in zip(valued, scores, strict=True):
+        by_group.setdefault(result.config.group, []).append(float(score))
+    for result in tried:
+        if result.end in (*BAD_CONFIGURATION, INFEASIBLE):
+            by_group.setdefault(result.config.group, [_WORST])
+    return {group: fmean(found) for group, found in by_group.items()}
 
 
-def _curve(entry: Ranked, key: str, maximize: bool) -> list[float]:
-    """Return the mean of the seeds' best values so far, by epoch; more is better.
-
-    Of a configuration that cannot be trained it is minus infinity; without a value it is empty.
-    """
-    sign = 1 if maximize else -1
-    curves = []
-    for trial in entry.trials:
-        values = [row.metrics.get(key) for row in trial.history]
-        known = [sign * value for value in values if value is not None]
-        if trial.state != FAILED and known and len(known) == len(values):
-            curves.append(list(accumulate(known, max)))
-    if curves:
-        return [sum(column) / len(column) for column in zip(*curves, strict=False)]
-    if any(map(_cannot_be_trained, entry.trials)):
-        return [-math.inf]
-    return []
-
-
-def _cannot_be_trained(trial: TrialResult) -> bool:
-    return trial.end in (*BAD_CONFIGURATION, INFEASIBLE)
+def _has_value(result: TrialResult) -> bool:
+    is_scored = result.state in (COMPLETE, PRUNED, PAUSED)
+    return is_scored and result.value is not None and math.isfinite(result.value)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:

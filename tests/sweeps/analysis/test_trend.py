@@ -48,11 +48,11 @@ def test_standings_of_what_cannot_be_trained():
             trial(3, [], state=FAILED, end="oom"),
         ]
     )
-    assert found == {0: 1.0, 1: -0.5, 3: -0.5}
+    assert found == {0: 0.0, 1: -1.0, 3: -1.0}
 
 
 def test_standings_of_seeds_and_of_early_ends():
-    """Seeds are averaged; the end of a complete trial counts for the epochs that it did not need."""
+    """The scores of seeds are averaged; the end of a complete trial counts for the epochs that it did not need."""
     found = by_number(
         [
             trial(0, [0.5, 0.6], lr=0.1, seed=0),
@@ -61,8 +61,7 @@ def test_standings_of_seeds_and_of_early_ends():
             trial(3, [0.1, 0.7]),
         ]
     )
-    assert found[2] == -1.0  # .65 at its end, against .7 and .7
-    assert found[0] == found[1] == found[3] == 0.5
+    assert found == pytest.approx({0: 0, 1: 0, 2: -1 / 3, 3: 1 / 3})  # of .6, .8, .65 and .7
 
 
 @pytest.mark.parametrize("ties", [False, True])
