@@ -222,11 +222,11 @@ def _rounded(figures: Mapping[str, float]) -> list[str]:
     return [f"{figure:.3f}" for figure in figures.values()]
 
 
-def _print_made_up(method: str, sizes: Sequence[int], studies: int) -> None:
+def _print_made_up(method: str, sizes: Sequence[int], causes: Sequence[str], studies: int) -> None:
     """Print the first table."""
     _print_header("trials", "cause", "first", "told", "false")
     for trials in sizes:
-        for cause in CAUSES:
+        for cause in causes:
             figures = measure(method, cause, trials=trials, studies=studies)
             _print_row(trials, cause, *_rounded(figures))
 
@@ -250,6 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--method", choices=["random", "tpe"], default="random")
     parser.add_argument("--trials", type=int, nargs="+", default=[24])
+    parser.add_argument("--causes", nargs="+", choices=list(CAUSES), default=list(CAUSES))
     parser.add_argument("--studies", type=int, default=200, help="of each row of the first table")
     parser.add_argument("--curves", type=Path, nargs="+", help="prints the second table instead")
     parser.add_argument("--orders", type=int, default=100, help="of the curves")
@@ -258,7 +259,7 @@ def main() -> None:
     if options.curves:
         _print_curves(options.curves, options.trials, options.orders)
     else:
-        _print_made_up(options.method, options.trials, options.studies)
+        _print_made_up(options.method, options.trials, options.causes, options.studies)
 
 
 if __name__ == "__main__":
