@@ -69,12 +69,12 @@ def finalists_command(
     """Train the best configurations of a study (default: the one last run) again, with seeds it has
     not used.
 
-    Says which is the best by its mean, and when that is a tie; scores each run once on the test
-    split. Promising trials that the search had paused are trained to their end first, so that they
-    can be chosen. The finalists are a study of their own, NAME.finalists. Which they are is settled
-    the first time, while no sweep goes on with the study; the same command again goes on to the
-    end, and trains nothing twice. More --seeds or --split-seeds than before are added to those of
-    the same finalists.
+    Says which is the best by its mean, whether the others are told apart from it, and how many more
+    seeds or images would tell; scores each run once on the test split. Promising trials that the
+    search had paused are trained to their end first, so that they can be chosen. The finalists are
+    a study of their own, NAME.finalists. Which they are is settled the first time, while no sweep
+    goes on with the study; the same command again goes on to the end, and trains nothing twice.
+    More --seeds or --split-seeds than before are added to those of the same finalists.
 
     \b
     Example: pipeline finalists default-digits --top 3 --seeds 3

@@ -5,15 +5,24 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from pipeline.report.finalists import doubts
 from pipeline.report.problems import INFEASIBLE
-from pipeline.report.scores import entry_score_text, plural, score_text, signed
+from pipeline.report.scores import (
+    entry_score_text,
+    interval_text,
+    outcome_text,
+    plural,
+    score_text,
+    signed,
+)
 from pipeline.system.text import clip
+from sweeps.analysis.difference import Difference
 from sweeps.analysis.lead import Lead
 from sweeps.analysis.naming import config_text, differing_fields
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import Score, complete_trials, mean_test_score
-from sweeps.analysis.verdict import Verdict, doubts
+from sweeps.analysis.verdict import Verdict
 from sweeps.spec.study_spec import parse_budget
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING, TrialResult
 
@@ -185,7 +194,7 @@ def _winner_sentence(record: StudyRecord, configuration: Ranked | None) -> str:
     trial = configuration.trials[0]
     objective = OBJECTIVES[record.objective]
     if configuration.spread is None:
-        tied = record.lead is not None and not record.lead.difference
+        tied = record.lead is not None and not record.lead.difference.difference
         verb = "stands first" if tied else "won"
         family = clip(trial.config.family, 60)
         return (
@@ -209,21 +218,26 @@ def _certainty_sentences(record: StudyRecord, configuration: Ranked | None) -> t
     second = lead.second.trials[0]
     name = clip(config_text(second, lead.differing), _SECOND_CLIP)
     second_text = f"trial {second.number}, {name}"
-    if lead.difference == 0:
+    difference = lead.difference
+    if difference.difference == 0:
         by = (
             f"It is no better than the second ({second_text}): "
             "a tie, in which the earlier trial stands first."
         )
     else:
         images = _image_count_text(record, configuration, lead)
-        by = f"It is {lead.difference:.4f} ahead of the second ({second_text}){images}."
-    if lead.spread is None:
-        noise = "Each was trained with one seed: it may be noise."
-    elif lead.within:
-        noise = f"That is within the spread of their seeds ({lead.spread:.4f}): it may be noise."
-    else:
-        noise = f"That is more than the spread of their seeds ({lead.spread:.4f})."
-    return (by, noise)
+        by = f"It is {difference.difference:.4f} ahead of the second ({second_text}){images}."
+    return (by, _noise_sentence(difference))
+
+
+def _noise_sentence(difference: Difference) -> str:
+    """Whether a lead may be noise."""
+    if max(difference.seeds) == 1:
+        return "Each was trained with one seed: which of them is better is not known."
+    if difference.half_width is None:
+        return f"It is a difference {difference.why_unknown}: which is better is not known."
+    text = outcome_text(difference)
+    return f"{text[0].upper()}{text[1:]} ({interval_text(difference)})."
 
 
 def _image_count_text(record: StudyRecord, configuration: Ranked, lead: Lead) -> str:
@@ -231,7 +245,7 @@ def _image_count_text(record: StudyRecord, configuration: Ranked, lead: Lead) ->
     images = sum(sum(row) for row in configuration.trials[0].confusion or ())
     if not images or record.objective != "val_acc":
         return ""
-    count = round(lead.difference * images)
+    count = round(lead.difference.difference * images)
     if not count:
         return ": less than one validation image"
     return f": {count:,} of the {images:,} validation images"
@@ -240,9 +254,21 @@ def _image_count_text(record: StudyRecord, configuration: Ranked, lead: Lead) ->
 def _lead_text(lead: Lead | None) -> str:
     if lead is None:
         return "no second"
-    if not lead.difference:
+    return _lead_figure(lead.difference)
+
+
+def _lead_figure(difference: Difference) -> str:
+    """A lead as a figure, which says where it may be noise."""
+    if not difference.difference:
         return "a tie"
-    return f"{lead.difference:.4f}"
+    figure = signed(difference.difference).removeprefix("+")
+    if difference.outcome == "ahead":
+        return figure
+    if difference.outcome == "behind":
+        return f"behind by {figure.removeprefix('-')}"
+    if difference.outcome == "equal":
+        return f"{figure}, equal in practice"
+    return f"{figure}, not told apart"
 
 
 # The winner of the finalists
@@ -252,8 +278,8 @@ def _finalist_sentence(record: StudyRecord, verdict: Verdict) -> str:
     trials = [finalist.trial for finalist in verdict.finalists]
     fields = differing_fields(record.searched, trials) or record.searched
     name = clip(config_text(verdict.winner.trial, fields), _CONFIG_CLIP)
-    if verdict.tied:
-        subject = "First by its mean, in a tie, is"
+    if verdict.undecided or verdict.equal:
+        subject = "First by its mean is"
     elif verdict.behind:
         subject = "Placed first is"
     else:
@@ -271,8 +297,11 @@ def _finalist_certainty(verdict: Verdict) -> str:
     others = len(verdict.finalists) - 1
     if not others:
         return "It was the only finalist."
-    noun = "finalists" if others > 1 else "finalist"
-    return f"It is ahead of the other {others} {noun} by more than chance (95 %)."
+    noun = f"{others} finalists" if others > 1 else "finalist"
+    return (
+        f"It is ahead of the other {noun} by more than chance: the 95 % intervals of all pairs "
+        "together leave out 0."
+    )
 
 
 def _finalist_lead_text(verdict: Verdict) -> str:
@@ -281,12 +310,7 @@ def _finalist_lead_text(verdict: Verdict) -> str:
     against = verdict.finalists[1].against
     if against is None:
         return "not known"
-    if against.outcome == "tie":
-        return "a tie"
-    difference = signed(abs(against.difference)).removeprefix("+")
-    if against.outcome == "behind":
-        return f"behind by {difference}"
-    return difference
+    return _lead_figure(against)
 
 
 # Figures, words and commands

@@ -29,6 +29,7 @@ from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked, ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import complete_trials, mean_test_score
+from sweeps.analysis.studies import compare_winners
 from sweeps.trial import config_fields
 
 _NAME_CLIP = 60  # characters of a study's name
@@ -98,10 +99,15 @@ def _row(record: StudyRecord) -> Row:
 
 def _winner(record: StudyRecord) -> Ranked | None:
     """The winning configuration of a study or, once they are decided, of its finalists."""
-    source = record.decided_finalists or record
+    source = _source(record)
     if source.complete_configurations:
         return source.complete_configurations[0]
     return None
+
+
+def _source(record: StudyRecord) -> StudyRecord:
+    """The study whose winner counts: that of the finalists, once they are decided."""
+    return record.decided_finalists or record
 
 
 # The differences in sentences
@@ -155,12 +161,12 @@ def _group_differences(group: Sequence[StudyRecord]) -> list[str]:
     lines = []
     for record, winner in winners[1:]:
         best_record, best = winners[0]
-        spreads = [entry.spread for entry in (best, winner) if entry.spread is not None]
-        difference = abs((best.value or 0.0) - (winner.value or 0.0))
-        lines.append(
-            f"{_score_of(best_record, best)} against {_score_of(record, winner)}: "
-            f"{difference_text(difference, max(spreads, default=None))}."
-        )
+        difference = compare_winners(_source(best_record), _source(record))
+        if difference is not None:
+            lines.append(
+                f"{_score_of(best_record, best)} against {_score_of(record, winner)}: "
+                f"{difference_text(difference)}."
+            )
     return lines + [f"{_name(record)}: no trial is complete." for record in unfinished]
 
 

@@ -7,28 +7,33 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from pipeline.report.grid import Row, Section, finite_value, make_grid
-from pipeline.report.scores import score_text, score_values, signed
+from pipeline.report.scores import (
+    difference_text,
+    difference_values,
+    score_text,
+    score_values,
+    signed,
+)
 from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import Score, complete_trials
-from sweeps.analysis.verdict import Finalist, Gap, PairedDifference, Verdict
+from sweeps.analysis.verdict import Finalist, Gap, Verdict
 
 GAP_COLUMN = "val - test (95 %)"
 _NAME_CLIP = 160  # characters of a configuration
-_OUTCOMES = {
-    "ahead": "the winner is ahead",
-    "tie": "a tie",
-    "behind": (
-        "the other did better on the seeds that both have, and is placed behind because not all "
-        "of its seeds are complete"
-    ),
+# After a difference in the table.
+_OUTCOME_MARKS = {
+    "ahead": "",
+    "behind": ", did better",
+    "equal": ", equal in practice",
+    "open": ", not told apart",
 }
-_OUTCOME_MARKS = {"ahead": "", "tie": ", a tie", "behind": ", did better"}  # after a difference
 
 
 # As values
@@ -41,16 +46,19 @@ def finalist_values(record: StudyRecord) -> Row | None:
         return None
     verdict = finalists.judged_as_finalists
     winner = None
-    tied = []
+    undecided = []
+    equal = []
     if verdict is not None:
         winner = _name(record, verdict.winner)
-        tied = [_name(record, finalist) for finalist in verdict.tied]
+        undecided = [_name(record, finalist) for finalist in verdict.undecided]
+        equal = [_name(record, finalist) for finalist in verdict.equal]
     return {
         "study": finalists.name,
         "runs_planned": finalists.trials,
         "final": verdict is not None and verdict.final,
         "winner": winner,
-        "tied": tied,
+        "not_told_apart": undecided,
+        "equal_in_practice": equal,
         "finalists": [_values(record, finalist) for finalist in _placed(record)],
         "refit": finalists.refit and asdict(finalists.refit),
         "text": verdict_lines(record),
@@ -71,7 +79,7 @@ def _values(record: StudyRecord, finalist: Finalist) -> Row:
         **score_values("mean", finalist.value),
         **score_values("test_acc", finalist.test),
         "gap": gap and {**vars(gap), "by_chance": gap.by_chance},
-        "winner_less_this": against and {**vars(against), "tie": against.tie},
+        "winner_less_this": difference_values(against),
         "parameters": trial.parameters,
         "mflops": finite_value(trial.mflops),
         "in_search": _value_in_search(record, finalist),
@@ -159,8 +167,8 @@ def verdict_lines(record: StudyRecord) -> list[str]:
         lines.append(f"Not final: {ended}; go on with: {resume}")
     lines.append(_winner_line(record, verdict.winner))
     lines += [_against_line(finalist) for finalist in verdict.finalists[1:]]
-    if verdict.tied:
-        lines.append(_tie_line(verdict))
+    lines += doubts(verdict)
+    lines += _cheapest_lines(verdict)
     if verdict.winner.gap is not None:
         lines.append(_gap_line(verdict.winner.gap))
     if _any_unscored(verdict):
@@ -189,27 +197,54 @@ def _against_line(finalist: Finalist) -> str:
         ends = f" ({_ends_text(entry)})"
     text = f"Against place {finalist.place}, {score_text(finalist.value)}{ends}: "
     if finalist.against is None:
-        return f"{text}no seed is complete of both."
-    return text + _difference_sentence(finalist.against)
+        return f"{text}not compared."
+    return f"{text}{difference_text(finalist.against)}."
 
 
-def _difference_sentence(against: PairedDifference) -> str:
-    text = f"difference {signed(against.difference)}"
-    if against.low is None or against.high is None:
-        return f"{text} of one seed each: a tie."
-    interval = _interval_text(against.low, against.high)
-    return f"{text}, 95 % interval {interval}: {_OUTCOMES[against.outcome]}."
+def doubts(verdict: Verdict) -> list[str]:
+    """Say in sentences why the winner may not be the best; empty if it beats every finalist."""
+    sentences = []
+    if verdict.undecided:
+        sentences.append(
+            f"{_places(verdict.undecided)} not told apart from the winner by these runs."
+        )
+    if verdict.equal:
+        sentences.append(f"{_places(verdict.equal)} equal to the winner in practice.")
+    for finalist in verdict.finalists[1:]:
+        if finalist.against is None:
+            sentences.append(
+                f"Place {finalist.place} cannot be compared with the winner: "
+                "no seed of it is complete."
+            )
+        elif finalist.against.outcome == "behind":
+            sentences.append(
+                f"Place {finalist.place} did better than the winner, and is placed behind because "
+                "not all of its seeds are complete."
+            )
+    return sentences
 
 
-def _tie_line(verdict: Verdict) -> str:
-    text = f"These runs do not tell {len(verdict.tied)} of the finalists apart."
+def _places(finalists: Sequence[Finalist]) -> str:
+    """Finalists by place, and the verb: ``Place 2 is``, ``Places 2 and 3 are``."""
+    *places, last = (str(finalist.place) for finalist in finalists)
+    if not places:
+        return f"Place {last} is"
+    return f"Places {', '.join(places)} and {last} are"
+
+
+def _cheapest_lines(verdict: Verdict) -> list[str]:
+    """The cheapest of those known to be no worse in practice than the winner, if there are any."""
     cheapest = verdict.cheapest
     if cheapest is None:
-        return text
+        return []
     size = f"{cheapest.trial.parameters:,} parameters"
     if cheapest.trial.mflops is not None:
         size += f", {cheapest.trial.mflops:.4g} MFLOPs an image"
-    return f"{text} The cheapest of them is place {cheapest.place}: {size}."
+    if cheapest is verdict.winner:
+        return [f"The winner is the cheapest of those that are no worse in practice: {size}."]
+    rope = cheapest.against.rope if cheapest.against is not None else None
+    text = f"Place {cheapest.place} is the cheapest of those known to be less than {rope:g} worse"
+    return [f"{text} than the winner: {size}."]
 
 
 def _gap_line(gap: Gap) -> str:
@@ -252,14 +287,23 @@ def _reading_lines(verdict: Verdict) -> list[str]:
     """How the figures are to be read."""
     spread = "Mean ± sample standard deviation over fresh seeds, which the search had not used"
     lines = [f"{spread}; in_search is its mean."]
-    pairs = [finalist.against for finalist in verdict.finalists if finalist.against is not None]
-    seeds = {pair.seeds for pair in pairs if pair.low is not None}
-    if seeds:
-        count = " or ".join(map(str, sorted(seeds)))
+    known = [
+        finalist.against
+        for finalist in verdict.finalists
+        if finalist.against is not None and finalist.against.half_width is not None
+    ]
+    if known:
         lines.append(
-            "Difference: the winner's objective less the other's; 95 % interval of the mean paired "
-            f"difference, {count} seeds, Student's t, each comparison by itself."
+            "Difference: the winner's objective less the other's, with a 95 % interval over seeds "
+            f"and images that covers all pairs of the {known[0].configurations} finalists together."
         )
+        lines.append(
+            "The validation images are those of the search, which chose the finalists by them: "
+            "other images may rank them otherwise."
+        )
+        rope = known[0].rope
+        if rope is not None:
+            lines.append(f"Equal in practice: the whole interval is within {rope:g} of 0.")
     gap = verdict.winner.gap
     if gap is not None:
         images = f"{gap.val_images:,} validation and {gap.test_images:,} test images"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.report.grid import Row
 from pipeline.system.text import clip
+from sweeps.analysis.difference import Difference
 from sweeps.analysis.lead import Lead
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked
@@ -49,29 +50,94 @@ def signed(value: float) -> str:
     return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
-def difference_text(difference: float, spread: float | None) -> str:
-    """Say whether a difference of two means exceeds the spread of the seeds.
+def difference_values(difference: Difference | None) -> Row | None:
+    """A difference as values; None without one."""
+    if difference is None:
+        return None
+    needs = difference.needs
+    return {
+        "difference": difference.difference,
+        "low": difference.low,
+        "high": difference.high,
+        "outcome": difference.outcome,
+        "seeds": list(difference.seeds),
+        "images": difference.images,
+        "configurations": difference.configurations,
+        "rope": difference.rope,
+        "further_seeds": needs and needs.seeds,
+        "further_images": needs and needs.images,
+    }
 
-    Args:
-        difference: of the means, not negative.
-        spread: the larger of the two; None for one seed each.
+
+def difference_text(difference: Difference) -> str:
+    """A difference with its interval, what that rests on, and what it says."""
+    text = f"difference {signed(difference.difference)}"
+    if difference.half_width is None:
+        return f"{text} {difference.why_unknown}: which is better is not known"
+    return f"{text} ({interval_text(difference)}): {outcome_text(difference)}"
+
+
+def interval_text(difference: Difference) -> str:
+    """The interval of a difference, and what it rests on; empty if there is none.
+
+    For example: ``95 % -0.0021 to +0.0102, 3 seeds, 239 images, of 12 configurations``.
     """
-    if spread is None:
-        comment = "comes of one seed each: it may be noise"
-    elif difference <= spread:
-        comment = "is within the seeds' spread"
-    else:
-        comment = "is larger than the seeds' spread"
-    return f"the difference {difference:.4f} {comment}"
+    if difference.low is None or difference.high is None:
+        return ""
+    span = f"{signed(difference.low)} to {signed(difference.high)}"
+    return f"95 % {span}, {basis_text(difference)}"
+
+
+def basis_text(difference: Difference) -> str:
+    """What the interval of a difference rests on."""
+    first, second = difference.seeds
+    seeds = plural(first, "seed")
+    if first != second:
+        seeds = f"{first} and {plural(second, 'seed')}"
+    parts = [seeds]
+    if difference.images is not None:
+        parts.append(plural(difference.images, "image"))
+    return f"{', '.join(parts)}, of {difference.configurations} configurations"
+
+
+def outcome_text(difference: Difference) -> str:
+    """What the interval of a difference says, about its first side."""
+    if difference.outcome == "ahead":
+        text = "better beyond chance"
+        if difference.second_is_no_worse:
+            text += f", by less than {difference.rope:g}"
+        return text
+    if difference.outcome == "behind":
+        return "worse beyond chance"
+    if difference.outcome == "equal":
+        return f"equal in practice, within {difference.rope:g}"
+    return f"not told apart{needs_text(difference)}"
+
+
+def needs_text(difference: Difference) -> str:
+    """What would decide an open difference, after a semicolon; empty if it is not known."""
+    if difference.needs is None:
+        return ""
+    seeds = difference.needs.seeds
+    images = difference.needs.images
+    if seeds is None and images is None:
+        return ""
+    parts = []
+    if seeds is not None:
+        parts.append(f"{plural(seeds, 'more seed')} of each")
+    if images is not None:
+        noun = "image" if images == 1 else "images"
+        parts.append(f"{images:,} more {noun}")
+    return f"; {' or '.join(parts)} would decide, if the difference stays as it is"
 
 
 def lead_text(lead: Lead) -> str:
-    """Say how far the first configuration is ahead of the second, and whether seeds differ so."""
+    """Say how far the first configuration is ahead of the second, and whether that is known."""
     sides = []
     for entry in (lead.first, lead.second):
         name = clip(config_text(entry.trials[0], lead.differing), 80)
         sides.append(f"{name} {entry_score_text(entry)}")
-    return f"{' against '.join(sides)}: {difference_text(lead.difference, lead.spread)}"
+    return f"{' against '.join(sides)}: {difference_text(lead.difference)}"
 
 
 def lead_sentences(record: StudyRecord) -> list[str]:
@@ -91,8 +157,7 @@ def lead_values(lead: Lead | None) -> Row | None:
     return {
         "first": _lead_side(lead, lead.first),
         "second": _lead_side(lead, lead.second),
-        "difference": lead.difference,
-        "within": lead.within,
+        **(difference_values(lead.difference) or {}),
         "text": lead_text(lead),
     }
 

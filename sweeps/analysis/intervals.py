@@ -10,14 +10,14 @@ CONFIDENCE = 0.95
 Z = 1.959963984540054  # 95 % of a normal distribution is within so many standard deviations
 
 
-def wilson_interval(share: float, images: int) -> tuple[float, float]:
+def wilson_interval(share: float, images: float) -> tuple[float, float]:
     """Return the score interval of a share.
 
     The interval stays between 0 and 1, also for few images.
 
     Args:
         share: of the images, from 0 to 1.
-        images: how many there are.
+        images: how many there are; a fraction for a sample that counts as so many.
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
     JASA 22 (1927).

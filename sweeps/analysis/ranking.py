@@ -92,13 +92,11 @@ class RankingRule:
         """The group of a configuration among those of its state."""
         if entry.state != COMPLETE:
             return self._rung(entry.trials[0])
-        lacks_seeds = any(trial.state in _LACKING for trial in entry.trials)
         if self.selection == 1:
-            return lacks_seeds, 0
-        complete = len(_complete_values(entry.trials))
-        if lacks_seeds or complete < self.repeats:
-            return True, -complete
-        return _WHOLE
+            return any(trial.state in _LACKING for trial in entry.trials), 0
+        if has_all_seeds(entry, self.repeats):
+            return _WHOLE
+        return True, -len(_complete_values(entry.trials))
 
     def _rung(self, trial: TrialResult) -> _Group:
         """The group of a trial that is not complete: the longest trained come first."""
@@ -111,6 +109,16 @@ class RankingRule:
         if value is None:
             return math.inf
         return -value if self.maximize else value
+
+
+def has_all_seeds(entry: Ranked, repeats: int) -> bool:
+    """Whether a configuration has as many complete seeds as planned, and none that is lacking.
+
+    The mean of those that are left would flatter it.
+    """
+    if any(trial.state in _LACKING for trial in entry.trials):
+        return False
+    return len(_complete_values(entry.trials)) >= repeats
 
 
 _RULE_OF_0_1_0 = RankingRule()

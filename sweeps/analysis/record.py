@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from sweeps.analysis.difference import (
+    DEFAULT_ROPE,
+    Comparison,
+    Difference,
+    Sample,
+    make_sample,
+)
 from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
-from sweeps.analysis.lead import Lead, find_lead
+from sweeps.analysis.lead import Lead
 from sweeps.analysis.looks import Looks, count_looks
 from sweeps.analysis.naming import differing_fields
-from sweeps.analysis.ranking import Ranked, RankingRule, rank
+from sweeps.analysis.ranking import Ranked, RankingRule, has_all_seeds, rank
 from sweeps.analysis.verdict import Verdict, judge_finalists
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
@@ -49,6 +56,8 @@ class StudyRecord:
     promoted: Promotions | None = None  # None for a study without promotion
     method: str = "tpe"
     keep_checkpoints: str = "each"
+    # Half the region of practical equivalence, as the study says; None for the default.
+    rope: float | None = None
     # Differences from the study file. The published figures may then be of something else.
     deviations: str = ""
     reference: tuple[Reference, ...] = ()  # published figures
@@ -172,15 +181,76 @@ class StudyRecord:
         return self.complete_configurations[0].trials[0]
 
     @cached_property
+    def samples(self) -> Mapping[str, Sample]:
+        """The complete seeds of each configuration that has any, by the configuration's group."""
+        samples = {}
+        for entry in self.complete_configurations:
+            sample = make_sample(entry.trials, self.objective)
+            if sample is not None:
+                samples[entry.trials[0].config.group] = sample
+        return samples
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """The comparison of all configurations that stood to win."""
+        return Comparison(
+            list(self.samples.values()),
+            maximize=self.maximize,
+            rope=self.equivalence,
+            configurations=self.contenders,
+        )
+
+    @property
+    def contenders(self) -> int:
+        """The number of configurations that stood to win: all that have a value."""
+        return sum(entry.value is not None for entry in self.ranked)
+
+    @property
+    def equivalence(self) -> float | None:
+        """Configurations whose objectives differ by less count as equal; None if none do."""
+        if self.rope is not None:
+            return self.rope
+        return DEFAULT_ROPE if self.maximize else None
+
+    def difference(self, first: Ranked, second: Ranked) -> Difference | None:
+        """Compare two configurations; None unless both have complete seeds."""
+        first_sample = self.sample_of(first)
+        second_sample = self.sample_of(second)
+        if first_sample is None or second_sample is None:
+            return None
+        return self.comparison.difference(first_sample, second_sample)
+
+    def sample_of(self, entry: Ranked) -> Sample | None:
+        """The complete seeds of a configuration; None if there are none."""
+        sample = self.samples.get(entry.trials[0].config.group)
+        if sample is None or has_all_seeds(entry, self.spec.repeats):
+            return sample
+        return replace(sample, lacks_seeds=True)
+
+    @cached_property
     def lead(self) -> Lead | None:
         """The first-ranked configuration against the second; None unless both are complete."""
-        return find_lead(self.ranked, self.searched)
+        if len(self.complete_configurations) < 2:
+            return None
+        first, second = self.complete_configurations[:2]
+        difference = self.difference(first, second)
+        if difference is None:
+            return None
+        return Lead(
+            first=first,
+            second=second,
+            differing=differing_fields(self.searched, [first.trials[0], second.trials[0]]),
+            difference=difference,
+        )
 
     @cached_property
     def judged_as_finalists(self) -> Verdict | None:
         """The verdict so far on a study of finalists; None if no finalist is complete."""
         return judge_finalists(
-            self.ranked, self.results, planned=self.trials, maximize=self.maximize
+            self.ranked,
+            self.difference,
+            planned=self.trials,
+            ended=self.ended,
         )
 
     @property

@@ -6,18 +6,14 @@ Finalists are a study's top configurations, trained again with seeds unused in t
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from sweeps.analysis.intervals import mean_interval, newcombe_interval
+from sweeps.analysis.difference import Difference
+from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.scores import Score, complete_trials, mean_test_score
 from sweeps.trial import COMPLETE, TrialResult
-
-Outcome = Literal["ahead", "tie", "behind"]
-# Standard deviation, in images, of the difference of two counts, each rounded to an integer.
-_ROUNDING = (2 / 12) ** 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,24 +33,6 @@ class Gap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairedDifference:
-    """The winner minus another finalist, over the seeds that are complete of both."""
-
-    seeds: int
-    difference: float  # mean of the winner's objective minus the other finalist's
-    low: float | None  # 95 % interval of the mean, by Student's t; None for one seed
-    high: float | None
-    # The winner's outcome. It is "behind" if the other finalist has the better mean on the shared
-    # seeds, and is ranked lower only because not all of its seeds are complete.
-    outcome: Outcome
-
-    @property
-    def tie(self) -> bool:
-        """Whether neither is known to be better: the interval includes 0, or there is none."""
-        return self.outcome == "tie"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Finalist:
     """One configuration, trained again with fresh seeds."""
 
@@ -63,8 +41,9 @@ class Finalist:
     value: Score | None  # of the objective, on the validation split; None if no seed is complete
     test: Score | None  # of the accuracy on the test split; None if no seed has been scored
     gap: Gap | None
-    # The winner against this finalist; None for the winner, and if they share no complete seed.
-    against: PairedDifference | None
+    # The winner against this finalist; None for the winner, and if no seed of this is complete. The
+    # outcome is "behind" if this one is better, and ranked lower only because it lacks seeds.
+    against: Difference | None
 
     @property
     def trial(self) -> TrialResult:
@@ -91,43 +70,65 @@ class Verdict:
         return self.finalists[0]
 
     @property
-    def tied(self) -> tuple[Finalist, ...]:
-        """The winner and the finalists tied with the winner; empty without a tie."""
-        ties = [f for f in self.finalists[1:] if f.against is not None and f.against.tie]
-        return (self.winner, *ties) if ties else ()
+    def undecided(self) -> tuple[Finalist, ...]:
+        """The finalists that may be better or worse than the winner: these runs do not tell."""
+        return self._with_outcome("open")
+
+    @property
+    def equal(self) -> tuple[Finalist, ...]:
+        """The finalists that are equal to the winner in practice."""
+        return self._with_outcome("equal")
 
     @property
     def behind(self) -> tuple[Finalist, ...]:
-        """The finalists that beat the winner on the seeds that are complete of both."""
-        return tuple(
-            finalist
-            for finalist in self.finalists[1:]
-            if finalist.against is not None and finalist.against.outcome == "behind"
-        )
+        """The finalists that beat the winner, and rank lower because they lack seeds."""
+        return self._with_outcome("behind")
+
+    @property
+    def sole(self) -> bool:
+        """Whether the winner is better than every other finalist beyond chance."""
+        others = self.finalists[1:]
+        return bool(others) and len(self._with_outcome("ahead")) == len(others)
 
     @property
     def cheapest(self) -> Finalist | None:
-        """The tied finalist with the fewest operations; of equal or unknown ones, parameters.
+        """The cheapest of the winner and the finalists known to be no worse in practice.
 
-        None without a tie, and if the parameters of a tied finalist are unknown.
+        By operations; of equal or unknown ones, by parameters. None if no other finalist is known
+        to be no worse, and if the parameters of one are unknown.
         """
-        if not self.tied or any(finalist.trial.parameters is None for finalist in self.tied):
+        no_worse = [
+            finalist
+            for finalist in self.finalists[1:]
+            if finalist.against is not None and finalist.against.second_is_no_worse
+        ]
+        candidates = [self.winner, *no_worse]
+        if not no_worse or any(finalist.trial.parameters is None for finalist in candidates):
             return None
-        return min(self.tied, key=_cost)
+        return min(candidates, key=_cost)
+
+    def _with_outcome(self, outcome: str) -> tuple[Finalist, ...]:
+        return tuple(
+            finalist
+            for finalist in self.finalists[1:]
+            if finalist.against is not None and finalist.against.outcome == outcome
+        )
 
 
 def judge_finalists(
-    ranked: Sequence[Ranked], results: Sequence[TrialResult], *, planned: int, maximize: bool
+    ranked: Sequence[Ranked],
+    compare: Callable[[Ranked, Ranked], Difference | None],
+    *,
+    planned: int,
+    ended: int,
 ) -> Verdict | None:
     """Judge a study of finalists by the means of their objective.
 
-    A configuration with a failed seed is ranked below all configurations without one.
-
     Args:
         ranked: the finalists, ranked.
-        results: the results of all their trials.
+        compare: compares two of them.
         planned: the number of trials planned.
-        maximize: whether a higher objective is better.
+        ended: the number of trials that have ended.
 
     Returns:
         The verdict so far; None if no finalist is complete.
@@ -135,57 +136,24 @@ def judge_finalists(
     if not ranked or ranked[0].state != COMPLETE:
         return None
     winner = ranked[0]
-    return Verdict(
-        finalists=tuple(
-            _finalist(place, entry, winner, maximize) for place, entry in enumerate(ranked, start=1)
-        ),
-        planned=planned,
-        ended=sum(result.has_ended for result in results),
-    )
-
-
-def doubts(verdict: Verdict) -> tuple[str, ...]:
-    """Say in sentences why the winner may not be the best; empty if it beats every finalist."""
-    sentences = []
-    if verdict.tied:
-        *places, last = (str(finalist.place) for finalist in verdict.tied)
-        pairs = [finalist.against for finalist in verdict.tied if finalist.against is not None]
-        seeds = sorted({pair.seeds for pair in pairs})
-        plural = "" if seeds == [1] else "s"
-        count = f"{' or '.join(map(str, seeds))} seed{plural}"
-        sentences.append(f"Places {', '.join(places)} and {last} cannot be told apart ({count}).")
-    for finalist in verdict.finalists[1:]:
-        pair = finalist.against
-        if pair is None:
-            sentences.append(
-                f"Place {finalist.place} cannot be compared with the winner: "
-                "no seed is complete of both."
+    finalists = []
+    for place, entry in enumerate(ranked, start=1):
+        trials = complete_trials(entry)
+        finalists.append(
+            Finalist(
+                place=place,
+                entry=entry,
+                value=Score.of(trial.value for trial in trials),
+                test=mean_test_score(trials, "acc"),
+                gap=_gap(trials),
+                against=None if entry is winner else compare(winner, entry),
             )
-        elif pair.outcome == "behind":
-            sentences.append(
-                f"Place {finalist.place} did better than the winner on the {pair.seeds} seeds "
-                "that both have, and is placed behind because not all of its seeds are complete."
-            )
-    return tuple(sentences)
+        )
+    return Verdict(finalists=tuple(finalists), planned=planned, ended=ended)
 
 
 def _cost(finalist: Finalist) -> tuple[float, int]:
     return finalist.trial.mflops or 0.0, finalist.trial.parameters or 0
-
-
-def _finalist(place: int, entry: Ranked, winner: Ranked, maximize: bool) -> Finalist:
-    trials = complete_trials(entry)
-    against = None
-    if entry is not winner:
-        against = _paired_difference(complete_trials(winner), trials, maximize)
-    return Finalist(
-        place=place,
-        entry=entry,
-        value=Score.of(trial.value for trial in trials),
-        test=mean_test_score(trials, "acc"),
-        gap=_gap(trials),
-        against=against,
-    )
 
 
 def _gap(trials: Sequence[TrialResult]) -> Gap | None:
@@ -213,37 +181,3 @@ def _gap(trials: Sequence[TrialResult]) -> Gap | None:
         val_images=val_images,
         test_images=test_images,
     )
-
-
-def _paired_difference(
-    winner: Sequence[TrialResult], other: Sequence[TrialResult], maximize: bool
-) -> PairedDifference | None:
-    """Compare two finalists by their complete trials, seed by seed; None if they share no seed."""
-    winner_values = _values_by_seed(winner)
-    other_values = _values_by_seed(other)
-    differences = [
-        value - other_values[seed] for seed, value in winner_values.items() if seed in other_values
-    ]
-    if not differences:
-        return None
-    least_deviation = 0.0
-    if maximize and winner[0].best:
-        images = sum(winner[0].best.predicted)
-        if images:
-            least_deviation = _ROUNDING / images
-    low, high = mean_interval(differences, least_deviation)
-    outcome: Outcome = "tie"
-    if low is not None and high is not None and not low <= 0 <= high:
-        winner_is_better = (low > 0) == maximize
-        outcome = "ahead" if winner_is_better else "behind"
-    return PairedDifference(
-        seeds=len(differences),
-        difference=statistics.fmean(differences),
-        low=low,
-        high=high,
-        outcome=outcome,
-    )
-
-
-def _values_by_seed(trials: Sequence[TrialResult]) -> dict[int, float]:
-    return {trial.config.seed: trial.value for trial in trials if trial.value is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -240,6 +241,10 @@ class StoredStudy:
         """
         attrs = self._study.user_attrs
         results = tuple(self._results(self._read_trials(), attrs))
+        rope = _read_rope(attrs.get("rope"))
+        finalists = _finalists_record(self._storage, self.name)
+        if finalists is not None:
+            finalists = dataclasses.replace(finalists, rope=rope)
         return StudyRecord(
             name=self.name,
             study=self.name if self.facts.study is None else self.facts.study,
@@ -264,7 +269,8 @@ class StoredStudy:
             facts=self.facts,
             reason=attrs.get("reason"),
             command=attrs.get("command", ""),
-            finalists=_finalists_record(self._storage, self.name),
+            rope=rope,
+            finalists=finalists,
             counted_looks=_read_looks(attrs),
             refit=Refit(**attrs["refit"]) if attrs.get("refit") else None,
         )
@@ -543,6 +549,19 @@ def _read_budget(stored: object) -> str | None:
         return None if stored is None else str(parse_budget(stored))
     except ValueError as error:
         raise DamagedStudyError(f"attribute 'budget' is damaged: {error}") from error
+
+
+def _read_rope(value: object) -> float | None:
+    """Read a region of practical equivalence.
+
+    Raises:
+        DamagedStudyError: if it is no number from 0.
+    """
+    if value is None:
+        return None
+    if isinstance(value, int | float) and 0 <= value < math.inf:
+        return float(value)
+    raise DamagedStudyError(f"attribute 'rope' must be a number from 0: got {value!r}")
 
 
 def _finalists_record(storage: Storage, name: str) -> StudyRecord | None:

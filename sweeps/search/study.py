@@ -188,6 +188,7 @@ class Study(StoredStudy):
             # start makes the study again.
             study.set_user_attr("spec", spec.identity())
         opened = cls(storage, study, spec)
+        opened.remember("rope", spec.rope)
         opened.remember("budget", None if spec.budget is None else str(spec.budget))
         if opened.promotes:
             opened.remember("expected epochs", opened.expected_epochs)

@@ -455,6 +455,16 @@ class StudySpec(_Model):
             "epochs (all), of the best trial (best) or of the K best trials (top:K)."
         ),
     ] = "each"
+    rope: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="Region of practical equivalence: configurations whose objectives surely "
+            "differ by less than this count as equal in practice. By default 0.01; for val_loss "
+            "there is none.",
+        ),
+    ] = None
     reference: Annotated[
         tuple[Reference, ...], Field(description="Published figures to compare with ours.")
     ] = ()
@@ -572,6 +582,7 @@ class StudySpec(_Model):
             "stop",
             "finalists",
             "keep_checkpoints",
+            "rope",
             "reference",
         }
         written_below = {"search", "fixed"}

@@ -74,7 +74,7 @@ def summary(record: StudyRecord) -> dict:
             [e.rank, e.trials[0].number, e.state, e.value, e.trials[0].config.signature]
             for e in entries
         ],
-        "lead": ahead.difference,
+        "lead": ahead.difference.difference,
         "published": compared,
     }
     return json.loads(json.dumps(value))

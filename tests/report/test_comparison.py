@@ -8,7 +8,7 @@ import json
 import pytest
 from support import pages
 from support.endtoend import pipeline
-from support.records import make_record, make_result
+from support.records import first_right, make_record, make_result, with_bits
 
 from pipeline.report import comparison, render
 from pipeline.stores import locations
@@ -21,7 +21,10 @@ LR = Dimension(field="lr", low=0.001, high=0.1)
 
 def compared(name, *values, digest="same", **changes):
     """A study of one configuration with a seed for each value, or of one that failed."""
-    results = [make_result(n, value, lr=0.01, seed=n) for n, value in enumerate(values)]
+    results = [
+        with_bits(make_result(n, value, lr=0.01, seed=n), first_right(value, 1000))
+        for n, value in enumerate(values)
+    ]
     results = results or [make_result(0, state=FAILED, lr=0.01)]
     record = make_record(results, dimensions=(LR,))
     facts = {"name": name, "facts": StudyFacts(digest=digest), "trials": len(results)}
@@ -35,17 +38,29 @@ def verdicts(*records):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (((0.8, 0.82), (0.9, 0.92)), "is larger than the seeds' spread."),
-        (((0.8, 0.9), (0.85, 0.87)), "is within the seeds' spread."),
-        (((0.8,), (0.9,)), "comes of one seed each: it may be noise."),
+        (((0.80, 0.81, 0.82), (0.90, 0.91, 0.92)), "of 2 configurations): better beyond chance."),
+        (((0.82, 0.84), (0.85, 0.87)), " would decide, if the difference stays as it is."),
+        (((0.9, 0.9), (0.901, 0.901)), "): equal in practice, within 0.01."),
+        (((0.8,), (0.9,)), "of one seed each: which is better is not known."),
     ],
 )
 def test_the_best_is_set_against_the_others(values, said):
-    """Studies of the same images are compared, the better one first, and it is said whether that may be noise."""
+    """Studies of the same images are compared, the better one first, and it is said whether that is known."""
     (line,) = verdicts(*(compared(name, *own) for name, own in zip("AB", values, strict=True)))
     assert line.startswith("B ")
     assert " against A " in line
     assert line.endswith(said)
+
+
+def test_a_best_of_four_is_not_held_against_a_mean():
+    """The best of four configurations with one seed each is a maximum: nothing is said of it beside a mean of two."""
+    trials = [make_result(n, value, lr=0.01 * (n + 1)) for n, value in enumerate([0.8, 0.99, 0.9])]
+    record = make_record(trials, dimensions=(LR,), facts=StudyFacts(digest="same"))
+    (line,) = verdicts(dataclasses.replace(record, name="A"), compared("B", 0.9, 0.9))
+    assert line == (
+        "A 0.9900 (1 seed) against B 0.9000 ± 0.0000 (2 seeds): difference +0.0900 "
+        "with a single seed on one side: which is better is not known."
+    )
 
 
 def test_three_studies():

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 from support import pages
-from support.records import make_record, make_result, mixed_study, repeated_study
+from support.records import (
+    first_right,
+    make_record,
+    make_result,
+    mixed_study,
+    repeated_study,
+    with_bits,
+)
 from support.reports import (
     PICTURE,
     PIXEL,
@@ -209,12 +216,11 @@ def test_equal_errors_stand_once():
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (((0.9,), (0.8,)), "Each was trained with one seed: it may be noise."),
-        (((0.9, 0.91), (0.8, 0.82)), "That is more than the spread of their seeds (0.0141)."),
-        (
-            ((0.9, 0.8), (0.84, 0.85)),
-            "That is within the spread of their seeds (0.0707): it may be noise.",
-        ),
+        (((0.9,), (0.8,)), "one seed: which of them is better is not known."),
+        (((0.9, 0.8), (0.8,)), "a difference with a single seed on one side: which is better"),
+        (((0.90, 0.91), (0.80, 0.81)), "Better beyond chance (95 % +0.0"),
+        (((0.9, 0.8), (0.84, 0.85)), "Not told apart"),
+        (((0.9, 0.9), (0.899, 0.899)), "Equal in practice, within 0.01 (95 % -0.00"),
         (((0.9,), (0.9,)), "a tie, in which the earlier trial stands first"),
         (((0.9,),), "there is nothing to compare it with"),
     ],
@@ -227,7 +233,8 @@ def test_how_sure(values, said):
         for seed, value in enumerate(seeds)
     ]
     results = [
-        make_result(n, value, lr=lr / 100, seed=seed) for n, (lr, seed, value) in enumerate(trials)
+        with_bits(make_result(n, value, lr=lr / 100, seed=seed), first_right(value, 1000))
+        for n, (lr, seed, value) in enumerate(trials)
     ]
     assert said in section(made(make_record(results)), "result").text
 
@@ -273,7 +280,10 @@ def test_every_command_is_one():
 def finalists(*values, **changes):
     """A study whose first two were trained again: the values of each with every fresh seed."""
     again = [
-        make_result(n, value, lr=lr / 100, seed=seed, test={"acc": value - 0.05, "loss": 0.1})
+        with_bits(
+            make_result(n, value, lr=lr / 100, seed=seed, test={"acc": value - 0.05, "loss": 0.1}),
+            first_right(value, 1000),
+        )
         for n, (lr, seed, value) in enumerate(
             (lr, s, v) for lr, vs in enumerate(values, 1) for s, v in enumerate(vs, 5)
         )
@@ -296,14 +306,14 @@ def finalists(*values, **changes):
         ),
         (
             ((0.8, 0.81), (0.9, 0.91)),
-            "It is ahead of the other 1 finalist by more than chance (95 %).",
+            "It is ahead of the other finalist by more than chance: the 95 % intervals of all pairs",
         ),
         (
             ((0.8, 0.9), (0.9, 0.8)),
-            "First by its mean, in a tie, is lr 0.01: validation accuracy 0.8500",
+            "First by its mean is lr 0.01: validation accuracy 0.8500",
         ),
         (((0.8, 0.81), (0.9, 0.91)), "ahead of the second by0.1000"),
-        (((0.8, 0.9), (0.9, 0.8)), "Places 1 and 2 cannot be told apart (2 seeds)."),
+        (((0.8, 0.9), (0.9, 0.8)), "Place 2 is not told apart from the winner by these runs."),
         (((0.8, 0.9), (0.9, 0.8)), "ahead of the second bya tie"),
         (((0.9, 0.8),), "It was the only finalist."),
         (
@@ -332,8 +342,8 @@ def test_a_finalist_that_did_better_is_not_beaten():
     again = dataclasses.replace(record.finalists, results=(*record.finalists.results[:-1], failed))
     text = section(made(dataclasses.replace(record, finalists=again)), "result").text
     assert "Placed first is lr 0.01" in text
-    assert "Place 2 did better than the winner on the 2 seeds that both have" in text
-    assert "ahead of the second bybehind by 0.0505" in text
+    assert "Place 2 did better than the winner, and is placed behind because not all" in text
+    assert "ahead of the second bybehind by 0.0500" in text
     assert "by more than chance" not in text
 
 

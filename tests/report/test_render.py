@@ -10,7 +10,7 @@ import shlex
 
 import pytest
 from rich.console import Console
-from support.records import make_epoch, make_result
+from support.records import first_right, make_epoch, make_result, with_bits
 from support.reports import hostile_study, report_study, report_trial, report_winner
 
 from pipeline.report import render, terminal, winner
@@ -514,7 +514,10 @@ def repeated_study(**changes):
     """Two configurations with three seeds each, one of them far ahead."""
     values = {0.01: (0.9, 0.92, 0.91), 0.1: (0.7, 0.72, 0.71)}
     trials = [
-        report_trial(3 * i + seed, value, lr=lr, seed=seed, test=changes.pop("test", None))
+        with_bits(
+            report_trial(3 * i + seed, value, lr=lr, seed=seed, test=changes.pop("test", None)),
+            first_right(value, 1000),
+        )
         for i, (lr, scores) in enumerate(values.items())
         for seed, value in enumerate(scores)
     ]
@@ -523,17 +526,20 @@ def repeated_study(**changes):
 
 LINE = (
     "lr 0.01 0.9100 ± 0.0100 (3 seeds) against lr 0.1 0.7100 ± 0.0100 (3 seeds): "
-    "the difference 0.2000 is larger than the seeds' spread"
+    "difference +0.2000 (95 % +0.1"
 )
 
 
 @pytest.mark.parametrize("fmt", ["table", "md", "json"])
 @pytest.mark.parametrize("renders", [render.render, render.render_winner], ids=["study", "best"])
 def test_first_against_second(renders, fmt):
-    """Under the table, and with the winner, it is said whether the first differs from the second by more than noise."""
-    assert LINE in renders(repeated_study(), fmt)
+    """Under the table, and with the winner, it is said whether the first is known to be better than the second."""
+    text = renders(repeated_study(), fmt)
+    assert LINE in text
+    assert "3 seeds, 1000 images, of 2 configurations): better beyond chance" in text
     once = report_study(report_trial(0, 0.9, lr=0.01), report_trial(1, 0.8, lr=0.1))
-    assert "the difference 0.1000 comes of one seed each: it may be noise" in renders(once, fmt)
+    line = "difference +0.1000 of one seed each: which is better is not known"
+    assert line in renders(once, fmt)
 
 
 def test_notes_have_a_column_where_there_are_any():

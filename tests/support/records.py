@@ -6,6 +6,9 @@ import dataclasses
 import math
 import random
 
+import numpy as np
+
+from sweeps.analysis import bits
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
@@ -108,6 +111,32 @@ def make_result(
         history=history,
         **{**made_up, **facts},
     )
+
+
+def with_bits(result: TrialResult, correct) -> TrialResult:
+    """Give a trial the validation images that it classifies correctly, and their share as its value.
+
+    Args:
+        result: of the trial.
+        correct: booleans (images,). All images are of the first of two classes.
+    """
+    correct = np.asarray(correct, dtype=bool)
+    right = int(correct.sum())
+    return dataclasses.replace(
+        result,
+        value=right / len(correct),
+        confusion=((right, len(correct) - right), (0, 0)),
+        correct=bits.pack(correct),
+    )
+
+
+def first_right(value: float, images: int) -> np.ndarray:
+    """Booleans (images,): the first ones are right, as many as a value says.
+
+    Of two trials the better one has all images right that the other has: their difference is as
+    certain as it can be by so many images.
+    """
+    return np.arange(images) < round(value * images)
 
 
 def make_epoch(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sweeps.analysis.intervals import Z, wilson_interval
+from sweeps.analysis.difference import image_error
+from sweeps.analysis.intervals import Z
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import PLANNED_METHODS
@@ -68,25 +68,8 @@ def winner_uncertainty(record: StudyRecord) -> float | None:
         The half-width, in units of the objective; None if it is unknown.
     """
     trial = record.best_trial
-    images = validation_images(trial)
-    if trial is None or trial.best is None or trial.value is None or not images:
-        return None
-    if record.objective == "val_acc":
-        return _half_width(min(max(trial.value, 0.0), 1.0), images)
-    if record.objective == "val_loss":
-        batches = math.ceil(images / trial.config.eval_batch_size)
-        deviation = trial.best.metrics.get("val/loss_std")
-        if deviation is None or batches < 2:
-            return None
-        return Z * deviation / math.sqrt(batches)
-    half_widths = []
-    for row, share in zip(trial.confusion or (), trial.best.per_class, strict=False):
-        class_images = sum(row)
-        if share is not None and class_images:
-            half_widths.append(_half_width(share, class_images))
-    if not half_widths:
-        return None
-    return math.hypot(*half_widths) / len(half_widths)
+    error = None if trial is None else image_error(trial, record.objective)
+    return None if error is None else Z * error
 
 
 class FewMistakes(NamedTuple):
@@ -131,11 +114,6 @@ def mistakes_too_few_to_rank(record: StudyRecord) -> FewMistakes | None:
         configurations=tuple(entry for entry, _ in found),
         most=max(mistakes for _, mistakes in found),
     )
-
-
-def _half_width(share: float, images: int) -> float:
-    low, high = wilson_interval(share, images)
-    return (high - low) / 2
 
 
 def improvement(record: StudyRecord, value: float, reference: float) -> float:

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from pipeline.report.checks.base import (
     Check,
     Level,
-    improvement,
     is_sampled,
     mistakes_too_few_to_rank,
     trained_trials,
     validation_images,
-    winner_uncertainty,
 )
+from pipeline.report.finalists import doubts
+from pipeline.report.scores import interval_text, outcome_text
 from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
-from sweeps.analysis.verdict import Verdict, doubts
+from sweeps.analysis.verdict import Verdict
 from sweeps.spec.study_spec import CENTRED_METHODS
 
 ENOUGH = 5  # configurations with a value; with fewer, a lead over the first says little of a search
-
-
-class _Noise(NamedTuple):
-    """The threshold for a meaningful difference of two configurations."""
-
-    size: float  # in units of the objective
-    text: str
 
 
 # The lead
@@ -48,60 +40,70 @@ def gain(record: StudyRecord) -> Check | None:
     check = _gain_of_finalists(record, baseline)
     if check is not None:
         return check
-    disappointing: Level
     number = _first_number(baseline)
     if record.method in CENTRED_METHODS:
-        disappointing = "note"
         name = f"the centre, trial {number}"
-        remedy = "keep the centre"
     else:
-        disappointing = "warning"
         name = f"the first configuration, trial {number}"
-        remedy = "keep the first, search other ranges or train longer"
+    return _gain_over(record, baseline, name)
+
+
+def _gain_over(record: StudyRecord, baseline: Ranked, name: str) -> Check | None:
+    """Compare the winner of the search with the baseline, which has a name."""
+    entries = record.complete_configurations
     winner = entries[0]
     if winner is baseline:
         count = len(entries) - 1
         text = (
-            f"No other complete configuration ({count}) beats {name} ({_value(baseline)}): "
-            f"{remedy}."
+            f"None of the {count} other complete configurations has a better value than {name} "
+            f"({_value(baseline)}): keep it, or search other ranges or train longer."
         )
-        return Check(name="gain", level=disappointing, text=text)
-    noise = _noise(record, winner, baseline)
-    if noise is None:
+        return Check(name="gain", level="note", text=text)
+    difference = record.difference(winner, baseline)
+    if difference is None:
         return None
-    ahead = _improvement(record, winner, baseline)
     finding = (
-        f"{_label(winner)} ({_value(winner)}) is {ahead:.4f} better than "
+        f"{_label(winner)} ({_value(winner)}) is {difference.difference:.4f} better than "
         f"{name} ({_value(baseline)})"
     )
-    if ahead > noise.size:
-        return Check(name="gain", level="good", text=f"{finding}, beyond {noise.text}.")
-    text = f"{finding}, no more than {noise.text}: the search may not have paid; {remedy}."
-    return Check(name="gain", level=disappointing, text=text)
+    if difference.outcome == "ahead":
+        text = f"{finding}, beyond chance ({interval_text(difference)})."
+        return Check(name="gain", level="good", text=text)
+    if difference.half_width is None:
+        text = f"{finding}, {difference.why_unknown}: whether the search has gained is not known."
+        return Check(name="gain", level="note", text=text)
+    text = f"{finding}, {outcome_text(difference)} ({interval_text(difference)})."
+    return Check(name="gain", level="note", text=text)
 
 
 def _gain_of_finalists(record: StudyRecord, baseline: Ranked) -> Check | None:
-    """Judge the gain by the finalists, if the baseline is among them and does not tie."""
+    """Judge the gain by the finalists, if the baseline is among them and told apart."""
     verdict = record.final_verdict
     if verdict is None:
         return None
     group = baseline.trials[0].config.group
     finalist = next((f for f in verdict.finalists if f.trial.config.group == group), None)
-    if finalist is None or finalist.against is None or finalist.against.tie:
-        return None  # the check of ties tells of a tie
-    by = f"{abs(finalist.against.difference):.4f} better than"
-    if finalist.against.outcome == "behind":
+    if finalist is None or finalist.against is None:
+        return None
+    difference = finalist.against
+    by = f"{abs(difference.difference):.4f} better than"
+    if difference.outcome == "behind":
         text = (
             f"The first configuration is {by} the best finalist, beyond chance, "
             "but not with all of its seeds."
         )
         return Check(name="gain", level="warning", text=text)
-    text = f"The best finalist is {by} the first configuration, beyond chance."
-    return Check(name="gain", level="good", text=text)
+    if difference.outcome == "ahead":
+        text = (
+            f"The best finalist is {by} the first configuration, beyond chance "
+            f"({interval_text(difference)})."
+        )
+        return Check(name="gain", level="good", text=text)
+    return None  # the check of ties tells of it
 
 
 def tie(record: StudyRecord) -> Check | None:
-    """Compare the winner's lead over the next configurations with chance.
+    """Say whether the winner is known to be better than the next configurations.
 
     Once finalists have been trained, their fresh seeds are judged instead.
     """
@@ -111,39 +113,44 @@ def tie(record: StudyRecord) -> Check | None:
     lead = record.lead
     if lead is None:
         return None
-    noise = _noise(record, lead.first, lead.second)
-    if noise is None:
-        return None
+    difference = lead.difference
     second = lead.second.trials[0].number
-    if lead.difference:
-        relation = f"leads the next, trial {second}, by {lead.difference:.4f}"
+    if difference.difference:
+        relation = f"leads the next, trial {second}, by {difference.difference:.4f}"
     else:
         relation = f"is level with trial {second} ({_value(lead.second)})"
     finding = f"{_label(lead.first)} {relation}"
-    others = record.complete_configurations[1:]
-    near = sum(_improvement(record, lead.first, entry) <= noise.size for entry in others)
-    if not near:
-        return Check(name="tie", level="good", text=f"{finding}, beyond {noise.text}.")
+    if difference.outcome == "ahead":
+        text = f"{finding}, beyond chance ({interval_text(difference)})."
+        return Check(name="tie", level="good", text=text)
     remedy = f"`pipeline finalists {record.name}` trains the best again with fresh seeds"
+    if difference.half_width is None:
+        text = f"{finding}, {difference.why_unknown}: which is the best is not known; {remedy}."
+        return Check(name="tie", level="note", text=text)
+    others = record.complete_configurations[1:]
+    near = sum(_may_be_as_good(record, lead.first, entry) for entry in others)
     text = (
-        f"{finding}; {near} of the {len(others)} others are within {noise.text} of it: "
-        f"which of them is first may be luck; {remedy}."
+        f"{finding}, {outcome_text(difference)} ({interval_text(difference)}); {near} of the "
+        f"{len(others)} others may be as good: {remedy}."
     )
-    level: Level = "note" if lead.spread is None else "warning"
-    return Check(name="tie", level=level, text=text)
+    return Check(name="tie", level="warning", text=text)
+
+
+def _may_be_as_good(record: StudyRecord, first: Ranked, entry: Ranked) -> bool:
+    difference = record.difference(first, entry)
+    return difference is None or difference.outcome != "ahead"
 
 
 def _tie_of_finalists(verdict: Verdict) -> Check:
     sentences = list(doubts(verdict))
     if not sentences:
         count = len(verdict.finalists)
-        rule = "the 95 % intervals of the differences, seed by seed, leave out 0"
+        rule = "the 95 % intervals of all pairs together leave out 0"
         text = f"The best of {count} finalists is ahead of each of the others: {rule}."
         return Check(name="tie", level="good", text=text)
     level: Level = "note"
-    if verdict.tied:
+    if verdict.undecided:
         level = "warning"
-        sentences.append("Of a tie, take the cheapest.")
     if verdict.behind:
         level = "warning"
         sentences.append("See why a seed of it failed before you take the winner.")
@@ -222,26 +229,3 @@ def _value(entry: Ranked) -> str:
 
 def _mean(entry: Ranked) -> float:
     return math.nan if entry.value is None else entry.value
-
-
-def _improvement(record: StudyRecord, entry: Ranked, reference: Ranked) -> float:
-    return improvement(record, _mean(entry), _mean(reference))
-
-
-def _noise(record: StudyRecord, first: Ranked, second: Ranked) -> _Noise | None:
-    """Return the noise of two configurations: their seeds' spread, else chance if it is known."""
-    spreads = [entry.spread for entry in (first, second) if entry.spread is not None]
-    if spreads:
-        spread = max(spreads)
-        return _Noise(spread, f"the seeds' spread ({spread:.4f})")
-    images = validation_images(record.best_trial)
-    chance = winner_uncertainty(record)
-    if record.objective == "val_acc" and images:
-        accuracies = [min(max(_mean(entry), 0.0), 1.0) for entry in (first, second)]
-        better = max(accuracies)
-        worse = min(accuracies)
-        low, _ = newcombe_interval(better, images, worse, images)
-        chance = better - worse - low
-    if chance is None or images is None:
-        return None
-    return _Noise(chance, f"chance (95 %: {chance:.4f} with {images:,} validation images)")

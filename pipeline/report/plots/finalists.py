@@ -77,7 +77,7 @@ class FinalistsInfo:
 
     study: str
     rows: list[str]
-    tied: bool  # whether another finalist may be as good as the winner
+    decided: bool  # whether the winner is better than every other finalist beyond chance
     planned: int  # runs
     ended: int
     panels: list[SeedsPanel]
@@ -94,7 +94,7 @@ def finalists_info(record: StudyRecord) -> FinalistsInfo | None:
     return FinalistsInfo(
         study=record.name,
         rows=_names(record, finalists),
-        tied=bool(verdict.tied),
+        decided=verdict.sole or len(verdict.finalists) == 1,
         planned=verdict.planned,
         ended=verdict.ended,
         panels=_panels(record, finalists),
@@ -135,14 +135,14 @@ def _marks(row: int, split: str, scores: Iterable[float | None]) -> list[SeedsMa
 
 
 def finalists_alt(info: FinalistsInfo) -> str:
-    """Tell the means, their intervals, and whether there is a tie."""
+    """Tell the means, their intervals, and whether the winner is known to be the best."""
     rows = []
     for row, name in enumerate(info.rows):
         marks = [mark for panel in info.panels for mark in panel.marks if mark.row == row]
         texts = ", ".join(_mark_text(mark) for mark in marks)
         rows.append(f"{name}: {texts}")
-    tie = "a tie" if info.tied else ""
-    return sentence(tie, *rows, _ended_text(info))
+    doubt = "" if info.decided else "not all told apart"
+    return sentence(doubt, *rows, _ended_text(info))
 
 
 def _mark_text(mark: SeedsMark) -> str:
@@ -164,7 +164,7 @@ def draw_finalists(info: FinalistsInfo) -> Figure:
 
     Test stands beside validation.
     """
-    title = "Finalists, a tie" if info.tied else "Finalists, the winner first"
+    title = "Finalists, the winner first" if info.decided else "Finalists, not all told apart"
     figure = titled_figure(title, info.study, (8, 1.7 + 0.6 * len(info.rows)))
     grid = grid_of_axes(figure, len(info.panels), len(info.panels), sharey=True)
     for axes, panel in zip(grid, info.panels, strict=True):

@@ -5,8 +5,14 @@ import json
 import random
 
 import pytest
-from scipy import stats
-from support.records import MIXED, make_record, make_result, sample_config
+from support.records import (
+    MIXED,
+    first_right,
+    make_record,
+    make_result,
+    sample_config,
+    with_bits,
+)
 
 from pipeline.report import finalists as verdict
 from pipeline.report import formats, render, terminal, winner
@@ -14,14 +20,12 @@ from pipeline.report.scores import signed
 from sweeps.analysis.facts import ChosenFinalists, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import choose_finalists, seeds_are_free, study_document
 from sweeps.analysis.intervals import mean_interval
-from sweeps.analysis.verdict import doubts
 from sweeps.spec.configurations import configuration, planned_values, total_trials
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import Repeats, StudySpec
 from sweeps.trial import FAILED, PRUNED, RUNNING
 
 LR = Dimension(field="lr", choices=(0.1, 0.01, 0.001))
-DIFFERENCES = [0.0012, -0.0004, 0.0021, 0.0007]
 HOSTILE = ("<b>fett", "=cmd()", "\x1b[31mred", "a$b^$c", "猫")
 
 
@@ -34,7 +38,11 @@ def searched(results, *, seed=0, repeats=1, **options):
 
 
 def again(values, *, objective="val_acc", maximize=True, test=None, images=1000, **options):
-    """Finalists: for each learning rate the values of its seeds; None for one that diverged."""
+    """Finalists: for each learning rate the values of its seeds; None for one that diverged.
+
+    Of accuracies, the images that are right are known: the first ones. Of losses, how the batches
+    differ.
+    """
     results = [
         make_result(
             number,
@@ -51,8 +59,21 @@ def again(values, *, objective="val_acc", maximize=True, test=None, images=1000,
             (lr, seed, value) for lr, of in values.items() for seed, value in enumerate(of)
         )
     ]
+    results = [_with_error(result, objective, images) for result in results]
     found = make_record(results, dimensions=[LR], objective=objective, maximize=maximize)
     return dataclasses.replace(found, name="test.finalists", trials=len(results))
+
+
+def _with_error(result, objective, images):
+    if result.value is None:
+        return result
+    if objective == "val_acc":
+        return with_bits(result, first_right(result.value, images))
+    history = tuple(
+        dataclasses.replace(row, metrics={**row.metrics, "val/loss_std": 0.01})
+        for row in result.history
+    )
+    return dataclasses.replace(result, history=history)
 
 
 def judged(finalists):
@@ -164,17 +185,6 @@ def test_the_winner_has_the_best_mean():
     assert found.final
 
 
-def test_the_paired_interval_is_scipys():
-    """Mean and interval of the paired differences are those of the paired t-test."""
-    ours = [0.95, 0.94, 0.96, 0.95]
-    theirs = [value - difference for value, difference in zip(ours, DIFFERENCES, strict=True)]
-    (_, other) = judged(again({0.1: ours, 0.01: theirs})).finalists
-    expected = stats.ttest_rel(ours, theirs).confidence_interval(0.95)
-    assert (other.against.low, other.against.high) == pytest.approx((expected.low, expected.high))
-    assert other.against.difference == pytest.approx(sum(DIFFERENCES) / 4)
-    assert other.against.tie
-
-
 def test_an_interval_of_the_tables():
     """Of 1, 2 and 3 it is 2 -+ 4.303 / sqrt(3), as the tables of Student's t have it; of one value there is none."""
     assert mean_interval([1, 2, 3]) == pytest.approx(
@@ -183,63 +193,67 @@ def test_an_interval_of_the_tables():
     assert mean_interval([1]) == (None, None)
 
 
-def test_a_lead_beyond_the_seeds():
-    """An interval without 0 is no tie: nobody is tied with the winner."""
+def test_a_clear_lead():
+    """Where the interval leaves out 0, nobody is undecided, and no cheaper one is recommended."""
     found = judged(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))
-    assert not found.finalists[1].against.tie
-    assert found.tied == ()
+    assert found.finalists[1].against.outcome == "ahead"
+    assert found.sole
+    assert found.undecided == found.equal == found.behind == ()
     assert found.cheapest is None
 
 
-def test_the_same_lead_of_an_image_with_every_seed_is_a_tie():
-    """Equal differences have no deviation but that of counting whole images; of many images they are a lead."""
-    one, many = ([0.9 + lead / 250 for _ in range(3)] for lead in (1, 5))
-    assert judged(again({0.1: one, 0.01: [0.9] * 3}, images=250)).finalists[1].against.tie
-    found = judged(again({0.1: many, 0.01: [0.9] * 3}, images=250)).finalists[1].against
-    assert not found.tie
-    assert (found.low, found.high) == pytest.approx((0.02 - 0.00406, 0.02 + 0.00406), abs=1e-4)
+def test_the_interval_covers_all_pairs_of_the_finalists():
+    """The more finalists there are, the wider is the interval of the same two."""
+    two = {0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.91, 0.92]}
+    three = {**two, 0.001: [0.5, 0.51, 0.52]}
+    pair = judged(again(two)).finalists[1].against
+    among = judged(again(three)).finalists[1].against
+    assert (pair.configurations, among.configurations) == (2, 3)
+    assert among.half_width > 1.1 * pair.half_width
+    assert "all pairs of the 3 finalists together" in "".join(said(again(three)))
 
 
-def test_one_seed_is_a_tie():
+def test_one_seed_tells_nothing():
     """With one seed each, any difference may be noise."""
     found = judged(again({0.1: [0.99], 0.01: [0.10]}))
-    assert found.finalists[1].against.tie
+    assert found.finalists[1].against.outcome == "open"
     assert (
-        "difference +0.8900 of one seed each: a tie." in said(again({0.1: [0.99], 0.01: [0.10]}))[1]
+        "difference +0.8900 of one seed each: which is better is not known."
+        in said(again({0.1: [0.99], 0.01: [0.10]}))[1]
     )
 
 
-def test_equal_values_are_a_tie():
-    """No difference at all is a tie, in which the earlier stands first."""
+def test_equal_values():
+    """No difference at all: the earlier stands first, and whether both are equal depends on what seeds do."""
     found = judged(again({0.1: [0.9, 0.8], 0.01: [0.9, 0.8]}))
     assert found.winner.trial.config.lr == 0.1
-    assert (found.finalists[1].against.difference, found.finalists[1].against.tie) == (0, True)
+    assert found.finalists[1].against.difference == 0
+    assert found.undecided == found.finalists[1:]
+    assert judged(again({0.1: [0.9, 0.9], 0.01: [0.9, 0.9]})).equal != ()
 
 
 def test_lower_is_better_where_it_is_minimised():
-    """The winner's loss less the other's is negative."""
+    """The winner's lower loss is a positive difference: it is by so much better."""
     found = judged(
         again({0.1: [0.5, 0.51, 0.5], 0.01: [0.1, 0.11, 0.1]}, objective="val_loss", maximize=False)
     )
     assert found.winner.trial.config.lr == 0.01
-    assert found.finalists[1].against.difference == pytest.approx(-0.4)
-    assert not found.finalists[1].against.tie
+    assert found.finalists[1].against.difference == pytest.approx(0.4)
+    assert found.finalists[1].against.outcome == "ahead"
 
 
-def test_only_shared_seeds_are_compared():
-    """A finalist with a seed that diverged stands last, and is compared over the seeds that both have."""
-    found = judged(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))
+def test_a_seed_that_diverged_is_missing_on_one_side():
+    """A finalist with a seed that diverged stands last, and is compared by the seeds that it has."""
+    finalists = again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]})
+    found = judged(finalists)
     assert found.winner.trial.config.lr == 0.01
-    assert found.finalists[1].against.seeds == 2
-    assert (
-        "(2 complete, 1 diverged)"
-        in said(again({0.1: [0.99, None, 0.98], 0.01: [0.9, 0.91, 0.92]}))[1]
-    )
+    assert found.finalists[1].against.seeds == (3, 2)
+    assert "(2 complete, 1 diverged)" in said(finalists)[1]
 
 
 @pytest.mark.parametrize("objective", ["val_acc", "val_loss"])
 def test_a_failed_seed_does_not_make_the_winner_better(objective):
-    """One that did better on the seeds that both have is placed behind for its failed seed, and never called beaten."""
+    """One that did better with its other seeds is placed behind for its failed seed, and never called beaten."""
     maximize = objective == "val_acc"
     values = {0.1: [0.90, 0.901, 0.902], 0.01: [0.95, 0.952, None]}
     if not maximize:
@@ -248,35 +262,59 @@ def test_a_failed_seed_does_not_make_the_winner_better(objective):
     found = judged(finalists)
     assert [one.trial.config.lr for one in found.finalists] == [0.1, 0.01]
     (other,) = found.behind
-    assert (other.against.outcome, other.against.tie, found.tied) == ("behind", False, ())
-    assert other.against.difference == pytest.approx(-0.0505 if maximize else 0.0505)
+    assert (found.undecided, found.equal, found.sole) == ((), (), False)
+    assert other.against.difference == pytest.approx(-0.05)
     line = said(finalists, objective=objective, maximize=maximize)[1]
-    assert "the other did better on the seeds that both have" in line
-    assert "winner is ahead" not in line
-    (doubt,) = doubts(found)
-    assert doubt.startswith(
-        "Place 2 did better than the winner on the 2 seeds that both have, and is placed behind"
-    )
+    assert line.endswith("): worse beyond chance.")
+    (doubt,) = verdict.doubts(found)
+    assert doubt.startswith("Place 2 did better than the winner, and is placed behind because not")
 
 
-def test_who_shares_no_seed_is_not_beaten():
-    """Where no seed is complete of both, it is said that they cannot be compared."""
+def test_who_has_no_complete_seed_is_not_beaten():
+    """Where no seed of a finalist is complete, it is said that it cannot be compared; one seed tells nothing."""
     found = judged(
-        again({0.1: [0.99, 0.98, None], 0.01: [None, None, 0.9], 0.001: [0.9, 0.891, None]})
+        again({0.1: [0.99, 0.98, 0.97], 0.01: [None, None, None], 0.001: [0.9, None, None]})
     )
-    assert [one.against and one.against.outcome for one in found.finalists] == [None, None, "ahead"]
-    assert doubts(found) == (
-        "Place 2 cannot be compared with the winner: no seed is complete of both.",
-    )
+    assert [one.against and one.against.outcome for one in found.finalists] == [None, "open", None]
+    assert verdict.doubts(found) == [
+        "Place 2 is not told apart from the winner by these runs.",
+        "Place 3 cannot be compared with the winner: no seed of it is complete.",
+    ]
 
 
-def test_those_that_are_tied_are_named_by_place():
-    """Not how many but which cannot be told apart is said, with the seeds that this rests on."""
+def test_those_not_told_apart_are_named_by_place():
+    """Not how many but which are not told apart, or equal, is said."""
     found = judged(
-        again({0.1: [0.9, 0.92, 0.91], 0.01: [0.8, 0.82, 0.81], 0.001: [0.95, 0.87, None]})
+        again({0.1: [0.9, 0.92, 0.91], 0.01: [0.8, 0.82, 0.81], 0.001: [0.95, 0.86, 0.89]})
     )
-    assert doubts(found) == ("Places 1 and 3 cannot be told apart (2 seeds).",)
-    assert doubts(judged(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}))) == ()
+    assert verdict.doubts(found) == ["Place 2 is not told apart from the winner by these runs."]
+    equal = judged(again({0.1: [0.9] * 3, 0.01: [0.8] * 3, 0.001: [0.899] * 3, 0.003: [0.9] * 3}))
+    assert verdict.doubts(equal) == ["Places 2 and 3 are equal to the winner in practice."]
+    assert verdict.doubts(judged(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.9, 0.91, 0.92]}))) == []
+
+
+def test_an_open_difference_says_what_would_decide():
+    """Beside the interval stands what it rests on, and how many more seeds or images would tell."""
+    values = {0.1: [0.95, 0.96, 0.97], 0.01: [0.945, 0.955, 0.965]}
+    finalists = again(values)
+    needs = judged(finalists).finalists[1].against.needs
+    assert needs.seeds > 1
+    line = said(finalists)[1]
+    assert "95 % -0.0" in line
+    assert ", 3 seeds, 1000 images, of 2 configurations): not told apart; " in line
+    assert f"; {needs.seeds} more seeds of each" in line
+    assert line.endswith(" would decide, if the difference stays as it is.")
+
+
+def test_the_images_were_those_of_the_search():
+    """An interval over the validation images is of images by which the search had chosen."""
+    values = {0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}
+    sentence = (
+        "The validation images are those of the search, which chose the finalists by them: "
+        "other images may rank them otherwise."
+    )
+    assert sentence in said(again(values))
+    assert sentence not in said(again({0.1: [0.9], 0.01: [0.8]}))  # without any interval
 
 
 @pytest.mark.parametrize(
@@ -309,14 +347,14 @@ def test_a_verdict_stands_before_that_of_the_search():
 
 
 def test_the_winner_in_detail_leaves_the_lead_to_the_finalists():
-    """Their lead is judged seed by seed; the rule for other configurations is not applied to them."""
+    """Once finalists have decided, the lead of the search is left out, and theirs is told."""
     finalists = again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}, test=0.9)
     record = make_record(
         [make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR]
     )
     detail = winner.winner_detail(dataclasses.replace(record, finalists=finalists))
     assert detail["first_against_second"] is None
-    assert any("the winner is ahead" in line for line in detail["finalists"])
+    assert any(line.endswith("better beyond chance.") for line in detail["finalists"])
     assert detail["test"].endswith(
         "scored after the choice, which was made on the validation split alone."
     )
@@ -375,19 +413,39 @@ def test_without_test_scores_there_is_no_gap():
     )
 
 
-def test_the_cheapest_of_those_tied():
-    """Where a tie leaves the choice, the one with the fewest operations is named; of two equal ones the smaller."""
-    finalists = again({0.1: [0.92, 0.90], 0.01: [0.91, 0.90], 0.001: [0.91, 0.905]})
-    costs = {0.1: (2.0, 30), 0.01: (1.0, 20), 0.001: (1.0, 10)}
+COSTS = {0.1: (2.0, 30), 0.01: (1.0, 20), 0.001: (1.0, 10)}
+
+
+def priced(finalists, costs=COSTS):
+    """Finalists with the operations and the parameters of each."""
     results = tuple(
-        dataclasses.replace(t, mflops=costs[t.config.lr][0], parameters=costs[t.config.lr][1])
-        for t in finalists.results
+        dataclasses.replace(
+            trial, mflops=costs[trial.config.lr][0], parameters=costs[trial.config.lr][1]
+        )
+        for trial in finalists.results
     )
-    lines = said(dataclasses.replace(finalists, results=results))
-    assert any(
-        line.endswith("The cheapest of them is place 2: 10 parameters, 1 MFLOPs an image.")
-        for line in lines
+    return dataclasses.replace(finalists, results=results)
+
+
+def test_the_cheapest_of_those_no_worse():
+    """Of those that are equal in practice the one with the fewest operations is named, of equal ones the smaller."""
+    finalists = again({0.1: [0.92] * 2, 0.01: [0.9195] * 2, 0.001: [0.919] * 2}, images=2000)
+    lines = said(priced(finalists))
+    sentence = (
+        "Place 3 is the cheapest of those known to be less than 0.01 worse than the winner: "
+        "10 parameters, 1 MFLOPs an image."
     )
+    assert sentence in lines
+    dear = {lr: (1 / mflops, parameters) for lr, (mflops, parameters) in COSTS.items()}
+    lines = said(priced(finalists, dear))
+    assert any(line.startswith("The winner is the cheapest of those that are no") for line in lines)
+
+
+def test_what_is_not_told_apart_is_not_recommended():
+    """That a difference was not seen is no reason to take the cheaper one: it may be worse."""
+    finalists = priced(again({0.1: [0.95, 0.96, 0.97], 0.01: [0.945, 0.955, 0.965]}))
+    assert judged(finalists).cheapest is None
+    assert not any("cheapest" in line for line in said(finalists))
 
 
 def test_a_study_that_has_gone_on_since():
@@ -410,7 +468,7 @@ def test_the_table_has_a_line_for_each():
     grid = verdict.section(dataclasses.replace(record, finalists=finalists)).grid
     assert grid.rows[1] == (
         *("2", "lr 0.01", "0.9050 ± 0.0071", "0.9000 ± 0.0000", "+0.0050 (-0.0183 to +0.0267)"),
-        *("+0.0050, a tie", "0.9400"),
+        *("+0.0050, not told apart", "0.9400"),
     )
 
 
@@ -423,7 +481,9 @@ def test_values_are_json():
     found = json.loads(
         formats.json_text(verdict.finalist_values(dataclasses.replace(record, finalists=finalists)))
     )
-    assert (found["winner"], found["tied"], found["final"]) == ("lr 0.1", [], True)
+    assert (found["winner"], found["final"]) == ("lr 0.1", True)
+    assert (found["not_told_apart"], found["equal_in_practice"]) == ([], [])
+    assert [row["winner_less_this"] for row in found["finalists"]] == [None, None]
     assert [row["mean"] for row in found["finalists"]] == [pytest.approx(0.91), None]
     assert (
         found["finalists"][0]["gap"]["low"]
@@ -431,6 +491,23 @@ def test_values_are_json():
         == pytest.approx(0.01)
     )
     assert verdict.finalist_values(record) is None
+
+
+def test_a_difference_as_values():
+    """The figures of a comparison are whole in the JSON files: interval, basis, outcome and what would decide."""
+    finalists = again({0.1: [0.95, 0.96, 0.97], 0.01: [0.945, 0.955, 0.965]})
+    record = make_record([make_result(0, 0.95, lr=0.1)], dimensions=[LR])
+    found = verdict.finalist_values(dataclasses.replace(record, finalists=finalists))
+    values = found["finalists"][1]["winner_less_this"]
+    against = judged(finalists).finalists[1].against
+    assert (values["low"], values["high"]) == (against.low, against.high)
+    assert (values["seeds"], values["images"], values["configurations"]) == ([3, 3], 1000, 2)
+    assert (values["outcome"], values["rope"]) == ("open", 0.01)
+    assert (values["further_seeds"], values["further_images"]) == (
+        against.needs.seeds,
+        against.needs.images,
+    )
+    assert found["not_told_apart"] == ["lr 0.01"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -40,6 +40,7 @@ seed: 1
 split_seed: 1
 pruner: asha
 keep_checkpoints: top:3
+rope: 0.02
 fixed: {schedule: cosine}
 search:
   family: [mlp, cnn]
