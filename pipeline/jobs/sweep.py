@@ -25,7 +25,14 @@ from pipeline.jobs.trial_runner import TrialRunner
 from pipeline.stores import access, locations, locks
 from pipeline.stores.access import study_errors
 from pipeline.system import failpoints
-from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
+from pipeline.system.errors import (
+    Failure,
+    Interrupted,
+    NothingComplete,
+    ServerAway,
+    StudyTaken,
+    UsageFailure,
+)
 from pipeline.system.signals import StopRequest
 from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Tracker
@@ -501,6 +508,8 @@ class _Sweep:
         """Record the ending in the parent run if an error or a request to stop ends the block."""
         try:
             yield
+        except StudyTaken:
+            raise  # the record is another command's now
         except BaseException as error:
             with contextlib.suppress(Failure), study_errors():
                 if isinstance(error, Interrupted):

@@ -16,7 +16,7 @@ from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.recorder import OpenedRun, Recorder
 from pipeline.stores.access import study_errors
 from pipeline.system import failpoints
-from pipeline.system.errors import Failure, Interrupted
+from pipeline.system.errors import Failure, Interrupted, StudyTaken
 from pipeline.system.signals import StopRequest
 from pipeline.training.epochs import Hooks
 from sweeps.search.study import AskedTrial, Pause, Study
@@ -188,6 +188,8 @@ class TrialRunner:
         trace: TracebackType | None,
     ) -> None:
         self._engine.close()
+        if isinstance(error, StudyTaken):
+            return  # the record is another command's now
         self._record_new_pauses()
         if not isinstance(error, Interrupted | Failure):
             return

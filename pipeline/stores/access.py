@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.stores import mlflow_tables, postgresql, sqlite
 from pipeline.stores.locations import Stores, display_name, sqlite_file, sqlite_url
+from pipeline.stores.locks import Held
 from pipeline.system.errors import StorageFailure, UsageFailure
 from sweeps.analysis.facts import StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
@@ -76,14 +77,19 @@ def prepare(stores: Stores) -> None:
         sqlite.prepare(studies_file, stores.studies, sqlite.STUDIES)
 
 
-def open_studies(stores: Stores, connection: postgresql.StudyConnection = None) -> Storage:
+def open_studies(stores: Stores, held: Held | None = None) -> Storage:
     """Open the store of studies for writing, after `prepare`.
 
     Args:
         stores: the stores.
-        connection: the connection from `locks.lock`, for the study to write.
+        held: the study to write, from `locks.lock`. Each use of the store then checks first that
+            the study is still held, see `Held.check`.
     """
-    return _open_storage(stores.studies, connection, examined=connection is not None)
+    connection = None if held is None else held.connection
+    storage = _open_storage(stores.studies, connection, examined=connection is not None)
+    if held is not None:
+        stored.check_before_use(storage, held.check)
+    return storage
 
 
 def tracking_is_writable(stores: Stores) -> bool:

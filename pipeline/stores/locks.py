@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import socket
+import stat
 import struct
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.stores import postgresql
+from pipeline.stores import holders, postgresql
+from pipeline.stores.holders import Holder
 from pipeline.stores.locations import Stores, sqlite_file
-from pipeline.system.errors import StorageFailure, StudyBusy
+from pipeline.system.errors import StorageFailure, StudyBusy, StudyTaken
+from pipeline.system.text import clean
+
+_LONGEST_CONTENT = 1000  # characters of a lock file that are read
 
 # The structure `flock` of fcntl(2) as Python packs it, and the index of its lock type. It holds
 # type, whence, start, length and process, in an order that depends on the system.
@@ -28,75 +36,285 @@ else:
     _FLOCK_TYPE = 0
 
 
+class Held:
+    """A study that this process holds, until `lock` releases it."""
+
+    def __init__(self, study: str, connection: postgresql.StudyConnection = None) -> None:
+        """Name the study.
+
+        Args:
+            study: its name.
+            connection: the connection that all of the study must be written through, if it is in a
+                database on a server.
+        """
+        self.study = study
+        self.connection = connection
+        self.row: _Row | None = None
+        self._files: list[_LockFile] = []
+        self._guard = threading.Lock()  # the study is written by several threads
+
+    def add(self, file: _LockFile) -> None:
+        """Add a lock file that this process has locked."""
+        self._files.append(file)
+
+    def check(self) -> None:
+        """Check that this process still holds the study, before it is written.
+
+        A lock file that somebody has removed or replaced is made and locked anew. Meanwhile the
+        store itself kept others away.
+
+        Raises:
+            StudyTaken: if another process has taken the study over. Nothing may be written then.
+            StorageFailure: if the store cannot be used.
+        """
+        for file in self._files:
+            if not file.is_in_place():
+                with self._guard:
+                    self._renew(file)
+
+    def _renew(self, file: _LockFile) -> None:
+        if file.is_in_place():  # another thread was quicker
+            return
+        is_the_stores = self.row is not None and file is self._files[-1]
+        try:
+            renewed = file.renewed()
+        except OSError:  # a process that is just being refused has locked it, or it has no place
+            renewed = None
+        if is_the_stores and self.row is not None:
+            inode = file.inode if renewed is None else renewed.inode
+            if not self.row.is_ours(inode):
+                raise StudyTaken(
+                    f"study {self.study!r} was taken over by another command after its lock file "
+                    f"{file.path} was removed: this one has stopped, what it trained is kept"
+                )
+        if renewed is not None:
+            self._files[self._files.index(file)] = renewed
+            file.close()
+
+    def close(self) -> None:
+        """Release the lock files."""
+        for file in self._files:
+            file.close()
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The row of a held study in its SQLite file."""
+
+    database: Path
+    study: str
+    holder: Holder
+
+    def is_ours(self, lock_file: int) -> bool:
+        return holders.still_holds(self.database, self.study, self.holder, lock_file)
+
+
+class _LockFile:
+    """A lock file that this process has locked with `fcntl.lockf`.
+
+    A forked process would go on holding a `flock`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Make the file if it is missing, and lock it.
+
+        Raises:
+            BlockingIOError, PermissionError: if another process has locked it.
+            OSError: if there can be no such file.
+        """
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            # Closing any descriptor of the file would release this process's own lock of it.
+            if _identity(path) in _held_here:
+                raise BlockingIOError
+            # A link would have another file overwritten.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            self._descriptor = os.open(path, flags, 0o666)
+            found = os.fstat(self._descriptor)
+            self._identity = (found.st_dev, found.st_ino)
+            try:
+                _check_plain(found)
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(self._descriptor)
+                raise
+            if self.is_in_place():
+                break
+            os.close(self._descriptor)  # it was removed or replaced before it was locked
+        self.inode = found.st_ino
+        _held_here[self._identity] = self._write()
+
+    def _write(self) -> str:
+        """Write who holds the lock, and return it."""
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        content = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        text = json.dumps(content)
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text.encode(), 0)
+        return text
+
+    def is_in_place(self) -> bool:
+        """Whether the locked file is still there under its name."""
+        return _identity(self.path) == self._identity
+
+    def renewed(self) -> _LockFile:
+        """Lock the file that is there now under the name.
+
+        Raises:
+            OSError: as when the lock file was made.
+        """
+        return _LockFile(self.path)
+
+    def close(self) -> None:
+        """Release the lock."""
+        _held_here.pop(self._identity, None)
+        os.close(self._descriptor)
+
+
+# The lock files that this process holds: device and inode, and what the file says.
+_held_here: dict[tuple[int, int], str] = {}
+
+
+def _check_plain(found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The device and the inode of a file; None if there is no file."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 @contextmanager
-def lock(stores: Stores, study: str) -> Iterator[postgresql.StudyConnection]:
+def lock(stores: Stores, study: str) -> Iterator[Held]:
     """Hold a study and its folder of checkpoints, so that no other sweep continues the study.
 
-    The lock is released at the end of the block, or if this process dies. A study in a database is
-    locked there as well, against sweeps on other machines.
+    The lock is released at the end of the block, or if this process dies. The study is locked in
+    its store as well: other working folders and other machines may use the same store.
 
     Yields:
-        The connection that `access.open_studies` must write through; None for an SQLite file.
+        What `access.open_studies` needs to write the study.
 
     Raises:
         StudyBusy: if another process holds the study, with its name.
         StorageFailure: if the lock file cannot be created, or the database cannot be used.
     """
-    with _folder_lock(stores, study):
-        if sqlite_file(stores.studies):
-            yield None
-            return
-        with postgresql.hold(stores.studies, study) as connection:
-            yield connection
-
-
-@contextmanager
-def _folder_lock(stores: Stores, study: str) -> Iterator[None]:
-    """Lock a study's file with `fcntl.lockf`: a forked process would go on holding a `flock`."""
-    path = _lock_path(stores, study)
+    database = sqlite_file(stores.studies)
+    held = Held(study)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
+        held.add(_lock_file(_lock_path(stores, study), study))
+        if database is None:
+            with postgresql.hold(stores.studies, study) as connection:
+                held.connection = connection
+                yield held
+            return
+        path = _store_lock_path(database, study)
+        if path != _lock_path(stores, study).resolve():
+            held.add(_lock_file(path, study))
+        _claim(database, held, path)
+        try:
+            yield held
+        finally:
+            if held.row is not None:
+                holders.give_back(database, study, held.row.holder)
+    finally:
+        held.close()
+
+
+def _lock_file(path: Path, study: str) -> _LockFile:
+    """Lock the file of a study.
+
+    Raises:
+        StudyBusy: if another process, or another thread of this one, holds the study.
+        StorageFailure: if there can be no such file.
+    """
+    try:
+        return _LockFile(path)
+    except (BlockingIOError, PermissionError) as error:
+        if error.filename is not None:  # the file cannot be opened
+            raise StorageFailure(f"cannot use {path}: {error.strerror}") from None
+        user = _describe_holder(_content(path))
+        raise StudyBusy(f"study {study!r} is in use by {user}") from None
     except OSError as error:
         raise StorageFailure(f"cannot use {path}: {error.strerror or error}") from None
-    with file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            user = _describe_holder(file.read())
-            raise StudyBusy(f"study {study!r} is in use by {user}") from None
-        file.truncate(0)
-        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        content = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
-        file.write(json.dumps(content))
-        file.flush()
-        yield
+
+
+def _claim(database: Path, held: Held, lock_file: Path) -> None:
+    """Write into an SQLite file that this process holds a study. A missing file holds none."""
+    if not database.exists():
+        return
+    identity = _identity(lock_file) or (0, 0)
+    mine = Holder.this_process(identity[1], database.stat().st_ino)
+    other = holders.claim(database, held.study, mine)
+    if other is not None:
+        raise StudyBusy(f"study {held.study!r} is in use by {other}")
+    held.row = _Row(database, held.study, mine)
 
 
 def holder(stores: Stores, study: str) -> str | None:
     """Describe the process that holds a study, without locking it for an instant; None if free."""
-    if sqlite_file(stores.studies) is None:
+    database = sqlite_file(stores.studies)
+    if database is None:
         return postgresql.holder(stores.studies, study)
-    path = _lock_path(stores, study)
-    with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8") as file:
+    for path in (_lock_path(stores, study), _store_lock_path(database, study)):
+        user = _file_holder(path)
+        if user is not None:
+            return user
+    live = holders.find(database, study)
+    return None if live is None else str(live)
+
+
+def _file_holder(path: Path) -> str | None:
+    """Describe the process that has locked a file; None if nobody has."""
+    own = _held_here.get(_identity(path) or (0, 0))
+    if own is not None:  # opening and closing the file would release this process's own lock
+        return _describe_holder(own)
+    with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
         # Ask the system for the lock that would prevent an exclusive lock of the whole file.
         question = [0] * 5
         question[_FLOCK_TYPE] = fcntl.F_WRLCK
         reply = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(_FLOCK_FORMAT, *question))
         lock_type = struct.unpack(_FLOCK_FORMAT, reply)[_FLOCK_TYPE]
         if lock_type != fcntl.F_UNLCK:
-            return _describe_holder(file.read())
+            return _describe_holder(file.read(_LONGEST_CONTENT))
     return None
 
 
+def _content(path: Path) -> str:
+    """What a lock file says, as far as it can be read."""
+    own = _held_here.get(_identity(path) or (0, 0))
+    if own is not None:
+        return own
+    with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(_LONGEST_CONTENT)
+    return ""
+
+
 def _lock_path(stores: Stores, study: str) -> Path:
+    """The lock file of a study's folder of checkpoints."""
     return stores.home / "checkpoints" / f"{study}.lock"
+
+
+def _store_lock_path(database: Path, study: str) -> Path:
+    """The lock file of a study in an SQLite file, beside the file itself.
+
+    In a project's own folder, this is also the lock file of the folder of checkpoints. No study's
+    name has an ``@``.
+    """
+    file = database.resolve()
+    name = f"{study}.lock" if file.name == "optuna.db" else f"{study}@{file.name}.lock"
+    return file.parent / "checkpoints" / name
 
 
 def _describe_holder(content: str) -> str:
     """Describe the holder from the content of the lock file, which may be half written."""
     try:
-        return "process {pid} on {host} since {since}".format(**json.loads(content))
-    except (KeyError, TypeError, ValueError):
+        text = "process {pid} on {host} since {since}".format(**json.loads(content))
+    except (KeyError, TypeError, ValueError, RecursionError):
         return "another process"
+    return clean(text)

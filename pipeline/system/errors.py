@@ -30,6 +30,10 @@ class StudyBusy(Failure):
     code = 4
 
 
+class StudyTaken(StudyBusy):
+    """Another command has taken over the study of this one, which must write nothing more."""
+
+
 class StorageFailure(Failure):
     """A store is locked, unreachable, full, read-only or of another schema."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.analysis.facts import SELECTION, Refit, StoredSpec, StudyFacts
@@ -410,6 +411,12 @@ def open_storage(
         )
     except (*STORE_ERRORS, RuntimeError) as error:
         raise StorageError(cause(error)) from error
+
+
+def check_before_use(storage: Storage, check: Callable[[], None]) -> None:
+    """Have a function called before each transaction of a store; its error prevents the use."""
+    if isinstance(storage, optuna.storages.RDBStorage):
+        event.listen(storage.engine, "begin", lambda _connection: check())
 
 
 def read_record(storage: Storage, name: str) -> StudyRecord:

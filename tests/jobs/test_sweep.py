@@ -7,7 +7,7 @@ import signal
 
 import pytest
 from mlflow import MlflowClient
-from support.commands import Sweep
+from support.commands import Sweep, wait_until
 from support.endtoend import (
     check_invariant,
     children,
@@ -267,17 +267,31 @@ def test_mlflow_run_twice_is_one_tree(folder):
 
 
 @pytest.mark.slow
-def test_a_second_sweep_of_the_study_is_refused(folder):
-    """The second of two sweeps exits 4, and names the process of the first."""
+def test_a_second_sweep_of_the_study_is_refused(folder, tmp_path_factory):
+    """The second of two sweeps exits 4 and names the first, also from another folder, and without a lock file.
+
+    The first makes its lock file anew, and goes on.
+    """
     command = ("sweep", "tiny.yaml", "--trials", "500")  # too many to end before the second starts
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "tiny.yaml").write_text((folder / "tiny.yaml").read_text())
+    store = {"PIPELINE_STORAGE": locations.sqlite_url(folder / "optuna.db")}
+    lock_file = folder / "checkpoints" / f"{STUDY}.lock"
     first = Fork(folder, *command)
     try:
         wait_for_epochs(folder, 0)
-        output = Fork(folder, *command).wait(4)
+        outputs = [Fork(folder, *command).wait(4), Fork(elsewhere, *command, **store).wait(4)]
+        lock_file.unlink()
+        outputs.append(Fork(folder, *command).wait(4))
+        lock_file.unlink(missing_ok=True)
+        outputs.append(Fork(elsewhere, *command, **store).wait(4))
+        wait_until(lambda: lock_file.exists() and str(first.process.pid) in lock_file.read_text())
+        assert first.process.is_alive()
     finally:
         first.send(signal.SIGKILL)
         first.process.join()
-    assert f"is in use by process {first.process.pid} on " in output
+    for output in outputs:
+        assert f"is in use by process {first.process.pid} on " in output
 
 
 def test_a_changed_study_is_refused_with_the_difference(folder, capsys):
