@@ -54,10 +54,11 @@ def register_command(called: str | None, alias: str, **options: Any) -> None:
     with garbage.freeze_loaded():
         network = find.find_network(stores, network_reference(options))
     name = called or network.study or network.card.config.dataset.partition(":")[0]
+    registry.check_names(name, alias)  # also a name that a tag of the run has
+    request = stores.reports(name) / "request.json"
     exported = export.export(network, options["data_dir"], "pt2")
     access.prepare(stores)
     version = registry.register(stores, network, exported, name, alias)
-    request = stores.reports(name) / "request.json"
     export.write(request, json.dumps(registry.example_request(exported)).encode())
     previous = "" if version.moved is None else f" (which was version {version.moved})"
     click.echo(

@@ -20,7 +20,7 @@ from pipeline.report import render
 from pipeline.system import failpoints
 from pipeline.system.errors import StorageFailure
 from pipeline.tracking import comparison_view
-from pipeline.tracking.tracker import Tracker, now_milliseconds
+from pipeline.tracking.tracker import STORAGE, Tracker, now_milliseconds
 from sweeps import trial
 from sweeps.analysis.ranking import BestSoFar, rank
 from sweeps.analysis.record import StudyRecord
@@ -35,7 +35,12 @@ class Recorder:
     """Writes the record of one study: a parent run, and a child run for each trial."""
 
     def __init__(
-        self, study: StoredStudy, tracker: Tracker, home: Path, say: Callable[[str], None]
+        self,
+        study: StoredStudy,
+        tracker: Tracker,
+        home: Path,
+        say: Callable[[str], None],
+        storage: str,
     ) -> None:
         """Open the study's parent run.
 
@@ -44,6 +49,7 @@ class Recorder:
             tracker: writes to MLflow.
             home: the folder of checkpoints/ and reports/.
             say: called with a message when the server goes away, and when it is back.
+            storage: the store of studies, as `Stores.studies_label` names it.
         """
         self.study = study
         self.tracker = tracker
@@ -65,7 +71,7 @@ class Recorder:
         known_parent = study.recall("parent_run_id")
         key = study.recall("key") or uuid.uuid4().hex
         study.remember("key", key)  # stored before the run exists, so that a crash leaves no second
-        tags = {"sweep.dataset": study.recall("spec")["dataset"]}
+        tags = {"sweep.dataset": study.recall("spec")["dataset"], STORAGE: storage}
         trials: int = study.recall("trials")
         if trials < MAX_TRIALS:  # of a budget alone, there is no number
             tags["sweep.trials"] = str(trials)

@@ -284,7 +284,13 @@ class _Sweep:
         if study.waits_for_earlier:
             self._places = min(self._places, study.workers)
         self._best_so_far = BestSoFar(study.ranking_rule)
-        self._recorder = Recorder(study, tracker, plan.stores.home, display.print_line)
+        self._recorder = Recorder(
+            study,
+            tracker,
+            plan.stores.home,
+            display.print_line,
+            plan.stores.studies_label,
+        )
 
     def run(self, then: Callable[[StopRequest], None], loading: LoadingContext) -> Outcome:
         """Train the remaining trials, then write the report."""

@@ -51,7 +51,7 @@ def sync(
         try:
             with study_errors():
                 study = stored.load(access.open_studies(stores, held), name)
-                recorder = Recorder(study, tracker, stores.home, say)
+                recorder = Recorder(study, tracker, stores.home, say, stores.studies_label)
                 recorder.describe()
                 incomplete = recorder.complete_missing(thorough=True)
                 recorder.interrupt_unfinished()

@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.stores import mlflow_tables, postgresql, sqlite
-from pipeline.stores.locations import Stores, display_name, sqlite_file, sqlite_url
+from pipeline.stores.locations import (
+    Stores,
+    check_stored_name,
+    display_name,
+    is_stored_name,
+    sqlite_file,
+    sqlite_url,
+)
 from pipeline.stores.locks import Held
 from pipeline.system.errors import StorageFailure, UsageFailure
 from sweeps.analysis.facts import StudyFacts
@@ -180,6 +187,7 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
 
     Raises:
         UsageFailure: if there is no such study.
+        IntegrityFailure: if no command could have given the study its name.
         StorageFailure: if the store cannot be read.
     """
     with read_studies(stores) as storage:
@@ -189,8 +197,10 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
                 raise UsageFailure(
                     f"no study in {display_name(stores.studies)}: run `pipeline sweep` first"
                 )
-            last_opened = names[-1].removesuffix(FINALISTS_SUFFIX)
-            return stored.read_record(storage, name or last_opened)
+            wanted = name or names[-1].removesuffix(FINALISTS_SUFFIX)
+            if wanted in names:
+                check_stored_name(wanted)
+            return stored.read_record(storage, wanted)
         except stored.StudyNotFoundError as error:
             raise UsageFailure(str(error)) from None
         except STORE_ERRORS as error:
@@ -206,9 +216,9 @@ def read_running(stores: Stores, name: str) -> tuple[RunningTrial, ...]:
 
 
 def read_names(stores: Stores) -> list[str]:
-    """Read the names of all studies, the study last opened at the end."""
+    """Read the names of all studies that a command could name, the one last opened at the end."""
     with read_studies(stores) as storage:
-        return stored.study_names(storage)
+        return [name for name in stored.study_names(storage) if is_stored_name(name)]
 
 
 def read_facts(stores: Stores, name: str) -> StudyFacts | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.stores import postgresql, sqlite
-from pipeline.system.errors import UsageFailure
+from pipeline.system.errors import IntegrityFailure, UsageFailure
+from pipeline.system.text import clip
 
 _STUDY_NAME = re.compile(r"\w[\w .-]{0,99}")
 _SQLITE = "sqlite:///"
@@ -23,8 +24,24 @@ class Stores:
     studies: str  # Optuna's storage URL, absolute
     home: Path  # the folder of checkpoints/ and reports/
 
+    @property
+    def studies_label(self) -> str:
+        """The store of studies, without a password; a file below the home stays when both move."""
+        file = sqlite_file(self.studies)
+        if file is None:
+            return display_name(self.studies)
+        if file.is_relative_to(self.home):
+            return file.relative_to(self.home).as_posix()
+        return str(file)
+
     def reports(self, study: str) -> Path:
-        """The folder of a study's report."""
+        """The folder of a study's report.
+
+        Raises:
+            IntegrityFailure: if the name, which a store or a tag may have, is a path.
+        """
+        if study in ("", ".", "..") or Path(study).name != study:
+            raise IntegrityFailure(f"a report's folder must be a plain name: got {study!r}")
         return self.home / "reports" / study
 
 
@@ -99,3 +116,24 @@ def check_name(name: str) -> str:
             f"with a letter or digit: got {name!r}"
         )
     return name
+
+
+def check_stored_name(name: str) -> str:
+    """Return the name of a study that a store has, if a command could have given it.
+
+    Folders are written and removed by this name, so a path must not pass for one.
+
+    Raises:
+        IntegrityFailure: if no command could have.
+    """
+    if not is_stored_name(name):
+        raise IntegrityFailure(
+            f"the store has a study that no command names, {clip(repr(name), 200)}: nothing is "
+            "read or written for it; name another study, or delete it with `optuna delete-study`"
+        )
+    return name
+
+
+def is_stored_name(name: str) -> bool:
+    """Whether a command could have given a study of a store its name."""
+    return _STUDY_NAME.fullmatch(name) is not None

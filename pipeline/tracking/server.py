@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VAR as _ARTIFACT_ROOT
 
-from pipeline.system.errors import ServerAway, StorageFailure
+from pipeline.system.errors import Failure, ServerAway, StorageFailure
 from pipeline.tracking.writer import Writer
 
 PATIENCE = 5.0  # seconds that the end of a command waits for a server that is away
@@ -100,6 +100,8 @@ class Connection:
             raise ServerAway(f"the tracking server {without_password(self._uri)} is away: {reason}")
         try:
             return future.result()
+        except Failure:
+            raise
         except Exception as error:
             store = without_password(self._uri)
             reason = error_line(error, self._uri)

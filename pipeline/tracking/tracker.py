@@ -12,6 +12,7 @@ import getpass
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 import uuid
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 _BATCH = 1000  # metrics in a request; MLflow accepts no more
 _SELECTION = "sweep.selection"  # tag: the version of the rules that choose the best epoch
+STORAGE = "sweep.storage"  # tag of a parent: the store of its study
+_RUN_ID = re.compile("[0-9a-zA-Z_-]{1,64}")
 _PARENT = f"tags.`{mlflow_tags.MLFLOW_PARENT_RUN_ID}`"
 
 logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -142,8 +145,8 @@ class Tracker(Connection):
             The parent's run id.
         """
         mlflow_run_id: str | None = None
-        if self._takes_given_run:  # made for this command by `mlflow run`
-            mlflow_run_id = os.environ.get("MLFLOW_RUN_ID")
+        if self._takes_given_run:
+            mlflow_run_id = self._given_run(study)
         outer_run = self._active_run(parent_study_run)
         if outer_run is not None:
             self.experiment_id = outer_run.info.experiment_id
@@ -153,10 +156,12 @@ class Tracker(Connection):
                 "sweep.role": "finalists",
             }
         parent = self._active_run(stored_id) or self._first_run(f"tags.`sweep.key` = '{key}'")
+        if parent is None:
+            self._end_former_study(study, key, tags.get(STORAGE))
         if parent is not None:
             if mlflow_run_id and mlflow_run_id != parent.info.run_id:
                 self._nest(mlflow_run_id, parent, study)
-        elif mlflow_run_id and not self._is_used(mlflow_run_id):
+        elif mlflow_run_id:
             parent = self._client.get_run(mlflow_run_id)
             if not _named_by_user(parent):
                 self._client.update_run(mlflow_run_id, name=study)
@@ -172,14 +177,38 @@ class Tracker(Connection):
         self._end_dead_invocations(run_id, mlflow_run_id)
         return run_id
 
-    def _is_used(self, run_id: str) -> bool:
-        """Whether a run is a study's: a command that trains finalists opens two studies."""
-        return "sweep.role" in self._client.get_run(run_id).data.tags
+    def _given_run(self, study: str | None = None) -> str | None:
+        """Return the id of the run that `mlflow run` has made for this command, or None.
+
+        A run that ended, or is another study's, a trial's or another training's, was not: its id is
+        left over in the environment, or a command that trains finalists has opened two studies.
+
+        Args:
+            study: the study whose later command the run may be already; None outside any study.
+
+        Raises:
+            UsageFailure: if the environment names no run.
+        """
+        run_id = os.environ.get("MLFLOW_RUN_ID")
+        if not run_id:
+            return None
+        run = self._active_run(run_id) if _RUN_ID.fullmatch(run_id) else None
+        if run is None:
+            raise UsageFailure(
+                f"MLFLOW_RUN_ID must be the id of a run in {without_password(self._uri)}: "
+                f"got {run_id!r}; `mlflow run` sets it, otherwise unset it"
+            )
+        tags = run.data.tags
+        is_ours = tags.get("sweep.key") == self._key
+        if study is not None and tags.get("sweep.role") in ("parent", "finalists", "invocation"):
+            is_ours = tags.get("sweep.study") == study
+        is_used = any(key.startswith("sweep.") for key in tags)
+        if run.info.status == "RUNNING" and (is_ours or not is_used):
+            return run_id
+        return None
 
     def _nest(self, run_id: str, parent: Run, study: str) -> None:
         """Nest the run of a later `mlflow run` under the study's parent, to end with the parent."""
-        if self._is_used(run_id):
-            return
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         tags = {
             mlflow_tags.MLFLOW_PARENT_RUN_ID: parent.info.run_id,
@@ -189,6 +218,32 @@ class Tracker(Connection):
         self.tag(run_id, tags)
         self._client.update_run(run_id, name=f"continued {now}")
         self._invocation = run_id
+
+    def _end_former_study(self, study: str, key: str, storage: str | None) -> None:
+        """End the runs of a former study of the name, whose store of studies was removed.
+
+        Nobody goes on with them: the caller holds the name in its store. On a tracking server, a
+        study of the name may belong to a store of another machine.
+
+        Args:
+            study: the name.
+            key: of the present study.
+            storage: the store of the present study, as in the tag `STORAGE`.
+        """
+        if is_server(self._uri):
+            return
+        for run in self._search(f"tags.`sweep.study` = '{study}'"):
+            tags = run.data.tags
+            is_former = tags.get("sweep.key") not in (None, key)
+            # Version 0.1.0 did not name the store.
+            if not is_former or tags.get(STORAGE, "optuna.db") != storage:
+                continue
+            run_id = run.info.run_id
+            for trial_run in self._search(f"{_PARENT} = '{run_id}'"):
+                if trial_run.info.status in ("RUNNING", "SCHEDULED"):
+                    self.interrupt(trial_run.info.run_id)
+            if run.info.status == "RUNNING":
+                self._client.set_terminated(run_id, status="KILLED")
 
     def _end_dead_invocations(self, parent: str, mlflow_run_id: str | None) -> None:
         """End the nested runs of `mlflow run` commands that died without ending their runs.
@@ -532,7 +587,7 @@ class Tracker(Connection):
         return {
             int(run.data.tags["sweep.trial"]): run.info.run_id
             for run in self._search(condition)
-            if "sweep.trial" in run.data.tags
+            if re.fullmatch("[0-9]{1,9}", run.data.tags.get("sweep.trial", ""))
         }
 
     def _existing_run(
@@ -544,7 +599,7 @@ class Tracker(Connection):
         this process, the response to which was lost.
         """
         if parent is None:
-            named = self._active_run(own or os.environ.get("MLFLOW_RUN_ID"))
+            named = self._active_run(own or self._given_run())
             return named or self._first_run(f"tags.`sweep.key` = '{self._key}'")
         if fresh and (parent, number) not in self._tried:
             self._tried.add((parent, number))

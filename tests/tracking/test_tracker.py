@@ -1,9 +1,11 @@
-"""The run of a trial that is paused and goes on."""
+"""The runs of trials that are paused and go on, and whose run a command may take for its parent."""
 
 import pytest
+from mlflow import MlflowClient
 from support.records import make_result
 
-from pipeline.tracking.tracker import Tracker
+from pipeline.system.errors import UsageFailure
+from pipeline.tracking.tracker import STORAGE, Tracker
 
 DATA = {"name": "digits", "digest": "abc", "source": "data"}
 
@@ -33,3 +35,58 @@ def test_a_trial_that_goes_on_is_promoted(tracker, by_another):
         tracker.go_on(run_id)
     promoted = tracker.run(run_id)
     assert (promoted.info.status, promoted.data.tags["sweep.end"]) == ("RUNNING", "promoted")
+
+
+@pytest.mark.parametrize("left", ["trial", "parent", "training", "ended"])
+def test_a_left_over_run_is_nobodys_parent(tracker, folder, monkeypatch, left):
+    """A run of another study, of a training or of the past stays as it is; the study gets its own."""
+    config = make_result(0, 0.5).config
+    other = tracker.open_parent("other", None, "their key", {})
+    trial, _ = tracker.open_trial(other, "other", 0, config, DATA)
+    training, _ = tracker.open_trial(None, None, 0, config, DATA)
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    ended = client.create_run("0").info.run_id
+    client.set_terminated(ended)
+    given = {"trial": trial, "parent": other, "training": training, "ended": ended}[left]
+    before = client.get_run(given).to_dictionary()
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    later = Tracker(f"sqlite:///{folder / 'mlflow.db'}", experiment="Default")
+    assert later.open_parent("study", None, "key", {}) != given
+    assert later.open_trial(None, None, 0, config, DATA)[0] != given
+    later.close()
+    assert client.get_run(given).to_dictionary() == before
+
+
+def test_the_run_of_mlflow_run_is_taken(tracker, folder, monkeypatch):
+    """The run that was made for this command becomes the parent, also if the first answer was lost."""
+    given = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    for _ in range(2):
+        assert tracker.open_parent("study", None, "key", {}) == given
+
+
+@pytest.mark.parametrize("given", ["../../etc", "0" * 32, "'"])
+def test_an_id_of_no_run_is_refused(tracker, monkeypatch, given):
+    """What the environment says is checked as if typed."""
+    monkeypatch.setenv("MLFLOW_RUN_ID", given)
+    with pytest.raises(UsageFailure, match="MLFLOW_RUN_ID must be the id of a run"):
+        tracker.call(tracker.open_parent, "study", None, "key", {})
+
+
+def test_the_runs_of_a_study_whose_store_was_removed_are_ended(tracker):
+    """A new study of the name ends the former one's runs, but not those of a study in another store."""
+    config = make_result(0, 0.5).config
+    runs = {}
+    for store in ("optuna.db", "/elsewhere/optuna.db"):
+        parent = tracker.open_parent("study", None, f"key of {store}", {STORAGE: store})
+        running, _ = tracker.open_trial(parent, "study", 0, config, DATA)
+        paused, _ = tracker.open_trial(parent, "study", 1, config, DATA)
+        tracker.pause(paused, ())
+        runs[store] = (parent, running, paused)
+    mine = tracker.open_parent("study", None, "a new key", {STORAGE: "optuna.db"})
+    statuses = {store: [tracker.run(run).info.status for run in runs[store]] for store in runs}
+    assert statuses == {
+        "optuna.db": ["KILLED", "KILLED", "KILLED"],
+        "/elsewhere/optuna.db": ["RUNNING", "RUNNING", "SCHEDULED"],
+    }
+    assert tracker.run(mine).info.status == "RUNNING"
