@@ -12,6 +12,7 @@ import click
 from pipeline.cli.options import (
     ENGINE_OPTIONS,
     Command,
+    Seconds,
     argument_or_option,
     command_line,
     config_options,
@@ -78,13 +79,13 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(),
     help="Seconds after which no trial is begun.",
 )
 @click.option(
     "--trial-timeout",
-    type=click.FloatRange(0, min_open=True),
-    help="Seconds that a trial may take.",
+    type=Seconds(),
+    help="Seconds of training that a trial may take.",
 )
 @click.option(
     "--finalists/--no-finalists",

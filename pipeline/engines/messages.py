@@ -9,7 +9,7 @@ kind        content
 =========== ============================= ==========================================================
 ``began``                                 training begins now, and the time limit with it
 ``epoch``   the epoch, the best value     an epoch has ended; the answer is whether to prune, or an
-                                          error from the hook
+                                          error from the hook, with the trial and the epoch
 ``saved``   the epochs not yet sent       a checkpoint now holds the history
 ``step``    steps done, all steps, loss   progress inside an epoch
 ``ended``   the result                    the last message of a trial that has a result
@@ -21,11 +21,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pipeline.data.search_data import SearchData
 from pipeline.engines.base import Task
 from pipeline.system.errors import Failure, TimedOut
+from pipeline.training.clock import LONGEST_GAP, TrainingClock
 from pipeline.training.epochs import Hooks
 from pipeline.training.train import HANG_GRACE
 from sweeps.trial import FAILED, Epoch, TrialResult
@@ -37,13 +39,25 @@ GRACE = 3.0
 STEP_EVERY = 0.5  # seconds between ``step`` messages
 
 
+@dataclass(frozen=True)
+class Answer:
+    """The answer to an ``epoch`` message.
+
+    It says what it answers: an answer that comes late is not taken for that to another question.
+    """
+
+    trial: int
+    epoch: int
+    content: bool | Exception
+
+
 class Channel(Protocol):
     """Carries messages from a training process to its parent."""
 
     def tell(self, *message: Any) -> None:
         """Send a message."""
 
-    def ask(self, *message: Any) -> Any:
+    def ask(self, *message: Any) -> Answer:
         """Send a message, and wait for its answer."""
 
 
@@ -60,9 +74,9 @@ def train_and_report(channel: Channel, task: Task, data: SearchData) -> tuple[st
         nonlocal epochs_sent
         epochs_sent = row.epoch
         answer = channel.ask("epoch", row, best)
-        if isinstance(answer, Exception):
-            raise answer
-        return bool(answer)
+        if isinstance(answer.content, Exception):
+            raise answer.content
+        return answer.content
 
     def saved(history: tuple[Epoch, ...]) -> None:
         nonlocal epochs_sent
@@ -86,9 +100,7 @@ def train_and_report(channel: Channel, task: Task, data: SearchData) -> tuple[st
 class RemoteTrial:
     """The parent's view of a trial in another process, built from messages."""
 
-    def __init__(
-        self, task: Task, hooks: Hooks, answer: Callable[[bool | Exception], None]
-    ) -> None:
+    def __init__(self, task: Task, hooks: Hooks, answer: Callable[[Answer], None]) -> None:
         """Expect the messages of a trial.
 
         Args:
@@ -100,7 +112,9 @@ class RemoteTrial:
         self.hooks = hooks
         self._answer = answer
         self._history: list[Epoch] = []
-        self._began: float | None = None
+        # Counts from the message ``began``, and only while this process looks at the trial: it may
+        # have been stopped together with the trial's process, or have waited for a database.
+        self._clock: TrainingClock | None = None
 
     def handle(self, message: tuple[Any, ...]) -> TrialResult | None:
         """Call the hook for a message.
@@ -111,16 +125,22 @@ class RemoteTrial:
         Raises:
             Failure: an error of training or of a hook.
         """
-        kind, *content = message
+        if self._clock is None:
+            return self._handle(*message)
+        with self._clock.paused():
+            return self._handle(*message)
+
+    def _handle(self, kind: str, *content: Any) -> TrialResult | None:
         if kind == "ended":
             return content[0]  # type: ignore[no-any-return]
         if kind == "raised":
             raise content[0]
         if kind == "began":
-            self._began = time.monotonic() - self.task.time_used
+            self._clock = TrainingClock(self.task.time_used, LONGEST_GAP)
         elif kind == "epoch":
             self._history.append(content[0])
-            self._answer(self._call_epoch_hook(*content))
+            answer = self._call_epoch_hook(*content)
+            self._answer(Answer(self.task.number, content[0].epoch, answer))
         elif kind == "saved":
             self._history += content[0]
             self.hooks.saved(tuple(self._history))
@@ -142,9 +162,9 @@ class RemoteTrial:
         None as long as the trial has time.
         """
         limit = self.task.time_limit
-        if self._began is None or limit is None:
+        if self._clock is None or limit is None:
             return None
-        if time.monotonic() - self._began <= limit + HANG_GRACE + GRACE:
+        if self._clock.seconds <= limit + HANG_GRACE + GRACE:
             return None
         error = TimedOut(limit)
         return self.failed_result(error.end, str(error))
@@ -157,6 +177,6 @@ class RemoteTrial:
             state=FAILED,
             end=end,
             history=tuple(self._history),
-            seconds=round(time.monotonic() - (self._began or 0), 3),
+            seconds=0.0 if self._clock is None else round(self._clock.seconds, 3),
             error=error,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from pipeline.engines.base import Task
-from pipeline.engines.messages import RemoteTrial, train_and_report
+from pipeline.engines.messages import Answer, RemoteTrial, train_and_report
 from pipeline.engines.shared_data import SharedData
 from pipeline.system import forkserver
 from pipeline.training.epochs import Hooks
@@ -75,15 +75,20 @@ class Worker:
 class _PipeChannel:
     """Carries a trial's messages over the pipe to the parent."""
 
-    def __init__(self, connection: Connection[Any, Any]) -> None:
+    def __init__(self, connection: Connection[Any, Any], trial: int) -> None:
         self._connection = connection
+        self._trial = trial
 
     def tell(self, *message: Any) -> None:
         self._connection.send(message)
 
-    def ask(self, *message: Any) -> Any:
+    def ask(self, *message: Any) -> Answer:
         self._connection.send(message)
-        return self._connection.recv()
+        _, row, *_ = message
+        while True:
+            answer: Answer = self._connection.recv()
+            if (answer.trial, answer.epoch) == (self._trial, row.epoch):
+                return answer
 
 
 def _work(connection: Connection[Any, Any], shared: SharedData, device: int) -> None:
@@ -98,13 +103,15 @@ def _work(connection: Connection[Any, Any], shared: SharedData, device: int) -> 
     forkserver.end_with_parent()
     data = shared.open()
     shared.close()  # the mapped images stay valid
-    channel = _PipeChannel(connection)
     # These errors mean that the parent is gone: an error of the training is sent as a message.
     with suppress(EOFError, OSError):
         while True:
             task = connection.recv()
+            if not isinstance(task, Task):  # an answer, too late for the trial that has ended
+                continue
             if task.config.device == "cuda":
                 torch.cuda.set_device(device)
+            channel = _PipeChannel(connection, task.number)
             channel.tell("began")
             last_message = train_and_report(channel, task, data)
             channel.tell(*last_message)

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -22,6 +22,8 @@ from pipeline.system.errors import Interrupted
 PARENT_CHECK_INTERVAL = 1.0  # seconds between checks that `mlflow run` is still alive
 # Seconds. `mlflow run` passes a Ctrl-C on as SIGINT and, a quarter of a second later, as SIGTERM.
 SAME_REQUEST = 1.0
+_SHORTEST_TIMER = 0.001  # seconds; zero would switch a timer off
+_LONGEST_TIMER = 3600.0  # seconds; a timer takes no arbitrarily long time
 _SHELLS = ("bash", "sh", "dash")  # in which `mlflow run` activates an environment
 
 
@@ -132,26 +134,30 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 @contextmanager
-def alarm(seconds: float | None, error: Exception) -> Iterator[None]:
-    """Raise an error inside the block once the block has lasted for so many seconds.
+def alarm(left: Callable[[], float] | None, error: Exception) -> Iterator[None]:
+    """Raise an error inside the block once no time is left.
 
     The alarm interrupts Python and its waiting (a sleep, a lock, a socket), but no call into a
     library that does not return. Outside the main thread there is no alarm, because Python delivers
     signals to the main thread only: there the check between two steps keeps the time limit.
 
     Args:
-        seconds: the limit; None for no limit.
+        left: the seconds that are left at the moment, which need not pass as time does; asked again
+            when they should have passed. None for no limit.
         error: what to raise.
     """
-    if seconds is None or threading.current_thread() is not threading.main_thread():
+    if left is None or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def ring(_signum: int, _frame: FrameType | None) -> None:
-        raise error
+        seconds = left()
+        if seconds <= 0:
+            raise error
+        signal.setitimer(signal.ITIMER_REAL, min(seconds, _LONGEST_TIMER))
 
     previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, min(max(left(), _SHORTEST_TIMER), _LONGEST_TIMER))
     try:
         yield
     finally:

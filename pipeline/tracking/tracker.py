@@ -88,6 +88,7 @@ class Tracker(Connection):
         self._key = uuid.uuid4().hex  # finds a run that belongs to no study
         self._sent: dict[str, int] = {}  # epochs already sent, by run
         self._locations: dict[str, str] = {}  # of the artifacts of running trials, by run
+        self._starts: dict[str, int] = {}  # of running trials, in milliseconds, by run
         # Trials whose runs were opened before, perhaps in vain: their parents and numbers.
         self._tried: set[tuple[str | None, int]] = set()
         with percent_in_paths(uri):
@@ -258,7 +259,7 @@ class Tracker(Connection):
         )
         for run in running:
             if run.info.run_id != mlflow_run_id:
-                self._client.set_terminated(run.info.run_id, status="KILLED")
+                self._end(run.info.run_id, "KILLED")
 
     def describe_parent(
         self, run_id: str, params: Mapping[str, object], files: Mapping[str, str]
@@ -321,8 +322,8 @@ class Tracker(Connection):
         if folder is not None and folder.exists():
             self._client.log_artifacts(run_id, str(folder), "report")
         if self._invocation is not None:
-            self._client.set_terminated(self._invocation, status=status)
-        self._client.set_terminated(run_id, status=status, end_time=end)
+            self._end(self._invocation, status)
+        self._end(run_id, status, end)
 
     def _winner_prefix(self, run_id: str, winner: Mapping[str, object]) -> str:
         """Choose the prefix of a winner's params: its own from before, else one not yet used."""
@@ -426,6 +427,7 @@ class Tracker(Connection):
         self._log_dataset(run_id, data)
         location = str(run.info.artifact_uri)
         self._locations[run_id] = location
+        self._starts[run_id] = run.info.start_time
         if urlsplit(location).scheme == "file":
             location = str(local_file_uri_to_path(location))  # type: ignore[no-untyped-call]
         return run_id, location
@@ -521,7 +523,8 @@ class Tracker(Connection):
         for file, artifact_folder in weights:
             artifacts.log_artifact(str(file), artifact_folder)  # type: ignore[no-untyped-call]
         status = "FAILED" if result.state == FAILED else "FINISHED"
-        self._client.set_terminated(run_id, status=status, end_time=end)
+        self._end(run_id, status, end)
+        self._starts.pop(run_id, None)
         self._sent.pop(run_id, None)
         self._locations.pop(run_id, None)
 
@@ -564,7 +567,22 @@ class Tracker(Connection):
     def interrupt(self, run_id: str) -> None:
         """Mark a run as stopped by a signal; it will be continued."""
         self.tag(run_id, {"sweep.end": "interrupted"})
-        self._client.set_terminated(run_id, status="KILLED")
+        self._end(run_id, "KILLED")
+
+    def _end(self, run_id: str, status: str, end: int | None = None) -> None:
+        """End a run, not before its start, though the machine's clock may have been set back.
+
+        Args:
+            run_id: the run.
+            status: MLflow's name of the status.
+            end: the time of the end, in milliseconds; None for now.
+        """
+        if end is None:
+            end = now_milliseconds()
+        start = self._starts.get(run_id)
+        if start is None:
+            start = self._client.get_run(run_id).info.start_time
+        self._client.set_terminated(run_id, status=status, end_time=max(end, start or 0))
 
     def unfinished(self, parent: str) -> dict[int, str]:
         """Return the run ids of a parent's running trials, by number."""

@@ -25,6 +25,7 @@ from pipeline.system import failpoints
 from pipeline.system.errors import Diverged, TimedOut
 from pipeline.training.batches import BatchLoader
 from pipeline.training.best import make_card, moments, save_best
+from pipeline.training.clock import LONGEST_GAP, TrainingClock
 from pipeline.training.cost import check_limits, count_mflops, count_parameters, measure_latency
 from pipeline.training.distributed import Group, GroupMember, check_processes
 from pipeline.training.metrics import (
@@ -74,6 +75,24 @@ class Hooks:
     stop: Callable[[], None] = lambda: None
 
 
+def _pausing(hooks: Hooks, clock: TrainingClock) -> Hooks:
+    """Return the hooks, whose time the clock does not count: they may wait for a database."""
+
+    def epoch(row: Epoch, best: float) -> bool:
+        with clock.paused():
+            return hooks.epoch(row, best)
+
+    def saved(history: tuple[Epoch, ...]) -> None:
+        with clock.paused():
+            hooks.saved(history)
+
+    def step(done: int, steps: int, loss: float) -> None:
+        with clock.paused():
+            hooks.step(done, steps, loss)
+
+    return dataclasses.replace(hooks, epoch=epoch, saved=saved, step=step)
+
+
 def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
     """Derive the seed of everything random in an epoch.
 
@@ -118,16 +137,16 @@ class Training:
         self.config = config
         self.data = redrawn(data, config)
         self.folder = folder
-        self.hooks = hooks
+        self.clock = TrainingClock(time_used, math.inf if time_limit is None else LONGEST_GAP)
+        self.hooks = _pausing(hooks, self.clock)
         self.every_epoch = every_epoch
         self.selection = selection
         self.time_limit = time_limit
-        self.started = time.monotonic() - time_used
         self.metric, self.maximize = OBJECTIVES[objective]
         self.device = torch.device(config.device)
         self.has_validation = len(data.val) > 0
         self.state = TrainingState()
-        self.writer = CheckpointWriter(folder, hooks.saved)
+        self.writer = CheckpointWriter(folder, self.hooks.saved)
         self.parameters: int | None = None
         self.mflops: float | None = None
         self.mean, self.std = moments(config, self.data)
@@ -274,11 +293,11 @@ class Training:
 
     def _run_epoch(self, epoch: int) -> Epoch:
         """Train and score an epoch, add the row to the history, and keep the weights if best."""
-        start = time.perf_counter()
+        start = self.clock.seconds
         learning_rate = float(self.optimizer.param_groups[0]["lr"])
         self.group.agree(epoch, learning_rate)
         trained = self._train_epoch(epoch)
-        training_seconds = time.perf_counter() - start
+        training_seconds = self.clock.seconds - start
         scores = score(
             self.network,
             self.data.val,
@@ -288,7 +307,7 @@ class Training:
         )
         if not math.isfinite(scores.loss):
             raise Diverged(f"validation loss is {scores.loss} after epoch {epoch}")
-        seconds = time.perf_counter() - start
+        seconds = self.clock.seconds - start
         metrics = {
             "train/loss": trained.loss,
             "train/loss_std": trained.loss_std,
@@ -460,7 +479,7 @@ class Training:
         return self.loader.draw(smallest=2 * self.group.size)
 
     def _check_time_limit(self) -> None:
-        if self.time_limit is not None and time.monotonic() - self.started > self.time_limit:
+        if self.time_limit is not None and self.clock.seconds > self.time_limit:
             raise TimedOut(self.time_limit)
 
 

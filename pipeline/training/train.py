@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -67,7 +68,8 @@ def train(
         every_epoch: also keep the weights after each epoch, in the folder's ``epochs``.
         until: the epoch after which to pause; None for the last. The state that is left in the
             folder resumes the training.
-        time_limit: seconds allowed for the training.
+        time_limit: seconds allowed for the training. Neither the time in the hooks ``epoch``,
+            ``saved`` and ``step`` counts, nor a time in which the process was stopped.
         time_used: seconds that earlier parts of the training took, before it was paused.
         selection: the version of the rules that choose the best epoch, as in
             `sweeps.analysis.facts.StudyFacts`.
@@ -93,13 +95,16 @@ def train(
         time_used,
         selection,
     )
-    interrupt_after = None
+    clock = training.clock
+    left = None
+    ticking: AbstractContextManager[None] = nullcontext()
     if time_limit is not None:
-        interrupt_after = max(0.0, time_limit - time_used) + HANG_GRACE
+        left = partial(clock.left, max(time_limit, time_used) + HANG_GRACE)
+        ticking = clock.ticking()
     error = None
     try:
         with closing(training.writer):
-            with alarm(interrupt_after, TimedOut(time_limit)):
+            with ticking, alarm(left, TimedOut(time_limit)):
                 training.join(member)
                 state = training.run(limits or {}, until)
             if state == PAUSED:

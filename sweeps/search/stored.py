@@ -546,6 +546,12 @@ def study_names(storage: Storage) -> list[str]:
     return [study.study_name for study in studies]
 
 
+def latest_opening(storage: Storage) -> float:
+    """Return when the study last opened was opened, in seconds since 1970; 0 without a study."""
+    openings = [study.user_attrs.get("opened") for study in storage.get_all_studies()]
+    return max((time for time in openings if isinstance(time, int | float)), default=0.0)
+
+
 def _read_budget(stored: object) -> str | None:
     """Read the budget of a study.
 

@@ -43,7 +43,7 @@ from sweeps.search.sampling import (
     suggest,
 )
 from sweeps.search.scheduling import Scheduler, Step
-from sweeps.search.stored import Storage, StoredStudy
+from sweeps.search.stored import Storage, StoredStudy, latest_opening
 from sweeps.search.stored_trial import (
     DUPLICATE_OF,
     ENDED,
@@ -90,6 +90,7 @@ _OPTUNA_STATES = {
 # Attribute of a study of finalists: the numbers of repeats that it had before some were added.
 EARLIER_REPEATS = "earlier repeats"
 # Ends that the configuration decides: another trial of it would end alike.
+_MILLISECOND = 0.001  # in seconds
 _DECIDED_ENDS = (COMPLETE, PRUNED, "infeasible", "diverged")
 
 
@@ -182,7 +183,9 @@ class Study(StoredStudy):
         study.set_user_attr("goal", _goal(spec))
         study.set_user_attr("reference", references)
         study.set_user_attr("keep_checkpoints", spec.keep_checkpoints)
-        study.set_user_attr("opened", time.time())
+        # The clock may have been set back since another study was opened.
+        latest = latest_opening(storage)
+        study.set_user_attr("opened", max(time.time(), latest + _MILLISECOND))
         if is_new:
             # Last: readers skip a study without it, and if this process is killed before, the next
             # start makes the study again.

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli.options import Command, argument_or_option, config_options
+from pipeline.cli.sweep import sweep_command
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import config_fields, network_options
 
@@ -200,3 +201,12 @@ def test_a_name_is_given_once():
     ]
     with pytest.raises(UsageFailure, match="name the data set once: got 'a' and 'b'"):
         argument_or_option("a", "b", "data set")
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1e10", "-1", "0", "soon", ""])
+@pytest.mark.parametrize("option", ["--timeout", "--trial-timeout"])
+def test_a_time_limit_is_a_time(option, value):
+    """A time limit that no clock can keep is refused with the rule and the value; so is none at all."""
+    done = run(option, value, command=sweep_command)
+    assert done.exit_code == 2
+    assert f"a number of seconds above 0, at most 31536000 (a year): got {value!r}" in done.output

@@ -1,8 +1,10 @@
 """Every engine trains alike: the same results, reports, prunings, faults, stops and resumptions, wherever it trains."""
 
+import dataclasses
 import multiprocessing
 import os
 import signal
+import time
 
 import pytest
 from support.commands import wait_until
@@ -14,6 +16,7 @@ import pipeline.training.epochs
 from pipeline.checkpoints import BEST
 from pipeline.engines import messages
 from pipeline.engines.local import InlineEngine, LocalFactory, WorkerEngine, least_loaded
+from pipeline.engines.messages import Answer
 from pipeline.engines.registry import ENGINES, open_factory
 from pipeline.system.errors import Interrupted, StorageFailure
 from pipeline.training.epochs import Hooks
@@ -226,6 +229,43 @@ def test_a_worker_that_hangs_inside_a_library_is_killed(workers, tmp_path, monke
     )
     assert (results[0].state, results[0].end, results[1].state) == (FAILED, "timeout", COMPLETE)
     assert results[0].error == "it took longer than 0.3 s"
+
+
+def test_time_limits_count_training_alone(workers, tmp_path):
+    """Neither a long wait for the answer to an epoch nor a stopped process ends a trial."""
+    waited = []
+
+    def stop_other_and_wait(row, best):
+        if not waited:
+            (other,) = [worker for worker in workers._busy if worker.trial.task.number == 1]
+            os.kill(other._process.pid, signal.SIGSTOP)
+            time.sleep(5.5)  # longer than the limit and its grace
+            os.kill(other._process.pid, signal.SIGCONT)
+            waited.append(other)
+        return False
+
+    workers.begin(
+        task(tmp_path, 0, family="odd:Slow", time_limit=3), Hooks(epoch=stop_other_and_wait)
+    )
+    workers.begin(task(tmp_path, 1, family="odd:Slow", time_limit=3, epochs=8), Hooks())
+    ends = {number: result.end for number, result in (workers.wait() for _ in range(2))}
+    assert (ends, len(waited)) == ({0: COMPLETE, 1: COMPLETE}, 1)
+
+
+def test_an_answer_to_another_question_is_passed_over(workers, tmp_path):
+    """An answer that comes too late is taken neither for a trial to train, nor for an answer to the next."""
+    late = Answer(0, 4, content=True)
+    assert trained(workers, [task(tmp_path, 0)])[0].state == COMPLETE
+    (worker,) = workers._free
+    worker.connection.send(late)
+
+    def send_late(row, best):
+        worker.connection.send(dataclasses.replace(late, trial=1, epoch=row.epoch - 1))
+        return False
+
+    found = trained(workers, [task(tmp_path, 1)], Hooks(epoch=send_late))[1]
+    assert (found.state, len(found.history)) == (COMPLETE, 4)
+    assert processes() == [worker._process.pid]
 
 
 def test_workers_are_kept(workers, tmp_path):

@@ -5,6 +5,9 @@ import time
 
 import pytest
 from support.endtoend import children, client, pipeline, record
+from support.searches import begin, memory
+
+from sweeps.search.stored import study_names
 
 
 @pytest.mark.slow
@@ -29,3 +32,18 @@ def test_a_clock_that_runs_backwards_changes_no_duration_and_no_order(folder, mo
             "the last by step, not by time"
         )
         assert run.info.status == "FINISHED"
+        assert run.info.end_time >= run.info.start_time
+    study = client(folder).search_runs(["0"], "tags.`sweep.role` = 'parent'")[0]
+    assert study.info.end_time >= study.info.start_time
+
+
+def test_the_study_last_opened_stays_the_last_when_the_clock_is_set_back(monkeypatch):
+    """It is the study that was opened after all others, though the clock says that it was before them."""
+    storage = memory()
+    begin(storage, name="first")
+    an_hour_ago = time.time() - 3600
+    monkeypatch.setattr(time, "time", lambda: an_hour_ago)
+    begin(storage, name="second")
+    assert study_names(storage) == ["first", "second"]
+    begin(storage, name="first")
+    assert study_names(storage) == ["second", "first"]

@@ -25,7 +25,7 @@ from ray.exceptions import RayError
 
 from pipeline.checkpoints import Folder, read
 from pipeline.engines.base import Task
-from pipeline.engines.messages import train_and_report
+from pipeline.engines.messages import Answer, train_and_report
 from pipeline.engines.shared_data import rebuild
 from pipeline.system.errors import EngineFailure
 from pipeline.system.text import clip
@@ -152,8 +152,9 @@ class _MailboxChannel:
         files = self._read_new_files() if message[0] in ("saved", "ended") else {}
         ray.get(self._mailbox.tell.remote(self._name, files, message))
 
-    def ask(self, *message: Any) -> Any:
-        return ray.get(self._mailbox.ask.remote(self._name, {}, message))
+    def ask(self, *message: Any) -> Answer:
+        answer: Answer = ray.get(self._mailbox.ask.remote(self._name, {}, message))
+        return answer
 
     def _modification_times(self) -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in self._folder.files()}
