@@ -37,6 +37,7 @@ def ui_command(
     with garbage.freeze_loaded():
         record = access.read_record(stores, argument_or_option(name, name_option))
     access.check_tracking(stores)
+    access.settle(stores)  # the server reads the store itself
     experiment = tracker.experiment_of(stores.tracking, record.parent_run_id)
     is_server = stores.tracking.startswith("http")
     host = stores.tracking if is_server else f"http://{ui.HOST}:{port}"

@@ -151,8 +151,12 @@ def read_run(
     Raises:
         UsageFailure: if the run has no weights.
         StorageFailure: if the store cannot be read; with `keeps`, if it cannot be written.
+        StudyBusy, IntegrityFailure: with `keeps`, as of `access.settle`.
     """
-    with access.read_tracking(stores) as uri, contextlib.closing(Tracker(uri)) as tracker:
+    with (
+        access.read_tracking(stores, writes=keeps) as uri,
+        contextlib.closing(Tracker(uri)) as tracker,
+    ):
         if keeps and not access.tracking_is_writable(stores):
             raise StorageFailure(
                 f"cannot write {locations.display_name(stores.tracking)}, where scores are kept "

@@ -17,6 +17,7 @@ from pathlib import Path
 from pipeline.checkpoints import Folder, trial_folder
 from pipeline.jobs.description import study_description
 from pipeline.report import render
+from pipeline.stores import relocation
 from pipeline.system import failpoints
 from pipeline.system.errors import StorageFailure
 from pipeline.tracking import comparison_view
@@ -329,7 +330,8 @@ class Recorder:
         weights = list(self._folder(result.number).artifacts())
         if weights or not result.checkpoint or result.duplicate_of is not None:
             return weights
-        artifacts = Folder(Path(result.checkpoint.removeprefix("file://")))
+        location = relocation.find_checkpoint(result.checkpoint, self.home)
+        artifacts = Folder(Path(location.removeprefix("file://")))
         return list(artifacts.artifacts())
 
     def interrupt_unfinished(self) -> None:
@@ -377,7 +379,7 @@ class Recorder:
         Raises:
             StorageFailure: if the report cannot be written.
         """
-        record = self.study.record()
+        record = relocation.find_checkpoints(self.study.record(), self.home)
         folder = self.home / "reports" / self.study.name
         try:
             render.write(record, folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.stores import mlflow_tables, postgresql, sqlite
+from pipeline.stores import locks, mlflow_tables, postgresql, relocation, sqlite
 from pipeline.stores.locations import (
     Stores,
     check_stored_name,
@@ -65,9 +66,11 @@ def prepare(stores: Stores) -> None:
     """Make both stores ready for writing, and create missing stores.
 
     SQLite files are put into WAL mode, in which readers do not block the writer. In this process
-    MLflow then waits longer for another writer, see `sqlite.wait_longer`.
+    MLflow then waits longer for another writer, see `sqlite.wait_longer`. Files that were moved
+    since they were last written are made at home where they are, see `settle`.
 
     Raises:
+        StudyBusy, IntegrityFailure: as of `settle`.
         StorageFailure: if a folder, file or database is damaged, of another version, or cannot be
             written; or if a tracking server does not answer. The server is tried first, before
             anything is created.
@@ -82,6 +85,34 @@ def prepare(stores: Stores) -> None:
     studies_file = sqlite_file(stores.studies)
     if studies_file is not None:
         sqlite.prepare(studies_file, stores.studies, sqlite.STUDIES)
+    settle(stores)
+
+
+def settle(stores: Stores) -> None:
+    """Before a command writes to a tracking store, make its files at home where they are.
+
+    See `relocation`. Nothing happens to a server, and to a store that cannot be written.
+
+    Raises:
+        StudyBusy: if a process uses the folder under another name.
+        IntegrityFailure: if the folder shares files with that from which it was copied.
+        StorageFailure: if the store is damaged.
+    """
+    file = sqlite_file(stores.tracking)
+    if file is not None and file.exists() and _is_writable(file):
+        relocation.settle(file, lambda: _find_user(stores))
+
+
+def _find_user(stores: Stores) -> str | None:
+    """Describe a process that holds one of the studies; None if there is none."""
+    if sqlite_file(stores.studies) is None:
+        return None  # who holds a study in a database need not use this folder
+    with contextlib.suppress(UsageFailure):  # there is no store of studies yet
+        for name in read_names(stores):
+            user = locks.holder(stores, name) if is_stored_name(name) else None
+            if user is not None:
+                return user
+    return None
 
 
 def open_studies(stores: Stores, held: Held | None = None) -> Storage:
@@ -126,24 +157,38 @@ def check_tracking(stores: Stores) -> None:
 
 
 @contextmanager
-def read_tracking(stores: Stores) -> Iterator[str]:
-    """Open the tracking store for reading, even in a read-only folder.
+def read_tracking(stores: Stores, *, writes: bool = False) -> Iterator[str]:
+    """Open the tracking store for reading, even in a read-only folder, and after it was moved.
+
+    Args:
+        stores: the stores.
+        writes: whether the caller writes to the store as well, if it can be written.
 
     Yields:
-        The URI of the store, or of a temporary copy if the store is read-only. What is written to
+        The URI of the store; or of a temporary copy, if the store is read-only, or was moved since
+        it was last written. The copy has the present locations of artifacts. What is written to
         the copy is lost.
 
     Raises:
         UsageFailure: if there is no tracking store.
         StorageFailure: if the store cannot be read, as `check_tracking`.
+        StudyBusy, IntegrityFailure: with `writes`, as of `settle`.
     """
     file = sqlite_file(stores.tracking)
-    if file is None or not file.exists() or _is_writable(file):
+    if file is None or not file.exists():
         check_tracking(stores)
         yield stores.tracking
         return
+    if _is_writable(file):
+        check_tracking(stores)
+        if writes:
+            settle(stores)
+        if not relocation.is_due(file):
+            yield stores.tracking
+            return
     with _temporary_copy(file, stores.tracking, sqlite.TRACKING) as copy:
-        yield copy
+        relocation.settle_copy(copy, file)
+        yield sqlite_url(copy)
 
 
 @contextmanager
@@ -172,7 +217,7 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
             yield _open_storage(stores.studies, examined=True)
         else:
             with _temporary_copy(file, stores.studies, sqlite.STUDIES) as copy:
-                yield _open_storage(copy, examined=True)
+                yield _open_storage(sqlite_url(copy), examined=True)
 
 
 def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
@@ -200,7 +245,8 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
             wanted = name or names[-1].removesuffix(FINALISTS_SUFFIX)
             if wanted in names:
                 check_stored_name(wanted)
-            return stored.read_record(storage, wanted)
+            record = stored.read_record(storage, wanted)
+            return relocation.find_checkpoints(record, stores.home)
         except stored.StudyNotFoundError as error:
             raise UsageFailure(str(error)) from None
         except STORE_ERRORS as error:
@@ -273,11 +319,11 @@ def _is_writable(file: Path) -> bool:
 
 
 @contextmanager
-def _temporary_copy(file: Path, url: str, library: sqlite.Library) -> Iterator[str]:
-    """Copy a database in a read-only folder, because SQLite cannot open one in WAL mode there.
+def _temporary_copy(file: Path, url: str, library: sqlite.Library) -> Iterator[Path]:
+    """Copy a database, for one: SQLite cannot open it in WAL mode in a read-only folder.
 
     Yields:
-        The URL of the copy.
+        The copy.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / file.name
@@ -286,4 +332,4 @@ def _temporary_copy(file: Path, url: str, library: sqlite.Library) -> Iterator[s
             if part.exists():
                 shutil.copyfile(part, copy.with_name(copy.name + suffix))
         sqlite.examine(file, url, library, copy=copy)
-        yield sqlite_url(copy)
+        yield copy

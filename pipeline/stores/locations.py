@@ -101,6 +101,8 @@ def _absolute(url: str) -> str:
     file = sqlite_file(url)
     if file is None:
         return url
+    if ".." in file.parts:  # one folder has one name, which is recorded
+        file = file.parent.resolve() / file.name
     return sqlite_url(file)
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -38,6 +38,7 @@ _BRIEF = {
 }
 _PASSING = (408, 429, 500, 502, 503, 504)
 _UNKNOWN_USER = 401
+_SQLITE = "sqlite:///"
 
 T = TypeVar("T")
 
@@ -168,20 +169,25 @@ def check_reachable(uri: str) -> None:
 
 
 @contextmanager
-def percent_in_paths(uri: str) -> Iterator[None]:
-    """Let MLflow open a store in a folder with a ``%`` in its name.
+def artifacts_beside(uri: str) -> Iterator[None]:
+    """Have MLflow put the artifacts of new experiments beside the file of the store.
 
-    MLflow reads ``%20`` in a plain path as a space. A new store is therefore given the location of
-    its artifacts as a URI. MLflow also makes an empty folder of the quoted name next to the real
-    one, which is removed again.
+    MLflow itself would put them into the working folder, which may be another one: then the folder
+    of the store could not be moved as a whole.
+
+    MLflow reads ``%20`` in a plain path as a space: in a folder with a ``%`` in its name, the
+    location is given as a URI. MLflow also makes an empty folder of the quoted name next to the
+    real one, which is removed again.
     """
-    folder = Path.cwd()
-    quoted_folder = Path(uri.removeprefix("sqlite:///")).parent
-    sets_root = "%" in str(folder) and _ARTIFACT_ROOT not in os.environ
-    is_file = uri.startswith("sqlite:///")
-    leaves_stray = is_file and "%" in str(quoted_folder) and not quoted_folder.exists()
+    if not uri.startswith(_SQLITE):
+        yield
+        return
+    quoted_folder = Path(uri.removeprefix(_SQLITE)).parent
+    leaves_stray = "%" in str(quoted_folder) and not quoted_folder.exists()
+    sets_root = _ARTIFACT_ROOT not in os.environ
     if sets_root:
-        os.environ[_ARTIFACT_ROOT] = (folder / "mlruns").as_uri()
+        root = Path(unquote(str(quoted_folder)), "mlruns")
+        os.environ[_ARTIFACT_ROOT] = root.as_uri() if "%" in str(root) else str(root)
     try:
         yield
     finally:

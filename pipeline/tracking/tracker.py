@@ -35,9 +35,9 @@ from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.tracking import run_contents
 from pipeline.tracking.server import (
     Connection,
+    artifacts_beside,
     error_line,
     is_server,
-    percent_in_paths,
     without_password,
 )
 from sweeps import trial
@@ -91,7 +91,7 @@ class Tracker(Connection):
         self._starts: dict[str, int] = {}  # of running trials, in milliseconds, by run
         # Trials whose runs were opened before, perhaps in vain: their parents and numbers.
         self._tried: set[tuple[str | None, int]] = set()
-        with percent_in_paths(uri):
+        with artifacts_beside(uri):
             self._client = MlflowClient(uri)
         default = server_default if is_server(uri) else None
         self.experiment_id = self.call(self._find_experiment, experiment, default)
@@ -269,8 +269,12 @@ class Tracker(Connection):
         A param cannot change once it is logged.
         """
         self._log_params(run_id, params)
-        for name, text in files.items():
-            self._client.log_text(run_id, text, name)
+        artifacts = self._artifacts(run_id)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, text in files.items():
+                file = Path(folder) / Path(name).name
+                file.write_text(text, encoding="utf-8")
+                artifacts.log_artifact(str(file))  # type: ignore[no-untyped-call]
 
     def log_curve(self, run_id: str, key: str, points: Sequence[tuple[int, float, int]]) -> None:
         """Log a metric at several steps.
@@ -320,7 +324,8 @@ class Tracker(Connection):
         self.log_figures(run_id, metrics, at)
         self.tag(run_id, tags)
         if folder is not None and folder.exists():
-            self._client.log_artifacts(run_id, str(folder), "report")
+            artifacts = self._artifacts(run_id)
+            artifacts.log_artifacts(str(folder), "report")  # type: ignore[no-untyped-call]
         if self._invocation is not None:
             self._end(self._invocation, status)
         self._end(run_id, status, end)
@@ -531,7 +536,8 @@ class Tracker(Connection):
     def _artifacts(self, run_id: str) -> ArtifactRepository:
         """Return the artifacts of a run.
 
-        MLflow's client would read the whole run each time to learn their location.
+        MLflow's client would look for a run of a copied store where it has seen the run before,
+        which may have been in the original.
         """
         location = self._locations.get(run_id) or self._client.get_run(run_id).info.artifact_uri
         return get_artifact_repository(location, tracking_uri=self._uri)
@@ -647,14 +653,17 @@ class Tracker(Connection):
             StorageFailure: if that fails.
         """
         try:
-            return Path(self._client.download_artifacts(run_id, path, str(folder)))
+            artifacts = self._artifacts(run_id)
+            local = artifacts.download_artifacts(path, str(folder))  # type: ignore[no-untyped-call]
+            return Path(local)
         except (MlflowException, OSError) as error:
             reason = error_line(error, self._uri)
             raise StorageFailure(f"cannot fetch {path} of run {run_id}: {reason}") from None
 
     def files(self, run_id: str, folder: str) -> list[str]:
         """Return the paths of the artifacts in a folder of a run."""
-        return [file.path for file in self.call(self._client.list_artifacts, run_id, folder)]
+        files = self.call(lambda: self._artifacts(run_id).list_artifacts(folder))
+        return [file.path for file in files]
 
     def _first_run(self, condition: str) -> Run | None:
         """Return the first run of the experiment that matches a condition."""

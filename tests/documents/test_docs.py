@@ -24,6 +24,7 @@ PAGES = (
     "docs/tutorial.md",
     "docs/extend.md",
     "docs/scale.md",
+    "docs/another-computer.md",
     "docs/statistics.md",
     "docs/study-file.md",
 )
@@ -35,6 +36,7 @@ PROGRAMS = {
     "git",
     "pip",
     "find",
+    "tar",
     "sed",
     "curl",
     "export",

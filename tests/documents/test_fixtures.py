@@ -15,7 +15,7 @@ from pathlib import Path
 import optuna
 import pytest
 from rich.console import Console
-from support.endtoend import check_invariant, furnish, make_template, pipeline
+from support.endtoend import check_invariant, children, furnish, make_template, pipeline
 
 from pipeline.jobs import sweep
 from pipeline.jobs.progress import ProgressDisplay
@@ -150,11 +150,10 @@ def make(version: str) -> None:
 
 @pytest.fixture(params=VERSIONS)
 def left(request, tmp_path, monkeypatch) -> tuple[Path, dict]:
-    """A folder with the stores of a version, and what was recorded of them."""
+    """A folder with the stores of a version, which was elsewhere, and what was recorded of them."""
     source = FIXTURES / request.param
     for name in STORES:
         (tmp_path / name).write_bytes(gzip.decompress((source / f"{name}.gz").read_bytes()))
-        moved(tmp_path / name, ANYWHERE, str(tmp_path))
     shutil.copy(source / "tiny.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path, json.loads((source / "expected.json").read_text())
@@ -195,6 +194,9 @@ def test_a_study_of_an_earlier_version_goes_on(left, capsys):
     }
     assert after[13].state != "running"
     check_invariant(folder, NAME, total=14)
+    for run in children(folder, NAME).values():
+        assert run.info.artifact_uri.startswith(f"{folder}/mlruns/0/"), "it goes on where it is"
+    assert not Path(ANYWHERE).exists()
     with_attributes = stored.open_storage(f"sqlite:///{folder / 'optuna.db'}", timeout=5)
     assert (
         optuna.load_study(storage=with_attributes, study_name=NAME).trials[13].user_attrs["deaths"]

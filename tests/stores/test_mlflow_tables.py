@@ -21,7 +21,8 @@ def tables(file):
         for name in [
             name
             for name, sql in made
-            if (sql or "").startswith("CREATE TABLE") and name != "experiments"
+            if (sql or "").startswith("CREATE TABLE")
+            and name not in ("experiments", "experiment_tags")
         ]:
             found += [(name, list(row)) for row in database.execute(f"SELECT * FROM {name}")]
         return sorted(found, key=repr)
