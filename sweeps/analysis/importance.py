@@ -21,7 +21,7 @@ from optuna.distributions import (
 )
 
 from sweeps.analysis.equal_epochs import scores_at_equal_epochs
-from sweeps.analysis.ped_anova import divergences, to_grid
+from sweeps.analysis.ped_anova import Gridded, divergences, to_grid
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import COMPLETE, PAUSED, PRUNED, TrialConfig, TrialResult, Value
@@ -103,6 +103,16 @@ class _Panel:
             return "too alike to say (the best third and the rest have the same value)"
         return None
 
+    @cached_property
+    def grids(self) -> list[Gridded]:
+        """The configurations' values of each dimension, which all permutations share."""
+        grids = []
+        for dimension in self.dimensions:
+            points = [_point(dimension, trials[0].config) for trials in self.configurations]
+            values = [point for point in points if point is not None]
+            grids.append(to_grid(_distribution(dimension), values))
+        return grids
+
     def divergences(self, good: np.ndarray) -> np.ndarray:
         """The divergence of each dimension, for each set of good configurations.
 
@@ -112,12 +122,7 @@ class _Panel:
         Returns:
             (sets, dimensions).
         """
-        columns = []
-        for dimension in self.dimensions:
-            points = [_point(dimension, trials[0].config) for trials in self.configurations]
-            values = [point for point in points if point is not None]
-            columns.append(divergences(to_grid(_distribution(dimension), values), good))
-        return np.stack(columns, axis=1)
+        return np.stack([divergences(grid, good) for grid in self.grids], axis=1)
 
     def with_permutations(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """The divergences as they are, and after each permutation of which configurations are good.
