@@ -31,6 +31,7 @@ from sweeps.analysis.finalists import (
     seeds_are_free,
     study_document,
 )
+from sweeps.analysis.power import visible_lead
 from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
@@ -314,6 +315,10 @@ def run(
     chosen = plan.finalists
     if chosen is not None and len(chosen.trials) < chosen.top:
         say(f"only {len(chosen.trials)} of the {chosen.top} asked for: no more are complete")
+    if chosen is not None:
+        power = _power_sentence(chosen, access.read_record(plan.stores, chosen.of))
+        if power is not None:
+            say(power)
 
     def score(stop: StopRequest) -> None:
         _score_unscored(plan, request, say, stop)
@@ -328,6 +333,26 @@ def run(
         raise NothingComplete(f"no finalist is complete: {ends_text(outcome.record.results)}")
     report = plan.stores.reports(record.name)
     return dataclasses.replace(outcome, record=record, report=report)
+
+
+def _power_sentence(chosen: ChosenFinalists, search: StudyRecord) -> str | None:
+    """Say how large a lead the runs will tell from chance; None if it is not known beforehand."""
+    if len(chosen.trials) < 2:
+        return None
+    if chosen.seeds == 1:
+        return "with one seed each, no finalist can be told from another"
+    if chosen.objective != "val_acc" or chosen.redraw is not None:
+        return None
+    numbers = set(chosen.trials)
+    trials = [trial for trial in search.results if trial.number in numbers]
+    lead = visible_lead(trials, chosen.seeds)
+    if lead is None:
+        return None
+    images = sum(map(sum, trials[0].confusion or ()))
+    return (
+        f"{chosen.seeds} seeds and {images:,} images see a lead of about {lead:.3f} over another "
+        "finalist four times in five"
+    )
 
 
 def search_and_train(

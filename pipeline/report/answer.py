@@ -14,13 +14,14 @@ from pipeline.report.scores import (
     plural,
     score_text,
     signed,
+    test_text,
 )
 from pipeline.system.text import clip
 from sweeps.analysis.difference import Difference
-from sweeps.analysis.lead import Lead
 from sweeps.analysis.naming import config_text, differing_fields
+from sweeps.analysis.optimism import epoch_optimism, trial_optimism
 from sweeps.analysis.ranking import Ranked
-from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.record import Lead, StudyRecord
 from sweeps.analysis.scores import Score, complete_trials, mean_test_score
 from sweeps.analysis.verdict import Verdict
 from sweeps.spec.study_spec import parse_budget
@@ -50,6 +51,7 @@ _RANKED_BY_EPOCHS = "ranked after all complete ones, the longest trained first"
 _RANKED_BY_VALUE = "ranked by the best it had reached, after all complete ones"  # by 0.1.0
 _CONFIG_CLIP = 160  # characters of the winner's configuration
 _SECOND_CLIP = 120  # characters of the second's
+_OPTIMISM = 0.0005  # less would be 0.000 with three digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,7 @@ def answer(record: StudyRecord) -> Answer:
     winner = _winner_sentence(record, configuration)
     certainty = _certainty_sentences(record, configuration)
     test = mean_test_score(complete_trials(configuration), "acc")
+    test_interval = None
     lead = _lead_text(record.lead)
 
     verdict = record.final_verdict
@@ -92,13 +95,14 @@ def answer(record: StudyRecord) -> Answer:
         winner = _finalist_sentence(record, verdict)
         certainty = (_finalist_certainty(verdict), in_search)
         test = verdict.winner.test
+        test_interval = verdict.winner.test_interval
         lead = _finalist_lead_text(verdict)
     return Answer(
         progress=progress_sentence(record),
         cost=cost_sentence(record),
         winner=winner,
         certainty=certainty,
-        test="" if configuration is None else _test_sentence(test),
+        test="" if configuration is None else _test_sentence(test, test_interval),
         figures=tuple(_figures(record, configuration, lead, test)),
         meanings=_meanings(record),
         steps=tuple(_steps(record, configuration, test)),
@@ -227,7 +231,30 @@ def _certainty_sentences(record: StudyRecord, configuration: Ranked | None) -> t
     else:
         images = _image_count_text(record, configuration, lead)
         by = f"It is {difference.difference:.4f} ahead of the second ({second_text}){images}."
-    return (by, _noise_sentence(difference))
+    sentences = [by, _noise_sentence(difference)]
+    optimism = _optimism_sentence(record)
+    if optimism is not None:
+        sentences.append(optimism)
+    return tuple(sentences)
+
+
+def _optimism_sentence(record: StudyRecord) -> str | None:
+    """By how much the winner's value flatters itself; None if that is not known, or hardly any."""
+    found = []
+    of_trials = trial_optimism(record)
+    if of_trials is not None and of_trials.value >= _OPTIMISM:
+        found.append(
+            f"{of_trials.value:.4f} as the best of {of_trials.configurations} configurations"
+        )
+    of_epochs = epoch_optimism(record.results)
+    if of_epochs is not None and of_epochs.mean >= _OPTIMISM:
+        found.append(f"{of_epochs.mean:.4f} as the best of its epochs")
+    if not found:
+        return None
+    text = f"Chosen by the images that score it, its value is too high by about {found[0]}"
+    if len(found) == 1:
+        return f"{text} (estimated)."
+    return f"{text} and {found[1]} (estimated; together less than the sum)."
 
 
 def _noise_sentence(difference: Difference) -> str:
@@ -316,10 +343,10 @@ def _finalist_lead_text(verdict: Verdict) -> str:
 # Figures, words and commands
 
 
-def _test_sentence(test: Score | None) -> str:
+def _test_sentence(test: Score | None, interval: tuple[float, float] | None) -> str:
     if test is None:
         return "It was chosen on the validation split alone; the sweep has not read the test split."
-    return f"Test accuracy, scored after the choice: {score_text(test)}."
+    return f"Test accuracy, scored after the choice: {test_text(test, interval)}."
 
 
 def _figures(

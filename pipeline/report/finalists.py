@@ -17,6 +17,7 @@ from pipeline.report.scores import (
     score_text,
     score_values,
     signed,
+    test_text,
 )
 from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text
@@ -78,6 +79,7 @@ def _values(record: StudyRecord, finalist: Finalist) -> Row:
         "trials": sorted(repeat.number for repeat in finalist.entry.trials),
         **score_values("mean", finalist.value),
         **score_values("test_acc", finalist.test),
+        "test_acc_interval": finalist.test_interval and list(finalist.test_interval),
         "gap": gap and {**vars(gap), "by_chance": gap.by_chance},
         "winner_less_this": difference_values(against),
         "parameters": trial.parameters,
@@ -182,7 +184,7 @@ def verdict_lines(record: StudyRecord) -> list[str]:
 def _winner_line(record: StudyRecord, winner: Finalist) -> str:
     test = ""
     if winner.test is not None:
-        test = f"; test accuracy {score_text(winner.test)}"
+        test = f"; test accuracy {test_text(winner.test, winner.test_interval)}"
     mean = "" if winner.value is None else score_text(winner.value)
     return f"Winner: {_name(record, winner)}, mean {record.objective} {mean}{test}."
 
@@ -293,14 +295,16 @@ def _reading_lines(verdict: Verdict) -> list[str]:
         if finalist.against is not None and finalist.against.half_width is not None
     ]
     if known:
+        over = "seeds and images"
+        images = "The validation images are those of the search, which chose the finalists by them"
+        if known[0].redraws:
+            over = "draws of train and validation"
+            images = "The images are those of the search, which chose the finalists by some of them"
         lines.append(
-            "Difference: the winner's objective less the other's, with a 95 % interval over seeds "
-            f"and images that covers all pairs of the {known[0].configurations} finalists together."
+            f"Difference: the winner's objective less the other's; 95 % interval over {over}, "
+            f"of all pairs of the {known[0].configurations} finalists together."
         )
-        lines.append(
-            "The validation images are those of the search, which chose the finalists by them: "
-            "other images may rank them otherwise."
-        )
+        lines.append(f"{images}: other images may rank them otherwise.")
         rope = known[0].rope
         if rope is not None:
             lines.append(f"Equal in practice: the whole interval is within {rope:g} of 0.")

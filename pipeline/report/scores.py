@@ -5,10 +5,9 @@ from __future__ import annotations
 from pipeline.report.grid import Row
 from pipeline.system.text import clip
 from sweeps.analysis.difference import Difference
-from sweeps.analysis.lead import Lead
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked
-from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.record import Lead, StudyRecord
 from sweeps.analysis.scores import Score, complete_trials
 
 
@@ -32,6 +31,14 @@ def score_text(score: Score) -> str:
     if score.spread is not None:
         text += f" ± {score.spread:.4f}"
     return f"{text} ({plural(score.seeds, 'seed')})"
+
+
+def test_text(score: Score, interval: tuple[float, float] | None) -> str:
+    """A mean test score with its interval over seeds and images, if that is known."""
+    text = score_text(score)
+    if interval is None:
+        return text
+    return f"{text}, 95 % {interval[0]:.4f} to {interval[1]:.4f} over seeds and images"
 
 
 def entry_score_text(entry: Ranked) -> str:
@@ -62,6 +69,7 @@ def difference_values(difference: Difference | None) -> Row | None:
         "outcome": difference.outcome,
         "seeds": list(difference.seeds),
         "images": difference.images,
+        "redraws": difference.redraws,
         "configurations": difference.configurations,
         "rope": difference.rope,
         "further_seeds": needs and needs.seeds,
@@ -92,7 +100,10 @@ def basis_text(difference: Difference) -> str:
     """What the interval of a difference rests on."""
     first, second = difference.seeds
     seeds = plural(first, "seed")
-    if first != second:
+    if difference.redraws:
+        seeds = plural(difference.redraws, "draw")
+        seeds += " of train and validation"
+    elif first != second:
         seeds = f"{first} and {plural(second, 'seed')}"
     parts = [seeds]
     if difference.images is not None:

@@ -17,13 +17,19 @@ S seeds. Then the variance of the mean difference is estimated by ``B + P``, whe
 These are the components of a two-way layout with random effects (Searle, Casella and McCulloch,
 Variance Components, 1992, chapter 4).
 
-**Few images wrong.** One image more for each side is added to ``d`` (Bonett and Price, Journal of
-Educational and Behavioral Statistics 37, 2012): otherwise the interval of four images that one
-configuration alone has right would leave out 0.
+**Few images wrong.** Half an image more for each side is added to ``d``, as is usual for small
+counts (Agresti, Categorical Data Analysis, 2013, section 3.1): otherwise the interval of four
+images that one configuration alone has right would leave out 0.
 
 **Few seeds.** A variance of two or three values is hardly known. Each ``var(values)`` is therefore
-moved towards the mean variance of all configurations, which counts as `PRIOR_FREEDOM` further
-degrees of freedom (Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004).
+moved towards the mean variance of all configurations, which counts as some further degrees of
+freedom: as many as the variances of the configurations suggest (Smyth, Statistical Applications in
+Genetics and Molecular Biology 3, 2004), but at least `PRIOR_FREEDOM`, and no more where a study
+is too small to tell.
+
+**Redraws.** Where each seed has a draw of train and validation of its own, no two have the same
+images. The interval is that of the corrected resampled t-test (`sweeps.analysis.intervals`) of the
+differences by draw, with the quantile for all pairs.
 
 **Many configurations.** The largest of many means is ahead by chance. An interval's half-width is
 ``sqrt(q(inf)^2 B + q(f)^2 P)``, where q(f) is the 95 % quantile of the studentized range of all
@@ -39,24 +45,36 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from sweeps.analysis.bits import correct_images, correct_test_images
-from sweeps.analysis.intervals import CONFIDENCE, Z, wilson_interval
-from sweeps.trial import COMPLETE, TrialResult
+from sweeps.analysis.intervals import (
+    CONFIDENCE,
+    Z,
+    corrected_resampled_error,
+    wilson_interval,
+)
+from sweeps.trial import COMPLETE, TrialResult, parse_redraw
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Degrees of freedom with which the mean variance of all configurations counts in each one's own, by
-# Smyth's estimate from real networks: 1.7 for 14 configurations with 6 seeds each, 2.8 for the best
-# five of them (docs/statistics.md).
+# Degrees of freedom with which the mean variance of all configurations counts in each one's own: at
+# least, and where a study does not tell. Smyth's estimate for 14 real configurations with 6 seeds
+# each was 2.0, for the best five of them 6.2 (docs/statistics.md).
 PRIOR_FREEDOM = 2
+MOST_PRIOR_FREEDOM = 30
+# A study tells with at least so many configurations that have at least so many seeds.
+_TELLING_CONFIGURATIONS = 4
+_TELLING_SEEDS = 3
+# Standard deviation, in images, of the difference of two counts, each rounded to a whole number.
+_ROUNDING = (2 / 12) ** 0.5
 # Half the region of practical equivalence of accuracies and macro F1, unless a study says otherwise
 # (Benavoli, Corani, Demsar and Zaffalon, Journal of Machine Learning Research 18, 2017). Losses
 # have no scale of their own.
@@ -83,6 +101,9 @@ class Sample:
     by_image: NDArray[np.float64] | None = None
     # Mean square of the residuals of the table of seeds by images; 0 for one seed.
     residual: float = 0.0
+    # Of seeds that have a draw of train and validation each: the values by the name of the draw.
+    by_redraw: Mapping[str, float] = field(default_factory=dict)
+    redraw_images: tuple[float, float] | None = None  # of a draw's train and validation split
     # Whether seeds that were planned are not complete: the mean of the others may flatter.
     lacks_seeds: bool = False
     # Standard error of one network's value by the choice of images, used where `by_image` is not
@@ -124,6 +145,7 @@ class Difference:
     images: int | None  # None if it is not known which images were right
     configurations: int  # that stood to win: the interval is one of all their pairs together
     rope: float | None  # half the region of practical equivalence; None if nothing counts as equal
+    redraws: int = 0  # draws of train and validation that both have; 0 for the study's own split
     why_unknown: str | None = None  # why there is no interval
     needs: Needs | None = None  # what would decide an open outcome
 
@@ -204,6 +226,7 @@ class Comparison:
         self._freedom = sum(sample.seeds - 1 for sample in repeated)
         weighted = sum((sample.seeds - 1) * sample.variance for sample in repeated)
         self._mean_variance = weighted / self._freedom if self._freedom else 0.0
+        self._prior_freedom = _prior_freedom(repeated)
         residuals = [sample.residual / sample.images for sample in repeated if sample.images]
         self._mean_residual = statistics.fmean(residuals) if residuals else 0.0
 
@@ -225,11 +248,19 @@ class Comparison:
             why_unknown = "while planned seeds are not complete"
         elif half_width is None:
             why_unknown = "with an unknown error by the choice of images"
+        redraws = _shared_redraws(first, second)
+        if redraws:
+            mean = statistics.fmean(
+                first.by_redraw[draw] - second.by_redraw[draw] for draw in redraws
+            )
+        else:
+            mean = first.mean - second.mean
         difference = Difference(
-            difference=sign * (first.mean - second.mean),
+            difference=sign * mean,
             half_width=half_width,
             seeds=(first.seeds, second.seeds),
             images=_shared_images(first, second),
+            redraws=len(redraws),
             configurations=self.configurations,
             rope=self._rope,
             why_unknown=why_unknown,
@@ -253,7 +284,7 @@ class Comparison:
         by_images = _mean_variance_by_images(sample)
         if sample.seeds < 2 or by_images is None:
             return None
-        freedom = max(1, min(sample.seeds - 1 + PRIOR_FREEDOM, self._freedom))
+        freedom = self._seed_freedom(sample.seeds)
         by_seeds = max(self._seed_variance(sample), 0.0) / sample.seeds
         student = simultaneous_quantile(2, freedom)
         variance = by_images + by_seeds * (student / Z) ** 2
@@ -269,16 +300,32 @@ class Comparison:
     def _half_width(self, first: Sample, second: Sample) -> float | None:
         if min(first.seeds, second.seeds) < 2:
             return None
+        if first.by_redraw or second.by_redraw:
+            return self._half_width_of_redraws(first, second)
         by_images = _variance_by_images(first, second)
         if by_images is None:
             return None
         by_seeds = self._seed_variance(first) / first.seeds
         by_seeds += self._seed_variance(second) / second.seeds
-        freedom = self._seed_freedom(first, second)
-        return math.sqrt(
-            simultaneous_quantile(self.configurations, _KNOWN) ** 2 * by_images
-            + simultaneous_quantile(self.configurations, freedom) ** 2 * max(by_seeds, 0.0)
+        return half_width(
+            by_images,
+            max(by_seeds, 0.0),
+            configurations=self.configurations,
+            freedom=self._seed_freedom(first.seeds, second.seeds),
         )
+
+    def _half_width_of_redraws(self, first: Sample, second: Sample) -> float | None:
+        shared = _shared_redraws(first, second)
+        if len(shared) < 2 or first.redraw_images is None:
+            return None
+        differences = [first.by_redraw[draw] - second.by_redraw[draw] for draw in shared]
+        train_images, val_images = first.redraw_images
+        error, freedom = corrected_resampled_error(differences, train_images, val_images)
+        if self._maximize:
+            # Shares of images that are rounded to the same number show no deviation of their own.
+            scale = math.sqrt(1 / len(shared) + val_images / train_images)
+            error = max(error, _ROUNDING / val_images * scale)
+        return simultaneous_quantile(self.configurations, freedom) * error
 
     def _seed_variance(self, sample: Sample) -> float:
         """Estimate the variance over seeds that no number of images makes smaller.
@@ -290,12 +337,13 @@ class Comparison:
             own -= sample.residual / sample.images
         mean = self._mean_variance - self._mean_residual
         freedom = sample.seeds - 1
-        return (PRIOR_FREEDOM * mean + freedom * own) / (PRIOR_FREEDOM + freedom)
+        prior = self._prior_freedom
+        return (prior * mean + freedom * own) / (prior + freedom)
 
-    def _seed_freedom(self, first: Sample, second: Sample) -> int:
-        """Degrees of freedom of the estimated variance over seeds."""
-        of_pair = first.seeds + second.seeds - 2 + PRIOR_FREEDOM
-        return max(1, min(of_pair, self._freedom))
+    def _seed_freedom(self, *seeds: int) -> int:
+        """Degrees of freedom of the variance over seeds, of configurations with so many seeds."""
+        own = sum(seeds) - len(seeds)
+        return max(1, min(int(own + self._prior_freedom), max(self._freedom, own)))
 
     def _needs(self, difference: Difference, first: Sample, second: Sample) -> Needs | None:
         """Find out what would decide an open difference, if it stays as it was seen.
@@ -337,20 +385,73 @@ class Comparison:
 
     def _projected_half_width(self, parts: _Parts, seeds: int, images: int) -> float:
         """Return the half-width of an interval with other numbers of seeds and images."""
-        by_images = (parts.image + parts.single / seeds) / images
-        freedom = min(2 * (seeds - 1) + PRIOR_FREEDOM, self.configurations * (seeds - 1))
-        return math.sqrt(
-            simultaneous_quantile(self.configurations, _KNOWN) ** 2 * by_images
-            + simultaneous_quantile(self.configurations, freedom) ** 2 * parts.seed / seeds
+        return half_width(
+            (parts.image + parts.single / seeds) / images,
+            parts.seed / seeds,
+            configurations=self.configurations,
+            freedom=self._seed_freedom(seeds, seeds),
         )
 
 
-def make_sample(trials: Sequence[TrialResult], objective: str) -> Sample | None:
+def half_width(by_images: float, by_seeds: float, *, configurations: int, freedom: int) -> float:
+    """Return the half-width of a simultaneous interval from the parts of a variance.
+
+    Args:
+        by_images: the part of the images, which is well known.
+        by_seeds: the part of the seeds.
+        configurations: how many are compared, pair by pair.
+        freedom: degrees of freedom of the part of the seeds.
+    """
+    known = simultaneous_quantile(configurations, _KNOWN)
+    estimated = simultaneous_quantile(configurations, freedom)
+    return math.sqrt(known**2 * by_images + estimated**2 * by_seeds)
+
+
+def _prior_freedom(samples: Sequence[Sample]) -> float:
+    """Estimate how many degrees of freedom the mean variance of configurations is worth in each.
+
+    Many, if the variances differ by no more than variances of so few seeds do; few, if some
+    configurations vary more than others.
+
+    Source: Smyth (2004), section 6.2.
+    """
+    telling = [
+        sample for sample in samples if sample.seeds >= _TELLING_SEEDS and sample.variance > 0
+    ]
+    if len(telling) < max(_TELLING_CONFIGURATIONS, len(samples)):
+        return PRIOR_FREEDOM
+    from scipy.special import digamma, polygamma
+
+    logarithms = []
+    expected = []
+    for sample in telling:
+        half = (sample.seeds - 1) / 2
+        logarithms.append(math.log(sample.variance) - float(digamma(half)) + math.log(half))
+        expected.append(float(polygamma(1, half)))
+    excess = statistics.variance(logarithms) - statistics.fmean(expected)
+    # The trigamma function falls: find where it is the excess.
+    low = PRIOR_FREEDOM / 2
+    high = MOST_PRIOR_FREEDOM / 2
+    while high - low > 0.01:
+        middle = (low + high) / 2
+        if float(polygamma(1, middle)) > excess:
+            low = middle
+        else:
+            high = middle
+    return 2 * low
+
+
+def make_sample(
+    trials: Sequence[TrialResult],
+    objective: str,
+    images: Mapping[str, int] = MappingProxyType({}),
+) -> Sample | None:
     """Make the sample of a configuration.
 
     Args:
         trials: its seeds. Only complete ones with a finite value count.
         objective: of the study.
+        images: their number in each split of the study, which redraws need.
 
     Returns:
         The sample; None if no trial counts.
@@ -363,9 +464,18 @@ def make_sample(trials: Sequence[TrialResult], objective: str) -> Sample | None:
     values = tuple(trial.value for trial in complete if trial.value is not None)
     if not values:
         return None
-    # With redraws each seed has other images: there is no table of seeds by images.
-    if len(values) == 1 or any(trial.config.redraw is not None for trial in complete):
+    if len(values) == 1:
         return Sample(values=values)
+    if any(trial.config.redraw is not None for trial in complete):
+        return Sample(
+            values=values,
+            by_redraw={
+                trial.config.redraw: trial.value
+                for trial in complete
+                if trial.config.redraw is not None and trial.value is not None
+            },
+            redraw_images=_redraw_images(complete[0], images),
+        )
     table = _table(complete, objective)
     if table is None:
         errors = [image_error(trial, objective) for trial in complete]
@@ -373,6 +483,19 @@ def make_sample(trials: Sequence[TrialResult], objective: str) -> Sample | None:
         whole = len(known) == len(errors)
         return Sample(values=values, image_error=max(known) if whole else None)
     return Sample(values=values, by_image=table.mean(axis=0), residual=_residual(table))
+
+
+def _redraw_images(trial: TrialResult, images: Mapping[str, int]) -> tuple[float, float] | None:
+    """How many images the train and validation split of a trial's draw have; None if unknown."""
+    train = images.get("train", 0)
+    val = images.get("val", 0)
+    if trial.config.redraw is None or not train or not val:
+        return None
+    folds = parse_redraw(trial.config.redraw).folds
+    if folds is None:
+        return train, val
+    of_fold = (train + val) / folds
+    return train + val - of_fold, of_fold
 
 
 def make_test_sample(trials: Sequence[TrialResult]) -> Sample | None:
@@ -448,6 +571,11 @@ def _shared_images(first: Sample, second: Sample) -> int | None:
     return first.images
 
 
+def _shared_redraws(first: Sample, second: Sample) -> list[str]:
+    """The draws of train and validation that both were trained on."""
+    return [draw for draw in first.by_redraw if draw in second.by_redraw]
+
+
 def _variance_by_images(first: Sample, second: Sample) -> float | None:
     """Estimate the variance of a difference by the choice of images; None if it is not known."""
     images = _shared_images(first, second)
@@ -457,10 +585,10 @@ def _variance_by_images(first: Sample, second: Sample) -> float | None:
             return None
         return first.image_error**2 + second.image_error**2
     differences = first.by_image - second.by_image
-    # One image more for each side.
-    count = images + 2
+    # Half an image more for each side.
+    count = images + 1
     mean = float(differences.sum()) / count
-    mean_square = (float(np.square(differences).sum()) + 2) / count
+    mean_square = (float(np.square(differences).sum()) + 1) / count
     return (mean_square - mean**2) / count
 
 

@@ -47,31 +47,6 @@ def newcombe_interval(
     )
 
 
-def mean_interval(
-    values: Sequence[float], least_deviation: float = 0.0
-) -> tuple[float | None, float | None]:
-    """Return the interval of the mean of the distribution of the values, by Student's t.
-
-    Args:
-        values: a sample of the distribution.
-        least_deviation: a lower bound of the standard deviation. Values that are rounded to the
-            same number show no deviation of their own.
-
-    Returns:
-        The low and the high end; None for both if there are fewer than two values.
-
-    Source: Student, The probable error of a mean, Biometrika 6 (1908).
-    """
-    if len(values) < 2:
-        return None, None
-    from scipy.stats import t  # takes a second to import
-
-    mean = statistics.fmean(values)
-    error = max(least_deviation, statistics.stdev(values)) / len(values) ** 0.5
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
-    return mean - half, mean + half
-
-
 def corrected_resampled_error(
     differences: Sequence[float], train_images: float, val_images: float
 ) -> tuple[float, int]:

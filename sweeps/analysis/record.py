@@ -14,7 +14,6 @@ from sweeps.analysis.difference import (
     make_sample,
 )
 from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
-from sweeps.analysis.lead import Lead
 from sweeps.analysis.looks import Looks, count_looks
 from sweeps.analysis.naming import differing_fields
 from sweeps.analysis.ranking import Ranked, RankingRule, has_all_seeds, rank
@@ -32,6 +31,16 @@ class Promotions:
     promotions: int
     pauses: int
     expected_epochs: float | None = None  # that all trials will take; None if it is not known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """The first-ranked configuration beside the second."""
+
+    first: Ranked
+    second: Ranked
+    differing: tuple[str, ...]  # the searched fields in which they differ
+    difference: Difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +194,7 @@ class StudyRecord:
         """The complete seeds of each configuration that has any, by the configuration's group."""
         samples = {}
         for entry in self.complete_configurations:
-            sample = make_sample(entry.trials, self.objective)
+            sample = make_sample(entry.trials, self.objective, self.facts.images)
             if sample is not None:
                 samples[entry.trials[0].config.group] = sample
         return samples

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sweeps.analysis.difference import Difference
+from sweeps.analysis.difference import Comparison, Difference, make_test_sample
 from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.scores import Score, complete_trials, mean_test_score
@@ -40,6 +40,8 @@ class Finalist:
     entry: Ranked
     value: Score | None  # of the objective, on the validation split; None if no seed is complete
     test: Score | None  # of the accuracy on the test split; None if no seed has been scored
+    # 95 % interval of the mean test accuracy over seeds and images; None if it is not known.
+    test_interval: tuple[float, float] | None
     gap: Gap | None
     # The winner against this finalist; None for the winner, and if no seed of this is complete. The
     # outcome is "behind" if this one is better, and ranked lower only because it lacks seeds.
@@ -136,15 +138,22 @@ def judge_finalists(
     if not ranked or ranked[0].state != COMPLETE:
         return None
     winner = ranked[0]
+    test_samples = [make_test_sample(complete_trials(entry)) for entry in ranked]
+    known = [sample for sample in test_samples if sample is not None]
+    test_comparison = Comparison(known, maximize=True)
     finalists = []
-    for place, entry in enumerate(ranked, start=1):
+    for place, (entry, test_sample) in enumerate(zip(ranked, test_samples, strict=True), start=1):
         trials = complete_trials(entry)
+        test_interval = None
+        if test_sample is not None:
+            test_interval = test_comparison.mean_interval(test_sample)
         finalists.append(
             Finalist(
                 place=place,
                 entry=entry,
                 value=Score.of(trial.value for trial in trials),
                 test=mean_test_score(trials, "acc"),
+                test_interval=test_interval,
                 gap=_gap(trials),
                 against=None if entry is winner else compare(winner, entry),
             )

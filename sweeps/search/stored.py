@@ -572,7 +572,7 @@ def _read_rope(value: object) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, int | float) and 0 <= value < math.inf:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         return float(value)
     raise DamagedStudyError(f"attribute 'rope' must be a number from 0: got {value!r}")
 

@@ -11,6 +11,7 @@ import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import pages
 from support.records import (
@@ -237,6 +238,22 @@ def test_how_sure(values, said):
         for n, (lr, seed, value) in enumerate(trials)
     ]
     assert said in section(made(make_record(results)), "result").text
+
+
+def test_the_winner_flatters_itself():
+    """Of equal networks the best is too high by what the images did for it, and the report says by how much."""
+    rng = np.random.default_rng(0)
+    results = [
+        with_bits(make_result(n, 0.9, lr=(n + 1) / 100, optimism=0.004), rng.random(239) < 0.9)
+        for n in range(12)
+    ]
+    text = section(made(make_record(results)), "result").text
+    found = re.search(r"too high by about 0\.(\d{4}) as the best of 12 configurations and", text)
+    # The mean of the best of twelve accuracies is 1.63 standard deviations above theirs.
+    assert 0.5 < int(found[1]) / 10_000 / (1.63 * (0.09 / 239) ** 0.5) < 1.5
+    assert "0.0040 as the best of its epochs (estimated; together less than the sum)" in text
+    alone = [with_bits(make_result(0, 0.9), first_right(0.9, 239))]
+    assert "too high" not in section(made(make_record(alone)), "result").text
 
 
 def test_a_difference_is_said_in_images():

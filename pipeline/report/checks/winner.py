@@ -133,7 +133,8 @@ def tie(record: StudyRecord) -> Check | None:
         f"{finding}, {outcome_text(difference)} ({interval_text(difference)}); {near} of the "
         f"{len(others)} others may be as good: {remedy}."
     )
-    return Check(name="tie", level="warning", text=text)
+    level: Level = "note" if difference.outcome == "equal" else "warning"
+    return Check(name="tie", level=level, text=text)
 
 
 def _may_be_as_good(record: StudyRecord, first: Ranked, entry: Ranked) -> bool:

@@ -25,7 +25,6 @@ from pipeline.report.plots.style import (
     label_rows,
     titled_figure,
 )
-from sweeps.analysis.intervals import mean_interval
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import complete_trials
 from sweeps.analysis.verdict import Finalist
@@ -46,7 +45,7 @@ class SeedsMark:
     split: str  # val or test
     values: list[float]
     mean: float
-    low: float | None  # of the 95 % interval of the mean; None for one seed
+    low: float | None  # of the mean's 95 % interval over seeds and images; None if not known
     high: float | None
 
 
@@ -113,8 +112,10 @@ def _panels(record: StudyRecord, finalists: Sequence[Finalist]) -> list[SeedsPan
     test_marks = []
     for row, finalist in enumerate(finalists):
         trials = complete_trials(finalist.entry)
-        val_marks += _marks(row, "val", [trial.value for trial in trials])
-        test_marks += _marks(row, "test", [trial.test.get("acc") for trial in trials if trial.test])
+        interval = _value_interval(record, finalist)
+        val_marks += _marks(row, "val", [trial.value for trial in trials], interval)
+        tests = [trial.test.get("acc") for trial in trials if trial.test]
+        test_marks += _marks(row, "test", tests, finalist.test_interval)
     if record.objective == "val_acc":
         return [SeedsPanel(label="accuracy (fraction)", marks=val_marks + test_marks, most=1)]
     most = 1 if record.maximize else math.inf
@@ -124,13 +125,27 @@ def _panels(record: StudyRecord, finalists: Sequence[Finalist]) -> list[SeedsPan
     return panels
 
 
-def _marks(row: int, split: str, scores: Iterable[float | None]) -> list[SeedsMark]:
+def _value_interval(record: StudyRecord, finalist: Finalist) -> tuple[float, float] | None:
+    """The interval of the mean accuracy over seeds and images; None if it is not known."""
+    study = record.finalists
+    if study is None or record.objective not in ("val_acc", "balanced_acc"):
+        return None
+    sample = study.sample_of(finalist.entry)
+    return None if sample is None else study.comparison.mean_interval(sample)
+
+
+def _marks(
+    row: int,
+    split: str,
+    scores: Iterable[float | None],
+    interval: tuple[float, float] | None,
+) -> list[SeedsMark]:
     """The mark of a configuration on a split; none if no seed has a score."""
     values = [score for score in scores if score is not None]
     if not values:
         return []
+    low, high = interval or (None, None)
     mean = statistics.fmean(values)
-    low, high = mean_interval(values)
     return [SeedsMark(row=row, split=split, values=values, mean=mean, low=low, high=high)]
 
 
@@ -209,7 +224,8 @@ def _legend_handles(info: FinalistsInfo) -> list[Line2D]:
 PLOT = Plot(
     title="Finalists",
     about="Each finalist was trained again with fresh seeds, the small dots; the intervals are of "
-    "each mean alone, and whether one is better is judged seed by seed, in the table.",
+    "each mean by itself, over seeds and images; whether one is better is told by the interval of "
+    "their difference, in the table.",
     info=finalists_info,
     alt=finalists_alt,
     draw=draw_finalists,

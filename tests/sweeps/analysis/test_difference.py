@@ -53,9 +53,9 @@ def test_two_seeds_and_four_images():
     assert (first.mean, first.variance, first.residual) == pytest.approx((3 / 4, 1 / 8, 1 / 6))
     assert (second.mean, second.variance, second.residual) == pytest.approx((1 / 8, 1 / 32, 1 / 8))
     found = Comparison([first, second], maximize=True, rope=0.01).difference(first, second)
-    # By image 1, 1, 1/2 and 0, and an image more for each side: the mean of six is 5/12, of their
-    # squares 17/24.
-    by_images = (17 / 24 - (5 / 12) ** 2) / 6
+    # By image 1, 1, 1/2 and 0, and half an image more for each side: the mean of five is 1/2, of
+    # their squares 13/20.
+    by_images = (13 / 20 - (1 / 2) ** 2) / 5
     # By seeds 1/8 - 1/24 = 1/12 and 1/32 - 1/32 = 0, each moved by two thirds towards their mean of
     # 1/24: 1/18 and 1/36.
     by_seeds = (1 / 18 + 1 / 36) / 2
@@ -71,13 +71,13 @@ def test_seeds_that_agree_more_than_images_explain():
     first = seeds_of([[1, 1, 1, 0], [1, 1, 0, 1]])
     second = seeds_of([[1, 0, 0, 0], [0, 1, 0, 0]])
     found = Comparison([first, second], maximize=True).difference(first, second)
-    # By image 1/2 four times, and an image more for each side.
-    assert found.half_width == pytest.approx(Z * math.sqrt((3 / 6 - (2 / 6) ** 2) / 6))
+    # By image 1/2 four times, and half an image more for each side.
+    assert found.half_width == pytest.approx(Z * math.sqrt((2 / 5 - (2 / 5) ** 2) / 5))
 
 
-@pytest.mark.parametrize(("images_ahead", "ahead"), [(1, False), (5, False), (6, True)])
+@pytest.mark.parametrize(("images_ahead", "ahead"), [(1, False), (4, False), (6, True)])
 def test_images_that_one_alone_has_right(images_ahead, ahead):
-    """Where seeds do not differ, as many images are enough as the exact sign test asks for."""
+    """Where seeds do not differ, a handful of images decides as little as in the exact sign test."""
     assert bool(stats.binomtest(images_ahead, images_ahead).pvalue < 0.05) is ahead
     first = seeds_of([first_right((200 + images_ahead) / 250, 250)] * 3)
     second = seeds_of([first_right(200 / 250, 250)] * 3)
@@ -97,7 +97,7 @@ def test_unequal_numbers_of_seeds():
         (PRIOR_FREEDOM * mean + (seeds - 1) * variance) / (PRIOR_FREEDOM + seeds - 1) / seeds
         for seeds, variance in [(3, 0.0004), (2, 0.00005)]
     ]
-    by_images = (2 / 1002) / 1002
+    by_images = (1 / 1001) / 1001
     quantiles = [  # 3 + 2 - 2 + 2 = 5 degrees of freedom, as many as all seeds together give
         stats.studentized_range.ppf(0.95, 3, freedom) / math.sqrt(2) for freedom in (math.inf, 5)
     ]
@@ -429,8 +429,9 @@ def test_two_studies_cover_the_pairs_of_all_configurations_of_both():
     found = compare_winners(first, second)
     assert found.configurations == 7
     assert found.difference == pytest.approx(0.02)
-    # Twenty images that the first alone has right, and one more for each side; no variance of seeds.
-    by_images = (22 / 1002 - (20 / 1002) ** 2) / 1002
+    # Twenty images that the first alone has right, and half of one for each side; no variance of
+    # seeds.
+    by_images = (21 / 1001 - (20 / 1001) ** 2) / 1001
     quantile = stats.studentized_range.ppf(0.95, 7, math.inf) / math.sqrt(2)
     assert found.half_width == pytest.approx(quantile * math.sqrt(by_images), rel=1e-6)
     assert compare_winners(first, make_record([])) is None
@@ -442,7 +443,66 @@ def test_the_best_of_four_seeds_is_not_held_against_a_mean():
     assert (found.outcome, found.half_width) == ("open", None)
 
 
+# Redraws
+
+
+def redrawn(values, images=None, **config):
+    """The sample of a configuration with a fold of its own for each seed."""
+    trials = [
+        make_result(seed, value, seed=seed, redraw=f"fold-{seed + 1}-of-{len(values)}", **config)
+        for seed, value in enumerate(values)
+        if value is not None
+    ]
+    return make_sample(trials, "val_acc", images or {"train": 800, "val": 160})
+
+
+def test_folds_are_compared_fold_by_fold():
+    """The error is that of the corrected resampled t-test, of the folds that both have."""
+    first = redrawn((0.92, 0.94, 0.96))
+    second = redrawn((0.90, 0.90, 0.90))
+    found = Comparison([first, second], maximize=True).difference(first, second)
+    # Differences .02, .04 and .06; three folds of 960 images validate on half as many as they train.
+    expected = T_OF_2 * 0.02 * math.sqrt(1 / 3 + 1 / 2)
+    assert found.half_width == pytest.approx(expected, rel=1e-5)
+    assert (found.redraws, found.images) == (3, None)
+    lacking = redrawn((0.90, None, 0.90))
+    found = Comparison([first, lacking], maximize=True).difference(first, lacking)
+    assert (found.redraws, found.difference) == (2, pytest.approx(0.04))
+
+
+def test_equal_differences_of_all_folds():
+    """Differences that are equal to the image have the deviation of counting whole images."""
+    first = redrawn((0.92, 0.94, 0.96))
+    second = redrawn((0.91, 0.93, 0.95))
+    found = Comparison([first, second], maximize=True).difference(first, second)
+    expected = T_OF_2 * math.sqrt(2 / 12) / 320 * math.sqrt(1 / 3 + 1 / 2)
+    assert found.half_width == pytest.approx(expected, rel=1e-5)
+
+
+def test_redraws_and_the_studys_own_split_are_not_compared():
+    """They have other images, and without the number of images nothing is known either."""
+    first = redrawn((0.92, 0.94, 0.96))
+    own = seeds_of([first_right(0.5, 1000)] * 3)
+    assert Comparison([first, own], maximize=True).difference(first, own).half_width is None
+    unknown = redrawn((0.92, 0.94, 0.96), {"train": 0})
+    assert Comparison([unknown], maximize=True).difference(unknown, unknown).half_width is None
+
+
 # By simulation
+
+
+def test_prior_freedom_follows_the_variances():
+    """Alike variances are worth many seeds, unlike ones and too few configurations the least."""
+    rng = np.random.default_rng(0)
+
+    def half_width(deviations):
+        samples = [plain(0.9 + d * rng.standard_normal(5), [0.9] * 10_000) for d in deviations]
+        pair = [plain([0.9 - 0.01, 0.9 + 0.01] * 2, [0.9] * 10_000) for _ in range(2)]
+        return Comparison([*samples, *pair], maximize=True, configurations=22).difference(*pair)
+
+    alike = half_width([0.01] * 20).half_width
+    unlike = half_width(np.geomspace(0.0005, 0.2, 20)).half_width
+    assert alike < 0.8 * unlike
 
 
 def simulated(rng, accuracies, *, seeds=3, images=500):

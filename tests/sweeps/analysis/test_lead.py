@@ -45,7 +45,7 @@ def test_lead_over_the_second(first, second, outcome):
 
 def test_more_configurations_ask_for_a_larger_lead():
     """The best of many is ahead by chance: the same lead that one rival leaves is not told apart from ten."""
-    pair = [*seeds((0.9, 0.9), lr=0.1), *seeds((0.888, 0.888), start=2, lr=0.01)]
+    pair = [*seeds((0.9, 0.9), lr=0.1), *seeds((0.892, 0.892), start=2, lr=0.01)]
     assert make_record(pair, dimensions=[LR]).lead.difference.outcome == "ahead"
     others = [
         trial
