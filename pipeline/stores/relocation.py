@@ -25,10 +25,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pipeline.stores import sqlite
 from pipeline.system.errors import IntegrityFailure, StorageFailure, StudyBusy
+from pipeline.tracking import home_tags
 from sweeps.analysis.record import StudyRecord
 
-_HOME_TAG = "sweep.home"  # of MLflow's default experiment
-_DEFAULT_EXPERIMENT = 0
 _ARTIFACTS = "mlruns"  # MLflow's own folder for the artifacts of all experiments
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -54,6 +53,11 @@ class Relocation:
     present: Path
 
     @property
+    def _root(self) -> Path:
+        """The folder whose files move along. Below ``/`` are those of others, too."""
+        return self.former / _ARTIFACTS if self.former == Path("/") else self.former
+
+    @property
     def is_of_name_only(self) -> bool:
         """Whether both are one folder, by a link or a mount."""
         return _is_same(self.former, self.present)
@@ -72,7 +76,7 @@ class Relocation:
         if path is None:
             return location
         path = PurePosixPath(os.path.normpath(path))
-        if not path.is_relative_to(self.former):
+        if not path.is_relative_to(self._root):
             return location
         moved = self.present / path.relative_to(self.former)
         if location.startswith("/") and "%" not in str(self.present):
@@ -159,10 +163,9 @@ def settle_copy(copy: Path, file: Path) -> None:
         relocation = _find(database, file, home)  # another process may have been quicker
         if relocation is not None:
             _change_locations(database, relocation)
-        database.execute(
-            "INSERT OR REPLACE INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)",
-            (_HOME_TAG, str(home), _DEFAULT_EXPERIMENT),
-        )
+            if _is_copy(relocation, file.name):
+                _tag(database, home_tags.COPY_OF, relocation.former)
+        _tag(database, home_tags.HOME, home)
         database.commit()
 
 
@@ -180,6 +183,18 @@ def _open(file: Path) -> Iterator[sqlite3.Connection]:
             yield database
     except sqlite3.Error as error:
         raise StorageFailure(f"cannot use {file}: {error}") from None
+
+
+def _tag(database: sqlite3.Connection, key: str, folder: Path) -> None:
+    database.execute(
+        "INSERT OR REPLACE INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)",
+        (key, str(folder), home_tags.EXPERIMENT),
+    )
+
+
+def _is_copy(relocation: Relocation, name: str) -> bool:
+    """Whether a store was copied, and the original is still there."""
+    return not relocation.is_of_name_only and os.access(relocation.former / name, os.F_OK)
 
 
 def _change_locations(database: sqlite3.Connection, relocation: Relocation) -> None:
@@ -203,7 +218,7 @@ def _read_home(database: sqlite3.Connection) -> Path | None:
     """Return the recorded home."""
     row = database.execute(
         "SELECT value FROM experiment_tags WHERE key = ? AND experiment_id = ?",
-        (_HOME_TAG, _DEFAULT_EXPERIMENT),
+        (home_tags.HOME, home_tags.EXPERIMENT),
     ).fetchone()
     if row is None or not str(row[0]).startswith("/"):
         return None

@@ -32,7 +32,7 @@ from mlflow.utils import mlflow_tags
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.system.errors import StorageFailure, UsageFailure
-from pipeline.tracking import run_contents
+from pipeline.tracking import home_tags, run_contents
 from pipeline.tracking.server import (
     Connection,
     artifacts_beside,
@@ -543,9 +543,24 @@ class Tracker(Connection):
         return get_artifact_repository(location, tracking_uri=self._uri)
 
     def drop_checkpoint(self, run_id: str) -> None:
-        """Remove a finished trial's weights from its artifacts."""
-        self._artifacts(run_id).delete_artifacts("checkpoint")  # type: ignore[no-untyped-call]
+        """Remove a finished trial's weights from its artifacts.
+
+        Weights that a copied store shares with its original stay where they are.
+        """
+        if not self._are_shared(run_id):
+            self._artifacts(run_id).delete_artifacts("checkpoint")  # type: ignore[no-untyped-call]
         self.tag(run_id, {"sweep.checkpoint": "dropped"})
+
+    def _are_shared(self, run_id: str) -> bool:
+        """Whether the artifacts of a run are outside the folder of a store that was copied."""
+        if is_server(self._uri):
+            return False
+        tags = self._client.get_experiment(str(home_tags.EXPERIMENT)).tags
+        location = str(self._client.get_run(run_id).info.artifact_uri)
+        if home_tags.COPY_OF not in tags or urlsplit(location).scheme not in ("", "file"):
+            return False
+        path = Path(local_file_uri_to_path(location))  # type: ignore[no-untyped-call]
+        return not path.is_relative_to(tags[home_tags.HOME])
 
     def tidy(self, run_id: str) -> None:
         """Remove the incomplete artifacts of a process that died while uploading to local files."""

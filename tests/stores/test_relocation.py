@@ -170,6 +170,13 @@ def test_every_location_of_mlflow_is_known(template):
     assert found - NO_LOCATIONS == moving
 
 
+def test_of_a_project_in_the_root_folder_its_own_files_move():
+    """A project in / is not all that is there: only MLflow's folder of artifacts moves along."""
+    moved = Relocation(Path("/"), Path("/new"))
+    assert moved.locate("/mlruns/0") == "/new/mlruns/0"
+    assert moved.locate("/far/away/0") == "/far/away/0"
+
+
 # The tracking file
 
 
@@ -254,6 +261,27 @@ def test_a_copy_of_the_file_alone_is_at_home_too(home, tmp_path, recorded):
     shutil.copy(folder / "mlflow.db", tmp_path / "copy")
     settle(tmp_path / "copy")
     assert uri_of(tmp_path / "copy", run).startswith(f"{tmp_path}/copy/")
+
+
+def test_a_copy_keeps_the_weights_that_it_shares(home, tmp_path):
+    """Artifacts outside the folder are the original's too: a copy drops none, and the original still can."""
+    folder, inside = home
+    far = client(folder).create_experiment("far", artifact_location=str(tmp_path / "far"))
+    outside = client(folder).create_run(far).info.run_id
+    for run in (inside, outside):
+        client(folder).log_text(run, "weights", "checkpoint/best")
+    leave(folder)
+    shutil.copytree(folder, tmp_path / "copy")
+    settle(tmp_path / "copy")
+    kept = tmp_path / "far" / outside / "artifacts" / "checkpoint" / "best"
+    for place, stays in ((tmp_path / "copy", True), (folder, False)):
+        with closing(Tracker(locations.sqlite_url(place / "mlflow.db"))) as tracker:
+            for run in (inside, outside):
+                tracker.call(tracker.drop_checkpoint, run)
+                assert tracker.run(run).data.tags["sweep.checkpoint"] == "dropped"
+        assert not list((place / "mlruns").rglob("best"))
+        assert kept.exists() == stays
+        assert len(list((folder / "mlruns").rglob("best"))) == stays
 
 
 def test_artifacts_that_were_never_beside_the_store_stay(home, tmp_path):
