@@ -28,8 +28,8 @@ from pipeline.cli.sweep import sweep_command
 from pipeline.cli.sync import sync_command
 from pipeline.cli.train import train_command
 from pipeline.cli.ui import ui_command
-from pipeline.system import failpoints
-from pipeline.system.errors import Failure, UsageFailure
+from pipeline.system import failpoints, streams
+from pipeline.system.errors import Failure, StorageFailure, UsageFailure
 
 # Errors of a path that the user named; pathlib takes all others for "there is no such file".
 _PATH_ERRORS = (errno.EACCES, errno.ENAMETOOLONG)
@@ -94,7 +94,7 @@ class Leaving:
         if forkserver is not None:
             forkserver.stop_server()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):  # its reader has gone
+            with suppress(OSError, ValueError, AttributeError):  # it is not ours, and has gone
                 stream.flush()
         os._exit(self.code)
 
@@ -102,12 +102,23 @@ class Leaving:
 def run_process() -> None:
     """Run the command line, and then end this process with its exit code."""
     leaving = Leaving()
+    streams.make_safe()
     try:
         main()
+        _check_output()
         leaving.code = 0
     except SystemExit as exit_:
         leaving.code = exit_.code if isinstance(exit_.code, int) else None
         raise
+
+
+def _check_output() -> None:
+    """Exit with an error if the output of a command that has succeeded could not be written."""
+    sys.stdout.flush()
+    failure = streams.output_failure()
+    if failure is not None:
+        reason = failure.strerror or failure
+        _fail(f"cannot write the output: {reason}; all else is done", StorageFailure.code)
 
 
 def main() -> None:
