@@ -18,6 +18,10 @@ from pipeline.system.console import print_notice
 from pipeline.system.exclusive import exclusive
 from pipeline.system.files import cache_folder, fsync
 
+# The folder may hold files of others, too: what is locked or removed bears this project's name.
+LOCK_FILE = "sweep-pipeline.lock"
+_UNFINISHED = "sweep-pipeline-{}.part"
+
 
 @dataclass(frozen=True)
 class Decoding:
@@ -69,8 +73,8 @@ def _exclusive_cache(folder: Path) -> Iterator[None]:
     """Hold the cache's lock, and remove the unfinished files of processes that were killed."""
     folder.mkdir(parents=True, exist_ok=True)
     notice = f"waiting for another process that decodes images into {folder}"
-    with exclusive(folder / "lock", notice):
-        for unfinished in folder.glob("*.part"):
+    with exclusive(folder / LOCK_FILE, notice):
+        for unfinished in folder.glob(_UNFINISHED.format("*")):
             unfinished.unlink(missing_ok=True)
         yield
 
@@ -93,7 +97,7 @@ def _write(path: Path, decoding: Decoding) -> None:
 
     Source: https://github.com/huggingface/safetensors#format
     """
-    unfinished = path.with_suffix(".part")
+    unfinished = path.with_name(_UNFINISHED.format(path.stem))
     checksum = 0
     try:
         with unfinished.open("wb") as file, closing(decoding.blocks()) as blocks:

@@ -25,7 +25,9 @@ class ImageFile:
 
     path: str  # from the data set's folder, with slashes
     size: int  # bytes
-    changed: int  # nanoseconds
+    # Nanoseconds of the last change of the file itself, which programs cannot set, unlike the time
+    # of the last change of its content.
+    changed: int
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def walk_files(
             elif entry.name.lower().endswith(EXTENSIONS):
                 status = entry.stat()
                 if stat.S_ISREG(status.st_mode):
-                    yield ImageFile(path, status.st_size, status.st_mtime_ns)
+                    yield ImageFile(path, status.st_size, status.st_ctime_ns)
 
 
 def quote_names(names: list[str], most: int = 5) -> str:

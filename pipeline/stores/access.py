@@ -81,10 +81,21 @@ def prepare(stores: Stores) -> None:
     sqlite.wait_longer()
     tracking_file = sqlite_file(stores.tracking)
     if tracking_file is not None:
-        sqlite.prepare(tracking_file, stores.tracking, sqlite.TRACKING, mlflow_tables.create_tables)
+        sqlite.prepare(
+            tracking_file,
+            stores.tracking,
+            sqlite.TRACKING,
+            lambda: _complete_tracking(stores.tracking),
+            mlflow_tables.create_tables,
+        )
     studies_file = sqlite_file(stores.studies)
     if studies_file is not None:
-        sqlite.prepare(studies_file, stores.studies, sqlite.STUDIES)
+        sqlite.prepare(
+            studies_file,
+            stores.studies,
+            sqlite.STUDIES,
+            lambda: _complete_studies(stores.studies),
+        )
     settle(stores)
 
 
@@ -113,6 +124,18 @@ def _find_user(stores: Stores) -> str | None:
             if user is not None:
                 return user
     return None
+
+
+def _complete_tracking(uri: str) -> None:
+    """Have MLflow create the missing tables of its store, and its first experiment."""
+    from pipeline.tracking.tracker import Tracker
+
+    Tracker(uri).close()
+
+
+def _complete_studies(url: str) -> None:
+    """Have Optuna create the missing tables of its store."""
+    _open_storage(url)
 
 
 def open_studies(stores: Stores, held: Held | None = None) -> Storage:

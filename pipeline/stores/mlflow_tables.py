@@ -10,12 +10,11 @@ import contextlib
 import importlib.metadata
 import shutil
 import sqlite3
-import tempfile
 import warnings
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.stores import sqlite
+from pipeline.stores import making, sqlite
 from pipeline.system import files
 from pipeline.system.errors import StorageFailure
 
@@ -25,8 +24,8 @@ def create_tables(file: Path) -> None:
     # Any trouble with the cached copy or its folder costs only time, so no error matters here.
     with contextlib.suppress(Exception):
         folder = files.cache_folder()
-        cached = folder / f"mlflow-{importlib.metadata.version('mlflow')}.db"
-        if not is_complete(cached):
+        cached = folder / f"mlflow-{importlib.metadata.version('mlflow')}.tables.db"
+        if making.is_unfinished(cached) or not is_complete(cached):
             if sqlite.SPECIAL_CHARACTERS.search(str(folder)):
                 return  # MLflow would misread the URL, and try to open another file for minutes
             folder.mkdir(parents=True, exist_ok=True)
@@ -38,9 +37,10 @@ def _make(cached: Path) -> None:
     """Have MLflow create its tables, as `mlflow db upgrade` does. The file appears whole or not."""
     from mlflow.db import upgrade
 
-    with tempfile.TemporaryDirectory(dir=cached.parent) as folder, warnings.catch_warnings():
+    with making.making(cached) as draft, warnings.catch_warnings():
+        if is_complete(cached):
+            return  # another process has made it meanwhile
         warnings.simplefilter("ignore")  # MLflow's migrations use SQLAlchemy in deprecated ways
-        draft = Path(folder) / cached.name
         upgrade.callback(f"sqlite:///{draft}")  # type: ignore[misc]
         if is_complete(draft):
             draft.replace(cached)

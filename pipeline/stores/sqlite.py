@@ -30,6 +30,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
+from pipeline.stores import making
 from pipeline.system.errors import StorageFailure
 
 LOCK_TIMEOUT = 60  # seconds that a write waits for another process to release its lock
@@ -93,16 +94,22 @@ def _create_nothing(_file: Path) -> None:
 
 
 def prepare(
-    file: Path, url: str, library: Library, create_tables: Callable[[Path], None] = _create_nothing
+    file: Path,
+    url: str,
+    library: Library,
+    complete_tables: Callable[[], None],
+    create_tables: Callable[[Path], None] = _create_nothing,
 ) -> None:
     """Make a file ready for writing: existing, whole, of the installed version, and in WAL mode.
 
-    In WAL mode readers do not block the writer.
+    In WAL mode readers do not block the writer. Several processes may do this at once.
 
     Args:
         file: the database; created with its folders if missing.
         url: the URL of the file, for the command to upgrade it.
         library: the owner of the tables.
+        complete_tables: has the library open the file, and thereby create missing tables and rows.
+            Called by a single process at a time: two at once would both try to create them.
         create_tables: creates a new file with the library's tables, if it can.
 
     Raises:
@@ -113,9 +120,12 @@ def prepare(
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=file.parent):
             pass
-        if not file.exists():
-            _create(file, create_tables)
-        examine(file, url, library)
+        if making.is_unfinished(file) or not file.exists() or not examine(file, url, library):
+            with making.making(file) as draft:
+                if not file.exists():
+                    _create(file, draft, create_tables)
+                if not examine(file, url, library):
+                    complete_tables()
         with closing(sqlite3.connect(file, timeout=LOCK_TIMEOUT)) as database:
             database.execute("PRAGMA journal_mode=WAL")
             # If the file cannot be written, fail here and not in a trial.
@@ -126,7 +136,7 @@ def prepare(
         raise StorageFailure(f"cannot use {file}: {reason}") from None
 
 
-def examine(file: Path, url: str, library: Library, *, copy: Path | None = None) -> None:
+def examine(file: Path, url: str, library: Library, *, copy: Path | None = None) -> bool:
     """Check that a file is a whole database of the installed version, without changing the file.
 
     Args:
@@ -134,6 +144,9 @@ def examine(file: Path, url: str, library: Library, *, copy: Path | None = None)
         url: the URL of the file, for the command to upgrade it.
         library: the owner of the tables.
         copy: a copy of the file to look at instead.
+
+    Returns:
+        Whether the library has created all of its tables.
 
     Raises:
         StorageFailure: if the file is empty, unreadable, damaged, or of another version.
@@ -159,19 +172,19 @@ def examine(file: Path, url: str, library: Library, *, copy: Path | None = None)
     if state != "ok":
         problem = " ".join(state.split())
         raise StorageFailure(f"cannot use {file}: {problem}{_DAMAGED}")
-    if version is not None:
-        check_version(file, url, library, version)
+    if version is None:
+        return False
+    check_version(file, url, library, version)
+    return True
 
 
-def _create(file: Path, create_tables: Callable[[Path], None]) -> None:
+def _create(file: Path, draft: Path, create_tables: Callable[[Path], None]) -> None:
     """Create a database as a whole, so that an empty file is never an unfinished one of ours."""
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-        draft = Path(folder) / file.name
-        create_tables(draft)
-        with closing(sqlite3.connect(draft)) as database:
-            database.execute("PRAGMA journal_mode=WAL")
-        with contextlib.suppress(FileExistsError):  # another process was quicker
-            os.link(draft, file)
+    create_tables(draft)
+    with closing(sqlite3.connect(draft)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+    with contextlib.suppress(FileExistsError):  # another program was quicker
+        os.link(draft, file)
 
 
 def _read_version(database: sqlite3.Connection, library: Library) -> str | None:

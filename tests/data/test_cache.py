@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from support.datasets import noise
 
 from pipeline.data import cache
+from pipeline.data.cache import LOCK_FILE
 from pipeline.system.errors import IntegrityFailure
 from pipeline.system.files import cache_folder
 
@@ -47,7 +48,7 @@ def test_made_once():
     assert torch.equal(cache.load_or_decode("key", make), PIXELS)
     assert torch.equal(cache.load_or_decode("key", make), PIXELS)
     assert make.count == 1
-    assert files() == ["key.safetensors", "lock"]
+    assert files() == ["key.safetensors", LOCK_FILE]
     assert torch.equal(load_file(cache_folder() / "key.safetensors")["images"], PIXELS)
 
 
@@ -102,15 +103,19 @@ def test_nothing_is_left_of_a_failure(error):
     """Where making fails half way, or is interrupted, nothing is left."""
     with pytest.raises(type(error)):
         cache.load_or_decode("key", Maker(error))
-    assert files() == ["lock"]
+    assert files() == [LOCK_FILE]
     assert torch.equal(cache.load_or_decode("key", Maker()), PIXELS)
 
 
 def test_left_by_a_killed_process():
-    """What a process left behind that was killed while it wrote is cleared away."""
-    (cache_folder() / "other.part").write_bytes(b"half")
+    """What a process left behind that was killed while it wrote is cleared away; files of others are kept."""
+    (cache_folder() / "sweep-pipeline-other.part").write_bytes(b"half")
+    others = {"download.part": b"mine", "key.part": b"mine, too", "lock": b"nobody's"}
+    for name, content in others.items():
+        (cache_folder() / name).write_bytes(content)
     cache.load_or_decode("key", Maker())
-    assert files() == ["key.safetensors", "lock"]
+    assert files() == sorted([*others, "key.safetensors", LOCK_FILE])
+    assert {name: (cache_folder() / name).read_bytes() for name in others} == others
 
 
 def test_unwritable(monkeypatch, tmp_path, capsys):
@@ -130,7 +135,7 @@ def test_full_disk(full_disk, capsys):
     with full_disk(300):
         assert torch.equal(cache.load_or_decode("key", Maker()), PIXELS)
     assert "File too large" in capsys.readouterr().err
-    assert files() == ["lock"]
+    assert files() == [LOCK_FILE]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +179,7 @@ def test_two_processes_at_once(tmp_path):
 
 
 def _hold(place, ready, release):
-    with FileLock(place / "lock"):
+    with FileLock(place / LOCK_FILE):
         ready.set()
         release.wait(30)
 

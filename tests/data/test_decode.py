@@ -1,5 +1,6 @@
 """How image files of every size and mode become pixels of one shape, and what is said of those that cannot be read."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from support.datasets import HOSTILE, noise, save, write_folder, write_nasty
 
 from pipeline.data import decode
+from pipeline.data.cache import LOCK_FILE
 from pipeline.data.folders import scan_folder
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.files import cache_folder
@@ -173,7 +175,22 @@ def test_damaged(photos, damage, why, extension):
     assert str(failure.value).startswith(f"image 16, train/dog/{path.name}, cannot be read (")
     assert why in str(failure.value)
     assert str(failure.value).endswith("): remove or replace it")
-    assert [path.name for path in cache_folder().iterdir()] == ["lock"]
+    assert [path.name for path in cache_folder().iterdir()] == [LOCK_FILE]
+
+
+def test_rewritten_in_secret(tmp_path):
+    """Images of the same sizes and times as before, but of another content, are read anew."""
+    photos = write_folder(tmp_path / "photos", count=2, compress_level=0)
+    paths = sorted(photos.rglob("*.png"))
+    for path in paths:
+        os.utime(path, (1e9, 1e9))
+    before = read(photos)
+    facts = [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    for number, path in enumerate(paths):
+        save(path, seed=1000 + number, compress_level=0)
+        os.utime(path, (1e9, 1e9))
+    assert [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths] == facts
+    assert not torch.equal(read(photos), before)
 
 
 def test_said_before_memory_is_taken(photos, capsys):

@@ -2,11 +2,15 @@
 
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import optuna
 import pytest
+from support.sourcecode import ROOT
 
 from pipeline.stores.access import open_studies, prepare, read_studies
 from pipeline.stores.locations import locate, sqlite_file
@@ -59,6 +63,56 @@ def test_prepare(tmp_path, monkeypatch):
         "mlflow",
         "optuna",
     }
+
+
+FIRST_START = """
+import os, sys
+from pipeline.stores import access, locations, making
+if sys.argv[1] == "killed":
+    def kill(draft, *_):
+        draft.write_bytes(b"half a database")
+        draft.with_name(draft.name + "-journal").touch()
+        os.kill(os.getpid(), 9)
+    access.mlflow_tables.create_tables = kill
+access.prepare(locations.locate())
+where = locations.locate()
+with access.read_studies(where) as storage:
+    assert storage.get_all_studies() == []
+"""
+
+
+def first_start(how):
+    """Another process that makes both stores in the working folder, or is killed while it does."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-c", FIRST_START, how], env=environment, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.slow
+def test_several_first_starts_at_once(tmp_path):
+    """Three commands that begin in an empty folder all find their stores; what a killed one left is gone."""
+    with first_start("killed") as killed:
+        assert killed.wait() == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2, "a folder with a draft, and its lock"
+    starts = [first_start("whole") for _ in range(3)]
+    for start in starts:
+        _, errors = start.communicate()
+        assert start.returncode == 0, errors
+    left = {path.name.removesuffix("-wal").removesuffix("-shm") for path in tmp_path.iterdir()}
+    assert left - {"mlruns"} == {"mlflow.db", "optuna.db"}
+
+
+def test_what_is_not_ours_is_kept(tmp_path):
+    """A file of another name among the drafts of one that died is kept, and is in nobody's way."""
+    unfinished = tmp_path / ".optuna.db.making"
+    unfinished.mkdir()
+    (unfinished / "optuna.db").write_bytes(b"half")
+    (unfinished / "thesis.txt").write_text("mine")
+    prepare(locate())
+    assert [path.name for path in unfinished.iterdir()] == ["thesis.txt"]
+    prepare(locate())
+    assert (tmp_path / "optuna.db").exists()
 
 
 def test_prepare_asks_a_server_first(tmp_path, monkeypatch):
