@@ -228,6 +228,14 @@ class Folder:
             draft.unlink(missing_ok=True)
         return sorted(self.path.glob("epoch-*.safetensors"), reverse=True)
 
+    def newest_epoch(self) -> int:
+        """Return the epoch of the newest state, by its name; 0 if there is none."""
+        for path in self.states():
+            digits = path.name.removeprefix("epoch-").removesuffix(".safetensors")
+            if digits.isdecimal():
+                return int(digits)
+        return 0
+
     def latest(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """Read the newest intact state; damaged ones are removed."""
         for path in self.states():

@@ -120,6 +120,8 @@ class Task:
     time_limit: float | None = None  # seconds
     time_used: float = 0.0  # seconds that the parts of the training before the last pause took
     selection: int = SELECTION  # the version of the rules that choose the best epoch
+    # Whether to train it in a process of its own: another has died while it trained this trial.
+    apart: bool = False
     member: GroupMember | None = None  # if several processes train the trial together
 
     def train(self, data: SearchData, hooks: Hooks) -> TrialResult:

@@ -27,7 +27,7 @@ from sweeps.trial import TrialConfig, TrialResult
 
 
 class InlineEngine:
-    """Trains one trial at a time in this process."""
+    """Trains one trial at a time in this process, or apart from it if its task says so."""
 
     places = 1
 
@@ -39,13 +39,17 @@ class InlineEngine:
         """Remember the trial for `wait`."""
         self._begun.append((task, hooks))
 
-    def wait(self) -> tuple[int, TrialResult]:
+    def wait(self) -> tuple[int, TrialResult | None]:
         """Train the trial."""
         task, hooks = self._begun.popleft()
+        if task.apart and not forkserver.is_daemon():  # a daemon may start no process
+            with closing(WorkerEngine(self._data, 1)) as engine:
+                engine.begin(task, hooks)
+                return engine.wait()
         return task.number, task.train(self._data, hooks)
 
     def close(self) -> None:
-        """Do nothing: no process or file belongs to this engine."""
+        """Do nothing: outside `wait`, no process or file belongs to this engine."""
 
 
 class WorkerEngine:

@@ -19,6 +19,7 @@ from pipeline.system import failpoints
 from pipeline.system.errors import Failure, Interrupted, StudyTaken
 from pipeline.system.signals import StopRequest
 from pipeline.training.epochs import Hooks
+from sweeps.search.loop import Death
 from sweeps.search.study import AskedTrial, Pause, Study
 from sweeps.trial import PAUSED, Epoch, TrialResult
 
@@ -92,6 +93,7 @@ class TrialRunner:
             time_limit=self._time_limit,
             time_used=time_used,
             selection=self._study.facts.selection,
+            apart=asked.apart,
         )
         self._running[asked.number] = _RunningTrial(asked, run)
         self._engine.begin(task, self._make_hooks(asked, run))
@@ -135,6 +137,7 @@ class TrialRunner:
                     self._study.catch_up(asked, history)
             if asked.until is None or len(history) < asked.until:  # else it is sent with the pause
                 tracker.submit(lambda: tracker.log_epochs(run.result()[0], history))
+            failpoints.reach("after_progress")
 
         return Hooks(
             epoch=report_epoch,
@@ -143,26 +146,30 @@ class TrialRunner:
             stop=self._stop.check,
         )
 
-    def wait(self) -> tuple[AskedTrial, TrialResult | None]:
-        """Wait until a trial ends, and return its result, or None if its process died."""
+    def wait(self) -> tuple[AskedTrial, TrialResult | Death]:
+        """Wait until a trial ends, and return its result, or that its process died."""
         self._record_new_pauses()
         number, result = self._engine.wait()
         trial = self._running[number]
+        outcome: TrialResult | Death
         if result is not None:
             failpoints.reach("before_pause" if result.state == PAUSED else "before_tell")
             history = _recorded_history(trial.asked, result.history)
             result = dataclasses.replace(result, history=history)
             if result.state == PAUSED:
                 self._runs[number] = trial.run
+                outcome = result
             else:
-                result = self._recorder.add_run(result, trial.run)
+                outcome = self._recorder.add_run(result, trial.run)
         else:
+            folder = Folder(trial_folder(self._recorder.home, self._study.name, number))
+            outcome = Death(folder.newest_epoch())
             self._display.print_line(
-                f"the process of trial #{number} died (time {trial.asked.deaths + 1}); "
-                "the others go on"
+                f"the process of trial #{number} died after epoch {outcome.epochs}; "
+                "it begins again there, the others go on"
             )
         del self._running[number]
-        return trial.asked, result
+        return trial.asked, outcome
 
     def record_pause(self, pause: Pause) -> None:
         """Record a pause that the store of studies already has."""

@@ -18,11 +18,12 @@ Point = Literal[
     "in_recovery",  # the records of an earlier process are being completed
     "after_ask",  # the sampler has chosen a trial, nothing has begun
     "after_promotion",  # it is stored that a paused trial goes on, training has not begun
-    # A trial of an earlier process is taken over and its death is counted, training has not begun.
+    # A trial of an earlier process is taken over, training has not begun.
     "in_adoption",
     "mid_epoch",  # before a step
     "in_checkpoint_write",  # the temporary file is complete, and not yet renamed
     "after_checkpoint",  # a state to resume from is written, and in neither store
+    "after_progress",  # the command knows of the state, wherever the trial is trained
     "before_pause",  # trained until the pause, the state is written, the pause is in no store
     "after_pause",  # Optuna has the pause, MLflow does not, and nothing further is decided
     "in_settling",  # nothing is left to train, and a paused trial is about to end

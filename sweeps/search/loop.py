@@ -24,8 +24,16 @@ from sweeps.trial import (
     TrialResult,
 )
 
-MAX_DEATHS = 3  # a trial that takes its process with it this often is not tried again
+# A trial that takes its process with it this often, and is no further by it, is not tried again.
+MAX_DEATHS = 3
 MAX_FAILURES = 5  # so many failures in a row are not the trials' fault
+
+
+@dataclass(frozen=True)
+class Death:
+    """What comes of a trial whose process has died."""
+
+    epochs: int = 0  # in the newest checkpoint of the trial
 
 
 class Runner(Protocol):
@@ -38,8 +46,8 @@ class Runner(Protocol):
     def begin(self, trial: AskedTrial) -> None:
         """Begin a trial. Called only while a place is free."""
 
-    def wait(self) -> tuple[AskedTrial, TrialResult | None]:
-        """Wait for the next begun trial to end. The result is None if its process died."""
+    def wait(self) -> tuple[AskedTrial, TrialResult | Death]:
+        """Wait for the next begun trial to end, or for its process to die."""
 
 
 class SequentialRunner:
@@ -47,7 +55,7 @@ class SequentialRunner:
 
     places = 1
 
-    def __init__(self, train: Callable[[AskedTrial], TrialResult]) -> None:
+    def __init__(self, train: Callable[[AskedTrial], TrialResult | Death]) -> None:
         self._train = train
         self._begun: deque[AskedTrial] = deque()
 
@@ -55,7 +63,7 @@ class SequentialRunner:
         """Queue the trial for the next `wait`."""
         self._begun.append(trial)
 
-    def wait(self) -> tuple[AskedTrial, TrialResult]:
+    def wait(self) -> tuple[AskedTrial, TrialResult | Death]:
         """Train the oldest queued trial."""
         trial = self._begun.popleft()
         return trial, self._train(trial)
@@ -169,8 +177,8 @@ class _Loop:
                 break
             trial, result = self._wait(running)
             running -= 1
-            if result is None:
-                self._restarts.append(self._study.record_death(trial))
+            if isinstance(result, Death):
+                self._restarts.append(self._study.record_death(trial, result.epochs))
             elif result.state == PAUSED:
                 self._pause(trial, result)
             else:
@@ -213,7 +221,7 @@ class _Loop:
             return _poison_result(trial)
         return None
 
-    def _wait(self, running: int) -> tuple[AskedTrial, TrialResult | None]:
+    def _wait(self, running: int) -> tuple[AskedTrial, TrialResult | Death]:
         """Wait for the next trial to end, and count the idle time of empty places."""
         start = time.monotonic()
         ended = self._runner.wait()
@@ -293,7 +301,7 @@ def _poison_result(trial: AskedTrial) -> TrialResult:
         config=trial.config,
         state=FAILED,
         end="poison",
-        error=f"its process died {trial.deaths} times",
+        error=f"its process died {trial.deaths} times without a new checkpoint",
     )
 
 

@@ -15,6 +15,8 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 # Attributes of a trial.
 PROGRESS = "progress"  # the result so far of a trial that was paused, as `TrialResult.to_json`
 PAUSED_AT = "paused"  # the epoch after which the trial is paused; None while it is in training
+DEATHS = "deaths"  # of processes that trained it, in a row, without a new checkpoint
+DIED_AFTER = "died after"  # the epochs in its newest checkpoint when its process last died
 ENDED_AFTER = "ended after"  # the epochs that a failed trial had completed
 DUPLICATE_OF = "duplicate of"  # the earlier trial of the configuration, with whose result it ends
 
@@ -35,7 +37,7 @@ def check_trials(trials: Sequence[FrozenTrial]) -> None:
             continue
         for key in ("config", "result", PROGRESS):
             _check_type(trial, key, dict)
-        for key in (ENDED_AFTER, DUPLICATE_OF, "deaths"):
+        for key in (ENDED_AFTER, DUPLICATE_OF, DEATHS, DIED_AFTER):
             _check_type(trial, key, int)
         if not isinstance(trial.user_attrs["config"].get("epochs"), int):
             raise _damaged(trial, "config", "is no configuration: it has no epochs")

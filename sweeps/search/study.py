@@ -45,6 +45,8 @@ from sweeps.search.sampling import (
 from sweeps.search.scheduling import Scheduler, Step
 from sweeps.search.stored import Storage, StoredStudy, latest_opening
 from sweeps.search.stored_trial import (
+    DEATHS,
+    DIED_AFTER,
     DUPLICATE_OF,
     ENDED,
     ENDED_AFTER,
@@ -104,8 +106,14 @@ class AskedTrial:
 
     number: int
     config: TrialConfig
-    deaths: int = 0  # of processes that had begun the trial since its last pause
+    # The deaths of processes that trained it, in a row and without a new checkpoint in between.
+    # Only those count that the command lived to see: it may have been killed as a whole, and no
+    # trial is to blame for that.
+    deaths: int = 0
     adopted: bool = False  # whether an earlier process had begun this part of the training
+    # Whether it is trained in a process of its own, whose death the command sees: another process
+    # has died while it trained the trial.
+    apart: bool = False
     until: int | None = None  # the epoch after which to pause; None for the last
     progress: TrialResult | None = None  # the result so far of a trial that was paused
 
@@ -318,8 +326,8 @@ class Study(StoredStudy):
             return replace(self._go_on(trial), until=None)
         deaths = self._deaths(trial)
         asked = self._go_on(trial)
-        self._set_attr(trial.number, "deaths", deaths)
-        return replace(asked, until=None, deaths=deaths, adopted=True)
+        self._set_attr(trial.number, DEATHS, deaths)
+        return replace(asked, until=None, deaths=deaths, adopted=True, apart=True)
 
     @cached_property
     def predetermined(self) -> bool:
@@ -474,14 +482,25 @@ class Study(StoredStudy):
         ]
 
     def record_interruption(self, asked: AskedTrial) -> None:
-        """Store that the trial was asked to stop: the next start adopts it and counts no death."""
+        """Store that the trial was asked to stop: no process has died while it trained it."""
         self._try_to_set_attr(asked.number, "interrupted", value=True)
 
-    def record_death(self, asked: AskedTrial) -> AskedTrial:
-        """Count the death of the process that trained a trial; return the trial, to begin again."""
-        deaths = asked.deaths + 1
-        self._try_to_set_attr(asked.number, "deaths", deaths)
-        return replace(asked, deaths=deaths, adopted=True)
+    def record_death(self, asked: AskedTrial, epochs: int) -> AskedTrial:
+        """Count the death of the process that trained a trial, if the trial is no further by it.
+
+        Args:
+            asked: the trial.
+            epochs: the epochs in its newest checkpoint.
+
+        Returns:
+            The trial, to begin again.
+        """
+        trial = self._trials()[asked.number]
+        earlier = max(trial.user_attrs.get(DIED_AFTER, 0), paused_epoch(trial))
+        deaths = 0 if epochs > earlier else asked.deaths + 1
+        self._try_to_set_attr(asked.number, DIED_AFTER, epochs)
+        self._try_to_set_attr(asked.number, DEATHS, deaths)
+        return replace(asked, deaths=deaths, adopted=True, apart=True)
 
     def _try_to_set_attr(self, number: int, key: str, value: object) -> None:
         """Set an attribute of a trial, unless somebody else has ended the trial in the store."""
@@ -558,7 +577,7 @@ class Study(StoredStudy):
     def _go_on(self, trial: FrozenTrial) -> AskedTrial:
         """Begin the next part of the training of a paused trial."""
         asked = self._begin(trial, progress=paused_result(trial))
-        for key, value in ((PAUSED_AT, None), ("deaths", 0), ("interrupted", False)):
+        for key, value in ((PAUSED_AT, None), (DEATHS, 0), ("interrupted", False)):
             if trial.user_attrs.get(key, value) != value:
                 self._try_to_set_attr(trial.number, key, value)
         return asked
@@ -637,7 +656,7 @@ class Study(StoredStudy):
         if "config" not in attrs:
             if self.promotes:
                 return None  # it is another program's, or is drawn again
-            return self._choose(trial, WHOLE, self._deaths(trial))
+            return self._choose(trial, WHOLE, adopted=True)
         if DUPLICATE_OF in attrs:
             original = self._trials()[attrs[DUPLICATE_OF]]
             return self._begin(trial) if original.state in ENDED else None
@@ -645,22 +664,20 @@ class Study(StoredStudy):
             return None
         if attrs.get(PAUSED_AT) is not None:  # killed before it went on
             return self._go_on(trial)
-        deaths = self._deaths(trial)
-        self._set_attr(trial.number, "deaths", deaths)
-        self._set_attr(trial.number, "interrupted", value=False)
+        was_asked_to_stop = bool(attrs.get("interrupted", False))
+        if was_asked_to_stop:
+            self._set_attr(trial.number, "interrupted", value=False)
         progress = paused_result(trial) if PROGRESS in attrs else None
-        return self._begin(trial, deaths=deaths, adopted=True, progress=progress)
+        asked = self._begin(trial, deaths=self._deaths(trial), adopted=True, progress=progress)
+        return replace(asked, apart=not was_asked_to_stop)
 
     @staticmethod
     def _deaths(trial: FrozenTrial) -> int:
-        """Count the deaths of processes that trained a trial, the one that left it included."""
-        deaths = int(trial.user_attrs.get("deaths", 0))
-        if trial.user_attrs.get("interrupted", False):
-            return deaths
-        return deaths + 1
+        """Return the deaths that count, of processes that trained a trial."""
+        return int(trial.user_attrs.get(DEATHS, 0))
 
     def _choose(
-        self, trial: FrozenTrial, until: int, deaths: int | None = None
+        self, trial: FrozenTrial, until: int, *, adopted: bool = False
     ) -> AskedTrial | None:
         """Choose the configuration of a trial, and begin the trial.
 
@@ -669,7 +686,7 @@ class Study(StoredStudy):
         Args:
             trial: a new trial, or one of the store without a configuration.
             until: the epoch until which it is trained.
-            deaths: of processes that had begun the trial; None for a trial that is begun now.
+            adopted: whether an earlier process had begun the trial, without a configuration.
         """
         is_new = trial.number == len(self._trials())
         trial_id = None if is_new else self._store.id(trial.number)
@@ -687,9 +704,6 @@ class Study(StoredStudy):
             lambda: self._scheduler.seen(known, before=None if self.promotes else place),
         )
         draft = Trial(view, -1 if trial_id is None else trial_id)
-        if deaths is not None:
-            draft.set_user_attr("deaths", deaths)
-            draft.set_user_attr("interrupted", value=False)
         config = self._choose_configuration(draft, place)
         if self.promotes:
             draft.set_user_attr(DRAWN_BY, [len(self._log.decisions), until])
@@ -707,7 +721,7 @@ class Study(StoredStudy):
         if DUPLICATE_OF in trial.user_attrs:
             original_trial = self._trials()[trial.user_attrs[DUPLICATE_OF]]
             return self._begin(trial) if original_trial.state in ENDED else None
-        return self._begin(trial, deaths=deaths or 0, adopted=deaths is not None)
+        return self._begin(trial, adopted=adopted)
 
     def _find_original(self, config: TrialConfig, known: Sequence[Decision]) -> int | None:
         """Find an earlier trial of a configuration; None if all have failed by accident."""
@@ -741,7 +755,9 @@ class Study(StoredStudy):
         until: int | None = self._log.until(trial.number) if self.promotes else WHOLE
         if until is not None and until >= config.epochs:
             until = None
-        return AskedTrial(trial.number, config, deaths, adopted, until, progress)
+        return AskedTrial(
+            trial.number, config, deaths=deaths, adopted=adopted, until=until, progress=progress
+        )
 
     def _choose_configuration(self, trial: Trial, place: int) -> TrialConfig:
         values = choose_values(self.spec, lambda dimension: self._suggest(trial, place, dimension))

@@ -21,8 +21,9 @@ from support.endtoend import (
     trial_list,
 )
 from support.forks import Fork, trials, weights
+from support.networks import FINE
 
-from pipeline.checkpoints import trial_folder
+from pipeline.checkpoints import Folder, trial_folder
 from pipeline.system.errors import StorageFailure
 from pipeline.system.failpoints import POINTS, VARIABLE
 from sweeps.search.stored_trial import is_paused
@@ -53,6 +54,7 @@ KILLS = {
     "mid_epoch": ["mid_epoch:28"],
     "in_checkpoint_write": ["in_checkpoint_write:12"],
     "after_checkpoint": ["after_checkpoint:5"],
+    "after_progress": ["after_progress:3", "after_progress"],
     "before_pause": ["before_pause:3", "in_adoption"],
     "after_pause": ["after_pause:4", "after_promotion"],
     "in_settling": ["in_settling:2", "in_settling"],
@@ -60,8 +62,8 @@ KILLS = {
     "between_stores": ["between_stores:2"],
     "before_cleanup": ["before_cleanup:2"],
     "in_recovery": ["between_stores:2", "in_recovery", "in_recovery"],
-    # of a trial that was asked to stop: the third death is the last
-    "in_adoption": ["in_adoption", "in_adoption"],
+    # of a trial that was asked to stop, more often than a process of its own may die
+    "in_adoption": ["in_adoption"] * 4,
 }
 # The points of the process that decides; the others are in that which trains, with two workers.
 TWO_WORKERS = ("after_ask", "after_promotion", "before_pause", "after_pause", "in_settling")
@@ -167,14 +169,51 @@ def test_killed_at_a_failpoint(folder, unbroken, point, workers):
 
 
 def test_killed_in_adoption(folder, unbroken):
-    """A trial that was asked to stop, and whose adoption is then killed twice, is trained in the end."""
+    """A trial that was asked to stop, and whose adoption is then killed often, is trained in the end."""
     (folder / "tiny.yaml").write_text(STUDY)
     number = interrupt(folder)
     assert len(check_paused(folder, NAME)) > 1
     for kill in KILLS["in_adoption"]:
         sweep(folder, **{VARIABLE: kill}).wait(-signal.SIGKILL)
-    assert trials(folder, NAME)[number].user_attrs["deaths"] == 1, "the last is not counted yet"
+    assert not trials(folder, NAME)[number].user_attrs.get("deaths"), "nobody's fault"
     assert f"going on with 1 interrupted trial: #{number}" in check_gone_on(folder, unbroken)
+
+
+# A network of a user's own, with a checkpoint after every epoch also in a process of its own.
+MINE = f"""
+import pipeline.training.epochs
+{FINE}
+pipeline.training.epochs.SAVE_EVERY = 0
+"""
+LONG = """
+dataset: digits
+trials: 1
+epochs: 8
+pruner: none
+search: {lr: {low: 1.0e-3, high: 1.0e-2, log: true}}
+fixed: {family: 'mine:Fine', batch_size: 256}
+"""
+
+
+def test_one_long_trial_is_killed_five_times(tmp_path_factory, template):
+    """Each command is killed after an epoch more: the trial is complete in the end, and its weights are the same."""
+    outcomes = []
+    for kills in (0, 5):
+        folder = furnish(tmp_path_factory.mktemp("long"), template, LONG)
+        (folder / "mine.py").write_text(MINE)
+        reached = [0]
+        for _ in range(kills):
+            # A trial that goes on reports its checkpoint first.
+            point = "after_progress" if reached == [0] else "after_progress:2"
+            sweep(folder, **{VARIABLE: point}).wait(-signal.SIGKILL)
+            reached.append(Folder(trial_folder(folder, NAME, 0)).newest_epoch())
+        assert reached == sorted(set(reached)), "each came further"
+        sweep(folder).wait(0)
+        check_invariant(folder, NAME, 1)
+        assert not any(trial.user_attrs.get("deaths") for trial in trials(folder, NAME))
+        outcomes.append(outcome(folder))
+    assert outcomes[0] == outcomes[1]
+    assert [end for _, end, _ in outcomes[0][0]] == ["complete"]
 
 
 @pytest.mark.parametrize("damage", ["deleted", "damaged"])

@@ -97,13 +97,13 @@ def test_time_limits_are_kept(swept):
 
 
 def test_poison(folder):
-    """A trial that takes its process with it three times is given up; the others are trained."""
+    """A trial that takes the command with it is then trained apart, and given up after three deaths there."""
     (folder / "tiny.yaml").write_text(study("Fine", "Poison", "Nan"))
     (folder / "mine.py").write_text(MISBEHAVING)
-    for _ in range(3):
-        Fork(folder, "sweep", "tiny.yaml").wait(-signal.SIGKILL)
+    Fork(folder, "sweep", "tiny.yaml", "--workers", "1").wait(-signal.SIGKILL)
     output = Fork(folder, "sweep", "tiny.yaml").wait(0)
-    assert "failed: poison (its process died 3 times)" in output
+    assert output.count("the process of trial #1 died after epoch 0; it begins again there") == 3
+    assert "failed: poison (its process died 3 times without a new checkpoint)" in output
     assert [r.end for r in record(folder, NAME).results] == ["complete", "poison", "diverged"]
     check_invariant(folder, NAME, total=3)
 

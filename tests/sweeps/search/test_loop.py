@@ -178,7 +178,7 @@ def mortal(deaths, train):
     def attempt(asked):
         if deaths.get(asked.number, 0) > 0:
             deaths[asked.number] -= 1
-            return None
+            return loop.Death()
         return train(asked)
 
     return attempt
@@ -196,17 +196,37 @@ def test_the_death_of_a_worker_costs_its_trial_alone(three):
 
 
 def test_poison():
-    """A trial whose process dies for the third time, in this sweep or earlier ones, fails; the others are trained."""
+    """A trial whose process dies for the third time, and was seen to die, fails; the others are trained.
+
+    It does not matter whether that was in this sweep or in an earlier one.
+    """
     storage = memory()
     study = begin(storage, SMALL, workers=2)
-    study.record_death(next(study.trials_to_train()))
+    study.record_death(next(study.trials_to_train()), epochs=0)
     study = begin(storage, SMALL, workers=2)
     runner = Disorder(mortal({0: 9, 5: 9}, make_train(study)), 2, random.Random(0))
     assert loop.run(study, runner).reason == "done"
     results = study.results()
     assert [r.number for r in results if r.state == FAILED] == [0, 5]
     assert {r.end for r in results if r.state == FAILED} == {"poison"}
-    assert (runner.asked.count(0), runner.asked.count(5)) == (MAX_DEATHS - 2, MAX_DEATHS)
+    # The command that ended after the first death of trial 0 counts for nothing.
+    assert (runner.asked.count(0), runner.asked.count(5)) == (MAX_DEATHS - 1, MAX_DEATHS)
+
+
+def test_deaths_after_progress_do_not_count(three):
+    """A trial that dies often, each time with a newer checkpoint, is trained to its end; the list is the same."""
+    study = begin(memory(), workers=3, trials=40)
+    epochs = iter([1, 1, 2, 2, 2, 5, 5, 5])
+    train = make_train(study)
+
+    def attempt(asked):
+        saved = next(epochs, None) if asked.number == 4 else None
+        return train(asked) if saved is None else loop.Death(saved)
+
+    runner = Disorder(attempt, 3, random.Random(3))
+    assert loop.run(study, runner).reason == "done"
+    assert study.results() == three
+    assert runner.asked.count(4) == 9
 
 
 @pytest.mark.parametrize(

@@ -128,12 +128,19 @@ def test_killed_on_the_way():
 
 
 def test_one_that_kills_its_process_is_given_up():
-    """After three deaths it has failed, and the others go on."""
+    """After three deaths without progress it has failed, and the others go on."""
     whole, _ = train(memory(), finalists=5)
     first, *others = whole.promising_trials(5)
-    killed, reason = train(memory(), finalists=5, deaths=[(first, 6)] * 3)
-    assert reason == "done"
-    states = [result.state for result in killed.results()]
+    storage = memory()
+    study = Study.open(storage, "study", spec(TEXT), NEW)
+    trainer = make_train(study, value=uneven)
+
+    def attempt(asked):
+        finishes = asked.number == first and asked.until is None
+        return loop.Death(epochs=4) if finishes else trainer(asked)
+
+    assert loop.run(study, SequentialRunner(attempt), finalists=5).reason == "done"
+    states = [result.state for result in study.results()]
     assert states[first] == FAILED
     assert {states[number] for number in others} <= {COMPLETE}
 

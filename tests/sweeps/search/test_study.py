@@ -159,7 +159,8 @@ def test_broken_off_and_gone_on(unbroken, place, epoch, told):
         == "done"
     )
     assert [asked.number for asked in jobs] == list(range(number, 20))
-    assert [asked.deaths for asked in jobs] == [0 if told else 1] + [0] * (19 - number)
+    assert [asked.deaths for asked in jobs] == [0] * (20 - number)
+    assert [asked.apart for asked in jobs] == [not told] + [False] * (19 - number)
     assert again.results() == unbroken
 
 
@@ -302,31 +303,35 @@ def test_a_trial_that_is_not_whole_is_gone_on_with(unkilled, trial, asked):
     assert whole(MORTAL, storage) == unkilled[0]
 
 
-def test_poison():
-    """A trial that died with its process 3 times fails as poison, and the sweep goes on without training it."""
+def test_kills_of_the_whole_command_are_nobodys_fault():
+    """A trial whose command is killed, however often, is trained in the end, each time in a process of its own."""
     storage = memory()
-    trained = []
-
-    def die(asked, now):
-        if now == 0:
-            trained.append(asked.number)
-        if (asked.number, now) == (2, 1):
-            raise Killed
-
-    for death in range(1, MAX_DEATHS + 1):
+    for death in range(2 * MAX_DEATHS):
         study = begin(storage, SMALL)
-        with pytest.raises(Killed):
-            run(study, make_train(study, at=die))
-        assert study.count_ended() == 2, f"death {death} is not the last"
+        asked = next(study.trials_to_train())
+        assert (asked.number, asked.deaths, asked.apart) == (0, 0, death > 0)
     study = begin(storage, SMALL)
-    assert run(study, make_train(study, at=die)) == "done"
-    assert trained.count(2) == MAX_DEATHS
+    run(study, make_train(study))
+    assert study.results() == whole(SMALL)
+
+
+def test_poison():
+    """A trial whose process dies 3 times in a row without a new checkpoint fails; kills in between forgive none."""
+    storage = memory()
+    for death in range(MAX_DEATHS):
+        study = begin(storage, SMALL)
+        asked = next(study.trials_to_train())
+        assert (asked.number, asked.deaths) == (0, death)
+        again = study.record_death(asked, epochs=0)
+        assert (again.deaths, again.apart, again.adopted) == (death + 1, True, True)
+    study = begin(storage, SMALL)
+    assert run(study, make_train(study)) == "done"
     results = study.results()
     assert [r.number for r in results] == list(range(12))
-    assert (results[2].state, results[2].end, results[2].error) == (
+    assert (results[0].state, results[0].end, results[0].error) == (
         FAILED,
         "poison",
-        "its process died 3 times",
+        "its process died 3 times without a new checkpoint",
     )
     assert [t.state for t in storage.get_all_trials(0)].count(TrialState.FAIL) == 1
 
@@ -337,7 +342,7 @@ def test_interruption_is_no_death():
     for _ in range(2 * MAX_DEATHS):
         study = begin(storage, SMALL)
         asked = next(study.trials_to_train())
-        assert (asked.number, asked.deaths) == (0, 0)
+        assert (asked.number, asked.deaths, asked.apart) == (0, 0, False)
         study.record_interruption(asked)
     study = begin(storage, SMALL)
     run(study, make_train(study))
@@ -345,16 +350,18 @@ def test_interruption_is_no_death():
 
 
 def test_deaths_count_across_interruptions():
-    """An interruption between two deaths forgives none."""
+    """An interruption between two deaths forgives none, and a new checkpoint all."""
     storage = memory()
     seen = []
-    for interrupted in (False, True, False, True):
+    for died_after in (0, None, 0, 3, None, 3, 3):
         study = begin(storage, SMALL)
         asked = next(study.trials_to_train())
         seen.append(asked.deaths)
-        if interrupted:
+        if died_after is None:
             study.record_interruption(asked)
-    assert seen == [0, 1, 1, 2]
+        else:
+            study.record_death(asked, died_after)
+    assert seen == [0, 1, 1, 2, 0, 0, 1]
 
 
 @pytest.mark.parametrize(
