@@ -16,15 +16,21 @@ from pipeline.system.errors import Interrupted
 @click.option(
     "--experiment", help="MLflow experiment, where the study's parent run has to be made anew."
 )
+@click.option("--check", is_flag=True, help="Only say what is lacking; exit code 6 if anything is.")
 @storage_option
 def sync_command(
-    name: str | None, name_option: str | None, experiment: str | None, storage: str | None
+    name: str | None,
+    name_option: str | None,
+    experiment: str | None,
+    check: bool,
+    storage: str | None,
 ) -> None:
     """Complete MLflow's record of a study (default: the one last run) from what the studies' store
     has kept.
 
-    For a tracking server that was away when the sweep ended, or a tracking store that was lost.
-    Trains nothing, and what is complete stays as it is.
+    For a tracking server that was away when the sweep ended, or a tracking store that was lost or
+    damaged. Each run is compared with its trial: status, params, tags, metrics and artifacts, and
+    what is lacking is sent. Trains nothing, and what is complete stays as it is.
 
     \b
     Example: pipeline sync default-digits
@@ -33,10 +39,15 @@ def sync_command(
     from pipeline.stores import locations
     from pipeline.system.signals import SignalStopRequest
 
+    stores = locations.locate(storage)
+    study = argument_or_option(name, name_option)
+    if check:
+        sync.check(stores, study, say=click.echo)
+        return
     try:
         sync.sync(
-            locations.locate(storage),
-            argument_or_option(name, name_option),
+            stores,
+            study,
             experiment=experiment,
             say=click.echo,
             stop=SignalStopRequest(),

@@ -21,6 +21,7 @@ from pipeline.stores import relocation
 from pipeline.system import failpoints
 from pipeline.system.errors import StorageFailure
 from pipeline.tracking import comparison_view
+from pipeline.tracking.gaps import NO_RUN, WEIGHTS, run_tags
 from pipeline.tracking.tracker import STORAGE, Tracker, now_milliseconds
 from sweeps import trial
 from sweeps.analysis.ranking import BestSoFar, rank
@@ -259,11 +260,12 @@ class Recorder:
 
     # Completion of the record that an earlier command left
 
-    def complete_missing(self, *, thorough: bool = False) -> list[int]:
+    def complete_missing(self, gaps: Mapping[int, Sequence[str]] | None = None) -> list[int]:
         """Complete the runs of ended trials that MLflow lacks, and the parent's curve.
 
         Args:
-            thorough: look for the run of each trial, not only of those known to be incomplete.
+            gaps: what the run of each trial lacks, from `pipeline.jobs.audit`; None if the runs
+                were not compared.
 
         Returns:
             The numbers of the trials with incomplete runs.
@@ -275,16 +277,19 @@ class Recorder:
         paused = tracker.call(tracker.paused, self.parent)
         self._complete_paused(unfinished, paused)
         unfinished |= paused
-        if thorough or self._is_new_parent:
+        gaps = gaps or {}
+        if self._is_new_parent:
             finished = set(tracker.call(tracker.finished, self.parent))
         else:
             finished = {result.number for result in results}
         incomplete = []
         for result in results:
             number = result.number
-            if result.run_id is None or number in unfinished or number not in finished:
+            if self._can_fill(result, gaps.get(number, ())) or (
+                result.run_id is None or number in unfinished or number not in finished
+            ):
                 incomplete.append(number)
-                self._complete_run(result, unfinished)
+                self._complete_run(result, unfinished, gaps.get(number))
                 failpoints.reach("in_recovery")
         for result in results:
             if result.number not in incomplete:
@@ -308,19 +313,35 @@ class Recorder:
             if result.state == PAUSED and run_id is not None:
                 self.tracker.submit(self.tracker.pause, run_id, result.history)
 
-    def _complete_run(self, result: TrialResult, unfinished: dict[int, str]) -> None:
+    def _can_fill(self, result: TrialResult, gaps: Sequence[str]) -> bool:
+        """Whether anything that the run of a trial lacks can be sent again."""
+        return any(gap != WEIGHTS for gap in gaps) or (
+            WEIGHTS in gaps and bool(self._find_weights(result))
+        )
+
+    def _complete_run(
+        self, result: TrialResult, unfinished: dict[int, str], gaps: Sequence[str] | None
+    ) -> None:
         """Open the run of an ended trial again, or a new one, and complete this run.
 
         Args:
             result: the result of the trial.
             unfinished: the ids of unfinished runs, by the numbers of their trials.
+            gaps: what the run lacks; None if that is not known.
         """
         number = result.number
         if number in unfinished:
             self.tracker.submit(self.tracker.tidy, unfinished[number])
-        weights = self._find_weights(result)
+        is_there = gaps is not None and NO_RUN not in gaps
+        if is_there:
+            tags = run_tags(self.parent, self.study.name, number)
+            self.tracker.submit(self.tracker.tag, str(result.run_id), tags)
+        weights: Sequence[tuple[Path, str]] = ()
+        if gaps is None or not is_there or WEIGHTS in gaps:
+            weights = self._find_weights(result)
         run = self.open(number, result.config, trial.began_at(result))
-        is_same_run = unfinished.get(number) == result.run_id  # and may have its weights already
+        # The same run may have its weights already.
+        is_same_run = is_there or unfinished.get(number) == result.run_id
         has_weights = bool(weights) or (is_same_run and result.checkpoint is not None)
         self._runs_to_keep[number] = (run, has_weights)
         self._finish_run(result, run, weights)

@@ -49,6 +49,11 @@ def result_tags(result: TrialResult, classes: Sequence[str]) -> dict[str, str]:
     return tags
 
 
+def epoch_metrics(row: Epoch) -> dict[str, float]:
+    """Return the metrics of an epoch, with the accuracies of the classes."""
+    return {**row.metrics, **class_metrics(row)}
+
+
 def class_metrics(row: Epoch) -> dict[str, float]:
     """Return the accuracies of the classes after an epoch; none if there are many classes."""
     if len(row.per_class) > MAX_CLASS_METRICS:

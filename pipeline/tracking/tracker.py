@@ -288,7 +288,36 @@ class Tracker(Connection):
 
     def steps(self, run_id: str, key: str) -> set[int]:
         """Return the steps at which a metric of a run is logged."""
-        return {metric.step for metric in self._client.get_metric_history(run_id, key)}
+        return {step for step, _ in self.points(run_id, key)}
+
+    def points(self, run_id: str, key: str) -> set[tuple[int, float]]:
+        """Return the steps and values of a metric of a run."""
+        history = self._client.get_metric_history(run_id, key)
+        return {(metric.step, metric.value) for metric in history}
+
+    def artifact_sizes(self, run_id: str, folder: str | None = None) -> dict[str, int | None]:
+        """Return the paths of the artifacts in a folder of a run, and their sizes in bytes."""
+        return {
+            file.path: file.file_size for file in self._artifacts(run_id).list_artifacts(folder)
+        }
+
+    def trial_runs(self, parent: str, study: str, results: Iterable[TrialResult]) -> dict[int, Run]:
+        """Return the runs of a study's trials that are still there, by number.
+
+        A run that lost its tags is known by its id. A run that is another's by its tags is none of
+        them.
+        """
+        below = {run.info.run_id: run for run in self._search(f"{_PARENT} = '{parent}'")}
+        runs = {}
+        for result in results:
+            run = below.get(str(result.run_id)) or self._active_run(result.run_id)
+            if run is None:
+                continue
+            tags = run.data.tags
+            owner = (tags.get("sweep.study", study), tags.get("sweep.trial", str(result.number)))
+            if owner == (study, str(result.number)):
+                runs[result.number] = run
+        return runs
 
     def finish_parent(
         self,
@@ -487,7 +516,7 @@ class Tracker(Connection):
     def _unsent_metrics(self, run_id: str, history: Sequence[Epoch]) -> list[Metric]:
         metrics = []
         for row in history[self._sent.get(run_id, 0) :]:
-            values = {**row.metrics, **run_contents.class_metrics(row)}
+            values = run_contents.epoch_metrics(row)
             metrics += [Metric(key, value, row.time, row.epoch) for key, value in values.items()]
         return metrics
 
@@ -646,6 +675,13 @@ class Tracker(Connection):
         return self._first_run(f"{_PARENT} = '{parent}' and tags.`sweep.trial` = '{number}'")
 
     # Reading
+
+    def find_parent(self, run_id: str | None) -> Run | None:
+        """Return a study's parent run, if it is there. Its experiment becomes the tracker's."""
+        run = self._active_run(run_id)
+        if run is not None:
+            self.experiment_id = run.info.experiment_id
+        return run
 
     def run(self, run_id: str) -> Run:
         """Read a run.

@@ -1,5 +1,8 @@
 """`pipeline sync`: the record in MLflow, completed from what the studies' store has kept."""
 
+import contextlib
+import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +39,8 @@ def test_a_lost_tracking_file_is_made_again(folder, tmp_path_factory):
     Fork(folder, *COMMAND).wait(0)
     former = record(folder, STUDY)
     lose(folder)
+    assert "lacks the tracking store" in Fork(folder, "sync", "--check").wait(6)
+    assert not (folder / "mlflow.db").exists()
     assert f"study {STUDY}: completed the runs of 3 trials" in Fork(folder, "sync", STUDY).wait(0)
     check_complete(client(folder), folder, STUDY, tmp_path_factory.mktemp("fetched"))
     assert record(folder, STUDY).parent_run_id != former.parent_run_id
@@ -63,6 +68,84 @@ def test_a_deleted_run_is_made_again(folder, tmp_path_factory):
     assert pipeline("sync") == 0
     check_complete(client(folder), folder, STUDY, tmp_path_factory.mktemp("fetched"))
     check_invariant(folder, STUDY, total=3)
+
+
+def dump(folder):
+    """All that the tracking file holds."""
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        return list(database.iterdump())
+
+
+def damage(folder):
+    """Take something of another kind from each run."""
+    runs = children(folder, STUDY)
+    identity = [runs[number].info.run_id for number in range(3)]
+    with sqlite3.connect(folder / "mlflow.db") as database:
+        for table in ("metrics", "latest_metrics"):
+            of_run = f"DELETE FROM {table} WHERE run_uuid = ? AND key "
+            database.execute(f"{of_run} = 'val/acc'", [identity[0]])
+            database.execute(f"{of_run} LIKE 'cost/%'", [identity[0]])
+        database.execute("DELETE FROM params WHERE run_uuid = ? AND key = 'lr'", [identity[1]])
+    client(folder).set_terminated(identity[1], status="FAILED")
+    client(folder).delete_tag(identity[2], "sweep.trial")
+    client(folder).delete_tag(identity[2], "sweep.end")
+    artifacts = folder / "mlruns" / "0" / identity[2] / "artifacts"
+    (artifacts / "per_class.csv").write_text("")
+    (artifacts / "confusion.csv").unlink()
+    parent = record(folder, STUDY).parent_run_id
+    client(folder).set_terminated(parent, status="KILLED")
+    shutil.rmtree(folder / "mlruns" / "0" / parent)
+
+
+DAMAGED = """\
+the parent run lacks status FINISHED, artifact tiny.yaml, artifact report
+#0 lacks metric val/acc, metric cost/params_millions, metric cost/mflops, metric cost/seconds
+#1 lacks status FINISHED, param lr
+#2 lacks tag sweep.trial, tag sweep.end, artifact confusion.csv, artifact per_class.csv
+"""
+
+
+@pytest.mark.slow
+def test_each_run_is_compared_with_its_trial(folder, tmp_path_factory, capsys):
+    """What is lacking of metrics, params, tags, status and artifacts is said by --check, and sent by sync."""
+    assert pipeline(*COMMAND) == 0
+    assert pipeline("sync", "--check") == 0
+    damage(folder)
+    before = dump(folder)
+    capsys.readouterr()
+    assert pipeline("sync", "--check") == 6
+    assert capsys.readouterr().out == DAMAGED
+    assert dump(folder) == before
+    assert pipeline("sync") == 0
+    assert (
+        "completed the runs of 3 trials of 3 ended: 3 complete: #0, #1, #2"
+        in capsys.readouterr().out
+    )
+    check_complete(client(folder), folder, STUDY, tmp_path_factory.mktemp("fetched"))
+    check_invariant(folder, STUDY, total=3)
+    assert pipeline("sync", "--check") == 0
+
+
+@pytest.mark.slow
+def test_lost_artifacts_are_made_again_and_lost_weights_named(folder, capsys):
+    """With mlruns gone, what the store holds is sent again, and the weights that it does not hold are named."""
+    assert pipeline(*COMMAND) == 0
+    shutil.rmtree(folder / "mlruns")
+    assert pipeline("sync", "--check") == 6
+    capsys.readouterr()
+    assert pipeline("sync") == 0
+    output = capsys.readouterr().out
+    assert "completed the runs of 3 trials of 3 ended: 3 complete: #0, #1, #2" in output
+    again = "pipeline train --from-run 'tiny-digits#0'"
+    assert f"the weights of #0, #1, #2 are lost; to train one of them again: {again}" in output
+    for result in record(folder, STUDY).results:
+        files = {file.path for file in client(folder).list_artifacts(result.run_id)}
+        assert files == {"config.yaml", "per_class.csv", "per_class_train.csv", "confusion.csv"}
+    assert pipeline("sync") == 0
+    output = capsys.readouterr().out
+    assert "no run was incomplete of 3 ended: 3 complete" in output
+    assert "the weights of #0, #1, #2 are lost" in output
+    assert pipeline("train", "--from-run", "tiny-digits#0") == 0
 
 
 @pytest.mark.slow

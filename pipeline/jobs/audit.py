@@ -1,0 +1,72 @@
+"""Compares a study's record in MLflow with its results, run by run."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pipeline.tracking.gaps import find_gaps, run_tags
+from pipeline.tracking.tracker import Run, Tracker
+from sweeps.analysis.ranking import BestSoFar
+from sweeps.analysis.record import StudyRecord
+from sweeps.search.stored import StoredStudy
+from sweeps.trial import PAUSED, RUNNING
+
+
+def trial_gaps(
+    tracker: Tracker, record: StudyRecord, parent: str, numbers: Collection[int] | None = None
+) -> dict[int, list[str]]:
+    """Return what the runs of ended trials lack, by number; complete runs are left out.
+
+    Args:
+        tracker: of the study's experiment.
+        record: the study.
+        parent: the id of its parent run.
+        numbers: the trials to compare; None for all.
+    """
+    ended = [result for result in record.results if result.state not in (RUNNING, PAUSED)]
+    runs = tracker.call(tracker.trial_runs, parent, record.name, ended)
+    gaps = {}
+    for result in ended:
+        if numbers is not None and result.number not in numbers:
+            continue
+        tags = run_tags(parent, record.name, result.number)
+        run = runs.get(result.number)
+        found = tracker.call(find_gaps, tracker, run, tags, result, record.classes)
+        if found:
+            gaps[result.number] = found
+    return gaps
+
+
+def parent_gaps(tracker: Tracker, study: StoredStudy, run: Run, status: str) -> list[str]:
+    """Return what a study's parent run lacks.
+
+    Args:
+        tracker: of the study's experiment.
+        study: the study.
+        run: the parent run.
+        status: MLflow's name of the status that it should have.
+    """
+    gaps = [] if run.info.status == status else [f"status {status}"]
+    described = study.recall("described") or {"params": {}, "files": {}}
+    gaps += [f"param {key}" for key in described["params"] if key not in run.data.params]
+    run_id = run.info.run_id
+    files = tracker.call(tracker.artifact_sizes, run_id)
+    gaps += [f"artifact {name}" for name in described["files"] if name not in files]
+    if not tracker.call(tracker.artifact_sizes, run_id, "report"):
+        gaps.append("artifact report")
+    curve = f"sweep/best_{study.recall('spec')['objective']}"
+    if not _curve_steps(study) <= tracker.call(tracker.steps, run_id, curve):
+        gaps.append(f"metric {curve}")
+    return gaps
+
+
+def _curve_steps(study: StoredStudy) -> set[int]:
+    """Return the steps of the parent's curve: the numbers of ended trials since one had a value."""
+    results = {r.number: r for r in study.results() if r.state not in (RUNNING, PAUSED)}
+    best_so_far = BestSoFar(study.ranking_rule)
+    steps = set()
+    for step, number in enumerate(study.in_order_of_ending(results), start=1):
+        best = best_so_far.add(results[number])
+        if best is not None and best.value is not None:
+            steps.add(step)
+    return steps
