@@ -52,6 +52,7 @@ def export_command(out: Path, fmt: str | None, **options: Any) -> None:
     from pipeline.inference import export, find
     from pipeline.stores import locations
 
+    export.check_target(out)
     with garbage.freeze_loaded():
         network = find.find_network(
             locations.locate(options["storage"]), network_reference(options)

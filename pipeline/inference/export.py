@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from pipeline.system.text import clean, clip
 FACTS = "card.json"  # the name of the facts among the extra files of a pt2
 TOLERANCE = 1e-4  # the largest difference of a probability
 _IMAGES = 100  # images that an export is checked on
+_OUTPUT = "probabilities (batch, classes)"  # what a file gives, as its own description says
+_FIRST_BYTES = (b"P", b"\x08")  # of a zip archive, which pt2 is, and of an ONNX model
 _ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 Classify = Callable[[torch.Tensor], torch.Tensor]  # raw images to probabilities
@@ -101,7 +104,7 @@ def facts(card: Card) -> dict[str, Any]:
     return {
         "input": "uint8 images (batch, height, width, channels), 0 to 255: "
         "they are normalised inside",
-        "output": "probabilities (batch, classes)",
+        "output": _OUTPUT,
         "shape": [height, width, channels],
         "classes": list(card.classes),
         "family": card.config.family,
@@ -109,6 +112,31 @@ def facts(card: Card) -> dict[str, Any]:
         "epoch": card.epoch,
         "metrics": dict(card.metrics),
     }
+
+
+def check_target(file: Path) -> None:
+    """Check that a file is still to be made, or is an earlier export: no other file is replaced.
+
+    Raises:
+        UsageFailure: if the file is anything else.
+    """
+    try:
+        is_free = not file.exists() or (file.is_file() and _is_export(file))
+    except OSError as error:
+        raise StorageFailure(f"cannot read {file}: {error.strerror or error}") from None
+    if not is_free:
+        raise UsageFailure(
+            f"--out may replace an earlier export only: {str(file)!r} is another file; "
+            "name a new file, or remove this one"
+        )
+
+
+def _is_export(file: Path) -> bool:
+    """Whether `export` made a file: it begins like one of its formats, and holds our words."""
+    if file.stat().st_size == 0:
+        return False
+    with file.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
+        return content[:1] in _FIRST_BYTES and content.find(_OUTPUT.encode()) >= 0
 
 
 def write(file: Path, content: bytes) -> None:

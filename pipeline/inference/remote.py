@@ -10,7 +10,7 @@ import torch
 
 from pipeline.inference.predict import Predictor
 from pipeline.system.errors import StorageFailure, UsageFailure
-from pipeline.system.text import clean, clip
+from pipeline.system.text import clip, hide_secrets, public_url
 
 # Pixels in one request: a few MB of JSON, far below what servers refuse.
 _PIXELS_PER_REQUEST = 1_000_000
@@ -28,7 +28,7 @@ def connect(url: str) -> Predictor:
         StorageFailure: if no server answers, or the model is not of this project.
     """
     if not _is_url(url):
-        raise UsageFailure(f"--url must be http(s)://HOST:PORT: got {clean(url)!r}")
+        raise UsageFailure(f"--url must be http(s)://HOST:PORT: got {public_url(url)!r}")
     address = url.rstrip("/").removesuffix("/invocations") + "/invocations"
     # MLflow requires some input, even for a description.
     description = _post(address, {"inputs": [0], "params": {"describe": True}})
@@ -37,7 +37,7 @@ def connect(url: str) -> Predictor:
         classes = [str(name) for name in description["classes"]]
     except (KeyError, TypeError, ValueError):
         raise StorageFailure(
-            f"{clean(address)} serves no model that `pipeline register` made"
+            f"{public_url(address)} serves no model that `pipeline register` made"
         ) from None
 
     def classify(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,7 +48,7 @@ def connect(url: str) -> Predictor:
             probabilities = torch.empty(0)
         if probabilities.shape != (len(images), len(classes)):
             raise StorageFailure(
-                f"{clean(address)} answered with no probabilities for {len(images)} images"
+                f"{public_url(address)} answered with no probabilities for {len(images)} images"
             )
         return probabilities, probabilities
 
@@ -79,17 +79,17 @@ def _post(address: str, body: dict[str, Any]) -> Any:
     try:
         response = requests.post(address, json=body, timeout=_TIMEOUT)
     except requests.RequestException as error:
-        why = clip(_root_cause(error), 200)
+        why = clip(hide_secrets(str(_root_cause(error)), address), 200)
         raise StorageFailure(
-            f"cannot reach {clean(address)}: {why}; is `mlflow models serve` running?"
+            f"cannot reach {public_url(address)}: {why}; is `mlflow models serve` running?"
         ) from None
     if not 200 <= response.status_code < 300:
-        raise StorageFailure(f"{clean(address)} refused: {_refusal(response)}")
+        raise StorageFailure(f"{public_url(address)} refused: {_refusal(response)}")
     try:
         return response.json()["predictions"]
     except (KeyError, TypeError, ValueError):
         raise StorageFailure(
-            f"{clean(address)} answers, but not as `mlflow models serve` does"
+            f"{public_url(address)} answers, but not as `mlflow models serve` does"
         ) from None
 
 

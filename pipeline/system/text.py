@@ -48,6 +48,29 @@ def csv_text(text: object) -> str:
     return line
 
 
+def public_url(url: str) -> str:
+    """Return a URL without what may be secret: user, password, query and fragment.
+
+    A password with an unquoted ``#``, ``?`` or ``/`` is left out, too.
+    """
+    scheme, separator, rest = clean(url).partition("://")
+    if not separator:
+        return re.split("[?#]", scheme.rpartition("@")[2], maxsplit=1)[0]
+    rest = rest.rpartition("@")[2]
+    return f"{scheme}://{re.split('[?#]', rest, maxsplit=1)[0]}"
+
+
+def hide_secrets(text: str, url: str) -> str:
+    """Return a text, such as an error's, without the secrets of a URL that it may show."""
+    rest = url.partition("://")[2]
+    user, _, place = rest.rpartition("@")
+    secrets = [f"{user}@", user.partition(":")[2], *re.split("[?#]", place)[1:]]
+    for secret in secrets:
+        if len(secret) > 1:
+            text = text.replace(secret, "")
+    return text
+
+
 def ordinal(number: int) -> str:
     """Return a place in a row: 1st, 2nd, 3rd, 4th, ..., 11th, ..., 21st."""
     if number % 100 in (11, 12, 13):

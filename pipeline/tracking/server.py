@@ -23,6 +23,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VAR as _ARTIFACT_ROOT
 
 from pipeline.system.errors import Failure, ServerAway, StorageFailure
+from pipeline.system.text import hide_secrets, public_url
 from pipeline.tracking.writer import Writer
 
 PATIENCE = 5.0  # seconds that the end of a command waits for a server that is away
@@ -228,17 +229,13 @@ def _status(error: MlflowException) -> int:
 
 
 def without_password(uri: str) -> str:
-    """Return a URI without its user and password."""
-    location = urlsplit(uri).netloc
-    if "@" not in location:
-        return uri
-    return uri.replace(f"{location.rpartition('@')[0]}@", "")
+    """Return a URI, that of a server without user, password, query and fragment."""
+    return public_url(uri) if is_server(uri) else uri
 
 
 def error_line(error: object, uri: str) -> str:
-    """Return an error's text in one line, without the user and password of the URI."""
-    secret = urlsplit(uri).netloc.rpartition("@")[0]
+    """Return an error's text in one line, without the secrets of the URI."""
     text = " ".join(str(error).split())
-    if secret:
-        text = text.replace(f"{secret}@", "")
+    if is_server(uri):
+        text = hide_secrets(text, uri)
     return text[:300]

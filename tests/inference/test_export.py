@@ -45,8 +45,15 @@ def onnx_answers(content):
     return lambda raw: torch.from_numpy(session.run(["probabilities"], {"images": raw.numpy()})[0])
 
 
+def is_replaced(content, folder):
+    """Whether an export may replace a file of this content."""
+    (folder / "there").write_bytes(content)
+    export.check_target(folder / "there")
+    return True
+
+
 @pytest.mark.parametrize(("family", "channels"), NETWORKS)
-def test_pt2(family, channels):
+def test_pt2(family, channels, tmp_path):
     """Every family, grey and colour, as torch.export's file: read by torch alone, for a batch of any size."""
     found = make_found(family, (channels, 16, 16))
     made = export.export(found, NOWHERE, "pt2")
@@ -56,6 +63,7 @@ def test_pt2(family, channels):
     about = json.loads(extra["card.json"])
     assert about["classes"] == list(found.card.classes)
     assert about["shape"] == [16, 16, channels]
+    assert is_replaced(made.content, tmp_path)
 
 
 @pytest.mark.slow
@@ -67,7 +75,7 @@ def test_onnx(family, channels):
     check(made, onnx_answers(made.content), found)
 
 
-def test_onnx_says_what_it_is():
+def test_onnx_says_what_it_is(tmp_path):
     """Class names, the shape and what goes in are in the file's metadata."""
     found = make_found("mlp", classes=("猫", "<b>", "=cmd()"))
     made = export.export(found, NOWHERE, "onnx")
@@ -76,6 +84,7 @@ def test_onnx_says_what_it_is():
     assert json.loads(about["classes"]) == ["猫", "<b>", "=cmd()"]
     assert json.loads(about["shape"]) == [8, 8, 1]
     assert "uint8" in about["input"]
+    assert is_replaced(made.content, tmp_path)
 
 
 def test_weights_are_not_pickled():
@@ -179,6 +188,26 @@ def test_bad_input(tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     assert pipeline("export", "--checkpoint", str(checkpoint), *words) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["given"]
+
+
+@pytest.mark.parametrize("out", ["mlflow.db", "notes.pt2", "empty.onnx", "archive.pt2", "folder"])
+def test_another_file_is_not_replaced(tmp_path, monkeypatch, out):
+    """A tracking store, a text, an empty file or an archive that is there stays as it is: exit 2."""
+    checkpoint = save_checkpoint(tmp_path / "given", make_found())
+    monkeypatch.chdir(tmp_path)
+    contents = {
+        "mlflow.db": b"SQLite format 3\0",
+        "notes.pt2": b"probabilities (batch, classes)",
+        "empty.onnx": b"",
+        "archive.pt2": b"PK\3\4 anything else",
+    }
+    if out in contents:
+        Path(out).write_bytes(contents[out])
+    else:
+        Path(out).mkdir()
+    words = ("--checkpoint", str(checkpoint), "--out", out, "--format", "pt2")
+    assert pipeline("export", *words) == 2
+    assert out not in contents or Path(out).read_bytes() == contents[out]
 
 
 def test_without_onnx_one_line_says_how_to_get_it(tmp_path, monkeypatch, capsys):

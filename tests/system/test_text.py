@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from pipeline.system.text import clean, clip
+from pipeline.system.text import clean, clip, hide_secrets, public_url
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,29 @@ def test_every_character():
         for c in line
         if unicodedata.bidirectional(c) in {"LRE", "RLE", "LRO", "RLO", "PDF"}
     ] == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host:5000/a",
+        "http://me:s3cret@host:5000/a",
+        "http://me:s3c#ret@host:5000/a",
+        "http://me:s3c?r/et@host:5000/a",
+        "http://me:s3c@ret@host:5000/a",
+        "http://host:5000/a?token=s3cret",
+        "http://host:5000/a#s3cret",
+    ],
+)
+def test_secrets_of_a_url(url):
+    """Neither a shown URL nor an error's text that repeats it has what stands beside the address."""
+    assert public_url(url) == "http://host:5000/a"
+    shown = hide_secrets(f"no answer from {url} (/a{url.partition('/a')[2]})", url)
+    assert "s3c" not in shown
+    assert "ret" not in shown
+    assert "host:5000/a" in shown
+
+
+def test_secrets_without_a_scheme():
+    """What is no URL is shown without what may be a password, too."""
+    assert public_url("me:s3cret@host?token=s3cret") == "host"
