@@ -9,10 +9,13 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any, NamedTuple, cast
+from functools import cache, cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 import models
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
 
 Value = bool | int | float | str
 
@@ -24,6 +27,11 @@ RUNNING = "running"
 # Ends of failed trials that their configuration decides, and no accident.
 BAD_CONFIGURATION = ("diverged", "oom")
 AUGMENTATIONS = ("crop", "flip", "cutout")
+_STATES = (COMPLETE, PRUNED, PAUSED, FAILED, RUNNING)
+_RUN_ID = re.compile("[0-9a-zA-Z_-]{1,64}")
+_LATEST = 10**14  # milliseconds since 1970: in the year 5138
+# How pydantic reads the values below from a store: as they are declared here, and nothing else.
+AS_DECLARED: Mapping[str, object] = {"extra": "forbid", "allow_inf_nan": False}
 # Fields in which the repeats of one configuration differ.
 REPEAT_FIELDS = ("seed", "redraw")
 
@@ -68,6 +76,18 @@ class ConfigField:
         if self.check is not None:
             self.check(str(result))
         return result
+
+    def read(self, value: object) -> Value:
+        """Return a value that a store or a file says, as `parse` does, but import no network.
+
+        Raises:
+            ValueError: with the rule and the value.
+        """
+        if self.name != "family":
+            return self.parse(value)
+        if not isinstance(value, str) or not (value in models.FAMILIES or ":" in value):
+            raise ValueError(f"family is unknown: {str(value)[:80]!r}")
+        return value
 
     def _convert(self, value: object) -> Any:
         """Convert text, or a number of the neighbouring type, to the field's type without loss."""
@@ -319,8 +339,27 @@ class TrialConfig:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> TrialConfig:
-        """Read the values of `to_dict`: a field without a value does not apply."""
-        return TrialConfig(**{**dict.fromkeys(config_fields()), **values})
+        """Read the values of `to_dict`: a field without a value does not apply.
+
+        Raises:
+            ValueError: for values that no command could have written.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"must be a mapping: got {str(values)[:80]!r}")  # noqa: TRY004
+        fields = config_fields()
+        result: dict[str, Any] = dict.fromkeys(fields)
+        for name, value in values.items():
+            if name not in fields:
+                raise ValueError(
+                    f"holds the field {str(name)[:80]!r}, which this version does not know: "
+                    "a newer one may"
+                )
+            if value is not None:
+                result[name] = _read_value(name, type(value), value)
+        missing = [name for name in _always_given() if result[name] is None]
+        if missing:
+            raise ValueError(f"has no {', '.join(missing)}")
+        return TrialConfig(**result)
 
     @property
     def options(self) -> dict[str, Value]:
@@ -368,6 +407,29 @@ def config_fields() -> dict[str, ConfigField]:
             **field.metadata,
         )
     return result
+
+
+@lru_cache(10_000)
+def _cached_value(name: str, _kind: type, value: Value) -> Value:
+    return config_fields()[name].read(value)
+
+
+def _read_value(name: str, kind: type, value: object) -> Value:
+    """Read a field's value; most values of a study are those of many trials.
+
+    The type tells 1 from True and 1.0, which are equal as keys of the cache.
+    """
+    if isinstance(value, bool | int | float | str):
+        return _cached_value(name, kind, value)
+    raise ValueError(f"{name} must be one value: got {str(value)[:80]!r}")
+
+
+@cache
+def _always_given() -> tuple[str, ...]:
+    """The fields that have a value in every configuration."""
+    return tuple(
+        field.name for field in dataclasses.fields(TrialConfig) if "None" not in str(field.type)
+    )
 
 
 def applies(name: str, values: Mapping[str, Value | None]) -> bool:
@@ -428,6 +490,8 @@ def _needs(field: ConfigField) -> str:
 class Epoch:
     """An epoch of a trial's history."""
 
+    __pydantic_config__: ClassVar = AS_DECLARED
+
     epoch: int  # counted from 1
     time: int  # the end of the epoch: milliseconds since 1970, UTC
     metrics: Mapping[str, float]  # by MLflow key: train/loss, val/acc, ...
@@ -437,11 +501,12 @@ class Epoch:
 
     @staticmethod
     def from_dict(row: Mapping[str, Any]) -> Epoch:
-        """Read the data of `dataclasses.asdict`, also after a round trip through JSON."""
-        values: dict[str, Any] = {}
-        for name, value in row.items():
-            values[name] = tuple(value) if isinstance(value, list) else value
-        return Epoch(**values)
+        """Read the data of `dataclasses.asdict`, also after a round trip through JSON.
+
+        Raises:
+            ValueError: if it is no epoch, or of a newer version.
+        """
+        return read_data(Epoch, row)
 
 
 class Mistake(NamedTuple):
@@ -463,6 +528,8 @@ class TrialResult:
 
     A plain value: every ranking, table and plot is a function of a sequence of results.
     """
+
+    __pydantic_config__: ClassVar = AS_DECLARED
 
     number: int
     config: TrialConfig
@@ -520,15 +587,47 @@ class TrialResult:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> TrialResult:
-        """Read the data of `to_json`."""
-        values = dict(data)
-        values["config"] = TrialConfig.from_dict(data["config"])
-        values["history"] = tuple(map(Epoch.from_dict, data["history"]))
-        if data["confusion"] is not None:
-            values["confusion"] = tuple(tuple(row) for row in data["confusion"])
+        """Read the data of `to_json`.
+
+        Raises:
+            ValueError: if they are no result, or of a newer version.
+        """
+        if not isinstance(data, Mapping):
+            raise ValueError(f"must be a mapping: got {str(data)[:80]!r}")  # noqa: TRY004
         # Version 0.1.0 stored no mistakes, and not which images are classified correctly.
-        values["mistakes"] = tuple(Mistake(*mistake) for mistake in data.get("mistakes", ()))
-        return TrialResult(**values)
+        values = {**data, "config": TrialConfig.from_dict(data.get("config", ()))}
+        value = values.get("value")
+        if isinstance(value, float) and not math.isfinite(value):
+            values["value"] = None  # as it is in the result, too
+        result = read_data(TrialResult, values)
+        _check_values(result)
+        return result
+
+
+def _check_values(result: TrialResult) -> None:
+    """Check the values of a result that types do not.
+
+    Raises:
+        ValueError: with the rule and the value.
+    """
+    if result.state not in _STATES:
+        raise ValueError(f"state must be one of {', '.join(_STATES)}: got {result.state[:80]!r}")
+    if result.run_id is not None and not _RUN_ID.fullmatch(result.run_id):
+        raise ValueError(f"run_id must be the id of a run: got {result.run_id[:80]!r}")
+    if not 0 <= result.seconds <= _LATEST:
+        raise ValueError(f"seconds must be 0 or more: got {result.seconds}")
+    for row in result.history:
+        if not 0 <= row.time <= _LATEST:
+            raise ValueError(f"time of epoch {row.epoch} must be in milliseconds: {row.time}")
+    counts = [count for row in result.confusion or () for count in row]
+    indices = [index for mistake in result.mistakes for index in mistake[:3]]
+    predicted = [count for row in result.history for count in row.predicted]
+    if min((*counts, *indices, *predicted), default=0) < 0:
+        raise ValueError("confusion, mistakes and predicted must be 0 or more")
+    for name in ("parameters", "mflops", "latency_ms"):
+        held = getattr(result, name)
+        if held is not None and held < 0:
+            raise ValueError(f"{name} must be 0 or more: got {held}")
 
 
 def began_at(result: TrialResult) -> int | None:
@@ -545,3 +644,48 @@ def ended_at(result: TrialResult) -> int | None:
     if result.history:
         return result.history[-1].time
     return None
+
+
+_T = TypeVar("_T")
+
+
+@cache
+def _reader(kind: type) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def read_data(kind: type[_T], data: object) -> _T:
+    """Read JSON data as a value of a dataclass, whose nested values are read alike.
+
+    Args:
+        kind: the dataclass.
+        data: by the names of its fields.
+
+    Raises:
+        ValueError: naming the first part that is not as it should be.
+    """
+    from pydantic import ValidationError
+
+    try:
+        value: _T = _reader(cast("Any", kind)).validate_python(data)
+    except ValidationError as error:
+        raise ValueError(problem(error)) from None
+    return value
+
+
+def problem(error: ValidationError) -> str:
+    """Return what is wrong with data in one line, and where.
+
+    Args:
+        error: of their reader.
+    """
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    got = " ".join(repr(first["input"])[:80].split())
+    if first["type"] == "unexpected_keyword_argument" or first["type"] == "extra_forbidden":
+        return f"holds {place[:80]!r}, which this version does not know: a newer one may"
+    if not place:
+        return f"{first['msg']}: got {got}"
+    return f"{place[:80]}: {first['msg']}: got {got}"

@@ -204,6 +204,7 @@ def _sweep_on(
                 with loading():
                     storage = access.open_studies(plan.stores, held)
                     study = Study.open(storage, plan.name, plan.spec, facts)
+                    study.record()  # with its finalists: damage is told before a run begins
                 _check_resumable(study, plan, factory)
                 display = make_display(study)
                 running = _Sweep(plan, request, factory, study, tracker, stop, display)

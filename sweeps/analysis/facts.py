@@ -1,17 +1,17 @@
 """The data of a study in its store, apart from the trials, as typed values.
 
-Each `from_dict` reads the store's JSON data. Older versions did not store all keys, so missing keys
-have defaults. Keys without a use here are ignored.
+Each `from_dict` reads the store's JSON data, which may have been edited, or be of a newer version.
+Older versions did not store all keys, so missing keys have defaults.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
 from sweeps.spec.study_spec import Repeats
-from sweeps.trial import Value
+from sweeps.trial import AS_DECLARED, Value, read_data
 
 SELECTION = 2  # the version of the rules of selection that new studies are made with
 # From this version on, the best of a trial's epochs with equal values is that of the lowest
@@ -22,6 +22,8 @@ TIES_BY_LOSS = 2
 @dataclass(frozen=True, kw_only=True)
 class StoredSpec:
     """The parts of a study's specification that reports show."""
+
+    __pydantic_config__: ClassVar = AS_DECLARED
 
     method: str | None = None
     of: str | None = None  # the study whose winner is ablated
@@ -40,41 +42,39 @@ class StoredSpec:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> StoredSpec:
-        """Read the identity of a `sweeps.spec.study_spec.StudySpec`."""
-        return StoredSpec(
-            method=data.get("method"),
-            of=data.get("of"),
-            objective=data.get("objective"),
-            pruner=data.get("pruner"),
-            repeats=data.get("repeats", 1),
-            split_seeds=data.get("split_seeds"),
-            folds=data.get("folds"),
-            epochs=data.get("epochs"),
-            seed=data.get("seed", 0),
-            split_seed=data.get("split_seed"),
-            split_file=data.get("split_file"),
-            image_size=data.get("image_size"),
-            constraints=data.get("constraints") or {},
-            fixed=data.get("fixed") or {},
-        )
+        """Read the identity of a `sweeps.spec.study_spec.StudySpec`.
+
+        Raises:
+            ValueError: if it is none.
+        """
+        names = [field.name for field in fields(StoredSpec)]
+        return read_data(StoredSpec, {name: data[name] for name in names if is_given(data, name)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class AblationStart:
     """The configuration of another study that an ablation starts from."""
 
+    __pydantic_config__: ClassVar = AS_DECLARED
+
     best: Mapping[str, Value]  # that study's best configuration
     searched: tuple[str, ...]  # the fields that it searched
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> AblationStart:
-        """Read the JSON data of `dataclasses.asdict`."""
-        return AblationStart(best=data["best"], searched=tuple(data["searched"]))
+        """Read the JSON data of `dataclasses.asdict`.
+
+        Raises:
+            ValueError: if they are not as declared.
+        """
+        return read_data(AblationStart, data)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenFinalists:
     """The configurations of a study that its finalists train again."""
+
+    __pydantic_config__: ClassVar = AS_DECLARED
 
     of: str  # the study's name in the stores
     top: int  # configurations asked for
@@ -97,23 +97,19 @@ class ChosenFinalists:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> ChosenFinalists:
-        """Read the JSON data of `dataclasses.asdict`."""
-        return ChosenFinalists(
-            of=data["of"],
-            top=data["top"],
-            seeds=data["seeds"],
-            seed=data["seed"],
-            redraw=data.get("redraw"),
-            objective=data["objective"],
-            runtime=data["runtime"],
-            trials=tuple(data["trials"]),
-            configs=tuple(data["configs"]),
-        )
+        """Read the JSON data of `dataclasses.asdict`.
+
+        Raises:
+            ValueError: if they are not as declared.
+        """
+        return read_data(ChosenFinalists, data)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFacts:
     """What was resolved when a study was made, and never changes."""
+
+    __pydantic_config__: ClassVar = AS_DECLARED
 
     study: str | None = None  # the study file's name
     description: str | None = None
@@ -136,36 +132,28 @@ class StudyFacts:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> StudyFacts:
-        """Read the facts that `sweeps.search.study.Study.open` has stored."""
-        ablated: AblationStart | None = None
-        if data.get("ablated") is not None:
-            ablated = AblationStart.from_dict(data["ablated"])
-        finalists: ChosenFinalists | None = None
-        if data.get("finalists") is not None:
-            finalists = ChosenFinalists.from_dict(data["finalists"])
-        return StudyFacts(
-            study=data.get("study"),
-            description=data.get("description"),
-            classes=tuple(data.get("classes") or ()),
-            shape=tuple(data.get("shape") or ()),
-            images=data.get("images") or {},
-            digest=data.get("digest"),
-            runtime=data.get("runtime") or {},
-            versions=data.get("versions") or {},
-            workers=int(data.get("workers", 1)),
-            deterministic=bool(data.get("deterministic", True)),
-            scheduler=int(data.get("scheduler", 1)),
-            window=data.get("window"),
-            selection=int(data.get("selection", 1)),
-            ablated=ablated,
-            finalists=finalists,
-        )
+        """Read the facts that `sweeps.search.study.Study.open` has stored.
+
+        Their dimensions are the study's own, and no part of these facts.
+
+        Raises:
+            ValueError: if they are not as declared, or hold a key of a newer version.
+        """
+        names = [name for name in data if name != "dimensions" and is_given(data, name)]
+        return read_data(StudyFacts, {name: data[name] for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refit:
     """The winner of finalists, trained once on training and validation images together."""
 
+    __pydantic_config__: ClassVar = AS_DECLARED
+
     run_id: str
     epochs: int
     acc: float  # accuracy on the test split
+
+
+def is_given(data: Mapping[str, Any], name: str) -> bool:
+    """Whether data have a value of a name: None stands for a missing one."""
+    return data.get(name) is not None

@@ -15,7 +15,8 @@ A study whose trials are trained in one go has one decision for each trial, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,28 @@ def count_promotions(study_attrs: Mapping[str, Any]) -> int:
 
 class DamagedStudyError(Exception):
     """A study in the store does not hold what a study holds; the message says where."""
+
+    def __init__(self, problem: str, study: str | None = None) -> None:
+        """Say what is wrong.
+
+        Args:
+            problem: names the attribute, and its trial.
+            study: the study's name; None where it is not known yet.
+        """
+        super().__init__(problem if study is None else f"study {study!r}: {problem}")
+        self.problem = problem
+        self.study = study
+
+
+@contextmanager
+def named(study: str) -> Iterator[None]:
+    """Name the study in an error for damage that is found in the block."""
+    try:
+        yield
+    except DamagedStudyError as error:
+        if error.study is not None:
+            raise
+        raise DamagedStudyError(error.problem, study) from error
 
 
 class DecisionLog:

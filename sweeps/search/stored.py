@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from pydantic import ValidationError
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,18 +20,26 @@ from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.looks import REFIT
 from sweeps.analysis.ranking import RankingRule, find_best_trial
 from sweeps.analysis.record import Promotions, StudyRecord
+from sweeps.search.checked import (
+    RUN_OF,
+    TEST,
+    TEST_CORRECT,
+    TEST_LOOKS,
+    THUMBNAILS,
+    check_promising,
+    check_study,
+)
 from sweeps.search.decisions import (
     PROMOTING,
     DamagedStudyError,
     Decision,
     DecisionLog,
     count_promotions,
+    named,
 )
 from sweeps.search.scheduling import Scheduler
 from sweeps.search.stored_trial import (
     ENDED,
-    RUN_OF,
-    check_trials,
     end_of,
     has_ended,
     has_finished,
@@ -41,23 +50,19 @@ from sweeps.search.stored_trial import (
     paused_result,
     read_config,
     read_result,
+    read_trials,
     running_result,
 )
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
 from sweeps.spec.study_spec import MAX_TRIALS, StudySpec, parse_budget
-from sweeps.trial import PAUSED, PRUNED, TrialResult
+from sweeps.trial import PAUSED, PRUNED, TrialResult, problem
 
 if TYPE_CHECKING:
+    from optuna.study._frozen import FrozenStudy
     from optuna.trial import FrozenTrial
 
 Storage = optuna.storages.BaseStorage
-
-# Attributes of a study about its trials; the first three are followed by the trial's number.
-_TEST = "test of trial "
-_TEST_CORRECT = "correct test images of trial "
-_TEST_LOOKS = "test looks of "  # how often it was scored; also followed by `REFIT`
-_THUMBNAILS = "pictures"
 
 # Errors of a store that cannot be used; the last if a damaged page spoils only the text of a value.
 STORE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, json.JSONDecodeError)
@@ -109,7 +114,8 @@ class StoredStudy:
     @cached_property
     def facts(self) -> StudyFacts:
         """The facts resolved when the study was made. They never change."""
-        return _read_facts(self._study.user_attrs["facts"])
+        with named(self.name):
+            return _read_facts(self._study.user_attrs["facts"])
 
     @cached_property
     def ranking_rule(self) -> RankingRule:
@@ -193,13 +199,17 @@ class StoredStudy:
         trials: int | None = attrs["trials"]
         if budget is not None and trials == MAX_TRIALS:
             trials = None  # a budget alone says how many
-        return StudySpec.from_identity(
-            attrs["spec"],
-            trials=trials,
-            budget=budget,
-            keep_checkpoints=attrs.get("keep_checkpoints", "each"),
-            reference=attrs.get("reference", ()),
-        )
+        try:
+            return StudySpec.from_identity(
+                attrs["spec"],
+                trials=trials,
+                budget=budget,
+                keep_checkpoints=attrs.get("keep_checkpoints", "each"),
+                reference=attrs.get("reference", ()),
+            )
+        except ValidationError as error:
+            text = f"attribute 'spec' holds no specification: {problem(error)}"
+            raise DamagedStudyError(text, self.name) from None
 
     def promising_trials(self, top: int) -> list[int]:
         """Return the paused trials to finish before finalists are chosen; for a search at its end.
@@ -213,7 +223,8 @@ class StoredStudy:
             return []
         kept = self.recall(self._promising_key(top))
         if kept is not None:
-            return [int(number) for number in kept]
+            with named(self.name):
+                return check_promising(kept, len(self._trials()))
         attrs = self._study.user_attrs
         trials = self._trials()
         scheduler = Scheduler(
@@ -240,6 +251,10 @@ class StoredStudy:
         Raises:
             DamagedStudyError: if the store does not hold what a study holds.
         """
+        with named(self.name):
+            return self._read_record()
+
+    def _read_record(self) -> StudyRecord:
         attrs = self._study.user_attrs
         results = tuple(self._results(self._read_trials(), attrs))
         rope = _read_rope(attrs.get("rope"))
@@ -264,7 +279,7 @@ class StoredStudy:
             deviations=attrs.get("deviations", ""),
             reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
             thumbnails=_winner_thumbnails(
-                attrs.get(_THUMBNAILS), find_best_trial(results, self.ranking_rule)
+                attrs.get(THUMBNAILS), find_best_trial(results, self.ranking_rule)
             ),
             spec=StoredSpec.from_dict(attrs["spec"]),
             facts=self.facts,
@@ -297,7 +312,7 @@ class StoredStudy:
     @property
     def thumbnails_trial(self) -> int | None:
         """The number of the trial with stored thumbnails of mistakes, or None."""
-        thumbnails = self.recall(_THUMBNAILS)
+        thumbnails = self.recall(THUMBNAILS)
         if thumbnails is None:
             return None
         return int(thumbnails["trial"])
@@ -309,7 +324,7 @@ class StoredStudy:
             number: the trial's number.
             thumbnails: PNG in base64, by the image's index in the validation split.
         """
-        self.remember(_THUMBNAILS, {"trial": number, "images": thumbnails})
+        self.remember(THUMBNAILS, {"trial": number, "images": thumbnails})
 
     @property
     def parent_study_run(self) -> str | None:
@@ -338,9 +353,8 @@ class StoredStudy:
         return self._read_trials()
 
     def _read_trials(self) -> list[FrozenTrial]:
-        trials = self._study.get_trials(deepcopy=False)
-        check_trials(trials)
-        return trials
+        with named(self.name):
+            return read_trials(lambda: self._study.get_trials(deepcopy=False))
 
     def _results(
         self, trials: Iterable[FrozenTrial], attrs: Mapping[str, Any]
@@ -356,10 +370,10 @@ class StoredStudy:
                 changes = dict(run)
                 if result.duplicate_of in checkpoints:
                     changes["checkpoint"] = checkpoints[result.duplicate_of]
-                test_key = f"{_TEST}{trial.number}"
+                test_key = f"{TEST}{trial.number}"
                 if test_key in attrs:
                     changes["test"] = attrs[test_key]
-                    changes["test_correct"] = attrs.get(f"{_TEST_CORRECT}{trial.number}")
+                    changes["test_correct"] = attrs.get(f"{TEST_CORRECT}{trial.number}")
                 if changes:
                     result = dataclasses.replace(result, **changes)
                 checkpoints[trial.number] = result.checkpoint
@@ -367,7 +381,7 @@ class StoredStudy:
             elif is_paused(trial):
                 yield dataclasses.replace(self._paused_result(trial), **run)
             elif is_running(trial):
-                yield running_result(trial)
+                yield running_result(trial, self.facts)
             else:
                 lost = lost_result(trial.number, read_config(trial))
                 yield dataclasses.replace(lost, **run)
@@ -375,13 +389,14 @@ class StoredStudy:
     def _paused_result(self, trial: FrozenTrial) -> TrialResult:
         result = self._paused_results.get(trial.number)
         if result is None or len(result.history) != paused_epoch(trial):
-            result = paused_result(trial)
+            result = paused_result(trial, self.facts)
             self._paused_results[trial.number] = result
         return result
 
     def _ended_result(self, trial: FrozenTrial) -> TrialResult:
         if trial.number not in self._ended_results:
-            result = read_result(trial, "result")
+            result = read_result(trial, "result", self.facts)
+            read_config(trial)
             self._ended_results[trial.number] = result
         return self._ended_results[trial.number]
 
@@ -433,22 +448,25 @@ def load(storage: Storage, name: str) -> StoredStudy:
 
     Raises:
         StudyNotFoundError: with the names of the store's studies.
+        DamagedStudyError: if the store does not hold what a study holds.
     """
     try:
         study = optuna.load_study(storage=storage, study_name=name)
-        _ = study.user_attrs["spec"]  # another program's study, and a study half made, have none
-        return StoredStudy(storage, study)
+        attrs = study.user_attrs
+        _ = attrs["spec"]  # another program's study, and a study half made, have none
     except KeyError:
         names = ", ".join(study_names(storage)) or "none yet"
         raise StudyNotFoundError(f"no study {name!r}; there are: {names}") from None
+    check_study(name, attrs)
+    return StoredStudy(storage, study)
 
 
 def running_trials(storage: Storage, name: str) -> tuple[RunningTrial, ...]:
     """Return the running trials, and how far they are."""
     study = optuna.load_study(storage=storage, study_name=name)
     running = []
-    trials = study.get_trials(deepcopy=False)
-    check_trials(trials)
+    with named(name):
+        trials = read_trials(lambda: study.get_trials(deepcopy=False))
     for trial in trials:
         if is_running(trial):
             epoch = max(trial.intermediate_values, default=0)
@@ -464,13 +482,14 @@ def study_facts(storage: Storage, name: str) -> StudyFacts | None:
         study = optuna.load_study(storage=storage, study_name=name)
     except KeyError:
         return None
-    return _read_facts(study.user_attrs.get("facts", {}))
+    with named(name):
+        return _read_facts(study.user_attrs.get("facts", {}))
 
 
 def _read_facts(data: Mapping[str, Any]) -> StudyFacts:
     try:
         return StudyFacts.from_dict(data)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise DamagedStudyError(f"attribute 'facts' holds no facts: {error}") from error
 
 
@@ -497,12 +516,12 @@ def keep_test(
         looks: how many networks were scored.
     """
     study = optuna.load_study(storage=storage, study_name=name)
-    if f"{_TEST}{number}" in study.user_attrs and f"{_TEST_LOOKS}{number}" not in study.user_attrs:
+    if f"{TEST}{number}" in study.user_attrs and f"{TEST_LOOKS}{number}" not in study.user_attrs:
         looks += 1  # by version 0.1.0, which did not count
     _add_looks(study, str(number), looks)
     if correct is not None:  # before the scores: whoever finds these needs both
-        study.set_user_attr(f"{_TEST_CORRECT}{number}", correct)
-    key = f"{_TEST}{number}"
+        study.set_user_attr(f"{TEST_CORRECT}{number}", correct)
+    key = f"{TEST}{number}"
     earlier_figures = study.user_attrs.get(key, {})
     study.set_user_attr(key, {**earlier_figures, **figures})
 
@@ -525,16 +544,16 @@ def _add_looks(study: optuna.Study, network: str, looks: int) -> None:
         network: the number of the trial, or `REFIT`.
         looks: how many scorings to add.
     """
-    key = f"{_TEST_LOOKS}{network}"
+    key = f"{TEST_LOOKS}{network}"
     study.set_user_attr(key, study.user_attrs.get(key, 0) + looks)
 
 
 def _read_looks(attrs: Mapping[str, Any]) -> dict[str, int]:
     """Read the counts of scorings on the test split, by the number of a trial, or by `REFIT`."""
     return {
-        key.removeprefix(_TEST_LOOKS): int(count)
+        key.removeprefix(TEST_LOOKS): int(count)
         for key, count in attrs.items()
-        if key.startswith(_TEST_LOOKS)
+        if key.startswith(TEST_LOOKS)
     }
 
 
@@ -542,7 +561,7 @@ def study_names(storage: Storage) -> list[str]:
     """Return the names of the studies in a store, the last opened last."""
     # Optuna's summaries of studies would copy every trial.
     studies = [study for study in storage.get_all_studies() if "spec" in study.user_attrs]
-    studies.sort(key=lambda study: study.user_attrs["opened"])
+    studies.sort(key=_opened)
     return [study.study_name for study in studies]
 
 
@@ -550,6 +569,12 @@ def latest_opening(storage: Storage) -> float:
     """Return when the study last opened was opened, in seconds since 1970; 0 without a study."""
     openings = [study.user_attrs.get("opened") for study in storage.get_all_studies()]
     return max((time for time in openings if isinstance(time, int | float)), default=0.0)
+
+
+def _opened(study: FrozenStudy) -> float:
+    """When a study was opened; one that does not say comes first."""
+    opened = study.user_attrs.get("opened")
+    return opened if isinstance(opened, int | float) else 0.0
 
 
 def _read_budget(stored: object) -> str | None:
@@ -584,15 +609,17 @@ def _finalists_record(storage: Storage, name: str) -> StudyRecord | None:
     except KeyError:
         return None
     if _parent_study_name(finalists) == name and "spec" in finalists.user_attrs:
+        check_study(finalists.study_name, finalists.user_attrs)
         return StoredStudy(storage, finalists).record()
     return None
 
 
 def _parent_study_name(study: optuna.Study) -> str | None:
     """For a study of finalists, the name of their study; None for any other study."""
-    finalists = study.user_attrs.get("facts", {}).get("finalists") or {}
-    name: str | None = finalists.get("of")
-    return name
+    facts = study.user_attrs.get("facts")
+    finalists = facts.get("finalists") if isinstance(facts, dict) else None
+    name = finalists.get("of") if isinstance(finalists, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _winner_thumbnails(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from json import JSONDecodeError
 
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeps.analysis.facts import StudyFacts
+from sweeps.search.checked import check_result
 from sweeps.search.decisions import WHOLE, DamagedStudyError
 from sweeps.trial import FAILED, PAUSED, PRUNED, RUNNING, TrialConfig, TrialResult
 
@@ -20,8 +23,24 @@ DIED_AFTER = "died after"  # the epochs in its newest checkpoint when its proces
 ENDED_AFTER = "ended after"  # the epochs that a failed trial had completed
 DUPLICATE_OF = "duplicate of"  # the earlier trial of the configuration, with whose result it ends
 
-# An attribute of a study, followed by a trial's number: the run and the checkpoint of the trial.
-RUN_OF = "run of trial "
+
+def read_trials(read: Callable[[], list[FrozenTrial]]) -> list[FrozenTrial]:
+    """Read the trials of a study, and check their attributes.
+
+    Args:
+        read: reads them from Optuna.
+
+    Raises:
+        DamagedStudyError: if Optuna cannot read one, or as `check_trials`.
+    """
+    try:
+        trials = read()
+    except JSONDecodeError:
+        raise  # the text of a value is spoilt, as by a damaged page of the file
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedStudyError(f"Optuna cannot read its trials: {error!r}") from error
+    check_trials(trials)
+    return trials
 
 
 def check_trials(trials: Sequence[FrozenTrial]) -> None:
@@ -33,24 +52,40 @@ def check_trials(trials: Sequence[FrozenTrial]) -> None:
         DamagedStudyError: if one is not.
     """
     for trial in trials:
-        if "config" not in trial.user_attrs:
+        attrs = trial.user_attrs
+        if "config" not in attrs:
             continue
-        for key in ("config", "result", PROGRESS):
-            _check_type(trial, key, dict)
-        for key in (ENDED_AFTER, DUPLICATE_OF, DEATHS, DIED_AFTER):
-            _check_type(trial, key, int)
-        if not isinstance(trial.user_attrs["config"].get("epochs"), int):
-            raise _damaged(trial, "config", "is no configuration: it has no epochs")
-        original = trial.user_attrs.get(DUPLICATE_OF)
-        if original is not None and not 0 <= original < trial.number:
-            raise _damaged(trial, DUPLICATE_OF, "names no earlier trial")
-        if not isinstance(trial.user_attrs.get(PROGRESS, {}).get("history", []), list):
-            raise _damaged(trial, PROGRESS, "has no history")
+        _check_types(trial)
+        original = attrs.get(DUPLICATE_OF)
+        if original is not None:
+            is_earlier = 0 <= original < trial.number
+            if not is_earlier or "config" not in trials[original].user_attrs:
+                raise _damaged(trial, DUPLICATE_OF, "names no earlier trial")
+        if attrs.get(PAUSED_AT) is not None and PROGRESS not in attrs:
+            raise _damaged(trial, PROGRESS, "is missing, though it is paused")
+
+
+def _check_types(trial: FrozenTrial) -> None:
+    attrs = trial.user_attrs
+    for key in ("config", "result", PROGRESS):
+        _check_type(trial, key, dict)
+    for key in (ENDED_AFTER, DUPLICATE_OF, DEATHS, DIED_AFTER):
+        _check_type(trial, key, int)
+    if attrs.get(PAUSED_AT) is not None:
+        _check_type(trial, PAUSED_AT, int)
+    _check_type(trial, "interrupted", bool)
+    if attrs.get(DEATHS, 0) < 0:
+        raise _damaged(trial, DEATHS, f"is {attrs[DEATHS]}")
+    if not isinstance(attrs["config"].get("epochs"), int):
+        raise _damaged(trial, "config", "is no configuration: it has no epochs")
+    if not isinstance(attrs.get(PROGRESS, {}).get("history", []), list):
+        raise _damaged(trial, PROGRESS, "has no history")
 
 
 def _check_type(trial: FrozenTrial, key: str, kind: type) -> None:
-    if not isinstance(trial.user_attrs.get(key, kind()), kind):
-        raise _damaged(trial, key, f"is of the type {type(trial.user_attrs[key]).__name__}")
+    value = trial.user_attrs.get(key, kind())
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise _damaged(trial, key, f"is of the type {type(value).__name__}")
 
 
 def _damaged(trial: FrozenTrial, key: str, problem: str) -> DamagedStudyError:
@@ -65,24 +100,27 @@ def read_config(trial: FrozenTrial) -> TrialConfig:
     """
     try:
         return TrialConfig.from_dict(trial.user_attrs["config"])
-    except (KeyError, TypeError) as error:
+    except ValueError as error:
         raise _damaged(trial, "config", f"is no configuration: {error}") from error
 
 
-def read_result(trial: FrozenTrial, key: str) -> TrialResult:
+def read_result(trial: FrozenTrial, key: str, facts: StudyFacts | None = None) -> TrialResult:
     """Read a result of a trial: the last, or the one at its last pause.
 
     Args:
         trial: the trial.
         key: of the attribute: ``result`` or `PROGRESS`.
+        facts: of the study, if the result is to be checked against them.
 
     Raises:
         DamagedStudyError: if the attribute is no result.
     """
     try:
-        return TrialResult.from_dict(trial.user_attrs[key])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        result = TrialResult.from_dict(trial.user_attrs[key])
+        check_result(result, trial.number, facts)
+    except ValueError as error:
         raise _damaged(trial, key, f"is no result: {error}") from error
+    return result
 
 
 def is_running(trial: FrozenTrial) -> bool:
@@ -142,11 +180,11 @@ def end_of(trial: FrozenTrial) -> str | None:
     return end
 
 
-def paused_result(trial: FrozenTrial) -> TrialResult:
-    """Return the result so far of a paused trial."""
+def paused_result(trial: FrozenTrial, facts: StudyFacts | None = None) -> TrialResult:
+    """Return the result so far of a paused trial, as `read_result` does."""
     attrs = trial.user_attrs
     if PROGRESS in attrs:
-        return read_result(trial, PROGRESS)
+        return read_result(trial, PROGRESS, facts)
     return TrialResult(
         number=trial.number,
         config=read_config(trial),
@@ -156,8 +194,11 @@ def paused_result(trial: FrozenTrial) -> TrialResult:
     )
 
 
-def running_result(trial: FrozenTrial) -> TrialResult:
-    """Return the result so far of a trial in training, with the epochs until its last pause."""
+def running_result(trial: FrozenTrial, facts: StudyFacts | None = None) -> TrialResult:
+    """Return the result so far of a trial in training, with the epochs until its last pause.
+
+    Its attributes are read as `read_result` does.
+    """
     reports = trial.intermediate_values
     attrs = trial.user_attrs
     result = TrialResult(
@@ -167,7 +208,7 @@ def running_result(trial: FrozenTrial) -> TrialResult:
         end="running",
     )
     if PROGRESS in attrs:
-        result = read_result(trial, PROGRESS)
+        result = read_result(trial, PROGRESS, facts)
     return dataclasses.replace(
         result,
         state=RUNNING,

@@ -24,6 +24,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from sweeps.analysis.facts import SELECTION
+from sweeps.search.checked import RUN_OF, check_study
 from sweeps.search.decisions import (
     DRAWN_BY,
     PROMOTING,
@@ -31,6 +32,7 @@ from sweeps.search.decisions import (
     Decision,
     DecisionLog,
     finishing_key,
+    named,
     window,
 )
 from sweeps.search.promotion import End, Standing, Wait
@@ -52,7 +54,6 @@ from sweeps.search.stored_trial import (
     ENDED_AFTER,
     PAUSED_AT,
     PROGRESS,
-    RUN_OF,
     end_of,
     has_ended,
     has_finished,
@@ -174,7 +175,8 @@ class Study(StoredStudy):
             direction="maximize" if spec.maximize else "minimize",
             load_if_exists=True,
         )
-        is_new = "spec" not in study.user_attrs
+        attrs = study.user_attrs
+        is_new = "spec" not in attrs
         if is_new:
             dimensions = [dimension.to_dict() for dimension in spec.dimensions]
             rules = {
@@ -184,8 +186,12 @@ class Study(StoredStudy):
             }
             study.set_user_attr("facts", {**rules, **facts, "dimensions": dimensions})
         else:
+            check_study(name, attrs)
             _add_repeats(study, spec)
             _check_identity(study, spec)
+        with named(name):
+            opened = cls(storage, study, spec)
+            opened.results()  # a damaged trial is told before anything is changed
         references = [reference.model_dump(exclude_defaults=True) for reference in spec.reference]
         study.set_user_attr("trials", total_trials(spec))
         study.set_user_attr("goal", _goal(spec))
@@ -198,7 +204,6 @@ class Study(StoredStudy):
             # Last: readers skip a study without it, and if this process is killed before, the next
             # start makes the study again.
             study.set_user_attr("spec", spec.identity())
-        opened = cls(storage, study, spec)
         opened.remember("rope", spec.rope)
         opened.remember("budget", None if spec.budget is None else str(spec.budget))
         if opened.promotes:
@@ -576,7 +581,7 @@ class Study(StoredStudy):
 
     def _go_on(self, trial: FrozenTrial) -> AskedTrial:
         """Begin the next part of the training of a paused trial."""
-        asked = self._begin(trial, progress=paused_result(trial))
+        asked = self._begin(trial, progress=paused_result(trial, self.facts))
         for key, value in ((PAUSED_AT, None), (DEATHS, 0), ("interrupted", False)):
             if trial.user_attrs.get(key, value) != value:
                 self._try_to_set_attr(trial.number, key, value)
@@ -667,7 +672,7 @@ class Study(StoredStudy):
         was_asked_to_stop = bool(attrs.get("interrupted", False))
         if was_asked_to_stop:
             self._set_attr(trial.number, "interrupted", value=False)
-        progress = paused_result(trial) if PROGRESS in attrs else None
+        progress = paused_result(trial, self.facts) if PROGRESS in attrs else None
         asked = self._begin(trial, deaths=self._deaths(trial), adopted=True, progress=progress)
         return replace(asked, apart=not was_asked_to_stop)
 
@@ -813,7 +818,7 @@ class Study(StoredStudy):
         if self._cached_results is None or self._trials()[-1] is not trial:
             self._cached_results = None
         else:
-            self._cached_results = (*self._cached_results, running_result(trial))
+            self._cached_results = (*self._cached_results, running_result(trial, self.facts))
 
     def _reload(self) -> None:
         """Have the trials read again: somebody else has changed one."""

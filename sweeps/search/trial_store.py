@@ -11,7 +11,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
-from sweeps.search.stored_trial import check_trials
+from sweeps.search.stored_trial import read_trials
 
 # Optuna itself reopens no trial. A paused trial has no value and no result.
 _REOPENING = (
@@ -51,8 +51,7 @@ class TrialStore:
     def all(self) -> list[FrozenTrial]:
         """Return all trials, by number."""
         if self._trials is None:
-            stored = self.storage.get_all_trials(self.study_id, deepcopy=False)
-            check_trials(stored)
+            stored = read_trials(lambda: self.storage.get_all_trials(self.study_id, deepcopy=False))
             self._trials = [_copy(trial) for trial in stored]
         return self._trials
 

@@ -1,11 +1,16 @@
 """What a store says is somebody's input: names, paths and values are checked as if they were typed."""
 
 import contextlib
+import copy
+import json
+import re
 import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support.endtoend import client, furnish, pipeline
 from support.forks import Fork
 
@@ -92,3 +97,159 @@ def test_a_removed_store_leaves_no_run_behind(folder):
     Fork(folder, "sweep", "tiny.yaml", "--trials", "2").wait(0)
     for status in ("RUNNING", "SCHEDULED"):
         assert not client(folder).search_runs(["0"], f"attributes.status = '{status}'")
+
+
+# Attributes of studies and trials, edited by hand or written by a newer version
+
+_TABLES = ("study_user_attributes", "trial_user_attributes")
+_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from(
+        [0, -1, 1, 3, 10**9, 10**30, -(10**30), 0.5, 1e308, float("inf"), float("nan")]
+    ),
+    st.sampled_from(["", "x", "../../x", "1", "nan", "\x1b[31m", "a" * 10_000]),
+    st.sampled_from([[], [1], ["a"], [[1]], {}, {"a": 1}, {"a": {"b": [1]}}]),
+)
+
+
+def attributes(folder):
+    """Every attribute of the store: its table, its row, its key and its text."""
+    found = []
+    with contextlib.closing(sqlite3.connect(folder / "optuna.db")) as database:
+        for table in _TABLES:
+            rows = database.execute(f"SELECT rowid, key, value_json FROM {table} ORDER BY rowid")
+            found += [(table, *row) for row in rows]
+    return found
+
+
+def write(folder, rows):
+    """Write attributes back."""
+    with contextlib.closing(sqlite3.connect(folder / "optuna.db")) as database:
+        for table, row, _, text in rows:
+            database.execute(f"UPDATE {table} SET value_json = ? WHERE rowid = ?", (text, row))
+        database.commit()
+
+
+def places(value, path=()):
+    """The paths to all parts of JSON data."""
+    yield path
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from places(part, (*path, key))
+    elif isinstance(value, list):
+        for index, part in enumerate(value[:3]):
+            yield from places(part, (*path, index))
+
+
+@st.composite
+def mutations(draw, value):
+    """The data with one part replaced, removed or added."""
+    path = draw(st.sampled_from(list(places(value))))
+    new = draw(_VALUES)
+    if not path:
+        return new
+    value = copy.deepcopy(value)
+    holder = value
+    for key in path[:-1]:
+        holder = holder[key]
+    kind = draw(st.sampled_from(["replaced", "removed", "added"]))
+    part = holder[path[-1]]
+    if kind == "removed":
+        del holder[path[-1]]
+    elif kind == "added" and isinstance(part, dict):
+        part["newer"] = new
+    elif kind == "added" and isinstance(part, list):
+        part.append(new)
+    else:
+        holder[path[-1]] = new
+    return value
+
+
+def mutate(folder, data):
+    """Mutate an attribute of the store; its key."""
+    rows = attributes(folder)
+    keys = sorted({re.sub("[0-9]+", "", key) for _, _, key, _ in rows})
+    chosen = data.draw(st.sampled_from(keys))
+    alike = [row for row in rows if re.sub("[0-9]+", "", row[2]) == chosen]
+    table, row, key, text = data.draw(st.sampled_from(alike))
+    mutated = data.draw(mutations(json.loads(text)))
+    write(folder, [(table, row, key, json.dumps(mutated))])
+    return key
+
+
+def check_answer(folder, capsys, command):
+    """A command works, or refuses in one line that names the study; nothing is left running."""
+    capsys.readouterr()
+    code = pipeline(*command)
+    lines = [
+        line for line in capsys.readouterr().err.splitlines() if not line.startswith("files: ")
+    ]
+    assert code in (0, 2, 5, 6)
+    if code:
+        assert len(lines) == 1
+        assert NAME in lines[0]
+        assert not client(folder).search_runs(["0"], "attributes.status = 'RUNNING'")
+
+
+@pytest.fixture(scope="module")
+def edited(swept, tmp_path_factory):
+    """A copy of the swept study whose attributes tests edit."""
+    folder = tmp_path_factory.mktemp("edited") / "place"
+    shutil.copytree(swept, folder)
+    return folder
+
+
+_ONE_PLACE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@settings(max_examples=20, suppress_health_check=_ONE_PLACE)
+@given(data=st.data())
+def test_an_edited_attribute_is_read_or_named(edited, monkeypatch, capsys, data):
+    """`report` works or refuses in one line, whatever somebody has made of an attribute."""
+    monkeypatch.chdir(edited)
+    before = attributes(edited)
+    mutate(edited, data)
+    try:
+        check_answer(edited, capsys, ("report", NAME, "--format", "json"))
+    finally:
+        write(edited, before)
+
+
+@pytest.mark.slow
+@settings(max_examples=200, suppress_health_check=_ONE_PLACE)
+@given(data=st.data())
+def test_a_study_with_an_edited_attribute_goes_on_or_is_refused(edited, monkeypatch, capsys, data):
+    """`sweep` does so, too, before anything is recorded as running."""
+    monkeypatch.chdir(edited)
+    before = attributes(edited)
+    mutate(edited, data)
+    try:
+        check_answer(edited, capsys, ("sweep", "tiny.yaml"))
+    finally:
+        write(edited, before)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "where"),
+    [
+        ("study_user_attributes", "facts", "attribute 'facts'"),
+        ("study_user_attributes", "spec", "attribute 'spec'"),
+        ("trial_user_attributes", "config", "attribute 'config' of trial 0"),
+        ("trial_user_attributes", "result", "attribute 'result' of trial 0"),
+    ],
+)
+def test_a_key_of_a_newer_version_is_named(place, capsys, table, key, where):
+    """Exit 5, with the study, the attribute, the trial and the key; the store stays as it is."""
+    found = next(row for row in attributes(place) if (row[0], row[2]) == (table, key))
+    text = json.dumps({**json.loads(found[3]), "newer": 1})
+    write(place, [(*found[:3], text)])
+    edited = attributes(place)
+    for command in (("report",), ("sweep", "tiny.yaml"), ("finalists",)):
+        assert pipeline(*command) == 5
+        line = capsys.readouterr().err
+        assert len(line.splitlines()) == 1
+        assert all(
+            word in line for word in (f"study '{NAME}'", where, "'newer', which this version")
+        )
+    assert attributes(place) == edited

@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import pytest
+
 from sweeps.analysis.facts import AblationStart, ChosenFinalists, StoredSpec, StudyFacts
 from sweeps.spec.studyfile import parse_study
 
@@ -36,9 +38,15 @@ def test_what_was_stored_is_read_back():
 
 
 def test_an_older_version_stored_less():
-    """What is missing has a default, and what is unknown is ignored."""
-    assert StudyFacts.from_dict({"dimensions": [], "unknown": 1}) == StudyFacts()
+    """What is missing has a default."""
+    assert StudyFacts.from_dict({"dimensions": []}) == StudyFacts()
     assert StoredSpec.from_dict({"dataset": "digits"}) == StoredSpec()
+
+
+def test_a_newer_version_stored_more():
+    """What is unknown is named: a fact may decide how the study goes on."""
+    with pytest.raises(ValueError, match="holds 'unknown', which this version does not know"):
+        StudyFacts.from_dict({"dimensions": [], "unknown": 1})
 
 
 def test_a_specification_is_read_from_its_identity():

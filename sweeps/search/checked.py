@@ -1,0 +1,295 @@
+"""Checks what the store says of a study, as if somebody had typed it.
+
+A database can be edited by hand, or written by a newer version. Each part of a study is checked
+once, when the study is read: its types, and that the parts fit together. An error names the
+attribute. Attributes with other names belong to other programs.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from sweeps.analysis.facts import SELECTION, Refit, StoredSpec, StudyFacts
+from sweeps.search.decisions import PROMOTING, DamagedStudyError
+from sweeps.spec.dimension import Dimension
+from sweeps.spec.reference import Reference
+from sweeps.spec.study_spec import MAX_TRIALS, OBJECTIVES, StudySpec, parse_budget
+from sweeps.trial import TrialConfig, TrialResult, Value, config_fields, problem
+
+# Attributes about one trial: a prefix and the number of the trial.
+RUN_OF = "run of trial "
+TEST = "test of trial "
+TEST_CORRECT = "correct test images of trial "
+TEST_LOOKS = "test looks of "
+THUMBNAILS = "pictures"
+
+_PNG_HEADER = 33  # bytes: the signature, and the chunk with the size
+_MOST_IMAGES = 10**9
+_METRICS = ("val/acc",)  # of every epoch of a trial, whatever the objective
+
+_Number = Annotated[int, Field(ge=0)]
+_RunId = Annotated[str, Field(pattern=r"^[0-9a-zA-Z_-]{1,64}$")]
+_Text = TypeAdapter(str)
+_Texts = TypeAdapter(dict[str, str])
+_Time = TypeAdapter(Annotated[float, Field(ge=0, le=1e11)])  # seconds since 1970
+_Numbers = TypeAdapter(list[_Number])
+_Scores = TypeAdapter(
+    dict[str, Annotated[float, Field(ge=0)]], config=ConfigDict(allow_inf_nan=False)
+)
+
+
+def check_study(name: str, attrs: Mapping[str, Any]) -> None:
+    """Check the attributes of a study.
+
+    Args:
+        name: the study, for the error.
+        attrs: by their names.
+
+    Raises:
+        DamagedStudyError: naming the study and the first attribute that is not as it should be.
+    """
+    for key in _REQUIRED:
+        if key not in attrs:
+            raise DamagedStudyError(f"attribute {key!r} is missing", name)
+    for key, value in attrs.items():
+        check = _CHECKS.get(key) or _check_of_prefix(key)
+        # A value of None stands for a missing attribute, where it may be missing.
+        may_be_none = key in _CHECKS and key not in _REQUIRED
+        if check is None or (value is None and may_be_none):
+            continue
+        try:
+            check(value)
+        except ValidationError as error:
+            raise DamagedStudyError(f"attribute {key!r} {problem(error)}", name) from None
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DamagedStudyError(
+                f"attribute {key!r} {_WHAT.get(key, '')}{error}", name
+            ) from None
+
+
+def check_result(result: TrialResult, number: int, facts: StudyFacts | None) -> None:
+    """Check that a stored result is of its trial and of the study's classes.
+
+    Args:
+        result: of correct types.
+        number: of the trial.
+        facts: of the study; None to leave the number of its classes open.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if result.number != number:
+        raise ValueError(f"is of trial {result.number}")
+    if result.duplicate_of is not None and not 0 <= result.duplicate_of < number:
+        raise ValueError(f"duplicate_of names no earlier trial: {result.duplicate_of}")
+    classes = 0 if facts is None else len(facts.classes)
+    _check_history(result, classes)
+    if result.best_epoch is not None and result.history and result.best is None:
+        raise ValueError(f"best_epoch {result.best_epoch} is not in the history")
+    if result.history and result.value is not None and result.best is None:
+        raise ValueError("best_epoch is missing")
+    _check_classes(result, classes)
+
+
+def _check_history(result: TrialResult, classes: int) -> None:
+    for index, row in enumerate(result.history):
+        if row.epoch != index + 1:
+            raise ValueError(f"history.{index}.epoch must be {index + 1}: got {row.epoch}")
+        for metric in _METRICS:
+            if metric not in row.metrics:
+                raise ValueError(f"history.{index}.metrics lacks {metric!r}")
+        for figures in (row.per_class, row.train_per_class, row.predicted):
+            if classes and len(figures) not in (0, classes):
+                raise ValueError(f"history.{index} has {len(figures)} classes, not {classes}")
+
+
+def _check_classes(result: TrialResult, classes: int) -> None:
+    if result.confusion is not None:
+        size = len(result.confusion)
+        if any(len(row) != size for row in result.confusion) or (classes and size != classes):
+            raise ValueError(f"confusion must have {classes or size} rows and columns")
+        classes = size
+    for mistake in result.mistakes:
+        if classes and not (mistake.true < classes and mistake.predicted < classes):
+            raise ValueError(f"mistakes have a class that is none of {classes}")
+
+
+def _check_spec(value: Any) -> None:
+    """Check the identity of a study's specification, without importing anyone's network."""
+    spec = StoredSpec.from_dict(value)
+    unknown = sorted(set(value) - set(StudySpec.model_fields))
+    if unknown:
+        raise ValueError(f"holds {unknown[0]!r}, which this version does not know: a newer one may")
+    if spec.objective not in OBJECTIVES:
+        raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}")
+    missing = {"dataset", "method", "objective", "pruner", "epochs", "repeats", "search"} - set(
+        value
+    )
+    if missing:
+        raise ValueError(f"holds no {', '.join(sorted(missing))}")
+    for key in ("dataset", "pruner", "method"):
+        _Text.validate_python(value[key])
+    for given in (value.get("fixed") or {}, *(value.get("start_with") or [])):
+        for name, held in given.items():
+            _field_value(name, held)
+    for dimension in value["search"].values():
+        _check_dimension(dimension)
+
+
+def _check_facts(value: Any) -> None:
+    facts = StudyFacts.from_dict({key: held for key, held in value.items() if key != "dimensions"})
+    for key, version, newest in (
+        ("scheduler", facts.scheduler, PROMOTING),
+        ("selection", facts.selection, SELECTION),
+    ):
+        if not 1 <= version <= newest:
+            raise ValueError(f"{key} {version} is of a newer version: this one knows 1 to {newest}")
+    for name, held in facts.runtime.items():
+        _field_value(name, held)
+    if facts.finalists is not None:
+        for config in facts.finalists.configs:
+            TrialConfig.from_dict(config)
+    if facts.ablated is not None:
+        TrialConfig.from_dict(facts.ablated.best)
+        for name in facts.ablated.searched:
+            _known_field(name)
+    for dimension in value["dimensions"]:
+        _check_dimension(dimension)
+
+
+def _field_value(name: str, value: object) -> Value:
+    _known_field(name)
+    return config_fields()[name].read(value)
+
+
+def _known_field(name: str) -> None:
+    if name not in config_fields():
+        raise ValueError(f"holds {str(name)[:80]!r}, which this version does not know as a field")
+
+
+def _check_dimension(data: Mapping[str, Any]) -> None:
+    dimension = _dimension_reader().validate_python(data)
+    _known_field(dimension.field)
+    if dimension.choices:
+        for choice in dimension.choices:
+            _field_value(dimension.field, choice)
+    elif dimension.low is None or dimension.high is None or dimension.low > dimension.high:
+        raise ValueError(f"dimension {dimension.field} has no choices, and no low and high")
+    if dimension.log and (dimension.low or 0) <= 0:
+        raise ValueError(f"dimension {dimension.field} is logarithmic from {dimension.low}")
+    for name, allowed in dimension.when.items():
+        for value in allowed:
+            _field_value(name, value)
+
+
+@cache
+def _dimension_reader() -> TypeAdapter[Dimension]:
+    return TypeAdapter(Dimension)
+
+
+def _check_references(value: Any) -> None:
+    for reference in TypeAdapter(list[dict[str, Any]]).validate_python(value):
+        Reference.model_validate(reference)
+
+
+def _check_budget(value: object) -> None:
+    parse_budget(value)
+
+
+def _check_described(value: Any) -> None:
+    TypeAdapter(dict[Literal["params", "files", "data"], dict[str, Any]]).validate_python(value)
+    for file, text in _Texts.validate_python(value.get("files", {})).items():
+        if not re.fullmatch(r"[^/\\\0]{1,200}", file) or file in (".", ".."):
+            raise ValueError(f"has a file whose name is a path: {file[:80]!r}")
+        _Text.validate_python(text)
+    data = _Texts.validate_python(value.get("data", {}))
+    missing = {"name", "digest", "source"} - data.keys()
+    if data and missing:
+        raise ValueError(f"data lacks {', '.join(sorted(missing))}")
+
+
+def _check_thumbnails(value: Any) -> None:
+    TypeAdapter(_Number).validate_python(value["trial"])
+    for text in TypeAdapter(dict[_Number, str]).validate_python(value["images"]).values():
+        png = base64.b64decode(text, validate=True)
+        if len(png) < _PNG_HEADER or not png.startswith(b"\x89PNG\r\n\x1a\n"):
+            raise ValueError("holds an image that is no PNG")
+
+
+def _check_run(value: Any) -> None:
+    TypeAdapter(dict[Literal["run_id", "checkpoint"], str | None]).validate_python(value)
+    TypeAdapter(_RunId | None).validate_python(value.get("run_id"))
+
+
+def _check_test(value: Any) -> None:
+    """Check scores on the test split; those of the best epoch are stored together."""
+    scores = _Scores.validate_python(value)
+    if "images" in scores and "acc" not in scores:
+        raise ValueError("lacks 'acc'")
+    if not scores.get("images", 0.0) <= _MOST_IMAGES:
+        raise ValueError(f"images: got {scores['images']}")
+    for name, score in scores.items():
+        if name not in ("images", "loss") and score > 1:
+            raise ValueError(f"{name} must be from 0 to 1: got {score}")
+
+
+def _repeats(value: object) -> None:
+    TypeAdapter(list[Annotated[int, Field(ge=1, le=MAX_TRIALS)]]).validate_python(value)
+
+
+_REQUIRED = ("facts", "spec", "trials", "opened")
+_WHAT = {"facts": "holds no facts: ", "spec": "holds no specification: ", "budget": "is damaged: "}
+_CHECKS: Mapping[str, Callable[[Any], object]] = {
+    "facts": _check_facts,
+    "spec": _check_spec,
+    "trials": TypeAdapter(Annotated[int, Field(ge=1, le=MAX_TRIALS)]).validate_python,
+    "goal": _Text.validate_python,
+    "opened": _Time.validate_python,
+    "reference": _check_references,
+    "keep_checkpoints": TypeAdapter(
+        Annotated[str, Field(pattern=r"^(each|all|best|top:[1-9][0-9]{0,4})$")]
+    ).validate_python,
+    "budget": _check_budget,
+    "expected epochs": TypeAdapter(Annotated[float, Field(ge=0)]).validate_python,
+    "parent_run_id": TypeAdapter(_RunId).validate_python,
+    "key": TypeAdapter(_RunId).validate_python,
+    "deviations": _Text.validate_python,
+    "reason": _Text.validate_python,
+    "command": _Text.validate_python,
+    "described": _check_described,
+    "refit": TypeAdapter(Refit).validate_python,
+    "earlier repeats": _repeats,
+    THUMBNAILS: _check_thumbnails,
+}
+_PREFIXES: Mapping[str, Callable[[Any], object]] = {
+    RUN_OF: _check_run,
+    TEST: _check_test,
+    TEST_CORRECT: _Text.validate_python,
+    TEST_LOOKS: TypeAdapter(_Number).validate_python,
+    "promising for ": _Numbers.validate_python,
+}
+
+
+def _check_of_prefix(key: str) -> Callable[[Any], object] | None:
+    for prefix, check in _PREFIXES.items():
+        if key.startswith(prefix):
+            return check
+    return None
+
+
+def check_promising(numbers: Sequence[int], trials: int) -> list[int]:
+    """Check that trials which are finished before finalists are chosen are there.
+
+    Raises:
+        DamagedStudyError: if one is not.
+    """
+    for number in numbers:
+        if number >= trials:
+            raise DamagedStudyError(f"trial {number} is to be finished, and is not there")
+    return list(numbers)
