@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 from pipeline.system.console import print_notice
 from pipeline.system.errors import IntegrityFailure, UsageFailure
@@ -73,6 +74,8 @@ def scan_folder(path: str) -> Listing:
             f"folder:{path} needs images of at least 2 classes, each in a folder of its own below "
             f"{folders['train']}: found {quote_names(list(classes))}"
         )
+    for part, files_of_class in files_of_part.items():
+        files_of_part[part] = _named_as(classes, files_of_class)
     for part, files_of_class in files_of_part.items():
         _check_part(folders[part], files_of_class, classes)
     empty = [name for name, files in files_of_part["train"].items() if not files]
@@ -151,6 +154,20 @@ def _scan_classes(root: Path, folder: Path) -> FilesByClass:
         )
     prefix = "" if folder == root else f"{folder.name}/"
     return {name: list(walk_files(root, prefix + name)) for name in names}
+
+
+def _named_as(classes: tuple[str, ...], files_of_class: FilesByClass) -> FilesByClass:
+    """Give the classes of a part the spelling that they have in train.
+
+    An accent may be a part of its letter or a character of its own (Unicode's NFC and NFD): two
+    systems, or two programs that unpack an archive, may write the same name differently.
+    """
+    spelling = {normalize("NFC", name): name for name in classes}
+    named: dict[str, list[ImageFile]] = {}
+    for name, files in files_of_class.items():
+        known = name if name in classes else spelling.get(normalize("NFC", name), name)
+        named.setdefault(known, []).extend(files)
+    return named
 
 
 def _check_part(folder: Path, files_of_class: FilesByClass, classes: tuple[str, ...]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 import torch
 
@@ -154,7 +157,8 @@ def read_split_file(file: Path, count: int, paths: Sequence[str] | None) -> Spli
     path. Rows that are not named are in no split.
 
     Args:
-        file: the CSV; UTF-8, with or without a byte order mark.
+        file: the CSV; UTF-8, or UTF-16 with a byte order mark; with commas, or with the semicolons
+            or tabs by which some spreadsheets save it.
         count: the number of rows of the data set.
         paths: the path of each row relative to the data set's folder; None if images are not
             files of their own.
@@ -164,16 +168,33 @@ def read_split_file(file: Path, count: int, paths: Sequence[str] | None) -> Spli
     """
     try:
         # Paths that are not UTF-8 are found, too: this is how Python reads names of files.
-        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
+        encoding = _encoding(file)
+        with file.open(encoding=encoding, errors="surrogateescape", newline="") as opened:
             return _parse_splits(file, _read_lines(file, opened), count, paths)
     except (OSError, ValueError) as error:  # ValueError: the name is none that a file can have
         reason = getattr(error, "strerror", None) or error
         raise UsageFailure(f"cannot read the split file {clean(file)}: {reason}") from None
 
 
+def _encoding(file: Path) -> str:
+    with file.open("rb") as opened:
+        start = opened.read(2)
+    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
+def _delimiter(header: str) -> str:
+    """Return the character between the names of two columns, none of which has one of these."""
+    for delimiter in (",", ";", "\t"):
+        if delimiter in header:
+            return delimiter
+    return ","
+
+
 def _read_lines(file: Path, opened: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield the fields of each line that is not blank, with the line's number."""
-    reader = csv.reader(opened, strict=True)
+    lines = iter(opened)
+    header = next(lines, "")
+    reader = csv.reader(itertools.chain([header], lines), strict=True, delimiter=_delimiter(header))
     try:
         for fields in reader:
             if fields:
@@ -257,6 +278,8 @@ def _row_finder(
     if paths is None:
         raise UsageFailure(f"{location}: this data set's images have no path: name them by index")
     row_of_path = {path: row for row, path in enumerate(paths)}
+    for row, path in enumerate(paths):  # another system may write accents otherwise
+        row_of_path.setdefault(normalize("NFC", path), row)
     return lambda location, cells: _parse_path(location, cells["path"], row_of_path)
 
 
@@ -271,6 +294,8 @@ def _parse_index(location: str, text: str, count: int) -> int:
 
 def _parse_path(location: str, text: str, row_of_path: Mapping[str, int]) -> int:
     path = str(PurePosixPath(text))
+    if path not in row_of_path:
+        path = normalize("NFC", path)
     if path not in row_of_path:
         raise UsageFailure(
             f"{location}: path is unknown: {clean(text)!r}; it counts from the data set's folder"

@@ -1,6 +1,7 @@
 """What is found in folders of images, in which order, and what is said of folders that hold something else."""
 
 import os
+from unicodedata import normalize
 
 import pytest
 from support.datasets import HOSTILE, save, write_folder, write_nasty, write_tiny_imagenet
@@ -33,6 +34,18 @@ def test_classes_directly(tmp_path):
     assert found.classes == ("cat", "test")
     assert set(found.parts) == {"train"}
     assert paths(found)[0] == "cat/00.png"
+
+
+def test_accents_of_two_systems(tmp_path):
+    """A class is the same in each part, whether its accent is a character of its own or not; train decides."""
+    composed, apart = (normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
+    for names in ((composed, apart), (apart, composed)):
+        root = tmp_path / names[0].encode("unicode_escape").decode()
+        write_folder(root, ("train/",), ("tea", names[0]), 2)
+        write_folder(root, ("val/",), ("tea", names[1]), 2)
+        found = scan_folder(str(root))
+        assert found.classes == tuple(sorted(("tea", names[0])))
+        assert sorted(found.labels) == [0] * 4 + [1] * 4
 
 
 def test_nasty(tmp_path, capsys):

@@ -110,6 +110,12 @@ def read(tmp_path, text, paths=PATHS, encoding="utf-8"):
             ' split ,path\ntrain,./train/a/1.png\ntrain,"train/a/2, a.png"\nval,val/é/4.png\ntest,test/b/\udce9.png\n',
             "utf-8",
         ),
+        ("index;split\r\n4;test\r\n1;train\r\n0;train\r\n3;val\r\n", "utf-8-sig"),
+        ("split\tindex\ntest\t4\ntrain\t1\ntrain\t0\nval\t3\n", "utf-16"),
+        (
+            "path;split\ntrain/a/1.png;train\ntrain/a/2, a.png;train\nval/e\u0301/4.png;val\ntest/b/\udce9.png;test\n",
+            "utf-8",
+        ),
     ],
 )
 def test_split_file(tmp_path, text, encoding):
@@ -164,9 +170,13 @@ def test_bad_split_file(tmp_path, text, message):
 
 
 def test_split_file_of_other_encoding(tmp_path):
-    """A file in UTF-16 is refused like any other that has not the columns."""
-    with pytest.raises(UsageFailure, match=r"split.csv:1: "):
-        read(tmp_path, "index,split\n0,train\n", encoding="utf-16")
+    """A file in UTF-32, or half of one in UTF-16, is refused in one line."""
+    for text, encoding in (("index,split\n", "utf-32"), ("index,split\n0,train\n\udce9", "utf-16")):
+        file = tmp_path / "split.csv"
+        file.write_bytes(text.encode(encoding, "surrogatepass") + b"\0")
+        with pytest.raises(UsageFailure, match=r"split.csv") as failure:
+            read_split_file(file, 5, PATHS)
+        assert "\n" not in str(failure.value)
 
 
 def test_paths_of_a_data_set_without(tmp_path):
