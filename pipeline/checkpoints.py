@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
-import shutil
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import models
 from pipeline.system import failpoints
 from pipeline.system.errors import IntegrityFailure, StorageFailure
 from pipeline.system.files import atomic_write
-from pipeline.system.text import clip
+from pipeline.system.text import clean, clip
 from sweeps.trial import TrialConfig, config_fields
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 BEST = "best.safetensors"
 _FORMAT = 1
+# The files in a trial's folder that this project makes, and their drafts, see `atomic_write`.
+_OWN_NAME = r"(?:best|epoch-\d+|\d+)\.safetensors(?:\.sha256)?"
+_OWN_FILE = re.compile(rf"{_OWN_NAME}|\.?{_OWN_NAME}(?:\.\d+)?\.tmp")
 _LARGEST_SIDE = 4096  # pixels, as of the field image_size
 
 
@@ -224,8 +228,10 @@ class Folder:
 
     def states(self) -> list[Path]:
         """List the states, newest first, after removing the drafts of a process that died."""
-        for draft in self.path.glob("*.tmp"):
-            draft.unlink(missing_ok=True)
+        if not self._is_linked():
+            for draft in self.path.glob("*.tmp"):
+                if _OWN_FILE.fullmatch(draft.name):
+                    draft.unlink(missing_ok=True)
         return sorted(self.path.glob("epoch-*.safetensors"), reverse=True)
 
     def newest_epoch(self) -> int:
@@ -288,12 +294,49 @@ class Folder:
         self._remove_old_states()
 
     def clear(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove all checkpoints, and the folder too if it holds no files of others.
+
+        No link is followed: what it leads to may be another project's.
+        """
+        if self._is_linked():
+            return
+        for folder in (self.epochs, self.path):
+            with contextlib.suppress(OSError):
+                if folder.is_symlink():
+                    continue
+                for path in folder.iterdir():
+                    if _OWN_FILE.fullmatch(path.name):
+                        path.unlink(missing_ok=True)
+                folder.rmdir()
+
+    def _is_linked(self) -> bool:
+        """Whether the folder, or the one of its study, is a link."""
+        return self.path.is_symlink() or self.path.parent.is_symlink()
 
     def _remove_old_states(self) -> None:
         for path in self.states()[2:]:
             _remove(path)
+
+
+def check_links(home: Path, study: str) -> None:
+    """Check that no folder of a study's checkpoints is a link.
+
+    Files are written and removed there, and those that a link leads to may be another project's.
+
+    Raises:
+        StorageFailure: if one is.
+    """
+    checkpoints = home / "checkpoints"
+    folder = checkpoints / study
+    paths = [folder]
+    with contextlib.suppress(OSError):
+        paths += sorted(folder.iterdir())
+    for path in paths:
+        if path.is_symlink():
+            raise StorageFailure(
+                f"{clean(path)} is a link, and nothing is written or removed where it leads: "
+                f"remove it; to keep checkpoints on another disk, make {clean(checkpoints)} a link"
+            )
 
 
 def trial_folder(home: Path, study: str, number: int) -> Path:

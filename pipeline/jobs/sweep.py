@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.checkpoints import Folder, trial_folder
+from pipeline.checkpoints import Folder, check_links, trial_folder
 from pipeline.data.search_data import SearchData, check_redraw, load_for, redrawn_splits
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import open_factory
@@ -243,6 +243,7 @@ def _study_facts(
 def _check_resumable(study: Study, plan: Plan, factory: EngineFactory) -> None:
     """Check that the images, the device and the disk allow the study to go on."""
     check_images(study, plan.data)
+    check_links(plan.stores.home, plan.name)
     requested = {"device": plan.spec.base.get("device", "auto")}
     preflight.check_device({**study.facts.runtime, **requested}, factory.resolve)
     begun = study.count_ended() + len(study.paused_trials())

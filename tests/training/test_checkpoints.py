@@ -17,7 +17,16 @@ from torch.optim import SGD, Adam, AdamW
 
 import models
 from pipeline import checkpoints
-from pipeline.checkpoints import BEST, Card, Folder, load, load_model, save
+from pipeline.checkpoints import (
+    BEST,
+    Card,
+    Folder,
+    check_links,
+    load,
+    load_model,
+    save,
+    trial_folder,
+)
 from pipeline.system.errors import IntegrityFailure, StorageFailure
 from pipeline.training.state import optimizer_tensors, restore_optimizer
 from sweeps.trial import configure
@@ -476,3 +485,64 @@ def test_facts_are_readable_without_the_product(finished):
     assert card["config"] == finished[2].config.to_dict()
     assert card["classes"] == list(finished[2].classes)
     assert card.keys() == {field.name for field in dataclasses.fields(Card)}
+
+
+def test_only_what_we_made_is_removed(tmp_path):
+    """Of a trial's folder the checkpoints go, with their drafts; files of others stay, and so their folder."""
+    folder = Folder(tmp_path / "0003")
+    for number in (1, 2):
+        save(folder.epoch(number), TENSORS, FACTS)
+        folder.save_state(number, TENSORS, FACTS)
+    save(folder.best, TENSORS, FACTS)
+    (folder.path / ".best.safetensors.4711.tmp").write_bytes(b"half")
+    folder.clear()
+    assert not folder.path.exists()
+    folder.save_state(1, TENSORS, FACTS)
+    for name in ("thesis.txt", "draft.tmp", "mine.safetensors"):
+        (folder.path / name).write_text("mine")
+    folder.states()
+    folder.clear()
+    assert sorted(path.name for path in folder.path.iterdir()) == [
+        "draft.tmp",
+        "mine.safetensors",
+        "thesis.txt",
+    ]
+
+
+@pytest.mark.parametrize("linked", ["the study's", "the trial's", "of the epochs"])
+def test_no_link_is_followed(tmp_path, linked):
+    """Where a folder of checkpoints is a link, what it leads to stays as it is, and a sweep is refused there."""
+    other = Folder(tmp_path / "other" / "0003")
+    for number in (1, 2, 3):
+        save(other.epoch(number), TENSORS, FACTS)
+    save(other.best, TENSORS, FACTS)
+    (other.path / ".best.safetensors.4711.tmp").write_bytes(b"half")
+    before = sorted(other.path.rglob("*"))
+    path = trial_folder(tmp_path, "study", 3)
+    if linked == "the study's":
+        path.parent.parent.mkdir()
+        path.parent.symlink_to(tmp_path / "other")
+    elif linked == "the trial's":
+        path.parent.mkdir(parents=True)
+        path.symlink_to(other.path)
+    else:
+        path.mkdir(parents=True)
+        (path / "epochs").symlink_to(other.epochs)
+    folder = Folder(path)
+    folder.states()
+    folder.clear()
+    assert sorted(other.path.rglob("*")) == before
+    if linked != "of the epochs":
+        with pytest.raises(StorageFailure, match="is a link, and nothing is written or removed"):
+            check_links(tmp_path, "study")
+
+
+def test_all_checkpoints_may_lie_elsewhere(tmp_path):
+    """The folder of all checkpoints may be a link, to another disk."""
+    (tmp_path / "big").mkdir()
+    (tmp_path / "checkpoints").symlink_to(tmp_path / "big")
+    folder = Folder(trial_folder(tmp_path, "study", 3))
+    save(folder.best, TENSORS, FACTS)
+    check_links(tmp_path, "study")
+    folder.clear()
+    assert not (tmp_path / "big" / "study" / "0003").exists()
