@@ -50,6 +50,8 @@ from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import Finalists, StudySpec
 from sweeps.trial import PAUSED, RUNNING, Redraw, TrialResult, Value
 
+_NUMBERS_SHOWN = 10  # numbers of trials in one line
+
 # A context to load modules and studies in. The command line passes `garbage.freeze_loaded`.
 LoadingContext = Callable[[], AbstractContextManager[None]]
 
@@ -299,6 +301,7 @@ class _Sweep:
         self._display.print_line(
             f"study {self._plan.name}: {self._describe_state()}; stores in {self._plan.stores.home}"
         )
+        self._print_foreign()
         self._print_left_over()
         self._print_concurrency()
         with self._recorded_ending():
@@ -343,6 +346,23 @@ class _Sweep:
         if study.spec.budget is not None:
             text += f", a budget of {study.spec.budget.text}"
         return text
+
+    def _print_foreign(self) -> None:
+        """Print which trials another program has made in the study, if any, and what they count."""
+        numbers = self._study.foreign_trials()
+        if not numbers:
+            return
+        shown = ", ".join(f"#{number}" for number in numbers[:_NUMBERS_SHOWN])
+        if len(numbers) > _NUMBERS_SHOWN:
+            shown += f" and {len(numbers) - _NUMBERS_SHOWN} more"
+        if self._study.promotes:
+            effect = "they do not count"
+        else:
+            effect = "each takes a place in the total"
+        self._display.print_line(
+            f"another program has made {len(numbers)} of the study's trials ({shown}): "
+            f"they have no rank, and {effect}"
+        )
 
     def _print_left_over(self) -> None:
         """Print which trials leave a configuration without all its seeds, if any do."""

@@ -238,6 +238,14 @@ class Study(StoredStudy):
             for trial in self._trials()
         )
 
+    def foreign_trials(self) -> list[int]:
+        """The numbers of the ended trials that another program has made in the study."""
+        return [
+            trial.number
+            for trial in self._trials()
+            if trial.state in ENDED and "config" not in trial.user_attrs
+        ]
+
     def results(self) -> tuple[TrialResult, ...]:
         """The result of each trial, by number."""
         if self._cached_results is None:

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 
+import optuna
 import pytest
 from mlflow import MlflowClient
 from support.commands import Sweep, wait_until
@@ -15,6 +16,7 @@ from support.endtoend import (
     furnish,
     pipeline,
     record,
+    studies,
     trial_list,
     wait_for_epochs,
 )
@@ -300,6 +302,18 @@ def test_a_changed_study_is_refused_with_the_difference(folder, capsys):
     assert pipeline("sweep", "tiny.yaml", "--trials", "2", "--epochs", "3") == 2
     assert len(record(folder, STUDY).results) == 1
     assert pipeline("sweep", "tiny.yaml", "--trials", "1", "--epochs", "3", "--name", "other") == 0
+
+
+def test_trials_of_another_program_are_named(folder, capsys):
+    """What another program adds to the study is named, and takes no trial of the total away."""
+    assert pipeline("sweep", "tiny.yaml", "--trials", "1") == 0
+    other = optuna.load_study(storage=studies(folder), study_name=STUDY)
+    other.tell(other.ask(), state=optuna.trial.TrialState.FAIL)
+    capsys.readouterr()
+    assert pipeline("sweep", "tiny.yaml", "--trials", "2") == 0
+    said = "another program has made 1 of the study's trials (#1): they have no rank, and they do not count"
+    assert said in "".join(capsys.readouterr())
+    assert [result.number for result in record(folder, STUDY).results] == [0, 2]
 
 
 def test_no_complete_trial_exits_3(folder):
