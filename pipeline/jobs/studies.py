@@ -17,6 +17,8 @@ from sweeps.spec.study_spec import StudySpec, describe_difference
 from sweeps.spec.studyfile import StudyFileError, parse_study
 from sweeps.trial import TrialConfig
 
+MAX_SIZE = 1_000_000  # characters of a study file: more would take minutes to check
+
 
 def shipped_studies() -> list[str]:
     """Return the names of the studies that come with this package."""
@@ -52,9 +54,16 @@ def _read_text(study: str) -> str:
         hint = models.did_you_mean(study, shipped_studies())
         raise UsageFailure(f"no study file {study!r}; {hint}, or the path of a file")
     try:
-        return Path(study).read_text("utf-8")
+        with Path(study).open(encoding="utf-8") as file:
+            text = file.read(MAX_SIZE + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageFailure(f"cannot read study file {study}: {error}") from None
+    if len(text) > MAX_SIZE:
+        raise UsageFailure(
+            f"a study file has at most {MAX_SIZE:,} characters: {study} has more; give ranges "
+            "(low, high) in place of long lists"
+        )
+    return text
 
 
 def read_shipped(study: str) -> tuple[str, str, StudySpec]:

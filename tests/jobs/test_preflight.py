@@ -67,6 +67,7 @@ def test_unknown_study():
     ("content", "message"),
     [
         (b"\xff\xfe\xff", "cannot read study file"),
+        (b"# " + b"x" * 1_000_000, "a study file has at most 1,000,000 characters"),
         (b"epochs: 0\ndataset: mnits\n", r"test\.yaml:1: .*epochs"),
         (b"trials: 3\ndataset: mnits\n", r"test\.yaml:2: .*did you mean mnist"),
     ],
