@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import safetensors.torch
 from safetensors import SafetensorError, safe_open
@@ -20,7 +20,7 @@ from pipeline.system import failpoints
 from pipeline.system.errors import IntegrityFailure, StorageFailure
 from pipeline.system.files import atomic_write
 from pipeline.system.text import clean, clip
-from sweeps.trial import TrialConfig, config_fields
+from sweeps.trial import AS_DECLARED, TrialConfig, config_fields, read_data
 
 if TYPE_CHECKING:
     import torch
@@ -31,12 +31,15 @@ _FORMAT = 1
 # The files in a trial's folder that this project makes, and their drafts, see `atomic_write`.
 _OWN_NAME = r"(?:best|epoch-\d+|\d+)\.safetensors(?:\.sha256)?"
 _OWN_FILE = re.compile(rf"{_OWN_NAME}|\.?{_OWN_NAME}(?:\.\d+)?\.tmp")
+_MOST_CHANNELS = 4
 _LARGEST_SIDE = 4096  # pixels, as of the field image_size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """The description stored with a trained network's weights: enough to use them."""
+
+    __pydantic_config__: ClassVar = AS_DECLARED
 
     config: TrialConfig
     classes: tuple[str, ...]
@@ -71,6 +74,7 @@ def load_model(path: Path | str) -> tuple[nn.Module, Card]:
     tensors, facts = load(path / BEST if path.is_dir() else path)
     try:
         card = _parse_card(facts)
+        _check_weights(card, tensors)
         classes = len(card.classes)
         network = models.build(card.config.family, card.shape, classes, card.config.options)
         network.load_state_dict(tensors)
@@ -94,14 +98,36 @@ def _parse_card(facts: Mapping[str, Any]) -> Card:
     fields = config_fields()
     values = {name: fields[name].parse(value) for name, value in facts["config"].items()}
     config = TrialConfig.from_dict(values)
-    channels, height, width = facts["shape"]
-    for size in (channels, height, width):
-        if type(size) is not int or not 1 <= size <= _LARGEST_SIDE:
-            raise ValueError(f"images of shape {facts['shape']}")
-    if not len(facts["mean"]) == len(facts["std"]) == channels:
-        raise ValueError(f"moments of {len(facts['mean'])} channels for images of {channels}")
-    tuples = {key: tuple(facts[key]) for key in ("classes", "shape", "mean", "std")}
-    return Card(**{**facts, "config": config, **tuples})
+    card = read_data(Card, {**facts, "config": config})
+    channels, height, width = card.shape
+    is_image = all(type(size) is int for size in facts["shape"]) and channels <= _MOST_CHANNELS
+    if not is_image or not all(1 <= size <= _LARGEST_SIDE for size in (channels, height, width)):
+        raise ValueError(f"images of shape {card.shape}")
+    if not len(card.mean) == len(card.std) == channels:
+        raise ValueError(f"moments of {len(card.mean)} channels for images of {channels}")
+    if min(card.std) <= 0:
+        raise ValueError(f"std must be above 0: got {min(card.std)}")
+    if not card.classes:
+        raise ValueError("no classes")
+    return card
+
+
+def _check_weights(card: Card, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Check that a network of a card has the tensors of a file, before it takes any memory.
+
+    Raises:
+        ValueError: if it has not.
+    """
+    import torch
+
+    if card.config.family not in models.FAMILIES:  # somebody's class may not be made so
+        return
+    with torch.device("meta"):
+        config = card.config
+        network = models.build(config.family, card.shape, len(card.classes), config.options)
+    for name, tensor in network.state_dict().items():
+        if name not in tensors or tensors[name].shape != tensor.shape:
+            raise ValueError(f"its tensor {name} does not fit images of shape {card.shape}")
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
@@ -163,6 +189,10 @@ def read(path: Path) -> bytes:
         IntegrityFailure: if the file is missing or damaged.
     """
     try:
+        for file in (path, _sum_path(path)):
+            # A pipe or a device may never end; a folder is an error of its own.
+            if file.exists() and not (file.is_file() or file.is_dir()):
+                raise IntegrityFailure(f"checkpoint {path}: {file.name} is no regular file")
         data = path.read_bytes()
         checksums = [line[:64] for line in _sum_path(path).read_bytes().splitlines()]
     except OSError as error:

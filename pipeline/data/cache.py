@@ -81,6 +81,8 @@ def _exclusive_cache(folder: Path) -> Iterator[None]:
 
 def _read(path: Path) -> torch.Tensor | None:
     """Map a file of images. A missing or damaged file is None."""
+    if path.exists() and not path.is_file():  # a pipe or a device may never end
+        return None
     try:
         with safe_open(path, framework="pt") as file:  # checks the header, and the file's size
             images: torch.Tensor = file.get_tensor("images")

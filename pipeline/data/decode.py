@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_SIDE = 64  # pixels; for images of unequal sizes
+# The formats that are read, whatever a file's name says: others start programs (EPS: Ghostscript).
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _16_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # greys of 0..65535
 _ROTATED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
@@ -163,7 +165,7 @@ def _open_row(listing: Listing, row: int) -> AbstractContextManager[Image.Image]
 def _open_image(path: Path, name: str) -> Iterator[Image.Image]:
     """Open an image. Any failure in the block becomes a line with the image's name."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if image.mode == "F":
                 message = "floating point pixels, of which nothing says what is white"
                 raise ValueError(message)  # noqa: TRY301

@@ -167,6 +167,8 @@ def read_split_file(file: Path, count: int, paths: Sequence[str] | None) -> Spli
         UsageFailure: naming the file and the line.
     """
     try:
+        if file.exists() and not file.is_file():  # a pipe or a device may never end
+            raise UsageFailure(f"cannot read the split file {clean(file)}: it is no regular file")
         # Paths that are not UTF-8 are found, too: this is how Python reads names of files.
         encoding = _encoding(file)
         with file.open(encoding=encoding, errors="surrogateescape", newline="") as opened:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 from pipeline.checkpoints import BEST, Card, load_model
 from pipeline.inference.networks import NetworkReference, TrainedNetwork
 from pipeline.stores import access, locations
-from pipeline.system.errors import NothingComplete, StorageFailure, UsageFailure
+from pipeline.system.errors import (
+    IntegrityFailure,
+    NothingComplete,
+    StorageFailure,
+    UsageFailure,
+)
+from pipeline.system.text import clip
 from pipeline.tracking.tracker import Run, Tracker
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.record import StudyRecord
@@ -184,8 +190,18 @@ def fetch_network(tracker: Tracker, run: Run, file: str) -> tuple[torch.nn.Modul
         tracker: of the run's store.
         run: the run.
         file: a ``.safetensors`` file, relative to the run's artifact ``checkpoint``.
+
+    Raises:
+        IntegrityFailure: if the checkpoint is damaged, or is another configuration's.
     """
     with tempfile.TemporaryDirectory() as folder:
         tracker.download(run.info.run_id, f"checkpoint/{file}", Path(folder))
         checksum = tracker.download(run.info.run_id, f"checkpoint/{file}.sha256", Path(folder))
-        return load_model(checksum.with_suffix(""))
+        network, card = load_model(checksum.with_suffix(""))
+    signature = run.data.tags.get("sweep.signature")
+    if signature not in (None, card.config.signature):
+        raise IntegrityFailure(
+            f"the checkpoint of run {run.info.run_id} is another configuration's: its card names "
+            f"{clip(card.config.to_dict(), 200)}; put the run's own artifacts back"
+        )
+    return network, card

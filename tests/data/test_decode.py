@@ -260,3 +260,14 @@ def test_some_rows(photos):
     """Only the rows that are wanted are there, in their order."""
     listing = scan_folder(str(photos))
     assert torch.equal(decode.load_images("folder", listing, [7, 2]), read(photos)[[7, 2]])
+
+
+def test_an_image_of_another_format_is_refused(photos, monkeypatch):
+    """An EPS named as a PNG starts no program: Pillow is not asked to try its format."""
+    path = photos / "train" / "dog" / "x.png"
+    Image.new("RGB", (8, 8)).save(path, format="EPS")
+    started = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *given: started.append(given))
+    with pytest.raises(IntegrityFailure, match=r"x\.png cannot be read"):
+        decode.decode_file(path, (3, 8, 8))
+    assert not started

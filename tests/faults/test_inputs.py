@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -13,6 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.endtoend import client, furnish, pipeline
 from support.forks import Fork
+
+from pipeline.checkpoints import BEST, load, save
 
 STUDY = """
 description: Two trials.
@@ -253,3 +256,59 @@ def test_a_key_of_a_newer_version_is_named(place, capsys, table, key, where):
             word in line for word in (f"study '{NAME}'", where, "'newer', which this version")
         )
     assert attributes(place) == edited
+
+
+# Checkpoints
+
+
+@pytest.fixture(scope="module")
+def checkpoint(swept):
+    """The folder of a trained network's checkpoint."""
+    return next(swept.glob("mlruns/**/checkpoint"))
+
+
+CARDS = {
+    "mean": [[float("nan")], [float("inf")], [None], ["x"], [], "x", None, [0.5, 0.5]],
+    "std": [[float("nan")], [float("inf")], [0], [-1.0], [None], ["x"], 1],
+    "classes": [[1, 2], [None] * 10, [], "0123456789", {"a": 1}, [["a"]]],
+    "shape": [[1, 4096, 4096], [4096, 4096, 4096], [1, 10**9, 8], [1, 8], ["1", 8, "x"], None],
+    "epoch": ["x", None, 1.5, []],
+    "metrics": [None, [], {"val/acc": "x"}, {"val/acc": float("nan")}],
+    "judged": ["x", []],
+    "newer": [1],
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in CARDS.items() for value in values]
+)
+def test_a_card_that_no_command_wrote_is_refused(checkpoint, tmp_path, capsys, key, value):
+    """Exit 6 in one line, before a network of its shape is built."""
+    tensors, facts = load(checkpoint / BEST)
+    save(tmp_path / BEST, tensors, {**facts, key: value})
+    assert pipeline("evaluate", "--checkpoint", str(tmp_path)) == 6
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_checkpoint_that_never_ends_is_refused(tmp_path, capsys, kind):
+    """A pipe or an endless device in the place of a file is not read."""
+    path = tmp_path / BEST
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    assert pipeline("evaluate", "--checkpoint", str(path)) == 6
+    assert "is no regular file" in capsys.readouterr().err
+
+
+def test_swapped_checkpoints_are_refused(place, capsys):
+    """The network of another configuration is not taken for the best: exit 6 names the run."""
+    config = json.loads(next(row[3] for row in attributes(place) if row[2] == "config"))
+    for folder in place.glob("mlruns/**/checkpoint"):
+        tensors, facts = load(folder / BEST)
+        save(folder / BEST, tensors, {**facts, "config": {**config, "lr": 0.5}})
+    for command in (("evaluate", "--best"), ("register", "--best")):
+        assert pipeline(*command) == 6
+        assert "is another configuration's" in capsys.readouterr().err
