@@ -251,10 +251,15 @@ def _optimism_sentence(record: StudyRecord) -> str | None:
         found.append(f"{of_epochs.mean:.4f} as the best of its epochs")
     if not found:
         return None
-    text = f"Chosen by the images that score it, its value is too high by about {found[0]}"
-    if len(found) == 1:
-        return f"{text} (estimated)."
-    return f"{text} and {found[1]} (estimated; together less than the sum)."
+    notes = ["estimated"]
+    if of_epochs is not None and of_epochs.mean >= _OPTIMISM and of_epochs.trials > 1:
+        notes.append(f"of the epochs as the mean of {of_epochs.trials} complete trials")
+    if len(found) > 1:
+        notes.append("together less than the sum")
+    return (
+        f"Chosen by the images that score it, its value is too high by about {' and '.join(found)} "
+        f"({'; '.join(notes)})."
+    )
 
 
 def _noise_sentence(difference: Difference) -> str:

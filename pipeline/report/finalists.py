@@ -178,7 +178,7 @@ def verdict_lines(record: StudyRecord) -> list[str]:
     lines += _refit_lines(record.finalists)
     if _has_other_firsts(record):
         lines.append("The study has gone on since they were chosen: others are its first now.")
-    return [*lines, *_reading_lines(verdict)]
+    return [*lines, *_reading_lines(verdict, maximize=record.maximize)]
 
 
 def _winner_line(record: StudyRecord, winner: Finalist) -> str:
@@ -285,7 +285,7 @@ def _has_other_firsts(record: StudyRecord) -> bool:
     return chosen != {entry.trials[0].config.group for entry in firsts}
 
 
-def _reading_lines(verdict: Verdict) -> list[str]:
+def _reading_lines(verdict: Verdict, *, maximize: bool) -> list[str]:
     """How the figures are to be read."""
     spread = "Mean ± sample standard deviation over fresh seeds, which the search had not used"
     lines = [f"{spread}; in_search is its mean."]
@@ -300,8 +300,12 @@ def _reading_lines(verdict: Verdict) -> list[str]:
         if known[0].redraws:
             over = "draws of train and validation"
             images = "The images are those of the search, which chose the finalists by some of them"
+        # Positive where the winner is better.
+        difference = "the winner's objective less the other's"
+        if not maximize:
+            difference = "the other's objective less the winner's"
         lines.append(
-            f"Difference: the winner's objective less the other's; 95 % interval over {over}, "
+            f"Difference: {difference}; 95 % interval over {over}, "
             f"of all pairs of the {known[0].configurations} finalists together."
         )
         lines.append(f"{images}: other images may rank them otherwise.")

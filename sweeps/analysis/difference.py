@@ -238,6 +238,7 @@ class Comparison:
         """
         sign = 1.0 if self._maximize else -1.0
         half_width = self._half_width(first, second)
+        redraws = _shared_redraws(first, second)
         why_unknown = None
         if min(first.seeds, second.seeds) < 2:
             why_unknown = "with a single seed on one side"
@@ -246,9 +247,10 @@ class Comparison:
         elif first.lacks_seeds:
             half_width = None
             why_unknown = "while planned seeds are not complete"
+        elif half_width is None and (first.by_redraw or second.by_redraw) and len(redraws) < 2:
+            why_unknown = "of other draws of train and validation"
         elif half_width is None:
             why_unknown = "with an unknown error by the choice of images"
-        redraws = _shared_redraws(first, second)
         if redraws:
             mean = statistics.fmean(
                 first.by_redraw[draw] - second.by_redraw[draw] for draw in redraws

@@ -2,14 +2,16 @@
 
 Nothing is known yet of what fresh seeds will do. The networks of the search tell on how many images
 the finalists differ. How much of that is the seeds' doing is taken from networks that were trained
-with several seeds (``benchmarks/seeds.py``; docs/statistics.md).
+with several seeds (``benchmarks/seeds.py``; docs/statistics.md). Networks of the search may have
+nearly the same images right. A lead is itself a difference on as many images, though, so that no
+fewer are counted.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -25,6 +27,7 @@ _DEVIATIONS = 0.8416212335729143  # this share of a normal distribution is below
 ALIKE = 0.36
 # Standard deviation of an accuracy over seeds, on all images alike; of the best configurations.
 SEED_DEVIATION = 0.003
+_PRECISION = 0.00001  # of the lead
 
 
 def visible_lead(trials: Sequence[TrialResult], seeds: int) -> float | None:
@@ -47,9 +50,32 @@ def visible_lead(trials: Sequence[TrialResult], seeds: int) -> float | None:
     for one, other in combinations(known, 2):
         difference = one.astype(np.float64) - other
         variances.append(float(difference.var()))
-    of_image = statistics.fmean(variances)
-    by_images = of_image * (ALIKE + (1 - ALIKE) / seeds) / images
+    observed = statistics.fmean(variances)
     by_seeds = 2 * SEED_DEVIATION**2 / seeds
     freedom = min(2 * (seeds - 1) + PRIOR_FREEDOM, len(trials) * (seeds - 1))
-    interval = half_width(by_images, by_seeds, configurations=len(trials), freedom=freedom)
-    return interval + _DEVIATIONS * math.sqrt(by_images + by_seeds)
+
+    def is_seen(lead: float) -> bool:
+        of_image = max(observed, lead * (1 - lead))
+        by_images = of_image * (ALIKE + (1 - ALIKE) / seeds) / images
+        # The interval has half an image more for each side.
+        interval = half_width(
+            by_images + 1 / images**2, by_seeds, configurations=len(trials), freedom=freedom
+        )
+        return interval + _DEVIATIONS * math.sqrt(by_images + by_seeds) < lead
+
+    return _least(is_seen)
+
+
+def _least(is_seen: Callable[[float], bool]) -> float | None:
+    """Find the least lead that is seen, as all above it are; None if not even 1 is."""
+    low = 0.0
+    high = 1.0
+    if not is_seen(high):
+        return None
+    while high - low > _PRECISION:
+        middle = (low + high) / 2
+        if is_seen(middle):
+            high = middle
+        else:
+            low = middle
+    return high

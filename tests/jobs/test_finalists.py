@@ -99,7 +99,7 @@ def check_shown(folder, capsys):
     assert pipeline("report") == 0
     output = capsys.readouterr().out
     assert f"Study {STUDY} (study file tiny)" in output
-    assert "Student's t" in output
+    assert "95 % interval over seeds and images, of all pairs of the 2 finalists" in output
     place = folder / "reports" / STUDY
     assert len(json.loads((place / "trials.json").read_text())["finalists"]["finalists"]) == 2
     assert "## Finalists" in (place / "report.md").read_text()

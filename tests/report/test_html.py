@@ -251,7 +251,10 @@ def test_the_winner_flatters_itself():
     found = re.search(r"too high by about 0\.(\d{4}) as the best of 12 configurations and", text)
     # The mean of the best of twelve accuracies is 1.63 standard deviations above theirs.
     assert 0.5 < int(found[1]) / 10_000 / (1.63 * (0.09 / 239) ** 0.5) < 1.5
-    assert "0.0040 as the best of its epochs (estimated; together less than the sum)" in text
+    assert (
+        "0.0040 as the best of its epochs (estimated; of the epochs as the mean of 12 complete "
+        "trials; together less than the sum)" in text
+    )
     alone = [with_bits(make_result(0, 0.9), first_right(0.9, 239))]
     assert "too high" not in section(made(make_record(alone)), "result").text
 

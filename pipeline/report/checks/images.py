@@ -15,6 +15,8 @@ from sweeps.analysis.record import StudyRecord
 # A class of which so few images are recognised is nearly never right, if it is also below half of
 # what the network recognises of all images.
 RARELY = 0.25
+# Nobody would call more mistakes than this share of the images saturated: the images are few.
+_SATURATED = 0.05
 _NAMED = 5  # classes that are listed
 _NAME_CLIP = 20  # characters of a class name
 
@@ -30,12 +32,16 @@ def saturated(record: StudyRecord) -> Check | None:
         return None
     at_most = "none" if saturation.most == 0 else f"at most {saturation.most:g}"
     low, _ = wilson_interval(1 - saturation.most / images, images)
+    finding = "Validation is saturated"
+    if saturation.most > _SATURATED * images:
+        finding = "Validation images are too few"
     text = (
-        f"Validation is saturated: {len(saturation.configurations)} of "
+        f"{finding}: {len(saturation.configurations)} of "
         f"{len(record.complete_configurations)} complete configurations get {at_most} of the "
         f"{images:,} validation images wrong. A network without a mistake could not be told from "
         "them (sign test, 95 %), so these images can neither rank them nor show a better one. "
-        f"In truth they may be right on no more than {low:.3f} (95 %): validate on more images."
+        f"Of other images, they may have no more than {low:.3f} right (95 %): validate on more "
+        "images."
     )
     return Check(name="saturated", level="warning", text=text)
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # The colour, the marker and the name of a split.
 _SPLITS = {"val": (BLUE, "o", "validation"), "test": (ORANGE, "D", "test")}
 
+_MARGIN = 0.02  # beyond the ends of intervals, of the axis
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeedsMark:
@@ -61,13 +63,18 @@ class SeedsPanel:
     def range(self) -> tuple[float, float]:
         """The range of the axis: all values, with half as much again on both sides if possible.
 
-        An interval may reach beyond it.
+        An interval that reaches further is inside, too: cut off, it would look short.
         """
         values = [value for mark in self.marks for value in mark.values]
-        low = min(values)
-        high = max(values)
-        room = 0.5 * (high - low) or 0.005
-        return low - room, min(high + room, self.most)
+        room = 0.5 * (max(values) - min(values)) or 0.005
+        low = min(values) - room
+        high = max(values) + room
+        lows = [mark.low for mark in self.marks if mark.low is not None]
+        highs = [mark.high for mark in self.marks if mark.high is not None]
+        margin = _MARGIN * (max([high, *highs]) - min([low, *lows]))
+        low = min([low, *(end - margin for end in lows)])
+        high = max([high, *(end + margin for end in highs)])
+        return low, min(high, self.most)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,13 @@ import math
 import pytest
 from support.records import first_right, study_with_finalists, with_bits
 
-from pipeline.report.plots.finalists import draw_finalists, finalists_alt, finalists_info
+from pipeline.report.plots.finalists import (
+    SeedsMark,
+    SeedsPanel,
+    draw_finalists,
+    finalists_alt,
+    finalists_info,
+)
 from sweeps.analysis.intervals import wilson_interval
 
 
@@ -34,6 +40,19 @@ def test_finalists():
     assert (info.ended, info.planned) == (6, 6)
     shown = f"95 % {first.low:.4f} to {first.high:.4f}"
     assert f"#7 lr 0.1: val 0.8900 (3 seeds, {shown}), test 0.8700" in finalists_alt(info)
+
+
+def test_no_interval_is_cut_off():
+    """The axis reaches beyond the ends of wide intervals, as it does beyond the seeds of narrow ones."""
+
+    def axis(low, high):
+        mark = SeedsMark(row=0, split="val", values=[0.9, 0.92], mean=0.91, low=low, high=high)
+        return SeedsPanel(label="accuracy", marks=[mark], most=1).range
+
+    assert axis(0.905, 0.915) == axis(None, None) == pytest.approx((0.89, 0.93))
+    low, high = axis(0.7, 0.98)
+    assert 0.68 < low < 0.7
+    assert 0.98 < high < 1
 
 
 def test_without_the_images_there_is_no_interval():

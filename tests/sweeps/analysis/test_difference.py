@@ -483,7 +483,12 @@ def test_redraws_and_the_studys_own_split_are_not_compared():
     """They have other images, and without the number of images nothing is known either."""
     first = redrawn((0.92, 0.94, 0.96))
     own = seeds_of([first_right(0.5, 1000)] * 3)
-    assert Comparison([first, own], maximize=True).difference(first, own).half_width is None
+    for found in (
+        Comparison([first, own], maximize=True).difference(first, own),
+        Comparison([first, own], maximize=True).difference(own, first),
+    ):
+        assert found.half_width is None
+        assert found.why_unknown == "of other draws of train and validation"
     unknown = redrawn((0.92, 0.94, 0.96), {"train": 0})
     assert Comparison([unknown], maximize=True).difference(unknown, unknown).half_width is None
 

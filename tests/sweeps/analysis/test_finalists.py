@@ -338,6 +338,31 @@ def test_a_verdict_stands_before_that_of_the_search():
         assert 0 < text.index("0.9000 (1 seed) against") < text.index("Not final")
 
 
+@pytest.mark.parametrize(
+    ("objective", "text"),
+    [
+        ("val_acc", "Difference: the winner's objective less the other's"),
+        ("val_loss", "Difference: the other's objective less the winner's"),
+    ],
+)
+def test_a_difference_is_positive_where_the_winner_is_better(objective, text):
+    """Of losses, it is the other's that is larger, and the text says which is taken from which."""
+    maximize = objective != "val_loss"
+    best = 0.1 if maximize else 0.01
+    values = {0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}
+    record = make_record(
+        [make_result(0, 0.8, lr=0.1), make_result(1, 0.9, lr=0.01)], dimensions=[LR]
+    )
+    finalists = again(values, objective=objective, maximize=maximize)
+    record = dataclasses.replace(
+        record, objective=objective, maximize=maximize, finalists=finalists
+    )
+    lines = verdict.verdict_lines(record)
+    assert lines[0].startswith(f"Winner: lr {best:g}")
+    assert any("difference +0.0497" in line for line in lines)
+    assert any(line.startswith(text) for line in lines)
+
+
 def test_the_winner_in_detail_leaves_the_lead_to_the_finalists():
     """Once finalists have decided, the lead of the search is left out, and theirs is told."""
     finalists = again({0.1: [0.95, 0.96, 0.97], 0.01: [0.90, 0.911, 0.92]}, test=0.9)

@@ -7,7 +7,7 @@ import pytest
 from support.records import first_right, make_result, with_bits
 
 from sweeps.analysis.difference import Comparison, make_sample
-from sweeps.analysis.power import SEED_DEVIATION, visible_lead
+from sweeps.analysis.power import ALIKE, SEED_DEVIATION, visible_lead
 
 
 def network(number, correct):
@@ -27,10 +27,31 @@ def test_more_seeds_and_images_see_less():
 
 
 def test_networks_that_agree_leave_the_seeds():
-    """Where the networks of the search have the same images right, only seeds can differ."""
-    trials = [network(number, first_right(0.9, 1000)) for number in range(2)]
+    """Where the networks of the search have the same of many images right, only seeds can differ."""
+    trials = [network(number, first_right(0.9, 1_000_000)) for number in range(2)]
     by_seeds = SEED_DEVIATION * math.sqrt(2 / 100)
-    assert visible_lead(trials, 100) == pytest.approx((1.96 + 0.84) * by_seeds, rel=0.02)
+    assert visible_lead(trials, 100) == pytest.approx((1.96 + 0.84) * by_seeds, rel=0.05)
+
+
+@pytest.mark.parametrize(("images", "least"), [(24, 0.198), (239, 0.025)])
+def test_networks_that_agree_on_few_images(images, least):
+    """A lead is itself a difference on images, six at least: networks that agree do not hide that."""
+    rng = np.random.default_rng(images)
+    perfect = np.ones(images, dtype=np.bool_)
+    lead = visible_lead([network(number, perfect) for number in range(2)], 3)
+    assert lead == pytest.approx(least, rel=0.02)
+    # What seeds disagree on, as `ALIKE` has it.
+    scale = 1 / ALIKE - 1
+    seen = 0
+    for _ in range(100):
+        wrong = rng.beta(lead * scale, (1 - lead) * scale, images)
+        rows = rng.random((3, images)) >= wrong
+        samples = [
+            make_sample([network(number, perfect) for number in range(3)], "val_acc"),
+            make_sample([network(number, row) for number, row in enumerate(rows)], "val_acc"),
+        ]
+        seen += Comparison(samples, maximize=True).difference(*samples).outcome == "ahead"
+    assert seen > 70
 
 
 @pytest.mark.parametrize("seeds", [3, 10])
