@@ -42,7 +42,8 @@ def imported_packages():
                     found |= {alias.name.partition(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and not node.level:
                     found.add(str(node.module).partition(".")[0])
-    return found - set(sys.stdlib_module_names) - set(PRODUCT)
+    # The names of types that the type checker itself brings are no package.
+    return found - set(sys.stdlib_module_names) - set(PRODUCT) - {"_typeshed"}
 
 
 def test_what_is_imported_is_declared():
