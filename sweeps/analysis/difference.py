@@ -248,7 +248,7 @@ class Comparison:
             half_width = None
             why_unknown = "while planned seeds are not complete"
         elif half_width is None and (first.by_redraw or second.by_redraw) and len(redraws) < 2:
-            why_unknown = "of other draws of train and validation"
+            why_unknown = "between different draws of train and validation"
         elif half_width is None:
             why_unknown = "with an unknown error by the choice of images"
         if redraws:

@@ -488,7 +488,7 @@ def test_redraws_and_the_studys_own_split_are_not_compared():
         Comparison([first, own], maximize=True).difference(own, first),
     ):
         assert found.half_width is None
-        assert found.why_unknown == "of other draws of train and validation"
+        assert found.why_unknown == "between different draws of train and validation"
     unknown = redrawn((0.92, 0.94, 0.96), {"train": 0})
     assert Comparison([unknown], maximize=True).difference(unknown, unknown).half_width is None
 
