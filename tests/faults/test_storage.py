@@ -281,9 +281,10 @@ def test_an_interrupted_creation_leaves_no_empty_file(tmp_path):
     assert (tmp_path / "optuna.db").stat().st_size
     access.open_studies(where)
     before = digest(tmp_path / "optuna.db")
-    sqlite._create(tmp_path / "optuna.db", lambda _: None)
+    sqlite._create(tmp_path / "optuna.db", tmp_path / ".draft", lambda _: None)
     assert digest(tmp_path / "optuna.db") == before
-    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == set()
+    folders = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert not folders, "no draft is left"
 
 
 # Read-only

@@ -421,13 +421,14 @@ def test_runs_of_a_lost_study_are_not_taken_for_a_new_ones(folder, template):
 
 def test_a_store_that_fails_ends_the_sweep_and_not_the_trial(folder, monkeypatch):
     """A tracking store that cannot be written is exit 5; no trial is failed for it, and the same command goes on."""
-    from mlflow import MlflowClient as Client
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
     def full(self, *arguments, **options):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Client, "log_artifacts", full)
+        patch.setattr(LocalArtifactRepository, "log_artifact", full)
+        patch.setattr(LocalArtifactRepository, "log_artifacts", full)
         assert pipeline("sweep", "tiny.yaml") == 5
     assert not [result for result in record(folder, STUDY).results if result.state == "failed"]
     assert pipeline("sweep", "tiny.yaml") == 0

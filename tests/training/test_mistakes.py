@@ -200,12 +200,14 @@ def test_only_the_best_trials_pictures_are_read():
     assert read_record(storage, "study").thumbnails == {}
     assert searches.run(study, searches.make_train(study)) == "done"
     found = find_best_trial(study.results(), study.ranking_rule).number
-    study.keep_thumbnails(found, {3: "abc", 17: "def"})
-    assert (study.thumbnails_trial, read_record(storage, "study").thumbnails) == (
-        found,
-        {3: "abc", 17: "def"},
-    )
-    study.keep_thumbnails(found + 1, {4: "ghi"})
+    thumbnails = {
+        image: encode_thumbnail(torch.full((1, 2, 2), image, dtype=torch.uint8))
+        for image in (3, 17)
+    }
+    texts = {image: base64.b64encode(png).decode() for image, png in thumbnails.items()}
+    study.keep_thumbnails(found, texts)
+    assert (study.thumbnails_trial, read_record(storage, "study").thumbnails) == (found, texts)
+    study.keep_thumbnails(found + 1, {4: texts[3]})
     assert (study.thumbnails_trial, read_record(storage, "study").thumbnails) == (found + 1, {})
 
 

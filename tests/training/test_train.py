@@ -475,7 +475,7 @@ def failed(result, end, folder):
 def test_diverged(family, tiny, tmp_path):
     """A loss that is no finite number ends the trial at once as diverged."""
     config = dataclasses.replace(
-        settled(family, optimizer="sgd", batch_norm=False, epochs=50), lr=1e38
+        settled(family, optimizer="sgd", batch_norm=False, epochs=50), lr=100.0, weight_decay=10.0
     )
     result = train(0, config, suited(family, tiny), tmp_path, objective="val_acc")
     failed(result, "diverged", tmp_path)
