@@ -22,10 +22,10 @@ counts (Agresti, Categorical Data Analysis, 2013, section 3.1): otherwise the in
 images that one configuration alone has right would leave out 0.
 
 **Few seeds.** A variance of two or three values is hardly known. Each ``var(values)`` is therefore
-moved towards the mean variance of all configurations, which counts as some further degrees of
-freedom: as many as the variances of the configurations suggest (Smyth, Statistical Applications in
-Genetics and Molecular Biology 3, 2004), but at least `PRIOR_FREEDOM`, and no more where a study
-is too small to tell.
+moved towards the mean variance of the half of the configurations whose means are nearest (poor ones
+often vary much more than good ones), which counts as some further degrees of freedom: as many as
+their variances suggest (Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004),
+but at least `PRIOR_FREEDOM`, and no more where they are too few to tell.
 
 **Redraws.** Where each seed has a draw of train and validation of its own, no two have the same
 images. The interval is that of the corrected resampled t-test (`sweeps.analysis.intervals`) of the
@@ -65,12 +65,12 @@ from sweeps.trial import COMPLETE, TrialResult, parse_redraw
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Degrees of freedom with which the mean variance of all configurations counts in each one's own: at
-# least, and where a study does not tell. Smyth's estimate for 14 real configurations with 6 seeds
-# each was 2.0, for the best five of them 6.2 (docs/statistics.md).
+# Degrees of freedom with which the mean variance of similar configurations counts in each one's
+# own: at least, and where they do not tell. Smyth's estimate for 14 real configurations with 6
+# seeds each was 2.0, for the best five of them 6.2 (docs/statistics.md).
 PRIOR_FREEDOM = 2
 MOST_PRIOR_FREEDOM = 30
-# A study tells with at least so many configurations that have at least so many seeds.
+# They tell with at least so many configurations that have at least so many seeds.
 _TELLING_CONFIGURATIONS = 4
 _TELLING_SEEDS = 3
 # Standard deviation, in images, of the difference of two counts, each rounded to a whole number.
@@ -198,6 +198,26 @@ class _Parts:
     seed: float  # of one seed of each, on any images
 
 
+@dataclass(frozen=True)
+class _Prior:
+    """What similar configurations say of a configuration's variance over seeds."""
+
+    variance: float  # mean of theirs, on all images alike
+    freedom: int  # degrees of freedom of that mean
+    weight: float  # degrees of freedom with which it counts
+
+    @staticmethod
+    def of(samples: Sequence[Sample]) -> _Prior:
+        """Average the variances of configurations with two or more seeds."""
+        freedom = sum(sample.seeds - 1 for sample in samples)
+        weighted = sum((sample.seeds - 1) * _excess_variance(sample) for sample in samples)
+        return _Prior(
+            variance=weighted / freedom if freedom else 0.0,
+            freedom=freedom,
+            weight=_prior_freedom(samples),
+        )
+
+
 class Comparison:
     """Compares the configurations that stood to win, with one family of intervals."""
 
@@ -212,7 +232,7 @@ class Comparison:
         """Prepare the comparison.
 
         Args:
-            samples: all configurations with complete seeds. Their variances are averaged.
+            samples: all configurations with complete seeds.
             maximize: whether a higher value is better.
             rope: half the region of practical equivalence, in units of the objective; None if
                 nothing counts as equal.
@@ -221,14 +241,8 @@ class Comparison:
         self._maximize = maximize
         self._rope = rope
         self.configurations = max(2, len(samples), configurations or 0)
-        repeated = [sample for sample in samples if sample.seeds > 1]
-        # Degrees of freedom of the mean variance.
-        self._freedom = sum(sample.seeds - 1 for sample in repeated)
-        weighted = sum((sample.seeds - 1) * sample.variance for sample in repeated)
-        self._mean_variance = weighted / self._freedom if self._freedom else 0.0
-        self._prior_freedom = _prior_freedom(repeated)
-        residuals = [sample.residual / sample.images for sample in repeated if sample.images]
-        self._mean_residual = statistics.fmean(residuals) if residuals else 0.0
+        self._repeated = [sample for sample in samples if sample.seeds > 1]
+        self._priors: dict[float, _Prior] = {}  # by the mean of a sample
 
     def difference(self, first: Sample, second: Sample) -> Difference:
         """Compare two of the configurations.
@@ -286,7 +300,7 @@ class Comparison:
         by_images = _mean_variance_by_images(sample)
         if sample.seeds < 2 or by_images is None:
             return None
-        freedom = self._seed_freedom(sample.seeds)
+        freedom = self._seed_freedom(sample)
         by_seeds = max(self._seed_variance(sample), 0.0) / sample.seeds
         student = simultaneous_quantile(2, freedom)
         variance = by_images + by_seeds * (student / Z) ** 2
@@ -313,7 +327,7 @@ class Comparison:
             by_images,
             max(by_seeds, 0.0),
             configurations=self.configurations,
-            freedom=self._seed_freedom(first.seeds, second.seeds),
+            freedom=self._seed_freedom(first, second),
         )
 
     def _half_width_of_redraws(self, first: Sample, second: Sample) -> float | None:
@@ -329,23 +343,40 @@ class Comparison:
             error = max(error, _ROUNDING / val_images * scale)
         return simultaneous_quantile(self.configurations, freedom) * error
 
+    def _prior(self, sample: Sample) -> _Prior:
+        """What the configurations with the nearest means say of a sample's variance over seeds.
+
+        They are half of all, and at least two, the sample among them.
+        """
+        mean = sample.mean
+        if mean not in self._priors:
+            count = max(2, math.ceil(len(self._repeated) / 2))
+            by_distance = sorted(self._repeated, key=lambda other: abs(other.mean - mean))
+            self._priors[mean] = _Prior.of(by_distance[:count])
+        return self._priors[mean]
+
     def _seed_variance(self, sample: Sample) -> float:
         """Estimate the variance over seeds that no number of images makes smaller.
 
         It may come out negative, where seeds differ by less than the images explain.
         """
-        own = sample.variance
-        if sample.images is not None:
-            own -= sample.residual / sample.images
-        mean = self._mean_variance - self._mean_residual
-        freedom = sample.seeds - 1
-        prior = self._prior_freedom
-        return (prior * mean + freedom * own) / (prior + freedom)
+        prior = self._prior(sample)
+        own_freedom = sample.seeds - 1
+        weighted = prior.weight * prior.variance + own_freedom * _excess_variance(sample)
+        return weighted / (prior.weight + own_freedom)
 
-    def _seed_freedom(self, *seeds: int) -> int:
-        """Degrees of freedom of the variance over seeds, of configurations with so many seeds."""
-        own = sum(seeds) - len(seeds)
-        return max(1, min(int(own + self._prior_freedom), max(self._freedom, own)))
+    def _seed_freedom(self, *samples: Sample, seeds: int | None = None) -> int:
+        """Degrees of freedom of the variance over seeds of one or two configurations.
+
+        Args:
+            samples: of the configurations.
+            seeds: of each; None for as many as there are.
+        """
+        own = sum((seeds or sample.seeds) - 1 for sample in samples)
+        priors = [self._prior(sample) for sample in samples]
+        weight = statistics.fmean(prior.weight for prior in priors)
+        most = max(own, *(prior.freedom for prior in priors))
+        return max(1, min(int(own + weight), most))
 
     def _needs(self, difference: Difference, first: Sample, second: Sample) -> Needs | None:
         """Find out what would decide an open difference, if it stays as it was seen.
@@ -363,7 +394,13 @@ class Comparison:
             target = max(target, self._rope - target)
 
         def decides(seed_count: int, image_count: int) -> bool:
-            return self._projected_half_width(parts, seed_count, image_count) < target
+            projected = half_width(
+                (parts.image + parts.single / seed_count) / image_count,
+                parts.seed / seed_count,
+                configurations=self.configurations,
+                freedom=self._seed_freedom(first, second, seeds=seed_count),
+            )
+            return projected < target
 
         more_seeds = _first_that(lambda count: decides(count, images), seeds + 1, MOST_SEEDS)
         more_images = _first_that(lambda count: decides(seeds, count), images + 1, MOST_IMAGES)
@@ -385,15 +422,6 @@ class Comparison:
             seed=max(self._seed_variance(first) + self._seed_variance(second), 0.0),
         )
 
-    def _projected_half_width(self, parts: _Parts, seeds: int, images: int) -> float:
-        """Return the half-width of an interval with other numbers of seeds and images."""
-        return half_width(
-            (parts.image + parts.single / seeds) / images,
-            parts.seed / seeds,
-            configurations=self.configurations,
-            freedom=self._seed_freedom(seeds, seeds),
-        )
-
 
 def half_width(by_images: float, by_seeds: float, *, configurations: int, freedom: int) -> float:
     """Return the half-width of a simultaneous interval from the parts of a variance.
@@ -407,6 +435,13 @@ def half_width(by_images: float, by_seeds: float, *, configurations: int, freedo
     known = simultaneous_quantile(configurations, _KNOWN)
     estimated = simultaneous_quantile(configurations, freedom)
     return math.sqrt(known**2 * by_images + estimated**2 * by_seeds)
+
+
+def _excess_variance(sample: Sample) -> float:
+    """The variance of a sample's values over seeds, less what single images explain."""
+    if sample.images is None:
+        return sample.variance
+    return sample.variance - sample.residual / sample.images
 
 
 def _prior_freedom(samples: Sequence[Sample]) -> float:

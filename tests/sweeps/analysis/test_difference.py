@@ -86,24 +86,36 @@ def test_images_that_one_alone_has_right(images_ahead, ahead):
 
 
 def test_unequal_numbers_of_seeds():
-    """Each side's variance counts by its own number of seeds; the third configuration lends it freedom."""
+    """Each side's variance counts by its own seeds, and is moved towards that of the nearest two configurations."""
     by_image = [0.5] * 1000
     first = plain((0.9, 0.92, 0.94), by_image)
     second = plain((0.8, 0.81), by_image)
     third = plain((0.7, 0.7, 0.7), by_image)
     found = Comparison([first, second, third], maximize=True).difference(first, second)
-    mean = (2 * 0.0004 + 1 * 0.00005 + 2 * 0) / 5
-    own = [
+    # The second is the nearest to the first, and the third to the second.
+    means = [(2 * 0.0004 + 1 * 0.00005) / 3, (1 * 0.00005 + 2 * 0) / 3]
+    by_seeds = [
         (PRIOR_FREEDOM * mean + (seeds - 1) * variance) / (PRIOR_FREEDOM + seeds - 1) / seeds
-        for seeds, variance in [(3, 0.0004), (2, 0.00005)]
+        for mean, seeds, variance in zip(means, (3, 2), (0.0004, 0.00005), strict=True)
     ]
     by_images = (1 / 1001) / 1001
-    quantiles = [  # 3 + 2 - 2 + 2 = 5 degrees of freedom, as many as all seeds together give
-        stats.studentized_range.ppf(0.95, 3, freedom) / math.sqrt(2) for freedom in (math.inf, 5)
+    quantiles = [  # 3 degrees of freedom, as many as two configurations have, and not 3 + 2
+        stats.studentized_range.ppf(0.95, 3, freedom) / math.sqrt(2) for freedom in (math.inf, 3)
     ]
-    expected = math.sqrt(quantiles[0] ** 2 * by_images + quantiles[1] ** 2 * sum(own))
+    expected = math.sqrt(quantiles[0] ** 2 * by_images + quantiles[1] ** 2 * sum(by_seeds))
     assert found.half_width == pytest.approx(expected, rel=1e-6)
     assert (found.seeds, found.difference) == ((3, 2), pytest.approx(0.115))
+
+
+def test_poor_configurations_do_not_hide_a_lead():
+    """What varies much, far below, says nothing of the two at the top."""
+    by_image = [0.9] * 10_000
+    good = [spread_sample(mean, 1e-6, 3, by_image) for mean in (0.93, 0.92)]
+    poor = [spread_sample(0.5 + 0.1 * n, 1e-2, 3, by_image) for n in range(3)]
+    assert Comparison(good + poor[:1], maximize=True).difference(*good).outcome == "ahead"
+    better = [*good, spread_sample(0.91, 1e-6, 3, by_image)]
+    assert Comparison(better + poor, maximize=True).difference(*good).outcome == "ahead"
+    assert Comparison(better + poor, maximize=True).difference(*poor[:2]).outcome == "open"
 
 
 # Against other computations
@@ -497,17 +509,17 @@ def test_redraws_and_the_studys_own_split_are_not_compared():
 
 
 def test_prior_freedom_follows_the_variances():
-    """Alike variances are worth many seeds, unlike ones and too few configurations the least."""
-    rng = np.random.default_rng(0)
+    """Alike variances are worth many seeds, unlike ones with the same mean the least."""
+    by_image = [0.9] * 10_000
+    pair = [spread_sample(mean, 1e-4, 5, by_image) for mean in (0.905, 0.895)]
 
-    def half_width(deviations):
-        samples = [plain(0.9 + d * rng.standard_normal(5), [0.9] * 10_000) for d in deviations]
-        pair = [plain([0.9 - 0.01, 0.9 + 0.01] * 2, [0.9] * 10_000) for _ in range(2)]
-        return Comparison([*samples, *pair], maximize=True, configurations=22).difference(*pair)
+    def half_width(variances):
+        others = [spread_sample(0.9, variance, 5, by_image) for variance in variances]
+        return Comparison([*pair, *others], maximize=True).difference(*pair).half_width
 
-    alike = half_width([0.01] * 20).half_width
-    unlike = half_width(np.geomspace(0.0005, 0.2, 20)).half_width
-    assert alike < 0.8 * unlike
+    alike = half_width([1e-4] * 20)
+    unlike = half_width([1e-6, 1.99e-4] * 10)
+    assert alike < 0.9 * unlike
 
 
 def simulated(rng, accuracies, *, seeds=3, images=500):
