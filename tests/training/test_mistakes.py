@@ -238,7 +238,7 @@ def test_a_sweep_keeps_them(folder):
     assert any(result.duplicate_of is not None for result in whole.results)
     storage = access.open_studies(locations.locate())
     kept = optuna.load_study(storage=storage, study_name="tiny-digits")
-    kept.set_user_attr("pictures", {"trial": 99, "images": {"1": "abc"}})
+    kept.set_user_attr("pictures", {"trial": 99, "images": dict(whole.thumbnails)})
     assert record(folder, "tiny-digits").thumbnails == {}
     assert pipeline("sweep", "tiny.yaml") == 0
     assert check(folder, "tiny-digits").thumbnails == whole.thumbnails
