@@ -409,12 +409,17 @@ class _Sweep:
             self._stop,
             self._request.trial_timeout,
         )
+
+        def record_result(result: TrialResult) -> None:
+            runner.forget_pause(result.number)  # or it would be recorded after the end
+            self._record_result(result)
+
         with self._display.live(), runner:
             ending = loop.run(
                 self._study,
                 runner,
                 complete_untrained=self._complete_untrained,
-                on_result=self._record_result,
+                on_result=record_result,
                 on_pause=runner.record_pause,
                 should_stop=self._is_out_of_time,
                 max_failures=self._request.max_failures,

@@ -180,6 +180,10 @@ class TrialRunner:
         self._new_pauses[number] = pause.result
         self._display.trial_paused(pause)
 
+    def forget_pause(self, number: int) -> None:
+        """Drop a pause that is not recorded yet, of a trial that has ended since."""
+        self._new_pauses.pop(number, None)
+
     def _record_new_pauses(self) -> None:
         for number, result in self._new_pauses.items():
             self._recorder.pause(self._runs[number], result)
