@@ -350,7 +350,7 @@ class Comparison:
         """
         mean = sample.mean
         if mean not in self._priors:
-            count = max(2, math.ceil(len(self._repeated) / 2))
+            count = similar_configurations(len(self._repeated))
             by_distance = sorted(self._repeated, key=lambda other: abs(other.mean - mean))
             self._priors[mean] = _Prior.of(by_distance[:count])
         return self._priors[mean]
@@ -421,6 +421,11 @@ class Comparison:
             single=single,
             seed=max(self._seed_variance(first) + self._seed_variance(second), 0.0),
         )
+
+
+def similar_configurations(configurations: int) -> int:
+    """How many configurations, those with the nearest means, inform a variance over seeds."""
+    return max(2, math.ceil(configurations / 2))
 
 
 def half_width(by_images: float, by_seeds: float, *, configurations: int, freedom: int) -> float:

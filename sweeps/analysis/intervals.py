@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 CONFIDENCE = 0.95
 Z = 1.959963984540054  # 95 % of a normal distribution is within so many standard deviations
+Z_POWER = 0.8416212335729143  # 80 % of it is below so many
 
 
 def wilson_interval(share: float, images: float) -> tuple[float, float]:

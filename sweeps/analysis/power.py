@@ -17,11 +17,10 @@ from itertools import combinations
 import numpy as np
 
 from sweeps.analysis.bits import correct_images
-from sweeps.analysis.difference import PRIOR_FREEDOM, half_width
+from sweeps.analysis.difference import PRIOR_FREEDOM, half_width, similar_configurations
+from sweeps.analysis.intervals import Z_POWER
 from sweeps.trial import TrialResult
 
-SEEN = 0.8  # how often a lead is to be seen
-_DEVIATIONS = 0.8416212335729143  # this share of a normal distribution is below so many deviations
 # Of the variance of a difference on one image, the part that is the same with all seeds. It is less
 # in the best configurations, so that a smaller lead is seen than is said.
 ALIKE = 0.36
@@ -52,7 +51,8 @@ def visible_lead(trials: Sequence[TrialResult], seeds: int) -> float | None:
         variances.append(float(difference.var()))
     observed = statistics.fmean(variances)
     by_seeds = 2 * SEED_DEVIATION**2 / seeds
-    freedom = min(2 * (seeds - 1) + PRIOR_FREEDOM, len(trials) * (seeds - 1))
+    similar = similar_configurations(len(trials))
+    freedom = min(2 * (seeds - 1) + PRIOR_FREEDOM, similar * (seeds - 1))
 
     def is_seen(lead: float) -> bool:
         of_image = max(observed, lead * (1 - lead))
@@ -61,7 +61,7 @@ def visible_lead(trials: Sequence[TrialResult], seeds: int) -> float | None:
         interval = half_width(
             by_images + 1 / images**2, by_seeds, configurations=len(trials), freedom=freedom
         )
-        return interval + _DEVIATIONS * math.sqrt(by_images + by_seeds) < lead
+        return interval + Z_POWER * math.sqrt(by_images + by_seeds) < lead
 
     return _least(is_seen)
 
