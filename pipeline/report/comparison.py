@@ -27,9 +27,8 @@ from pipeline.system.files import write_text_atomically
 from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked, ends_text
-from sweeps.analysis.record import StudyRecord
+from sweeps.analysis.record import StudyRecord, compare_winners
 from sweeps.analysis.scores import complete_trials, mean_test_score
-from sweeps.analysis.studies import compare_winners
 from sweeps.trial import config_fields
 
 _NAME_CLIP = 60  # characters of a study's name

@@ -9,7 +9,13 @@ from itertools import accumulate
 import numpy as np
 
 from sweeps.spec.study_spec import OBJECTIVES
-from sweeps.trial import COMPLETE, TrialResult
+from sweeps.trial import COMPLETE, PAUSED, PRUNED, TrialResult
+
+
+def has_value(result: TrialResult) -> bool:
+    """Whether a trial can be scored: it is complete, pruned or paused, with a finite value."""
+    is_scored = result.state in (COMPLETE, PRUNED, PAUSED)
+    return is_scored and result.value is not None and math.isfinite(result.value)
 
 
 def scores_at_equal_epochs(

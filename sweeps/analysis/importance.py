@@ -20,11 +20,11 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from sweeps.analysis.equal_epochs import scores_at_equal_epochs
+from sweeps.analysis.equal_epochs import has_value, scores_at_equal_epochs
 from sweeps.analysis.ped_anova import Gridded, divergences, to_grid
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
-from sweeps.trial import COMPLETE, PAUSED, PRUNED, TrialConfig, TrialResult, Value
+from sweeps.trial import TrialConfig, TrialResult, Value
 
 # With fewer configurations, the best third has fewer than seven, and the shares are mostly noise.
 MIN_CONFIGURATIONS = 20
@@ -192,9 +192,7 @@ def _configurations(results: Sequence[TrialResult]) -> list[list[TrialResult]]:
 
 def _counts(result: TrialResult) -> bool:
     """Whether a trial is evidence of its own: it has a value, and reused no other trial's."""
-    has_value = result.value is not None and math.isfinite(result.value)
-    is_shown = result.state in (COMPLETE, PRUNED, PAUSED)
-    return has_value and is_shown and result.duplicate_of is None
+    return has_value(result) and result.duplicate_of is None
 
 
 def _panels(record: StudyRecord, configurations: Sequence[Sequence[TrialResult]]) -> list[_Panel]:

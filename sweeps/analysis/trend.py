@@ -9,17 +9,16 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
-from sweeps.analysis.equal_epochs import scores_at_equal_epochs
-from sweeps.analysis.intervals import Z
+from sweeps.analysis.equal_epochs import has_value, scores_at_equal_epochs
+from sweeps.analysis.intervals import Z_POWER, Z
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import BAD_CONFIGURATION, COMPLETE, PAUSED, PRUNED, TrialResult
+from sweeps.trial import BAD_CONFIGURATION
 
 INFEASIBLE = "infeasible"
 # With fewer, the distribution of Student's t does not describe a rank correlation: of six, it takes
 # .002 for a chance that is .008.
 MIN_CONFIGURATIONS = 8
 _WORST = -1.0  # the standing of a configuration that all others beat
-_POWER = 0.8416212335729143  # a normal variable is below this in four of five cases
 _VARIANCE = 1.06  # of Fisher's transform of a rank correlation, times n - 3
 
 
@@ -34,7 +33,7 @@ def standings(record: StudyRecord) -> Mapping[str, float]:
         another reason are left out.
     """
     tried = [result for result in record.results if result.duplicate_of is None]
-    valued = [result for result in tried if _has_value(result)]
+    valued = [result for result in tried if has_value(result)]
     scores = scores_at_equal_epochs(valued, record.objective, maximize=record.maximize)
     by_group: dict[str, list[float]] = {}
     for result, score in zip(valued, scores, strict=True):
@@ -43,11 +42,6 @@ def standings(record: StudyRecord) -> Mapping[str, float]:
         if result.end in (*BAD_CONFIGURATION, INFEASIBLE):
             by_group.setdefault(result.config.group, [_WORST])
     return {group: fmean(found) for group, found in by_group.items()}
-
-
-def _has_value(result: TrialResult) -> bool:
-    is_scored = result.state in (COMPLETE, PRUNED, PAUSED)
-    return is_scored and result.value is not None and math.isfinite(result.value)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
@@ -99,5 +93,5 @@ def least_visible_share(configurations: int) -> float | None:
     """
     if configurations < MIN_CONFIGURATIONS:
         return None
-    transformed = (Z + _POWER) * math.sqrt(_VARIANCE / (configurations - 3))
+    transformed = (Z + Z_POWER) * math.sqrt(_VARIANCE / (configurations - 3))
     return math.tanh(transformed) ** 2

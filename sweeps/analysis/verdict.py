@@ -138,12 +138,14 @@ def judge_finalists(
     if not ranked or ranked[0].state != COMPLETE:
         return None
     winner = ranked[0]
-    test_samples = [make_test_sample(complete_trials(entry)) for entry in ranked]
+    complete = [complete_trials(entry) for entry in ranked]
+    test_samples = [make_test_sample(trials) for trials in complete]
     known = [sample for sample in test_samples if sample is not None]
     test_comparison = Comparison(known, maximize=True)
     finalists = []
-    for place, (entry, test_sample) in enumerate(zip(ranked, test_samples, strict=True), start=1):
-        trials = complete_trials(entry)
+    for place, (entry, trials, test_sample) in enumerate(
+        zip(ranked, complete, test_samples, strict=True), start=1
+    ):
         test_interval = None
         if test_sample is not None:
             test_interval = test_comparison.mean_interval(test_sample)

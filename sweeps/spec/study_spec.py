@@ -45,6 +45,7 @@ PLANNED_METHODS = ("grid", "zip", "one_factor", "ablate")
 CENTRED_METHODS = ("one_factor", "ablate")
 MAX_TRIALS = 100_000
 MAX_REPEATS = 100
+_Draws = Annotated[int, Field(strict=True, ge=2, le=MAX_REPEATS)]  # of train and validation
 # Keys that say how the repeats of a configuration redraw train and validation. Each gives their
 # number; at most one is given.
 REDRAW_KEYS = ("split_seeds", "folds")
@@ -223,21 +224,15 @@ class Finalists(_Model):
         ),
     ] = 3
     split_seeds: Annotated[
-        int | None,
+        _Draws | None,
         Field(
-            strict=True,
-            ge=2,
-            le=MAX_REPEATS,
             description="Instead of seeds: as many, each also with its own random draw of train "
             "and validation; the test split stays.",
         ),
     ] = None
     folds: Annotated[
-        int | None,
+        _Draws | None,
         Field(
-            strict=True,
-            ge=2,
-            le=MAX_REPEATS,
             description="Instead of seeds: as many, each validated on another fold of train and "
             "validation; the test split stays.",
         ),
@@ -397,21 +392,15 @@ class StudySpec(_Model):
         int, Field(strict=True, ge=1, le=MAX_REPEATS, description="Seeds per configuration.")
     ] = 1
     split_seeds: Annotated[
-        int | None,
+        _Draws | None,
         Field(
-            strict=True,
-            ge=2,
-            le=MAX_REPEATS,
             description="As many repeats, each with its own random draw of train and validation "
             "besides its own seed; the test split stays that of split_seed.",
         ),
     ] = None
     folds: Annotated[
-        int | None,
+        _Draws | None,
         Field(
-            strict=True,
-            ge=2,
-            le=MAX_REPEATS,
             description="As many repeats, each validated on another fold of train and validation "
             "(stratified k-fold cross-validation); the test split stays that of split_seed.",
         ),

@@ -20,7 +20,7 @@ from sweeps.analysis.difference import (
     simultaneous_quantile,
 )
 from sweeps.analysis.intervals import Z, wilson_interval
-from sweeps.analysis.studies import compare_winners
+from sweeps.analysis.record import compare_winners
 from sweeps.spec.dimension import Dimension
 
 T_OF_2 = 4.30265  # 97.5 % of Student's t with 2 degrees of freedom, as in printed tables
