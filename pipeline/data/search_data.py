@@ -123,7 +123,7 @@ def joined(data: SearchData) -> Split:
     return Split(torch.cat([train, val]), labels)
 
 
-def redrawn(data: SearchData, config: TrialConfig) -> SearchData:
+def trial_data(data: SearchData, config: TrialConfig) -> SearchData:
     """Return the splits of a trial: those of the data, or drawn anew from the images of both.
 
     The images are not copied: both new splits are rows of one tensor. The mean and deviation are
@@ -138,7 +138,7 @@ def redrawn(data: SearchData, config: TrialConfig) -> SearchData:
     """
     if config.redraw is None or data.redraw == config.redraw:
         return data
-    train, val = redrawn_splits(data, config)
+    train, val = trial_splits(data, config)
     mean, std = _channel_moments(train)
     return dataclasses.replace(
         data,
@@ -150,8 +150,8 @@ def redrawn(data: SearchData, config: TrialConfig) -> SearchData:
     )
 
 
-def redrawn_splits(data: SearchData, config: TrialConfig) -> tuple[Split, Split]:
-    """Return the training and the validation split of a trial, as `redrawn` does."""
+def trial_splits(data: SearchData, config: TrialConfig) -> tuple[Split, Split]:
+    """Return the training and the validation split of a trial, as `trial_data` does."""
     if config.redraw is None or data.redraw == config.redraw:
         return data.train, data.val
     both = joined(data)
@@ -164,7 +164,7 @@ def redrawn_splits(data: SearchData, config: TrialConfig) -> tuple[Split, Split]
 def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
     """Read the training and validation splits that a trial's are drawn from, as `load` does.
 
-    These are the trial's own, unless it has a redraw: `redrawn` gives those.
+    These are the trial's own, unless it has a redraw: `trial_data` gives those.
 
     Raises:
         ValueError, UsageFailure, IntegrityFailure: as `load`.

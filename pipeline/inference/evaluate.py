@@ -181,7 +181,7 @@ def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> 
     if split == "test":
         images = test_split.load_test_for(config, data_dir)
     else:
-        _, images = search_data.redrawn_splits(data, config)
+        _, images = search_data.trial_splits(data, config)
     device = torch.device(config.device)
     with thread_count(config.threads):
         return score(

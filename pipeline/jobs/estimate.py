@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.search_data import SearchData, Split, redrawn
+from pipeline.data.search_data import SearchData, Split, trial_data
 from pipeline.jobs.preflight import WEIGHT_BYTES, checkpoint_bytes, resolve_runtime
 from pipeline.report.scores import plural
 from pipeline.system.console import format_duration
@@ -51,7 +51,7 @@ def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) ->
     """
     epoch_seconds = []
     parameters = []
-    data = redrawn(data, configuration(spec, {}))
+    data = trial_data(data, configuration(spec, {}))
     for values in representative_values(spec):
         config = configuration(spec, {**runtime, **values})
         config = dataclasses.replace(config, epochs=1, patience=0)
@@ -107,7 +107,7 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         "finalists": None if spec.finalists is None else _describe_finalists(spec, spec.finalists),
     }
     if data is not None:
-        data = redrawn(data, configuration(spec, {}))  # those of the first repeat
+        data = trial_data(data, configuration(spec, {}))  # those of the first repeat
         cost = estimate(spec, data, resolve_runtime(spec))
         plan["images"] = len(data.train)
         plan["seconds"] = cost.seconds

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checkpoints import Folder, check_links, trial_folder
-from pipeline.data.search_data import SearchData, check_redraw, load_for, redrawn_splits
+from pipeline.data.search_data import SearchData, check_redraw, load_for, trial_splits
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import open_factory
 from pipeline.jobs import preflight, studies
@@ -225,7 +225,7 @@ def _study_facts(
     plan: Plan, runtime: Mapping[str, Value], workers: int, *, deterministic: bool
 ) -> dict[str, Any]:
     """Return the facts that a new study keeps from its first command."""
-    train, val = redrawn_splits(plan.data, configuration(plan.spec, {}))
+    train, val = trial_splits(plan.data, configuration(plan.spec, {}))
     return {
         "study": plan.study,
         "classes": plan.data.classes,
@@ -528,7 +528,7 @@ class _Sweep:
         """Store thumbnails of the best trial's mistakes, for readers who do not have the images."""
         best = self._best_so_far.best
         if best is not None and best.number != self._study.thumbnails_trial:
-            _, val = redrawn_splits(self._plan.data, best.config)
+            _, val = trial_splits(self._plan.data, best.config)
             self._study.keep_thumbnails(best.number, encode_thumbnails(best.mistakes, val.images))
 
     def _is_out_of_time(self) -> bool:

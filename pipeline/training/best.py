@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.checkpoints import Card, Folder, save_model
-from pipeline.data.search_data import SearchData, redrawn
+from pipeline.data.search_data import SearchData, trial_data
 from pipeline.training.state import TrainingState, progress
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
@@ -49,7 +49,7 @@ def save_best_of_paused(folder: Folder, result: TrialResult, data: SearchData) -
     state = progress(tensors, facts)
     if state.best_epoch != result.best_epoch:
         return False
-    save_best(folder, state, result.config, redrawn(data, result.config))
+    save_best(folder, state, result.config, trial_data(data, result.config))
     return True
 
 

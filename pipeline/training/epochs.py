@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 import models
 from pipeline.checkpoints import Folder, save_model
-from pipeline.data.search_data import SearchData, redrawn
+from pipeline.data.search_data import SearchData, trial_data
 from pipeline.system import failpoints
 from pipeline.system.errors import Diverged, TimedOut
 from pipeline.training.batches import BatchLoader
@@ -135,7 +135,7 @@ class Training:
         selection: int = SELECTION,
     ) -> None:
         self.config = config
-        self.data = redrawn(data, config)
+        self.data = trial_data(data, config)
         self.folder = folder
         self.clock = TrainingClock(time_used, math.inf if time_limit is None else LONGEST_GAP)
         self.hooks = _pausing(hooks, self.clock)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from support.datasets import LAYOUTS, write_folder
 
 from pipeline.data.datasets import DATASETS, get_source
-from pipeline.data.search_data import Split, load, load_for, redrawn
+from pipeline.data.search_data import Split, load, load_for, trial_data
 from pipeline.data.test_split import load_test, load_test_for
 from pipeline.system import files
 from pipeline.system.errors import UsageFailure
@@ -172,7 +172,7 @@ DRAWS = ["draw-0", "draw-1", "fold-1-of-5", "fold-5-of-5"]
 def test_redrawn_images_are_those_of_the_search(digits, text):
     """Drawn anew, train and validation hold the same images and no test image; and the moments are of the new train."""
     config = configure({"redraw": text})
-    found = redrawn(load_for(config, NOWHERE), config)
+    found = trial_data(load_for(config, NOWHERE), config)
     assert rows(found.train, found.val) == rows(digits.train, digits.val)
     assert not rows(found.train, found.val) & rows(load_test_for(config, NOWHERE))
     assert torch.equal(load_test_for(config, NOWHERE).images, load_test("digits", NOWHERE).images)
@@ -183,12 +183,12 @@ def test_redrawn_images_are_those_of_the_search(digits, text):
     assert found.mean == pytest.approx([float(pixels.mean())], rel=1e-12)
     assert found.std == pytest.approx([float(pixels.std())], rel=1e-12)
     assert found.digest == digits.digest
-    assert redrawn(found, config) is found
+    assert trial_data(found, config) is found
 
 
 def test_redrawn_images_are_not_copied(digits):
     """Both new splits are rows of the one tensor that holds the images already, and of one tensor on any device."""
-    found = redrawn(digits, configure({"redraw": "draw-0"}))
+    found = trial_data(digits, configure({"redraw": "draw-0"}))
     assert found.train.stored.data_ptr() == digits.train.images.data_ptr()
     assert found.train.stored is found.val.stored
     for split in (found.train, found.val):
@@ -205,7 +205,7 @@ def test_splits_that_lie_apart_are_redrawn_alike(digits):
     config = configure({"redraw": "fold-2-of-3"})
     val = Split(digits.val.images.clone(), digits.val.labels)
     apart = dataclasses.replace(digits, val=val)
-    found, expected = redrawn(apart, config), redrawn(digits, config)
+    found, expected = trial_data(apart, config), trial_data(digits, config)
     assert torch.equal(found.val.images, expected.val.images)
     assert torch.equal(found.train.images, expected.train.images)
 
@@ -217,7 +217,7 @@ def test_redraw_of_a_split_file(tmp_path):
     file = tmp_path / "split.csv"
     file.write_text("index,split\n" + "\n".join(lines))
     config = configure({"split_file": str(file), "redraw": "draw-1"})
-    found = redrawn(load_for(config, NOWHERE), config)
+    found = trial_data(load_for(config, NOWHERE), config)
     assert (len(found.train), len(found.val)) == (1397, 100)
     assert not rows(found.train, found.val) & rows(load_test_for(config, NOWHERE))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from support import forks
 
-from pipeline.data.search_data import SearchData, Split, redrawn
+from pipeline.data.search_data import SearchData, Split, trial_data
 from pipeline.engines.shared_data import SharedData
 from pipeline.system.errors import StorageFailure
 from sweeps.trial import configure
@@ -63,9 +63,9 @@ def test_shared_images_are_redrawn_without_a_copy():
     data = made()
     shared = SharedData(data)
     config = configure({"redraw": "draw-1"})
-    expected = redrawn(made(), config)
+    expected = trial_data(made(), config)
     for images in (data, shared.open()):
-        found = redrawn(images, config)
+        found = trial_data(images, config)
         assert found.train.stored.data_ptr() == images.train.images.data_ptr()
         assert equal(found, expected)
     shared.close()

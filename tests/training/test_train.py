@@ -24,7 +24,7 @@ import pipeline.training.epochs
 import pipeline.training.train
 from pipeline.checkpoints import BEST, Folder, load, load_model
 from pipeline.data.datasets import DATASETS
-from pipeline.data.search_data import Split, redrawn
+from pipeline.data.search_data import Split, trial_data
 from pipeline.system.errors import Interrupted, StorageFailure, TimedOut
 from pipeline.training.epochs import Hooks, epoch_seed
 from pipeline.training.metrics import score
@@ -151,7 +151,7 @@ def test_redraw_trains_as_its_splits_do(text, tiny, tmp_path):
     """A trial with a redraw is that of its splits alone: the same history and weights; its card has their moments."""
     config = settled(family="cnn", redraw=text, augment="crop")
     result = train(0, config, tiny, tmp_path / "redrawn", objective="val_acc")
-    splits = redrawn(tiny, config)
+    splits = trial_data(tiny, config)
     copied = dataclasses.replace(
         splits,
         train=Split(splits.train.images, splits.train.labels),
