@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
 from pathlib import Path
@@ -95,19 +94,18 @@ def finalists_command(
         command=command_line(),
         **{key: options[key] for key in ENGINE_OPTIONS},
     )
-    stop = SignalStopRequest()
-    loading = garbage.freeze_loaded
     try:
-        finalists.finish_promising(
-            stores, name, request, click.echo, top=top, stop=stop, loading=loading
-        )
-        with loading():
-            plan = finalists.make_plan(
-                stores, name, data_dir, top=top, repeats=repeats, device=options["device"]
-            )
-        request = dataclasses.replace(request, max_failures=plan.spec.trials or 1)
-        outcome = finalists.run(
-            plan, request, click.echo, refit=options["refit"], stop=stop, loading=loading
+        outcome = finalists.choose_and_train(
+            stores,
+            name,
+            request,
+            click.echo,
+            top=top,
+            repeats=repeats,
+            device=options["device"],
+            refit=options["refit"],
+            stop=SignalStopRequest(),
+            loading=garbage.freeze_loaded,
         )
     except Interrupted as interrupted:
         click.echo(f"interrupted; go on with: {command_line()}", err=True)

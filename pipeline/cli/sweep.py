@@ -23,11 +23,10 @@ from pipeline.cli.options import (
 )
 from pipeline.cli.studies import print_plan
 from pipeline.system import garbage
-from pipeline.system.errors import Interrupted, NothingComplete, UsageFailure
+from pipeline.system.errors import Interrupted, UsageFailure
 
 if TYPE_CHECKING:
     from pipeline.jobs.sweep import Outcome
-    from sweeps.analysis.record import StudyRecord
 
 # Options that are fields of the request, that fix values of the search, and that the study has.
 _REQUEST_OPTIONS = (
@@ -145,16 +144,15 @@ def sweep_command(
         return
 
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
-    make_display = partial(ProgressDisplay.for_study, console=console)
-    stop = SignalStopRequest()
-    loading = garbage.freeze_loaded
     try:
-        if plan.spec.finalists is None:
-            outcome = sweeping.sweep(plan, request, make_display, stop=stop, loading=loading)
-        else:
-            outcome = finalists.search_and_train(
-                plan, request, say, make_display=make_display, stop=stop, loading=loading
-            )
+        outcome = finalists.search_and_train(
+            plan,
+            request,
+            say,
+            make_display=partial(ProgressDisplay.for_study, console=console),
+            stop=SignalStopRequest(),
+            loading=garbage.freeze_loaded,
+        )
     except Interrupted as interrupted:
         say(f"interrupted; go on with: {command_line()}")
         # Not raised again, because click gives every KeyboardInterrupt the same exit code.
@@ -194,9 +192,9 @@ def _parse_settings(values: tuple[str, ...]) -> dict[str, Any]:
 
 def _print_outcome(outcome: Outcome, name: str, max_failures: int, *, as_json: bool) -> None:
     """Print the result of a sweep, or raise the failure that the sweep ended with."""
+    from pipeline.jobs import sweep
     from pipeline.report import render
     from pipeline.tracking import comparison_view
-    from sweeps.analysis.ranking import ends_text
 
     record = outcome.record
     winner = record.best_trial
@@ -209,20 +207,8 @@ def _print_outcome(outcome: Outcome, name: str, max_failures: int, *, as_json: b
         if winner is not None:
             click.echo(f"winner: pipeline report {shlex.quote(name)} --best")
         click.echo(f"compare: pipeline ui, then http://127.0.0.1:5000{link}")
-    ends = ends_text(record.results)
-    if outcome.reason == "failures":
-        raise NothingComplete(
-            f"stopped after {max_failures} failures in a row: {ends}; {_errors(record)}"
-        )
-    if winner is None:
-        raise NothingComplete(f"no trial is complete: {ends}; {_errors(record)}")
+    sweep.check_complete(outcome, max_failures)
     if outcome.reason == "until":
         click.echo(f"stopped by --timeout; go on with: {command_line()}", err=True)
     elif outcome.reason != "done":
         click.echo(f"stopped by the study's own rule: {outcome.reason}", err=True)
-
-
-def _errors(record: StudyRecord) -> str:
-    """Write the first three different errors of the trials."""
-    errors = dict.fromkeys(str(result.error) for result in record.results if result.error)
-    return "; ".join(list(errors)[:3])

@@ -230,6 +230,7 @@ def finish_promising(
     say: Callable[[str], None],
     *,
     top: int | None,
+    make_display: Callable[[Study], ProgressDisplay] = ProgressDisplay.for_study,
     stop: StopRequest | None = None,
     loading: sweep.LoadingContext = nullcontext,
 ) -> None:
@@ -245,6 +246,7 @@ def finish_promising(
         request: the request of the command.
         say: called with messages to the user, besides those of the training.
         top: how many finalists are to be chosen; None for the default.
+        make_display: makes the display of the progress, for an opened study.
         stop: a request to stop between two steps; without one, the job runs to its end.
         loading: as for `pipeline.jobs.sweep.sweep`.
 
@@ -279,7 +281,7 @@ def finish_promising(
         deviations=record.deviations,
         finishes_for=count,
     )
-    sweep.sweep(plan, request, ProgressDisplay.for_study, stop=stop, loading=loading)
+    sweep.sweep(plan, request, make_display, stop=stop, loading=loading)
 
 
 def run(
@@ -355,6 +357,53 @@ def _power_sentence(chosen: ChosenFinalists, search: StudyRecord) -> str | None:
     )
 
 
+def choose_and_train(
+    stores: locations.Stores,
+    name: str | None,
+    request: sweep.Request,
+    say: Callable[[str], None],
+    *,
+    top: int | None = None,
+    repeats: Repeats | None = None,
+    device: str | None = None,
+    refit: bool = False,
+    make_display: Callable[[Study], ProgressDisplay] = ProgressDisplay.for_study,
+    stop: StopRequest | None = None,
+    loading: sweep.LoadingContext = nullcontext,
+) -> sweep.Outcome:
+    """Choose the finalists of a searched study, or keep the earlier choice, and train them.
+
+    Promising trials that the search had paused are trained to their end first. After an
+    interruption, the same call goes on.
+
+    Args:
+        stores: the stores.
+        name: the name of the study; None for the study last opened.
+        request: the request of the command.
+        say: called with messages to the user, besides those of the training.
+        top: as for `make_plan`.
+        repeats: as for `make_plan`.
+        device: as for `make_plan`.
+        refit: as for `run`.
+        make_display: makes the display of the progress, for an opened study.
+        stop: a request to stop between two steps; without one, the job runs to its end.
+        loading: as for `pipeline.jobs.sweep.sweep`.
+
+    Raises:
+        Interrupted: if asked to stop; the same command resumes.
+        Failure: with a message of one line and an exit code.
+    """
+    finish_promising(
+        stores, name, request, say, top=top, make_display=make_display, stop=stop, loading=loading
+    )
+    with loading():
+        plan = make_plan(stores, name, request.data_dir, top=top, repeats=repeats, device=device)
+    request = dataclasses.replace(request, max_failures=plan.spec.trials or 1)
+    return run(
+        plan, request, say, refit=refit, make_display=make_display, stop=stop, loading=loading
+    )
+
+
 def search_and_train(
     plan: sweep.Plan,
     request: sweep.Request,
@@ -364,12 +413,12 @@ def search_and_train(
     stop: StopRequest | None = None,
     loading: sweep.LoadingContext = nullcontext,
 ) -> sweep.Outcome:
-    """Search a study, then train the finalists that its file asks for.
+    """Search a study, then train finalists if its file asks for them.
 
     After an interruption in either part, the same call goes on.
 
     Args:
-        plan: the study, with finalists in its file.
+        plan: the study.
         request: the request of the command.
         say: called with messages to the user, besides those of the training.
         make_display: makes the display of the progress, for an opened study.
@@ -384,6 +433,8 @@ def search_and_train(
         Interrupted: if asked to stop; the same command resumes.
         Failure: with a message of one line and an exit code.
     """
+    if plan.spec.finalists is None:
+        return sweep.sweep(plan, request, make_display, stop=stop, loading=loading)
     stop = stop or StopRequest()
     began = time.monotonic()
     say("part 1 of 2: the search")

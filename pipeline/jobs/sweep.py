@@ -40,7 +40,7 @@ from pipeline.training.best import save_best_of_paused
 from pipeline.training.mistakes import encode_thumbnails
 from sweeps.analysis.facts import AblationStart, ChosenFinalists
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
-from sweeps.analysis.ranking import BestSoFar
+from sweeps.analysis.ranking import BestSoFar, ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import loop
 from sweeps.search.loop import MAX_FAILURES
@@ -559,6 +559,25 @@ def search_has_ended(reason: str | None) -> bool:
         reason: as `sweeps.search.loop.run` returns it; None if the search was cut off.
     """
     return reason not in (None, "until", "failures")
+
+
+def check_complete(outcome: Outcome, max_failures: int) -> None:
+    """Check that a sweep ended with a complete trial, and not by failures in a row.
+
+    Args:
+        outcome: how the sweep ended.
+        max_failures: the number of failures in a row that ends it.
+
+    Raises:
+        NothingComplete: otherwise; the message tells the first three different errors.
+    """
+    record = outcome.record
+    errors = dict.fromkeys(str(result.error) for result in record.results if result.error)
+    details = f"{ends_text(record.results)}; {'; '.join(list(errors)[:3])}"
+    if outcome.reason == "failures":
+        raise NothingComplete(f"stopped after {max_failures} failures in a row: {details}")
+    if record.best_trial is None:
+        raise NothingComplete(f"no trial is complete: {details}")
 
 
 def check_images(study: StoredStudy, data: SearchData) -> None:
