@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import models
-from pipeline.data import download, folders, tiny_imagenet
-from pipeline.data.folders import Listing
+from pipeline.data import download, tiny_imagenet
+from pipeline.data.listing import Listing
 from pipeline.data.lockfile import DatasetFiles
+from pipeline.data.own import folders
 from pipeline.data.sources import Arrays, Files, Images, holds_file
 from pipeline.data.torchvision_sets import emnist_images, svhn_images, torchvision_arrays
 from pipeline.system.errors import UsageFailure

@@ -17,7 +17,7 @@ import psutil
 from PIL import ExifTags, Image, ImageOps
 
 from pipeline.data import cache
-from pipeline.data.folders import Listing
+from pipeline.data.listing import Listing
 from pipeline.system.console import print_notice, progress_bar
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean, clip

@@ -14,7 +14,8 @@ import torch
 from pipeline.data import decode, lockfile
 from pipeline.data.datasets import get_source, listing_files
 from pipeline.data.sources import Arrays, Files
-from pipeline.data.splits import PARTS, Splits, check_folds, divide, read_split_file, redraw
+from pipeline.data.split_file import read_split_file
+from pipeline.data.splits import PARTS, Splits, check_folds, divide, redraw
 from pipeline.system.console import print_notice
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import Redraw, TrialConfig, parse_redraw
@@ -207,7 +208,7 @@ def load(
         data_dir: the folder of data sets, in torchvision's layout.
         split_seed: alone decides the splits.
         split_file: a CSV that names the splits instead, as in
-            `pipeline.data.splits.read_split_file`.
+            `pipeline.data.split_file.read_split_file`.
         image_size: the side in pixels to which image files are brought.
 
     Raises:

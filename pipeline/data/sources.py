@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.folders import Listing
+from pipeline.data.listing import Listing
 from pipeline.data.lockfile import DatasetFiles
 
 if TYPE_CHECKING:

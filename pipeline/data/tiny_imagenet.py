@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.data.folders import ImageFile, Listing, make_listing, quote_names, walk_files
+from pipeline.data.listing import ImageFile, Listing, make_listing, quote_names, walk_files
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.data import decode, folders
+from pipeline.data import decode, listing
 from pipeline.inference.classifier import as_trained
 from pipeline.inference.networks import TrainedNetwork
 from pipeline.system.console import progress_bar
@@ -95,9 +95,9 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            images = folders.image_files_below(path)
+            images = listing.image_files_below(path)
             if not images:
-                endings = ", ".join(folders.EXTENSIONS)
+                endings = ", ".join(listing.EXTENSIONS)
                 raise UsageFailure(
                     f"no images below {clean(path)}: looked for files that end in {endings}"
                 )

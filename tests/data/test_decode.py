@@ -14,7 +14,7 @@ from support.datasets import HOSTILE, noise, save, write_folder, write_nasty
 
 from pipeline.data import decode
 from pipeline.data.cache import LOCK_FILE
-from pipeline.data.folders import scan_folder
+from pipeline.data.own.folders import scan_folder
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.files import cache_folder
 

@@ -6,7 +6,7 @@ from unicodedata import normalize
 import pytest
 from support.datasets import HOSTILE, save, write_folder, write_nasty, write_tiny_imagenet
 
-from pipeline.data.folders import scan_folder
+from pipeline.data.own.folders import scan_folder
 from pipeline.data.tiny_imagenet import list_tiny_imagenet
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pipeline.data.splits import divide, read_split_file, redraw, stratified
+from pipeline.data.split_file import read_split_file
+from pipeline.data.splits import divide, redraw, stratified
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import Redraw, parse_redraw
 

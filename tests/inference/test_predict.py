@@ -15,7 +15,8 @@ from support.endtoend import children, client, pipeline
 from support.networks import make_found, save_checkpoint
 
 from pipeline.checkpoints import load_model
-from pipeline.data import decode, folders, search_data
+from pipeline.data import decode, search_data
+from pipeline.data.own import folders
 from pipeline.inference import evaluate, networks, predict
 from pipeline.stores import locations
 from pipeline.system.errors import IntegrityFailure, UsageFailure

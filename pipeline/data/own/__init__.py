@@ -1,0 +1,1 @@
+"""Images of the user's own, and how they are found."""
