@@ -311,6 +311,12 @@ class TrialConfig:
         "Another draw of train and validation, the test split unchanged: draw-3, fold-1-of-5.",
         check=parse_redraw,
     )
+    train_images: int | None = _field(
+        None,
+        "So many images of the training split train, of each class its share; else all.",
+        low=1,
+        high=10**9,
+    )
     precision: str = _field(
         "auto",
         "Arithmetic: auto is bf16 where GPU or CPU compute in it "

@@ -40,7 +40,14 @@ _REQUEST_OPTIONS = (
     "max_failures",
     "deterministic",
 )
-_FIXED_OPTIONS = ("split_file", "image_size", "device", "precision", "gpus_per_trial")
+_FIXED_OPTIONS = (
+    "split_file",
+    "image_size",
+    "train_images",
+    "device",
+    "precision",
+    "gpus_per_trial",
+)
 _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")
 
 
@@ -57,7 +64,15 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
     "--budget", help="What all trials may take: so many whole trainings, or a time (1.5h, 90min)."
 )
 @config_options(
-    "epochs", "dataset", "split_file", "image_size", "seed", "device", "precision", "gpus_per_trial"
+    "epochs",
+    "dataset",
+    "split_file",
+    "image_size",
+    "train_images",
+    "seed",
+    "device",
+    "precision",
+    "gpus_per_trial",
 )
 @data_dir_option
 @click.option("--families", help="Families to search: mlp,cnn")

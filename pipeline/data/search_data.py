@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,15 @@ from pipeline.data import decode, lockfile
 from pipeline.data.datasets import get_source, listing_files
 from pipeline.data.sources import Arrays, Files
 from pipeline.data.split_file import read_split_file
-from pipeline.data.splits import PARTS, Splits, check_folds, divide, redraw
+from pipeline.data.splits import (
+    PARTS,
+    Splits,
+    check_folds,
+    check_part,
+    divide,
+    redraw,
+    take_part,
+)
 from pipeline.system.console import print_notice
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import Redraw, TrialConfig, parse_redraw
@@ -83,6 +91,7 @@ class SearchData:
     std: tuple[float, ...]
     digest: str  # of both splits' images and labels, in order; before they are drawn anew
     redraw: str | None = None  # the draw of the splits, as `TrialConfig.redraw`
+    train_images: int | None = None  # if only a part of the split trains, as `TrialConfig` has it
     fixed_val: bool = False  # whether the data set itself says which images validate
 
     @property
@@ -125,9 +134,9 @@ def joined(data: SearchData) -> Split:
 
 
 def trial_data(data: SearchData, config: TrialConfig) -> SearchData:
-    """Return the splits of a trial: those of the data, or drawn anew from the images of both.
+    """Return the splits of a trial: those of the study, or drawn anew, or a part of them.
 
-    The images are not copied: both new splits are rows of one tensor. The mean and deviation are
+    The images are not copied: the new splits are rows of one tensor. The mean and deviation are
     those of the new training images. The digest stays, as it tells the images of the study.
 
     Args:
@@ -137,7 +146,7 @@ def trial_data(data: SearchData, config: TrialConfig) -> SearchData:
     Raises:
         UsageFailure: if these images cannot be drawn so.
     """
-    if config.redraw is None or data.redraw == config.redraw:
+    if (data.redraw, data.train_images) == (config.redraw, config.train_images):
         return data
     train, val = trial_splits(data, config)
     mean, std = _channel_moments(train)
@@ -148,16 +157,28 @@ def trial_data(data: SearchData, config: TrialConfig) -> SearchData:
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
         redraw=config.redraw,
+        train_images=config.train_images,
     )
 
 
 def trial_splits(data: SearchData, config: TrialConfig) -> tuple[Split, Split]:
     """Return the training and the validation split of a trial, as `trial_data` does."""
-    if config.redraw is None or data.redraw == config.redraw:
+    train, val = _redrawn_splits(data, config)
+    if config.train_images in (None, data.train_images):
+        return train, val
+    purpose = "the training split" if config.redraw is None else config.redraw
+    chosen = take_part(train.labels, config.train_images, config.split_seed, purpose)
+    rows = chosen if train.rows is None else train.rows[chosen]
+    return Split(train.stored, train.labels[chosen], rows), val
+
+
+def _redrawn_splits(data: SearchData, config: TrialConfig) -> tuple[Split, Split]:
+    """The training and the validation split of a trial, before a part of the former is taken."""
+    if data.redraw == config.redraw:
         return data.train, data.val
     both = joined(data)
     is_val = torch.arange(len(both)) >= len(data.train)
-    rows = redraw(both.labels, is_val, parse_redraw(config.redraw), config.split_seed)
+    rows = redraw(both.labels, is_val, parse_redraw(str(config.redraw)), config.split_seed)
     train, val = (Split(both.stored, both.labels[part], part) for part in rows)
     return train, val
 
@@ -165,16 +186,34 @@ def trial_splits(data: SearchData, config: TrialConfig) -> tuple[Split, Split]:
 def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
     """Read the training and validation splits that a trial's are drawn from, as `load` does.
 
-    These are the trial's own, unless it has a redraw: `trial_data` gives those.
+    These are the trial's own, unless it has a redraw or trains on a part: `trial_data` gives those.
 
     Raises:
         ValueError, UsageFailure, IntegrityFailure: as `load`.
-        UsageFailure: if the trial has a redraw that the data set does not allow.
+        UsageFailure: if the trial has a redraw that the data set does not allow, or trains on more
+            images than there are.
     """
     data = load(config.dataset, data_dir, config.split_seed, config.split_file, config.image_size)
     if config.redraw is not None:
         check_redraw(data, parse_redraw(config.redraw))
+    check_train_images(data, [config])
     return data
+
+
+def check_train_images(data: SearchData, configs: Iterable[TrialConfig]) -> None:
+    """Check that trials can be trained on as many images as they ask for.
+
+    Args:
+        data: the splits of the study.
+        configs: of trials.
+
+    Raises:
+        UsageFailure: if the training split has fewer images, or more classes.
+    """
+    for config in configs:
+        if config.train_images is not None:
+            train, _ = _redrawn_splits(data, config)
+            check_part(train.labels, config.train_images)
 
 
 def check_redraw(data: SearchData, drawn: Redraw) -> None:

@@ -111,6 +111,58 @@ def check_folds(labels: torch.Tensor, folds: int) -> None:
         )
 
 
+def take_part(labels: torch.Tensor, count: int, split_seed: int, purpose: str) -> torch.Tensor:
+    """Choose some of the training images, of each class its share.
+
+    Each class has at least one image, and apart from that its share. A smaller part
+    is within each larger part of the same images and seed.
+
+    Args:
+        labels: of the training images, int64 (images,).
+        count: how many to choose, at least as many as there are classes.
+        split_seed: decides the choice.
+        purpose: decides it, too; such as the draw that the images are of.
+
+    Returns:
+        The chosen rows of `labels`, ascending.
+
+    Raises:
+        UsageFailure: if there are fewer images, or more classes.
+    """
+    check_part(labels, count)
+    generator = _generator(split_seed, f"part of {purpose}")
+    # The images of each class are put in a random order, and spread evenly over the whole. The
+    # first of each class come first, and classes of one size alternate in a random order.
+    order = torch.randperm(len(labels), generator=generator)
+    by_class = order[torch.argsort(labels[order], stable=True)]
+    class_sizes = labels.bincount()
+    first_of_class = class_sizes.cumsum(0) - class_sizes
+    sorted_labels = labels[by_class]
+    rank_in_class = torch.arange(len(labels)) - first_of_class[sorted_labels]
+    place = torch.empty(len(labels), dtype=torch.float64)
+    place[by_class] = rank_in_class / class_sizes[sorted_labels].double()
+    by_place = order[torch.argsort(place[order], stable=True)]
+    return by_place[:count].sort().values
+
+
+def check_part(labels: torch.Tensor, count: int) -> None:
+    """Check that some of the training images can be chosen, at least one of each class.
+
+    Args:
+        labels: of the training images, int64 (images,).
+        count: how many to choose.
+
+    Raises:
+        UsageFailure: if there are fewer images, or more classes.
+    """
+    classes = len(torch.unique(labels))
+    if not classes <= count <= len(labels):
+        raise UsageFailure(
+            f"train_images must be from {classes}, one of each class, to {len(labels)}, the images "
+            f"of the training split: got {count}"
+        )
+
+
 def _generator(split_seed: int, purpose: str) -> torch.Generator:
     digest = hashlib.sha256(f"{split_seed}:{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -104,16 +104,16 @@ def metadata(data: SearchData) -> dict[str, Any]:
     """All fields of the data but its tensors, and how many images are of the training split."""
     fields = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
     del fields["train"], fields["val"]
-    return {**fields, "train_images": len(data.train)}
+    return {**fields, "first_val": len(data.train)}
 
 
 def rebuild(metadata: Mapping[str, Any], tensors: Iterable[torch.Tensor]) -> SearchData:
     """Put together what `metadata` and `tensors` took apart."""
     images, labels = tensors
     fields = dict(metadata)
-    count = fields.pop("train_images")
-    train = Split(images[:count], labels[:count])
-    val = Split(images[count:], labels[count:])
+    first_val = fields.pop("first_val")
+    train = Split(images[:first_val], labels[:first_val])
+    val = Split(images[first_val:], labels[first_val:])
     return SearchData(train=train, val=val, **fields)
 
 

@@ -51,17 +51,17 @@ def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) ->
     """
     epoch_seconds = []
     parameters = []
-    data = trial_data(data, configuration(spec, {}))
     for values in representative_values(spec):
         config = configuration(spec, {**runtime, **values})
         config = dataclasses.replace(config, epochs=1, patience=0)
-        one_step = first_images(data, config.batch_size)
-        timed_steps = first_images(data, config.batch_size * _TIMED_STEPS)
+        own = trial_data(data, config)
+        one_step = first_images(own, config.batch_size)
+        timed_steps = first_images(own, config.batch_size * _TIMED_STEPS)
         with tempfile.TemporaryDirectory() as folder:
             train(0, config, one_step, Path(folder), objective=spec.objective)  # to warm up
             result = train(0, config, timed_steps, Path(folder), objective=spec.objective)
         if result.state == COMPLETE:
-            factor = len(data.train) / len(timed_steps.train)
+            factor = len(own.train) / len(timed_steps.train)
             epoch_seconds.append(result.seconds * factor)
             parameters.append(result.parameters or 0)
     if not epoch_seconds:

@@ -105,6 +105,7 @@ def _plan_of(
     spec = StudySpec.model_validate(document)
     with access.read_studies(stores) as storage:
         sweep.check_images(stored.load(storage, chosen.of), data)
+    preflight.check_parts(spec, data)
     preflight.check_networks(spec, data.shape, len(data.classes))
     name = f"{chosen.of}{FINALISTS_SUFFIX}"
     return sweep.Plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import platform
@@ -14,7 +15,7 @@ import torch
 
 import models
 from pipeline.data.datasets import is_present
-from pipeline.data.search_data import SearchData, load_for
+from pipeline.data.search_data import SearchData, check_train_images, load_for
 from pipeline.system.cpu import available_cores
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.training.resolve import resolve
@@ -27,7 +28,7 @@ from sweeps.spec.configurations import (
 )
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import PLANNED_METHODS, StudySpec
-from sweeps.trial import TrialConfig, Value, configure, network_options
+from sweeps.trial import Redraw, TrialConfig, Value, configure, network_options
 
 _RUNTIME = ("device", "precision", "threads", "gpus_per_trial", "eval_batch_size", "augment")
 _MAX_CHECKED_NETWORKS = 2000
@@ -126,6 +127,34 @@ def check_device(
         resolve_config(configure(values))
     except ValueError as error:
         raise UsageFailure(f"{error}; --device chooses another for the trials to come") from None
+
+
+def check_parts(spec: StudySpec, data: SearchData) -> None:
+    """Check that all trials of a study can be trained on as many images as they ask for.
+
+    Args:
+        spec: the study.
+        data: its images.
+
+    Raises:
+        UsageFailure: if the training split of a trial has fewer images, or more classes.
+    """
+    numbers: list[Value | None] = [spec.fixed.model_dump().get("train_images")]
+    for dimension in spec.dimensions:
+        if dimension.field == "train_images":
+            numbers += dimension.choices or (dimension.low, dimension.high)
+    known = [number for number in numbers if number is not None]
+    if not known:
+        return
+    repeats = spec.repeats if spec.folds is not None else 1  # random draws are of one size
+    configs = [configuration(spec, {"train_images": known[0]}, n) for n in range(repeats)]
+    if spec.finalists is not None and spec.finalists.folds is not None:
+        folds = spec.finalists.folds
+        redraws = [str(Redraw(number + 1, folds)) for number in range(folds)]
+        configs += [dataclasses.replace(configs[0], redraw=redraw) for redraw in redraws]
+    for number in known:
+        parts = [dataclasses.replace(config, train_images=int(number)) for config in configs]
+        check_train_images(data, parts)
 
 
 def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -> None:

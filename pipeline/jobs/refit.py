@@ -48,6 +48,7 @@ def winner_config(record: StudyRecord) -> TrialConfig | None:
         patience=0,
         seed=record.spec.seed,
         redraw=None,
+        train_images=None,
     )
 
 

@@ -139,6 +139,7 @@ def make_plan(request: Request) -> Plan:
         check_redraw(data, Redraw(1, spec.finalists.folds))
     elif spec.finalists is not None and spec.finalists.split_seeds is not None:
         check_redraw(data, Redraw(0))
+    preflight.check_parts(spec, data)
     preflight.check_networks(spec, data.shape, len(data.classes))
     return Plan(study, name, text, spec, data, stores, deviations, ablated)
 
@@ -225,7 +226,9 @@ def _study_facts(
     plan: Plan, runtime: Mapping[str, Value], workers: int, *, deterministic: bool
 ) -> dict[str, Any]:
     """Return the facts that a new study keeps from its first command."""
-    train, val = trial_splits(plan.data, configuration(plan.spec, {}))
+    # Of which a trial may train on a part.
+    whole = dataclasses.replace(configuration(plan.spec, {}), train_images=None)
+    train, val = trial_splits(plan.data, whole)
     return {
         "study": plan.study,
         "classes": plan.data.classes,

@@ -143,6 +143,9 @@ def _images_text(record: StudyRecord) -> str:
         parts.append(f"{shape} (channels x height x width)")
     if record.facts.images:
         counts = [f"{count:,} {split}" for split, count in record.facts.images.items()]
+        part = record.spec.fixed.get("train_images")
+        if part is not None:
+            counts[0] = f"{part:,} of {counts[0]}"
         parts.append(f"{', '.join(counts)}; the test split apart")
     return "; ".join(parts)
 

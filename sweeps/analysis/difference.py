@@ -528,7 +528,11 @@ def make_sample(
 
 
 def _redraw_images(trial: TrialResult, images: Mapping[str, int]) -> tuple[float, float] | None:
-    """How many images the train and validation split of a trial's draw have; None if unknown."""
+    """How many images the train and validation split of a trial's draw have; None if unknown.
+
+    These tell how much the draws overlap. A trial that trains on a part counts as if on all: its
+    parts overlap less.
+    """
     train = images.get("train", 0)
     val = images.get("val", 0)
     if trial.config.redraw is None or not train or not val:

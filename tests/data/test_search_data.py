@@ -186,6 +186,35 @@ def test_redrawn_images_are_those_of_the_search(digits, text):
     assert trial_data(found, config) is found
 
 
+@pytest.mark.parametrize("redraw", [None, "draw-1", "fold-2-of-3"])
+def test_a_trial_trains_on_a_part(digits, redraw):
+    """A part of the trial's own training images trains, uncopied; all of the others validate."""
+    whole = trial_data(digits, configure({"redraw": redraw}))
+    config = configure({"redraw": redraw, "train_images": 100})
+    for known in (digits, whole):  # the study's splits, or already redrawn
+        found = trial_data(known, config)
+        assert len(found.train) == 100
+        assert rows(found.train) <= rows(whole.train)
+        assert rows(found.val) == rows(whole.val)
+        assert found.train.stored.data_ptr() == known.train.stored.data_ptr()
+        greys = found.train.images.float() / 255
+        assert found.mean == pytest.approx([greys.mean().item()])
+        assert found.digest == digits.digest
+        assert trial_data(found, config) is found
+    smaller = trial_data(digits, configure({"redraw": redraw, "train_images": 30}))
+    assert rows(smaller.train) <= rows(found.train)
+
+
+def test_too_many_images_to_train_are_refused(digits):
+    """A trial cannot be trained on more images than its draw of the training split has."""
+    whole = len(digits.train)
+    load_for(configure({"train_images": whole}), NOWHERE)
+    with pytest.raises(UsageFailure, match=rf"to {whole}, the images .*: got {whole + 1}$"):
+        load_for(configure({"train_images": whole + 1}), NOWHERE)
+    with pytest.raises(UsageFailure, match=r"got 1000$"):
+        load_for(configure({"train_images": 1000, "redraw": "fold-1-of-2"}), NOWHERE)
+
+
 def test_redrawn_images_are_not_copied(digits):
     """Both new splits are rows of the one tensor that holds the images already, and of one tensor on any device."""
     found = trial_data(digits, configure({"redraw": "draw-0"}))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.data.split_file import read_split_file
-from pipeline.data.splits import divide, redraw, stratified
+from pipeline.data.splits import divide, redraw, stratified, take_part
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import Redraw, parse_redraw
 
@@ -86,6 +86,47 @@ def test_folds(folds):
     assert int((counts.amax(0) - counts.amin(0)).max()) <= 1
     assert int(counts.sum(1).max() - counts.sum(1).min()) <= 1
     assert int(counts.min()) >= 1
+
+
+def test_a_part_is_stratified_and_nested():
+    """A part has each class's share of images, at least one, and lies within each larger part."""
+    labels = torch.tensor([0] * 300 + [1] * 90 + [3] * 9 + [4])
+    smaller = set()
+    for count in (4, 40, 41, 200, 399, 400):
+        part = take_part(labels, count, 5, "test")
+        assert part.tolist() == sorted(set(part.tolist()))
+        assert len(part) == count
+        assert smaller <= set(part.tolist())
+        smaller = set(part.tolist())
+        for label, size in ((0, 300), (1, 90), (3, 9), (4, 1)):
+            found = int((labels[part] == label).sum())
+            assert found >= 1
+            assert abs(found - size * count / 400) <= 2
+    first = take_part(labels, 40, 5, "test").tolist()
+    assert take_part(labels, 40, 5, "test").tolist() == first
+    assert take_part(labels, 40, 6, "test").tolist() != first
+    assert take_part(labels, 40, 5, "another draw").tolist() != first
+
+
+def test_no_class_comes_first_in_a_part():
+    """Where classes cannot have equally many images, chance decides which has one more."""
+    labels = torch.arange(10).repeat(20)
+    extra = {
+        label
+        for seed in range(8)
+        for label in labels[take_part(labels, 15, seed, "test")].tolist()
+        if (labels[take_part(labels, 15, seed, "test")] == label).sum() > 1
+    }
+    assert extra == set(range(10))
+
+
+@pytest.mark.parametrize("count", [3, 401])
+def test_impossible_parts(count):
+    """A part has an image of each class, and no more images than there are."""
+    labels = torch.tensor([0] * 300 + [1] * 90 + [3] * 9 + [4])
+    rule = rf"train_images must be from 4, one of each class, to 400, .*: got {count}$"
+    with pytest.raises(UsageFailure, match=rule):
+        take_part(labels, count, 0, "test")
 
 
 def test_too_many_folds():

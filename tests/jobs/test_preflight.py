@@ -6,7 +6,7 @@ import torch
 import models
 from pipeline.jobs import preflight
 from pipeline.jobs.estimate import describe_plan, estimate, first_images, left_over_text, plan_text
-from pipeline.jobs.preflight import check_networks, resolve_runtime
+from pipeline.jobs.preflight import check_networks, check_parts, resolve_runtime
 from pipeline.jobs.studies import read_study, shipped_studies, study_name
 from pipeline.system.errors import UsageFailure
 from sweeps.search.extent import Extent, extent
@@ -140,6 +140,37 @@ def test_estimate(text, tiny):
     found = estimate(study, tiny, resolve_runtime(study))
     assert found.seconds > 0
     assert found.bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "largest"),
+    [
+        ("search: {lr: [0.1, 0.2]}\nfixed: {train_images: 1199}", None),
+        ("search: {lr: [0.1, 0.2]}\nfixed: {train_images: 1200}", 1199),
+        ("search: {lr: [0.1, 0.2]}\nfixed: {train_images: 1199}\nfolds: 6", 1198),
+        ("search: {lr: [0.1, 0.2]}\nfixed: {train_images: 1000}\nfinalists: {folds: 2}", 719),
+        ("search: {train_images: [9, 100]}", 1199),
+        ("search: {train_images: {low: 100, high: 1199}}", None),
+        ("search: {train_images: {low: 100, high: 1200}}", 1199),
+    ],
+)
+def test_parts_of_the_training_split(text, largest, digits):
+    """No trial of a study, in any fold, asks for more training images than there are."""
+    if largest is None:
+        check_parts(spec(text), digits)
+        return
+    rule = f"train_images must be from 10, one of each class, to {largest}, "
+    with pytest.raises(UsageFailure, match=rule):
+        check_parts(spec(text), digits)
+
+
+def test_estimate_of_parts(tiny):
+    """A trial on a part of the images is estimated at the time of the part."""
+    text = "epochs: 2\nfixed: {family: mlp, width: 8, batch_size: 20}\nmethod: grid\n"
+    study = spec(text + "search: {train_images: [20, 160]}")
+    plan = describe_plan("parts", study, tiny)
+    assert plan["images"] == 160
+    assert plan["seconds"] > 0
 
 
 def test_estimate_of_space(tiny):

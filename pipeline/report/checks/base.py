@@ -57,6 +57,13 @@ def validation_images(trial: TrialResult | None) -> int | None:
     return None
 
 
+def training_images(record: StudyRecord, trial: TrialResult | None) -> int | None:
+    """Count a trial's training images; None if that is not known."""
+    if trial is not None and trial.config.train_images is not None:
+        return trial.config.train_images
+    return record.facts.images.get("train") or None
+
+
 def winner_uncertainty(record: StudyRecord) -> float | None:
     """Half the 95 % interval of the winner's value, due to the choice of validation images alone.
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from pipeline.report.checks.base import Check, improvement, validation_images, winner_uncertainty
+from pipeline.report.checks.base import (
+    Check,
+    improvement,
+    training_images,
+    validation_images,
+    winner_uncertainty,
+)
 from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import OBJECTIVES
@@ -35,8 +41,7 @@ def overfitting(record: StudyRecord) -> Check | None:
     losses = _known(trial, "val/loss")
     if train is None or val is None or not losses:
         return None
-    train_images = record.facts.images.get("train", images)
-    low, high = newcombe_interval(train, train_images, val, images)
+    low, high = newcombe_interval(train, training_images(record, trial) or images, val, images)
     lowest = min(losses, key=losses.__getitem__)
     last = max(losses)
     accuracies = (
@@ -158,7 +163,7 @@ def _rises(
     over a longer time.
     """
     epochs = trial.config.epochs
-    images = record.facts.images.get("train") or validation_images(trial)
+    images = training_images(record, trial) or validation_images(trial)
     later = accuracies.get(epochs)
     recent = accuracies.get(epochs - last)
     earlier = accuracies.get(max(1, epochs - 2 * last))
@@ -174,7 +179,7 @@ def _fits_no_better_than_others(record: StudyRecord, trial: TrialResult, train: 
     images = validation_images(trial)
     if val is None or not images:
         return False
-    low, _ = newcombe_interval(train, record.facts.images.get("train", images), val, images)
+    low, _ = newcombe_interval(train, training_images(record, trial) or images, val, images)
     return train < LOW and (train - val < LARGE_GAP or low <= 0)
 
 
