@@ -238,10 +238,13 @@ def _compare(pairs: Sequence[tuple[Sweep, Sweep]], images: int) -> dict[str, Any
 
 def fewer(data: SearchData, images: int | None) -> SearchData:
     """So many training images, the first ones, and at most as many validation images."""
-    first = [
-        Split(split.images[:images], split.labels[:images]) for split in (data.train, data.val)
-    ]
-    return dataclasses.replace(data, train=first[0], val=first[1])
+    train, val = (first_images(split, images) for split in (data.train, data.val))
+    return dataclasses.replace(data, train=train, val=val)
+
+
+def first_images(split: Split, images: int | None) -> Split:
+    """The first images of a split; all of them for None."""
+    return Split(split.images[:images], split.labels[:images])
 
 
 def main() -> None:

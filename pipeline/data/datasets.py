@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +145,12 @@ def _digits_table() -> Any:
     return np.column_stack(load_digits(return_X_y=True))
 
 
+BUNDLED_DIGITS = ("digits", "few_digits")  # read from scikit-learn's package
+
 DATASETS: dict[str, Arrays | Files] = {
     "digits": Arrays(read=_digits, has_test=False),
+    # Its test images are those of digits.
+    "few_digits": Arrays(read=_digits, has_test=False, val_share=Fraction(4, 5)),
     "mnist": torchvision_arrays("MNIST", "MNIST"),
     "fashion_mnist": torchvision_arrays("FashionMNIST", "FashionMNIST"),
     "kmnist": torchvision_arrays("KMNIST", "KMNIST"),
@@ -181,6 +186,6 @@ DATASETS: dict[str, Arrays | Files] = {
         downloads=download.cifar_downloads,
     ),
     "tiny_imagenet": Files(
-        "tiny-imagenet-200", "crop-flip", 10, find=tiny_imagenet.list_tiny_imagenet
+        "tiny-imagenet-200", "crop-flip", Fraction(1, 10), find=tiny_imagenet.list_tiny_imagenet
     ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,12 @@ class Source:
     Attributes:
         folder: below the data folder, or any absolute path; None if nothing is read from disk.
         augment: the random changes that suit its training images.
-        val_share: the validation split gets 1/val_share of the images outside the test split.
+        val_share: the part of the images outside the test split that validates.
     """
 
     folder: str | None = None
     augment: str = "none"
-    val_share: int = 6
+    val_share: Fraction = Fraction(1, 6)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 import torch
 
@@ -11,13 +12,13 @@ from pipeline.system.errors import UsageFailure
 from sweeps.trial import Redraw
 
 PARTS = ("train", "val", "test")
-TEST_SHARE = 5  # without an official test part, 1/5 of the images is held out
+TEST_SHARE = Fraction(1, 5)  # of the images is held out, without an official test part
 
 Splits = Mapping[str, torch.Tensor]  # the rows of each part, ascending
 
 
 def divide(
-    labels: torch.Tensor, parts: Sequence[str], seed: int, val_share: int, *, has_test: bool
+    labels: torch.Tensor, parts: Sequence[str], seed: int, val_share: Fraction, *, has_test: bool
 ) -> Splits:
     """Divide rows into three splits.
 
@@ -27,7 +28,7 @@ def divide(
         labels: int64 (images,).
         parts: the official part of each row, from `PARTS`.
         seed: decides the rows that are held out.
-        val_share: 1/val_share of the training part validates, after the test split is taken.
+        val_share: the part of the training part that validates, after the test split is taken.
         has_test: whether there is an official test part, even if these rows do not include it.
     """
     part_numbers = torch.tensor([PARTS.index(part) for part in parts])
@@ -43,12 +44,14 @@ def divide(
     return {"train": train, "val": val, "test": test}
 
 
-def stratified(labels: torch.Tensor, share: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split rows in two, class by class: 1/share of each class is held out.
+def stratified(
+    labels: torch.Tensor, share: Fraction, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Split rows in two, class by class: the same share of each class is held out.
 
     Args:
         labels: int64 (images,).
-        share: 5 holds out a fifth.
+        share: of each class, 0 to 1.
         seed: decides the rows.
 
     Returns:
@@ -59,7 +62,7 @@ def stratified(labels: torch.Tensor, share: int, seed: int) -> tuple[torch.Tenso
     for label in torch.unique(labels):
         members = (labels == label).nonzero().flatten()
         order = members[torch.randperm(len(members), generator=generator)]
-        is_held_out[order[: round(len(members) / share)]] = True
+        is_held_out[order[: round(len(members) * share)]] = True
     return (~is_held_out).nonzero().flatten(), is_held_out.nonzero().flatten()
 
 

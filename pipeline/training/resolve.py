@@ -7,7 +7,7 @@ import dataclasses
 import torch
 
 import models
-from pipeline.data.datasets import get_source
+from pipeline.data.datasets import BUNDLED_DIGITS, get_source
 from pipeline.training.distributed import check_processes
 from sweeps.trial import TrialConfig
 
@@ -38,7 +38,7 @@ def choose_precision(config: TrialConfig, device: str, *, has_bf16: bool) -> str
     """
     if device == "cpu":
         is_built_in = config.family in models.FAMILIES
-        has_bf16 = has_bf16 and is_built_in and config.dataset != "digits"
+        has_bf16 = has_bf16 and is_built_in and config.dataset not in BUNDLED_DIGITS
     return "bf16" if has_bf16 else "fp32"
 
 

@@ -26,7 +26,7 @@ def test_verify_all_that_is_there(mnist, capsys):
     write_tiny_imagenet(mnist)
     assert pipeline("data", "verify", "--data-dir", str(mnist), "--json") == 0
     rows = {row["name"]: row["state"] for row in json.loads(capsys.readouterr().out)}
-    assert list(rows) == ["digits", "mnist", "tiny_imagenet"]
+    assert list(rows) == ["digits", "few_digits", "mnist", "tiny_imagenet"]
     assert rows["tiny_imagenet"].startswith("72 files read for the first time; lock file: ")
     assert pipeline("data", "verify", "--data-dir", str(mnist)) == 0
     assert "mnist            4 files are what they were" in capsys.readouterr().out

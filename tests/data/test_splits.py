@@ -1,5 +1,7 @@
 """Who trains, validates and tests: held out by class, given by official parts, or named in a file."""
 
+from fractions import Fraction
+
 import pytest
 import torch
 
@@ -11,16 +13,16 @@ from sweeps.trial import Redraw, parse_redraw
 PATHS = ["train/a/1.png", "train/a/2, a.png", "train/é/3.png", "val/é/4.png", "test/b/\udce9.png"]
 
 
-@pytest.mark.parametrize("share", [2, 5, 6])
+@pytest.mark.parametrize("share", [Fraction(1, 2), Fraction(1, 5), Fraction(1, 6), Fraction(4, 5)])
 def test_stratified(share):
-    """Both parts are ascending, disjoint and complete, and classes too small to share stay in the first."""
+    """Both parts are ascending, disjoint and complete, and each class has its rounded share."""
     labels = torch.tensor([0] * 30 + [3] * 13 + [7])[torch.randperm(44)]
     rest, held_out = stratified(labels, share, 0)
     assert sorted(rest.tolist() + held_out.tolist()) == list(range(44))
     assert rest.tolist() == sorted(rest.tolist())
     assert held_out.tolist() == sorted(held_out.tolist())
     counts = [int((labels[held_out] == label).sum()) for label in (0, 3, 7)]
-    assert counts == [round(30 / share), round(13 / share), 0]
+    assert counts == [round(30 * share), round(13 * share), round(share)]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def test_divide(parts, sizes):
     """An official part is a split as it is; without one a fifth tests, and a sixth of the rest validates."""
     rows = [part for part, count in parts.items() for _ in range(count)]
     labels = torch.arange(len(rows)).remainder(2)
-    found = divide(labels, rows, 0, 6, has_test="test" in parts)
+    found = divide(labels, rows, 0, Fraction(1, 6), has_test="test" in parts)
     assert tuple(len(found[part]) for part in ("train", "val", "test")) == sizes
     assert sorted(torch.cat(list(found.values())).tolist()) == list(range(len(rows)))
     for part in ("val", "test"):

@@ -167,6 +167,7 @@ def write_cifar(data_dir: Path, patch, name: str = "CIFAR10", batches: int = 2) 
 # How each data set is written below a data folder.
 LAYOUTS = {
     "digits": lambda data_dir, patch: None,
+    "few_digits": lambda data_dir, patch: None,
     "mnist": _idx_files("MNIST", "train", "t10k"),
     "fashion_mnist": _idx_files("FashionMNIST", "train", "t10k"),
     "kmnist": _idx_files("KMNIST", "train", "t10k"),
