@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from mlflow import MlflowClient
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VAR as _ARTIFACT_ROOT
 
@@ -30,6 +31,8 @@ PATIENCE = 5.0  # seconds that the end of a command waits for a server that is a
 STOP_TIMEOUT = 6.0  # seconds that the end of a command may take when it is asked to stop
 START_TIMEOUT = 3.0  # seconds in which a server must answer at the start of a command
 _SOON = 0.5  # seconds that the end of a trial may wait for the id of its run
+_LONGEST_STEP = 2.0  # times the time limit of a request: how long a step of a call may take
+_SLOWEST_UPLOAD = 100_000.0  # bytes a second: longer takes only a server that is not waited for
 # MLflow itself would repeat a call seven times, for minutes. The writer repeats calls instead, and
 # can be asked to stop. MLflow would also print a link for each run that ends.
 _BRIEF = {
@@ -51,7 +54,10 @@ class Connection:
         """Start the thread; no call is made yet."""
         _be_brief(uri)
         self._uri = uri
-        self._writer = Writer(_passes if is_server(uri) else _never_passes)
+        if is_server(uri):
+            self._writer = Writer(_passes, _LONGEST_STEP * MLFLOW_HTTP_REQUEST_TIMEOUT.get())
+        else:
+            self._writer = Writer(_never_passes)
         self._patience = PATIENCE
         self._check: Callable[[], None] = lambda: None
         self._pending: deque[Future[Any]] = deque()
@@ -59,7 +65,15 @@ class Connection:
     @property
     def away(self) -> bool:
         """Whether the server is away, as far as is known. Its calls are made when it is back."""
-        return self._writer.trouble is not None
+        return self._writer.trouble is not None or self._writer.is_overdue
+
+    def next_step(self, upload: int = 0) -> None:
+        """Begin the next step of the call being made, which may take as long as the first.
+
+        Args:
+            upload: the bytes that the step sends.
+        """
+        self._writer.next_step(upload / _SLOWEST_UPLOAD)
 
     def listen(self, check: Callable[[], None]) -> None:
         """Call a function every now and then while waiting. The function may raise."""
@@ -79,7 +93,7 @@ class Connection:
         """Make a call after those already submitted, and return its result.
 
         Raises:
-            ServerAway: if the server was away for `PATIENCE` seconds.
+            ServerAway: if the server was away for `PATIENCE` seconds, or answers too slowly.
             StorageFailure: if the call failed.
         """
         return self.result(self._writer.submit(call, *args))
@@ -92,13 +106,14 @@ class Connection:
             limit: seconds to wait. With a limit, the function given to `listen` is not called.
 
         Raises:
-            ServerAway: if the server was away for `PATIENCE` seconds, or the limit has passed.
+            ServerAway: if the server was away for `PATIENCE` seconds or answers too slowly, or if
+                the limit has passed.
             StorageFailure: if the call failed.
         """
         check = self._check if limit == math.inf else lambda: None
         if not self._writer.wait(future, patience=self._patience, limit=limit, check=check):
             self._patience = 0.0  # later calls need not wait again
-            reason = error_line(self._writer.trouble or "it does not answer", self._uri)
+            reason = error_line(self._writer.trouble or "it does not answer in time", self._uri)
             raise ServerAway(f"the tracking server {without_password(self._uri)} is away: {reason}")
         try:
             return future.result()
@@ -125,7 +140,8 @@ class Connection:
             limit: seconds to wait at most.
 
         Raises:
-            ServerAway: if the server was away for `PATIENCE` seconds, or the limit has passed.
+            ServerAway: if the server was away for `PATIENCE` seconds or answers too slowly, or if
+                the limit has passed.
             StorageFailure: if a call failed.
         """
         end = time.monotonic() + limit

@@ -274,7 +274,7 @@ class Tracker(Connection):
             for name, text in files.items():
                 file = Path(folder) / Path(name).name
                 file.write_text(text, encoding="utf-8")
-                artifacts.log_artifact(str(file))  # type: ignore[no-untyped-call]
+                self._upload(artifacts, file)
 
     def log_curve(self, run_id: str, key: str, points: Sequence[tuple[int, float, int]]) -> None:
         """Log a metric at several steps.
@@ -310,6 +310,7 @@ class Tracker(Connection):
         below = {run.info.run_id: run for run in self._search(f"{_PARENT} = '{parent}'")}
         runs = {}
         for result in results:
+            self.next_step()
             run = below.get(str(result.run_id)) or self._active_run(result.run_id)
             if run is None:
                 continue
@@ -353,8 +354,7 @@ class Tracker(Connection):
         self.log_figures(run_id, metrics, at)
         self.tag(run_id, tags)
         if folder is not None and folder.exists():
-            artifacts = self._artifacts(run_id)
-            artifacts.log_artifacts(str(folder), "report")  # type: ignore[no-untyped-call]
+            self._upload(self._artifacts(run_id), folder, "report")
         if self._invocation is not None:
             self._end(self._invocation, status)
         self._end(run_id, status, end)
@@ -525,6 +525,7 @@ class Tracker(Connection):
     ) -> None:
         """Log metrics in batches of `_BATCH`; the tags go with the first batch."""
         for start in range(0, len(metrics), _BATCH):
+            self.next_step()
             batch = metrics[start : start + _BATCH]
             self._client.log_batch(run_id, metrics=batch, tags=() if start else tags)
 
@@ -553,9 +554,9 @@ class Tracker(Connection):
         artifacts = self._artifacts(run_id)
         with tempfile.TemporaryDirectory() as folder:
             run_contents.write_artifacts(Path(folder), result, classes)
-            artifacts.log_artifacts(folder)  # type: ignore[no-untyped-call]
+            self._upload(artifacts, Path(folder))
         for file, artifact_folder in weights:
-            artifacts.log_artifact(str(file), artifact_folder)  # type: ignore[no-untyped-call]
+            self._upload(artifacts, file, artifact_folder)
         status = "FAILED" if result.state == FAILED else "FINISHED"
         self._end(run_id, status, end)
         self._starts.pop(run_id, None)
@@ -570,6 +571,17 @@ class Tracker(Connection):
         """
         location = self._locations.get(run_id) or self._client.get_run(run_id).info.artifact_uri
         return get_artifact_repository(location, tracking_uri=self._uri)
+
+    def _upload(
+        self, artifacts: ArtifactRepository, path: Path, artifact_folder: str | None = None
+    ) -> None:
+        """Put a file, or the files of a folder, into a folder of a run's artifacts."""
+        if path.is_dir():
+            self.next_step(upload=sum(file.stat().st_size for file in path.rglob("*")))
+            artifacts.log_artifacts(str(path), artifact_folder)  # type: ignore[no-untyped-call]
+        else:
+            self.next_step(upload=path.stat().st_size)
+            artifacts.log_artifact(str(path), artifact_folder)  # type: ignore[no-untyped-call]
 
     def drop_checkpoint(self, run_id: str) -> None:
         """Remove a finished trial's weights from its artifacts.
@@ -726,6 +738,7 @@ class Tracker(Connection):
         runs: list[Run] = []
         token: str | None = None
         while token != "":
+            self.next_step()
             page = self._client.search_runs(
                 [self.experiment_id], condition, max_results=1000, page_token=token
             )

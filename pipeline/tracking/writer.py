@@ -24,14 +24,18 @@ class Writer:
     A call with a temporary failure stays the first of the queue: calls must be safe to repeat.
     """
 
-    def __init__(self, passing: Callable[[Exception], bool]) -> None:
+    def __init__(self, passing: Callable[[Exception], bool], longest: float = math.inf) -> None:
         """Start the thread.
 
         Args:
             passing: tells whether a call that raised the exception is worth repeating.
+            longest: seconds after which an attempt that has not come further is overdue: with a
+                server that sends a byte a second it would neither fail nor end.
         """
         self.trouble: Exception | None = None  # of the last attempt, while a call is repeated
         self._passing = passing
+        self._longest = longest
+        self._due = math.inf  # when the attempt being made should have ended
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._ended = threading.Event()
         # A daemon: a call that does not return must not hold up the end of the process.
@@ -43,6 +47,19 @@ class Writer:
         future: Future[T] = Future()
         self._queue.put((future, partial(call, *args)))
         return future
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the attempt being made takes longer than an attempt should."""
+        return time.monotonic() > self._due
+
+    def next_step(self, seconds: float = 0.0) -> None:
+        """Begin the next step of the attempt being made. For a call of several steps.
+
+        Args:
+            seconds: how much longer than others the step may take.
+        """
+        self._due = time.monotonic() + self._longest + seconds
 
     def wait(
         self,
@@ -57,7 +74,7 @@ class Writer:
         Args:
             future: of the call.
             patience: seconds after which failing attempts are no longer waited for. An attempt that
-                has not failed yet is waited for.
+                has not failed yet is waited for until it is overdue.
             limit: seconds after which nothing is waited for, not even an attempt that hangs.
             check: called every now and then; may raise.
 
@@ -67,7 +84,8 @@ class Writer:
         began = time.monotonic()
         while not future.done():
             waited = time.monotonic() - began
-            if waited > limit or (waited > patience and self.trouble is not None):
+            is_failing = self.trouble is not None or self.is_overdue
+            if waited > limit or (waited > patience and is_failing):
                 return False
             wait([future], timeout=_POLL_INTERVAL)
             check()
@@ -78,16 +96,16 @@ class Writer:
 
         Args:
             patience: as for `wait`.
-            limit: as for `wait`. Without a limit, the attempt being made is always waited for.
+            limit: as for `wait`. Without a limit, the attempt being made is waited for until it is
+                overdue.
         """
         last = self.submit(lambda: None)
         all_made = self.wait(last, patience=patience, limit=limit)
         self._ended.set()  # cancels the calls that are still queued
         self._queue.put(None)  # ends the thread
-        if all_made or limit == math.inf:
-            self._thread.join()
-        else:
-            # The attempt being made may hang beyond the limit: the thread, a daemon, is left to it.
+        self._thread.join(_POLL_INTERVAL)
+        # An attempt may hang beyond the limit: the thread, a daemon, is left to it.
+        while self._thread.is_alive() and (all_made or limit == math.inf) and not self.is_overdue:
             self._thread.join(_POLL_INTERVAL)
 
     def _work(self) -> None:
@@ -104,6 +122,7 @@ class Writer:
         """Make a call until it returns or fails for good."""
         pause = FIRST_PAUSE
         while not self._ended.is_set():
+            self.next_step()
             try:
                 result = call()
             except Exception as error:
@@ -114,6 +133,8 @@ class Writer:
             else:
                 self.trouble = None
                 return result
+            finally:
+                self._due = math.inf
             self._ended.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         raise CancelledError

@@ -153,6 +153,32 @@ def test_asked_to_stop_while_it_is_away(server, way, folder, tmp_path, hung):
     check_complete(MlflowClient(way.uri), folder, NAME, tmp_path / "fetched")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("drips", [True, False])
+def test_a_server_that_becomes_slow_is_not_waited_for_without_limit(
+    server, way, folder, tmp_path, drips
+):
+    """From the first trial on it sends a byte a second, or nothing: the sweep ends with exit code 5.
+
+    A request may take 1 s here, 30 s by default. `pipeline sync` completes the record.
+    """
+    limit = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1"}
+    sweep = Fork(folder, *COMMAND, "--trials", "2", MLFLOW_TRACKING_URI=way.uri, **limit)
+    wait_for_epochs(folder, 0, 2)
+    if drips:
+        way.drips = True
+    else:
+        server.signal(signal.SIGSTOP)
+    last_line = sweep.wait(5).splitlines()[-1]
+    assert f"the tracking server {way.uri} is away: " in last_line
+    assert last_line.endswith(f"complete the record with: pipeline sync {NAME}")
+    assert [result.state for result in record(folder, NAME).results] == [COMPLETE] * 2
+    way.drips = False
+    server.signal(signal.SIGCONT)
+    Fork(folder, "sync", NAME, **of(way)).wait(0)
+    check_complete(MlflowClient(way.uri), folder, NAME, tmp_path / "fetched")
+
+
 def refused(folder, uri, command):
     """The seconds until a command has said that there is no such server, and left nothing behind."""
     before = {path.name for path in folder.iterdir() if not path.name.startswith("log-")}

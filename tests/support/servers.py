@@ -81,10 +81,14 @@ class Server:
 
 
 class Way:
-    """A port that leads to a server. It can be cut, with all open connections, and mended."""
+    """A port that leads to a server. It can be cut, with all open connections, and mended.
+
+    While it `drips`, each answer of the server comes at a byte a second.
+    """
 
     def __init__(self, port: int):
         self.to, self.port, self._open = port, 0, []
+        self.drips = False
         self.mend()
         self.uri = f"http://127.0.0.1:{self.port}"
 
@@ -108,12 +112,16 @@ class Way:
                 near, _ = listener.accept()
                 far = socket.create_connection(("127.0.0.1", self.to))
                 self._open += [near, far]
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass, args=pair, daemon=True).start()
+                for ends in ((near, far, False), (far, near, True)):
+                    threading.Thread(target=self._pass, args=ends, daemon=True).start()
 
-    def _pass(self, source, target):
+    def _pass(self, source, target, is_answer):
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
+                while self.drips and is_answer and data:
+                    target.sendall(data[:1])
+                    data = data[1:]
+                    time.sleep(1)
                 target.sendall(data)
         for end in (source, target):
             with contextlib.suppress(OSError):

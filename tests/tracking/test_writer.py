@@ -92,6 +92,28 @@ def test_long_call_is_waited_for_without_a_limit(writer):
     assert writer.wait(future, patience=0)
 
 
+def test_an_attempt_that_never_ends_is_given_up_when_it_is_overdue():
+    """Neither waiting nor closing waits longer for it; a further step of a call has its own time."""
+    release = threading.Event()
+    writer = Writer(is_temporary, longest=0.2)
+
+    def takes_two_steps():
+        time.sleep(0.15)
+        writer.next_step(0.5)
+        time.sleep(0.15)
+        return writer.is_overdue
+
+    steps = writer.submit(takes_two_steps)
+    assert writer.wait(steps, patience=0)
+    assert not steps.result()
+    endless = writer.submit(release.wait)
+    assert not writer.wait(endless, patience=0)
+    assert writer.is_overdue
+    writer.close(patience=0)
+    assert not endless.done()
+    release.set()
+
+
 def test_stop_request_while_waiting(writer):
     """An exception of the regular check ends the waiting."""
 
