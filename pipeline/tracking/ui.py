@@ -13,14 +13,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
-import psutil
-
 from pipeline.system.errors import Failure, Interrupted, UsageFailure
 from pipeline.system.signals import stop_requests
+from pipeline.tracking import guard
 
 HOST = "127.0.0.1"
 _POLL_INTERVAL = 0.2  # seconds
-_GRACE = 8.0  # seconds for the server to end by itself
 # One process serves one person. Further ones would take 280 MB each, and would outlive a terminal
 # that is closed.
 _OPTIONS = ("--workers", "1", "--uvicorn-opts", "--log-level warning")
@@ -90,24 +88,15 @@ def _stop_on_hangup() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _server(tracking: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the server's process; all its processes are gone once the block is left."""
+    """Run the server; all its processes are gone once the block is left, or this process ends."""
     address = ["--host", HOST, "--port", str(port)]
     stores = ["--backend-store-uri", tracking, "--registry-store-uri", tracking]
-    command = [sys.executable, "-m", "mlflow", "ui", *address, *stores, *_OPTIONS]
-    # In our own process group, so that the end of the terminal ends it too. The server hands
-    # SIGTERM on to the processes that it starts.
-    process = subprocess.Popen(command, env=_ENVIRONMENT | os.environ)  # noqa: S603 - no user input
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            parent = psutil.Process(process.pid)
-            processes = [parent, *parent.children(recursive=True)]
-            process.terminate()
-            _, alive = psutil.wait_procs(processes, timeout=_GRACE)
-            for survivor in alive:
-                survivor.kill()
-        process.wait()
+    server = [sys.executable, "-m", "mlflow", "ui", *address, *stores, *_OPTIONS]
+    # In our own process group, so that the end of the terminal ends it too.
+    command = [sys.executable, "-P", guard.__file__, *server]
+    environment = _ENVIRONMENT | os.environ
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:  # noqa: S603 - no user input
+        yield process  # its input is closed at the end of the block
 
 
 def _answers(port: int) -> bool:

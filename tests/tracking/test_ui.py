@@ -254,6 +254,18 @@ def test_open_starts_the_browser(served):
 
 
 @pytest.mark.slow
+def test_killed_it_leaves_nothing_and_starts_again(served):
+    """`kill -9` of the command alone ends the server, too, and the same port serves again."""
+    processes = served.processes()
+    assert len(processes) > 2
+    served.process.kill()
+    served.process.wait(timeout=60)
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in processes))
+    served.log.close()
+    assert served.start() == served.links
+
+
+@pytest.mark.slow
 def test_ctrl_c_leaves_nothing(served):
     """Ctrl-C ends the command with 0 and all its processes, and the store has no running run."""
     processes = served.processes()
