@@ -95,8 +95,9 @@ def _server(tracking: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     # In our own process group, so that the end of the terminal ends it too.
     command = [sys.executable, "-P", guard.__file__, *server]
     environment = _ENVIRONMENT | os.environ
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:  # noqa: S603 - no user input
-        yield process  # its input is closed at the end of the block
+    # Its input is closed at the end of the block. The command holds no user input.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:  # noqa: S603
+        yield process
 
 
 def _answers(port: int) -> bool:

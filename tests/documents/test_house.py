@@ -85,6 +85,7 @@ PROCESS_EFFECTS: dict[str, tuple[str, ...]] = {
     "signal.signal": (
         "pipeline/system/signals.py",  # for the command line, see below; and for alarms
         "pipeline/system/forkserver.py",  # the start of a helper process
+        "pipeline/tracking/guard.py",  # a script, in a process of its own
         "pipeline/engines/on_ray/task.py",  # restores the handlers that Ray replaces
         "pipeline/tracking/ui.py",  # the command that serves MLflow's UI
     ),
