@@ -30,7 +30,7 @@ BEST = "best.safetensors"
 _FORMAT = 1
 # The files in a trial's folder that this project makes, and their drafts, see `atomic_write`.
 _OWN_NAME = r"(?:best|epoch-\d+|\d+)\.safetensors(?:\.sha256)?"
-_OWN_FILE = re.compile(rf"{_OWN_NAME}|\.?{_OWN_NAME}(?:\.\d+)?\.tmp")
+_OWN_FILE = re.compile(rf"{_OWN_NAME}|\.?{_OWN_NAME}(?:\.\d+)?(?:\.pipeline)?\.tmp")
 _MOST_CHANNELS = 4
 _LARGEST_SIDE = 4096  # pixels, as of the field image_size
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from pipeline.system.console import print_notice, progress_bar
 from pipeline.system.errors import IntegrityFailure
-from pipeline.system.files import cache_folder
+from pipeline.system.files import atomic_write, cache_folder
 from pipeline.system.text import clean, clip
 
 
@@ -175,23 +174,11 @@ def _write(
 
 
 def _write_shared(path: Path, text: str) -> None:
-    """Write a file that all users may read. A whole file appears, whoever else writes it.
-
-    The name of the draft is unique, since the folder may be shared between machines.
-    """
+    """Write a file that all users may read. A whole file appears, whoever else writes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.parent.stat().st_mode & 0o222:
         # Root could write here all the same.
         raise PermissionError(f"{path.parent} is read-only")
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=".lock-", suffix=".tmp", delete=False
-    ) as draft:
-        try:
-            draft.write(text)
-            draft.flush()
-            os.fchmod(draft.fileno(), 0o644)
-            os.fsync(draft.fileno())
-            Path(draft.name).replace(path)
-        except OSError:
-            Path(draft.name).unlink(missing_ok=True)
-            raise
+    with atomic_write(path, durable=True) as draft:
+        draft.write_text(text, encoding="utf-8")
+        draft.chmod(0o644)

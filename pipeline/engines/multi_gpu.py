@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import shutil
-import tempfile
 from collections.abc import Sequence
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
 from pipeline.engines.base import Task
 from pipeline.engines.shared_data import SharedData
 from pipeline.engines.worker import Worker
 from pipeline.system.errors import Diverged
+from pipeline.system.files import temporary_folder
 from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks
 from sweeps.trial import TrialResult
@@ -33,7 +32,8 @@ class WorkerGroup(Worker):
         super().__init__(data, devices[0])
         self.devices = tuple(devices)
         self._others = [Worker(data, device) for device in devices[1:]]
-        self._meeting = Path(tempfile.mkdtemp(prefix="pipeline-"))
+        self._folders = contextlib.ExitStack()
+        self._meeting = self._folders.enter_context(temporary_folder())
 
     def begin(self, task: Task, hooks: Hooks) -> None:
         """Send the trial to all ranks; only rank 0 checks its limits."""
@@ -85,4 +85,4 @@ class WorkerGroup(Worker):
         for worker in self._others:
             worker.kill()
         super().kill()
-        shutil.rmtree(self._meeting, ignore_errors=True)
+        self._folders.close()

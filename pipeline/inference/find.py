@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.checkpoints import BEST, Card, load_model
@@ -18,6 +16,7 @@ from pipeline.system.errors import (
     StorageFailure,
     UsageFailure,
 )
+from pipeline.system.files import temporary_folder
 from pipeline.system.text import clip
 from pipeline.tracking.tracker import Run, Tracker
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
@@ -125,8 +124,8 @@ def find_network(stores: locations.Stores, reference: NetworkReference) -> Train
 def _registered_network(stores: locations.Stores, uri: str) -> TrainedNetwork:
     from pipeline.inference import registry
 
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint, run_id = registry.fetch_checkpoint(stores, uri, Path(folder))
+    with temporary_folder() as folder:
+        checkpoint, run_id = registry.fetch_checkpoint(stores, uri, folder)
         network, card = load_model(checkpoint)
         return TrainedNetwork(network, card, run_id)
 
@@ -194,9 +193,9 @@ def fetch_network(tracker: Tracker, run: Run, file: str) -> tuple[torch.nn.Modul
     Raises:
         IntegrityFailure: if the checkpoint is damaged, or is another configuration's.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        tracker.download(run.info.run_id, f"checkpoint/{file}", Path(folder))
-        checksum = tracker.download(run.info.run_id, f"checkpoint/{file}.sha256", Path(folder))
+    with temporary_folder() as folder:
+        tracker.download(run.info.run_id, f"checkpoint/{file}", folder)
+        checksum = tracker.download(run.info.run_id, f"checkpoint/{file}.sha256", folder)
         network, card = load_model(checksum.with_suffix(""))
     signature = run.data.tags.get("sweep.signature")
     if signature not in (None, card.config.signature):

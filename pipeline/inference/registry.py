@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import io
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +37,7 @@ from pipeline.inference.export import ExportedNetwork, facts
 from pipeline.inference.networks import TrainedNetwork
 from pipeline.stores import access, locations
 from pipeline.system.errors import StorageFailure, UsageFailure
+from pipeline.system.files import temporary_folder
 from pipeline.system.text import clean, clip
 from pipeline.tracking.server import error_line, without_password
 from pipeline.tracking.tracker import experiment_of
@@ -116,10 +116,10 @@ def register(
     """
     check_names(name, alias)
     card = trained.card
-    with tempfile.TemporaryDirectory() as folder, _registry(stores, trained.run_id):
-        network = Path(folder) / "network.pt2"
+    with temporary_folder() as folder, _registry(stores, trained.run_id):
+        network = folder / "network.pt2"
         network.write_bytes(exported.content)
-        checkpoint = Path(folder) / "checkpoint"
+        checkpoint = folder / "checkpoint"
         save_model(checkpoint / BEST, trained.network.state_dict(), card)
         model = Model.log(
             artifact_path=None,

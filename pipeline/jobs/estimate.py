@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.data.search_data import SearchData, Split, trial_data
 from pipeline.jobs.preflight import WEIGHT_BYTES, checkpoint_bytes, resolve_runtime
 from pipeline.report.scores import plural
 from pipeline.system.console import format_duration
+from pipeline.system.files import temporary_folder
 from pipeline.training.train import train
 from sweeps.search.extent import Extent, extent
 from sweeps.search.promotion import rungs
@@ -57,9 +56,9 @@ def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) ->
         own = trial_data(data, config)
         one_step = first_images(own, config.batch_size)
         timed_steps = first_images(own, config.batch_size * _TIMED_STEPS)
-        with tempfile.TemporaryDirectory() as folder:
-            train(0, config, one_step, Path(folder), objective=spec.objective)  # to warm up
-            result = train(0, config, timed_steps, Path(folder), objective=spec.objective)
+        with temporary_folder() as folder:
+            train(0, config, one_step, folder, objective=spec.objective)  # to warm up
+            result = train(0, config, timed_steps, folder, objective=spec.objective)
         if result.state == COMPLETE:
             factor = len(own.train) / len(timed_steps.train)
             epoch_seconds.append(result.seconds * factor)

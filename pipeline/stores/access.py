@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.stores.locations import (
 )
 from pipeline.stores.locks import Held
 from pipeline.system.errors import StorageFailure, UsageFailure
+from pipeline.system.files import temporary_folder
 from sweeps.analysis.facts import StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.record import StudyRecord
@@ -348,8 +348,8 @@ def _temporary_copy(file: Path, url: str, library: sqlite.Library) -> Iterator[P
     Yields:
         The copy.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / file.name
+    with temporary_folder() as folder:
+        copy = folder / file.name
         for suffix in ("", "-wal"):
             part = file.with_name(file.name + suffix)
             if part.exists():

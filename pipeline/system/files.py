@@ -1,12 +1,26 @@
-"""Writes files that appear whole or not at all, and finds the folder of the cache."""
+"""Writes files that appear whole or not at all, and finds the folder of the cache.
+
+A process that is killed leaves its drafts and temporary folders behind. Each is locked by its maker
+for as long as that lives, so that the next process knows which ones it may remove.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
+import secrets
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# The names of what may be removed when its maker is dead: drafts, and temporary folders.
+_DRAFT = re.compile(r"\..+\.\d{1,9}\.pipeline\.tmp")
+_FOLDER = re.compile(r"sweep-pipeline-\w+\.tmp")
 
 
 @contextmanager
@@ -14,7 +28,8 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Write a file through a draft, so that readers see either the old file or the new one.
 
     The draft replaces the file if the block succeeds, and is deleted otherwise. Missing parent
-    folders are created first, and removed again if the block fails.
+    folders are created first, and removed again if the block fails. Drafts that killed processes
+    have left in the folder are removed.
 
     Args:
         path: the file.
@@ -22,22 +37,100 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
             leaves the old file or the new one, too.
 
     Yields:
-        The path of the draft, in the same folder.
+        The path of the draft, in the same folder. It exists and is empty.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     missing_folders = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield draft
-        if durable:
-            fsync(draft)
-        draft.replace(path)
+        _remove_orphans(path.parent, _DRAFT)
+        with _new_draft(path) as draft:
+            yield draft
+            if durable:
+                fsync(draft)
+            draft.replace(path)
         if durable:
             fsync(path.parent)
     finally:
-        draft.unlink(missing_ok=True)
         if not path.exists():
             _remove_empty(missing_folders)
+
+
+@contextmanager
+def _new_draft(path: Path) -> Iterator[Path]:
+    """Make an empty draft of a file, locked until the end of the block, when it is removed."""
+    while True:
+        draft = path.with_name(f".{path.name}.{secrets.randbelow(10**9)}.pipeline.tmp")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        if _keep(draft, descriptor):
+            break
+        os.close(descriptor)
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder outside the project, which is removed at the end of the block.
+
+    Those that killed processes of this user have left are removed, too.
+
+    Raises:
+        OSError: if there can be no such folder.
+    """
+    parent = Path(tempfile.gettempdir())
+    _remove_orphans(parent, _FOLDER)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix="sweep-pipeline-", suffix=".tmp", dir=parent))
+        descriptor = os.open(folder, os.O_RDONLY)
+        if _keep(folder, descriptor):
+            break
+        os.close(descriptor)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _keep(path: Path, descriptor: int) -> bool:
+    """Lock a new file or folder, as a sign that its maker lives; the lock ends with this process.
+
+    Returns:
+        Whether it is still there: another process may have taken it for an orphan before.
+    """
+    with contextlib.suppress(OSError):  # a disk of another machine may know no locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _remove_orphans(folder: Path, pattern: re.Pattern[str]) -> None:
+    """Remove what bears a name of ours and is this user's, and whose maker is dead."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if pattern.fullmatch(entry.name)]
+        for name in names:
+            _remove_if_orphaned(folder / name)
+
+
+def _remove_if_orphaned(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            found = os.fstat(descriptor)
+            if found.st_uid != os.geteuid():
+                return
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its maker lives
+            if stat.S_ISDIR(found.st_mode):
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        finally:
+            os.close(descriptor)
 
 
 def fsync(path: Path) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from mlflow.utils import mlflow_tags
 
+from pipeline.system.files import temporary_folder
 from pipeline.tracking import run_contents
 from pipeline.tracking.tracker import Run, Tracker
 from sweeps.trial import FAILED, TrialResult
@@ -86,9 +85,9 @@ def _lacking_artifacts(
     tracker: Tracker, run_id: str, result: TrialResult, classes: Sequence[str]
 ) -> list[str]:
     """Return the files that are gone, or have not their size."""
-    with tempfile.TemporaryDirectory() as temporary:
-        run_contents.write_artifacts(Path(temporary), result, classes)
-        expected = {file.name: file.stat().st_size for file in Path(temporary).iterdir()}
+    with temporary_folder() as folder:
+        run_contents.write_artifacts(folder, result, classes)
+        expected = {file.name: file.stat().st_size for file in folder.iterdir()}
     sizes = tracker.artifact_sizes(run_id)
     gaps = []
     for name, size in sorted(expected.items()):

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import re
-import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +31,7 @@ from mlflow.utils import mlflow_tags
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.system.errors import StorageFailure, UsageFailure
+from pipeline.system.files import temporary_folder
 from pipeline.tracking import home_tags, run_contents
 from pipeline.tracking.server import (
     Connection,
@@ -270,9 +270,9 @@ class Tracker(Connection):
         """
         self._log_params(run_id, params)
         artifacts = self._artifacts(run_id)
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             for name, text in files.items():
-                file = Path(folder) / Path(name).name
+                file = folder / Path(name).name
                 file.write_text(text, encoding="utf-8")
                 self._upload(artifacts, file)
 
@@ -552,9 +552,9 @@ class Tracker(Connection):
         tags = run_contents.result_tags(result, classes)
         self._log_metrics(run_id, metrics, [RunTag(key, value) for key, value in tags.items()])
         artifacts = self._artifacts(run_id)
-        with tempfile.TemporaryDirectory() as folder:
-            run_contents.write_artifacts(Path(folder), result, classes)
-            self._upload(artifacts, Path(folder))
+        with temporary_folder() as folder:
+            run_contents.write_artifacts(folder, result, classes)
+            self._upload(artifacts, folder)
         for file, artifact_folder in weights:
             self._upload(artifacts, file, artifact_folder)
         status = "FAILED" if result.state == FAILED else "FINISHED"

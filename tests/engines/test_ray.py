@@ -1,8 +1,8 @@
 """Sweeps on a Ray cluster, end to end: a node that is lost, a driver that is killed or stopped, and what is refused."""
 
+import re
 import signal
 import socket
-import tempfile
 import threading
 import time
 from contextlib import closing
@@ -131,21 +131,24 @@ def test_paused_trials_go_on(folder, command, ray_cluster):
     assert {result.state for result in record(folder, NAME).results} == {"complete", "pruned"}
 
 
+def temporary(pid):
+    """The temporary folders that a process holds, see `pipeline.system.files`."""
+    opened = [link.readlink() for link in Path(f"/proc/{pid}/fd").iterdir()]
+    return [path for path in opened if re.fullmatch(r"sweep-pipeline-\w+\.tmp", path.name)]
+
+
 def test_a_killed_driver(folder, command, ray_cluster):
     """Nothing trains on when the driver is killed; the same command goes on, from the checkpoints, to the total."""
     began, before, moment = begin(folder, command)
-    killed = [process.pid for process, _ in ray_cluster.trials()]
-    assert len(killed) == 2
+    folders = [folder for process, _ in ray_cluster.trials() for folder in temporary(process.pid)]
+    assert len(folders) == 2
     began.send(signal.SIGKILL)
     began.wait(-signal.SIGKILL)
     wait_until(lambda: not ray_cluster.trials())
     (folder / "slow").unlink()
     assert "going on with 2 interrupted trials: #0, #1" in Fork(folder, *command).wait(0)
     check_gone_on_with(folder, before, moment)
-    left = [
-        path for pid in killed for path in Path(tempfile.gettempdir()).glob(f"sweep-trial-{pid}-*")
-    ]
-    assert not left, "their folders on the nodes are gone"
+    assert not any(path.exists() for path in folders), "their folders on the nodes are gone"
 
 
 def test_stopped(folder, command, ray_cluster):

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import os
-import shutil
 import signal
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import ray
 import torch
 from ray.exceptions import RayError
@@ -28,13 +24,10 @@ from pipeline.engines.base import Task
 from pipeline.engines.messages import Answer, train_and_report
 from pipeline.engines.shared_data import rebuild
 from pipeline.system.errors import EngineFailure
+from pipeline.system.files import temporary_folder
 from pipeline.system.text import clip
 from pipeline.training.resolve import resolve
 from sweeps.trial import TrialConfig
-
-# A trial's temporary folder on a node is named by this prefix and the id of its process.
-FOLDER_PREFIX = "sweep-trial-"
-
 
 # -- in the driver ---------------------------------------------------------------------------------
 
@@ -120,23 +113,14 @@ def _train_on_node(
         # The arrays are read-only, since all tasks of the node share them. Training only reads.
         warnings.simplefilter("ignore")
         images = rebuild(metadata, [torch.from_numpy(array) for array in arrays])
-    _remove_orphaned_folders()
-    with tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{os.getpid()}-") as temporary:
-        folder = Folder(Path(temporary) / "checkpoints")
+    with temporary_folder() as temporary:
+        folder = Folder(temporary / "checkpoints")
         folder.put(states)
         channel = _MailboxChannel(name, mailbox, folder)
         channel.tell("began")
         node_task = dataclasses.replace(task, folder=folder.path)
         last_message = train_and_report(channel, node_task, images)
         channel.tell(*last_message)
-
-
-def _remove_orphaned_folders() -> None:
-    """Remove the folders left on this node by killed trials."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
-        pid = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
-        if not (pid.isdecimal() and psutil.pid_exists(int(pid))):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _MailboxChannel:
