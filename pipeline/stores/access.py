@@ -20,7 +20,7 @@ from pipeline.stores.locations import (
 )
 from pipeline.stores.locks import Held
 from pipeline.system.errors import StorageFailure, UsageFailure
-from pipeline.system.files import temporary_folder
+from pipeline.system.files import temporary_folder, temporary_parent
 from sweeps.analysis.facts import StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.record import StudyRecord
@@ -74,7 +74,9 @@ def prepare(stores: Stores) -> None:
         StorageFailure: if a folder, file or database is damaged, of another version, or cannot be
             written; or if a tracking server does not answer. The server is tried first, before
             anything is created.
+        UsageFailure: if there is no folder for temporary files.
     """
+    temporary_parent()
     _check_server(stores)
     if sqlite_file(stores.studies) is None:
         postgresql.prepare(stores.studies, lambda: _open_storage(stores.studies))

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.system.errors import UsageFailure
+
 # The names of what may be removed when its maker is dead: drafts, and temporary folders.
 _DRAFT = re.compile(r"\..+\.\d{1,9}\.pipeline\.tmp")
 _FOLDER = re.compile(r"sweep-pipeline-\w+\.tmp")
@@ -71,16 +73,35 @@ def _new_draft(path: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
+def temporary_parent() -> Path:
+    """Return the folder for temporary files: TMPDIR, or the first of the usual ones.
+
+    Raises:
+        UsageFailure: if none can be written.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        raise UsageFailure(
+            "no folder for temporary files can be written: set TMPDIR to one, "
+            f"got {os.environ.get('TMPDIR', 'none')!r}"
+        ) from None
+
+
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
+def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
     """Make a folder outside the project, which is removed at the end of the block.
 
     Those that killed processes of this user have left are removed, too.
 
+    Args:
+        parent: where to make it; None for `temporary_parent`.
+
     Raises:
+        UsageFailure: as of `temporary_parent`.
         OSError: if there can be no such folder.
     """
-    parent = Path(tempfile.gettempdir())
+    parent = parent or temporary_parent()
     _remove_orphans(parent, _FOLDER)
     while True:
         folder = Path(tempfile.mkdtemp(prefix="sweep-pipeline-", suffix=".tmp", dir=parent))

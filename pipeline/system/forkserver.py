@@ -6,15 +6,20 @@ hundredth of a second, and helpers share the memory of the imported modules.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
+from pathlib import Path
+
+from pipeline.system.errors import UsageFailure
+from pipeline.system.files import temporary_folder, temporary_parent
 
 CONTEXT = multiprocessing.get_context("forkserver")
 TRAINING_PRELOAD = "pipeline.engines.preload"
@@ -24,17 +29,47 @@ DRAWING_PRELOAD = "pipeline.report.plots.files"
 _IMPORTS = {
     TRAINING_PRELOAD: (DRAWING_PRELOAD, "pipeline.engines.worker", TRAINING_PRELOAD),
 }
+# Bytes. The name of a socket has at most 103 on macOS, 107 on Linux, and Python's own need 46 more.
+_LONGEST_PARENT = 57
+_USUAL_PARENTS = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - for folders of random names
 
 
 def warm_up(module: str) -> None:
     """Start the server unless it runs; it imports a module, beside whatever this process does next.
 
     No server is started if this process has already imported the module.
+
+    Raises:
+        UsageFailure: if there is no folder for the server's socket.
     """
+    _place_sockets()
     if is_imported(module):
         return
     CONTEXT.set_forkserver_preload(list(_IMPORTS.get(module, (module,))))
     forkserver.ensure_running()
+
+
+def _place_sockets() -> None:
+    """Choose the folder for the sockets of this process and its helpers, once.
+
+    Python would put them below TMPDIR, whose name may be too long for a socket's, and would leave
+    them there when this process is killed.
+    """
+    # There is no public way: the environment is read only once, and not by this process alone.
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined] # noqa: SLF001
+    if "tempdir" in config:  # a helper uses its parent's
+        return
+    parents = [temporary_parent(), *_USUAL_PARENTS]
+    for parent in parents:
+        if len(os.fsencode(parent)) <= _LONGEST_PARENT and os.access(parent, os.W_OK | os.X_OK):
+            folders = ExitStack()
+            config["tempdir"] = str(folders.enter_context(temporary_folder(parent)))
+            atexit.register(folders.close)
+            return
+    raise UsageFailure(
+        f"helper processes need a folder of at most {_LONGEST_PARENT} characters for sockets: "
+        f"set TMPDIR to one, got {str(parents[0])!r}"
+    )
 
 
 def is_imported(module: str) -> bool:

@@ -55,8 +55,8 @@ class Connection:
         _be_brief(uri)
         self._uri = uri
         if is_server(uri):
-            request_limit = float(MLFLOW_HTTP_REQUEST_TIMEOUT.get())  # type: ignore[no-untyped-call]
-            self._writer = Writer(_passes, _LONGEST_STEP * request_limit)
+            limit: float = MLFLOW_HTTP_REQUEST_TIMEOUT.get()  # type: ignore[no-untyped-call]
+            self._writer = Writer(_passes, _LONGEST_STEP * limit)
         else:
             self._writer = Writer(_never_passes)
         self._patience = PATIENCE
