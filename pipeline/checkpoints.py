@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -99,10 +99,8 @@ def _parse_card(facts: Mapping[str, Any]) -> Card:
     values = {name: fields[name].parse(value) for name, value in facts["config"].items()}
     config = TrialConfig.from_dict(values)
     card = read_data(Card, {**facts, "config": config})
-    channels, height, width = card.shape
-    is_image = all(type(size) is int for size in facts["shape"]) and channels <= _MOST_CHANNELS
-    if not is_image or not all(1 <= size <= _LARGEST_SIDE for size in (channels, height, width)):
-        raise ValueError(f"images of shape {card.shape}")
+    check_image_shape(facts["shape"])
+    channels = card.shape[0]
     if not len(card.mean) == len(card.std) == channels:
         raise ValueError(f"moments of {len(card.mean)} channels for images of {channels}")
     if min(card.std) <= 0:
@@ -110,6 +108,21 @@ def _parse_card(facts: Mapping[str, Any]) -> Card:
     if not card.classes:
         raise ValueError("no classes")
     return card
+
+
+def check_image_shape(shape: Sequence[Any]) -> None:
+    """Check a shape that comes from a file or a server.
+
+    Args:
+        shape: channels, height and width, in pixels.
+
+    Raises:
+        ValueError: if no image has this shape.
+    """
+    channels, *sides = shape
+    is_image = all(type(size) is int and 1 <= size <= _LARGEST_SIDE for size in shape)
+    if not is_image or channels > _MOST_CHANNELS or len(sides) != 2:
+        raise ValueError(f"images of shape {clip(tuple(shape), 60)}")
 
 
 def _check_weights(card: Card, tensors: Mapping[str, torch.Tensor]) -> None:
