@@ -8,8 +8,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from models.presets import PRESETS as CNN_PRESETS
@@ -183,13 +186,24 @@ def build(
     return network
 
 
+def _import(name: str) -> ModuleType:
+    """Import a module, which may be in the working folder.
+
+    The folder becomes the last of the import path, where it hides no module of another place.
+    """
+    folder = os.path.realpath(os.curdir)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
+
+
 def _load(path: str) -> type[nn.Module]:
     """Import the class at ``module:Class``."""
     from torch import nn
 
     module, _, name = path.partition(":")
     try:
-        network_class = getattr(importlib.import_module(module), name)
+        network_class = getattr(_import(module), name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"cannot load {path!r}: {error}") from error
     if not (isinstance(network_class, type) and issubclass(network_class, nn.Module)):

@@ -32,10 +32,7 @@ class Worker:
         """
         self.devices: tuple[int, ...] = (device,)
         self.connection, worker_end = forkserver.CONTEXT.Pipe()
-        self._process = forkserver.CONTEXT.Process(
-            target=_work, args=(worker_end, data, device), name="worker", daemon=True
-        )
-        self._process.start()
+        self._process = forkserver.start(_work, (worker_end, data, device), "worker")
         worker_end.close()
 
     def begin(self, task: Task, hooks: Hooks) -> None:

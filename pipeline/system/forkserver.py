@@ -13,13 +13,16 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from pipeline.system.errors import UsageFailure
 from pipeline.system.files import temporary_folder, temporary_parent
+from pipeline.system.import_path import safe_children
 
 CONTEXT = multiprocessing.get_context("forkserver")
 TRAINING_PRELOAD = "pipeline.engines.preload"
@@ -46,7 +49,16 @@ def warm_up(module: str) -> None:
     if is_imported(module):
         return
     CONTEXT.set_forkserver_preload(list(_IMPORTS.get(module, (module,))))
-    forkserver.ensure_running()
+    with safe_children():
+        forkserver.ensure_running()
+
+
+def start(work: Callable[..., None], arguments: tuple[object, ...], name: str) -> BaseProcess:
+    """Start a helper process, which does not outlive this one."""
+    process = CONTEXT.Process(target=work, args=arguments, name=name, daemon=True)
+    with safe_children():  # a server that has died is started again
+        process.start()
+    return process
 
 
 def _place_sockets() -> None:

@@ -8,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
 from pipeline.system.errors import Failure, Interrupted, UsageFailure
+from pipeline.system.import_path import safe_environment
 from pipeline.system.signals import stop_requests
 from pipeline.tracking import guard
 
@@ -24,6 +26,8 @@ _POLL_INTERVAL = 0.2  # seconds
 _OPTIONS = ("--workers", "1", "--uvicorn-opts", "--log-level warning")
 _ENVIRONMENT = {
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its job runners would outlive it
+    # Else the server would import from the working folder first.
+    "UVICORN_APP_DIR": sysconfig.get_path("stdlib"),
     "PYTHONWARNINGS": "ignore",  # the warnings of its libraries are meant for their authors
 }
 
@@ -94,7 +98,7 @@ def _server(tracking: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
     server = [sys.executable, "-m", "mlflow", "ui", *address, *stores, *_OPTIONS]
     # In our own process group, so that the end of the terminal ends it too.
     command = [sys.executable, "-P", guard.__file__, *server]
-    environment = _ENVIRONMENT | os.environ
+    environment = _ENVIRONMENT | os.environ | safe_environment()
     # Its input is closed at the end of the block. The command holds no user input.
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as process:  # noqa: S603
         yield process

@@ -6,14 +6,21 @@ import json
 import os
 import re
 import shutil
+import socket
 import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from support.endtoend import client, furnish, pipeline
 from support.forks import Fork
+from support.sourcecode import ROOT
 
 from pipeline.checkpoints import BEST, load, save
 
@@ -312,3 +319,79 @@ def test_swapped_checkpoints_are_refused(place, capsys):
     for command in (("evaluate", "--best"), ("register", "--best")):
         assert pipeline(*command) == 6
         assert "is another configuration's" in capsys.readouterr().err
+
+
+# Modules in the working folder
+
+POISON = """
+with open({marks!r}, "a") as marks:
+    marks.write(__name__ + chr(10))
+raise ImportError(__name__)
+"""
+SCRIPT = "from pipeline.cli import main\nif __name__ == '__main__': main()\n"  # as an installed `pipeline` is
+
+
+@pytest.fixture
+def poisoned(place, tmp_path):
+    """A swept folder with a namesake of each module of Python, of some libraries, and of ours."""
+    marks = tmp_path / "marks.txt"
+    libraries = ["yaml", "numpy", "torch", "mlflow", "optuna", "PIL", "matplotlib"]
+    for name in [*sys.stdlib_module_names, *libraries, "models", "sweeps", "pipeline"]:
+        if name not in sys.builtin_module_names:
+            (place / f"{name}.py").write_text(POISON.format(marks=str(marks)))
+    (tmp_path / "pipeline").write_text(SCRIPT)
+    yield place
+    assert not marks.exists(), marks.read_text()
+
+
+@contextlib.contextmanager
+def started(folder, *command):
+    """A command of an installed `pipeline` in a folder; nothing of it is left."""
+    process = subprocess.Popen(
+        [sys.executable, folder.parent / "pipeline", *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def run(folder, *command):
+    """Run a command to its end; it has succeeded, and no helper has complained."""
+    with started(folder, *command) as process:
+        _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err.decode()
+    assert b"Error" not in err
+
+
+@pytest.mark.slow
+def test_no_module_of_the_working_folder_is_run(poisoned):
+    """Neither a command nor its helpers import one: workers, drawers of plots, MLflow's server."""
+    image = poisoned.parent / "image.png"
+    Image.new("L", (8, 8)).save(image)
+    run(poisoned, "sweep", "tiny.yaml", "--trials", "3", "--workers", "2")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    with started(poisoned, "ui", "--port", port) as server:
+        run(poisoned, "report")
+        run(poisoned, "predict", "--best", str(image))
+        answers = False
+        while server.poll() is None and not answers:
+            time.sleep(0.2)
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}"):
+                answers = True
+    assert answers
+
+
+def test_python_m_imports_nothing_from_the_working_folder(poisoned):
+    """Python itself finds the package `pipeline` there, but nothing else is imported from there."""
+    (poisoned / "pipeline.py").unlink()
+    command = [sys.executable, "-m", "pipeline", "studies"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, cwd=poisoned, env=environment, check=True)

@@ -82,7 +82,6 @@ def _main(folder, arguments, environment, log):
     from pipeline import cli
 
     os.chdir(folder)
-    sys.path.insert(0, folder)  # as for `python -m pipeline`
     os.environ.update(environment)
     out = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(out, 1)

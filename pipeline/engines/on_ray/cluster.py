@@ -10,12 +10,14 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
+from ray.job_config import JobConfig
 
 from pipeline.data.search_data import SearchData
 from pipeline.engines.on_ray.engine import RayEngine
 from pipeline.engines.on_ray.task import RESOLVE, import_paths, keep_signal_handlers, resources
 from pipeline.system import cpu
 from pipeline.system.errors import EngineFailure, UsageFailure
+from pipeline.system.import_path import safe_children
 from pipeline.system.text import clean, clip
 from pipeline.training.resolve import resolve
 from sweeps.trial import TrialConfig
@@ -62,9 +64,10 @@ class RayFactory:
         for variable, value in _ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         try:
-            with keep_signal_handlers():
+            with keep_signal_handlers(), safe_children():
                 ray.init(
                     address=address or "local",
+                    job_config=_job_config(),
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     **options,
@@ -126,6 +129,17 @@ class RayFactory:
         """Leave the cluster, or end it if this process started it."""
         with keep_signal_handlers():
             ray.shutdown()
+
+
+def _job_config() -> JobConfig:
+    """Make a configuration by which Ray's workers do not import from the working folder.
+
+    For a driver that is not its client, Ray puts the folder first. Tasks get the import path of
+    this process instead.
+    """
+    config = JobConfig()
+    config._client_job = True  # noqa: SLF001 - there is no other switch
+    return config
 
 
 def node_resources() -> list[dict[str, float]]:

@@ -61,10 +61,7 @@ def _start_process(
     """Start a process that draws a part, and return the connection for its answer."""
     ours, theirs = forkserver.CONTEXT.Pipe()
     with theirs:
-        process = forkserver.CONTEXT.Process(
-            target=_work, args=(theirs, folder, part, parts), name="plots", daemon=True
-        )
-        process.start()
+        forkserver.start(_work, (theirs, folder, part, parts), "plots")
     with suppress(OSError):  # the process has died, as the reader of its answer will notice
         ours.send_bytes(pickled_record)
     return ours
