@@ -1,6 +1,71 @@
-"""Searches, trains and evaluates image classifiers, with records in MLflow and on disk."""
+"""Searches, trains and evaluates image classifiers, with records in MLflow and on disk.
+
+For scripts and notebooks (docs/api.md):
+
+    import pipeline
+
+    study = pipeline.sweep("default", trials=12)
+    study.best.value
+    model = pipeline.load_model(study)
+    model.predict("photos/")
+
+Names are imported on first use, so that this import is quick.
+"""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.api.networks import Model, load_model
+    from pipeline.api.networks import predict_images as predict
+    from pipeline.api.results import StudyResults, Trial, Trials
+    from pipeline.api.search import load_study, sweep
+    from pipeline.inference.predict import Prediction
+    from pipeline.system.errors import (
+        EngineFailure,
+        Failure,
+        IntegrityFailure,
+        NothingComplete,
+        StorageFailure,
+        StudyBusy,
+        UsageFailure,
+    )
+    from sweeps.spec.study_spec import StudySpec
+
+__all__ = [
+    "EngineFailure",
+    "Failure",
+    "IntegrityFailure",
+    "Model",
+    "NothingComplete",
+    "Prediction",
+    "StorageFailure",
+    "StudyBusy",
+    "StudyResults",
+    "StudySpec",
+    "Trial",
+    "Trials",
+    "UsageFailure",
+    "load_model",
+    "load_study",
+    "predict",
+    "sweep",
+]
+
+# Where each name comes from: a module, and the name there if it is another.
+_ORIGINS = {
+    "Model": "pipeline.api.networks",
+    "load_model": "pipeline.api.networks",
+    "predict": "pipeline.api.networks:predict_images",
+    "StudyResults": "pipeline.api.results",
+    "Trial": "pipeline.api.results",
+    "Trials": "pipeline.api.results",
+    "load_study": "pipeline.api.search",
+    "sweep": "pipeline.api.search",
+    "Prediction": "pipeline.inference.predict",
+    "StudySpec": "sweeps.spec.study_spec",
+}
 
 # Taken before anything else is imported: the process that started this process may end meanwhile.
 PARENT = os.getppid()
@@ -12,3 +77,18 @@ PARENT = os.getppid()
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on its first use."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, original = _ORIGINS.get(name, "pipeline.system.errors").partition(":")
+    value = getattr(import_module(module), original or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names beside what is loaded, for completion in notebooks."""
+    return sorted({*globals(), *__all__})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -21,10 +21,7 @@ from pipeline.cli.options import (
     storage_option,
 )
 from pipeline.system import garbage
-from pipeline.system.errors import Interrupted, UsageFailure
-
-if TYPE_CHECKING:
-    from sweeps.spec.study_spec import Repeats
+from pipeline.system.errors import Interrupted
 
 
 @click.command(name="finalists", cls=Command)
@@ -87,7 +84,7 @@ def finalists_command(
 
     stores = locations.locate(options["storage"])
     name = argument_or_option(name, name_option)
-    repeats = _repeats(seeds, split_seeds, folds)
+    repeats = finalists.asked_repeats(seeds, split_seeds, folds)
     request = sweep.Request(
         data_dir=data_dir,
         storage=options["storage"],
@@ -113,19 +110,3 @@ def finalists_command(
     click.echo("\n" + terminal.render_finalists(outcome.record))
     click.echo(f"\nreport: {outcome.report}")
     click.echo(f"winner: pipeline report {shlex.quote(outcome.record.name)} --best")
-
-
-def _repeats(seeds: int | None, split_seeds: int | None, folds: int | None) -> Repeats | None:
-    """The repeats that the options ask for; None if they ask for none.
-
-    Raises:
-        UsageFailure: if several of them do.
-    """
-    from sweeps.spec.study_spec import Repeats
-
-    counts = {None: seeds, "split_seeds": split_seeds, "folds": folds}
-    given = [Repeats(count, key) for key, count in counts.items() if count is not None]
-    if len(given) > 1:
-        options = " and ".join(repeats.option for repeats in given)
-        raise UsageFailure(f"{options} each say how often a finalist is trained: give one")
-    return given[0] if given else None

@@ -5,7 +5,6 @@ The options of a training are derived from the fields of `TrialConfig`.
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ import click
 
 from pipeline.engines.registry import ENGINES
 from pipeline.system.errors import UsageFailure
+from pipeline.system.limits import check_seconds
 from sweeps.trial import ConfigField, Value, config_fields, network_options
 
 if TYPE_CHECKING:
@@ -180,20 +180,15 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic only in the
     """The type of an option for a time in seconds: more than none, and at most a year."""
 
     name = "seconds"
-    _YEAR = 365 * 24 * 3600
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Check the value."""
         try:
-            seconds = float(value)
-        except ValueError:
-            seconds = math.nan
-        if not 0 < seconds <= self._YEAR:  # nan is neither above nor below
-            rule = f"a number of seconds above 0, at most {self._YEAR} (a year)"
-            self.fail(f"{rule}: got {value!r}; without the option there is no limit", param, ctx)
-        return seconds
+            return check_seconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Command(click.Command):

@@ -22,13 +22,25 @@ from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean
 from pipeline.training.process import thread_count
 
+Top = tuple[tuple[str, float], ...]  # classes and their probabilities, the likeliest first
+
 
 @dataclass(frozen=True)
 class Prediction:
     """The predicted classes of an image with their probabilities, the likeliest first."""
 
-    path: Path
-    top: tuple[tuple[str, float], ...]
+    path: Path | None  # the file; None for pixels that a program gave
+    top: Top
+
+    @property
+    def label(self) -> str:
+        """The likeliest class."""
+        return self.top[0][0]
+
+    @property
+    def probability(self) -> float:
+        """The probability of the likeliest class."""
+        return self.top[0][1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +138,6 @@ def predict(
         top: the number of classes to predict for each image.
         failed: called with each file that cannot be read, and the reason. Other files go on.
     """
-    top = min(top, len(predictor.classes))
     read_pixels = partial(_decode, shape=predictor.shape)
     with ThreadPoolExecutor() as pool, progress_bar("predicting", len(files)) as advance:
         for start in range(0, len(files), predictor.batch):
@@ -142,7 +153,10 @@ def predict(
                 else:
                     images.append((path, content))
             if images:
-                yield from _classify(predictor, images, top)
+                paths, pixels = zip(*images, strict=True)
+                scores, probabilities = classify_pixels(predictor, pixels)
+                tops = likeliest(scores, probabilities, predictor.classes, top)
+                yield from map(Prediction, paths, tops)
             advance(len(batch))
 
 
@@ -153,17 +167,41 @@ def _decode(path: Path, shape: decode.Shape) -> bytes | IntegrityFailure:
         return error
 
 
-def _classify(
-    predictor: Predictor, images: Sequence[tuple[Path, bytes]], top: int
-) -> Iterator[Prediction]:
-    """Classify a batch of decoded images, each the bytes of its channels."""
-    content = bytearray(b"".join(pixels for _, pixels in images))
-    channels_first = torch.frombuffer(content, dtype=torch.uint8)
-    channels_first = channels_first.view(len(images), *predictor.shape)
-    scores, probabilities = predictor.classify(channels_first.permute(0, 2, 3, 1))
+def classify_pixels(
+    predictor: Predictor, pixels: Sequence[bytes]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Classify decoded images, one batch at a time.
+
+    Args:
+        predictor: classifies the images.
+        pixels: of each image, as `decode.fit_to_shape` returns them.
+
+    Returns:
+        Scores, which order the classes, and probabilities: float32 (images, classes).
+    """
+    batches = []
+    for start in range(0, len(pixels), predictor.batch):
+        batch = pixels[start : start + predictor.batch]
+        channels_first = torch.frombuffer(bytearray(b"".join(batch)), dtype=torch.uint8)
+        channels_first = channels_first.view(len(batch), *predictor.shape)
+        batches.append(predictor.classify(channels_first.permute(0, 2, 3, 1)))
+    scores, probabilities = zip(*batches, strict=True)
+    return torch.cat(scores), torch.cat(probabilities)
+
+
+def likeliest(
+    scores: torch.Tensor, probabilities: torch.Tensor, classes: Sequence[str], top: int
+) -> Iterator[Top]:
+    """Tell the likeliest classes of each image.
+
+    Args:
+        scores: order the classes: (images, classes).
+        probabilities: of the same shape.
+        classes: the names of the classes.
+        top: how many classes to tell at most.
+    """
     order = scores.argsort(dim=1, descending=True, stable=True)[:, :top]
-    likeliest = probabilities.gather(1, order)
-    rows = zip(images, order.tolist(), likeliest.tolist(), strict=True)
-    for (path, _), indices, shares in rows:
-        names = [predictor.classes[index] for index in indices]
-        yield Prediction(path, tuple(zip(names, shares, strict=True)))
+    shares = probabilities.gather(1, order)
+    for indices, row in zip(order.tolist(), shares.tolist(), strict=True):
+        names = [classes[index] for index in indices]
+        yield tuple(zip(names, row, strict=True))

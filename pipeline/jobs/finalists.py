@@ -41,6 +41,25 @@ from sweeps.spec.study_spec import Finalists, Repeats, StudySpec
 from sweeps.trial import COMPLETE
 
 
+def asked_repeats(seeds: int | None, split_seeds: int | None, folds: int | None) -> Repeats | None:
+    """Return the repeats of each finalist that are asked for; None if none are.
+
+    Args:
+        seeds: fresh seeds.
+        split_seeds: fresh seeds, each with its own draw of train and validation.
+        folds: fresh seeds, each with its own fold of train and validation.
+
+    Raises:
+        UsageFailure: if several are asked for.
+    """
+    counts = {None: seeds, "split_seeds": split_seeds, "folds": folds}
+    given = [Repeats(count, key) for key, count in counts.items() if count is not None]
+    if len(given) > 1:
+        options = " and ".join(repeats.option for repeats in given)
+        raise UsageFailure(f"{options} each say how often a finalist is trained: give one")
+    return given[0] if given else None
+
+
 def make_plan(
     stores: locations.Stores,
     name: str | None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from rich.progress import (
@@ -131,6 +132,13 @@ class _Tally:
         return f"leading {leading.value:.4f} (#{leading.number})"
 
 
+def _shows_bars(console: Console) -> bool:
+    """Whether bars can be shown: on a terminal, and in a notebook that has ipywidgets."""
+    if console.is_jupyter:
+        return find_spec("ipywidgets") is not None
+    return console.is_terminal
+
+
 class ProgressDisplay:
     """Shows the progress of trials on a console."""
 
@@ -200,7 +208,7 @@ class ProgressDisplay:
     def live(self) -> Iterator[None]:
         """Show bars while the block runs, if the console is a terminal."""
         try:
-            if self._console.is_terminal:
+            if _shows_bars(self._console):
                 with self._show_bars():
                     yield
             else:

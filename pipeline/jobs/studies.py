@@ -7,6 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import models
 from pipeline.data.datasets import check_dataset
 from pipeline.system.errors import UsageFailure
@@ -17,6 +19,9 @@ from sweeps.spec.study_spec import StudySpec, describe_difference
 from sweeps.spec.studyfile import StudyFileError, parse_study
 from sweeps.trial import TrialConfig
 
+# What a study is read from: a name, the path of a file, what a file contains, or a checked study.
+StudySource = str | Mapping[str, Any] | StudySpec
+UNNAMED = "study"  # the name of a study that is in no file
 MAX_SIZE = 1_000_000  # characters of a study file: more would take minutes to check
 
 
@@ -26,12 +31,16 @@ def shipped_studies() -> list[str]:
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
-def read_study(study: str, overrides: Mapping[str, Any]) -> tuple[str, str, StudySpec]:
-    """Read a study file, and replace its values by those of the command line.
+def read_study(
+    study: StudySource, overrides: Mapping[str, Any], given_by: str = "command line"
+) -> tuple[str, str, StudySpec]:
+    """Read a study, and replace its values by those of the command line or the call.
 
     Args:
-        study: the name of a shipped study, or the path of a file.
+        study: the name of a shipped study, the path of a file, or what a program gives instead of a
+            file: the mapping that it would contain, or a checked study.
         overrides: the values, as `sweeps.spec.studyfile.parse_study` takes them.
+        given_by: where the overrides come from, for messages.
 
     Returns:
         The name of the study (that of the file, without its ending), the text, and the study.
@@ -39,12 +48,46 @@ def read_study(study: str, overrides: Mapping[str, Any]) -> tuple[str, str, Stud
     Raises:
         UsageFailure: with a line for every broken rule.
     """
-    text = _read_text(study)
+    if isinstance(study, str):
+        label = study
+        text = _read_text(study)
+    else:
+        label = UNNAMED
+        text = _write_text(study)
     try:
-        spec = parse_study(text, study, overrides=overrides, check_dataset=check_dataset)
+        spec = parse_study(
+            text, label, overrides=overrides, given_by=given_by, check_dataset=check_dataset
+        )
     except StudyFileError as error:
         raise UsageFailure(str(error)) from None
-    return Path(study).stem, text, spec
+    return Path(label).stem, text, spec
+
+
+def _write_text(study: Mapping[str, Any] | StudySpec) -> str:
+    """Write a study as the text of a file.
+
+    Raises:
+        UsageFailure: if it holds values that a file cannot have.
+    """
+    document = study.document() if isinstance(study, StudySpec) else study
+    try:
+        return yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True)
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageFailure(
+            f"a study must hold text, numbers, lists and mappings alone: {reason}"
+        ) from None
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples, NumPy's numbers and other mappings into what YAML has."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value.item() if hasattr(value, "item") else value
 
 
 def _read_text(study: str) -> str:
@@ -79,7 +122,7 @@ def study_name(study: str, dataset: str) -> str:
     return f"{study}-{dataset}"
 
 
-def deviations(study: str, spec: StudySpec) -> str:
+def deviations(study: StudySource, spec: StudySpec) -> str:
     """Describe how a study with published figures differs from its file; empty if it does not."""
     if not spec.reference:
         return ""

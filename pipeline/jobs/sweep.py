@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import models
 from pipeline.checkpoints import Folder, check_links, trial_folder
 from pipeline.data.search_data import SearchData, check_redraw, load_for, trial_splits
 from pipeline.engines.base import EngineFactory
-from pipeline.engines.registry import open_factory
+from pipeline.engines.registry import ENGINES, open_factory
 from pipeline.jobs import preflight, studies
 from pipeline.jobs.estimate import left_over_text
 from pipeline.jobs.progress import ProgressDisplay
@@ -33,6 +34,7 @@ from pipeline.system.errors import (
     StudyTaken,
     UsageFailure,
 )
+from pipeline.system.limits import check_count, check_seconds
 from pipeline.system.signals import StopRequest
 from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Tracker
@@ -60,7 +62,7 @@ LoadingContext = Callable[[], AbstractContextManager[None]]
 class Request:
     """The options of a command that trains trials."""
 
-    study: str = "default"  # the name of a shipped study, or the path of a file
+    study: studies.StudySource = "default"
     name: str | None = None  # the study's name in the stores
     overrides: Mapping[str, Any] = field(default_factory=dict)
     data_dir: Path = Path("data")
@@ -78,6 +80,31 @@ class Request:
     engine: str = "local"  # a key of `pipeline.engines.registry.ENGINES`
     address: str | None = None  # the address of a cluster
     command: str = ""  # the whole command line, as typed
+    given_by: str = "command line"  # where `overrides` come from, for messages
+
+    def __post_init__(self) -> None:
+        """Check the values that a program may give without the checks of the command line.
+
+        Raises:
+            UsageFailure: naming the value.
+        """
+        if self.engine not in ENGINES:
+            hint = models.did_you_mean(str(self.engine), list(ENGINES))
+            raise UsageFailure(f"engine is unknown: {self.engine!r}; {hint}")
+        rules: dict[str, Callable[[Any], object]] = {
+            "timeout": check_seconds,
+            "trial_timeout": check_seconds,
+            "workers": check_count,
+            "max_failures": check_count,
+        }
+        for name, check in rules.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            try:
+                check(value)
+            except ValueError as error:
+                raise UsageFailure(f"{name} must be {error}") from None
 
 
 @dataclass(frozen=True)
@@ -113,7 +140,7 @@ def make_plan(request: Request) -> Plan:
     Raises:
         Failure: with a message of one line, before anything is written.
     """
-    study, text, spec = studies.read_study(request.study, request.overrides)
+    study, text, spec = studies.read_study(request.study, request.overrides, request.given_by)
     if request.finalists is False:
         spec = spec.model_copy(update={"finalists": None})
     elif request.finalists and spec.finalists is None:

@@ -140,7 +140,7 @@ def _test_values(entry: Ranked) -> Row:
 
 def _load_code(checkpoint: str) -> str:
     path = json.dumps(checkpoint, ensure_ascii=False)
-    return f"from pipeline.checkpoints import load_model; model, card = load_model({path})"
+    return f"import pipeline; model = pipeline.load_model({path})"
 
 
 def curve_rows(record: StudyRecord, trial: TrialResult) -> list[Row]:

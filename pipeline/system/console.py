@@ -6,8 +6,12 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from pipeline.system.text import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def format_duration(seconds: float) -> str:
@@ -26,6 +30,17 @@ def print_notice(text: str) -> None:
     """
     if multiprocessing.parent_process() is None:
         sys.stderr.write(f"{clean(text)}\n")
+
+
+def make_console(*, quiet: bool = False) -> Console:
+    """Make a console on standard output, or in the cell of a notebook.
+
+    Args:
+        quiet: whether it shows nothing.
+    """
+    from rich.console import Console  # inside: `pipeline --help` does without rich
+
+    return Console(quiet=quiet)
 
 
 @contextmanager

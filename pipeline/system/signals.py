@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 import psutil
 
@@ -24,6 +25,8 @@ PARENT_CHECK_INTERVAL = 1.0  # seconds between checks that `mlflow run` is still
 SAME_REQUEST = 1.0
 _SHORTEST_TIMER = 0.001  # seconds; zero would switch a timer off
 _LONGEST_TIMER = 3600.0  # seconds; a timer takes no arbitrarily long time
+# What `signal.signal` takes and returns.
+_Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 _SHELLS = ("bash", "sh", "dash")  # in which `mlflow run` activates an environment
 
 
@@ -53,15 +56,57 @@ class StopRequest:
         yield
 
 
-class SignalStopRequest(StopRequest):
-    """A request to stop, made by a signal or by the death of the `mlflow run` above this process.
+class InterruptStopRequest(StopRequest):
+    """A request to stop, made by a Ctrl-C, or by the interrupt of a notebook.
 
-    Only for a command that owns its process: `listening` replaces the signal handlers.
+    For a program that goes on after the job: the former signal handlers return with the end of
+    `listening`. Python delivers signals to the main thread only, so a job in another thread is
+    stopped by `request` alone.
     """
+
+    _SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT,)
 
     def __init__(self) -> None:
         super().__init__()
         self._requested_at = 0.0
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Turn signals into requests while the block runs."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        previous = {number: signal.signal(number, self._handle) for number in self._SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, self._handler_afterwards(handler))
+
+    def _handler_afterwards(self, previous: _Handler) -> _Handler:
+        """Return the handler of a signal after `listening`, from that before."""
+        return previous
+
+    def _handle(self, signum: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._signum is None:
+            self._requested_at = now
+            self.request(signum)
+        elif now - self._requested_at > SAME_REQUEST:
+            raise Interrupted(signum)  # asked again: stop at once, in the middle of whatever runs
+
+
+class SignalStopRequest(InterruptStopRequest):
+    """A request to stop, made by a signal or by the death of the `mlflow run` above this process.
+
+    Only for a command that owns its process. After a request, further signals do nothing once
+    `listening` has ended: the process is about to exit.
+    """
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        super().__init__()
         # The command that `mlflow run` starts outlives it unless it checks.
         self._parents: tuple[int, ...] | None = None
         if "MLFLOW_RUN_ID" in os.environ:
@@ -82,32 +127,9 @@ class SignalStopRequest(StopRequest):
         if _find_parents() != parents:
             self.request(signal.SIGTERM)
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Turn signals into requests while the block runs.
-
-        After a request, further signals do nothing once the block has ended: the process is about
-        to exit.
-        """
-        previous = {
-            number: signal.signal(number, self._handle)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                # At its exit the interpreter restores the default of every handler, but not of
-                # SIG_IGN.
-                signal.signal(number, handler if self._signum is None else signal.SIG_IGN)
-
-    def _handle(self, signum: int, _frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self._signum is None:
-            self._requested_at = now
-            self.request(signum)
-        elif now - self._requested_at > SAME_REQUEST:
-            raise Interrupted(signum)  # asked again: stop at once, in the middle of whatever runs
+    def _handler_afterwards(self, previous: _Handler) -> _Handler:
+        # At its exit the interpreter restores the default of every handler, but not of SIG_IGN.
+        return previous if self._signum is None else signal.SIG_IGN
 
 
 def _find_parents() -> tuple[int, ...]:

@@ -46,6 +46,19 @@ class Dimension:
         values["when"] = {name: tuple(allowed) for name, allowed in data["when"].items()}
         return Dimension(**values)
 
+    def document(self) -> dict[str, Any]:
+        """Return the mapping that a study file has for the dimension."""
+        document: dict[str, Any] = {"choices": list(self.choices)}
+        if not self.choices:
+            document = {"low": self.low, "high": self.high}
+            if self.step is not None:
+                document["step"] = self.step
+            if self.log:
+                document["log"] = True
+        if self.when:
+            document["when"] = {name: list(allowed) for name, allowed in self.when.items()}
+        return document
+
     @property
     def key(self) -> str:
         """The dimension's name in the Optuna study.

@@ -558,6 +558,15 @@ class StudySpec(_Model):
         """The configurations tried first, as given."""
         return tuple(start.model_dump(exclude_none=True) for start in self.start_with)
 
+    def document(self) -> dict[str, Any]:
+        """Return what a file of this study contains, without values that are defaults."""
+        document = self.model_dump(mode="json", exclude={"search"}, exclude_defaults=True)
+        search: dict[str, list[dict[str, Any]]] = {}
+        for name in type(self.search).model_fields:
+            for dimension in getattr(self.search, name) or ():
+                search.setdefault(name, []).append(dimension.document())
+        return {**document, "search": search} if search else document
+
     def identity(self) -> dict[str, Any]:
         """Return everything that may not change when the study is resumed, as JSON data.
 

@@ -53,6 +53,7 @@ def parse_study(
     label: str,
     *,
     overrides: Mapping[str, Any] | None = None,
+    given_by: str = "command line",
     check_dataset: Callable[[str], None] = lambda _: None,
 ) -> StudySpec:
     """Read a study file.
@@ -62,6 +63,7 @@ def parse_study(
         label: the file's name in error messages.
         overrides: values of the command line, by top-level key; also ``families``, a list, and
             ``set``, a mapping of fixed values.
+        given_by: where the overrides come from, in error messages.
         check_dataset: raises ValueError for an unknown data set.
 
     Raises:
@@ -79,24 +81,37 @@ def parse_study(
         problems = [(tuple(detail["loc"]), _message(detail)) for detail in error.errors()]
         if isinstance(raw.get("dataset"), str):
             problems += _problems_of(("dataset",), lambda: check_dataset(raw["dataset"]))
-        raise StudyFileError(_problem_lines(problems, document, label, overrides)) from None
+        raise StudyFileError(
+            _problem_lines(problems, document, (label, given_by), overrides)
+        ) from None
     problems = list(_conflicts(spec, check_dataset))
     if problems:
-        raise StudyFileError(_problem_lines(problems, document, label, overrides))
+        raise StudyFileError(_problem_lines(problems, document, (label, given_by), overrides))
     return spec
 
 
 def _problem_lines(
-    problems: Iterable[_Problem], document: Document, label: str, overrides: Mapping[str, Any]
+    problems: Iterable[_Problem],
+    document: Document,
+    labels: tuple[str, str],
+    overrides: Mapping[str, Any],
 ) -> str:
-    """A line of text for each problem, in the order of the file."""
+    """A line of text for each problem, in the order of the file.
+
+    Args:
+        problems: where, and what.
+        document: the file.
+        labels: of the file, and of where the overrides come from.
+        overrides: the values that replace those of the file.
+    """
+    label, given_by = labels
     located = {
         (_is_overridden(path, overrides), document.line(path), message)
         for path, message in problems
     }
     lines = []
     for overridden, line, message in sorted(located):
-        place = "command line" if overridden else f"{label}:{line}"
+        place = given_by if overridden else f"{label}:{line}"
         lines.append(f"{place}: {message}")
     return "\n".join(dict.fromkeys(lines))
 
@@ -122,7 +137,8 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
         if key not in ("families", "set") and value is not None
     }
     for key, value in (overrides.get("set") or {}).items():
-        values[key] = yamlfile.parse_scalar(value) if key in _SCALAR_KEYS else value
+        is_text = isinstance(value, str) and key in _SCALAR_KEYS
+        values[key] = yamlfile.parse_scalar(value) if is_text else value
     raw = data | {key: value for key, value in values.items() if key in _SCALAR_KEYS}
     fixed = raw.get("fixed") or {}
     search = raw.get("search") or {}

@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import click
+import nbclient
+import nbformat
 import pytest
 from support.datasets import write_folder
-from support.endtoend import furnish, pipeline
+from support.endtoend import draw_one_plot, furnish, pipeline
 
 from pipeline.cli.program import cli
 
@@ -25,6 +27,7 @@ PAGES = (
     "docs/extend.md",
     "docs/scale.md",
     "docs/another-computer.md",
+    "docs/api.md",
     "docs/statistics.md",
     "docs/study-file.md",
 )
@@ -237,3 +240,30 @@ def test_the_examples_of_extending_work(tmp_path, template):
     ]
     done = subprocess.run(checked, cwd=tree, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_python_interface(tmp_path, template, monkeypatch):
+    """The examples of docs/api.md run in order, as one program."""
+    monkeypatch.chdir(furnish(tmp_path, template))
+    draw_one_plot(monkeypatch)
+    names: dict[str, object] = {}
+    for _, code in blocks("docs/api.md", "python"):
+        exec(compile(code, "docs/api.md", "exec"), names)
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path):
+    """docs/notebook.ipynb runs from top to bottom, and shows a ranking, bars and a plot."""
+    notebook = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=240, resources=resources).execute()
+    shown = [
+        {kind for output in cell.outputs for kind in output.get("data", {})}
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+    ]
+    assert "application/vnd.jupyter.widget-view+json" in shown[0]
+    assert "text/html" in shown[1]
+    assert "text/html" in shown[2]
+    assert "image/png" in shown[3]

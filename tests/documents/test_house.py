@@ -42,6 +42,8 @@ ROOMS: dict[str, set[str]] = {
 _EVERYTHING = set(ROOMS)
 ROOMS["pipeline.jobs"] = _EVERYTHING
 ROOMS["pipeline.cli"] = _EVERYTHING | {"pipeline.jobs"}
+ROOMS["pipeline.api"] = _EVERYTHING | {"pipeline.jobs"}
+ROOMS["pipeline"] = {"pipeline.api", "pipeline.inference", "pipeline.system", "sweeps.spec"}
 ROOMS["pipeline.__main__"] = {"pipeline.cli"}
 ROOMS["benchmarks"] = set(ROOMS)
 ROOMS["tests"] = set(ROOMS) - {"benchmarks"}
@@ -70,7 +72,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
         "pipeline/cli/",
     ),
     "jinja2": ("pipeline/report/html.py",),
-    "matplotlib": ("pipeline/report/plots/",),
+    "matplotlib": ("pipeline/report/plots/", "pipeline/api/results.py"),
     "psycopg": ("pipeline/stores/postgresql.py",),
     "ray": ("pipeline/engines/on_ray/",),
     "pickle": (),
@@ -92,6 +94,7 @@ PROCESS_EFFECTS: dict[str, tuple[str, ...]] = {
     "signal.setitimer": ("pipeline/system/signals.py",),
     "stop_requests": ("pipeline/cli/", "pipeline/system/signals.py", "pipeline/tracking/ui.py"),
     "SignalStopRequest": ("pipeline/cli/", "pipeline/system/signals.py"),
+    "InterruptStopRequest": ("pipeline/api/", "pipeline/system/signals.py"),
     "gc.freeze": ("pipeline/system/garbage.py",),
     "gc.disable": ("pipeline/system/garbage.py",),
     "gc.enable": ("pipeline/system/garbage.py",),
