@@ -54,6 +54,9 @@ class ConfigField:
     check: Callable[[str], object] | None = None  # raises ValueError for a value against the rule
     identity: bool = True  # whether the field decides the result of a training
     numeral: bool = False  # whether text may be a bare number, too
+    # Whether version 0.1.0 lacked the field. At its default, which changes nothing, such a field is
+    # no part of the signature, and configurations of 0.1.0 have the default.
+    is_later: bool = False
     # The field applies only if each of these fields has one of its values.
     when: Mapping[str, tuple[Value | None, ...]] = dataclasses.field(default_factory=dict)
 
@@ -254,7 +257,7 @@ class TrialConfig:
         when={"residual": (True,)},
     )
     softmax_output: bool | None = _field(
-        None, "Put out probabilities: the loss then takes the softmax twice."
+        None, "Put out probabilities: cross-entropy then takes the softmax twice."
     )
     optimizer: str = _field("adam", "Optimiser.", choices=("sgd", "adam", "adamw"))
     lr: float = _field(1e-3, "Learning rate.", low=1e-8, high=100)
@@ -262,6 +265,20 @@ class TrialConfig:
         0.9, "Momentum.", low=0, high=0.999, when={"optimizer": ("sgd",)}
     )
     weight_decay: float = _field(0.0, "Weight decay.", low=0, high=10)
+    loss: str = _field(
+        "cross_entropy",
+        "What is minimised: cross-entropy, or the squared error of the probabilities, summed over "
+        "the classes (Brier score).",
+        choices=("cross_entropy", "squared_error"),
+        is_later=True,
+    )
+    class_weights: str = _field(
+        "none",
+        "Weight of an image in the training loss: one over its class's number of images (balanced) "
+        "or over the root of that (sqrt), scaled to a mean of 1.",
+        choices=("none", "balanced", "sqrt"),
+        is_later=True,
+    )
     label_smoothing: float = _field(
         0.0, "Share of each label spread over all classes.", low=0, high=0.9
     )
@@ -353,7 +370,9 @@ class TrialConfig:
         if not isinstance(values, Mapping):
             raise ValueError(f"must be a mapping: got {str(values)[:80]!r}")  # noqa: TRY004
         fields = config_fields()
-        result: dict[str, Any] = dict.fromkeys(fields)
+        result: dict[str, Any] = {
+            name: field.default if field.is_later else None for name, field in fields.items()
+        }
         for name, value in values.items():
             if name not in fields:
                 raise ValueError(
@@ -393,8 +412,12 @@ class TrialConfig:
         return self._hash(lambda field: field.identity and field.name not in REPEAT_FIELDS)
 
     def _hash(self, includes: Callable[[ConfigField], bool]) -> str:
-        fields = config_fields()
-        values = {name: value for name, value in self.to_dict().items() if includes(fields[name])}
+        values = {}
+        for name, value in self.to_dict().items():
+            field = config_fields()[name]
+            is_as_before = field.is_later and value == field.default
+            if includes(field) and not is_as_before:
+                values[name] = value
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -19,6 +19,7 @@ from pipeline.inference.networks import NetworkReference
 from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
 from pipeline.tracking.tracker import Run, Tracker, now_milliseconds
+from pipeline.training.loss import Loss
 from pipeline.training.metrics import Scores, score
 from pipeline.training.prepare import Prepare
 from pipeline.training.process import thread_count
@@ -190,4 +191,5 @@ def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> 
             len(card.classes),
             batch_size=config.eval_batch_size,
             prepare=Prepare(card.mean, card.std, device, config.precision),
+            loss=Loss.of(config),
         )

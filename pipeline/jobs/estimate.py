@@ -9,12 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from pipeline.data.search_data import SearchData, Split, trial_data
 from pipeline.jobs.preflight import WEIGHT_BYTES, checkpoint_bytes, resolve_runtime
 from pipeline.report.scores import plural
 from pipeline.system.console import format_duration
 from pipeline.system.files import temporary_folder
+from pipeline.system.text import clip
 from pipeline.training.train import train
+from sweeps.analysis.health import imbalance
 from sweeps.search.extent import Extent, extent
 from sweeps.search.promotion import rungs
 from sweeps.spec.configurations import configuration, representative_values, total_trials
@@ -22,6 +26,7 @@ from sweeps.spec.study_spec import Finalists, Repeats, StudySpec, parse_budget
 from sweeps.trial import COMPLETE, Value
 
 _TIMED_STEPS = 4
+_CLASS_CLIP = 40  # characters of a class name
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,13 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         "fixed": spec.base,
         "search": {dimension.key: str(dimension) for dimension in spec.dimensions},
         "finalists": None if spec.finalists is None else _describe_finalists(spec, spec.finalists),
+        "imbalance": None,
     }
     if data is not None:
         data = trial_data(data, configuration(spec, {}))  # those of the first repeat
         cost = estimate(spec, data, resolve_runtime(spec))
         plan["images"] = len(data.train)
+        plan["imbalance"] = _describe_imbalance(spec, data)
         plan["seconds"] = cost.seconds
         plan["epochs_in_all"] = cost.extent.epochs
         plan["bytes"] = cost.bytes
@@ -144,6 +151,44 @@ def _describe_finalists(spec: StudySpec, wanted: Finalists) -> dict[str, Any]:
     }
 
 
+def _describe_imbalance(spec: StudySpec, data: SearchData) -> dict[str, Any] | None:
+    """Describe training images of unequal classes, as JSON data; None if accuracy tells enough."""
+    counts = torch.bincount(data.train.labels, minlength=len(data.classes)).tolist()
+    found = imbalance(counts)
+    if found is None:
+        return None
+    remedies = []
+    if spec.objective == "val_acc":
+        remedies.append("objective: balanced_acc")
+    is_searched = any(dimension.field == "class_weights" for dimension in spec.dimensions)
+    if not is_searched and spec.base.get("class_weights", "none") == "none":
+        remedies.append("class_weights: balanced")
+    return {
+        "largest": data.classes[found.largest],
+        "largest_share": found.largest_share,
+        "smallest": data.classes[found.smallest],
+        "smallest_share": found.smallest_share,
+        "set": remedies,
+    }
+
+
+def _imbalance_text(found: Mapping[str, Any]) -> str:
+    """Say that classes are of unequal size, and what to set."""
+    largest = clip(found["largest"], _CLASS_CLIP)
+    smallest = clip(found["smallest"], _CLASS_CLIP)
+    share = found["largest_share"]
+    text = (
+        f"classes of unequal size: {largest} has {100 * share:.1f} % of the training images, "
+        f"{smallest} {100 * found['smallest_share']:.1f} %"
+    )
+    if not found["set"]:
+        return text
+    return (
+        f"{text}; accuracy misleads, as always answering {largest} is right on {share:.3f}: "
+        f"set {' and '.join(found['set'])}"
+    )
+
+
 def plan_text(plan: Mapping[str, Any]) -> str:
     """Write a plan of `describe_plan` as text."""
     width = max(len(key) for key in [*plan["search"], *plan["fixed"]])
@@ -156,6 +201,8 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     if plan["trials"] is not None:
         left_over = left_over_text(plan["trials"], plan["repeats"])
         lines += [left_over] if left_over else []
+    if plan["imbalance"] is not None:
+        lines.append(_imbalance_text(plan["imbalance"]))
     work = _work_text(plan)
     if plan["seconds"] is None:
         lines.append(f"{work}; no estimate without the images")

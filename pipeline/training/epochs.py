@@ -15,7 +15,6 @@ from typing import NoReturn
 
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 import models
@@ -28,6 +27,7 @@ from pipeline.training.best import make_card, moments, save_best
 from pipeline.training.clock import LONGEST_GAP, TrainingClock
 from pipeline.training.cost import check_limits, count_mflops, count_parameters, measure_latency
 from pipeline.training.distributed import Group, GroupMember, check_processes
+from pipeline.training.loss import Loss, class_weights
 from pipeline.training.metrics import (
     RunningLoss,
     Scores,
@@ -121,6 +121,7 @@ class Training:
     schedule: Schedule
     prepare: Prepare
     loader: BatchLoader
+    loss: Loss
 
     def __init__(
         self,
@@ -257,6 +258,9 @@ class Training:
         memory_format = image_memory_format(self.network)
         self.prepare = Prepare(self.mean, self.std, self.device, config.precision, memory_format)
         self.loader = BatchLoader(self.data, config, self.prepare)
+        labels = self.data.train.labels
+        weights = class_weights(config.class_weights, labels, len(self.data.classes))
+        self.loss = Loss.of(config, weights)
         self.optimizer = make_optimizer(self.network, config)
         self.schedule = make_schedule(self.optimizer, config, steps=len(self._draw_batches()))
         resumed = restore(self.folder, config, self.network, self.optimizer, self.schedule)
@@ -304,6 +308,7 @@ class Training:
             len(self.data.classes),
             batch_size=self.config.eval_batch_size,
             prepare=self.prepare,
+            loss=self.loss,
         )
         if not math.isfinite(scores.loss):
             raise Diverged(f"validation loss is {scores.loss} after epoch {epoch}")
@@ -463,8 +468,7 @@ class Training:
             parameter.grad = None
         with self.prepare.autocast():
             logits = self.parallel_network(images)
-        smoothing = self.config.label_smoothing
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        loss = self.loss.mean_in_training(logits.float(), labels)
         loss = self.group.weigh(loss, len(labels), batch_size)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.config.grad_clip:

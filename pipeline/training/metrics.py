@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from pipeline.data.search_data import Split
+from pipeline.training.loss import CROSS_ENTROPY, Loss
 from pipeline.training.prepare import Prepare
 
 
@@ -66,7 +66,7 @@ class RunningLoss:
 class Scores:
     """The figures of a network on a split, in evaluation mode."""
 
-    loss: float  # mean cross-entropy of an image, nats
+    loss: float  # mean of an image, as `pipeline.training.loss.Loss` has it in scoring
     confusion: torch.Tensor  # int64 (classes, classes): [true][predicted]
     loss_std: float = 0.0  # standard deviation of the batches' mean losses
     # Of each batch (images, classes), in the split's order, on its device:
@@ -113,9 +113,24 @@ class Scores:
 
 @torch.no_grad()
 def score(
-    network: nn.Module, split: Split, classes: int, *, batch_size: int, prepare: Prepare
+    network: nn.Module,
+    split: Split,
+    classes: int,
+    *,
+    batch_size: int,
+    prepare: Prepare,
+    loss: Loss = CROSS_ENTROPY,
 ) -> Scores:
-    """Score a network, in evaluation mode, on a split of images on its device."""
+    """Score a network, in evaluation mode, on a split of images on its device.
+
+    Args:
+        network: on its device.
+        split: the images.
+        classes: the number of classes.
+        batch_size: images a step.
+        prepare: the transform of the network's images.
+        loss: the loss of the network's configuration.
+    """
     network.eval()
     device = split.labels.device
     total_dtype = torch.float32 if device.type == "mps" else torch.float64
@@ -129,9 +144,9 @@ def score(
         labels = split.labels[start : start + batch_size]
         with prepare.autocast():
             logits = network(prepare(images))
-        loss = functional.cross_entropy(logits.float(), labels, reduction="sum")
-        total_loss += loss
-        batch_losses.append(loss / len(labels))
+        batch_loss = loss.total(logits.float(), labels)
+        total_loss += batch_loss
+        batch_losses.append(batch_loss / len(labels))
         batch_logits.append(logits)
         cells = labels * classes + logits.argmax(dim=1)
         batch_cells.append(cells)

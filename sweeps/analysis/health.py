@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from sweeps.trial import TrialResult
 
 NEARLY_ALL = 0.95  # of the predictions
 HARDLY_ANY = 0.1  # of the images of the other classes
+UNEQUAL = 3.0  # times as many images as the smallest class: from here on, accuracy misleads
 
 
 def collapsed_class(result: TrialResult) -> int | None:
@@ -49,3 +53,31 @@ def dead_classes(result: TrialResult) -> tuple[int, ...]:
         for index, (count, accuracy) in enumerate(zip(best.predicted, best.per_class, strict=False))
         if not count and accuracy is not None
     )
+
+
+class Imbalance(NamedTuple):
+    """Classes whose numbers of images differ so much that accuracy misleads."""
+
+    largest: int  # index of the class
+    largest_share: float  # of all images: the accuracy of always answering this class
+    smallest: int
+    smallest_share: float
+
+
+def imbalance(counts: Sequence[int]) -> Imbalance | None:
+    """Return the largest and the smallest class, if the largest has `UNEQUAL` times as many images.
+
+    Classes without images do not count.
+
+    Args:
+        counts: the number of images of each class.
+    """
+    present = [index for index, count in enumerate(counts) if count]
+    if not present:
+        return None
+    largest = max(present, key=counts.__getitem__)
+    smallest = min(present, key=counts.__getitem__)
+    if counts[largest] < UNEQUAL * counts[smallest]:
+        return None
+    images = sum(counts)
+    return Imbalance(largest, counts[largest] / images, smallest, counts[smallest] / images)

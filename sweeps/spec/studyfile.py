@@ -222,6 +222,7 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
     yield from _search_problems(spec)
     if not spec.dimensions:
         yield ("search",), "nothing is searched: give search at least one field"
+    yield from _loss_problems(spec)
     yield from _target_problems(spec)
     yield from _budget_problems(spec)
     for index, start in enumerate(spec.starts):
@@ -250,6 +251,22 @@ def _search_problems(spec: StudySpec) -> Iterator[_Problem]:
         keys = [dimension.key for dimension in dimensions]
         if len(set(keys)) < len(keys):
             yield path, f"{name} is given several times under one condition"
+
+
+def _loss_problems(spec: StudySpec) -> Iterator[_Problem]:
+    """Yield the problem of an objective that is a loss, where trials have different losses."""
+    losses = {
+        str(choice)
+        for dimension in spec.dimensions
+        if dimension.field == "loss"
+        for choice in dimension.choices
+    }
+    if spec.objective == "val_loss" and len(losses) > 1:
+        message = (
+            "objective val_loss cannot compare trials of different losses, and search has loss "
+            f"{', '.join(sorted(losses))}: take val_acc, or fix the loss"
+        )
+        yield ("objective",), message
 
 
 def _target_problems(spec: StudySpec) -> Iterator[_Problem]:

@@ -1,5 +1,7 @@
 """What is checked and told before anything is written."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -259,6 +261,31 @@ def test_plan_of_trials(text, expected, tiny):
     plan = describe_plan("quick", spec(QUICK + text + "\n"), tiny)
     assert expected in plan_text(plan)
     assert plan_text(plan).endswith("; nothing was run")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "",
+            (
+                "; accuracy misleads, as always answering 1 is right on 0.800: "
+                "set objective: balanced_acc and class_weights: balanced"
+            ),
+        ),
+        ("objective: macro_f1", " is right on 0.800: set class_weights: balanced"),
+        ("objective: macro_f1\nsearch: {class_weights: [none, sqrt]}", "0 20.0 %"),
+    ],
+)
+def test_plan_of_unequal_classes(text, expected, tiny):
+    """A plan says when accuracy misleads, and what of it the study has not set."""
+    labels = (torch.arange(len(tiny.train)) % 5 > 0).long()
+    data = dataclasses.replace(tiny, train=dataclasses.replace(tiny.train, labels=labels))
+    study = QUICK if "search" not in text else QUICK.rsplit("search", maxsplit=1)[0]
+    lines = plan_text(describe_plan("quick", spec(f"{study}{text}\n"), data)).splitlines()
+    found = [line for line in lines if line.startswith("classes of unequal size: 1 has 80.0 %")]
+    assert len(found) == 1
+    assert found[0].endswith(expected)
 
 
 @pytest.mark.parametrize(

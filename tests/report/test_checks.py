@@ -735,6 +735,33 @@ def test_classes():
     )
 
 
+def of_sizes(right, images, objective="val_acc"):
+    """A study whose winner gets so many images of each class right."""
+    confusion = [[0] * len(images) for _ in images]
+    for index, (hits, count) in enumerate(zip(right, images, strict=True)):
+        confusion[index][index] = hits
+        confusion[index][index - 1] += count - hits
+    rows = tuple(map(tuple, confusion))
+    epoch = make_epoch(1, {"val/acc": 0.9, "val/macro_f1": 0.9}, confusion=rows)
+    result = make_result(7, 0.9, history=(epoch,), confusion=rows)
+    return make_record([result], classes=("ant", "bee", "cat"), objective=objective)
+
+
+def test_unequal():
+    """Where a large class makes the accuracy, both means are said; equal classes are silent."""
+    level, text = said(of_sizes([90, 5, 5], [100, 10, 10]), "unequal")
+    assert level == "warning"
+    assert text == (
+        "Accuracy counts large classes most: ant has 83.3 % of the validation images, bee 8.3 %. "
+        "Always answering ant is right on 0.8333; trial 7 is right on 0.8333 of the images, and on "
+        "0.6333 as the mean over the classes. objective: balanced_acc ranks by this mean, "
+        "class_weights: balanced or sqrt trains for it."
+    )
+    assert said(of_sizes([90, 9, 9], [100, 10, 10]), "unequal")[0] == "note"
+    assert said(of_sizes([20, 5, 5], [29, 10, 10]), "unequal") is None
+    assert said(of_sizes([90, 5, 5], [100, 10, 10], "macro_f1"), "unequal") is None
+
+
 # All trials
 
 

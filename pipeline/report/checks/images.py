@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pipeline.report.checks.base import Check, mistakes_too_few_to_rank, validation_images
 from pipeline.report.problems import class_name
 from pipeline.system.text import clip
-from sweeps.analysis.health import collapsed_class, dead_classes
+from sweeps.analysis.health import collapsed_class, dead_classes, imbalance
 from sweeps.analysis.intervals import wilson_interval
 from sweeps.analysis.record import StudyRecord
 
@@ -17,6 +17,7 @@ from sweeps.analysis.record import StudyRecord
 RARELY = 0.25
 # Nobody would call more mistakes than this share of the images saturated: the images are few.
 _SATURATED = 0.05
+_HIDDEN = 0.05  # of accuracy, above the mean over the classes
 _NAMED = 5  # classes that are listed
 _NAME_CLIP = 20  # characters of a class name
 
@@ -111,6 +112,36 @@ def classes(record: StudyRecord) -> Check | None:
         f"{worst.right} of {worst.images} images (95 %: {low:.2f} to {high:.2f})."
     )
     return Check(name="classes", level="good", text=text)
+
+
+def unequal(record: StudyRecord) -> Check | None:
+    """Check whether accuracy hides what the winner makes of small classes.
+
+    Only where trials are ranked by accuracy, and the classes' validation images are of unequal
+    number. It is a warning if the mean over the classes is lower by more than `_HIDDEN`.
+    """
+    trial = record.best_trial
+    if trial is None or not trial.confusion or record.objective != "val_acc":
+        return None
+    counts = [sum(row) for row in trial.confusion]
+    found = imbalance(counts)
+    if found is None:
+        return None
+    right = [row[index] for index, row in enumerate(trial.confusion)]
+    accuracy = sum(right) / sum(counts)
+    shares = [r / count for r, count in zip(right, counts, strict=True) if count]
+    balanced = sum(shares) / len(shares)
+    largest = clip(class_name(record, found.largest), _NAME_CLIP)
+    smallest = clip(class_name(record, found.smallest), _NAME_CLIP)
+    text = (
+        f"Accuracy counts large classes most: {largest} has {100 * found.largest_share:.1f} % of "
+        f"the validation images, {smallest} {100 * found.smallest_share:.1f} %. Always answering "
+        f"{largest} is right on {found.largest_share:.4f}; trial {trial.number} is right on "
+        f"{accuracy:.4f} of the images, and on {balanced:.4f} as the mean over the classes. "
+        "objective: balanced_acc ranks by this mean, class_weights: balanced or sqrt trains for it."
+    )
+    level = "warning" if accuracy - balanced > _HIDDEN else "note"
+    return Check(name="unequal", level=level, text=text)
 
 
 def _listed(texts: Sequence[str]) -> str:

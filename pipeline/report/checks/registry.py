@@ -18,6 +18,7 @@ CHECKS: tuple[Callable[[StudyRecord], Check | None], ...] = (
     curve.underfitting,
     images.saturated,
     images.classes,
+    images.unequal,
     trials.unstable,
     trials.failed,
     trials.families,

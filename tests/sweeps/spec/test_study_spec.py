@@ -8,7 +8,7 @@ from support.studyfiles import CONDITIONAL
 
 from sweeps.spec.configurations import planned_values
 from sweeps.spec.study_spec import OBJECTIVES, StudySpec
-from sweeps.spec.studyfile import parse_study
+from sweeps.spec.studyfile import StudyFileError, parse_study
 from sweeps.trial import config_fields
 
 SHIPPED = sorted(
@@ -28,6 +28,14 @@ def test_objectives(objective):
     asked = spec("search: {lr: [1, 2]}", set={"objective": objective})
     assert asked.maximize == OBJECTIVES[objective][1]
     assert asked.maximize == (objective != "val_loss")
+
+
+def test_losses_of_trials_that_differ_rank_nothing():
+    """The validation loss ranks no trials whose losses are not the same."""
+    text = "objective: val_loss\nsearch: {loss: [cross_entropy, squared_error]}"
+    with pytest.raises(StudyFileError, match="cannot compare trials of different losses"):
+        spec(text)
+    assert spec("objective: val_loss\nsearch: {loss: [squared_error]}").dimensions
 
 
 @pytest.mark.parametrize(
