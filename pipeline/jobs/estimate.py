@@ -21,7 +21,14 @@ from pipeline.training.train import train
 from sweeps.analysis.health import imbalance
 from sweeps.search.extent import Extent, extent
 from sweeps.search.promotion import rungs
-from sweeps.spec.configurations import configuration, representative_values, total_trials
+from sweeps.spec.configurations import (
+    LISTS_FIRST,
+    configuration,
+    lists_come_first,
+    planned_values,
+    representative_values,
+    total_trials,
+)
 from sweeps.spec.study_spec import Finalists, Repeats, StudySpec, parse_budget
 from sweeps.trial import COMPLETE, Value
 
@@ -100,6 +107,7 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         "trials": None if spec.has_only_budget else most.trials,
         "budget": None if spec.budget is None else str(spec.budget),
         "repeats": spec.repeats,
+        "listed_first": _count_listed_first(spec),
         "epochs": spec.most_epochs,
         "epochs_in_all": most.epochs,
         "images": None,
@@ -132,7 +140,12 @@ def _describe_finalists(spec: StudySpec, wanted: Finalists) -> dict[str, Any]:
     """Describe the finalists of a study at most, as JSON data."""
     top = wanted.top
     if not spec.has_only_budget:
-        top = min(top, math.ceil(total_trials(spec) / spec.repeats))
+        trials = total_trials(spec)
+        configurations = math.ceil(trials / spec.repeats)
+        listed_first = _count_listed_first(spec)
+        if listed_first is not None:
+            configurations = min(trials, listed_first)
+        top = min(top, configurations)
     trials = top * wanted.seeds
     finished = 0
     if spec.pruner == "asha":  # the paused trials that are promising are finished first
@@ -189,6 +202,13 @@ def _imbalance_text(found: Mapping[str, Any]) -> str:
     )
 
 
+def _count_listed_first(spec: StudySpec) -> int | None:
+    """How many configurations are trained once each before any is repeated; None if none are."""
+    if not lists_come_first(spec, LISTS_FIRST):
+        return None
+    return sum(1 for _ in planned_values(spec))
+
+
 def plan_text(plan: Mapping[str, Any]) -> str:
     """Write a plan of `describe_plan` as text."""
     width = max(len(key) for key in [*plan["search"], *plan["fixed"]])
@@ -199,7 +219,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     lines += [f"  {key:{width}}  {value}" for key, value in plan["fixed"].items()]
     lines.append("")
     if plan["trials"] is not None:
-        left_over = left_over_text(plan["trials"], plan["repeats"])
+        left_over = left_over_text(plan["trials"], plan["repeats"], plan["listed_first"])
         lines += [left_over] if left_over else []
     if plan["imbalance"] is not None:
         lines.append(_imbalance_text(plan["imbalance"]))
@@ -244,30 +264,42 @@ def count_text(plan: Mapping[str, Any]) -> str:
     return " within ".join(part for part in (_trials_text(plan), _budget_text(plan)) if part)
 
 
-def left_over_text(trials: int, repeats: int) -> str:
-    """Say what to do about trials that leave a configuration without all its seeds.
+def left_over_text(trials: int, repeats: int, listed_first: int | None) -> str:
+    """Say what to do about trials that leave some configurations with fewer seeds than others.
 
-    Empty if all configurations have all their seeds.
+    Empty if all configurations have as many seeds.
 
     Args:
         trials: of the study.
         repeats: the planned seeds of each configuration.
+        listed_first: as `sweeps.search.study.Study.listed_first`.
     """
-    left_over = trials % repeats
-    if not left_over:
+    step = repeats if listed_first is None else listed_first
+    left_over = trials % step
+    if repeats == 1 or not left_over:
         return ""
-    totals = [trials - left_over, trials - left_over + repeats]
+    totals = [trials - left_over, trials - left_over + step]
     remedy = " or ".join(f"--trials {total}" for total in totals if total)
+    text = f"{trials} trials are {_seeds_text(trials, repeats, listed_first)}"
+    if trials < step and listed_first is not None:
+        return f"{text}; {remedy} trains all {listed_first}"
     return (
-        f"{trials} trials are {_seeds_text(trials, repeats)}: a configuration that lacks seeds is "
-        f"ranked after the others; {remedy} leaves none over"
+        f"{text}: a configuration that lacks seeds is ranked after the others; {remedy} leaves "
+        "none over"
     )
 
 
-def _seeds_text(trials: int, repeats: int) -> str:
-    """How many configurations have all their seeds, and how many trials are left over."""
-    whole, left_over = divmod(trials, repeats)
-    text = f"{plural(whole, 'configuration')} x {repeats} seeds"
+def _seeds_text(trials: int, repeats: int, listed_first: int | None) -> str:
+    """How many configurations have how many seeds, and how many trials are left over."""
+    if listed_first is None:
+        configurations, left_over = divmod(trials, repeats)
+        seeds = repeats
+    elif trials < listed_first:
+        return f"{trials} of {plural(listed_first, 'configuration')} x 1 seed"
+    else:
+        configurations = listed_first
+        seeds, left_over = divmod(trials, listed_first)
+    text = f"{plural(configurations, 'configuration')} x {plural(seeds, 'seed')}"
     return f"{text} + {plural(left_over, 'trial')} left over" if left_over else text
 
 
@@ -291,7 +323,7 @@ def _work_text(plan: Mapping[str, Any]) -> str:
     else:
         work = _trials_text(plan)
         if plan["repeats"] > 1:
-            work += f" ({_seeds_text(plan['trials'], plan['repeats'])})"
+            work += f" ({_seeds_text(plan['trials'], plan['repeats'], plan['listed_first'])})"
         work += f" {most}"
     if plan["trials"] is not None and plan["budget"] is not None:
         work += f" within {_budget_text(plan)}"

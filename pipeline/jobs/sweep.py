@@ -398,7 +398,7 @@ class _Sweep:
         """Print which trials leave a configuration without all its seeds, if any do."""
         spec = self._study.spec
         if not spec.has_only_budget:
-            text = left_over_text(self._study.total, spec.repeats)
+            text = left_over_text(self._study.total, spec.repeats, self._study.listed_first)
             if text:
                 self._display.print_line(text)
 

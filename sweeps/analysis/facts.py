@@ -127,6 +127,8 @@ class StudyFacts:
     window: int | None = None
     # The version of the rules that select the best epoch of a trial and rank trials; 1 is of 0.1.0.
     selection: int = 1
+    # The version of the order of trials, as `sweeps.spec.configurations.lists_come_first` has it.
+    order: int = 1
     ablated: AblationStart | None = None  # only of an ablation
     finalists: ChosenFinalists | None = None  # only of a study of finalists
 

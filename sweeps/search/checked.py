@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from sweeps.analysis.facts import SELECTION, Refit, StoredSpec, StudyFacts
 from sweeps.search.decisions import PROMOTING, DamagedStudyError
+from sweeps.spec.configurations import LISTS_FIRST
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
 from sweeps.spec.study_spec import MAX_TRIALS, OBJECTIVES, StudySpec, parse_budget
@@ -147,6 +148,7 @@ def _check_facts(value: Any) -> None:
     for key, version, newest in (
         ("scheduler", facts.scheduler, PROMOTING),
         ("selection", facts.selection, SELECTION),
+        ("order", facts.order, LISTS_FIRST),
     ):
         if not 1 <= version <= newest:
             raise ValueError(f"{key} {version} is of a newer version: this one knows 1 to {newest}")

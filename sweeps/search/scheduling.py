@@ -40,6 +40,7 @@ from sweeps.search.stored_trial import (
     has_finished,
     trained_seconds,
 )
+from sweeps.spec.configurations import lists_come_first
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import BAD_CONFIGURATION
 
@@ -66,6 +67,7 @@ class Scheduler:
         *,
         total: int,
         version: int,
+        order: int,
         window: int | None,
         trials: Callable[[], Sequence[FrozenTrial]],
         log: DecisionLog,
@@ -76,6 +78,7 @@ class Scheduler:
             spec: the study.
             total: the number of trials to draw at most.
             version: of the scheduler, as `StudyFacts` has it.
+            order: the version of the order of trials, as `StudyFacts` has it.
             window: how many decisions, with the present one, do not know of one another's results;
                 None if a decision knows all results that there are.
             trials: returns the trials of the study, by number.
@@ -83,6 +86,7 @@ class Scheduler:
         """
         self._spec = spec
         self._total = total
+        self._lists_come_first = lists_come_first(spec, order)
         self._window = window
         self._trials = trials
         self._log = log
@@ -183,7 +187,9 @@ class Scheduler:
             return End()
         epochs = self._spec.most_epochs
         if self._spec.budget is not None:
-            seeds = self._spec.repeats - drawn % self._spec.repeats  # of the next configuration
+            seeds = 1
+            if not self._lists_come_first:
+                seeds = self._spec.repeats - drawn % self._spec.repeats  # of the next configuration
             used = sum(len(self._trials()[one.trial].intermediate_values) for one in known)
             left = self._budget(known) - used - seeds * epochs
             last = [self._trials()[one.trial] for one in known[-MAX_DRAWS_IN_VAIN:]]

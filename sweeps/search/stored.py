@@ -231,6 +231,7 @@ class StoredStudy:
             self.specification(),
             total=attrs["trials"],
             version=self.facts.scheduler,
+            order=self.facts.order,
             window=None,
             trials=lambda: trials,
             log=DecisionLog.read(attrs["goal"], trials, attrs),

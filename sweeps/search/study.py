@@ -65,8 +65,10 @@ from sweeps.search.stored_trial import (
 )
 from sweeps.search.trial_store import TrialStore
 from sweeps.spec.configurations import (
+    LISTS_FIRST,
     choose_values,
     configuration,
+    lists_come_first,
     place_of,
     planned_values,
     total_trials,
@@ -183,6 +185,7 @@ class Study(StoredStudy):
                 "scheduler": PROMOTING,
                 "window": window(int(facts.get("workers", 1))),
                 "selection": SELECTION,
+                "order": LISTS_FIRST,
             }
             study.set_user_attr("facts", {**rules, **facts, "dimensions": dimensions})
         else:
@@ -275,6 +278,7 @@ class Study(StoredStudy):
             self.spec,
             total=self.total,
             version=self.facts.scheduler,
+            order=self.facts.order,
             window=(self.facts.window or self.workers) if self.waits_for_earlier else None,
             trials=self._trials,
             log=self._log,
@@ -352,6 +356,16 @@ class Study(StoredStudy):
             return False
         return self.total <= len(self._planned_values) * self.spec.repeats
 
+    @cached_property
+    def listed_first(self) -> int | None:
+        """How many configurations are trained once each before any is repeated.
+
+        None if all repeats of a configuration are trained before the next one.
+        """
+        if lists_come_first(self.spec, self.facts.order):
+            return len(self._planned_values)
+        return None
+
     @property
     def waits_for_earlier(self) -> bool:
         """Whether a decision may have to wait for the end of a training.
@@ -412,7 +426,8 @@ class Study(StoredStudy):
             if self._trials()[decision.trial].state in ENDED
         ]
         too_little_to_compare = min(asked.number, len(rivals)) < PROTECTED_TRIALS
-        is_start = asked.number < len(self.spec.starts) * self.spec.repeats
+        configuration_number, _ = self._place_of(asked.number)
+        is_start = configuration_number < len(self.spec.starts)
         if too_little_to_compare or is_start:
             return False
         return should_prune(
@@ -798,7 +813,7 @@ class Study(StoredStudy):
         None for any other trial: the sampler chooses.
         """
         index, repeat = self._place_of(place)
-        if repeat > 0:
+        if repeat > 0 and self.listed_first is None:
             first_seed = self._scheduler.drawn[index * self._repeats[0]]
             return self._trials()[first_seed].params
         if index < len(self._planned_values):
@@ -807,6 +822,9 @@ class Study(StoredStudy):
 
     def _place_of(self, place: int) -> tuple[int, int]:
         """Which configuration the trial of a place has, and which repeat of it that is."""
+        if self.listed_first is not None:
+            repeat, configuration_number = divmod(place, self.listed_first)
+            return configuration_number, repeat
         return place_of(place, self._repeats, len(self._planned_values))
 
     @cached_property

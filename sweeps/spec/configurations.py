@@ -18,6 +18,7 @@ from sweeps.spec.study_spec import (
 from sweeps.trial import TrialConfig, Value, applies, configure
 
 DEFAULT_TRIALS = 24
+LISTS_FIRST = 2  # the version of the order of trials from which on `lists_come_first`
 _MAX_REPRESENTATIVES = 6  # of a planned method's configurations
 
 
@@ -65,6 +66,19 @@ def place_of(number: int, repeats: Sequence[int], configurations: int) -> tuple[
         before = count
     configuration_number, repeat = divmod(number, last - before)
     return configuration_number, before + repeat
+
+
+def lists_come_first(spec: StudySpec, order: int) -> bool:
+    """Whether a study trains its listed configurations once each before it repeats any.
+
+    A study that pauses trials compares the repeats of a configuration, which go on together.
+
+    Args:
+        spec: the study.
+        order: the version of the order of its trials: 1 is of 0.1.0, which trained all repeats of a
+            configuration before the next one.
+    """
+    return order >= LISTS_FIRST and spec.method in PLANNED_METHODS and spec.pruner != "asha"
 
 
 def total_trials(spec: StudySpec) -> int:

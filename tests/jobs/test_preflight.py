@@ -289,19 +289,24 @@ def test_plan_of_unequal_classes(text, expected, tiny):
 
 
 @pytest.mark.parametrize(
-    ("trials", "repeats", "said"),
+    ("trials", "repeats", "listed_first", "said"),
     [
-        (4, 3, "4 trials are 1 configuration x 3 seeds + 1 trial left over"),
-        (4, 3, "; --trials 3 or --trials 6 leaves none over"),
-        (5, 3, "1 configuration x 3 seeds + 2 trials left over"),
-        (2, 3, "; --trials 3 leaves none over"),
-        (6, 3, ""),
-        (5, 1, ""),
+        (4, 3, None, "4 trials are 1 configuration x 3 seeds + 1 trial left over"),
+        (4, 3, None, "; --trials 3 or --trials 6 leaves none over"),
+        (5, 3, None, "1 configuration x 3 seeds + 2 trials left over"),
+        (2, 3, None, "; --trials 3 leaves none over"),
+        (6, 3, None, ""),
+        (5, 1, None, ""),
+        (4, 3, 4, ""),
+        (5, 3, 4, "5 trials are 4 configurations x 1 seed + 1 trial left over"),
+        (5, 3, 4, "; --trials 4 or --trials 8 leaves none over"),
+        (3, 3, 4, "3 trials are 3 of 4 configurations x 1 seed; --trials 4 trains all 4"),
+        (3, 1, 4, ""),
     ],
 )
-def test_left_over_trials(trials, repeats, said):
-    """A total that is no multiple of the repeats is said, with the totals that are."""
-    text = left_over_text(trials, repeats)
+def test_left_over_trials(trials, repeats, listed_first, said):
+    """A total that leaves configurations with fewer seeds is said, with the totals that do not."""
+    text = left_over_text(trials, repeats, listed_first)
     assert said in text
     assert bool(text) == bool(said)
 
@@ -309,7 +314,7 @@ def test_left_over_trials(trials, repeats, said):
 def test_a_plan_says_what_is_left_over():
     """A plan has the remedy on a line of its own, also without images."""
     plan = describe_plan("quick", spec(QUICK + "repeats: 2\n"), None)
-    assert left_over_text(3, 2) in plan_text(plan).splitlines()
+    assert left_over_text(3, 2, None) in plan_text(plan).splitlines()
 
 
 @pytest.mark.parametrize(

@@ -140,8 +140,9 @@ def unequal(record: StudyRecord) -> Check | None:
         f"{accuracy:.4f} of the images, and on {balanced:.4f} as the mean over the classes. "
         "objective: balanced_acc ranks by this mean, class_weights: balanced or sqrt trains for it."
     )
-    level = "warning" if accuracy - balanced > _HIDDEN else "note"
-    return Check(name="unequal", level=level, text=text)
+    if accuracy - balanced > _HIDDEN:
+        return Check(name="unequal", level="warning", text=text)
+    return Check(name="unequal", level="note", text=text)
 
 
 def _listed(texts: Sequence[str]) -> str:

@@ -589,6 +589,20 @@ def test_redrawn_repeats(key, redraws):
     assert {r.duplicate_of for r in results} == {None}
 
 
+def test_lists_are_repeated_as_a_whole():
+    """Listed configurations are trained once each, then each again; a study of 0.1.0 goes on as it was begun."""
+    text = GRID + "repeats: 2\n"
+    results = whole(text)
+    assert [r.config.seed for r in results] == [0] * 6 + [1] * 6
+    assert [r.config.group for r in results[:6]] == [r.config.group for r in results[6:]]
+    old = Study.open(memory(), "study", spec(text), {**FACTS, "order": 1})
+    assert run(old, make_train(old)) == "done"
+    assert [r.config.seed for r in old.results()] == [0, 1] * 6
+    assert {r.config.group for r in old.results()} == {r.config.group for r in results}
+    promoted = whole(text.replace("pruner: none", "pruner: asha"))
+    assert [r.config.seed for r in promoted[:4]] == [0, 1, 0, 1]
+
+
 GRID = "method: grid\nepochs: 2\npruner: none\nsearch: {lr: [0.1, 0.01], dropout: {low: 0, high: 0.4, step: 0.2}}\n"
 
 
