@@ -22,11 +22,11 @@ from pipeline.report.plots.style import (
     titled_figure,
     use_log_scale,
 )
-from sweeps.analysis.naming import config_text, differing_fields, value_text
+from pipeline.report.plots.varied import VariedField, are_numbers, value_of, varied_fields
+from sweeps.analysis.naming import config_text, value_text
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import complete_trials
-from sweeps.spec.study_spec import CENTRED_METHODS
 from sweeps.trial import FAILED, Value
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def factors_info(record: StudyRecord) -> FactorsInfo | None:
 
     None for any other study, and if nothing varies or is complete.
     """
-    panels = [panel for panel in _panels(record) if any(line.points for line in panel.lines)]
+    panels = [_panel(varied) for varied in varied_fields(record)]
+    panels = [panel for panel in panels if any(line.points for line in panel.lines)]
     if not panels or max(len(panel.lines) for panel in panels) > _MAX_LINES:
         return None
     means = [point.mean for point in _points(panels)]
@@ -100,81 +101,16 @@ def _points(panels: Iterable[Panel]) -> list[Point]:
     return [point for panel in panels for line in panel.lines for point in line.points]
 
 
-# Which fields have a panel
-
-
-def _panels(record: StudyRecord) -> list[Panel]:
-    """The panels that suit the study's method; some may have no points."""
-    entries = [entry for entry in record.ranked if complete_trials(entry) or entry.state == FAILED]
-    fields = differing_fields(record.searched, [entry.trials[0] for entry in entries])
-    if not fields:
-        return []
-    if record.method in CENTRED_METHODS:
-        return [_centred_panel(record, field, entries) for field in fields]
-    if len(record.searched) == 1 or record.method == "zip":
-        return [_panel(_identifying_field(fields, entries), entries)]
-    if record.method == "grid":
-        x_field = max(fields, key=lambda field: _fitness_as_x(field, entries))
-        other_fields = tuple(field for field in fields if field != x_field)
-        return [_panel(x_field, entries, other_fields)]
-    return []
-
-
-def _centred_panel(record: StudyRecord, field: str, entries: Sequence[Ranked]) -> Panel:
-    """The panel of the configurations that differ from the centre in no other field."""
-    along = [entry for entry in entries if record.at_centre(entry.trials[0].config, ignoring=field)]
-    return _panel(field, along, centre_value=record.centre[field])
-
-
-def _identifying_field(fields: Sequence[str], entries: Sequence[Ranked]) -> str:
-    """The first field with a different value in each configuration, or else the first field."""
-    for field in fields:
-        values = {_value(entry, field) for entry in entries}
-        if len(values) == len(entries):
-            return field
-    return fields[0]
-
-
-def _fitness_as_x(field: str, entries: Sequence[Ranked]) -> tuple[bool, int]:
-    """How well a field serves as the x axis: numbers before words, many values before few."""
-    values = {_value(entry, field) for entry in entries} - {None}
-    return _are_numbers(values), len(values)
-
-
-def _value(entry: Ranked, field: str) -> Any:
-    """A configuration's value of a field; None where the field does not apply."""
-    return getattr(entry.trials[0].config, field)
-
-
-def _are_numbers(values: Iterable[Value | None]) -> bool:
-    return not any(isinstance(value, bool | str) for value in values)
-
-
 # A panel
 
 
-def _panel(
-    field: str,
-    entries: Sequence[Ranked],
-    other_fields: tuple[str, ...] = (),
-    centre_value: Value | None = None,
-) -> Panel:
-    """Lay out configurations along a field.
-
-    Args:
-        field: the field along the x axis.
-        entries: the configurations. A field may not apply to some, which are left out.
-        other_fields: the fields that tell the lines apart.
-        centre_value: the field's value at the centre, for methods that have one.
-    """
-    entries = [entry for entry in entries if _value(entry, field) is not None]
-    entries = sorted(entries, key=_first_number)
-    values: list[Value] = list(dict.fromkeys(_value(entry, field) for entry in entries))
-    ordered = _are_numbers(values)
-    log = False
-    if ordered:
-        values.sort()
-        log = _is_wide(values)
+def _panel(varied: VariedField) -> Panel:
+    """Lay out configurations along a field. The field may not apply to some, which are left out."""
+    field = varied.field
+    entries = varied.in_order
+    values = varied.values
+    ordered = are_numbers(values)
+    log = ordered and _is_wide(values)
     has_ticks = not ordered or len(values) <= _MAX_TICKED_VALUES
     if has_ticks and not log:  # evenly spaced
         places = {value: float(index) for index, value in enumerate(values)}
@@ -184,22 +120,18 @@ def _panel(
     if has_ticks:
         ticks = [(place, value_text(value)) for value, place in places.items()]
     centre_place = None
-    if centre_value is not None:
-        centre_place = places.get(centre_value)
-    failed = {places[_value(entry, field)] for entry in entries if not complete_trials(entry)}
+    if varied.centre is not None:
+        centre_place = places.get(varied.centre)
+    failed = {places[value_of(entry, field)] for entry in entries if not complete_trials(entry)}
     return Panel(
         field=field,
         log=log,
         ordered=ordered,
         ticks=tuple(ticks),
-        lines=_lines(field, entries, other_fields, places),
+        lines=_lines(field, entries, varied.others, places),
         failed=tuple(sorted(failed)),
         centre=centre_place,
     )
-
-
-def _first_number(entry: Ranked) -> int:
-    return min(trial.number for trial in entry.trials)
 
 
 def _is_wide(numbers: Sequence[Value]) -> bool:
@@ -226,7 +158,7 @@ def _lines(
     for name, group in groups.items():
         points = []
         for entry in group:
-            point = _point(entry, places[_value(entry, field)])
+            point = _point(entry, places[value_of(entry, field)])
             if point is not None:
                 points.append(point)
         points.sort(key=lambda point: point.place)
