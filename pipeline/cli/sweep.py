@@ -84,6 +84,11 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
     type=click.Choice(["asha", "median", "none"]),
     help="Trials that lag are paused (asha) or stopped (median).",
 )
+@click.option(
+    "--objectives",
+    metavar="METRIC,COST",
+    help="Search the front of two: val_acc,parameters, or another metric, or mflops or latency_ms.",
+)
 @engine_options
 @click.option(
     "--deterministic/--no-deterministic",
@@ -184,8 +189,12 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
     families = None
     if options["families"]:
         families = [name.strip() for name in options["families"].split(",")]
+    objectives = None
+    if options["objectives"]:
+        objectives = [name.strip() for name in options["objectives"].split(",")]
     return {
         **{key: options[key] for key in _STUDY_OPTIONS},
+        "objectives": objectives,
         "method": options["sampler"],
         "families": families,
         "set": settings,

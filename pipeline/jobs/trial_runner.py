@@ -87,7 +87,7 @@ class TrialRunner:
             config=asked.config,
             folder=folder,
             objective=spec.objective,
-            limits=spec.constraints.limits,
+            limits=spec.limits,
             every_epoch=spec.keep_checkpoints == "all",
             until=asked.until,
             time_limit=self._time_limit,

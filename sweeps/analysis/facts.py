@@ -28,6 +28,7 @@ class StoredSpec:
     method: str | None = None
     of: str | None = None  # the study whose winner is ablated
     objective: str | None = None
+    objectives: tuple[str, ...] = ()  # it and a cost, if the study has two
     pruner: str | None = None
     repeats: int = 1  # seeds of each configuration
     split_seeds: int | None = None  # as many repeats, each on its own draw of train and validation
@@ -86,6 +87,7 @@ class ChosenFinalists:
     # have the splits of their study.
     redraw: str | None = None
     objective: str
+    objectives: tuple[str, ...] = ()  # it and a cost, if the study has two
     runtime: Mapping[str, Value]  # the study's settings: device, threads, ...
     trials: tuple[int, ...]  # the number of each configuration's best trial
     configs: tuple[Mapping[str, Value], ...]  # as `TrialConfig.to_dict` gives them

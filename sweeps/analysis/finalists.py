@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.analysis.facts import ChosenFinalists
+from sweeps.analysis.front import front_order
+from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import TOP_LEVEL_FIELDS
 from sweeps.trial import TrialConfig, Value, config_fields
@@ -21,6 +23,9 @@ def choose_finalists(
 ) -> ChosenFinalists:
     """Choose a study's best complete configurations, and seeds that the study has not used.
 
+    Of a study with two objectives, these are the most accurate members of the front: the best, and
+    the next cheaper ones. Only if the front has fewer, the next layers follow.
+
     Args:
         record: the study.
         top: how many configurations to choose. Fewer are chosen if fewer are complete.
@@ -28,7 +33,10 @@ def choose_finalists(
         redraw: the key that gives each of them its own draw of train and validation; None if all
             have the splits of the study.
     """
-    entries = record.complete_configurations[:top]
+    entries: Sequence[Ranked] = record.complete_configurations
+    if record.cost is not None:
+        entries = front_order(entries, record.cost, maximize=record.maximize)
+    entries = entries[:top]
     trials = [entry.trials[0] for entry in entries]
     first_used = record.spec.seed
     first_unused = first_used + record.spec.repeats
@@ -42,6 +50,7 @@ def choose_finalists(
         seed=first_seed,
         redraw=redraw,
         objective=record.objective,
+        objectives=record.spec.objectives,
         runtime=dict(record.facts.runtime),
         trials=tuple(trial.number for trial in trials),
         configs=tuple(trial.config.to_dict() for trial in trials),
@@ -98,6 +107,7 @@ def study_document(chosen: ChosenFinalists, device: str | None = None) -> dict[s
         **top_level,
         "method": "random",  # draws nothing: all configurations are in start_with
         "objective": chosen.objective,
+        "objectives": list(chosen.objectives),
         "trials": len(configs) * chosen.seeds,
         **chosen.repeats.keys,
         "pruner": "none",

@@ -14,6 +14,7 @@ from sweeps.analysis.difference import (
     make_sample,
 )
 from sweeps.analysis.facts import Refit, StoredSpec, StudyFacts
+from sweeps.analysis.front import Choice, Front, choose, find_front
 from sweeps.analysis.looks import Looks, count_looks
 from sweeps.analysis.naming import differing_fields
 from sweeps.analysis.ranking import Ranked, RankingRule, has_all_seeds, rank
@@ -252,6 +253,49 @@ class StudyRecord:
             difference=difference,
         )
 
+    @property
+    def cost(self) -> str | None:
+        """The second of two objectives, such as parameters; None for a study with one."""
+        return self.spec.objectives[1] if self.spec.objectives else None
+
+    @cached_property
+    def front(self) -> Front | None:
+        """The front of a study with two objectives, of its complete configurations.
+
+        Those that lack planned seeds are left out, if any has all. None for a study with one
+        objective, and as long as no trial is complete.
+        """
+        if self.cost is None:
+            return None
+        return find_front(
+            self.whole_configurations, self.cost, self.difference, maximize=self.maximize
+        )
+
+    @property
+    def whole_configurations(self) -> tuple[Ranked, ...]:
+        """The complete configurations with all planned seeds; if there are none, all complete."""
+        complete = self.complete_configurations
+        repeats = self.spec.repeats
+        return tuple(one for one in complete if has_all_seeds(one, repeats)) or complete
+
+    def choose(self, within: float | None = None) -> Choice | None:
+        """Choose the best configuration, or the cheapest that is hardly worse.
+
+        The cost is the second objective, else the operations of an image, else the parameters.
+
+        Args:
+            within: as for `sweeps.analysis.front.choose`.
+
+        Returns:
+            The choice; None if no trial is complete.
+        """
+        entries = self.whole_configurations
+        cost = self.cost
+        if cost is None:
+            knows_operations = all(trial.mflops for entry in entries for trial in entry.trials[:1])
+            cost = "mflops" if knows_operations else "parameters"
+        return choose(entries, cost, self.difference, maximize=self.maximize, within=within)
+
     @cached_property
     def judged_as_finalists(self) -> Verdict | None:
         """The verdict so far on a study of finalists; None if no finalist is complete."""
@@ -260,6 +304,7 @@ class StudyRecord:
             self.difference,
             planned=self.trials,
             ended=self.ended,
+            cost=self.cost,
         )
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sweeps.analysis.difference import Comparison, Difference, make_test_sample
+from sweeps.analysis.front import mean_cost
 from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.scores import Score, complete_trials, mean_test_score
@@ -60,6 +61,7 @@ class Verdict:
     finalists: tuple[Finalist, ...]  # the winner first
     planned: int  # runs
     ended: int  # runs
+    cost: str | None = None  # the second objective of the study, if it has two
 
     @property
     def final(self) -> bool:
@@ -96,8 +98,9 @@ class Verdict:
     def cheapest(self) -> Finalist | None:
         """The cheapest of the winner and the finalists known to be no worse in practice.
 
-        By operations; of equal or unknown ones, by parameters. None if no other finalist is known
-        to be no worse, and if the parameters of one are unknown.
+        By the second objective of the study, else by operations; of equal or unknown ones, by
+        parameters. None if no other finalist is known to be no worse, and if the parameters of one
+        are unknown.
         """
         no_worse = [
             finalist
@@ -107,7 +110,11 @@ class Verdict:
         candidates = [self.winner, *no_worse]
         if not no_worse or any(finalist.trial.parameters is None for finalist in candidates):
             return None
-        return min(candidates, key=_cost)
+        return min(candidates, key=self._cost)
+
+    def _cost(self, finalist: Finalist) -> tuple[float, int]:
+        cost = mean_cost(finalist.entry, self.cost or "mflops")
+        return cost or 0.0, finalist.trial.parameters or 0
 
     def _with_outcome(self, outcome: str) -> tuple[Finalist, ...]:
         return tuple(
@@ -123,6 +130,7 @@ def judge_finalists(
     *,
     planned: int,
     ended: int,
+    cost: str | None = None,
 ) -> Verdict | None:
     """Judge a study of finalists by the means of their objective.
 
@@ -131,6 +139,7 @@ def judge_finalists(
         compare: compares two of them.
         planned: the number of trials planned.
         ended: the number of trials that have ended.
+        cost: the second objective of the study, if it has two.
 
     Returns:
         The verdict so far; None if no finalist is complete.
@@ -160,11 +169,7 @@ def judge_finalists(
                 against=None if entry is winner else compare(winner, entry),
             )
         )
-    return Verdict(finalists=tuple(finalists), planned=planned, ended=ended)
-
-
-def _cost(finalist: Finalist) -> tuple[float, int]:
-    return finalist.trial.mflops or 0.0, finalist.trial.parameters or 0
+    return Verdict(finalists=tuple(finalists), planned=planned, ended=ended, cost=cost)
 
 
 def _gap(trials: Sequence[TrialResult]) -> Gap | None:

@@ -20,7 +20,7 @@ from sweeps.search.decisions import PROMOTING, DamagedStudyError
 from sweeps.spec.configurations import LISTS_FIRST
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
-from sweeps.spec.study_spec import MAX_TRIALS, OBJECTIVES, StudySpec, parse_budget
+from sweeps.spec.study_spec import COSTS, MAX_TRIALS, OBJECTIVES, StudySpec, parse_budget
 from sweeps.trial import TrialConfig, TrialResult, Value, config_fields, problem
 
 # Attributes about one trial: a prefix and the number of the trial.
@@ -129,6 +129,8 @@ def _check_spec(value: Any) -> None:
         raise ValueError(f"holds {unknown[0]!r}, which this version does not know: a newer one may")
     if spec.objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}")
+    if spec.objectives and (len(spec.objectives) != 2 or spec.objectives[1] not in COSTS):
+        raise ValueError(f"objectives must be the objective and one of {', '.join(COSTS)}")
     missing = {"dataset", "method", "objective", "pruner", "epochs", "repeats", "search"} - set(
         value
     )

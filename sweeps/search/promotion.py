@@ -13,17 +13,27 @@ decides alike. There are two rules:
   (Li et al. 2020, arXiv 1810.05934), with enough kept to finish the best one.
 
 Equal values are decided by number: the configuration that was drawn first is the better one.
+
+In a study with a second wish, a small or fast network, configurations have a size, and a larger one
+is no rival of a smaller one. They are ordered by layers: the first is the front, those than which
+no other of the same size or less is better; the second is the front of the others, and so on; within
+a layer by value (non-dominated sorting, Deb et al. 2002; for promotion Schmucker et al. 2021, arXiv
+2106.12639). ``benchmarks/fronts.py`` compares this with a search by value alone.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from sweeps.analysis.front import layers
+
 SHARE = 0.468  # of the epochs that training every configuration to its end would take
 LEADERS = 3  # configurations with the best values so far, which are trained to their end
+FRONT_LEADERS = 5  # as many if configurations have sizes: a front of three shows no knee
 MOST_RUNGS = 12  # of a training, evenly spaced
 GOES_ON = 1 / 3  # while configurations are left to draw, the best third of a rung may go on
 GAIN = 0.5  # how much of its recent gain a configuration is expected to gain again
@@ -43,6 +53,7 @@ class Contender:
     epochs: int  # of its whole training
     until: int  # the epoch until which it was told to train
     values: Sequence[float]  # best value so far by epoch, from epoch 1; finite, higher is better
+    size: float | None = None  # of its network; less is better. None if the value alone counts
     ended: bool = False  # it is complete, perhaps before its last epoch, or it is out
     out: bool = False  # it failed, or may not be trained
 
@@ -78,6 +89,9 @@ class Contender:
         if len(self.values) >= epoch:
             return self.values[epoch - 1]
         return self.values[-1] if self.has_ended else None
+
+
+_Valued = tuple[float, Contender]  # a contender, and the value by which it is placed
 
 
 @dataclass(frozen=True)
@@ -145,12 +159,17 @@ class Standing:
 
 
 def decide_within_total(
-    contenders: Sequence[Contender], *, total: int, epochs: int, share: float = SHARE
+    contenders: Sequence[Contender],
+    *,
+    total: int,
+    epochs: int,
+    share: float = SHARE,
+    leaders: int = LEADERS,
 ) -> Decision:
     """Decide what is next in a study of a given number of configurations.
 
-    The plan is that the number that goes on falls at an even rate, from all after no epoch to
-    `LEADERS` after the last: of 24 in 12 epochs, 20 go on after the first, 8 after the sixth. A
+    The plan is that the number that goes on falls at an even rate, from all after no epoch to the
+    leaders after the last: of 24 in 12 epochs, 20 go on after the first, 8 after the sixth. A
     configuration's rank is its place at its rung over the number that the plan lets go on there.
 
     While configurations are left to draw, the best paused one of the highest rung goes on, if it is
@@ -166,6 +185,7 @@ def decide_within_total(
         epochs: the most epochs of a configuration.
         share: the epochs to use, as a share of those of training all to their end. With few
             configurations, the leaders alone take more.
+        leaders: how many are trained to their end.
     """
     levels = rungs(epochs)
     if len(contenders) < total:
@@ -173,16 +193,16 @@ def decide_within_total(
         allowed = share * sum(one.epochs for one in contenders)
         promoted = _promotable(contenders, levels, allowed - _cost(contenders))
         return promoted or Draw(levels[0])
-    leaders = _leaders(contenders, LEADERS)
-    best = _lowest_rank(contenders, epochs)
+    leading = _leaders(contenders, leaders)
+    best = _lowest_rank(contenders, epochs, leaders)
     if best is not None:
         until = _next_rung(best, levels)
-        needed = until - best.until + sum(one.rest for one in leaders if one is not best)
-        if best in leaders:
+        needed = until - best.until + sum(one.rest for one in leading if one is not best)
+        if best in leading:
             needed += best.epochs - until
         if _cost(contenders) + needed <= share * sum(one.epochs for one in contenders):
             return Promote(best.number, until)
-    return _finish(contenders, [one for one in leaders if one.is_paused])
+    return _finish(contenders, [one for one in leading if one.is_paused])
 
 
 def decide_within_budget(
@@ -232,6 +252,8 @@ def promising(contenders: Sequence[Contender], *, top: int) -> list[int]:
     are at most as many as finalists. If fewer configurations than that are complete, the next best
     paused ones are added to make up their number.
 
+    If they have sizes, one that some complete one of its size or less beats is not promising.
+
     Args:
         contenders: the configurations of a search that has come to its end.
         top: how many finalists are chosen.
@@ -243,7 +265,7 @@ def promising(contenders: Sequence[Contender], *, top: int) -> list[int]:
     chosen = _leaders(complete, top)
     leads = []
     for one in contenders:
-        if not one.is_paused or not one.values:
+        if not one.is_paused or not one.values or _is_beaten(one, complete):
             continue
         lead = one.values[-1]
         if chosen:
@@ -255,8 +277,25 @@ def promising(contenders: Sequence[Contender], *, top: int) -> list[int]:
     return [number for _, number in leads[:count]]
 
 
+def _is_beaten(one: Contender, others: Iterable[Contender]) -> bool:
+    """Whether one of its size or less had as good a value; never where there are no sizes."""
+    if one.size is None:
+        return False
+    values = [
+        other.value_at(len(one.values))
+        for other in others
+        if other.size is not None and other.size <= one.size
+    ]
+    return any(value is not None and value >= one.values[-1] for value in values)
+
+
 def standing_within_total(
-    contenders: Sequence[Contender], number: int, *, total: int, epochs: int
+    contenders: Sequence[Contender],
+    number: int,
+    *,
+    total: int,
+    epochs: int,
+    leaders: int = LEADERS,
 ) -> Standing | None:
     """Return the place of a paused configuration, as `decide_within_total` sees it.
 
@@ -265,6 +304,7 @@ def standing_within_total(
         number: of the configuration among them.
         total: how many are drawn in the end.
         epochs: the most epochs of a configuration.
+        leaders: how many are trained to their end.
 
     Returns:
         The standing; None if the configuration is not paused.
@@ -274,16 +314,17 @@ def standing_within_total(
         return None
     levels = rungs(epochs)
     recent = _recent(levels[-1])
-    values = _standings(contenders, {one.until}, recent)[one.until]
-    value = projected(one, one.until, recent)
+    places = _standings(contenders, {one.until}, recent)[one.until]
     all_drawn = len(contenders) >= total
-    going_on = _planned(contenders, one.until, epochs) if all_drawn else GOES_ON * len(values)
+    going_on = GOES_ON * len(places)
+    if all_drawn:
+        going_on = _planned(contenders, one.until, epochs, leaders)
     return Standing(
-        place=_place(value, values),
-        rivals=len(values),
+        place=places[one.number],
+        rivals=len(places),
         going_on=int(going_on),
         all_drawn=all_drawn,
-        value=value,
+        value=projected(one, one.until, recent),
     )
 
 
@@ -301,26 +342,28 @@ def standing_within_budget(contenders: Sequence[Contender], number: int) -> Stan
     value = one.value_at(one.until)
     if not one.is_paused or value is None:
         return None
-    known = [other.value_at(one.until) for other in contenders]
-    values = sorted(other for other in known if other is not None)
+    places = _places(_known_at(contenders, one.until))
     return Standing(
-        place=_place(value, values),
-        rivals=len(values),
-        going_on=len(values) // BUDGET_REDUCTION,
+        place=places[number],
+        rivals=len(places),
+        going_on=len(places) // BUDGET_REDUCTION,
         all_drawn=False,
         value=value,
     )
 
 
-def expected_epochs(*, total: int, epochs: int, share: float = SHARE) -> float:
+def expected_epochs(
+    *, total: int, epochs: int, share: float = SHARE, leaders: int = LEADERS
+) -> float:
     """Return the epochs that a study of a given number of configurations will take.
 
     Args:
         total: how many are drawn in the end.
         epochs: of a configuration.
         share: as for `decide_within_total`.
+        leaders: how many are trained to their end.
     """
-    leaders = min(LEADERS, total)
+    leaders = min(leaders, total)
     least = leaders * epochs + (total - leaders) * rungs(epochs)[0]
     return max(share * total * epochs, least)
 
@@ -363,45 +406,69 @@ def _next_rung(contender: Contender, levels: Sequence[int]) -> int:
 
 def _leaders(contenders: Iterable[Contender], count: int) -> list[Contender]:
     """The contenders with the best values so far, the best first."""
-    known = [one for one in contenders if one.values and not one.out]
-    return sorted(known, key=lambda one: (-one.values[-1], one.number))[:count]
+    known = [(one.values[-1], one) for one in contenders if one.values and not one.out]
+    return [one for _, one in _best_first(known)][:count]
 
 
 def _standings(
     contenders: Iterable[Contender], at: Iterable[int], recent: int
-) -> dict[int, list[float]]:
-    """The projected values of all that were told to reach an epoch, ascending, for each epoch."""
+) -> dict[int, dict[int, int]]:
+    """The places of all that were told to reach an epoch, by projected value, for each epoch."""
     result = {}
     reached = [one for one in contenders if one.values and not one.out]
     for epoch in sorted(at):
         reached = [one for one in reached if one.until >= epoch or one.has_ended]
-        result[epoch] = sorted(projected(one, epoch, recent) for one in reached)
+        result[epoch] = _places([(projected(one, epoch, recent), one) for one in reached])
     return result
 
 
-def _place(value: float, ascending: Sequence[float]) -> int:
-    """The place of a value among others, from 1: equal ones share the better place."""
-    return 1 + len(ascending) - bisect_right(ascending, value)
+def _known_at(contenders: Iterable[Contender], epoch: int) -> list[_Valued]:
+    """The contenders with a known value after an epoch."""
+    values = [(one.value_at(epoch), one) for one in contenders]
+    return [(value, one) for value, one in values if value is not None]
 
 
-def _lowest_rank(contenders: Sequence[Contender], epochs: int) -> Contender | None:
+def _places(valued: Sequence[_Valued]) -> dict[int, int]:
+    """The place of each contender, from 1, by its number: equal ones share the better place."""
+    places: dict[int, int] = {}
+    previous = None
+    place = 0
+    for position, (value, one) in enumerate(_best_first(valued), start=1):
+        if (value, one.size) != previous:
+            place = position
+        previous = (value, one.size)
+        places[one.number] = place
+    return places
+
+
+def _best_first(valued: Iterable[_Valued]) -> list[_Valued]:
+    """Order contenders by value or, if they have sizes, by the layers of their front."""
+    by_value = sorted(valued, key=lambda item: (-item[0], item[1].number))
+    if not by_value or by_value[0][1].size is None:
+        return by_value
+    sizes = [math.inf if one.size is None else one.size for _, one in by_value]
+    layer_of = layers([value for value, _ in by_value], sizes)
+    order = sorted(range(len(by_value)), key=lambda index: layer_of[index])
+    return [by_value[index] for index in order]
+
+
+def _lowest_rank(contenders: Sequence[Contender], epochs: int, leaders: int) -> Contender | None:
     """The paused contender whose place is best for the number that the plan lets go on there."""
     paused = [one for one in contenders if one.is_paused]
     recent = _recent(epochs)
     standings = _standings(contenders, {one.until for one in paused}, recent)
-    planned = {level: _planned(contenders, level, epochs) for level in standings}
+    planned = {level: _planned(contenders, level, epochs, leaders) for level in standings}
 
     def rank(one: Contender) -> tuple[float, int]:
-        place = _place(projected(one, one.until, recent), standings[one.until])
-        return place / planned[one.until], one.number
+        return standings[one.until][one.number] / planned[one.until], one.number
 
     return min(paused, key=rank, default=None)
 
 
-def _planned(contenders: Sequence[Contender], epoch: int, epochs: int) -> float:
+def _planned(contenders: Sequence[Contender], epoch: int, epochs: int, leaders: int) -> float:
     """How many of the contenders the plan lets go on after an epoch."""
     count = sum(not one.out for one in contenders)
-    rate = min(1, LEADERS / max(1, count))
+    rate = min(1, leaders / max(1, count))
     return float(count * rate ** (epoch / epochs))
 
 
@@ -412,11 +479,13 @@ def _promotable(
     paused = [one for one in contenders if one.is_paused]
     recent = _recent(levels[-1])
     standings = _standings(contenders, {one.until for one in paused}, recent)
-    values = {one.number: projected(one, one.until, recent) for one in paused}
-    best_first = sorted(paused, key=lambda one: (-one.until, -values[one.number], one.number))
-    for level, there in groupby(best_first, key=lambda one: one.until):
+
+    def highest_first(one: Contender) -> tuple[int, int, int]:
+        return -one.until, standings[one.until][one.number], one.number
+
+    for level, there in groupby(sorted(paused, key=highest_first), key=lambda one: one.until):
         best = next(there)
-        place = _place(values[best.number], standings[level])
+        place = standings[level][best.number]
         until = _next_rung(best, levels)
         if place <= GOES_ON * len(standings[level]) and until - level <= left:
             return Promote(best.number, until)
@@ -432,10 +501,8 @@ def _draws_in_vain(contenders: Iterable[Contender]) -> bool:
 def _better_half(contenders: Sequence[Contender], levels: Sequence[int]) -> Iterator[Contender]:
     """The paused contenders in the better half of their rung: the highest rung, the best first."""
     for level in reversed(levels[:-1]):
-        values = [(one.value_at(level), one) for one in contenders]
-        known = [(-value, one.number, one) for value, one in values if value is not None]
-        known.sort(key=lambda item: item[:2])
-        for _, _, one in known[: len(known) // BUDGET_REDUCTION]:
+        known = _best_first(_known_at(contenders, level))
+        for _, one in known[: len(known) // BUDGET_REDUCTION]:
             if one.is_paused and one.until == level:
                 yield one
 

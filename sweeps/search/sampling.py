@@ -13,6 +13,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import optuna
+from optuna.study import StudyDirection
 
 from sweeps.spec.configurations import choose_values
 from sweeps.spec.dimension import Dimension, round_significant
@@ -106,6 +107,8 @@ class SamplerView(optuna.Study):
         storage: BufferedTrialStorage,
         sampler: optuna.samplers.BaseSampler,
         trials: Callable[[], Sequence[FrozenTrial]],
+        *,
+        has_cost: bool = False,
     ) -> None:
         """Make the view.
 
@@ -115,9 +118,18 @@ class SamplerView(optuna.Study):
             sampler: chooses the new trial's values.
             trials: returns the trials to see, by number. A sampler that learns nothing does not
                 call it.
+            has_cost: whether they have a second value, which is to be small. The study in the
+                storage has one objective in any case.
         """
         super().__init__(name, cast("BaseStorage", storage), sampler)
         self._seen_trials = functools.cache(trials)
+        self._has_cost = has_cost
+
+    @property
+    def directions(self) -> list[StudyDirection]:
+        """The directions of what the trials to see have as values; a cost is minimised."""
+        directions = super().directions
+        return [*directions, StudyDirection.MINIMIZE] if self._has_cost else directions
 
     def _get_trials(
         self,

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.search.decisions import PROMOTING, WHOLE, Decision, DecisionLog
 from sweeps.search.promotion import (
+    FRONT_LEADERS,
     LEADERS,
     MAX_DRAWS_IN_VAIN,
     SHARE,
@@ -38,6 +39,7 @@ from sweeps.search.stored_trial import (
     end_of,
     has_ended,
     has_finished,
+    measured_cost,
     trained_seconds,
 )
 from sweeps.spec.configurations import lists_come_first
@@ -91,6 +93,7 @@ class Scheduler:
         self._trials = trials
         self._log = log
         self._sign = 1 if spec.maximize else -1
+        self._leaders = FRONT_LEADERS if spec.cost else LEADERS
         self._learns_from_failures = version >= PROMOTING
         self.promotes = version >= PROMOTING and spec.pruner == "asha"
         self._whole_decisions: list[Decision] = []  # of trials that are trained in one go
@@ -224,7 +227,7 @@ class Scheduler:
     def _kept_for_leaders(self) -> int:
         """The epochs that finish the leaders, once all configurations are at the first rung."""
         epochs = self._spec.most_epochs
-        return LEADERS * (epochs - rungs(epochs)[0])
+        return self._leaders * (epochs - rungs(epochs)[0])
 
     def _pays_for_all(self, budget: float) -> bool:
         """Whether a budget is enough to compare all configurations, and to finish the leaders."""
@@ -248,7 +251,9 @@ class Scheduler:
                 mean = max(1.0, statistics.fmean(one.epochs for one in contenders))
             kept = 0 if at_end else self._kept_for_leaders
             share = min(1.0, (budget - kept) / (total * mean))
-        decided = decide_within_total(contenders, total=total, epochs=epochs, share=share)
+        decided = decide_within_total(
+            contenders, total=total, epochs=epochs, share=share, leaders=self._leaders
+        )
         if isinstance(decided, Promote):
             one = contenders[decided.number]
             used = sum(contender.cost for contender in contenders)
@@ -347,9 +352,19 @@ class Scheduler:
             epochs=max(_whole_epochs(trial) for trial in trials),
             until=until,
             values=_mean_curve(curves, length),
+            size=self._mean_size(trials, reached),
             ended=is_out or not lengths,
             out=is_out,
         )
+
+    def _mean_size(self, trials: Sequence[FrozenTrial], reached: Mapping[int, int]) -> float | None:
+        """The cost of a configuration, as far as is known; None for a study without a cost."""
+        if self._spec.cost is None:
+            return None
+        known = [trial for trial in trials if reached.get(trial.number, 0)]
+        sizes = [measured_cost(trial, self._spec.cost) for trial in known]
+        measured = [size for size in sizes if size is not None]
+        return statistics.fmean(measured) if measured else math.inf
 
     def _best_values(self, trial: FrozenTrial, epoch: int) -> list[float]:
         """The best values so far of a trial until an epoch; more is better."""
@@ -371,7 +386,11 @@ class Scheduler:
             return None
         if self._pays_for_all(self._budget(known) / self._spec.repeats):
             standing = standing_within_total(
-                contenders, place, total=self._configurations, epochs=self._spec.most_epochs
+                contenders,
+                place,
+                total=self._configurations,
+                epochs=self._spec.most_epochs,
+                leaders=self._leaders,
             )
         else:
             standing = standing_within_budget(contenders, place)
@@ -409,7 +428,9 @@ class Scheduler:
         if self._spec.budget is not None:
             budget = self._budget(self._visible(self.decisions))
             return None if math.isinf(budget) else min(budget, self._total * epochs)
-        return self._spec.repeats * expected_epochs(total=self._configurations, epochs=epochs)
+        return self._spec.repeats * expected_epochs(
+            total=self._configurations, epochs=epochs, leaders=self._leaders
+        )
 
     def seen(self, known: Sequence[Decision], *, before: int | None) -> list[FrozenTrial]:
         """The trials as a sampler sees them.
@@ -418,6 +439,10 @@ class Scheduler:
         values. A paused trial appears as pruned at its epoch, with its values until then. A trial
         that diverged, or needed too much memory, appears as pruned without a value, which is worse
         than any other: the sampler learns not to go there.
+
+        If the study has two objectives, a trial has two values: the objective, and the logarithm of
+        the cost. Samplers of two objectives read no values of pruned trials, so a paused one
+        appears as complete, with the best value that it has.
 
         Args:
             known: the decisions with known results.
@@ -444,11 +469,24 @@ class Scheduler:
         if has_ended(trial, epoch):
             if self._learns_from_failures and _is_bad_configuration(trial):
                 return _changed(trial, TrialState.PRUNED, {})
-            return trial
+            if self._spec.cost is None:
+                return trial
+            return self._with_both_values(trial, trial.intermediate_values)
         if epoch in (0, WHOLE):
             return _changed(trial, TrialState.RUNNING, {})
         reports = {step: v for step, v in trial.intermediate_values.items() if step <= epoch}
+        if self._spec.cost is not None:
+            return self._with_both_values(trial, reports)
         return _changed(trial, TrialState.PRUNED, reports)
+
+    def _with_both_values(self, trial: FrozenTrial, reports: Mapping[int, float]) -> FrozenTrial:
+        """Copy a trial as a complete one, with both objectives after the last of its reports."""
+        cost = measured_cost(trial, str(self._spec.cost))
+        if trial.state == TrialState.FAIL or not reports or not cost:
+            return trial
+        changed = _changed(trial, TrialState.COMPLETE, dict(reports))
+        changed.values = [reports[max(reports)], math.log(cost)]
+        return changed
 
 
 def _is_bad_configuration(trial: FrozenTrial) -> bool:

@@ -172,6 +172,19 @@ def trained_seconds(trial: FrozenTrial) -> float:
     return float(result.get("seconds", 0.0))
 
 
+def measured_cost(trial: FrozenTrial, name: str) -> float | None:
+    """Return a cost of a trial's network; None before its first pause, and if it was not built.
+
+    Args:
+        trial: the trial.
+        name: of a number of `TrialResult`, such as parameters.
+    """
+    attrs = trial.user_attrs
+    result = attrs.get("result") or attrs.get(PROGRESS) or {}
+    cost = result.get(name)
+    return None if cost is None else float(cost)
+
+
 def end_of(trial: FrozenTrial) -> str | None:
     """Return how a trial ended, as in `TrialResult.end`; None if its result is not known."""
     if "config" not in trial.user_attrs:  # it is another program's

@@ -730,6 +730,7 @@ class Study(StoredStudy):
             storage,
             make_sampler(self.spec, f"{place}"),
             lambda: self._scheduler.seen(known, before=None if self.promotes else place),
+            has_cost=self.spec.cost is not None,
         )
         draft = Trial(view, -1 if trial_id is None else trial_id)
         config = self._choose_configuration(draft, place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -38,6 +39,12 @@ OBJECTIVES: dict[str, Objective] = {
     "val_loss": Objective("val/loss", maximize=False),
     "balanced_acc": Objective("val/balanced_acc", maximize=True),
     "macro_f1": Objective("val/macro_f1", maximize=True),
+}
+# What a network costs: the second of two objectives, of which less is better.
+COSTS: dict[str, str] = {
+    "parameters": "parameters",
+    "mflops": "million operations of one image's forward pass",
+    "latency_ms": "measured milliseconds of the forward pass of one image",
 }
 # Methods whose configurations are known before the search.
 PLANNED_METHODS = ("grid", "zip", "one_factor", "ablate")
@@ -367,6 +374,26 @@ class StudySpec(_Model):
         Literal["val_acc", "val_loss", "balanced_acc", "macro_f1"],
         Field(description="Validation metric that ranks trials and chooses a trial's best epoch."),
     ] = "val_acc"
+    objectives: Annotated[
+        tuple[
+            Literal[
+                "val_acc",
+                "val_loss",
+                "balanced_acc",
+                "macro_f1",
+                "parameters",
+                "mflops",
+                "latency_ms",
+            ],
+            ...,
+        ],
+        Field(
+            description="Two objectives instead of one: a validation metric, and what the network "
+            "costs: parameters, mflops (million operations of one image's forward pass) or "
+            "latency_ms (its time, measured once for each trial, with which the list of trials may "
+            "be another each time). Networks compete with those of their cost or less."
+        ),
+    ] = ()
     trials: Annotated[
         _Count | None,
         Field(
@@ -460,6 +487,17 @@ class StudySpec(_Model):
 
     @model_validator(mode="before")
     @classmethod
+    def _rank_by_first_objective(cls, raw: Any) -> Any:
+        """Set the objective that ranks trials where it is given as the first of two alone."""
+        if not isinstance(raw, Mapping) or raw.get("objective") is not None:
+            return raw
+        match raw.get("objectives"):
+            case [str(first), *_] if first in OBJECTIVES:
+                return {**raw, "objective": first}
+        return raw
+
+    @model_validator(mode="before")
+    @classmethod
     def _repeat_once_a_redraw(cls, raw: Any) -> Any:
         """Set the repeats where a key of `REDRAW_KEYS` gives their number, as for finalists."""
         return _with_count(raw, "repeats")
@@ -534,6 +572,19 @@ class StudySpec(_Model):
         return OBJECTIVES[self.objective].maximize
 
     @property
+    def cost(self) -> str | None:
+        """The second of two objectives, a name of `COSTS`; None for a study with one."""
+        return self.objectives[1] if len(self.objectives) > 1 else None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """The limits on a network's costs; of a latency that is measured for itself, infinity."""
+        limits = self.constraints.limits
+        if self.cost == "latency_ms":
+            limits.setdefault("latency_ms", math.inf)
+        return limits
+
+    @property
     def most_epochs(self) -> int:
         """The most epochs of a trial."""
         searched = [self.epochs]
@@ -585,8 +636,8 @@ class StudySpec(_Model):
         }
         written_below = {"search", "fixed"}
         identity = self.model_dump(mode="json", exclude=may_change | written_below)
-        for key in REDRAW_KEYS:
-            if identity[key] is None:  # as in version 0.1.0, which did not have the keys
+        for key in (*REDRAW_KEYS, "objectives"):
+            if not identity[key]:  # as in version 0.1.0, which did not have the keys
                 del identity[key]
         identity["start_with"] = [dict(start) for start in self.starts]
         identity["fixed"] = self.fixed.model_dump(exclude_none=True, exclude={"device"})

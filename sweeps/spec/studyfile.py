@@ -15,6 +15,7 @@ from sweeps.spec.configurations import choose_values, start_values, total_trials
 from sweeps.spec.reference import Reference
 from sweeps.spec.study_spec import (
     CENTRED_METHODS,
+    COSTS,
     OBJECTIVES,
     PLANNED_METHODS,
     RESOLVED_FIELDS,
@@ -205,6 +206,7 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
     has_both = spec.split_seeds is not None and spec.folds is not None
     redraw_path = ("folds",) if has_both else ("repeats",)
     yield from _problems_of(redraw_path, lambda: check_redraws(spec, "repeats"))
+    yield from _objective_problems(spec)
     if spec.method == "ablate":
         yield from _ablation_problems(spec)
         yield from _budget_problems(spec)
@@ -227,6 +229,23 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
     yield from _budget_problems(spec)
     for index, start in enumerate(spec.starts):
         yield from _problems_of(("start_with", index), partial(start_values, spec, start))
+
+
+def _objective_problems(spec: StudySpec) -> Iterator[_Problem]:
+    """Yield what is wrong with two objectives."""
+    path = ("objectives",)
+    if not spec.objectives:
+        return
+    first = spec.objectives[0]
+    second = spec.objectives[-1]
+    if len(spec.objectives) != 2 or first not in OBJECTIVES or second not in COSTS:
+        rule = f"a metric ({', '.join(OBJECTIVES)}) and a cost ({', '.join(COSTS)})"
+        yield path, f"objectives must be two, {rule}: got [{', '.join(spec.objectives)}]"
+    elif spec.objective != first:
+        yield path, f"objective {spec.objective} is not the first of objectives: leave it out"
+    if spec.pruner == "median":
+        rule = "pruner median stops small networks for being behind large ones"
+        yield ("pruner",), f"{rule}: with objectives, take asha or none"
 
 
 def _search_problems(spec: StudySpec) -> Iterator[_Problem]:

@@ -31,9 +31,9 @@ from pipeline.report.plots.style import (
     use_log_scale,
     write_out_numbers,
 )
+from sweeps.analysis.front import mean_cost
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
-from sweeps.analysis.scores import complete_trials
 from sweeps.trial import COMPLETE, PAUSED, PRUNED
 
 if TYPE_CHECKING:
@@ -172,21 +172,11 @@ def _spot(entry: Ranked, name: str) -> Spot | None:
     """A configuration at its cost; None if its cost or value is unknown or not finite."""
     if entry.value is None or not math.isfinite(entry.value):
         return None
-    cost = _mean_cost(entry, name)
+    cost = mean_cost(entry, name)
     if cost is None:
         return None
     best = entry.trials[0]
     return Spot(cost=cost, value=entry.value, name=f"#{best.number} {best.config.family}")
-
-
-def _mean_cost(entry: Ranked, name: str) -> float | None:
-    """The mean over the complete trials, or the best trial's cost if none is complete."""
-    trials = complete_trials(entry) or entry.trials[:1]
-    measured = [getattr(trial, name) for trial in trials]
-    costs = [cost for cost in measured if cost is not None]
-    if not costs:
-        return None
-    return statistics.fmean(costs)
 
 
 def _front(spots: Sequence[Spot], maximize: bool) -> list[Spot]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import random
 
 import optuna
@@ -28,7 +29,7 @@ from sweeps.search.decisions import DRAWN_BY, DamagedStudyError
 from sweeps.search.loop import MAX_FAILURES
 from sweeps.search.stored import read_record
 from sweeps.search.stored_trial import PAUSED_AT, PROGRESS
-from sweeps.search.study import Study
+from sweeps.search.study import Study, StudyChangedError
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING
 
 REPEATED = MIXED.replace("trials: 20", "trials: 20\nrepeats: 2")
@@ -721,14 +722,14 @@ def shown(monkeypatch):
     views = []
 
     class Noted(sampling.SamplerView):
-        def __init__(self, name, storage, sampler, trials):
+        def __init__(self, name, storage, sampler, trials, **facts):
             def noted():
                 found = trials()
                 view = [(t.number, t.state, dict(t.intermediate_values), t.values) for t in found]
                 views.append(view)
                 return found
 
-            super().__init__(name, storage, sampler, noted)
+            super().__init__(name, storage, sampler, noted, **facts)
 
     monkeypatch.setattr(searching, "SamplerView", Noted)
     return views
@@ -879,3 +880,84 @@ def test_a_damaged_budget(budget):
         read_record(storage, "study")
     with pytest.raises(DamagedStudyError, match="study 'study': attribute 'budget' is damaged"):
         begin(storage, SMALL)
+
+
+# Two objectives
+
+
+TWO = MIXED.replace("trials: 20", "trials: 20\nobjectives: [val_acc, parameters]")
+
+
+def size(config):
+    """A number of parameters: of a ResNet many."""
+    return (config.width or 16) * {"mlp": 10, "cnn": 100, "resnet": 1000}[config.family]
+
+
+def sized(train):
+    """Have a training count its parameters."""
+    return lambda asked: dataclasses.replace(train(asked), parameters=size(asked.config))
+
+
+def complete_points(study):
+    """The value and the parameters of the complete trials, without repetition."""
+    complete = [result for result in study.results() if result.state == COMPLETE]
+    return {(result.value, result.parameters) for result in complete}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_two_objectives_are_searched_alike_each_time(workers):
+    """Whatever order trials end in, and whoever is killed, the same list is drawn and promoted."""
+    found = [
+        sweep(seed, TWO, workers=workers, change=sized, deaths=0.03 * (seed > 0))[0]
+        for seed in range(3)
+    ]
+    assert outcome(found[0]) == outcome(found[1]) == outcome(found[2])
+    specification = read_record(found[0]._storage, "study").spec
+    assert specification.objectives == ("val_acc", "parameters")
+    assert found[0]._study.directions == [optuna.study.StudyDirection.MAXIMIZE]
+
+
+def test_small_networks_go_on_among_their_like():
+    """With two objectives, the best small networks are trained to their end, though large ones are better."""
+    small = []
+    for text in (MIXED, TWO):
+        study = sweep(0, text, change=sized)[0]
+        points = complete_points(study)
+        best = max(value for value, _ in points)
+        assert best > 0.85
+        small.append(min(parameters for _, parameters in points))
+        front = [p for p in points if not any(q[0] >= p[0] and q[1] < p[1] for q in points)]
+    assert len(front) > 3
+    assert small[1] < small[0]
+
+
+def test_what_a_sampler_of_two_objectives_is_shown(shown):
+    """A paused trial has its value so far and the logarithm of its cost; one that diverged has none."""
+
+    def change(train):
+        return lambda asked: fail(asked, "diverged") if asked.number == 1 else sized(train)(asked)
+
+    study, _, _ = sweep(0, TWO, change=change)
+    last = shown[-1]
+    assert last[1][1:] == (TrialState.PRUNED, {}, None)
+    others = [entry for entry in last if entry[0] != 1]
+    assert {state for _, state, _, _ in others} == {TrialState.COMPLETE}
+    results = study.results()
+    for number, _, reports, values in others:
+        assert values == [reports[max(reports)], math.log(results[number].parameters)]
+    assert any(len(reports) < 9 for _, _, reports, _ in others)
+
+
+def test_without_a_rule_two_objectives_train_all(shown):
+    """Pruner none trains each trial to its end, and the sampler has both values of each."""
+    study, _, _ = sweep(0, TWO, change=sized, pruner="none", trials=12)
+    assert {result.state for result in study.results()} == {COMPLETE}
+    assert all(len(values) == 2 for _, _, _, values in shown[-1])
+
+
+def test_a_study_does_not_change_its_objectives(files):
+    """Other objectives make another study."""
+    storage = files()
+    sweep(0, SMALL, storage=storage, change=sized)
+    with pytest.raises(StudyChangedError, match=r"objectives null \(now \["):
+        begin(storage, SMALL, objectives=["val_acc", "mflops"])

@@ -1,6 +1,7 @@
 """Study files are read whole, or refused with every error and its line."""
 
 import io
+import math
 import re
 from importlib import resources
 
@@ -582,3 +583,37 @@ def test_values_that_would_do_nothing(text, message):
     """What could never hold, or would silently do nothing, is refused."""
     (line,) = errors(text)
     assert message in line
+
+
+OBJECTIVES_STUDY = "objectives: [{}]\nsearch: {{lr: [0.1, 0.01]}}\n"
+
+
+def test_two_objectives():
+    """The first ranks; both are part of the study's identity, which one objective leaves as it was."""
+    two = parse_study(OBJECTIVES_STUDY.format("macro_f1, latency_ms"), "test.yaml")
+    assert (two.objective, two.cost) == ("macro_f1", "latency_ms")
+    assert two.limits == {"latency_ms": math.inf}
+    assert two.identity()["objectives"] == ["macro_f1", "latency_ms"]
+    assert StudySpec.from_identity(two.identity()).identity() == two.identity()
+    one = parse_study("search: {lr: [0.1, 0.01]}\n", "test.yaml")
+    assert "objectives" not in one.identity()
+    assert (one.cost, one.limits) == (None, {})
+
+
+@pytest.mark.parametrize(
+    ("objectives", "more", "message"),
+    [
+        ("val_acc", "", "objectives must be two, a metric (val_acc, "),
+        ("val_acc", "", "and a cost (parameters, mflops, latency_ms): got [val_acc]"),
+        ("parameters, val_acc", "", "got [parameters, val_acc]"),
+        ("val_acc, parameters, mflops", "", "got [val_acc, parameters, mflops]"),
+        ("val_acc, parameters", "objective: val_loss\n", "objective val_loss is not the first"),
+        ("val_acc, parameters", "pruner: median\n", "with objectives, take asha or none"),
+        ("val_acc, size", "", "unknown: 'size'"),
+    ],
+)  # fmt: skip
+def test_wrong_objectives_are_refused(objectives, more, message):
+    """Two objectives are a metric and a cost."""
+    with pytest.raises(StudyFileError) as failure:
+        parse_study(OBJECTIVES_STUDY.format(objectives) + more, "test.yaml")
+    assert message in str(failure.value)
