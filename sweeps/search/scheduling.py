@@ -469,7 +469,7 @@ class Scheduler:
         if has_ended(trial, epoch):
             if self._learns_from_failures and _is_bad_configuration(trial):
                 return _changed(trial, TrialState.PRUNED, {})
-            if self._spec.cost is None:
+            if self._spec.cost is None or trial.state == TrialState.FAIL:
                 return trial
             return self._with_both_values(trial, trial.intermediate_values)
         if epoch in (0, WHOLE):
@@ -482,8 +482,8 @@ class Scheduler:
     def _with_both_values(self, trial: FrozenTrial, reports: Mapping[int, float]) -> FrozenTrial:
         """Copy a trial as a complete one, with both objectives after the last of its reports."""
         cost = measured_cost(trial, str(self._spec.cost))
-        if trial.state == TrialState.FAIL or not reports or not cost:
-            return trial
+        if not reports or not cost:
+            return _changed(trial, TrialState.PRUNED, {})
         changed = _changed(trial, TrialState.COMPLETE, dict(reports))
         changed.values = [reports[max(reports)], math.log(cost)]
         return changed
