@@ -14,10 +14,10 @@ decides alike. There are two rules:
 
 Equal values are decided by number: the configuration that was drawn first is the better one.
 
-In a study with a second wish, a small or fast network, configurations have a size, and a larger one
-is no rival of a smaller one. They are ordered by layers: the first is the front, those than which
-no other of the same size or less is better; the second is the front of the others, and so on; within
-a layer by value (non-dominated sorting, Deb et al. 2002; for promotion Schmucker et al. 2021, arXiv
+In a study with two objectives, configurations have a size, and a larger one is no rival of a
+smaller one. They are ordered by layers: the first is the front, those than which no other of the
+same size or less is better; the second is the front of the others, and so on; within a layer by
+value (non-dominated sorting, Deb et al. 2002; for promotion Schmucker et al. 2021, arXiv
 2106.12639). ``benchmarks/fronts.py`` compares this with a search by value alone.
 """
 
@@ -313,7 +313,7 @@ def standing_within_total(
     if not one.is_paused:
         return None
     levels = rungs(epochs)
-    recent = _recent(levels[-1])
+    recent = recent_epochs(levels[-1])
     places = _standings(contenders, {one.until}, recent)[one.until]
     all_drawn = len(contenders) >= total
     going_on = GOES_ON * len(places)
@@ -390,7 +390,8 @@ def projected(contender: Contender, epoch: int, recent: int) -> float:
     return value + GAIN * gain * (1 - epoch / contender.epochs)
 
 
-def _recent(epochs: int) -> int:
+def recent_epochs(epochs: int) -> int:
+    """Return the number of epochs in which a gain is recent, of a training of so many."""
     return max(1, round(RECENT * epochs))
 
 
@@ -455,7 +456,7 @@ def _best_first(valued: Iterable[_Valued]) -> list[_Valued]:
 def _lowest_rank(contenders: Sequence[Contender], epochs: int, leaders: int) -> Contender | None:
     """The paused contender whose place is best for the number that the plan lets go on there."""
     paused = [one for one in contenders if one.is_paused]
-    recent = _recent(epochs)
+    recent = recent_epochs(epochs)
     standings = _standings(contenders, {one.until for one in paused}, recent)
     planned = {level: _planned(contenders, level, epochs, leaders) for level in standings}
 
@@ -477,7 +478,7 @@ def _promotable(
 ) -> Promote | None:
     """The best paused contender of the highest rung at which it is in the best third, if any."""
     paused = [one for one in contenders if one.is_paused]
-    recent = _recent(levels[-1])
+    recent = recent_epochs(levels[-1])
     standings = _standings(contenders, {one.until for one in paused}, recent)
 
     def highest_first(one: Contender) -> tuple[int, int, int]:

@@ -29,7 +29,9 @@ from sweeps.search.promotion import (
     decide_within_budget,
     decide_within_total,
     expected_epochs,
+    projected,
     promising,
+    recent_epochs,
     rungs,
     standing_within_budget,
     standing_within_total,
@@ -442,7 +444,7 @@ class Scheduler:
 
         If the study has two objectives, a trial has two values: the objective, and the logarithm of
         the cost. Samplers of two objectives read no values of pruned trials, so a paused one
-        appears as complete, with the best value that it has.
+        appears as complete, with its projected value.
 
         Args:
             known: the decisions with known results.
@@ -471,22 +473,37 @@ class Scheduler:
                 return _changed(trial, TrialState.PRUNED, {})
             if self._spec.cost is None or trial.state == TrialState.FAIL:
                 return trial
-            return self._with_both_values(trial, trial.intermediate_values)
+            return self._with_both_values(trial, trial.values)
         if epoch in (0, WHOLE):
             return _changed(trial, TrialState.RUNNING, {})
         reports = {step: v for step, v in trial.intermediate_values.items() if step <= epoch}
-        if self._spec.cost is not None:
-            return self._with_both_values(trial, reports)
-        return _changed(trial, TrialState.PRUNED, reports)
+        if self._spec.cost is None:
+            return _changed(trial, TrialState.PRUNED, reports)
+        return self._with_both_values(trial, self._projected_value(trial, epoch))
 
-    def _with_both_values(self, trial: FrozenTrial, reports: Mapping[int, float]) -> FrozenTrial:
-        """Copy a trial as a complete one, with both objectives after the last of its reports."""
+    def _with_both_values(self, trial: FrozenTrial, value: Sequence[float] | None) -> FrozenTrial:
+        """Copy a trial as a complete one, with both objectives.
+
+        Args:
+            trial: the trial.
+            value: of the first objective, in a list; None or empty if it is not known.
+        """
         cost = measured_cost(trial, str(self._spec.cost))
-        if not reports or not cost:
+        if not value or not cost:
             return _changed(trial, TrialState.PRUNED, {})
-        changed = _changed(trial, TrialState.COMPLETE, dict(reports))
-        changed.values = [reports[max(reports)], math.log(cost)]
+        changed = _changed(trial, TrialState.COMPLETE, {})
+        changed.values = [value[0], math.log(cost)]
         return changed
+
+    def _projected_value(self, trial: FrozenTrial, epoch: int) -> list[float]:
+        """The value by which a paused trial is compared for promotion; empty if there is none."""
+        values = self._best_values(trial, epoch)
+        if not values:
+            return []
+        paused = Contender(
+            number=trial.number, epochs=_whole_epochs(trial), until=epoch, values=values
+        )
+        return [self._sign * projected(paused, epoch, recent_epochs(self._spec.most_epochs))]
 
 
 def _is_bad_configuration(trial: FrozenTrial) -> bool:
