@@ -13,6 +13,7 @@ from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 import models
+from models import usercode
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -128,13 +129,16 @@ def _parse_number(text: str) -> object:
 
 
 def parse_augmentation(text: str) -> tuple[str, ...]:
-    """Split ``crop-flip`` into its parts; ``none`` has no parts, ``auto`` is itself.
+    """Split ``crop-flip`` into its parts; ``none`` has no parts.
+
+    ``auto`` and the reference to a function are a part of their own.
 
     Raises:
-        ValueError: unless the parts are distinct members of `AUGMENTATIONS`.
+        ValueError: unless the parts are distinct members of `AUGMENTATIONS`, or it is a reference
+            to a function of the user's, such as ``changes.py:blur``.
     """
-    if text == "auto":
-        return ("auto",)
+    if text == "auto" or usercode.is_reference(text):
+        return (text,)
     if text == "none":
         return ()
     parts = tuple(text.split("-"))
@@ -142,7 +146,8 @@ def parse_augmentation(text: str) -> tuple[str, ...]:
     if has_duplicates or not set(parts) <= set(AUGMENTATIONS):
         names = ", ".join(AUGMENTATIONS)
         raise ValueError(
-            f"augment must be auto, none, or some of {names} joined by '-': got {text!r}"
+            f"augment must be auto, none, some of {names} joined by '-', or FILE.py:function: "
+            f"got {text!r}"
         )
     return parts
 
@@ -286,8 +291,49 @@ class TrialConfig:
     batch_size: int = _field(64, "Images a step.", low=1, high=65536)
     augment: str = _field(
         "auto",
-        "Random changes of training images: crop, flip, cutout, joined by '-'; none.",
+        "Random changes of training images: crop, flip, cutout, joined by '-'; none; or "
+        "FILE.py:function of your own.",
         check=parse_augmentation,
+    )
+    rotate: float | None = _field(
+        None,
+        "Degrees by which training images are turned at most; none by default.",
+        low=0,
+        high=180,
+    )
+    zoom: float | None = _field(
+        None,
+        "Share by which training images are enlarged or made smaller at most; none by default.",
+        low=0,
+        high=0.9,
+    )
+    color_jitter: float | None = _field(
+        None,
+        "Share by which brightness, contrast and saturation of training images change at most; "
+        "none by default.",
+        low=0,
+        high=1,
+    )
+    mixup: float | None = _field(
+        None,
+        "Mixes pairs of training images and their labels, with shares drawn from "
+        "Beta(mixup, mixup); none by default.",
+        low=0,
+        high=100,
+    )
+    cutmix: float | None = _field(
+        None,
+        "Replaces a rectangle of each training image by that of another, and its share of the "
+        "label, with areas drawn from Beta(cutmix, cutmix); none by default.",
+        low=0,
+        high=100,
+    )
+    ema: float | None = _field(
+        None,
+        "Decay, a step, of the moving average of the weights that is scored and kept in place of "
+        "the weights; none by default.",
+        low=0,
+        high=0.99999,
     )
     normalize: bool = _field(
         True, "Bring the training split's mean and deviation to 0 and 1, else pixels to 0..1."
@@ -336,9 +382,9 @@ class TrialConfig:
     )
     precision: str = _field(
         "auto",
-        "Arithmetic: auto is bf16 where GPU or CPU compute in it "
-        "(on CPUs: built-in families, not digits), else fp32.",
-        choices=("auto", "fp32", "bf16"),
+        "Arithmetic: auto is bf16 where GPU or CPU compute in it (on CPUs: built-in families, not "
+        "digits), else fp16 on GPUs and fp32 on CPUs.",
+        choices=("auto", "fp32", "bf16", "fp16"),
     )
     device: str = _field(
         "auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), identity=False

@@ -14,10 +14,13 @@ from pathlib import Path
 import torch
 
 import models
+from models import usercode
 from pipeline.data.datasets import is_present
 from pipeline.data.search_data import SearchData, check_train_images, load_for
 from pipeline.system.cpu import available_cores
 from pipeline.system.errors import StorageFailure, UsageFailure
+from pipeline.system.text import clip
+from pipeline.training.augment import call_function, load_function
 from pipeline.training.resolve import resolve
 from sweeps.search.extent import Extent, extent
 from sweeps.spec.configurations import (
@@ -155,6 +158,28 @@ def check_parts(spec: StudySpec, data: SearchData) -> None:
     for number in known:
         parts = [dataclasses.replace(config, train_images=int(number)) for config in configs]
         check_train_images(data, parts)
+
+
+def check_augmentation(spec: StudySpec, data: SearchData) -> None:
+    """Check that functions of the user's that a study names change images as they must.
+
+    Args:
+        spec: the study.
+        data: its images.
+
+    Raises:
+        UsageFailure: if a function cannot be loaded, raises, or returns something else.
+    """
+    names: set[object] = {spec.fixed.model_dump().get("augment")}
+    for dimension in spec.dimensions:
+        if dimension.field == "augment":
+            names.update(dimension.choices)
+    images = data.train.between(0, 2)
+    for name in sorted(str(name) for name in names if usercode.is_reference(str(name))):
+        try:
+            call_function(load_function(name), images)
+        except Exception as error:  # noqa: BLE001 - it is the user's code
+            raise UsageFailure(f"augment {name} cannot be used: {clip(error, 300)}") from None
 
 
 def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -> None:

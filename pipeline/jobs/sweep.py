@@ -168,6 +168,7 @@ def make_plan(request: Request) -> Plan:
         check_redraw(data, Redraw(0))
     preflight.check_parts(spec, data)
     preflight.check_networks(spec, data.shape, len(data.classes))
+    preflight.check_augmentation(spec, data)
     return Plan(study, name, text, spec, data, stores, deviations, ablated)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import torch
 
 from pipeline.data.search_data import SearchData
-from pipeline.training.augment import augment
+from pipeline.training.augment import Augmentation
 from pipeline.training.prepare import Prepare
-from sweeps.trial import TrialConfig, parse_augmentation
+from sweeps.trial import TrialConfig
 
 _PREPARED_BYTES = (
     2**22
@@ -34,7 +34,7 @@ class BatchLoader:
         self._image_bytes = math.prod(data.shape) * 4  # as float32
         self._prepare = prepare
         mean = torch.tensor(data.mean, device=self._labels.device)
-        self._fill = (mean * 255).round().to(torch.uint8)
+        self._augment = Augmentation(config, (mean * 255).round().to(torch.uint8))
 
     def draw(self, *, smallest: int) -> tuple[torch.Tensor, ...]:
         """Draw the order of an epoch, by torch's global generator on the CPU.
@@ -59,15 +59,12 @@ class BatchLoader:
         Args:
             batches: the indices of each step's images.
         """
-        augmentations = parse_augmentation(self.config.augment)
         step_bytes = self.config.batch_size * self._image_bytes
         steps_together = max(1, _PREPARED_BYTES // step_bytes)
         for first in range(0, len(batches), steps_together):
             steps = batches[first : first + steps_together]
             indices = torch.cat(steps)
-            batch = self._train.take(indices)
-            if augmentations:
-                batch = augment(batch, augmentations, self._fill)
+            batch = self._augment(self._train.take(indices))
             images = self._prepare(batch)
             labels = self._labels[indices]
             sizes = [len(step) for step in steps]

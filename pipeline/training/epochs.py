@@ -37,7 +37,8 @@ from pipeline.training.metrics import (
     score,
 )
 from pipeline.training.mistakes import find_mistakes
-from pipeline.training.optimizer import Schedule, make_optimizer, make_schedule
+from pipeline.training.mixing import mix
+from pipeline.training.optimizer import Optimization, make_optimization
 from pipeline.training.prepare import Prepare, image_memory_format
 from pipeline.training.state import CheckpointWriter, TrainingState, restore
 from sweeps.analysis import bits, optimism
@@ -117,8 +118,7 @@ class Training:
     # several processes.
     network: nn.Module
     parallel_network: nn.Module
-    optimizer: torch.optim.Optimizer
-    schedule: Schedule
+    optimization: Optimization
     prepare: Prepare
     loader: BatchLoader
     loss: Loss
@@ -187,15 +187,15 @@ class Training:
             row = self._run_epoch(epoch)
             self._step_epoch_schedule(row)
             if self.every_epoch:
-                weights = {k: v.detach().cpu() for k, v in self.network.state_dict().items()}
+                weights = {
+                    k: v.detach().cpu() for k, v in self._scored_network.state_dict().items()
+                }
                 card = make_card(self.config, self.data, row)
                 save_model(self.folder.epoch(epoch), weights, card)
             pauses = epoch == last_epoch and not is_last and not self._patience_is_exhausted()
             if pauses or (time.monotonic() - last_save >= SAVE_EVERY and not is_last):
                 # Before the hook, which has the epoch recorded by a thread that slows this one.
-                self.writer.capture(
-                    self.state, self.config, self.network, self.optimizer, self.schedule
-                )
+                self.writer.capture(self.state, self.config, self.network, self.optimization)
                 last_save = time.monotonic()
             prune = self.hooks.epoch(row, self.state.best_value or 0.0)
             if prune and not is_last:
@@ -261,14 +261,20 @@ class Training:
         labels = self.data.train.labels
         weights = class_weights(config.class_weights, labels, len(self.data.classes))
         self.loss = Loss.of(config, weights)
-        self.optimizer = make_optimizer(self.network, config)
-        self.schedule = make_schedule(self.optimizer, config, steps=len(self._draw_batches()))
-        resumed = restore(self.folder, config, self.network, self.optimizer, self.schedule)
+        steps = len(self._draw_batches())
+        self.optimization = make_optimization(self.network, config, steps)
+        resumed = restore(self.folder, config, self.network, self.optimization)
         if resumed is not None:
             self.state = resumed
             self.hooks.saved(tuple(resumed.history))
         self._check_limits(limits)
         self.parallel_network = self.group.wrap(self.network)
+
+    @property
+    def _scored_network(self) -> nn.Module:
+        """The network that is scored and kept: the moving average, if there is one."""
+        average = self.optimization.average
+        return self.network if average is None else average.network
 
     def _build_network(self) -> nn.Module:
         """Build the network with initial weights, and count parameters and FLOPs."""
@@ -298,12 +304,12 @@ class Training:
     def _run_epoch(self, epoch: int) -> Epoch:
         """Train and score an epoch, add the row to the history, and keep the weights if best."""
         start = self.clock.seconds
-        learning_rate = float(self.optimizer.param_groups[0]["lr"])
+        learning_rate = float(self.optimization.optimizer.param_groups[0]["lr"])
         self.group.agree(epoch, learning_rate)
         trained = self._train_epoch(epoch)
         training_seconds = self.clock.seconds - start
         scores = score(
-            self.network,
+            self._scored_network,
             self.data.val,
             len(self.data.classes),
             batch_size=self.config.eval_batch_size,
@@ -383,15 +389,16 @@ class Training:
             self.state.confusion = scores.confusion.tolist()
             self.state.mistakes = find_mistakes(scores, self.data.val.labels)
             self.state.correct = packed
-        weights = self.network.state_dict()
+        weights = self._scored_network.state_dict()
         self.state.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
 
     def _step_epoch_schedule(self, row: Epoch) -> None:
         """Step the schedule after an epoch. One cycle is stepped with the optimizer instead."""
-        if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(row.metrics.get("val/loss", row.metrics["train/loss"]))
-        elif self.schedule is not None and not isinstance(self.schedule, OneCycleLR):
-            self.schedule.step()
+        schedule = self.optimization.schedule
+        if isinstance(schedule, ReduceLROnPlateau):
+            schedule.step(row.metrics.get("val/loss", row.metrics["train/loss"]))
+        elif schedule is not None and not isinstance(schedule, OneCycleLR):
+            schedule.step()
 
     def _patience_is_exhausted(self) -> bool:
         """Whether early stopping ends the training."""
@@ -403,7 +410,7 @@ class Training:
         """Train along with the leader, at the leader's learning rate, until killed."""
         while True:
             epoch, learning_rate = self.group.agree(0, 0.0)
-            for parameter_group in self.optimizer.param_groups:
+            for parameter_group in self.optimization.optimizer.param_groups:
                 parameter_group["lr"] = learning_rate
             self._train_epoch(epoch)
 
@@ -466,17 +473,33 @@ class Training:
         """
         for parameter in parameters:
             parameter.grad = None
+        mixed = mix(images, labels, self.config)
         with self.prepare.autocast():
-            logits = self.parallel_network(images)
-        loss = self.loss.mean_in_training(logits.float(), labels)
+            logits = self.parallel_network(images if mixed is None else mixed.images)
+        if mixed is None:
+            loss = self.loss.mean_in_training(logits.float(), labels)
+        else:
+            loss = self.loss.mean_in_training(
+                logits.float(), labels, mixed.other_labels, mixed.shares
+            )
         loss = self.group.weigh(loss, len(labels), batch_size)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.config.grad_clip:
-            nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
-        self.optimizer.step()
-        if isinstance(self.schedule, OneCycleLR):
-            self.schedule.step()
+        self._update_weights(loss, parameters)
         return logits.detach(), self.group.mean(loss.detach())
+
+    def _update_weights(self, loss: torch.Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Compute the gradients of a loss, and step what changes with each batch."""
+        scaler = self.optimization.scaler
+        optimizer = self.optimization.optimizer
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self.config.grad_clip:
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
+        scaler.step(optimizer)
+        scaler.update()
+        if self.optimization.average is not None:
+            self.optimization.average.update(self.network)
+        if isinstance(self.optimization.schedule, OneCycleLR):
+            self.optimization.schedule.step()
 
     def _draw_batches(self) -> tuple[torch.Tensor, ...]:
         # Batch normalisation has no variance of a single image, which may be a process's share.

@@ -67,19 +67,33 @@ class Loss:
             weights=weights,
         )
 
-    def mean_in_training(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def mean_in_training(
+        self,
+        outputs: torch.Tensor,
+        labels: torch.Tensor,
+        other_labels: torch.Tensor | None = None,
+        shares: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """The mean loss of a batch, with smoothed labels and with each image's class weight.
 
         Args:
             outputs: of the network, float32 (images, classes).
             labels: int64 (images,).
+            other_labels: of mixed images, the labels of what was mixed in, int64 (images,).
+            shares: of mixed images, the share of `labels`, float32 (images,): the loss is then the
+                mean of both labels' losses by their shares.
         """
+        if other_labels is not None and shares is not None:
+            own = self._weighted(outputs, labels) * shares
+            return (own + self._weighted(outputs, other_labels) * (1 - shares)).mean()
         if self.weights is None and not self.is_squared:
             return functional.cross_entropy(outputs, labels, label_smoothing=self.label_smoothing)
+        return self._weighted(outputs, labels).mean()
+
+    def _weighted(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The loss of each image in training, by the weight of its class: float32 (images,)."""
         losses = self._of_each(outputs, labels, self.label_smoothing)
-        if self.weights is not None:
-            losses = losses * self.weights[labels]
-        return losses.mean()
+        return losses if self.weights is None else losses * self.weights[labels]
 
     def total(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The sum of the losses of images, with plain labels, and all classes equal.

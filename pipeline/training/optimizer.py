@@ -1,9 +1,13 @@
-"""Makes the optimizer and the learning-rate schedule of a configuration."""
+"""Makes what changes a network's weights: optimizer, schedule, scaler and moving average."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import copy
+from dataclasses import dataclass
 
+import torch
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
@@ -15,10 +19,62 @@ from torch.optim.lr_scheduler import (
 
 from sweeps.trial import TrialConfig
 
-if TYPE_CHECKING:
-    from torch import nn
-
 Schedule = LRScheduler | ReduceLROnPlateau | None
+
+
+class WeightAverage:
+    """An exponential moving average of a network's weights and buffers, updated after each step.
+
+    The decay grows with the steps to its full value, as min(decay, (1 + n) / (10 + n)) after n
+    steps, so that the initial weights are soon forgotten (as `tf.train.ExponentialMovingAverage`
+    with ``num_updates``).
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        """Begin with a copy of the network."""
+        self.network = copy.deepcopy(network).eval()
+        self.network.requires_grad_(requires_grad=False)
+        self.steps = 0
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Move the average towards the weights of the network."""
+        self.steps += 1
+        share = 1 - min(self._decay, (1 + self.steps) / (10 + self.steps))
+        averages = self.network.state_dict(keep_vars=True)
+        for name, value in network.state_dict(keep_vars=True).items():
+            if value.is_floating_point():
+                averages[name].lerp_(value, share)
+            else:  # such as the counters of batch normalisation
+                averages[name].copy_(value)
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """What changes a network's weights. All of it is part of a checkpoint."""
+
+    optimizer: Optimizer
+    schedule: Schedule
+    scaler: GradScaler  # of the loss, against gradients too small for fp16; else it does nothing
+    average: WeightAverage | None
+
+
+def make_optimization(network: nn.Module, config: TrialConfig, steps: int) -> Optimization:
+    """Make what changes the weights of a network in training.
+
+    Args:
+        network: on its device.
+        config: the trial's.
+        steps: of the optimizer, in an epoch.
+    """
+    optimizer = make_optimizer(network, config)
+    return Optimization(
+        optimizer=optimizer,
+        schedule=make_schedule(optimizer, config, steps),
+        scaler=GradScaler(config.device, enabled=config.precision == "fp16"),
+        average=WeightAverage(network, config.ema) if config.ema else None,
+    )
 
 
 def make_optimizer(network: nn.Module, config: TrialConfig) -> Optimizer:

@@ -30,7 +30,7 @@ class Prepare:
             mean: of each channel, 0..1.
             std: of each channel, 0..1.
             device: the images' and the network's.
-            precision: of the forward pass, ``fp32`` or ``bf16``.
+            precision: of the forward pass, ``fp32``, ``bf16`` or ``fp16``.
             memory_format: of the prepared images.
         """
         self._device = device
@@ -56,5 +56,5 @@ class Prepare:
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the forward pass runs in the chosen precision."""
-        enabled = self._precision == "bf16"
-        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)
+        dtype = torch.float16 if self._precision == "fp16" else torch.bfloat16
+        return torch.autocast(self._device.type, dtype=dtype, enabled=self._precision != "fp32")

@@ -21,7 +21,12 @@ def resolve(config: TrialConfig) -> TrialConfig:
     device = _choose_device(config.device)
     precision = config.precision
     if precision == "auto":
-        precision = choose_precision(config, device, has_bf16=_supports_bf16(device))
+        precision = choose_precision(
+            config,
+            device,
+            has_bf16=_computes_in_bf16(device),
+            has_fp16=_computes_in_fp16(device),
+        )
     augment = config.augment
     if augment == "auto":
         augment = get_source(config.dataset).augment
@@ -30,16 +35,21 @@ def resolve(config: TrialConfig) -> TrialConfig:
     return resolved
 
 
-def choose_precision(config: TrialConfig, device: str, *, has_bf16: bool) -> str:
+def choose_precision(
+    config: TrialConfig, device: str, *, has_bf16: bool, has_fp16: bool = False
+) -> str:
     """Choose the precision by a fixed rule, without measuring.
 
-    A GPU with bf16 uses bf16. A CPU with instructions for bf16 uses bf16 for built-in families,
-    except on the bundled digits: at 8x8 pixels, the conversion costs about as much as bf16 saves.
+    A GPU uses bf16 if it computes in it, else fp16 if it computes in that. A CPU with instructions
+    for bf16 uses bf16 for built-in families, except on the bundled digits: at 8x8 pixels, the
+    conversion costs about as much as bf16 saves.
     """
     if device == "cpu":
         is_built_in = config.family in models.FAMILIES
         has_bf16 = has_bf16 and is_built_in and config.dataset not in BUNDLED_DIGITS
-    return "bf16" if has_bf16 else "fp32"
+    if has_bf16:
+        return "bf16"
+    return "fp16" if has_fp16 else "fp32"
 
 
 def _choose_device(device: str) -> str:
@@ -57,11 +67,19 @@ def _choose_device(device: str) -> str:
     return device
 
 
-def _supports_bf16(device: str) -> bool:
-    """Whether a device computes in bf16 faster than in float32, by its own account."""
+def _computes_in_bf16(device: str) -> bool:
+    """Whether a device computes in bf16 faster than in float32, by its own account.
+
+    Some GPUs (T4) only emulate bf16, and are slower with it.
+    """
     if device == "cpu":
         if not hasattr(torch.cpu, "get_capabilities"):
             return False
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return device == "cuda" and torch.cuda.is_bf16_supported()
+    return device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _computes_in_fp16(device: str) -> bool:
+    """Whether a device computes in fp16 faster than in float32: GPUs do since Nvidia's Volta."""
+    return device == "cuda" and torch.cuda.get_device_capability() >= (7, 0)

@@ -14,7 +14,7 @@ from torch import nn
 
 from pipeline.checkpoints import Folder
 from pipeline.system import failpoints
-from pipeline.training.optimizer import Schedule
+from pipeline.training.optimizer import Optimization
 from sweeps.trial import Epoch, Mistake, TrialConfig, Value
 
 
@@ -74,8 +74,7 @@ class CheckpointWriter:
         state: TrainingState,
         config: TrialConfig,
         network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        schedule: Schedule,
+        optimization: Optimization,
     ) -> None:
         """Copy the content of a checkpoint, after the pending one is written.
 
@@ -83,14 +82,20 @@ class CheckpointWriter:
             StorageFailure: if the disk is full or fails, here as in the methods below.
         """
         self.wait()
-        optimizer_state, optimizer_facts = optimizer_tensors(optimizer)
+        optimizer_state, optimizer_facts = optimizer_tensors(optimization.optimizer)
         changing = _with_prefix("network.", network.state_dict(keep_vars=True))
         changing |= _with_prefix("optimizer.", optimizer_state)
+        average = optimization.average
+        if average is not None:
+            changing |= _with_prefix("average.", average.network.state_dict(keep_vars=True))
+        schedule = optimization.schedule
         best_weights = _with_prefix("best.", state.best_weights)  # copies already
         facts = {
             "config": config.to_dict(),
             "optimizer": optimizer_facts,
             "schedule": None if schedule is None else copy.deepcopy(schedule.state_dict()),
+            "scaler": optimization.scaler.state_dict(),
+            "average_steps": 0 if average is None else average.steps,
             "best_epoch": state.best_epoch,
             "best_value": state.best_value,
             "confusion": state.confusion,
@@ -151,17 +156,15 @@ def restore(
     folder: Folder,
     config: TrialConfig,
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
+    optimization: Optimization,
 ) -> TrainingState | None:
     """Restore the newest intact checkpoint, if it is of this very configuration.
 
     Args:
         folder: the trial's own.
         config: the trial's.
-        network: its weights are restored, as is the state of the next two.
-        optimizer: made for the network.
-        schedule: made for the optimizer.
+        network: its weights are restored.
+        optimization: made for the network; its state is restored.
 
     Returns:
         The progress; None without such a checkpoint.
@@ -173,9 +176,15 @@ def restore(
     if facts["config"] != config.to_dict():
         return None
     network.load_state_dict(_without_prefix("network.", tensors))
-    restore_optimizer(optimizer, _without_prefix("optimizer.", tensors), facts["optimizer"])
-    if schedule is not None:
-        schedule.load_state_dict(facts["schedule"])
+    optimizer_state = _without_prefix("optimizer.", tensors)
+    restore_optimizer(optimization.optimizer, optimizer_state, facts["optimizer"])
+    if optimization.schedule is not None:
+        optimization.schedule.load_state_dict(facts["schedule"])
+    if optimization.scaler.is_enabled():
+        optimization.scaler.load_state_dict(facts["scaler"])
+    if optimization.average is not None:
+        optimization.average.network.load_state_dict(_without_prefix("average.", tensors))
+        optimization.average.steps = facts["average_steps"]
     return progress(tensors, facts)
 
 

@@ -448,7 +448,8 @@ def test_more_gpus_than_there_are(monkeypatch):
     for name, found in (
         ("is_available", lambda: True),
         ("device_count", lambda: 2),
-        ("is_bf16_supported", bool),
+        ("is_bf16_supported", lambda **_: True),
+        ("get_device_capability", lambda: (9, 0)),
     ):
         monkeypatch.setattr(torch.cuda, name, found)
     asked = "fixed: {{device: cuda, gpus_per_trial: {}}}\nsearch: {{lr: [0.1]}}\n"

@@ -298,7 +298,10 @@ def test_augmentation(text, parts):
 )
 def test_wrong_augmentation(text):
     """What is no augmentation, or names a part twice, is refused with the rule and the value."""
-    rule = f"augment must be auto, none, or some of crop, flip, cutout joined by '-': got {text!r}"
+    rule = (
+        "augment must be auto, none, some of crop, flip, cutout joined by '-', or "
+        f"FILE.py:function: got {text!r}"
+    )
     with pytest.raises(ValueError, match=f"^{rule}$"):
         configure({"augment": text})
 

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from pipeline.training.augment import augment
-from sweeps.trial import AUGMENTATIONS, parse_augmentation
+from pipeline.training.augment import Augmentation, augment, jitter_colors, turn
+from sweeps.trial import AUGMENTATIONS, configure, parse_augmentation
 
 PARTS = [parts for n in range(1, 4) for parts in itertools.combinations(AUGMENTATIONS, n)]
 SHAPES = [(1, 1), (1, 9), (2, 2), (3, 5), (7, 8), (8, 8), (28, 28), (33, 17)]
@@ -162,3 +162,94 @@ def test_order_of_the_parts(parts):
     x = images()
     for order in itertools.permutations(parts):
         assert changed(x, *parse_augmentation("-".join(order))).equal(changed(x, *parts))
+
+
+@pytest.mark.parametrize(("height", "width"), SHAPES)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_turned_and_coloured_images_keep_their_shape(height, width, channels):
+    """Images of any shape can be turned and coloured; those given stay as they are."""
+    x = images(5, channels, height, width)
+    before = x.clone()
+    for y in (turn(x, 30, 0.2), jitter_colors(x, 0.4)):
+        assert (y.shape, y.dtype) == (x.shape, torch.uint8)
+    assert x.equal(before)
+
+
+def test_no_turn_and_no_jitter_change_nothing():
+    """At zero degrees, zoom and strength, the pixels are those that were given."""
+    x = images()
+    assert turn(x, 0, 0).equal(x)
+    assert jitter_colors(x, 0).equal(x)
+
+
+def test_a_quarter_turn(monkeypatch):
+    """Turned by 90 degrees, a square image is what `rot90` makes of it; an oblong one is not sheared."""
+    monkeypatch.setattr(torch, "rand", lambda *size: torch.ones(size))
+    x = images(2, 3, 9, 9)
+    assert turn(x, 90, 0).equal(torch.rot90(x, -1, (2, 3))) or turn(x, 90, 0).equal(
+        torch.rot90(x, 1, (2, 3))
+    )
+    oblong = torch.zeros(1, 1, 21, 41, dtype=torch.uint8)
+    oblong[:, :, 10, 15:26] = 255  # a line of 11 pixels
+    assert (turn(oblong, 90, 0) > 127).sum() == 11
+
+
+def test_jitter_stays_within_its_strength(monkeypatch):
+    """The largest change of brightness is the strength; a grey image stays grey."""
+    monkeypatch.setattr(torch, "rand", lambda *size: torch.ones(size))
+    x = torch.full((1, 3, 4, 4), 100, dtype=torch.uint8)
+    assert jitter_colors(x, 0.2).unique().tolist() == [120]
+
+
+FUNCTION = """
+import torch
+
+
+def darker(images, generator):
+    return images // 2
+
+
+def noisy(images, generator):
+    noise = torch.randint(0, 50, images.shape, generator=generator)
+    return (images + noise).clamp(0, 255).to(torch.uint8)
+
+
+def floats(images, generator):
+    return images / 255
+
+
+def smaller(images, generator):
+    return images[:, :, 1:]
+"""
+
+
+@pytest.fixture
+def functions(tmp_path, monkeypatch):
+    """A folder with a file of functions."""
+    (tmp_path / "changes.py").write_text(FUNCTION)
+    monkeypatch.chdir(tmp_path)
+
+
+def by_function(name, x, seed=0):
+    torch.manual_seed(seed)
+    return Augmentation(configure({"augment": f"changes.py:{name}"}), colour())(x)
+
+
+@pytest.mark.usefixtures("functions")
+def test_a_function_of_ones_own():
+    """A function of the user's changes the images, by a generator that the epoch's seed decides."""
+    x = images()
+    assert by_function("darker", x).equal(x // 2)
+    assert by_function("noisy", x).equal(by_function("noisy", x))
+    assert not by_function("noisy", x).equal(by_function("noisy", x, seed=1))
+
+
+@pytest.mark.usefixtures("functions")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("floats", "uint8 images.*float32"), ("smaller", "shape"), ("missing", "missing")],
+)
+def test_a_function_that_returns_something_else(name, message):
+    """What a function returns is checked."""
+    with pytest.raises(ValueError, match=message):
+        by_function(name, images())

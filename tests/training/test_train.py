@@ -210,6 +210,9 @@ CASES = [
         9,
     ),
     ({"family": "cnn", "precision": "bf16", "augment": "crop", "grad_clip": 0.5}, 9),
+    ({"family": "cnn", "ema": 0.9}, 9),
+    ({"precision": "fp16", "grad_clip": 0.5}, 9),
+    ({"mixup": 0.4, "cutmix": 1.0, "rotate": 15, "zoom": 0.1, "color_jitter": 0.2}, 9),
 ]
 
 
@@ -230,6 +233,20 @@ def test_resumed_is_unbroken(values, step, tiny, tmp_path, often):
         assert (
             len(again.saved[0]) == step // 4
         )  # what the checkpoint holds is told first, for the record
+
+
+def test_the_moving_average_is_what_is_scored_and_kept(tiny, tmp_path):
+    """With `ema`, the kept weights are an average over the steps, and give the values of the record."""
+    result = run(tmp_path, tiny, family="cnn", ema=0.9)
+    plain = run(tmp_path / "plain", tiny, family="cnn")
+    assert [row.metrics["train/loss"] for row in result.history] == [
+        row.metrics["train/loss"] for row in plain.history
+    ]
+    assert [row.metrics["val/loss"] for row in result.history] != [
+        row.metrics["val/loss"] for row in plain.history
+    ]
+    scores, _ = rescored(Folder(tmp_path).best, tiny.val)
+    assert scores.loss == result.best.metrics["val/loss"]
 
 
 def test_broken_twice(tiny, tmp_path, often):
@@ -1010,8 +1027,20 @@ def test_resolve(monkeypatch):
     with pytest.raises(ValueError, match="device cuda is not there: cpu"):
         resolve(configure({"device": "cuda"}))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    for supported, precision in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
+    # An H100 computes in bf16, a T4 would emulate it, and a GTX 1080 has neither.
+    for native, capability, precision in (
+        (True, (9, 0), "bf16"),
+        (False, (7, 5), "fp16"),
+        (False, (6, 1), "fp32"),
+    ):
+        monkeypatch.setattr(
+            torch.cuda,
+            "is_bf16_supported",
+            lambda including_emulation=True, native=native: including_emulation or native,
+        )
+        monkeypatch.setattr(
+            torch.cuda, "get_device_capability", lambda capability=capability: capability
+        )
         assert (resolve(auto).device, resolve(auto).precision) == ("cuda", precision)
 
 
