@@ -73,7 +73,7 @@ def evaluate_command(
         elif has_no_run:
             run_ids = [None]
         else:
-            run_ids = [find.find_run_id(stores, network_reference(options))]
+            run_ids = [find.find_run_id(stores, network_reference(stores, options))]
     as_json = fmt == "json"
     rows = []
     for run_id in run_ids:

@@ -53,10 +53,9 @@ def export_command(out: Path, fmt: str | None, **options: Any) -> None:
     from pipeline.stores import locations
 
     export.check_target(out)
+    stores = locations.locate(options["storage"])
     with garbage.freeze_loaded():
-        network = find.find_network(
-            locations.locate(options["storage"]), network_reference(options)
-        )
+        network = find.find_network(stores, network_reference(stores, options))
     exported = export.export(network, options["data_dir"], fmt)
     export.write(out, exported.content)
     kilobytes = len(exported.content) / 1e3

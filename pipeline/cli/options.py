@@ -5,6 +5,7 @@ The options of a training are derived from the fields of `TrialConfig`.
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -16,10 +17,12 @@ import click
 from pipeline.engines.registry import ENGINES
 from pipeline.system.errors import UsageFailure
 from pipeline.system.limits import check_seconds
+from pipeline.system.text import clean
 from sweeps.trial import ConfigField, Value, config_fields, network_options
 
 if TYPE_CHECKING:
     from pipeline.inference.networks import NetworkReference
+    from pipeline.stores.locations import Stores
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -59,10 +62,16 @@ _ENGINE_DECORATORS = (
 )
 ENGINE_OPTIONS = ("workers", "engine", "address")
 
+within_option = click.option(
+    "--within",
+    type=click.FloatRange(min=0),
+    help="With --best, the cheapest that is worse by no more: .005 is half a point of accuracy.",
+)
 _NETWORK_DECORATORS = (
     click.option("--run", help="A run id, or NAME#7: trial 7 of a study."),
     click.option("--best", is_flag=True, help="The best trial of the study."),
     click.option("--name", help="The study of --best.  [default: the one last run]"),
+    within_option,
     click.option(
         "--model", metavar="URI", help="A registered model: models:/NAME@champion or models:/NAME/3"
     ),
@@ -118,13 +127,37 @@ def chosen_network_option(options: Mapping[str, Any], *more: str) -> str:
         raise UsageFailure(f"name a network in one way, {spelling}: got {given_spelling}")
     if options["name"] and given[0] in ("run", "model", "checkpoint"):
         raise UsageFailure(f"--name is the study of --best: with --{given[0]}, leave it out")
+    check_within(options["within"], is_best=given[0] == "best")
     return given[0]
 
 
-def network_reference(options: Mapping[str, Any]) -> NetworkReference:
-    """Make the reference to a network from the options that name it."""
-    from pipeline.inference.networks import NetworkReference
+def check_within(within: float | None, *, is_best: bool) -> None:
+    """Check that a margin is given with the option --best only.
 
+    Raises:
+        UsageFailure: if it is given alone, or is no number.
+    """
+    if within is None:
+        return
+    if math.isnan(within):
+        raise UsageFailure("--within must be a number from 0: got nan")
+    if not is_best:
+        raise UsageFailure(f"--within chooses the trial of --best: give both: got {within:g} alone")
+
+
+def network_reference(stores: Stores, options: Mapping[str, Any]) -> NetworkReference:
+    """Make the reference to a network from the options that name it.
+
+    Which trial --best takes, and why, is said on standard error.
+    """
+    from pipeline.inference import find
+    from pipeline.inference.networks import NetworkReference
+    from pipeline.report.front import choice_text
+
+    if options["best"]:
+        best = find.best_trial(stores, options["name"], options["within"])
+        click.echo(clean(choice_text(best.record, best.choice)), err=True)
+        return NetworkReference(run=best.trial.run_id)
     return NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
 
 

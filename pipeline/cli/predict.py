@@ -82,7 +82,7 @@ def predict_command(
     else:
         with garbage.freeze_loaded():
             stores = locations.locate(options["storage"])
-            network = find.find_network(stores, network_reference(options))
+            network = find.find_network(stores, network_reference(stores, options))
         predictor = predict.network_predictor(network)
     unreadable: list[Path] = []
 

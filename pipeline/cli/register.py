@@ -52,7 +52,7 @@ def register_command(called: str | None, alias: str, **options: Any) -> None:
     registry.check_names(called or "model", alias)
     stores = locations.locate(options["storage"])
     with garbage.freeze_loaded():
-        network = find.find_network(stores, network_reference(options))
+        network = find.find_network(stores, network_reference(stores, options))
     name = called or network.study or network.card.config.dataset.partition(":")[0]
     registry.check_names(name, alias)  # also a name that a tag of the run has
     request = stores.reports(name) / "request.json"

@@ -9,7 +9,13 @@ from typing import Any
 
 import click
 
-from pipeline.cli.options import Command, argument_or_option, storage_option
+from pipeline.cli.options import (
+    Command,
+    argument_or_option,
+    check_within,
+    storage_option,
+    within_option,
+)
 from pipeline.system import garbage
 
 _ROWS_OF_A_TABLE = 20
@@ -20,6 +26,7 @@ _FORMATS = click.Choice(["table", "json", "csv", "md"])
 @click.argument("names", nargs=-1)
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option("--best", "show_best", is_flag=True, help="The winner in detail.")
+@within_option
 @click.option("--top", type=click.IntRange(1), help="Rows at most.  [default: 20 in a table]")
 @click.option(
     "--format", "fmt", type=_FORMATS, default="table", show_default=True, help="How it is printed."
@@ -34,6 +41,7 @@ def report_command(
     names: tuple[str, ...],
     name_option: str | None,
     show_best: bool,
+    within: float | None,
     top: int | None,
     fmt: str,
     **options: Any,
@@ -46,6 +54,7 @@ def report_command(
     \b
     Example: pipeline report default-digits --best
     """
+    check_within(within, is_best=show_best)
     with garbage.freeze_loaded():
         from pipeline.report import comparison, render
         from pipeline.stores import access, locations
@@ -64,7 +73,7 @@ def report_command(
     if len(records) > 1:
         if show_best:
             for record in records:
-                click.echo(render.render_winner(record, fmt))
+                click.echo(render.render_winner(record, fmt, within=within))
         else:
             click.echo(comparison.render(records, fmt, top))
         reports = out or stores.home / "reports"
@@ -75,7 +84,7 @@ def report_command(
         return
     record = records[0]
     if show_best:
-        click.echo(render.render_winner(record, fmt))
+        click.echo(render.render_winner(record, fmt, within=within))
     else:
         click.echo(render.render(record, fmt, top))
     _write_files(out or stores.reports(record.name), partial(render.write, record))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.checkpoints import BEST, Card, load_model
@@ -20,6 +21,7 @@ from pipeline.system.files import temporary_folder
 from pipeline.system.text import clip
 from pipeline.tracking.tracker import Run, Tracker
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
+from sweeps.analysis.front import Choice
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, TrialResult
 
@@ -59,22 +61,38 @@ def trial_with_weights(stores: locations.Stores, name: str) -> TrialResult:
     return trial
 
 
-def best_trial(stores: locations.Stores, name: str | None) -> TrialResult:
+@dataclass(frozen=True)
+class BestTrial:
+    """The trial that is taken as the best of a study."""
+
+    record: StudyRecord  # the study, or the study of its finalists
+    choice: Choice  # why it is taken
+
+    @property
+    def trial(self) -> TrialResult:
+        """The best seed of the chosen configuration."""
+        return self.choice.entry.trials[0]
+
+
+def best_trial(
+    stores: locations.Stores, name: str | None, within: float | None = None
+) -> BestTrial:
     """Find the best trial of a study, or of its finalists as soon as they have decided.
 
     Args:
         stores: the stores.
         name: the study; None for the study last opened.
+        within: take the cheapest that is worse by no more, see `sweeps.analysis.front.choose`.
 
     Raises:
         NothingComplete: if no trial is complete.
     """
     record = access.read_record(stores, name)
     record = record.decided_finalists or record
-    best = record.best_trial
-    if best is None:
+    choice = record.choose(within)
+    if choice is None:
         raise NothingComplete(f"study {record.name!r} has no complete trial")
-    return best
+    return BestTrial(record, choice)
 
 
 def complete_trials(stores: locations.Stores, name: str | None) -> list[TrialResult]:
@@ -133,7 +151,7 @@ def _registered_network(stores: locations.Stores, uri: str) -> TrainedNetwork:
 def find_run_id(stores: locations.Stores, reference: NetworkReference) -> str | None:
     """The id of the referenced run, or of the run of the referenced trial or best trial."""
     if reference.best:
-        return best_trial(stores, reference.name).run_id
+        return best_trial(stores, reference.name).trial.run_id
     if reference.run and "#" in reference.run:
         return trial_with_weights(stores, reference.run).run_id
     return reference.run

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from pipeline.report.finalists import doubts
+from pipeline.report.front import front_sentence
 from pipeline.report.problems import INFEASIBLE
 from pipeline.report.scores import (
     entry_score_text,
@@ -87,6 +88,9 @@ def answer(record: StudyRecord) -> Answer:
     test = mean_test_score(complete_trials(configuration), "acc")
     test_interval = None
     lead = _lead_text(record.lead)
+    on_front = front_sentence(record)
+    if on_front:
+        certainty = (*certainty, on_front)
 
     verdict = record.final_verdict
     if verdict is not None:

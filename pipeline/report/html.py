@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.report import finalists, mistakes, published
+from pipeline.report import finalists, front, mistakes, published
 from pipeline.report.answer import OBJECTIVES, Step, answer
 from pipeline.report.contents import ReportContents
 from pipeline.report.grid import Grid, Row, Section, make_grid
@@ -87,6 +87,7 @@ def page(contents: ReportContents, plots: Sequence[PlotImage]) -> str:
         "ended": clip(ends_text(record.results), 600),
         "checks": contents.checks,
         "finalists": finalists.section(record),
+        "front": front.section(record),
         **_ranked_values(contents),
         "plots": plots,
         "winner": _winner_values(record),
@@ -116,7 +117,7 @@ def _ranked_values(contents: ReportContents) -> dict[str, Any]:
     """The ranked table, the style of each row, and the sentence above the table."""
     objective = contents.record.objective
     # A narrow screen shows the first columns only.
-    first = ["rank", "trial", "family", objective, "spread", "repeats", "epoch", "trained"]
+    first = ["rank", "trial", "family", objective, "front", "spread", "repeats", "epoch", "trained"]
     columns = contents.table.columns
     columns = [name for name in first if name in columns] + [
         name for name in columns if name not in first
@@ -154,7 +155,7 @@ def _winner_values(record: StudyRecord) -> dict[str, Any] | None:
     if detail["load"]:
         steps.append(Step(why="Load its weights in Python", command=detail["load"]))
     # These have their own place on the page.
-    elsewhere = dict.fromkeys(("finalists", "first_against_second", "test_looks"))
+    elsewhere = dict.fromkeys(("chosen", "finalists", "first_against_second", "test_looks"))
     without_lead = {**detail, **elsewhere}
     return {
         "headline": headline(detail),

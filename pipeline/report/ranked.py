@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.report.front import cost_of
 from pipeline.report.grid import CLIP, Grid, Row, finite_value, make_grid
 from pipeline.report.problems import INFEASIBLE, entry_problems
 from pipeline.system.text import clip
@@ -24,7 +25,8 @@ class RankedTable:
     Values are exact; None is an empty cell. Trial, epochs and parameters belong to the best repeat:
     ``epoch`` is the one of its value, ``trained`` is how many it was trained. Seconds are the sum
     over the repeats, and ``repeats`` counts the complete repeats behind the mean. The state of a
-    failed or infeasible trial is its end. ``notes`` names further problems.
+    failed or infeasible trial is its end. ``front`` marks the members of the front of two
+    objectives, and its knee. ``notes`` names further problems.
     """
 
     columns: list[str]  # spread, repeats and notes only if a configuration has any
@@ -87,9 +89,14 @@ def _columns(record: StudyRecord, entries: Sequence[Ranked]) -> list[str]:
     columns = ["rank", "trial", "family"]
     columns += [name for name in record.searched if name != "family"]
     columns.append(record.objective)
+    if record.front is not None:
+        columns.append("front")
     if any(len(entry.trials) > 1 for entry in entries):
         columns += ["spread", "repeats"]
-    return [*columns, "epoch", "trained", "parameters", "seconds", "state"]
+    costs = ["parameters"]
+    if record.cost not in (None, "parameters"):
+        costs.append(str(record.cost))
+    return [*columns, "epoch", "trained", *costs, "seconds", "state"]
 
 
 def _row(record: StudyRecord, entry: Ranked) -> Row:
@@ -101,11 +108,14 @@ def _row(record: StudyRecord, entry: Ranked) -> Row:
         "trial": trial.number,
         "family": trial.config.family,
         record.objective: finite_value(entry.value),
+        "front": "" if record.front is None else record.front.mark(entry),
         "spread": finite_value(entry.spread),
         "repeats": sum(repeat.state == COMPLETE for repeat in entry.trials),
         "epoch": trial.best_epoch,
         "trained": trained_epochs(trial) or None,
         "parameters": trial.parameters,
+        "mflops": finite_value(cost_of(entry, "mflops")),
+        "latency_ms": finite_value(cost_of(entry, "latency_ms")),
         "seconds": math.fsum(repeat.seconds for repeat in entry.trials),
         "state": _shown_state(trial),
         "notes": entry_problems(record, entry),
@@ -184,6 +194,7 @@ def study_facts(record: StudyRecord) -> Row:
         "study_file": record.study,
         "dataset": record.dataset,
         "objective": record.objective,
+        "objectives": [record.objective, *([record.cost] if record.cost else [])],
         "maximize": record.maximize,
         "split": "validation",
         "trials_planned": None if record.has_only_budget else record.trials,

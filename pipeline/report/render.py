@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.report import finalists, published, terminal
+from pipeline.report import finalists, front, published, terminal
 from pipeline.report.contents import ReportContents
 from pipeline.report.formats import (
     csv_cell,
@@ -86,6 +86,7 @@ def study_values(contents: ReportContents, top: int | None = None) -> Row:
         "rows": rows,
         "ranking": ranking_notes(record),
         "first_against_second": lead_values(record.lead),
+        "front": front.front_values(record),
         "checks": contents.checks,
         "what_went_wrong": trial_problems(record),
         "test_looks": looks_values(record),
@@ -109,6 +110,7 @@ def _markdown(contents: ReportContents, top: int | None) -> str:
             markdown_table(table.grid(rows, thousands=False)),
             *_note_blocks(contents),
             *_lead_blocks(contents.record),
+            *_front_blocks(contents.record),
             *_check_blocks(contents),
             *_published_blocks(contents),
             *_problem_blocks(contents.record),
@@ -130,6 +132,11 @@ def _lead_blocks(record: StudyRecord) -> list[str]:
         return lead
     blocks = markdown_section(section)
     return blocks + lead if record.decided_finalists else lead + blocks
+
+
+def _front_blocks(record: StudyRecord) -> list[str]:
+    section = front.section(record)
+    return [] if section is None else markdown_section(section)
 
 
 def _check_blocks(contents: ReportContents) -> list[str]:
@@ -164,13 +171,18 @@ def _problem_blocks(record: StudyRecord) -> list[str]:
 # The winner
 
 
-def render_winner(record: StudyRecord, fmt: str) -> str:
+def render_winner(record: StudyRecord, fmt: str, *, within: float | None = None) -> str:
     """Write the winner in detail as text in a format of `FORMATS`.
+
+    Args:
+        record: the study.
+        fmt: the format.
+        within: as for `winner_detail`.
 
     Raises:
         NothingComplete: if no trial is complete; the message tells how the trials ended.
     """
-    detail = winner_detail(record)
+    detail = winner_detail(record, within=within)
     if fmt == "table":
         return terminal.render_winner(detail)
     if fmt == "json":

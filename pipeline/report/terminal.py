@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.report import finalists, published
+from pipeline.report import finalists, front, published
 from pipeline.report.answer import cost_sentence
 from pipeline.report.contents import ReportContents
 from pipeline.report.grid import Grid, Row, Section
@@ -34,7 +34,7 @@ _FIRST_STYLE = "bold"
 # The order in which a narrow table takes up columns: the first and the objective always, then these
 # before and after the searched fields, as long as there is room.
 _ALWAYS = ("rank", "trial", "family")
-_BEFORE_SEARCHED = ("state", "epoch", "trained", "spread")
+_BEFORE_SEARCHED = ("state", "front", "epoch", "trained", "spread")
 _AFTER_SEARCHED = ("notes", "repeats", "seconds", "parameters")
 
 _MIN_SECTION_WIDTH = 80  # characters; in a narrower table numbers would be cut
@@ -71,6 +71,10 @@ def render_study(contents: ReportContents, top: int | None = None, width: int | 
     if "notes" not in [str(column.header) for column in ranked.columns]:
         blocks += _note_block(contents.table.rows[:top])
     blocks += _lead_blocks(contents.record, width)
+    shown_front = front.section(contents.record)
+    if shown_front is not None:
+        wrap = {"configuration": 20, "known": 9}
+        blocks.append(render_section(shown_front, _section_width(width), wrap))
     blocks += [cost for cost in [cost_sentence(contents.record)] if cost]
     if contents.comparison is not None:
         section = published.summary_section(contents.record, contents.comparison, narrow=True)

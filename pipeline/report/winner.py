@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.report.finalists import verdict_lines
+from pipeline.report.front import choice_text
 from pipeline.report.grid import CLIP, Row, Section, cell_text, finite_value, make_grid
 from pipeline.report.problems import class_name
 from pipeline.report.provenance import looks_text
@@ -31,10 +32,15 @@ _MAX_DEAD = 10  # names of classes that are never predicted
 # As values
 
 
-def winner_detail(record: StudyRecord) -> Row:
+def winner_detail(record: StudyRecord, *, within: float | None = None) -> Row:
     """Describe the winner: the best repeat of the first-ranked configuration.
 
     Once the finalists are decided, their winner is described instead.
+
+    Args:
+        record: the study.
+        within: describe the cheapest configuration that is worse by no more instead, see
+            `sweeps.analysis.front.choose`.
 
     Raises:
         NothingComplete: if no trial is complete; the message tells how the trials ended.
@@ -43,7 +49,7 @@ def winner_detail(record: StudyRecord) -> Row:
     if finalists is not None:
         # The verdict compares the finalists seed by seed; that replaces the lead.
         return {
-            **winner_detail(finalists),
+            **winner_detail(finalists, within=within),
             "first_against_second": None,
             "finalists": verdict_lines(record),
             "test_looks": looks_text(record),
@@ -54,19 +60,22 @@ def winner_detail(record: StudyRecord) -> Row:
         is_complete = any(trial.state == COMPLETE for trial in record.results)
         what = "no complete trial with a value" if is_complete else "no complete trial"
         raise NothingComplete(f"study '{name}' has {what}: {counts}")
-    entry = record.complete_configurations[0]
+    choice = record.choose(within)
+    entry = record.complete_configurations[0] if choice is None else choice.entry
+    is_first = choice is None or choice.entry is choice.best
     trial = entry.trials[0]
     return {
         "study": record.name,
         "dataset": record.dataset,
         "trial": trial.number,
+        "chosen": None if choice is None else choice_text(record, choice),
         "objective": record.objective,
         "value": finite_value(trial.value),
         "split": "validation",
         **_test_values(entry),
         "test_looks": looks_text(record),
         **_repeat_values(entry),
-        "first_against_second": lead_values(record.lead),
+        "first_against_second": lead_values(record.lead) if is_first else None,
         **_training_values(record, trial),
         **_artifact_values(record, trial),
     }
@@ -99,6 +108,7 @@ def _artifact_values(record: StudyRecord, trial: TrialResult) -> Row:
     return {
         "parameters": trial.parameters,
         "mflops": finite_value(trial.mflops),
+        "latency_ms": finite_value(trial.latency_ms),
         "seconds": finite_value(trial.seconds),
         "checkpoint": checkpoint,
         "run_id": trial.run_id,
@@ -276,7 +286,7 @@ def _class_remark(row: Row, measured: list[Row]) -> str:
 
 def remarks(detail: dict[str, Any]) -> list[str]:
     """Further facts about the winner, in sentences."""
-    lines = []
+    lines = [detail["chosen"]] if detail["chosen"] else []
     lead = detail["first_against_second"]
     if detail.get("finalists"):
         lines += detail["finalists"]
@@ -305,6 +315,8 @@ def _cost_text(detail: dict[str, Any]) -> str:
         parts.append(f"{detail['parameters']:,} parameters")
     if detail["mflops"] is not None:
         parts.append(f"{detail['mflops']:.4g} MFLOPs an image")
+    if detail["latency_ms"] is not None:
+        parts.append(f"{detail['latency_ms']:.4g} ms an image")
     if detail["seconds"] is not None:
         parts.append(f"{detail['seconds']:.1f} s")
     return ", ".join(parts)

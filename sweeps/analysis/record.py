@@ -275,6 +275,8 @@ class StudyRecord:
     def whole_configurations(self) -> tuple[Ranked, ...]:
         """The complete configurations with all planned seeds; if there are none, all complete."""
         complete = self.complete_configurations
+        if self.facts.selection == 1:  # a ranking of 0.1.0 does not ask for all seeds
+            return complete
         repeats = self.spec.repeats
         return tuple(one for one in complete if has_all_seeds(one, repeats)) or complete
 

@@ -23,6 +23,7 @@ from pipeline.report.plots.style import (
     GREEN,
     MANY_TRIALS,
     MARKERS,
+    PURPLE,
     add_legend,
     drawable_text,
     grid_of_axes,
@@ -43,8 +44,10 @@ if TYPE_CHECKING:
 COSTS = {
     "parameters": "parameters of the network",
     "mflops": "MFLOPs of one image's forward pass",
+    "latency_ms": "measured time of one image's forward pass (ms)",
     "seconds": "training time (s)",
 }
+_KNEE_LABEL = "knee, the farthest above the line"
 _LOG_RATIO = 20  # largest cost to smallest, above which an axis of costs is logarithmic
 
 
@@ -67,6 +70,7 @@ class CostPanel:
     complete: list[Spot]  # without those of the front
     pruned: list[Spot]
     paused: list[Spot]
+    knee: Spot | None = None  # of the front; only for the cost that the study searched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +111,12 @@ class ParetoInfo:
 def pareto_info(record: StudyRecord) -> ParetoInfo | None:
     """Collect the configurations by cost; several seeds of a configuration count by their means.
 
+    The cost that the study searched comes first, on a logarithmic axis, on which its knee is found.
     None unless the costs of two complete configurations differ.
     """
     entries = [entry for entry in record.ranked if entry.value is not None]
     panels = []
-    for name in COSTS:
+    for name in sorted(COSTS, key=lambda name: name != record.cost):
         panel = _cost_panel(record, name, entries)
         if panel is not None:
             panels.append(panel)
@@ -158,14 +163,23 @@ def _cost_panel(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> Co
     if len(set(costs)) < 2:
         return None
     front = _front(complete, record.maximize)
+    ratio = 1 if name == record.cost else _LOG_RATIO
     return CostPanel(
         cost=COSTS[name],
-        log=costs[0] > 0 and costs[-1] > _LOG_RATIO * costs[0],
+        log=costs[0] > 0 and costs[-1] > ratio * costs[0],
         front=front,
         complete=[spot for spot in complete if spot not in front],
         pruned=pruned,
         paused=paused,
+        knee=_knee(record, name),
     )
+
+
+def _knee(record: StudyRecord, name: str) -> Spot | None:
+    """The knee of a study's front; None if it has none, or it is that of another cost."""
+    if name != record.cost or record.front is None or record.front.knee is None:
+        return None
+    return _spot(record.front.knee.entry, name)
 
 
 def _spot(entry: Ranked, name: str) -> Spot | None:
@@ -198,7 +212,8 @@ def pareto_alt(info: ParetoInfo) -> str:
         spots = [
             f"{spot.name} {spot.value:.4g} at {number_text(spot.cost)}" for spot in panel.front
         ]
-        fronts.append(f"{panel.cost}: {listed(spots)}")
+        knee = f"; the knee is {panel.knee.name}" if panel.knee is not None else ""
+        fronts.append(f"{panel.cost}: {listed(spots)}{knee}")
     return sentence(f"{info.label}, the best at each cost", *fronts)
 
 
@@ -212,6 +227,7 @@ def draw_pareto(info: ParetoInfo) -> Figure:
     grid = grid_of_axes(figure, count, 1)
     for axes, panel in zip(grid, info.panels, strict=True):
         _draw_spots(axes, panel)
+        _draw_knee(axes, panel)
         if panel.log:
             use_log_scale(axes, "x")
         else:
@@ -227,6 +243,10 @@ def draw_pareto(info: ParetoInfo) -> Figure:
         Line2D([], [], color=GREEN, marker="o", ms=6, label="best at that cost or less"),
         Line2D([], [], color=BLUE, marker="o", ms=5, ls="", alpha=0.6, label="other complete ones"),
     ]
+    if any(panel.knee is not None for panel in info.panels):
+        handles.append(
+            Line2D([], [], color=PURPLE, marker="D", ms=8, ls="--", lw=1, label=_KNEE_LABEL)
+        )
     for state, is_shown in ((PRUNED, info.pruned), (PAUSED, info.paused)):
         if is_shown:
             marker, colour = MARKERS[state]
@@ -260,6 +280,31 @@ def _draw_spots(axes: Axes, panel: CostPanel) -> None:
     front_values = [spot.value for spot in panel.front]
     axes.step(front_costs, front_values, where="post", color=GREEN, lw=1.2, zorder=3)
     axes.plot(front_costs, front_values, "o", color=GREEN, ms=6, mec="black", mew=0.6, zorder=4)
+
+
+def _draw_knee(axes: Axes, panel: CostPanel) -> None:
+    """Mark the knee, and draw the line above which it is the farthest."""
+    if panel.knee is None:
+        return
+    ends = (panel.front[0], panel.front[-1])
+    axes.plot(
+        [spot.cost for spot in ends],
+        [spot.value for spot in ends],
+        "--",
+        color=PURPLE,
+        lw=1,
+        zorder=2,
+    )
+    axes.plot(
+        [panel.knee.cost],
+        [panel.knee.value],
+        "D",
+        color=PURPLE,
+        ms=9,
+        mec="black",
+        mew=0.6,
+        zorder=4,
+    )
 
 
 def _name_front(axes: Axes, front: Sequence[Spot]) -> None:
