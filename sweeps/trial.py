@@ -400,6 +400,14 @@ class TrialConfig:
     eval_batch_size: int = _field(
         512, "Images a step when scoring.", low=1, high=65536, identity=False
     )
+    log_every: int = _field(
+        0,
+        "Log the mean training loss of every so many steps, too; 0 for that of epochs alone.",
+        low=0,
+        high=1_000_000,
+        identity=False,
+        is_later=True,
+    )
 
     def to_dict(self) -> dict[str, Value]:
         """Return the values of the fields that apply, by name."""
@@ -573,6 +581,9 @@ class Epoch:
     per_class: tuple[float | None, ...]  # validation accuracy of each class; None without images
     train_per_class: tuple[float | None, ...] = ()  # the same of the training images, as trained
     predicted: tuple[int, ...] = ()  # how many validation images were taken for each class
+    # With `TrialConfig.log_every`: steps, counted over all epochs from 1, and the mean loss of the
+    # steps since the one before.
+    step_losses: tuple[tuple[int, float], ...] = ()
 
     @staticmethod
     def from_dict(row: Mapping[str, Any]) -> Epoch:
@@ -595,6 +606,17 @@ class Mistake(NamedTuple):
     predicted: int  # class that the image was taken for
     probability: float  # of the predicted class
     loss: float  # cross-entropy, nats
+
+
+class ConfidenceBin(NamedTuple):
+    """The validation images to which a network gives an answer of about the same probability.
+
+    A tuple: its JSON is a list of these values, in order.
+    """
+
+    images: int
+    right: int  # of these
+    confidence: float  # sum of the probabilities of the answers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -621,6 +643,9 @@ class TrialResult:
     # Which validation images are classified correctly at the best epoch, as `sweeps.analysis.bits`
     # packs them; None where it is not known.
     correct: str | None = None
+    # The validation images by the probability of the answer, at the best epoch: equal intervals
+    # from 0 to 1; None where it is not known.
+    confidences: tuple[ConfidenceBin, ...] | None = None
     # By how much the best epoch flatters, in the unit of the value: `sweeps.analysis.optimism`
     # estimates it; None where it does not.
     optimism: float | None = None
@@ -629,8 +654,8 @@ class TrialResult:
     mflops: float | None = None  # of an image's forward pass, in millions
     latency_ms: float | None = None  # of an image's forward pass; measured only if constrained
     duplicate_of: int | None = None  # earlier trial of the same signature that gave this result
-    # On the test split, once it is evaluated: acc, loss, images (their number), acc@3 (after
-    # epoch 3), class@3.
+    # On the test split, once it is evaluated: acc, loss, images (their number), top5_acc of many
+    # classes, class@3; and acc@3 (after epoch 3), if all epochs are evaluated.
     test: Mapping[str, float] | None = None
     test_correct: str | None = None  # as `correct`, of the test images
     checkpoint: str | None = None  # folder or URI of the best epoch's weights
@@ -694,15 +719,23 @@ def _check_values(result: TrialResult) -> None:
     for row in result.history:
         if not 0 <= row.time <= _LATEST:
             raise ValueError(f"time of epoch {row.epoch} must be in milliseconds: {row.time}")
+    _check_counts(result)
+    for name in ("parameters", "mflops", "latency_ms"):
+        held = getattr(result, name)
+        if held is not None and held < 0:
+            raise ValueError(f"{name} must be 0 or more: got {held}")
+
+
+def _check_counts(result: TrialResult) -> None:
+    """Check the counts of images of a result, as `_check_values` does."""
     counts = [count for row in result.confusion or () for count in row]
     indices = [index for mistake in result.mistakes for index in mistake[:3]]
     predicted = [count for row in result.history for count in row.predicted]
     if min((*counts, *indices, *predicted), default=0) < 0:
         raise ValueError("confusion, mistakes and predicted must be 0 or more")
-    for name in ("parameters", "mflops", "latency_ms"):
-        held = getattr(result, name)
-        if held is not None and held < 0:
-            raise ValueError(f"{name} must be 0 or more: got {held}")
+    for one in result.confidences or ():
+        if not (0 <= one.right <= one.images and 0 <= one.confidence <= one.images + 1):
+            raise ValueError(f"confidences must be counts and sums of probabilities: got {one}")
 
 
 def began_at(result: TrialResult) -> int | None:

@@ -19,9 +19,14 @@ from pipeline.cli.options import (
 )
 from pipeline.system import garbage
 from pipeline.system.errors import UsageFailure
+from pipeline.system.text import clean, clip
 
 if TYPE_CHECKING:
     from pipeline.inference.evaluate import Evaluation
+
+
+_PRINTED_CLASSES = 12  # with more, the table of epochs has no column for each
+_CLASS_WIDTH = 6  # characters of such a column
 
 
 @click.command(name="evaluate", cls=Command)
@@ -32,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--split",
-    type=click.Choice(["val", "test"]),
+    type=click.Choice(["train", "val", "test"]),
     default="test",
     show_default=True,
     help="What to score on.",
@@ -50,8 +55,8 @@ if TYPE_CHECKING:
 def evaluate_command(
     use_all: bool, each_epoch: bool, split: str, fmt: str, data_dir: Path, **options: Any
 ) -> None:
-    """Score finished networks on the test split, as one looks in the end, or on the validation
-    split again.
+    """Score finished networks on the test split, as one looks in the end, on the validation split
+    again, or on the training split in evaluation mode: without dropout and augmentation.
 
     \b
     Example: pipeline evaluate --best --split test
@@ -100,13 +105,23 @@ def evaluate_command(
 def _evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
     """Return the scores of a network as JSON data."""
     scores = evaluation.scores
-    return {
+    row = {
         "split": evaluation.split,
         "acc": scores.accuracy,
         "loss": scores.loss,
         "run": evaluation.run_id,
-        "per_class": dict(zip(evaluation.card.classes, scores.per_class, strict=True)),
+        "macro_f1": scores.macro_f1,
+        "per_class": _by_class(evaluation, scores.per_class),
+        "right_by_class": _by_class(evaluation, scores.confusion.diagonal().tolist()),
+        "images_by_class": _by_class(evaluation, scores.confusion.sum(dim=1).tolist()),
     }
+    if scores.top5_accuracy is not None:
+        row["top5_acc"] = scores.top5_accuracy
+    return row
+
+
+def _by_class(evaluation: Evaluation, values: Sequence[Any]) -> dict[str, Any]:
+    return dict(zip(evaluation.card.classes, values, strict=True))
 
 
 def _epochs_row(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
@@ -118,6 +133,7 @@ def _epochs_row(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
             "acc": evaluation.scores.accuracy,
             "loss": evaluation.scores.loss,
             "best": evaluation.scores.accuracy == highest,
+            "per_class": _by_class(evaluation, evaluation.scores.per_class),
         }
         for evaluation in evaluations
     ]
@@ -126,20 +142,42 @@ def _epochs_row(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
 
 def _print(row: Mapping[str, Any], *, by_class: bool) -> None:
     """Print the scores of a network, or of each epoch of a run, as a table."""
-    from pipeline.system.text import clean
-
-    split = row["split"]
-    run = f" of run {row['run']}" if row["run"] else ""
     if "epochs" in row:
-        click.echo(f"epoch  {split} accuracy    loss{run}")
-        width = len(f"{split} accuracy")
-        for epoch in row["epochs"]:
-            mark = "  best" if epoch["best"] else ""
-            accuracy = f"{epoch['acc']:{width}.4f}"
-            click.echo(f"{epoch['epoch']:5}  {accuracy}  {epoch['loss']:.4f}{mark}")
+        _print_epochs(row)
         return
-    click.echo(f"{split} accuracy {row['acc']:.4f}, loss {row['loss']:.4f}{run}")
-    if by_class:
-        for label, accuracy in row["per_class"].items():
-            text = "no images" if accuracy is None else f"{accuracy:.4f}"
-            click.echo(f"  {clean(label)}: {text}")
+    run = f" of run {row['run']}" if row["run"] else ""
+    top5 = f", among the first five answers {row['top5_acc']:.4f}" if "top5_acc" in row else ""
+    click.echo(f"{row['split']} accuracy {row['acc']:.4f}{top5}, loss {row['loss']:.4f}{run}")
+    if not by_class:
+        return
+    for label, accuracy in row["per_class"].items():
+        text = "no images"
+        if accuracy is not None:
+            right = row["right_by_class"][label]
+            text = f"{accuracy:.4f} ({right}/{row['images_by_class'][label]})"
+        click.echo(f"  {clean(label)}: {text}")
+
+
+def _print_epochs(row: Mapping[str, Any]) -> None:
+    """Print the scores of each epoch of a run, with those of the classes unless they are many."""
+    split = row["split"]
+    classes = list(row["epochs"][0]["per_class"])
+    are_few = len(classes) <= _PRINTED_CLASSES
+    names = [clip(name, _CLASS_WIDTH) for name in classes] if are_few else []
+    heads = "".join(f" {name:>{_CLASS_WIDTH}}" for name in names)
+    width = len(f"{split} accuracy")
+    click.echo(f"run {row['run']}")
+    click.echo(f"epoch  {split} accuracy    loss{heads}")
+    for epoch in row["epochs"]:
+        line = f"{epoch['epoch']:5}  {epoch['acc']:{width}.4f}  {epoch['loss']:.4f}"
+        if are_few:
+            line += "".join(f" {_cell(value)}" for value in epoch["per_class"].values())
+        click.echo(f"{line}  best" if epoch["best"] else line)
+    if not are_few:
+        click.echo(f"the {len(classes)} classes are in the run's artifact {split}_epochs.csv")
+
+
+def _cell(accuracy: float | None) -> str:
+    """The accuracy of a class, as wide as the column; a dash for a class without images."""
+    text = "-" if accuracy is None else f"{accuracy:.4f}"
+    return f"{text:>{_CLASS_WIDTH}}"

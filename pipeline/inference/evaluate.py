@@ -1,4 +1,4 @@
-"""Scores trained networks on the validation or the test split.
+"""Scores trained networks on a split: test, validation, or training in evaluation mode.
 
 This is the only module that reads the test split: nothing is selected on test data.
 """
@@ -18,6 +18,7 @@ from pipeline.inference.find import fetch_network, find_network, read_run
 from pipeline.inference.networks import NetworkReference
 from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
+from pipeline.tracking.run_contents import EpochScores
 from pipeline.tracking.tracker import Run, Tracker, now_milliseconds
 from pipeline.training.loss import Loss
 from pipeline.training.metrics import Scores, score
@@ -32,7 +33,7 @@ from sweeps.search.stored import count_look_of_refit, keep_test
 class Evaluation:
     """A trained network's scores on one split."""
 
-    split: str  # val or test
+    split: str  # train, val or test
     card: Card
     scores: Scores
     run_id: str | None
@@ -47,7 +48,7 @@ def evaluate(
     checkpoint: Path | None = None,
     model: str | None = None,
 ) -> Evaluation:
-    """Score a trained network on the validation or the test split, in the same way as its trial.
+    """Score a trained network on a split, as its trial scored itself: in evaluation mode.
 
     Test scores of a run are logged to the run, as ``test/acc`` and ``test/loss``, and stored with
     its study for the report, together with which images were classified correctly.
@@ -55,7 +56,7 @@ def evaluate(
     Args:
         stores: the stores.
         data_dir: the folder of data sets.
-        split: ``val`` or ``test``.
+        split: ``train``, ``val`` or ``test``.
         run_id: the run whose network to score.
         checkpoint: a checkpoint file or folder, instead of a run.
         model: the URI of a registered model, instead of a run.
@@ -81,8 +82,10 @@ def evaluate_epochs(
 ) -> list[Evaluation]:
     """Score the weights of every epoch of a run that kept them all.
 
-    The accuracies are logged as a curve ``<split>_epochs/acc``, with a step for each epoch. Test
-    accuracies are also stored with the study.
+    The figures are logged as curves ``<split>_epochs/acc``, ``<split>_epochs/loss`` and, unless
+    there are many classes, ``<split>_epochs_class/00``, ..., with a step for each epoch. The
+    accuracies of all classes are kept in an artifact ``<split>_epochs.csv``. Test accuracies are
+    also stored with the study.
 
     Returns:
         An evaluation for each epoch, in order.
@@ -106,9 +109,17 @@ def evaluate_epochs(
         accuracies = {
             evaluation.card.epoch: evaluation.scores.accuracy for evaluation in evaluations
         }
-        now = now_milliseconds()
-        points = [(epoch, accuracy, now) for epoch, accuracy in accuracies.items()]
-        tracker.call(tracker.log_curve, run.info.run_id, f"{split}_epochs/acc", points)
+        tables = [
+            EpochScores(
+                evaluation.card.epoch,
+                evaluation.scores.accuracy,
+                evaluation.scores.loss,
+                evaluation.scores.per_class,
+            )
+            for evaluation in evaluations
+        ]
+        classes = evaluations[0].card.classes
+        tracker.call(tracker.log_scored_epochs, run.info.run_id, split, tables, classes)
         if split == "test":
             figures = {f"acc@{epoch}": accuracy for epoch, accuracy in accuracies.items()}
             _keep_test_scores(stores, tracker, run, figures, looks=len(evaluations))
@@ -122,6 +133,8 @@ def _test_figures(scores: Scores) -> dict[str, float]:
         "loss": scores.loss,
         "images": float(scores.confusion.sum()),
     }
+    if scores.top5_accuracy is not None:
+        figures["top5_acc"] = scores.top5_accuracy
     for index, accuracy in enumerate(scores.per_class):
         if accuracy is not None:
             figures[f"class@{index}"] = accuracy
@@ -164,7 +177,8 @@ def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> 
     The number of threads is PyTorch's setting for the whole process.
     """
     config = card.config
-    if split == "val" and not card.judged:
+    has_no_val = not card.judged
+    if split == "val" and has_no_val:
         raise UsageFailure(
             "the network was trained on the validation split as well: score it with --split test"
         )
@@ -181,8 +195,11 @@ def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> 
         )
     if split == "test":
         images = test_split.load_test_for(config, data_dir)
+    elif split == "train" and has_no_val:
+        images = search_data.joined(data)
     else:
-        _, images = search_data.trial_splits(data, config)
+        train, val = search_data.trial_splits(data, config)
+        images = train if split == "train" else val
     device = torch.device(config.device)
     with thread_count(config.threads):
         return score(

@@ -16,6 +16,12 @@ from pipeline.report.provenance import looks_text
 from pipeline.report.scores import lead_values, score_text
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean, clip
+from sweeps.analysis.health import (
+    balanced_accuracy,
+    expected_calibration_error,
+    macro_f1,
+    overconfidence,
+)
 from sweeps.analysis.ranking import Ranked, ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import complete_trials, mean_test_score
@@ -93,7 +99,23 @@ def _training_values(record: StudyRecord, trial: TrialResult) -> Row:
         "searched": [name for name in record.searched if getattr(trial.config, name) is not None],
         "curve": curve_rows(record, trial),
         "classes": classes,
+        **_further_values(trial),
         "never_predicted": [row["class"] for row in classes if row["predicted"] == 0],
+    }
+
+
+def _further_values(trial: TrialResult) -> Row:
+    """What the winner's validation outputs tell besides accuracy; None where it is not known."""
+    confusion = trial.confusion
+    best = trial.best
+    bins = trial.confidences or ()
+    return {
+        "balanced_acc": balanced_accuracy(confusion) if confusion else None,
+        "macro_f1": macro_f1(confusion) if confusion else None,
+        "top5_acc": best.metrics.get("val/top5_acc") if best else None,
+        "calibration_error": expected_calibration_error(bins),
+        "calibration_bins": len(bins) or None,
+        "overconfidence": overconfidence(bins),
     }
 
 
@@ -176,8 +198,9 @@ def curve_rows(record: StudyRecord, trial: TrialResult) -> list[Row]:
 def class_rows(record: StudyRecord, trial: TrialResult) -> list[Row]:
     """The classes by validation accuracy at the best epoch, the worst first.
 
-    Classes without images come last. ``images`` counts the images of the class, ``predicted`` the
-    images with this prediction; both are None if they were not counted.
+    Classes without images come last. ``images`` counts the images of the class, ``right`` those of
+    them that were recognised, ``predicted`` the images with this prediction; all are None if they
+    were not counted.
     """
     confusion = trial.confusion or ()
     images = [sum(row) for row in confusion]
@@ -193,6 +216,7 @@ def class_rows(record: StudyRecord, trial: TrialResult) -> list[Row]:
             "index": index,
             "class": class_name(record, index),
             "accuracy": finite_value(accuracies[index]),
+            "right": confusion[index][index] if index < len(confusion) else None,
             "images": images[index] if index < len(images) else None,
             "predicted": predicted[index] if index < len(predicted) else None,
         }
@@ -301,12 +325,33 @@ def remarks(detail: dict[str, Any]) -> list[str]:
         lines.append(f"Never predicted: {names}")
     return [
         *lines,
+        *_further_lines(detail),
         f"Cost: {_cost_text(detail)}",
         f"Checkpoint: {detail['checkpoint'] or 'not kept'}",
         f"MLflow run: {detail['run_id'] or 'none'}",
         detail["test"],
         *looks,
     ]
+
+
+def _further_lines(detail: dict[str, Any]) -> list[str]:
+    """What the winner's validation outputs tell besides accuracy."""
+    lines = []
+    if detail["macro_f1"] is not None:
+        line = f"Over the classes: balanced accuracy {detail['balanced_acc']:.4f}"
+        line += f", macro F1 {detail['macro_f1']:.4f}"
+        if detail["top5_acc"] is not None:
+            line += f"; the class is among the first five answers for {detail['top5_acc']:.4f}"
+        lines.append(line)
+    if detail["calibration_error"] is not None:
+        surplus = detail["overconfidence"]
+        word = "too sure" if surplus > 0 else "not sure enough"
+        lines.append(
+            f"Calibration: expected calibration error {detail['calibration_error']:.4f} "
+            f"({detail['calibration_bins']} equal intervals of the answer's probability); "
+            f"on average {word} by {abs(surplus):.4f}"
+        )
+    return lines
 
 
 def _cost_text(detail: dict[str, Any]) -> str:

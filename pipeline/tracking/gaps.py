@@ -68,8 +68,8 @@ def _lacking_metrics(tracker: Tracker, run: Run, result: TrialResult) -> list[st
     """Return the metrics that lack a value at some step."""
     expected: dict[str, set[tuple[int, float]]] = {}
     for row in result.history:
-        for key, value in run_contents.epoch_metrics(row).items():
-            expected.setdefault(key, set()).add((row.epoch, value))
+        for key, step, value in run_contents.epoch_points(row):
+            expected.setdefault(key, set()).add((step, value))
     for key, value in run_contents.final_metrics(result).items():
         expected.setdefault(key, set()).add((0, value))
     lacking = []

@@ -6,12 +6,22 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.system.text import clip, csv_text
 from sweeps.analysis.health import collapsed_class, dead_classes
 from sweeps.trial import Epoch, TrialResult
 
 MAX_CLASS_METRICS = 20  # with more classes, their accuracies are only in an artifact
+
+
+class EpochScores(NamedTuple):
+    """The figures of the weights after an epoch, scored on a split afterwards."""
+
+    epoch: int
+    accuracy: float
+    loss: float
+    per_class: Sequence[float | None]  # accuracy of each class; None without images
 
 
 def final_metrics(result: TrialResult) -> dict[str, float]:
@@ -49,20 +59,57 @@ def result_tags(result: TrialResult, classes: Sequence[str]) -> dict[str, str]:
     return tags
 
 
-def epoch_metrics(row: Epoch) -> dict[str, float]:
-    """Return the metrics of an epoch, with the accuracies of the classes."""
-    return {**row.metrics, **class_metrics(row)}
+def epoch_points(row: Epoch) -> list[tuple[str, int, float]]:
+    """Return the metrics of an epoch, with the accuracies of the classes and the losses of steps.
+
+    Returns:
+        The key, the step (an epoch, or a number of optimizer steps), and the value.
+    """
+    values = {**row.metrics, **class_metrics(row.per_class)}
+    points = [(key, row.epoch, value) for key, value in values.items()]
+    points += [("train/step_loss", step, loss) for step, loss in row.step_losses]
+    return points
 
 
-def class_metrics(row: Epoch) -> dict[str, float]:
-    """Return the accuracies of the classes after an epoch; none if there are many classes."""
-    if len(row.per_class) > MAX_CLASS_METRICS:
+def class_metrics(
+    per_class: Sequence[float | None], section: str = "val_class"
+) -> dict[str, float]:
+    """Return the accuracies of the classes as metrics; none if there are many classes.
+
+    Args:
+        per_class: the accuracy of each class; None without images.
+        section: of the metrics' names.
+    """
+    if len(per_class) > MAX_CLASS_METRICS:
         return {}
     return {
-        f"val_class/{index:02d}": accuracy
-        for index, accuracy in enumerate(row.per_class)
+        f"{section}/{index:02d}": accuracy
+        for index, accuracy in enumerate(per_class)
         if accuracy is not None
     }
+
+
+def scored_points(split: str, row: EpochScores) -> dict[str, float]:
+    """Return the metrics of an epoch that was scored on a split afterwards.
+
+    Args:
+        split: ``train``, ``val`` or ``test``.
+        row: its figures.
+    """
+    return {
+        f"{split}_epochs/acc": row.accuracy,
+        f"{split}_epochs/loss": row.loss,
+        **class_metrics(row.per_class, f"{split}_epochs_class"),
+    }
+
+
+def write_scored_epochs(file: Path, rows: Sequence[EpochScores], classes: Sequence[str]) -> None:
+    """Write the accuracies of the classes after each epoch as a CSV: classes by epochs."""
+    header = ["class", *(f"epoch {row.epoch}" for row in rows)]
+    accuracies = [row.per_class for row in rows]
+    names = [csv_text(name) for name in classes]
+    lines = [[name, *values] for name, *values in zip(names, *accuracies, strict=True)]
+    _write_csv(file, header, lines)
 
 
 def write_artifacts(folder: Path, result: TrialResult, classes: Sequence[str]) -> None:

@@ -286,6 +286,32 @@ class Tracker(Connection):
         """
         self._log_metrics(run_id, [Metric(key, value, at, step) for step, value, at in points])
 
+    def log_scored_epochs(
+        self,
+        run_id: str,
+        split: str,
+        rows: Sequence[run_contents.EpochScores],
+        classes: Sequence[str],
+    ) -> None:
+        """Log the figures of the weights after each epoch, scored on a split afterwards.
+
+        Args:
+            run_id: the run.
+            split: ``train``, ``val`` or ``test``.
+            rows: the figures, by epoch.
+            classes: the true class names.
+        """
+        now = now_milliseconds()
+        metrics = []
+        for row in rows:
+            points = run_contents.scored_points(split, row)
+            metrics += [Metric(key, value, now, row.epoch) for key, value in points.items()]
+        self._log_metrics(run_id, metrics)
+        with temporary_folder() as folder:
+            file = Path(folder, f"{split}_epochs.csv")
+            run_contents.write_scored_epochs(file, rows, classes)
+            self._artifacts(run_id).log_artifact(str(file))  # type: ignore[no-untyped-call]
+
     def steps(self, run_id: str, key: str) -> set[int]:
         """Return the steps at which a metric of a run is logged."""
         return {step for step, _ in self.points(run_id, key)}
@@ -516,8 +542,8 @@ class Tracker(Connection):
     def _unsent_metrics(self, run_id: str, history: Sequence[Epoch]) -> list[Metric]:
         metrics = []
         for row in history[self._sent.get(run_id, 0) :]:
-            values = run_contents.epoch_metrics(row)
-            metrics += [Metric(key, value, row.time, row.epoch) for key, value in values.items()]
+            points = run_contents.epoch_points(row)
+            metrics += [Metric(key, value, row.time, step) for key, step, value in points]
         return metrics
 
     def _log_metrics(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from pipeline.training.metrics import (
     RunningLoss,
     Scores,
     TrainingScores,
+    bin_confidences,
     class_accuracies,
     count_by_class,
     score,
@@ -244,6 +246,7 @@ class Training:
             confusion=None if confusion is None else tuple(tuple(row) for row in confusion),
             mistakes=progress.mistakes,
             correct=progress.correct,
+            confidences=progress.confidences,
             optimism=self._estimate_optimism(),
             checkpoint=str(self.folder.best) if has_weights else None,
         )
@@ -336,6 +339,7 @@ class Training:
             per_class=scores.per_class if self.has_validation else (),
             train_per_class=trained.per_class,
             predicted=scores.predicted if self.has_validation else (),
+            step_losses=self._logged_steps(epoch, trained.step_losses),
         )
         self.state.history.append(row)
         self.state.seconds += seconds
@@ -344,6 +348,23 @@ class Training:
         if self._is_best(row):
             self._keep_best(row, scores, packed)
         return row
+
+    def _logged_steps(self, epoch: int, losses: Sequence[float]) -> tuple[tuple[int, float], ...]:
+        """The mean losses of every `log_every` steps of an epoch, with the last step of each.
+
+        Args:
+            epoch: counted from 1.
+            losses: of the epoch's steps, in order. A rest at the end is a mean of fewer.
+        """
+        every = self.config.log_every
+        if not every:
+            return ()
+        before = (epoch - 1) * len(losses)
+        logged = []
+        for first in range(0, len(losses), every):
+            part = losses[first : first + every]
+            logged.append((before + first + len(part), float(f"{statistics.fmean(part):.6g}")))
+        return tuple(logged)
 
     def _is_best(self, row: Epoch) -> bool:
         """Whether to keep an epoch's weights: the best so far or, without validation, the last."""
@@ -387,7 +408,9 @@ class Training:
         self.state.best_value = row.metrics.get(self.metric)
         if self.has_validation:
             self.state.confusion = scores.confusion.tolist()
-            self.state.mistakes = find_mistakes(scores, self.data.val.labels)
+            labels = self.data.val.labels
+            self.state.mistakes = find_mistakes(scores, labels, self.loss)
+            self.state.confidences = bin_confidences(scores, labels, self.loss)
             self.state.correct = packed
         weights = self._scored_network.state_dict()
         self.state.best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
@@ -451,6 +474,7 @@ class Training:
             loss_std=losses.std,
             accuracy=int(correct.sum()) / int(total.sum()),
             per_class=class_accuracies(correct, total),
+            step_losses=tuple(losses.values),
         )
 
     def _step(
@@ -517,6 +541,8 @@ def _validation_metrics(scores: Scores, objective: str) -> dict[str, float]:
         "val/loss_std": scores.loss_std,
         "val/acc": scores.accuracy,
     }
+    if scores.top5_accuracy is not None:
+        metrics["val/top5_acc"] = scores.top5_accuracy
     if objective == "val/balanced_acc":
         metrics[objective] = scores.balanced_accuracy
     if objective == "val/macro_f1":

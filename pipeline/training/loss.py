@@ -106,6 +106,12 @@ class Loss:
             return functional.cross_entropy(outputs, labels, reduction="sum")
         return self._of_each(outputs, labels, smoothing=0.0).sum()
 
+    def probabilities(self, outputs: torch.Tensor) -> torch.Tensor:
+        """The probabilities of the classes, float32 (images, classes), from a network's outputs."""
+        if self.outputs_are_probabilities:
+            return outputs.float()
+        return outputs.float().softmax(dim=1)
+
     def _of_each(
         self, outputs: torch.Tensor, labels: torch.Tensor, smoothing: float
     ) -> torch.Tensor:
@@ -114,7 +120,7 @@ class Loss:
             return functional.cross_entropy(
                 outputs, labels, label_smoothing=smoothing, reduction="none"
             )
-        probabilities = outputs if self.outputs_are_probabilities else outputs.softmax(dim=1)
+        probabilities = self.probabilities(outputs)
         classes = outputs.shape[1]
         targets = (1 - smoothing) * functional.one_hot(labels, classes) + smoothing / classes
         return (probabilities - targets).square().sum(dim=1)

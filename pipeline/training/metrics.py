@@ -11,6 +11,11 @@ from torch import nn
 from pipeline.data.search_data import Split
 from pipeline.training.loss import CROSS_ENTROPY, Loss
 from pipeline.training.prepare import Prepare
+from sweeps.analysis.health import CONFIDENCE_BINS, balanced_accuracy, macro_f1
+from sweeps.trial import ConfidenceBin
+
+MANY_CLASSES = 20  # above this number, the accuracy of the first five answers is scored, too
+TOP = 5  # answers
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class TrainingScores:
     loss_std: float  # standard deviation of the batches' mean losses
     accuracy: float
     per_class: tuple[float | None, ...]  # accuracy of each class; None for a class without images
+    step_losses: tuple[float, ...]  # the mean loss of each step, in order
 
 
 class RunningLoss:
@@ -71,6 +77,9 @@ class Scores:
     loss_std: float = 0.0  # standard deviation of the batches' mean losses
     # Of each batch (images, classes), in the split's order, on its device:
     logits: tuple[torch.Tensor, ...] = ()
+    # The share of images with their class among the `TOP` most probable ones; None where there are
+    # no more than `MANY_CLASSES` classes.
+    top5_accuracy: float | None = None
     # Which images are classified correctly, bool (images,) on the CPU: by class, and within a class
     # in the split's order.
     correct: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
@@ -95,20 +104,12 @@ class Scores:
     @property
     def balanced_accuracy(self) -> float:
         """The mean of the classes' accuracies, over the classes with images."""
-        accuracies = [accuracy for accuracy in self.per_class if accuracy is not None]
-        return sum(accuracies) / max(1, len(accuracies))
+        return balanced_accuracy(self.confusion.tolist())
 
     @property
     def macro_f1(self) -> float:
         """The mean of the classes' F1 scores, over the classes with images or predictions."""
-        correct = self.confusion.diagonal().tolist()
-        true = self.confusion.sum(dim=1).tolist()
-        predicted = self.confusion.sum(dim=0).tolist()
-        scores: list[float] = []
-        for c, t, p in zip(correct, true, predicted, strict=True):
-            if t + p > 0:
-                scores.append(2 * c / (t + p))
-        return sum(scores) / max(1, len(scores))
+        return macro_f1(self.confusion.tolist())
 
 
 @torch.no_grad()
@@ -139,6 +140,7 @@ def score(
     batch_logits = []
     batch_cells = [split.labels[:0]]  # for a split without images
     confusion = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+    among_top = torch.zeros((), dtype=torch.int64, device=device)
     for start in range(0, len(split), batch_size):
         images = split.between(start, start + batch_size)
         labels = split.labels[start : start + batch_size]
@@ -148,6 +150,9 @@ def score(
         total_loss += batch_loss
         batch_losses.append(batch_loss / len(labels))
         batch_logits.append(logits)
+        if classes > MANY_CLASSES:
+            top = logits.topk(TOP, dim=1).indices
+            among_top += (top == labels.unsqueeze(1)).sum()
         cells = labels * classes + logits.argmax(dim=1)
         batch_cells.append(cells)
         confusion += torch.bincount(cells, minlength=classes * classes)
@@ -158,7 +163,45 @@ def score(
         confusion=confusion.view(classes, classes).cpu(),
         loss_std=loss_std,
         logits=tuple(batch_logits),
+        top5_accuracy=int(among_top) / max(1, len(split)) if classes > MANY_CLASSES else None,
         correct=_correct_by_class(all_cells.cpu(), classes),
+    )
+
+
+@torch.no_grad()
+def bin_confidences(
+    scores: Scores, labels: torch.Tensor, loss: Loss
+) -> tuple[ConfidenceBin, ...] | None:
+    """Count the images by the probability of the answer, in `CONFIDENCE_BINS` equal intervals.
+
+    A probability on the border of two intervals is in the lower one. See Guo et al. 2017, On
+    Calibration of Modern Neural Networks, section 3.
+
+    Args:
+        scores: of a split.
+        labels: the split's, int64 (images,), on the device of the logits.
+        loss: of the network's configuration.
+
+    Returns:
+        The intervals from 0 to 1; None without images.
+    """
+    if not scores.logits:
+        return None
+    confidences = []
+    predictions = []
+    for logits in scores.logits:
+        confidence, prediction = loss.probabilities(logits).max(dim=1)
+        confidences.append(confidence)
+        predictions.append(prediction)
+    confidence = torch.cat(confidences).cpu().double()
+    right = (torch.cat(predictions) == labels).cpu()
+    places = (confidence * CONFIDENCE_BINS).ceil().long().clamp(1, CONFIDENCE_BINS) - 1
+    images = torch.bincount(places, minlength=CONFIDENCE_BINS).tolist()
+    hits = torch.bincount(places[right], minlength=CONFIDENCE_BINS).tolist()
+    sums = torch.bincount(places, weights=confidence, minlength=CONFIDENCE_BINS).tolist()
+    return tuple(
+        ConfidenceBin(count, hit, float(f"{total:.6g}"))
+        for count, hit, total in zip(images, hits, sums, strict=True)
     )
 
 

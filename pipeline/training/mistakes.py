@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from pipeline.training.loss import CROSS_ENTROPY, Loss
 from pipeline.training.metrics import Scores
 from sweeps.trial import Mistake
 
@@ -20,7 +21,9 @@ THUMBNAIL_SIDE = 96  # pixels, at most
 
 
 @torch.no_grad()
-def find_mistakes(scores: Scores, labels: torch.Tensor) -> tuple[Mistake, ...]:
+def find_mistakes(
+    scores: Scores, labels: torch.Tensor, loss: Loss = CROSS_ENTROPY
+) -> tuple[Mistake, ...]:
     """Select the worst mistakes, and examples of the pairs of classes confused most.
 
     First come the `WORST_IMAGES` by loss, the largest first. Then follow, for each of the
@@ -31,6 +34,7 @@ def find_mistakes(scores: Scores, labels: torch.Tensor) -> tuple[Mistake, ...]:
     Args:
         scores: of a split.
         labels: the split's, int64 (images,), on the device of the logits.
+        loss: of the network's configuration: it knows what are probabilities.
     """
     if not scores.logits:
         return ()
@@ -43,7 +47,7 @@ def find_mistakes(scores: Scores, labels: torch.Tensor) -> tuple[Mistake, ...]:
     images = wrong.cpu()[order]
     true = labels[wrong].cpu()[order]
     predicted = predictions[wrong].cpu()[order]
-    probabilities = logits.softmax(dim=1).amax(dim=1).cpu()[order]
+    probabilities = loss.probabilities(logits).amax(dim=1).cpu()[order]
     selected = list(range(min(WORST_IMAGES, len(images))))
     for true_class, predicted_class in _most_confused(scores.confusion):
         of_pair = (true == true_class) & (predicted == predicted_class)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from torch import nn
 from pipeline.checkpoints import Folder
 from pipeline.system import failpoints
 from pipeline.training.optimizer import Optimization
-from sweeps.trial import Epoch, Mistake, TrialConfig, Value
+from sweeps.trial import ConfidenceBin, Epoch, Mistake, TrialConfig, Value
 
 
 @dataclass
@@ -25,9 +25,10 @@ class TrainingState:
     history: list[Epoch] = field(default_factory=list)
     best_epoch: int | None = None
     best_value: float | None = None
-    confusion: list[list[int]] | None = None  # at the best epoch, as the next two
+    confusion: list[list[int]] | None = None  # at the best epoch, as the next three
     mistakes: tuple[Mistake, ...] = ()
-    correct: str | None = None  # as in `TrialResult`
+    correct: str | None = None  # as in `TrialResult`, like the next
+    confidences: tuple[ConfidenceBin, ...] | None = None
     # The same of the epochs with the best values, if the objective is one of
     # `sweeps.analysis.optimism.METRICS`.
     epochs_correct: dict[int, str] = field(default_factory=dict)
@@ -101,6 +102,7 @@ class CheckpointWriter:
             "confusion": state.confusion,
             "mistakes": state.mistakes,
             "correct": state.correct,
+            "confidences": state.confidences,
             "epochs_correct": dict(state.epochs_correct),
             "seconds": state.seconds,
             "latency_ms": state.latency_ms,
@@ -173,7 +175,7 @@ def restore(
     if checkpoint is None:
         return None
     tensors, facts = checkpoint
-    if facts["config"] != config.to_dict():
+    if not _is_of(facts["config"], config):
         return None
     network.load_state_dict(_without_prefix("network.", tensors))
     optimizer_state = _without_prefix("optimizer.", tensors)
@@ -188,6 +190,20 @@ def restore(
     return progress(tensors, facts)
 
 
+def _is_of(values: Mapping[str, Any], config: TrialConfig) -> bool:
+    """Whether a checkpoint is of this configuration, also if an earlier version has written it."""
+    try:
+        return TrialConfig.from_dict(values) == config
+    except ValueError:  # a newer version has written it
+        return False
+
+
+def _read_confidences(
+    values: Sequence[Sequence[Any]] | None,
+) -> tuple[ConfidenceBin, ...] | None:
+    return None if values is None else tuple(ConfidenceBin(*one) for one in values)
+
+
 def progress(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> TrainingState:
     """Return the progress in a checkpoint, as `Folder.latest` reads it."""
     return TrainingState(
@@ -195,9 +211,10 @@ def progress(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> T
         best_epoch=facts["best_epoch"],
         best_value=facts["best_value"],
         confusion=facts["confusion"],
-        # Version 0.1.0 wrote none of the next three.
+        # Version 0.1.0 wrote none of the next four.
         mistakes=tuple(Mistake(*values) for values in facts.get("mistakes", ())),
         correct=facts.get("correct"),
+        confidences=_read_confidences(facts.get("confidences")),
         epochs_correct={
             int(epoch): packed for epoch, packed in facts.get("epochs_correct", {}).items()
         },

@@ -1,14 +1,15 @@
-"""Finds failures of a network that its accuracy alone does not show."""
+"""Finds what a network's accuracy alone does not show: failures, imbalance, calibration."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sweeps.trial import TrialResult
+from sweeps.trial import ConfidenceBin, TrialResult
 
 NEARLY_ALL = 0.95  # of the predictions
 HARDLY_ANY = 0.1  # of the images of the other classes
+CONFIDENCE_BINS = 15  # equal intervals of the probability of the answer, as in Guo et al. 2017
 UNEQUAL = 3.0  # times as many images as the smallest class: from here on, accuracy misleads
 
 
@@ -55,6 +56,33 @@ def dead_classes(result: TrialResult) -> tuple[int, ...]:
     )
 
 
+def balanced_accuracy(confusion: Sequence[Sequence[int]]) -> float:
+    """Return the mean of the classes' accuracies, over the classes with images.
+
+    Args:
+        confusion: counts [true][predicted].
+    """
+    accuracies: list[float] = [
+        row[index] / sum(row) for index, row in enumerate(confusion) if sum(row)
+    ]
+    return sum(accuracies) / max(1, len(accuracies))
+
+
+def macro_f1(confusion: Sequence[Sequence[int]]) -> float:
+    """Return the mean of the classes' F1 scores, over the classes with images or predictions.
+
+    Args:
+        confusion: counts [true][predicted].
+    """
+    predicted = [sum(column) for column in zip(*confusion, strict=True)]
+    scores: list[float] = [
+        2 * row[index] / (sum(row) + predicted[index])
+        for index, row in enumerate(confusion)
+        if sum(row) + predicted[index] > 0
+    ]
+    return sum(scores) / max(1, len(scores))
+
+
 class Imbalance(NamedTuple):
     """Classes whose numbers of images differ so much that accuracy misleads."""
 
@@ -81,3 +109,33 @@ def imbalance(counts: Sequence[int]) -> Imbalance | None:
         return None
     images = sum(counts)
     return Imbalance(largest, counts[largest] / images, smallest, counts[smallest] / images)
+
+
+def expected_calibration_error(bins: Sequence[ConfidenceBin]) -> float | None:
+    """Return the mean distance between probability and accuracy, weighted by images.
+
+    In each interval of the probability of the answer, it is the distance between the mean
+    probability and the share of right answers. Source: Naeini et al. 2015; Guo et al. 2017, On
+    Calibration of Modern Neural Networks, equation 3.
+
+    Args:
+        bins: the images by the probability of the answer.
+
+    Returns:
+        0 to 1; None without images.
+    """
+    images = sum(one.images for one in bins)
+    if not images:
+        return None
+    return sum(abs(one.right - one.confidence) for one in bins) / images
+
+
+def overconfidence(bins: Sequence[ConfidenceBin]) -> float | None:
+    """Return the mean probability of the answers less the share that is right.
+
+    Positive for a network that is surer than it may be; None without images.
+    """
+    images = sum(one.images for one in bins)
+    if not images:
+        return None
+    return sum(one.confidence - one.right for one in bins) / images

@@ -118,12 +118,22 @@ def test_every_epochs_checkpoint_is_kept_and_scored(folder, sweep, capsys):
     epochs = json.loads(capsys.readouterr().out)["epochs"]
     assert [row["acc"] for row in epochs] == [row.metrics["val/acc"] for row in result.history]
     assert [row["epoch"] for row in epochs if row["best"]] == [result.best_epoch]
+    by_class = [list(row["per_class"].values()) for row in epochs]
+    assert by_class == [list(row.per_class) for row in result.history]
+    assert pipeline("evaluate", "--best", "--split", "train", "--format", "json") == 0
+    trained = json.loads(capsys.readouterr().out)
+    images = sum(trained["images_by_class"].values())
+    assert images == record(folder, "own-digits").facts.images["train"]
+    assert trained["acc"] == sum(trained["right_by_class"].values()) / images
     assert record(folder, "own-digits").results[0].test is None
     assert pipeline("evaluate", "--all", "--each-epoch") == 0
     assert "  best" in capsys.readouterr().out
     assert set(record(folder, "own-digits").results[0].test) == {"acc@1", "acc@2"}
-    curve = client(folder).get_metric_history(result.run_id, "test_epochs/acc")
-    assert [metric.step for metric in curve] == [1, 2]
+    for key in ("test_epochs/acc", "test_epochs_class/09"):
+        curve = client(folder).get_metric_history(result.run_id, key)
+        assert [metric.step for metric in curve] == [1, 2]
+    files = [file.path for file in client(folder).list_artifacts(result.run_id)]
+    assert {"val_epochs.csv", "test_epochs.csv"} <= set(files)
 
 
 def _files(epochs):

@@ -290,8 +290,8 @@ def test_best_detail_scores_classes_worst_first():
     assert [row["predicted"] for row in detail["classes"]] == [20, 0, 40]
     assert detail["never_predicted"] == ["class 2"]
     text = render.render_winner(report_winner(), "table")
-    assert re.search(r"class 1 +0\.2500 +20 +20 +worst", text)
-    assert re.search(r"class 2 +0\.4000 +20 +0 +never predicted", text)
+    assert re.search(r"class 1 +0\.2500 +20 +20 +20 +worst", text)
+    assert re.search(r"class 2 +0\.4000 +0 +20 +0 +never predicted", text)
     assert "Never predicted: class 2" in text
 
 

@@ -17,6 +17,7 @@ from sweeps.trial import (
     FAILED,
     PRUNED,
     RUNNING,
+    ConfidenceBin,
     Epoch,
     TrialConfig,
     TrialResult,
@@ -101,7 +102,12 @@ def make_result(
         "run_id": f"run{number}",
     }
     if with_confusion and value is not None:
-        made_up["confusion"] = make_confusion(value, classes)
+        confusion = make_confusion(value, classes)
+        right = sum(row[index] for index, row in enumerate(confusion))
+        images = sum(map(sum, confusion))
+        made_up["confusion"] = confusion
+        surely = ConfidenceBin(images=images, right=right, confidence=0.95 * images)
+        made_up["confidences"] = (*[ConfidenceBin(0, 0, 0.0)] * 14, surely)
     return TrialResult(
         number=number,
         config=config or configure(config_fields),
@@ -192,8 +198,10 @@ def make_history(value: float, epochs: int, classes: int, start: int = 0) -> tup
         metrics = {
             "train/loss": 2.3 * (1.05 - min(accuracy, 1)),
             "train/acc": min(1.0, accuracy + 0.02 * epoch / epochs),
+            "train/loss_std": 0.3 / epoch,
             "train/lr": 0.001,
             "val/loss": 2.3 * (1.1 - min(accuracy, 1)),
+            "val/loss_std": 0.1 / epoch,
             "val/acc": accuracy,
             "time/epoch_seconds": 1.5,
             "time/images_per_second": 1000.0,

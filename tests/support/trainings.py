@@ -48,7 +48,7 @@ def outcome(result, folder):
     """All that must be the same: the result without its times and place, and the weights' bytes."""
     history = [
         (
-            *(row.epoch, row.per_class, row.train_per_class, row.predicted),
+            *(row.epoch, row.per_class, row.train_per_class, row.predicted, row.step_losses),
             {k: v for k, v in row.metrics.items() if not k.startswith("time/")},
         )
         for row in result.history
@@ -61,7 +61,7 @@ def outcome(result, folder):
         result.best_epoch,
         result.confusion,
     )
-    facts += (result.mistakes, result.correct, result.optimism)
+    facts += (result.mistakes, result.correct, result.confidences, result.optimism)
     weights = load_model(folder)[0].state_dict()
     digest = hashlib.sha256(b"".join(weights[name].numpy().tobytes() for name in sorted(weights)))
     return facts, history, digest.hexdigest()

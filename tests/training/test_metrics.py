@@ -1,5 +1,6 @@
 """Every figure agrees with scikit-learn's, and scoring changes nothing."""
 
+import dataclasses
 import statistics
 import warnings
 
@@ -11,12 +12,14 @@ from sklearn.metrics import (
     confusion_matrix,
     f1_score,
     log_loss,
+    top_k_accuracy_score,
 )
 from torch import nn
 
 import models
 from pipeline.data.search_data import Split
-from pipeline.training.metrics import Scores, class_accuracies, score
+from pipeline.training.loss import CROSS_ENTROPY, Loss
+from pipeline.training.metrics import Scores, bin_confidences, class_accuracies, score
 from pipeline.training.prepare import Prepare, image_memory_format
 from sweeps.trial import configure
 
@@ -65,6 +68,37 @@ def test_scores_are_those_of_scikit_learn(present, batch_size):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that classes were predicted that are absent
         assert scores.balanced_accuracy == pytest.approx(balanced_accuracy_score(true, predicted))
+
+
+@pytest.mark.parametrize("classes", [20, 21])
+def test_first_five_answers(classes):
+    """Of more than 20 classes, it is also scored how often the class is among the first five."""
+    network, split = make(classes, range(classes))
+    scores = score(network, split, classes, batch_size=64, prepare=AS_IT_IS)
+    if classes == 20:
+        assert scores.top5_accuracy is None
+    else:
+        expected = top_k_accuracy_score(
+            split.labels, network.logits.detach(), k=5, labels=range(classes)
+        )
+        assert scores.top5_accuracy == pytest.approx(expected)
+
+
+def test_confidences():
+    """Each image counts in the interval of its answer's probability, whatever the batches."""
+    network, split = make(5, [0, 1, 2, 3, 4])
+    scores = score(network, split, 5, batch_size=64, prepare=AS_IT_IS)
+    bins = bin_confidences(scores, split.labels, CROSS_ENTROPY)
+    confidence, answer = network.logits.detach().softmax(dim=1).max(dim=1)
+    for index, one in enumerate(bins):
+        inside = (confidence > index / 15) & (confidence <= (index + 1) / 15)
+        right = inside & (answer == split.labels)
+        assert (one.images, one.right) == (int(inside.sum()), int(right.sum()))
+        assert one.confidence == pytest.approx(float(confidence[inside].sum()), rel=1e-4)
+    assert sum(one.images for one in bins) == 200
+    given = Loss(outputs_are_probabilities=True)
+    sure = dataclasses.replace(scores, logits=(torch.eye(2),))
+    assert bin_confidences(sure, torch.tensor([0, 0]), given)[-1] == (2, 1, 2.0)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 199, 200, 1000])

@@ -873,6 +873,49 @@ def test_one_step(smoothing, clip, tiny, tmp_path):
     assert norm > 0.1  # a norm of 0.05 is less
 
 
+def test_losses_of_steps(tiny, tmp_path, often):
+    """Every so many steps their mean loss is kept, under the number of the last, also of a resumed training."""
+    values = {"epochs": 3, "log_every": 2}
+    result = run(tmp_path / "a", tiny, **values)
+    steps = math.ceil(len(tiny.train) / result.config.batch_size)
+    every = run(tmp_path / "c", tiny, epochs=3, log_every=1)
+    assert [step for row in every.history for step, _ in row.step_losses] == [
+        *range(1, 3 * steps + 1)
+    ]
+    singles = [loss for row in every.history for _, loss in row.step_losses]
+    for row in result.history:
+        first = (row.epoch - 1) * steps
+        for step, loss in row.step_losses:
+            assert loss == pytest.approx(statistics.fmean(singles[first:step]), rel=1e-4)
+            first = step
+        assert first == row.epoch * steps
+    with pytest.raises(Interrupted):
+        run(tmp_path / "b", tiny, hooks=Breaker(steps + 1).hooks, **values)
+    again = run(tmp_path / "b", tiny, **values)
+    assert outcome(again, tmp_path / "b") == outcome(result, tmp_path / "a")
+    assert run(tmp_path / "d", tiny, epochs=1).history[0].step_losses == ()
+
+
+def test_a_checkpoint_of_version_0_1_0_goes_on(tiny, tmp_path, often):
+    """A checkpoint without the fields of later versions is of a configuration in which these change nothing."""
+    whole = run(tmp_path / "a", tiny)
+    with pytest.raises(Interrupted):
+        run(tmp_path / "b", tiny, hooks=Breaker(9).hooks)
+    folder = Folder(tmp_path / "b")
+    tensors, facts = folder.latest()
+    later = [name for name, field in config_fields().items() if field.is_later]
+    config = {name: value for name, value in facts["config"].items() if name not in later}
+    facts = {key: value for key, value in facts.items() if key != "confidences"}
+    folder.save_state(len(facts["history"]), tensors, {**facts, "config": config})
+    again = Breaker()
+    result = run(tmp_path / "b", tiny, hooks=again.hooks)
+    assert len(later) >= 3
+    assert outcome(result, tmp_path / "b")[1:] == outcome(whole, tmp_path / "a")[1:]
+    alone = Breaker()
+    run(tmp_path / "c", tiny, hooks=alone.hooks)
+    assert again.steps < alone.steps
+
+
 def test_validation_loss_is_of_plain_labels(tiny, tmp_path):
     """Labels are smoothed in training alone: the validation loss is comparable, whatever the smoothing."""
     (row,) = run(tmp_path, tiny, label_smoothing=0.5, epochs=1).history

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pipeline.report.checks.base import Check, mistakes_too_few_to_rank, validation_images
 from pipeline.report.problems import class_name
 from pipeline.system.text import clip
-from sweeps.analysis.health import collapsed_class, dead_classes, imbalance
+from sweeps.analysis.health import balanced_accuracy, collapsed_class, dead_classes, imbalance
 from sweeps.analysis.intervals import wilson_interval
 from sweeps.analysis.record import StudyRecord
 
@@ -129,8 +129,7 @@ def unequal(record: StudyRecord) -> Check | None:
         return None
     right = [row[index] for index, row in enumerate(trial.confusion)]
     accuracy = sum(right) / sum(counts)
-    shares = [r / count for r, count in zip(right, counts, strict=True) if count]
-    balanced = sum(shares) / len(shares)
+    balanced = balanced_accuracy(trial.confusion)
     largest = clip(class_name(record, found.largest), _NAME_CLIP)
     smallest = clip(class_name(record, found.smallest), _NAME_CLIP)
     text = (

@@ -34,7 +34,7 @@ HOSTILE = (
 )
 LONG = tuple(f"{i:03d} {'a class of forty characters ' * 2}"[:40] for i in range(200))
 # Of a study over many fields, without published figures or finalists.
-ALL = set(registry.PLOTS) - {"published", "factors", "finalists"}
+ALL = set(registry.PLOTS) - {"published", "factors", "factor_curves", "finalists"}
 
 
 def drawn_plots(record, tmp_path, monkeypatch):
@@ -59,14 +59,16 @@ def study_of(state, **options):
         pytest.param(mixed_study(24), ALL, id="24 trials"),
         pytest.param(
             mixed_study(1, epochs=1, objective="val_loss", maximize=False),
-            ALL - {"pareto", "pruning"},
+            ALL - {"pareto", "pruning", "loss_deviation"},
             id="one trial of one epoch, minimised",
         ),
         pytest.param(mixed_study(3, classes=LONG), ALL, id="200 classes of 40 characters"),
-        pytest.param(study_of(PRUNED), ALL - {"confusion", "pareto"}, id="only pruned"),
+        pytest.param(
+            study_of(PRUNED), ALL - {"confusion", "reliability", "pareto"}, id="only pruned"
+        ),
         pytest.param(
             study_of(FAILED),
-            {"optimization_history", "learning_curves", "timeline"},
+            {"optimization_history", "learning_curves", "loss_deviation", "timeline"},
             id="only diverged",
         ),
         pytest.param(
@@ -74,7 +76,9 @@ def study_of(state, **options):
             {"optimization_history"},
             id="failed before the first epoch",
         ),
-        pytest.param(study_of(RUNNING), {"learning_curves", "timeline"}, id="only running"),
+        pytest.param(
+            study_of(RUNNING), {"learning_curves", "loss_deviation", "timeline"}, id="only running"
+        ),
     ],
 )
 def test_draws_plots_with_something_to_show(record, expected, tmp_path, monkeypatch):

@@ -5,8 +5,15 @@ import dataclasses
 import pytest
 from support.records import make_epoch, make_result
 
-from sweeps.analysis.health import HARDLY_ANY, NEARLY_ALL, collapsed_class, dead_classes
-from sweeps.trial import FAILED
+from sweeps.analysis.health import (
+    HARDLY_ANY,
+    NEARLY_ALL,
+    collapsed_class,
+    dead_classes,
+    expected_calibration_error,
+    overconfidence,
+)
+from sweeps.trial import FAILED, ConfidenceBin
 
 
 def make(*confusions, best=None):
@@ -124,3 +131,12 @@ def test_nothing_known(result):
     assert result.history == () or result.history[-1].predicted == ()
     assert collapsed_class(result) is None
     assert dead_classes(result) == ()
+
+
+def test_calibration_error():
+    """It is the mean distance of probability and accuracy in each interval, weighted by images."""
+    bins = [ConfidenceBin(0, 0, 0.0), ConfidenceBin(10, 8, 6.0), ConfidenceBin(30, 24, 27.0)]
+    assert expected_calibration_error(bins) == pytest.approx((10 * 0.2 + 30 * 0.1) / 40)
+    assert overconfidence(bins) == pytest.approx((27 + 6 - 32) / 40)
+    assert expected_calibration_error([]) is None
+    assert overconfidence([ConfidenceBin(0, 0, 0.0)]) is None
