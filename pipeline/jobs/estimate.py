@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from pipeline.system.console import format_duration
 from pipeline.system.files import temporary_folder
 from pipeline.system.text import clip
 from pipeline.training.train import train
-from sweeps.analysis.health import imbalance
+from sweeps.analysis.health import Imbalance, imbalance
 from sweeps.search.extent import Extent, extent
 from sweeps.search.promotion import rungs
 from sweeps.spec.configurations import (
@@ -177,6 +177,7 @@ def _describe_imbalance(spec: StudySpec, data: SearchData) -> dict[str, Any] | N
     if not is_searched and spec.base.get("class_weights", "none") == "none":
         remedies.append("class_weights: balanced")
     return {
+        "text": unequal_text(found, data.classes),
         "largest": data.classes[found.largest],
         "largest_share": found.largest_share,
         "smallest": data.classes[found.smallest],
@@ -185,20 +186,29 @@ def _describe_imbalance(spec: StudySpec, data: SearchData) -> dict[str, Any] | N
     }
 
 
+def unequal_text(found: Imbalance, classes: Sequence[str]) -> str:
+    """Say which classes are the largest and the smallest.
+
+    Args:
+        found: among the training images.
+        classes: all class names.
+    """
+    largest = clip(classes[found.largest], _CLASS_CLIP)
+    smallest = clip(classes[found.smallest], _CLASS_CLIP)
+    return (
+        f"classes of unequal size: {largest} has {100 * found.largest_share:.1f} % of the training "
+        f"images, {smallest} {100 * found.smallest_share:.1f} %"
+    )
+
+
 def _imbalance_text(found: Mapping[str, Any]) -> str:
     """Say that classes are of unequal size, and what to set."""
-    largest = clip(found["largest"], _CLASS_CLIP)
-    smallest = clip(found["smallest"], _CLASS_CLIP)
-    share = found["largest_share"]
-    text = (
-        f"classes of unequal size: {largest} has {100 * share:.1f} % of the training images, "
-        f"{smallest} {100 * found['smallest_share']:.1f} %"
-    )
     if not found["set"]:
-        return text
+        return str(found["text"])
+    largest = clip(found["largest"], _CLASS_CLIP)
     return (
-        f"{text}; accuracy misleads, as always answering {largest} is right on {share:.3f}: "
-        f"set {' and '.join(found['set'])}"
+        f"{found['text']}; accuracy misleads, as always answering {largest} is right on "
+        f"{found['largest_share']:.3f}: set {' and '.join(found['set'])}"
     )
 
 

@@ -17,7 +17,7 @@ from pipeline.report.answer import OBJECTIVES, Step, answer
 from pipeline.report.contents import ReportContents
 from pipeline.report.grid import Grid, Row, Section, make_grid
 from pipeline.report.problems import INFEASIBLE, grouped_problems
-from pipeline.report.provenance import last_end, origin, search_space
+from pipeline.report.provenance import images_command, last_end, origin, search_space
 from pipeline.report.ranked import table_notes
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
@@ -38,19 +38,25 @@ _UNREMARKABLE = (PRUNED, PAUSED, INFEASIBLE, RUNNING)  # states that are no fail
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlotImage:
-    """A plot as the page shows it."""
+class Picture:
+    """A picture that a page holds itself."""
 
-    name: str
-    title: str
-    about: str  # how to read it
-    alt: str  # its figures in words
     png: bytes
 
     @property
     def base64(self) -> str:
         """The PNG, as text for a data URL."""
         return base64.b64encode(self.png).decode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotImage(Picture):
+    """A plot as the page shows it."""
+
+    name: str
+    title: str
+    about: str  # how to read it
+    alt: str  # its figures in words
 
     @property
     def width(self) -> int:
@@ -72,12 +78,13 @@ def _css_pixels(pixels: int) -> int:
 # The values of the template
 
 
-def page(contents: ReportContents, plots: Sequence[PlotImage]) -> str:
+def page(contents: ReportContents, plots: Sequence[PlotImage], images_page: str = "") -> str:
     """Write the page of a study.
 
     Args:
         contents: of the report.
         plots: the study's plots, in order.
+        images_page: the relative path of the page of its data set; empty if there is none.
     """
     record = contents.record
     values: dict[str, Any] = {
@@ -95,6 +102,8 @@ def page(contents: ReportContents, plots: Sequence[PlotImage]) -> str:
         **_problem_values(record),
         "published": _published_sections(contents),
         "origin": origin(record),
+        "images_command": images_command(record),
+        "images_page": images_page,
         "space": search_space(record),
         "last_end": last_end(record),
     }

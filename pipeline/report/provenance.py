@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +66,21 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
         "Test split": looks_text(record),
     }
     return [(name, clip(text, _CLIP)) for name, text in texts.items() if text]
+
+
+def images_command(record: StudyRecord) -> str:
+    """The command that shows the images of a study."""
+    spec = record.spec
+    words = ["pipeline", "data", "show", record.dataset]
+    options = {
+        "--split-seed": spec.split_seed,
+        "--split-file": spec.split_file or spec.fixed.get("split_file"),
+        "--image-size": spec.image_size or spec.fixed.get("image_size"),
+    }
+    for option, value in options.items():
+        if value:
+            words += [option, str(value)]
+    return clip(shlex.join(words), _CLIP)
 
 
 def looks_text(record: StudyRecord) -> str:

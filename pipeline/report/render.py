@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.report import finalists, front, published, terminal
 from pipeline.report.contents import ReportContents
+from pipeline.report.data_page import PAGE, folder_name
 from pipeline.report.formats import (
     csv_cell,
     csv_table,
@@ -280,7 +281,10 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
         blocks.append("# Plots")
         blocks += [f"![{escape_markdown(plot.alt)}](plots/{plot.name}.png)" for plot in plots]
     paths.append(write_text_atomically(folder / "report.md", "\n\n".join(blocks)))
-    paths.append(write_text_atomically(folder / "report.html", page(contents, plots)))
+    images_page = Path("..", folder_name(record.dataset), PAGE)
+    has_images_page = (folder / images_page).is_file()
+    text = page(contents, plots, images_page.as_posix() if has_images_page else "")
+    paths.append(write_text_atomically(folder / "report.html", text))
     return paths + [folder / "plots" / f"{plot.name}.png" for plot in plots]
 
 
