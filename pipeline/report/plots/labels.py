@@ -24,7 +24,19 @@ OBJECTIVE_LABELS = {
 
 def objective_label(record: StudyRecord) -> str:
     """The objective as the label of an axis."""
+    if record.objective == "val_loss":
+        return loss_label(record)
     return OBJECTIVE_LABELS.get(record.objective, record.objective)
+
+
+def loss_label(record: StudyRecord) -> str:
+    """The validation loss as the label of an axis; without a unit where trials have several."""
+    losses = {result.config.loss for result in record.results}
+    if len(losses) > 1:
+        return "validation loss"
+    if losses == {"squared_error"}:
+        return "validation loss (squared error)"
+    return OBJECTIVE_LABELS["val_loss"]
 
 
 def objective_key(record: StudyRecord) -> str:

@@ -12,6 +12,7 @@ from pipeline.report.plots.labels import (
     OBJECTIVE_LABELS,
     counted,
     listed,
+    loss_label,
     needs_log_scale,
     objective_key,
     objective_label,
@@ -96,7 +97,7 @@ def curves_info(record: StudyRecord, top: int = 6) -> CurvesInfo | None:
         second_label = OBJECTIVE_LABELS["val_acc"]
     else:
         second_key = "val/loss"
-        second_label = OBJECTIVE_LABELS["val_loss"]
+        second_label = loss_label(record)
     gaps = [
         _gap_panel(label, curves[0]),
         _gap_panel(second_label, _curve(trials[0], names[0], second_key)),

@@ -38,6 +38,20 @@ def test_curves_of_the_objective(objective, validation, train):
         assert all(map(math.isnan, curve.validation))
 
 
+@pytest.mark.parametrize(
+    ("losses", "label"),
+    [
+        (["cross_entropy"], "loss (nats)"),
+        (["squared_error"], "loss (squared error)"),
+        (["cross_entropy", "squared_error"], "loss"),
+    ],
+)
+def test_the_unit_of_the_loss(losses, label):
+    """A loss has the unit of what the trials minimise, or none where that differs."""
+    results = [make_result(i, 0.5, loss=loss) for i, loss in enumerate(losses)]
+    assert curves_info(make_record(results)).gaps[1].label == label
+
+
 def test_curves_are_named_by_the_searched_field():
     """If one searched field tells the trials apart, it names them."""
     results = [make_result(i, 0.5 + i / 10, lr=lr) for i, lr in enumerate((0.01, 0.001))]
