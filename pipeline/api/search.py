@@ -39,6 +39,7 @@ def sweep(
     dataset: str | None = None,
     data_dir: str | Path | None = None,
     families: Sequence[str] | None = None,
+    objectives: Sequence[str] | None = None,
     method: str | None = None,
     pruner: str | None = None,
     seed: int | None = None,
@@ -73,6 +74,8 @@ def sweep(
         dataset: the data set, such as ``"mnist"`` or ``"folder:photos"``.
         data_dir: the folder of data sets. The default is ``PIPELINE_DATA_DIR``, or ``data``.
         families: the families of networks to search.
+        objectives: a metric and a cost whose front is searched, such as ``["val_acc",
+            "parameters"]``.
         method: how configurations are chosen: ``"tpe"``, ``"random"`` or ``"grid"``.
         pruner: what becomes of trials that lag behind: ``"asha"``, ``"median"`` or ``"none"``.
         seed: decides weights, order, dropout and sampler.
@@ -109,6 +112,7 @@ def sweep(
         "dataset": dataset,
         "data_dir": data_dir,
         "families": families,
+        "objectives": objectives,
         "method": method,
         "pruner": pruner,
         "seed": seed,
@@ -127,6 +131,7 @@ def sweep(
     }
     overrides = {key: given[key] for key in _STUDY_KEYS}
     overrides["families"] = None if families is None else list(families)
+    overrides["objectives"] = None if objectives is None else list(objectives)
     overrides["set"] = {key: plain_value(value) for key, value in (set or {}).items()}
     request = sweep_job.Request(
         study=str(study) if isinstance(study, Path) else study,

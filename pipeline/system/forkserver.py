@@ -13,8 +13,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -54,11 +54,36 @@ def warm_up(module: str) -> None:
 
 
 def start(work: Callable[..., None], arguments: tuple[object, ...], name: str) -> BaseProcess:
-    """Start a helper process, which does not outlive this one."""
+    """Start a helper process, which does not outlive this one.
+
+    Args:
+        work: a function of this package. The main module of this process is not imported there.
+        arguments: of the function.
+        name: of the process.
+    """
     process = CONTEXT.Process(target=work, args=arguments, name=name, daemon=True)
-    with safe_children():  # a server that has died is started again
+    with safe_children(), _hidden_main():  # a server that has died is started again
         process.start()
     return process
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Keep helpers that start in this block from importing the main module.
+
+    Python would import it in each of them. That takes time, and runs a script without the guard
+    ``if __name__ == "__main__"`` again.
+    """
+    main = sys.modules["__main__"]
+    names = [name for name in ("__file__", "__spec__") if hasattr(main, name)]
+    before = {name: getattr(main, name) for name in names}
+    for name in names:
+        setattr(main, name, None)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(main, name, value)
 
 
 def _place_sockets() -> None:

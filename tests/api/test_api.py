@@ -1,6 +1,8 @@
 """The public functions: they do what the commands do, in a script and in a thread."""
 
 import inspect
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.commands import Sweep, wait_until
 from support.endtoend import draw_one_plot, furnish
 from support.endtoend import pipeline as command
 
@@ -162,3 +165,28 @@ def test_plots(study):
         study.plot("finalists")
     with pytest.raises(pipeline.UsageFailure, match="learning_curves"):
         study.plot("learning_curve")
+
+
+SCRIPT = """
+import pipeline
+
+try:
+    pipeline.sweep("tiny.yaml", set={"epochs": 3}, workers=2)
+except KeyboardInterrupt:
+    print("stopped")
+    print(pipeline.sweep("tiny.yaml", set={"epochs": 3}, workers=2))
+"""
+
+
+@pytest.mark.slow
+def test_a_script_is_interrupted_and_goes_on(tmp_path, template):
+    """A script without a guard for its main module has workers; Ctrl-C stops it, and the next call goes on."""
+    folder = furnish(tmp_path / "script", template)
+    (folder / "script.py").write_text(SCRIPT)
+    script = Sweep(folder, program=(sys.executable, "script.py"))
+    wait_until(lambda: "#0" in script.log.read_text())
+    os.kill(script.process.pid, signal.SIGINT)
+    said = script.wait(0)
+    assert "interrupted; the same call goes on" in said
+    assert "stopped" in said
+    assert "5 ended: " in said
