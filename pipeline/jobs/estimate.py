@@ -141,12 +141,13 @@ def _describe_finalists(spec: StudySpec, wanted: Finalists) -> dict[str, Any]:
     top = wanted.top
     if not spec.has_only_budget:
         trials = total_trials(spec)
-        configurations = math.ceil(trials / spec.repeats)
+        tried = math.ceil(trials / spec.repeats)
         listed_first = _count_listed_first(spec)
         if listed_first is not None:
-            configurations = min(trials, listed_first)
-        top = min(top, configurations)
-    trials = top * wanted.seeds
+            tried = min(trials, listed_first)
+        top = min(top, tried)
+    configurations = top + 1 if spec.baselines else top
+    trials = configurations * wanted.seeds
     finished = 0
     if spec.pruner == "asha":  # the paused trials that are promising are finished first
         finished = top * spec.repeats

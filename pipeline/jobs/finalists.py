@@ -463,10 +463,11 @@ def search_and_train(
         return outcome
     failpoints.reach("before_finalists")
     chosen = _choose_wanted(plan, say)
-    count = len(chosen.trials)
+    count = min(len(chosen.trials), chosen.top)
     plural = "s" if count > 1 else ""
+    baseline = " and the best baseline" if len(chosen.trials) > count else ""
     say(
-        f"part 2 of 2: the finalists, the best {count} configuration{plural} again with "
+        f"part 2 of 2: the finalists, the best {count} configuration{plural}{baseline} again with "
         f"{chosen.repeats.text}"
     )
     device = plan.spec.base.get("device")

@@ -9,6 +9,7 @@ from pipeline.report.finalists import doubts
 from pipeline.report.front import front_sentence
 from pipeline.report.problems import INFEASIBLE
 from pipeline.report.scores import (
+    difference_text,
     entry_score_text,
     interval_text,
     outcome_text,
@@ -85,6 +86,7 @@ def answer(record: StudyRecord) -> Answer:
     configuration = _first_complete(record)
     winner = _winner_sentence(record, configuration)
     certainty = _certainty_sentences(record, configuration)
+    baseline = _baseline_sentence(record, configuration)
     test = mean_test_score(complete_trials(configuration), "acc")
     test_interval = None
     lead = _lead_text(record.lead)
@@ -98,6 +100,7 @@ def answer(record: StudyRecord) -> Answer:
         configuration = verdict.winner.entry
         winner = _finalist_sentence(record, verdict)
         certainty = (_finalist_certainty(verdict), in_search)
+        baseline = _finalist_baseline_sentence(record, verdict)
         test = verdict.winner.test
         test_interval = verdict.winner.test_interval
         lead = _finalist_lead_text(verdict)
@@ -105,7 +108,7 @@ def answer(record: StudyRecord) -> Answer:
         progress=progress_sentence(record),
         cost=cost_sentence(record),
         winner=winner,
-        certainty=certainty,
+        certainty=(baseline, *certainty) if baseline else certainty,
         test="" if configuration is None else _test_sentence(test, test_interval),
         figures=tuple(_figures(record, configuration, lead, test)),
         meanings=_meanings(record),
@@ -307,6 +310,23 @@ def _lead_figure(difference: Difference) -> str:
     return f"{figure}, not told apart"
 
 
+def _baseline_sentence(record: StudyRecord, configuration: Ranked | None) -> str:
+    """The winner beside the best baseline; empty if there is none."""
+    baseline = record.best_baseline
+    if baseline is None or configuration is None:
+        return ""
+    trial = baseline.trials[0]
+    name = clip(config_text(trial, record.searched), _SECOND_CLIP)
+    beside = f"The best baseline (trial {trial.number}, {name})"
+    if baseline is configuration:
+        return f"{beside} is the winner: the search has found nothing better."
+    text = f"{beside} has {entry_score_text(baseline)}"
+    difference = record.difference(configuration, baseline)
+    if difference is None:
+        return f"{text}."
+    return f"{text}, {difference.difference:.4f} behind."
+
+
 # The winner of the finalists
 
 
@@ -324,6 +344,32 @@ def _finalist_sentence(record: StudyRecord, verdict: Verdict) -> str:
     mean = "" if score is None else f" {score_text(score)}"
     objective = OBJECTIVES[record.objective]
     return f"{subject} {name}: {objective}{mean}, trained again with fresh seeds."
+
+
+def _finalist_baseline_sentence(record: StudyRecord, verdict: Verdict) -> str:
+    """The winner of the finalists beside the baseline among them; empty if there is none."""
+    baselines = [one for one in verdict.finalists if record.is_baseline(one.trial.config)]
+    if not baselines:
+        return ""
+    baseline = baselines[0]
+    if baseline is verdict.winner:
+        return "The winner is a baseline: the search has found nothing better."
+    if baseline.value is None or baseline.against is None:
+        return ""
+    trials = [one.trial for one in verdict.finalists]
+    fields = differing_fields(record.searched, trials) or record.searched
+    name = clip(config_text(baseline.trial, fields), _SECOND_CLIP)
+    sentence = (
+        f"Against the best baseline, {name}, {score_text(baseline.value)}: "
+        f"{difference_text(baseline.against)}"
+    )
+    if baseline.test is None or verdict.winner.test is None:
+        return f"{sentence}."
+    by = verdict.winner.test.mean - baseline.test.mean
+    return (
+        f"{sentence}. On the test images the baseline has {baseline.test.mean:.4f}, the winner "
+        f"{verdict.winner.test.mean:.4f} ({signed(by)})."
+    )
 
 
 def _finalist_certainty(verdict: Verdict) -> str:

@@ -12,6 +12,7 @@ from dataclasses import asdict
 
 from pipeline.report.grid import Row, Section, finite_value, make_grid
 from pipeline.report.scores import (
+    BASELINE,
     difference_text,
     difference_values,
     score_text,
@@ -98,7 +99,8 @@ def _placed(record: StudyRecord) -> tuple[Finalist, ...]:
 def _name(record: StudyRecord, finalist: Finalist) -> str:
     """A finalist's configuration, by the fields with several values among the finalists."""
     fields = record.finalists.varied_fields if record.finalists is not None else ()
-    return clip(config_text(finalist.trial, fields or record.searched), _NAME_CLIP)
+    name = clip(config_text(finalist.trial, fields or record.searched), _NAME_CLIP)
+    return f"{name} ({BASELINE})" if record.is_baseline(finalist.trial.config) else name
 
 
 def _value_in_search(record: StudyRecord, finalist: Finalist) -> float | None:
@@ -280,9 +282,12 @@ def _has_other_firsts(record: StudyRecord) -> bool:
     """Whether the study's first configurations have changed since the finalists were chosen."""
     if record.finalists is None:
         return False
-    chosen = {trial.config.group for trial in record.finalists.results}
-    firsts = record.complete_configurations[: len(chosen)]
-    return chosen != {entry.trials[0].config.group for entry in firsts}
+    configs = [trial.config for trial in record.finalists.results]
+    chosen = {config.group for config in configs}
+    # A baseline may have been chosen for another reason than its place.
+    ranked = {config.group for config in configs if not record.is_baseline(config)}
+    firsts = record.complete_configurations[: len(ranked)]
+    return not chosen.issuperset(entry.trials[0].config.group for entry in firsts)
 
 
 def _reading_lines(verdict: Verdict, *, maximize: bool) -> list[str]:

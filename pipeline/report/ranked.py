@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pipeline.report.front import cost_of
 from pipeline.report.grid import CLIP, Grid, Row, finite_value, make_grid
 from pipeline.report.problems import INFEASIBLE, entry_problems
+from pipeline.report.scores import BASELINE
 from pipeline.system.text import clip
 from sweeps.analysis.ranking import Ranked, ends_text, searched_values, trained_epochs
 from sweeps.analysis.record import StudyRecord
@@ -26,7 +27,7 @@ class RankedTable:
     ``epoch`` is the one of its value, ``trained`` is how many it was trained. Seconds are the sum
     over the repeats, and ``repeats`` counts the complete repeats behind the mean. The state of a
     failed or infeasible trial is its end. ``front`` marks the members of the front of two
-    objectives, and its knee. ``notes`` names further problems.
+    objectives, and its knee. ``notes`` marks baselines and names further problems.
     """
 
     columns: list[str]  # spread, repeats and notes only if a configuration has any
@@ -118,8 +119,16 @@ def _row(record: StudyRecord, entry: Ranked) -> Row:
         "latency_ms": finite_value(cost_of(entry, "latency_ms")),
         "seconds": math.fsum(repeat.seconds for repeat in entry.trials),
         "state": _shown_state(trial),
-        "notes": entry_problems(record, entry),
+        "notes": _notes(record, entry),
     }
+
+
+def _notes(record: StudyRecord, entry: Ranked) -> str:
+    """What else is to be said of a configuration in a few words; mostly nothing."""
+    notes = [entry_problems(record, entry)]
+    if record.is_baseline(entry.trials[0].config):
+        notes.insert(0, BASELINE)
+    return "; ".join(note for note in notes if note)
 
 
 def _shown_state(trial: TrialResult) -> str:

@@ -10,6 +10,8 @@ from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import Lead, StudyRecord
 from sweeps.analysis.scores import Score, complete_trials
 
+BASELINE = "baseline"  # marks a configuration to compare with
+
 
 def score_values(key: str, score: Score | None) -> Row:
     """A score as values: its mean at ``key``, its spread and number of seeds; None if unknown."""

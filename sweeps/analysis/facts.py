@@ -131,6 +131,8 @@ class StudyFacts:
     selection: int = 1
     # The version of the order of trials, as `sweeps.spec.configurations.lists_come_first` has it.
     order: int = 1
+    # The searched values of each baseline, a configuration to compare with.
+    baselines: tuple[Mapping[str, Value], ...] = ()
     ablated: AblationStart | None = None  # only of an ablation
     finalists: ChosenFinalists | None = None  # only of a study of finalists
 

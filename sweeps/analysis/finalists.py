@@ -24,7 +24,8 @@ def choose_finalists(
     """Choose a study's best complete configurations, and seeds that the study has not used.
 
     Of a study with two objectives, these are the most accurate members of the front: the best, and
-    the next cheaper ones. Only if the front has fewer, the next layers follow.
+    the next cheaper ones. Only if the front has fewer, the next layers follow. The best baseline is
+    added if it is not among them, so that the gain of the search is known.
 
     Args:
         record: the study.
@@ -37,6 +38,9 @@ def choose_finalists(
     if record.cost is not None:
         entries = front_order(entries, record.cost, maximize=record.maximize)
     entries = entries[:top]
+    baseline = record.best_baseline
+    if baseline is not None and baseline not in entries:
+        entries = [*entries, baseline]
     trials = [entry.trials[0] for entry in entries]
     first_used = record.spec.seed
     first_unused = first_used + record.spec.repeats

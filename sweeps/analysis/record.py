@@ -210,6 +210,21 @@ class StudyRecord:
             configurations=self.contenders,
         )
 
+    def is_baseline(self, config: TrialConfig) -> bool:
+        """Whether a configuration of the study, or of its finalists, is one to compare with."""
+        return any(
+            all(getattr(config, name) == value for name, value in values.items())
+            for values in self.facts.baselines
+        )
+
+    @property
+    def best_baseline(self) -> Ranked | None:
+        """The best complete configuration among those to compare with; None if there is none."""
+        for entry in self.complete_configurations:
+            if self.is_baseline(entry.trials[0].config):
+                return entry
+        return None
+
     @property
     def contenders(self) -> int:
         """The number of configurations that stood to win: all that have a value."""

@@ -138,7 +138,8 @@ def _check_spec(value: Any) -> None:
         raise ValueError(f"holds no {', '.join(sorted(missing))}")
     for key in ("dataset", "pruner", "method"):
         _Text.validate_python(value[key])
-    for given in (value.get("fixed") or {}, *(value.get("start_with") or [])):
+    starts = (value.get("baselines") or []) + (value.get("start_with") or [])
+    for given in (value.get("fixed") or {}, *starts):
         for name, held in given.items():
             _field_value(name, held)
     for dimension in value["search"].values():
@@ -154,8 +155,9 @@ def _check_facts(value: Any) -> None:
     ):
         if not 1 <= version <= newest:
             raise ValueError(f"{key} {version} is of a newer version: this one knows 1 to {newest}")
-    for name, held in facts.runtime.items():
-        _field_value(name, held)
+    for values in (facts.runtime, *facts.baselines):
+        for name, held in values.items():
+            _field_value(name, held)
     if facts.finalists is not None:
         for config in facts.finalists.configs:
             TrialConfig.from_dict(config)

@@ -44,7 +44,7 @@ from sweeps.search.stored_trial import (
     measured_cost,
     trained_seconds,
 )
-from sweeps.spec.configurations import lists_come_first
+from sweeps.spec.configurations import baseline_values, lists_come_first
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import BAD_CONFIGURATION
 
@@ -99,6 +99,7 @@ class Scheduler:
         self._learns_from_failures = version >= PROMOTING
         self.promotes = version >= PROMOTING and spec.pruner == "asha"
         self._whole_decisions: list[Decision] = []  # of trials that are trained in one go
+        self._baselines = len(baseline_values(spec))  # configurations that are trained in one go
         self._finished = 0  # so many decisions from the first on have finished
         self._contenders: dict[int, tuple[object, Contender]] = {}  # by number, with their facts
         self._seen: dict[int, tuple[object, FrozenTrial]] = {}  # the same for the sampler
@@ -238,7 +239,8 @@ class Scheduler:
         if self._spec.has_only_budget:
             return False
         first = rungs(self._spec.most_epochs)[0]
-        return self._configurations * first + self._kept_for_leaders <= budget
+        of_baselines = self._baselines * (self._spec.most_epochs - first)
+        return self._configurations * first + of_baselines + self._kept_for_leaders <= budget
 
     def _decide_within_total(
         self, contenders: Sequence[Contender], budget: float, *, at_end: bool
@@ -282,7 +284,9 @@ class Scheduler:
 
     def _step(self, decided: Draw | Promote | Wait | End, *, at_end: bool) -> Step | Wait | End:
         if isinstance(decided, Draw):
-            return Step(None, decided.until, at_end=at_end)
+            is_baseline = len(self._log.drawn) < self._baselines * self._spec.repeats
+            until = self._spec.most_epochs if is_baseline else decided.until
+            return Step(None, until, at_end=at_end)
         if isinstance(decided, Promote):
             return Step(self._seeds(decided.number)[0], decided.until, at_end=at_end)
         return decided

@@ -66,6 +66,7 @@ from sweeps.search.stored_trial import (
 from sweeps.search.trial_store import TrialStore
 from sweeps.spec.configurations import (
     LISTS_FIRST,
+    baseline_values,
     choose_values,
     configuration,
     lists_come_first,
@@ -187,7 +188,10 @@ class Study(StoredStudy):
                 "selection": SELECTION,
                 "order": LISTS_FIRST,
             }
-            study.set_user_attr("facts", {**rules, **facts, "dimensions": dimensions})
+            made_of: dict[str, Any] = {"dimensions": dimensions}
+            if spec.baselines:
+                made_of["baselines"] = baseline_values(spec)
+            study.set_user_attr("facts", {**rules, **facts, **made_of})
         else:
             check_study(name, attrs)
             _add_repeats(study, spec)
@@ -427,7 +431,8 @@ class Study(StoredStudy):
         ]
         too_little_to_compare = min(asked.number, len(rivals)) < PROTECTED_TRIALS
         configuration_number, _ = self._place_of(asked.number)
-        is_start = configuration_number < len(self.spec.starts)
+        first = len(baseline_values(self.spec)) + len(self.spec.starts)
+        is_start = configuration_number < first
         if too_little_to_compare or is_start:
             return False
         return should_prune(

@@ -104,15 +104,26 @@ def total_trials(spec: StudySpec) -> int:
 def planned_values(spec: StudySpec) -> Iterator[dict[str, Value]]:
     """Yield the searched values of each configuration that is known before the search.
 
-    These are the starts, then the configurations of a planned method, without duplicates.
+    These are the baselines, the starts, and the configurations of a planned method, without
+    duplicates.
     """
     starts = [start_values(spec, start) for start in spec.starts]
     seen = set()
-    for values in itertools.chain(starts, _method_values(spec)):
+    for values in itertools.chain(baseline_values(spec), starts, _method_values(spec)):
         key = tuple(values.items())
         if key not in seen:
             seen.add(key)
             yield values
+
+
+def baseline_values(spec: StudySpec) -> list[dict[str, Value]]:
+    """Return the searched values of each baseline, without duplicates."""
+    baselines = []
+    for given in spec.given_baselines:
+        values = start_values(spec, given)
+        if values not in baselines:
+            baselines.append(values)
+    return baselines
 
 
 def _method_values(spec: StudySpec) -> Iterator[dict[str, Value]]:
@@ -289,11 +300,12 @@ def _applies(spec: StudySpec, dimension: Dimension, values: Mapping[str, Value])
 def representative_values(spec: StudySpec) -> list[dict[str, Value]]:
     """Return the searched values of a few configurations that stand for a study.
 
-    These are the starts; else some planned configurations, evenly spaced; else the first value of
-    every dimension, for each family.
+    These are the baselines and starts; else some planned configurations, evenly spaced; else the
+    first value of every dimension, for each family.
     """
-    if spec.starts:
-        return [start_values(spec, start) for start in spec.starts]
+    if spec.starts or spec.baselines:
+        starts = [start_values(spec, start) for start in spec.starts]
+        return [*baseline_values(spec), *starts]
     if spec.method in PLANNED_METHODS:
         planned = list(itertools.islice(planned_values(spec), MAX_TRIALS))
         if planned:

@@ -64,8 +64,8 @@ reference:
 _SEARCH = """\
 ## What can be fixed and searched
 
-`fixed`, `search` and the entries of `start_with` take these fields, and so does `when` of a
-`reference`. In `search`, a field takes a list of values, or a range `{low: ..., high: ...}` with
+`fixed`, `search` and the entries of `baselines` and `start_with` take these fields, and so does
+`when` of a `reference`. In `search`, a field takes a list of values, or a range `{low: ..., high: ...}` with
 `log: true` or `step: ...` if wanted, or a list of several of these with different conditions. With
 `when: {field: value or list of values}`, an entry applies only to trials with these values. A field
 that does not apply to a trial (a CNN's layer order in an MLP) is left out of the trial. Searched

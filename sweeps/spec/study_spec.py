@@ -448,6 +448,14 @@ class StudySpec(_Model):
     search: Annotated[Search, Field(description="Ranges and choices that are searched.")] = Field(
         default_factory=Search
     )
+    baselines: Annotated[
+        tuple[Start, ...],
+        Field(
+            description="Well-known configurations to compare with: tried before all others and "
+            "trained to their end; other fields get their defaults. The report names them, and the "
+            "best of them is trained again with the finalists."
+        ),
+    ] = ()
     start_with: Annotated[
         tuple[Start, ...],
         Field(description="Configurations tried first; other fields get their defaults."),
@@ -605,8 +613,13 @@ class StudySpec(_Model):
         return top_level | self.fixed.model_dump(exclude_none=True)
 
     @property
+    def given_baselines(self) -> tuple[dict[str, Value], ...]:
+        """The configurations to compare with, as given."""
+        return tuple(start.model_dump(exclude_none=True) for start in self.baselines)
+
+    @property
     def starts(self) -> tuple[dict[str, Value], ...]:
-        """The configurations tried first, as given."""
+        """The configurations tried first, after the baselines, as given."""
         return tuple(start.model_dump(exclude_none=True) for start in self.start_with)
 
     def document(self) -> dict[str, Any]:
@@ -639,6 +652,9 @@ class StudySpec(_Model):
         for key in (*REDRAW_KEYS, "objectives"):
             if not identity[key]:  # as in version 0.1.0, which did not have the keys
                 del identity[key]
+        identity["baselines"] = [dict(start) for start in self.given_baselines]
+        if not identity["baselines"]:  # version 0.1.0 did not have this key, either
+            del identity["baselines"]
         identity["start_with"] = [dict(start) for start in self.starts]
         identity["fixed"] = self.fixed.model_dump(exclude_none=True, exclude={"device"})
         identity["search"] = {dimension.key: dimension.to_dict() for dimension in self.dimensions}

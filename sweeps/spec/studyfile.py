@@ -34,6 +34,7 @@ from sweeps.trial import config_fields
 _PARTS: dict[str, type[BaseModel]] = {
     "fixed": Fixed,
     "search": Search,
+    "baselines": Start,
     "start_with": Start,
     "constraints": Constraints,
     "stop": Stop,
@@ -41,6 +42,9 @@ _PARTS: dict[str, type[BaseModel]] = {
     "reference": Reference,
 }
 _SCALAR_KEYS = StudySpec.model_fields.keys() - _PARTS.keys()
+
+# Keys with configurations that are tried first.
+_STARTS = ("baselines", "start_with")
 
 _Problem = tuple[KeyPath, str]  # where, and the message
 
@@ -143,8 +147,9 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
     raw = data | {key: value for key, value in values.items() if key in _SCALAR_KEYS}
     fixed = raw.get("fixed") or {}
     search = raw.get("search") or {}
-    starts = raw.get("start_with") or []
-    if not (isinstance(fixed, dict) and isinstance(search, dict) and isinstance(starts, list)):
+    starts = {key: raw.get(key) or [] for key in _STARTS}
+    are_lists = all(isinstance(given, list) for given in starts.values())
+    if not (isinstance(fixed, dict) and isinstance(search, dict) and are_lists):
         return raw
     method = overrides.get("method")
     if method and method not in CENTRED_METHODS:  # fixed values of searched fields were the centre
@@ -156,15 +161,22 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
         if key not in _SCALAR_KEYS:
             fixed = {**fixed, key: value}
         search = _without(search, key)
-        if key == "family":  # the options of another family may not even apply
-            starts = [
-                start
-                for start in starts
-                if not isinstance(start, dict) or start.get("family", value) == value
-            ]
-        starts = [_without(start, key) if isinstance(start, dict) else start for start in starts]
-    parts = {"fixed": fixed, "search": search, "start_with": starts}
+        for name, given in starts.items():
+            starts[name] = _starts_with(given, key, value)
+    parts = {"fixed": fixed, "search": search, **starts}
     return raw | {key: part for key, part in parts.items() if part or key in raw}
+
+
+def _starts_with(starts: list[Any], key: str, value: object) -> list[Any]:
+    """Return starts for a study in which a field is fixed."""
+    kept = []
+    for start in starts:
+        if not isinstance(start, dict):  # left to the validation
+            kept.append(start)
+        # The options of another family may not even apply.
+        elif key != "family" or start.get("family", value) == value:
+            kept.append(_without(start, key))
+    return kept
 
 
 def _keep_families(
@@ -172,9 +184,9 @@ def _keep_families(
     method: object,
     fixed: dict[str, Any],
     search: dict[str, Any],
-    starts: list[Any],
-) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
-    """Search these families alone: return `fixed`, `search` and `start_with` for them."""
+    starts: dict[str, list[Any]],
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, list[Any]]]:
+    """Search these families alone: return `fixed`, `search` and the starts by key for them."""
     families = list(families)
     default_family = fixed.get("family", config_fields()["family"].default)
     fixed = _without(fixed, "family")
@@ -185,14 +197,15 @@ def _keep_families(
             fixed = {**fixed, "family": centre}
         if len(families) == 1:  # is no dimension of a planned method
             search = _without(search, "family")
-    kept_starts = []
-    for start in starts:
-        if not isinstance(start, dict):  # left to the validation
-            kept_starts.append(start)
-            continue
-        complete_start = {"family": default_family, **start}
-        if complete_start["family"] in families:
-            kept_starts.append(complete_start)
+    kept_starts: dict[str, list[Any]] = {key: [] for key in starts}
+    for key, given in starts.items():
+        for start in given:
+            if not isinstance(start, dict):  # left to the validation
+                kept_starts[key].append(start)
+                continue
+            complete_start = {"family": default_family, **start}
+            if complete_start["family"] in families:
+                kept_starts[key].append(complete_start)
     return fixed, search, kept_starts
 
 
@@ -227,8 +240,9 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
     yield from _loss_problems(spec)
     yield from _target_problems(spec)
     yield from _budget_problems(spec)
-    for index, start in enumerate(spec.starts):
-        yield from _problems_of(("start_with", index), partial(start_values, spec, start))
+    for key, starts in (("baselines", spec.given_baselines), ("start_with", spec.starts)):
+        for index, start in enumerate(starts):
+            yield from _problems_of((key, index), partial(start_values, spec, start))
 
 
 def _objective_problems(spec: StudySpec) -> Iterator[_Problem]:
@@ -311,7 +325,8 @@ def _budget_problems(spec: StudySpec) -> Iterator[_Problem]:
 def _ablation_problems(spec: StudySpec) -> Iterator[_Problem]:
     if spec.of is None:
         yield ("method",), "ablate needs of: the name of the study whose best is ablated"
-    for key, value in (("search", spec.dimensions), ("start_with", spec.starts)):
+    starts = {"baselines": spec.given_baselines, "start_with": spec.starts}
+    for key, value in (("search", spec.dimensions), *starts.items()):
         if value:
             yield (key,), f"ablate takes no {key}: it sets back what the other study searched"
 

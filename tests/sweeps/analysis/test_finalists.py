@@ -14,8 +14,10 @@ from support.records import (
     with_bits,
 )
 
+from pipeline.report import answer as answering
 from pipeline.report import finalists as verdict
 from pipeline.report import formats, render, terminal, winner
+from pipeline.report.ranked import ranked_table
 from pipeline.report.scores import signed
 from sweeps.analysis.facts import ChosenFinalists, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import choose_finalists, seeds_are_free, study_document
@@ -35,6 +37,34 @@ def searched(results, *, seed=0, repeats=1, **options):
     return dataclasses.replace(
         found, spec=StoredSpec(seed=seed, repeats=repeats), facts=StudyFacts(runtime={"threads": 2})
     )
+
+
+def test_the_best_baseline_is_a_finalist():
+    """The best baseline is trained again beside the first ones, and reports name it and its distance."""
+    results = [make_result(n, 0.9 - 0.1 * n, lr=lr) for n, lr in enumerate((0.1, 0.01, 0.001))]
+    found = searched(results, dimensions=[LR])
+    found = dataclasses.replace(found, facts=StudyFacts(baselines=({"lr": 0.001}, {"lr": 0.01})))
+    assert choose_finalists(found, top=1, seeds=3).trials == (0, 1)
+    assert choose_finalists(found, top=2, seeds=3).trials == (0, 1)
+    answer = answering.answer(found)
+    assert answer.certainty[0].startswith("The best baseline (trial 1, lr 0.01")
+    assert answer.certainty[0].endswith("has 0.8000 (1 seed), 0.1000 behind.")
+    notes = {row["trial"]: row["notes"] for row in ranked_table(found).rows}
+    assert notes == {0: "", 1: "baseline", 2: "baseline"}
+
+    values = {0.1: (0.91, 0.9), 0.01: (0.81, 0.8)}
+    judged = dataclasses.replace(found, finalists=again(values, test=0.88))
+    first = answering.answer(judged).certainty[0]
+    assert first.startswith(
+        "Against the best baseline, lr 0.01, 0.8050 ± 0.0071 (2 seeds): difference +0.1000"
+    )
+    assert first.endswith(
+        "On the test images the baseline has 0.8800, the winner 0.8800 (+0.0000)."
+    )
+    assert "lr 0.01 (baseline)" in render.render(judged, "md")
+    assert "gone on since they were chosen" not in render.render(judged, "md")
+    best = dataclasses.replace(found, facts=StudyFacts(baselines=({"lr": 0.1},)))
+    assert answering.answer(best).certainty[0].endswith("the search has found nothing better.")
 
 
 def again(values, *, objective="val_acc", maximize=True, test=None, images=1000, **options):

@@ -178,6 +178,37 @@ def test_killed_before_any_write(unkilled, part):
         assert all(trial.state.is_finished() for trial in storage.get_all_trials(0))
 
 
+# Baselines
+
+BASELINES = """
+trials: 12
+epochs: 6
+repeats: 2
+search: {lr: {low: 1.0e-4, high: 1.0e-1, log: true}, family: [mlp, resnet]}
+baselines: [{family: mlp, lr: 1.0e-4}, {family: resnet, lr: 1.0e-4}]
+start_with: [{family: mlp, lr: 2.0e-4}]
+"""
+
+
+@pytest.mark.parametrize("budget", [None, "5", "8"])
+def test_baselines_are_trained_to_their_end(budget):
+    """However bad they are, all seeds of baselines are complete, and named by the study; a start is paused."""
+    storage = memory()
+    study, reason, _ = sweep(0, BASELINES, storage=storage, budget=budget)
+    assert reason == "done"
+    states = [result.state for result in study.results()]
+    assert states[:4] == [COMPLETE] * 4
+    if budget is None:
+        assert states[4] == PRUNED
+    epochs = sum(len(result.history) for result in study.results())
+    assert epochs <= 6 * float(budget or 12)
+    record = read_record(storage, "study")
+    named = [record.is_baseline(result.config) for result in record.results]
+    assert named == [True] * 4 + [False] * (len(named) - 4)
+    assert record.best_baseline is not None
+    assert record.best_baseline.trials[0].config.family == "resnet"
+
+
 # A larger total
 
 

@@ -94,6 +94,15 @@ def test_redraws_are_repeats(key):
     assert key not in spec(text).identity()
 
 
+def test_baselines_come_first():
+    """Baselines are planned before starts, each once; without them, the identity is that of 0.1.0."""
+    text = "search: {width: [8, 16, 32]}\n"
+    given = "baselines: [{width: 32}, {width: 32}]\nstart_with: [{width: 8}, {width: 32}]\n"
+    assert list(planned_values(spec(text + given))) == [{"width": 32}, {"width": 8}]
+    assert spec(text + given).identity()["baselines"] == [{"width": 32}, {"width": 32}]
+    assert "baselines" not in spec(text).identity()
+
+
 def test_identity_is_json():
     """An identity is read back equal from a store."""
     identity = spec(CONDITIONAL + "start_with: [{family: resnet}]").identity()

@@ -314,6 +314,10 @@ def test_families():
     assert spec.dimensions[0] == Dimension(field="family", choices=("mlp", "cnn"))
     assert spec.starts == ({"family": "cnn", "lr": 1}, {"family": "cnn", "lr": 2})
     assert "family" not in spec.base
+    spec = parse_study(
+        text.replace("start_with", "baselines"), "test", overrides={"families": ["cnn"]}
+    )
+    assert spec.given_baselines == ({"family": "cnn", "lr": 1}, {"family": "cnn", "lr": 2})
     assert parse_study(text, "test", overrides={"families": ["mlp"]}).starts == ()
     assert (
         parse_study(
