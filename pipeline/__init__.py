@@ -4,7 +4,7 @@ For scripts and notebooks (docs/api.md):
 
     import pipeline
 
-    study = pipeline.sweep("default", trials=12)
+    study = pipeline.sweep("networks", trials=12)
     study.best.value
     model = pipeline.load_model(study)
     model.predict("photos/")

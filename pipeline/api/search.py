@@ -30,7 +30,7 @@ _STUDY_KEYS = (
 
 
 def sweep(
-    study: str | Path | Mapping[str, Any] | StudySpec = "default",
+    study: str | Path | Mapping[str, Any] | StudySpec | None = None,
     *,
     name: str | None = None,
     trials: int | None = None,
@@ -65,7 +65,8 @@ def sweep(
 
     Args:
         study: the name of a shipped study, the path of a study file, or what such a file contains:
-            a mapping, or a `StudySpec`.
+            a mapping, or a `StudySpec`. Without it, the shipped study that the one called ``name``
+            was made from, or ``networks``.
         name: the study's name in the stores. The default is the name of the file (``study`` if
             there is none) and of the data set.
         trials: the total of trials. More than before extends a study.

@@ -73,7 +73,7 @@ def finalists_command(
     More --seeds or --split-seeds than before are added to those of the same finalists.
 
     \b
-    Example: pipeline finalists default-digits --top 3 --seeds 3
+    Example: pipeline finalists networks-few_digits --top 3 --seeds 3
     """
     preload_workers(options)
     with garbage.freeze_loaded():

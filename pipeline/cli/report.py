@@ -52,7 +52,7 @@ def report_command(
     Several studies are compared as well, in a folder beside theirs.
 
     \b
-    Example: pipeline report default-digits --best
+    Example: pipeline report networks-few_digits --best
     """
     check_within(within, is_best=show_best)
     with garbage.freeze_loaded():

@@ -32,7 +32,7 @@ def status_command(
     Reads the store of studies alone, while a sweep writes it too, and writes nothing.
 
     \b
-    Example: pipeline status default-digits
+    Example: pipeline status networks-few_digits
     """
     from pipeline.report import status
     from pipeline.stores import access, locations, locks

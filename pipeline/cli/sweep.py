@@ -133,7 +133,7 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
 def sweep_command(
     study: str | None, study_option: str | None, dry_run: bool, as_json: bool, **options: Any
 ) -> None:
-    """Search a study: a shipped one's name or a YAML file (default: default).
+    """Search a study: a shipped one's name or a YAML file (default: networks).
 
     The same command again goes on to the total: nothing that has ended runs twice. If the file asks
     for finalists, they are trained after the search, as by `pipeline finalists`.
@@ -152,7 +152,7 @@ def sweep_command(
         from pipeline.system.signals import SignalStopRequest
 
     request = sweeping.Request(
-        study=argument_or_option(study, study_option, "study file") or "default",
+        study=argument_or_option(study, study_option, "study file"),
         overrides=_overrides(options),
         command=command_line(),
         **{key: options[key] for key in (*_REQUEST_OPTIONS, *ENGINE_OPTIONS)},

@@ -33,7 +33,7 @@ def sync_command(
     what is lacking is sent. Trains nothing, and what is complete stays as it is.
 
     \b
-    Example: pipeline sync default-digits
+    Example: pipeline sync networks-few_digits
     """
     from pipeline.jobs import sync
     from pipeline.stores import locations

@@ -156,6 +156,7 @@ def _describe_finalists(spec: StudySpec, wanted: Finalists) -> dict[str, Any]:
         "finished": finished,
         "finished_epochs": finished * rest,
         "top": top,
+        "baseline": configurations > top,
         "seeds": wanted.seeds,
         "redraw": wanted.repeats.redraw,
         "trials": trials,
@@ -260,8 +261,9 @@ def _finalists_text(finalists: Mapping[str, Any]) -> str:
             f"at most {finalists['finished']} promising paused trial{plural} to the end, "
             f"{finalists['finished_epochs']:,} epochs, and "
         )
+    baseline = " and the best baseline" if finalists["baseline"] else ""
     text = (
-        f"then {finished}finalists: the best {finalists['top']} with {seeds}, "
+        f"then {finished}finalists: the best {finalists['top']}{baseline} with {seeds}, "
         f"{finalists['trials']} trials, {finalists['epochs_in_all']:,} epochs in all"
     )
     if finalists["seconds"] is None:

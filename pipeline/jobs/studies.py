@@ -22,6 +22,7 @@ from sweeps.trial import TrialConfig
 # What a study is read from: a name, the path of a file, what a file contains, or a checked study.
 StudySource = str | Mapping[str, Any] | StudySpec
 UNNAMED = "study"  # the name of a study that is in no file
+DEFAULT_STUDY = "networks"  # is searched where no study is named
 MAX_SIZE = 1_000_000  # characters of a study file: more would take minutes to check
 
 

@@ -62,7 +62,8 @@ LoadingContext = Callable[[], AbstractContextManager[None]]
 class Request:
     """The options of a command that trains trials."""
 
-    study: studies.StudySource = "default"
+    # None for the shipped study that the named one was made from, or the default.
+    study: studies.StudySource | None = None
     name: str | None = None  # the study's name in the stores
     overrides: Mapping[str, Any] = field(default_factory=dict)
     data_dir: Path = Path("data")
@@ -140,7 +141,9 @@ def make_plan(request: Request) -> Plan:
     Raises:
         Failure: with a message of one line, before anything is written.
     """
-    study, text, spec = studies.read_study(request.study, request.overrides, request.given_by)
+    stores = locations.locate(request.storage)
+    wanted = _wanted_study(request, stores)
+    study, text, spec = studies.read_study(wanted, request.overrides, request.given_by)
     if request.finalists is False:
         spec = spec.model_copy(update={"finalists": None})
     elif request.finalists and spec.finalists is None:
@@ -151,8 +154,7 @@ def make_plan(request: Request) -> Plan:
             f"a name that ends with {FINALISTS_SUFFIX} is of what `pipeline finalists` trains: "
             f"got {name!r}"
         )
-    stores = locations.locate(request.storage)
-    deviations = studies.deviations(request.study, spec)
+    deviations = studies.deviations(wanted, spec)
     ablated = None
     if spec.method == "ablate":
         # The starting point stays as it was when this study began.
@@ -170,6 +172,17 @@ def make_plan(request: Request) -> Plan:
     preflight.check_networks(spec, data.shape, len(data.classes))
     preflight.check_augmentation(spec, data)
     return Plan(study, name, text, spec, data, stores, deviations, ablated)
+
+
+def _wanted_study(request: Request, stores: locations.Stores) -> studies.StudySource:
+    """Return what the study of a request is read from."""
+    if request.study is not None:
+        return request.study
+    if request.name is not None:
+        facts = access.read_facts(stores, locations.check_name(request.name))
+        if facts is not None and facts.study in studies.shipped_studies():
+            return facts.study
+    return studies.DEFAULT_STUDY
 
 
 def sweep(

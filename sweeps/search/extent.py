@@ -6,8 +6,8 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from sweeps.search.promotion import BUDGET_REDUCTION, budget_rungs, expected_epochs
-from sweeps.spec.configurations import total_trials
+from sweeps.search.promotion import BUDGET_REDUCTION, LEADERS, budget_rungs, expected_epochs
+from sweeps.spec.configurations import baseline_values, total_trials
 from sweeps.spec.study_spec import StudySpec
 
 
@@ -51,7 +51,10 @@ def _epochs_without_budget(spec: StudySpec) -> float:
     if spec.pruner != "asha":
         return _all_epochs(spec)
     configurations = math.ceil(total_trials(spec) / spec.repeats)
-    epochs = spec.repeats * expected_epochs(total=configurations, epochs=spec.most_epochs)
+    leaders = LEADERS + len(baseline_values(spec))
+    epochs = spec.repeats * expected_epochs(
+        total=configurations, epochs=spec.most_epochs, leaders=leaders
+    )
     return min(_all_epochs(spec), epochs)  # the last configuration may lack seeds
 
 

@@ -435,7 +435,9 @@ class Scheduler:
             budget = self._budget(self._visible(self.decisions))
             return None if math.isinf(budget) else min(budget, self._total * epochs)
         return self._spec.repeats * expected_epochs(
-            total=self._configurations, epochs=epochs, leaders=self._leaders
+            total=self._configurations,
+            epochs=epochs,
+            leaders=self._leaders + self._baselines,
         )
 
     def seen(self, known: Sequence[Decision], *, before: int | None) -> list[FrozenTrial]:

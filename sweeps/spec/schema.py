@@ -65,9 +65,10 @@ _SEARCH = """\
 ## What can be fixed and searched
 
 `fixed`, `search` and the entries of `baselines` and `start_with` take these fields, and so does
-`when` of a `reference`. In `search`, a field takes a list of values, or a range `{low: ..., high: ...}` with
-`log: true` or `step: ...` if wanted, or a list of several of these with different conditions. With
-`when: {field: value or list of values}`, an entry applies only to trials with these values. A field
+`when` of a `reference`. In `search`, a field takes a list of values, or a range
+`{low: ..., high: ...}` with `log: true` or `step: ...` if wanted, or a list of several of these
+with different conditions. With `when: {field: value or list of values}`, an entry applies only to
+trials with these values. A field
 that does not apply to a trial (a CNN's layer order in an MLP) is left out of the trial. Searched
 numbers are rounded to four significant digits. `method: zip`, `one_factor` and `ablate` take no
 conditions and need lists or steps.

@@ -103,18 +103,18 @@ def test_a_plan_is_printed_and_nothing_is_written(tmp_path, monkeypatch, capsys)
     assert pipeline("sweep", "--dry-run") == 0
     text = capsys.readouterr().out
     assert "  lr                      0.0001 to 0.1, log\n" in text
-    assert "24 trials of at most 12 epochs, 135 in all on 1,199 images: at most about" in text
+    assert "30 trials of at most 24 epochs, 337 in all on 287 images: at most about" in text
     assert pipeline("sweep", "--dry-run", "--json", "--families", "mlp") == 0
     plan = json.loads(capsys.readouterr().out)
     assert (plan["study"], plan["trials"], plan["search"]["family"]) == (
-        "default-digits",
-        24,
+        "networks-few_digits",
+        30,
         "mlp",
     )
     assert plan["seconds"] > 0
     assert pipeline("sweep", "--dry-run", "--budget", "6") == 0
     text = capsys.readouterr().out
-    assert "of at most 12 epochs within a budget of 6 whole trainings, 72 in all on" in text
+    assert "of at most 24 epochs within a budget of 6 whole trainings, 144 in all on" in text
     assert list(tmp_path.iterdir()) == []
 
 

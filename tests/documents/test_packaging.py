@@ -121,4 +121,4 @@ def test_the_installed_program_sweeps_in_an_empty_folder(installed, tmp_path):
     run_installed(installed, tmp_path, "pipeline", "sweep", "--trials", "2", "--epochs", "1")
     assert (tmp_path / "mlflow.db").exists()
     (report,) = (tmp_path / "reports").glob("*/report.html")
-    assert "default" in report.read_text(encoding="utf-8")
+    assert "networks-few_digits" in report.read_text(encoding="utf-8")

@@ -9,10 +9,13 @@ import models
 from pipeline.jobs import preflight
 from pipeline.jobs.estimate import describe_plan, estimate, first_images, left_over_text, plan_text
 from pipeline.jobs.preflight import check_networks, check_parts, resolve_runtime
-from pipeline.jobs.studies import read_study, shipped_studies, study_name
+from pipeline.jobs.studies import DEFAULT_STUDY, read_study, shipped_studies, study_name
+from pipeline.jobs.sweep import Request, make_plan
 from pipeline.system.errors import UsageFailure
 from sweeps.search.extent import Extent, extent
 from sweeps.search.promotion import SHARE
+from sweeps.search.stored import open_storage
+from sweeps.search.study import Study
 from sweeps.spec.study_spec import parse_budget
 from sweeps.spec.studyfile import parse_study
 
@@ -25,6 +28,7 @@ def spec(text):
 
 SHAPES = {
     "digits": (1, 8, 8),
+    "few_digits": (1, 8, 8),
     "mnist": (1, 28, 28),
     "cifar10": (3, 32, 32),
     "tiny_imagenet": (3, 64, 64),
@@ -38,14 +42,14 @@ def test_shipped_studies(name):
     assert label == name
     assert parse_study(text, name) == read
     assert read.description
-    assert read.source or name == "default"
+    assert read.source or name in ("default", DEFAULT_STUDY)
     check_networks(read, SHAPES[read.dataset], 200 if read.dataset == "tiny_imagenet" else 10)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values())
 def test_the_default_study_takes_all_images(shape):
     """The study that runs on any data set has no network that cannot take its images."""
-    check_networks(read_study("default", {})[2], shape, 10)
+    check_networks(read_study(DEFAULT_STUDY, {})[2], shape, 10)
 
 
 def test_study_of_a_file(tmp_path):
@@ -55,6 +59,19 @@ def test_study_of_a_file(tmp_path):
     label, text, read = read_study(str(path), {"epochs": 5})
     assert (label, text) == ("my study", QUICK)
     assert (read.epochs, read.trials) == (5, 3)
+
+
+def test_without_a_file_a_named_study_goes_on_with_its_own(tmp_path, monkeypatch):
+    """A study of an earlier default goes on by its name alone; a new one is of the present default."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PIPELINE_STORAGE", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    storage = open_storage(f"sqlite:///{tmp_path}/optuna.db", timeout=1)
+    Study.open(storage, "default-digits", read_study("default", {})[2], {"study": "default"})
+    plan = make_plan(Request(name="default-digits"))
+    assert (plan.study, plan.spec.dataset, plan.spec.trials) == ("default", "digits", 24)
+    plan = make_plan(Request())
+    assert (plan.study, plan.name) == ("networks", "networks-few_digits")
 
 
 def test_unknown_study():
@@ -86,7 +103,7 @@ def test_bad_study_file(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("study", "dataset", "name"),
     [
-        ("default", "digits", "default-digits"),
+        ("networks", "few_digits", "networks-few_digits"),
         ("depth", "folder:/data/my images", "depth-my images"),
         ("a", "folder:x/", "a-x"),
     ],

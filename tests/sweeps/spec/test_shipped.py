@@ -15,11 +15,12 @@ from pipeline.stores import locations
 # Images a class, by data set: large networks get few.
 SHAPES = {
     "digits": (1, 8, 8),
+    "few_digits": (1, 8, 8),
     "mnist": (1, 28, 28),
     "cifar10": (3, 32, 32),
     "tiny_imagenet": (3, 64, 64),
 }
-IMAGES = {"digits": 20, "mnist": 20, "cifar10": 20, "tiny_imagenet": 8}
+IMAGES = {"digits": 20, "few_digits": 20, "mnist": 20, "cifar10": 20, "tiny_imagenet": 8}
 TRIALS = 2
 # Networks of tens of millions of parameters, which others of the studies have as well.
 LARGE = {"mnist_cnn_lr", "tinyimagenet_cnn", "tinyimagenet_resnet"}

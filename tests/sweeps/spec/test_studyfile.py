@@ -215,7 +215,7 @@ def test_conflicts_all_at_once():
 
 
 def test_default_study():
-    """The shipped default study is the main job: every family on the digits, with conditional widths."""
+    """The study that 0.1.0 searched by default stays: every family on the digits, with conditional widths."""
     spec = parse_study(DEFAULT, "default", check_dataset=check_dataset)
     assert (spec.dataset, spec.method, spec.pruner, total_trials(spec)) == (
         "digits",
