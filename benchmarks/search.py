@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.data.search_data import SearchData, Split, load_for
 from pipeline.jobs.preflight import resolve_runtime
@@ -39,7 +39,7 @@ from sweeps.search.stored import Storage, open_storage
 from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import StudySpec
-from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, Epoch, TrialConfig, TrialResult
+from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, Epoch, TrialConfig, TrialResult, Value
 
 UNPRUNED = "none"
 
@@ -51,6 +51,14 @@ class Curve:
     values: tuple[float, ...]  # validation accuracy by epoch
     seconds: tuple[float, ...]  # of CPU, by epoch
     failed: str | None = None  # how it ended after the last of them
+
+
+class Learns(Protocol):
+    """Tells how configurations learn."""
+
+    def get(self, config: TrialConfig) -> Curve:
+        """Return the curve of a configuration."""
+        ...
 
 
 class Curves:
@@ -115,6 +123,7 @@ class Sweep:
     seconds: float  # of CPU in training
     best: float  # of the best complete trial
     winner: int  # its number
+    configuration: Mapping[str, Value]  # the winner's
     ends: Mapping[str, int]
     gains: Sequence[
         tuple[int, float, float]
@@ -127,15 +136,16 @@ class Sweep:
         )
 
 
-def sweep(spec: StudySpec, curves: Curves) -> Sweep:
+def sweep(spec: StudySpec, curves: Learns) -> Sweep:
     """Sweep a study, in a store that is thrown away."""
     with (
         tempfile.TemporaryDirectory() as folder
     ):  # not in memory: a thread that writes reports would see another one
-        return _sweep(spec, curves, open_storage(f"sqlite:///{folder}/study.db", timeout=1))
+        return sweep_in(spec, curves, open_storage(f"sqlite:///{folder}/study.db", timeout=1))
 
 
-def _sweep(spec: StudySpec, curves: Curves, storage: Storage) -> Sweep:
+def sweep_in(spec: StudySpec, curves: Learns, storage: Storage) -> Sweep:
+    """Sweep a study in a store."""
     study = Study.open(storage, "search", spec, {"runtime": resolve_runtime(spec)})
     epochs, spent, gains = 0, 0.0, []
 
@@ -185,6 +195,7 @@ def _sweep(spec: StudySpec, curves: Curves, storage: Storage) -> Sweep:
         seconds=round(spent, 2),
         best=winner.value,
         winner=winner.number,
+        configuration=winner.config.to_dict(),
         ends={end: ends.count(end) for end in sorted(set(ends))},
         gains=[(count, round(seconds, 2), value) for count, seconds, value in gains],
     )

@@ -25,7 +25,7 @@ from sweeps.analysis.optimism import epoch_optimism, trial_optimism
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import Lead, StudyRecord
 from sweeps.analysis.scores import Score, complete_trials, mean_test_score
-from sweeps.analysis.verdict import Verdict
+from sweeps.analysis.verdict import Finalist, Verdict
 from sweeps.spec.study_spec import parse_budget
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING, TrialResult
 
@@ -90,6 +90,7 @@ def answer(record: StudyRecord) -> Answer:
     test = mean_test_score(complete_trials(configuration), "acc")
     test_interval = None
     lead = _lead_text(record.lead)
+    gain = _baseline_lead(record, configuration)
     on_front = front_sentence(record)
     if on_front:
         certainty = (*certainty, on_front)
@@ -104,13 +105,14 @@ def answer(record: StudyRecord) -> Answer:
         test = verdict.winner.test
         test_interval = verdict.winner.test_interval
         lead = _finalist_lead_text(verdict)
+        gain = _finalist_baseline_lead(record, verdict)
     return Answer(
         progress=progress_sentence(record),
         cost=cost_sentence(record),
         winner=winner,
         certainty=(baseline, *certainty) if baseline else certainty,
         test="" if configuration is None else _test_sentence(test, test_interval),
-        figures=tuple(_figures(record, configuration, lead, test)),
+        figures=tuple(_figures(record, configuration, lead, gain, test)),
         meanings=_meanings(record),
         steps=tuple(_steps(record, configuration, test)),
     )
@@ -327,6 +329,17 @@ def _baseline_sentence(record: StudyRecord, configuration: Ranked | None) -> str
     return f"{text}, {difference.difference:.4f} behind."
 
 
+def _baseline_lead(record: StudyRecord, configuration: Ranked | None) -> str:
+    """By how much the winner is ahead of the best baseline; empty if there is none."""
+    baseline = record.best_baseline
+    if baseline is None or configuration is None:
+        return ""
+    difference = record.difference(configuration, baseline)
+    if baseline is configuration or difference is None:
+        return "nothing"
+    return _lead_figure(difference)
+
+
 # The winner of the finalists
 
 
@@ -346,12 +359,19 @@ def _finalist_sentence(record: StudyRecord, verdict: Verdict) -> str:
     return f"{subject} {name}: {objective}{mean}, trained again with fresh seeds."
 
 
+def _baseline_among(record: StudyRecord, verdict: Verdict) -> Finalist | None:
+    """The best baseline among the finalists; None if there is none."""
+    for finalist in verdict.finalists:
+        if record.is_baseline(finalist.trial.config):
+            return finalist
+    return None
+
+
 def _finalist_baseline_sentence(record: StudyRecord, verdict: Verdict) -> str:
     """The winner of the finalists beside the baseline among them; empty if there is none."""
-    baselines = [one for one in verdict.finalists if record.is_baseline(one.trial.config)]
-    if not baselines:
+    baseline = _baseline_among(record, verdict)
+    if baseline is None:
         return ""
-    baseline = baselines[0]
     if baseline is verdict.winner:
         return "The winner is a baseline: the search has found nothing better."
     if baseline.value is None or baseline.against is None:
@@ -370,6 +390,16 @@ def _finalist_baseline_sentence(record: StudyRecord, verdict: Verdict) -> str:
         f"{sentence}. On the test images the baseline has {baseline.test.mean:.4f}, the winner "
         f"{verdict.winner.test.mean:.4f} ({signed(by)})."
     )
+
+
+def _finalist_baseline_lead(record: StudyRecord, verdict: Verdict) -> str:
+    """By how much the winner is ahead of the best baseline; empty if none is a finalist."""
+    baseline = _baseline_among(record, verdict)
+    if baseline is None:
+        return ""
+    if baseline.against is None:
+        return "nothing" if baseline is verdict.winner else "not known"
+    return _lead_figure(baseline.against)
 
 
 def _finalist_certainty(verdict: Verdict) -> str:
@@ -405,7 +435,7 @@ def _test_sentence(test: Score | None, interval: tuple[float, float] | None) -> 
 
 
 def _figures(
-    record: StudyRecord, configuration: Ranked | None, lead: str, test: Score | None
+    record: StudyRecord, configuration: Ranked | None, lead: str, gain: str, test: Score | None
 ) -> list[tuple[str, str]]:
     """The most important figures, of the search or of the finalists."""
     ended = f"{record.ended} of {max(record.trials, record.ended)}"
@@ -420,6 +450,7 @@ def _figures(
     return [
         (f"best {OBJECTIVES[record.objective]}", value),
         ("ahead of the second by", lead),
+        *([("ahead of the best baseline by", gain)] if gain else []),
         ("test accuracy", "not scored yet" if test is None else f"{test.mean:.4f}"),
         *figures,
     ]

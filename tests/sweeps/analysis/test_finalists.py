@@ -49,12 +49,15 @@ def test_the_best_baseline_is_a_finalist():
     answer = answering.answer(found)
     assert answer.certainty[0].startswith("The best baseline (trial 1, lr 0.01")
     assert answer.certainty[0].endswith("has 0.8000 (1 seed), 0.1000 behind.")
+    assert ("ahead of the best baseline by", "0.1000, not told apart") in answer.figures
     notes = {row["trial"]: row["notes"] for row in ranked_table(found).rows}
     assert notes == {0: "", 1: "baseline", 2: "baseline"}
 
     values = {0.1: (0.91, 0.9), 0.01: (0.81, 0.8)}
     judged = dataclasses.replace(found, finalists=again(values, test=0.88))
-    first = answering.answer(judged).certainty[0]
+    answer = answering.answer(judged)
+    assert ("ahead of the best baseline by", "0.1000") in answer.figures
+    first = answer.certainty[0]
     assert first.startswith(
         "Against the best baseline, lr 0.01, 0.8050 ± 0.0071 (2 seeds): difference +0.1000"
     )
@@ -65,6 +68,7 @@ def test_the_best_baseline_is_a_finalist():
     assert "gone on since they were chosen" not in render.render(judged, "md")
     best = dataclasses.replace(found, facts=StudyFacts(baselines=({"lr": 0.1},)))
     assert answering.answer(best).certainty[0].endswith("the search has found nothing better.")
+    assert ("ahead of the best baseline by", "nothing") in answering.answer(best).figures
 
 
 def again(values, *, objective="val_acc", maximize=True, test=None, images=1000, **options):
