@@ -33,7 +33,7 @@ from benchmarks.portfolio import learn
 from benchmarks.record_curves import WIDTHS
 from benchmarks.search import Curve, error, sweep_in
 from benchmarks.surrogate import Row, Surrogate, read_table
-from pipeline.jobs.studies import read_shipped
+from pipeline.jobs.studies import DEFAULT_STUDY, read_shipped
 from sweeps.search.sampling import suggest
 from sweeps.spec.configurations import choose_values
 from sweeps.spec.dimension import Dimension
@@ -91,7 +91,7 @@ def searched_values(config: TrialConfig) -> dict[str, Value]:
 @cache
 def space() -> StudySpec:
     """The default study with the widths of the tables, without baselines, starts and finalists."""
-    _, _, spec = read_shipped("networks")
+    _, _, spec = read_shipped(DEFAULT_STUDY)
     widths = tuple(
         Dimension(field="width", choices=choices, when={"family": (family,)})
         for family, choices in WIDTHS.items()
