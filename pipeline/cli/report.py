@@ -95,6 +95,6 @@ def _write_files(folder: Path, write: Callable[[Path], object]) -> None:
     try:
         write(folder)
     except OSError as error:
-        click.echo(f"no files written: {error}", err=True)
+        click.echo(f"no files written in {folder}: {error.strerror or error}", err=True)
     else:
         click.echo(f"files: {folder}", err=True)

@@ -36,14 +36,12 @@ def ui_command(
     stores = locations.locate(storage)
     with garbage.freeze_loaded():
         record = access.read_record(stores, argument_or_option(name, name_option))
-    access.check_tracking(stores)
-    access.settle(stores)  # the server reads the store itself
-    experiment = tracker.experiment_of(stores.tracking, record.parent_run_id)
     is_server = stores.tracking.startswith("http")
     host = stores.tracking if is_server else f"http://{ui.HOST}:{port}"
-    comparison = f"{host}{comparison_view.comparison_link(experiment, record.name)}"
 
-    def print_links() -> None:
+    def print_links(tracking: str) -> None:
+        experiment = tracker.experiment_of(tracking, record.parent_run_id)
+        comparison = f"{host}{comparison_view.comparison_link(experiment, record.name)}"
         click.echo(f"comparison of {record.name}: {comparison}")
         if record.parent_run_id:
             run = f"{host}{comparison_view.run_link(experiment, record.parent_run_id)}"
@@ -52,9 +50,12 @@ def ui_command(
             # In a thread, because the call waits until some browsers are closed.
             threading.Thread(target=webbrowser.open, args=(comparison,), daemon=True).start()
 
-    if is_server:
-        print_links()
-        return
-    ui.check_port(port)
-    click.echo(f"starting MLflow's UI on {host}; Ctrl-C ends it", err=True)
-    ui.serve(stores.tracking, port, print_links)
+    with access.read_tracking(stores, writes=True) as tracking:
+        if is_server:
+            print_links(tracking)
+            return
+        ui.check_port(port)
+        if tracking != stores.tracking:
+            click.echo("the store is read-only: what is changed in the UI is not kept", err=True)
+        click.echo(f"starting MLflow's UI on {host}; Ctrl-C ends it", err=True)
+        ui.serve(tracking, port, lambda: print_links(tracking))

@@ -5,6 +5,7 @@ This is the only module that reads the test split: nothing is selected on test d
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -160,15 +161,14 @@ def _keep_test_scores(
     is_trial = "sweep.trial" in tags
     if not is_trial and "sweep.refit_of" not in tags:
         return
-    storage = access.open_studies(stores)
-    try:
+    # A LookupError: the study is in another store.
+    with access.study_errors(), contextlib.suppress(LookupError):
+        storage = access.open_studies(stores)
         if is_trial:
             number = int(tags["sweep.trial"])
             keep_test(storage, tags["sweep.study"], number, figures, correct, looks=looks)
         else:
             count_look_of_refit(storage, tags["sweep.refit_of"])
-    except LookupError:  # the study is in another store
-        return
 
 
 def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> Scores:

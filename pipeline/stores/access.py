@@ -155,10 +155,16 @@ def open_studies(stores: Stores, held: Held | None = None) -> Storage:
     return storage
 
 
-def tracking_is_writable(stores: Stores) -> bool:
-    """Whether the tracking store can be written. A server reports its own errors."""
-    file = sqlite_file(stores.tracking)
-    return file is None or _is_writable(file)
+def read_only_store(stores: Stores) -> str | None:
+    """Return the first of the stores that cannot be written; None if both can.
+
+    A server reports its own errors.
+    """
+    for url in (stores.tracking, stores.studies):
+        file = sqlite_file(url)
+        if file is not None and file.exists() and not _is_writable(file):
+            return str(file)
+    return None
 
 
 # -- for reading -----------------------------------------------------------------------------------
@@ -340,7 +346,10 @@ def _open_storage(
 
 
 def _is_writable(file: Path) -> bool:
-    return os.access(file.parent, os.W_OK) and os.access(file, os.W_OK)
+    """Whether a file can be written, and the files that SQLite makes beside it."""
+    others = [file.with_name(f"{file.name}{suffix}") for suffix in ("-wal", "-shm")]
+    files = [file, *(other for other in others if other.exists())]
+    return all(os.access(path, os.W_OK) for path in (file.parent, *files))
 
 
 @contextmanager

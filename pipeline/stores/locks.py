@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.stores import holders, postgresql
+from pipeline.stores import holders, postgresql, sqlite
 from pipeline.stores.holders import Holder
 from pipeline.stores.locations import Stores, sqlite_file
 from pipeline.system.errors import StorageFailure, StudyBusy, StudyTaken
@@ -248,6 +248,7 @@ def _claim(database: Path, held: Held, lock_file: Path) -> None:
     """Write into an SQLite file that this process holds a study. A missing file holds none."""
     if not database.exists():
         return
+    sqlite.check_writable(database)
     identity = _identity(lock_file) or (0, 0)
     mine = Holder.this_process(identity[1], database.stat().st_ino)
     other = holders.claim(database, held.study, mine)

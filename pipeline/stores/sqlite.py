@@ -12,6 +12,7 @@ SQLAlchemy engines and offer no setting:
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import importlib.util
 import os
@@ -38,6 +39,7 @@ LOCK_TIMEOUT = 60  # seconds that a write waits for another process to release i
 # Characters of a file name that SQLAlchemy, Optuna or MLflow would misread in a URL.
 SPECIAL_CHARACTERS = re.compile(r"[%?#{}]")
 
+_READ_ONLY = ", copy the folder to one of your own and go on there"
 _DAMAGED = ": it was damaged or replaced, put back a copy"
 
 
@@ -120,6 +122,7 @@ def prepare(
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=file.parent):
             pass
+        check_writable(file)
         if making.is_unfinished(file) or not file.exists() or not examine(file, url, library):
             with making.making(file) as draft:
                 if not file.exists():
@@ -133,7 +136,18 @@ def prepare(
             database.rollback()
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise StorageFailure(f"cannot use {file}: {reason}") from None
+        remedy = _READ_ONLY if getattr(error, "errno", None) in (errno.EACCES, errno.EROFS) else ""
+        raise StorageFailure(f"cannot use {file}: {reason}{remedy}") from None
+
+
+def check_writable(file: Path) -> None:
+    """Check that a file, if it is there, may be written. SQLite would notice it much later.
+
+    Raises:
+        StorageFailure: if it may not.
+    """
+    if file.exists() and not os.access(file, os.W_OK):
+        raise StorageFailure(f"cannot use {file}: it is read-only{_READ_ONLY}")
 
 
 def examine(file: Path, url: str, library: Library, *, copy: Path | None = None) -> bool:

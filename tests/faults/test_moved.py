@@ -1,6 +1,5 @@
 """A project folder that is copied, moved or carried elsewhere goes on there, and touches nothing outside it."""
 
-import hashlib
 import shutil
 import sqlite3
 from contextlib import closing
@@ -12,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 from support.datasets import save
-from support.endtoend import check_invariant, furnish, pipeline, record, trial_list
+from support.endtoend import check_invariant, digests, furnish, pipeline, record, trial_list
 
 from pipeline.stores import locations, sqlite
 
@@ -32,15 +31,6 @@ def command(*arguments: str) -> None:
     utils._artifact_repos_cache.clear()
     assert pipeline(*arguments) == 0
     sqlite.close_files()
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Every file of a folder, with its content."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def names(file: Path, text: str) -> list[tuple[str, str]]:

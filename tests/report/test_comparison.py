@@ -204,4 +204,4 @@ def test_the_command(folder, capsys):
     assert pipeline("report", "a", "--out", "tiny.yaml/x") == 0
     shown = capsys.readouterr()
     assert "2 ended: 2 complete" in shown.out
-    assert shown.err.startswith("no files written: ")
+    assert shown.err.startswith("no files written in tiny.yaml/x: ")

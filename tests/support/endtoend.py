@@ -1,6 +1,7 @@
 """Runs commands in a folder with ready stores, and checks what they leave in both."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -100,6 +101,15 @@ def _run(*arguments: str) -> int:
         print(error, file=sys.stderr)
         return error.code
     return 0
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Every file of a folder, with its content."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def client(folder: Path) -> MlflowClient:
