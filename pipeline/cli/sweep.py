@@ -158,10 +158,11 @@ def sweep_command(
         **{key: options[key] for key in (*_REQUEST_OPTIONS, *ENGINE_OPTIONS)},
     )
     console = Console(stderr=as_json)
-    plan = sweeping.make_plan(request)
     if dry_run:
-        print_plan(plan.name, plan.spec, plan.data, as_json=as_json)
+        draft, data = sweeping.preview(request)
+        print_plan(draft.name, draft.spec, data, as_json=as_json)
         return
+    plan = sweeping.make_plan(request)
 
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     try:

@@ -183,8 +183,9 @@ def read_run(
         read_only = access.read_only_store(stores)
         if keeps and read_only is not None:
             raise StorageFailure(
-                f"cannot write {read_only}, where scores are kept with their run: score the network "
-                f"alone, by --checkpoint FOLDER, which ends with {run_id}/artifacts/checkpoint"
+                f"cannot write {read_only}, where scores are kept with their run: "
+                "score the network alone, by --checkpoint FOLDER, which ends with "
+                f"{run_id}/artifacts/checkpoint"
             )
         run = tracker.run(str(run_id))
         tags = run.data.tags

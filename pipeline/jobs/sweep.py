@@ -15,6 +15,7 @@ from typing import Any
 
 import models
 from pipeline.checkpoints import Folder, check_links, trial_folder
+from pipeline.data.datasets import is_present
 from pipeline.data.search_data import SearchData, check_redraw, load_for, trial_splits
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import ENGINES, open_factory
@@ -108,18 +109,24 @@ class Request:
                 raise UsageFailure(f"{name} must be {error}") from None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A study that has been checked and can be trained. Nothing is written yet."""
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A study as it is asked for, before its images are read."""
 
     study: str  # the name of the study file
     name: str  # the study's name in the stores
     text: str  # the content of the study file
     spec: StudySpec
-    data: SearchData
     stores: locations.Stores
     deviations: str  # the differences from the study file, if the file has published figures
     ablated: AblationStart | None = None  # if the study is an ablation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Draft):
+    """A study that has been checked and can be trained. Nothing is written yet."""
+
+    data: SearchData
     finalists: ChosenFinalists | None = None  # if the study retrains the finalists of another
     # For how many finalists the promising trials of an ended search are finished; None to search.
     finishes_for: int | None = None
@@ -135,11 +142,11 @@ class Outcome:
     experiment_id: str
 
 
-def make_plan(request: Request) -> Plan:
-    """Read the study and the data, and check that they fit.
+def make_draft(request: Request) -> Draft:
+    """Read the study, but not its images.
 
     Raises:
-        Failure: with a message of one line, before anything is written.
+        Failure: with a message of one line.
     """
     stores = locations.locate(request.storage)
     wanted = _wanted_study(request, stores)
@@ -163,6 +170,25 @@ def make_plan(request: Request) -> Plan:
         if ablated is None:
             ablated = studies.ablation_start(access.read_record(stores, spec.of))
         spec = studies.ablate_study(spec, ablated)
+    return Draft(
+        study=study,
+        name=name,
+        text=text,
+        spec=spec,
+        stores=stores,
+        deviations=deviations,
+        ablated=ablated,
+    )
+
+
+def make_plan(request: Request) -> Plan:
+    """Read the study and the data, and check that they fit.
+
+    Raises:
+        Failure: with a message of one line, before anything is written.
+    """
+    draft = make_draft(request)
+    spec = draft.spec
     data = load_for(configuration(spec, {}), request.data_dir)
     if spec.finalists is not None and spec.finalists.folds is not None:
         check_redraw(data, Redraw(1, spec.finalists.folds))
@@ -171,7 +197,23 @@ def make_plan(request: Request) -> Plan:
     preflight.check_parts(spec, data)
     preflight.check_networks(spec, data.shape, len(data.classes))
     preflight.check_augmentation(spec, data)
-    return Plan(study, name, text, spec, data, stores, deviations, ablated)
+    return Plan(**vars(draft), data=data)
+
+
+def preview(request: Request) -> tuple[Draft, SearchData | None]:
+    """Read the study, and its images if they are on this machine: nothing is downloaded.
+
+    Returns:
+        The study, and its images; None for images that would be downloaded.
+
+    Raises:
+        Failure: with a message of one line.
+    """
+    draft = make_draft(request)
+    if not is_present(draft.spec.dataset, request.data_dir):
+        return draft, None
+    plan = make_plan(request)
+    return plan, plan.data
 
 
 def _wanted_study(request: Request, stores: locations.Stores) -> studies.StudySource:

@@ -1,6 +1,7 @@
 """The command line: help, one-line errors, exit codes, plans, and the end of the process."""
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -116,6 +117,22 @@ def test_a_plan_is_printed_and_nothing_is_written(tmp_path, monkeypatch, capsys)
     text = capsys.readouterr().out
     assert "of at most 24 epochs within a budget of 6 whole trainings, 144 in all on" in text
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "cifar10"])
+def test_a_dry_run_downloads_nothing(folder, monkeypatch, capsys, dataset):
+    """Without its images, a plan lacks an estimate only: nothing is asked of the network."""
+
+    def refuse(*_arguments, **_options):
+        raise AssertionError("a plan needs no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    before = set(folder.rglob("*"))
+    data = ("--dataset", dataset, "--data-dir", "nowhere")
+    for words in (("sweep", *data, "--dry-run"), ("studies", "default", *data)):
+        assert pipeline(*words) == 0
+        assert capsys.readouterr().out.endswith("; no estimate without the images\n")
+    assert set(folder.rglob("*")) == before
 
 
 def test_the_outcome_can_be_json(folder, capsys):
