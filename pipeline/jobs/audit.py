@@ -50,10 +50,11 @@ def parent_gaps(tracker: Tracker, study: StoredStudy, run: Run, status: str) -> 
     described = study.recall("described") or {"params": {}, "files": {}}
     gaps += [f"param {key}" for key in described["params"] if key not in run.data.params]
     run_id = run.info.run_id
-    files = tracker.call(tracker.artifact_sizes, run_id)
-    gaps += [f"artifact {name}" for name in described["files"] if name not in files]
-    if not tracker.call(tracker.artifact_sizes, run_id, "report"):
-        gaps.append("artifact report")
+    if not tracker.call(tracker.shares_artifacts, run_id):  # those are the original's
+        files = tracker.call(tracker.artifact_sizes, run_id)
+        gaps += [f"artifact {name}" for name in described["files"] if name not in files]
+        if not tracker.call(tracker.artifact_sizes, run_id, "report"):
+            gaps.append("artifact report")
     curve = f"sweep/best_{study.recall('spec')['objective']}"
     if not _curve_steps(study) <= tracker.call(tracker.steps, run_id, curve):
         gaps.append(f"metric {curve}")

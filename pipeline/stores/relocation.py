@@ -17,6 +17,7 @@ import os
 import re
 import shlex
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -165,6 +166,7 @@ def settle_copy(copy: Path, file: Path) -> None:
             _change_locations(database, relocation)
             if _is_copy(relocation, file.name):
                 _tag(database, home_tags.COPY_OF, relocation.former)
+                _tag(database, home_tags.COPIED, time.time_ns() // 1_000_000)
         _tag(database, home_tags.HOME, home)
         database.commit()
 
@@ -185,10 +187,10 @@ def _open(file: Path) -> Iterator[sqlite3.Connection]:
         raise StorageFailure(f"cannot use {file}: {error}") from None
 
 
-def _tag(database: sqlite3.Connection, key: str, folder: Path) -> None:
+def _tag(database: sqlite3.Connection, key: str, value: Path | int) -> None:
     database.execute(
         "INSERT OR REPLACE INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)",
-        (key, str(folder), home_tags.EXPERIMENT),
+        (key, str(value), home_tags.EXPERIMENT),
     )
 
 

@@ -266,9 +266,12 @@ class Tracker(Connection):
     ) -> None:
         """Log the plan of a study: text files, and the params not yet logged.
 
-        A param cannot change once it is logged.
+        A param cannot change once it is logged. The artifacts that a copy shares with its original
+        stay as they are.
         """
         self._log_params(run_id, params)
+        if self.shares_artifacts(run_id):
+            return
         artifacts = self._artifacts(run_id)
         with temporary_folder() as folder:
             for name, text in files.items():
@@ -371,7 +374,8 @@ class Tracker(Connection):
             winner: number and configuration of the winner; empty if there is none.
             metrics: of the winner.
             at: time of the metrics, in milliseconds.
-            folder: of artifacts, such as the report.
+            folder: of artifacts, such as the report; not sent where a copy would overwrite those of
+                its original.
             end: time of the end, in milliseconds; None for now.
         """
         if winner:
@@ -379,7 +383,7 @@ class Tracker(Connection):
             self._log_params(run_id, {f"{prefix}.{key}": value for key, value in winner.items()})
         self.log_figures(run_id, metrics, at)
         self.tag(run_id, tags)
-        if folder is not None and folder.exists():
+        if folder is not None and folder.exists() and not self.shares_artifacts(run_id):
             self._upload(self._artifacts(run_id), folder, "report")
         if self._invocation is not None:
             self._end(self._invocation, status)
@@ -614,17 +618,24 @@ class Tracker(Connection):
 
         Weights that a copied store shares with its original stay where they are.
         """
-        if not self._are_shared(run_id):
+        if not self.shares_artifacts(run_id):
             self._artifacts(run_id).delete_artifacts("checkpoint")  # type: ignore[no-untyped-call]
         self.tag(run_id, {"sweep.checkpoint": "dropped"})
 
-    def _are_shared(self, run_id: str) -> bool:
-        """Whether the artifacts of a run are outside the folder of a store that was copied."""
+    def shares_artifacts(self, run_id: str) -> bool:
+        """Whether the artifacts of a run are also those of a store from which this was copied.
+
+        They are outside the folder, and the run was begun before the copy.
+        """
         if is_server(self._uri):
             return False
         tags = self._client.get_experiment(str(home_tags.EXPERIMENT)).tags
-        location = str(self._client.get_run(run_id).info.artifact_uri)
+        info = self._client.get_run(run_id).info
+        location = str(info.artifact_uri)
         if home_tags.COPY_OF not in tags or urlsplit(location).scheme not in ("", "file"):
+            return False
+        copied = tags.get(home_tags.COPIED, "")
+        if copied.isdecimal() and info.start_time > int(copied):
             return False
         path = Path(local_file_uri_to_path(location))  # type: ignore[no-untyped-call]
         return not path.is_relative_to(tags[home_tags.HOME])

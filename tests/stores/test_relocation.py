@@ -6,6 +6,7 @@ import re
 import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -282,6 +283,33 @@ def test_a_copy_keeps_the_weights_that_it_shares(home, tmp_path):
         assert not list((place / "mlruns").rglob("best"))
         assert kept.exists() == stays
         assert len(list((folder / "mlruns").rglob("best"))) == stays
+
+
+def test_a_copy_overwrites_no_report_that_it_shares(home, tmp_path):
+    """A run begun before the copy keeps the original's artifacts; one begun by the copy gets its own."""
+    folder, _ = home
+    far = client(folder).create_experiment("far", artifact_location=str(tmp_path / "far"))
+    before = client(folder).create_run(far).info.run_id
+    client(folder).log_text(before, "the original's", "report/report.md")
+    leave(folder)
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    settle(copy)
+    after = client(copy).create_run(far).info.run_id
+    (copy / "reports").mkdir()
+    (copy / "reports" / "report.md").write_text("the copy's")
+    end = {"status": "FINISHED", "tags": {}, "winner": {}, "metrics": {}}
+    with closing(Tracker(locations.sqlite_url(copy / "mlflow.db"))) as tracker:
+        for run in (before, after):
+            tracker.call(tracker.describe_parent, run, {}, {"tiny.yaml": "text"})
+            tracker.call(partial(tracker.finish_parent, run, folder=copy / "reports", **end))
+            assert tracker.run(run).info.status == "FINISHED"
+    reports = [
+        tmp_path / "far" / run / "artifacts" / "report" / "report.md" for run in (before, after)
+    ]
+    assert [report.read_text() for report in reports] == ["the original's", "the copy's"]
+    plans = [tmp_path / "far" / run / "artifacts" / "tiny.yaml" for run in (before, after)]
+    assert [plan.exists() for plan in plans] == [False, True]
 
 
 def test_artifacts_that_were_never_beside_the_store_stay(home, tmp_path):
