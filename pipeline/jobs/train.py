@@ -16,7 +16,7 @@ from pipeline.engines import local
 from pipeline.engines.base import Task
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.reproduce import RecordedTrial
-from pipeline.stores import access, locations
+from pipeline.stores import access, locations, locks
 from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.system.signals import StopRequest
 from pipeline.tracking.server import STOP_TIMEOUT
@@ -146,30 +146,33 @@ def _train_tracked(
     tracker.submit(tracker.tag, run_id, tags)
     folder = Folder(stores.home / "checkpoints" / "train" / run_id)
 
-    with stop.listening():
-        result = train_in_run(
-            tracker,
-            run_id,
-            config,
-            data,
-            folder,
-            objective=objective,
-            selection=selection,
-            display=display,
-            stop=stop,
-            every_epoch=every_epoch,
-            until=repeats.epochs if repeats else None,
-        )
-    result = dataclasses.replace(result, run_id=run_id, checkpoint=f"{artifacts}/checkpoint")
-    try:
-        tracker.submit(tracker.finish_trial, run_id, result, data.classes, list(folder.artifacts()))
-        tracker.drain()
-    except ServerAway as error:
-        command = f"pipeline train --resume {run_id}"
-        raise ServerAway(
-            f"{error}; nothing is lost: when it is back, complete the run with: {command}"
-        ) from None
-    folder.clear()
+    with locks.lock_training(stores, run_id):
+        with stop.listening():
+            result = train_in_run(
+                tracker,
+                run_id,
+                config,
+                data,
+                folder,
+                objective=objective,
+                selection=selection,
+                display=display,
+                stop=stop,
+                every_epoch=every_epoch,
+                until=repeats.epochs if repeats else None,
+            )
+        result = dataclasses.replace(result, run_id=run_id, checkpoint=f"{artifacts}/checkpoint")
+        try:
+            tracker.submit(
+                tracker.finish_trial, run_id, result, data.classes, list(folder.artifacts())
+            )
+            tracker.drain()
+        except ServerAway as error:
+            command = f"pipeline train --resume {run_id}"
+            raise ServerAway(
+                f"{error}; nothing is lost: when it is back, complete the run with: {command}"
+            ) from None
+        folder.clear()
     if result.state == FAILED:
         raise NothingComplete(f"run {run_id} failed: {result.end}: {result.error}")
     return result

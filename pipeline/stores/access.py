@@ -117,7 +117,10 @@ def settle(stores: Stores) -> None:
 
 
 def _find_user(stores: Stores) -> str | None:
-    """Describe a process that holds one of the studies; None if there is none."""
+    """Describe a process that trains in this folder; None if there is none."""
+    training = locks.find_training(stores)
+    if training is not None:
+        return training
     if sqlite_file(stores.studies) is None:
         return None  # who holds a study in a database need not use this folder
     with contextlib.suppress(UsageFailure):  # there is no store of studies yet

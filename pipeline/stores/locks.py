@@ -207,7 +207,7 @@ def lock(stores: Stores, study: str) -> Iterator[Held]:
     database = sqlite_file(stores.studies)
     held = Held(study)
     try:
-        held.add(_lock_file(_lock_path(stores, study), study))
+        held.add(_lock_file(_lock_path(stores, study), f"study {study!r}"))
         if database is None:
             with postgresql.hold(stores.studies, study) as connection:
                 held.connection = connection
@@ -215,7 +215,7 @@ def lock(stores: Stores, study: str) -> Iterator[Held]:
             return
         path = _store_lock_path(database, study)
         if path != _lock_path(stores, study).resolve():
-            held.add(_lock_file(path, study))
+            held.add(_lock_file(path, f"study {study!r}"))
         _claim(database, held, path)
         try:
             yield held
@@ -226,8 +226,41 @@ def lock(stores: Stores, study: str) -> Iterator[Held]:
         held.close()
 
 
-def _lock_file(path: Path, study: str) -> _LockFile:
-    """Lock the file of a study.
+@contextmanager
+def lock_training(stores: Stores, run_id: str) -> Iterator[None]:
+    """Hold a run outside any study, so that it is trained once, and its folder is known to be used.
+
+    Raises:
+        StudyBusy: if another process trains the run.
+        StorageFailure: if the lock file cannot be created.
+    """
+    file = _lock_file(_trainings(stores) / f"{run_id}.lock", f"run {run_id}")
+    try:
+        yield
+    finally:
+        file.path.unlink(missing_ok=True)
+        file.close()
+
+
+def find_training(stores: Stores) -> str | None:
+    """Describe a process that trains a run outside any study; None if there is none."""
+    for path in sorted(_trainings(stores).glob("*.lock")):
+        user = _file_holder(path)
+        if user is not None:
+            return user
+    return None
+
+
+def _trainings(stores: Stores) -> Path:
+    return stores.home / "checkpoints" / "train"
+
+
+def _lock_file(path: Path, what: str) -> _LockFile:
+    """Lock a file.
+
+    Args:
+        path: the file.
+        what: the study or the run that it stands for, for the error.
 
     Raises:
         StudyBusy: if another process, or another thread of this one, holds the study.
@@ -239,7 +272,7 @@ def _lock_file(path: Path, study: str) -> _LockFile:
         if error.filename is not None:  # the file cannot be opened
             raise StorageFailure(f"cannot use {path}: {error.strerror}") from None
         user = _describe_holder(_content(path))
-        raise StudyBusy(f"study {study!r} is in use by {user}") from None
+        raise StudyBusy(f"{what} is in use by {user}") from None
     except OSError as error:
         raise StorageFailure(f"cannot use {path}: {error.strerror or error}") from None
 

@@ -78,6 +78,37 @@ def test_locked(holder):
     hold("demo")
 
 
+TRAIN = """
+from pipeline.stores import locations, locks
+with locks.lock_training(locations.locate(), "abc"):
+    print("trains", flush=True)
+    input()
+"""
+
+
+def test_a_training_holds_its_run(tmp_path):
+    """A run outside any study is trained by one process, of which the folder's other commands know."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", TRAIN], env=environment, **pipes) as process:
+        assert process.stdout.readline() == "trains\n"
+        by = f"process {process.pid} on "
+        with pytest.raises(StudyBusy, match=f"run abc is in use by {by}"), train("abc"):
+            pass
+        with train("another"):
+            assert access._find_user(locate()).startswith("process ")
+        assert locks.find_training(locate()).startswith(by)
+        process.kill()
+    assert locks.find_training(locate()) is None
+    with train("abc"):
+        assert locks.find_training(locate()).startswith(f"process {os.getpid()} on ")
+    assert not list((tmp_path / "checkpoints" / "train").iterdir())
+
+
+def train(run_id):
+    return locks.lock_training(locate(), run_id)
+
+
 def hold(study):
     with lock(locate(), study):
         return (locations.locate().home / "checkpoints" / f"{study}.lock").read_text()
