@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sweeps.analysis.facts import ChosenFinalists
-from sweeps.analysis.front import front_order
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import TOP_LEVEL_FIELDS
@@ -23,9 +22,10 @@ def choose_finalists(
 ) -> ChosenFinalists:
     """Choose a study's best complete configurations, and seeds that the study has not used.
 
-    Of a study with two objectives, these are the most accurate members of the front: the best, and
-    the next cheaper ones. Only if the front has fewer, the next layers follow. The best baseline is
-    added if it is not among them, so that the gain of the search is known.
+    Of a study with two objectives, these are the members of the front from the best down to the
+    knee, and then the next of the ranking: a network that is much worse is no finalist for being
+    small. The best baseline is added if it is not among them, so that the gain of the search is
+    known.
 
     Args:
         record: the study.
@@ -34,10 +34,7 @@ def choose_finalists(
         redraw: the key that gives each of them its own draw of train and validation; None if all
             have the splits of the study.
     """
-    entries: Sequence[Ranked] = record.complete_configurations
-    if record.cost is not None:
-        entries = front_order(entries, record.cost, maximize=record.maximize)
-    entries = entries[:top]
+    entries = _best_first(record)[:top]
     baseline = record.best_baseline
     if baseline is not None and baseline not in entries:
         entries = [*entries, baseline]
@@ -59,6 +56,13 @@ def choose_finalists(
         trials=tuple(trial.number for trial in trials),
         configs=tuple(trial.config.to_dict() for trial in trials),
     )
+
+
+def _best_first(record: StudyRecord) -> list[Ranked]:
+    """The complete configurations in the order in which they become finalists."""
+    on_front = [] if record.front is None else [one.entry for one in record.front.near_top]
+    others = [entry for entry in record.complete_configurations if entry not in on_front]
+    return on_front + others
 
 
 def seeds_are_free(record: StudyRecord, chosen: ChosenFinalists) -> bool:

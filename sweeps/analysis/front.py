@@ -46,6 +46,14 @@ class Front:
     knee: Member | None  # None if there are fewer than three members, or none is above the line
     compared: int  # the configurations among which it was found
 
+    @property
+    def near_top(self) -> tuple[Member, ...]:
+        """The members from the most accurate one down to the knee; all if there is no knee."""
+        best_first = self.members[::-1]
+        if self.knee is None:
+            return best_first
+        return best_first[: best_first.index(self.knee) + 1]
+
     def mark(self, entry: Ranked) -> str:
         """Return ``knee`` or ``front`` for a member; empty for any other configuration."""
         numbers = [trial.number for trial in entry.trials]
@@ -109,23 +117,6 @@ def layers(goodness: Sequence[float], costs: Sequence[float]) -> list[int]:
         previous = point
         result[index] = layer
     return result
-
-
-def front_order(ranked: Sequence[Ranked], name: str, *, maximize: bool) -> list[Ranked]:
-    """Order configurations by layers of the front, each as it was ranked.
-
-    Args:
-        ranked: the configurations, ranked.
-        name: of the cost, as for `mean_cost`. One that is not known counts as the highest.
-        maximize: whether a higher value is better.
-    """
-    costs = [mean_cost(entry, name) for entry in ranked]
-    layer_of = layers(
-        [_goodness(entry, maximize=maximize) for entry in ranked],
-        [math.inf if cost is None else cost for cost in costs],
-    )
-    order = sorted(range(len(ranked)), key=lambda index: layer_of[index])
-    return [ranked[index] for index in order]
 
 
 def find_front(

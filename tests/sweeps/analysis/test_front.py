@@ -6,6 +6,7 @@ import pytest
 from support.records import make_record, make_result
 
 from sweeps.analysis.facts import StoredSpec
+from sweeps.analysis.finalists import choose_finalists, study_document
 from sweeps.analysis.front import knee_of, layers
 from sweeps.trial import PRUNED
 
@@ -74,6 +75,19 @@ def test_the_front_of_a_study():
         "open",
         "open",
     ]
+
+
+def test_finalists_are_the_best_of_the_front():
+    """From the best down to the knee, then the next of the ranking: what is much worse is none."""
+    points = [(0.9, 100), (0.5, 10), (0.95, 1000), (0.94, 2000), (0.4, 5000)]
+    record = front_record(points)
+    assert choose_finalists(record, top=2, seeds=3).trials == (2, 0)
+    assert choose_finalists(record, top=3, seeds=3).trials == (2, 0, 3)
+    chosen = choose_finalists(record, top=5, seeds=3)
+    assert chosen.trials == (2, 0, 3, 1, 4)
+    assert study_document(chosen)["objectives"] == ["val_acc", "parameters"]
+    no_knee = front_record([(0.5, 10), (0.9, 100), (0.89, 200)])
+    assert choose_finalists(no_knee, top=3, seeds=3).trials == (1, 0, 2)
 
 
 def test_pruned_ones_and_ones_without_a_cost_are_on_no_front():
