@@ -93,6 +93,10 @@ class ConfigField:
             raise ValueError(f"family is unknown: {str(value)[:80]!r}")
         return value
 
+    def is_as_before(self, value: Value) -> bool:
+        """Whether a value of the field is what version 0.1.0 did, which lacked the field."""
+        return self.is_later and value == self.default
+
     def _convert(self, value: object) -> Any:
         """Convert text, or a number of the neighbouring type, to the field's type without loss."""
         is_int = isinstance(value, int) and not isinstance(value, bool)
@@ -469,8 +473,7 @@ class TrialConfig:
         values = {}
         for name, value in self.to_dict().items():
             field = config_fields()[name]
-            is_as_before = field.is_later and value == field.default
-            if includes(field) and not is_as_before:
+            if includes(field) and not field.is_as_before(value):
                 values[name] = value
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]

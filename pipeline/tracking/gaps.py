@@ -10,7 +10,7 @@ from mlflow.utils import mlflow_tags
 from pipeline.system.files import temporary_folder
 from pipeline.tracking import run_contents
 from pipeline.tracking.tracker import Run, Tracker
-from sweeps.trial import FAILED, TrialResult
+from sweeps.trial import FAILED, TrialResult, config_fields
 
 WEIGHTS = "weights"  # the gap that only another training may fill
 NO_RUN = "its run"
@@ -42,7 +42,12 @@ def find_gaps(
     status = "FAILED" if result.state == FAILED else "FINISHED"
     if run.info.status != status:
         gaps.append(f"status {status}")
-    params = {key: str(value) for key, value in result.config.to_dict().items()}
+    fields = config_fields()
+    params = {
+        key: str(value)
+        for key, value in result.config.to_dict().items()
+        if not fields[key].is_as_before(value)
+    }
     gaps += [f"param {key}" for key in _differing(params, run.data.params)]
     tags = {**tags, **run_contents.result_tags(result, classes)}
     gaps += [f"tag {key}" for key in _differing(tags, run.data.tags)]

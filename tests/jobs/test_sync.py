@@ -14,6 +14,7 @@ from support.servers import check_complete, runs_below
 
 from pipeline.stores import access, locations
 from sweeps.search.stored import load
+from sweeps.trial import config_fields
 
 ROOT = Path(__file__).parents[2]
 STUDY = "tiny-digits"
@@ -86,6 +87,10 @@ def damage(folder):
             database.execute(f"{of_run} = 'val/acc'", [identity[0]])
             database.execute(f"{of_run} LIKE 'cost/%'", [identity[0]])
         database.execute("DELETE FROM params WHERE run_uuid = ? AND key = 'lr'", [identity[1]])
+        for name, field in config_fields().items():
+            if field.is_later:  # runs of 0.1.0 have none of these, and lack nothing
+                of_run = "DELETE FROM params WHERE run_uuid = ? AND key = ?"
+                database.execute(of_run, [identity[2], name])
     client(folder).set_terminated(identity[1], status="FAILED")
     client(folder).delete_tag(identity[2], "sweep.trial")
     client(folder).delete_tag(identity[2], "sweep.end")

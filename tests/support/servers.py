@@ -150,7 +150,7 @@ def expected(result) -> dict[str, list[tuple[int, float, int]]]:
     """What a trial's result says must be logged of its run."""
     rows: dict[str, list[tuple[int, float, int]]] = {}
     for row in result.history:
-        for key, value in {**row.metrics, **run_contents.class_metrics(row)}.items():
+        for key, value in {**row.metrics, **run_contents.class_metrics(row.per_class)}.items():
             rows.setdefault(key, []).append((row.epoch, value, row.time))
     end = result.history[-1].time
     return rows | {
