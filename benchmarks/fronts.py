@@ -3,7 +3,7 @@
     python -m benchmarks.fronts benchmarks/curves/mnist_1000.jsonl --seeds 50
 
 The table's learning curves are learned by a forest of trees, one for all searches: any configuration
-of the default study's space (with the table's widths, and without starts) then has a curve. Its
+of the space of the study ``default`` (with the table's widths, and without starts) then has a curve. Its
 parameters are counted. Each study is swept by the real loop and sampler; nothing is trained.
 
 For each search it prints, with the standard error over the seeds:
@@ -118,7 +118,7 @@ def _parameters(family: str, options: tuple[tuple[str, Value], ...]) -> int:
 
 
 def space(epochs: int, overrides: Mapping[str, Any]) -> StudySpec:
-    """The default study without starts, with the widths of the tables."""
+    """The study ``default`` without starts, with the widths of the tables."""
     spec = read_study("default", {**overrides, "epochs": epochs, "dataset": "mnist"})[2]
     searched = {name: getattr(spec.search, name) for name in type(spec.search).model_fields}
     searched["width"] = tuple(
