@@ -1,7 +1,7 @@
 """Records learning curves of random configurations, on which rules of promotion are compared.
 
     python -m benchmarks.record_curves --dataset mnist --draws mnist --out benchmarks/curves/mnist_1000.jsonl
-    python -m benchmarks.record_curves --dataset few_digits --epochs 24 --images 287 --out ...
+    python -m benchmarks.record_curves --dataset few_digits --epochs 24 --val-images 1150 --out ...
 
 Each configuration is drawn from the default study's search space (without its starts, and with the
 smaller widths, so that a table takes minutes) and trained on the first training images. A row holds
