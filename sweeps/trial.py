@@ -33,6 +33,10 @@ _RUN_ID = re.compile("[0-9a-zA-Z_-]{1,64}")
 _LATEST = 10**14  # milliseconds since 1970: in the year 5138
 # How pydantic reads the values below from a store: as they are declared here, and nothing else.
 AS_DECLARED: Mapping[str, object] = {"extra": "forbid", "allow_inf_nan": False}
+# The version of the rules that read and divide images of one's own, with which new studies are
+# made. From this version on, copies of an image stay in one split, test images do not decide the
+# size of the others, and folders of parts may have any usual name. 1 is of version 0.1.0.
+DATA_VERSION = 2
 # Fields in which the repeats of one configuration differ.
 REPEAT_FIELDS = ("seed", "redraw")
 
@@ -219,6 +223,17 @@ class TrialConfig:
     )
     image_size: int | None = _field(
         None, "Side in pixels to which a folder's images are brought.", low=1, high=4096
+    )
+    data_version: int | None = _field(
+        None,
+        "Rules by which own images are read and divided: 2 for new studies; not given, as 0.1.0.",
+        low=2,
+        high=DATA_VERSION,
+    )
+    copies: str | None = _field(
+        None,
+        "Whether copies among own images are kept in one split; together, if not given.",
+        choices=("together", "apart"),
     )
     family: str = _field(
         "cnn", "Family of networks, or module:Class of your own.", check=models.find_family

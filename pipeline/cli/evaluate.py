@@ -50,6 +50,7 @@ _CLASS_WIDTH = 6  # characters of such a column
     show_default=True,
     help="How it is printed.",
 )
+@click.option("--dataset", help="Where your own images are now, if they have moved.")
 @data_dir_option
 @storage_option
 def evaluate_command(
@@ -83,7 +84,9 @@ def evaluate_command(
     rows = []
     for run_id in run_ids:
         if each_epoch:
-            epochs = evaluate.evaluate_epochs(stores, data_dir, split=split, run_id=run_id)
+            epochs = evaluate.evaluate_epochs(
+                stores, data_dir, split=split, run_id=run_id, dataset=options["dataset"]
+            )
             row = _epochs_row(epochs)
         else:
             evaluation = evaluate.evaluate(
@@ -93,6 +96,7 @@ def evaluate_command(
                 run_id=run_id,
                 model=options["model"],
                 checkpoint=options["checkpoint"],
+                dataset=options["dataset"],
             )
             row = _evaluation_row(evaluation)
         rows.append(row)

@@ -11,16 +11,26 @@ import models
 from pipeline.data import download, tiny_imagenet
 from pipeline.data.listing import Listing
 from pipeline.data.lockfile import DatasetFiles
-from pipeline.data.own import folders
+from pipeline.data.own import earlier, folders
 from pipeline.data.sources import Arrays, Files, Images, holds_file
 from pipeline.data.torchvision_sets import emnist_images, svhn_images, torchvision_arrays
 from pipeline.system.errors import UsageFailure
+from sweeps.trial import DATA_VERSION
 
 FOLDER = "folder:"  # prefix of the path of a folder of images
 
 
-def get_source(name: str) -> Arrays | Files:
-    """Return the declaration of a data set: one of `DATASETS`, or of ``folder:PATH``.
+def is_own(name: str) -> bool:
+    """Whether a data set is the user's own, such as ``folder:PATH``."""
+    return name not in DATASETS and ":" in name
+
+
+def get_source(name: str, data_version: int | None = DATA_VERSION) -> Arrays | Files:
+    """Return the declaration of a data set: one of `DATASETS`, or of the user's own.
+
+    Args:
+        name: a key of `DATASETS`, or ``folder:PATH``.
+        data_version: of the rules by which the user's own images are read; None for version 0.1.0.
 
     Raises:
         ValueError: for an unknown name, or no path.
@@ -31,7 +41,8 @@ def get_source(name: str) -> Arrays | Files:
             raise ValueError(
                 f"dataset must name a folder of images, as in folder:photos: got {name!r}"
             )
-        return Files(path, find=lambda _: folders.scan_folder(path))
+        scan = earlier.scan_folder if data_version is None else folders.scan_folder
+        return Files(path, find=lambda _: scan(path))
     if name not in DATASETS:
         hint = models.did_you_mean(name, [*DATASETS, f"{FOLDER}PATH"])
         raise ValueError(f"dataset is unknown: {name!r}; {hint}")

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 def load_images(
-    name: str, listing: Listing, rows: Sequence[int], image_size: int | None = None
+    name: str, listing: Listing, rows: Sequence[int], find_shape: Callable[[], Shape], size: object
 ) -> torch.Tensor:
     """Load images of a listing from the cache; missing images are decoded into the cache first.
 
@@ -47,7 +47,8 @@ def load_images(
         name: of the data set, for messages.
         listing: all images of the data set; they share a shape, whichever rows are loaded.
         rows: of the images to load.
-        image_size: the side in pixels; None keeps the common size, or takes 64 if sizes differ.
+        find_shape: returns the shape of all images; called if they have to be decoded.
+        size: what decides the shape, besides the files; JSON data.
 
     Returns:
         uint8 (rows, channels, height, width).
@@ -58,21 +59,28 @@ def load_images(
     """
 
     def start_decoding() -> cache.Decoding:
-        shape = common_shape(listing, image_size)
+        shape = find_shape()
         _check_memory(name, len(rows), shape)
         return cache.Decoding((len(rows), *shape), lambda: _decode_rows(listing, rows, shape))
 
     files = [(file.path, file.size, file.changed) for file in listing.files]
-    facts = json.dumps([_FORMAT, str(listing.root), image_size, files, list(rows)])
+    facts = json.dumps([_FORMAT, str(listing.root), size, files, list(rows)])
     key = hashlib.sha256(facts.encode()).hexdigest()[:32]
     return cache.load_or_decode(key, start_decoding)
 
 
-def common_shape(listing: Listing, image_size: int | None = None) -> Shape:
-    """Read the headers of all files, and choose the shape for all images.
+def common_shape(listing: Listing, rows: Sequence[int], image_size: int | None = None) -> Shape:
+    """Read the headers of files, and choose the shape for all images.
+
+    For images of one's own, `pipeline.data.survey` does this since version 0.2.0.
 
     The channels are 1 if all images are grey, else 3. Without an image size, images of equal size
     keep that size, and images of different sizes get 64 pixels a side.
+
+    Args:
+        listing: of the data set.
+        rows: of the images that decide.
+        image_size: the side in pixels; None for their own.
 
     Raises:
         IntegrityFailure: naming an image that cannot be read, with its row.
@@ -82,7 +90,7 @@ def common_shape(listing: Listing, image_size: int | None = None) -> Shape:
         return {_read_header(listing, row) for row in rows}
 
     headers: set[tuple[tuple[int, int], bool]] = set()
-    for block in _in_threads("looking at sizes", read_headers, range(len(listing.files))):
+    for block in in_threads("looking at sizes", read_headers, rows):
         headers |= block
     sizes = {size for size, _ in headers}
     channels = 1 if all(is_grey for _, is_grey in headers) else 3
@@ -113,10 +121,32 @@ def fit_to_shape(image: Image.Image, shape: Shape) -> bytes:
         The pixels, a plane for each channel.
     """
     channels, height, width = shape
-    # A JPEG that is far larger is decoded at a half, a quarter or an eighth of its size.
-    image.draft(None, (2 * width, 2 * height))
+    _, image = upright(image, (2 * width, 2 * height))
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    return b"".join(band.tobytes() for band in image.split())
+
+
+def upright(image: Image.Image, at_least: tuple[int, int]) -> tuple[tuple[int, int], Image.Image]:
+    """Decode an image, turn it by the EXIF orientation, and lay it on white if transparent.
+
+    Args:
+        image: as opened.
+        at_least: width and height in pixels. A JPEG that is larger by far is decoded at a half, a
+            quarter or an eighth of its size.
+
+    Returns:
+        The width and the height of the whole image when upright; and the image in mode L if it is
+        grey (greys of 16 bits are scaled to 8), else in colour.
+    """
+    width, height = image.size
+    is_draft = image.draft(None, at_least) is not None
+    is_turned = is_draft and image.getexif().get(ExifTags.Base.Orientation) in _ROTATED
     image = ImageOps.exif_transpose(image)
-    mode = "L" if channels == 1 else "RGB"
+    size = image.size  # other formats may turn an image while it is opened or decoded
+    if is_draft:
+        size = (height, width) if is_turned else (width, height)
     if image.mode in _16_BIT_MODES:
         image = image.convert("I").point(lambda value: value * (1 / 257) + 0.5)
     elif image.has_transparency_data:
@@ -124,15 +154,16 @@ def fit_to_shape(image: Image.Image, shape: Shape) -> bytes:
         image = Image.alpha_composite(white, image.convert("RGBA"))
     if image.mode in GREY_MODES:
         image = image.convert("L")
-    image = image.convert(mode)
-    if image.size != (width, height):
-        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-    return b"".join(band.tobytes() for band in image.split())
+    return size, image
 
 
 def _read_header(listing: Listing, row: int) -> tuple[tuple[int, int], bool]:
-    """Read an image's width and height when upright, and whether it is grey."""
-    with _open_row(listing, row) as image:
+    """Read an image's width and height when upright, and whether it is grey.
+
+    A turned TIFF's width and height are exchanged here: Pillow has turned them already. So version
+    0.1.0 read them, and its studies go on as they are.
+    """
+    with open_row(listing, row) as image:
         is_grey = image.mode in GREY_MODES
         # A PNG's EXIF may follow its pixels, and searching for it would decode them all.
         if image.format == "PNG" and "exif" not in image.info:
@@ -149,14 +180,19 @@ def _decode_rows(listing: Listing, rows: Sequence[int], shape: Shape) -> Generat
     def decode(block: Sequence[int]) -> bytes:
         images = []
         for row in block:
-            with _open_row(listing, row) as image:
+            with open_row(listing, row) as image:
                 images.append(fit_to_shape(image, shape))
         return b"".join(images)
 
-    return _in_threads("decoding images", decode, rows)
+    return in_threads("decoding images", decode, rows)
 
 
-def _open_row(listing: Listing, row: int) -> AbstractContextManager[Image.Image]:
+def open_row(listing: Listing, row: int) -> AbstractContextManager[Image.Image]:
+    """Open an image of a listing. A failure in the block becomes a line that names it.
+
+    Raises:
+        IntegrityFailure: if it cannot be read.
+    """
     path = listing.files[row].path
     return _open_image(Path(listing.root, path), f"image {row}, {clean(path)},")
 
@@ -165,7 +201,8 @@ def _open_row(listing: Listing, row: int) -> AbstractContextManager[Image.Image]
 def _open_image(path: Path, name: str) -> Iterator[Image.Image]:
     """Open an image. Any failure in the block becomes a line with the image's name."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        # A file that is given by its path may be mapped, and a mapped TIFF is never turned.
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             if image.mode == "F":
                 message = "floating point pixels, of which nothing says what is white"
                 raise ValueError(message)  # noqa: TRY301
@@ -175,9 +212,7 @@ def _open_image(path: Path, name: str) -> Iterator[Image.Image]:
         raise IntegrityFailure(f"{name} cannot be read ({reason}): remove or replace it") from None
 
 
-def _in_threads(
-    title: str, work: Callable[[Sequence[int]], T], rows: Sequence[int]
-) -> Generator[T]:
+def in_threads(title: str, work: Callable[[Sequence[int]], T], rows: Sequence[int]) -> Generator[T]:
     """Yield the results of work on blocks of rows, in order, with a progress bar.
 
     Threads are enough: Pillow decodes without holding the interpreter's lock.

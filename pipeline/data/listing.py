@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePath
 
 from pipeline.system.errors import IntegrityFailure
 from pipeline.system.text import clean, clip
 
+PARTS = ("train", "val", "test")
+# The words by which people name the parts of a data set, in any case.
+PART_OF_WORD: Mapping[str, str] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
 EXTENSIONS = (
     *(".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm"),
     *(".tif", ".tiff", ".webp"),
 )
+# Folders and files that systems and archives leave among one's own.
+_LEFT_BY_SYSTEMS = (
+    *("__macosx", "@eadir", "$recycle.bin", "lost+found", "system volume information"),
+    *("thumbs.db", "desktop.ini"),
+)
+_KINDS = 5  # of files passed over that are listed
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,39 @@ class ImageFile:
 
 
 @dataclass(frozen=True)
+class Folder:
+    """A folder of a data set, and what lies below it."""
+
+    path: str  # from the data set's folder, with slashes; empty for that folder itself
+    images: tuple[ImageFile, ...]  # directly in it
+    folders: Mapping[str, Folder]  # directly in it, by name
+    passed_over: Mapping[str, int]  # how many files directly in it are no images, by their ending
+
+    @cached_property
+    def count(self) -> int:
+        """How many images lie anywhere below it."""
+        return len(self.images) + sum(folder.count for folder in self.folders.values())
+
+    @property
+    def filled(self) -> dict[str, Folder]:
+        """The folders directly in it with images below them, by name."""
+        return {name: folder for name, folder in self.folders.items() if folder.count}
+
+    def all_images(self) -> Iterator[ImageFile]:
+        """Yield the images anywhere below it."""
+        yield from self.images
+        for folder in self.folders.values():
+            yield from folder.all_images()
+
+    def all_passed_over(self) -> Counter[str]:
+        """Count the files anywhere below it that are no images, by their ending."""
+        counts = Counter(self.passed_over)
+        for folder in self.folders.values():
+            counts.update(folder.all_passed_over())
+        return counts
+
+
+@dataclass(frozen=True)
 class Listing:
     """The images of a data set in their order: train, val and test, each by class and path."""
 
@@ -38,6 +91,11 @@ class Listing:
     files: tuple[ImageFile, ...]
     labels: tuple[int, ...]
     parts: tuple[str, ...]  # the official part of each file: train, val or test
+    # Images of a group (a person, a video) stay in one split: the name of each one's group.
+    groups: tuple[str, ...] | None = None
+    # Where each official part was found, if that is not plain: ``Training/``.
+    origins: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what its user should know of how it was read, a line each
 
 
 FilesByClass = Mapping[str, list[ImageFile]]
@@ -68,34 +126,74 @@ def make_listing(
     return Listing(root, classes, tuple(files), tuple(labels), tuple(parts))
 
 
-def walk_files(
-    root: Path, folder: str, ancestors: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[ImageFile]:
-    """Yield the image files below a folder. Links are followed, except in circles.
+def walk_files(root: Path, folder: str) -> Iterator[ImageFile]:
+    """Yield the image files below a folder, as `read_folder` finds them.
 
     Args:
         root: of the data set.
         folder: relative to the root, with slashes.
+
+    Raises:
+        IntegrityFailure: if a folder cannot be read.
+    """
+    return read_folder(root, folder).all_images()
+
+
+def read_folder(
+    root: Path, path: str = "", ancestors: frozenset[tuple[int, int]] = frozenset()
+) -> Folder:
+    """List what lies below a folder. Links are followed, except in circles.
+
+    Hidden files and folders are ignored, and those that systems leave behind.
+
+    Args:
+        root: of the data set.
+        path: of the folder, relative to the root, with slashes; empty for the root.
         ancestors: device and inode of the folders around it.
 
     Raises:
         IntegrityFailure: if a folder cannot be read.
     """
-    with readable(root / folder):
-        status = (root / folder).stat()
+    images = []
+    folders = {}
+    passed_over: Counter[str] = Counter()
+    with readable(root / path):
+        status = (root / path).stat()
         identity = (status.st_dev, status.st_ino)
-        if identity in ancestors:
-            return
-        for entry in list(os.scandir(root / folder)):
-            if entry.name.startswith("."):
+        entries = [] if identity in ancestors else sorted(os.scandir(root / path), key=_name)
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name.lower() in _LEFT_BY_SYSTEMS:
                 continue
-            path = f"{folder}/{entry.name}"
+            entry_path = f"{path}/{entry.name}" if path else entry.name
             if entry.is_dir():
-                yield from walk_files(root, path, ancestors | {identity})
+                folders[entry.name] = read_folder(root, entry_path, ancestors | {identity})
             elif entry.name.lower().endswith(EXTENSIONS):
                 status = entry.stat()
                 if stat.S_ISREG(status.st_mode):
-                    yield ImageFile(path, status.st_size, status.st_ctime_ns)
+                    images.append(image_file(entry_path, status))
+            else:
+                passed_over[PurePath(entry.name).suffix.lower() or "no ending"] += 1
+    return Folder(path, tuple(images), folders, passed_over)
+
+
+def image_file(path: str, status: os.stat_result) -> ImageFile:
+    """Describe an image file by its path from the data set's folder and its status."""
+    return ImageFile(path, status.st_size, status.st_ctime_ns)
+
+
+def passed_over_text(counts: Mapping[str, int]) -> str:
+    """Say how many files are no images, by their ending; empty if there are none."""
+    if not counts:
+        return ""
+    total = sum(counts.values())
+    kinds = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
+    shown = ", ".join(f"{clip(ending, 20)} {count:,}" for ending, count in kinds[:_KINDS])
+    more = f" and {len(kinds) - _KINDS} other kinds" if len(kinds) > _KINDS else ""
+    return f"{total:,} {'files' if total > 1 else 'file'} passed over: {shown}{more}"
+
+
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
 
 
 def quote_names(names: list[str], most: int = 5) -> str:

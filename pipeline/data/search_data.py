@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from pipeline.data import decode, lockfile
-from pipeline.data.datasets import get_source, listing_files
-from pipeline.data.sources import Arrays, Files
-from pipeline.data.split_file import read_split_file
-from pipeline.data.splits import (
-    PARTS,
-    Splits,
-    check_folds,
-    check_part,
-    divide,
-    redraw,
-    take_part,
-)
+from pipeline.data.listing import PARTS
+from pipeline.data.opened import OpenedImages, open_images
+from pipeline.data.splits import check_folds, check_part, redraw, take_part
 from pipeline.system.console import print_notice
 from pipeline.system.errors import UsageFailure
+from sweeps.analysis.facts import Copies
 from sweeps.trial import Redraw, TrialConfig, parse_redraw
 
 
@@ -93,6 +84,10 @@ class SearchData:
     redraw: str | None = None  # the draw of the splits, as `TrialConfig.redraw`
     train_images: int | None = None  # if only a part of the split trains, as `TrialConfig` has it
     fixed_val: bool = False  # whether the data set itself says which images validate
+    # The group of each training and validation image, in order, of those that stay in one split;
+    # None if there are no groups.
+    groups: tuple[int, ...] | None = None
+    copies: Copies | None = None  # among the images of all splits, if that is known
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -178,9 +173,21 @@ def _redrawn_splits(data: SearchData, config: TrialConfig) -> tuple[Split, Split
         return data.train, data.val
     both = joined(data)
     is_val = torch.arange(len(both)) >= len(data.train)
-    rows = redraw(both.labels, is_val, parse_redraw(str(config.redraw)), config.split_seed)
+    drawn = parse_redraw(str(config.redraw))
+    groups = None if data.groups is None else torch.tensor(data.groups)
+    rows = redraw(both.labels, is_val, drawn, config.split_seed, groups)
     train, val = (Split(both.stored, both.labels[part], part) for part in rows)
     return train, val
+
+
+def located(config: TrialConfig, place: str | None) -> TrialConfig:
+    """Return a configuration that names its images by their present place.
+
+    Args:
+        config: of a trial.
+        place: of the images, if it is not the one that the configuration names.
+    """
+    return config if place is None else dataclasses.replace(config, dataset=place)
 
 
 def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
@@ -193,7 +200,15 @@ def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
         UsageFailure: if the trial has a redraw that the data set does not allow, or trains on more
             images than there are.
     """
-    data = load(config.dataset, data_dir, config.split_seed, config.split_file, config.image_size)
+    data = load(
+        config.dataset,
+        data_dir,
+        config.split_seed,
+        config.split_file,
+        config.image_size,
+        config.data_version,
+        config.copies,
+    )
     if config.redraw is not None:
         check_redraw(data, parse_redraw(config.redraw))
     check_train_images(data, [config])
@@ -229,7 +244,9 @@ def check_redraw(data: SearchData, drawn: Redraw) -> None:
             f"folds or redraw: got {drawn}; leave it out"
         )
     if drawn.folds is not None:
-        check_folds(torch.cat([data.train.labels, data.val.labels]), drawn.folds)
+        labels = torch.cat([data.train.labels, data.val.labels])
+        groups = None if data.groups is None else torch.tensor(data.groups)
+        check_folds(labels, drawn.folds, groups)
 
 
 @lru_cache(maxsize=2)
@@ -239,8 +256,12 @@ def load(
     split_seed: int = 0,
     split_file: str | None = None,
     image_size: int | None = None,
+    data_version: int | None = None,
+    copies: str | None = None,
 ) -> SearchData:
     """Read the training and validation splits of a data set. The test split is not returned.
+
+    What was found of images of one's own is printed first.
 
     Args:
         name: a key of `pipeline.data.datasets.DATASETS`, or ``folder:PATH``.
@@ -249,132 +270,50 @@ def load(
         split_file: a CSV that names the splits instead, as in
             `pipeline.data.split_file.read_split_file`.
         image_size: the side in pixels to which image files are brought.
+        data_version: of the rules by which one's own images are read; None for version 0.1.0.
+        copies: ``apart`` to divide copies of an image as any images.
 
     Raises:
         ValueError: for an unknown data set.
         UsageFailure, IntegrityFailure: if it cannot be read.
     """
-    rows, splits = open_rows(name, data_dir, split_seed, split_file, image_size, test=False)
+    opened = open_images(
+        name, data_dir, split_seed, split_file, image_size, data_version, copies, test=False
+    )
+    splits = opened.splits
+    for line in opened.found:
+        print_notice(f"{name}: {line}")
     if split_file is not None:
-        _warn_of_untrained_classes(split_file, rows, splits)
-    train_labels = rows.labels[splits["train"]]
-    val_labels = rows.labels[splits["val"]]
-    pixels = rows.pixels(torch.cat([splits["train"], splits["val"]]))
+        _warn_of_untrained_classes(split_file, opened)
+    train_labels = opened.labels[splits["train"]]
+    val_labels = opened.labels[splits["val"]]
+    rows = torch.cat([splits["train"], splits["val"]])
+    pixels = opened.pixels(rows)
     train = Split(pixels[: len(train_labels)], train_labels)
     val = Split(pixels[len(train_labels) :], val_labels)
     mean, std = _channel_moments(train)
     return SearchData(
         name=name,
-        classes=rows.classes,
+        classes=opened.classes,
         train=train,
         val=val,
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
         digest=_digest(train, val),
-        fixed_val=split_file is None and "val" in rows.parts,
+        fixed_val=opened.has_fixed_val,
+        groups=None if opened.groups is None else tuple(opened.groups[rows].tolist()),
+        copies=opened.copies,
     )
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """All images of a data set, before any pixels are loaded."""
-
-    labels: torch.Tensor  # int64 (rows,)
-    parts: Sequence[str]  # the official part of each
-    classes: tuple[str, ...]
-    paths: tuple[str, ...] | None  # from the data set's folder; None if images are not files
-    pixels: Callable[[torch.Tensor], torch.Tensor]  # rows to uint8 (rows, channels, height, width)
-
-
-def open_rows(
-    name: str,
-    data_dir: Path,
-    split_seed: int,
-    split_file: str | None,
-    image_size: int | None,
-    *,
-    test: bool,
-) -> tuple[_Rows, Splits]:
-    """Read all of a data set but its pixels, and divide it into the three splits.
-
-    Args:
-        name: as the next four, see `load`.
-        data_dir: the folder of data sets.
-        split_seed: decides the splits.
-        split_file: names the splits instead.
-        image_size: for image files.
-        test: of arrays with an official test part, which part is read.
-    """
-    source = get_source(name)
-    if isinstance(source, Files):
-        rows = _rows_of_files(name, source, data_dir, image_size)
-        has_test = "test" in rows.parts
-        needed = {*PARTS}
-    elif image_size is not None:
-        raise UsageFailure(
-            f"image size is for folder:PATH and tiny_imagenet: got {image_size} with {name}; "
-            "leave it out"
-        )
-    else:
-        rows = _rows_of_arrays(source, data_dir, test=test, both=split_file is not None)
-        has_test = source.has_test
-        needed = {"test"} if test else {"train", "val"}
-    if split_file is not None:
-        return rows, read_split_file(Path(split_file), len(rows.labels), rows.paths)
-    splits = divide(rows.labels, rows.parts, split_seed, source.val_share, has_test=has_test)
-    if any(len(splits[part]) == 0 for part in needed):
-        counts = ", ".join(f"{part} {len(splits[part])}" for part in PARTS if part in needed)
-        raise UsageFailure(
-            f"{name} has too few images: each split needs at least one, and gets {counts}"
-        )
-    return rows, splits
-
-
-def _rows_of_files(name: str, source: Files, data_dir: Path, image_size: int | None) -> _Rows:
-    listing = source.find(data_dir)
-    lockfile.check_sizes(listing_files(name, listing, data_dir))
-    return _Rows(
-        labels=torch.tensor(listing.labels),
-        parts=listing.parts,
-        classes=listing.classes,
-        paths=tuple(file.path for file in listing.files),
-        pixels=lambda rows: decode.load_images(name, listing, rows.tolist(), image_size),
-    )
-
-
-def _rows_of_arrays(source: Arrays, data_dir: Path, *, test: bool, both: bool) -> _Rows:
-    """Read arrays: everything without an official test part; else one part, or both."""
-    if not source.has_test:
-        parts = ["train"]
-    elif both:
-        parts = ["train", "test"]
-    else:
-        parts = ["test" if test else "train"]
-    arrays = [source.read(data_dir, part == "test") for part in parts]
-    if len(arrays) == 1:
-        pixels = arrays[0].images  # without a copy
-    else:
-        pixels = torch.cat([array.images for array in arrays])
-    part_of_row: list[str] = []
-    for part, array in zip(parts, arrays, strict=True):
-        part_of_row += [part] * len(array.labels)
-    return _Rows(
-        labels=torch.cat([array.labels for array in arrays]),
-        parts=part_of_row,
-        classes=arrays[0].classes,
-        paths=None,
-        pixels=lambda rows: pixels[rows],
-    )
-
-
-def _warn_of_untrained_classes(split_file: str, rows: _Rows, splits: Splits) -> None:
+def _warn_of_untrained_classes(split_file: str, opened: OpenedImages) -> None:
     """Print a notice if a split file leaves the training split without some of the classes."""
-    train_classes = set(rows.labels[splits["train"]].tolist())
-    val_classes = set(rows.labels[splits["val"]].tolist())
-    test_classes = set(rows.labels[splits["test"]].tolist())
+    train_classes, val_classes, test_classes = (
+        set(opened.labels[opened.splits[part]].tolist()) for part in PARTS
+    )
     untrained = sorted((val_classes | test_classes) - train_classes)
     if untrained:
-        example = rows.classes[untrained[0]]
+        example = opened.classes[untrained[0]]
         print_notice(
             f"{split_file}: train lacks classes that val or test has: "
             f"{len(untrained)}, such as {example!r}"

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from unicodedata import normalize
 
 import torch
 
 import models
-from pipeline.data.splits import PARTS, Splits
+from pipeline.data.listing import PART_OF_WORD, PARTS
+from pipeline.data.splits import Splits
+from pipeline.data.tables import cells_by_column, read_table, spellings, windows_text
 from pipeline.system.errors import UsageFailure
 from pipeline.system.text import clean, clip
 
 
-def read_split_file(file: Path, count: int, paths: Sequence[str] | None) -> Splits:
-    """Read the three splits from a CSV file.
+@dataclass(frozen=True)
+class SplitFile:
+    """What a split file says of a data set."""
 
-    Its header names the column ``split`` (train, val, test) and either ``index`` or ``path``. An
-    index counts from 0 in the order in which the data set is read: the official training part,
-    then val, then test, as far as it has them; in a folder each part by class, and each class by
-    path. Rows that are not named are in no split.
+    splits: Splits | None  # None if it names groups only
+    groups: tuple[str, ...] | None  # of each image, empty for an image of none
+
+
+def read_split_file(file: Path, count: int, paths: Sequence[str] | None) -> SplitFile:
+    """Read splits, groups or both from a CSV file.
+
+    Its header names the columns ``split`` (train, val, test), ``group`` or both, and either
+    ``index`` or ``path``. An index counts from 0 in the order in which the data set is read: the
+    official training part, then val, then test, as far as it has them; in a folder each part by
+    class, and each class by path. Rows that are not named are in no split, and in no group.
+    Images of a group stay together where splits are drawn.
 
     Args:
-        file: the CSV; UTF-8, or UTF-16 with a byte order mark; with commas, or with the semicolons
-            or tabs by which some spreadsheets save it.
+        file: the CSV, as `pipeline.data.tables.read_table` takes it.
         count: the number of rows of the data set.
         paths: the path of each row relative to the data set's folder; None if images are not
             files of their own.
@@ -35,86 +43,47 @@ def read_split_file(file: Path, count: int, paths: Sequence[str] | None) -> Spli
     Raises:
         UsageFailure: naming the file and the line.
     """
-    try:
-        if file.exists() and not file.is_file():  # a pipe or a device may never end
-            raise UsageFailure(f"cannot read the split file {clean(file)}: it is no regular file")
-        # Paths that are not UTF-8 are found, too: this is how Python reads names of files.
-        encoding = _encoding(file)
-        with file.open(encoding=encoding, errors="surrogateescape", newline="") as opened:
-            return _parse_splits(file, _read_lines(file, opened), count, paths)
-    except (OSError, ValueError) as error:  # ValueError: the name is none that a file can have
-        reason = getattr(error, "strerror", None) or error
-        raise UsageFailure(f"cannot read the split file {clean(file)}: {reason}") from None
-
-
-def _encoding(file: Path) -> str:
-    with file.open("rb") as opened:
-        start = opened.read(2)
-    return "utf-16" if start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-
-
-def _delimiter(header: str) -> str:
-    """Return the character between the names of two columns, none of which has one of these."""
-    for delimiter in (",", ";", "\t"):
-        if delimiter in header:
-            return delimiter
-    return ","
-
-
-def _read_lines(file: Path, opened: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the fields of each line that is not blank, with the line's number."""
-    lines = iter(opened)
-    header = next(lines, "")
-    reader = csv.reader(itertools.chain([header], lines), strict=True, delimiter=_delimiter(header))
-    try:
-        for fields in reader:
-            if fields:
-                yield reader.line_num, fields
-    except csv.Error as error:
-        raise UsageFailure(f"{file}:{reader.line_num}: not CSV ({error})") from None
-
-
-def _parse_splits(
-    file: Path, lines: Iterator[tuple[int, list[str]]], count: int, paths: Sequence[str] | None
-) -> Splits:
-    """Read the rows of each split from the lines of a split file.
-
-    Args:
-        file: the split file, for messages.
-        lines: the number and the fields of each line; the header comes first.
-        count: the number of rows of the data set.
-        paths: the path of each row, as for `read_split_file`.
-
-    Raises:
-        UsageFailure: naming the file and the line.
-    """
-    header_number, header = next(lines, (1, []))  # an empty file fails: it lacks all columns
-    columns = [name.strip() for name in header]
-    find_row = _row_finder(f"{file}:{header_number}", columns, count, paths)
-    line_of_row: dict[int, int] = {}
+    table = read_table(file, "split file")
+    find_row = _row_finder(table.location, list(table.columns), count, paths)
+    line_of_row: dict[int, str] = {}
     rows_of_part: dict[str, list[int]] = {part: [] for part in PARTS}
-    for line_number, fields in lines:
-        location = f"{file}:{line_number}"
-        if len(fields) != len(columns):
-            raise UsageFailure(f"{location}: {len(fields)} fields instead of {len(columns)}")
-        cells = dict(zip(columns, fields, strict=True))
-        row = find_row(location, cells)
-        part = cells["split"].strip()
-        if part not in PARTS:
-            hint = models.did_you_mean(part, PARTS)
-            raise UsageFailure(f"{location}: split is unknown: {clip(part, 80)!r}; {hint}")
+    group_of_row: dict[int, str] = {}
+    for location, cells in table.lines:
+        cell = cells_by_column(table, location, cells)
+        row = find_row(location, cell)
         if row in line_of_row:
             raise UsageFailure(
                 f"{location}: the same image as in line {line_of_row[row]}: remove one of the two"
             )
-        line_of_row[row] = line_number
-        rows_of_part[part].append(row)
+        line_of_row[row] = location.rpartition(":")[2]
+        if "split" in cell:
+            rows_of_part[_parse_part(location, cell["split"])].append(row)
+        group_of_row[row] = windows_text(cell.get("group", "")).strip()
+    groups = None
+    if "group" in table.columns:
+        groups = tuple(group_of_row.get(row, "") for row in range(count))
+    if "split" not in table.columns:
+        return SplitFile(None, groups)
     for part, rows in rows_of_part.items():
         if not rows:
             raise UsageFailure(
                 f"{file}: no row is {part}: each of {', '.join(PARTS)} needs at least one"
             )
-    return {part: torch.tensor(sorted(rows)) for part, rows in rows_of_part.items()}
+    splits = {part: torch.tensor(sorted(rows)) for part, rows in rows_of_part.items()}
+    return SplitFile(splits, groups)
+
+
+def _parse_part(location: str, text: str) -> str:
+    """Read a part in any of its usual words.
+
+    Raises:
+        UsageFailure: for another word.
+    """
+    part = PART_OF_WORD.get(text.strip().casefold())
+    if part is None:
+        hint = models.did_you_mean(text.strip(), PARTS)
+        raise UsageFailure(f"{location}: split is unknown: {clip(text, 80)!r}; {hint}")
+    return part
 
 
 def _row_finder(
@@ -132,16 +101,18 @@ def _row_finder(
         paths: the path of each row, as for `read_split_file`.
 
     Raises:
-        UsageFailure: if the columns are not ``split``, and ``index`` or ``path``.
+        UsageFailure: if the columns are not ``split`` or ``group``, and ``index`` or ``path``.
     """
-    allowed = ("path", "index", "split")
+    allowed = ("path", "index", "split", "group")
     for name in columns:
         if name not in allowed:
             hint = models.did_you_mean(name, allowed)
             raise UsageFailure(f"{location}: column is unknown: {clip(name, 80)!r}; {hint}")
-    if sorted(columns) not in (["index", "split"], ["path", "split"]):
+    names_image = ("path" in columns) != ("index" in columns)
+    says_something = "split" in columns or "group" in columns
+    if not names_image or not says_something or len(set(columns)) < len(columns):
         raise UsageFailure(
-            f"{location}: the columns must be split, and path or index: "
+            f"{location}: the columns must be split, group or both, and path or index: "
             f"got {', '.join(columns) or 'none'}"
         )
     if "index" in columns:
@@ -164,11 +135,9 @@ def _parse_index(location: str, text: str, count: int) -> int:
 
 
 def _parse_path(location: str, text: str, row_of_path: Mapping[str, int]) -> int:
-    path = str(PurePosixPath(text))
-    if path not in row_of_path:
-        path = normalize("NFC", path)
-    if path not in row_of_path:
-        raise UsageFailure(
-            f"{location}: path is unknown: {clean(text)!r}; it counts from the data set's folder"
-        )
-    return row_of_path[path]
+    for path in spellings(text):
+        if path in row_of_path:
+            return row_of_path[path]
+    raise UsageFailure(
+        f"{location}: path is unknown: {clean(text)!r}; it counts from the data set's folder"
+    )

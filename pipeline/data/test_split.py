@@ -8,14 +8,22 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.data.search_data import Split, open_rows
+from pipeline.data.opened import open_images
+from pipeline.data.search_data import Split
+from pipeline.system.console import print_notice
 from sweeps.trial import TrialConfig
 
 
 def load_test_for(config: TrialConfig, data_dir: Path) -> Split:
     """Read the test split that belongs to a trial's training and validation splits."""
     return load_test(
-        config.dataset, data_dir, config.split_seed, config.split_file, config.image_size
+        config.dataset,
+        data_dir,
+        config.split_seed,
+        config.split_file,
+        config.image_size,
+        config.data_version,
+        config.copies,
     )
 
 
@@ -26,11 +34,18 @@ def load_test(
     split_seed: int = 0,
     split_file: str | None = None,
     image_size: int | None = None,
+    data_version: int | None = None,
+    copies: str | None = None,
 ) -> Split:
-    """Read the test split of a data set.
+    """Read the test split of a data set, and name the images that are unlike all others.
 
     The arguments and errors are those of `pipeline.data.search_data.load`.
     """
-    rows, splits = open_rows(name, data_dir, split_seed, split_file, image_size, test=True)
-    indices = splits["test"]
-    return Split(rows.pixels(indices), rows.labels[indices])
+    opened = open_images(
+        name, data_dir, split_seed, split_file, image_size, data_version, copies, test=True
+    )
+    misfits = opened.misfits()
+    if misfits:
+        print_notice(f"{name}: {misfits}")
+    rows = opened.splits["test"]
+    return Split(opened.pixels(rows), opened.labels[rows])

@@ -48,6 +48,7 @@ def evaluate(
     run_id: str | None = None,
     checkpoint: Path | None = None,
     model: str | None = None,
+    dataset: str | None = None,
 ) -> Evaluation:
     """Score a trained network on a split, as its trial scored itself: in evaluation mode.
 
@@ -61,17 +62,18 @@ def evaluate(
         run_id: the run whose network to score.
         checkpoint: a checkpoint file or folder, instead of a run.
         model: the URI of a registered model, instead of a run.
+        dataset: where one's own images are now; None for where their study last found them.
 
     Raises:
         Failure: if the checkpoint or the data cannot be read.
     """
     if run_id is None:
         trained = find_network(stores, NetworkReference(checkpoint=checkpoint, model=model))
-        scores = _score(trained.network, trained.card, data_dir, split)
+        scores = _score(trained.network, trained.card, data_dir, split, dataset)
         return Evaluation(split, trained.card, scores, trained.run_id)
     with read_run(stores, run_id, keeps=split == "test") as (tracker, run):
         network, card = fetch_network(tracker, run, BEST)
-        scores = _score(network, card, data_dir, split)
+        scores = _score(network, card, data_dir, split, dataset or _place(stores, run))
         if split == "test":
             correct = bits.pack(scores.correct.numpy())
             _keep_test_scores(stores, tracker, run, _test_figures(scores), correct)
@@ -79,14 +81,19 @@ def evaluate(
 
 
 def evaluate_epochs(
-    stores: locations.Stores, data_dir: Path, *, split: str, run_id: str | None
+    stores: locations.Stores,
+    data_dir: Path,
+    *,
+    split: str,
+    run_id: str | None,
+    dataset: str | None = None,
 ) -> list[Evaluation]:
     """Score the weights of every epoch of a run that kept them all.
 
     The figures are logged as curves ``<split>_epochs/acc``, ``<split>_epochs/loss`` and, unless
     there are many classes, ``<split>_epochs_class/00``, ..., with a step for each epoch. The
     accuracies of all classes are kept in an artifact ``<split>_epochs.csv``. Test accuracies are
-    also stored with the study.
+    also stored with the study. The arguments are those of `evaluate`.
 
     Returns:
         An evaluation for each epoch, in order.
@@ -102,10 +109,11 @@ def evaluate_epochs(
             raise UsageFailure(
                 f"run {run_id} kept only its best epoch: train it with --keep-checkpoints all"
             )
+        place = dataset or _place(stores, run)
         evaluations = []
         for path in weights:
             network, card = fetch_network(tracker, run, path.removeprefix("checkpoint/"))
-            scores = _score(network, card, data_dir, split)
+            scores = _score(network, card, data_dir, split, place)
             evaluations.append(Evaluation(split, card, scores, run.info.run_id))
         accuracies = {
             evaluation.card.epoch: evaluation.scores.accuracy for evaluation in evaluations
@@ -171,12 +179,20 @@ def _keep_test_scores(
             count_look_of_refit(storage, tags["sweep.refit_of"])
 
 
-def _score(network: torch.nn.Module, card: Card, data_dir: Path, split: str) -> Scores:
+def _place(stores: locations.Stores, run: Run) -> str | None:
+    """Return where the images of a run's study are now, if not where the study was begun."""
+    study = run.data.tags.get("sweep.study") or run.data.tags.get("sweep.refit_of")
+    return None if study is None else access.read_place(stores, study)
+
+
+def _score(
+    network: torch.nn.Module, card: Card, data_dir: Path, split: str, place: str | None
+) -> Scores:
     """Score a network on the device and with the threads that its trial used.
 
     The number of threads is PyTorch's setting for the whole process.
     """
-    config = card.config
+    config = search_data.located(card.config, place)
     has_no_val = not card.judged
     if split == "val" and has_no_val:
         raise UsageFailure(

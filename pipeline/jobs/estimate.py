@@ -18,7 +18,7 @@ from pipeline.system.console import format_duration
 from pipeline.system.files import temporary_folder
 from pipeline.system.text import clip
 from pipeline.training.train import train
-from sweeps.analysis.health import Imbalance, imbalance
+from sweeps.analysis.health import Imbalance, copies_texts, imbalance
 from sweeps.search.extent import Extent, extent
 from sweeps.search.promotion import rungs
 from sweeps.spec.configurations import (
@@ -111,6 +111,7 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         "epochs": spec.most_epochs,
         "epochs_in_all": most.epochs,
         "images": None,
+        "copies": [],
         "seconds": None,
         "bytes": None,
         "peak_bytes": None,
@@ -120,6 +121,7 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         "imbalance": None,
     }
     if data is not None:
+        plan["copies"] = [] if data.copies is None else list(copies_texts(data.copies))
         data = trial_data(data, configuration(spec, {}))  # those of the first repeat
         cost = estimate(spec, data, resolve_runtime(spec))
         plan["images"] = len(data.train)
@@ -235,6 +237,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
         lines += [left_over] if left_over else []
     if plan["imbalance"] is not None:
         lines.append(_imbalance_text(plan["imbalance"]))
+    lines += [f"copies: {text}" for text in plan["copies"]]
     work = _work_text(plan)
     if plan["seconds"] is None:
         lines.append(f"{work}; no estimate without the images")

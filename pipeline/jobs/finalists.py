@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.data.search_data import SearchData, load_for
+from pipeline.data.search_data import SearchData, load_for, located
 from pipeline.inference import evaluate
 from pipeline.jobs import preflight, sweep, sync
 from pipeline.jobs import refit as refitting
@@ -102,7 +102,8 @@ def make_plan(
     else:
         chosen = _keep_choice(record, chosen, top, repeats)
     spec = StudySpec.model_validate(study_document(chosen, device))
-    data = load_for(configuration(spec, {}), data_dir)
+    place = access.read_place(stores, record.name)
+    data = load_for(located(configuration(spec, {}), place), data_dir)
     return _plan_of(chosen, stores, data, device)
 
 
@@ -291,12 +292,13 @@ def finish_promising(
         return
     shown = ", ".join(f"#{number}" for number in numbers)
     say(f"before the choice, promising trials that were paused are trained to their end: {shown}")
+    place = access.read_place(stores, record.name)
     plan = sweep.Plan(
         study=record.study,
         name=record.name,
         text="",
         spec=spec,
-        data=load_for(configuration(spec, {}), request.data_dir),
+        data=load_for(located(configuration(spec, {}), place), request.data_dir),
         stores=stores,
         deviations=record.deviations,
         finishes_for=count,

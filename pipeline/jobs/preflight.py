@@ -17,6 +17,7 @@ import models
 from models import usercode
 from pipeline.data.datasets import is_present
 from pipeline.data.search_data import SearchData, check_train_images, load_for
+from pipeline.jobs.own_data import with_data_version
 from pipeline.system.cpu import available_cores
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.text import clip
@@ -46,7 +47,7 @@ def load_if_present(spec: StudySpec, data_dir: Path) -> SearchData | None:
     if not is_present(spec.dataset, data_dir):
         return None
     try:
-        return load_for(configuration(spec, {}), data_dir)
+        return load_for(configuration(with_data_version(spec, None), {}), data_dir)
     except UsageFailure:
         return None
 

@@ -117,10 +117,18 @@ def read_shipped(study: str) -> tuple[str, str, StudySpec]:
 
 def study_name(study: str, dataset: str) -> str:
     """Make the name of a study in the stores from the names of its file and its data set."""
-    _, colon, path = dataset.partition(":")
-    if colon:  # a data set in a folder: ``folder:PATH``
-        return f"{study}-{Path(path).name}"
-    return f"{study}-{dataset}"
+    kind, colon, path = dataset.partition(":")
+    if not colon:
+        return f"{study}-{dataset}"
+    if kind == "folder":
+        last = Path(path).name
+        if last in ("", ".."):  # ``folder:.`` is called as the folder is
+            last = Path(path).expanduser().resolve().name
+    elif kind == "csv":
+        last = Path(path).stem
+    else:  # ``FILE.py:function``
+        last = f"{Path(kind).stem}-{path}"
+    return f"{study}-{last}"
 
 
 def deviations(study: StudySource, spec: StudySpec) -> str:

@@ -15,11 +15,11 @@ from typing import Any
 
 import models
 from pipeline.checkpoints import Folder, check_links, trial_folder
-from pipeline.data.datasets import is_present
+from pipeline.data.datasets import is_own, is_present
 from pipeline.data.search_data import SearchData, check_redraw, load_for, trial_splits
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import ENGINES, open_factory
-from pipeline.jobs import preflight, studies
+from pipeline.jobs import own_data, preflight, studies
 from pipeline.jobs.estimate import left_over_text
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.recorder import Recorder
@@ -46,6 +46,7 @@ from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.ranking import BestSoFar, ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import loop
+from sweeps.search.checked import PLACE
 from sweeps.search.loop import MAX_FAILURES
 from sweeps.search.stored import StoredStudy
 from sweeps.search.study import AskedTrial, Study
@@ -170,6 +171,8 @@ def make_draft(request: Request) -> Draft:
         if ablated is None:
             ablated = studies.ablation_start(access.read_record(stores, spec.of))
         spec = studies.ablate_study(spec, ablated)
+    if is_own(spec.dataset):
+        spec = own_data.with_data_version(spec, access.read_identity(stores, name))
     return Draft(
         study=study,
         name=name,
@@ -190,6 +193,8 @@ def make_plan(request: Request) -> Plan:
     draft = make_draft(request)
     spec = draft.spec
     data = load_for(configuration(spec, {}), request.data_dir)
+    if is_own(spec.dataset):
+        spec = own_data.keep_name(spec, data, draft.stores, draft.name)
     if spec.finalists is not None and spec.finalists.folds is not None:
         check_redraw(data, Redraw(1, spec.finalists.folds))
     elif spec.finalists is not None and spec.finalists.split_seeds is not None:
@@ -318,6 +323,7 @@ def _study_facts(
         "shape": plan.data.shape,
         "runtime": runtime,
         "digest": plan.data.digest,
+        "copies": None if plan.data.copies is None else dataclasses.asdict(plan.data.copies),
         "ablated": None if plan.ablated is None else dataclasses.asdict(plan.ablated),
         "finalists": None if plan.finalists is None else dataclasses.asdict(plan.finalists),
         "images": {"train": len(train), "val": len(val)},
@@ -363,6 +369,8 @@ class _Sweep:
             study.remember("described", self._describe())
             study.remember("deviations", plan.deviations)
             study.remember("command", request.command)
+            is_elsewhere = plan.data.name != plan.spec.dataset
+            study.remember(PLACE, plan.data.name if is_elsewhere else None)
             study.remember("reason", None)  # the reason for the end, which is still to come
         if request.deterministic is not None:
             study.deterministic = request.deterministic

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checkpoints import Folder
+from pipeline.data.datasets import is_own
 from pipeline.data.search_data import SearchData, load_for
 from pipeline.engines import local
 from pipeline.engines.base import Task
@@ -24,7 +25,15 @@ from pipeline.tracking.tracker import Run, Tracker, read_selection
 from pipeline.training.epochs import Hooks
 from pipeline.training.resolve import resolve
 from sweeps.analysis.facts import SELECTION
-from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult, config_fields, configure
+from sweeps.trial import (
+    DATA_VERSION,
+    FAILED,
+    Epoch,
+    TrialConfig,
+    TrialResult,
+    config_fields,
+    configure,
+)
 
 
 def train_one(
@@ -68,6 +77,10 @@ def train_one(
             )
         access.check_tracking(stores)
     else:
+        dataset = str(given.get("dataset", config_fields()["dataset"].default))
+        repeats_own = repeats is not None and is_own(repeats.config.dataset)
+        if is_own(dataset) and not repeats_own:
+            given.setdefault("data_version", DATA_VERSION)
         config = _resolve_config(given)
         load_for(config, data_dir)  # fails before anything is written
     access.prepare(stores)

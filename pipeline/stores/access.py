@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipeline.stores import locks, mlflow_tables, postgresql, relocation, sqlite
 from pipeline.stores.locations import (
@@ -308,6 +309,35 @@ def read_facts(stores: Stores, name: str) -> StudyFacts | None:
             return stored.study_facts(storage, name)
     except UsageFailure:
         return None
+
+
+def read_identity(stores: Stores, name: str) -> Mapping[str, Any] | None:
+    """Read the specification that a study was made from; None if there is no such study."""
+    try:
+        with read_studies(stores) as storage:
+            return stored.study_identity(storage, name)
+    except UsageFailure:
+        return None
+
+
+def read_place(stores: Stores, name: str) -> str | None:
+    """Read where the images of a study are now; None if where it was begun, or without a study."""
+    try:
+        with read_studies(stores) as storage:
+            return stored.study_place(storage, name)
+    except UsageFailure:
+        return None
+
+
+def read_names_by_digest(stores: Stores, digest: str) -> list[str]:
+    """Return the names of the studies begun with these images, the one last opened at the end."""
+    try:
+        with read_studies(stores) as storage:
+            return [
+                name for name in stored.names_by_digest(storage, digest) if is_stored_name(name)
+            ]
+    except UsageFailure:
+        return []
 
 
 # -- for both --------------------------------------------------------------------------------------

@@ -108,6 +108,40 @@ class ChosenFinalists:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Copies:
+    """How many images of the three splits are copies of others, with equal pixels.
+
+    A validation or test image that is a copy of a training image tells what a network has
+    remembered, not what it has learned.
+    """
+
+    __pydantic_config__: ClassVar = AS_DECLARED
+
+    images: int  # in all three splits
+    different: int  # pictures among them
+    val_of_train: int  # validation images that are copies of training images
+    test_of_train: int
+    test_of_val: int
+    other_label: int  # images with a copy of another label
+    # Validation and test images that nearly equal a training image, without copies; None if that
+    # was not looked for.
+    near_val: int | None = None
+    near_test: int | None = None
+    groups_apart: int = 0  # groups of images, as the user has named them, in several splits
+    together: bool = True  # whether splits that are drawn keep copies together
+
+    @property
+    def leaks(self) -> int:
+        """How many images are copies of those of another split; one may count twice."""
+        return self.val_of_train + self.test_of_train + self.test_of_val
+
+    @property
+    def misleads(self) -> bool:
+        """Whether scores may tell what was remembered, or a label must be wrong."""
+        return self.leaks + self.groups_apart + self.other_label > 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyFacts:
     """What was resolved when a study was made, and never changes."""
 
@@ -133,6 +167,7 @@ class StudyFacts:
     order: int = 1
     # The searched values of each baseline, a configuration to compare with.
     baselines: tuple[Mapping[str, Value], ...] = ()
+    copies: Copies | None = None  # among the images; None if they were not looked for
     ablated: AblationStart | None = None  # only of an ablation
     finalists: ChosenFinalists | None = None  # only of a study of finalists
 

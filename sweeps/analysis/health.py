@@ -1,10 +1,11 @@
-"""Finds what a network's accuracy alone does not show: failures, imbalance, calibration."""
+"""Finds what accuracy alone does not show: failures, imbalance, calibration, and copies."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from sweeps.analysis.facts import Copies
 from sweeps.trial import ConfidenceBin, TrialResult
 
 NEARLY_ALL = 0.95  # of the predictions
@@ -139,3 +140,55 @@ def overconfidence(bins: Sequence[ConfidenceBin]) -> float | None:
     if not images:
         return None
     return sum(one.confidence - one.right for one in bins) / images
+
+
+def copies_texts(copies: Copies) -> Iterator[str]:
+    """Say what there is of copies, a sentence for each finding; nothing if there are none."""
+    yield from _leaks_texts(copies)
+    if copies.different < copies.images:
+        kept = "; copies are kept in one split" if copies.together and not copies.leaks else ""
+        yield (
+            f"{copies.images:,} images show {copies.different:,} different pictures, the others "
+            f"are copies{kept}"
+        )
+    if copies.other_label:
+        yield (
+            f"{_are_copies(copies.other_label, 'image')} of an image with another label: one of "
+            "the two labels is wrong"
+        )
+    if copies.groups_apart:
+        groups = "group is" if copies.groups_apart == 1 else "groups are"
+        yield (
+            f"{copies.groups_apart:,} {groups} in several splits: put all images of a group into "
+            "one, or leave out the column split"
+        )
+    near = [f"{copies.near_val:,} validation"] if copies.near_val else []
+    near += [f"{copies.near_test:,} test"] if copies.near_test else []
+    if near:
+        yield (
+            f"{' and '.join(near)} images look nearly like a training image, by a perceptual hash: "
+            "the same picture in another size or quality, or one of a series"
+        )
+
+
+def _leaks_texts(copies: Copies) -> Iterator[str]:
+    """Say which images are copies of those of another split, if any are."""
+    counts = (
+        (copies.val_of_train, "validation image", "training"),
+        (copies.test_of_train, "test image", "training"),
+        (copies.test_of_val, "test image", "validation"),
+    )
+    leaks = [f"{_are_copies(count, what)} of {of} images" for count, what, of in counts if count]
+    if not leaks:
+        return
+    remedy = "remove them from one of the two"
+    if not copies.together:
+        remedy += ", or leave out copies=apart"
+    yield (
+        f"{' and '.join(leaks)} (equal pixels): scores of copies tell what was remembered, not "
+        f"what was learned; {remedy}"
+    )
+
+
+def _are_copies(count: int, what: str) -> str:
+    return f"{count:,} {what} is a copy" if count == 1 else f"{count:,} {what}s are copies"

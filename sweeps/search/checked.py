@@ -29,6 +29,8 @@ TEST = "test of trial "
 TEST_CORRECT = "correct test images of trial "
 TEST_LOOKS = "test looks of "
 THUMBNAILS = "pictures"
+# Attribute of a study: where its images are now, if not where it was begun.
+PLACE = "place"
 
 _PNG_HEADER = 33  # bytes: the signature, and the chunk with the size
 _MOST_IMAGES = 10**9
@@ -267,6 +269,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "key": TypeAdapter(_RunId).validate_python,
     "deviations": _Text.validate_python,
     "reason": _Text.validate_python,
+    PLACE: _Text.validate_python,
     "command": _Text.validate_python,
     "described": _check_described,
     "refit": TypeAdapter(Refit).validate_python,

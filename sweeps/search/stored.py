@@ -21,6 +21,7 @@ from sweeps.analysis.looks import REFIT
 from sweeps.analysis.ranking import RankingRule, find_best_trial
 from sweeps.analysis.record import Promotions, StudyRecord
 from sweeps.search.checked import (
+    PLACE,
     RUN_OF,
     TEST,
     TEST_CORRECT,
@@ -485,6 +486,44 @@ def study_facts(storage: Storage, name: str) -> StudyFacts | None:
         return None
     with named(name):
         return _read_facts(study.user_attrs.get("facts", {}))
+
+
+def study_identity(storage: Storage, name: str) -> Mapping[str, Any] | None:
+    """Read the specification that a study was made from; None if there is no such study."""
+    try:
+        study = optuna.load_study(storage=storage, study_name=name)
+    except KeyError:
+        return None
+    if "spec" not in study.user_attrs:  # a process was killed while it made the study
+        return None
+    check_study(name, study.user_attrs)
+    identity: Mapping[str, Any] = study.user_attrs["spec"]
+    return identity
+
+
+def study_place(storage: Storage, name: str) -> str | None:
+    """Read where the images of a study are now; None if where it was begun, or without a study."""
+    try:
+        study = optuna.load_study(storage=storage, study_name=name)
+    except KeyError:
+        return None
+    check_study(name, study.user_attrs)
+    place: str | None = study.user_attrs.get(PLACE)
+    return place
+
+
+def names_by_digest(storage: Storage, digest: str) -> list[str]:
+    """Return the names of the studies begun with these images, the one last opened at the end.
+
+    Studies of finalists are left out.
+    """
+    names = []
+    for name in study_names(storage):
+        facts = optuna.load_study(storage=storage, study_name=name).user_attrs.get("facts")
+        is_same = isinstance(facts, dict) and facts.get("digest") == digest
+        if is_same and not name.endswith(FINALISTS_SUFFIX):
+            names.append(name)
+    return names
 
 
 def _read_facts(data: Mapping[str, Any]) -> StudyFacts:

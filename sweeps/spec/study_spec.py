@@ -61,7 +61,9 @@ TOP_LEVEL_FIELDS = ("dataset", "epochs", "seed", "split_seed")
 # All that `fixed` does not take: a redraw belongs to a single repeat.
 UNFIXED_FIELDS = (*TOP_LEVEL_FIELDS, "redraw")
 # Fields that decide which images a trial sees.
-DATA_FIELDS = ("dataset", "split_file", "image_size", "split_seed", "redraw")
+DATA_FIELDS = (
+    *("dataset", "split_file", "image_size", "data_version", "copies", "split_seed", "redraw"),
+)
 # Searched fields whose `auto` is resolved once for a study.
 RESOLVED_FIELDS = ("augment", "precision")
 _NOT_SEARCHED = (*DATA_FIELDS, "seed", "device", "threads", "gpus_per_trial", "eval_batch_size")

@@ -22,7 +22,15 @@ from pipeline.system.files import cache_folder
 def read(root, image_size=None):
     """All images of a folder."""
     listing = scan_folder(str(root))
-    return decode.load_images("folder", listing, range(len(listing.files)), image_size)
+    return load(listing, range(len(listing.files)), image_size)
+
+
+def load(listing, rows, image_size=None):
+    """Some images of a folder, of the shape that all of them have in common."""
+    every = range(len(listing.files))
+    return decode.load_images(
+        "folder", listing, rows, lambda: decode.common_shape(listing, every, image_size), image_size
+    )
 
 
 def of(image, *shape):
@@ -259,7 +267,7 @@ def test_decoded_for_each_size(photos, decoded):
 def test_some_rows(photos):
     """Only the rows that are wanted are there, in their order."""
     listing = scan_folder(str(photos))
-    assert torch.equal(decode.load_images("folder", listing, [7, 2]), read(photos)[[7, 2]])
+    assert torch.equal(load(listing, [7, 2]), read(photos)[[7, 2]])
 
 
 def test_an_image_of_another_format_is_refused(photos, monkeypatch):

@@ -30,8 +30,8 @@ def test_parts_in_order(tmp_path):
 
 def test_classes_directly(tmp_path):
     """Without a train folder the classes may be directly in the folder."""
-    found = scan_folder(str(write_folder(tmp_path, ("",), ("test", "cat"), 2)))
-    assert found.classes == ("cat", "test")
+    found = scan_folder(str(write_folder(tmp_path, ("",), ("dog", "cat"), 2)))
+    assert found.classes == ("cat", "dog")
     assert set(found.parts) == {"train"}
     assert paths(found)[0] == "cat/00.png"
 
@@ -48,13 +48,13 @@ def test_accents_of_two_systems(tmp_path):
         assert sorted(found.labels) == [0] * 4 + [1] * 4
 
 
-def test_nasty(tmp_path, capsys):
+def test_nasty(tmp_path):
     """Nested images are found; hidden ones and other files are not; of an empty class a line tells."""
     found = scan_folder(str(write_nasty(tmp_path)))
     assert found.classes == tuple(sorted(HOSTILE))
     assert len(found.files) == 8 * len(HOSTILE)
     assert all("/deeper/" in path for path in paths(found))
-    assert capsys.readouterr().err == f"folder:{tmp_path}: left out without images: 'empty'\n"
+    assert found.notes == ("left out without images: 'empty'", "6 files passed over: .txt 5, .md 1")
 
 
 def test_relative_path(tmp_path, monkeypatch):
@@ -100,7 +100,10 @@ def test_link_to_nothing(tmp_path):
             lambda root: write_folder(root, classes=("cat",)),
             "at least 2 classes, .* below .*/train: found 'cat'",
         ),
-        (lambda root: save(root / "train" / "x.png"), "found none"),
+        (
+            lambda root: save(root / "train" / "x.png"),
+            "of its own below a folder train: found 'train'",
+        ),
         (lambda root: write_folder(root, ("val/", "test/")), "found 'test', 'val'"),
         (
             lambda root: [

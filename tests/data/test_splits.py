@@ -142,7 +142,7 @@ def test_too_many_folds():
 def read(tmp_path, text, paths=PATHS, encoding="utf-8"):
     file = tmp_path / "split.csv"
     file.write_bytes(text.encode(encoding, "surrogateescape"))
-    return {part: rows.tolist() for part, rows in read_split_file(file, 5, paths).items()}
+    return {part: rows.tolist() for part, rows in read_split_file(file, 5, paths).splits.items()}
 
 
 @pytest.mark.parametrize(
@@ -170,16 +170,19 @@ def test_split_file(tmp_path, text, encoding):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", ":1: the columns must be split, and path or index: got none"),
-        ("index\n1\n", ":1: the columns must be split, and path or index: got index"),
+        ("", ":1: the columns must be split, group or both, and path or index: got none"),
+        (
+            "index\n1\n",
+            ":1: the columns must be split, group or both, and path or index: got index",
+        ),
         (
             "index,path,split\n",
-            ":1: the columns must be split, and path or index: got index, path, split",
+            ":1: the columns must be split, group or both, and path or index: got index, path, split",
         ),
-        ("split,split,path\n", ":1: the columns must be split, and path or index"),
+        ("split,split,path\n", ":1: the columns must be split, group or both, and path or index"),
         (
             "indx,split\n",
-            ":1: column is unknown: 'indx'; did you mean index? known: path, index, split",
+            ":1: column is unknown: 'indx'; did you mean index? known: path, index, split, group",
         ),
         ("index,split\n0,train\n\n1,trian\n", ":4: split is unknown: 'trian'; did you mean train?"),
         ("index,split\n5,train\n", ":2: index must be from 0 to 4: got '5'"),

@@ -25,6 +25,7 @@ PAGES = (
     "SECURITY.md",
     "docs/tutorial.md",
     "docs/extend.md",
+    "docs/own-images.md",
     "docs/scale.md",
     "docs/another-computer.md",
     "docs/api.md",

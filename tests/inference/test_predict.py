@@ -101,7 +101,9 @@ def test_every_mode_and_size_is_brought_to_pixels_as_in_training(tmp_path):
     exif[0x0112] = 6
     save(root / "train" / "[red]" / "turned.jpg", 5, (9, 17), exif=exif)
     listing = folders.scan_folder(str(root))
-    expected = decode.load_images("it", listing, range(len(listing.files)), 16)
+    expected = decode.load_images(
+        "it", listing, range(len(listing.files)), lambda: (3, 16, 16), None
+    )
     one, seen = judge(shape=tuple(expected.shape[1:]))
     files = predict.find_images([root / file.path for file in listing.files])
     assert len(list(predict.predict(one, files, 1, never))) == len(files) == 41

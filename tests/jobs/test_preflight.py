@@ -106,6 +106,8 @@ def test_bad_study_file(tmp_path, content, message):
         ("networks", "few_digits", "networks-few_digits"),
         ("depth", "folder:/data/my images", "depth-my images"),
         ("a", "folder:x/", "a-x"),
+        ("a", "csv:photos/list.csv", "a-list"),
+        ("a", "my/data.py:load", "a-data-load"),
     ],
 )
 def test_study_name(study, dataset, name):

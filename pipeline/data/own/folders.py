@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from unicodedata import normalize
 
@@ -11,20 +13,21 @@ from pipeline.data.listing import (
     ImageFile,
     Listing,
     make_listing,
+    passed_over_text,
     quote_names,
-    readable,
-    walk_files,
+    read_folder,
 )
-from pipeline.system.console import print_notice
+from pipeline.data.own.layouts import recognise
 from pipeline.system.errors import UsageFailure
 
 
 def scan_folder(path: str) -> Listing:
     """List the images of a folder with a subfolder for each class.
 
-    The folder holds ``train/<class>/*``, and ``val/`` and ``test/`` in the same layout if it has
-    these parts; or just ``<class>/*``. Hidden files and folders, and files without the extension
-    of an image, are ignored. Classes without images are left out, with a notice.
+    The folder holds ``train/<class>/*``, and other parts in the same layout if it has them; or
+    just ``<class>/*``. `pipeline.data.own.layouts` says which names and layouts are recognised.
+    Hidden files and folders, and files without the extension of an image, are ignored. Classes
+    without images are left out.
 
     Args:
         path: relative to the working folder, or absolute.
@@ -32,54 +35,102 @@ def scan_folder(path: str) -> Listing:
     Raises:
         UsageFailure: if the folder has no such layout.
     """
+    name = f"folder:{path}"
+    root = folder_at(path)
+    folder = read_folder(root)
+    layout = recognise(folder, name)
+    folders = {part: root / inner for part, inner in layout.folder_of_part.items()}
+    listing = listing_of_parts(name, root, layout.files_of_part, folders)
+    passed_over = passed_over_text(folder.all_passed_over())
+    notes = (*layout.notes, *listing.notes, *([passed_over] if passed_over else []))
+    origins = {part: f"{inner}/" for part, inner in layout.folder_of_part.items() if inner}
+    return dataclasses.replace(listing, origins=origins, notes=notes)
+
+
+def folder_at(path: str) -> Path:
+    """Return the folder of a data set.
+
+    Raises:
+        UsageFailure: if there is none.
+    """
     root = Path(path).expanduser().resolve()
     if not root.is_dir():
         raise UsageFailure(
             f"no folder {root}: folder:PATH takes one that holds train/<class>/<images>"
         )
-    parts = [part for part in ("train", "val", "test") if (root / part).is_dir()]
-    has_parts = "train" in parts
-    folders = {part: root / part for part in parts} if has_parts else {"train": root}
-    files_of_part = {part: _scan_classes(root, folder) for part, folder in folders.items()}
+    return root
+
+
+def listing_of_parts(
+    name: str,
+    root: Path,
+    files_of_part: Mapping[str, FilesByClass],
+    folders: Mapping[str, Path],
+) -> Listing:
+    """Check the parts of a folder, and make their listing.
+
+    Args:
+        name: of the data set, for messages.
+        root: the data set's folder.
+        files_of_part: the images of each part by class, train first.
+        folders: of the parts, for messages.
+
+    Raises:
+        UsageFailure: if there are fewer than two classes, a part is empty, or one has a class that
+            train lacks.
+    """
     classes = tuple(name for name, files in files_of_part["train"].items() if files)
-    only_parts = not has_parts and set(classes) <= {"val", "test"}
-    if len(classes) < 2 or only_parts:
-        raise UsageFailure(
-            f"folder:{path} needs images of at least 2 classes, each in a folder of its own below "
-            f"{folders['train']}: found {quote_names(list(classes))}"
-        )
-    for part, files_of_class in files_of_part.items():
-        files_of_part[part] = _named_as(classes, files_of_class)
-    for part, files_of_class in files_of_part.items():
+    if len(classes) < 2:
+        raise too_few_classes(name, folders["train"], quote_names(list(classes)))
+    named = {part: _named_as(classes, files) for part, files in files_of_part.items()}
+    for part, files_of_class in named.items():
         _check_part(folders[part], files_of_class, classes)
+    listing = make_listing(root, classes, named)
     empty = [name for name, files in files_of_part["train"].items() if not files]
     if empty:
-        print_notice(f"folder:{path}: left out without images: {quote_names(empty)}")
-    return make_listing(root, classes, files_of_part)
+        notes = (f"left out without images: {quote_names(empty)}",)
+        listing = dataclasses.replace(listing, notes=notes)
+    return listing
 
 
-def _scan_classes(root: Path, folder: Path) -> FilesByClass:
-    """List the image files below each subfolder of a part's folder, by the subfolder's name."""
-    with readable(folder), os.scandir(folder) as entries:
-        names = sorted(
-            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
-        )
-    prefix = "" if folder == root else f"{folder.name}/"
-    return {name: list(walk_files(root, prefix + name)) for name in names}
+def too_few_classes(name: str, folder: Path, found: str) -> UsageFailure:
+    """Make the error about a folder without images of two classes."""
+    return UsageFailure(
+        f"{name} needs images of at least 2 classes, each in a folder of its own below "
+        f"{folder}: found {found}"
+    )
 
 
 def _named_as(classes: tuple[str, ...], files_of_class: FilesByClass) -> FilesByClass:
     """Give the classes of a part the spelling that they have in train.
 
     An accent may be a part of its letter or a character of its own (Unicode's NFC and NFD): two
-    systems, or two programs that unpack an archive, may write the same name differently.
+    systems, or two programs that unpack an archive, may write the same name differently. Capitals
+    and spaces at the ends do not count either, unless classes of train differ by them.
     """
-    spelling = {normalize("NFC", name): name for name in classes}
+    spelling = _unique(classes, _composed)
+    loose_spelling = _unique(classes, _folded)
     named: dict[str, list[ImageFile]] = {}
     for name, files in files_of_class.items():
-        known = name if name in classes else spelling.get(normalize("NFC", name), name)
+        known = name
+        if name not in classes:
+            known = spelling.get(_composed(name)) or loose_spelling.get(_folded(name), name)
         named.setdefault(known, []).extend(files)
     return named
+
+
+def _composed(name: str) -> str:
+    return normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    return normalize("NFC", name).casefold().strip()
+
+
+def _unique(names: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
+    """Return the names by their key, without those that share it."""
+    counts = Counter(map(key, names))
+    return {key(name): name for name in names if counts[key(name)] == 1}
 
 
 def _check_part(folder: Path, files_of_class: FilesByClass, classes: tuple[str, ...]) -> None:

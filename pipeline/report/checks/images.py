@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pipeline.report.checks.base import Check, mistakes_too_few_to_rank, validation_images
+from pipeline.report.checks.base import (
+    Check,
+    Level,
+    mistakes_too_few_to_rank,
+    validation_images,
+)
 from pipeline.report.problems import class_name
 from pipeline.system.text import clip
-from sweeps.analysis.health import balanced_accuracy, collapsed_class, dead_classes, imbalance
+from sweeps.analysis.health import (
+    balanced_accuracy,
+    collapsed_class,
+    copies_texts,
+    dead_classes,
+    imbalance,
+)
 from sweeps.analysis.intervals import wilson_interval
 from sweeps.analysis.record import StudyRecord
 
@@ -45,6 +56,22 @@ def saturated(record: StudyRecord) -> Check | None:
         "images."
     )
     return Check(name="saturated", level="warning", text=text)
+
+
+def copies(record: StudyRecord) -> Check | None:
+    """Check whether validation or test images are copies of training images.
+
+    Silent if copies were not looked for, as in data sets that are not the user's own.
+    """
+    found = record.facts.copies
+    if found is None:
+        return None
+    texts = [f"{text[:1].upper()}{text[1:]}." for text in copies_texts(found)]
+    if not texts:
+        text = f"None of the {found.images:,} images is a copy of another."
+        return Check(name="copies", level="good", text=text)
+    level: Level = "warning" if found.misleads else "note"
+    return Check(name="copies", level=level, text=" ".join(texts))
 
 
 class _Class(NamedTuple):

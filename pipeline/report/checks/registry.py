@@ -16,6 +16,7 @@ CHECKS: tuple[Callable[[StudyRecord], Check | None], ...] = (
     winner.test_gap,
     curve.overfitting,
     curve.underfitting,
+    images.copies,
     images.saturated,
     images.classes,
     images.unequal,

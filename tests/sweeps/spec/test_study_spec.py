@@ -115,7 +115,7 @@ def test_schema():
     own = {"dataset", "seed", "split_seed", "redraw"}
     known = set(config_fields())
     assert set(definitions["Fixed"]["properties"]) == known - own - {"epochs"}
-    own |= {"split_file", "image_size"}
+    own |= {"split_file", "image_size", "data_version", "copies"}
     assert set(definitions["Start"]["properties"]) == known - own - {"gpus_per_trial"}
     runtime = {"device", "threads", "gpus_per_trial", "eval_batch_size"}
     assert set(definitions["Search"]["properties"]) == known - own - runtime
