@@ -217,7 +217,9 @@ class TrialConfig:
     family.
     """
 
-    dataset: str = _field("digits", "Data set: a known name or folder:PATH.")
+    dataset: str = _field(
+        "digits", "Data set: a known name, folder:PATH, csv:FILE, FILE.py:function."
+    )
     split_file: str | None = _field(
         None, "CSV of path or index, and split (train, val, test), instead of split_seed's."
     )

@@ -182,7 +182,8 @@ def _verify(name: str | None, data_dir: Path) -> dict[str, str]:
     for data_set in names:
         files = datasets.dataset_files(data_set, data_dir)
         if files is None:
-            states[data_set] = "bundled with scikit-learn: no files of its own"
+            state = datasets.describe_state(data_set, data_dir)
+            states[data_set] = f"{state}: no files of its own"
             continue
         if not files.sizes:
             raise UsageFailure(

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import models
+from models import usercode
 from pipeline.data import download, tiny_imagenet
 from pipeline.data.listing import Listing
 from pipeline.data.lockfile import DatasetFiles
 from pipeline.data.own import earlier, folders
+from pipeline.data.own.csv_files import scan_csv
+from pipeline.data.own.functions import read_function
 from pipeline.data.sources import Arrays, Files, Images, holds_file
 from pipeline.data.torchvision_sets import emnist_images, svhn_images, torchvision_arrays
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import DATA_VERSION
 
 FOLDER = "folder:"  # prefix of the path of a folder of images
+CSV = "csv:"  # prefix of the path of a table of images
 
 
 def is_own(name: str) -> bool:
@@ -29,7 +33,7 @@ def get_source(name: str, data_version: int | None = DATA_VERSION) -> Arrays | F
     """Return the declaration of a data set: one of `DATASETS`, or of the user's own.
 
     Args:
-        name: a key of `DATASETS`, or ``folder:PATH``.
+        name: a key of `DATASETS`, or ``folder:PATH``, ``csv:FILE``, ``FILE.py:function``.
         data_version: of the rules by which the user's own images are read; None for version 0.1.0.
 
     Raises:
@@ -43,8 +47,16 @@ def get_source(name: str, data_version: int | None = DATA_VERSION) -> Arrays | F
             )
         scan = earlier.scan_folder if data_version is None else folders.scan_folder
         return Files(path, find=lambda _: scan(path))
+    if name.startswith(CSV):
+        file = name.removeprefix(CSV)
+        if not file.strip() or "\0" in file:
+            raise ValueError(f"dataset must name a table, as in csv:photos.csv: got {name!r}")
+        return Files(file, find=lambda _: scan_csv(file))
+    if usercode.is_reference(name):
+        return Arrays(read=lambda _, _test: read_function(name), has_test=False)
     if name not in DATASETS:
-        hint = models.did_you_mean(name, [*DATASETS, f"{FOLDER}PATH"])
+        own = (f"{FOLDER}PATH", f"{CSV}FILE", "FILE.py:function")
+        hint = models.did_you_mean(name, [*DATASETS, *own])
         raise ValueError(f"dataset is unknown: {name!r}; {hint}")
     return DATASETS[name]
 
@@ -67,8 +79,8 @@ def is_readable(name: str, data_dir: Path) -> bool:
     source = get_source(name)
     if isinstance(source, Arrays):
         return is_present(name, data_dir)
-    if name.startswith(FOLDER):
-        return Path(source.folder or "").is_dir()
+    if is_own(name):
+        return Path(source.folder or "").expanduser().exists()
     try:
         return tiny_imagenet.find_tiny_imagenet(data_dir).is_dir()
     except UsageFailure:
@@ -79,7 +91,7 @@ def describe_state(name: str, data_dir: Path) -> str:
     """Say whether a data set is on this machine, and if not, how to get it."""
     source = get_source(name)
     if source.folder is None:
-        return "bundled with scikit-learn"
+        return "a function of your own" if is_own(name) else "bundled with scikit-learn"
     if is_readable(name, data_dir):
         return "there"
     if isinstance(source, Arrays):
@@ -122,6 +134,9 @@ def listing_files(name: str, listing: Listing, data_dir: Path) -> DatasetFiles:
     """Return the files of a data set whose images are listed already."""
     if name.startswith(FOLDER):
         lock_path = listing.root / ".sha256.json"
+    elif name.startswith(CSV):
+        table = Path(name.removeprefix(CSV)).name
+        lock_path = listing.root / f".{table}.sha256.json"
     else:
         lock_path = data_dir / f".{name}.sha256.json"
     sizes = {file.path: file.size for file in listing.files}

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
 
-from pipeline.system.errors import IntegrityFailure
+import models
+from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean, clip
 
 PARTS = ("train", "val", "test")
@@ -124,6 +125,23 @@ def make_listing(
             labels += [label] * len(class_files)
             parts += [part] * len(class_files)
     return Listing(root, classes, tuple(files), tuple(labels), tuple(parts))
+
+
+def parse_part(location: str, text: str) -> str:
+    """Read a part in any of its usual words.
+
+    Args:
+        location: of the text, for the error.
+        text: such as ``Validation``.
+
+    Raises:
+        UsageFailure: for another word.
+    """
+    part = PART_OF_WORD.get(text.strip().casefold())
+    if part is None:
+        hint = models.did_you_mean(text.strip(), PARTS)
+        raise UsageFailure(f"{location}: split is unknown: {clip(text, 80)!r}; {hint}")
+    return part
 
 
 def walk_files(root: Path, folder: str) -> Iterator[ImageFile]:

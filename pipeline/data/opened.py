@@ -93,7 +93,13 @@ def open_images(
     if isinstance(source, Files):
         rows = _rows_of_files(name, source, data_dir, image_size, data_version)
     else:
-        rows = _rows_of_arrays(source, data_dir, test=test, both=split_file is not None)
+        rows = _rows_of_arrays(
+            source,
+            data_dir,
+            test=test,
+            both=split_file is not None,
+            finds_copies=is_own(name) and data_version is not None,
+        )
         if source.has_test and split_file is None:
             needed = {"test"} if test else {"train", "val"}
     given = None
@@ -131,7 +137,7 @@ def _check_options(
     """
     if image_size is not None and not isinstance(source, Files):
         raise UsageFailure(
-            f"image size is for folder:PATH and tiny_imagenet: got {image_size} with {name}; "
+            f"image size is for image files (folder:, csv:, tiny_imagenet): got {image_size} with {name}; "
             "leave it out"
         )
     for option, value in (("data_version", data_version), ("copies", copies)):
@@ -209,7 +215,9 @@ def _rows_of_files(
     )
 
 
-def _rows_of_arrays(source: Arrays, data_dir: Path, *, test: bool, both: bool) -> _Rows:
+def _rows_of_arrays(
+    source: Arrays, data_dir: Path, *, test: bool, both: bool, finds_copies: bool
+) -> _Rows:
     """Read arrays: everything without an official test part; else one part, or both."""
     if not source.has_test:
         parts = ["train"]
@@ -224,15 +232,15 @@ def _rows_of_arrays(source: Arrays, data_dir: Path, *, test: bool, both: bool) -
         pixels = torch.cat([array.images for array in arrays])
     part_of_row: list[str] = []
     for part, array in zip(parts, arrays, strict=True):
-        part_of_row += [part] * len(array.labels)
+        part_of_row += array.parts or [part] * len(array.labels)
     return _Rows(
         labels=torch.cat([array.labels for array in arrays]),
         parts=part_of_row,
         classes=arrays[0].classes,
-        has_test=source.has_test,
+        has_test=source.has_test or "test" in part_of_row,
         paths=None,
         group_names=None,
-        keys=None,
+        keys=copying.keys_of_arrays(pixels) if finds_copies else None,
         pixels=lambda rows, _: pixels[rows],
     )
 

@@ -22,6 +22,8 @@ class Images:
     images: torch.Tensor  # uint8 (images, channels, height, width)
     labels: torch.Tensor  # int64 (images,)
     classes: tuple[str, ...]
+    # The official part of each, if all parts are read at once; None if all are of one part.
+    parts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from unicodedata import normalize
 import torch
 
 import models
-from pipeline.data.listing import PART_OF_WORD, PARTS
+from pipeline.data.listing import PARTS, parse_part
 from pipeline.data.splits import Splits
 from pipeline.data.tables import cells_by_column, read_table, spellings, windows_text
 from pipeline.system.errors import UsageFailure
@@ -57,7 +57,7 @@ def read_split_file(file: Path, count: int, paths: Sequence[str] | None) -> Spli
             )
         line_of_row[row] = location.rpartition(":")[2]
         if "split" in cell:
-            rows_of_part[_parse_part(location, cell["split"])].append(row)
+            rows_of_part[parse_part(location, cell["split"])].append(row)
         group_of_row[row] = windows_text(cell.get("group", "")).strip()
     groups = None
     if "group" in table.columns:
@@ -71,19 +71,6 @@ def read_split_file(file: Path, count: int, paths: Sequence[str] | None) -> Spli
             )
     splits = {part: torch.tensor(sorted(rows)) for part, rows in rows_of_part.items()}
     return SplitFile(splits, groups)
-
-
-def _parse_part(location: str, text: str) -> str:
-    """Read a part in any of its usual words.
-
-    Raises:
-        UsageFailure: for another word.
-    """
-    part = PART_OF_WORD.get(text.strip().casefold())
-    if part is None:
-        hint = models.did_you_mean(text.strip(), PARTS)
-        raise UsageFailure(f"{location}: split is unknown: {clip(text, 80)!r}; {hint}")
-    return part
 
 
 def _row_finder(

@@ -358,7 +358,9 @@ class StudySpec(_Model):
 
     description: Annotated[str, Field(description="One line shown in lists.")] = ""
     source: Annotated[str, Field(description="Where the study comes from.")] = ""
-    dataset: Annotated[str, Field(description="Data set: a known name or folder:PATH.")] = "digits"
+    dataset: Annotated[
+        str, Field(description="Data set: a known name, folder:PATH, csv:FILE, FILE.py:function.")
+    ] = "digits"
     method: Annotated[
         Literal["tpe", "random", "grid", "zip", "one_factor", "ablate"],
         Field(

@@ -406,7 +406,8 @@ def test_of_a_trial(tmp_path, size):
 def test_size_of_arrays():
     """A data set that has its size is not brought to another."""
     with pytest.raises(
-        UsageFailure, match="image size is for folder:PATH and tiny_imagenet: got 16 with digits"
+        UsageFailure,
+        match=r"image size is for image files \(folder:, csv:, tiny_imagenet\): got 16 with digits",
     ):
         load("digits", NOWHERE, image_size=16)
 
