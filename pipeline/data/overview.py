@@ -17,13 +17,16 @@ from typing import NamedTuple
 import torch
 from PIL import ExifTags, Image, ImageDraw, ImageFont
 
-from pipeline.data.datasets import get_source
+from pipeline.data import survey
+from pipeline.data.datasets import get_source, is_own
 from pipeline.data.decode import FORMATS
 from pipeline.data.listing import Listing
-from pipeline.data.search_data import SearchData, Split, load, open_rows
+from pipeline.data.opened import open_images
+from pipeline.data.search_data import SearchData, Split, load
 from pipeline.data.sources import Files
 from pipeline.system.errors import IntegrityFailure
 from pipeline.system.text import clean, clip
+from sweeps.trial import DATA_VERSION
 
 _COLUMNS = 10  # images beside each other on a sheet
 _SIDE = 96  # pixels of a thumbnail, at most
@@ -114,12 +117,16 @@ def look_at(
     Raises:
         ValueError, UsageFailure, IntegrityFailure: as `pipeline.data.search_data.load`.
     """
-    data = load(name, data_dir, split_seed, split_file, image_size)
-    rows, splits = open_rows(name, data_dir, split_seed, split_file, image_size, test=True)
+    version = DATA_VERSION if is_own(name) else None
+    data = load(name, data_dir, split_seed, split_file, image_size, version)
+    opened = open_images(
+        name, data_dir, split_seed, split_file, image_size, version, None, test=True
+    )
+    splits = opened.splits
     of_split = {
         "train": data.train.labels,
         "val": data.val.labels,
-        "test": rows.labels[splits["test"]],
+        "test": opened.labels[splits["test"]],
     }
     counts = {
         split: torch.bincount(labels, minlength=len(data.classes)).tolist()
@@ -133,8 +140,23 @@ def look_at(
     files: tuple[ImageFileFacts, ...] = ()
     if isinstance(source, Files):
         seen = torch.cat([splits["train"], splits["val"]]).tolist()
-        files = _read_headers(source.find(data_dir), seen)
+        listing = source.find(data_dir)
+        files = _surveyed(listing, seen) if is_own(name) else _read_headers(listing, seen)
     return Overview(data=data, classes=tuple(classes), files=files)
+
+
+def _surveyed(listing: Listing, rows: Sequence[int]) -> tuple[ImageFileFacts, ...]:
+    """Return what is known of one's own image files since they were read."""
+    records = survey.survey(listing)
+    return tuple(
+        ImageFileFacts(
+            path=listing.files[row].path,
+            width=int(records[row]["width"]),
+            height=int(records[row]["height"]),
+            mode=survey.mode_of(records[row]),
+        )
+        for row in rows
+    )
 
 
 def _read_headers(listing: Listing, rows: Sequence[int]) -> tuple[ImageFileFacts, ...]:

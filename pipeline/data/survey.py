@@ -96,9 +96,14 @@ def sizes_and_modes_text(records: Survey) -> str:
         return ""
     smallest, largest = (_size_text(_by_area(readable)[place]) for place in (0, -1))
     sizes = smallest if smallest == largest else f"{smallest} to {largest}"
-    modes = Counter(_MODES[mode] for mode in readable["mode"].tolist())
+    modes = Counter(mode_of(record) for record in readable)
     shown = ", ".join(f"{mode} {count:,}" for mode, count in modes.most_common())
     return f"sizes {sizes} (width x height); modes {shown}"
+
+
+def mode_of(record: Any) -> str:
+    """Return Pillow's name of an image's mode."""
+    return _MODES[record["mode"]]
 
 
 def misfits_text(
