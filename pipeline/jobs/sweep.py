@@ -202,7 +202,7 @@ def make_plan(request: Request) -> Plan:
     preflight.check_parts(spec, data)
     preflight.check_networks(spec, data.shape, len(data.classes))
     preflight.check_augmentation(spec, data)
-    return Plan(**vars(draft), data=data)
+    return Plan(**{**vars(draft), "spec": spec}, data=data)
 
 
 def preview(request: Request) -> tuple[Draft, SearchData | None]:
