@@ -137,8 +137,8 @@ def _check_options(
     """
     if image_size is not None and not isinstance(source, Files):
         raise UsageFailure(
-            f"image size is for image files (folder:, csv:, tiny_imagenet): got {image_size} with {name}; "
-            "leave it out"
+            "image size is for image files (folder:, csv:, tiny_imagenet): "
+            f"got {image_size} with {name}; leave it out"
         )
     for option, value in (("data_version", data_version), ("copies", copies)):
         if value is not None and not is_own(name):

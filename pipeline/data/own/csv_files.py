@@ -1,4 +1,4 @@
-"""Lists the images that a table names: a CSV of paths and labels, perhaps with splits and groups."""
+"""Lists the images that a table names: a CSV of paths and labels, and of splits and groups."""
 
 from __future__ import annotations
 
