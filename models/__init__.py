@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import inspect
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING
 
+from models import own, usercode
+from models.parameters import Option
 from models.presets import PRESETS as CNN_PRESETS
 
 if TYPE_CHECKING:
     from torch import nn
-
-Option = bool | int | float | str
 
 
 @dataclass(frozen=True)
@@ -29,11 +25,17 @@ class Family:
 
     The class is called as ``Class(shape, classes, **options)`` with ``shape`` the ``(channels,
     height, width)`` of an image, and returns logits of shape ``(batch, classes)``. It raises
-    `ValueError` if it cannot take such images.
+    `ValueError` if it cannot take such images. A network of the user's own is called as its
+    parameters are named, see `models.own`.
     """
 
     network: str
     options: Mapping[str, Option]
+    own: own.Network | None = None  # the user's own network; None for one of `FAMILIES`
+
+    def takes(self, name: str) -> bool:
+        """Whether the network has an option of this name."""
+        return name in self.options if self.own is None else self.own.takes(name)
 
 
 FAMILIES: dict[str, Family] = {
@@ -146,68 +148,58 @@ def did_you_mean(name: str, known: Mapping[str, object] | tuple[str, ...] | list
 
 
 def find_family(name: str) -> Family:
-    """Return a family of `FAMILIES`, or the user's own class with its constructor's options.
+    """Return a family of `FAMILIES`, or the user's own network with its constructor's options.
 
     Args:
-        name: a key of `FAMILIES`, or ``module:Class``.
+        name: a key of `FAMILIES`, or ``FILE.py:Class`` or ``module:Class``.
 
     Raises:
-        ValueError: for an unknown name, or a class that cannot be imported.
+        ValueError: for an unknown name, or a network that cannot be loaded.
     """
     if name in FAMILIES:
         return FAMILIES[name]
-    if ":" not in name:
+    if not is_own(name):
         hint = did_you_mean(name, FAMILIES)
-        raise ValueError(f"family is unknown: {name!r}; {hint}, or module:Class of your own")
-    options = {}
-    for parameter in inspect.signature(_load(name)).parameters.values():
-        has_default = parameter.default is not parameter.empty
-        if has_default and parameter.kind is parameter.KEYWORD_ONLY:
-            options[parameter.name] = parameter.default
-    return Family(name, options)
+        raise ValueError(f"family is unknown: {name!r}; {hint}, or FILE.py:Class of your own")
+    network = own.load(name)
+    return Family(name, network.options, network)
+
+
+def is_own(family: str) -> bool:
+    """Whether a family is named as a network of the user's own; nothing is loaded."""
+    return family not in FAMILIES and usercode.is_reference(family)
 
 
 def build(
-    family: str, shape: tuple[int, int, int], classes: int, options: Mapping[str, Option]
+    family: str,
+    shape: tuple[int, int, int],
+    classes: int,
+    options: Mapping[str, Option],
+    *,
+    digest: str | None = None,
 ) -> nn.Module:
     """Build a network of a family, with random weights.
 
     Args:
-        family: a name of `FAMILIES`, or ``module:Class``.
+        family: a name of `FAMILIES`, or ``FILE.py:Class`` or ``module:Class``.
         shape: channels, height and width of an image, in pixels.
         classes: number of logits.
         options: the keyword options of the family.
+        digest: what the source of the user's own network must have; None for any.
 
     Raises:
-        ValueError: if the network cannot take such images.
+        ValueError: if the network cannot take such images, or its source has another digest.
     """
-    network_class = _load(find_family(family).network)
-    network: nn.Module = network_class(shape, classes, **options)
-    return network
-
-
-def _import(name: str) -> ModuleType:
-    """Import a module, which may be in the working folder.
-
-    The folder becomes the last of the import path, where it hides no module of another place.
-    """
-    folder = os.path.realpath(os.curdir)
-    if folder not in sys.path:
-        sys.path.append(folder)
-    return importlib.import_module(name)
-
-
-def _load(path: str) -> type[nn.Module]:
-    """Import the class at ``module:Class``."""
-    from torch import nn
-
-    module, _, name = path.partition(":")
-    try:
-        network_class = getattr(_import(module), name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"cannot load {path!r}: {error}") from error
-    if not (isinstance(network_class, type) and issubclass(network_class, nn.Module)):
-        raise ValueError(  # noqa: TRY004
-            f"{path!r} must be a class of torch.nn.Module: got {network_class!r}"
+    found = find_family(family)
+    if found.own is None:
+        module, _, name = found.network.partition(":")
+        network_class = getattr(importlib.import_module(module), name)
+        network: nn.Module = network_class(shape, classes, **options)
+        return network
+    source = found.own.source
+    if digest not in (None, source.digest):
+        raise ValueError(
+            f"{family} has changed since the command began, from {digest} to {source.digest}: "
+            f"{source.place}; begin the command again, or put the file back"
         )
-    return network_class
+    return found.own.build(shape, classes, options)

@@ -212,7 +212,7 @@ def _reason(error: BaseException, place: _Place | None) -> str:
     elif place is not None:
         text = text.replace(f"{_namespace(place.folders)}.", "")
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if _is_users(Path(frame.filename), place.folders)]
+        own = [frame for frame in frames if is_users(Path(frame.filename))]
         if own:
             where = f" in line {own[-1].lineno} of {own[-1].filename}"
         elif isinstance(error, AttributeError):
@@ -222,10 +222,16 @@ def _reason(error: BaseException, place: _Place | None) -> str:
     return f"{type(error).__name__}: {text}{where}"[:500]
 
 
-def _is_users(file: Path, folders: Sequence[Path]) -> bool:
+def is_users(file: Path) -> bool:
     """Whether a file is in one of the user's folders, and no library's that is installed there."""
-    is_below = any(file.is_relative_to(folder) for folder in folders)
-    return is_below and not _LIBRARY_FOLDERS & set(file.parts)
+    if _LIBRARY_FOLDERS & set(file.parts):
+        return False
+    packages = [module for name, module in list(sys.modules.items()) if _is_namespace(name)]
+    return any(file.is_relative_to(folder) for package in packages for folder in package.__path__)
+
+
+def _is_namespace(name: str) -> bool:
+    return name.startswith(_PREFIX) and "." not in name
 
 
 # -- imports of the user's -------------------------------------------------------------------------

@@ -16,11 +16,12 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 
 import models
+from models import usercode
 from pipeline.system import failpoints
 from pipeline.system.errors import IntegrityFailure, StorageFailure
 from pipeline.system.files import atomic_write
 from pipeline.system.text import clean, clip
-from sweeps.trial import AS_DECLARED, TrialConfig, config_fields, read_data
+from sweeps.trial import AS_DECLARED, TrialConfig, read_data
 
 if TYPE_CHECKING:
     import torch
@@ -95,9 +96,8 @@ def _parse_card(facts: Mapping[str, Any]) -> Card:
     Raises:
         KeyError, TypeError, ValueError: if it is no card.
     """
-    fields = config_fields()
-    values = {name: fields[name].parse(value) for name, value in facts["config"].items()}
-    config = TrialConfig.from_dict(values)
+    config = TrialConfig.from_dict(facts["config"])
+    _check_place(config.family)
     card = read_data(Card, {**facts, "config": config})
     check_image_shape(facts["shape"])
     channels = card.shape[0]
@@ -125,6 +125,19 @@ def check_image_shape(shape: Sequence[Any]) -> None:
         raise ValueError(f"images of shape {clip(tuple(shape), 60)}")
 
 
+def _check_place(family: str) -> None:
+    """Check that a card names no file of code that is outside the working folder.
+
+    Raises:
+        ValueError: if it does: the user has not named it.
+    """
+    if models.is_own(family) and not usercode.is_inside(family):
+        raise ValueError(
+            f"it names the file of {family}, which is outside the working folder: call the "
+            "command in a folder above it, if you trust it"
+        )
+
+
 def _check_weights(card: Card, tensors: Mapping[str, torch.Tensor]) -> None:
     """Check that a network of a card has the tensors of a file, before it takes any memory.
 
@@ -133,7 +146,7 @@ def _check_weights(card: Card, tensors: Mapping[str, torch.Tensor]) -> None:
     """
     import torch
 
-    if card.config.family not in models.FAMILIES:  # somebody's class may not be made so
+    if models.is_own(card.config.family):  # somebody's class may not be made so
         return
     with torch.device("meta"):
         config = card.config

@@ -7,13 +7,15 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 import models
 from models import usercode
+from models.own import Network, needs_text
+from models.parameters import read_option
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -58,6 +60,7 @@ class ConfigField:
     choices: tuple[str, ...] = ()
     check: Callable[[str], object] | None = None  # raises ValueError for a value against the rule
     identity: bool = True  # whether the field decides the result of a training
+    computed: bool = False  # whether nobody gives it: the network says it
     numeral: bool = False  # whether text may be a bare number, too
     # Whether version 0.1.0 lacked the field. At its default, which changes nothing, such a field is
     # no part of the signature, and configurations of 0.1.0 have the default.
@@ -93,7 +96,7 @@ class ConfigField:
         """
         if self.name != "family":
             return self.parse(value)
-        if not isinstance(value, str) or not (value in models.FAMILIES or ":" in value):
+        if not isinstance(value, str) or not (value in models.FAMILIES or models.is_own(value)):
             raise ValueError(f"family is unknown: {str(value)[:80]!r}")
         return value
 
@@ -205,6 +208,30 @@ def _field(default: Value | None, text: str, **declaration: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": text, **declaration})
 
 
+def _check_family(name: str) -> None:
+    """Check that a family is there, and that no option of it is called as a field of a training.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    network = models.find_family(name).own
+    if network is None:
+        return
+    options = [
+        parameter
+        for parameter in network.parameters.values()
+        if not parameter.given and (parameter.required or parameter.default is not None)
+    ]
+    for parameter in options:
+        field = config_fields().get(parameter.name)
+        if field is not None and parameter.name not in network_options():
+            raise ValueError(
+                f"{name} has a parameter {parameter.name}, which is a field of every training "
+                f"({field.help[:-1].lower()}): rename it in the network, such as "
+                f"net_{parameter.name}"
+            )
+
+
 # The preset is None for a family without presets.
 _NO_PRESET: dict[str, tuple[Value | None, ...]] = {"preset": (None, "none")}
 
@@ -214,7 +241,7 @@ class TrialConfig:
     """The configuration of one training run. A field that does not apply is None.
 
     `configure` makes it, and fills in the defaults. Network options take their default from their
-    family.
+    family. All options of a network of the user's own are in `keywords`, whatever they are called.
     """
 
     dataset: str = _field(
@@ -238,7 +265,12 @@ class TrialConfig:
         choices=("together", "apart"),
     )
     family: str = _field(
-        "cnn", "Family of networks, or module:Class of your own.", check=models.find_family
+        "cnn",
+        "Family of networks, or your own: FILE.py:Class, or module:Class.",
+        check=_check_family,
+    )
+    source_digest: str | None = _field(
+        None, "Digest of the source of your own network.", computed=True
     )
     activation: str | None = _field(None, "Activation function.", choices=tuple(models.ACTIVATIONS))
     dropout: float | None = _field(None, "Dropout probability.", low=0, high=0.95)
@@ -429,11 +461,14 @@ class TrialConfig:
         identity=False,
         is_later=True,
     )
+    # The options of a network of the user's own, sorted by their names.
+    keywords: tuple[tuple[str, Value], ...] = ()
 
     def to_dict(self) -> dict[str, Value]:
-        """Return the values of the fields that apply, by name."""
+        """Return the values of the fields and keywords that apply, by name."""
         values = {name: getattr(self, name) for name in config_fields()}
-        return {name: value for name, value in values.items() if value is not None}
+        given = {name: value for name, value in values.items() if value is not None}
+        return given | dict(self.keywords)
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> TrialConfig:
@@ -448,7 +483,12 @@ class TrialConfig:
         result: dict[str, Any] = {
             name: field.default if field.is_later else None for name, field in fields.items()
         }
+        is_own = models.is_own(str(values.get("family")))
+        keywords: dict[str, Value] = {}
         for name, value in values.items():
+            if is_own and is_network_option(str(name)):
+                keywords[name] = read_option(str(name), value)
+                continue
             if name not in fields:
                 raise ValueError(
                     f"holds the field {str(name)[:80]!r}, which this version does not know: "
@@ -459,11 +499,21 @@ class TrialConfig:
         missing = [name for name in _always_given() if result[name] is None]
         if missing:
             raise ValueError(f"has no {', '.join(missing)}")
-        return TrialConfig(**result)
+        return TrialConfig(**result, keywords=_sorted_items(keywords))
+
+    def value(self, name: str) -> Value | None:
+        """Return the value of a field or keyword; None if it does not apply."""
+        for keyword, value in self.keywords:
+            if keyword == name:
+                return value
+        field: Value | None = getattr(self, name, None) if name in config_fields() else None
+        return field
 
     @property
     def options(self) -> dict[str, Value]:
         """The options of the network, for `models.build`."""
+        if models.is_own(self.family):
+            return dict(self.keywords)
         values = self.to_dict()
         defaults = models.find_family(self.family).options
         return {name: values.get(name, default) for name, default in defaults.items()}
@@ -489,7 +539,10 @@ class TrialConfig:
     def _hash(self, includes: Callable[[ConfigField], bool]) -> str:
         values = {}
         for name, value in self.to_dict().items():
-            field = config_fields()[name]
+            field = config_fields().get(name)
+            if field is None:  # a keyword of the user's own network
+                values[name] = value
+                continue
             if includes(field) and not field.is_as_before(value):
                 values[name] = value
         text = json.dumps(values, sort_keys=True)
@@ -502,6 +555,8 @@ def config_fields() -> dict[str, ConfigField]:
     types: dict[str, type[Value]] = {"str": str, "int": int, "float": float, "bool": bool}
     result = {}
     for field in dataclasses.fields(TrialConfig):
+        if not field.metadata:  # the keywords, which the network declares
+            continue
         annotation = str(field.type)  # for instance: int | None
         result[field.name] = ConfigField(
             name=field.name,
@@ -531,16 +586,22 @@ def _read_value(name: str, kind: type, value: object) -> Value:
 def _always_given() -> tuple[str, ...]:
     """The fields that have a value in every configuration."""
     return tuple(
-        field.name for field in dataclasses.fields(TrialConfig) if "None" not in str(field.type)
+        field.name
+        for field in dataclasses.fields(TrialConfig)
+        if field.metadata and "None" not in str(field.type)
     )
 
 
 def applies(name: str, values: Mapping[str, Value | None]) -> bool:
-    """Whether a field applies, given the values of other fields."""
-    options = models.find_family(str(values["family"])).options
-    field = config_fields()[name]
-    if name in network_options() and name not in options:
+    """Whether a field or keyword applies, given the values of other fields."""
+    family = str(values["family"])
+    if is_network_option(name) and not models.find_family(family).takes(name):
         return False
+    if models.is_own(family) and is_network_option(name):
+        return True
+    field = config_fields()[name]
+    if field.computed:
+        return models.is_own(family)
     return all(values.get(condition) in allowed for condition, allowed in field.when.items())
 
 
@@ -550,34 +611,87 @@ def network_options() -> frozenset[str]:
     return frozenset(option for family in models.FAMILIES.values() for option in family.options)
 
 
-def configure(values: Mapping[str, object], *, strict: bool = False) -> TrialConfig:
+def is_network_option(name: str) -> bool:
+    """Whether a name is that of an option of a network: one of the fields, or a keyword."""
+    return name in network_options() or name not in config_fields()
+
+
+def value_names(configs: Iterable[TrialConfig]) -> list[str]:
+    """Return the names of all fields, and of the keywords that some configuration has."""
+    keywords = {name for config in configs for name, _ in config.keywords}
+    return [*config_fields(), *sorted(keywords - config_fields().keys())]
+
+
+def _sorted_items(keywords: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
+    return tuple(sorted(keywords.items()))
+
+
+def configure(
+    values: Mapping[str, object], *, strict: bool = False, others: Container[str] = ()
+) -> TrialConfig:
     """Make a `TrialConfig`: check the values, fill in the defaults, drop fields that do not apply.
 
     Args:
-        values: by field name; None stands for a missing value.
-        strict: refuse the value of a field that does not apply, instead of dropping it.
+        values: by field name or keyword of the user's own network; None stands for a missing value.
+        strict: refuse the value of a field that does not apply, instead of dropping it, and the
+            lack of a keyword that has no default.
+        others: keywords of other families, which are dropped, too.
 
     Raises:
         ValueError: for an unknown name, or a value against its rule.
     """
     fields = config_fields()
-    for name in values:
-        if name not in fields:
-            raise ValueError(f"unknown field {name!r}: {models.did_you_mean(name, list(fields))}")
-    parsed = {
-        name: fields[name].parse(value) for name, value in values.items() if value is not None
-    }
-    family = parsed.get("family", fields["family"].default)
+    family = values.get("family")
+    family = fields["family"].default if family is None else fields["family"].parse(family)
+    network = models.find_family(str(family)).own
+    given = {name: value for name, value in values.items() if value is not None}
+    keywords, parsed = _parse_values(network, given, () if strict else others)
     result: dict[str, Any] = {"family": family}
     family_defaults = models.find_family(str(family)).options
     for name, field in fields.items():
-        if applies(name, result):
+        is_keyword = network is not None and name in network_options()
+        if field.computed:
+            result[name] = None if network is None else network.source.digest
+        elif not is_keyword and applies(name, result):
             result[name] = parsed.get(name, family_defaults.get(name, field.default))
         elif strict and name in parsed:
-            raise ValueError(f"{name} does not apply to {family}{_needs(field)}")
+            why = _needs(field) if network is None else f": {network.describe_options()}"
+            raise ValueError(f"{name} does not apply to {family}{why}")
         else:
             result[name] = None
-    return TrialConfig(**result)
+    if strict and network is not None and network.missing(keywords):
+        raise ValueError(needs_text(network.reference, network.missing(keywords)))
+    return TrialConfig(**result, keywords=_sorted_items(keywords))
+
+
+def _parse_values(
+    network: Network | None, given: Mapping[str, object], others: Container[str]
+) -> tuple[dict[str, Value], dict[str, Value]]:
+    """Parse values as keywords of the user's own network, if there is one, and as fields.
+
+    The keywords that are not given have their defaults.
+    """
+    fields = config_fields()
+    parsed: dict[str, Value] = {}
+    keywords = {} if network is None else network.options
+    for name, value in given.items():
+        if network is not None and is_network_option(name) and network.takes(name):
+            keywords[name] = network.option(name, value)
+        elif name in fields:
+            parsed[name] = fields[name].parse(value)
+        elif name not in others:
+            raise ValueError(f"unknown field {name!r}: {_known_names(network, name)}")
+    return keywords, parsed
+
+
+def _known_names(network: Network | None, name: str) -> str:
+    """Suggest the nearest name of a field or keyword: the end of an error."""
+    names = [field.name for field in config_fields().values() if not field.computed]
+    if network is None:
+        return models.did_you_mean(name, names)
+    return (
+        f"{models.did_you_mean(name, [*network.parameters, *names])}; {network.describe_options()}"
+    )
 
 
 def _needs(field: ConfigField) -> str:

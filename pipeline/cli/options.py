@@ -6,9 +6,10 @@ The options of a training are derived from the fields of `TrialConfig`.
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +190,23 @@ def command_line() -> str:
     return f"pipeline {shlex.join(sys.argv[1:])}"
 
 
+def parse_settings(values: Sequence[str]) -> dict[str, Any]:
+    """Parse the values of --set, each ``key=value,key=value``; a list stands in brackets.
+
+    Raises:
+        UsageFailure: for anything else.
+    """
+    settings: dict[str, Any] = {}
+    if not values:
+        return settings
+    for setting in re.split(r",(?![^\[]*\])", ",".join(values)):
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise UsageFailure(f"--set takes key=value,key=value: got {setting!r}")
+        settings[key.strip().replace("-", "_")] = value.strip()
+    return settings
+
+
 class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
     """The type of an option for a field of `TrialConfig`, with the rules of that field."""
 
@@ -283,7 +301,8 @@ def config_options(*names: str) -> Decorator:
     """Decorate a command with options for fields of `TrialConfig`: the named ones, or all."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for name in reversed(names or tuple(config_fields())):
+        given = [field.name for field in config_fields().values() if not field.computed]
+        for name in reversed(names or given):
             command = _config_option(config_fields()[name])(command)
         return command
 

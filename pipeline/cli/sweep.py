@@ -18,12 +18,13 @@ from pipeline.cli.options import (
     config_options,
     data_dir_option,
     engine_options,
+    parse_settings,
     preload_workers,
     storage_option,
 )
 from pipeline.cli.studies import print_plan
 from pipeline.system import garbage
-from pipeline.system.errors import Interrupted, UsageFailure
+from pipeline.system.errors import Interrupted
 
 if TYPE_CHECKING:
     from pipeline.jobs.sweep import Outcome
@@ -75,7 +76,9 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
     "gpus_per_trial",
 )
 @data_dir_option
-@click.option("--families", help="Families to search: mlp,cnn")
+@click.option(
+    "--families", "--family", "families", help="Families to search: mlp,cnn, or net.py:MyNet."
+)
 @click.option(
     "--sampler", type=click.Choice(["tpe", "random", "grid"]), help="How configurations are chosen."
 )
@@ -183,7 +186,7 @@ def sweep_command(
 
 def _overrides(options: dict[str, Any]) -> dict[str, Any]:
     """Return the values of options for `pipeline.jobs.studies.read_study`."""
-    settings = _parse_settings(options["settings"])
+    settings = parse_settings(options["settings"])
     for key in _FIXED_OPTIONS:
         if options[key] is not None:
             settings[key] = options[key]
@@ -200,19 +203,6 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
         "families": families,
         "set": settings,
     }
-
-
-def _parse_settings(values: tuple[str, ...]) -> dict[str, Any]:
-    """Parse the values of --set, each ``key=value,key=value``."""
-    settings: dict[str, Any] = {}
-    if not values:
-        return settings
-    for setting in ",".join(values).split(","):
-        key, equals, value = setting.partition("=")
-        if not equals or not key:
-            raise UsageFailure(f"--set takes key=value,key=value: got {setting!r}")
-        settings[key.strip().replace("-", "_")] = value.strip()
-    return settings
 
 
 def _print_outcome(outcome: Outcome, name: str, max_failures: int, *, as_json: bool) -> None:

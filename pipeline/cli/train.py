@@ -14,6 +14,7 @@ from pipeline.cli.options import (
     Command,
     config_options,
     data_dir_option,
+    parse_settings,
     storage_option,
 )
 from pipeline.system import garbage
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     metavar="ID|NAME#7",
     help="Train a trial again, and compare; other options change it.",
 )
+@click.option(
+    "--set", "settings", multiple=True, help="Options of your own network: key=value,key=value"
+)
 @click.option("--experiment", help="MLflow experiment.")
 @storage_option
 def train_command(data_dir: Path, resume: str | None, from_run: str | None, **values: Any) -> None:
@@ -59,12 +63,15 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
         from pipeline.jobs.progress import ProgressDisplay
         from pipeline.stores import locations
         from pipeline.system.signals import SignalStopRequest
+        from sweeps.spec import yamlfile
 
     stores = locations.locate(values.pop("storage"))
     given_objective = values.pop("objective")
     objective = given_objective or "val_acc"
     every_epoch = values.pop("keep_checkpoints") == "all"
     experiment = values.pop("experiment")
+    for key, value in parse_settings(values.pop("settings")).items():
+        values[key] = yamlfile.parse_word(value)
     trial = None
     if from_run:
         if resume:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.checkpoints import Card
-from pipeline.training.prepare import Prepare
+from pipeline.training.prepare import Prepare, image_memory_format
 
 
 class Classifier(nn.Module):
@@ -16,11 +16,16 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, card: Card, device: torch.device, precision: str
+        self,
+        network: nn.Module,
+        card: Card,
+        device: torch.device,
+        precision: str,
+        memory_format: torch.memory_format,
     ) -> None:
         super().__init__()
         self.network = network.to(device)
-        self._prepare = Prepare(card.mean, card.std, device, precision)
+        self._prepare = Prepare(card.mean, card.std, device, precision, memory_format)
         self._ends_in_softmax = card.config.softmax_output is True
         self.eval()
 
@@ -63,11 +68,13 @@ def as_trained(network: nn.Module, card: Card) -> Classifier:
     else:
         device = torch.device("cpu")
         precision = "fp32"
-    channels_last = network.to(memory_format=torch.channels_last)
-    return Classifier(channels_last, card, device, precision)
+    memory_format = image_memory_format(network, config.family, card.shape)
+    placed = network.to(memory_format=memory_format)
+    return Classifier(placed, card, device, precision, memory_format)
 
 
 def portable(network: nn.Module, card: Card) -> Classifier:
     """Make a classifier to export: on the CPU, in float32."""
+    memory_format = image_memory_format(network, card.config.family, card.shape)
     contiguous = network.to(memory_format=torch.contiguous_format)
-    return Classifier(contiguous, card, torch.device("cpu"), "fp32")
+    return Classifier(contiguous, card, torch.device("cpu"), "fp32", memory_format)

@@ -23,7 +23,7 @@ from pipeline.tracking.run_contents import EpochScores
 from pipeline.tracking.tracker import Run, Tracker, now_milliseconds
 from pipeline.training.loss import Loss
 from pipeline.training.metrics import Scores, score
-from pipeline.training.prepare import Prepare
+from pipeline.training.prepare import Prepare, image_memory_format
 from pipeline.training.process import thread_count
 from pipeline.training.resolve import resolve
 from sweeps.analysis import bits
@@ -217,12 +217,13 @@ def _score(
         train, val = search_data.trial_splits(data, config)
         images = train if split == "train" else val
     device = torch.device(config.device)
+    memory_format = image_memory_format(network, config.family, card.shape)
     with thread_count(config.threads):
         return score(
-            network.to(device).to(memory_format=torch.channels_last),
+            network.to(device).to(memory_format=memory_format),
             images.to(device),
             len(card.classes),
             batch_size=config.eval_batch_size,
-            prepare=Prepare(card.mean, card.std, device, config.precision),
+            prepare=Prepare(card.mean, card.std, device, config.precision, memory_format),
             loss=Loss.of(config),
         )

@@ -16,7 +16,7 @@ import yaml
 
 from pipeline.data.search_data import SearchData, load_for, located
 from pipeline.inference import evaluate
-from pipeline.jobs import preflight, sweep, sync
+from pipeline.jobs import preflight, sources, sweep, sync
 from pipeline.jobs import refit as refitting
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.stores import access, locations, locks
@@ -37,8 +37,9 @@ from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 from sweeps.search.study import Study
 from sweeps.spec.configurations import configuration
-from sweeps.spec.study_spec import Finalists, Repeats, StudySpec
-from sweeps.trial import COMPLETE
+from sweeps.spec.own_values import read_document
+from sweeps.spec.study_spec import Finalists, Repeats
+from sweeps.trial import COMPLETE, TrialConfig
 
 
 def asked_repeats(seeds: int | None, split_seeds: int | None, folds: int | None) -> Repeats | None:
@@ -101,7 +102,7 @@ def make_plan(
         )
     else:
         chosen = _keep_choice(record, chosen, top, repeats)
-    spec = StudySpec.model_validate(study_document(chosen, device))
+    spec = read_document(study_document(chosen, device))
     place = access.read_place(stores, record.name)
     data = load_for(located(configuration(spec, {}), place), data_dir)
     return _plan_of(chosen, stores, data, device)
@@ -122,9 +123,11 @@ def _plan_of(
         UsageFailure: if the images are not those of the study that the finalists come from.
     """
     document = study_document(chosen, device)
-    spec = StudySpec.model_validate(document)
+    spec = read_document(document)
     with access.read_studies(stores) as storage:
         sweep.check_images(stored.load(storage, chosen.of), data)
+    configs = [TrialConfig.from_dict(config) for config in chosen.configs]
+    sources.check_unchanged(configs, f"study {chosen.of!r}")
     preflight.check_parts(spec, data)
     preflight.check_networks(spec, data.shape, len(data.classes))
     name = f"{chosen.of}{FINALISTS_SUFFIX}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import math
 import platform
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import torch
 
 import models
-from models import usercode
+from models import conformance, usercode
 from pipeline.data.datasets import is_present
 from pipeline.data.search_data import SearchData, check_train_images, load_for
 from pipeline.jobs.own_data import with_data_version
@@ -25,6 +26,7 @@ from pipeline.training.augment import call_function, load_function
 from pipeline.training.resolve import resolve
 from sweeps.search.extent import Extent, extent
 from sweeps.spec.configurations import (
+    choose_values,
     configuration,
     grid,
     planned_values,
@@ -32,10 +34,11 @@ from sweeps.spec.configurations import (
 )
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import PLANNED_METHODS, StudySpec
-from sweeps.trial import Redraw, TrialConfig, Value, configure, network_options
+from sweeps.trial import Redraw, TrialConfig, Value, configure, is_network_option
 
 _RUNTIME = ("device", "precision", "threads", "gpus_per_trial", "eval_batch_size", "augment")
 _MAX_CHECKED_NETWORKS = 2000
+_MAX_OWN_NETWORKS = 24  # of the user's own, which are made with memory, and take two steps
 _IMAGES_PER_WORKER = 200_000  # a worker is worth its start for so many images in all epochs
 _TRIALS_PER_WORKER = 4  # so that most trials can learn from earlier ones
 WEIGHT_BYTES = 4  # of a parameter
@@ -186,7 +189,9 @@ def check_augmentation(spec: StudySpec, data: SearchData) -> None:
 def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -> None:
     """Check that the networks of a study can take its images.
 
-    Builds the networks at the corners of the search space, without memory for their weights.
+    Builds the networks at the corners of the search space, without memory for their weights. Of the
+    user's own networks each searched value is tried beside the first of the others, and two steps
+    are trained.
 
     Args:
         spec: the study.
@@ -202,11 +207,68 @@ def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -
         points = grid(spec, _corners)
     for values in itertools.islice(points, _MAX_CHECKED_NETWORKS):
         config = configuration(spec, values)
+        if models.is_own(config.family):
+            continue
         try:
             with torch.device("meta"):
                 models.build(config.family, shape, classes, config.options)
         except ValueError as error:
             raise UsageFailure(f"the study holds a network that cannot be: {error}") from None
+    own = [config for config in _own_configs(spec) if models.is_own(config.family)]
+    for config in own[:_MAX_OWN_NETWORKS]:
+        check_own_network(config, shape, classes)
+
+
+def _own_configs(spec: StudySpec) -> list[TrialConfig]:
+    """Return different configurations in which each searched value of an option stands once."""
+    first = representative_values(spec)
+    values = list(first)
+    if not (spec.starts or spec.method in PLANNED_METHODS):
+        for dimension in spec.dimensions:
+            if is_network_option(dimension.field):
+                values += _each_value(spec, first, dimension)
+    configs: dict[str, TrialConfig] = {}
+    for point in values:
+        config = configuration(spec, point)
+        network = json.dumps([config.family, config.keywords])
+        configs.setdefault(network, config)
+    return list(configs.values())
+
+
+def _each_value(
+    spec: StudySpec, points: Sequence[dict[str, Value]], dimension: Dimension
+) -> list[dict[str, Value]]:
+    """Put each value of a dimension, or the ends of its range, into the points that have it."""
+    values = dimension.choices
+    if not values and dimension.high is not None:
+        values = (int(dimension.high) if dimension.integer else dimension.high,)
+    changed = []
+    for point in points:
+        if dimension.field in point:
+            changed += [{**point, dimension.field: value} for value in values]
+    return [_only_applying(spec, point) for point in changed]
+
+
+def _only_applying(spec: StudySpec, point: Mapping[str, Value]) -> dict[str, Value]:
+    """Return a point with the dimensions that apply to it, others at their first value."""
+    return choose_values(spec, lambda dimension: point.get(dimension.field, dimension.first))
+
+
+def check_own_network(config: TrialConfig, shape: tuple[int, int, int], classes: int) -> None:
+    """Check that a network of the user's own can be trained on images.
+
+    Raises:
+        UsageFailure: if it cannot.
+    """
+    try:
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(0)
+            network = models.build(config.family, shape, classes, config.options)
+        conformance.check(config.family, network, shape, classes)
+    except ValueError as error:
+        options = ", ".join(f"{name} {value}" for name, value in config.keywords)
+        with_options = f" (with {clip(options, 200)})" if options else ""
+        raise UsageFailure(f"{error}{with_options}") from None
 
 
 def _corners(dimension: Dimension) -> Sequence[Value]:
@@ -214,7 +276,7 @@ def _corners(dimension: Dimension) -> Sequence[Value]:
 
     Activations are left out, because they change no shape.
     """
-    shapes_network = dimension.field == "family" or dimension.field in network_options()
+    shapes_network = dimension.field == "family" or is_network_option(dimension.field)
     if not shapes_network or dimension.field == "activation":
         return (dimension.first,)
     if dimension.choices or dimension.low is None or dimension.high is None:
@@ -282,7 +344,9 @@ def check_space(
 def _count_parameters(spec: StudySpec, values: Mapping[str, Value], data: SearchData) -> int:
     """Return a network's number of parameters, or 0 if the network exceeds the study's limit."""
     config = configuration(spec, values)
-    with torch.device("meta"):
+    # A network of the user's own may compute with its values as it is made, which needs memory.
+    device = "cpu" if models.is_own(config.family) else "meta"
+    with torch.random.fork_rng(devices=()), torch.device(device):
         network = models.build(config.family, data.shape, len(data.classes), config.options)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     limit = spec.constraints.limits.get("parameters")

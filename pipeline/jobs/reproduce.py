@@ -13,10 +13,10 @@ from pipeline.inference.find import find_trial
 from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
 from pipeline.system.text import clean
-from pipeline.tracking.tracker import Run, Tracker, read_selection
+from pipeline.tracking.tracker import Run, Tracker, read_selection, recorded_config
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.spec.study_spec import OBJECTIVES
-from sweeps.trial import PAUSED, PRUNED, TrialConfig, TrialResult, Value, config_fields, configure
+from sweeps.trial import PAUSED, PRUNED, TrialConfig, TrialResult, Value, configure, value_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +92,7 @@ def _read_from_run(stores: locations.Stores, run_id: str) -> RecordedTrial:
     first = tags.get("sweep.duplicate_of")
     return RecordedTrial(
         name=f"run {run_id}",
-        config=configure(
-            {name: value for name, value in params.items() if name in config_fields()}
-        ),
+        config=recorded_config(params, tags),
         objective=objective,
         selection=read_selection(run),
         figures=_read_figures(run, objective),
@@ -191,7 +189,7 @@ def _explain_difference(trial: RecordedTrial, config: TrialConfig, data_dir: Pat
     after = config.to_dict()
     changes = [
         clean(f"{name} {after.get(name, '-')}")
-        for name in config_fields()
+        for name in value_names([trial.config, config])
         if before.get(name) != after.get(name)
     ]
     if changes:

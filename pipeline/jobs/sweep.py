@@ -19,7 +19,7 @@ from pipeline.data.datasets import is_own, is_present
 from pipeline.data.search_data import SearchData, check_redraw, load_for, trial_splits
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import ENGINES, open_factory
-from pipeline.jobs import own_data, preflight, studies
+from pipeline.jobs import own_data, preflight, sources, studies
 from pipeline.jobs.estimate import left_over_text
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.recorder import Recorder
@@ -46,7 +46,7 @@ from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.ranking import BestSoFar, ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import loop
-from sweeps.search.checked import PLACE
+from sweeps.search.checked import PLACE, SOURCES
 from sweeps.search.loop import MAX_FAILURES
 from sweeps.search.stored import StoredStudy
 from sweeps.search.study import AskedTrial, Study
@@ -395,6 +395,7 @@ class _Sweep:
         self._display.print_line(
             f"study {self._plan.name}: {self._describe_state()}; stores in {self._plan.stores.home}"
         )
+        self._print_sources()
         self._print_foreign()
         self._print_left_over()
         self._print_concurrency()
@@ -440,6 +441,15 @@ class _Sweep:
         if study.spec.budget is not None:
             text += f", a budget of {study.spec.budget.text}"
         return text
+
+    def _print_sources(self) -> None:
+        """Print which files the user's own networks are, and whether they have changed."""
+        trained = {result.number: result.config for result in self._study.results()}
+        found = sources.own_sources(self._plan.spec.families)
+        for line in sources.describe_sources(found):
+            self._display.print_line(line)
+        for line in sources.describe_changes(found, trained):
+            self._display.print_line(line)
 
     def _print_foreign(self) -> None:
         """Print which trials another program has made in the study, if any, and what they count."""
@@ -570,13 +580,23 @@ class _Sweep:
             params[key] = f"{params[key]}; {value}" if key in params else value
         return {
             "params": params,
-            "files": {f"{plan.study}.yaml": plan.text},
+            "files": {
+                **self._earlier_sources(),
+                **sources.source_files(sources.own_sources(spec.families)),
+                f"{plan.study}.yaml": plan.text,
+            },
             "data": {
                 "name": plan.data.name,
                 "digest": plan.data.digest,
                 "source": str(self._request.data_dir),
             },
         }
+
+    def _earlier_sources(self) -> dict[str, str]:
+        """Return the files of own networks of earlier commands, which may have changed since."""
+        described = self._study.recall("described") or {}
+        files: dict[str, str] = described.get("files", {})
+        return {name: text for name, text in files.items() if name.startswith(SOURCES)}
 
     def _complete_record(self) -> None:
         """Complete the MLflow record of an earlier command, and print which trials are resumed."""

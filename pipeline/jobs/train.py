@@ -10,18 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import models
 from pipeline.checkpoints import Folder
 from pipeline.data.datasets import is_own
 from pipeline.data.search_data import SearchData, load_for
 from pipeline.engines import local
 from pipeline.engines.base import Task
+from pipeline.jobs import preflight, sources
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.reproduce import RecordedTrial
 from pipeline.stores import access, locations, locks
 from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.system.signals import StopRequest
 from pipeline.tracking.server import STOP_TIMEOUT
-from pipeline.tracking.tracker import Run, Tracker, read_selection
+from pipeline.tracking.tracker import Run, Tracker, read_selection, recorded_config
 from pipeline.training.epochs import Hooks
 from pipeline.training.resolve import resolve
 from sweeps.analysis.facts import SELECTION
@@ -82,16 +84,16 @@ def train_one(
         if is_own(dataset) and not repeats_own:
             given.setdefault("data_version", DATA_VERSION)
         config = _resolve_config(given)
-        load_for(config, data_dir)  # fails before anything is written
+        data = load_for(config, data_dir)  # fails before anything is written
+        if models.is_own(config.family):
+            preflight.check_own_network(config, data.shape, len(data.classes))
     access.prepare(stores)
     tracker = Tracker(stores.tracking, experiment=experiment)
     try:
         if resume:
             run = _find_interrupted(tracker, resume)
             params = run.data.params
-            config = _resolve_config(
-                {name: value for name, value in params.items() if name in config_fields()}
-            )
+            config = _resolve_config(recorded_config(params, run.data.tags).to_dict())
             objective = run.data.tags.get("sweep.objective", objective)
             selection = read_selection(run)
             every_epoch = run.data.tags.get("sweep.keep_checkpoints") == "all"
@@ -157,6 +159,10 @@ def _train_tracked(
     if repeats:
         tags["sweep.repeats"] = repeats.name
     tracker.submit(tracker.tag, run_id, tags)
+    found = sources.own_sources([config.family])
+    for line in sources.describe_sources(found):
+        display.print_line(line)
+    tracker.submit(tracker.describe_parent, run_id, {}, sources.source_files(found))
     folder = Folder(stores.home / "checkpoints" / "train" / run_id)
 
     with locks.lock_training(stores, run_id):

@@ -29,7 +29,7 @@ from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked, ends_text
 from sweeps.analysis.record import StudyRecord, compare_winners
 from sweeps.analysis.scores import complete_trials, mean_test_score
-from sweeps.trial import config_fields
+from sweeps.trial import value_names
 
 _NAME_CLIP = 60  # characters of a study's name
 _DATASET_CLIP = 80
@@ -262,8 +262,8 @@ def _winners_grid(records: Sequence[StudyRecord]) -> Grid:
             configs.append(winner.trials[0].config)
             searched.update(record.searched)
     lines = []
-    for field in config_fields():
-        values = [getattr(config, field) for config in configs]
+    for field in value_names(configs):
+        values = [config.value(field) for config in configs]
         if field in searched or len(set(values)) > 1:
             cells = [clip(cell_text(field, value), 80) for value in values]
             lines.append((field, *cells))

@@ -96,7 +96,7 @@ def _training_values(record: StudyRecord, trial: TrialResult) -> Row:
         "configuration": {
             name: finite_value(value) for name, value in trial.config.to_dict().items()
         },
-        "searched": [name for name in record.searched if getattr(trial.config, name) is not None],
+        "searched": [name for name in record.searched if trial.config.value(name) is not None],
         "curve": curve_rows(record, trial),
         "classes": classes,
         **_further_values(trial),

@@ -118,7 +118,7 @@ def _unconditional(record: StudyRecord) -> list[str]:
         if dimension.when or not dimension.needs & searched <= {"family"}:
             return False
         return not dimension.needs or all(
-            dimension.field in models.find_family(str(family)).options for family in families
+            _has_option(str(family), dimension) for family in families
         )
 
     return [dimension.field for dimension in record.dimensions if applies_always(dimension)]
@@ -132,6 +132,13 @@ def _section(name: str, *, display: bool, side_by_side: int = 3) -> dict[str, An
         "isReordered": False,
         "columns": side_by_side,
     }
+
+
+def _has_option(family: str, dimension: Dimension) -> bool:
+    """Whether a family surely has an option; a network of the user's own is not loaded for this."""
+    if models.is_own(family):
+        return dimension.own
+    return dimension.field in models.find_family(family).options
 
 
 def _chart(kind: str, section: str, name: str, runs: int) -> dict[str, Any]:

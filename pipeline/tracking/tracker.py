@@ -8,6 +8,7 @@ until it is back, and a run can always be completed from the result of its trial
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import getpass
 import json
 import logging
@@ -16,7 +17,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -42,12 +43,13 @@ from pipeline.tracking.server import (
 )
 from sweeps import trial
 from sweeps.analysis.facts import SELECTION
-from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
+from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult, config_fields, configure
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 _BATCH = 1000  # metrics in a request; MLflow accepts no more
+_KEYWORDS = "sweep.keywords"  # tag: options of the user's own network, as JSON
 _SELECTION = "sweep.selection"  # tag: the version of the rules that choose the best epoch
 STORAGE = "sweep.storage"  # tag of a parent: the store of its study
 _RUN_ID = re.compile("[0-9a-zA-Z_-]{1,64}")
@@ -264,7 +266,7 @@ class Tracker(Connection):
     def describe_parent(
         self, run_id: str, params: Mapping[str, object], files: Mapping[str, str]
     ) -> None:
-        """Log the plan of a study: text files, and the params not yet logged.
+        """Log the plan of a study: text files by their paths, and the params not yet logged.
 
         A param cannot change once it is logged. The artifacts that a copy shares with its original
         stay as they are.
@@ -277,7 +279,8 @@ class Tracker(Connection):
             for name, text in files.items():
                 file = folder / Path(name).name
                 file.write_text(text, encoding="utf-8")
-                self._upload(artifacts, file)
+                place = PurePosixPath(name).parent
+                self._upload(artifacts, file, None if place == PurePosixPath() else str(place))
 
     def log_curve(self, run_id: str, key: str, points: Sequence[tuple[int, float, int]]) -> None:
         """Log a metric at several steps.
@@ -468,6 +471,8 @@ class Tracker(Connection):
             "sweep.signature": config.signature,
             _SELECTION: str(selection),
         }
+        if config.keywords:  # with their types, which the params have lost
+            tags[_KEYWORDS] = json.dumps(dict(config.keywords))
         if study:
             tags |= {"sweep.study": study, "sweep.trial": str(number)}
         else:
@@ -833,6 +838,23 @@ def read_selection(run: Run) -> int:
 def _run_name(number: int, config: TrialConfig) -> str:
     parts = [f"{number:04d}", config.family, config.activation]
     return " ".join(str(part) for part in parts if part is not None)
+
+
+def recorded_config(params: Mapping[str, str], tags: Mapping[str, str]) -> TrialConfig:
+    """Read the configuration of a trial's run.
+
+    Args:
+        params: of the run, as text; those of `mlflow run` may be among them.
+        tags: of the run.
+
+    Raises:
+        ValueError: if they hold none.
+    """
+    fields = {name: value for name, value in params.items() if name in config_fields()}
+    if tags.get(_KEYWORDS):
+        fields |= json.loads(tags[_KEYWORDS])
+    config = configure(fields)
+    return dataclasses.replace(config, source_digest=params.get("source_digest"))
 
 
 def _named_by_user(run: Run) -> bool:

@@ -258,8 +258,9 @@ class Training:
         config = self.config
         self.data = self.data.to(self.device)
         self.network = self._build_network()
-        memory_format = image_memory_format(self.network)
-        self.prepare = Prepare(self.mean, self.std, self.device, config.precision, memory_format)
+        self.prepare = Prepare(
+            self.mean, self.std, self.device, config.precision, self.memory_format
+        )
         self.loader = BatchLoader(self.data, config, self.prepare)
         labels = self.data.train.labels
         weights = class_weights(config.class_weights, labels, len(self.data.classes))
@@ -284,10 +285,17 @@ class Training:
         torch.manual_seed(epoch_seed(self.config.seed, 0))
         shape = self.data.shape
         classes = len(self.data.classes)
-        network = models.build(self.config.family, shape, classes, self.config.options)
+        network = models.build(
+            self.config.family,
+            shape,
+            classes,
+            self.config.options,
+            digest=self.config.source_digest,
+        )
+        self.memory_format = image_memory_format(network, self.config.family, shape)
         self.parameters = count_parameters(network)
         self.mflops = count_mflops(network, shape)
-        network = network.to(self.device).to(memory_format=torch.channels_last)
+        network = network.to(self.device).to(memory_format=self.memory_format)
         return self.group.convert(network)
 
     def _check_limits(self, limits: Mapping[str, float]) -> None:

@@ -5,12 +5,44 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+import models
 
-def image_memory_format(network: nn.Module) -> torch.memory_format:
-    """Choose how a network's images lie in memory: channels last if it has convolutions."""
-    if any(p.dim() == 4 for p in network.parameters()):
+
+def image_memory_format(
+    network: nn.Module, family: str, shape: tuple[int, int, int]
+) -> torch.memory_format:
+    """Choose how a network's images and weights lie in memory: channels last for convolutions.
+
+    A network of the user's own may use ``view``, which takes no maps with their channels last: then
+    the usual order stays.
+
+    Args:
+        network: on the CPU, in any mode.
+        family: of the network.
+        shape: channels, height and width of an image, in pixels.
+    """
+    if all(p.dim() != 4 for p in network.parameters()):
+        return torch.contiguous_format
+    if not models.is_own(family) or _takes(network, shape, torch.channels_last):
         return torch.channels_last
+    network.to(memory_format=torch.contiguous_format)
     return torch.contiguous_format
+
+
+def _takes(
+    network: nn.Module, shape: tuple[int, int, int], memory_format: torch.memory_format
+) -> bool:
+    """Whether a network can take images in a memory format."""
+    was_training = network.training
+    images = torch.zeros(2, *shape).to(memory_format=memory_format)
+    try:
+        with torch.no_grad():
+            network.to(memory_format=memory_format).eval()(images)
+    except RuntimeError:
+        return False
+    finally:
+        network.train(was_training)
+    return True
 
 
 class Prepare:

@@ -9,7 +9,7 @@ from sweeps.analysis.facts import ChosenFinalists
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import TOP_LEVEL_FIELDS
-from sweeps.trial import TrialConfig, Value, config_fields
+from sweeps.trial import TrialConfig, Value, config_fields, value_names
 
 FINALISTS_SUFFIX = ".finalists"  # the study of the finalists is named after theirs
 # Settings that are resolved once for a study, and never searched.
@@ -127,15 +127,16 @@ def study_document(chosen: ChosenFinalists, device: str | None = None) -> dict[s
 
 
 def _distinct_values(configs: list[TrialConfig]) -> dict[str, list[Value]]:
-    """Collect the different values of each field, in the order of the configurations.
+    """Collect the different values of each field and keyword, in the order of the configurations.
 
-    The redraw is left out: it belongs to one repeat of the search.
+    The redraw is left out: it belongs to one repeat of the search. So is the digest of a source,
+    which is not given but found.
     """
     distinct = {}
-    for name in config_fields():
-        if name == "redraw":
+    for name in value_names(configs):
+        if name in ("redraw", "source_digest"):
             continue
-        values = dict.fromkeys(getattr(config, name) for config in configs)
+        values = dict.fromkeys(config.value(name) for config in configs)
         distinct[name] = [value for value in values if value is not None]
     return distinct
 

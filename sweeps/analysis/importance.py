@@ -340,10 +340,10 @@ def _point(dimension: Dimension, config: TrialConfig) -> Value | None:
 
     None if the dimension does not apply to the trial.
     """
-    value: Value | None = getattr(config, dimension.field)
+    value: Value | None = config.value(dimension.field)
     if value is None:
         return None
-    if any(getattr(config, name) not in allowed for name, allowed in dimension.when.items()):
+    if any(config.value(name) not in allowed for name, allowed in dimension.when.items()):
         return None
     distribution = _distribution(dimension)
     if isinstance(distribution, (IntDistribution, FloatDistribution)):

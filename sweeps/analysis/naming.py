@@ -12,7 +12,7 @@ def differing_fields(searched: Sequence[str], results: Iterable[TrialResult]) ->
     configs = [result.config for result in results]
     differing = []
     for name in searched:
-        values = {getattr(config, name) for config in configs}
+        values = {config.value(name) for config in configs}
         if len(values) > 1:
             differing.append(name)
     return tuple(differing)
@@ -30,7 +30,7 @@ def config_text(result: TrialResult, names: Sequence[str]) -> str:
     """
     words = []
     for name in names:
-        value = getattr(result.config, name)
+        value = result.config.value(name)
         if value is None:
             continue
         text = value_text(value)

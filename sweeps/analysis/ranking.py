@@ -240,7 +240,7 @@ def end_of(result: TrialResult) -> str:
 
 def searched_values(result: TrialResult, searched: Sequence[str]) -> dict[str, Value | None]:
     """Return a trial's values of the searched fields; None for fields that do not apply."""
-    return {name: getattr(result.config, name) for name in searched}
+    return {name: result.config.value(name) for name in searched}
 
 
 def trained_epochs(trial: TrialResult) -> int:

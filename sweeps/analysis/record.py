@@ -158,7 +158,7 @@ class StudyRecord:
             ignoring: a field that may have any value.
         """
         for name, value in self.centre.items():
-            if name != ignoring and getattr(config, name) not in (value, None):
+            if name != ignoring and config.value(name) not in (value, None):
                 return False
         return True
 
@@ -213,7 +213,7 @@ class StudyRecord:
     def is_baseline(self, config: TrialConfig) -> bool:
         """Whether a configuration of the study, or of its finalists, is one to compare with."""
         return any(
-            all(getattr(config, name) == value for name, value in values.items())
+            all(config.value(name) == value for name, value in values.items())
             for values in self.facts.baselines
         )
 

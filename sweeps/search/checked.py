@@ -15,10 +15,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from models.parameters import read_option
 from sweeps.analysis.facts import SELECTION, Refit, StoredSpec, StudyFacts
 from sweeps.search.decisions import PROMOTING, DamagedStudyError
 from sweeps.spec.configurations import LISTS_FIRST
 from sweeps.spec.dimension import Dimension
+from sweeps.spec.keywords import NO_KEYWORDS, Keywords, families_of, stored_keywords
 from sweeps.spec.reference import Reference
 from sweeps.spec.study_spec import COSTS, MAX_TRIALS, OBJECTIVES, StudySpec, parse_budget
 from sweeps.trial import TrialConfig, TrialResult, Value, config_fields, problem
@@ -31,6 +33,7 @@ TEST_LOOKS = "test looks of "
 THUMBNAILS = "pictures"
 # Attribute of a study: where its images are now, if not where it was begun.
 PLACE = "place"
+SOURCES = "source/"  # before the digest of an own network's source in the path of its files
 
 _PNG_HEADER = 33  # bytes: the signature, and the chunk with the size
 _MOST_IMAGES = 10**9
@@ -140,12 +143,13 @@ def _check_spec(value: Any) -> None:
         raise ValueError(f"holds no {', '.join(sorted(missing))}")
     for key in ("dataset", "pruner", "method"):
         _Text.validate_python(value[key])
+    keywords = stored_keywords(families_of(value))
     starts = (value.get("baselines") or []) + (value.get("start_with") or [])
     for given in (value.get("fixed") or {}, *starts):
         for name, held in given.items():
-            _field_value(name, held)
+            _field_value(name, held, keywords)
     for dimension in value["search"].values():
-        _check_dimension(dimension)
+        _check_dimension(dimension, keywords)
 
 
 def _check_facts(value: Any) -> None:
@@ -159,41 +163,45 @@ def _check_facts(value: Any) -> None:
             raise ValueError(f"{key} {version} is of a newer version: this one knows 1 to {newest}")
     for values in (facts.runtime, *facts.baselines):
         for name, held in values.items():
-            _field_value(name, held)
+            _field_value(name, held, Keywords(stored=True))
     if facts.finalists is not None:
         for config in facts.finalists.configs:
             TrialConfig.from_dict(config)
     if facts.ablated is not None:
         TrialConfig.from_dict(facts.ablated.best)
+        keywords = stored_keywords([str(facts.ablated.best.get("family"))])
         for name in facts.ablated.searched:
-            _known_field(name)
+            _check_name(name, keywords)
     for dimension in value["dimensions"]:
-        _check_dimension(dimension)
+        _check_dimension(dimension, Keywords(stored=True))
 
 
-def _field_value(name: str, value: object) -> Value:
-    _known_field(name)
+def _field_value(name: str, value: object, keywords: Keywords) -> Value:
+    _check_name(name, keywords)
+    if keywords.declare(name):
+        return read_option(name, value)
     return config_fields()[name].read(value)
 
 
-def _known_field(name: str) -> None:
-    if name not in config_fields():
+def _check_name(name: str, keywords: Keywords) -> None:
+    if name not in config_fields() and not keywords.take(name):
         raise ValueError(f"holds {str(name)[:80]!r}, which this version does not know as a field")
 
 
-def _check_dimension(data: Mapping[str, Any]) -> None:
+def _check_dimension(data: Mapping[str, Any], keywords: Keywords) -> None:
     dimension = _dimension_reader().validate_python(data)
-    _known_field(dimension.field)
+    declared = Keywords(alone=True, stored=True) if dimension.own else NO_KEYWORDS
+    _check_name(dimension.field, declared)
     if dimension.choices:
         for choice in dimension.choices:
-            _field_value(dimension.field, choice)
+            _field_value(dimension.field, choice, declared)
     elif dimension.low is None or dimension.high is None or dimension.low > dimension.high:
         raise ValueError(f"dimension {dimension.field} has no choices, and no low and high")
     if dimension.log and (dimension.low or 0) <= 0:
         raise ValueError(f"dimension {dimension.field} is logarithmic from {dimension.low}")
     for name, allowed in dimension.when.items():
         for value in allowed:
-            _field_value(name, value)
+            _field_value(name, value, keywords)
 
 
 @cache
@@ -213,7 +221,10 @@ def _check_budget(value: object) -> None:
 def _check_described(value: Any) -> None:
     TypeAdapter(dict[Literal["params", "files", "data"], dict[str, Any]]).validate_python(value)
     for file, text in _Texts.validate_python(value.get("files", {})).items():
-        if not re.fullmatch(r"[^/\\\0]{1,200}", file) or file in (".", ".."):
+        parts = file.removeprefix(SOURCES).split("/") if file.startswith(SOURCES) else [file]
+        if not all(re.fullmatch(r"[^/\\\0]{1,200}", part) for part in parts) or {".", ".."} & {
+            *parts
+        }:
             raise ValueError(f"has a file whose name is a path: {file[:80]!r}")
         _Text.validate_python(text)
     data = _Texts.validate_python(value.get("data", {}))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from sweeps.spec.dimension import Dimension
+from sweeps.spec.dimension import Dimension, parse_dimensions
+from sweeps.spec.keywords import stored_keywords
 from sweeps.spec.study_spec import (
     MAX_TRIALS,
     PLANNED_METHODS,
@@ -36,7 +38,7 @@ def configuration(spec: StudySpec, values: Mapping[str, Value], repeat: int = 0)
         "seed": spec.seed + repeat,
         "redraw": None if redraw is None else str(redraw),
     }
-    return configure({**spec.base, **of_repeat, **values})
+    return configure({**spec.base, **of_repeat, **values}, others=spec.keywords)
 
 
 def place_of(number: int, repeats: Sequence[int], configurations: int) -> tuple[int, int]:
@@ -184,7 +186,7 @@ def ablation_spec(spec: StudySpec, winner: TrialConfig, searched: Sequence[str])
         if name not in values or name in given_fields:
             continue
         without_field = {key: value for key, value in values.items() if key != name}
-        default = getattr(configure(without_field), name)
+        default = configure(without_field).value(name)
         # `auto` is resolved once for a study, so it is nothing to set back to.
         if default not in (values[name], None, "auto"):
             defaults[name] = [default]
@@ -192,14 +194,19 @@ def ablation_spec(spec: StudySpec, winner: TrialConfig, searched: Sequence[str])
         raise ValueError(
             f"the best of {spec.of} has every searched choice at its default: nothing to set back"
         )
-    values.pop("redraw", None)
+    for name in ("redraw", "source_digest"):  # of one repeat, and of the source as it was
+        values.pop(name, None)
     update = {}
     for name in TOP_LEVEL_FIELDS:
         value = values.pop(name)
         if name not in spec.model_fields_set and name != "seed":
             update[name] = value
-    update["fixed"] = Fixed.model_validate(values)
-    update["search"] = Search.model_validate(defaults)
+    keywords = stored_keywords([str(values["family"])])
+    update["fixed"] = Fixed.model_validate(values, context=keywords)
+    dimensions: dict[str, Any] = {
+        name: parse_dimensions(name, choices, keywords) for name, choices in defaults.items()
+    }
+    update["search"] = Search.model_construct(**dimensions)
     return spec.model_copy(update=update)
 
 
@@ -249,13 +256,13 @@ def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value
     Raises:
         ValueError: for a value outside of the search space.
     """
-    wanted = configure({**spec.base, **start})
+    wanted = configure({**spec.base, **start}, others=spec.keywords)
     searched = {dimension.field for dimension in spec.dimensions}
     searched_start = {name: value for name, value in start.items() if name in searched}
-    _check_start(start, wanted, configure({**spec.base, **searched_start}))
+    _check_start(start, wanted, configure({**spec.base, **searched_start}, others=spec.keywords))
 
     def choose(dimension: Dimension) -> Value:
-        value: Value | None = getattr(wanted, dimension.field)
+        value: Value | None = wanted.value(dimension.field)
         if value is None or not dimension.contains(value):
             origin = "" if dimension.field in start else " (its default: give another)"
             raise ValueError(
@@ -264,15 +271,15 @@ def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value
         return value
 
     values = choose_values(spec, choose)
-    _check_start(start, wanted, configure({**spec.base, **values}))
+    _check_start(start, wanted, configure({**spec.base, **values}, others=spec.keywords))
     return values
 
 
 def _check_start(start: Mapping[str, Value], wanted: TrialConfig, actual: TrialConfig) -> None:
     """Raise ValueError if a trial cannot have a value of its start."""
     for name, value in start.items():
-        actual_value = getattr(actual, name)
-        if actual_value != getattr(wanted, name):
+        actual_value = actual.value(name)
+        if actual_value != wanted.value(name):
             raise ValueError(f"{name} {value} is not searched: every such trial has {actual_value}")
 
 
@@ -291,7 +298,7 @@ def _applies(spec: StudySpec, dimension: Dimension, values: Mapping[str, Value])
     """Whether a dimension applies beside the values chosen so far."""
     if dimension.field in values:  # another dimension of the field, under another condition
         return False
-    current = configure({**spec.base, **values}).to_dict()
+    current = configure({**spec.base, **values}, others=spec.keywords).to_dict()
     if not applies(dimension.field, current):
         return False
     return all(current.get(name) in allowed for name, allowed in dimension.when.items())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import models
-from sweeps.trial import Value, config_fields, network_options
+from sweeps.spec.keywords import NO_KEYWORDS, Keywords
+from sweeps.trial import ConfigField, Value, config_fields, is_network_option
 
 MAX_STEPS = 100_000
 _KEYS = ("choices", "low", "high", "step", "log", "when")
@@ -21,7 +23,10 @@ def round_significant(value: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """A searched range or list of choices, for one field of `TrialConfig`."""
+    """A searched range or list of choices: of a field of `TrialConfig`, or of a network's keyword.
+
+    The values are whole numbers in a range of a keyword if low and high are of the type int.
+    """
 
     field: str
     choices: tuple[Value, ...] = ()
@@ -30,12 +35,15 @@ class Dimension:
     step: float | None = None
     log: bool = False
     when: Mapping[str, tuple[Value, ...]] = dataclasses.field(default_factory=dict)
+    own: bool = False  # whether it is of a keyword that only networks of the user's own have
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON data that `from_dict` reads back as an equal dimension."""
         data = dict(vars(self))
         data["choices"] = list(self.choices)
         data["when"] = {name: list(allowed) for name, allowed in self.when.items()}
+        if not self.own:  # as in version 0.1.0, which did not have it
+            del data["own"]
         return data
 
     @staticmethod
@@ -75,13 +83,27 @@ class Dimension:
     @property
     def integer(self) -> bool:
         """Whether the values are whole numbers."""
+        if self.own:
+            return isinstance(self.low, int) and isinstance(self.high, int)
         return config_fields()[self.field].type is int
+
+    @property
+    def declared(self) -> ConfigField | None:
+        """The field's declaration; None for a keyword, which the network declares."""
+        return None if self.own else config_fields()[self.field]
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The smallest and the largest value that could be searched."""
+        return (-math.inf, math.inf) if self.declared is None else self.declared.bounds
 
     @property
     def needs(self) -> frozenset[str]:
         """The fields that decide whether the dimension applies."""
-        conditions = {*self.when, *config_fields()[self.field].when}
-        if self.field in network_options():
+        conditions = set(self.when)
+        if self.declared is not None:
+            conditions.update(self.declared.when)
+        if is_network_option(self.field):
             conditions.add("family")
         return frozenset(conditions)
 
@@ -130,29 +152,32 @@ class Dimension:
         return f"{self.low:g} to {self.high:g}{step}{log}"
 
 
-def parse_dimensions(name: str, raw: object) -> tuple[Dimension, ...]:
+def parse_dimensions(
+    name: str, raw: object, keywords: Keywords = NO_KEYWORDS
+) -> tuple[Dimension, ...]:
     """Read the value of one key of ``search``.
 
     Args:
-        name: the key, a field of `TrialConfig`.
+        name: the key, a field of `TrialConfig` or one of the keywords.
         raw: a list of choices, a mapping (of choices or of a range), or a list of mappings with
             different conditions.
+        keywords: of the study's own networks.
 
     Raises:
         ValueError: with the rule and the value.
     """
     if isinstance(raw, list) and raw and all(isinstance(item, dict) for item in raw):
-        return tuple(_parse_dimension(name, item) for item in raw)
+        return tuple(_parse_dimension(name, item, keywords) for item in raw)
     if isinstance(raw, list):
         raw = {"choices": raw}
     if not isinstance(raw, dict):
         raise ValueError(  # noqa: TRY004
             f"{name} must be a list of values or a range {{low: ..., high: ...}}: got {raw!r}"
         )
-    return (_parse_dimension(name, raw),)
+    return (_parse_dimension(name, raw, keywords),)
 
 
-def _parse_dimension(name: str, raw: Mapping[Any, Any]) -> Dimension:
+def _parse_dimension(name: str, raw: Mapping[Any, Any], keywords: Keywords) -> Dimension:
     for key in raw:
         if key not in _KEYS:
             raise ValueError(
@@ -163,36 +188,37 @@ def _parse_dimension(name: str, raw: Mapping[Any, Any]) -> Dimension:
         raise ValueError(  # noqa: TRY004
             f"{name}: when must be a mapping of fields to values: got {when!r}"
         )
-    conditions = {field: _parse_allowed(field, values) for field, values in when.items()}
+    conditions = {field: _parse_allowed(field, values, keywords) for field, values in when.items()}
     if "choices" in raw:
-        return Dimension(field=name, choices=_parse_choices(name, raw), when=conditions)
-    return _parse_range(name, raw, conditions)
+        choices = _parse_choices(name, raw, keywords)
+        return Dimension(field=name, choices=choices, when=conditions, own=keywords.declare(name))
+    return _parse_range(name, raw, conditions, keywords)
 
 
-def _parse_allowed(name: str, raw: object) -> tuple[Value, ...]:
+def _parse_allowed(name: str, raw: object, keywords: Keywords) -> tuple[Value, ...]:
     """Read the values of a condition: a value, or a list of values."""
-    if name not in config_fields():
+    if name not in config_fields() and not keywords.take(name):
         hint = models.did_you_mean(name, list(config_fields()))
         raise ValueError(f"when names an unknown field {name!r}; {hint}")
     values = raw if isinstance(raw, list) else [raw]
-    return tuple(config_fields()[name].parse(value) for value in values)
+    return tuple(keywords.parse(name, value) for value in values)
 
 
-def _parse_choices(name: str, raw: Mapping[str, Any]) -> tuple[Value, ...]:
+def _parse_choices(name: str, raw: Mapping[str, Any], keywords: Keywords) -> tuple[Value, ...]:
     choices = raw["choices"]
     if not isinstance(choices, list) or not choices or raw.keys() - {"choices", "when"}:
         raise ValueError(
             f"{name}: choices must be a list of at least one value, without low or high: "
             f"got {choices!r}"
         )
-    return tuple(config_fields()[name].parse(value) for value in choices)
+    return tuple(keywords.parse(name, value) for value in choices)
 
 
 def _parse_range(
-    name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ...]]
+    name: str, raw: Mapping[str, Any], when: Mapping[str, tuple[Value, ...]], keywords: Keywords
 ) -> Dimension:
-    field = config_fields()[name]
-    if field.type not in (int, float):
+    own = keywords.declare(name)
+    if not own and config_fields()[name].type not in (int, float):
         raise ValueError(f"{name} has no ranges: list its values")
     if "low" not in raw or "high" not in raw:
         raise ValueError(f"{name} must have low and high, or choices: got {raw!r}")
@@ -202,32 +228,46 @@ def _parse_range(
     step = raw.get("step")
     if step is not None and (log or not _is_positive_number(step)):
         raise ValueError(f"{name}: step must be a number above 0, and not with log: got {step!r}")
-    low = float(field.parse(raw["low"]))
-    high = float(field.parse(raw["high"]))
-    if field.type is float:  # rounded as the values between them will be
-        low = round_significant(low)
-        high = round_significant(high)
+    low, high = _parse_ends(name, raw, keywords)
     if low >= high:
         raise ValueError(f"{name}: low must be below high: got {low:g} and {high:g}")
     if log and low <= 0:
         raise ValueError(f"{name}: a log range must start above 0: got {low:g}")
+    dimension = Dimension(field=name, low=low, high=high, step=step, log=log, when=when, own=own)
     if step is not None:
-        _check_step(name, low, high, step)
-    return Dimension(field=name, low=low, high=high, step=step, log=log, when=when)
+        _check_step(dimension, low, high, step)
+    return dimension
+
+
+def _parse_ends(name: str, raw: Mapping[str, Any], keywords: Keywords) -> tuple[float, float]:
+    """Read the ends of a range. Those of whole numbers are of the type int for a keyword alone."""
+    ends = [keywords.parse(name, raw[key]) for key in ("low", "high")]
+    if any(isinstance(end, bool | str) for end in ends):
+        raise ValueError(f"{name} has no ranges: list its values")
+    low, high = (float(end) for end in ends)
+    if keywords.declare(name):
+        step = raw.get("step", 1)
+        is_whole = all(isinstance(end, int) for end in (*ends, step))
+        if is_whole and not keywords.is_float(name):
+            return int(low), int(high)
+    elif config_fields()[name].type is not float:
+        return low, high
+    return round_significant(low), round_significant(high)  # as the values between them will be
 
 
 def _is_positive_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
-def _check_step(name: str, low: float, high: float, step: float) -> None:
+def _check_step(dimension: Dimension, low: float, high: float, step: float) -> None:
     """Raise ValueError if the steps miss `high`, or if rounding would change a value."""
+    name = dimension.field
     steps = (high - low) / step
     if not 1 - 1e-9 <= steps <= MAX_STEPS or abs(steps - round(steps)) > 1e-6:
         raise ValueError(
             f"{name}: step must lead from low to high: got {low:g} to {high:g} by {step:g}"
         )
-    if config_fields()[name].type is int:
+    if dimension.integer:
         if step % 1:
             raise ValueError(f"{name}: step must be a whole number: got {step!r}")
         return

@@ -97,4 +97,4 @@ class Reference(BaseModel):
 
     def matches(self, config: TrialConfig) -> bool:
         """Whether the figures are of trials with this configuration."""
-        return all(getattr(config, name) == value for name, value in self.when.items())
+        return all(config.value(name) == value for name, value in self.when.items())

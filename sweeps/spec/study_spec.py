@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
@@ -17,12 +16,14 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    ValidationInfo,
     WithJsonSchema,
     create_model,
     model_validator,
 )
 
 from sweeps.spec.dimension import Dimension, parse_dimensions
+from sweeps.spec.keywords import NO_KEYWORDS, Keywords, families_of, stored_keywords
 from sweeps.spec.reference import Reference
 from sweeps.trial import Redraw, Value, config_fields, configure
 
@@ -58,19 +59,42 @@ _Draws = Annotated[int, Field(strict=True, ge=2, le=MAX_REPEATS)]  # of train an
 REDRAW_KEYS = ("split_seeds", "folds")
 # Fields that are keys of the study itself, and so not among `fixed`.
 TOP_LEVEL_FIELDS = ("dataset", "epochs", "seed", "split_seed")
-# All that `fixed` does not take: a redraw belongs to a single repeat.
-UNFIXED_FIELDS = (*TOP_LEVEL_FIELDS, "redraw")
+# All that `fixed` does not take: a redraw belongs to a single repeat, and a digest to a source.
+UNFIXED_FIELDS = (*TOP_LEVEL_FIELDS, "redraw", "source_digest")
 # Fields that decide which images a trial sees.
 DATA_FIELDS = (
     *("dataset", "split_file", "image_size", "data_version", "copies", "split_seed", "redraw"),
 )
 # Searched fields whose `auto` is resolved once for a study.
 RESOLVED_FIELDS = ("augment", "precision")
-_NOT_SEARCHED = (*DATA_FIELDS, "seed", "device", "threads", "gpus_per_trial", "eval_batch_size")
+_NOT_SEARCHED = (
+    *DATA_FIELDS,
+    "source_digest",
+    "seed",
+    "device",
+    "threads",
+    "gpus_per_trial",
+    "eval_batch_size",
+)
+_NOT_STARTED = (*DATA_FIELDS, "source_digest", "seed", "gpus_per_trial")
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Values(_Model):
+    """Values by field of `TrialConfig`, and by keyword of the study's own networks.
+
+    The keywords are not declared here: who makes the model has parsed them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The values that are no fields."""
+        return dict(self.model_extra or {})
 
 
 _JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
@@ -89,9 +113,16 @@ def _value_schema(name: str) -> dict[str, Any]:
 
 def _value_type(name: str) -> Any:
     """Return the type of a fixed value, for pydantic."""
-    return Annotated[
-        Any, BeforeValidator(config_fields()[name].parse), WithJsonSchema(_value_schema(name))
-    ]
+
+    def parse(value: object, info: ValidationInfo) -> Value:
+        return _keywords(info).parse(name, value)
+
+    return Annotated[Any, BeforeValidator(parse), WithJsonSchema(_value_schema(name))]
+
+
+def _keywords(info: ValidationInfo) -> Keywords:
+    """The keywords of the study, which is the context of a validation."""
+    return info.context if isinstance(info.context, Keywords) else NO_KEYWORDS
 
 
 def _dimension_type(name: str) -> Any:
@@ -104,11 +135,11 @@ def _dimension_type(name: str) -> Any:
         "description": config_fields()[name].help,
         "anyOf": [choices, value_range, several_dimensions],
     }
-    return Annotated[
-        tuple[Dimension, ...],
-        PlainValidator(partial(parse_dimensions, name)),
-        WithJsonSchema(schema),
-    ]
+
+    def parse(raw: object, info: ValidationInfo) -> tuple[Dimension, ...]:
+        return parse_dimensions(name, raw, _keywords(info))
+
+    return Annotated[tuple[Dimension, ...], PlainValidator(parse), WithJsonSchema(schema)]
 
 
 def _derive_model(
@@ -118,22 +149,22 @@ def _derive_model(
     keys: dict[str, Any] = {
         name: (type_of(name), default) for name in config_fields() if name not in excluded
     }
-    return create_model(title, __base__=_Model, **keys)
+    return create_model(title, __base__=_Values, **keys)
 
 
 if TYPE_CHECKING:
 
-    class Fixed(_Model):
+    class Fixed(_Values):
         """Values that every trial shares."""
 
-    class Start(_Model):
+    class Start(_Values):
         """A configuration tried first."""
 
-    class Search(_Model):
+    class Search(_Values):
         """The dimensions of each searched field."""
 else:
     Fixed = _derive_model("Fixed", _value_type, None, UNFIXED_FIELDS)
-    Start = _derive_model("Start", _value_type, None, (*DATA_FIELDS, "seed", "gpus_per_trial"))
+    Start = _derive_model("Start", _value_type, None, _NOT_STARTED)
     Search = _derive_model("Search", _dimension_type, (), _NOT_SEARCHED)
 
 
@@ -541,12 +572,13 @@ class StudySpec(_Model):
             dimension = Dimension.from_dict(data)
             search[dimension.field] = (*search.get(dimension.field, ()), dimension)
         keys = {key: value for key, value in identity.items() if key != "search"}
-        spec = StudySpec.model_validate({**keys, **values})
+        context = stored_keywords(families_of(identity))
+        spec = StudySpec.model_validate({**keys, **values}, context=context)
         return spec.model_copy(update={"search": Search.model_construct(**search)})
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """All searched dimensions, in the order of `TrialConfig`'s fields.
+        """All searched dimensions, in the order of `TrialConfig`'s fields, keywords behind them.
 
         The choices of a centred method's dimension begin with the centre.
 
@@ -554,7 +586,7 @@ class StudySpec(_Model):
             ValueError: if a centred method cannot take a dimension.
         """
         dimensions: list[Dimension] = []
-        for name in config_fields():
+        for name in [*config_fields(), *sorted(self.search.keywords)]:
             dimensions += getattr(self.search, name, ())
         if self.method in CENTRED_METHODS:
             dimensions = [self._centred(dimension) for dimension in dimensions]
@@ -570,13 +602,31 @@ class StudySpec(_Model):
         name = dimension.field
         if dimension.when:
             raise ValueError(f"{name}: {self.method} takes no conditions (when)")
-        centre = configure(self.base).to_dict().get(name)
+        centre = configure(self.base, others=self.keywords).value(name)
         if centre is None:
             raise ValueError(
                 f"{name} does not apply at the fixed values that {self.method} starts from"
             )
         choices = dict.fromkeys((centre, *dimension.grid()))  # without duplicates
-        return Dimension(field=name, choices=tuple(choices))
+        return Dimension(field=name, choices=tuple(choices), own=dimension.own)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families that trials can have."""
+        searched: list[str] = []
+        for dimension in getattr(self.search, "family", ()):
+            searched += map(str, dimension.choices)
+        fixed = self.base.get("family", config_fields()["family"].default)
+        return tuple(dict.fromkeys(searched)) or (str(fixed),)
+
+    @property
+    def keywords(self) -> frozenset[str]:
+        """The keywords of own networks that are fixed, searched or started with."""
+        return frozenset(
+            name
+            for values in (self.fixed, self.search, *self.baselines, *self.start_with)
+            for name in values.keywords
+        )
 
     @property
     def maximize(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -10,8 +11,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 import models
+from models.own import needs_text
 from sweeps.spec import yamlfile
 from sweeps.spec.configurations import choose_values, start_values, total_trials
+from sweeps.spec.keywords import NO_KEYWORDS, Keywords, families_of, keywords_of, stored_keywords
+from sweeps.spec.own_values import Problem, read_own_values
 from sweeps.spec.reference import Reference
 from sweeps.spec.study_spec import (
     CENTRED_METHODS,
@@ -29,7 +33,7 @@ from sweeps.spec.study_spec import (
     check_redraws,
 )
 from sweeps.spec.yamlfile import Document, KeyPath
-from sweeps.trial import config_fields
+from sweeps.trial import config_fields, is_network_option
 
 _PARTS: dict[str, type[BaseModel]] = {
     "fixed": Fixed,
@@ -45,8 +49,6 @@ _SCALAR_KEYS = StudySpec.model_fields.keys() - _PARTS.keys()
 
 # Keys with configurations that are tried first.
 _STARTS = ("baselines", "start_with")
-
-_Problem = tuple[KeyPath, str]  # where, and the message
 
 
 class StudyFileError(ValueError):
@@ -79,24 +81,93 @@ def parse_study(
         document = yamlfile.read(text)
     except yamlfile.YamlError as error:
         raise StudyFileError(f"{label}:{error.line}: {error}") from None
-    raw = _override(document.data, overrides)
+    raw, problems, keywords = _read_own_values(document.data, overrides)
     try:
-        spec = StudySpec.model_validate(raw)
+        spec = StudySpec.model_validate(raw, context=keywords)
     except ValidationError as error:
-        problems = [(tuple(detail["loc"]), _message(detail)) for detail in error.errors()]
+        problems += [(tuple(detail["loc"]), _message(detail)) for detail in error.errors()]
         if isinstance(raw.get("dataset"), str):
             problems += _problems_of(("dataset",), lambda: check_dataset(raw["dataset"]))
         raise StudyFileError(
             _problem_lines(problems, document, (label, given_by), overrides)
         ) from None
-    problems = list(_conflicts(spec, check_dataset))
+    if not problems:
+        problems += _conflicts(spec, check_dataset)
+    if not problems:
+        problems += _untaken(spec, overrides)
     if problems:
         raise StudyFileError(_problem_lines(problems, document, (label, given_by), overrides))
     return spec
 
 
+def _read_own_values(
+    data: dict[str, Any], overrides: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Problem], Keywords]:
+    """Apply the command line, and read what are keywords of the study's own networks.
+
+    Returns:
+        The raw study, its problems so far, and the keywords.
+    """
+    raw = _override(data, overrides)
+    try:
+        keywords = keywords_of(families_of(raw))
+    except ValueError:  # is the family's own problem, and the keywords may be right
+        raw, problems = read_own_values(raw, stored_keywords(families_of(raw)))
+        return raw, problems, NO_KEYWORDS
+    dropped = NO_KEYWORDS if _chooses_families(overrides) else None
+    if dropped is not None:
+        with contextlib.suppress(ValueError):
+            dropped = keywords_of(families_of(data))
+    raw, problems = read_own_values(raw, keywords, dropped, overrides.get("set") or {})
+    return raw, problems, keywords
+
+
+def _chooses_families(overrides: Mapping[str, Any]) -> bool:
+    """Whether the command line says which families are searched, instead of the study file."""
+    return bool(overrides.get("families")) or "family" in (overrides.get("set") or {})
+
+
+def _untaken(spec: StudySpec, overrides: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the options that no family of a study takes: every trial would be the same.
+
+    For families of the command line, the others that the file searches are left out in silence, but
+    not all.
+    """
+    families = {family: models.find_family(family) for family in spec.families}
+
+    def is_taken(name: str) -> bool:
+        return not is_network_option(name) or any(
+            family.takes(name) for family in families.values()
+        )
+
+    takers = [family.own.describe_options() for family in families.values() if family.own]
+    hint = "; ".join(takers or [f"the families are {', '.join(families)}"])
+    varied = [d.field for d in spec.dimensions if len(d.choices) != 1]
+    untaken = [name for name in dict.fromkeys(varied) if not is_taken(name)]
+    if _chooses_families(overrides):
+        if untaken and set(untaken) == set(varied):
+            yield ("search",), f"nothing of {', '.join(untaken)} applies: {hint}"
+        return
+    for name in untaken:
+        yield ("search", name), f"{name} is searched, and no family takes it: {hint}"
+    if any(family.own for family in families.values()):
+        for name in spec.fixed.model_dump(exclude_none=True):
+            if not is_taken(name):
+                yield ("fixed", name), f"{name} is fixed, and no family takes it: {hint}"
+    yield from _needed(spec, families)
+
+
+def _needed(spec: StudySpec, families: Mapping[str, models.Family]) -> Iterator[Problem]:
+    """Yield the options without a default that own networks need, and the study does not give."""
+    given = {*spec.fixed.model_dump(exclude_none=True), *(d.field for d in spec.dimensions)}
+    for family in families.values():
+        missing = [] if family.own is None else family.own.missing(given)
+        if family.own is not None and missing:
+            yield ("search",), needs_text(family.own.reference, missing)
+
+
 def _problem_lines(
-    problems: Iterable[_Problem],
+    problems: Iterable[Problem],
     document: Document,
     labels: tuple[str, str],
     overrides: Mapping[str, Any],
@@ -142,8 +213,9 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, A
         if key not in ("families", "set") and value is not None
     }
     for key, value in (overrides.get("set") or {}).items():
-        is_text = isinstance(value, str) and key in _SCALAR_KEYS
-        values[key] = yamlfile.parse_scalar(value) if is_text else value
+        is_typed = key in _SCALAR_KEYS or is_network_option(key)
+        is_text = isinstance(value, str) and is_typed
+        values[key] = yamlfile.parse_word(value) if is_text else value
     raw = data | {key: value for key, value in values.items() if key in _SCALAR_KEYS}
     fixed = raw.get("fixed") or {}
     search = raw.get("search") or {}
@@ -213,7 +285,7 @@ def _without(mapping: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in mapping.items() if key not in keys}
 
 
-def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterator[_Problem]:
+def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterator[Problem]:
     """Yield the problems that no single value shows."""
     yield from _problems_of(("dataset",), lambda: check_dataset(spec.dataset))
     has_both = spec.split_seeds is not None and spec.folds is not None
@@ -245,7 +317,7 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
             yield from _problems_of((key, index), partial(start_values, spec, start))
 
 
-def _objective_problems(spec: StudySpec) -> Iterator[_Problem]:
+def _objective_problems(spec: StudySpec) -> Iterator[Problem]:
     """Yield what is wrong with two objectives."""
     path = ("objectives",)
     if not spec.objectives:
@@ -262,7 +334,7 @@ def _objective_problems(spec: StudySpec) -> Iterator[_Problem]:
         yield ("pruner",), f"{rule}: with objectives, take asha or none"
 
 
-def _search_problems(spec: StudySpec) -> Iterator[_Problem]:
+def _search_problems(spec: StudySpec) -> Iterator[Problem]:
     """Yield the problems of the dimensions of each field, together and beside the fixed values."""
     fixed = spec.fixed.model_dump(exclude_none=True)
     for name, group in itertools.groupby(spec.dimensions, lambda dimension: dimension.field):
@@ -286,7 +358,7 @@ def _search_problems(spec: StudySpec) -> Iterator[_Problem]:
             yield path, f"{name} is given several times under one condition"
 
 
-def _loss_problems(spec: StudySpec) -> Iterator[_Problem]:
+def _loss_problems(spec: StudySpec) -> Iterator[Problem]:
     """Yield the problem of an objective that is a loss, where trials have different losses."""
     losses = {
         str(choice)
@@ -302,7 +374,7 @@ def _loss_problems(spec: StudySpec) -> Iterator[_Problem]:
         yield ("objective",), message
 
 
-def _target_problems(spec: StudySpec) -> Iterator[_Problem]:
+def _target_problems(spec: StudySpec) -> Iterator[Problem]:
     target = spec.stop.target
     if target is None or OBJECTIVES[spec.objective].metric.endswith("loss"):
         return
@@ -313,7 +385,7 @@ def _target_problems(spec: StudySpec) -> Iterator[_Problem]:
         )
 
 
-def _budget_problems(spec: StudySpec) -> Iterator[_Problem]:
+def _budget_problems(spec: StudySpec) -> Iterator[Problem]:
     if spec.budget is None or spec.budget.trainings is None:
         return
     least = spec.repeats
@@ -322,7 +394,7 @@ def _budget_problems(spec: StudySpec) -> Iterator[_Problem]:
         yield ("budget",), f"{rule}: got {spec.budget}"
 
 
-def _ablation_problems(spec: StudySpec) -> Iterator[_Problem]:
+def _ablation_problems(spec: StudySpec) -> Iterator[Problem]:
     if spec.of is None:
         yield ("method",), "ablate needs of: the name of the study whose best is ablated"
     starts = {"baselines": spec.given_baselines, "start_with": spec.starts}
@@ -331,7 +403,7 @@ def _ablation_problems(spec: StudySpec) -> Iterator[_Problem]:
             yield (key,), f"ablate takes no {key}: it sets back what the other study searched"
 
 
-def _problems_of(path: KeyPath, check: Callable[[], object]) -> Iterator[_Problem]:
+def _problems_of(path: KeyPath, check: Callable[[], object]) -> Iterator[Problem]:
     """Yield the ValueError of a check as a problem at this place."""
     try:
         check()

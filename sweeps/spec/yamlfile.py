@@ -139,9 +139,9 @@ def _lines(node: yaml.Node, path: KeyPath) -> Iterator[tuple[KeyPath, int]]:
             yield (*path, key.value), line  # the line of the key replaces that of its value
 
 
-def parse_scalar(text: object) -> Any:
-    """Read a word of a command line as a YAML value; return anything else unchanged."""
-    if not isinstance(text, str) or not re.fullmatch(r"[\w.+-]+", text):
+def parse_word(text: object) -> Any:
+    """Read a word or a list of a command line as a YAML value; return anything else unchanged."""
+    if not isinstance(text, str) or not re.fullmatch(r"[\w.+-]+|\[.*\]", text):
         return text
     try:
         return read(f"value: {text}").data["value"]

@@ -92,8 +92,12 @@ OURS = [
 @pytest.mark.parametrize(
     ("page", "words"), OURS, ids=lambda value: value if isinstance(value, str) else " ".join(value)
 )
-def test_every_command_parses(page, words):
+def test_every_command_parses(page, words, tmp_path, monkeypatch):
     """Each `pipeline` line names a command that there is, with options that it has."""
+    monkeypatch.chdir(tmp_path)
+    for _, code in blocks(page, "python"):
+        if re.match(r"# \w+\.py\n", code):  # a network of the reader's own
+            _use(code, "python", tmp_path)
     command = cli.get_command(click.Context(cli), words[1])
     assert command is not None
     command.make_context(words[1], words[2:])

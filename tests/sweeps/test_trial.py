@@ -18,6 +18,7 @@ from sweeps.trial import (
     RUNNING,
     Epoch,
     Redraw,
+    TrialConfig,
     TrialResult,
     applies,
     config_fields,
@@ -347,17 +348,107 @@ def test_options_of_a_preset(preset):
     assert config.options["preset"] == preset
 
 
-def test_own_family():
-    """A network of the user's own has the options of its constructor that are fields, with its own defaults."""
-    config = configure({"family": "models.resnet:ResNet"})
-    assert config.width is None  # its constructor gives no defaults, so it has no options
-    assert config.options == {}
+OWN = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, shape, classes, kernel, width=1.5, dropout=0.5, blocks=(2, 2), act=nn.ReLU):
+        super().__init__()
+
+class Open(nn.Module):
+    def __init__(self, num_classes, **options):
+        super().__init__()
+
+class Named(nn.Module):
+    def __init__(self, num_classes, lr=0.1, device=None):
+        super().__init__()
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A working folder with networks of the user's own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(OWN)
+
+
+def test_own_family(own):
+    """All parameters of an own network are its options, and its own types and bounds hold for them."""
+    config = configure({"family": "net.py:Net", "kernel": 5, "width": 0.25, "optimizer": "sgd"})
+    assert config.width is None  # of the fields, which have other bounds
+    assert config.options == {"kernel": 5, "width": 0.25, "dropout": 0.5, "blocks": "[2, 2]"}
+    assert config.value("width") == 0.25
+    assert config.value("depth") is None
+    assert TrialConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert config.source_digest == models.find_family("net.py:Net").own.source.digest
+    signatures = {
+        configure({"family": "net.py:Net", "kernel": 5, **changed}).signature
+        for changed in ({}, {"width": 0.25}, {"blocks": [2, 3]}, {"kernel": 6}, {"dropout": 0})
+    }
+    assert len(signatures) == 5
+    assert dataclasses.replace(config, source_digest="other").signature != config.signature
+
+
+def test_own_family_is_read_without_its_code(tmp_path, monkeypatch):
+    """What a store says of an own network is read where its file is missing."""
+    monkeypatch.chdir(tmp_path)
+    values = {**configure({"family": "mlp"}).to_dict(), "family": "gone.py:Net", "kernel": 3}
+    config = TrialConfig.from_dict(values)
+    assert config.value("kernel") == 3
+    assert config.options == {
+        "activation": "relu",
+        "batch_norm": True,
+        "bias": False,
+        "depth": 2,
+        "dropout": 0.2,
+        "init": "auto",
+        "kernel": 3,
+        "width": 256,
+    }
+    for name, value in (("a.b", 1), ("kernel", "x" * 501), ("kernel", {}), ("kernel", 2**60)):
+        with pytest.raises(ValueError, match="kernel|parameter"):
+            TrialConfig.from_dict({**values, name: value})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"family": "net.py:Net"},
+            "net.py:Net needs kernel, which has no default: give --set kernel=",
+        ),
+        ({"family": "net.py:Net", "kernal": 1}, "unknown field 'kernal': did you mean kernel"),
+        (
+            {"family": "net.py:Net", "kernel": 1, "depth": 2},
+            "depth does not apply to net.py:Net: net.py:Net takes kernel, width",
+        ),
+        (
+            {"family": "net.py:Net", "kernel": 1, "dropout": "much"},
+            "dropout must be a number: got 'much'",
+        ),
+        ({"family": "net.py:Net", "kernel": 1, "blocks": 2}, "blocks must be a list: got 2"),
+        ({"family": "net.py:Named"}, "has a parameter lr, which is a field of every training"),
+        ({"family": "net.py:Open", "x": "[1, x]"}, None),
+        ({"family": "net.py:Open", "x.y": 1}, "unknown field 'x.y'"),
+        ({"family": "mlp", "kernel": 1}, "unknown field 'kernel'"),
+    ],
+)
+def test_own_family_is_strict(own, values, message):
+    """What an own network does not take, or not so, is refused in one line that names the option."""
+    if message is None:
+        configure(values, strict=True)
+        return
+    with pytest.raises(ValueError, match=message) as caught:
+        configure(values, strict=True)
+    assert "\n" not in str(caught.value)
 
 
 RUNTIME = {"device", "threads", "gpus_per_trial", "eval_batch_size"}
 
 
-@pytest.mark.parametrize("name", [name for name in config_fields() if name != "family"])
+@pytest.mark.parametrize(
+    "name", [name for name in config_fields() if name not in ("family", "source_digest")]
+)
 def test_what_counts(name):
     """Every field changes the signature but where and how fast it is trained; seed and redraw not the group."""
     field = config_fields()[name]

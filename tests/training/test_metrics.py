@@ -179,7 +179,9 @@ def test_layout(family, kept):
     """Images lie as their network reads them, channels last for convolutions, and have the same values either way."""
     shape = (3, 8, 8)
     assert (
-        image_memory_format(models.build(family, shape, 10, configure({"family": family}).options))
+        image_memory_format(
+            models.build(family, shape, 10, configure({"family": family}).options), family, shape
+        )
         is kept
     )
     images = torch.randint(

@@ -14,7 +14,7 @@ from ray.job_config import JobConfig
 
 from pipeline.data.search_data import SearchData
 from pipeline.engines.on_ray.engine import RayEngine
-from pipeline.engines.on_ray.task import RESOLVE, import_paths, keep_signal_handlers, resources
+from pipeline.engines.on_ray.task import RESOLVE, keep_signal_handlers, own_places, resources
 from pipeline.system import cpu
 from pipeline.system.errors import EngineFailure, UsageFailure
 from pipeline.system.import_path import safe_children
@@ -86,7 +86,7 @@ class RayFactory:
         if config.processes > 1:
             raise ValueError(f"gpus_per_trial must be 1{self.where}: got {config.processes}")
         if any(node.get("GPU") for node in node_resources()):
-            reference = RESOLVE.options(num_gpus=1).remote(config, import_paths())
+            reference = RESOLVE.options(num_gpus=1).remote(config, own_places())
             try:
                 resolved: TrialConfig = ray.get(reference)
             except RayTaskError as error:

@@ -25,7 +25,7 @@ from pipeline.engines.on_ray.task import (
     TRAIN,
     cluster_errors,
     error_cause,
-    import_paths,
+    own_places,
     resources,
 )
 from pipeline.engines.shared_data import metadata, tensors
@@ -75,7 +75,7 @@ class RayEngine:
                 states[path.name] = read(path)
         trial = RemoteTrial(task, hooks, lambda answer: self._mailbox.answer.remote(name, answer))
         train = TRAIN.options(**resources(task.config), name=f"trial {task.number}")
-        reference = train.remote(name, task, states, self._data, self._mailbox, import_paths())
+        reference = train.remote(name, task, states, self._data, self._mailbox, own_places())
         self._running[name] = _Running(reference, trial)
 
     def wait(self) -> tuple[int, TrialResult | None]:

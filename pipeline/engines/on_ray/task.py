@@ -10,15 +10,16 @@ import importlib
 import signal
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 import torch
 from ray.exceptions import RayError
 
+from models import usercode
 from pipeline.checkpoints import Folder, read
 from pipeline.engines.base import Task
 from pipeline.engines.messages import Answer, train_and_report
@@ -46,9 +47,17 @@ def keep_signal_handlers() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def import_paths() -> list[str]:
-    """The absolute import paths of this process, by which tasks find a user's own network."""
-    return [str(Path(path).resolve()) for path in sys.path]
+class Places(NamedTuple):
+    """Where a process finds a user's own network, as absolute paths."""
+
+    import_paths: tuple[str, ...]
+    folder: str  # the working folder
+
+
+def own_places() -> Places:
+    """Return where this process finds a user's own network, for its tasks."""
+    import_paths = tuple(str(Path(path).resolve()) for path in sys.path)
+    return Places(import_paths, str(usercode.working_folder()))
 
 
 def resources(config: TrialConfig) -> dict[str, float]:
@@ -79,12 +88,13 @@ def error_cause(error: BaseException) -> str:
 # -- in the tasks ----------------------------------------------------------------------------------
 
 
-def _add_import_paths(paths: Sequence[str]) -> None:
-    sys.path += [path for path in paths if path not in sys.path]
+def _look_where_the_driver_does(places: Places) -> None:
+    sys.path += [path for path in places.import_paths if path not in sys.path]
+    usercode.look_in(places.folder)
 
 
-def _resolve_on_node(config: TrialConfig, paths: Sequence[str]) -> TrialConfig:
-    _add_import_paths(paths)
+def _resolve_on_node(config: TrialConfig, places: Places) -> TrialConfig:
+    _look_where_the_driver_does(places)
     return resolve(config)
 
 
@@ -94,7 +104,7 @@ def _train_on_node(
     states: Mapping[str, bytes],
     data: tuple[dict[str, Any], list[Any]],
     mailbox: Any,
-    paths: Sequence[str],
+    places: Places,
 ) -> None:
     """Train a trial in a temporary folder of this node, and send its messages.
 
@@ -104,9 +114,9 @@ def _train_on_node(
         states: saved states to resume from, by file name.
         data: metadata and arrays of the images, as `RayEngine` puts them into the object store.
         mailbox: the handle of the `Mailbox` actor.
-        paths: the driver's import paths.
+        places: where the driver finds a user's own network.
     """
-    _add_import_paths(paths)
+    _look_where_the_driver_does(places)
     importlib.import_module("torch._dynamo")  # else the first step would, in the trial's time
     metadata, arrays = data
     with warnings.catch_warnings():

@@ -11,7 +11,7 @@ from sweeps.analysis.naming import value_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.trend import MIN_CONFIGURATIONS, rank_correlation, standings
 from sweeps.spec.dimension import Dimension
-from sweeps.trial import TrialConfig, Value, config_fields
+from sweeps.trial import TrialConfig, Value
 
 # Share of a range, on its own scale. A sampler puts one winner in twenty this close to an end by
 # chance, so that alone is no reason to search beyond it.
@@ -100,7 +100,7 @@ def _finding(
         ranges: how many are looked at.
     """
     whole, half = trends
-    value = value_text(getattr(config, dimension.field))
+    value = value_text(config.value(dimension.field) or 0)
     corrected = min(1.0, whole.chance * ranges)
     if half.is_judged and corrected <= CHANCE and half.chance <= CHANCE:
         direction = "higher" if end == "upper" else "lower"
@@ -160,8 +160,8 @@ def _position(dimension: Dimension, config: TrialConfig) -> float | None:
 
     None if the dimension does not apply or has no order, and if it has fewer than three values.
     """
-    value = getattr(config, dimension.field)
-    applies = all(getattr(config, name) in allowed for name, allowed in dimension.when.items())
+    value = config.value(dimension.field)
+    applies = all(config.value(name) in allowed for name, allowed in dimension.when.items())
     if not applies or not _is_number(value):
         return None
     values = _listed_values(dimension)
@@ -192,8 +192,7 @@ def _nearer_end(dimension: Dimension, config: TrialConfig) -> _End | None:
 def _can_move(dimension: Dimension, end: _End) -> bool:
     """Whether there are values beyond an end, and they could be searched."""
     low, high = _ends(dimension)
-    bounds = config_fields()[dimension.field].bounds
-    return (high if end == "upper" else low) not in bounds
+    return (high if end == "upper" else low) not in dimension.bounds
 
 
 def _is_at_end(dimension: Dimension, config: TrialConfig) -> bool:

@@ -145,8 +145,8 @@ def constant(record: StudyRecord) -> Check | None:
     for name in record.searched:
         if _has_one_choice(record, name):
             continue
-        values = [getattr(trial.config, name) for trial in tried_trials(record)]
-        values = [value for value in values if value is not None]
+        tried = [trial.config.value(name) for trial in tried_trials(record)]
+        values = [value for value in tried if value is not None]
         if len(set(values)) > 1:
             varied.append(name)
         elif len(values) >= SAME:

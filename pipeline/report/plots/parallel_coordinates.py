@@ -106,7 +106,7 @@ def _selection(results: Sequence[TrialResult]) -> list[TrialResult]:
 
 
 def _trial_line(record: StudyRecord, result: TrialResult, scales: Sequence[Scale]) -> TrialLine:
-    values = [getattr(result.config, name) for name in record.searched]
+    values = [result.config.value(name) for name in record.searched]
     values.append(result.value)
     places = [
         None if value is None else scale.place(value)

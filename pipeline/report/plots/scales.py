@@ -65,7 +65,7 @@ def scale_of(record: StudyRecord, name: str, results: Sequence[TrialResult]) -> 
         results: the trials whose values must lie on the axis.
     """
     dimensions = [dimension for dimension in record.dimensions if dimension.field == name]
-    configured = [getattr(result.config, name) for result in results]
+    configured = [result.config.value(name) for result in results]
     used = [value for value in configured if value is not None]
     choices = [choice for dimension in dimensions for choice in dimension.choices]
     values = choices + used

@@ -92,7 +92,7 @@ def _slice(
     points: dict[str, list[tuple[float, float]]] = {}
     best_point = None
     for value, result in valued:
-        setting: Value | None = getattr(result.config, name)
+        setting: Value | None = result.config.value(name)
         if setting is None:
             continue
         if scale.categories:

@@ -62,7 +62,7 @@ def varied_fields(record: StudyRecord) -> list[VariedField]:
 
 def value_of(entry: Ranked, field: str) -> Any:
     """A configuration's value of a field; None where the field does not apply."""
-    return getattr(entry.trials[0].config, field)
+    return entry.trials[0].config.value(field)
 
 
 def are_numbers(values: Iterable[Value | None]) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.spec.yamlfile import MAX_DEPTH, MAX_DIGITS, YamlError, parse_scalar, read
+from sweeps.spec.yamlfile import MAX_DEPTH, MAX_DIGITS, YamlError, parse_word, read
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,9 @@ def test_bounded_depth_is_no_bounded_length(items):
         ("true", True),
         ("asha", "asha"),
         ("folder:/a: b", "folder:/a: b"),
-        ("[1, 2]", "[1, 2]"),
+        ("[1, 2]", [1, 2]),
+        ("[a: b]", [{"a": "b"}]),
+        ("[1, 2", "[1, 2"),
         ("a b", "a b"),
         ("", ""),
         ("-", "-"),
@@ -204,15 +206,15 @@ def test_bounded_depth_is_no_bounded_length(items):
     ],
 )
 def test_scalar(text, value):
-    """One word of a command line is read as in a file; what is no word, or no text, stays as it is."""
-    assert parse_scalar(text) == value
-    assert type(parse_scalar(text)) is type(value)
+    """A word or a list of a command line is read as in a file; anything else stays as it is."""
+    assert parse_word(text) == value
+    assert type(parse_word(text)) is type(value)
 
 
 @given(st.text())
 def test_scalar_takes_any_text(text):
     """No text of a command line is refused here: its rule is for the field to say."""
-    parse_scalar(text)
+    parse_word(text)
 
 
 def lines_of(text):

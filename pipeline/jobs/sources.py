@@ -1,0 +1,86 @@
+"""Tells where the code of a study's own networks comes from, and keeps it with the study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import models
+from models.usercode import Source
+from pipeline.system.errors import UsageFailure
+from sweeps.search.checked import SOURCES
+from sweeps.trial import TrialConfig
+
+_NUMBERS_SHOWN = 10  # numbers of trials in one line
+
+
+def own_sources(families: Iterable[str]) -> dict[str, Source]:
+    """Return the sources of those families that are the user's own networks."""
+    found = {family: models.find_family(family).own for family in families}
+    return {family: network.source for family, network in found.items() if network is not None}
+
+
+def source_files(sources: Mapping[str, Source]) -> dict[str, str]:
+    """Return the content of the sources' files, by the paths of the artifacts."""
+    return {
+        f"{SOURCES}{source.digest}/{name}": text
+        for source in sources.values()
+        for name, text in source.files
+    }
+
+
+def describe_sources(sources: Mapping[str, Source]) -> Iterator[str]:
+    """Yield a line for each source: which file was taken, and what it imports beside it."""
+    for family, source in sources.items():
+        if not source.files:
+            yield f"{family} is of {source.place}"
+            continue
+        beside = ""
+        if len(source.files) > 1:
+            beside = f" with {len(source.files) - 1} files that it imports"
+        yield f"{family} is {source.place}{beside}, digest {source.digest}"
+
+
+def describe_changes(
+    sources: Mapping[str, Source], trained: Mapping[int, TrialConfig]
+) -> Iterator[str]:
+    """Yield a line for each source that has changed since it was trained.
+
+    Args:
+        sources: as they are now.
+        trained: the configurations of the trials so far, by their numbers.
+    """
+    for family, source in sources.items():
+        old = [
+            number
+            for number, config in trained.items()
+            if config.family == family and config.source_digest not in (None, source.digest)
+        ]
+        if old:
+            shown = ", ".join(f"#{number}" for number in old[:_NUMBERS_SHOWN])
+            more = f" and {len(old) - _NUMBERS_SHOWN} more" if len(old) > _NUMBERS_SHOWN else ""
+            yield (
+                f"{family} has changed since {shown}{more}: those stay in the ranking as other "
+                "configurations than the trials to come; the old source is the artifact "
+                f"{SOURCES}{trained[old[-1]].source_digest}"
+            )
+
+
+def check_unchanged(configs: Iterable[TrialConfig], what: str) -> None:
+    """Check that own networks have the source that they were trained with.
+
+    Args:
+        configs: the configurations to train again.
+        what: of what they are, for the message.
+
+    Raises:
+        UsageFailure: if a source has changed.
+    """
+    for config in configs:
+        for family, source in own_sources([config.family]).items():
+            if config.source_digest not in (None, source.digest):
+                raise UsageFailure(
+                    f"{family} has changed since {what} chose it (digest {config.source_digest}, "
+                    f"now {source.digest}): put it back, as the artifact "
+                    f"{SOURCES}{config.source_digest} of the study's run has it, or search again "
+                    "under another --name"
+                )
