@@ -13,7 +13,7 @@ from pipeline.report.data_page import PAGE, DataContents, Sheet, data_page
 from pipeline.report.grid import Row
 from pipeline.system.files import atomic_write, write_text_atomically
 from pipeline.system.text import clip
-from sweeps.analysis.health import imbalance
+from sweeps.analysis.health import copies_texts, imbalance
 
 _SHOWN = 500  # training images on all sheets, about
 _MOST = 30  # training images of a class
@@ -101,19 +101,24 @@ def facts(found: Overview) -> list[tuple[str, str]]:
             ("smallest", f"{smallest.size} {clip(smallest.path, _PATH_CLIP)}"),
             ("largest", f"{largest.size} {clip(largest.path, _PATH_CLIP)}"),
         ]
+    copies = found.data.copies
+    if copies is not None:
+        texts.append(("different pictures", f"{copies.different:,} of {copies.images:,}"))
     return texts
 
 
 def warnings(found: Overview) -> list[str]:
     """What of a data set may mislead, in sentences."""
+    copies = found.data.copies
+    texts = [] if copies is None else list(copies_texts(copies))
     unequal = imbalance([one.train for one in found.classes])
     if unequal is None:
-        return []
+        return texts
     text = (
         f"{unequal_text(unequal, found.data.classes)}; accuracy misleads: objective: balanced_acc "
         "counts all classes alike, and so does class_weights: balanced in training"
     )
-    return [text]
+    return [*texts, text]
 
 
 def values(found: Overview) -> dict[str, Any]:
