@@ -939,10 +939,10 @@ def complete_points(study):
 def test_two_objectives_are_searched_alike_each_time(workers):
     """Whatever order trials end in, and whoever is killed, the same list is drawn and promoted."""
     found = [
-        sweep(seed, TWO, workers=workers, change=sized, deaths=0.03 * (seed > 0))[0]
-        for seed in range(3)
+        sweep(seed, TWO, workers=workers, change=sized, deaths=0.03 * seed, trials=12)[0]
+        for seed in range(2)
     ]
-    assert outcome(found[0]) == outcome(found[1]) == outcome(found[2])
+    assert outcome(found[0]) == outcome(found[1])
     specification = read_record(found[0]._storage, "study").spec
     assert specification.objectives == ("val_acc", "parameters")
     assert found[0]._study.directions == [optuna.study.StudyDirection.MAXIMIZE]
@@ -993,6 +993,6 @@ def test_without_a_rule_two_objectives_train_all(shown):
 def test_a_study_does_not_change_its_objectives(files):
     """Other objectives make another study."""
     storage = files()
-    sweep(0, SMALL, storage=storage, change=sized)
+    sweep(0, SMALL, storage=storage, change=sized, trials=2)
     with pytest.raises(StudyChangedError, match=r"objectives null \(now \["):
         begin(storage, SMALL, objectives=["val_acc", "mflops"])
