@@ -15,7 +15,7 @@ from sweeps.analysis.facts import Copies
 
 _MOST_BITS = 4  # of a hash of differences that differ between near copies
 _MOST_DIFFERENCE = 8  # mean difference of the thumbnails of near copies, of 255
-_MOST_PAIRS = 500_000_000  # are compared in a few seconds; among more, near copies are not sought
+_MOST_PAIRS = 200_000_000  # are compared in about a second; among more, near copies are not sought
 _BLOCK = 256  # images compared with all others at a time
 
 Keys = np.ndarray[Any, np.dtype[np.int64]]
