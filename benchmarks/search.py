@@ -144,9 +144,12 @@ def sweep(spec: StudySpec, curves: Learns) -> Sweep:
         return sweep_in(spec, curves, open_storage(f"sqlite:///{folder}/study.db", timeout=1))
 
 
-def sweep_in(spec: StudySpec, curves: Learns, storage: Storage) -> Sweep:
-    """Sweep a study in a store."""
-    study = Study.open(storage, "search", spec, {"runtime": resolve_runtime(spec)})
+def sweep_in(
+    spec: StudySpec, curves: Learns, storage: Storage, facts: Mapping[str, Any] | None = None
+) -> Sweep:
+    """Sweep a study in a store, with facts of a new study."""
+    facts = {"runtime": resolve_runtime(spec), **(facts or {})}
+    study = Study.open(storage, "search", spec, facts)
     epochs, spent, gains = 0, 0.0, []
 
     def trained(asked: AskedTrial) -> TrialResult:

@@ -13,6 +13,7 @@ from pipeline.system import garbage
 
 if TYPE_CHECKING:
     from pipeline.data.search_data import SearchData
+    from sweeps.analysis.facts import WarmStart
     from sweeps.spec.study_spec import StudySpec
 
 
@@ -89,13 +90,21 @@ def _list_studies(*, as_json: bool) -> None:
         click.echo(f"{plan['study']:24} {estimate.count_text(plan):>10}  {plan['description']}")
 
 
-def print_plan(name: str, spec: StudySpec, data: SearchData | None, *, as_json: bool) -> None:
+def print_plan(
+    name: str,
+    spec: StudySpec,
+    data: SearchData | None,
+    *,
+    warm_start: WarmStart | None = None,
+    as_json: bool,
+) -> None:
     """Print what a study would train, and an estimate of the costs if there are images.
 
     Args:
         name: the name of the study.
         spec: the study.
         data: the images; None if they are not present.
+        warm_start: what the study takes from earlier ones.
         as_json: print JSON rather than text.
     """
     from pipeline.jobs import estimate, preflight
@@ -104,7 +113,7 @@ def print_plan(name: str, spec: StudySpec, data: SearchData | None, *, as_json: 
 
     if data is not None:  # a few steps are timed, with as many threads as a trial has
         prepare_process(configuration(spec, preflight.resolve_runtime(spec)))
-    plan = estimate.describe_plan(name, spec, data)
+    plan = estimate.describe_plan(name, spec, data, warm_start)
     if as_json:
         click.echo(json.dumps(plan, indent=2))
     else:

@@ -27,6 +27,8 @@ from pipeline.system import garbage
 from pipeline.system.errors import Interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.jobs.sweep import Outcome
 
 # Options that are fields of the request, that fix values of the search, and that the study has.
@@ -80,7 +82,9 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
     "--families", "--family", "families", help="Families to search: mlp,cnn, or net.py:MyNet."
 )
 @click.option(
-    "--sampler", type=click.Choice(["tpe", "random", "grid"]), help="How configurations are chosen."
+    "--sampler",
+    type=click.Choice(["tpe", "gp", "random", "grid"]),
+    help="How configurations are chosen.",
 )
 @click.option(
     "--pruner",
@@ -91,6 +95,12 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
     "--objectives",
     metavar="METRIC,COST",
     help="Search the front of two: val_acc,parameters, or another metric, or mflops or latency_ms.",
+)
+@click.option(
+    "--warm-start",
+    multiple=True,
+    metavar="STUDY",
+    help="Begin from the results of an earlier study; can be given several times, or STUDY,STUDY.",
 )
 @engine_options
 @click.option(
@@ -163,7 +173,7 @@ def sweep_command(
     console = Console(stderr=as_json)
     if dry_run:
         draft, data = sweeping.preview(request)
-        print_plan(draft.name, draft.spec, data, as_json=as_json)
+        print_plan(draft.name, draft.spec, data, warm_start=draft.warm_start, as_json=as_json)
         return
     plan = sweeping.make_plan(request)
 
@@ -192,17 +202,23 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
             settings[key] = options[key]
     families = None
     if options["families"]:
-        families = [name.strip() for name in options["families"].split(",")]
+        families = _names([options["families"]])
     objectives = None
     if options["objectives"]:
-        objectives = [name.strip() for name in options["objectives"].split(",")]
+        objectives = _names([options["objectives"]])
     return {
         **{key: options[key] for key in _STUDY_OPTIONS},
         "objectives": objectives,
         "method": options["sampler"],
         "families": families,
+        "warm_start": _names(options["warm_start"]) or None,
         "set": settings,
     }
+
+
+def _names(values: Sequence[str]) -> list[str]:
+    """Split texts at their commas."""
+    return [name.strip() for value in values for name in value.split(",")]
 
 
 def _print_outcome(outcome: Outcome, name: str, max_failures: int, *, as_json: bool) -> None:

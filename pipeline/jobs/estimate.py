@@ -13,11 +13,13 @@ import torch
 
 from pipeline.data.search_data import SearchData, Split, trial_data
 from pipeline.jobs.preflight import WEIGHT_BYTES, checkpoint_bytes, resolve_runtime
+from pipeline.report.provenance import first_texts, warm_source_text
 from pipeline.report.scores import plural
 from pipeline.system.console import format_duration
 from pipeline.system.files import temporary_folder
-from pipeline.system.text import clip
+from pipeline.system.text import clean, clip
 from pipeline.training.train import train
+from sweeps.analysis.facts import WarmStart
 from sweeps.analysis.health import Imbalance, copies_texts, imbalance
 from sweeps.search.extent import Extent, extent
 from sweeps.search.promotion import rungs
@@ -91,13 +93,16 @@ def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) ->
     )
 
 
-def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[str, Any]:
+def describe_plan(
+    name: str, spec: StudySpec, data: SearchData | None, warm_start: WarmStart | None = None
+) -> dict[str, Any]:
     """Describe what a study would train, as JSON data, with the highest cost if there are images.
 
     Args:
         name: the name of the study.
         spec: the study.
         data: the images of the study; None if they are not present.
+        warm_start: what the study takes from earlier ones.
     """
     most = extent(spec)
     plan: dict[str, Any] = {
@@ -117,6 +122,7 @@ def describe_plan(name: str, spec: StudySpec, data: SearchData | None) -> dict[s
         "peak_bytes": None,
         "fixed": spec.base,
         "search": {dimension.key: str(dimension) for dimension in spec.dimensions},
+        "warm_start": None if warm_start is None else dataclasses.asdict(warm_start),
         "finalists": None if spec.finalists is None else _describe_finalists(spec, spec.finalists),
         "imbalance": None,
     }
@@ -231,6 +237,8 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     lines += [f"  {key:{width}}  {values}" for key, values in plan["search"].items()]
     lines.append("fixed")
     lines += [f"  {key:{width}}  {value}" for key, value in plan["fixed"].items()]
+    if plan["warm_start"] is not None:
+        lines += _warm_start_lines(WarmStart.from_dict(plan["warm_start"]))
     lines.append("")
     if plan["trials"] is not None:
         left_over = left_over_text(plan["trials"], plan["repeats"], plan["listed_first"])
@@ -251,6 +259,15 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     if plan["seconds"] is not None:
         lines[-1] += "; nothing was run"
     return "\n".join(lines)
+
+
+def _warm_start_lines(warm_start: WarmStart) -> list[str]:
+    """What a study takes from earlier ones."""
+    lines = ["taken from earlier studies"]
+    lines += [f"  {clean(warm_source_text(source))}" for source in warm_start.sources]
+    lines.append("tried first, after any of start_with")
+    lines += [f"  {clean(text)}" for text in first_texts(warm_start.first)]
+    return lines
 
 
 def _finalists_text(finalists: Mapping[str, Any]) -> str:

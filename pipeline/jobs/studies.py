@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import yaml
 import models
 from pipeline.data.datasets import check_dataset
 from pipeline.system.errors import UsageFailure
-from sweeps.analysis.facts import AblationStart
+from sweeps.analysis.facts import AblationStart, WarmStart
 from sweeps.analysis.record import StudyRecord
+from sweeps.search import warm_start
 from sweeps.spec.configurations import ablation_spec
 from sweeps.spec.study_spec import StudySpec, describe_difference
 from sweeps.spec.studyfile import StudyFileError, parse_study
@@ -154,6 +155,22 @@ def ablation_start(record: StudyRecord) -> AblationStart:
             f"study {record.name!r} has no complete trial to ablate: let it go on first"
         )
     return AblationStart(best=winner.config.to_dict(), searched=record.searched)
+
+
+def take_warm_start(spec: StudySpec, records: Sequence[StudyRecord]) -> WarmStart:
+    """Return what a study takes from earlier ones when it begins.
+
+    Args:
+        spec: the study.
+        records: the earlier studies, in the order in which they were named.
+
+    Raises:
+        UsageFailure: if nothing of one of them can be taken.
+    """
+    try:
+        return warm_start.take_warm_start(spec, records)
+    except warm_start.NothingFitsError as error:
+        raise UsageFailure(f"{error}; leave it out of warm_start") from None
 
 
 def ablate_study(spec: StudySpec, start: AblationStart) -> StudySpec:

@@ -24,6 +24,7 @@ from pipeline.jobs.estimate import left_over_text
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.recorder import Recorder
 from pipeline.jobs.trial_runner import TrialRunner
+from pipeline.report.provenance import warm_start_text
 from pipeline.stores import access, locations, locks
 from pipeline.stores.access import study_errors
 from pipeline.system import failpoints
@@ -41,7 +42,7 @@ from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.best import save_best_of_paused
 from pipeline.training.mistakes import encode_thumbnails
-from sweeps.analysis.facts import AblationStart, ChosenFinalists
+from sweeps.analysis.facts import AblationStart, ChosenFinalists, WarmStart
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.ranking import BestSoFar, ends_text
 from sweeps.analysis.record import StudyRecord
@@ -121,6 +122,7 @@ class Draft:
     stores: locations.Stores
     deviations: str  # the differences from the study file, if the file has published figures
     ablated: AblationStart | None = None  # if the study is an ablation
+    warm_start: WarmStart | None = None  # if the study begins from earlier ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,16 +165,22 @@ def make_draft(request: Request) -> Draft:
             f"got {name!r}"
         )
     deviations = studies.deviations(wanted, spec)
+    if name in spec.warm_start:
+        raise UsageFailure(f"warm_start names the study itself: leave out {name!r}")
+    # What is taken from other studies stays as it was when this study began.
+    facts = access.read_facts(stores, name) if spec.of or spec.warm_start else None
     ablated = None
     if spec.method == "ablate":
-        # The starting point stays as it was when this study began.
-        facts = access.read_facts(stores, name)
         ablated = None if facts is None else facts.ablated
         if ablated is None:
             ablated = studies.ablation_start(access.read_record(stores, spec.of))
         spec = studies.ablate_study(spec, ablated)
     if is_own(spec.dataset):
         spec = own_data.with_data_version(spec, access.read_identity(stores, name))
+    taken = None if facts is None else facts.warm_start
+    if spec.warm_start and facts is None:
+        records = [access.read_record(stores, source) for source in spec.warm_start]
+        taken = studies.take_warm_start(spec, records)
     return Draft(
         study=study,
         name=name,
@@ -181,6 +189,7 @@ def make_draft(request: Request) -> Draft:
         stores=stores,
         deviations=deviations,
         ablated=ablated,
+        warm_start=taken,
     )
 
 
@@ -325,6 +334,7 @@ def _study_facts(
         "digest": plan.data.digest,
         "copies": None if plan.data.copies is None else dataclasses.asdict(plan.data.copies),
         "ablated": None if plan.ablated is None else dataclasses.asdict(plan.ablated),
+        "warm_start": None if plan.warm_start is None else dataclasses.asdict(plan.warm_start),
         "finalists": None if plan.finalists is None else dataclasses.asdict(plan.finalists),
         "images": {"train": len(train), "val": len(val)},
         "description": plan.spec.description,
@@ -396,6 +406,8 @@ class _Sweep:
             f"study {self._plan.name}: {self._describe_state()}; stores in {self._plan.stores.home}"
         )
         self._print_sources()
+        if self._study.facts.warm_start is not None:
+            self._display.print_line(warm_start_text(self._study.facts.warm_start))
         self._print_foreign()
         self._print_left_over()
         self._print_concurrency()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.report.grid import Grid, Row, make_grid
 from pipeline.report.problems import number_list
+from pipeline.report.scores import plural
 from pipeline.system.console import format_duration
 from pipeline.system.text import clip
+from sweeps.analysis.facts import WarmSource, WarmStart
 from sweeps.analysis.looks import Looks
 from sweeps.analysis.naming import value_text
 from sweeps.analysis.record import StudyRecord
-from sweeps.trial import began_at, ended_at
+from sweeps.trial import Value, began_at, ended_at
 
 # Keys of a study's specification that make up its plan.
 _PLAN = (
@@ -55,6 +57,7 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
         "Plan": _values_text(
             {"trials": record.trials, **{key: getattr(spec, key) for key in _PLAN}}
         ),
+        "Warm start": "" if facts.warm_start is None else warm_start_text(facts.warm_start),
         "Limits of a network": _values_text(spec.constraints),
         "Fixed values": _values_text(spec.fixed),
         "Settled when it was begun": _values_text(facts.runtime),
@@ -81,6 +84,42 @@ def images_command(record: StudyRecord) -> str:
         if value:
             words += [option, str(value)]
     return clip(shlex.join(words), _CLIP)
+
+
+def warm_start_text(warm_start: WarmStart) -> str:
+    """Say in a clause what was taken from which studies."""
+    sources = [
+        f"{source.name} on {source.dataset} ({len(source.observations)} of "
+        f"{plural(source.configurations, 'configuration')})"
+        for source in warm_start.sources
+    ]
+    return (
+        f"begun from {', '.join(sources)}, with {len(warm_start.first)} of their best "
+        "configurations tried first"
+    )
+
+
+def warm_source_text(source: WarmSource) -> str:
+    """Say what was taken from a study, and what was left out and why."""
+    parts = [
+        f"{source.name} on {source.dataset}: {plural(source.configurations, 'configuration')}",
+        f"the sampler learns from {len(source.observations)}",
+    ]
+    if source.moved:
+        parts.append(f"{source.moved} with numbers moved to the nearest searched")
+    if source.unfit:
+        count = sum(source.unfit.values())
+        reasons = [f"{reason} ({number})" for reason, number in source.unfit.items()]
+        parts.append(f"{count} left out: {', '.join(reasons)}")
+    return "; ".join(parts)
+
+
+def first_texts(configurations: Sequence[Mapping[str, Value]]) -> list[str]:
+    """Write the searched values of each configuration that is tried first."""
+    return [
+        ", ".join(f"{name} {value_text(value)}" for name, value in values.items())
+        for values in configurations
+    ]
 
 
 def looks_text(record: StudyRecord) -> str:

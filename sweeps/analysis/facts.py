@@ -72,6 +72,41 @@ class AblationStart:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WarmSource:
+    """What a study has taken from an earlier one."""
+
+    __pydantic_config__: ClassVar = AS_DECLARED
+
+    name: str  # the earlier study, in the same store
+    dataset: str  # its images
+    configurations: int  # that it had with a result
+    moved: int  # of these, whose numbers were moved to the nearest searched value
+    unfit: Mapping[str, int]  # how many of these cannot be said in the space of the study, by why
+    # The searched values of the others, the best first, and the place of each in the earlier
+    # study's ranking: from 0 to 1, the best. At most `sweeps.search.warm_start.OBSERVED`.
+    observations: tuple[tuple[Mapping[str, Value], float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStart:
+    """What a study has taken from earlier studies when it was made."""
+
+    __pydantic_config__: ClassVar = AS_DECLARED
+
+    sources: tuple[WarmSource, ...]
+    first: tuple[Mapping[str, Value], ...]  # the searched values of the configurations tried first
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> WarmStart:
+        """Read the JSON data of `dataclasses.asdict`.
+
+        Raises:
+            ValueError: if they are not as declared.
+        """
+        return read_data(WarmStart, data)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChosenFinalists:
     """The configurations of a study that its finalists train again."""
 
@@ -169,6 +204,7 @@ class StudyFacts:
     baselines: tuple[Mapping[str, Value], ...] = ()
     copies: Copies | None = None  # among the images; None if they were not looked for
     ablated: AblationStart | None = None  # only of an ablation
+    warm_start: WarmStart | None = None  # only of a study that begins from earlier ones
     finalists: ChosenFinalists | None = None  # only of a study of finalists
 
     @staticmethod

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from models.parameters import read_option
-from sweeps.analysis.facts import SELECTION, Refit, StoredSpec, StudyFacts
+from sweeps.analysis.facts import SELECTION, Refit, StoredSpec, StudyFacts, WarmStart
 from sweeps.search.decisions import PROMOTING, DamagedStudyError
 from sweeps.spec.configurations import LISTS_FIRST
 from sweeps.spec.dimension import Dimension
@@ -174,6 +174,20 @@ def _check_facts(value: Any) -> None:
             _check_name(name, keywords)
     for dimension in value["dimensions"]:
         _check_dimension(dimension, Keywords(stored=True))
+    _check_warm_start(facts.warm_start)
+
+
+def _check_warm_start(warm_start: WarmStart | None) -> None:
+    if warm_start is None:
+        return
+    observations = [one for source in warm_start.sources for one in source.observations]
+    for _, place in observations:
+        if not 0 < place < 1:
+            raise ValueError(f"warm_start has a place that is not between 0 and 1: {place}")
+    keywords = Keywords(stored=True)
+    for values in (*warm_start.first, *(values for values, _ in observations)):
+        for name, held in values.items():
+            _field_value(name, held, keywords)
 
 
 def _field_value(name: str, value: object, keywords: Keywords) -> Value:

@@ -9,13 +9,13 @@ import copy
 import functools
 import hashlib
 import warnings
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 
-from sweeps.spec.configurations import choose_values
 from sweeps.spec.dimension import Dimension, round_significant
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import Value
@@ -148,6 +148,8 @@ def make_sampler(spec: StudySpec, purpose: str) -> optuna.samplers.BaseSampler:
     """
     digest = hashlib.sha256(f"{spec.seed}:{purpose}".encode()).digest()
     seed = int.from_bytes(digest[:4], "big")
+    if spec.method == "gp":
+        return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
     if spec.method != "tpe":
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
@@ -157,27 +159,30 @@ def make_sampler(spec: StudySpec, purpose: str) -> optuna.samplers.BaseSampler:
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
 
 
-def optuna_params(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the values of a configuration by the Optuna names of their dimensions."""
-    params: dict[str, Value] = {}
-
-    def choose(dimension: Dimension) -> Value:
-        params[dimension.key] = values[dimension.field]
-        return values[dimension.field]
-
-    choose_values(spec, choose)
-    return params
+def distribution(
+    dimension: Dimension,
+) -> CategoricalDistribution | IntDistribution | FloatDistribution:
+    """Return the dimension as Optuna has it in a study."""
+    if dimension.choices:
+        return CategoricalDistribution(tuple(dict.fromkeys(dimension.choices)))
+    low = float(dimension.low or 0)
+    high = float(dimension.high or 0)
+    if dimension.integer:
+        step = int(dimension.step or 1)
+        return IntDistribution(int(low), int(high), log=dimension.log, step=step)
+    return FloatDistribution(low, high, log=dimension.log, step=dimension.step)
 
 
 def suggest(trial: Trial, dimension: Dimension) -> Value:
     """Have Optuna draw the value of a dimension for a trial."""
-    if dimension.choices:
-        distinct_choices = tuple(dict.fromkeys(dimension.choices))
-        return cast("Value", trial.suggest_categorical(dimension.key, distinct_choices))
-    low = float(dimension.low or 0)
-    high = float(dimension.high or 0)
-    step = dimension.step
-    log = dimension.log
-    if dimension.integer:
-        return trial.suggest_int(dimension.key, int(low), int(high), step=int(step or 1), log=log)
-    return round_significant(trial.suggest_float(dimension.key, low, high, step=step, log=log))
+    found = distribution(dimension)
+    if isinstance(found, CategoricalDistribution):
+        return cast("Value", trial.suggest_categorical(dimension.key, found.choices))
+    if isinstance(found, IntDistribution):
+        return trial.suggest_int(
+            dimension.key, found.low, found.high, step=found.step, log=found.log
+        )
+    value = trial.suggest_float(
+        dimension.key, found.low, found.high, step=found.step, log=found.log
+    )
+    return round_significant(value)

@@ -29,19 +29,20 @@ from sweeps.search.decisions import (
     DRAWN_BY,
     PROMOTING,
     WHOLE,
+    DamagedStudyError,
     Decision,
     DecisionLog,
     finishing_key,
     named,
     window,
 )
+from sweeps.search.prior import Prior, at_equal_epochs
 from sweeps.search.promotion import End, Standing, Wait
 from sweeps.search.pruning import PROTECTED_TRIALS, should_prune
 from sweeps.search.sampling import (
     BufferedTrialStorage,
     SamplerView,
     make_sampler,
-    optuna_params,
     suggest,
 )
 from sweeps.search.scheduling import Scheduler, Step
@@ -70,6 +71,7 @@ from sweeps.spec.configurations import (
     choose_values,
     configuration,
     lists_come_first,
+    optuna_params,
     place_of,
     planned_values,
     total_trials,
@@ -199,6 +201,7 @@ class Study(StoredStudy):
         with named(name):
             opened = cls(storage, study, spec)
             opened.results()  # a damaged trial is told before anything is changed
+            opened._check_warm_start()
         references = [reference.model_dump(exclude_defaults=True) for reference in spec.reference]
         study.set_user_attr("trials", total_trials(spec))
         study.set_user_attr("goal", _goal(spec))
@@ -217,6 +220,22 @@ class Study(StoredStudy):
             opened.remember("expected epochs", opened.expected_epochs)
         opened._complete_writes()
         return opened
+
+    def _check_warm_start(self) -> None:
+        """Check that what was taken from earlier studies is of the study's space.
+
+        Raises:
+            DamagedStudyError: if it is not.
+        """
+        if self.facts.warm_start is None:
+            return
+        try:
+            for values in self.facts.warm_start.first:
+                optuna_params(self.spec, values)
+            _ = self._prior
+        except (KeyError, ValueError) as error:
+            problem = f"attribute 'facts' has a warm_start of another space: {error}"
+            raise DamagedStudyError(problem) from error
 
     def _complete_writes(self) -> None:
         """Complete what a process was about to write when it was killed."""
@@ -431,8 +450,7 @@ class Study(StoredStudy):
         ]
         too_little_to_compare = min(asked.number, len(rivals)) < PROTECTED_TRIALS
         configuration_number, _ = self._place_of(asked.number)
-        first = len(baseline_values(self.spec)) + len(self.spec.starts)
-        is_start = configuration_number < first
+        is_start = configuration_number < self._starts
         if too_little_to_compare or is_start:
             return False
         return should_prune(
@@ -734,7 +752,7 @@ class Study(StoredStudy):
             self.name,
             storage,
             make_sampler(self.spec, f"{place}"),
-            lambda: self._scheduler.seen(known, before=None if self.promotes else place),
+            lambda: self._seen_by_sampler(known, before=None if self.promotes else place),
             has_cost=self.spec.cost is not None,
         )
         draft = Trial(view, -1 if trial_id is None else trial_id)
@@ -756,6 +774,29 @@ class Study(StoredStudy):
             original_trial = self._trials()[trial.user_attrs[DUPLICATE_OF]]
             return self._begin(trial) if original_trial.state in ENDED else None
         return self._begin(trial, adopted=adopted)
+
+    def _seen_by_sampler(
+        self, known: Sequence[Decision], *, before: int | None
+    ) -> list[FrozenTrial]:
+        """The trials as a sampler sees them, with the configurations of earlier studies if any.
+
+        A Gaussian process learns from complete trials only, and needs values that mean the same.
+        With two objectives, trials are shown so anyway, and the costs of earlier ones are unknown.
+        """
+        trials = self._scheduler.seen(known, before=before)
+        if self.spec.cost is not None:
+            return trials
+        if self._prior is not None:
+            return self._prior.join(trials)
+        if self.spec.method == "gp":
+            return at_equal_epochs(trials, maximize=self.spec.maximize)
+        return trials
+
+    @cached_property
+    def _prior(self) -> Prior | None:
+        if self.facts.warm_start is None:
+            return None
+        return Prior(self.spec, self.facts.warm_start)
 
     def _find_original(self, config: TrialConfig, known: Sequence[Decision]) -> int | None:
         """Find an earlier trial of a configuration; None if all have failed by accident."""
@@ -835,7 +876,18 @@ class Study(StoredStudy):
 
     @cached_property
     def _planned_values(self) -> list[dict[str, Value]]:
-        return list(planned_values(self.spec))
+        planned = list(planned_values(self.spec))
+        if self.facts.warm_start is not None:
+            first = [dict(values) for values in self.facts.warm_start.first]
+            planned += [values for values in first if values not in planned]
+        return planned
+
+    @property
+    def _starts(self) -> int:
+        """How many configurations are tried first, before the method's own."""
+        if self.facts.warm_start is not None:  # the method draws all others
+            return len(self._planned_values)
+        return len(baseline_values(self.spec)) + len(self.spec.starts)
 
     def _trials(self) -> list[FrozenTrial]:
         """All trials, by number."""

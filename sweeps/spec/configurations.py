@@ -250,6 +250,31 @@ def grid(
     yield from expand({}, spec.dimensions)
 
 
+def check_unconditional(spec: StudySpec) -> None:
+    """Check that all configurations of a study have the same dimensions.
+
+    Raises:
+        ValueError: naming one that some have not.
+    """
+    searched = {dimension.field for dimension in spec.dimensions}
+    deciding = {name for dimension in spec.dimensions for name in dimension.needs} & searched
+    if not deciding:
+        return
+
+    def of_interest(dimension: Dimension) -> Sequence[Value]:
+        return dimension.grid() if dimension.field in deciding else (dimension.first,)
+
+    for values in grid(spec, of_interest):
+        params = optuna_params(spec, values)
+        for dimension in spec.dimensions:
+            if dimension.key not in params:
+                found = ", ".join(f"{name} {values[name]}" for name in sorted(deciding & {*values}))
+                raise ValueError(
+                    f"gp takes no conditions, and {dimension.key} does not apply to {found}: "
+                    "search fields that all trials have, or take method tpe"
+                )
+
+
 def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value]:
     """Return the searched values of a ``start_with`` entry: its own values, else the defaults.
 
@@ -273,6 +298,66 @@ def start_values(spec: StudySpec, start: Mapping[str, Value]) -> dict[str, Value
     values = choose_values(spec, choose)
     _check_start(start, wanted, configure({**spec.base, **values}, others=spec.keywords))
     return values
+
+
+class Unfit(Exception):  # noqa: N818 - it is an answer rather than an error
+    """A configuration of another study cannot be said in this one; the message says why."""
+
+
+def project(spec: StudySpec, config: TrialConfig) -> tuple[dict[str, Value], bool]:
+    """Return the searched values of this study that are nearest to a configuration of another.
+
+    A number that is not searched is moved to the nearest that is. Fields that this study does not
+    search are left out, except those that give the others their meaning: family and optimizer.
+
+    Args:
+        spec: this study.
+        config: of the other study.
+
+    Returns:
+        The values, and whether a number was moved.
+
+    Raises:
+        Unfit: if it has a word that is not searched, or another fixed family or optimizer.
+    """
+    for name in ("family", "optimizer"):
+        has_dimension = any(dimension.field == name for dimension in spec.dimensions)
+        own = configure(spec.base, others=spec.keywords).value(name)
+        other = config.value(name)
+        if not has_dimension and other != own:
+            raise Unfit(f"{name} is {other} there and {own} here")
+    moved = False
+    values: dict[str, Value] = {}
+
+    def choose(dimension: Dimension) -> Value:
+        nonlocal moved
+        value: Value | None = config.value(dimension.field)
+        if value is None:  # it does not apply there, or is of a later version: the default
+            default = configure({**spec.base, **values}, others=spec.keywords)
+            value = default.value(dimension.field)
+        if value is None:
+            raise Unfit(f"{dimension.field} has no value there")
+        if not dimension.contains(value):
+            if not dimension.numeric or isinstance(value, str):
+                raise Unfit(f"{dimension.field} {value} is not searched here")
+            value = dimension.nearest(float(value))
+            moved = True
+        values[dimension.field] = value
+        return value
+
+    return choose_values(spec, choose), moved
+
+
+def optuna_params(spec: StudySpec, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the values of a configuration by the Optuna names of their dimensions."""
+    params: dict[str, Value] = {}
+
+    def choose(dimension: Dimension) -> Value:
+        params[dimension.key] = values[dimension.field]
+        return values[dimension.field]
+
+    choose_values(spec, choose)
+    return params
 
 
 def _check_start(start: Mapping[str, Value], wanted: TrialConfig, actual: TrialConfig) -> None:

@@ -116,6 +116,29 @@ class Dimension:
         return self.low is not None and self.high is not None and self.low <= value <= self.high
 
     @property
+    def numeric(self) -> bool:
+        """Whether the values are numbers, which have an order."""
+        return not any(isinstance(choice, bool | str) for choice in self.choices)
+
+    def nearest(self, value: float) -> Value:
+        """Return the searched number that is nearest to another number."""
+        if self.choices or self.step is not None:
+            return min(self.grid(), key=lambda known: abs(float(known) - value))
+        return self._typed(min(max(value, self.low or 0), self.high or 0))
+
+    def unit(self, value: Value) -> float:
+        """Return the place of a searched number: 0 for the first or lowest, 1 for the last."""
+        number = float(value)
+        if self.choices:
+            ordered = sorted({float(choice) for choice in self.choices})
+            return ordered.index(number) / max(1, len(ordered) - 1)
+        low = self.low or 0
+        high = self.high or 0
+        if self.log:
+            low, high, number = math.log(low), math.log(high), math.log(number)
+        return (number - low) / (high - low)
+
+    @property
     def first(self) -> Value:
         """The first choice, or the lowest value."""
         if self.low is None:

@@ -393,12 +393,13 @@ class StudySpec(_Model):
         str, Field(description="Data set: a known name, folder:PATH, csv:FILE, FILE.py:function.")
     ] = "digits"
     method: Annotated[
-        Literal["tpe", "random", "grid", "zip", "one_factor", "ablate"],
+        Literal["tpe", "gp", "random", "grid", "zip", "one_factor", "ablate"],
         Field(
-            description="How configurations are chosen: by tpe (learns from earlier trials) or at "
-            "random; every combination (grid); the first value of each field, then the second of "
-            "each, ... (zip); each dimension alone around the fixed values (one_factor); the "
-            "winner of another study with each choice set back to its default (ablate)."
+            description="How configurations are chosen: by tpe (learns from earlier trials), by gp "
+            "(a Gaussian process, for few fields that all trials have) or at random; every "
+            "combination (grid); the first value of each field, then the second of each, ... "
+            "(zip); each dimension alone around the fixed values (one_factor); the winner of "
+            "another study with each choice set back to its default (ablate)."
         ),
     ] = "tpe"
     of: Annotated[
@@ -496,6 +497,14 @@ class StudySpec(_Model):
         Field(description="Configurations tried first; other fields get their defaults."),
     ] = ()
 
+    warm_start: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Names of earlier studies in the same store, of any data set. Their best "
+            "configurations are tried after those of start_with, and the sampler learns from their "
+            "results. What is taken is settled when the study begins."
+        ),
+    ] = ()
     constraints: Annotated[Constraints, Field(description="Limits on the network.")] = Constraints()
     stop: Annotated[Stop, Field(description="Conditions that end the study early.")] = Stop()
     finalists: Annotated[
@@ -703,7 +712,7 @@ class StudySpec(_Model):
         }
         written_below = {"search", "fixed"}
         identity = self.model_dump(mode="json", exclude=may_change | written_below)
-        for key in (*REDRAW_KEYS, "objectives"):
+        for key in (*REDRAW_KEYS, "objectives", "warm_start"):
             if not identity[key]:  # as in version 0.1.0, which did not have the keys
                 del identity[key]
         identity["baselines"] = [dict(start) for start in self.given_baselines]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -13,7 +14,12 @@ from pydantic import BaseModel, ValidationError
 import models
 from models.own import needs_text
 from sweeps.spec import yamlfile
-from sweeps.spec.configurations import choose_values, start_values, total_trials
+from sweeps.spec.configurations import (
+    check_unconditional,
+    choose_values,
+    start_values,
+    total_trials,
+)
 from sweeps.spec.keywords import NO_KEYWORDS, Keywords, families_of, keywords_of, stored_keywords
 from sweeps.spec.own_values import Problem, read_own_values
 from sweeps.spec.reference import Reference
@@ -292,6 +298,7 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
     redraw_path = ("folds",) if has_both else ("repeats",)
     yield from _problems_of(redraw_path, lambda: check_redraws(spec, "repeats"))
     yield from _objective_problems(spec)
+    yield from _warm_start_problems(spec)
     if spec.method == "ablate":
         yield from _ablation_problems(spec)
         yield from _budget_problems(spec)
@@ -307,6 +314,8 @@ def _conflicts(spec: StudySpec, check_dataset: Callable[[str], None]) -> Iterato
     )
     yield from _problems_of(("search",), lambda: total_trials(spec))
     yield from _search_problems(spec)
+    if spec.method == "gp":
+        yield from _problems_of(("method",), lambda: check_unconditional(spec))
     if not spec.dimensions:
         yield ("search",), "nothing is searched: give search at least one field"
     yield from _loss_problems(spec)
@@ -392,6 +401,15 @@ def _budget_problems(spec: StudySpec) -> Iterator[Problem]:
     if spec.budget.trainings < least:
         rule = f"budget must be at least {least}, a whole training of each of the repeats"
         yield ("budget",), f"{rule}: got {spec.budget}"
+
+
+def _warm_start_problems(spec: StudySpec) -> Iterator[Problem]:
+    if spec.warm_start and spec.method in PLANNED_METHODS:
+        rule = f"{spec.method} lists all its trials, and takes no warm_start: leave it out"
+        yield ("warm_start",), rule
+    for name, count in Counter(spec.warm_start).items():
+        if count > 1:
+            yield ("warm_start",), f"warm_start names {name!r} twice: leave one out"
 
 
 def _ablation_problems(spec: StudySpec) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from support.endtoend import STUDY, check_invariant, children, client, furnish, 
 from pipeline.checkpoints import load, load_model
 from pipeline.data import search_data, test_split
 from pipeline.inference import find
-from pipeline.stores import locations
+from pipeline.stores import access, locations
 
 TINY = (
     "dataset: digits\nepochs: 2\npruner: none\nfixed: {family: mlp, width: 8, batch_norm: false}\n"
@@ -98,6 +98,46 @@ def test_an_ablation_of_no_study_makes_nothing(folder, capsys):
     """An unknown study to ablate is refused before anything is made."""
     assert pipeline("sweep", _write(folder, "method: ablate\nof: nosuch\n")) == 2
     assert "no study" in capsys.readouterr().err
+    assert not (folder / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_a_study_begins_from_an_earlier_one(folder, sweep, capsys):
+    """Its best are tried first, plan and report say so, and nothing changes when the earlier study is gone."""
+    space = "search: {lr: [0.001, 0.003, 0.01, 0.03], dropout: [0.0, 0.1, 0.2, 0.3]}\n"
+    assert sweep(f"method: zip\n{space}", name="first") == 0
+    best = record(folder, "first-digits").best_trial.config
+    warm = f"warm_start: [first-digits]\nseed: 3\n{space}"
+    capsys.readouterr()
+    assert sweep(f"trials: 3\n{warm}", "--dry-run") == 0
+    plan = capsys.readouterr().out
+    assert "first-digits on digits: 4 configurations; the sampler learns from 4" in plan
+    assert f"  dropout {best.dropout:g}, lr {best.lr:g}" in plan
+    assert sweep(f"trials: 3\n{warm}") == 0
+    output = capsys.readouterr().out
+    said = "begun from first-digits on digits (4 of 4 configurations), with 3 of their best"
+    assert said in output
+    assert said in (folder / "reports" / "own-digits" / "report.html").read_text("utf-8")
+    results = record(folder, "own-digits").results
+    assert (results[0].config.lr, results[0].config.dropout) == (best.lr, best.dropout)
+    with access.read_studies(locations.locate()) as storage:
+        storage.delete_study(storage.get_study_id_from_name("first-digits"))
+    assert sweep(f"trials: 4\n{warm}") == 0
+    assert record(folder, "own-digits").results[:3] == results
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("--warm-start", "nosuch"), "no study in "),
+        (("--warm-start", "tiny-digits"), "names the study itself: leave out 'tiny-digits'"),
+        (("--warm-start", "a,b", "--warm-start", "a"), "warm_start names 'a' twice: leave one out"),
+    ],
+)
+def test_no_warm_start(folder, arguments, error, capsys):
+    """An earlier study that is not there, is the study itself, or is named twice, is refused."""
+    assert pipeline("sweep", "tiny.yaml", *arguments) == 2
+    assert error in capsys.readouterr().err
     assert not (folder / "checkpoints").exists()
 
 

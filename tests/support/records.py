@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import random
 
 import numpy as np
 
 from sweeps.analysis import bits
+from sweeps.analysis.facts import StoredSpec, StudyFacts
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
@@ -336,6 +338,35 @@ def repeated_study(points, dimensions, *, seeds=2, **facts) -> StudyRecord:
             reached = value and value + 0.01 * seed
             results.append(make_result(len(results), reached, state=state, seed=seed, **config))
     return make_record(results, dimensions=dimensions, **facts)
+
+
+def study_of_sizes(values, *, seeds=2, noise=0.01, families=("cnn",), **facts) -> StudyRecord:
+    """Make a study of the number of training images, with a draw of train and validation a seed.
+
+    Args:
+        values: the value of the first draw, by the number of training images.
+        seeds: how many draws.
+        noise: by how much each draw is better than the one before.
+        families: of networks; each reaches 0.1 less than the one before.
+        facts: other fields of `StudyRecord`.
+    """
+    results = [
+        make_result(
+            number,
+            value + noise * draw - 0.1 * families.index(family),
+            config=configure(
+                {"family": family, "train_images": images, "seed": draw, "redraw": f"draw-{draw}"}
+            ),
+        )
+        for number, (draw, family, (images, value)) in enumerate(
+            itertools.product(range(seeds), families, values.items())
+        )
+    ]
+    sizes = Dimension(field="train_images", choices=tuple(values))
+    dimensions = (Dimension(field="family", choices=families), sizes)
+    facts = {"facts": StudyFacts(images={"train": 800, "val": 200}), **facts}
+    spec = StoredSpec(split_seeds=seeds, repeats=seeds)
+    return make_record(results, dimensions=dimensions, method="grid", spec=spec, **facts)
 
 
 def study_with_finalists(**facts) -> StudyRecord:

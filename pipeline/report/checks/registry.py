@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.report.checks import curve, edge, images, trials, winner
+from pipeline.report.checks import curve, data_size, edge, images, trials, winner
 from pipeline.report.checks.base import Check
 from sweeps.analysis.record import StudyRecord
 
@@ -16,6 +16,7 @@ CHECKS: tuple[Callable[[StudyRecord], Check | None], ...] = (
     winner.test_gap,
     curve.overfitting,
     curve.underfitting,
+    data_size.data_size,
     images.copies,
     images.saturated,
     images.classes,

@@ -12,6 +12,7 @@ from pipeline.report.plots.base import Plot
 PLOT_NAMES: tuple[str, ...] = (
     "finalists",
     "published",
+    "data_size",
     "factors",
     "factor_curves",
     "optimization_history",

@@ -12,6 +12,7 @@ from support.records import (
     make_result,
     mixed_study,
     repeated_study,
+    study_of_sizes,
     study_with_finalists,
 )
 
@@ -34,7 +35,7 @@ HOSTILE = (
 )
 LONG = tuple(f"{i:03d} {'a class of forty characters ' * 2}"[:40] for i in range(200))
 # Of a study over many fields, without published figures or finalists.
-ALL = set(registry.PLOTS) - {"published", "factors", "factor_curves", "finalists"}
+ALL = set(registry.PLOTS) - {"published", "data_size", "factors", "factor_curves", "finalists"}
 
 
 def drawn_plots(record, tmp_path, monkeypatch):
@@ -112,6 +113,8 @@ def test_figures_are_their_own(name):
         record = mixed_study(24)
     elif name == "finalists":
         record = study_with_finalists()
+    elif name == "data_size":
+        record = study_of_sizes({50: 0.8, 100: 0.9})
     else:
         record = repeated_study(
             POINTS, (LR, DROPOUT), method="one_factor", reference=[{"test_acc": 0.9}]

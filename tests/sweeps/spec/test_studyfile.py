@@ -51,7 +51,7 @@ MALFORMED = [
     ),
     (
         "method: tpee\nsearch: {lr: [1, 2]}",
-        "1: method is unknown: 'tpee'; did you mean tpe? known: tpe, random, grid",
+        "1: method is unknown: 'tpee'; did you mean tpe? known: tpe, gp, random, grid",
     ),
     ("\nobjective: acc\nsearch: {lr: [1, 2]}", "2: objective is unknown: 'acc'; "),
     (
@@ -214,6 +214,41 @@ def test_conflicts_all_at_once():
     ]
 
 
+@pytest.mark.parametrize(
+    ("search", "problem"),
+    [
+        ("{lr: {low: 0.01, high: 0.1}, batch_size: [32, 64]}", None),
+        ("{family: [mlp, cnn], lr: [0.01, 0.1], dropout: {low: 0, high: 0.5}}", None),
+        (
+            "{family: [mlp, cnn], layer_order: [conv-norm-act-pool-drop]}",
+            "layer_order .* family mlp",
+        ),
+        (
+            "{optimizer: [sgd, adam], momentum: {low: 0.5, high: 0.9}}",
+            "momentum does not apply to optimizer adam",
+        ),
+        (
+            "{depth: {low: 1, high: 3}, width: [{choices: [8, 16], when: {depth: [1, 2]}}]}",
+            r"width \[depth=1\|2\] does not apply to depth 3",
+        ),
+    ],
+)
+def test_gp_takes_no_conditions(search, problem):
+    """A Gaussian process is for fields that all trials have; one that some lack is named."""
+    text = f"method: gp\nsearch: {search}\n"
+    if problem is None:
+        assert parse_study(text, "test.yaml").method == "gp"
+    else:
+        (line,) = errors(text)
+        assert re.match(f"1: gp takes no conditions, and {problem}", line)
+
+
+def test_a_list_takes_no_warm_start():
+    """Methods that list all their trials take none from earlier studies."""
+    (line,) = errors("method: grid\nwarm_start: [other]\nsearch: {lr: [0.01]}\n")
+    assert line == "2: grid lists all its trials, and takes no warm_start: leave it out"
+
+
 def test_default_study():
     """The study that 0.1.0 searched by default stays: every family on the digits, with conditional widths."""
     spec = parse_study(DEFAULT, "default", check_dataset=check_dataset)
@@ -256,7 +291,7 @@ def test_override_is_checked():
     assert errors("trials: 3\nmethod: tpe\nsearch: {lr: [1]}", overrides={"method": "girds"}) == [
         (
             "command line: method is unknown: 'girds'; did you mean grid? "
-            "known: tpe, random, grid, zip, one_factor, ablate"
+            "known: tpe, gp, random, grid, zip, one_factor, ablate"
         )
     ]
     assert errors("search: {lr: [1, 2]}", overrides={"trials": 0}) == [
