@@ -7,7 +7,7 @@ earlier configuration has the normal score of its place in its own study. How ma
 configurations are shown depends on how well its order agrees with that of the trials so far, as in
 the two-stage surrogates with rankings of Wistuba, Schilling and Schmidt-Thieme (2018, Scalable
 Gaussian process-based transfer surrogates for hyperparameter optimization): a source that misleads
-is soon left out.
+is left out.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHOWN = 24  # the most earlier configurations that a sampler is shown, of all sources together
-# From this share of wrongly ordered pairs of trials on, nothing of a source is shown. A source that
-# knows nothing of a task orders half of them wrongly. So does a source of which nothing is known:
-# it counts as if it had ordered so many pairs by chance. It is believed as far as it has been right.
+# From this share of wrongly ordered pairs of trials on, nothing of a source is shown: one that knows
+# nothing of a task orders half of them wrongly. Before any trial is known, a source counts as if it
+# had ordered so many pairs by chance: it is believed as far as it has been right.
 _MOST_WRONG = 0.5
 _PAIRS_BY_CHANCE = 10.0
 _NEIGHBOURS = 3  # earlier configurations whose places predict that of a trial
