@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHOWN = 24  # the most earlier configurations that a sampler is shown, of all sources together
-# From this share of wrongly ordered pairs of trials on, nothing of a source is shown: one that knows
-# nothing of a task orders half of them wrongly. Before any trial is known, a source counts as if it
-# had ordered so many pairs by chance: it is believed as far as it has been right.
+# From this share of wrongly ordered pairs of trials on, nothing of a source is shown: one that
+# knows nothing of a task orders half of them wrongly. Before any trial is known, a source counts as
+# if it had ordered so many pairs by chance: it is believed as far as it has been right.
 _MOST_WRONG = 0.5
 _PAIRS_BY_CHANCE = 10.0
 _NEIGHBOURS = 3  # earlier configurations whose places predict that of a trial
