@@ -130,7 +130,7 @@ def test_a_study_keeps_what_it_took(earlier):
     ("change", "problem"),
     [
         ({"first": [{"family": "mlp"}]}, "warm_start of another space: 'dropout'"),
-        ({"first": [{"nosuch": 1}]}, "does not know as a field"),
+        ({"first": [{"nosuch": 1}]}, "warm_start of another space"),
         ({"sources": [{"name": "x"}]}, "warm_start.sources.0"),
     ],
 )
