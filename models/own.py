@@ -219,6 +219,12 @@ def load(reference: str) -> Network:
     return _load(reference, usercode.working_folder())
 
 
+def forget() -> None:
+    """Forget all networks of the user's, and all other code, as `usercode.forget`."""
+    _load.cache_clear()
+    usercode.forget()
+
+
 @cache
 def _load(reference: str, _folder: Path) -> Network:
     from torch import nn

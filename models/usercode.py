@@ -95,6 +95,18 @@ def load(reference: str) -> Loaded:
     return _load(reference, working_folder())
 
 
+def forget() -> None:
+    """Forget all code of the user's, so that it is read as it is now when it is next asked for.
+
+    For the beginning of a command, in a process that has run others: a notebook, for instance.
+    """
+    _load.cache_clear()
+    loaded = [name for name in sys.modules if name.startswith(_PREFIX)]
+    for name in loaded:
+        if not _is_namespace(name):  # in which functions that are still in use look
+            del sys.modules[name]
+
+
 def is_inside(reference: str) -> bool:
     """Whether a reference names a module, or a file below the working folder."""
     path = _named_file(reference.rpartition(":")[0])

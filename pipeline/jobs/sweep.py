@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import models
+from models import own
 from pipeline.checkpoints import Folder, check_links, trial_folder
 from pipeline.data.datasets import is_own, is_present
 from pipeline.data.search_data import SearchData, check_redraw, load_for, trial_splits
@@ -153,6 +154,7 @@ def make_draft(request: Request) -> Draft:
     """
     stores = locations.locate(request.storage)
     wanted = _wanted_study(request, stores)
+    own.forget()  # what an earlier command of this process has loaded may have changed
     study, text, spec = studies.read_study(wanted, request.overrides, request.given_by)
     if request.finalists is False:
         spec = spec.model_copy(update={"finalists": None})

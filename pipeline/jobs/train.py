@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import models
+from models import own
 from pipeline.checkpoints import Folder
 from pipeline.data.datasets import is_own
 from pipeline.data.search_data import SearchData, load_for
@@ -70,6 +71,7 @@ def train_one(
         Interrupted: if asked to stop; the run with its ``run_id`` can be resumed.
         Failure: with a message of one line.
     """
+    own.forget()  # what an earlier command of this process has loaded may have changed
     selection = repeats.selection if repeats else SELECTION
     given = {name: value for name, value in values.items() if value is not None}
     if resume:

@@ -122,6 +122,18 @@ def test_digest_follows_imports(folder):
     assert digest() != first
 
 
+def test_forget(folder):
+    """Code is loaded once, until it is forgotten; what is in use of the old one goes on working."""
+    write("late.py", "def late():\n    from sibling import SIBLING\n    return SIBLING\n")
+    late = usercode.load("late.py:late").value
+    write("sibling.py", "SIBLING = 5\n")
+    write("late.py", "def late():\n    return 6\n")
+    assert usercode.load("late.py:late").value is late
+    usercode.forget()
+    assert usercode.load("late.py:late").value() == 6
+    assert late() == 5
+
+
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
