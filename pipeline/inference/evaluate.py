@@ -19,6 +19,7 @@ from pipeline.inference.find import fetch_network, find_network, read_run
 from pipeline.inference.networks import NetworkReference
 from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
+from pipeline.tracking import run_tags
 from pipeline.tracking.run_contents import EpochScores
 from pipeline.tracking.tracker import Run, Tracker, now_milliseconds
 from pipeline.training.loss import Loss
@@ -27,7 +28,7 @@ from pipeline.training.prepare import Prepare, image_memory_format
 from pipeline.training.process import thread_count
 from pipeline.training.resolve import resolve
 from sweeps.analysis import bits
-from sweeps.search.stored import count_look_of_refit, keep_test
+from sweeps.search.stored import StudyNotFoundError, count_look_of_refit, keep_test
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def evaluate(
         scores = _score(trained.network, trained.card, data_dir, split, dataset)
         return Evaluation(split, trained.card, scores, trained.run_id)
     with read_run(stores, run_id, keeps=split == "test") as (tracker, run):
+        _check_tags(run)
         network, card = fetch_network(tracker, run, BEST)
         scores = _score(network, card, data_dir, split, dataset or _place(stores, run))
         if split == "test":
@@ -103,6 +105,7 @@ def evaluate_epochs(
         Failure: if a checkpoint or the data cannot be read.
     """
     with read_run(stores, run_id, keeps=True) as (tracker, run):
+        _check_tags(run)
         paths = tracker.files(run.info.run_id, "checkpoint/epochs")
         weights = sorted(path for path in paths if path.endswith(".safetensors"))
         if not weights:
@@ -133,6 +136,13 @@ def evaluate_epochs(
             figures = {f"acc@{epoch}": accuracy for epoch, accuracy in accuracies.items()}
             _keep_test_scores(stores, tracker, run, figures, looks=len(evaluations))
     return evaluations
+
+
+def _check_tags(run: Run) -> None:
+    """Check that a run's tags say where its scores are kept, before any image is looked at."""
+    if run_tags.TRIAL in run.data.tags:
+        run_tags.read_number(run, run_tags.TRIAL)
+        run_tags.read_study(run)
 
 
 def _test_figures(scores: Scores) -> dict[str, float]:
@@ -166,17 +176,17 @@ def _keep_test_scores(
     metrics = {f"test/{name}": value for name, value in figures.items() if "@" not in name}
     tracker.call(tracker.log_figures, run.info.run_id, metrics, now_milliseconds())
     tags = run.data.tags
-    is_trial = "sweep.trial" in tags
-    if not is_trial and "sweep.refit_of" not in tags:
+    is_trial = run_tags.TRIAL in tags
+    if not is_trial and run_tags.REFIT_OF not in tags:
         return
-    # A LookupError: the study is in another store.
-    with access.study_errors(), contextlib.suppress(LookupError):
+    with access.study_errors(), contextlib.suppress(StudyNotFoundError):  # in another store
         storage = access.open_studies(stores)
         if is_trial:
-            number = int(tags["sweep.trial"])
-            keep_test(storage, tags["sweep.study"], number, figures, correct, looks=looks)
+            number = run_tags.read_number(run, run_tags.TRIAL)
+            study = run_tags.read_study(run)
+            keep_test(storage, study, number, figures, correct, looks=looks)
         else:
-            count_look_of_refit(storage, tags["sweep.refit_of"])
+            count_look_of_refit(storage, tags[run_tags.REFIT_OF])
 
 
 def _place(stores: locations.Stores, run: Run) -> str | None:

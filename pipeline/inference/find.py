@@ -19,6 +19,7 @@ from pipeline.system.errors import (
 )
 from pipeline.system.files import temporary_folder
 from pipeline.system.text import clip
+from pipeline.tracking import run_tags
 from pipeline.tracking.tracker import Run, Tracker
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.front import Choice
@@ -132,7 +133,7 @@ def find_network(stores: locations.Stores, reference: NetworkReference) -> Train
     run_id = find_run_id(stores, reference)
     with read_run(stores, run_id) as (tracker, run):
         tags = run.data.tags
-        study = tags.get("sweep.study") or tags.get("sweep.refit_of")
+        study = tags.get(run_tags.STUDY) or tags.get(run_tags.REFIT_OF)
         if study is not None:
             study = study.removesuffix(FINALISTS_SUFFIX)
         network, card = fetch_network(tracker, run, BEST)
@@ -188,13 +189,12 @@ def read_run(
                 f"{run_id}/artifacts/checkpoint"
             )
         run = tracker.run(str(run_id))
-        tags = run.data.tags
-        if "sweep.duplicate_of" in tags:
-            original = f"{tags['sweep.study']}#{tags['sweep.duplicate_of']}"
+        original = run_tags.read_duplicate(run)
+        if original is not None:
             raise UsageFailure(
                 f"run {run_id} is a duplicate and has no weights of its own: use --run {original}"
             )
-        if tags.get("sweep.checkpoint") == "dropped":
+        if run.data.tags.get("sweep.checkpoint") == "dropped":
             raise UsageFailure(
                 f"the weights of run {run_id} were dropped, as keep_checkpoints of its study says"
             )

@@ -13,7 +13,8 @@ from pipeline.inference.find import find_trial
 from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
 from pipeline.system.text import clean
-from pipeline.tracking.tracker import Run, Tracker, read_selection, recorded_config
+from pipeline.tracking import run_tags
+from pipeline.tracking.tracker import Run, Tracker
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import PAUSED, PRUNED, TrialConfig, TrialResult, Value, configure, value_names
@@ -56,7 +57,7 @@ def _read_from_study(stores: locations.Stores, name: str) -> RecordedTrial:
         first = f"{record.name}#{trial.number}"
     figures = {}
     if trial.best is not None and trial.value is not None:
-        figures = _figures(trial, trial.value, trial.best.metrics["val/loss"])
+        figures = _figures(trial)
     return RecordedTrial(
         name=f"{record.name}#{trial.number}",
         config=trial.config,
@@ -77,36 +78,42 @@ def _read_from_run(stores: locations.Stores, run_id: str) -> RecordedTrial:
         run = tracker.run(run_id)
         tags = run.data.tags
         end = tags.get("sweep.end", "unfinished")
-        _check_repeatable(run_id, tags)
-        objective = tags.get("sweep.objective")
-        if objective is None:
-            parent = tracker.run(tags.get("mlflow.parentRunId", ""))
-            objective = parent.data.params.get("plan.objective", "val_acc")
+        _check_repeatable(run)
+        objective = run_tags.read_objective(run, missing=_objective_of_parent(tracker, run))
         pruned_after = None
         if end in (PRUNED, PAUSED):
             steps = tracker.call(tracker.steps, run_id, "val/acc")
             pruned_after = max(steps, default=None)
     finally:
         tracker.close()
-    params = run.data.params
-    first = tags.get("sweep.duplicate_of")
     return RecordedTrial(
         name=f"run {run_id}",
-        config=recorded_config(params, tags),
+        config=run_tags.read_config(run),
         objective=objective,
-        selection=read_selection(run),
+        selection=run_tags.read_selection(run),
         figures=_read_figures(run, objective),
         end=end,
         epochs=pruned_after,
         digest=_read_digest(run),
-        first=None if first is None else f"{tags['sweep.study']}#{first}",
+        first=run_tags.read_duplicate(run),
     )
 
 
-def _check_repeatable(run_id: str, tags: Mapping[str, str]) -> None:
+def _objective_of_parent(tracker: Tracker, run: Run) -> str:
+    """Return the objective of the study that a run of version 0.1.0 belongs to."""
+    parent_id = run.data.tags.get("mlflow.parentRunId")
+    if run_tags.OBJECTIVE in run.data.tags or parent_id is None:
+        return "val_acc"
+    objective: str = tracker.run(parent_id).data.params.get("plan.objective", "val_acc")
+    return objective
+
+
+def _check_repeatable(run: Run) -> None:
     """Check that a run is that of a trial, which `pipeline train` can repeat."""
+    run_id = run.info.run_id
+    tags = run.data.tags
     if tags.get("sweep.role") == "refit":
-        study = shlex.quote(tags["sweep.refit_of"].removesuffix(FINALISTS_SUFFIX))
+        study = shlex.quote(clean(tags.get(run_tags.REFIT_OF, "")).removesuffix(FINALISTS_SUFFIX))
         raise UsageFailure(
             f"run {run_id} was trained on both splits: "
             f"`pipeline finalists {study} --refit` makes it"
@@ -160,14 +167,15 @@ def compare(trial: RecordedTrial, result: TrialResult, data_dir: Path) -> str:
         result: the result of the new training.
         data_dir: the folder of data sets.
     """
-    best = result.best
-    if not trial.figures or best is None or result.value is None:
+    if not trial.figures or result.best is None or result.value is None:
         return f"{trial.name} has no figures to compare with: it ended as {clean(trial.end)}"
     labels = {"value": f"{trial.objective} ", "loss": "loss ", "epoch": "epoch "}
-    figures = _figures(result, result.value, best.metrics["val/loss"])
+    figures = _figures(result)
     equal = []
     different = []
     for name, recorded in trial.figures.items():
+        if name not in figures:
+            continue
         figure = f"{labels[name]}{figures[name]:.6g}"
         if figures[name] == recorded:
             equal.append(figure)
@@ -179,8 +187,14 @@ def compare(trial: RecordedTrial, result: TrialResult, data_dir: Path) -> str:
     return f"differs from {trial.name}: {', '.join(different)}; {reason}"
 
 
-def _figures(result: TrialResult, value: float, loss: float) -> dict[str, float]:
-    return {"value": value, "loss": loss, "epoch": float(result.best_epoch or 0)}
+def _figures(result: TrialResult) -> dict[str, float]:
+    """The figures of a result's best epoch, as far as it has them."""
+    figures = {
+        "value": result.value,
+        "loss": None if result.best is None else result.best.metrics.get("val/loss"),
+        "epoch": result.best_epoch,
+    }
+    return {name: float(figure) for name, figure in figures.items() if figure is not None}
 
 
 def _explain_difference(trial: RecordedTrial, config: TrialConfig, data_dir: Path) -> str:

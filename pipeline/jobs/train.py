@@ -23,8 +23,9 @@ from pipeline.jobs.reproduce import RecordedTrial
 from pipeline.stores import access, locations, locks
 from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
 from pipeline.system.signals import StopRequest
+from pipeline.tracking import run_tags
 from pipeline.tracking.server import STOP_TIMEOUT
-from pipeline.tracking.tracker import Run, Tracker, read_selection, recorded_config
+from pipeline.tracking.tracker import Run, Tracker
 from pipeline.training.epochs import Hooks
 from pipeline.training.resolve import resolve
 from sweeps.analysis.facts import SELECTION
@@ -94,10 +95,9 @@ def train_one(
     try:
         if resume:
             run = _find_interrupted(tracker, resume)
-            params = run.data.params
-            config = _resolve_config(recorded_config(params, run.data.tags).to_dict())
-            objective = run.data.tags.get("sweep.objective", objective)
-            selection = read_selection(run)
+            config = _resolve_config(run_tags.read_config(run).to_dict())
+            objective = run_tags.read_objective(run, missing=objective)
+            selection = run_tags.read_selection(run)
             every_epoch = run.data.tags.get("sweep.keep_checkpoints") == "all"
         return _train_tracked(
             tracker,

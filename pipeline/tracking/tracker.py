@@ -8,7 +8,6 @@ until it is back, and a run can always be completed from the result of its trial
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import getpass
 import json
 import logging
@@ -33,7 +32,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.files import temporary_folder
-from pipeline.tracking import home_tags, run_contents
+from pipeline.tracking import home_tags, run_contents, run_tags
 from pipeline.tracking.server import (
     Connection,
     artifacts_beside,
@@ -43,14 +42,12 @@ from pipeline.tracking.server import (
 )
 from sweeps import trial
 from sweeps.analysis.facts import SELECTION
-from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult, config_fields, configure
+from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 _BATCH = 1000  # metrics in a request; MLflow accepts no more
-_KEYWORDS = "sweep.keywords"  # tag: options of the user's own network, as JSON
-_SELECTION = "sweep.selection"  # tag: the version of the rules that choose the best epoch
 STORAGE = "sweep.storage"  # tag of a parent: the store of its study
 _RUN_ID = re.compile("[0-9a-zA-Z_-]{1,64}")
 _PARENT = f"tags.`{mlflow_tags.MLFLOW_PARENT_RUN_ID}`"
@@ -469,10 +466,10 @@ class Tracker(Connection):
         tags = {
             "sweep.family": config.family,
             "sweep.signature": config.signature,
-            _SELECTION: str(selection),
+            run_tags.SELECTION: str(selection),
         }
         if config.keywords:  # with their types, which the params have lost
-            tags[_KEYWORDS] = json.dumps(dict(config.keywords))
+            tags[run_tags.KEYWORDS] = json.dumps(dict(config.keywords))
         if study:
             tags |= {"sweep.study": study, "sweep.trial": str(number)}
         else:
@@ -820,41 +817,9 @@ def experiment_of(uri: str, run_id: str | None) -> str:
         return "0"
 
 
-def read_selection(run: Run) -> int:
-    """Return the version of the rules that choose the best epoch of a run's training.
-
-    Raises:
-        UsageFailure: if the run's tag is no version.
-    """
-    version = run.data.tags.get(_SELECTION, "1")  # version 0.1.0 set no tag
-    if not (version.isascii() and version.isdecimal()):
-        raise UsageFailure(
-            f"tag {_SELECTION} of run {run.info.run_id} must be a whole number: "
-            f"got {version!r}; correct it in MLflow"
-        )
-    return int(version)
-
-
 def _run_name(number: int, config: TrialConfig) -> str:
     parts = [f"{number:04d}", config.family, config.activation]
     return " ".join(str(part) for part in parts if part is not None)
-
-
-def recorded_config(params: Mapping[str, str], tags: Mapping[str, str]) -> TrialConfig:
-    """Read the configuration of a trial's run.
-
-    Args:
-        params: of the run, as text; those of `mlflow run` may be among them.
-        tags: of the run.
-
-    Raises:
-        ValueError: if they hold none.
-    """
-    fields = {name: value for name, value in params.items() if name in config_fields()}
-    if tags.get(_KEYWORDS):
-        fields |= json.loads(tags[_KEYWORDS])
-    config = configure(fields)
-    return dataclasses.replace(config, source_digest=params.get("source_digest"))
 
 
 def _named_by_user(run: Run) -> bool:

@@ -11,7 +11,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -22,8 +22,18 @@ from sweeps.spec.configurations import LISTS_FIRST
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.keywords import NO_KEYWORDS, Keywords, families_of, stored_keywords
 from sweeps.spec.reference import Reference
-from sweeps.spec.study_spec import COSTS, MAX_TRIALS, OBJECTIVES, StudySpec, parse_budget
+from sweeps.spec.study_spec import (
+    COSTS,
+    MAX_TRIALS,
+    OBJECTIVES,
+    Objective,
+    StudySpec,
+    parse_budget,
+)
 from sweeps.trial import TrialConfig, TrialResult, Value, config_fields, problem
+
+if TYPE_CHECKING:
+    import optuna
 
 # Attributes about one trial: a prefix and the number of the trial.
 RUN_OF = "run of trial "
@@ -50,16 +60,14 @@ _Scores = TypeAdapter(
 )
 
 
-def check_study(name: str, attrs: Mapping[str, Any]) -> None:
-    """Check the attributes of a study.
-
-    Args:
-        name: the study, for the error.
-        attrs: by their names.
+def check_study(study: optuna.Study) -> None:
+    """Check the attributes and the direction of a study.
 
     Raises:
         DamagedStudyError: naming the study and the first attribute that is not as it should be.
     """
+    name = study.study_name
+    attrs = study.user_attrs
     for key in _REQUIRED:
         if key not in attrs:
             raise DamagedStudyError(f"attribute {key!r} is missing", name)
@@ -77,6 +85,23 @@ def check_study(name: str, attrs: Mapping[str, Any]) -> None:
             raise DamagedStudyError(
                 f"attribute {key!r} {_WHAT.get(key, '')}{error}", name
             ) from None
+
+    facts = attrs["facts"]
+    if facts.get("scheduler", 1) >= PROMOTING and "goal" not in attrs:
+        raise DamagedStudyError("attribute 'goal' is missing", name)
+    _check_direction(study, OBJECTIVES[attrs["spec"]["objective"]])
+
+
+def _check_direction(study: optuna.Study, objective: Objective) -> None:
+    direction = "maximize" if objective.maximize else "minimize"
+    try:
+        found = [stored.name.lower() for stored in study.directions]
+    except (LookupError, TypeError, ValueError) as error:
+        raise DamagedStudyError(f"its direction is damaged: {error}", study.study_name) from error
+    if found != [direction]:
+        raise DamagedStudyError(
+            f"its direction is {', '.join(found) or 'missing'}, not {direction}", study.study_name
+        )
 
 
 def check_result(result: TrialResult, number: int, facts: StudyFacts | None) -> None:

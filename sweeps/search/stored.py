@@ -141,6 +141,10 @@ class StoredStudy:
         trials = self._trials()
         return tuple(self._results(trials, self._study.user_attrs))
 
+    def has_trial(self, number: int) -> bool:
+        """Whether there is a trial of a number."""
+        return 0 <= number < len(self._trials())
+
     def first_running(self) -> int | None:
         """Return the number of the first trial in training; None if there is none."""
         for trial in self._trials():
@@ -454,12 +458,11 @@ def load(storage: Storage, name: str) -> StoredStudy:
     """
     try:
         study = optuna.load_study(storage=storage, study_name=name)
-        attrs = study.user_attrs
-        _ = attrs["spec"]  # another program's study, and a study half made, have none
+        _ = study.user_attrs["spec"]  # another program's study, and a study half made, have none
     except KeyError:
         names = ", ".join(study_names(storage)) or "none yet"
         raise StudyNotFoundError(f"no study {name!r}; there are: {names}") from None
-    check_study(name, attrs)
+    check_study(study)
     return StoredStudy(storage, study)
 
 
@@ -554,16 +557,22 @@ def keep_test(
         correct: which images are classified correctly, as in `TrialResult`; None if the scores are
             of other epochs than the best.
         looks: how many networks were scored.
+
+    Raises:
+        StudyNotFoundError: if there is no such study, or no such trial in it.
+        DamagedStudyError: if the store does not hold what a study holds.
     """
-    study = optuna.load_study(storage=storage, study_name=name)
-    if f"{TEST}{number}" in study.user_attrs and f"{TEST_LOOKS}{number}" not in study.user_attrs:
+    study = load(storage, name)
+    if not study.has_trial(number):
+        raise StudyNotFoundError(f"study {name!r} has no trial {number}")
+    key = f"{TEST}{number}"
+    earlier_figures = study.recall(key)
+    if earlier_figures is not None and study.recall(f"{TEST_LOOKS}{number}") is None:
         looks += 1  # by version 0.1.0, which did not count
     _add_looks(study, str(number), looks)
     if correct is not None:  # before the scores: whoever finds these needs both
-        study.set_user_attr(f"{TEST_CORRECT}{number}", correct)
-    key = f"{TEST}{number}"
-    earlier_figures = study.user_attrs.get(key, {})
-    study.set_user_attr(key, {**earlier_figures, **figures})
+        study.remember(f"{TEST_CORRECT}{number}", correct)
+    study.remember(key, {**(earlier_figures or {}), **figures})
 
 
 def count_look_of_refit(storage: Storage, name: str) -> None:
@@ -572,11 +581,14 @@ def count_look_of_refit(storage: Storage, name: str) -> None:
     Args:
         storage: the store.
         name: the name of the study of finalists.
+
+    Raises:
+        StudyNotFoundError, DamagedStudyError: as of `keep_test`.
     """
-    _add_looks(optuna.load_study(storage=storage, study_name=name), REFIT, 1)
+    _add_looks(load(storage, name), REFIT, 1)
 
 
-def _add_looks(study: optuna.Study, network: str, looks: int) -> None:
+def _add_looks(study: StoredStudy, network: str, looks: int) -> None:
     """Count scorings on the test split.
 
     Args:
@@ -585,7 +597,7 @@ def _add_looks(study: optuna.Study, network: str, looks: int) -> None:
         looks: how many scorings to add.
     """
     key = f"{TEST_LOOKS}{network}"
-    study.set_user_attr(key, study.user_attrs.get(key, 0) + looks)
+    study.remember(key, (study.recall(key) or 0) + looks)
 
 
 def _read_looks(attrs: Mapping[str, Any]) -> dict[str, int]:
@@ -600,14 +612,28 @@ def _read_looks(attrs: Mapping[str, Any]) -> dict[str, int]:
 def study_names(storage: Storage) -> list[str]:
     """Return the names of the studies in a store, the last opened last."""
     # Optuna's summaries of studies would copy every trial.
-    studies = [study for study in storage.get_all_studies() if "spec" in study.user_attrs]
+    studies = [study for study in _all_studies(storage) if "spec" in study.user_attrs]
     studies.sort(key=_opened)
     return [study.study_name for study in studies]
 
 
+def _all_studies(storage: Storage) -> list[FrozenStudy]:
+    """Read what a store says of its studies.
+
+    Raises:
+        DamagedStudyError: if Optuna cannot read it.
+    """
+    try:
+        return storage.get_all_studies()
+    except json.JSONDecodeError:
+        raise  # as of `STORE_ERRORS`
+    except (LookupError, TypeError, ValueError) as error:
+        raise DamagedStudyError(f"Optuna cannot read it: {error}") from error
+
+
 def latest_opening(storage: Storage) -> float:
     """Return when the study last opened was opened, in seconds since 1970; 0 without a study."""
-    openings = [study.user_attrs.get("opened") for study in storage.get_all_studies()]
+    openings = [study.user_attrs.get("opened") for study in _all_studies(storage)]
     return max((time for time in openings if isinstance(time, int | float)), default=0.0)
 
 
@@ -649,7 +675,7 @@ def _finalists_record(storage: Storage, name: str) -> StudyRecord | None:
     except KeyError:
         return None
     if _parent_study_name(finalists) == name and "spec" in finalists.user_attrs:
-        check_study(finalists.study_name, finalists.user_attrs)
+        check_study(finalists)
         return StoredStudy(storage, finalists).record()
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from json import JSONDecodeError
 
@@ -37,7 +38,14 @@ def read_trials(read: Callable[[], list[FrozenTrial]]) -> list[FrozenTrial]:
         trials = read()
     except JSONDecodeError:
         raise  # the text of a value is spoilt, as by a damaged page of the file
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (
+        AssertionError,
+        AttributeError,
+        LookupError,
+        OverflowError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise DamagedStudyError(f"Optuna cannot read its trials: {error!r}") from error
     check_trials(trials)
     return trials
@@ -51,8 +59,11 @@ def check_trials(trials: Sequence[FrozenTrial]) -> None:
     Raises:
         DamagedStudyError: if one is not.
     """
-    for trial in trials:
+    for place, trial in enumerate(trials):
         attrs = trial.user_attrs
+        if trial.number != place:
+            raise DamagedStudyError(f"it has a trial {trial.number} in the place of trial {place}")
+        _check_values(trial)
         if "config" not in attrs:
             continue
         _check_types(trial)
@@ -63,6 +74,24 @@ def check_trials(trials: Sequence[FrozenTrial]) -> None:
                 raise _damaged(trial, DUPLICATE_OF, "names no earlier trial")
         if attrs.get(PAUSED_AT) is not None and PROGRESS not in attrs:
             raise _damaged(trial, PROGRESS, "is missing, though it is paused")
+
+
+def _check_values(trial: FrozenTrial) -> None:
+    """Check the values that Optuna has of a trial, of which a database may hold any type."""
+    values = [*(trial.values or ()), *trial.intermediate_values.values()]
+    if not all(isinstance(value, float | int) for value in values):
+        raise DamagedStudyError(f"a value of trial {trial.number} is no number")
+    if not all(isinstance(step, int) for step in trial.intermediate_values):
+        raise DamagedStudyError(f"a step of trial {trial.number} is no number")
+    if trial.state == TrialState.COMPLETE:
+        if not trial.values:
+            raise DamagedStudyError(f"trial {trial.number} is complete, and has no value")
+        told = trial.user_attrs.get("result")
+        value = told.get("value") if isinstance(told, dict) else None
+        if isinstance(value, float | int) and not math.isclose(value, trial.values[0]):
+            raise DamagedStudyError(
+                f"the value of trial {trial.number} is {trial.values[0]}, and its result's {value}"
+            )
 
 
 def _check_types(trial: FrozenTrial) -> None:

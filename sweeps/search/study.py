@@ -195,7 +195,7 @@ class Study(StoredStudy):
                 made_of["baselines"] = baseline_values(spec)
             study.set_user_attr("facts", {**rules, **facts, **made_of})
         else:
-            check_study(name, attrs)
+            check_study(study)
             _add_repeats(study, spec)
             _check_identity(study, spec)
         with named(name):

@@ -1,7 +1,6 @@
 """What a store says is somebody's input: names, paths and values are checked as if they were typed."""
 
 import contextlib
-import copy
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.endtoend import client, furnish, pipeline
 from support.forks import Fork
+from support.mutations import mutated_json
 from support.sourcecode import ROOT
 
 from pipeline.checkpoints import BEST, load, save
@@ -112,15 +112,6 @@ def test_a_removed_store_leaves_no_run_behind(folder):
 # Attributes of studies and trials, edited by hand or written by a newer version
 
 _TABLES = ("study_user_attributes", "trial_user_attributes")
-_VALUES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.sampled_from(
-        [0, -1, 1, 3, 10**9, 10**30, -(10**30), 0.5, 1e308, float("inf"), float("nan")]
-    ),
-    st.sampled_from(["", "x", "../../x", "1", "nan", "\x1b[31m", "a" * 10_000]),
-    st.sampled_from([[], [1], ["a"], [[1]], {}, {"a": 1}, {"a": {"b": [1]}}]),
-)
 
 
 def attributes(folder):
@@ -141,41 +132,6 @@ def write(folder, rows):
         database.commit()
 
 
-def places(value, path=()):
-    """The paths to all parts of JSON data."""
-    yield path
-    if isinstance(value, dict):
-        for key, part in value.items():
-            yield from places(part, (*path, key))
-    elif isinstance(value, list):
-        for index, part in enumerate(value[:3]):
-            yield from places(part, (*path, index))
-
-
-@st.composite
-def mutations(draw, value):
-    """The data with one part replaced, removed or added."""
-    path = draw(st.sampled_from(list(places(value))))
-    new = draw(_VALUES)
-    if not path:
-        return new
-    value = copy.deepcopy(value)
-    holder = value
-    for key in path[:-1]:
-        holder = holder[key]
-    kind = draw(st.sampled_from(["replaced", "removed", "added"]))
-    part = holder[path[-1]]
-    if kind == "removed":
-        del holder[path[-1]]
-    elif kind == "added" and isinstance(part, dict):
-        part["newer"] = new
-    elif kind == "added" and isinstance(part, list):
-        part.append(new)
-    else:
-        holder[path[-1]] = new
-    return value
-
-
 def mutate(folder, data):
     """Mutate an attribute of the store; its key."""
     rows = attributes(folder)
@@ -183,19 +139,23 @@ def mutate(folder, data):
     chosen = data.draw(st.sampled_from(keys))
     alike = [row for row in rows if re.sub("[0-9]+", "", row[2]) == chosen]
     table, row, key, text = data.draw(st.sampled_from(alike))
-    mutated = data.draw(mutations(json.loads(text)))
+    mutated = data.draw(mutated_json(json.loads(text)))
     write(folder, [(table, row, key, json.dumps(mutated))])
     return key
 
 
-def check_answer(folder, capsys, command):
-    """A command works, or refuses in one line that names the study; nothing is left running."""
+def check_answer(folder, capsys, command, *expected):
+    """A command works, or refuses in one line that names the study; nothing is left running.
+
+    With an expected code and words, it ends so.
+    """
     capsys.readouterr()
     code = pipeline(*command)
     lines = [
         line for line in capsys.readouterr().err.splitlines() if not line.startswith("files: ")
     ]
-    assert code in (0, 2, 5, 6)
+    assert code in (expected[:1] or (0, 2, 5, 6))
+    assert all(words in lines[0] for words in expected[1:])
     if code:
         assert len(lines) == 1
         assert NAME in lines[0]
@@ -263,6 +223,32 @@ def test_a_key_of_a_newer_version_is_named(place, capsys, table, key, where):
             word in line for word in (f"study '{NAME}'", where, "'newer', which this version")
         )
     assert attributes(place) == edited
+
+
+# Optuna's own tables
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("DELETE FROM study_directions", "its direction is missing, not maximize"),
+        ("UPDATE study_directions SET direction = 'MINIMIZE'", "its direction is minimize"),
+        ("DELETE FROM study_user_attributes WHERE key = 'goal'", "attribute 'goal' is missing"),
+        ("UPDATE trials SET state = 'x' WHERE number = 1", "Optuna cannot read its trials"),
+        ("UPDATE trials SET number = 7 WHERE number = 1", "a trial 7 in the place of trial 1"),
+        ("UPDATE trial_values SET value = NULL", "Optuna cannot read its trials"),
+        ("DELETE FROM trial_values", "trial 0 is complete, and has no value"),
+        ("UPDATE trial_values SET value = 0.5", "the value of trial 0 is 0.5, and its result's"),
+        ("UPDATE trial_intermediate_values SET intermediate_value = 'x'", "trial 0 is no number"),
+        ("UPDATE trials SET datetime_start = 'x'", "Optuna cannot read its trials"),
+        ("UPDATE trial_params SET distribution_json = '{}'", "Optuna cannot read its trials"),
+    ],
+)
+def test_a_damaged_table_is_named(place, capsys, statement, words):
+    """Exit 5 with the study and what is wrong; nothing is recorded."""
+    change(place, statement)
+    for command in (("report", NAME), ("sweep", "tiny.yaml")):
+        check_answer(place, capsys, command, 5, words)
 
 
 # Checkpoints
