@@ -28,6 +28,7 @@ from pipeline.jobs.trial_runner import TrialRunner
 from pipeline.report.provenance import warm_start_text
 from pipeline.stores import access, locations, locks
 from pipeline.stores.access import study_errors
+from pipeline.stores.similar_names import check_looks
 from pipeline.system import failpoints
 from pipeline.system.errors import (
     Failure,
@@ -50,7 +51,7 @@ from sweeps.analysis.record import StudyRecord
 from sweeps.search import loop
 from sweeps.search.checked import PLACE, SOURCES
 from sweeps.search.loop import MAX_FAILURES
-from sweeps.search.stored import StoredStudy
+from sweeps.search.stored import StoredStudy, study_names
 from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.study_spec import Finalists, StudySpec
@@ -305,6 +306,7 @@ def _sweep_on(
             with study_errors():
                 with loading():
                     storage = access.open_studies(plan.stores, held)
+                    check_looks(plan.name, study_names(storage))
                     study = Study.open(storage, plan.name, plan.spec, facts)
                     study.record()  # with its finalists: damage is told before a run begins
                 _check_resumable(study, plan, factory)

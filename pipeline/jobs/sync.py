@@ -56,6 +56,7 @@ def sync(
         try:
             with study_errors():
                 study = stored.load(access.open_studies(stores, held), name)
+                study.check()
                 recorder = Recorder(study, tracker, stores.home, say, stores.studies_label)
                 gaps = audit.trial_gaps(tracker, study.record(), recorder.parent)
                 recorder.describe()

@@ -35,7 +35,9 @@ URL_FORM = "postgresql+psycopg://USER@HOST/DATABASE"
 
 _CONNECT_TIMEOUT = 3  # seconds in which a server must answer, as a tracking server must
 _DRIVER = "postgresql+psycopg"
-_SECRETS = {"password", "sslpassword"}  # options that may also stand in the query of a URL
+# Options in the query of a URL. Only those that say where the database is are ever shown.
+_SHOWN = {"host", "hostaddr", "port", "dbname", "sslmode", "service"}
+_SECRET = re.compile("password|secret|token", re.IGNORECASE)
 _INSTALL = "pip install 'psycopg[binary]>=3.2'"
 
 # After idle + count * interval seconds, a client notices that the server is dead, and the server
@@ -73,7 +75,7 @@ def parse(text: str, *, secret: bool) -> str:
         url = make_url(text)
     except (ArgumentError, ValueError):
         raise UsageFailure(f"{rule}: got what is no URL") from None
-    if not secret and (url.password or _SECRETS & url.query.keys()):
+    if not secret and (url.password or any(map(_SECRET.search, url.query))):
         raise UsageFailure(
             "--storage must not hold a password, which would be logged: "
             "set PIPELINE_STORAGE instead"
@@ -88,9 +90,9 @@ def parse(text: str, *, secret: bool) -> str:
 
 
 def without_password(text: str) -> str:
-    """The URL of a database without its password."""
+    """The URL of a database without its password, and without options that may hold secrets."""
     url = make_url(text)
-    query = {key: value for key, value in url.query.items() if key not in _SECRETS}
+    query = {key: value for key, value in url.query.items() if key in _SHOWN}
     return str(
         URL.create(
             url.drivername,
@@ -214,10 +216,21 @@ def _storage_errors(url: str) -> Iterator[None]:
     try:
         yield
     except _import_driver().Error as error:
-        message = " ".join((error.diag.message_primary or str(error)).split())
+        text = error.diag.message_primary or str(error)
+        message = " ".join(_hide_secrets(text, make_url(url)).split())
         raise StorageFailure(
             f"cannot use the studies in {without_password(url)}: {message[:300]}"
         ) from None
+
+
+def _hide_secrets(message: str, url: URL) -> str:
+    """Return a message of the driver without what the URL of its database holds in secret."""
+    secrets = [value for key, value in url.query.items() if key not in _SHOWN]
+    for secret in [url.password, *secrets]:
+        for text in (secret,) if isinstance(secret, str) else secret or ():
+            if len(text) > 1:
+                message = message.replace(text, "***")
+    return message
 
 
 def _connect(text: str, *, name: str = "pipeline", read_only: bool = False) -> psycopg.Connection:

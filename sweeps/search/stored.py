@@ -141,6 +141,17 @@ class StoredStudy:
         trials = self._trials()
         return tuple(self._results(trials, self._study.user_attrs))
 
+    def check(self) -> None:
+        """Check all that is stored, for a command that is about to write.
+
+        Raises:
+            DamagedStudyError: if the store does not hold what a study holds.
+        """
+        with named(self.name):
+            self.results()
+            if self.promotes:
+                _ = self.decisions
+
     def has_trial(self, number: int) -> bool:
         """Whether there is a trial of a number."""
         return 0 <= number < len(self._trials())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.stores import postgresql
 from pipeline.stores.access import prepare
 from pipeline.stores.locations import check_name, display_name, locate, sqlite_file
 from pipeline.system.errors import UsageFailure
@@ -81,6 +82,10 @@ def test_tracking_that_is_not_served(monkeypatch, uri):
             None,
             "--storage must not hold a password.*PIPELINE_STORAGE",
         ),
+        *[
+            (f"postgresql://host/db?{key}=secret", None, "--storage must not hold a password")
+            for key in ("sslpassword", "oauth_client_secret", "access_token")
+        ],
         ("mysql://me:secret@host/db", None, "--storage must not hold a password.*PIPELINE_STORAGE"),
         (None, "mysql://me:secret@host/db", "must be sqlite:///FILE or postgresql.*: got 'mysql'"),
         (None, "postgresql+psycopg2://host/db", r"must be .*: got 'postgresql\+psycopg2'"),
@@ -149,3 +154,21 @@ def test_refused_name(name):
         check_name(name)
     assert "\x1b" not in str(failure.value)
     assert "\0" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "sslpassword=hidden",
+        "passfile=/home/hidden",
+        "oauth_client_secret=hidden",
+        "options=-c%20app.token%3Dhidden",
+        "anything=hidden&anything=hidden2",
+    ],
+)
+def test_options_of_a_database_are_shown_only_where_they_say_where_it_is(option):
+    """Neither as its name nor in a message of the driver."""
+    url = f"postgresql+psycopg://me:hidden@/db?host=here&{option}"
+    assert display_name(url) == "postgresql+psycopg://me@/db?host=here"
+    message = f"invalid: {' '.join(map(str, postgresql.make_url(url).query.values()))} hidden"
+    assert "hidden" not in postgresql._hide_secrets(message, postgresql.make_url(url))
