@@ -19,7 +19,7 @@ import models
 from models import usercode
 from pipeline.system import failpoints
 from pipeline.system.errors import IntegrityFailure, StorageFailure
-from pipeline.system.files import atomic_write
+from pipeline.system.files import atomic_write, may_never_end
 from pipeline.system.text import clean, clip
 from sweeps.trial import AS_DECLARED, TrialConfig, read_data
 
@@ -216,8 +216,7 @@ def read(path: Path) -> bytes:
     """
     try:
         for file in (path, _sum_path(path)):
-            # A pipe or a device may never end; a folder is an error of its own.
-            if file.exists() and not (file.is_file() or file.is_dir()):
+            if may_never_end(file):
                 raise IntegrityFailure(f"checkpoint {path}: {file.name} is no regular file")
         data = path.read_bytes()
         checksums = [line[:64] for line in _sum_path(path).read_bytes().splitlines()]

@@ -20,6 +20,7 @@ from pipeline.data.search_data import SearchData, Split, load
 
 # Shared machines are slow at times; and a test that passed today passes tomorrow.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile("suite")
 
 DATA_DIR = "PIPELINE_DATA_DIR"  # a folder of real data sets, for slow tests

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from pipeline.system.console import print_notice
 from pipeline.system.exclusive import exclusive
-from pipeline.system.files import cache_folder, fsync
+from pipeline.system.files import cache_folder, fsync, may_never_end
 
 # The folder may hold files of others, too: what is locked or removed bears this project's name.
 LOCK_FILE = "sweep-pipeline.lock"
@@ -81,7 +81,7 @@ def _exclusive_cache(folder: Path) -> Iterator[None]:
 
 def _read(path: Path) -> torch.Tensor | None:
     """Map a file of images. A missing or damaged file is None."""
-    if path.exists() and not path.is_file():  # a pipe or a device may never end
+    if may_never_end(path):
         return None
     try:
         with safe_open(path, framework="pt") as file:  # checks the header, and the file's size

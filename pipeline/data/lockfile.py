@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.system.console import print_notice, progress_bar
 from pipeline.system.errors import IntegrityFailure
-from pipeline.system.files import atomic_write, cache_folder
+from pipeline.system.files import atomic_write, cache_folder, may_never_end
 from pipeline.system.text import clean, clip
 
 
@@ -136,6 +136,8 @@ def _read(files: DatasetFiles) -> tuple[Path, dict[str, _LockedFile]]:
         IntegrityFailure: if it is damaged.
     """
     for path in _lock_paths(files):
+        if may_never_end(path):
+            raise IntegrityFailure(f"lock file {path} is no regular file: remove it")
         try:
             entries = json.loads(path.read_bytes())["files"]
             locked_files = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.data.listing import ImageFile, Listing, make_listing, quote_names, walk_files
 from pipeline.system.errors import IntegrityFailure, UsageFailure
+from pipeline.system.files import may_never_end
 from pipeline.system.text import clean
 
 
@@ -121,4 +122,6 @@ def _class_titles(wnids: list[str], word_lines: list[str]) -> tuple[str, ...]:
 
 
 def _read_text(path: Path) -> str:
+    if may_never_end(path):
+        raise IntegrityFailure(f"{path} is no regular file: restore it")
     return path.read_text(encoding="utf-8", errors="replace")

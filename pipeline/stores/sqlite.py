@@ -33,6 +33,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from pipeline.stores import making
 from pipeline.system.errors import StorageFailure
+from pipeline.system.files import may_never_end
 
 LOCK_TIMEOUT = 60  # seconds that a write waits for another process to release its lock
 
@@ -167,6 +168,8 @@ def examine(file: Path, url: str, library: Library, *, copy: Path | None = None)
     """
     examined = copy or file
     try:
+        if may_never_end(examined):
+            raise StorageFailure(f"cannot use {file}: it is no regular file")
         if examined.is_file() and not examined.stat().st_size:
             raise StorageFailure(
                 f"cannot use {file}: it is empty, put back a copy of it; remove it to begin anew"

@@ -154,6 +154,15 @@ def _remove_if_orphaned(path: Path) -> None:
             os.close(descriptor)
 
 
+def may_never_end(path: Path) -> bool:
+    """Whether a path leads to a pipe, a device or a socket, of which reading may never end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # reading it fails at once, and says why
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def fsync(path: Path) -> None:
     """Wait until a file's content, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,6 +1,7 @@
 """A data set is what it was when it was first read, or the file that is not is named."""
 
 import json
+import os
 
 import pytest
 from conftest import idx
@@ -163,3 +164,10 @@ def path_images():
     import torch
 
     return torch.zeros(2, 28, 28, dtype=torch.uint8)
+
+
+def test_a_lock_file_that_never_ends_is_not_read(mnist):
+    """A pipe in its place is named."""
+    os.mkfifo(lock_of(mnist))
+    with pytest.raises(IntegrityFailure, match=r"lock file .* is no regular file: remove it"):
+        get_source("mnist").read(mnist, False)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.endtoend import client, furnish, pipeline
 from support.forks import Fork
-from support.mutations import mutated_json
+from support.mutations import Database, mutated_json
 from support.sourcecode import ROOT
 
 from pipeline.checkpoints import BEST, load, save
@@ -187,7 +187,7 @@ def test_an_edited_attribute_is_read_or_named(edited, monkeypatch, capsys, data)
 
 
 @pytest.mark.slow
-@settings(max_examples=200, suppress_health_check=_ONE_PLACE)
+@settings(max_examples=100, suppress_health_check=_ONE_PLACE)
 @given(data=st.data())
 def test_a_study_with_an_edited_attribute_goes_on_or_is_refused(edited, monkeypatch, capsys, data):
     """`sweep` does so, too, before anything is recorded as running."""
@@ -225,6 +225,33 @@ def test_a_key_of_a_newer_version_is_named(place, capsys, table, key, where):
     assert attributes(place) == edited
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("optuna.db", ("report",)),
+        ("optuna.db", ("sweep", "tiny.yaml")),
+        ("mlflow.db", ("evaluate", "--best")),
+        ("mlflow.db", ("sweep", "tiny.yaml")),
+    ],
+)
+def test_a_store_that_never_ends_is_refused(place, capsys, kind, name, command):
+    """A pipe or an endless device in the place of a database is not read."""
+    for path in place.glob(f"{name}*"):
+        path.unlink()
+    put_endless(place / name, kind)
+    assert pipeline(*command) == 5
+    assert "it is no regular file" in capsys.readouterr().err
+
+
+def put_endless(path, kind):
+    """Put a pipe or an endless device in the place of a file."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+
+
 # Optuna's own tables
 
 
@@ -249,6 +276,67 @@ def test_a_damaged_table_is_named(place, capsys, statement, words):
     change(place, statement)
     for command in (("report", NAME), ("sweep", "tiny.yaml")):
         check_answer(place, capsys, command, 5, words)
+
+
+READING = (
+    ("report", NAME, "--format", "json"),
+    ("report", NAME, "--best"),
+    ("status", NAME),
+    ("sync", "--check"),
+    ("evaluate", "--run", f"{NAME}#0"),
+    ("evaluate", "--best"),
+    ("predict", "--best", "image.png"),
+    ("export", "--best", "--out", "exported.pt2"),
+    ("register", "--best"),
+    ("train", "--from-run", f"{NAME}#0"),
+    ("sync",),
+    ("sweep", "tiny.yaml"),
+)
+
+
+NOTICE = re.compile("files: |Trial 0 of ")  # of a command that goes on
+
+
+@pytest.fixture(scope="module")
+def databases(edited):
+    """Both databases of the edited folder, which tests mutate."""
+    Image.new("L", (8, 8)).save(edited / "image.png")
+    with (
+        contextlib.closing(Database(edited / "optuna.db")) as studies,
+        contextlib.closing(Database(edited / "mlflow.db")) as runs,
+    ):
+        yield studies, runs
+
+
+@pytest.mark.slow
+@settings(max_examples=settings.default.max_examples // 5, suppress_health_check=_ONE_PLACE)
+@given(data=st.data())
+def test_a_mutated_database_is_read_or_refused(edited, databases, monkeypatch, capsys, data):
+    """Any cell of any table may be another, or a row be lost: no traceback, and nothing left running.
+
+    ``--hypothesis-profile thorough`` tries more of them, and other ones each time.
+    """
+    monkeypatch.chdir(edited)
+    try:
+        done = data.draw(st.sampled_from(databases)).mutate(data.draw)
+        running = count_running(edited)
+        command = data.draw(st.sampled_from(READING))
+        capsys.readouterr()
+        code = pipeline(*command)
+        lines = [line for line in capsys.readouterr().err.splitlines() if not NOTICE.match(line)]
+        assert code in (0, 2, 3, 5, 6), (command, done)
+        assert not code or len(lines) == 1, (command, done, lines)
+        assert count_running(edited) <= running, (command, done)
+    finally:
+        for database in databases:
+            database.mend()
+
+
+def count_running(folder):
+    """Count the runs that MLflow shows as running."""
+    with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:
+        query = "SELECT count(*) FROM runs WHERE status = 'RUNNING'"
+        return database.execute(query).fetchone()[0]
 
 
 # Checkpoints
@@ -288,10 +376,7 @@ def test_a_card_that_no_command_wrote_is_refused(checkpoint, tmp_path, capsys, k
 def test_a_checkpoint_that_never_ends_is_refused(tmp_path, capsys, kind):
     """A pipe or an endless device in the place of a file is not read."""
     path = tmp_path / BEST
-    if kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.symlink_to("/dev/zero")
+    put_endless(path, kind)
     assert pipeline("evaluate", "--checkpoint", str(path)) == 6
     assert "is no regular file" in capsys.readouterr().err
 
