@@ -13,6 +13,15 @@ Names are imported on first use, so that this import is quick.
 """
 
 import os
+import sys
+
+# `python -m pipeline` has put the working folder first, and what is imported below may have a
+# namesake there. The folder of a clone that is not installed becomes the last instead.
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:  # Python sets it while it looks for us
+    _first = sys.path.pop(0)
+    if os.path.realpath(f"{_first}/pipeline/__init__.py") == os.path.realpath(__file__):
+        sys.path.append(_first)
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -473,6 +473,10 @@ def load(storage: Storage, name: str) -> StoredStudy:
     except KeyError:
         names = ", ".join(study_names(storage)) or "none yet"
         raise StudyNotFoundError(f"no study {name!r}; there are: {names}") from None
+    except json.JSONDecodeError:
+        raise  # as of `STORE_ERRORS`
+    except (LookupError, TypeError, ValueError) as error:
+        raise DamagedStudyError(f"Optuna cannot read it: {error}", name) from error
     check_study(study)
     return StoredStudy(storage, study)
 
