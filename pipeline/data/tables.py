@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
 from pipeline.system.errors import UsageFailure
+from pipeline.system.files import may_never_end
 from pipeline.system.text import clean
 
 _SEPARATORS = (",", ";", "\t", "|")
@@ -101,7 +102,7 @@ def _rows(file: Path, kind: str) -> Iterator[tuple[str, list[str]]]:
 
 def _read_text(file: Path, kind: str) -> str:
     try:
-        if file.exists() and not file.is_file():  # a pipe or a device may never end
+        if may_never_end(file):
             raise UsageFailure(f"cannot read the {kind} {clean(file)}: it is no regular file")
         if file.stat().st_size > _MOST_BYTES:
             raise UsageFailure(f"cannot read the {kind} {clean(file)}: it has over 500 MB")

@@ -259,6 +259,9 @@ def _check_budget(value: object) -> None:
 
 def _check_described(value: Any) -> None:
     TypeAdapter(dict[Literal["params", "files", "data"], dict[str, Any]]).validate_python(value)
+    lacking = {"params", "files"} - value.keys()
+    if lacking:
+        raise ValueError(f"lacks {', '.join(sorted(lacking))}")
     for file, text in _Texts.validate_python(value.get("files", {})).items():
         parts = file.removeprefix(SOURCES).split("/") if file.startswith(SOURCES) else [file]
         if not all(re.fullmatch(r"[^/\\\0]{1,200}", part) for part in parts) or {".", ".."} & {
