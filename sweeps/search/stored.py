@@ -467,18 +467,33 @@ def load(storage: Storage, name: str) -> StoredStudy:
         StudyNotFoundError: with the names of the store's studies.
         DamagedStudyError: if the store does not hold what a study holds.
     """
+    study = _find(storage, name)
+    if study is None:
+        names = ", ".join(study_names(storage)) or "none yet"
+        raise StudyNotFoundError(f"no study {name!r}; there are: {names}")
+    return StoredStudy(storage, study)
+
+
+def _find(storage: Storage, name: str) -> optuna.Study | None:
+    """Find a study, and check it; None if there is none.
+
+    Another program's study, and one half made by a process that was killed, are none.
+
+    Raises:
+        DamagedStudyError: if the store does not hold what a study holds.
+    """
     try:
         study = optuna.load_study(storage=storage, study_name=name)
-        _ = study.user_attrs["spec"]  # another program's study, and a study half made, have none
     except KeyError:
-        names = ", ".join(study_names(storage)) or "none yet"
-        raise StudyNotFoundError(f"no study {name!r}; there are: {names}") from None
+        return None
     except json.JSONDecodeError:
         raise  # as of `STORE_ERRORS`
     except (LookupError, TypeError, ValueError) as error:
         raise DamagedStudyError(f"Optuna cannot read it: {error}", name) from error
+    if "spec" not in study.user_attrs:
+        return None
     check_study(study)
-    return StoredStudy(storage, study)
+    return study
 
 
 def running_trials(storage: Storage, name: str) -> tuple[RunningTrial, ...]:
@@ -508,24 +523,18 @@ def study_facts(storage: Storage, name: str) -> StudyFacts | None:
 
 def study_identity(storage: Storage, name: str) -> Mapping[str, Any] | None:
     """Read the specification that a study was made from; None if there is no such study."""
-    try:
-        study = optuna.load_study(storage=storage, study_name=name)
-    except KeyError:
+    study = _find(storage, name)
+    if study is None:
         return None
-    if "spec" not in study.user_attrs:  # a process was killed while it made the study
-        return None
-    check_study(name, study.user_attrs)
     identity: Mapping[str, Any] = study.user_attrs["spec"]
     return identity
 
 
 def study_place(storage: Storage, name: str) -> str | None:
     """Read where the images of a study are now; None if where it was begun, or without a study."""
-    try:
-        study = optuna.load_study(storage=storage, study_name=name)
-    except KeyError:
+    study = _find(storage, name)
+    if study is None:
         return None
-    check_study(name, study.user_attrs)
     place: str | None = study.user_attrs.get(PLACE)
     return place
 
