@@ -72,6 +72,8 @@ def check_study(study: optuna.Study) -> None:
         if key not in attrs:
             raise DamagedStudyError(f"attribute {key!r} is missing", name)
     for key, value in attrs.items():
+        if key is None:  # as a database may hold it
+            raise DamagedStudyError("an attribute has no name", name)
         check = _CHECKS.get(key) or _check_of_prefix(key)
         # A value of None stands for a missing attribute, where it may be missing.
         may_be_none = key in _CHECKS and key not in _REQUIRED
@@ -87,7 +89,7 @@ def check_study(study: optuna.Study) -> None:
             ) from None
 
     facts = attrs["facts"]
-    if facts.get("scheduler", 1) >= PROMOTING and "goal" not in attrs:
+    if facts.get("scheduler", 1) >= PROMOTING and attrs.get("goal") is None:
         raise DamagedStudyError("attribute 'goal' is missing", name)
     _check_direction(study, OBJECTIVES[attrs["spec"]["objective"]])
 

@@ -220,8 +220,8 @@ class StoredStudy:
                 attrs["spec"],
                 trials=trials,
                 budget=budget,
-                keep_checkpoints=attrs.get("keep_checkpoints", "each"),
-                reference=attrs.get("reference", ()),
+                keep_checkpoints=attrs.get("keep_checkpoints") or "each",
+                reference=attrs.get("reference") or (),
             )
         except ValidationError as error:
             text = f"attribute 'spec' holds no specification: {problem(error)}"
@@ -292,16 +292,16 @@ class StoredStudy:
             budget=_read_budget(attrs.get("budget")),
             promoted=self._count_promotions(results, attrs),
             method=attrs["spec"]["method"],
-            keep_checkpoints=attrs.get("keep_checkpoints", "each"),
-            deviations=attrs.get("deviations", ""),
-            reference=tuple(map(Reference.model_validate, attrs.get("reference", ()))),
+            keep_checkpoints=attrs.get("keep_checkpoints") or "each",
+            deviations=attrs.get("deviations") or "",
+            reference=tuple(map(Reference.model_validate, attrs.get("reference") or ())),
             thumbnails=_winner_thumbnails(
                 attrs.get(THUMBNAILS), find_best_trial(results, self.ranking_rule)
             ),
             spec=StoredSpec.from_dict(attrs["spec"]),
             facts=self.facts,
             reason=attrs.get("reason"),
-            command=attrs.get("command", ""),
+            command=attrs.get("command") or "",
             rope=rope,
             finalists=finalists,
             counted_looks=_read_looks(attrs),

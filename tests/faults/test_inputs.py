@@ -261,6 +261,7 @@ def put_endless(path, kind):
         ("DELETE FROM study_directions", "its direction is missing, not maximize"),
         ("UPDATE study_directions SET direction = 'MINIMIZE'", "its direction is minimize"),
         ("DELETE FROM study_user_attributes WHERE key = 'goal'", "attribute 'goal' is missing"),
+        ("UPDATE study_user_attributes SET key = NULL WHERE key = 'goal'", "has no name"),
         ("UPDATE trials SET state = 'x' WHERE number = 1", "Optuna cannot read its trials"),
         ("UPDATE trials SET number = 7 WHERE number = 1", "a trial 7 in the place of trial 1"),
         ("UPDATE trial_values SET value = NULL", "Optuna cannot read its trials"),
