@@ -143,7 +143,9 @@ def _load(reference: str, folder: Path) -> Loaded:
         raise ValueError(f"must be FILE.py:NAME or MODULE:NAME: got {reference[:200]!r}")
     place = _place(reference, text, folder)
     try:
-        module = _import_place(place) if place else importlib.import_module(text)
+        module = _imported(text, place) or (
+            _import_place(place) if place else importlib.import_module(text)
+        )
         value: Any = module
         for part in name.split("."):
             value = getattr(value, part)
@@ -154,6 +156,18 @@ def _load(reference: str, folder: Path) -> Loaded:
     if place is not None:
         return Loaded(value, _read_source(place))
     return Loaded(value, _source_of_module(module))
+
+
+def _imported(text: str, place: _Place | None) -> ModuleType | None:
+    """Return a module that the program itself has imported from the place; None if it has not.
+
+    Its classes are then those that the program knows.
+    """
+    module = sys.modules.get(text)
+    file = getattr(module, "__file__", None)
+    if place is None or file is None or not Path(file).is_absolute():
+        return None
+    return module if Path(file).resolve() == place.file else None
 
 
 def _named_file(text: str) -> Path | None:

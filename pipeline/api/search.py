@@ -43,6 +43,7 @@ def sweep(
     method: str | None = None,
     pruner: str | None = None,
     seed: int | None = None,
+    warm_start: Sequence[str] | None = None,
     set: Mapping[str, Value] | None = None,  # noqa: A002 - as the option --set
     finalists: bool | None = None,
     keep_checkpoints: str | None = None,
@@ -80,6 +81,7 @@ def sweep(
         method: how configurations are chosen: ``"tpe"``, ``"random"`` or ``"grid"``.
         pruner: what becomes of trials that lag behind: ``"asha"``, ``"median"`` or ``"none"``.
         seed: decides weights, order, dropout and sampler.
+        warm_start: earlier studies in the store, from which the search learns.
         set: fixed values of fields, such as ``{"optimizer": "sgd"}``.
         finalists: whether the best are trained again after the search; None for what the study
             says.
@@ -117,6 +119,7 @@ def sweep(
         "method": method,
         "pruner": pruner,
         "seed": seed,
+        "warm_start": warm_start,
         "set": set,
         "finalists": finalists,
         "keep_checkpoints": keep_checkpoints,
@@ -133,6 +136,7 @@ def sweep(
     overrides = {key: given[key] for key in _STUDY_KEYS}
     overrides["families"] = None if families is None else list(families)
     overrides["objectives"] = None if objectives is None else list(objectives)
+    overrides["warm_start"] = None if warm_start is None else list(warm_start)
     overrides["set"] = {key: plain_value(value) for key, value in (set or {}).items()}
     request = sweep_job.Request(
         study=str(study) if isinstance(study, Path) else study,

@@ -68,7 +68,7 @@ NAMED_TWICE = (
         (
             ["sweep", "--set", "dropout=2"],
             2,
-            "error: command line: dropout must be from 0 to 0.95: got '2'",
+            "error: command line: dropout must be from 0 to 0.95: got 2",
         ),
         (["report"], 2, "error: no studies in "),
         (["sweep", "--trails", "1"], 2, "error: No such option"),
@@ -131,7 +131,7 @@ def test_a_dry_run_downloads_nothing(folder, monkeypatch, capsys, dataset):
     data = ("--dataset", dataset, "--data-dir", "nowhere")
     for words in (("sweep", *data, "--dry-run"), ("studies", "default", *data)):
         assert pipeline(*words) == 0
-        assert capsys.readouterr().out.endswith("; no estimate without the images\n")
+        assert "; no estimate without the images" in capsys.readouterr().out
     assert set(folder.rglob("*")) == before
 
 

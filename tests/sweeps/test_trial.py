@@ -443,7 +443,7 @@ def test_own_family_is_strict(own, values, message):
     assert "\n" not in str(caught.value)
 
 
-RUNTIME = {"device", "threads", "gpus_per_trial", "eval_batch_size"}
+RUNTIME = {"device", "threads", "gpus_per_trial", "eval_batch_size", "log_every"}
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ budget: 2.5h
 dataset: digits
 method: tpe
 objective: val_acc
+warm_start: [earlier]
 trials: 8
 epochs: 3
 repeats: 2
@@ -51,6 +52,8 @@ search:
   width:
     - {choices: [128, 256], when: {family: mlp}}
     - {choices: [16, 32], when: {family: [cnn]}}
+baselines:
+  - {family: mlp}
 start_with:
   - {family: cnn, lr: 1.0e-3}
 constraints: {parameters: 1.0e+6, mflops: 100, latency_ms: 5}
@@ -64,8 +67,13 @@ reference:
     incomparable: [test_acc]
     note: A note.
 """
+TWO_WISHES = """
+objectives: [val_acc, parameters]
+search: {lr: {low: 1.0e-4, high: 1.0e-1, log: true}}
+"""
 VALID = [
     yamlfile.read(FULL).data,
+    yamlfile.read(TWO_WISHES).data,
     *(yamlfile.read(studies.read_shipped(name)[1]).data for name in studies.shipped_studies()[::4]),
 ]
 
@@ -183,7 +191,7 @@ def test_the_studies_that_are_changed_are_valid():
     assert all(all(outcome(yaml.safe_dump(tree), check_dataset=check_dataset)) for tree in VALID)
     from sweeps.spec.study_spec import StudySpec
 
-    assert set(VALID[0]) == set(StudySpec.model_fields) - {"of", "folds"}
+    assert set(VALID[0]) == set(StudySpec.model_fields) - {"of", "folds", "objectives"}
 
 
 @settings(max_examples=250)

@@ -74,6 +74,8 @@ def test_a_shipped_study_runs_to_its_report(name, images, tmp_path, template, mo
     spec = read_study(name, {})[2]
     dataset = f"folder:{images / spec.dataset}"
     total = min(TRIALS, json.loads(_output(capsys, "studies", name, "--json"))["trials"])
+    if name == "data_size":  # which asks for more images than the folder has
+        dataset = "digits"
     study = f"{name}-{spec.dataset}"
     assert (
         pipeline("sweep", name, "--dataset", dataset, "--epochs", "1", "--trials", str(total)) == 0
