@@ -1,4 +1,8 @@
-"""Checks what a network of the user's own does with images, before anything is trained."""
+"""Checks what a network of the user's own does with images, before anything is trained.
+
+The network is looked at in evaluation mode. What it does in training mode may take long, need more
+memory than there is, or end its process: that is for the trial, which has limits and is recorded.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +37,7 @@ def check(reference: str, network: nn.Module, shape: tuple[int, int, int], class
         torch.manual_seed(0)
         images = torch.randn(_BATCH, *shape)
         names = set(network.state_dict())
-        _check_training(reference, network, images, classes)
+        _check_gradient(reference, network, images, classes)
         new = sorted(set(network.state_dict()) ^ names)
         if new:
             raise ValueError(
@@ -42,9 +46,9 @@ def check(reference: str, network: nn.Module, shape: tuple[int, int, int], class
         _check_scoring(reference, network, images, classes)
 
 
-def _check_training(reference: str, network: nn.Module, images: Tensor, classes: int) -> None:
-    """Check two steps: the second shows what a network keeps of the first."""
-    network.train()
+def _check_gradient(reference: str, network: nn.Module, images: Tensor, classes: int) -> None:
+    """Check the gradient twice: the second time shows what a network keeps of the first."""
+    network.eval()
     for step in (1, 2):
         logits = _forward(reference, network, images, classes)
         if not logits.requires_grad:

@@ -508,6 +508,11 @@ class Training:
         mixed = mix(images, labels, self.config)
         with self.prepare.autocast():
             logits = self.parallel_network(images if mixed is None else mixed.images)
+        if not isinstance(logits, torch.Tensor):  # some networks return more in training mode
+            raise TypeError(
+                f"the forward of {self.config.family} must return one tensor of logits, also in "
+                f"training mode: it returns a {type(logits).__name__}"
+            )
         if mixed is None:
             loss = self.loss.mean_in_training(logits.float(), labels)
         else:
