@@ -242,7 +242,7 @@ def _load(reference: str, _folder: Path) -> Network:
             f"got {repr(make)[:100]}"
         )
     try:
-        signature = inspect.signature(make)
+        signature = _signature(make)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the parameters of {reference!r} cannot be read: {error}") from None
     declared = signature.parameters.values()
@@ -258,3 +258,58 @@ def _load(reference: str, _folder: Path) -> Network:
     }
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in declared)
     return Network(reference, make, parameters, takes_any, loaded.source, signature)
+
+
+def _signature(make: Callable[..., Any]) -> inspect.Signature:
+    """Return what a class or a function takes.
+
+    A class whose constructor hands ``*args`` on takes what the class takes from which it inherits;
+    if that cannot be known, the shape of an image and the number of classes.
+
+    Raises:
+        TypeError, ValueError: if it cannot be read.
+    """
+    from torch import nn
+
+    signature = inspect.signature(make)
+    own = [
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind is not parameter.VAR_POSITIONAL
+    ]
+    is_handed_on = len(own) < len(signature.parameters) and not given_parameters(own)
+    if not isinstance(make, type) or not is_handed_on:
+        return signature
+    if vars(nn.Module)["__init__"] is inspect.getattr_static(make, "__init__"):
+        return signature  # it has no constructor of its own
+    names = {parameter.name for parameter in own}
+    passed_on = [
+        parameter for parameter in _inherited_parameters(make) if parameter.name not in names
+    ]
+    first = [one for one in own if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    # What follows `*args` can be given by its name alone.
+    rest = [one for one in own if one not in first]
+    positional = [one.replace(kind=one.POSITIONAL_ONLY) for one in (*first, *passed_on)]
+    if sorted(positional, key=_has_default) != positional:
+        raise TypeError("parameters without a default follow others that have one")
+    return inspect.Signature([*positional, *rest])
+
+
+def _has_default(parameter: inspect.Parameter) -> bool:
+    return parameter.default is not parameter.empty
+
+
+def _inherited_parameters(make: type) -> list[inspect.Parameter]:
+    """Return the positional parameters of the nearest class above that names all that it takes."""
+    from torch import nn
+
+    for base in make.__mro__[1:]:
+        if base is nn.Module:
+            break
+        parameters = list(inspect.signature(base).parameters.values())
+        if not any(one.kind is one.VAR_POSITIONAL for one in parameters):
+            kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+            return [one for one in parameters if one.kind in kinds]
+    return [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("shape", "classes")
+    ]

@@ -226,7 +226,14 @@ def test_the_examples_of_extending_work(tmp_path, template):
     for language, code in found:
         for command in lines(code) if language == "sh" else ():
             words = [sys.executable, "-m", *shlex.split(command)]
-            done = subprocess.run(words, cwd=tree, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                words,
+                cwd=tree,
+                env={**os.environ, "PYTHONPATH": str(tree)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             assert done.returncode == 0, (command, done.stderr)
     assert (tree / "reports" / "noisy" / "plots" / "pace.png").stat().st_size > 5000
     assert (

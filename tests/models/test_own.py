@@ -219,3 +219,47 @@ def test_changed_source(tmp_path):
         ValueError, match=f"has changed since the command began, from old to {digest}"
     ):
         models.build("students.py:Base", SHAPE, 10, {}, digest="old")
+
+
+HANDED_ON = """
+from torch import nn
+
+
+class Base(nn.Module):
+    def __init__(self, shape, classes, hidden=4):
+        super().__init__()
+        size = shape[0] * shape[1] * shape[2]
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(size, hidden), nn.Linear(hidden, classes))
+
+    def forward(self, images):
+        return self.layers(images)
+
+
+class Derived(Base):
+    def __init__(self, *arguments, gain=1.0, **options):
+        super().__init__(*arguments, **options)
+        self.gain = gain
+
+    def forward(self, images):
+        return super().forward(images) * self.gain
+
+
+class Unknown(nn.Module):
+    def __init__(self, *arguments):
+        super().__init__()
+        self.net = Base(*arguments)
+
+    def forward(self, images):
+        return self.net(images)
+"""
+
+
+def test_arguments_that_are_handed_on(tmp_path, monkeypatch):
+    """A constructor that hands `*args` on takes what the class takes from which it inherits."""
+    (tmp_path / "net.py").write_text(HANDED_ON)
+    monkeypatch.chdir(tmp_path)
+    derived = own.load("net.py:Derived")
+    assert set(derived.options) == {"hidden", "gain"}
+    built = derived.build((1, 8, 8), 10, {"hidden": 6, "gain": 2.0})
+    assert (built.layers[1].out_features, built.gain) == (6, 2.0)
+    assert own.load("net.py:Unknown").build((1, 8, 8), 10, {}).net.layers[2].out_features == 10
