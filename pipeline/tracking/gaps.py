@@ -46,7 +46,8 @@ def find_gaps(
     params = {
         key: str(value)
         for key, value in result.config.to_dict().items()
-        if not fields[key].is_as_before(value)
+        # An option of the user's own network is no field.
+        if key not in fields or not fields[key].is_as_before(value)
     }
     gaps += [f"param {key}" for key in _differing(params, run.data.params)]
     tags = {**tags, **run_contents.result_tags(result, classes)}
