@@ -69,7 +69,7 @@ KILLS = {
 TWO_WORKERS = ("after_ask", "after_promotion", "before_pause", "after_pause", "in_settling")
 # The points of a command that goes on with finalists, which tests/jobs/test_finalists.py kills.
 OF_FINALISTS = {"before_finalists"}
-SEEDS = 12
+SEEDS = 8
 
 
 def begin(tmp_path_factory, template):
@@ -266,7 +266,7 @@ def test_a_torn_upload_is_swept_away(folder, unbroken):
 
 
 def test_killed_at_random_moments(tmp_path_factory, template, unbroken):
-    """Killed twice at any moment, each of 12 sweeps ends as the one that nothing disturbed."""
+    """Killed twice at any moment, each of 8 sweeps ends as the one that nothing disturbed."""
     kills = 0
     for seed in range(SEEDS):
         rng, folder = random.Random(seed), begin(tmp_path_factory, template)
