@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from pipeline.checkpoints import BEST, Card, save_model
 from pipeline.inference.export import ExportedNetwork, facts
 from pipeline.inference.networks import TrainedNetwork
 from pipeline.stores import access, locations
+from pipeline.system.environment import changed_environment
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.files import temporary_folder
 from pipeline.system.text import clean, clip
@@ -184,11 +184,13 @@ def _registry(stores: locations.Stores, run_id: str | None = None) -> Iterator[N
     variables = {"MLFLOW_TRACKING_URI": stores.tracking}
     if run_id is not None:
         variables["MLFLOW_EXPERIMENT_ID"] = experiment_of(stores.tracking, run_id)
-    previous = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
     try:
         # MLflow warns of its own types, and prints what it registered, which the command says too.
-        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        with (
+            changed_environment(variables),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             yield
     except (MlflowException, OSError) as error:
@@ -197,12 +199,6 @@ def _registry(stores: locations.Stores, run_id: str | None = None) -> Iterator[N
         if isinstance(error, MlflowException) and error.error_code in _USER_ERRORS:
             raise UsageFailure(f"{text} (in {store})") from None
         raise StorageFailure(f"cannot use the model registry of {store}: {text}") from None
-    finally:
-        for name, value in previous.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _validation_metrics(card: Card) -> dict[str, float]:

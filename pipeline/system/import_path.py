@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+from pipeline.system.environment import changed_environment
 
 
 def safe_environment() -> dict[str, str]:
@@ -19,17 +20,6 @@ def safe_environment() -> dict[str, str]:
     return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(paths)}
 
 
-@contextmanager
-def safe_children() -> Iterator[None]:
+def safe_children() -> AbstractContextManager[None]:
     """Have Python processes that are started in this block get the import path of this one."""
-    changes = safe_environment()
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    return changed_environment(safe_environment())

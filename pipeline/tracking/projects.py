@@ -6,14 +6,16 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import yaml
+
+from pipeline.system.environment import changed_environment
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -190,22 +192,15 @@ def _check_backend(name: str, uri: Path) -> None:
         )
 
 
-@contextmanager
-def _environment(programs: Path) -> Iterator[None]:
+def _environment(programs: Path) -> AbstractContextManager[None]:
     """Prepare the environment variables for the project's commands, and restore them afterwards.
 
     ``python`` is found in the given folder first, and the store's path becomes absolute, since the
     commands run in the project's folder.
     """
-    before = dict(os.environ)
-    os.environ["PATH"] = os.pathsep.join([str(programs), before.get("PATH", os.defpath)])
-    kind, _, path = before.get("MLFLOW_TRACKING_URI", "").partition(":///")
+    variables = {"PATH": os.pathsep.join([str(programs), os.environ.get("PATH", os.defpath)])}
+    kind, _, path = os.environ.get("MLFLOW_TRACKING_URI", "").partition(":///")
     if kind == "sqlite" and not path.startswith("/"):
         folder = quote(str(Path.cwd()))  # MLflow unquotes it
-        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/{path}"
-    try:
-        yield
-    finally:
-        for name in ("PATH", "MLFLOW_TRACKING_URI"):
-            if name in before:
-                os.environ[name] = before[name]
+        variables["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/{path}"
+    return changed_environment(variables)

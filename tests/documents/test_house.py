@@ -104,9 +104,12 @@ PROCESS_EFFECTS: dict[str, tuple[str, ...]] = {
         "pipeline/__init__.py",  # defaults for MLflow, before it is imported
         "pipeline/training/distributed.py",  # the start of a process that trains with others
         "pipeline/engines/on_ray/cluster.py",  # defaults for Ray, before it starts
+        "pipeline/system/environment.py",  # for the next entry
+        "pipeline/tracking/server.py",  # around a call of MLflow
+    ),
+    "changed_environment": (
         "pipeline/system/import_path.py",  # around the start of a Python process
         "pipeline/tracking/projects.py",  # the command that runs MLflow projects
-        "pipeline/tracking/server.py",  # around a call of MLflow
         "pipeline/inference/registry.py",  # around a call of MLflow
     ),
     "os.putenv": (),
