@@ -19,6 +19,9 @@ from pipeline.system.errors import UsageFailure
 from sweeps.analysis.facts import Copies
 from sweeps.trial import Redraw, TrialConfig, parse_redraw
 
+# The arguments of `load`, in their order.
+SourceArguments = tuple[str, Path, int, str | None, int | None, int | None, str | None]
+
 
 @dataclass(frozen=True)
 class Split:
@@ -190,6 +193,19 @@ def located(config: TrialConfig, place: str | None) -> TrialConfig:
     return config if place is None else dataclasses.replace(config, dataset=place)
 
 
+def source_arguments(config: TrialConfig, data_dir: Path) -> SourceArguments:
+    """Return the arguments by which a trial's splits are read: of `load`, and of the test split."""
+    return (
+        config.dataset,
+        data_dir,
+        config.split_seed,
+        config.split_file,
+        config.image_size,
+        config.data_version,
+        config.copies,
+    )
+
+
 def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
     """Read the training and validation splits that a trial's are drawn from, as `load` does.
 
@@ -200,15 +216,7 @@ def load_for(config: TrialConfig, data_dir: Path) -> SearchData:
         UsageFailure: if the trial has a redraw that the data set does not allow, or trains on more
             images than there are.
     """
-    data = load(
-        config.dataset,
-        data_dir,
-        config.split_seed,
-        config.split_file,
-        config.image_size,
-        config.data_version,
-        config.copies,
-    )
+    data = load(*source_arguments(config, data_dir))
     if config.redraw is not None:
         check_redraw(data, parse_redraw(config.redraw))
     check_train_images(data, [config])

@@ -9,22 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from pipeline.data.opened import open_images
-from pipeline.data.search_data import Split
+from pipeline.data.search_data import Split, source_arguments
 from pipeline.system.console import print_notice
 from sweeps.trial import TrialConfig
 
 
 def load_test_for(config: TrialConfig, data_dir: Path) -> Split:
     """Read the test split that belongs to a trial's training and validation splits."""
-    return load_test(
-        config.dataset,
-        data_dir,
-        config.split_seed,
-        config.split_file,
-        config.image_size,
-        config.data_version,
-        config.copies,
-    )
+    return load_test(*source_arguments(config, data_dir))
 
 
 @lru_cache(maxsize=2)

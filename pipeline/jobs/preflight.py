@@ -38,7 +38,7 @@ from sweeps.trial import Redraw, TrialConfig, Value, configure, is_network_optio
 
 _RUNTIME = ("device", "precision", "threads", "gpus_per_trial", "eval_batch_size", "augment")
 _MAX_CHECKED_NETWORKS = 2000
-_MAX_OWN_NETWORKS = 24  # of the user's own, which are made with memory, and take two steps
+_MAX_OWN_NETWORKS = 24  # of the user's own, which are made with memory, and see images
 _IMAGES_PER_WORKER = 200_000  # a worker is worth its start for so many images in all epochs
 _TRIALS_PER_WORKER = 4  # so that most trials can learn from earlier ones
 WEIGHT_BYTES = 4  # of a parameter
@@ -146,11 +146,7 @@ def check_parts(spec: StudySpec, data: SearchData) -> None:
     Raises:
         UsageFailure: if the training split of a trial has fewer images, or more classes.
     """
-    numbers: list[Value | None] = [spec.fixed.model_dump().get("train_images")]
-    for dimension in spec.dimensions:
-        if dimension.field == "train_images":
-            numbers += dimension.choices or (dimension.low, dimension.high)
-    known = [number for number in numbers if number is not None]
+    known = _values_or_ends(spec, "train_images")
     if not known:
         return
     repeats = spec.repeats if spec.folds is not None else 1  # random draws are of one size
@@ -164,6 +160,15 @@ def check_parts(spec: StudySpec, data: SearchData) -> None:
         check_train_images(data, parts)
 
 
+def _values_or_ends(spec: StudySpec, field: str) -> list[Value]:
+    """Return the values that a study gives a field, fixed and searched; of ranges, the ends."""
+    values: list[Value | None] = [spec.fixed.model_dump().get(field)]
+    for dimension in spec.dimensions:
+        if dimension.field == field:
+            values += dimension.choices or (dimension.low, dimension.high)
+    return [value for value in values if value is not None]
+
+
 def check_augmentation(spec: StudySpec, data: SearchData) -> None:
     """Check that functions of the user's that a study names change images as they must.
 
@@ -174,12 +179,9 @@ def check_augmentation(spec: StudySpec, data: SearchData) -> None:
     Raises:
         UsageFailure: if a function cannot be loaded, raises, or returns something else.
     """
-    names: set[object] = {spec.fixed.model_dump().get("augment")}
-    for dimension in spec.dimensions:
-        if dimension.field == "augment":
-            names.update(dimension.choices)
     images = data.train.between(0, 2)
-    for name in sorted(str(name) for name in names if usercode.is_reference(str(name))):
+    names = {str(name) for name in _values_or_ends(spec, "augment")}
+    for name in sorted(filter(usercode.is_reference, names)):
         try:
             call_function(load_function(name), images)
         except Exception as error:  # noqa: BLE001 - it is the user's code
@@ -190,8 +192,8 @@ def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -
     """Check that the networks of a study can take its images.
 
     Builds the networks at the corners of the search space, without memory for their weights. Of the
-    user's own networks each searched value is tried beside the first of the others, and two steps
-    are trained.
+    user's own networks each searched value is tried beside the first of the others, and each such
+    network is shown images.
 
     Args:
         spec: the study.
