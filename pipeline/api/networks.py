@@ -131,9 +131,10 @@ def load_model(source: Source, *, storage: str | None = None) -> Model:
     """Load a trained network.
 
     Args:
-        source: a study (its best trial) by name or as `pipeline.load_study` returns it; a trial, as
-            ``"NAME#7"`` or from a study's `trials`; the id of an MLflow run; a registered model
-            such as ``"models:/digits@champion"``; or the `Path` of a checkpoint.
+        source: a study (the refit of its winner, else its best trial) by name or as
+            `pipeline.load_study` returns it; a trial, as ``"NAME#7"`` or from a study's `trials`;
+            the id of an MLflow run; a registered model such as ``"models:/digits@champion"``; or
+            the `Path` of a checkpoint.
         storage: the store of the studies, as for `pipeline.sweep`.
 
     Raises:

@@ -79,7 +79,10 @@ def evaluate_command(
         elif has_no_run:
             run_ids = [None]
         else:
-            run_ids = [find.find_run_id(stores, network_reference(stores, options))]
+            # The refit has seen the validation images, and kept the weights of its end alone.
+            takes_refit = split != "val" and not each_epoch
+            reference = network_reference(stores, options, takes_refit=takes_refit)
+            run_ids = [find.find_run_id(stores, reference)]
     as_json = fmt == "json"
     rows = []
     for run_id in run_ids:

@@ -70,7 +70,11 @@ within_option = click.option(
 )
 _NETWORK_DECORATORS = (
     click.option("--run", help="A run id, or NAME#7: trial 7 of a study."),
-    click.option("--best", is_flag=True, help="The best trial of the study."),
+    click.option(
+        "--best",
+        is_flag=True,
+        help="The best network of the study: the refit, else the best trial.",
+    ),
     click.option("--name", help="The study of --best.  [default: the one last run]"),
     within_option,
     click.option(
@@ -146,19 +150,31 @@ def check_within(within: float | None, *, is_best: bool) -> None:
         raise UsageFailure(f"--within chooses the trial of --best: give both: got {within:g} alone")
 
 
-def network_reference(stores: Stores, options: Mapping[str, Any]) -> NetworkReference:
+def network_reference(
+    stores: Stores, options: Mapping[str, Any], *, takes_refit: bool = True
+) -> NetworkReference:
     """Make the reference to a network from the options that name it.
 
-    Which trial --best takes, and why, is said on standard error.
+    Which study and which run --best takes, and why, is said on standard error.
+
+    Args:
+        stores: the stores.
+        options: the values of the options.
+        takes_refit: whether --best may be the refit, which has learned from validation images.
     """
     from pipeline.inference import find
     from pipeline.inference.networks import NetworkReference
-    from pipeline.report.front import choice_text
+    from pipeline.report.front import best_text
 
     if options["best"]:
-        best = find.best_trial(stores, options["name"], options["within"])
-        click.echo(clean(choice_text(best.record, best.choice)), err=True)
-        return NetworkReference(run=best.trial.run_id)
+        best = find.best_network(
+            stores, options["name"], options["within"], takes_refit=takes_refit
+        )
+        text = best_text(best.record, best.choice, best.refit)
+        if options["name"] is None:
+            text = f"The study last run: {text}"
+        click.echo(clean(text), err=True)
+        return NetworkReference(run=best.run_id)
     return NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
 
 

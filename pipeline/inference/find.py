@@ -21,6 +21,7 @@ from pipeline.system.files import temporary_folder
 from pipeline.system.text import clip
 from pipeline.tracking import run_tags
 from pipeline.tracking.tracker import Run, Tracker
+from sweeps.analysis.facts import Refit
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.front import Choice
 from sweeps.analysis.record import StudyRecord
@@ -63,27 +64,41 @@ def trial_with_weights(stores: locations.Stores, name: str) -> TrialResult:
 
 
 @dataclass(frozen=True)
-class BestTrial:
-    """The trial that is taken as the best of a study."""
+class BestNetwork:
+    """The network that is taken as the best of a study."""
 
     record: StudyRecord  # the study, or the study of its finalists
-    choice: Choice  # why it is taken
+    choice: Choice  # why its configuration is taken
+    refit: Refit | None  # the training on both splits, if it is meant; else the trial is
 
     @property
     def trial(self) -> TrialResult:
         """The best seed of the chosen configuration."""
         return self.choice.entry.trials[0]
 
+    @property
+    def run_id(self) -> str | None:
+        """The run that has the weights."""
+        return self.trial.run_id if self.refit is None else self.refit.run_id
 
-def best_trial(
-    stores: locations.Stores, name: str | None, within: float | None = None
-) -> BestTrial:
-    """Find the best trial of a study, or of its finalists as soon as they have decided.
+
+def best_network(
+    stores: locations.Stores,
+    name: str | None,
+    within: float | None = None,
+    *,
+    takes_refit: bool = True,
+) -> BestNetwork:
+    """Find the best network of a study, or of its finalists as soon as they have decided.
+
+    This is the refit of the finalists' winner, if there is one, else the best trial.
 
     Args:
         stores: the stores.
         name: the study; None for the study last opened.
-        within: take the cheapest that is worse by no more, see `sweeps.analysis.front.choose`.
+        within: take the cheapest trial that is worse by no more, see
+            `sweeps.analysis.front.choose`, and no refit, which is of the winner.
+        takes_refit: whether the refit may be taken, which has learned from validation images.
 
     Raises:
         NothingComplete: if no trial is complete.
@@ -93,7 +108,8 @@ def best_trial(
     choice = record.choose(within)
     if choice is None:
         raise NothingComplete(f"study {record.name!r} has no complete trial")
-    return BestTrial(record, choice)
+    refit = record.refit if takes_refit and within is None else None
+    return BestNetwork(record, choice, refit)
 
 
 def complete_trials(stores: locations.Stores, name: str | None) -> list[TrialResult]:
@@ -152,7 +168,7 @@ def _registered_network(stores: locations.Stores, uri: str) -> TrainedNetwork:
 def find_run_id(stores: locations.Stores, reference: NetworkReference) -> str | None:
     """The id of the referenced run, or of the run of the referenced trial or best trial."""
     if reference.best:
-        return best_trial(stores, reference.name).trial.run_id
+        return best_network(stores, reference.name).run_id
     if reference.run and "#" in reference.run:
         return trial_with_weights(stores, reference.run).run_id
     return reference.run

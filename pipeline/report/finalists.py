@@ -275,7 +275,8 @@ def _refit_lines(finalists: StudyRecord) -> list[str]:
         return []
     winner = "The winner, trained once on training and validation images together"
     test = f"test accuracy {refit.acc:.4f}, run {refit.run_id}"
-    return [f"{winner} ({refit.epochs} epochs): {test}."]
+    taken = "--best of evaluate, predict, export and register takes this network"
+    return [f"{winner} ({refit.epochs} epochs): {test}; {taken}."]
 
 
 def _has_other_firsts(record: StudyRecord) -> bool:

@@ -17,6 +17,7 @@ from pipeline.report.scores import (
 )
 from pipeline.system.text import clip
 from sweeps.analysis.difference import Difference
+from sweeps.analysis.facts import Refit
 from sweeps.analysis.front import Choice, Front, Member, mean_cost
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.ranking import Ranked
@@ -173,6 +174,26 @@ def cost_text(name: str, cost: float | None) -> str:
 # The choice of the best
 
 
+def best_text(record: StudyRecord, choice: Choice, refit: Refit | None) -> str:
+    """Say which network is taken as the best of a study, and why.
+
+    Args:
+        record: the study, or the study of its finalists.
+        choice: the trial of that study.
+        refit: the training of its configuration on both splits, if that is taken; else the trial.
+    """
+    text = choice_text(record, choice)
+    name = clip(record.name, 60)
+    if refit is not None:
+        return (
+            f"The refit of {name}, run {refit.run_id}: its winner, trained once more on training "
+            f"and validation images together (epochs: {refit.epochs}). {text}"
+        )
+    if record.refit is None:
+        return text
+    return f"{text} The refit of {name}, run {record.refit.run_id}, is not taken here."
+
+
 def choice_text(record: StudyRecord, choice: Choice) -> str:
     """Say which trial is taken as the best of a study, and why.
 
@@ -180,7 +201,10 @@ def choice_text(record: StudyRecord, choice: Choice) -> str:
         record: the study, or the study of its finalists.
         choice: of that study.
     """
-    taken = f"Trial {choice.entry.trials[0].number} of {clip(record.name, 60)}"
+    trial = choice.entry.trials[0]
+    taken = f"Trial {trial.number} of {clip(record.name, 60)}"
+    if trial.run_id is not None:
+        taken += f", run {trial.run_id}"
     score = f"{record.objective} {entry_score_text(choice.entry)}"
     whole = plural(len(record.complete_configurations), "complete configuration")
     if choice.within is None:

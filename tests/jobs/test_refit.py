@@ -128,7 +128,17 @@ def test_refit(folder, capsys):
     again = "was trained on both splits: `pipeline finalists tiny-digits --refit` makes it"
     assert capsys.readouterr().err == f"run {run_id} {again}\n"
     best = find.find_network(locations.locate(), networks.NetworkReference(best=True))
-    assert best.run_id == record(folder, FINALISTS).results[0].run_id
+    assert best.run_id == run_id, "it is what --best means from now on"
+    assert pipeline("evaluate", "--best", "--split", "train") == 0
+    words = capsys.readouterr()
+    assert f"The study last run: The refit of {FINALISTS}, run {run_id}: " in words.err
+    assert f"of run {run_id}\n" in words.out
+    assert pipeline("evaluate", "--best", "--split", "val") == 0
+    words = capsys.readouterr()
+    selected = record(folder, FINALISTS).results[0].run_id
+    assert f"of run {selected}\n" in words.out
+    assert f"Trial 0 of {FINALISTS}, run {selected}: " in words.err
+    assert f"The refit of {FINALISTS}, run {run_id}, is not taken here.\n" in words.err
     assert {
         best.study,
         find.find_network(locations.locate(), networks.NetworkReference(run=run_id)).study,

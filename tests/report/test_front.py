@@ -104,11 +104,11 @@ def test_why_a_trial_is_taken():
     """It is the best, or the cheapest of those that are hardly worse, and what is not known is said."""
     record = two_objectives()
     whole = "the best of 5 complete configurations, val_acc 0.9040 (1 seed)"
-    assert chosen(record, None) == (f"Trial 2 of demo: {whole}.", 2)
+    assert chosen(record, None) == (f"Trial 2 of demo, run run2: {whole}.", 2)
     text, number = chosen(record, 0.005)
     assert number == 0
     assert text == (
-        "Trial 0 of demo: the cheapest by parameters of the 2 whose val_acc is worse than the best's "
+        "Trial 0 of demo, run run0: the cheapest by parameters of the 2 whose val_acc is worse than the best's "
         "by no more than 0.005, val_acc 0.9000 (1 seed) with 1,000 parameters. The best is trial 2, "
         "0.9040 (1 seed) with 20,000 parameters; difference +0.0040 of one seed each: which is better "
         "is not known."

@@ -83,7 +83,7 @@ def test_a_shipped_study_runs_to_its_report(name, images, tmp_path, template, mo
     found = record(folder, study)
     assert len(found.reference) == len(spec.reference)
     assert (folder / "reports" / study / "published.csv").exists() == bool(spec.reference)
-    best = find.best_trial(locations.locate(), study).trial
+    best = find.best_network(locations.locate(), study).trial
     scores = evaluate.evaluate(locations.locate(), folder, split="val", run_id=best.run_id).scores
     assert scores.accuracy == best.value
 
