@@ -107,6 +107,14 @@ def forget() -> None:
             del sys.modules[name]
 
 
+def is_loading() -> bool:
+    """Whether code of the user's is being imported: what it calls now, every import calls again."""
+    return bool(_LOADING)
+
+
+_LOADING: list[str] = []  # the references that are being loaded, each by the one before
+
+
 def is_inside(reference: str) -> bool:
     """Whether a reference names a module, or a file below the working folder."""
     path = _named_file(reference.rpartition(":")[0])
@@ -116,32 +124,13 @@ def is_inside(reference: str) -> bool:
     return (folder / path).resolve().is_relative_to(folder)
 
 
-def reference_to(value: Any) -> str:
-    """Return the reference by which `load` finds a class or a function.
-
-    Raises:
-        ValueError: if it is defined in no file, as in a cell of a notebook, or inside a function.
-    """
-    module = sys.modules.get(getattr(value, "__module__", None) or "")
-    file = getattr(module, "__file__", None)
-    name = getattr(value, "__qualname__", "")
-    found: Any = module
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    if found is not value or file is None or not Path(file).is_file():
-        raise ValueError(
-            f"{value!r} must be defined at the top of a file, so that other processes find it: "
-            "in a notebook, begin its cell with %%writefile net.py and give 'net.py:NAME'"
-        )
-    return f"{file}:{name}"
-
-
 @cache
 def _load(reference: str, folder: Path) -> Loaded:
     text, _, name = reference.rpartition(":")
     if not text or not all(part.isidentifier() for part in name.split(".")):
         raise ValueError(f"must be FILE.py:NAME or MODULE:NAME: got {reference[:200]!r}")
     place = _place(reference, text, folder)
+    _LOADING.append(reference)
     try:
         module = _imported(text, place) or (
             _import_place(place) if place else importlib.import_module(text)
@@ -153,6 +142,8 @@ def _load(reference: str, folder: Path) -> Loaded:
         raise
     except BaseException as error:  # a module of the user's can raise anything
         raise ValueError(f"cannot load {reference!r}: {_reason(error, place)}") from error
+    finally:
+        _LOADING.pop()
     if place is not None:
         return Loaded(value, _read_source(place))
     return Loaded(value, _source_of_module(module))
@@ -250,10 +241,15 @@ def _reason(error: BaseException, place: _Place | None) -> str:
 
 def is_users(file: Path) -> bool:
     """Whether a file is in one of the user's folders, and no library's that is installed there."""
-    if _LIBRARY_FOLDERS & set(file.parts):
+    if is_of_library(file):
         return False
     packages = [module for name, module in list(sys.modules.items()) if _is_namespace(name)]
     return any(file.is_relative_to(folder) for package in packages for folder in package.__path__)
+
+
+def is_of_library(file: Path) -> bool:
+    """Whether a file is of an installed package."""
+    return bool(_LIBRARY_FOLDERS & set(file.parts))
 
 
 def _is_namespace(name: str) -> bool:
@@ -449,7 +445,7 @@ def _files_of(names: Sequence[str], roots: Sequence[Path]) -> Iterator[Path]:
 def _source_of_module(module: ModuleType) -> Source:
     """Return the source of a module that Python has found: an installed one, or one of its path."""
     file = Path(getattr(module, "__file__", None) or module.__name__)
-    if file.is_file() and not _LIBRARY_FOLDERS & set(file.parts):
+    if file.is_file() and not is_of_library(file):
         parts = module.__name__.count(".") + 1
         if file.stem == "__init__":
             parts += 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+from pipeline.api.definitions import check_not_loading
 from pipeline.api.progress import Progress
 from pipeline.jobs import finalists as finalists_job
 from pipeline.jobs.sweep import Request
@@ -228,6 +229,7 @@ class StudyResults:
             Failure: with a message of one line.
             KeyboardInterrupt: if it was interrupted; the same call goes on.
         """
+        check_not_loading()
         shown = Progress(visible=progress)
         request = Request(
             data_dir=self._data_dir,

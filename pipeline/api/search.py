@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.api.definitions import Definitions, check_not_loading
 from pipeline.api.progress import Progress
 from pipeline.api.results import StudyResults
 from pipeline.api.values import command_of, data_folder, plain_value
@@ -36,15 +37,15 @@ def sweep(
     trials: int | None = None,
     budget: float | str | None = None,
     epochs: int | None = None,
-    dataset: str | None = None,
+    dataset: str | Callable[..., Any] | None = None,
     data_dir: str | Path | None = None,
-    families: Sequence[str] | None = None,
+    families: Sequence[str | Callable[..., Any]] | None = None,
     objectives: Sequence[str] | None = None,
     method: str | None = None,
     pruner: str | None = None,
     seed: int | None = None,
     warm_start: Sequence[str] | None = None,
-    set: Mapping[str, Value] | None = None,  # noqa: A002 - as the option --set
+    set: Mapping[str, Value | Callable[..., Any]] | None = None,  # noqa: A002 - as the option --set
     finalists: bool | None = None,
     keep_checkpoints: str | None = None,
     workers: int | None = None,
@@ -61,8 +62,12 @@ def sweep(
     """Search a study, as `pipeline sweep` does. The same call again goes on with it.
 
     The stores are those of the command line in the same folder: a study that is begun here can be
-    gone on with there, and the other way round. In the main thread, Ctrl-C (in a notebook: the
-    interrupt of the kernel) stops between two steps and keeps all that was trained.
+    gone on with there, and the other way round. A network of your own is a family by its class
+    itself, or by ``"FILE.py:Class"``: as ``set={"family": TinyNet}``, in `families`, and in the
+    mapping of a study; a data set and an augmentation of your own are functions.
+
+    In the main thread, Ctrl-C (in a notebook: the interrupt of the kernel) stops between two steps
+    and keeps all that was trained.
 
     Args:
         study: the name of a shipped study, the path of a study file, or what such a file contains:
@@ -73,9 +78,9 @@ def sweep(
         trials: the total of trials. More than before extends a study.
         budget: what all trials may take together, as in a study file: ``12``, ``"1.5h"``.
         epochs: the most epochs of a trial.
-        dataset: the data set, such as ``"mnist"`` or ``"folder:photos"``.
+        dataset: the data set, such as ``"mnist"`` or ``"folder:photos"``, or a function.
         data_dir: the folder of data sets. The default is ``PIPELINE_DATA_DIR``, or ``data``.
-        families: the families of networks to search.
+        families: the families of networks to search: names or classes.
         objectives: a metric and a cost whose front is searched, such as ``["val_acc",
             "parameters"]``.
         method: how configurations are chosen: ``"tpe"``, ``"random"`` or ``"grid"``.
@@ -107,6 +112,13 @@ def sweep(
         Failure: for other errors, each with a message of one line, see `pipeline.Failure`.
         KeyboardInterrupt: if it was interrupted; the same call goes on.
     """
+    check_not_loading()
+    definitions = Definitions()
+    if not isinstance(study, StudySpec):
+        study = definitions.named(study)
+    dataset = definitions.named(dataset)
+    families = None if families is None else definitions.named(list(families))
+    set = definitions.named(dict(set or {}))  # noqa: A001 - the argument
     given = {
         "name": name,
         "trials": trials,
@@ -134,10 +146,10 @@ def sweep(
         "storage": storage,
     }
     overrides = {key: given[key] for key in _STUDY_KEYS}
-    overrides["families"] = None if families is None else list(families)
+    overrides["families"] = families
     overrides["objectives"] = None if objectives is None else list(objectives)
     overrides["warm_start"] = None if warm_start is None else list(warm_start)
-    overrides["set"] = {key: plain_value(value) for key, value in (set or {}).items()}
+    overrides["set"] = {key: plain_value(value) for key, value in set.items()}
     request = sweep_job.Request(
         study=str(study) if isinstance(study, Path) else study,
         name=name,
@@ -157,7 +169,8 @@ def sweep(
         given_by="arguments",
     )
     shown = Progress(visible=progress)
-    plan = sweep_job.make_plan(request)
+    with definitions.written():
+        plan = sweep_job.make_plan(request)
     with shown.interruptible() as stop:
         outcome = finalists_job.search_and_train(
             plan, request, shown.say, make_display=shown.display, stop=stop

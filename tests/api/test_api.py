@@ -1,5 +1,7 @@
 """The public functions: they do what the commands do, in a script and in a thread."""
 
+import functools
+import importlib
 import inspect
 import os
 import signal
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from support.endtoend import draw_one_plot, furnish
 from support.endtoend import pipeline as command
 
 import pipeline
+from pipeline.api.definitions import Definitions
 from pipeline.api.search import sweep as sweep_function
 from pipeline.cli.program import cli
 from pipeline.jobs import studies
@@ -136,6 +140,63 @@ def test_models(study):
     assert len(predictions[0].top) == 2
 
 
+NET = """
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes, hidden=4):
+        super().__init__(nn.Flatten(), nn.LazyLinear(hidden), nn.LazyLinear(num_classes))
+"""
+
+
+@pytest.fixture
+def net(folder, monkeypatch):
+    """The class of a module of the folder."""
+    monkeypatch.chdir(folder)
+    Path("lazy_net.py").write_text(NET)
+    monkeypatch.syspath_prepend(folder)
+    return importlib.import_module("lazy_net").Net
+
+
+def test_a_class_is_a_family(net):
+    """A class among the arguments stands for the file that the command would name, also as a key."""
+    given = {"search": {"family": [net, "mlp"], "hidden": {"choices": (3,), "when": {net: 1}}}}
+    name = "lazy_net.py:Net"
+    assert Definitions().named(given) == {
+        "search": {"family": [name, "mlp"], "hidden": {"choices": [3], "when": {name: 1}}}
+    }
+
+
+def test_a_file_that_sweeps_when_it_is_imported(folder, net):
+    """A file that begins a sweep when it is imported is refused, and not trained without an end."""
+    Path("endless.py").write_text(
+        f"{NET}\nimport pipeline\npipeline.sweep(set={{'family': 'endless.py:Net'}})\n"
+    )
+    with pytest.raises(pipeline.UsageFailure, match=r"while this file is imported.* in line 10 of"):
+        pipeline.sweep(set={"family": "endless.py:Net"}, progress=False)
+
+
+def test_files_of_definitions_are_put_back(tmp_path, monkeypatch):
+    """What is written for a call that is refused goes again, and a file of the user's stays."""
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "script.py"
+    script.write_text(NET)
+    main = ModuleType("__main__")
+    main.__file__ = str(script)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    exec(compile(NET, script, "exec"), vars(main))
+    file = tmp_path / "own_code/Net.py"
+    with pytest.raises(pipeline.UsageFailure, match="own_code/Net.py:Net takes hidden"):
+        pipeline.sweep(set={"family": main.Net, "hiden": 3}, progress=False)
+    assert list(tmp_path.iterdir()) == [script]
+    file.parent.mkdir()
+    file.write_text(NET)
+    with pytest.raises(pipeline.UsageFailure, match="own_code/Net.py is no file that pipeline"):
+        pipeline.sweep(set={"family": main.Net}, progress=False)
+    assert file.read_text() == NET
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -147,6 +208,7 @@ def test_models(study):
         ({"engine": "slurm"}, "engine is unknown: 'slurm'"),
         ({"study": "defalt"}, "default"),
         ({"study": {"search": {"lr": [object()]}}}, "text, numbers, lists and mappings"),
+        ({"set": {"family": functools.partial(dict, a=1)}}, "a partial cannot be named: give dict"),
         ({"study": {"searc": {}}}, "study:1: .*searc"),
     ],
 )

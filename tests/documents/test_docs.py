@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import click
 import nbclient
@@ -259,9 +260,12 @@ def test_the_examples_of_the_python_interface(tmp_path, template, monkeypatch):
     """The examples of docs/api.md run in order, as one program."""
     monkeypatch.chdir(furnish(tmp_path, template))
     draw_one_plot(monkeypatch)
-    names: dict[str, object] = {}
-    for _, code in blocks("docs/api.md", "python"):
-        exec(compile(code, "docs/api.md", "exec"), names)
+    script = tmp_path / "examples.py"
+    script.write_text("\n".join(code for _, code in blocks("docs/api.md", "python")))
+    main = ModuleType("__main__")
+    main.__file__ = str(script)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    exec(compile(script.read_text(), script, "exec"), vars(main))
 
 
 @pytest.mark.slow

@@ -168,14 +168,6 @@ def test_installed_module():
     assert source.files == ()
 
 
-def test_reference_to(folder):
-    """A class has a reference if it stands in a file, and else a hint on what to do."""
-    net = usercode.load("net.py:Net").value
-    assert usercode.reference_to(net) == f"{folder}/net.py:Net"
-    with pytest.raises(ValueError, match="%%writefile"):
-        usercode.reference_to(type("Net", (), {"__module__": "__main__"}))
-
-
 def test_is_inside(folder):
     """Files outside of the working folder are told from those inside."""
     assert usercode.is_inside("mine.net:Net")
