@@ -24,16 +24,16 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
-    "docs/tutorial.md",
-    "docs/extend.md",
-    "docs/own-images.md",
-    "docs/scale.md",
-    "docs/another-computer.md",
-    "docs/api.md",
-    "docs/statistics.md",
-    "docs/study-file.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
 )
-RUN = ("README.md", "docs/tutorial.md")  # in order, in one folder
+RUN = (  # in order, in one folder
+    "README.md",
+    "docs/tutorial.md",
+    "docs/searching.md",
+    "docs/data.md",
+    "docs/one-network.md",
+    "docs/records.md",
+)
 PROGRAMS = {
     "make",
     ".",
@@ -47,6 +47,7 @@ PROGRAMS = {
     "export",
     "pipeline",
     "mlflow",
+    "python",
     ".venv/bin/pytest",
 }
 # What needs a network, another program's environment, or a server that goes on: tested elsewhere, parsed here.
@@ -62,8 +63,8 @@ def blocks(page, *languages):
 
 
 def lines(code):
-    """The commands of a block of shell code, without comments."""
-    for line in code.splitlines():
+    """The commands of a block of shell code, without comments; a backslash goes on in the next line."""
+    for line in code.replace("\\\n", " ").splitlines():
         command = re.sub(r"(^|\s)#.*", "", line).strip()  # shlex would cut NAME#0 too
         if command:
             yield command
@@ -129,7 +130,7 @@ def test_every_picture_is_shown():
     shown = {
         p
         for page in PAGES
-        for p in re.findall(r"images/([\w.-]+)", (ROOT / page).read_text(encoding="utf-8"))
+        for p in re.findall(r"images/([\w-]+\.png)", (ROOT / page).read_text(encoding="utf-8"))
     }
     assert {path.name for path in (ROOT / "docs" / "images").iterdir()} == shown
 
@@ -141,7 +142,7 @@ def apart(words):
 
 @pytest.mark.slow
 def test_the_commands_run(folder, real_data, monkeypatch):
-    """A newcomer who types all lines of the README, and then of the tutorial, gets through them."""
+    """A newcomer who types all lines of the README, and then of the pages that go on from it, gets through them."""
     monkeypatch.setenv("PIPELINE_DATA_DIR", str(real_data))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     write_folder(folder / "photos", classes=("cat", "dog"), count=30)  # the reader's own
