@@ -11,8 +11,8 @@ import torch
 
 from pipeline.checkpoints import Folder
 from pipeline.data.search_data import SearchData
+from pipeline.system.alarm import alarm
 from pipeline.system.errors import Diverged, Failure, Infeasible, TimedOut
-from pipeline.system.signals import alarm
 from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks, Training
 from sweeps.analysis.facts import SELECTION

@@ -85,13 +85,14 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 # the process as it is, or restores it.
 PROCESS_EFFECTS: dict[str, tuple[str, ...]] = {
     "signal.signal": (
-        "pipeline/system/signals.py",  # for the command line, see below; and for alarms
+        "pipeline/system/signals.py",  # for the command line, see below
+        "pipeline/system/alarm.py",  # restores the handler of SIGALRM
         "pipeline/system/forkserver.py",  # the start of a helper process
         "pipeline/tracking/guard.py",  # a script, in a process of its own
         "pipeline/engines/on_ray/task.py",  # restores the handlers that Ray replaces
         "pipeline/tracking/ui.py",  # the command that serves MLflow's UI
     ),
-    "signal.setitimer": ("pipeline/system/signals.py",),
+    "signal.setitimer": ("pipeline/system/alarm.py",),
     "stop_requests": ("pipeline/cli/", "pipeline/system/signals.py", "pipeline/tracking/ui.py"),
     "SignalStopRequest": ("pipeline/cli/", "pipeline/system/signals.py"),
     "InterruptStopRequest": ("pipeline/api/", "pipeline/system/signals.py"),
