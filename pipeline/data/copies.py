@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ _MOST_DIFFERENCE = 8  # mean difference of the thumbnails of near copies, of 255
 _MOST_PAIRS = 200_000_000  # are compared in about a second; among more, near copies are not sought
 _BLOCK = 256  # images compared with all others at a time
 
-Keys = np.ndarray[Any, np.dtype[np.int64]]
+Keys: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def keys_of_pixels(hashes: np.ndarray[Any, Any]) -> Keys:

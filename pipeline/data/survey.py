@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -44,7 +44,7 @@ _RECORD = np.dtype(
     ]
 )
 
-Survey = np.ndarray[Any, Any]  # a record for each image, in the order of the listing
+Survey: TypeAlias = np.ndarray[Any, Any]  # a record for each image, in the order of the listing
 
 
 def survey(listing: Listing) -> Survey:

@@ -6,7 +6,6 @@ the trial's folder of checkpoints. The engine calls the task's hooks for the wor
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
@@ -20,7 +19,7 @@ from pipeline.engines.multi_gpu import WorkerGroup
 from pipeline.engines.shared_data import SharedData
 from pipeline.engines.worker import Worker
 from pipeline.system import forkserver
-from pipeline.system.errors import Interrupted
+from pipeline.system.errors import KILL, Interrupted
 from pipeline.training.epochs import Hooks
 from pipeline.training.resolve import resolve
 from sweeps.trial import TrialConfig, TrialResult
@@ -209,7 +208,7 @@ def train_one(task: Task, data: SearchData, hooks: Hooks) -> TrialResult:
         engine.begin(task, hooks)
         _, result = engine.wait()
     if result is None:
-        raise Interrupted(signal.SIGKILL)
+        raise Interrupted(KILL)
     return result
 
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import mmap
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from multiprocessing.reduction import DupFd
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from pipeline.data.search_data import SearchData, Split, joined
 from pipeline.system.errors import StorageFailure
+from pipeline.system.shared_file import make_shared_file
 
 _ALIGNMENT = 64  # bytes; each tensor begins at a multiple
 
@@ -29,11 +27,9 @@ class _TensorLocation:
 
 
 class SharedData:
-    """The images and labels of a study, in an anonymous file mapped by all its processes.
+    """The images and labels of a study, in a file mapped by all its processes.
 
-    A new process can be given the object as an argument. The file vanishes when the last process
-    closes it. On systems with `memfd_create` the file is in RAM: shared memory under /dev/shm is
-    often too small in containers.
+    A new process can be given the object as an argument.
     """
 
     def __init__(self, data: SearchData) -> None:
@@ -47,11 +43,9 @@ class SharedData:
         self._metadata = metadata(data)
         originals = tensors(data)
         self._locations, size = _plan_file(originals)
-        self._file = _open_anonymous_file()
         try:
-            _reserve(self._file.fileno(), size)
+            self._file = make_shared_file(size)
         except OSError as error:
-            self._file.close()
             raise StorageFailure(
                 f"cannot share {size / 1e6:,.1f} MB of images: {error.strerror or error}"
             ) from error
@@ -82,13 +76,6 @@ class SharedData:
     def close(self) -> None:
         """Close the file in this process; mapped images stay valid."""
         self._file.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_file": DupFd(self._file.fileno())}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        file = os.fdopen(state["_file"].detach(), "rb")
-        vars(self).update({**state, "_file": file})
 
 
 def tensors(data: SearchData) -> tuple[torch.Tensor, ...]:
@@ -128,17 +115,3 @@ def _plan_file(
         locations.append(_TensorLocation(tensor.dtype, tuple(tensor.shape), start))
         end = start + tensor.nbytes
     return tuple(locations), end
-
-
-def _open_anonymous_file() -> BinaryIO:
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("images"), "w+b")
-    return tempfile.TemporaryFile()
-
-
-def _reserve(file: int, size: int) -> None:
-    """Allocate the room now: without room for a page, a later write would kill the process."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, size)
-    else:
-        os.ftruncate(file, size)

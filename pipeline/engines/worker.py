@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
@@ -72,7 +71,7 @@ class Worker:
 class _PipeChannel:
     """Carries a trial's messages over the pipe to the parent."""
 
-    def __init__(self, connection: Connection[Any, Any], trial: int) -> None:
+    def __init__(self, connection: forkserver.Connection, trial: int) -> None:
         self._connection = connection
         self._trial = trial
 
@@ -88,7 +87,7 @@ class _PipeChannel:
                 return answer
 
 
-def _work(connection: Connection[Any, Any], shared: SharedData, device: int) -> None:
+def _work(connection: forkserver.Connection, shared: SharedData, device: int) -> None:
     """The worker's main function: train each task from the parent, until the parent is gone.
 
     Args:

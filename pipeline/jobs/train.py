@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import signal
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,14 @@ from pipeline.jobs import preflight, sources
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.reproduce import RecordedTrial
 from pipeline.stores import access, locations, locks
-from pipeline.system.errors import Failure, Interrupted, NothingComplete, ServerAway, UsageFailure
+from pipeline.system.errors import (
+    KILL,
+    Failure,
+    Interrupted,
+    NothingComplete,
+    ServerAway,
+    UsageFailure,
+)
 from pipeline.system.signals import StopRequest
 from pipeline.tracking import run_tags
 from pipeline.tracking.server import STOP_TIMEOUT
@@ -256,7 +262,7 @@ def train_in_run(
         try:
             return local.train_one(task, data, hooks)
         except Interrupted as interrupted:
-            if interrupted.code == Interrupted(signal.SIGKILL).code:
+            if interrupted.code == Interrupted(KILL).code:
                 display.print_line("one of its processes was killed, or ran out of memory")
             with contextlib.suppress(Failure):
                 tracker.submit(tracker.interrupt, run_id)

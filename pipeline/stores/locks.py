@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import socket
 import stat
-import struct
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,19 +18,11 @@ from pathlib import Path
 from pipeline.stores import holders, postgresql, sqlite
 from pipeline.stores.holders import Holder
 from pipeline.stores.locations import Stores, sqlite_file
+from pipeline.system import file_locks
 from pipeline.system.errors import StorageFailure, StudyBusy, StudyTaken
 from pipeline.system.text import clean
 
 _LONGEST_CONTENT = 1000  # characters of a lock file that are read
-
-# The structure `flock` of fcntl(2) as Python packs it, and the index of its lock type. It holds
-# type, whence, start, length and process, in an order that depends on the system.
-if sys.platform == "darwin":
-    _FLOCK_FORMAT = "qqihh"
-    _FLOCK_TYPE = 3
-else:
-    _FLOCK_FORMAT = "hhqqi"
-    _FLOCK_TYPE = 0
 
 
 class Held:
@@ -110,10 +99,7 @@ class _Row:
 
 
 class _LockFile:
-    """A lock file that this process has locked with `fcntl.lockf`.
-
-    A forked process would go on holding a `flock`.
-    """
+    """A lock file that this process has locked."""
 
     def __init__(self, path: Path) -> None:
         """Make the file if it is missing, and lock it.
@@ -128,14 +114,13 @@ class _LockFile:
             # Closing any descriptor of the file would release this process's own lock of it.
             if _identity(path) in _held_here:
                 raise BlockingIOError
-            # A link would have another file overwritten.
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            flags = os.O_RDWR | os.O_CREAT | file_locks.OPEN_FLAGS
             self._descriptor = os.open(path, flags, 0o666)
             found = os.fstat(self._descriptor)
             self._identity = (found.st_dev, found.st_ino)
             try:
                 _check_plain(found)
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                file_locks.lock(self._descriptor)
             except OSError:
                 os.close(self._descriptor)
                 raise
@@ -151,7 +136,8 @@ class _LockFile:
         content = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
         text = json.dumps(content)
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text.encode(), 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, text.encode())
         return text
 
     def is_in_place(self) -> bool:
@@ -238,7 +224,8 @@ def lock_training(stores: Stores, run_id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        file.path.unlink(missing_ok=True)
+        with contextlib.suppress(PermissionError):  # Windows keeps the file while it is open
+            file.path.unlink(missing_ok=True)
         file.close()
 
 
@@ -309,12 +296,7 @@ def _file_holder(path: Path) -> str | None:
     if own is not None:  # opening and closing the file would release this process's own lock
         return _describe_holder(own)
     with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
-        # Ask the system for the lock that would prevent an exclusive lock of the whole file.
-        question = [0] * 5
-        question[_FLOCK_TYPE] = fcntl.F_WRLCK
-        reply = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(_FLOCK_FORMAT, *question))
-        lock_type = struct.unpack(_FLOCK_FORMAT, reply)[_FLOCK_TYPE]
-        if lock_type != fcntl.F_UNLCK:
+        if file_locks.is_locked(file.fileno()):
             return _describe_holder(file.read(_LONGEST_CONTENT))
     return None
 

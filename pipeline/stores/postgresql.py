@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import psycopg
 
     # The connection that holds the lock of a study; None if the studies are in an SQLite file.
-    StudyConnection = psycopg.Connection | None
+    StudyConnection: TypeAlias = psycopg.Connection | None
 
 URL_FORM = "postgresql+psycopg://USER@HOST/DATABASE"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# The number of SIGKILL, of which Windows has no name. `os.kill` ends a process by it there, too.
+KILL = 9
+
 
 class Failure(Exception):  # noqa: N818 - its subclasses say what failed
     """Ends a command with an exit code and a message of one line, without a traceback.

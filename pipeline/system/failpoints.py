@@ -7,10 +7,9 @@ A test kills a command at a point, and checks what the next command does.
 from __future__ import annotations
 
 import os
-import signal
 from typing import Literal, get_args
 
-from pipeline.system.errors import UsageFailure
+from pipeline.system.errors import KILL, UsageFailure
 
 VARIABLE = "PIPELINE_FAILPOINT"
 
@@ -60,4 +59,4 @@ def reach(point: Point) -> None:
     if point in _remaining:
         _remaining[point] -= 1
         if not _remaining[point]:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), KILL)

@@ -1,24 +1,25 @@
 """Writes files that appear whole or not at all, and finds the folder of the cache.
 
-A process that is killed leaves its drafts and temporary folders behind. Each is locked by its maker
-for as long as that lives, so that the next process knows which ones it may remove.
+A process that is killed leaves its drafts and temporary folders behind; the next one that writes
+there removes them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pipeline.system.errors import UsageFailure
+from pipeline.system.left_behind import in_use, remove_left_behind
 
 # The names of what may be removed when its maker is dead: drafts, and temporary folders.
 _DRAFT = re.compile(r"\..+\.\d{1,9}\.pipeline\.tmp")
@@ -44,7 +45,7 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
     missing_folders = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _remove_orphans(path.parent, _DRAFT)
+        remove_left_behind(path.parent, _DRAFT)
         with _new_draft(path) as draft:
             yield draft
             if durable:
@@ -60,17 +61,16 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[Path]:
 @contextmanager
 def _new_draft(path: Path) -> Iterator[Path]:
     """Make an empty draft of a file, locked until the end of the block, when it is removed."""
-    while True:
-        draft = path.with_name(f".{path.name}.{secrets.randbelow(10**9)}.pipeline.tmp")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        if _keep(draft, descriptor):
-            break
-        os.close(descriptor)
-    try:
-        yield draft
-    finally:
-        draft.unlink(missing_ok=True)
-        os.close(descriptor)
+    with ExitStack() as uses:
+        while True:
+            draft = path.with_name(f".{path.name}.{secrets.randbelow(10**9)}.pipeline.tmp")
+            draft.touch(exist_ok=False)
+            if uses.enter_context(in_use(draft)):
+                break
+        try:
+            yield draft
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def temporary_parent() -> Path:
@@ -102,56 +102,16 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
         OSError: if there can be no such folder.
     """
     parent = parent or temporary_parent()
-    _remove_orphans(parent, _FOLDER)
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix="sweep-pipeline-", suffix=".tmp", dir=parent))
-        descriptor = os.open(folder, os.O_RDONLY)
-        if _keep(folder, descriptor):
-            break
-        os.close(descriptor)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
-
-
-def _keep(path: Path, descriptor: int) -> bool:
-    """Lock a new file or folder, as a sign that its maker lives; the lock ends with this process.
-
-    Returns:
-        Whether it is still there: another process may have taken it for an orphan before.
-    """
-    with contextlib.suppress(OSError):  # a disk of another machine may know no locks
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _remove_orphans(folder: Path, pattern: re.Pattern[str]) -> None:
-    """Remove what bears a name of ours and is this user's, and whose maker is dead."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if pattern.fullmatch(entry.name)]
-        for name in names:
-            _remove_if_orphaned(folder / name)
-
-
-def _remove_if_orphaned(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    remove_left_behind(parent, _FOLDER)
+    with ExitStack() as uses:
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix="sweep-pipeline-", suffix=".tmp", dir=parent))
+            if uses.enter_context(in_use(folder)):
+                break
         try:
-            found = os.fstat(descriptor)
-            if found.st_uid != os.geteuid():
-                return
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its maker lives
-            if stat.S_ISDIR(found.st_mode):
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            yield folder
         finally:
-            os.close(descriptor)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def may_never_end(path: Path) -> bool:
@@ -164,8 +124,16 @@ def may_never_end(path: Path) -> bool:
 
 
 def fsync(path: Path) -> None:
-    """Wait until a file's content, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Wait until a file's content, or the names in a folder, are on the disk.
+
+    Windows cannot wait for names.
+    """
+    flags = os.O_RDONLY
+    if sys.platform == "win32":
+        if path.is_dir():
+            return
+        flags = os.O_RDWR  # it writes nothing of a file that is open for reading
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -2,12 +2,13 @@
 
 The server imports what helpers need while this process goes on. A helper then starts within a
 hundredth of a second, and helpers share the memory of the imported modules.
+
+Windows cannot fork: there, each helper is a new process, which takes seconds to import all of that.
 """
 
 from __future__ import annotations
 
 import atexit
-import fcntl
 import multiprocessing
 import os
 import signal
@@ -15,16 +16,24 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from multiprocessing import forkserver
-from multiprocessing.connection import wait
+from multiprocessing import connection, forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from pipeline.system.errors import UsageFailure
+from pipeline.system.errors import KILL, UsageFailure
 from pipeline.system.files import temporary_folder, temporary_parent
 from pipeline.system.import_path import safe_children
 
-CONTEXT = multiprocessing.get_context("forkserver")
+if sys.platform == "win32":
+    CONTEXT = multiprocessing.get_context("spawn")
+    Connection: TypeAlias = "connection.PipeConnection[Any, Any]"
+else:
+    import fcntl
+
+    CONTEXT = multiprocessing.get_context("forkserver")
+    Connection: TypeAlias = "connection.Connection[Any, Any]"
+
 TRAINING_PRELOAD = "pipeline.engines.preload"
 DRAWING_PRELOAD = "pipeline.report.plots.files"
 # A sweep draws its report in the end, from the same server. The training module is the last,
@@ -40,11 +49,13 @@ _USUAL_PARENTS = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - for folders of
 def warm_up(module: str) -> None:
     """Start the server unless it runs; it imports a module, beside whatever this process does next.
 
-    No server is started if this process has already imported the module.
+    No server is started if this process has already imported the module, or where there is none.
 
     Raises:
         UsageFailure: if there is no folder for the server's socket.
     """
+    if CONTEXT.get_start_method() != "forkserver":
+        return
     _place_sockets()
     if is_imported(module):
         return
@@ -123,7 +134,7 @@ def stop_server() -> None:
     pid = getattr(forkserver._forkserver, "_forkserver_pid", None)  # noqa: SLF001
     if pid is not None:
         with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, KILL)
 
 
 def is_daemon() -> bool:
@@ -144,11 +155,12 @@ def end_with_parent() -> None:
     sentinel = parent.sentinel  # a file descriptor that becomes readable when the parent ends
 
     def watch() -> None:
-        wait([sentinel])
-        os.kill(os.getpid(), signal.SIGKILL)
+        connection.wait([sentinel])
+        os.kill(os.getpid(), KILL)
 
     threading.Thread(target=watch, daemon=True).start()
-    # The thread cannot run while a call into a library holds the interpreter lock. The system's own
-    # signal (SIGIO, which kills by default) ends the process there.
-    fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    if sys.platform != "win32":
+        # The thread cannot run while a call into a library holds the interpreter lock. The system's
+        # own signal (SIGIO, which kills by default) ends the process there.
+        fcntl.fcntl(sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)

@@ -7,10 +7,11 @@ the system closes however that process ends, by ``kill -9`` too.
 from __future__ import annotations
 
 import contextlib
-import select
+import os
 import signal
 import subprocess
 import sys
+import threading
 
 import psutil
 
@@ -22,12 +23,15 @@ def main(command: list[str]) -> int:
     """Run a command until it ends, or standard input does, and return its exit code."""
     # Ctrl-C and the end of a terminal reach all processes in it: what runs this script decides.
     # A handler, unlike SIG_IGN, is not inherited by the command.
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - from our command
+    input_has_ended = threading.Event()
+    threading.Thread(target=_wait_for_end_of_input, args=(input_has_ended,), daemon=True).start()
     try:
-        while process.poll() is None and not _input_has_ended():
+        while process.poll() is None and not input_has_ended.wait(_POLL_INTERVAL):
             pass
     finally:
         _end(process)
@@ -35,10 +39,11 @@ def main(command: list[str]) -> int:
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
-def _input_has_ended() -> bool:
-    """Wait a moment for the end of standard input. Nothing else is ever read there."""
-    readable, _, _ = select.select([sys.stdin], [], [], _POLL_INTERVAL)
-    return bool(readable)
+def _wait_for_end_of_input(has_ended: threading.Event) -> None:
+    """Set an event at the end of standard input. Nothing else is ever read there."""
+    # Not through sys.stdin: at its exit, the interpreter would want the lock that a reader holds.
+    os.read(0, 1)
+    has_ended.set()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from torch.optim.lr_scheduler import (
 
 from sweeps.trial import TrialConfig
 
-Schedule = LRScheduler | ReduceLROnPlateau | None
+Schedule: TypeAlias = LRScheduler | ReduceLROnPlateau | None
 
 
 class WeightAverage:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import optuna
 from pydantic import ValidationError
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from optuna.study._frozen import FrozenStudy
     from optuna.trial import FrozenTrial
 
-Storage = optuna.storages.BaseStorage
+Storage: TypeAlias = optuna.storages.BaseStorage
 
 # Errors of a store that cannot be used; the last if a damaged page spoils only the text of a value.
 STORE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, json.JSONDecodeError)

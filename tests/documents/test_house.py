@@ -164,6 +164,9 @@ def _of_one(path: str, tree: ast.Module) -> Iterator[str]:
             yield "relative import"
         if top in PRODUCT:
             yield from _of_product(node)
+            asks_system = isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.platform"
+            if asks_system and not path.startswith("pipeline/system/"):
+                yield "asks for sys.platform"
             for effect in _process_effects(node):
                 if not path.startswith(PROCESS_EFFECTS[effect] or ("nowhere",)):
                     yield f"changes the process: {effect}"
@@ -438,6 +441,9 @@ PLANTED = {
     },
     "pipeline/data/d.py: changes the process: os.putenv": {
         "pipeline/data/d.py": "os.putenv('A', 'B')\n"
+    },
+    "pipeline/stores/a.py: asks for sys.platform": {
+        "pipeline/stores/a.py": "import sys\nif sys.platform == 'win32':\n    import msvcrt\n"
     },
     "models/a.py: changes the process: torch.set_num_threads": {
         "models/a.py": "import torch\ntorch.set_num_threads(2)\n"

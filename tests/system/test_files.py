@@ -1,11 +1,14 @@
 """Files are written whole or not at all, and what a killed process left behind is removed."""
 
 import multiprocessing
+import os
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
+from pipeline.system import left_behind
 from pipeline.system.files import atomic_write, temporary_folder, write_text_atomically
 
 
@@ -98,10 +101,28 @@ def test_a_new_draft_that_is_taken_for_an_orphan_is_made_again(tmp_path, monkeyp
 
     monkeypatch.setattr("pipeline.system.files.secrets.randbelow", number)
     monkeypatch.setattr(
-        "pipeline.system.files.fcntl.flock", lambda *_: made[0].unlink(missing_ok=True)
+        "pipeline.system.left_behind.fcntl.flock", lambda *_: made[0].unlink(missing_ok=True)
     )
     with atomic_write(tmp_path / "a") as draft:
         draft.write_text("x")
         assert draft.name == ".a.1.pipeline.tmp"
     assert (tmp_path / "a").read_text() == "x"
     assert [path.name for path in Path(tmp_path).iterdir()] == ["a"]
+
+
+def test_where_nothing_is_locked_what_is_old_is_removed(tmp_path, monkeypatch):
+    """Windows removes and renames nothing that is open: there, a draft or a folder of last week has been left."""
+    monkeypatch.setattr(left_behind, "_remove_if_left", left_behind._remove_if_old)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folders = [tmp_path / f"sweep-pipeline-{age}.tmp" for age in ("old", "new")]
+    drafts = [tmp_path / f".a.{number}.pipeline.tmp" for number in (1, 2)]
+    for folder, draft in zip(folders, drafts, strict=True):
+        folder.mkdir()
+        (folder / "a").touch()
+        draft.touch()
+    last_week = time.time() - 8 * 24 * 3600
+    for path in (folders[0], drafts[0]):
+        os.utime(path, (last_week, last_week))
+    with temporary_folder():
+        write_text_atomically(tmp_path / "a", "x")
+    assert {path.name for path in tmp_path.iterdir()} == {"a", folders[1].name, drafts[1].name}

@@ -56,3 +56,10 @@ def test_without_any_folder_for_temporary_files_a_line_says_so(monkeypatch):
     monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
     with pytest.raises(UsageFailure, match=r"set TMPDIR to one, got '/nowhere'$"):
         temporary_parent()
+
+
+def test_without_a_server_none_is_started(monkeypatch):
+    """Where helpers are spawned, as on Windows, there is nothing to warm up."""
+    monkeypatch.setattr(forkserver, "CONTEXT", multiprocessing.get_context("spawn"))
+    monkeypatch.setattr(forkserver, "_place_sockets", pytest.fail)
+    forkserver.warm_up("pipeline.none")

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any
 
 from pipeline.report.plots.base import DrawnPlot
 from pipeline.system import forkserver
@@ -57,7 +55,7 @@ def draw_plots(record: StudyRecord, folder: Path) -> list[DrawnPlot]:
 
 def _start_process(
     pickled_record: bytes, folder: Path, part: int, parts: int
-) -> Connection[Any, Any]:
+) -> forkserver.Connection:
     """Start a process that draws a part, and return the connection for its answer."""
     ours, theirs = forkserver.CONTEXT.Pipe()
     with theirs:
@@ -67,7 +65,7 @@ def _start_process(
     return ours
 
 
-def _work(connection: Connection[Any, Any], folder: Path, part: int, parts: int) -> None:
+def _work(connection: forkserver.Connection, folder: Path, part: int, parts: int) -> None:
     """Receive the record, draw one part, and send the drawn plots or the error."""
     forkserver.end_with_parent()
     try:
