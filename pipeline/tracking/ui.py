@@ -81,6 +81,9 @@ def serve(tracking: str, port: int, ready: Callable[[], None]) -> None:
 @contextlib.contextmanager
 def _stop_on_hangup() -> Iterator[None]:
     """Handle the end of the terminal like SIGTERM, unless it is ignored (nohup)."""
+    if not hasattr(signal, "SIGHUP"):  # on Windows
+        yield
+        return
     handler = signal.getsignal(signal.SIGHUP)
     if handler != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
