@@ -1,4 +1,4 @@
-"""Writes the description of a study for its run's page in MLflow: Markdown, the winner first."""
+"""Writes the description of a study for its run's page in MLflow, in Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweeps.analysis.record import StudyRecord
 
 
 def study_description(record: StudyRecord, experiment: str, run: str) -> str:
-    """Describe a study: the winner and its certainty, the end, the links, and the next commands.
+    """Describe a study: the links, the winner and its certainty, the end, and the next commands.
 
     Args:
         record: the study.
@@ -28,8 +28,8 @@ def study_description(record: StudyRecord, experiment: str, run: str) -> str:
     comparison = comparison_view.comparison_link(experiment, record.name).removeprefix("/")
     # MLflow folds away all but the first three lines, and hides the third.
     head = (
-        f"**{markdown(summary.winner)}**  \n"
-        f"[The report]({report}) · [the trials beside each other]({comparison})"
+        f"[The report]({report}) · [the trials beside each other]({comparison})  \n"
+        f"**{markdown(summary.winner)}**"
     )
     ends = f"{ends_text(record.results)}."
     sentences = [*summary.certainty, summary.test, summary.progress, ends, summary.cost]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 
@@ -9,14 +10,15 @@ from pipeline.report.finalists import doubts
 from pipeline.report.front import front_sentence
 from pipeline.report.problems import INFEASIBLE
 from pipeline.report.scores import (
+    PERCENT,
+    Unit,
     difference_text,
     entry_score_text,
     interval_text,
     outcome_text,
     plural,
-    score_text,
-    signed,
     test_text,
+    unit_of,
 )
 from pipeline.system.text import clip
 from sweeps.analysis.difference import Difference
@@ -51,7 +53,7 @@ _PAUSED_TO_THE_END = "paused, being behind the others, until nothing was left to
 # How those are ranked.
 _RANKED_BY_EPOCHS = "ranked after all complete ones, the longest trained first"
 _RANKED_BY_VALUE = "ranked by the best it had reached, after all complete ones"  # by 0.1.0
-_CONFIG_CLIP = 160  # characters of the winner's configuration
+_SETTINGS_CLIP = 600  # characters of the winner's settings
 _SECOND_CLIP = 120  # characters of the second's
 _OPTIMISM = 0.0005  # less would be 0.000 with three digits
 
@@ -89,7 +91,7 @@ def answer(record: StudyRecord) -> Answer:
     baseline = _baseline_sentence(record, configuration)
     test = mean_test_score(complete_trials(configuration), "acc")
     test_interval = None
-    lead = _lead_text(record.lead)
+    lead = _lead_text(record)
     gain = _baseline_lead(record, configuration)
     on_front = front_sentence(record)
     if on_front:
@@ -104,7 +106,7 @@ def answer(record: StudyRecord) -> Answer:
         baseline = _finalist_baseline_sentence(record, verdict)
         test = verdict.winner.test
         test_interval = verdict.winner.test_interval
-        lead = _finalist_lead_text(verdict)
+        lead = _finalist_lead_text(record, verdict)
         gain = _finalist_baseline_lead(record, verdict)
     return Answer(
         progress=progress_sentence(record),
@@ -206,19 +208,27 @@ def _winner_sentence(record: StudyRecord, configuration: Ranked | None) -> str:
         return "Nothing has won: no trial is complete."
     trial = configuration.trials[0]
     objective = OBJECTIVES[record.objective]
+    settings = settings_text(record, trial)
+    unit = unit_of(record.objective)
+    value = unit.value(trial.value or 0.0)
     if configuration.spread is None:
         tied = record.lead is not None and not record.lead.difference.difference
         verb = "stands first" if tied else "won"
-        family = clip(trial.config.family, 60)
         return (
-            f"Trial {trial.number} ({family}) {verb}: {objective} {trial.value:.4f} "
+            f"Trial {trial.number} {verb}, with {settings}: {objective} {value} "
             f"at epoch {trial.best_epoch} of {len(trial.history)}."
         )
-    name = clip(config_text(trial, record.searched), _CONFIG_CLIP)
+    mean = entry_score_text(configuration, unit)
     return (
-        f"The best configuration is {name}: mean {objective} {entry_score_text(configuration)}; "
-        f"the best of its seeds is trial {trial.number} with {trial.value:.4f}."
+        f"The best configuration is {settings}: mean {objective} {mean}; "
+        f"the best of its seeds is trial {trial.number} with {value}."
     )
+
+
+def settings_text(record: StudyRecord, trial: TrialResult) -> str:
+    """A trial's family, optimizer and all searched values."""
+    fields = dict.fromkeys(("family", "optimizer", *record.searched))
+    return clip(config_text(trial, list(fields)), _SETTINGS_CLIP)
 
 
 def _certainty_sentences(record: StudyRecord, configuration: Ranked | None) -> tuple[str, ...]:
@@ -228,6 +238,7 @@ def _certainty_sentences(record: StudyRecord, configuration: Ranked | None) -> t
     lead = record.lead
     if lead is None:
         return ("No other configuration is complete: there is nothing to compare it with.",)
+    unit = unit_of(record.objective)
     second = lead.second.trials[0]
     name = clip(config_text(second, lead.differing), _SECOND_CLIP)
     second_text = f"trial {second.number}, {name}"
@@ -239,8 +250,9 @@ def _certainty_sentences(record: StudyRecord, configuration: Ranked | None) -> t
         )
     else:
         images = _image_count_text(record, configuration, lead)
-        by = f"It is {difference.difference:.4f} ahead of the second ({second_text}){images}."
-    sentences = [by, _noise_sentence(difference)]
+        ahead = unit.difference(difference.difference)
+        by = f"It is {ahead} ahead of the second ({second_text}){images}."
+    sentences = [by, _noise_sentence(difference, unit)]
     optimism = _optimism_sentence(record)
     if optimism is not None:
         sentences.append(optimism)
@@ -249,15 +261,15 @@ def _certainty_sentences(record: StudyRecord, configuration: Ranked | None) -> t
 
 def _optimism_sentence(record: StudyRecord) -> str | None:
     """By how much the winner's value flatters itself; None if that is not known, or hardly any."""
+    unit = unit_of(record.objective)
     found = []
     of_trials = trial_optimism(record)
     if of_trials is not None and of_trials.value >= _OPTIMISM:
-        found.append(
-            f"{of_trials.value:.4f} as the best of {of_trials.configurations} configurations"
-        )
+        by = unit.difference(of_trials.value)
+        found.append(f"{by} as the best of {of_trials.configurations} configurations")
     of_epochs = epoch_optimism(record.results)
     if of_epochs is not None and of_epochs.mean >= _OPTIMISM:
-        found.append(f"{of_epochs.mean:.4f} as the best of its epochs")
+        found.append(f"{unit.difference(of_epochs.mean)} as the best of its epochs")
     if not found:
         return None
     notes = ["estimated"]
@@ -271,14 +283,14 @@ def _optimism_sentence(record: StudyRecord) -> str | None:
     )
 
 
-def _noise_sentence(difference: Difference) -> str:
+def _noise_sentence(difference: Difference, unit: Unit) -> str:
     """Whether a lead may be noise."""
     if max(difference.seeds) == 1:
         return "Each was trained with one seed: which of them is better is not known."
     if difference.half_width is None:
         return f"It is a difference {difference.why_unknown}: which is better is not known."
-    text = outcome_text(difference)
-    return f"{text[0].upper()}{text[1:]} ({interval_text(difference)})."
+    text = outcome_text(difference, unit)
+    return f"{text[0].upper()}{text[1:]} ({interval_text(difference, unit)})."
 
 
 def _image_count_text(record: StudyRecord, configuration: Ranked, lead: Lead) -> str:
@@ -292,17 +304,17 @@ def _image_count_text(record: StudyRecord, configuration: Ranked, lead: Lead) ->
     return f": {count:,} of the {images:,} validation images"
 
 
-def _lead_text(lead: Lead | None) -> str:
-    if lead is None:
+def _lead_text(record: StudyRecord) -> str:
+    if record.lead is None:
         return "no second"
-    return _lead_figure(lead.difference)
+    return _lead_figure(record.lead.difference, unit_of(record.objective))
 
 
-def _lead_figure(difference: Difference) -> str:
+def _lead_figure(difference: Difference, unit: Unit) -> str:
     """A lead as a figure, which says where it may be noise."""
     if not difference.difference:
         return "a tie"
-    figure = signed(difference.difference).removeprefix("+")
+    figure = unit.difference(difference.difference)
     if difference.outcome == "ahead":
         return figure
     if difference.outcome == "behind":
@@ -322,11 +334,12 @@ def _baseline_sentence(record: StudyRecord, configuration: Ranked | None) -> str
     beside = f"The best baseline (trial {trial.number}, {name})"
     if baseline is configuration:
         return f"{beside} is the winner: the search has found nothing better."
-    text = f"{beside} has {entry_score_text(baseline)}"
+    unit = unit_of(record.objective)
+    text = f"{beside} has {entry_score_text(baseline, unit)}"
     difference = record.difference(configuration, baseline)
     if difference is None:
         return f"{text}."
-    return f"{text}, {difference.difference:.4f} behind."
+    return f"{text}, {unit.difference(difference.difference)} behind."
 
 
 def _baseline_lead(record: StudyRecord, configuration: Ranked | None) -> str:
@@ -337,16 +350,14 @@ def _baseline_lead(record: StudyRecord, configuration: Ranked | None) -> str:
     difference = record.difference(configuration, baseline)
     if baseline is configuration or difference is None:
         return "nothing"
-    return _lead_figure(difference)
+    return _lead_figure(difference, unit_of(record.objective))
 
 
 # The winner of the finalists
 
 
 def _finalist_sentence(record: StudyRecord, verdict: Verdict) -> str:
-    trials = [finalist.trial for finalist in verdict.finalists]
-    fields = differing_fields(record.searched, trials) or record.searched
-    name = clip(config_text(verdict.winner.trial, fields), _CONFIG_CLIP)
+    settings = settings_text(record, verdict.winner.trial)
     if verdict.undecided or verdict.equal:
         subject = "First by its mean is"
     elif verdict.behind:
@@ -354,9 +365,9 @@ def _finalist_sentence(record: StudyRecord, verdict: Verdict) -> str:
     else:
         subject = "The winner is"
     score = verdict.winner.value
-    mean = "" if score is None else f" {score_text(score)}"
+    mean = "" if score is None else f" {unit_of(record.objective).mean(score)}"
     objective = OBJECTIVES[record.objective]
-    return f"{subject} {name}: {objective}{mean}, trained again with fresh seeds."
+    return f"{subject} {settings}: {objective}{mean}, trained again with fresh seeds."
 
 
 def _baseline_among(record: StudyRecord, verdict: Verdict) -> Finalist | None:
@@ -379,16 +390,17 @@ def _finalist_baseline_sentence(record: StudyRecord, verdict: Verdict) -> str:
     trials = [one.trial for one in verdict.finalists]
     fields = differing_fields(record.searched, trials) or record.searched
     name = clip(config_text(baseline.trial, fields), _SECOND_CLIP)
+    unit = unit_of(record.objective)
     sentence = (
-        f"Against the best baseline, {name}, {score_text(baseline.value)}: "
-        f"{difference_text(baseline.against)}"
+        f"Against the best baseline, {name}, {unit.mean(baseline.value)}: "
+        f"{difference_text(baseline.against, unit)}"
     )
     if baseline.test is None or verdict.winner.test is None:
         return f"{sentence}."
     by = verdict.winner.test.mean - baseline.test.mean
     return (
-        f"{sentence}. On the test images the baseline has {baseline.test.mean:.4f}, the winner "
-        f"{verdict.winner.test.mean:.4f} ({signed(by)})."
+        f"{sentence}. On the test images the baseline has {PERCENT.value(baseline.test.mean)}, the "
+        f"winner {PERCENT.value(verdict.winner.test.mean)} ({PERCENT.difference(by, sign=True)})."
     )
 
 
@@ -399,7 +411,7 @@ def _finalist_baseline_lead(record: StudyRecord, verdict: Verdict) -> str:
         return ""
     if baseline.against is None:
         return "nothing" if baseline is verdict.winner else "not known"
-    return _lead_figure(baseline.against)
+    return _lead_figure(baseline.against, unit_of(record.objective))
 
 
 def _finalist_certainty(verdict: Verdict) -> str:
@@ -416,13 +428,13 @@ def _finalist_certainty(verdict: Verdict) -> str:
     )
 
 
-def _finalist_lead_text(verdict: Verdict) -> str:
+def _finalist_lead_text(record: StudyRecord, verdict: Verdict) -> str:
     if len(verdict.finalists) < 2:
         return "no second"
     against = verdict.finalists[1].against
     if against is None:
         return "not known"
-    return _lead_figure(against)
+    return _lead_figure(against, unit_of(record.objective))
 
 
 # Figures, words and commands
@@ -444,14 +456,13 @@ def _figures(
     figures = [("trials ended", ended)]
     if configuration is None:
         return figures
-    value = f"{configuration.value:.4f}"
-    if configuration.spread is not None:
-        value += f" ± {configuration.spread:.4f}"
+    mean = entry_score_text(configuration, unit_of(record.objective))
+    value = mean.partition(" (")[0]
     return [
         (f"best {OBJECTIVES[record.objective]}", value),
         ("ahead of the second by", lead),
         *([("ahead of the best baseline by", gain)] if gain else []),
-        ("test accuracy", "not scored yet" if test is None else f"{test.mean:.4f}"),
+        ("test accuracy", "not scored yet" if test is None else PERCENT.value(test.mean)),
         *figures,
     ]
 
@@ -496,9 +507,20 @@ def _steps(record: StudyRecord, configuration: Ranked | None, test: Score | None
     if test is None:
         command = f"pipeline evaluate {run} --split test"
         steps.append(Step(why="Score the winner on the test split", command=command))
-    command = f"pipeline predict IMAGE {run}"
-    steps.append(Step(why="Ask the winner about images of your own", command=command))
+    model = shlex.quote(model_name(record))
+    for why, command in (
+        ("Ask the winner about images of your own", f"pipeline predict IMAGE {run}"),
+        ("Register it as a model of MLflow, to serve it", f"pipeline register {run} --as {model}"),
+        ("Export it for programs without this one", f"pipeline export {run} --out {model}.pt2"),
+    ):
+        steps.append(Step(why=why, command=command))
     if trial.run_id is not None:
         command = f"pipeline train --from-run {shlex.quote(trial.run_id)}"
         steps.append(Step(why="Repeat the winner to the same number", command=command))
     return [*steps, compare, report]
+
+
+def model_name(record: StudyRecord) -> str:
+    """A name for the winner as a model and as a file: the study's, in plain characters."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", record.name).strip("-")
+    return plain or "winner"

@@ -22,7 +22,7 @@ from pipeline.report.formats import (
 from pipeline.report.grid import Grid, Row, Section, cell_text, make_grid
 from pipeline.report.html import render_template
 from pipeline.report.provenance import last_end
-from pipeline.report.scores import difference_text, entry_score_text
+from pipeline.report.scores import difference_text, entry_score_text, unit_of
 from pipeline.system.files import write_text_atomically
 from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text
@@ -164,13 +164,14 @@ def _group_differences(group: Sequence[StudyRecord]) -> list[str]:
         if difference is not None:
             lines.append(
                 f"{_score_of(best_record, best)} against {_score_of(record, winner)}: "
-                f"{difference_text(difference)}."
+                f"{difference_text(difference, unit_of(record.objective))}."
             )
     return lines + [f"{_name(record)}: no trial is complete." for record in unfinished]
 
 
 def _score_of(record: StudyRecord, winner: Ranked) -> str:
-    return f"{_name(record)}{_source_text(record)} {entry_score_text(winner)}"
+    score = entry_score_text(winner, unit_of(record.objective))
+    return f"{_name(record)}{_source_text(record)} {score}"
 
 
 def _name(record: StudyRecord) -> str:
@@ -243,7 +244,7 @@ def _value_text(record: StudyRecord, *, with_objective: bool) -> str:
     winner = _winner(record)
     if winner is None:
         return "none complete"
-    score = entry_score_text(winner)
+    score = entry_score_text(winner, unit_of(record.objective))
     return f"{record.objective} {score}" if with_objective else score
 
 

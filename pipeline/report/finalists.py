@@ -13,12 +13,13 @@ from dataclasses import asdict
 from pipeline.report.grid import Row, Section, finite_value, make_grid
 from pipeline.report.scores import (
     BASELINE,
+    PERCENT,
+    Unit,
     difference_text,
     difference_values,
-    score_text,
     score_values,
-    signed,
     test_text,
+    unit_of,
 )
 from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text
@@ -137,23 +138,27 @@ def section(record: StudyRecord) -> Section | None:
 
 
 def _row(record: StudyRecord, finalist: Finalist) -> Row:
+    unit = unit_of(record.objective)
     gap = finalist.gap
     against = finalist.against
     in_search = _value_in_search(record, finalist)
     gap_text = ""
     if gap is not None:
-        gap_text = f"{signed(gap.difference)} ({_interval_text(gap.low, gap.high)})"
+        difference = PERCENT.difference(gap.difference, sign=True)
+        gap_text = f"{difference} ({PERCENT.signed_interval(gap.low, gap.high)})"
+        gap_text = gap_text.replace(" points", "")
     difference = ""
     if against is not None:
-        difference = f"{signed(against.difference)}{_OUTCOME_MARKS[against.outcome]}"
+        difference = unit.difference(against.difference, sign=True)
+        difference += _OUTCOME_MARKS[against.outcome]
     return {
         "place": finalist.place,
         "finalist": _name(record, finalist),
-        record.objective: _mean_text(finalist.value),
-        "test_acc": _mean_text(finalist.test),
+        record.objective: _mean_text(finalist.value, unit),
+        "test_acc": _mean_text(finalist.test, PERCENT),
         GAP_COLUMN: gap_text,
         "difference": difference,
-        "in_search": "" if in_search is None else f"{in_search:.4f}",
+        "in_search": "" if in_search is None else unit.value(in_search),
     }
 
 
@@ -170,9 +175,10 @@ def verdict_lines(record: StudyRecord) -> list[str]:
         ended = f"{verdict.ended} of {verdict.planned} runs have ended"
         lines.append(f"Not final: {ended}; go on with: {resume}")
     lines.append(_winner_line(record, verdict.winner))
-    lines += [_against_line(finalist) for finalist in verdict.finalists[1:]]
+    unit = unit_of(record.objective)
+    lines += [_against_line(finalist, unit) for finalist in verdict.finalists[1:]]
     lines += doubts(verdict)
-    lines += _cheapest_lines(verdict)
+    lines += _cheapest_lines(verdict, unit)
     if verdict.winner.gap is not None:
         lines.append(_gap_line(verdict.winner.gap))
     if _any_unscored(verdict):
@@ -180,18 +186,18 @@ def verdict_lines(record: StudyRecord) -> list[str]:
     lines += _refit_lines(record.finalists)
     if _has_other_firsts(record):
         lines.append("The study has gone on since they were chosen: others are its first now.")
-    return [*lines, *_reading_lines(verdict, maximize=record.maximize)]
+    return [*lines, *_reading_lines(verdict, unit, maximize=record.maximize)]
 
 
 def _winner_line(record: StudyRecord, winner: Finalist) -> str:
     test = ""
     if winner.test is not None:
         test = f"; test accuracy {test_text(winner.test, winner.test_interval)}"
-    mean = "" if winner.value is None else score_text(winner.value)
+    mean = "" if winner.value is None else unit_of(record.objective).mean(winner.value)
     return f"Winner: {_name(record, winner)}, mean {record.objective} {mean}{test}."
 
 
-def _against_line(finalist: Finalist) -> str:
+def _against_line(finalist: Finalist, unit: Unit) -> str:
     """The winner against another finalist."""
     entry = finalist.entry
     if finalist.value is None:
@@ -199,10 +205,10 @@ def _against_line(finalist: Finalist) -> str:
     ends = ""
     if len(complete_trials(entry)) < len(entry.trials):
         ends = f" ({_ends_text(entry)})"
-    text = f"Against place {finalist.place}, {score_text(finalist.value)}{ends}: "
+    text = f"Against place {finalist.place}, {unit.mean(finalist.value)}{ends}: "
     if finalist.against is None:
         return f"{text}not compared."
-    return f"{text}{difference_text(finalist.against)}."
+    return f"{text}{difference_text(finalist.against, unit)}."
 
 
 def doubts(verdict: Verdict) -> list[str]:
@@ -236,7 +242,7 @@ def _places(finalists: Sequence[Finalist]) -> str:
     return f"Places {', '.join(places)} and {last} are"
 
 
-def _cheapest_lines(verdict: Verdict) -> list[str]:
+def _cheapest_lines(verdict: Verdict, unit: Unit) -> list[str]:
     """The cheapest of those known to be no worse in practice than the winner, if there are any."""
     cheapest = verdict.cheapest
     if cheapest is None:
@@ -247,8 +253,8 @@ def _cheapest_lines(verdict: Verdict) -> list[str]:
     if cheapest is verdict.winner:
         return [f"The winner is the cheapest of those that are no worse in practice: {size}."]
     rope = cheapest.against.rope if cheapest.against is not None else None
-    text = f"Place {cheapest.place} is the cheapest of those known to be less than {rope:g} worse"
-    return [f"{text} than the winner: {size}."]
+    text = f"Place {cheapest.place} is the cheapest of those known to be less than"
+    return [f"{text} {unit.margin(rope)} worse than the winner: {size}."]
 
 
 def _gap_line(gap: Gap) -> str:
@@ -256,8 +262,11 @@ def _gap_line(gap: Gap) -> str:
         comment = "no more than the choice of images may do"
     else:
         comment = "more than the choice of images would do"
-    difference = f"Winner's validation less test accuracy {signed(gap.difference)}"
-    return f"{difference}, 95 % interval {_interval_text(gap.low, gap.high)}: {comment}."
+    difference = PERCENT.difference(gap.difference, sign=True)
+    interval = PERCENT.signed_interval(gap.low, gap.high)
+    return (
+        f"Winner's validation less test accuracy {difference}, 95 % interval {interval}: {comment}."
+    )
 
 
 def _any_unscored(verdict: Verdict) -> bool:
@@ -274,7 +283,7 @@ def _refit_lines(finalists: StudyRecord) -> list[str]:
     if refit is None:
         return []
     winner = "The winner, trained once on training and validation images together"
-    test = f"test accuracy {refit.acc:.4f}, run {refit.run_id}"
+    test = f"test accuracy {PERCENT.value(refit.acc)}, run {refit.run_id}"
     taken = "--best of evaluate, predict, export and register takes this network"
     return [f"{winner} ({refit.epochs} epochs): {test}; {taken}."]
 
@@ -291,7 +300,7 @@ def _has_other_firsts(record: StudyRecord) -> bool:
     return not chosen.issuperset(entry.trials[0].config.group for entry in firsts)
 
 
-def _reading_lines(verdict: Verdict, *, maximize: bool) -> list[str]:
+def _reading_lines(verdict: Verdict, unit: Unit, *, maximize: bool) -> list[str]:
     """How the figures are to be read."""
     spread = "Mean ± sample standard deviation over fresh seeds, which the search had not used"
     lines = [f"{spread}; in_search is its mean."]
@@ -317,7 +326,9 @@ def _reading_lines(verdict: Verdict, *, maximize: bool) -> list[str]:
         lines.append(f"{images}: other images may rank them otherwise.")
         rope = known[0].rope
         if rope is not None:
-            lines.append(f"Equal in practice: the whole interval is within {rope:g} of 0.")
+            lines.append(
+                f"Equal in practice: the whole interval is within {unit.margin(rope)} of 0."
+            )
     gap = verdict.winner.gap
     if gap is not None:
         images = f"{gap.val_images:,} validation and {gap.test_images:,} test images"
@@ -328,15 +339,11 @@ def _reading_lines(verdict: Verdict, *, maximize: bool) -> list[str]:
     return lines
 
 
-def _mean_text(score: Score | None) -> str:
+def _mean_text(score: Score | None, unit: Unit) -> str:
     """A score without its number of seeds; empty if unknown."""
     if score is None:
         return ""
-    return score_text(score).partition(" (")[0]
-
-
-def _interval_text(low: float, high: float) -> str:
-    return f"{signed(low)} to {signed(high)}"
+    return unit.mean(score).partition(" (")[0]
 
 
 def _ends_text(entry: Ranked) -> str:

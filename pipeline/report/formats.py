@@ -69,6 +69,21 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*|\[\]~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", text)
 
 
+def markdown_with_code(text: str) -> str:
+    """Text for Markdown, in which what stands between back quotes is code."""
+    pieces = clean(text).split("`")
+    if len(pieces) % 2 == 0:  # a back quote without its pair
+        return escape_markdown(text)
+    texts = []
+    for position, piece in enumerate(pieces):
+        if position % 2:
+            texts.append(f"`{piece}`")
+        else:
+            words = piece.strip()
+            texts.append(piece.replace(words, escape_markdown(words)) if words else piece)
+    return "".join(texts)
+
+
 def markdown_section(section: Section) -> list[str]:
     """The Markdown blocks of a section: title, table and list of sentences."""
     blocks = [f"## {escape_markdown(section.title)}"]

@@ -14,6 +14,7 @@ from pipeline.report.scores import (
     entry_score_text,
     plural,
     signed,
+    unit_of,
 )
 from pipeline.system.text import clip
 from sweeps.analysis.difference import Difference
@@ -124,10 +125,11 @@ def _knee_sentence(record: StudyRecord, front: Front) -> str:
             reason = "the front has fewer than three members"
         return f"There is no knee: {reason}."
     knee = front.knee
+    score = entry_score_text(knee.entry, unit_of(record.objective))
     return (
         f"The knee is trial {knee.entry.trials[0].number}, {record.objective} "
-        f"{entry_score_text(knee.entry)} with {cost_text(front.cost, knee.cost)}: of the line from "
-        f"the cheapest to the best, {record.objective} and the logarithm of {front.cost} both from "
+        f"{score} with {cost_text(front.cost, knee.cost)}: of the line from the "
+        f"cheapest to the best, {record.objective} and the logarithm of {front.cost} both from "
         "0 to 1, it is the farthest above."
     )
 
@@ -154,9 +156,10 @@ def front_sentence(record: StudyRecord) -> str:
     if front.knee is None:
         return f"{text}."
     knee = front.knee
+    value = unit_of(record.objective).value(knee.entry.value or 0.0)
     return (
         f"{text}; its knee is trial {knee.entry.trials[0].number}, {record.objective} "
-        f"{knee.entry.value:.4f} with {cost_text(front.cost, knee.cost)}."
+        f"{value} with {cost_text(front.cost, knee.cost)}."
     )
 
 
@@ -205,7 +208,8 @@ def choice_text(record: StudyRecord, choice: Choice) -> str:
     taken = f"Trial {trial.number} of {clip(record.name, 60)}"
     if trial.run_id is not None:
         taken += f", run {trial.run_id}"
-    score = f"{record.objective} {entry_score_text(choice.entry)}"
+    unit = unit_of(record.objective)
+    score = f"{record.objective} {entry_score_text(choice.entry, unit)}"
     whole = plural(len(record.complete_configurations), "complete configuration")
     if choice.within is None:
         return f"{taken}: the best of {whole}, {score}."
@@ -218,11 +222,11 @@ def choice_text(record: StudyRecord, choice: Choice) -> str:
     best_cost = cost_text(choice.cost, mean_cost(choice.best, choice.cost))
     text = (
         f"{taken}: {cheapest} is {worse}, {score} with {cost}. The best is trial "
-        f"{choice.best.trials[0].number}, {entry_score_text(choice.best)} with {best_cost}"
+        f"{choice.best.trials[0].number}, {entry_score_text(choice.best, unit)} with {best_cost}"
     )
     if choice.difference is None:
         return f"{text}."
-    return f"{text}; {difference_text(choice.difference)}{_margin_text(choice)}."
+    return f"{text}; {difference_text(choice.difference, unit)}{_margin_text(choice)}."
 
 
 def _margin_text(choice: Choice) -> str:

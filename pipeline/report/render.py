@@ -16,6 +16,7 @@ from pipeline.report.formats import (
     json_text,
     markdown_section,
     markdown_table,
+    markdown_with_code,
 )
 from pipeline.report.grid import Row, Section, make_grid
 from pipeline.report.html import PlotImage, page
@@ -86,7 +87,7 @@ def study_values(contents: ReportContents, top: int | None = None) -> Row:
         "columns": contents.table.columns,
         "rows": rows,
         "ranking": ranking_notes(record),
-        "first_against_second": lead_values(record.lead),
+        "first_against_second": lead_values(record),
         "front": front.front_values(record),
         "checks": contents.checks,
         "what_went_wrong": trial_problems(record),
@@ -144,7 +145,8 @@ def _check_blocks(contents: ReportContents) -> list[str]:
     if not contents.checks:
         return []
     lines = [
-        f"- **{check['level']}** {escape_markdown(str(check['text']))}" for check in contents.checks
+        f"- **{check['level']}** {markdown_with_code(str(check['text']))}"
+        for check in contents.checks
     ]
     return ["## Health checks", "\n".join(lines)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pipeline.report.grid import Row
 from pipeline.system.text import clip
 from sweeps.analysis.difference import Difference
@@ -11,6 +13,64 @@ from sweeps.analysis.record import Lead, StudyRecord
 from sweeps.analysis.scores import Score, complete_trials
 
 BASELINE = "baseline"  # marks a configuration to compare with
+# Objectives that are shares of images: sentences give them in per cent.
+_SHARES = ("val_acc", "balanced_acc")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How sentences write the values of an objective and their differences."""
+
+    percent: bool
+
+    def value(self, value: float) -> str:
+        """A value: ``97.39 %``, or ``0.1234`` of an objective without a unit."""
+        return f"{self._digits(value)} %" if self.percent else f"{value:.4f}"
+
+    def mean(self, score: Score) -> str:
+        """A mean and its spread: ``98.96 ± 0.10 % (3 seeds)``."""
+        text = self._digits(score.mean)
+        if score.spread is not None:
+            text += f" ± {self._digits(score.spread)}"
+        if self.percent:
+            text += " %"
+        return f"{text} ({plural(score.seeds, 'seed')})"
+
+    def interval(self, low: float, high: float) -> str:
+        """An interval: ``96.93 to 99.29 %``."""
+        text = f"{self._digits(low)} to {self._digits(high)}"
+        return f"{text} %" if self.percent else text
+
+    def difference(self, value: float, *, sign: bool = False) -> str:
+        """A difference: ``0.22 points`` of a percentage, or ``0.0022``."""
+        text = signed(100 * value, 2) if self.percent else signed(value)
+        if not sign:
+            text = text.removeprefix("+")
+        return f"{text} points" if self.percent else text
+
+    def signed_interval(self, low: float, high: float) -> str:
+        """An interval of a difference: ``-0.21 to +1.02 points``."""
+        texts = [self.difference(end, sign=True).removesuffix(" points") for end in (low, high)]
+        text = " to ".join(texts)
+        return f"{text} points" if self.percent else text
+
+    def margin(self, value: float | None) -> str:
+        """A difference that was settled beforehand, in few digits: ``1 point``, ``0.01``."""
+        if not self.percent or value is None:
+            return f"{value:g}"
+        points = f"{100 * value:g}"
+        return f"{points} point" if points == "1" else f"{points} points"
+
+    def _digits(self, value: float) -> str:
+        return f"{100 * value:.2f}" if self.percent else f"{value:.4f}"
+
+
+PERCENT = Unit(percent=True)
+
+
+def unit_of(objective: str) -> Unit:
+    """The unit in which sentences give an objective."""
+    return Unit(percent=objective in _SHARES)
 
 
 def score_values(key: str, score: Score | None) -> Row:
@@ -27,34 +87,28 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def score_text(score: Score) -> str:
-    """A mean over seeds: ``0.9896 ± 0.0010 (3 seeds)``."""
-    text = f"{score.mean:.4f}"
-    if score.spread is not None:
-        text += f" ± {score.spread:.4f}"
-    return f"{text} ({plural(score.seeds, 'seed')})"
-
-
 def test_text(score: Score, interval: tuple[float, float] | None) -> str:
-    """A mean test score with its interval over seeds and images, if that is known."""
-    text = score_text(score)
+    """A mean test accuracy with its interval over seeds and images, if that is known."""
+    text = PERCENT.mean(score)
     if interval is None:
         return text
-    return f"{text}, 95 % {interval[0]:.4f} to {interval[1]:.4f} over seeds and images"
+    return f"{text}, 95 % interval {PERCENT.interval(*interval)} over seeds and images"
 
 
-def entry_score_text(entry: Ranked) -> str:
+def entry_score_text(entry: Ranked, unit: Unit) -> str:
     """The mean of a complete configuration over its seeds."""
     seeds = len(complete_trials(entry))
-    return score_text(Score(mean=entry.value or 0.0, spread=entry.spread, seeds=seeds))
+    return unit.mean(Score(mean=entry.value or 0.0, spread=entry.spread, seeds=seeds))
 
 
-def signed(value: float) -> str:
-    """A difference with its sign, with 4 decimals or as many as distinguish the value from 0.
+def signed(value: float, decimals: int = 4) -> str:
+    """A difference with its sign, with ``decimals`` or as many as distinguish the value from 0.
 
     The rounding noise of sums counts as 0.
     """
-    digits = next((digits for digits in range(4, 10) if round(value, digits)), 4)
+    digits = next(
+        (digits for digits in range(decimals, decimals + 6) if round(value, digits)), decimals
+    )
     # Adding 0.0 turns -0.0 into 0.0.
     return f"{round(value, digits) + 0.0:+.{digits}f}"
 
@@ -79,23 +133,23 @@ def difference_values(difference: Difference | None) -> Row | None:
     }
 
 
-def difference_text(difference: Difference) -> str:
+def difference_text(difference: Difference, unit: Unit) -> str:
     """A difference with its interval, what that rests on, and what it says."""
-    text = f"difference {signed(difference.difference)}"
+    text = f"difference {unit.difference(difference.difference, sign=True)}"
     if difference.half_width is None:
         return f"{text} {difference.why_unknown}: which is better is not known"
-    return f"{text} ({interval_text(difference)}): {outcome_text(difference)}"
+    return f"{text} ({interval_text(difference, unit)}): {outcome_text(difference, unit)}"
 
 
-def interval_text(difference: Difference) -> str:
+def interval_text(difference: Difference, unit: Unit) -> str:
     """The interval of a difference, and what it rests on; empty if there is none.
 
-    For example: ``95 % -0.0021 to +0.0102, 3 seeds, 239 images, of 12 configurations``.
+    For example: ``95 % interval -0.21 to +1.02, 3 seeds, 239 images, of 12 configurations``.
     """
     if difference.low is None or difference.high is None:
         return ""
-    span = f"{signed(difference.low)} to {signed(difference.high)}"
-    return f"95 % {span}, {basis_text(difference)}"
+    span = unit.signed_interval(difference.low, difference.high)
+    return f"95 % interval {span}, {basis_text(difference)}"
 
 
 def basis_text(difference: Difference) -> str:
@@ -113,17 +167,17 @@ def basis_text(difference: Difference) -> str:
     return f"{', '.join(parts)}, of {difference.configurations} configurations"
 
 
-def outcome_text(difference: Difference) -> str:
+def outcome_text(difference: Difference, unit: Unit) -> str:
     """What the interval of a difference says, about its first side."""
     if difference.outcome == "ahead":
         text = "better beyond chance"
         if difference.second_is_no_worse:
-            text += f", by less than {difference.rope:g}"
+            text += f", by less than {unit.margin(difference.rope)}"
         return text
     if difference.outcome == "behind":
         return "worse beyond chance"
     if difference.outcome == "equal":
-        return f"equal in practice, within {difference.rope:g}"
+        return f"equal in practice, within {unit.margin(difference.rope)}"
     return f"not told apart{needs_text(difference)}"
 
 
@@ -144,34 +198,35 @@ def needs_text(difference: Difference) -> str:
     return f"; {' or '.join(parts)} would decide, if the difference stays as it is"
 
 
-def lead_text(lead: Lead) -> str:
+def lead_text(lead: Lead, unit: Unit) -> str:
     """Say how far the first configuration is ahead of the second, and whether that is known."""
     sides = []
     for entry in (lead.first, lead.second):
         name = clip(config_text(entry.trials[0], lead.differing), 80)
-        sides.append(f"{name} {entry_score_text(entry)}")
-    return f"{' against '.join(sides)}: {difference_text(lead.difference)}"
+        sides.append(f"{name} {entry_score_text(entry, unit)}")
+    return f"{' against '.join(sides)}: {difference_text(lead.difference, unit)}"
 
 
 def lead_sentences(record: StudyRecord) -> list[str]:
     """The lead of a study's search as text; empty if there is none."""
     if record.lead is None:
         return []
-    text = lead_text(record.lead)
+    text = lead_text(record.lead, unit_of(record.objective))
     if record.decided_finalists:
         text = f"In the search: {text}"
     return [text]
 
 
-def lead_values(lead: Lead | None) -> Row | None:
-    """A lead as values, with its text."""
+def lead_values(record: StudyRecord) -> Row | None:
+    """The lead of a study as values, with its text; None without one."""
+    lead = record.lead
     if lead is None:
         return None
     return {
         "first": _lead_side(lead, lead.first),
         "second": _lead_side(lead, lead.second),
         **(difference_values(lead.difference) or {}),
-        "text": lead_text(lead),
+        "text": lead_text(lead, unit_of(record.objective)),
     }
 
 

@@ -13,7 +13,7 @@ from pipeline.report.front import choice_text
 from pipeline.report.grid import CLIP, Row, Section, cell_text, finite_value, make_grid
 from pipeline.report.problems import class_name
 from pipeline.report.provenance import looks_text
-from pipeline.report.scores import lead_values, score_text
+from pipeline.report.scores import PERCENT, lead_values, unit_of
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean, clip
 from sweeps.analysis.health import (
@@ -81,7 +81,7 @@ def winner_detail(record: StudyRecord, *, within: float | None = None) -> Row:
         **_test_values(entry),
         "test_looks": looks_text(record),
         **_repeat_values(entry),
-        "first_against_second": lead_values(record.lead) if is_first else None,
+        "first_against_second": lead_values(record) if is_first else None,
         **_training_values(record, trial),
         **_artifact_values(record, trial),
     }
@@ -155,10 +155,10 @@ def _test_values(entry: Ranked) -> Row:
     if own:
         scores = {name: finite_value(own.get(name)) for name in ("acc", "loss")}
         if scores["acc"] is not None:
-            texts.append(f"test accuracy {scores['acc']:.4f}")
+            texts.append(f"test accuracy {PERCENT.value(own['acc'])}")
     if mean and (mean.seeds > 1 or not own):
         scores |= {"acc_mean": mean.mean, "acc_spread": mean.spread, "seeds": mean.seeds}
-        texts.append(f"test accuracy over its seeds {score_text(mean)}")
+        texts.append(f"test accuracy over its seeds {PERCENT.mean(mean)}")
     if texts:
         text = "; ".join(texts)
         sentence = (
@@ -235,12 +235,13 @@ def headline(detail: dict[str, Any]) -> str:
     """The winning trial, its value and its epoch, on a line."""
     name = clip(detail["study"], 60)
     dataset = clip(detail["dataset"], 80)
-    value = f"{detail['objective']} {cell_text('value', detail['value'])}"
+    unit = unit_of(detail["objective"])
+    value = f"{detail['objective']} {unit.value(detail['value'] or 0.0)}"
     epoch = f"at epoch {detail['best_epoch']} of {detail['epochs']} (validation split)"
     line = f"Best of {name} on {dataset}: trial {detail['trial']}, {value} {epoch}"
     if "mean" in detail:
-        line += f"; mean of {detail['repeats']} repeats {detail['mean']:.4f}"
-        line += f", spread {detail['spread']:.4f}"
+        line += f"; mean of {detail['repeats']} repeats {unit.value(detail['mean'])}"
+        line += f", spread {unit.difference(detail['spread'])}"
     return line
 
 
@@ -338,18 +339,20 @@ def _further_lines(detail: dict[str, Any]) -> list[str]:
     """What the winner's validation outputs tell besides accuracy."""
     lines = []
     if detail["macro_f1"] is not None:
-        line = f"Over the classes: balanced accuracy {detail['balanced_acc']:.4f}"
+        line = f"Over the classes: balanced accuracy {PERCENT.value(detail['balanced_acc'])}"
         line += f", macro F1 {detail['macro_f1']:.4f}"
         if detail["top5_acc"] is not None:
-            line += f"; the class is among the first five answers for {detail['top5_acc']:.4f}"
+            top5 = PERCENT.value(detail["top5_acc"])
+            line += f"; the class is among the first five answers for {top5}"
         lines.append(line)
     if detail["calibration_error"] is not None:
         surplus = detail["overconfidence"]
         word = "too sure" if surplus > 0 else "not sure enough"
         lines.append(
-            f"Calibration: expected calibration error {detail['calibration_error']:.4f} "
+            "Calibration: expected calibration error "
+            f"{PERCENT.difference(detail['calibration_error'])} "
             f"({detail['calibration_bins']} equal intervals of the answer's probability); "
-            f"on average {word} by {abs(surplus):.4f}"
+            f"on average {word} by {PERCENT.difference(abs(surplus))}"
         )
     return lines
 

@@ -205,18 +205,18 @@ def test_no_gain_over_the_first():
     assert level == "note"
     assert text.startswith(
         "None of the 11 other complete configurations has a better value than "
-        "the first configuration, trial 0 (0.9800): keep it"
+        "the first configuration, trial 0 (98.00 %): keep it"
     )
     near = [trial(12 * seed, 0.968, lr=0.003, dropout=0.2, seed=seed) for seed in range(2)]
     level, text = said(healthy(more=near, seeds=2), "gain")
     assert level == "note"
     assert text.startswith(
-        "Trial 3 (0.9700) is 0.0020 better than the first configuration, trial 0 (0.9680), "
+        "Trial 3 (97.00 %) is 0.20 points better than the first configuration, trial 0 (96.80 %), "
         "not told apart"
     )
     level, text = said(healthy(seeds=2), "gain")
     assert level == "good"
-    assert "is 0.0700 better than the first configuration, trial 0 (0.9000), beyond chance" in text
+    assert "is 7.00 points better than the first configuration, trial 0 (90.00 %), beyond" in text
     assert "2 seeds, of 12 configurations" in text
 
 
@@ -227,7 +227,7 @@ def test_one_seed_tells_no_gain(value):
     assert level == "note"
     assert text.endswith(
         "better than the first configuration, trial 0 "
-        f"({value:.4f}), of one seed each: whether the search has gained is not known."
+        f"({100 * value:.2f} %), of one seed each: whether the search has gained is not known."
     )
 
 
@@ -250,7 +250,7 @@ def test_no_gain_over_the_centre():
     assert (
         text
         == "None of the 4 other complete configurations has a better value than the centre, trial 0 "
-        "(0.9700): keep it, or search other ranges or train longer."
+        "(97.00 %): keep it, or search other ranges or train longer."
     )
 
 
@@ -268,13 +268,15 @@ def test_a_tie():
     level, text = said(healthy(more=repeats, seeds=2), "tie")
     assert level == "warning"
     assert text.startswith(
-        "Trial 25 leads the next, trial 27, by 0.0010, not told apart (95 % -0.0"
+        "Trial 25 leads the next, trial 27, by 0.10 points, not told apart (95 % interval -"
     )
     # The two near it and the one at 0.97; the others are at 0.93 and lower.
     assert "of 14 configurations); 2 of the 13 others may be as good: `pipeline finalists" in text
     level, text = said(healthy(seeds=2), "tie")
     assert level == "good"
-    assert text.startswith("Trial 3 leads the next, trial 4, by 0.0400, beyond chance (95 % +0.0")
+    assert text.startswith(
+        "Trial 3 leads the next, trial 4, by 4.00 points, beyond chance (95 % interval +"
+    )
 
 
 def test_one_seed_tells_no_winner():
@@ -284,7 +286,7 @@ def test_one_seed_tells_no_winner():
         assert level == "note"
         assert ", of one seed each: which is the best is not known; `pipeline finalists" in text
     equal = said(healthy(more=[trial(4, 0.97, lr=0.01)]), "tie")[1]
-    assert equal.startswith("Trial 3 is level with trial 4 (0.9700), of one seed each")
+    assert equal.startswith("Trial 3 is level with trial 4 (97.00 %), of one seed each")
 
 
 def finalists(values, test=None):
@@ -347,12 +349,12 @@ def test_finalists_decide_a_gain_over_the_first():
     level, text = said(dataclasses.replace(record, finalists=clear), "gain")
     assert level == "good"
     assert text.startswith(
-        "The best finalist is 0.0400 better than the first configuration, beyond chance (95 % +0.0"
+        "The best finalist is 4.00 points better than the first configuration, beyond chance (95 % interval +"
     )
     assert text.endswith(", 3 seeds, of 2 configurations).")
     better = finalists([(0.93, 0.932, 0.931), (0.97, 0.972, None)])
     text = (
-        "The first configuration is 0.0400 better than the best finalist, beyond chance, "
+        "The first configuration is 4.00 points better than the best finalist, beyond chance, "
         "but not with all of its seeds."
     )
     assert said(dataclasses.replace(record, finalists=better), "gain") == ("warning", text)
@@ -536,7 +538,7 @@ def test_overfitting():
         healthy(more=[trial(3, 0.97, train=0.9995, losses=rising, lr=0.004)]), "overfitting"
     )
     assert level == "warning"
-    assert "training accuracy 0.9995 and validation 0.9700" in text
+    assert "training accuracy 99.95 % and validation 97.00 %" in text
     assert "rose from 0.2000 at epoch 3 to 0.4000 at epoch 8" in text
     for alone in ({"train": 0.9995}, {"losses": rising}):
         assert said(healthy(more=[trial(3, 0.97, lr=0.004, **alone)]), "overfitting")[0] == "good"
@@ -551,7 +553,7 @@ def test_a_training_too_short():
     assert level == "note"
     assert text.startswith(
         "Trial 3 was still learning when its 8 epochs were over: in the last 2 epochs "
-        "val_acc got better by 0.0300 and the training accuracy rose from 0.9400 to 0.9700 "
+        "val_acc got better by 3.00 points and the training accuracy rose from 94.00 % to 97.00 % "
         "and the validation loss fell from 0.0600 to 0.0300"
     )
     assert "--epochs 16 under another --name" in text
@@ -582,7 +584,7 @@ def test_a_training_accuracy_that_rises():
     level, text = said(alone(train, val), "underfitting")
     assert level == "note"
     assert (
-        "in the last 2 epochs the training accuracy rose from 0.3900 to 0.4300: train longer"
+        "in the last 2 epochs the training accuracy rose from 39.00 % to 43.00 %: train longer"
         in text
     )
     high = [
@@ -597,8 +599,8 @@ def test_underfitting():
     level, text = said(alone(flat, flat, dropout=0.5, losses=[1.0] * 8), "underfitting")
     assert level == "note"
     assert text == (
-        "Trial 0 does not fit its training images: after 8 epochs its accuracy is 0.6030 on them "
-        "and 0.6030 on the 240 validation images, and on the training images it changed by +0.0020 "
+        "Trial 0 does not fit its training images: after 8 epochs its accuracy is 60.30 % on them "
+        "and 60.30 % on the 240 validation images, and on the training images it changed by +0.20 points "
         "in the last 2 epochs: try a larger network, another lr, more epochs or less dropout, "
         "unless no network tells more of them apart."
     )
@@ -612,8 +614,8 @@ def test_underfitting():
 @pytest.mark.parametrize(
     ("test", "level", "part"),
     [
-        (0.93, "warning", "0.9700 is 0.0400 above its test accuracy 0.9300"),
-        (0.99, "note", "0.9700 is 0.0200 below its test accuracy 0.9900"),
+        (0.93, "warning", "97.00 % is 4.00 points above its test accuracy 93.00 %"),
+        (0.99, "note", "97.00 % is 2.00 points below its test accuracy 99.00 %"),
         (0.968, "good", "within chance"),
     ],
 )
@@ -633,7 +635,7 @@ def test_gap_of_finalists():
     level, text = said(dataclasses.replace(healthy(), finalists=again), "test_gap")
     assert level == "warning"
     assert text.startswith(
-        "The best finalist's validation accuracy is 0.0710 above its test accuracy (95 %: +0.05"
+        "The best finalist's validation accuracy is 7.10 points above its test accuracy (95 % interval +5."
     )
     begun = dataclasses.replace(again, trials=6)
     assert said(dataclasses.replace(healthy(), finalists=begun), "test_gap") is None
@@ -648,9 +650,11 @@ def test_a_perfect_accuracy_is_not_certain():
     ]
     level, text = said(make_record(results, dimensions=[LR], rope=0.0), "tie")
     assert level == "warning"
-    assert text.startswith("Trial 0 leads the next, trial 1, by 0.0040, not told apart (95 % -0.0")
+    assert text.startswith(
+        "Trial 0 leads the next, trial 1, by 0.40 points, not told apart (95 % interval -0."
+    )
     text = said(make_record(results, dimensions=[LR]), "tie")[1]
-    assert "by 0.0040, equal in practice, within 0.01 (95 % -0.0" in text
+    assert "by 0.40 points, equal in practice, within 1 point (95 % interval -0." in text
 
 
 # Its images
@@ -720,7 +724,7 @@ def test_classes():
     level, text = said(of_classes([29, 1, 28]), "classes")
     assert level == "warning"
     assert text.startswith(
-        "Trial 7, right on 0.6444 of all images, nearly never recognises bee (1 of 30 right): "
+        "Trial 7, right on 64.44 % of all images, nearly never recognises bee (1 of 30 right): "
     )
     never = said(of_classes([30, 0, 28]), "classes")
     assert never[0] == "warning"
@@ -753,8 +757,8 @@ def test_unequal():
     assert level == "warning"
     assert text == (
         "Accuracy counts large classes most: ant has 83.3 % of the validation images, bee 8.3 %. "
-        "Always answering ant is right on 0.8333; trial 7 is right on 0.8333 of the images, and on "
-        "0.6333 as the mean over the classes. objective: balanced_acc ranks by this mean, "
+        "Always answering ant is right on 83.33 %; trial 7 is right on 83.33 % of the images, and on "
+        "63.33 % as the mean over the classes. objective: balanced_acc ranks by this mean, "
         "class_weights: balanced or sqrt trains for it."
     )
     assert said(of_sizes([90, 9, 9], [100, 10, 10]), "unequal")[0] == "note"
@@ -816,7 +820,7 @@ def test_one_family():
     assert text == (
         "Complete configurations by family: cnn 8, mlp 4. cnn does better than the others "
         "(rank sum, p 0.033 after correction for 2 families); the best other, mlp, is trial 0 in "
-        "place 6 (0.9000): a next study could keep to --families cnn."
+        "place 6 (90.00 %): a next study could keep to --families cnn."
     )
     only = [trial(i, 0.9, lr=0.001 * (i + 1), family="cnn") for i in range(12)]
     only += [trial(12, 0.5, state=PRUNED, family="mlp")]

@@ -40,7 +40,7 @@ def verdicts(*records):
     [
         (((0.80, 0.81, 0.82), (0.90, 0.91, 0.92)), "of 2 configurations): better beyond chance."),
         (((0.82, 0.84), (0.85, 0.87)), " would decide, if the difference stays as it is."),
-        (((0.9, 0.9), (0.901, 0.901)), "): equal in practice, within 0.01."),
+        (((0.9, 0.9), (0.901, 0.901)), "): equal in practice, within 1 point."),
         (((0.8,), (0.9,)), "of one seed each: which is better is not known."),
     ],
 )
@@ -58,7 +58,7 @@ def test_a_best_of_four_is_not_held_against_a_mean():
     record = make_record(trials, dimensions=(LR,), facts=StudyFacts(digest="same"))
     (line,) = verdicts(dataclasses.replace(record, name="A"), compared("B", 0.9, 0.9))
     assert line == (
-        "A 0.9900 (1 seed) against B 0.9000 ± 0.0000 (2 seeds): difference +0.0900 "
+        "A 99.00 % (1 seed) against B 90.00 ± 0.00 % (2 seeds): difference +9.00 points "
         "with a single seed on one side: which is better is not known."
     )
 
@@ -67,8 +67,8 @@ def test_three_studies():
     """Of several studies the best is set against each of the others; one without a complete trial is named."""
     lines = verdicts(compared("A", 0.8), compared("B", 0.9), compared("C"), compared("D", 0.7))
     assert [line.split(" against ")[-1][:8] for line in lines] == [
-        "A 0.8000",
-        "D 0.7000",
+        "A 80.00 ",
+        "D 70.00 ",
         "C: no tr",
     ]
 
@@ -110,7 +110,7 @@ def test_finalists_that_have_decided_are_compared():
     )
     assert (one["by"], other["by"]) == ("finalists", "search")
     (line,) = comparison.study_differences(records)
-    assert line.startswith("B 0.8000 (1 seed) against A (finalists) 0.7100 ± 0.0141 (2 seeds): ")
+    assert line.startswith("B 80.00 % (1 seed) against A (finalists) 71.00 ± 1.41 % (2 seeds): ")
     overview, _ = comparison.sections(records)
     assert [line[-1] for line in overview.grid.rows] == ["lr 0.01 (finalists)", "lr 0.01"]
     begun = compared("A", 0.9, finalists=dataclasses.replace(again, trials=3))

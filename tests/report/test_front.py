@@ -35,7 +35,7 @@ def two_objectives(cost="parameters", points=POINTS, **facts):
 def test_every_format_shows_the_front():
     """The terminal, JSON, CSV, Markdown and the page have the members and the knee."""
     record = two_objectives()
-    knee = "The knee is trial 0, val_acc 0.9000 (1 seed) with 1,000 parameters"
+    knee = "The knee is trial 0, val_acc 90.00 % (1 seed) with 1,000 parameters"
     text = render(record, "table")
     assert "The front of val_acc and parameters" in text
     assert knee in text
@@ -103,14 +103,14 @@ def chosen(record, within):
 def test_why_a_trial_is_taken():
     """It is the best, or the cheapest of those that are hardly worse, and what is not known is said."""
     record = two_objectives()
-    whole = "the best of 5 complete configurations, val_acc 0.9040 (1 seed)"
+    whole = "the best of 5 complete configurations, val_acc 90.40 % (1 seed)"
     assert chosen(record, None) == (f"Trial 2 of demo, run run2: {whole}.", 2)
     text, number = chosen(record, 0.005)
     assert number == 0
     assert text == (
         "Trial 0 of demo, run run0: the cheapest by parameters of the 2 whose val_acc is worse than the best's "
-        "by no more than 0.005, val_acc 0.9000 (1 seed) with 1,000 parameters. The best is trial 2, "
-        "0.9040 (1 seed) with 20,000 parameters; difference +0.0040 of one seed each: which is better "
+        "by no more than 0.005, val_acc 90.00 % (1 seed) with 1,000 parameters. The best is trial 2, "
+        "90.40 % (1 seed) with 20,000 parameters; difference +0.40 points of one seed each: which is better "
         "is not known."
     )
     text, number = chosen(record, 0.001)

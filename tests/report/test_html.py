@@ -219,9 +219,9 @@ def test_equal_errors_stand_once():
     [
         (((0.9,), (0.8,)), "one seed: which of them is better is not known."),
         (((0.9, 0.8), (0.8,)), "a difference with a single seed on one side: which is better"),
-        (((0.90, 0.91), (0.80, 0.81)), "Better beyond chance (95 % +0.0"),
+        (((0.90, 0.91), (0.80, 0.81)), "Better beyond chance (95 % interval +"),
         (((0.9, 0.8), (0.84, 0.85)), "Not told apart"),
-        (((0.9, 0.9), (0.899, 0.899)), "Equal in practice, within 0.01 (95 % -0.00"),
+        (((0.9, 0.9), (0.899, 0.899)), "Equal in practice, within 1 point (95 % interval -"),
         (((0.9,), (0.9,)), "a tie, in which the earlier trial stands first"),
         (((0.9,),), "there is nothing to compare it with"),
     ],
@@ -248,11 +248,13 @@ def test_the_winner_flatters_itself():
         for n in range(12)
     ]
     text = section(made(make_record(results)), "result").text
-    found = re.search(r"too high by about 0\.(\d{4}) as the best of 12 configurations and", text)
+    found = re.search(
+        r"too high by about (\d\.\d\d) points as the best of 12 configurations and", text
+    )
     # The mean of the best of twelve accuracies is 1.63 standard deviations above theirs.
-    assert 0.5 < int(found[1]) / 10_000 / (1.63 * (0.09 / 239) ** 0.5) < 1.5
+    assert 0.5 < float(found[1]) / 100 / (1.63 * (0.09 / 239) ** 0.5) < 1.5
     assert (
-        "0.0040 as the best of its epochs (estimated; of the epochs as the mean of 12 complete "
+        "0.40 points as the best of its epochs (estimated; of the epochs as the mean of 12 complete "
         "trials; together less than the sum)" in text
     )
     alone = [with_bits(make_result(0, 0.9), first_right(0.9, 239))]
@@ -265,7 +267,7 @@ def test_a_difference_is_said_in_images():
         make_result(n, 0.9 - n / 100, lr=0.01 + n / 100, with_confusion=True) for n in range(2)
     ]
     assert (
-        "It is 0.0100 ahead of the second (trial 1, lr 0.02): 3 of the 300 validation images."
+        "It is 1.00 points ahead of the second (trial 1, lr 0.02): 3 of the 300 validation images."
         in section(made(make_record(results, dimensions=report_study().dimensions)), "result").text
     )
 
@@ -279,7 +281,7 @@ def test_test_scores():
     )
     found = made(scored)
     assert (
-        "Test accuracy, scored after the choice: 0.8765 (1 seed)." in section(found, "result").text
+        "Test accuracy, scored after the choice: 87.65 % (1 seed)." in section(found, "result").text
     )
     assert "evaluate" not in section(found, "next").text
 
@@ -290,7 +292,7 @@ def test_every_command_is_one():
         report_trial(0, 0.9, run_id="abc"), name="my study", command="pipeline sweep --trials 3"
     )
     steps = answer.answer(dataclasses.replace(record, trials=3)).steps
-    assert len(steps) == 7
+    assert len(steps) == 9
     for step in steps:
         command, name, *arguments = shlex.split(step.command)
         assert command == "pipeline"
@@ -322,7 +324,7 @@ def finalists(*values, **changes):
     [
         (
             ((0.8, 0.81), (0.9, 0.91)),
-            "The winner is lr 0.02: validation accuracy 0.9050 ± 0.0071 (2 seeds), trained",
+            "The winner is cnn, optimizer adam, lr 0.02: validation accuracy 90.50 ± 0.71 % (2 seeds), trained",
         ),
         (
             ((0.8, 0.81), (0.9, 0.91)),
@@ -330,19 +332,19 @@ def finalists(*values, **changes):
         ),
         (
             ((0.8, 0.9), (0.9, 0.8)),
-            "First by its mean is lr 0.01: validation accuracy 0.8500",
+            "First by its mean is cnn, optimizer adam, lr 0.01: validation accuracy 85.00",
         ),
-        (((0.8, 0.81), (0.9, 0.91)), "ahead of the second by0.1000"),
+        (((0.8, 0.81), (0.9, 0.91)), "ahead of the second by10.00 points"),
         (((0.8, 0.9), (0.9, 0.8)), "Place 2 is not told apart from the winner by these runs."),
         (((0.8, 0.9), (0.9, 0.8)), "ahead of the second bya tie"),
         (((0.9, 0.8),), "It was the only finalist."),
         (
             ((0.8, 0.81), (0.9, 0.91)),
-            "In the search: Trial 0 (cnn) won: validation accuracy 0.9000",
+            "In the search: Trial 0 won, with cnn, optimizer adam, lr 0.01: validation accuracy 90.00 %",
         ),
         (
             ((0.8, 0.81), (0.9, 0.91)),
-            "Test accuracy, scored after the choice: 0.8550 ± 0.0071 (2 seeds).",
+            "Test accuracy, scored after the choice: 85.50 ± 0.71 % (2 seeds).",
         ),
     ],
 )
@@ -361,9 +363,9 @@ def test_a_finalist_that_did_better_is_not_beaten():
     failed = dataclasses.replace(record.finalists.results[-1], state=FAILED, value=None)
     again = dataclasses.replace(record.finalists, results=(*record.finalists.results[:-1], failed))
     text = section(made(dataclasses.replace(record, finalists=again)), "result").text
-    assert "Placed first is lr 0.01" in text
+    assert "Placed first is cnn, optimizer adam, lr 0.01" in text
     assert "Place 2 did better than the winner, and is placed behind because not all" in text
-    assert "ahead of the second bybehind by 0.0500" in text
+    assert "ahead of the second bybehind by 5.00 points" in text
     assert "by more than chance" not in text
 
 
@@ -390,7 +392,7 @@ def test_confusion_and_mistakes_are_of_the_same_trial(tmp_path):
 def test_finalists_under_way():
     """As long as finalists are trained, the search's own winner stands, and the command that goes on."""
     found = made(finalists((0.8, 0.81), trials=4))
-    assert section(found, "result").all("p")[0].text.startswith("Trial 0 (cnn) won")
+    assert section(found, "result").all("p")[0].text.startswith("Trial 0 won, with cnn")
     assert "pipeline finalists test" in section(found, "next").text
 
 

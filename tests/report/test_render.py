@@ -15,6 +15,7 @@ from support.reports import hostile_study, report_study, report_trial, report_wi
 
 from pipeline.report import render, terminal, winner
 from pipeline.report.checks.registry import run_checks
+from pipeline.report.formats import markdown_with_code
 from pipeline.report.ranked import ranked_table
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean, clip
@@ -114,7 +115,7 @@ def test_repeats_are_one_row_with_mean_and_spread():
     assert (row["repeats"], row["trial"]) == (3, 1)
     assert row["seconds"] == pytest.approx(3 * 12.345)
     assert "spread" not in ranked_table(report_study(report_trial(0, 0.8))).columns
-    assert "mean of 3 repeats 0.8500, spread 0.0500" in render.render_winner(record, "table")
+    assert "mean of 3 repeats 85.00 %, spread 5.00 points" in render.render_winner(record, "table")
 
 
 def test_csv_reads_back():
@@ -525,8 +526,8 @@ def repeated_study(**changes):
 
 
 LINE = (
-    "lr 0.01 0.9100 ± 0.0100 (3 seeds) against lr 0.1 0.7100 ± 0.0100 (3 seeds): "
-    "difference +0.2000 (95 % +0.1"
+    "lr 0.01 91.00 ± 1.00 % (3 seeds) against lr 0.1 71.00 ± 1.00 % (3 seeds): "
+    "difference +20.00 points (95 % interval +1"
 )
 
 
@@ -538,7 +539,7 @@ def test_first_against_second(renders, fmt):
     assert LINE in text
     assert "3 seeds, 1000 images, of 2 configurations): better beyond chance" in text
     once = report_study(report_trial(0, 0.9, lr=0.01), report_trial(1, 0.8, lr=0.1))
-    line = "difference +0.1000 of one seed each: which is better is not known"
+    line = "difference +10.00 points of one seed each: which is better is not known"
     assert line in renders(once, fmt)
 
 
@@ -585,7 +586,7 @@ def test_best_shows_recorded_test_scores():
     assert detail["test_scores"]["acc_mean"] == pytest.approx(0.91)
     assert (detail["test_scores"]["seeds"], detail["next"]) == (3, [])
     assert detail["test"].startswith(
-        "Test accuracy 0.9100; test accuracy over its seeds 0.9100 ± 0.0100 (3 seeds), sco"
+        "Test accuracy 91.00 %; test accuracy over its seeds 91.00 ± 1.00 % (3 seeds), sco"
     )
     assert winner.winner_detail(record)["test_scores"] is None
     for fmt in render.FORMATS:
@@ -702,3 +703,16 @@ def test_health_checks_stand_under_the_table():
     assert [(check["level"], check["check"]) for check in data["checks"]] == [
         (c.level, c.name) for c in run_checks(record)
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see `pipeline report A_b`: <b>", "see `pipeline report A_b`: &lt;b&gt;"),
+        ("one ` alone_", r"one \` alone\_"),
+        ("`a\nb`", "`a b`"),
+    ],
+)
+def test_commands_in_markdown(text, shown):
+    """A command between back quotes is code in Markdown, and a back quote without its pair is text."""
+    assert markdown_with_code(text) == shown

@@ -12,6 +12,7 @@ from pipeline.report.checks.base import (
     validation_images,
     winner_uncertainty,
 )
+from pipeline.report.scores import PERCENT, unit_of
 from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.study_spec import OBJECTIVES
@@ -45,7 +46,7 @@ def overfitting(record: StudyRecord) -> Check | None:
     lowest = min(losses, key=losses.__getitem__)
     last = max(losses)
     accuracies = (
-        f"training accuracy {train:.4f} and validation {val:.4f} "
+        f"training accuracy {PERCENT.value(train)} and validation {PERCENT.value(val)} "
         f"({images:,} images) at trial {trial.number}'s best epoch"
     )
     loss = (
@@ -56,8 +57,8 @@ def overfitting(record: StudyRecord) -> Check | None:
     has_risen = losses[last] >= RISE * losses[lowest]
     if has_gap and has_risen:
         text = (
-            f"Overfitting: {accuracies}, a gap of {train - val:.4f} "
-            f"(95 %: {low:.4f} to {high:.4f}), and {loss}: "
+            f"Overfitting: {accuracies}, a gap of {PERCENT.difference(train - val)} "
+            f"(95 % interval {PERCENT.signed_interval(low, high)}), and {loss}: "
             "try more dropout, weight_decay or augment, or stop earlier (patience)."
         )
         return Check(name="overfitting", level="warning", text=text)
@@ -101,10 +102,10 @@ def underfitting(record: StudyRecord) -> Check | None:
         val = trial.history[-1].metrics["val/acc"]
         text = (
             f"Trial {trial.number} does not fit its training images: after {epochs} epochs its "
-            f"accuracy is {train:.4f} on them and {val:.4f} on the "
+            f"accuracy is {PERCENT.value(train)} on them and {PERCENT.value(val)} on the "
             f"{validation_images(trial) or 0:,} validation images, and on the training images it "
-            f"changed by {train - earlier_train:+.4f} in the last {words}: "
-            f"try {_remedies(trial.config)}, unless no network tells more of them apart."
+            f"changed by {PERCENT.difference(train - earlier_train, sign=True)} in the last "
+            f"{words}: try {_remedies(trial.config)}, unless no network tells more of them apart."
         )
         return Check(name="underfitting", level="note", text=text)
     text = (
@@ -122,15 +123,15 @@ def _signs_of_learning(
     signs = []
     gained = _late_gain(record, trial, last)
     if gained is not None:
-        signs.append(f"{record.objective} got better by {gained:.4f}")
+        by = unit_of(record.objective).difference(gained)
+        signs.append(f"{record.objective} got better by {by}")
     losses = _known(trial, "val/loss")
     earlier_losses = [loss for epoch, loss in losses.items() if epoch <= epochs - last]
     falls = bool(earlier_losses) and losses.get(epochs, math.inf) <= FALL * min(earlier_losses)
     train = _known(trial, "train/acc")
     if _rises(record, trial, train, last) and (falls or is_low):
-        signs.append(
-            f"the training accuracy rose from {train[epochs - last]:.4f} to {train[epochs]:.4f}"
-        )
+        low = PERCENT.value(train[epochs - last])
+        signs.append(f"the training accuracy rose from {low} to {PERCENT.value(train[epochs])}")
         if falls and record.objective != "val_loss":
             signs.append(
                 f"the validation loss fell from {min(earlier_losses):.4f} to {losses[epochs]:.4f}"

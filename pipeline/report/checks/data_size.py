@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.report.checks.base import Check
 from pipeline.report.plots.size_curves import enough, last_gain, size_curves
-from pipeline.report.scores import interval_text, signed
+from pipeline.report.scores import interval_text, unit_of
 from sweeps.analysis.record import StudyRecord
 
 
@@ -21,11 +21,13 @@ def data_size(record: StudyRecord) -> Check | None:
     gain = last_gain(record, best)
     if gain is None or gain.half_width is None:
         return None
+    unit = unit_of(record.objective)
     before, last = best.points[-2:]
     subject = f" of {best.name}" if best.name else ""
     finding = (
         f"{last.images:,} instead of {before.images:,} training images improve the "
-        f"{record.objective}{subject} by {signed(gain.difference)} ({interval_text(gain)})"
+        f"{record.objective}{subject} by {unit.difference(gain.difference, sign=True)} "
+        f"({interval_text(gain, unit)})"
     )
     if gain.outcome == "ahead":
         text = f"More images help to the end: {finding}. Still more would probably help, too."

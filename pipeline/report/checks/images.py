@@ -12,6 +12,7 @@ from pipeline.report.checks.base import (
     validation_images,
 )
 from pipeline.report.problems import class_name
+from pipeline.report.scores import PERCENT
 from pipeline.system.text import clip
 from sweeps.analysis.health import (
     balanced_accuracy,
@@ -116,9 +117,9 @@ def classes(record: StudyRecord) -> Check | None:
     if rare:
         these = "this class" if len(named) == 1 else "these classes"
         text = (
-            f"Trial {trial.number}, right on {accuracy:.4f} of all images, nearly never recognises "
-            f"{_listed([one.text for one in named])}: look at the confusion matrix and at the "
-            f"images of {these}, or rank by balanced_acc."
+            f"Trial {trial.number}, right on {PERCENT.value(accuracy)} of all images, nearly never "
+            f"recognises {_listed([one.text for one in named])}: look at the confusion matrix and "
+            f"at the images of {these}, or rank by balanced_acc."
         )
         return Check(name="classes", level="warning", text=text)
     if named:
@@ -162,8 +163,9 @@ def unequal(record: StudyRecord) -> Check | None:
     text = (
         f"Accuracy counts large classes most: {largest} has {100 * found.largest_share:.1f} % of "
         f"the validation images, {smallest} {100 * found.smallest_share:.1f} %. Always answering "
-        f"{largest} is right on {found.largest_share:.4f}; trial {trial.number} is right on "
-        f"{accuracy:.4f} of the images, and on {balanced:.4f} as the mean over the classes. "
+        f"{largest} is right on {PERCENT.value(found.largest_share)}; trial {trial.number} is "
+        f"right on {PERCENT.value(accuracy)} of the images, and on {PERCENT.value(balanced)} as "
+        "the mean over the classes. "
         "objective: balanced_acc ranks by this mean, class_weights: balanced or sqrt trains for it."
     )
     if accuracy - balanced > _HIDDEN:

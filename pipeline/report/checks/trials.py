@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.report.checks.base import Check, Level, is_sampled, tried_trials
+from pipeline.report.scores import unit_of
 from sweeps.analysis.health import collapsed_class
 from sweeps.analysis.naming import value_text
 from sweeps.analysis.ranking import Ranked
@@ -98,11 +99,12 @@ def families(record: StudyRecord) -> Check | None:
         return Check(name="families", level="good", text=text)
     index = next(i for i, family in enumerate(ranked) if family != first)
     best_other = complete[index]
+    value = unit_of(record.objective).value(best_other.value or 0.0)
     text = (
         f"{finding}. {first} does better than the others (rank sum, p {chance:.3f} after "
         f"correction for {len(searched)} families); the best other, {ranked[index]}, is trial "
-        f"{best_other.trials[0].number} in place {index + 1} ({best_other.value:.4f}): "
-        f"a next study could keep to --families {first}."
+        f"{best_other.trials[0].number} in place {index + 1} ({value}): a next "
+        f"study could keep to --families {first}."
     )
     return Check(name="families", level="note", text=text)
 

@@ -13,7 +13,7 @@ from pipeline.report.checks.base import (
     validation_images,
 )
 from pipeline.report.finalists import doubts
-from pipeline.report.scores import interval_text, outcome_text
+from pipeline.report.scores import PERCENT, interval_text, outcome_text, unit_of
 from sweeps.analysis.intervals import newcombe_interval
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
@@ -50,29 +50,31 @@ def gain(record: StudyRecord) -> Check | None:
 
 def _gain_over(record: StudyRecord, baseline: Ranked, name: str) -> Check | None:
     """Compare the winner of the search with the baseline, which has a name."""
+    unit = unit_of(record.objective)
     entries = record.complete_configurations
     winner = entries[0]
     if winner is baseline:
         count = len(entries) - 1
         text = (
             f"None of the {count} other complete configurations has a better value than {name} "
-            f"({_value(baseline)}): keep it, or search other ranges or train longer."
+            f"({unit.value(_mean(baseline))}): keep it, or search other ranges or train longer."
         )
         return Check(name="gain", level="note", text=text)
     difference = record.difference(winner, baseline)
     if difference is None:
         return None
+    by = unit.difference(difference.difference)
     finding = (
-        f"{_label(winner)} ({_value(winner)}) is {difference.difference:.4f} better than "
-        f"{name} ({_value(baseline)})"
+        f"{_label(winner)} ({unit.value(_mean(winner))}) is {by} better than "
+        f"{name} ({unit.value(_mean(baseline))})"
     )
     if difference.outcome == "ahead":
-        text = f"{finding}, beyond chance ({interval_text(difference)})."
+        text = f"{finding}, beyond chance ({interval_text(difference, unit)})."
         return Check(name="gain", level="good", text=text)
     if difference.half_width is None:
         text = f"{finding}, {difference.why_unknown}: whether the search has gained is not known."
         return Check(name="gain", level="note", text=text)
-    text = f"{finding}, {outcome_text(difference)} ({interval_text(difference)})."
+    text = f"{finding}, {outcome_text(difference, unit)} ({interval_text(difference, unit)})."
     return Check(name="gain", level="note", text=text)
 
 
@@ -86,7 +88,8 @@ def _gain_of_finalists(record: StudyRecord, baseline: Ranked) -> Check | None:
     if finalist is None or finalist.against is None:
         return None
     difference = finalist.against
-    by = f"{abs(difference.difference):.4f} better than"
+    unit = unit_of(record.objective)
+    by = f"{unit.difference(abs(difference.difference))} better than"
     if difference.outcome == "behind":
         text = (
             f"The first configuration is {by} the best finalist, beyond chance, "
@@ -96,7 +99,7 @@ def _gain_of_finalists(record: StudyRecord, baseline: Ranked) -> Check | None:
     if difference.outcome == "ahead":
         text = (
             f"The best finalist is {by} the first configuration, beyond chance "
-            f"({interval_text(difference)})."
+            f"({interval_text(difference, unit)})."
         )
         return Check(name="gain", level="good", text=text)
     return None  # the check of ties tells of it
@@ -113,15 +116,16 @@ def tie(record: StudyRecord) -> Check | None:
     lead = record.lead
     if lead is None:
         return None
+    unit = unit_of(record.objective)
     difference = lead.difference
     second = lead.second.trials[0].number
     if difference.difference:
-        relation = f"leads the next, trial {second}, by {difference.difference:.4f}"
+        relation = f"leads the next, trial {second}, by {unit.difference(difference.difference)}"
     else:
-        relation = f"is level with trial {second} ({_value(lead.second)})"
+        relation = f"is level with trial {second} ({unit.value(_mean(lead.second))})"
     finding = f"{_label(lead.first)} {relation}"
     if difference.outcome == "ahead":
-        text = f"{finding}, beyond chance ({interval_text(difference)})."
+        text = f"{finding}, beyond chance ({interval_text(difference, unit)})."
         return Check(name="tie", level="good", text=text)
     remedy = f"`pipeline finalists {record.name}` trains the best again with fresh seeds"
     if difference.half_width is None:
@@ -130,8 +134,8 @@ def tie(record: StudyRecord) -> Check | None:
     others = record.complete_configurations[1:]
     near = sum(_may_be_as_good(record, lead.first, entry) for entry in others)
     text = (
-        f"{finding}, {outcome_text(difference)} ({interval_text(difference)}); {near} of the "
-        f"{len(others)} others may be as good: {remedy}."
+        f"{finding}, {outcome_text(difference, unit)} ({interval_text(difference, unit)}); {near} "
+        f"of the {len(others)} others may be as good: {remedy}."
     )
     level: Level = "note" if difference.outcome == "equal" else "warning"
     return Check(name="tie", level=level, text=text)
@@ -179,12 +183,12 @@ def test_gap(record: StudyRecord) -> Check | None:
         test_images = int(trial.test.get("images", images))
         low, high = newcombe_interval(val, images, test, test_images)
         finding = (
-            f"Trial {trial.number}'s validation accuracy {val:.4f} is {_above(val - test)} "
-            f"its test accuracy {test:.4f}"
+            f"Trial {trial.number}'s validation accuracy {PERCENT.value(val)} is "
+            f"{_above(val - test)} its test accuracy {PERCENT.value(test)}"
         )
     else:
         return None
-    finding += f" (95 %: {low:+.4f} to {high:+.4f})"
+    finding += f" (95 % interval {PERCENT.signed_interval(low, high)})"
     if low > 0:
         remedy = (
             "report the test score; fewer trials or a larger validation split would flatter less"
@@ -198,7 +202,7 @@ def test_gap(record: StudyRecord) -> Check | None:
 
 def _above(difference: float) -> str:
     direction = "above" if difference >= 0 else "below"
-    return f"{abs(difference):.4f} {direction}"
+    return f"{PERCENT.difference(abs(difference))} {direction}"
 
 
 # Configurations
@@ -222,10 +226,6 @@ def _first_number(entry: Ranked) -> int:
 
 def _label(entry: Ranked) -> str:
     return f"Trial {entry.trials[0].number}"
-
-
-def _value(entry: Ranked) -> str:
-    return f"{_mean(entry):.4f}"
 
 
 def _mean(entry: Ranked) -> float:
