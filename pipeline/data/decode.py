@@ -143,7 +143,7 @@ def upright(image: Image.Image, at_least: tuple[int, int]) -> tuple[tuple[int, i
     width, height = image.size
     is_draft = image.draft(None, at_least) is not None
     is_turned = is_draft and image.getexif().get(ExifTags.Base.Orientation) in _ROTATED
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)  # else one that is upright already is copied
     size = image.size  # other formats may turn an image while it is opened or decoded
     if is_draft:
         size = (height, width) if is_turned else (width, height)
