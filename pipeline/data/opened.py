@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -25,6 +26,10 @@ from sweeps.analysis.health import copies_texts
 _CLASSES = 10  # are listed with their counts
 _NAME = 40  # characters of a class name
 
+# What of arrays with an official test part is read: for a search the other part, or that part for a
+# score, or both for an overview. Of files, all are listed anyway.
+Purpose = Literal["search", "score", "overview"]
+
 
 @dataclass(frozen=True)
 class OpenedImages:
@@ -40,6 +45,8 @@ class OpenedImages:
     copies: Copies | None  # None if that is not known
     found: tuple[str, ...]  # what to say first of images of one's own, a line each
     misfits: Callable[[], str]  # says which test images are unlike the others; empty for none
+    listing: Listing | None  # of image files
+    records: survey.Survey | None  # of image files, if they were looked at
 
 
 @dataclass(frozen=True)
@@ -68,9 +75,12 @@ def open_images(
     data_version: int | None,
     copies: str | None,
     *,
-    test: bool,
+    purpose: Purpose,
 ) -> OpenedImages:
     """Read all of a data set but its pixels, and divide it into the three splits.
+
+    For an overview, copies are counted in any data set. Those of others keep their published splits
+    whatever is found.
 
     Args:
         name: as all that follow, see `pipeline.data.search_data.load`.
@@ -80,7 +90,7 @@ def open_images(
         image_size: for image files.
         data_version: of the rules for one's own images.
         copies: whether copies are kept in one split.
-        test: of arrays with an official test part, which part is read.
+        purpose: for which images are read.
 
     Raises:
         UsageFailure: if the data set has too few images, or takes none of these values.
@@ -88,28 +98,28 @@ def open_images(
     """
     source = get_source(name, data_version)
     _check_options(name, source, image_size, data_version, copies)
+    follows_copies = is_own(name) and data_version is not None
+    finds_copies = follows_copies or purpose == "overview"
     rows: _Rows
     needed: set[str] = {*PARTS}
     if isinstance(source, Files):
-        rows = _rows_of_files(name, source, data_dir, image_size, data_version)
-    else:
-        rows = _rows_of_arrays(
-            source,
-            data_dir,
-            test=test,
-            both=split_file is not None,
-            finds_copies=is_own(name) and data_version is not None,
+        rows = _rows_of_files(
+            name, source, data_dir, image_size, data_version, finds_copies=finds_copies
         )
-        if source.has_test and split_file is None:
-            needed = {"test"} if test else {"train", "val"}
+    else:
+        reads: Purpose = "overview" if split_file is not None else purpose
+        rows = _rows_of_arrays(source, data_dir, reads, finds_copies=finds_copies)
+        if source.has_test and reads != "overview":
+            needed = {"test"} if reads == "score" else {"train", "val"}
     given = None
     if split_file is not None:
         given = read_split_file(Path(split_file), len(rows.labels), rows.paths)
         rows = dataclasses.replace(rows, group_names=_joined(rows.group_names, given.groups))
-    together = copies != "apart"
+    together = follows_copies and copies != "apart"
     groups = copying.merge(rows.keys if together else None, rows.group_names)
     splits = _split(name, rows, given, groups, split_seed, source.val_share, needed)
     counted = _count_copies(rows, splits, together=together)
+    found = _found_lines(rows, splits, counted, split_file) if is_own(name) else ()
     return OpenedImages(
         labels=rows.labels,
         classes=rows.classes,
@@ -118,8 +128,10 @@ def open_images(
         has_fixed_val="val" in rows.parts and (given is None or given.splits is None),
         groups=groups,
         copies=counted,
-        found=tuple(_found_lines(rows, splits, counted, split_file if given else None)),
+        found=tuple(found),
         misfits=lambda: _misfits(rows, splits),
+        listing=rows.listing,
+        records=rows.records,
     )
 
 
@@ -182,17 +194,22 @@ def _joined(own: Sequence[str] | None, given: Sequence[str] | None) -> Sequence[
 
 
 def _rows_of_files(
-    name: str, source: Files, data_dir: Path, image_size: int | None, data_version: int | None
+    name: str,
+    source: Files,
+    data_dir: Path,
+    image_size: int | None,
+    data_version: int | None,
+    *,
+    finds_copies: bool,
 ) -> _Rows:
     listing = source.find(data_dir)
     lockfile.check_sizes(listing_files(name, listing, data_dir))
-    is_surveyed = is_own(name) and data_version is not None
-    records = survey.survey(listing) if is_surveyed else None
+    records = survey.survey(listing) if finds_copies else None
     all_rows = range(len(listing.files))
 
     def pixels(rows: torch.Tensor, splits: Splits) -> torch.Tensor:
         seen = _seen(splits)
-        if records is not None:
+        if records is not None and data_version is not None:
             shape = survey.common_shape(records[seen], image_size)
             return decode.load_images(name, listing, rows.tolist(), lambda: shape, shape)
 
@@ -215,16 +232,14 @@ def _rows_of_files(
     )
 
 
-def _rows_of_arrays(
-    source: Arrays, data_dir: Path, *, test: bool, both: bool, finds_copies: bool
-) -> _Rows:
+def _rows_of_arrays(source: Arrays, data_dir: Path, reads: Purpose, *, finds_copies: bool) -> _Rows:
     """Read arrays: everything without an official test part; else one part, or both."""
-    if not source.has_test:
-        parts = ["train"]
-    elif both:
-        parts = ["train", "test"]
-    else:
-        parts = ["test" if test else "train"]
+    parts_of: dict[Purpose, list[str]] = {
+        "search": ["train"],
+        "score": ["test"],
+        "overview": ["train", "test"],
+    }
+    parts = parts_of[reads] if source.has_test else ["train"]
     arrays = [source.read(data_dir, part == "test") for part in parts]
     if len(arrays) == 1:
         pixels = arrays[0].images  # without a copy

@@ -8,24 +8,18 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from PIL import ExifTags, Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.data import survey
-from pipeline.data.datasets import get_source, is_own
-from pipeline.data.decode import FORMATS
-from pipeline.data.listing import Listing
-from pipeline.data.opened import open_images
-from pipeline.data.search_data import SearchData, Split, load
-from pipeline.data.sources import Files
-from pipeline.system.errors import IntegrityFailure
-from pipeline.system.text import clean, clip
+from pipeline.data.datasets import is_own
+from pipeline.data.opened import OpenedImages, open_images
+from pipeline.data.search_data import SearchData, Split, read_splits
+from pipeline.system.text import clip
 from sweeps.trial import DATA_VERSION
 
 _COLUMNS = 10  # images beside each other on a sheet
@@ -37,7 +31,6 @@ _BACKGROUND = 255
 _NAME_WIDTH = 150  # pixels beside a row of the sheet of all classes
 _NAME_CLIP = 20  # characters there
 _ROWS = 60  # classes on that sheet
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
 
 
 class Colour(NamedTuple):
@@ -83,6 +76,7 @@ class Overview:
     """What there is in a data set. Everything but the counts is of training and validation."""
 
     data: SearchData
+    is_own: bool  # whether it is the user's own
     classes: tuple[ClassCounts, ...]
     files: tuple[ImageFileFacts, ...]  # empty for a data set that is no image files
 
@@ -118,68 +112,42 @@ def look_at(
         ValueError, UsageFailure, IntegrityFailure: as `pipeline.data.search_data.load`.
     """
     version = DATA_VERSION if is_own(name) else None
-    data = load(name, data_dir, split_seed, split_file, image_size, version)
     opened = open_images(
-        name, data_dir, split_seed, split_file, image_size, version, None, test=True
+        name, data_dir, split_seed, split_file, image_size, version, None, purpose="overview"
     )
     splits = opened.splits
-    of_split = {
-        "train": data.train.labels,
-        "val": data.val.labels,
-        "test": opened.labels[splits["test"]],
-    }
     counts = {
-        split: torch.bincount(labels, minlength=len(data.classes)).tolist()
-        for split, labels in of_split.items()
+        split: torch.bincount(opened.labels[rows], minlength=len(opened.classes)).tolist()
+        for split, rows in splits.items()
     }
     classes = [
-        ClassCounts(name=label, **{split: counts[split][index] for split in of_split})
-        for index, label in enumerate(data.classes)
+        ClassCounts(name=label, **{split: counts[split][index] for split in splits})
+        for index, label in enumerate(opened.classes)
     ]
-    source = get_source(name)
-    files: tuple[ImageFileFacts, ...] = ()
-    if isinstance(source, Files):
-        seen = torch.cat([splits["train"], splits["val"]]).tolist()
-        listing = source.find(data_dir)
-        files = _surveyed(listing, seen) if is_own(name) else _read_headers(listing, seen)
-    return Overview(data=data, classes=tuple(classes), files=files)
-
-
-def _surveyed(listing: Listing, rows: Sequence[int]) -> tuple[ImageFileFacts, ...]:
-    """Return what is known of one's own image files since they were read."""
-    records = survey.survey(listing)
-    return tuple(
-        ImageFileFacts(
-            path=listing.files[row].path,
-            width=int(records[row]["width"]),
-            height=int(records[row]["height"]),
-            mode=survey.mode_of(records[row]),
-        )
-        for row in rows
+    return Overview(
+        data=read_splits(name, opened, split_file),
+        is_own=is_own(name),
+        classes=tuple(classes),
+        files=_facts_of_files(opened),
     )
 
 
-def _read_headers(listing: Listing, rows: Sequence[int]) -> tuple[ImageFileFacts, ...]:
-    """Read the headers of image files."""
-
-    def read(row: int) -> ImageFileFacts:
-        path = listing.files[row].path
-        try:
-            with Image.open(Path(listing.root, path), formats=FORMATS) as image:
-                width, height = image.size
-                # Pillow turns TIFFs itself, and would decode a PNG to look for its EXIF.
-                is_jpeg_like = image.format not in ("TIFF", "PNG") or "exif" in image.info
-                if is_jpeg_like and image.getexif().get(ExifTags.Base.Orientation) in _TURNED:
-                    width, height = height, width
-                return ImageFileFacts(path=path, width=width, height=height, mode=image.mode)
-        except (OSError, ValueError) as error:
-            raise IntegrityFailure(
-                f"image {row}, {clean(path)}, cannot be read ({clip(error, 200)}): "
-                "remove or replace it"
-            ) from None
-
-    with ThreadPoolExecutor() as pool:
-        return tuple(pool.map(read, rows, chunksize=64))
+def _facts_of_files(opened: OpenedImages) -> tuple[ImageFileFacts, ...]:
+    """Return what is known of the image files of training and validation, if there are files."""
+    if opened.listing is None or opened.records is None:
+        return ()
+    facts = []
+    for row in torch.cat([opened.splits["train"], opened.splits["val"]]).tolist():
+        record = opened.records[row]
+        facts.append(
+            ImageFileFacts(
+                path=opened.listing.files[row].path,
+                width=int(record["width"]),
+                height=int(record["height"]),
+                mode=survey.mode_of(record),
+            )
+        )
+    return tuple(facts)
 
 
 # Sheets

@@ -286,8 +286,13 @@ def load(
         UsageFailure, IntegrityFailure: if it cannot be read.
     """
     opened = open_images(
-        name, data_dir, split_seed, split_file, image_size, data_version, copies, test=False
+        name, data_dir, split_seed, split_file, image_size, data_version, copies, purpose="search"
     )
+    return read_splits(name, opened, split_file)
+
+
+def read_splits(name: str, opened: OpenedImages, split_file: str | None) -> SearchData:
+    """Read the training and validation splits of an opened data set, as `load` does."""
     splits = opened.splits
     for line in opened.found:
         print_notice(f"{name}: {line}")

@@ -34,7 +34,7 @@ def load_test(
     The arguments and errors are those of `pipeline.data.search_data.load`.
     """
     opened = open_images(
-        name, data_dir, split_seed, split_file, image_size, data_version, copies, test=True
+        name, data_dir, split_seed, split_file, image_size, data_version, copies, purpose="score"
     )
     misfits = opened.misfits()
     if misfits:

@@ -110,7 +110,7 @@ def facts(found: Overview) -> list[tuple[str, str]]:
 def warnings(found: Overview) -> list[str]:
     """What of a data set may mislead, in sentences."""
     copies = found.data.copies
-    texts = [] if copies is None else list(copies_texts(copies))
+    texts = [] if copies is None else list(copies_texts(copies, is_own=found.is_own))
     unequal = imbalance([one.train for one in found.classes])
     if unequal is None:
         return texts

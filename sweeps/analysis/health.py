@@ -142,9 +142,14 @@ def overconfidence(bins: Sequence[ConfidenceBin]) -> float | None:
     return sum(one.confidence - one.right for one in bins) / images
 
 
-def copies_texts(copies: Copies) -> Iterator[str]:
-    """Say what there is of copies, a sentence for each finding; nothing if there are none."""
-    yield from _leaks_texts(copies)
+def copies_texts(copies: Copies, *, is_own: bool = True) -> Iterator[str]:
+    """Say what there is of copies, a sentence for each finding; nothing if there are none.
+
+    Args:
+        copies: what was counted.
+        is_own: whether the images are the user's own, who could remove copies.
+    """
+    yield from _leaks_texts(copies, is_own=is_own)
     if copies.different < copies.images:
         kept = "; copies are kept in one split" if copies.together and not copies.leaks else ""
         yield (
@@ -171,7 +176,7 @@ def copies_texts(copies: Copies) -> Iterator[str]:
         )
 
 
-def _leaks_texts(copies: Copies) -> Iterator[str]:
+def _leaks_texts(copies: Copies, *, is_own: bool) -> Iterator[str]:
     """Say which images are copies of those of another split, if any are."""
     counts = (
         (copies.val_of_train, "validation image", "training"),
@@ -181,9 +186,12 @@ def _leaks_texts(copies: Copies) -> Iterator[str]:
     leaks = [f"{_are_copies(count, what)} of {of} images" for count, what, of in counts if count]
     if not leaks:
         return
-    remedy = "remove them from one of the two"
-    if not copies.together:
-        remedy += ", or leave out copies=apart"
+    if not is_own:
+        remedy = "the published images stay as they are, so that results can be compared"
+    elif copies.together:
+        remedy = "remove them from one of the two"
+    else:
+        remedy = "remove them from one of the two, or leave out copies=apart"
     yield (
         f"{' and '.join(leaks)} (equal pixels): scores of copies tell what was remembered, not "
         f"what was learned; {remedy}"

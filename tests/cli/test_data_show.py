@@ -11,7 +11,8 @@ from support.endtoend import pipeline
 from support.records import make_record, make_result
 
 from pipeline.data.overview import class_sheet, class_strip, look_at, sheet_of_all
-from pipeline.data.search_data import SearchData, Split
+from pipeline.data.search_data import SearchData, Split, load
+from pipeline.jobs.show_data import warnings
 from pipeline.report import render
 from pipeline.report.data_page import folder_name
 
@@ -98,6 +99,27 @@ def test_digits_have_no_files(tmp_path):
     found = look_at("digits", tmp_path, 0, None, None)
     assert sum(one.total for one in found.classes) == 1797
     assert found.files == ()
+
+
+def test_copies_in_a_published_data_set_are_counted_and_stay(mnist):
+    """An overview counts copies across all parts of a published data set; its splits are those of a search."""
+    raw = mnist / "MNIST" / "raw"
+    train = bytearray((raw / "train-images-idx3-ubyte").read_bytes())
+    test = bytearray((raw / "t10k-images-idx3-ubyte").read_bytes())
+    header = len(train) - 60 * 28 * 28
+    test[header : header + 784] = train[header : header + 784]
+    train[header + 784 : header + 1568] = train[header : header + 784]
+    (raw / "train-images-idx3-ubyte").write_bytes(train)
+    (raw / "t10k-images-idx3-ubyte").write_bytes(test)
+    found = look_at("mnist", mnist, 0, None, None)
+    assert found.data.digest == load("mnist", mnist).digest
+    assert found.data.groups is None
+    copies = found.data.copies
+    assert (copies.images, copies.different, copies.other_label) == (80, 78, 3)
+    assert copies.test_of_train + copies.test_of_val >= 1
+    said = warnings(found)
+    assert "the published images stay as they are" in said[0]
+    assert not any("remove" in text or "apart" in text for text in said)
 
 
 def test_refusals(capsys):
