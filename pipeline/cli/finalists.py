@@ -18,8 +18,10 @@ from pipeline.cli.options import (
     data_dir_option,
     engine_options,
     preload_workers,
+    recorded_command,
     storage_option,
 )
+from pipeline.cli.then import Ending, followed_by, then_option
 from pipeline.system import garbage
 from pipeline.system.errors import Interrupted
 
@@ -52,14 +54,11 @@ from pipeline.system.errors import Interrupted
 @config_options("device")
 @data_dir_option
 @storage_option
+@then_option
 def finalists_command(
     name: str | None,
     name_option: str | None,
-    top: int | None,
-    seeds: int | None,
-    split_seeds: int | None,
-    folds: int | None,
-    data_dir: Path,
+    then: str | None,
     **options: Any,
 ) -> None:
     """Train the best configurations of a study (default: the one last run) again, with seeds it has
@@ -75,6 +74,22 @@ def finalists_command(
     \b
     Example: pipeline finalists networks-few_digits --top 3 --seeds 3
     """
+    with followed_by(then) as ending:
+        ending.study = argument_or_option(name, name_option)
+        _train(ending, **options)
+
+
+def _train(
+    ending: Ending,
+    *,
+    top: int | None,
+    seeds: int | None,
+    split_seeds: int | None,
+    folds: int | None,
+    data_dir: Path,
+    **options: Any,
+) -> None:
+    """Choose and train the finalists of a study, and print the outcome."""
     preload_workers(options)
     with garbage.freeze_loaded():
         from pipeline.jobs import finalists, sweep
@@ -83,18 +98,18 @@ def finalists_command(
         from pipeline.system.signals import SignalStopRequest
 
     stores = locations.locate(options["storage"])
-    name = argument_or_option(name, name_option)
+    ending.stores = stores
     repeats = finalists.asked_repeats(seeds, split_seeds, folds)
     request = sweep.Request(
         data_dir=data_dir,
         storage=options["storage"],
-        command=command_line(),
+        command=recorded_command(),
         **{key: options[key] for key in ENGINE_OPTIONS},
     )
     try:
         outcome = finalists.choose_and_train(
             stores,
-            name,
+            ending.study,
             request,
             click.echo,
             top=top,

@@ -206,6 +206,19 @@ def command_line() -> str:
     return f"pipeline {shlex.join(sys.argv[1:])}"
 
 
+def recorded_command() -> str:
+    """Return the command that resumes as the stores keep it, for others to read: without --then."""
+    words: list[str] = []
+    remaining = list(sys.argv[1:])
+    while remaining:
+        word = remaining.pop(0)
+        if word == "--then":
+            del remaining[:1]
+        elif not word.startswith("--then="):
+            words.append(word)
+    return f"pipeline {shlex.join(words)}"
+
+
 def parse_settings(values: Sequence[str]) -> dict[str, Any]:
     """Parse the values of --set, each ``key=value,key=value``; a list stands in brackets.
 

@@ -39,7 +39,7 @@ def status_command(
 
     stores = locations.locate(storage)
     name = argument_or_option(name, name_option)
-    shown = _read_status(stores, name)
+    shown = read_status(stores, name)
     if as_json:
         click.echo(json.dumps(status.status_values(shown), indent=2))
         return
@@ -48,10 +48,10 @@ def status_command(
         return
     for study in access.read_names(stores):
         if study != shown.record.name and locks.holder(stores, study):
-            click.echo(f"also {status.status_line(_read_status(stores, study))}")
+            click.echo(f"also {status.status_line(read_status(stores, study))}")
 
 
-def _read_status(stores: Stores, name: str | None) -> Status:
+def read_status(stores: Stores, name: str | None) -> Status:
     """Read the status of a study, or of the study last opened."""
     from pipeline.report.status import Status
     from pipeline.stores import access, locations, locks

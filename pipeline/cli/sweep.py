@@ -20,16 +20,18 @@ from pipeline.cli.options import (
     engine_options,
     parse_settings,
     preload_workers,
+    recorded_command,
     storage_option,
 )
 from pipeline.cli.studies import print_plan
+from pipeline.cli.then import Ending, followed_by, then_option
 from pipeline.system import garbage
 from pipeline.system.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.jobs.sweep import Outcome
+    from pipeline.jobs.sweep import Outcome, Request
 
 # Options that are fields of the request, that fix values of the search, and that the study has.
 _REQUEST_OPTIONS = (
@@ -139,12 +141,18 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
 @click.option("--set", "settings", multiple=True, help="Fix values: key=value,key=value")
 @click.option("--experiment", help="MLflow experiment.")
 @storage_option
+@then_option
 @click.option(
     "--dry-run", is_flag=True, help="Print the space, the count and an estimate; run nothing."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def sweep_command(
-    study: str | None, study_option: str | None, dry_run: bool, as_json: bool, **options: Any
+    study: str | None,
+    study_option: str | None,
+    then: str | None,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Search a study: a shipped one's name or a YAML file (default: networks).
 
@@ -154,8 +162,38 @@ def sweep_command(
     \b
     Example: pipeline sweep --dataset mnist --trials 12 --epochs 3
     """
-    if not dry_run:
-        preload_workers(options)
+    study = argument_or_option(study, study_option, "study file")
+    if dry_run:
+        _print_plan(study, options, as_json=as_json)
+        return
+    with followed_by(then, printed_to_stderr=as_json) as ending:
+        _sweep(study, options, ending, as_json=as_json)
+
+
+def _request(study: str | None, options: dict[str, Any]) -> Request:
+    """Make the request of the command."""
+    from pipeline.jobs.sweep import Request
+
+    return Request(
+        study=study,
+        overrides=_overrides(options),
+        command=recorded_command(),
+        **{key: options[key] for key in (*_REQUEST_OPTIONS, *ENGINE_OPTIONS)},
+    )
+
+
+def _print_plan(study: str | None, options: dict[str, Any], *, as_json: bool) -> None:
+    """Print what the command would do."""
+    with garbage.freeze_loaded():
+        from pipeline.jobs import sweep
+
+    draft, data = sweep.preview(_request(study, options))
+    print_plan(draft.name, draft.spec, data, warm_start=draft.warm_start, as_json=as_json)
+
+
+def _sweep(study: str | None, options: dict[str, Any], ending: Ending, *, as_json: bool) -> None:
+    """Search a study, and print the outcome."""
+    preload_workers(options)
     with garbage.freeze_loaded():
         from rich.console import Console
 
@@ -164,18 +202,11 @@ def sweep_command(
         from pipeline.jobs.progress import ProgressDisplay
         from pipeline.system.signals import SignalStopRequest
 
-    request = sweeping.Request(
-        study=argument_or_option(study, study_option, "study file"),
-        overrides=_overrides(options),
-        command=command_line(),
-        **{key: options[key] for key in (*_REQUEST_OPTIONS, *ENGINE_OPTIONS)},
-    )
+    request = _request(study, options)
     console = Console(stderr=as_json)
-    if dry_run:
-        draft, data = sweeping.preview(request)
-        print_plan(draft.name, draft.spec, data, warm_start=draft.warm_start, as_json=as_json)
-        return
     plan = sweeping.make_plan(request)
+    ending.stores = plan.stores
+    ending.study = plan.name
 
     say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     try:

@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 from pipeline.system.errors import KILL, UsageFailure
 from pipeline.system.files import temporary_folder, temporary_parent
 from pipeline.system.import_path import safe_children
+from pipeline.system.signals import HANGUP
 
 if sys.platform == "win32":
     CONTEXT = multiprocessing.get_context("spawn")
@@ -145,10 +146,11 @@ def is_daemon() -> bool:
 def end_with_parent() -> None:
     """Make this helper end when its parent has ended, for whatever reason, and ignore Ctrl-C.
 
-    For the start of a helper process: sets a signal handler and starts a thread.
+    For the start of a helper process: sets signal handlers and starts a thread.
     """
-    # A Ctrl-C reaches all processes of the terminal, and the parent decides what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A Ctrl-C, or the end of the terminal, reaches all of its processes: the parent decides then.
+    for number in (signal.SIGINT, *HANGUP):
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -1,13 +1,14 @@
 """Stops a command between two steps when a signal asks for it.
 
-Two things ask a command to stop: a signal (SIGINT or SIGTERM), and the death of the `mlflow run`
-which started it.
+Two things ask a command to stop: a signal (SIGINT, SIGTERM, or SIGHUP, which says that the terminal
+has gone), and the death of the `mlflow run` which started it.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,10 @@ PARENT_CHECK_INTERVAL = 1.0  # seconds between checks that `mlflow run` is still
 SAME_REQUEST = 1.0
 # What `signal.signal` takes and returns.
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
+# The end of the terminal, in which the command runs; Windows has no such signal.
+HANGUP: tuple[signal.Signals, ...] = ()
+if sys.platform != "win32":
+    HANGUP = (signal.SIGHUP,)
 _SHELLS = ("bash", "sh", "dash")  # in which `mlflow run` activates an environment
 
 
@@ -70,11 +75,18 @@ class InterruptStopRequest(StopRequest):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Turn signals into requests while the block runs."""
+        """Turn signals into requests while the block runs.
+
+        The end of the terminal is no request if it was ignored before, as by ``nohup``.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        previous = {number: signal.signal(number, self._handle) for number in self._SIGNALS}
+        previous = {
+            number: signal.signal(number, self._handle)
+            for number in self._SIGNALS
+            if number not in HANGUP or signal.getsignal(number) != signal.SIG_IGN
+        }
         try:
             yield
         finally:
@@ -101,7 +113,7 @@ class SignalStopRequest(InterruptStopRequest):
     `listening` has ended: the process is about to exit.
     """
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, *HANGUP)
 
     def __init__(self) -> None:
         super().__init__()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -62,7 +61,7 @@ def serve(tracking: str, port: int, ready: Callable[[], None]) -> None:
     Raises:
         Failure: if the UI ended by itself.
     """
-    with stop_requests() as stop, _stop_on_hangup(), _server(tracking, port) as process:
+    with stop_requests() as stop, _server(tracking, port) as process:
         try:
             answered = False
             while process.poll() is None:
@@ -76,21 +75,6 @@ def serve(tracking: str, port: int, ready: Callable[[], None]) -> None:
     raise Failure(
         f"MLflow's UI ended by itself with code {process.returncode}: what it said stands above"
     )
-
-
-@contextlib.contextmanager
-def _stop_on_hangup() -> Iterator[None]:
-    """Handle the end of the terminal like SIGTERM, unless it is ignored (nohup)."""
-    if not hasattr(signal, "SIGHUP"):  # on Windows
-        yield
-        return
-    handler = signal.getsignal(signal.SIGHUP)
-    if handler != signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, handler)
 
 
 @contextlib.contextmanager

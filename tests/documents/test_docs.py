@@ -44,6 +44,8 @@ PROGRAMS = {
     "tar",
     "sed",
     "curl",
+    "ssh",
+    "tmux",
     "export",
     "pipeline",
     "mlflow",

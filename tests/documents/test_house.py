@@ -90,7 +90,7 @@ PROCESS_EFFECTS: dict[str, tuple[str, ...]] = {
         "pipeline/system/forkserver.py",  # the start of a helper process
         "pipeline/tracking/guard.py",  # a script, in a process of its own
         "pipeline/engines/on_ray/task.py",  # restores the handlers that Ray replaces
-        "pipeline/tracking/ui.py",  # the command that serves MLflow's UI
+        "pipeline/cli/then.py",  # while a command of the user's runs
     ),
     "signal.setitimer": ("pipeline/system/alarm.py",),
     "stop_requests": ("pipeline/cli/", "pipeline/system/signals.py", "pipeline/tracking/ui.py"),

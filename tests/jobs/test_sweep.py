@@ -42,8 +42,16 @@ def swept(tmp_path_factory, template):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(test_split, "load_test", None)  # a sweep that reads the test split fails
-        assert pipeline("sweep", "tiny.yaml", all_plots=True) == 0
+        then = 'echo "$PIPELINE_EXIT_CODE $PIPELINE_SUMMARY" > told.txt'
+        assert pipeline("sweep", "tiny.yaml", "--then", then, all_plots=True) == 0
     return folder
+
+
+def test_the_command_that_follows(swept):
+    """What --then names is run after the end, and learns how the sweep ended."""
+    best = record(swept, STUDY).best_trial
+    summary = f"5 of 5 trials ended, best val_acc {best.value:.4f} (#{best.number})"
+    assert (swept / "told.txt").read_text() == f"0 {STUDY}: done; {summary}\n"
 
 
 def test_every_trial_has_one_finished_run_with_its_value(swept):

@@ -14,12 +14,13 @@ from pipeline.system.errors import Interrupted
 from pipeline.system.signals import stop_requests
 
 ROOT = Path(__file__).parents[2]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.fixture(autouse=True)
 def _handlers():
     """Whoever runs the tests can stop them as before."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -35,7 +36,9 @@ def test_nothing_asked():
         request.check()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_asked(number, code):
     """A signal stops nothing by itself: each check from then on raises, with the exit code of that signal."""
     with stop_requests() as request:
@@ -44,6 +47,17 @@ def test_asked(number, code):
             with pytest.raises(Interrupted) as stopped:
                 request.check()
             assert stopped.value.code == code
+
+
+def test_nohup():
+    """Under `nohup`, which ignores SIGHUP, the end of the terminal asks for nothing."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with stop_requests() as request:
+        send(signal.SIGHUP)
+        request.check()
+        send(signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            request.check()
 
 
 def test_pair_is_one_request():
@@ -84,16 +98,15 @@ def test_a_second_is_the_same_request():
 @pytest.mark.parametrize("error", [None, KeyError])
 def test_handlers_are_restored(error):
     """Afterwards signals mean what they meant before, also after an error."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.getsignal(number) for number in numbers]
+    before = [signal.getsignal(number) for number in SIGNALS]
     try:
         with stop_requests():
-            assert [signal.getsignal(number) for number in numbers] != before
+            assert [signal.getsignal(number) for number in SIGNALS] != before
             if error:
                 raise error
     except KeyError:
         pass
-    assert [signal.getsignal(number) for number in numbers] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 CHILD = """

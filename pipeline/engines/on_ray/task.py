@@ -26,6 +26,7 @@ from pipeline.engines.messages import Answer, train_and_report
 from pipeline.engines.shared_data import rebuild
 from pipeline.system.errors import EngineFailure
 from pipeline.system.files import temporary_folder
+from pipeline.system.signals import HANGUP
 from pipeline.system.text import clip
 from pipeline.training.resolve import resolve
 from sweeps.trial import TrialConfig
@@ -39,7 +40,8 @@ def keep_signal_handlers() -> Iterator[None]:
 
     Ray's own handler would exit on SIGTERM, but training stops between two steps.
     """
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, *HANGUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
     finally:
