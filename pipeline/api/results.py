@@ -152,14 +152,36 @@ class StudyResults:
         record = self._record.decided_finalists or self._record
         winner = record.best_trial
         if winner is None:
-            raise NothingComplete(
-                f"study {self.name!r} has no complete trial: {ends_text(record.results)}"
-            )
+            raise _nothing_complete(record)
         return Trial.of(record.name, winner)
 
-    def summary(self) -> str:
-        """The ranked table and the findings, as `pipeline report` prints them."""
-        return render.render(self._record, "table", _ROWS)
+    def best_within(self, within: float) -> Trial:
+        """The cheapest trial that is hardly worse than the winner, as ``--best --within`` takes it.
+
+        The cost is the second objective, else the operations of an image, else the parameters.
+
+        Args:
+            within: by how much the objective may be worse: 0.005 is half a point of accuracy.
+
+        Raises:
+            UsageFailure: if `within` is negative or no number.
+            NothingComplete: if no trial is complete.
+        """
+        if not within >= 0:
+            raise UsageFailure(f"within must be a number from 0: got {within!r}")
+        record = self._record.decided_finalists or self._record
+        choice = record.choose(within)
+        if choice is None:
+            raise _nothing_complete(record)
+        return Trial.of(record.name, choice.entry.trials[0])
+
+    def summary(self, top: int = 20) -> str:
+        """The ranked table and the findings, as `pipeline report` prints them.
+
+        Args:
+            top: rows of the table at most.
+        """
+        return render.render(self._record, "table", top)
 
     def report(self, out: str | Path | None = None) -> Path:
         """Write the report: a page, tables and plots, as `pipeline report` does.
@@ -269,4 +291,7 @@ class StudyResults:
         return notebook.summary_html(self._record)
 
 
-_ROWS = 20  # of a ranked table
+def _nothing_complete(record: StudyRecord) -> NothingComplete:
+    return NothingComplete(
+        f"study {record.name!r} has no complete trial: {ends_text(record.results)}"
+    )

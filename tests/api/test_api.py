@@ -85,6 +85,10 @@ def test_its_arguments_are_the_options_of_the_command():
     fields = set(config_fields()) - {"epochs", "dataset", "seed"}
     of_a_terminal = {"study_option", "dry_run", "as_json", "sampler", "settings"}
     assert options - fields - of_a_terminal == arguments - {"method", "set", "progress"}
+    options = {param.name for param in cli.get_command(None, "finalists").params}
+    arguments = set(inspect.signature(pipeline.StudyResults.finalists).parameters)
+    of_the_study = {"name", "name_option", "storage", "data_dir"}
+    assert options - of_the_study == arguments - {"self", "progress"}
 
 
 def test_a_study_and_its_trials(study):
@@ -99,6 +103,15 @@ def test_a_study_and_its_trials(study):
     assert frame.loc[1, "lr"] == record.results[1].config.lr
     assert "2 complete" in repr(study)
     assert "2 complete" in repr(study.trials)
+
+
+def test_the_cheapest_that_is_hardly_worse(study):
+    """With much room the cheapest trial is taken, with none the best, as the command does."""
+    operations = {one.number: one.mflops for one in access.read_record(locations.locate()).results}
+    assert study.best_within(1).number == min(operations, key=operations.get)
+    assert study.best_within(0) == study.best
+    with pytest.raises(pipeline.UsageFailure, match="within must be a number from 0: got -1"):
+        study.best_within(-1)
 
 
 def test_what_a_notebook_shows(study):
