@@ -220,11 +220,8 @@ def _parse_dimension(name: str, raw: Mapping[Any, Any], keywords: Keywords) -> D
 
 def _parse_allowed(name: str, raw: object, keywords: Keywords) -> tuple[Value, ...]:
     """Read the values of a condition: a value, or a list of values."""
-    if name not in config_fields() and not keywords.take(name):
-        hint = models.did_you_mean(name, list(config_fields()))
-        raise ValueError(f"when names an unknown field {name!r}; {hint}")
     values = raw if isinstance(raw, list) else [raw]
-    return tuple(keywords.parse(name, value) for value in values)
+    return tuple(keywords.parse_condition(name, value) for value in values)
 
 
 def _parse_choices(name: str, raw: Mapping[str, Any], keywords: Keywords) -> tuple[Value, ...]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import models
 from models.own import Network
 from models.parameters import read_option
 from sweeps.trial import Value, config_fields, is_network_option, network_options
+
+if TYPE_CHECKING:
+    from pydantic import ValidationInfo
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,18 @@ class Keywords:
         declared = [network.parameters.get(name) for network in self.networks]
         return any(parameter is not None and parameter.kind == "float" for parameter in declared)
 
+    def parse_condition(self, name: str, value: object) -> Value:
+        """Return the value of a field or a keyword that a key ``when`` names.
+
+        Raises:
+            ValueError: with the rule and the value.
+        """
+        if name not in config_fields() and not self.take(name):
+            own = [option for network in self.networks for option in network.parameters]
+            hint = models.did_you_mean(name, [*own, *config_fields()])
+            raise ValueError(f"when names an unknown field {name!r}; {hint}")
+        return self.parse(name, value)
+
     def parse(self, name: str, value: object) -> Value:
         """Return a value of a field or a keyword in its type.
 
@@ -62,6 +78,11 @@ class Keywords:
 
 
 NO_KEYWORDS = Keywords()
+
+
+def context_keywords(info: ValidationInfo) -> Keywords:
+    """Return the keywords of the study, which are the context of a validation."""
+    return info.context if isinstance(info.context, Keywords) else NO_KEYWORDS
 
 
 def keywords_of(families: Iterable[str]) -> Keywords:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
-import models
-from sweeps.trial import TrialConfig, Value, config_fields
+from sweeps.spec.keywords import context_keywords
+from sweeps.trial import TrialConfig, Value
 
 # What a report may publish of a configuration; all are of its last or best epoch.
 FIGURES = ("train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc")
@@ -28,15 +28,12 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 _Loss = Annotated[float, Field(ge=0)]
 
 
-def _condition(raw: object) -> dict[str, Value]:
+def _condition(raw: object, info: ValidationInfo) -> dict[str, Value]:
     """Check the field values that select the trials of a published configuration."""
     if not isinstance(raw, Mapping):
         raise ValueError(f"when must be a mapping of fields to values: got {raw!r}")  # noqa: TRY004
-    for name in raw:
-        if name not in config_fields():
-            hint = models.did_you_mean(str(name), list(config_fields()))
-            raise ValueError(f"when names an unknown field {name!r}; {hint}")
-    return {name: config_fields()[name].parse(value) for name, value in raw.items()}
+    keywords = context_keywords(info)
+    return {str(name): keywords.parse_condition(str(name), value) for name, value in raw.items()}
 
 
 _Condition = Annotated[Any, BeforeValidator(_condition), WithJsonSchema({"type": "object"})]

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from sweeps.spec.dimension import Dimension, parse_dimensions
-from sweeps.spec.keywords import NO_KEYWORDS, Keywords, families_of, stored_keywords
+from sweeps.spec.keywords import context_keywords, families_of, stored_keywords
 from sweeps.spec.reference import Reference
 from sweeps.trial import Redraw, Value, config_fields, configure
 
@@ -115,14 +115,9 @@ def _value_type(name: str) -> Any:
     """Return the type of a fixed value, for pydantic."""
 
     def parse(value: object, info: ValidationInfo) -> Value:
-        return _keywords(info).parse(name, value)
+        return context_keywords(info).parse(name, value)
 
     return Annotated[Any, BeforeValidator(parse), WithJsonSchema(_value_schema(name))]
-
-
-def _keywords(info: ValidationInfo) -> Keywords:
-    """The keywords of the study, which is the context of a validation."""
-    return info.context if isinstance(info.context, Keywords) else NO_KEYWORDS
 
 
 def _dimension_type(name: str) -> Any:
@@ -137,7 +132,7 @@ def _dimension_type(name: str) -> Any:
     }
 
     def parse(raw: object, info: ValidationInfo) -> tuple[Dimension, ...]:
-        return parse_dimensions(name, raw, _keywords(info))
+        return parse_dimensions(name, raw, context_keywords(info))
 
     return Annotated[tuple[Dimension, ...], PlainValidator(parse), WithJsonSchema(schema)]
 

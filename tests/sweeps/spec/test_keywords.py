@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
+from models import own
 from sweeps.search.checked import _check_spec
 from sweeps.spec.configurations import configuration, planned_values, start_values
 from sweeps.spec.own_values import read_document
@@ -180,3 +183,36 @@ def test_nothing_of_a_file_applies():
     """Families of the command line that take nothing of what a file searches are refused."""
     with pytest.raises(StudyFileError, match="nothing of depth applies: net.py:C takes width"):
         read("search: {depth: [1, 2]}", families=["net.py:C"])
+
+
+def test_conditions_name_keywords_and_networks():
+    """Conditions of a search and of published figures take networks of one's own and their options."""
+    spec = read(
+        """
+search:
+  family: [net.py:A, net.py:C]
+  kernel: {choices: [3, 5], when: {family: net.py:A}}
+  rate: {low: 0.1, high: 0.2, when: {kernel: 3}}
+reference:
+  - {when: {family: net.py:A, kernel: 3.0, depths: [2, 3]}, test_acc: 0.9}
+  - {when: {family: net.py:C}, test_acc: 0.8}
+"""
+    )
+    first, second = spec.reference
+    matching = configuration(spec, {"family": "net.py:A", "kernel": 3, "rate": 0.1})
+    assert not first.matches(matching)
+    assert first.matches(
+        dataclasses.replace(matching, keywords=(("depths", "[2, 3]"), ("kernel", 3)))
+    )
+    assert not second.matches(matching)
+    assert second.matches(configuration(spec, {"family": "net.py:C"}))
+    Path("net.py").unlink()
+    own.forget()
+    assert read_document(json.loads(json.dumps(spec.document()))).reference == spec.reference
+
+
+def test_conditions_of_unknown_keywords():
+    """A condition on what no network takes is refused with the nearest name."""
+    text = "fixed: {family: net.py:A}\nsearch: {lr: [1, 2]}\nreference: [{when: {kernl: 3}}]"
+    with pytest.raises(StudyFileError, match=r"unknown field 'kernl'; did you mean kernel\?"):
+        read(text)
