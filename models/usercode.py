@@ -18,7 +18,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from typing import Any
 # The packages of this project: a module of the user's that is called so can only be named by file.
 _OURS = ("models", "sweeps", "pipeline")
 _SUFFIX = ".py"
+_FIELDS = ("family", "dataset", "augment")  # which may name code
 _PREFIX = "user_code_"  # of the names under which modules of the user's are loaded
 _MOST_FILES = 200  # of a source
 _MOST_BYTES = 2_000_000  # of all files of a source together
@@ -115,13 +116,29 @@ def is_loading() -> bool:
 _LOADING: list[str] = []  # the references that are being loaded, each by the one before
 
 
-def is_inside(reference: str) -> bool:
-    """Whether a reference names a module, or a file below the working folder."""
+def _file_of(reference: str) -> Path | None:
+    """Return the absolute path of the file that a reference names; None if it names a module."""
     path = _named_file(reference.rpartition(":")[0])
-    if path is None:
-        return True
+    return None if path is None else (working_folder() / path).resolve()
+
+
+def files_outside(values: Mapping[str, object]) -> dict[str, Path]:
+    """Return the files of code outside the working folder that a configuration names.
+
+    Args:
+        values: by field of `sweeps.trial.TrialConfig`.
+
+    Returns:
+        Their absolute paths, by the references. Of folders, tables and modules there are none.
+    """
     folder = working_folder().resolve()
-    return (folder / path).resolve().is_relative_to(folder)
+    named = [str(values[field]) for field in _FIELDS if values.get(field) is not None]
+    files = {reference: _file_of(reference) for reference in filter(is_reference, named)}
+    return {
+        reference: file
+        for reference, file in files.items()
+        if file is not None and file.suffix == _SUFFIX and not file.is_relative_to(folder)
+    }
 
 
 @cache

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 import models
 from models import usercode
-from pipeline.system import failpoints
+from pipeline.system import failpoints, named_files
 from pipeline.system.errors import IntegrityFailure, StorageFailure
 from pipeline.system.files import atomic_write, may_never_end
 from pipeline.system.text import clean, clip
@@ -97,7 +97,7 @@ def _parse_card(facts: Mapping[str, Any]) -> Card:
         KeyError, TypeError, ValueError: if it is no card.
     """
     config = TrialConfig.from_dict(facts["config"])
-    _check_place(config.family)
+    check_code({"family": config.family})
     card = read_data(Card, {**facts, "config": config})
     check_image_shape(facts["shape"])
     channels = card.shape[0]
@@ -125,17 +125,22 @@ def check_image_shape(shape: Sequence[Any]) -> None:
         raise ValueError(f"images of shape {clip(tuple(shape), 60)}")
 
 
-def _check_place(family: str) -> None:
-    """Check that a card names no file of code that is outside the working folder.
+def check_code(values: Mapping[str, object]) -> None:
+    """Check that the code may be run which a recorded configuration names.
+
+    Args:
+        values: by field of `sweeps.trial.TrialConfig`, as a file or a store has them.
 
     Raises:
-        ValueError: if it does: the user has not named it.
+        ValueError: if it is of a file outside the working folder that its user has never named.
     """
-    if models.is_own(family) and not usercode.is_inside(family):
-        raise ValueError(
-            f"it names the file of {family}, which is outside the working folder: call the "
-            "command in a folder above it, if you trust it"
-        )
+    for reference, file in usercode.files_outside(values).items():
+        if not named_files.is_known(file):
+            raise ValueError(
+                f"it names the file of {reference}, which is outside the working folder: if you "
+                "trust it, call the command in a folder above it, or name it once with --family of "
+                "sweep or train"
+            )
 
 
 def _check_weights(card: Card, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -63,6 +63,7 @@ def evaluate_command(
     Example: pipeline evaluate --best --split test
     """
     from pipeline.inference import evaluate, find
+    from pipeline.jobs import sources
     from pipeline.stores import locations
 
     option = chosen_network_option({**options, "all": use_all}, "all")
@@ -71,6 +72,7 @@ def evaluate_command(
         raise UsageFailure(
             "--each-epoch is of runs, which kept all epochs: name them with --run, --best or --all"
         )
+    sources.remember_code({"dataset": options["dataset"]})
     stores = locations.locate(options["storage"])
     run_ids: list[str | None]
     with garbage.freeze_loaded():

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from pipeline.checkpoints import BEST, Card
+from pipeline.checkpoints import BEST, Card, check_code
 from pipeline.data import search_data, test_split
 from pipeline.inference.find import fetch_network, find_network, read_run
 from pipeline.inference.networks import NetworkReference
 from pipeline.stores import access, locations
-from pipeline.system.errors import UsageFailure
+from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.tracking import run_tags
 from pipeline.tracking.run_contents import EpochScores
 from pipeline.tracking.tracker import Run, Tracker, now_milliseconds
@@ -203,6 +203,10 @@ def _score(
     The number of threads is PyTorch's setting for the whole process.
     """
     config = search_data.located(card.config, place)
+    try:
+        check_code({"dataset": config.dataset})
+    except ValueError as error:
+        raise IntegrityFailure(f"the network is not scored: {error}") from None
     has_no_val = not card.judged
     if split == "val" and has_no_val:
         raise UsageFailure(

@@ -102,6 +102,8 @@ def make_plan(
         )
     else:
         chosen = _keep_choice(record, chosen, top, repeats)
+    for config in chosen.configs:
+        sources.check_places(config, f"study {record.name!r}")
     spec = read_document(study_document(chosen, device))
     place = access.read_place(stores, record.name)
     data = load_for(located(configuration(spec, {}), place), data_dir)

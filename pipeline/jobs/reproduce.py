@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.data.search_data import load_for
 from pipeline.inference.find import find_trial
+from pipeline.jobs import sources
 from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
 from pipeline.system.text import clean
@@ -150,7 +151,10 @@ def override_config(trial: RecordedTrial, overrides: Mapping[str, Any]) -> dict[
 
     Raises:
         UsageFailure: if a new value does not apply to the configuration.
+        IntegrityFailure: if it names code that may not be run.
     """
+    sources.remember_code(overrides)
+    sources.check_places({**vars(trial.config), **overrides}, trial.name)
     try:
         config = configure({**trial.config.to_dict(), **overrides})
         configure({**config.to_dict(), **overrides}, strict=True)

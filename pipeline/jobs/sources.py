@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import models
+from models import usercode
 from models.usercode import Source
-from pipeline.system.errors import UsageFailure
+from pipeline.checkpoints import check_code
+from pipeline.system import named_files
+from pipeline.system.errors import IntegrityFailure, UsageFailure
 from sweeps.search.checked import SOURCES
+from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import TrialConfig
 
 _NUMBERS_SHOWN = 10  # numbers of trials in one line
@@ -63,6 +68,35 @@ def describe_changes(
                 "configurations than the trials to come; the old source is the artifact "
                 f"{SOURCES}{trained[old[-1]].source_digest}"
             )
+
+
+def remember_named(spec: StudySpec) -> None:
+    """Remember the code that a study names which its user has given: it may be run later, too."""
+    named = [spec.base]
+    named += [{each.field: choice} for each in spec.dimensions for choice in each.choices]
+    for values in named:
+        remember_code(values)
+
+
+def remember_code(values: Mapping[str, object]) -> None:
+    """Remember the code that a configuration names which its user has given."""
+    named_files.remember(usercode.files_outside(values).values())
+
+
+def check_places(values: Mapping[str, Any], what: str) -> None:
+    """Check that the code may be run which a recorded configuration names.
+
+    Args:
+        values: of its fields, as a store has them; nothing of it is loaded yet.
+        what: what names it, for the message.
+
+    Raises:
+        IntegrityFailure: if it is of a file outside the working folder that was never named.
+    """
+    try:
+        check_code(values)
+    except ValueError as error:
+        raise IntegrityFailure(f"{what} is not trained: {error}") from None
 
 
 def check_unchanged(configs: Iterable[TrialConfig], what: str) -> None:

@@ -214,6 +214,7 @@ def make_plan(request: Request) -> Plan:
     preflight.check_parts(spec, data)
     preflight.check_networks(spec, data.shape, len(data.classes))
     preflight.check_augmentation(spec, data)
+    sources.remember_named(spec)
     return Plan(**{**vars(draft), "spec": spec}, data=data)
 
 

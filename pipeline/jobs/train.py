@@ -96,12 +96,15 @@ def train_one(
         data = load_for(config, data_dir)  # fails before anything is written
         if models.is_own(config.family):
             preflight.check_own_network(config, data.shape, len(data.classes))
+        sources.remember_code(given)
     access.prepare(stores)
     tracker = Tracker(stores.tracking, experiment=experiment)
     try:
         if resume:
             run = _find_interrupted(tracker, resume)
-            config = _resolve_config(run_tags.read_config(run).to_dict())
+            recorded = run_tags.read_config(run)
+            sources.check_places(vars(recorded), f"run {resume}")
+            config = _resolve_config(recorded.to_dict())
             objective = run_tags.read_objective(run, missing=objective)
             selection = run_tags.read_selection(run)
             every_epoch = run.data.tags.get("sweep.keep_checkpoints") == "all"

@@ -168,10 +168,12 @@ def test_installed_module():
     assert source.files == ()
 
 
-def test_is_inside(folder):
-    """Files outside of the working folder are told from those inside."""
-    assert usercode.is_inside("mine.net:Net")
-    assert usercode.is_inside("a/../net.py:Net")
-    assert usercode.is_inside(f"{folder}/net.py:Net")
-    assert not usercode.is_inside("../net.py:Net")
-    assert not usercode.is_inside("/tmp/net.py:Net")
+def test_files_outside(folder):
+    """Files of code outside of the working folder are told from those inside, and from no code."""
+    for inside in ("mine.net:Net", "a/../net.py:Net", f"{folder}/net.py:Net", "cnn"):
+        assert not usercode.files_outside({"family": inside})
+    for inside in ("digits", "folder:/photos/a:b", "csv:/photos/list.csv", "mine:images"):
+        assert not usercode.files_outside({"dataset": inside, "augment": None})
+    outside = {"family": "../net.py:Net", "dataset": "/data.py:images", "augment": "/tmp/a.py:blur"}
+    files = [folder.parent / "net.py", Path("/data.py"), Path("/tmp/a.py")]
+    assert list(usercode.files_outside(outside).values()) == files

@@ -27,6 +27,7 @@ from pipeline.checkpoints import (
     save,
     trial_folder,
 )
+from pipeline.system import named_files
 from pipeline.system.errors import IntegrityFailure, StorageFailure
 from pipeline.training.state import optimizer_tensors, restore_optimizer
 from sweeps.trial import configure
@@ -546,3 +547,14 @@ def test_all_checkpoints_may_lie_elsewhere(tmp_path):
     check_links(tmp_path, "study")
     folder.clear()
     assert not (tmp_path / "big" / "study" / "0003").exists()
+
+
+def test_code_outside_the_working_folder(tmp_path, monkeypatch):
+    """What a card or a store names outside the working folder is refused until its user names it."""
+    monkeypatch.setenv("PIPELINE_CACHE_DIR", str(tmp_path / "cache"))
+    checkpoints.check_code({"family": "net.py:Net", "dataset": "folder:/photos", "augment": "none"})
+    outside = tmp_path / "net.py"
+    with pytest.raises(ValueError, match=f"names the file of {outside}:Net, which is outside"):
+        checkpoints.check_code({"augment": f"{outside}:Net"})
+    named_files.remember([outside])
+    checkpoints.check_code({"augment": f"{outside}:Net"})
