@@ -20,12 +20,13 @@ ifneq ($(shell test -x .venv/bin/python && cat $(READY) 2>/dev/null),$(shell pwd
 .PHONY: $(READY)
 endif
 
-.PHONY: help sweep test test-slow bench clean
+.PHONY: help sweep test test-slow pictures bench clean
 
 help:
 	@echo "make sweep      set up, then run the default sweep    (ARGS=\"-P trials=4\" for more arguments)"
 	@echo "make test       set up, then lint, types and tests"
 	@echo "make test-slow  the data, load and fault tests"
+	@echo "make pictures   make the pictures of README and docs anew"
 	@echo "make bench      measure against peers: benchmarks/README.md (ARGS=\"--pairs 3\")"
 	@echo "make clean      remove .venv and caches, never results"
 
@@ -42,6 +43,10 @@ test: $(READY)
 # pytest ends with 5 where no test is marked slow.
 test-slow: $(READY)
 	.venv/bin/pytest -m slow -n 2 --dist loadfile $(ARGS) || [ $$? -eq 5 ]
+
+# The pictures of README and docs, from the default study; MLflow's UI (ui.png) is taken by hand.
+pictures: $(READY)
+	REMAKE_PICTURES=1 .venv/bin/pytest -m slow tests/documents/test_docs.py -k commands_run $(ARGS)
 
 # Without their packages, peers are left out.
 bench: $(READY)

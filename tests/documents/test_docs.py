@@ -16,6 +16,7 @@ import nbformat
 import pytest
 from support.datasets import write_folder
 from support.endtoend import draw_one_plot, furnish, pipeline
+from support.pictures import SHOWN, check_picture, make_pictures
 
 from pipeline.cli.program import cli
 
@@ -50,11 +51,14 @@ PROGRAMS = {
     "pipeline",
     "mlflow",
     "python",
+    "optuna",
+    "optuna-dashboard",
     ".venv/bin/pytest",
 }
 # What needs a network, another program's environment, or a server that goes on: tested elsewhere, parsed here.
 APART = ({"ui"}, {"run"}, {"data", "download"}, {"predict", "--url"})
 MOST_BYTES = 150_000  # of a picture
+DEFAULT = "networks-few_digits"  # the study of `make sweep`
 
 
 def blocks(page, *languages):
@@ -132,7 +136,9 @@ def test_every_picture_is_shown():
     shown = {
         p
         for page in PAGES
-        for p in re.findall(r"images/([\w-]+\.png)", (ROOT / page).read_text(encoding="utf-8"))
+        for p in re.findall(
+            r"images/([\w-]+\.(?:png|gif))", (ROOT / page).read_text(encoding="utf-8")
+        )
     }
     assert {path.name for path in (ROOT / "docs" / "images").iterdir()} == shown
 
@@ -143,7 +149,7 @@ def apart(words):
 
 
 @pytest.mark.slow
-def test_the_commands_run(folder, real_data, monkeypatch):
+def test_the_commands_run(folder, tmp_path, real_data, monkeypatch):
     """A newcomer who types all lines of the README, and then of the pages that go on from it, gets through them."""
     monkeypatch.setenv("PIPELINE_DATA_DIR", str(real_data))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
@@ -153,8 +159,21 @@ def test_the_commands_run(folder, real_data, monkeypatch):
             if language == "sh":
                 for command in lines(code):
                     _type(command, folder)
+                    if command == "make sweep":
+                        _look(folder, tmp_path)
             else:
                 _use(code, language, folder)
+
+
+def _look(folder, out):
+    """Compare the pictures of the pages with those of the default study, or make them anew."""
+    summary = out / "performance.png"
+    subprocess.run([sys.executable, "-m", "benchmarks.summary", summary], check=True, cwd=ROOT)
+    for picture in [*make_pictures(folder, DEFAULT, out), summary]:
+        if "REMAKE_PICTURES" in os.environ:
+            shutil.copy(picture, SHOWN)
+        else:
+            check_picture(picture)
 
 
 def _type(command, folder):
@@ -165,7 +184,8 @@ def _type(command, folder):
     if found[0][0] == "find":
         subprocess.run(["bash", "-ec", command], check=True, cwd=folder)
     else:
-        assert pipeline(*found[-1][1:]) == 0, command
+        pictured = command == "make sweep"
+        assert pipeline(*found[-1][1:], all_plots=pictured) == 0, command
 
 
 def _use(code, language, folder):
