@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     )
     from sweeps.spec.study_spec import StudySpec
 
+__version__ = "0.2.0"
+
 __all__ = [
     "EngineFailure",
     "Failure",
@@ -56,6 +58,7 @@ __all__ = [
     "Trial",
     "Trials",
     "UsageFailure",
+    "__version__",
     "load_model",
     "load_study",
     "predict",

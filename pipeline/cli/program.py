@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import click
 
+from pipeline import __version__
 from pipeline.cli.data import data_command
 from pipeline.cli.evaluate import evaluate_command
 from pipeline.cli.export import export_command
@@ -42,7 +43,7 @@ class _Group(click.Group):
 @click.group(
     cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
-@click.version_option(package_name="sweep-pipeline", prog_name="pipeline")
+@click.version_option(__version__, prog_name="pipeline")
 def cli() -> None:
     """Experiment-tracked hyperparameter sweeps for image classifiers.
 

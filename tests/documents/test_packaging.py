@@ -6,7 +6,6 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
-import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -14,9 +13,10 @@ from pathlib import Path
 import pytest
 from support.sourcecode import PRODUCT, ROOT
 
+from pipeline import __version__
+
 pytestmark = pytest.mark.slow
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE")  # beside the packages
 
 
@@ -110,8 +110,8 @@ def test_the_installed_packages_are_those_of_the_wheel(installed, tmp_path):
 
 
 def test_the_installed_program_knows_its_version(installed, tmp_path):
-    """`python -m pipeline --version` and `pipeline --version` print the version of pyproject.toml."""
-    expected = f"pipeline, version {PROJECT['version']}\n"
+    """`python -m pipeline --version` and `pipeline --version` print the version of the package."""
+    expected = f"pipeline, version {__version__}\n"
     assert run_installed(installed, tmp_path, "python", "-m", "pipeline", "--version") == expected
     assert run_installed(installed, tmp_path, "pipeline", "--version") == expected
 
