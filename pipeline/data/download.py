@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.data import archives, vision
+from models import vision
+from pipeline.data import archives
 from pipeline.system.console import progress_bar
 from pipeline.system.errors import IntegrityFailure
 from pipeline.system.exclusive import exclusive
@@ -135,7 +136,7 @@ def _fetch_file(download: Download, work_folder: Path, folder: Path) -> None:
     An archive in the folder already, from torchvision or a user, is not downloaded.
     """
     file = folder / download.file
-    if not vision.datasets().utils.check_integrity(file, download.md5):
+    if not vision.part("datasets").utils.check_integrity(file, download.md5):
         file = _download(download, work_folder)
     unpacked = work_folder / "unpacked"
     unpacked.mkdir()
@@ -170,10 +171,10 @@ def _download(download: Download, folder: Path) -> Path:
     *mirrors, last_mirror = download.urls
     for url in mirrors:
         with contextlib.suppress(OSError):
-            _download_url(url, path)
+            download_url(url, path, path.name)
             if _is_published(path, download):
                 return path
-    _download_url(last_mirror, path)
+    download_url(last_mirror, path, path.name)
     if not _is_published(path, download):
         raise IntegrityFailure(
             f"what came from {last_mirror} is not {download.file}: its MD5 is another"
@@ -182,17 +183,26 @@ def _download(download: Download, folder: Path) -> Path:
 
 
 def _is_published(path: Path, download: Download) -> bool:
-    is_published: bool = vision.datasets().utils.check_integrity(path, download.md5)
+    is_published: bool = vision.part("datasets").utils.check_integrity(path, download.md5)
     return is_published
 
 
-def _download_url(url: str, path: Path) -> None:
-    """Download an address to a file. torchvision's own function would wait without limit."""
+def download_url(url: str, path: Path, name: str) -> None:
+    """Download an address to a file. torchvision's own function would wait without limit.
+
+    Args:
+        url: the address.
+        path: the file, which is replaced.
+        name: of the file, for the progress.
+
+    Raises:
+        OSError: if it cannot be downloaded, or the connection ends too soon.
+    """
     headers = {"User-Agent": "pytorch/vision"}  # some servers refuse Python's own
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - https or http
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # noqa: S310 - as above
         chunks = math.ceil((response.length or 0) / _CHUNK)
-        with path.open("wb") as file, progress_bar(f"fetching {path.name}, MB", chunks) as advance:
+        with path.open("wb") as file, progress_bar(f"fetching {name}, MB", chunks) as advance:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 advance(1)

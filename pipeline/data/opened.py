@@ -135,6 +135,29 @@ def open_images(
     )
 
 
+def takes_size(name: str) -> bool:
+    """Whether a data set is image files of one's own, which are brought to any size."""
+    return is_own(name) and isinstance(get_source(name), Files)
+
+
+def equal_side(name: str, data_dir: Path) -> int | None:
+    """Return the longer side of image files of one's own, in pixels; None if they differ in size.
+
+    Args:
+        name: of the data set, which takes a size.
+        data_dir: the folder of data sets.
+
+    Raises:
+        UsageFailure: if the images cannot be listed.
+    """
+    source = get_source(name)
+    if not isinstance(source, Files):
+        return None
+    records = survey.survey(source.find(data_dir))
+    sizes = {(int(one["width"]), int(one["height"])) for one in records if one["width"]}
+    return max(sizes.pop()) if len(sizes) == 1 else None
+
+
 def _check_options(
     name: str,
     source: Arrays | Files,

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.data import download, lockfile, vision
+from models import vision
+from pipeline.data import download, lockfile
 from pipeline.data.lockfile import DatasetFiles
 from pipeline.data.sources import Arrays, Images, holds_file
 from pipeline.system.errors import IntegrityFailure, UsageFailure
@@ -52,7 +53,7 @@ def torchvision_arrays(
         lockfile.check_sizes(list_files(data_dir))
         class_arguments = arguments(test)
         dataset = _load(
-            getattr(vision.datasets(), name),
+            getattr(vision.part("datasets"), name),
             class_arguments,
             data_dir,
             data_dir / folder,

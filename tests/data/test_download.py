@@ -12,7 +12,8 @@ import torch
 from support.archives import write_tar
 from support.datasets import LAYOUTS
 
-from pipeline.data import download, vision
+from models import vision
+from pipeline.data import download
 from pipeline.data.datasets import DATASETS, get_source
 from pipeline.system.errors import IntegrityFailure
 
@@ -46,7 +47,7 @@ def publish(name, server, original, patch):
     """Put a tiny data set on the server as the real one is, and tell torchvision where it is and its sums."""
     folder, address = server
     known = getattr(
-        vision.datasets(),
+        vision.part("datasets"),
         {"mnist": "MNIST", "emnist": "EMNIST", "svhn": "SVHN", "cifar10": "CIFAR10"}[name],
     )
     original.mkdir()
@@ -153,7 +154,7 @@ def test_every_download_is_checked(name):
         n.lower(): n
         for n in ("MNIST", "FashionMNIST", "KMNIST", "EMNIST", "SVHN", "CIFAR10", "CIFAR100")
     }
-    known = getattr(vision.datasets(), classes[name.replace("_", "")])
+    known = getattr(vision.part("datasets"), classes[name.replace("_", "")])
     how = {"emnist": download.emnist_downloads, "svhn": download.svhn_downloads}.get(
         name, download.mnist_downloads
     )

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from pipeline.data import vision
+from models import vision
 
 HOSTILE = [
     "<b>",
@@ -135,12 +135,12 @@ def write_svhn(data_dir: Path, patch) -> None:
             path, {"X": noise(seed, 32, 32, 3, count).numpy(), "y": labels.unsqueeze(1).numpy()}
         )
         known[part] = ["", path.name, hashlib.md5(path.read_bytes()).hexdigest()]
-    patch.setattr(vision.datasets().SVHN, "split_list", known)
+    patch.setattr(vision.part("datasets").SVHN, "split_list", known)
 
 
 def write_cifar(data_dir: Path, patch, name: str = "CIFAR10", batches: int = 2) -> None:
     """A CIFAR in batches, of whose sums torchvision is told."""
-    known = getattr(vision.datasets(), name)
+    known = getattr(vision.part("datasets"), name)
     folder = data_dir / known.base_folder
     folder.mkdir()
     fine = name == "CIFAR100"
