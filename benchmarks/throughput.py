@@ -105,7 +105,7 @@ def limit(
         prepare(data.train.images[: config.batch_size]),
         data.train.labels[: config.batch_size],
     )
-    optimizer = make_optimizer(network, config)
+    optimizer = make_optimizer(network, config, len(data.classes))
     return {
         "rate": bare.images_per_second(
             network, optimizer, images, labels, prepare.autocast, seconds, clock

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models import own, usercode
+from models import libraries, own, usercode
 from models.parameters import Option
 from models.presets import PRESETS as CNN_PRESETS
 
@@ -26,7 +26,7 @@ class Family:
     The class is called as ``Class(shape, classes, **options)`` with ``shape`` the ``(channels,
     height, width)`` of an image, and returns logits of shape ``(batch, classes)``. It raises
     `ValueError` if it cannot take such images. A network of the user's own is called as its
-    parameters are named, see `models.own`.
+    parameters are named, see `models.own`; a network of a library by `models.backbone`.
     """
 
     network: str
@@ -34,8 +34,10 @@ class Family:
     own: own.Network | None = None  # the user's own network; None for one of `FAMILIES`
 
     def takes(self, name: str) -> bool:
-        """Whether the network has an option of this name."""
-        return name in self.options if self.own is None else self.own.takes(name)
+        """Whether the network has an option of this name, or it is one of `TRANSFER`."""
+        if self.own is not None:
+            return self.own.takes(name)
+        return name in self.options or name in TRANSFER
 
 
 FAMILIES: dict[str, Family] = {
@@ -95,6 +97,10 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
+# What says with which weights a training begins, and how far these are trained. A network of the
+# user's own may have options that are called so, but takes no such weights.
+TRANSFER = ("pretrained", "freeze", "backbone_lr")
+
 # The classes of torch.nn behind the names.
 ACTIVATIONS: dict[str, str] = {
     "relu": "ReLU",
@@ -150,24 +156,37 @@ def did_you_mean(name: str, known: Mapping[str, object] | tuple[str, ...] | list
 def find_family(name: str) -> Family:
     """Return a family of `FAMILIES`, or the user's own network with its constructor's options.
 
+    Of a library's network, only the form of the name is looked at: `libraries.check` does more.
+
     Args:
-        name: a key of `FAMILIES`, or ``FILE.py:Class`` or ``module:Class``.
+        name: a key of `FAMILIES`, or ``FILE.py:Class``, ``module:Class``, ``torchvision:NAME`` or
+            ``timm:NAME``.
 
     Raises:
         ValueError: for an unknown name, or a network that cannot be loaded.
     """
     if name in FAMILIES:
         return FAMILIES[name]
+    if is_backbone(name):
+        return Family("models.backbone:Backbone", {})
     if not is_own(name):
         hint = did_you_mean(name, FAMILIES)
-        raise ValueError(f"family is unknown: {name!r}; {hint}, or FILE.py:Class of your own")
+        raise ValueError(
+            f"family is unknown: {name!r}; {hint}, FILE.py:Class of your own, torchvision:NAME or "
+            "timm:NAME"
+        )
     network = own.load(name)
     return Family(name, network.options, network)
 
 
 def is_own(family: str) -> bool:
     """Whether a family is named as a network of the user's own; nothing is loaded."""
-    return family not in FAMILIES and usercode.is_reference(family)
+    return family not in FAMILIES and not is_backbone(family) and usercode.is_reference(family)
+
+
+def is_backbone(family: str) -> bool:
+    """Whether a family is named as a network of torchvision or timm; nothing is imported."""
+    return libraries.is_backbone(family)
 
 
 def build(
@@ -181,15 +200,20 @@ def build(
     """Build a network of a family, with random weights.
 
     Args:
-        family: a name of `FAMILIES`, or ``FILE.py:Class`` or ``module:Class``.
+        family: a name of `FAMILIES`, or of another form that `find_family` knows.
         shape: channels, height and width of an image, in pixels.
         classes: number of logits.
-        options: the keyword options of the family.
+        options: the keyword options of the family; of a library's network, as
+            `models.backbone.build` says.
         digest: what the source of the user's own network must have; None for any.
 
     Raises:
         ValueError: if the network cannot take such images, or its source has another digest.
     """
+    if is_backbone(family):
+        from models import backbone
+
+        return backbone.build(family, shape, classes, options)
     found = find_family(family)
     if found.own is None:
         module, _, name = found.network.partition(":")

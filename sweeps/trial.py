@@ -13,7 +13,7 @@ from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, cast
 
 import models
-from models import usercode
+from models import libraries, usercode, weights
 from models.own import Network, needs_text
 from models.parameters import read_option
 
@@ -62,11 +62,14 @@ class ConfigField:
     identity: bool = True  # whether the field decides the result of a training
     computed: bool = False  # whether nobody gives it: the network says it
     numeral: bool = False  # whether text may be a bare number, too
+    boolean: bool = False  # whether text may be true or false, too
     # Whether version 0.1.0 lacked the field. At its default, which changes nothing, such a field is
     # no part of the signature, and configurations of 0.1.0 have the default.
     is_later: bool = False
     # The field applies only if each of these fields has one of its values.
     when: Mapping[str, tuple[Value | None, ...]] = dataclasses.field(default_factory=dict)
+    # The field does not apply if one of these fields has one of its values.
+    unless: Mapping[str, tuple[Value | None, ...]] = dataclasses.field(default_factory=dict)
 
     def parse(self, value: object) -> Value:
         """Return the value in the field's type.
@@ -89,16 +92,23 @@ class ConfigField:
         return result
 
     def read(self, value: object) -> Value:
-        """Return a value that a store or a file says, as `parse` does, but import no network.
+        """Return a value that a store or a file says, as `parse` does, but look at no file.
+
+        Neither a network is imported, nor are weights looked for.
 
         Raises:
             ValueError: with the rule and the value.
         """
+        if self.name == "pretrained" and isinstance(value, str):
+            return value
         if self.name != "family":
             return self.parse(value)
-        if not isinstance(value, str) or not (value in models.FAMILIES or models.is_own(value)):
+        is_known = isinstance(value, str) and any(
+            (value in models.FAMILIES, models.is_own(value), models.is_backbone(value))
+        )
+        if not is_known:
             raise ValueError(f"family is unknown: {str(value)[:80]!r}")
-        return value
+        return str(value)
 
     def is_as_before(self, value: Value) -> bool:
         """Whether a value of the field is what version 0.1.0 did, which lacked the field."""
@@ -107,8 +117,8 @@ class ConfigField:
     def _convert(self, value: object) -> Any:
         """Convert text, or a number of the neighbouring type, to the field's type without loss."""
         is_int = isinstance(value, int) and not isinstance(value, bool)
-        if self.numeral and is_int:
-            return str(value)
+        if (self.numeral and is_int) or (self.boolean and isinstance(value, bool)):
+            return str(value).lower()
         if self.type is bool and isinstance(value, str):
             return {"true": True, "false": False}.get(value.lower(), value)
         if self.type in (int, float) and isinstance(value, str):
@@ -214,6 +224,8 @@ def _check_family(name: str) -> None:
     Raises:
         ValueError: if it is not.
     """
+    if models.is_backbone(name):
+        libraries.check(name)
     network = models.find_family(name).own
     if network is None:
         return
@@ -230,6 +242,26 @@ def _check_family(name: str) -> None:
                 f"({field.help[:-1].lower()}): rename it in the network, such as "
                 f"net_{parameter.name}"
             )
+
+
+def _check_pretrained(text: str) -> None:
+    """Check that a file of weights is there.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if text not in (weights.NONE, weights.PUBLISHED):
+        weights.find(text)
+
+
+def _check_freeze(text: str) -> None:
+    """Check a number of stages, or a word for them.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if text not in ("none", "backbone") and not (text.isdecimal() and 1 <= int(text) <= 1000):
+        raise ValueError(f"freeze must be none, backbone, or a number of stages: got {text!r}")
 
 
 # The preset is None for a family without presets.
@@ -266,7 +298,8 @@ class TrialConfig:
     )
     family: str = _field(
         "cnn",
-        "Family of networks, or your own: FILE.py:Class, or module:Class.",
+        "Family of networks; or torchvision:NAME, timm:NAME; or your own: FILE.py:Class, "
+        "module:Class.",
         check=_check_family,
     )
     source_digest: str | None = _field(
@@ -316,6 +349,31 @@ class TrialConfig:
     )
     softmax_output: bool | None = _field(
         None, "Put out probabilities: cross-entropy then takes the softmax twice."
+    )
+    pretrained: str | None = _field(
+        weights.NONE,
+        "Weights to begin with: those that torchvision or timm publishes (true), or those of a "
+        "FILE; the head is new.",
+        check=_check_pretrained,
+        boolean=True,
+        is_later=True,
+    )
+    weights_digest: str | None = _field(
+        None, "Digest or name of the weights to begin with.", computed=True
+    )
+    freeze: str | None = _field(
+        "none",
+        "What is not trained: none, all but the head (backbone), or so many first stages.",
+        check=_check_freeze,
+        numeral=True,
+        unless={"pretrained": (None, weights.NONE)},
+    )
+    backbone_lr: float | None = _field(
+        1.0,
+        "Learning rate of all but the head, as a factor of lr.",
+        low=1e-6,
+        high=1000,
+        unless={"pretrained": (None, weights.NONE), "freeze": ("backbone",)},
     )
     optimizer: str = _field("adam", "Optimiser.", choices=("sgd", "adam", "adamw"))
     lr: float = _field(1e-3, "Learning rate.", low=1e-8, high=100)
@@ -480,10 +538,11 @@ class TrialConfig:
         if not isinstance(values, Mapping):
             raise ValueError(f"must be a mapping: got {str(values)[:80]!r}")  # noqa: TRY004
         fields = config_fields()
-        result: dict[str, Any] = {
-            name: field.default if field.is_later else None for name, field in fields.items()
-        }
         is_own = models.is_own(str(values.get("family")))
+        result: dict[str, Any] = dict.fromkeys(fields)
+        for name, field in fields.items():
+            if field.is_later and not (is_own and is_network_option(name)):
+                result[name] = field.default
         keywords: dict[str, Value] = {}
         for name, value in values.items():
             if is_own and is_network_option(str(name)):
@@ -514,6 +573,9 @@ class TrialConfig:
         """The options of the network, for `models.build`."""
         if models.is_own(self.family):
             return dict(self.keywords)
+        if models.is_backbone(self.family):
+            is_published = self.pretrained == weights.PUBLISHED
+            return {"published": is_published, "resizes": is_published and self.image_size is None}
         values = self.to_dict()
         defaults = models.find_family(self.family).options
         return {name: values.get(name, default) for name, default in defaults.items()}
@@ -600,15 +662,24 @@ def applies(name: str, values: Mapping[str, Value | None]) -> bool:
     if models.is_own(family) and is_network_option(name):
         return True
     field = config_fields()[name]
-    if field.computed:
+    if name == "source_digest":
         return models.is_own(family)
-    return all(values.get(condition) in allowed for condition, allowed in field.when.items())
+    if name == "weights_digest":
+        return values.get("pretrained") not in (None, weights.NONE)
+    is_excluded = any(values.get(other) in refused for other, refused in field.unless.items())
+    return not is_excluded and all(
+        values.get(other) in allowed for other, allowed in field.when.items()
+    )
 
 
 @cache
 def network_options() -> frozenset[str]:
-    """Return the names of the fields that are options of a network."""
-    return frozenset(option for family in models.FAMILIES.values() for option in family.options)
+    """Return the names of the fields that are options of a network.
+
+    A network of the user's own may have an option of its own that is called so.
+    """
+    of_families = (option for family in models.FAMILIES.values() for option in family.options)
+    return frozenset((*of_families, *models.TRANSFER))
 
 
 def is_network_option(name: str) -> bool:
@@ -651,7 +722,7 @@ def configure(
     for name, field in fields.items():
         is_keyword = network is not None and name in network_options()
         if field.computed:
-            result[name] = None if network is None else network.source.digest
+            result[name] = _computed(name, result, parsed)
         elif not is_keyword and applies(name, result):
             result[name] = parsed.get(name, family_defaults.get(name, field.default))
         elif strict and name in parsed:
@@ -659,9 +730,45 @@ def configure(
             raise ValueError(f"{name} does not apply to {family}{why}")
         else:
             result[name] = None
+        if result[name] == weights.PUBLISHED and name == "pretrained":
+            result[name] = _pretrained(str(family), strict=strict)
     if strict and network is not None and network.missing(keywords):
         raise ValueError(needs_text(network.reference, network.missing(keywords)))
     return TrialConfig(**result, keywords=_sorted_items(keywords))
+
+
+def _pretrained(family: str, *, strict: bool) -> str:
+    """Return the value of ``pretrained: true`` for a family, which may have no published weights.
+
+    Raises:
+        ValueError: if it has none, and values that do not apply are refused.
+    """
+    if models.is_backbone(family):
+        return weights.PUBLISHED
+    if strict:
+        raise ValueError(
+            f"pretrained true is for torchvision:NAME and timm:NAME, and nobody publishes weights "
+            f"of {family}: give a FILE, or leave it out"
+        )
+    return weights.NONE
+
+
+def _computed(name: str, values: Mapping[str, Any], parsed: Mapping[str, Value]) -> Value | None:
+    """Return the value of a field that nobody gives.
+
+    Args:
+        name: of the field.
+        values: of the fields before it.
+        parsed: the given values. A recorded configuration has the digest of its weights, whose file
+            may be elsewhere now.
+    """
+    if not applies(name, values):
+        return None
+    family = str(values["family"])
+    if name == "weights_digest":
+        return parsed.get(name) or weights.digest(str(values["pretrained"]), family)
+    network = models.find_family(family).own
+    return None if network is None else network.source.digest
 
 
 def _parse_values(
@@ -700,6 +807,9 @@ def _needs(field: ConfigField) -> str:
     for name, allowed in field.when.items():
         alternatives = " or ".join(str(value) for value in allowed if value is not None)
         conditions.append(f"{name} {alternatives}")
+    for name, refused in field.unless.items():
+        alternatives = " or ".join(str(value) for value in refused if value is not None)
+        conditions.append(f"{name} other than {alternatives}")
     return f": it needs {', '.join(conditions)}" if conditions else ""
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from pipeline.data.search_data import SearchData, load_for, located
 from pipeline.inference import evaluate
-from pipeline.jobs import preflight, sources, sweep, sync
+from pipeline.jobs import preflight, pretrained, sources, sweep, sync
 from pipeline.jobs import refit as refitting
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.stores import access, locations, locks
@@ -130,7 +130,9 @@ def _plan_of(
         sweep.check_images(stored.load(storage, chosen.of), data)
     configs = [TrialConfig.from_dict(config) for config in chosen.configs]
     sources.check_unchanged(configs, f"study {chosen.of!r}")
+    pretrained.check_unchanged(configs, f"study {chosen.of!r}")
     preflight.check_parts(spec, data)
+    pretrained.fetch(configs)
     preflight.check_networks(spec, data.shape, len(data.classes))
     name = f"{chosen.of}{FINALISTS_SUFFIX}"
     return sweep.Plan(

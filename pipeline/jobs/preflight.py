@@ -13,11 +13,13 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+from torch import nn
 
 import models
 from models import conformance, usercode
 from pipeline.data.datasets import is_present
 from pipeline.data.search_data import SearchData, check_train_images, load_for
+from pipeline.jobs import pretrained
 from pipeline.jobs.own_data import with_data_version
 from pipeline.system.cpu import available_cores
 from pipeline.system.errors import StorageFailure, UsageFailure
@@ -31,6 +33,7 @@ from sweeps.spec.configurations import (
     grid,
     planned_values,
     representative_values,
+    values_or_ends,
 )
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import PLANNED_METHODS, StudySpec
@@ -38,7 +41,7 @@ from sweeps.trial import Redraw, TrialConfig, Value, configure, is_network_optio
 
 _RUNTIME = ("device", "precision", "threads", "gpus_per_trial", "eval_batch_size", "augment")
 _MAX_CHECKED_NETWORKS = 2000
-_MAX_OWN_NETWORKS = 24  # of the user's own, which are made with memory, and see images
+_MAX_OTHER_NETWORKS = 24  # not of `FAMILIES`: these are made with memory, and see images
 _IMAGES_PER_WORKER = 200_000  # a worker is worth its start for so many images in all epochs
 _TRIALS_PER_WORKER = 4  # so that most trials can learn from earlier ones
 WEIGHT_BYTES = 4  # of a parameter
@@ -146,7 +149,7 @@ def check_parts(spec: StudySpec, data: SearchData) -> None:
     Raises:
         UsageFailure: if the training split of a trial has fewer images, or more classes.
     """
-    known = _values_or_ends(spec, "train_images")
+    known = values_or_ends(spec, "train_images")
     if not known:
         return
     repeats = spec.repeats if spec.folds is not None else 1  # random draws are of one size
@@ -160,15 +163,6 @@ def check_parts(spec: StudySpec, data: SearchData) -> None:
         check_train_images(data, parts)
 
 
-def _values_or_ends(spec: StudySpec, field: str) -> list[Value]:
-    """Return the values that a study gives a field, fixed and searched; of ranges, the ends."""
-    values: list[Value | None] = [spec.fixed.model_dump().get(field)]
-    for dimension in spec.dimensions:
-        if dimension.field == field:
-            values += dimension.choices or (dimension.low, dimension.high)
-    return [value for value in values if value is not None]
-
-
 def check_augmentation(spec: StudySpec, data: SearchData) -> None:
     """Check that functions of the user's that a study names change images as they must.
 
@@ -180,7 +174,7 @@ def check_augmentation(spec: StudySpec, data: SearchData) -> None:
         UsageFailure: if a function cannot be loaded, raises, or returns something else.
     """
     images = data.train.between(0, 2)
-    names = {str(name) for name in _values_or_ends(spec, "augment")}
+    names = {str(name) for name in values_or_ends(spec, "augment")}
     for name in sorted(filter(usercode.is_reference, names)):
         try:
             call_function(load_function(name), images)
@@ -192,8 +186,8 @@ def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -
     """Check that the networks of a study can take its images.
 
     Builds the networks at the corners of the search space, without memory for their weights. Of the
-    user's own networks each searched value is tried beside the first of the others, and each such
-    network is shown images.
+    networks of libraries and the user's own each searched value is tried beside the first of the
+    others, and each such network is shown images. Published weights must be on this machine.
 
     Args:
         spec: the study.
@@ -209,20 +203,25 @@ def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -
         points = grid(spec, _corners)
     for values in itertools.islice(points, _MAX_CHECKED_NETWORKS):
         config = configuration(spec, values)
-        if models.is_own(config.family):
+        if config.family not in models.FAMILIES:
             continue
         try:
             with torch.device("meta"):
-                models.build(config.family, shape, classes, config.options)
+                network = models.build(config.family, shape, classes, config.options)
         except ValueError as error:
             raise UsageFailure(f"the study holds a network that cannot be: {error}") from None
-    own = [config for config in _own_configs(spec) if models.is_own(config.family)]
-    for config in own[:_MAX_OWN_NETWORKS]:
-        check_own_network(config, shape, classes)
+        _check_weights(config, network, classes)
+    configs = other_configs(spec)
+    others = [config for config in configs if config.family not in models.FAMILIES]
+    for config in others[:_MAX_OTHER_NETWORKS]:
+        _check_weights(config, _check_other_network(config, shape, classes), classes)
 
 
-def _own_configs(spec: StudySpec) -> list[TrialConfig]:
-    """Return different configurations in which each searched value of an option stands once."""
+def other_configs(spec: StudySpec) -> list[TrialConfig]:
+    """Return different configurations in which each searched value of an option stands once.
+
+    They stand for the networks of libraries and of the user's own that a study may train.
+    """
     first = representative_values(spec)
     values = list(first)
     if not (spec.starts or spec.method in PLANNED_METHODS):
@@ -232,7 +231,8 @@ def _own_configs(spec: StudySpec) -> list[TrialConfig]:
     configs: dict[str, TrialConfig] = {}
     for point in values:
         config = configuration(spec, point)
-        network = json.dumps([config.family, config.keywords])
+        weights = [config.pretrained, config.freeze]
+        network = json.dumps([config.family, config.keywords, *weights])
         configs.setdefault(network, config)
     return list(configs.values())
 
@@ -256,8 +256,43 @@ def _only_applying(spec: StudySpec, point: Mapping[str, Value]) -> dict[str, Val
     return choose_values(spec, lambda dimension: point.get(dimension.field, dimension.first))
 
 
-def check_own_network(config: TrialConfig, shape: tuple[int, int, int], classes: int) -> None:
-    """Check that a network of the user's own can be trained on images.
+def check_network(config: TrialConfig, shape: tuple[int, int, int], classes: int) -> None:
+    """Check that the network of a training can take its images, and its weights.
+
+    Raises:
+        UsageFailure: in one line, if it cannot.
+    """
+    pretrained.fetch([config])
+    try:
+        if config.family in models.FAMILIES:
+            with torch.device("meta"):
+                network = models.build(config.family, shape, classes, config.options)
+        else:
+            network = _check_other_network(config, shape, classes)
+        pretrained.check(config, network, classes)
+    except ValueError as error:
+        raise UsageFailure(str(error)) from None
+
+
+def _check_weights(config: TrialConfig, network: nn.Module, classes: int) -> None:
+    """Check that the weights that a trial of a study begins with fit its network.
+
+    Raises:
+        UsageFailure: in one line, if they do not.
+    """
+    try:
+        pretrained.check(config, network, classes)
+    except ValueError as error:
+        raise UsageFailure(
+            f"{error}; in a study of several networks, search pretrained with when: "
+            f"{{family: [...]}}"
+        ) from None
+
+
+def _check_other_network(
+    config: TrialConfig, shape: tuple[int, int, int], classes: int
+) -> nn.Module:
+    """Check that a network of a library or the user's own can be trained on images; return it.
 
     Raises:
         UsageFailure: if it cannot.
@@ -271,6 +306,7 @@ def check_own_network(config: TrialConfig, shape: tuple[int, int, int], classes:
         options = ", ".join(f"{name} {value}" for name, value in config.keywords)
         with_options = f" (with {clip(options, 200)})" if options else ""
         raise UsageFailure(f"{error}{with_options}") from None
+    return network
 
 
 def _corners(dimension: Dimension) -> Sequence[Value]:
@@ -346,8 +382,8 @@ def check_space(
 def _count_parameters(spec: StudySpec, values: Mapping[str, Value], data: SearchData) -> int:
     """Return a network's number of parameters, or 0 if the network exceeds the study's limit."""
     config = configuration(spec, values)
-    # A network of the user's own may compute with its values as it is made, which needs memory.
-    device = "cpu" if models.is_own(config.family) else "meta"
+    # Other networks may compute with their values as they are made, which needs memory.
+    device = "meta" if config.family in models.FAMILIES else "cpu"
     with torch.random.fork_rng(devices=()), torch.device(device):
         network = models.build(config.family, data.shape, len(data.classes), config.options)
     parameters = sum(parameter.numel() for parameter in network.parameters())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import models
@@ -61,13 +61,18 @@ def describe_changes(
             if config.family == family and config.source_digest not in (None, source.digest)
         ]
         if old:
-            shown = ", ".join(f"#{number}" for number in old[:_NUMBERS_SHOWN])
-            more = f" and {len(old) - _NUMBERS_SHOWN} more" if len(old) > _NUMBERS_SHOWN else ""
             yield (
-                f"{family} has changed since {shown}{more}: those stay in the ranking as other "
-                "configurations than the trials to come; the old source is the artifact "
+                f"{family} has changed since {trials_text(old)}: those stay in the ranking as "
+                "other configurations than the trials to come; the old source is the artifact "
                 f"{SOURCES}{trained[old[-1]].source_digest}"
             )
+
+
+def trials_text(numbers: Sequence[int]) -> str:
+    """Name trials by their numbers, of many the first."""
+    shown = ", ".join(f"#{number}" for number in numbers[:_NUMBERS_SHOWN])
+    rest = len(numbers) - _NUMBERS_SHOWN
+    return f"{shown} and {rest} more" if rest > 0 else shown
 
 
 def remember_named(spec: StudySpec) -> None:

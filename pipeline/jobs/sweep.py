@@ -20,7 +20,7 @@ from pipeline.data.datasets import is_own, is_present
 from pipeline.data.search_data import SearchData, check_redraw, load_for, trial_splits
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import ENGINES, open_factory
-from pipeline.jobs import own_data, preflight, sources, studies
+from pipeline.jobs import own_data, preflight, pretrained, sources, studies
 from pipeline.jobs.estimate import left_over_text
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.recorder import Recorder
@@ -179,7 +179,9 @@ def make_draft(request: Request) -> Draft:
             ablated = studies.ablation_start(access.read_record(stores, spec.of))
         spec = studies.ablate_study(spec, ablated)
     if is_own(spec.dataset):
-        spec = own_data.with_data_version(spec, access.read_identity(stores, name))
+        identity = access.read_identity(stores, name)
+        spec = own_data.with_data_version(spec, identity)
+        spec = pretrained.with_image_size(spec, identity, request.data_dir)
     taken = None if facts is None else facts.warm_start
     if spec.warm_start and facts is None:
         records = [access.read_record(stores, source) for source in spec.warm_start]
@@ -196,8 +198,12 @@ def make_draft(request: Request) -> Draft:
     )
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request, *, download: bool = True) -> Plan:
     """Read the study and the data, and check that they fit.
+
+    Args:
+        request: of the command.
+        download: whether published weights may be downloaded.
 
     Raises:
         Failure: with a message of one line, before anything is written.
@@ -212,6 +218,7 @@ def make_plan(request: Request) -> Plan:
     elif spec.finalists is not None and spec.finalists.split_seeds is not None:
         check_redraw(data, Redraw(0))
     preflight.check_parts(spec, data)
+    pretrained.fetch(preflight.other_configs(spec), download=download)
     preflight.check_networks(spec, data.shape, len(data.classes))
     preflight.check_augmentation(spec, data)
     sources.remember_named(spec)
@@ -230,7 +237,7 @@ def preview(request: Request) -> tuple[Draft, SearchData | None]:
     draft = make_draft(request)
     if not is_present(draft.spec.dataset, request.data_dir):
         return draft, None
-    plan = make_plan(request)
+    plan = make_plan(request, download=False)
     return plan, plan.data
 
 
@@ -460,12 +467,15 @@ class _Sweep:
         return text
 
     def _print_sources(self) -> None:
-        """Print which files the user's own networks are, and whether they have changed."""
+        """Print which files the user's own networks are, and whether these or weights changed."""
         trained = {result.number: result.config for result in self._study.results()}
         found = sources.own_sources(self._plan.spec.families)
         for line in sources.describe_sources(found):
             self._display.print_line(line)
-        for line in sources.describe_changes(found, trained):
+        for line in (
+            *sources.describe_changes(found, trained),
+            *pretrained.describe_changes(self._plan.spec, trained),
+        ):
             self._display.print_line(line)
 
     def _print_foreign(self) -> None:

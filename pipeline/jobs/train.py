@@ -9,14 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import models
 from models import own
 from pipeline.checkpoints import Folder
 from pipeline.data.datasets import is_own
 from pipeline.data.search_data import SearchData, load_for
 from pipeline.engines import local
 from pipeline.engines.base import Task
-from pipeline.jobs import preflight, sources
+from pipeline.jobs import preflight, pretrained, sources
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.reproduce import RecordedTrial
 from pipeline.stores import access, locations, locks
@@ -93,9 +92,12 @@ def train_one(
         if is_own(dataset) and not repeats_own:
             given.setdefault("data_version", DATA_VERSION)
         config = _resolve_config(given)
+        if config.image_size is None and repeats is None:
+            chosen = [(config.pretrained, config.family)]
+            size = pretrained.wanted_size(config.dataset, data_dir, chosen)
+            config = dataclasses.replace(config, image_size=size)
         data = load_for(config, data_dir)  # fails before anything is written
-        if models.is_own(config.family):
-            preflight.check_own_network(config, data.shape, len(data.classes))
+        preflight.check_network(config, data.shape, len(data.classes))
         sources.remember_code(given)
     access.prepare(stores)
     tracker = Tracker(stores.tracking, experiment=experiment)

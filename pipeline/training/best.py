@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from models import weights
 from pipeline.checkpoints import Card, Folder, save_model
 from pipeline.data.search_data import SearchData, trial_data
+from pipeline.system.errors import UsageFailure
 from pipeline.training.state import TrainingState, progress
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
@@ -76,8 +78,18 @@ def make_card(config: TrialConfig, data: SearchData, row: Epoch) -> Card:
 
 
 def moments(config: TrialConfig, data: SearchData) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and the standard deviation of each channel with which images are normalised."""
-    if config.normalize:
-        return data.mean, data.std
+    """The mean and the standard deviation of each channel with which images are normalised.
+
+    These are those of the weights that the training begins with, if they are known.
+
+    Raises:
+        UsageFailure: if the file of these weights is gone.
+    """
     channels = len(data.mean)
-    return (0.0,) * channels, (1.0,) * channels
+    if not config.normalize:
+        return (0.0,) * channels, (1.0,) * channels
+    try:
+        of_weights = weights.moments(config.pretrained, config.family, channels)
+    except ValueError as error:
+        raise UsageFailure(str(error)) from None
+    return of_weights or (data.mean, data.std)

@@ -19,6 +19,8 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
 import models
+from models.stages import Frozen
+from models.weights import begin_with
 from pipeline.checkpoints import Folder, save_model
 from pipeline.data.search_data import SearchData, trial_data
 from pipeline.system import failpoints
@@ -40,7 +42,7 @@ from pipeline.training.metrics import (
 )
 from pipeline.training.mistakes import find_mistakes
 from pipeline.training.mixing import mix
-from pipeline.training.optimizer import Optimization, make_optimization
+from pipeline.training.optimizer import Optimization, follow_learning_rate, make_optimization
 from pipeline.training.prepare import Prepare, image_memory_format
 from pipeline.training.state import CheckpointWriter, TrainingState, restore
 from sweeps.analysis import bits, optimism
@@ -120,6 +122,7 @@ class Training:
     # several processes.
     network: nn.Module
     parallel_network: nn.Module
+    frozen: Frozen
     optimization: Optimization
     prepare: Prepare
     loader: BatchLoader
@@ -266,7 +269,9 @@ class Training:
         weights = class_weights(config.class_weights, labels, len(self.data.classes))
         self.loss = Loss.of(config, weights)
         steps = len(self._draw_batches())
-        self.optimization = make_optimization(self.network, config, steps)
+        classes = len(self.data.classes)
+        self.frozen = Frozen(self.network, config.freeze or "none", classes)
+        self.optimization = make_optimization(self.network, config, steps, classes)
         resumed = restore(self.folder, config, self.network, self.optimization)
         if resumed is not None:
             self.state = resumed
@@ -281,7 +286,7 @@ class Training:
         return self.network if average is None else average.network
 
     def _build_network(self) -> nn.Module:
-        """Build the network with initial weights, and count parameters and FLOPs."""
+        """Build the network with the weights it begins with, and count parameters and FLOPs."""
         torch.manual_seed(epoch_seed(self.config.seed, 0))
         shape = self.data.shape
         classes = len(self.data.classes)
@@ -291,6 +296,13 @@ class Training:
             classes,
             self.config.options,
             digest=self.config.source_digest,
+        )
+        begin_with(
+            self.config.pretrained,
+            network,
+            self.config.family,
+            classes,
+            digest_then=self.config.weights_digest,
         )
         self.memory_format = image_memory_format(network, self.config.family, shape)
         self.parameters = count_parameters(network)
@@ -430,6 +442,7 @@ class Training:
             schedule.step(row.metrics.get("val/loss", row.metrics["train/loss"]))
         elif schedule is not None and not isinstance(schedule, OneCycleLR):
             schedule.step()
+        follow_learning_rate(self.optimization.optimizer)
 
     def _patience_is_exhausted(self) -> bool:
         """Whether early stopping ends the training."""
@@ -441,8 +454,8 @@ class Training:
         """Train along with the leader, at the leader's learning rate, until killed."""
         while True:
             epoch, learning_rate = self.group.agree(0, 0.0)
-            for parameter_group in self.optimization.optimizer.param_groups:
-                parameter_group["lr"] = learning_rate
+            self.optimization.optimizer.param_groups[0]["lr"] = learning_rate
+            follow_learning_rate(self.optimization.optimizer)
             self._train_epoch(epoch)
 
     # Steps
@@ -460,6 +473,7 @@ class Training:
         predictions = []
         parameters = list(self.parallel_network.parameters())
         self.parallel_network.train()
+        self.frozen.hold()
         for step, (images, labels) in enumerate(self.loader.load(shares), start=1):
             failpoints.reach("mid_epoch")
             self.hooks.stop()
@@ -537,6 +551,7 @@ class Training:
             self.optimization.average.update(self.network)
         if isinstance(self.optimization.schedule, OneCycleLR):
             self.optimization.schedule.step()
+            follow_learning_rate(optimizer)
 
     def _draw_batches(self) -> tuple[torch.Tensor, ...]:
         # Batch normalisation has no variance of a single image, which may be a process's share.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -18,9 +18,12 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
+from models.stages import head_names, in_head
 from sweeps.trial import TrialConfig
 
 Schedule: TypeAlias = LRScheduler | ReduceLROnPlateau | None
+
+_FACTOR = "lr_factor"  # in a group of parameters: of the learning rate
 
 
 class WeightAverage:
@@ -61,26 +64,34 @@ class Optimization:
     average: WeightAverage | None
 
 
-def make_optimization(network: nn.Module, config: TrialConfig, steps: int) -> Optimization:
+def make_optimization(
+    network: nn.Module, config: TrialConfig, steps: int, classes: int
+) -> Optimization:
     """Make what changes the weights of a network in training.
 
     Args:
         network: on its device.
         config: the trial's.
         steps: of the optimizer, in an epoch.
+        classes: number of logits.
     """
-    optimizer = make_optimizer(network, config)
+    optimizer = make_optimizer(network, config, classes)
+    schedule = make_schedule(optimizer, config, steps)
+    follow_learning_rate(optimizer)  # which the schedule has set
     return Optimization(
         optimizer=optimizer,
-        schedule=make_schedule(optimizer, config, steps),
+        schedule=schedule,
         scaler=GradScaler(config.device, enabled=config.precision == "fp16"),
         average=WeightAverage(network, config.ema) if config.ema else None,
     )
 
 
-def make_optimizer(network: nn.Module, config: TrialConfig) -> Optimizer:
-    """Make the optimizer of a configuration, over all of a network's parameters."""
-    parameters = network.parameters()
+def make_optimizer(network: nn.Module, config: TrialConfig, classes: int) -> Optimizer:
+    """Make the optimizer of a configuration, over the parameters that are trained.
+
+    With another learning rate for the backbone, the head is the first group of two.
+    """
+    parameters = _parameter_groups(network, config, classes)
     lr = config.lr
     decay = config.weight_decay
     fused = config.device != "mps"
@@ -90,6 +101,30 @@ def make_optimizer(network: nn.Module, config: TrialConfig) -> Optimizer:
     if config.optimizer == "adamw":
         return AdamW(parameters, lr=lr, weight_decay=decay, fused=fused)
     return Adam(parameters, lr=lr, weight_decay=decay, fused=fused)
+
+
+def _parameter_groups(
+    network: nn.Module, config: TrialConfig, classes: int
+) -> list[dict[str, Any]]:
+    """Return the groups of trained parameters, each with the factor of its learning rate."""
+    trained = [
+        (name, parameter)
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad
+    ]
+    if config.backbone_lr in (None, 1.0):
+        return [{"params": [parameter for _, parameter in trained]}]
+    heads = head_names(network, classes)
+    head = [parameter for name, parameter in trained if in_head(name, heads)]
+    backbone = [parameter for name, parameter in trained if not in_head(name, heads)]
+    return [{"params": head}, {"params": backbone, _FACTOR: config.backbone_lr}]
+
+
+def follow_learning_rate(optimizer: Optimizer) -> None:
+    """Set the learning rate of each group with a factor, from that of the first group."""
+    first, *others = optimizer.param_groups
+    for group in others:
+        group["lr"] = first["lr"] * group[_FACTOR]
 
 
 def make_schedule(optimizer: Optimizer, config: TrialConfig, steps: int) -> Schedule:

@@ -13,8 +13,8 @@ def image_memory_format(
 ) -> torch.memory_format:
     """Choose how a network's images and weights lie in memory: channels last for convolutions.
 
-    A network of the user's own may use ``view``, which takes no maps with their channels last: then
-    the usual order stays.
+    A network of the user's own or of a library may use ``view``, which takes no maps with their
+    channels last: then the usual order stays.
 
     Args:
         network: on the CPU, in any mode.
@@ -23,7 +23,7 @@ def image_memory_format(
     """
     if all(p.dim() != 4 for p in network.parameters()):
         return torch.contiguous_format
-    if not models.is_own(family) or _takes(network, shape, torch.channels_last):
+    if family in models.FAMILIES or _takes(network, shape, torch.channels_last):
         return torch.channels_last
     network.to(memory_format=torch.contiguous_format)
     return torch.contiguous_format

@@ -8,7 +8,7 @@ from typing import Any
 from sweeps.analysis.facts import ChosenFinalists
 from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
-from sweeps.spec.study_spec import TOP_LEVEL_FIELDS
+from sweeps.spec.study_spec import COMPUTED_FIELDS, TOP_LEVEL_FIELDS
 from sweeps.trial import TrialConfig, Value, config_fields, value_names
 
 FINALISTS_SUFFIX = ".finalists"  # the study of the finalists is named after theirs
@@ -129,12 +129,12 @@ def study_document(chosen: ChosenFinalists, device: str | None = None) -> dict[s
 def _distinct_values(configs: list[TrialConfig]) -> dict[str, list[Value]]:
     """Collect the different values of each field and keyword, in the order of the configurations.
 
-    The redraw is left out: it belongs to one repeat of the search. So is the digest of a source,
-    which is not given but found.
+    The redraw is left out: it belongs to one repeat of the search. So are digests, which are not
+    given but found.
     """
     distinct = {}
     for name in value_names(configs):
-        if name in ("redraw", "source_digest"):
+        if name in ("redraw", *COMPUTED_FIELDS):
             continue
         values = dict.fromkeys(config.value(name) for config in configs)
         distinct[name] = [value for value in values if value is not None]

@@ -10,6 +10,7 @@ from typing import Any
 from sweeps.spec.dimension import Dimension, parse_dimensions
 from sweeps.spec.keywords import stored_keywords
 from sweeps.spec.study_spec import (
+    COMPUTED_FIELDS,
     MAX_TRIALS,
     PLANNED_METHODS,
     TOP_LEVEL_FIELDS,
@@ -194,7 +195,7 @@ def ablation_spec(spec: StudySpec, winner: TrialConfig, searched: Sequence[str])
         raise ValueError(
             f"the best of {spec.of} has every searched choice at its default: nothing to set back"
         )
-    for name in ("redraw", "source_digest"):  # of one repeat, and of the source as it was
+    for name in ("redraw", *COMPUTED_FIELDS):  # of one repeat, and of files as they were
         values.pop(name, None)
     update = {}
     for name in TOP_LEVEL_FIELDS:
@@ -387,6 +388,15 @@ def _applies(spec: StudySpec, dimension: Dimension, values: Mapping[str, Value])
     if not applies(dimension.field, current):
         return False
     return all(current.get(name) in allowed for name, allowed in dimension.when.items())
+
+
+def values_or_ends(spec: StudySpec, field: str) -> list[Value]:
+    """Return the values that a study gives a field, fixed and searched; of ranges, the ends."""
+    values: list[Value | None] = [spec.fixed.model_dump().get(field)]
+    for dimension in spec.dimensions:
+        if dimension.field == field:
+            values += dimension.choices or (dimension.low, dimension.high)
+    return [value for value in values if value is not None]
 
 
 def representative_values(spec: StudySpec) -> list[dict[str, Value]]:

@@ -103,6 +103,7 @@ class Dimension:
         conditions = set(self.when)
         if self.declared is not None:
             conditions.update(self.declared.when)
+            conditions.update(self.declared.unless)
         if is_network_option(self.field):
             conditions.add("family")
         return frozenset(conditions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import models
@@ -169,23 +169,27 @@ def _field_row(field: ConfigField) -> tuple[str, str, str, str]:
     """The table row of a field: its name, values, default and meaning."""
     meaning = field.help
     if field.when:
-        meaning += f" Only with {_condition_words(field)}."
+        meaning += f" Only with {_condition_words(field.when)}."
+    if field.unless:
+        meaning += f" Not with {_condition_words(field.unless)}."
     return (f"`{field.name}`", _value_words(field), _default_words(field), meaning)
 
 
 def _value_words(field: ConfigField) -> str:
     kinds = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
     words = ", ".join(f"`{choice}`" for choice in field.choices) or kinds[field.type]
+    if field.boolean:
+        words = f"{kinds[bool]}, {words}"
     if field.low is not None and field.high is not None:
         words += f", {_number(field.low)} to {_number(field.high)}"
     return words
 
 
-def _condition_words(field: ConfigField) -> str:
+def _condition_words(values: Mapping[str, tuple[object, ...]]) -> str:
     conditions = []
-    for name, allowed in field.when.items():
-        values = " or ".join(str(value) for value in allowed if value is not None)
-        conditions.append(f"{name} {values}")
+    for name, allowed in values.items():
+        words = " or ".join(str(value) for value in allowed if value is not None)
+        conditions.append(f"{name} {words}")
     return "; ".join(conditions)
 
 

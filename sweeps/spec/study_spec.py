@@ -25,7 +25,7 @@ from pydantic import (
 from sweeps.spec.dimension import Dimension, parse_dimensions
 from sweeps.spec.keywords import context_keywords, families_of, stored_keywords
 from sweeps.spec.reference import Reference
-from sweeps.trial import Redraw, Value, config_fields, configure
+from sweeps.trial import ConfigField, Redraw, Value, config_fields, configure
 
 
 class Objective(NamedTuple):
@@ -59,8 +59,10 @@ _Draws = Annotated[int, Field(strict=True, ge=2, le=MAX_REPEATS)]  # of train an
 REDRAW_KEYS = ("split_seeds", "folds")
 # Fields that are keys of the study itself, and so not among `fixed`.
 TOP_LEVEL_FIELDS = ("dataset", "epochs", "seed", "split_seed")
-# All that `fixed` does not take: a redraw belongs to a single repeat, and a digest to a source.
-UNFIXED_FIELDS = (*TOP_LEVEL_FIELDS, "redraw", "source_digest")
+# What nobody gives: digests of the source of a network, and of the weights to begin with.
+COMPUTED_FIELDS = tuple(name for name, field in config_fields().items() if field.computed)
+# All that `fixed` does not take: a redraw belongs to a single repeat, for instance.
+UNFIXED_FIELDS = (*TOP_LEVEL_FIELDS, "redraw", *COMPUTED_FIELDS)
 # Fields that decide which images a trial sees.
 DATA_FIELDS = (
     *("dataset", "split_file", "image_size", "data_version", "copies", "split_seed", "redraw"),
@@ -69,14 +71,14 @@ DATA_FIELDS = (
 RESOLVED_FIELDS = ("augment", "precision")
 _NOT_SEARCHED = (
     *DATA_FIELDS,
-    "source_digest",
+    *COMPUTED_FIELDS,
     "seed",
     "device",
     "threads",
     "gpus_per_trial",
     "eval_batch_size",
 )
-_NOT_STARTED = (*DATA_FIELDS, "source_digest", "seed", "gpus_per_trial")
+_NOT_STARTED = (*DATA_FIELDS, *COMPUTED_FIELDS, "seed", "gpus_per_trial")
 
 
 class _Model(BaseModel):
@@ -100,11 +102,18 @@ class _Values(_Model):
 _JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
 
+def _json_type(field: ConfigField) -> str | list[str]:
+    """Return the JSON type of a field's values, or the types."""
+    if field.numeral:
+        return ["string", "integer"]
+    return ["string", "boolean"] if field.boolean else _JSON_TYPES[field.type]
+
+
 def _value_schema(name: str) -> dict[str, Any]:
     """Return the JSON schema of a field's value."""
     field = config_fields()[name]
     schema: dict[str, Any] = {
-        "type": ["string", "integer"] if field.numeral else _JSON_TYPES[field.type],
+        "type": _json_type(field),
         "description": field.help,
     }
     bounds = {"minimum": field.low, "maximum": field.high, "enum": list(field.choices) or None}

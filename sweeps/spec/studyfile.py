@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 import models
+from models import weights
 from models.own import needs_text
 from sweeps.spec import yamlfile
 from sweeps.spec.configurations import (
@@ -19,6 +20,7 @@ from sweeps.spec.configurations import (
     choose_values,
     start_values,
     total_trials,
+    values_or_ends,
 )
 from sweeps.spec.keywords import NO_KEYWORDS, Keywords, families_of, keywords_of, stored_keywords
 from sweeps.spec.own_values import Problem, read_own_values
@@ -161,6 +163,7 @@ def _untaken(spec: StudySpec, overrides: Mapping[str, Any]) -> Iterator[Problem]
             if not is_taken(name):
                 yield ("fixed", name), f"{name} is fixed, and no family takes it: {hint}"
     yield from _needed(spec, families)
+    yield from _unpublished(spec)
 
 
 def _needed(spec: StudySpec, families: Mapping[str, models.Family]) -> Iterator[Problem]:
@@ -170,6 +173,24 @@ def _needed(spec: StudySpec, families: Mapping[str, models.Family]) -> Iterator[
         missing = [] if family.own is None else family.own.missing(given)
         if family.own is not None and missing:
             yield ("search",), needs_text(family.own.reference, missing)
+
+
+def _unpublished(spec: StudySpec) -> Iterator[Problem]:
+    """Yield where a study asks for published weights that there are not."""
+    if weights.PUBLISHED not in values_or_ends(spec, "pretrained"):
+        return
+    backbones = [family for family in spec.families if models.is_backbone(family)]
+    if not backbones:
+        problem = (
+            "pretrained true is for torchvision:NAME and timm:NAME, and the families are "
+            f"{', '.join(spec.families)}: give a FILE, or leave it out"
+        )
+        yield ("pretrained",), problem
+    for family in backbones:
+        try:
+            weights.digest(weights.PUBLISHED, family)
+        except ValueError as error:
+            yield ("pretrained",), str(error)
 
 
 def _problem_lines(

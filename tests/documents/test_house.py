@@ -54,7 +54,9 @@ ONLY_FOR = {"pipeline.data.test_split": {"pipeline.inference.evaluate"}}
 # Each library, and the folders or files of the product that may import it.
 LIBRARIES: dict[str, tuple[str, ...]] = {
     "torch": ("models/", "pipeline/"),
-    "torchvision": ("pipeline/data/",),
+    "torchvision": ("models/vision.py",),
+    "timm": ("models/libraries.py",),
+    "huggingface_hub": ("models/libraries.py",),
     "optuna": ("sweeps/",),
     "alembic": ("pipeline/stores/sqlite.py",),
     "requests": ("pipeline/inference/remote.py",),

@@ -37,7 +37,11 @@ CHECKED = {
     "blocks": st.lists(st.integers(1, 50).map(str), min_size=1, max_size=5).map("-".join),
     "augment": st.sampled_from(("auto", "none")) | PARTS,
     "redraw": st.sampled_from(("draw-0", "draw-12", "fold-1-of-2", "fold-5-of-5")),
+    "pretrained": st.sampled_from(("false", __file__)),
+    "freeze": st.sampled_from(("none", "backbone", "1", "12")),
 }
+# Values of other fields that let a field apply.
+BESIDE = {"freeze": {"pretrained": __file__}, "backbone_lr": {"pretrained": __file__}}
 
 
 def beside(name):
@@ -46,6 +50,7 @@ def beside(name):
         other: next(v for v in allowed if v is not None)
         for other, allowed in config_fields()[name].when.items()
     }
+    needs |= BESIDE.get(name, {})
     return {
         **needs,
         "family": next(f for f in models.FAMILIES if applies(name, {**needs, "family": f})),
@@ -75,6 +80,8 @@ def test_defaults_of_family(family):
     config = configure({"family": family})
     for name in network_options():
         expected = models.FAMILIES[family].options.get(name)
+        if name == "pretrained":
+            expected = "false"
         assert getattr(config, name) == expected
         assert applies(name, config.to_dict()) == (expected is not None)
     assert config.options == models.FAMILIES[family].options
@@ -203,9 +210,9 @@ WRONG = {
 def test_wrong_types(field):
     """A value of another type is refused: true is no number, 1 is not true, 1.5 is not whole."""
     wrong, expected = WRONG[field.type]
-    for value in (
-        wrong[1:] if field.numeral else wrong
-    ):  # text that may be a bare number is given as one, too
+    # Text that may be a bare number, or true, is given as one, too.
+    taken = [1] if field.numeral else [True] if field.boolean else []
+    for value in (value for value in wrong if not any(value is one for one in taken)):
         with pytest.raises(ValueError, match=f"^{field.name} must be {expected}: got "):
             field.parse(value)
 
@@ -393,6 +400,7 @@ def test_own_family_is_read_without_its_code(tmp_path, monkeypatch):
     """What a store says of an own network is read where its file is missing."""
     monkeypatch.chdir(tmp_path)
     values = {**configure({"family": "mlp"}).to_dict(), "family": "gone.py:Net", "kernel": 3}
+    del values["pretrained"]  # which an own network may only have as an option of its own
     config = TrialConfig.from_dict(values)
     assert config.value("kernel") == 3
     assert config.options == {
@@ -447,7 +455,8 @@ RUNTIME = {"device", "threads", "gpus_per_trial", "eval_batch_size", "log_every"
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in config_fields() if name not in ("family", "source_digest")]
+    "name",
+    [name for name, field in config_fields().items() if name != "family" and not field.computed],
 )
 def test_what_counts(name):
     """Every field changes the signature but where and how fast it is trained; seed and redraw not the group."""
@@ -461,6 +470,8 @@ def test_what_counts(name):
         "blocks": ["3-4-4-3"],
         "augment": ["flip"],
         "redraw": ["fold-1-of-5"],
+        "pretrained": [__file__],
+        "freeze": ["backbone"],
     }.get(name, [True, False])
     after = configure({**own, name: next(v for v in candidates if v != getattr(before, name))})
     assert (before.signature == after.signature) == (name in RUNTIME)

@@ -112,7 +112,7 @@ def test_identity_is_json():
 def test_schema():
     """The JSON schema names every field that may be fixed, searched or started with, with bounds and help."""
     definitions = StudySpec.model_json_schema()["$defs"]
-    own = {"dataset", "seed", "split_seed", "redraw", "source_digest"}
+    own = {"dataset", "seed", "split_seed", "redraw", "source_digest", "weights_digest"}
     known = set(config_fields())
     assert set(definitions["Fixed"]["properties"]) == known - own - {"epochs"}
     own |= {"split_file", "image_size", "data_version", "copies"}
