@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,10 +19,12 @@ from pipeline.report.contents import ReportContents
 from pipeline.report.grid import Grid, Row, Section, make_grid
 from pipeline.report.problems import INFEASIBLE, grouped_problems
 from pipeline.report.provenance import images_command, last_end, origin, search_space
-from pipeline.report.ranked import table_notes
+from pipeline.report.ranked import shown_entries, table_notes
+from pipeline.report.thesis.methods import methods_paragraphs
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean, clip
+from sweeps.analysis.importance import importance
 from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PAUSED, PRUNED, RUNNING
@@ -33,6 +36,12 @@ _CELL_CLIP = 120  # characters of a cell of the ranked table
 _PROBLEM_CLIP = 300  # characters of a cell of the problems
 _LONG_CELL = 40  # characters; a column with longer cells is broken into lines
 _PLOT_DPI = 130  # pixels per inch of the plots' files
+_WIDE = 820  # CSS pixels, above which nothing stands beside a plot
+_MAX_MARKS = 4000  # of trials in a plot
+# The width of a column of the ranked table in CSS pixels, about: of a character, and of the rest.
+_CHARACTER = 7.4
+_PADDING = 20
+_ROOM = 1150  # CSS pixels for a table; columns beyond it are folded away
 _CSS_DPI = 96  # CSS pixels per inch
 _UNREMARKABLE = (PRUNED, PAUSED, INFEASIBLE, RUNNING)  # states that are no failures
 
@@ -57,6 +66,21 @@ class PlotImage(Picture):
     title: str
     about: str  # how to read it
     alt: str  # its figures in words
+    # Where trials are drawn: shares of the width from the left and of the height from the top, and
+    # the number.
+    marks: Sequence[tuple[float, float, int]] = ()
+
+    @property
+    def places(self) -> str:
+        """Where trials are drawn, for the script of the page; empty if nowhere."""
+        if not self.marks:
+            return ""
+        return json.dumps(self.marks[:_MAX_MARKS], separators=(",", ":"))
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it needs the whole width of the page."""
+        return self.width > _WIDE
 
     @property
     def width(self) -> int:
@@ -71,6 +95,14 @@ class PlotImage(Picture):
         return _css_pixels(height)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoPlot:
+    """A line in the place of a plot that would show nothing."""
+
+    title: str
+    why: str
+
+
 def _css_pixels(pixels: int) -> int:
     return round(pixels * _CSS_DPI / _PLOT_DPI)
 
@@ -78,12 +110,18 @@ def _css_pixels(pixels: int) -> int:
 # The values of the template
 
 
-def page(contents: ReportContents, plots: Sequence[PlotImage], images_page: str = "") -> str:
+def page(
+    contents: ReportContents,
+    plots: Sequence[PlotImage],
+    images_page: str = "",
+    no_plots: Sequence[NoPlot] = (),
+) -> str:
     """Write the page of a study.
 
     Args:
         contents: of the report.
         plots: the study's plots, in order.
+        no_plots: the lines in the place of plots that would show nothing.
         images_page: the relative path of the page of its data set; empty if there is none.
     """
     record = contents.record
@@ -97,6 +135,8 @@ def page(contents: ReportContents, plots: Sequence[PlotImage], images_page: str 
         "front": front.section(record),
         **_ranked_values(contents),
         "plots": plots,
+        "no_plots": no_plots,
+        "methods": methods_paragraphs(record),
         "winner": _winner_values(record),
         **_mistake_values(record),
         **_problem_values(record),
@@ -124,25 +164,56 @@ def _about(record: StudyRecord) -> str:
 
 def _ranked_values(contents: ReportContents) -> dict[str, Any]:
     """The ranked table, the style of each row, and the sentence above the table."""
-    objective = contents.record.objective
-    # A narrow screen shows the first columns only.
-    first = ["rank", "trial", "family", objective, "front", "spread", "repeats", "epoch", "trained"]
-    columns = contents.table.columns
-    columns = [name for name in first if name in columns] + [
-        name for name in columns if name not in first
-    ]
+    record = contents.record
+    objective = record.objective
     rows = contents.table.rows[:MAX_ROWS]
+    columns = _by_importance(record, contents.table.columns)
+    grid = contents.table.grid(rows, columns, limit=_CELL_CLIP)
+    numbers = [
+        " ".join(str(trial.number) for trial in entry.trials)
+        for entry in shown_entries(record)[:MAX_ROWS]
+    ]
     total = len(contents.table.rows)
     caption = f"By {OBJECTIVES[objective]}, complete ones first."
     if total > MAX_ROWS:
         caption += f" The first {MAX_ROWS:,} of {total:,} are here, trials.csv has all."
     return {
-        "ranked": contents.table.grid(rows, columns, limit=_CELL_CLIP),
-        "ranking_notes": table_notes(contents.record, contents.table),
+        "ranked": grid,
+        "ranked_kinds": _with_folds(grid),
+        "ranked_trials": numbers,
+        "ranking_notes": table_notes(record, contents.table),
         "row_styles": [_row_style(row) for row in rows],
         "ranked_caption": caption,
         "visible": VISIBLE_ROWS,
     }
+
+
+def _by_importance(record: StudyRecord, names: Sequence[str]) -> list[str]:
+    """The columns of the ranked table: the result first, then searched fields by importance."""
+    estimate = importance(record)
+    shares: dict[str, tuple[bool, float]] = {}  # those told from noise come first
+    for share in (*estimate.shares, *estimate.conditional):
+        field = share.key.partition(" [")[0]
+        known = shares.get(field, (False, 0.0))
+        shares[field] = max(known, (share.is_told, share.share or 0.0))
+    searched = sorted(
+        record.searched, key=lambda name: shares.get(name, (False, 0.0)), reverse=True
+    )
+    first = ["rank", "trial", record.objective, "state", "front", "family", *searched, "notes"]
+    wanted = dict.fromkeys([*first, "spread", "repeats", *names])
+    return [name for name in wanted if name in names]
+
+
+def _with_folds(grid: Grid) -> list[str]:
+    """The CSS classes of the ranked table's columns: those without room at first are folded."""
+    kinds = []
+    room = float(_ROOM)
+    for position, kind in enumerate(column_classes(grid)):
+        cells = [len(row[position]) for row in grid.rows]
+        longest = max([len(grid.columns[position]) + 1, *cells])
+        room -= _PADDING + _CHARACTER * min(longest, _LONG_CELL)
+        kinds.append(f"{kind} fold".strip() if room < 0 else kind)
+    return kinds
 
 
 def _row_style(row: Row) -> str:

@@ -19,12 +19,14 @@ from pipeline.report.formats import (
     markdown_with_code,
 )
 from pipeline.report.grid import Row, Section, make_grid
-from pipeline.report.html import PlotImage, page
+from pipeline.report.html import NoPlot, PlotImage, page
 from pipeline.report.plots import draw
+from pipeline.report.plots.base import DrawnPlot
 from pipeline.report.problems import trial_problems
 from pipeline.report.provenance import looks_values
 from pipeline.report.ranked import failures, ranking_notes, study_facts, table_notes, title_lines
 from pipeline.report.scores import lead_sentences, lead_values
+from pipeline.report.thesis.methods import methods_paragraphs
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
 from pipeline.system.files import write_text_atomically
@@ -277,31 +279,38 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
             (folder / name).unlink(missing_ok=True)  # of an earlier study of this name
     paths = [write_text_atomically(folder / name, text) for name, text in texts.items()]
 
-    plots = _draw_plots(record, folder / "plots")
+    drawn = _draw_plots(record, folder / "plots")
+    plots = [_plot_image(plot) for plot in drawn if plot.paths]
+    no_plots = [NoPlot(title=plot.title, why=plot.instead) for plot in drawn if not plot.paths]
     blocks = [_markdown(contents, _MARKDOWN_ROWS), winner]
     if plots:
         blocks.append("# Plots")
         blocks += [f"![{escape_markdown(plot.alt)}](plots/{plot.name}.png)" for plot in plots]
+    blocks += [escape_markdown(f"{plot.title}: {plot.why}.") for plot in no_plots]
+    blocks += ["# Methods", *(escape_markdown(text) for text in methods_paragraphs(record))]
     paths.append(write_text_atomically(folder / "report.md", "\n\n".join(blocks)))
     images_page = Path("..", folder_name(record.dataset), PAGE)
     has_images_page = (folder / images_page).is_file()
-    text = page(contents, plots, images_page.as_posix() if has_images_page else "")
+    text = page(contents, plots, images_page.as_posix() if has_images_page else "", no_plots)
     paths.append(write_text_atomically(folder / "report.html", text))
-    return paths + [folder / "plots" / f"{plot.name}.png" for plot in plots]
+    return [*paths, *(path for plot in drawn for path in plot.paths)]
 
 
-def _draw_plots(record: StudyRecord, folder: Path) -> list[PlotImage]:
-    """Draw the plots into a folder, and read them for the page."""
-    return [
-        PlotImage(
-            name=drawn.path.stem,
-            title=drawn.title,
-            about=drawn.about,
-            alt=drawn.alt,
-            png=drawn.path.read_bytes(),
-        )
-        for drawn in draw.draw_plots(record, folder)
-    ]
+def _draw_plots(record: StudyRecord, folder: Path) -> list[DrawnPlot]:
+    """Draw the plots of the page into a folder."""
+    return draw.draw_plots(record, folder)
+
+
+def _plot_image(plot: DrawnPlot) -> PlotImage:
+    """Read a plot for the page."""
+    return PlotImage(
+        name=plot.name,
+        title=plot.title,
+        about=plot.about,
+        alt=plot.alt,
+        png=plot.paths[0].read_bytes(),
+        marks=plot.marks,
+    )
 
 
 def _published_csv(rows: Sequence[Row]) -> str:

@@ -35,8 +35,9 @@ from support.reports import (
 from pipeline.cli import program
 from pipeline.report import answer, html, render
 from pipeline.report.contents import ReportContents
-from pipeline.report.html import MAX_ROWS, VISIBLE_ROWS, page
+from pipeline.report.html import MAX_ROWS, VISIBLE_ROWS, NoPlot, page
 from sweeps.analysis.facts import StoredSpec, StudyFacts
+from sweeps.analysis.importance import importance
 from sweeps.analysis.record import Promotions
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import MAX_TRIALS
@@ -124,6 +125,7 @@ def test_order_and_contents():
         "winner",
         "mistakes",
         "troubles",
+        "methods",
         "origin",
     ]
     links = [e.attributes["href"] for nav in found.all("nav") for e in nav.all("a")]
@@ -137,6 +139,28 @@ def test_a_plot_has_its_text():
     assert image.attributes["alt"] == "Best 0.9 at trial 3."
     assert base64.b64decode(image.attributes["src"].partition(",")[2]) == PIXEL
     assert figure.all("figcaption")[0].text == "History. How it rose."
+
+
+def test_a_line_instead_of_a_plot_that_would_show_nothing():
+    """Where a plot would show nothing, one line says why."""
+    no_plot = NoPlot(title="Importance", why="too few to say (4 of 20)")
+    found = pages.read(page(ReportContents(report_winner()), [], no_plots=[no_plot]))
+    assert "Importance: too few to say (4 of 20)." in section(found, "plots").text
+    assert not section(found, "plots").all("figure")
+
+
+def test_columns_stand_by_importance_and_the_last_are_folded():
+    """The result and its state come first, then searched fields by importance; what has no room is folded."""
+    record = mixed_study(60)
+    found = made(record)
+    table = section(found, "trials").all("table")[0]
+    names = [e.text for e in table.all("th")]
+    told = next(share.key for share in importance(record).shares)
+    assert names[:6] == ["rank", "trial", "val_acc", "state", "family", told]
+    folds = ["fold" in e.attributes.get("class", "") for e in table.all("tr")[1].all("td")]
+    assert folds == sorted(folds)
+    assert any(folds)
+    assert not any(folds[:6])
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ def address(tmp_path_factory):
         study, results=tuple(results), thumbnails=pictures.thumbnails, **names
     )
     file = tmp_path_factory.mktemp("page") / "report.html"
-    file.write_text(html(ReportContents(record), [PICTURE]))
+    marked = dataclasses.replace(PICTURE, marks=((0.5, 0.5, 3), (0.25, 0.25, 7)))
+    file.write_text(html(ReportContents(record), [marked]))
     return file.as_uri()
 
 
@@ -71,6 +72,7 @@ def test_sorting_by_keyboard(address):
     with browse() as page:
         page.goto(address)
         assert page.locator(f"{ROWS}:visible").count() == 50
+        page.locator("label[for=all-columns]").click()
         button = page.locator("th button", has_text="seconds")
         header = page.locator("th", has_text="seconds")
         button.focus()
@@ -100,9 +102,44 @@ def test_it_fits(address):
         for width in (1280, 375, 320):
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth") == width
+        page.set_viewport_size({"width": 700, "height": 800})
+        page.locator("label[for=all-columns]").click()
         box = page.locator(".box:has(table.sortable)")
         assert box.get_attribute("tabindex") == "0"
         assert box.evaluate("box => box.scrollWidth > box.clientWidth")
+
+
+def test_a_plot_tells_its_trials(address):
+    """The pointer and the arrow keys reveal the settings of a trial; a click marks its row."""
+    with browse() as page:
+        page.goto(address)
+        picture = page.locator(".picture")
+        picture.hover()  # in the middle, where trial 3 is
+        tip = page.locator(".tip")
+        assert tip.inner_text().startswith("Trial 3")
+        assert "lr " in tip.inner_text()
+        picture.click()
+        assert "3" in page.locator("tr.picked").get_attribute("data-trials").split(" ")
+        picture.focus()
+        page.keyboard.press("ArrowRight")
+        assert tip.inner_text().startswith("Trial 7")
+        page.keyboard.press("Escape")
+        assert not tip.is_visible()
+
+
+def test_a_narrow_screen_shows_whole_trials(address):
+    """On a phone a trial is some lines of named values inside the screen, and so is each plot."""
+    with browse(width=375) as page:
+        page.goto(address)
+        row = page.locator(ROWS).first
+        assert "state" in row.locator("td[data-name=state]").evaluate(
+            "cell => getComputedStyle(cell, '::before').content"
+        )
+        for cell in row.locator("td:visible").all():
+            box = cell.bounding_box()
+            assert box["x"] + box["width"] <= 375
+        box = page.locator(".plot img").bounding_box()
+        assert box["x"] + box["width"] <= 375
 
 
 def test_dark(address):

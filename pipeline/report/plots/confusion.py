@@ -29,7 +29,7 @@ _MAX_MISTAKES = 5  # in words
 class ConfusionInfo:
     """Counts of a trial's validation images at its best epoch."""
 
-    study: str
+    study: str  # the winner's: the finalists', once they have decided
     trial: str
     classes: list[str]
     counts: np.ndarray  # (classes, classes): [true][predicted]
@@ -74,12 +74,12 @@ def draw_confusion(info: ConfusionInfo) -> Figure:
     """Draw each row as shares of the true class's images."""
     side = min(10.0, max(4.4, 2.4 + 0.4 * len(info.counts)))
     title = f"Confusion on validation, trial {drawable_text(info.trial, 36)}"
-    figure = titled_figure(title, info.study, (side + 1.6, side))
+    figure = titled_figure(title, (side + 1.6, side))
     axes = labelled_axes(figure, "predicted class", "true class")
     with np.errstate(invalid="ignore"):  # a class without images: 0 / 0
         shares = info.counts / info.counts.sum(axis=1, keepdims=True)
     texts = info.counts.astype(str).tolist()
-    draw_heat_map(axes, shares, Normalize(0, 1), "share of the true class's images", texts)
+    draw_heat_map(axes, shares, Normalize(0, 1), "share of the true class's images (%)", texts)
     axes.set_aspect("equal")
     longest = max(len(name) for name in info.classes)
     label_classes(axes.set_xticks, info.classes, rotation=90 if longest > 3 else 0)

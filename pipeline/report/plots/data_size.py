@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.plots.base import Plot
-from pipeline.report.plots.labels import objective_label, sentence
+from pipeline.report.plots.labels import in_words, labelled_value, objective_label, sentence
 from pipeline.report.plots.size_curves import SizeCurve, size_curves
 from pipeline.report.plots.style import (
     COLOURS,
@@ -28,7 +28,6 @@ _MAX_CURVES = 6  # as many as there are colours
 class DataSizeInfo:
     """The curves of a study, the best first."""
 
-    study: str
     label: str
     curves: tuple[SizeCurve, ...]
 
@@ -38,16 +37,18 @@ def data_size_info(record: StudyRecord) -> DataSizeInfo | None:
     curves = size_curves(record)
     if not 1 <= len(curves) <= _MAX_CURVES:
         return None
-    return DataSizeInfo(study=record.name, label=objective_label(record), curves=tuple(curves))
+    return DataSizeInfo(label=objective_label(record), curves=tuple(curves))
 
 
 def data_size_alt(info: DataSizeInfo) -> str:
     """Tell the means of each curve."""
-    return sentence(info.label, *(_curve_text(curve) for curve in info.curves))
+    return sentence(
+        in_words(info.label), *(_curve_text(info.label, curve) for curve in info.curves)
+    )
 
 
-def _curve_text(curve: SizeCurve) -> str:
-    means = [f"{point.images:,}: {point.mean:.4g}" for point in curve.points]
+def _curve_text(label: str, curve: SizeCurve) -> str:
+    means = [f"{point.images:,}: {labelled_value(label, point.mean)}" for point in curve.points]
     subject = "by training images"
     if curve.name:
         subject += f" with {curve.name}"
@@ -56,7 +57,7 @@ def _curve_text(curve: SizeCurve) -> str:
 
 def draw_data_size(info: DataSizeInfo) -> Figure:
     """Draw the means with their intervals over a logarithmic axis, and the repeats faintly."""
-    figure = titled_figure("Training images", info.study, (8, 4.6))
+    figure = titled_figure("Training images", (8, 4.6))
     axes = labelled_axes(figure, "training images", info.label)
     for curve, colour in zip(info.curves, COLOURS, strict=False):
         images = [point.images for point in curve.points]

@@ -13,13 +13,14 @@ from matplotlib import colormaps
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.report.plots.base import Plot
-from pipeline.report.plots.labels import listed, needs_log_scale, sentence
+from pipeline.report.plots.labels import is_percent, listed, needs_log_scale, sentence
 from pipeline.report.plots.style import (
     COLOURS,
     drawable_text,
     titled_figure,
     use_light_frame,
     use_log_scale,
+    write_out_numbers,
 )
 from pipeline.report.plots.varied import VariedField, are_numbers, value_of, varied_fields
 from sweeps.analysis.naming import value_text
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METRICS = {
-    "train/acc": "training accuracy",
-    "val/acc": "validation accuracy",
+    "train/acc": "training accuracy (%)",
+    "val/acc": "validation accuracy (%)",
     "train/loss": "training loss",
     "val/loss": "validation loss",
 }
@@ -63,7 +64,6 @@ class FieldCurves:
 class FactorCurvesInfo:
     """The fields that changed alone, with the curves of their values."""
 
-    study: str
     fields: list[FieldCurves]
 
 
@@ -77,7 +77,7 @@ def factor_curves_info(record: StudyRecord) -> FactorCurvesInfo | None:
                 fields.append(curves)
     if not fields:
         return None
-    return FactorCurvesInfo(study=record.name, fields=fields[:_MAX_FIELDS])
+    return FactorCurvesInfo(fields=fields[:_MAX_FIELDS])
 
 
 def _field_curves(varied: VariedField) -> FieldCurves:
@@ -119,7 +119,7 @@ def factor_curves_alt(info: FactorCurvesInfo) -> str:
         for one in field.values:
             train = one.curves["train/acc"][-1]
             validation = one.curves["val/acc"][-1]
-            lasts.append(f"{one.value} {train:.4g} and {validation:.4g}")
+            lasts.append(f"{one.value} {100 * train:.4g} and {100 * validation:.4g} %")
         parts.append(f"by {field.field}: {listed(lasts, _MAX_VALUES)}")
     return sentence("training and validation accuracy after the last epoch", *parts)
 
@@ -127,13 +127,16 @@ def factor_curves_alt(info: FactorCurvesInfo) -> str:
 def draw_factor_curves(info: FactorCurvesInfo) -> Figure:
     """Draw a row for each field: accuracies of both splits, then losses of both."""
     rows = len(info.fields)
-    figure = titled_figure("Learning curves by factor", info.study, (12.5, 0.9 + 2.9 * rows))
+    figure = titled_figure("Learning curves by factor", (12.5, 0.9 + 2.9 * rows))
     grid = figure.subplots(rows, len(METRICS), squeeze=False)
     for panels, field in zip(grid, info.fields, strict=True):
         for axes, (key, label) in zip(panels, METRICS.items(), strict=True):
             _draw_metric(axes, field, key, label)
         _share_scale(panels[:2])
         _share_scale(panels[2:])
+        for axes, label in zip(panels, METRICS.values(), strict=True):
+            if is_percent(label):
+                write_out_numbers(axes.yaxis, percent=True)
         panels[0].set_ylabel(f"by {drawable_text(field.field, 30)}", parse_math=False)
         legend = panels[1].legend(loc="best", framealpha=0.7, prop={"size": 7})
         for text in legend.get_texts():

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 
 from pipeline.report.plots.base import Plot
-from pipeline.report.plots.labels import listed, needs_log_scale, objective_label, sentence
+from pipeline.report.plots.labels import (
+    in_words,
+    labelled_value,
+    listed,
+    needs_log_scale,
+    objective_label,
+    sentence,
+)
 from pipeline.report.plots.style import (
     COLOURS,
     GREY,
@@ -18,6 +25,7 @@ from pipeline.report.plots.style import (
     add_legend,
     drawable_text,
     grid_of_axes,
+    label_axis,
     mark_failed,
     titled_figure,
     use_log_scale,
@@ -76,7 +84,6 @@ class Panel:
 class FactorsInfo:
     """One panel for each searched field that was varied on its own."""
 
-    study: str
     label: str
     log: bool
     panels: list[Panel]
@@ -92,9 +99,7 @@ def factors_info(record: StudyRecord) -> FactorsInfo | None:
     if not panels or max(len(panel.lines) for panel in panels) > _MAX_LINES:
         return None
     means = [point.mean for point in _points(panels)]
-    return FactorsInfo(
-        study=record.name, label=objective_label(record), log=needs_log_scale(means), panels=panels
-    )
+    return FactorsInfo(label=objective_label(record), log=needs_log_scale(means), panels=panels)
 
 
 def _points(panels: Iterable[Panel]) -> list[Point]:
@@ -181,16 +186,16 @@ def _point(entry: Ranked, place: float) -> Point | None:
 
 def factors_alt(info: FactorsInfo) -> str:
     """Tell the means of each panel."""
-    lines = [_line_text(panel, line) for panel in info.panels for line in panel.lines]
-    return sentence(info.label, *lines)
+    lines = [_line_text(info.label, panel, line) for panel in info.panels for line in panel.lines]
+    return sentence(in_words(info.label), *lines)
 
 
-def _line_text(panel: Panel, line: Line) -> str:
+def _line_text(axis_label: str, panel: Panel, line: Line) -> str:
     labels = dict(panel.ticks)
     means = []
     for point in line.points:
         label = labels.get(point.place, f"{point.place:.4g}")
-        means.append(f"{label} {point.mean:.4g}")
+        means.append(f"{label} {labelled_value(axis_label, point.mean)}")
     subject = f"by {panel.field}"
     if line.name:
         subject += f" with {line.name}"
@@ -208,12 +213,12 @@ def draw_factors(info: FactorsInfo) -> Figure:
     any_upright = any(len(label) > _UPRIGHT_LENGTH for label in labels)
     row_height = 4.2 if any_upright else 3.0
     size = (1.2 + max(3.6 * columns, 5.6), 1.3 + row_height * rows)
-    figure = titled_figure("Effect of each factor", info.study, size)
+    figure = titled_figure("Effect of each factor", size)
     grid = grid_of_axes(figure, len(info.panels), columns, sharey=True)
     for index, (axes, panel) in enumerate(zip(grid, info.panels, strict=True)):
         _draw_panel(axes, panel)
         if index % columns == 0:
-            axes.set_ylabel(drawable_text(info.label, 60), fontsize=9, parse_math=False)
+            label_axis(axes.yaxis, info.label, fontsize=9)
         if info.log:
             use_log_scale(axes, "y")
     _add_factors_legend(figure, info)

@@ -1,34 +1,48 @@
-"""Draws a study's plots into PNG files, in this process."""
+"""Draws a study's plots into files, in this process."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from pipeline.report.plots.base import DrawnPlot
+from pipeline.report.plots.base import FORMATS, DrawnPlot, Output, Plot
 from pipeline.report.plots.registry import PLOTS
+from pipeline.report.plots.style import TrialFigure, paper_style
 from sweeps.analysis.record import StudyRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DPI = 130
+# Text stays text: TrueType fonts are part of a PDF, and an SVG names its font. Ids are the same
+# each time.
+_VECTORS = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "pipeline"}
+_DATES = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}  # left out
 
 
-def draw_files(record: StudyRecord, folder: Path, part: int = 0, parts: int = 1) -> list[DrawnPlot]:
+def draw_files(
+    record: StudyRecord,
+    folder: Path,
+    part: int = 0,
+    parts: int = 1,
+    output: Output = Output(),  # noqa: B008 - it is frozen
+) -> list[DrawnPlot]:
     """Draw every plot of one part of the registry that has something to show.
 
     Args:
         record: the study.
-        folder: where each plot is written as ``NAME.png``. It is made if it is missing.
+        folder: where each plot is written as ``NAME.png``, ``NAME.pdf``, ... It is made if it is
+            missing.
         part: which part, from 0. The plots are dealt out to the parts in turn.
         parts: the number of parts. Other processes draw the others.
+        output: the formats, and the look.
 
     Returns:
-        The drawn plots with their words, so that a large study is not analysed again for these.
+        The drawn plots with their words, so that a large study is not analysed again for these, and
+        the lines that stand in the place of plots that would show nothing.
 
     Raises:
         OSError: if a file cannot be written.
@@ -36,25 +50,51 @@ def draw_files(record: StudyRecord, folder: Path, part: int = 0, parts: int = 1)
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
     registered = list(enumerate(PLOTS.items()))
+    look = paper_style() if output.paper else nullcontext()
     # The image must not depend on the user's matplotlibrc: with LaTeX switched on, class names
     # would not be drawn.
-    with matplotlib.style.context("default", after_reset=True):
+    with matplotlib.style.context(["default", _VECTORS], after_reset=True), look:
         for place, (name, plot) in registered[part::parts]:
-            path = folder / f"{name}.png"
-            info = plot.info(record)
-            if info is None:
-                path.unlink(missing_ok=True)  # left by an earlier study of this name
-                continue
-            _write(plot.draw(info), path)
-            alt = plot.alt(info)
-            drawn.append(
-                DrawnPlot(place=place, path=path, title=plot.title, about=plot.about, alt=alt)
-            )
+            found = _draw(record, place, name, plot, folder, output)
+            if found is not None:
+                drawn.append(found)
     return drawn
 
 
-def _write(figure: Figure, path: Path) -> None:
-    """Write a PNG, and draw only once: `savefig` would first draw everything for the layout."""
-    figure.set_dpi(DPI)
-    canvas: Any = FigureCanvasAgg(figure)  # untyped
-    canvas.print_png(path)
+def _draw(
+    record: StudyRecord, place: int, name: str, plot: Plot, folder: Path, output: Output
+) -> DrawnPlot | None:
+    """Draw one plot; None if there is nothing to say of it."""
+    info = plot.info(record)
+    instead = "" if info is None else plot.instead(info)
+    if info is None or instead:
+        for ending in FORMATS:
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)  # of an earlier study
+    if info is None:
+        return None
+    if instead:
+        return DrawnPlot(place=place, name=name, title=plot.title, instead=instead)
+    figure = plot.draw(info)
+    paths = tuple(_write(figure, folder / f"{name}.{ending}", output) for ending in output.formats)
+    marks = tuple(figure.marks) if isinstance(figure, TrialFigure) else ()
+    return DrawnPlot(
+        place=place,
+        name=name,
+        title=plot.title,
+        paths=paths,
+        about=plot.about,
+        alt=plot.alt(info),
+        marks=marks,
+    )
+
+
+def _write(figure: Figure, path: Path, output: Output) -> Path:
+    ending = path.suffix.removeprefix(".")
+    if ending == "png":
+        # Draw only once: `savefig` would first draw everything for the layout.
+        figure.set_dpi(output.dpi)
+        canvas: Any = FigureCanvasAgg(figure)  # untyped
+        canvas.print_png(path)
+    else:
+        figure.savefig(path, format=ending, metadata=_DATES[ending])
+    return path

@@ -12,7 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.report.plots.base import Plot
-from pipeline.report.plots.labels import counted, objective_label, sentence, trial_names
+from pipeline.report.plots.labels import (
+    counted,
+    labelled_value,
+    objective_label,
+    sentence,
+    trial_names,
+)
 from pipeline.report.plots.style import (
     BLUE,
     GREY,
@@ -20,8 +26,8 @@ from pipeline.report.plots.style import (
     ORANGE,
     SPLIT_OFFSETS,
     add_legend,
-    drawable_text,
     grid_of_axes,
+    label_axis,
     label_rows,
     titled_figure,
 )
@@ -81,7 +87,6 @@ class SeedsPanel:
 class FinalistsInfo:
     """The finalists with their new seeds, the winner first."""
 
-    study: str
     rows: list[str]
     decided: bool  # whether the winner is better than every other finalist beyond chance
     planned: int  # runs
@@ -98,7 +103,6 @@ def finalists_info(record: StudyRecord) -> FinalistsInfo | None:
         return None
     finalists = [finalist for finalist in verdict.finalists if finalist.value is not None]
     return FinalistsInfo(
-        study=record.name,
         rows=_names(record, finalists),
         decided=verdict.sole or len(verdict.finalists) == 1,
         planned=verdict.planned,
@@ -124,11 +128,11 @@ def _panels(record: StudyRecord, finalists: Sequence[Finalist]) -> list[SeedsPan
         tests = [trial.test.get("acc") for trial in trials if trial.test]
         test_marks += _marks(row, "test", tests, finalist.test_interval)
     if record.objective == "val_acc":
-        return [SeedsPanel(label="accuracy (fraction)", marks=val_marks + test_marks, most=1)]
+        return [SeedsPanel(label="accuracy (%)", marks=val_marks + test_marks, most=1)]
     most = 1 if record.maximize else math.inf
     panels = [SeedsPanel(label=objective_label(record), marks=val_marks, most=most)]
     if test_marks:
-        panels.append(SeedsPanel(label="test accuracy (fraction)", marks=test_marks, most=1))
+        panels.append(SeedsPanel(label="test accuracy (%)", marks=test_marks, most=1))
     return panels
 
 
@@ -160,18 +164,22 @@ def finalists_alt(info: FinalistsInfo) -> str:
     """Tell the means, their intervals, and whether the winner is known to be the best."""
     rows = []
     for row, name in enumerate(info.rows):
-        marks = [mark for panel in info.panels for mark in panel.marks if mark.row == row]
-        texts = ", ".join(_mark_text(mark) for mark in marks)
+        texts = ", ".join(
+            _mark_text(panel.label, mark)
+            for panel in info.panels
+            for mark in panel.marks
+            if mark.row == row
+        )
         rows.append(f"{name}: {texts}")
     doubt = "" if info.decided else "not all told apart"
     return sentence(doubt, *rows, _ended_text(info))
 
 
-def _mark_text(mark: SeedsMark) -> str:
+def _mark_text(label: str, mark: SeedsMark) -> str:
     detail = counted(len(mark.values), "seed")
     if mark.low is not None and mark.high is not None:
-        detail += f", 95 % {mark.low:.4f} to {mark.high:.4f}"
-    return f"{mark.split} {mark.mean:.4f} ({detail})"
+        detail += f", 95 % {labelled_value(label, mark.low)} to {labelled_value(label, mark.high)}"
+    return f"{mark.split} {labelled_value(label, mark.mean)} ({detail})"
 
 
 def _ended_text(info: FinalistsInfo) -> str:
@@ -187,7 +195,7 @@ def draw_finalists(info: FinalistsInfo) -> Figure:
     Test stands beside validation.
     """
     title = "Finalists, the winner first" if info.decided else "Finalists, not all told apart"
-    figure = titled_figure(title, info.study, (8, 1.7 + 0.6 * len(info.rows)))
+    figure = titled_figure(title, (8, 1.7 + 0.6 * len(info.rows)))
     grid = grid_of_axes(figure, len(info.panels), len(info.panels), sharey=True)
     for axes, panel in zip(grid, info.panels, strict=True):
         for mark in panel.marks:
@@ -195,7 +203,7 @@ def draw_finalists(info: FinalistsInfo) -> Figure:
         axes.grid(False, axis="y")
         axes.set_xlim(*panel.range)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel(drawable_text(panel.label, 60), parse_math=False)
+        label_axis(axes.xaxis, panel.label)
         for row in range(1, len(info.rows)):
             axes.axhline(row - 0.5, color=LIGHT, lw=0.8, zorder=0)
     if info.ended < info.planned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOT_TOLD = "not told from noise"
+_MAX_NAMES = 12  # of dimensions without a bar
 _RIGHT_EDGE = 140  # of the axes, in per cent: beyond 100 is room for words
 
 
@@ -31,7 +33,6 @@ _RIGHT_EDGE = 140  # of the axes, in per cent: beyond 100 is room for words
 class ImportanceInfo:
     """How much each searched dimension decided the value."""
 
-    study: str
     importance: Importance
 
 
@@ -40,7 +41,7 @@ def importance_info(record: StudyRecord) -> ImportanceInfo | None:
     estimate = importance(record)
     if not record.dimensions or not estimate.configurations:
         return None
-    return ImportanceInfo(study=record.name, importance=estimate)
+    return ImportanceInfo(importance=estimate)
 
 
 def importance_alt(info: ImportanceInfo) -> str:
@@ -86,8 +87,8 @@ def _percent(share: float | None) -> str:
 def draw_importance(info: ImportanceInfo) -> Figure:
     """Draw a bar for each dimension, with conditional ones in a group of their own below.
 
-    Bars that are not told from noise are grey. If no share could be computed, there is no bar but a
-    note that says why.
+    Bars that are not told from noise are grey. Dimensions without a share have no bar, and are
+    named below.
     """
     estimate = info.importance
     groups = _groups(estimate)
@@ -95,7 +96,7 @@ def draw_importance(info: ImportanceInfo) -> Figure:
     title = "Importance for being among the best third of configurations"
     margin = 1.3 if rows else 0.7
     height = margin + 0.4 * sum(rows) + 0.4 * len(rows)
-    figure = titled_figure(title, info.study, (8, height))
+    figure = titled_figure(title, (8, height))
     if groups:
         height_ratios = [count + 0.6 for count in rows]
         grid = figure.subplots(
@@ -109,8 +110,16 @@ def draw_importance(info: ImportanceInfo) -> Figure:
     return figure
 
 
+def importance_instead(info: ImportanceInfo) -> str:
+    """Say why there is no bar; empty if there is one."""
+    estimate = info.importance
+    if _groups(estimate):
+        return ""
+    return estimate.note or "too few configurations to say"
+
+
 def _below(estimate: Importance) -> str:
-    """The words below the bars, or instead of them."""
+    """The words below the bars."""
     lines = [estimate.note] if estimate.note else []
     if estimate.told:
         lines.append(
@@ -119,21 +128,30 @@ def _below(estimate: Importance) -> str:
         )
     elif any(share.share is not None for share in (*estimate.shares, *estimate.conditional)):
         lines.append("Grey band: what noise alone reaches. No field is told from noise.")
+    unknown = [share for share in (*estimate.shares, *estimate.conditional) if share.share is None]
+    if unknown:
+        names = listed([share.key for share in unknown], _MAX_NAMES)
+        lines.append(textwrap.fill(f"Without a bar, for too few configurations: {names}", 110))
     return "\n".join(lines)
 
 
 def _groups(estimate: Importance) -> list[tuple[str, Sequence[Share]]]:
     """The groups of bars with their titles; none if no dimension has a share."""
     groups: list[tuple[str, Sequence[Share]]] = []
-    if estimate.shares:
+    shares = _known(estimate.shares)
+    if shares:
         title = f"Searched in every configuration ({estimate.configurations}), adding up to 100 %"
-        groups.append((title, estimate.shares))
-    any_share = any(share.share is not None for share in estimate.conditional)
-    if estimate.conditional and (estimate.shares or any_share):
-        groups.append(
-            ("Conditional: each among only the configurations that have it", estimate.conditional)
-        )
+        groups.append((title, shares))
+    conditional = _known(estimate.conditional)
+    if conditional:
+        title = "Conditional: each among only the configurations that have it"
+        groups.append((title, conditional))
     return groups
+
+
+def _known(shares: Sequence[Share]) -> list[Share]:
+    """The dimensions with a bar."""
+    return [share for share in shares if share.share is not None]
 
 
 def _draw_bars(axes: Axes, shares: Sequence[Share]) -> None:
@@ -169,5 +187,6 @@ PLOT = Plot(
     "inside the band that noise fills, and names no cause.",
     info=importance_info,
     alt=importance_alt,
+    instead=importance_instead,
     draw=draw_importance,
 )

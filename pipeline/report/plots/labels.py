@@ -12,14 +12,31 @@ from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, TrialResult
 
 OBJECTIVE_LABELS = {
-    "val_acc": "validation accuracy (fraction)",
+    "val_acc": "validation accuracy (%)",
     "val_loss": "validation loss (nats)",
-    "balanced_acc": "validation balanced accuracy (fraction)",
+    "balanced_acc": "validation balanced accuracy (%)",
     "macro_f1": "validation macro F1 (0 to 1)",
 }
 
 
 # The objective
+
+
+def is_percent(label: str) -> bool:
+    """Whether a label announces per cent, for values that are shares from 0 to 1."""
+    return label.endswith("(%)")
+
+
+def in_words(label: str) -> str:
+    """A label in a sentence, whose values have their unit beside them."""
+    return label.removesuffix(" (%)")
+
+
+def labelled_value(label: str, value: float) -> str:
+    """A value of a labelled axis in words: ``97.63 %``, or ``0.1234``."""
+    if is_percent(label):
+        return f"{100 * value:.4g} %"
+    return f"{value:.4g}"
 
 
 def objective_label(record: StudyRecord) -> str:
@@ -122,7 +139,8 @@ def end_unless_complete(result: TrialResult) -> str:
 
 def best_trial_text(record: StudyRecord, best: TrialResult) -> str:
     """A study's best trial, its searched fields and its value, in words."""
-    return f"best: trial {best.number} with {config_text(best, record.searched)}: {best.value:.4g}"
+    value = labelled_value(objective_label(record), best.value or 0.0)
+    return f"best: trial {best.number} with {config_text(best, record.searched)}: {value}"
 
 
 def class_names(record: StudyRecord, count: int) -> list[str]:

@@ -11,6 +11,8 @@ from pipeline.report.plots.base import Plot
 from pipeline.report.plots.labels import (
     OBJECTIVE_LABELS,
     counted,
+    in_words,
+    labelled_value,
     listed,
     loss_label,
     needs_log_scale,
@@ -29,6 +31,7 @@ from pipeline.report.plots.style import (
     add_inner_legend,
     drawable_text,
     label_axes,
+    mark_trial,
     titled_figure,
     use_log_scale,
 )
@@ -45,6 +48,7 @@ class Curve:
     """One trial's metrics by epoch; NaN where an epoch lacks one."""
 
     name: str
+    trial: int  # number
     epochs: list[int]
     validation: list[float]
     train: list[float]
@@ -76,7 +80,6 @@ class GapPanel:
 class CurvesInfo:
     """The learning curves of the first-ranked trials, and the first trial's gap to training."""
 
-    study: str
     label: str
     log: bool
     curves: list[Curve]
@@ -103,7 +106,6 @@ def curves_info(record: StudyRecord, top: int = 6) -> CurvesInfo | None:
         _gap_panel(second_label, _curve(trials[0], names[0], second_key)),
     ]
     return CurvesInfo(
-        study=record.name,
         label=label,
         log=needs_log_scale(value for curve in curves for value in curve.validation),
         curves=curves,
@@ -116,6 +118,7 @@ def _curve(trial: TrialResult, name: str, key: str) -> Curve:
     train_key = "train/loss" if key.endswith("loss") else "train/acc"
     return Curve(
         name=name,
+        trial=trial.number,
         epochs=[epoch.epoch for epoch in trial.history],
         validation=[epoch.metrics.get(key, math.nan) for epoch in trial.history],
         train=[epoch.metrics.get(train_key, math.nan) for epoch in trial.history],
@@ -131,7 +134,7 @@ def _gap_panel(label: str, curve: Curve) -> GapPanel:
 def curves_alt(info: CurvesInfo) -> str:
     """Tell the best values, and training beside validation in the first trial."""
     bests = [
-        f"{curve.name} {curve.at_best[0]:.4g} at epoch {curve.best_epoch}"
+        f"{curve.name} {labelled_value(info.label, curve.at_best[0])} at epoch {curve.best_epoch}"
         for curve in info.curves
         if curve.at_best
     ]
@@ -139,15 +142,18 @@ def curves_alt(info: CurvesInfo) -> str:
     for panel in info.gaps:
         if panel.curve.at_best:
             validation, train = panel.curve.at_best
-            values = f"validation {validation:.4g}, training {train:.4g}"
-            gaps.append(f"{panel.label} of {panel.curve.name} there: {values}")
-    subject = f"{info.label} of {counted(len(info.curves), 'trial')}"
+            values = (
+                f"validation {labelled_value(panel.label, validation)}, "
+                f"training {labelled_value(panel.label, train)}"
+            )
+            gaps.append(f"{in_words(panel.label)} of {panel.curve.name} there: {values}")
+    subject = f"{in_words(info.label)} of {counted(len(info.curves), 'trial')}"
     return sentence(subject, listed(bests), *gaps)
 
 
 def draw_curves(info: CurvesInfo) -> Figure:
     """Draw the trials' validation above, and the first trial's gap to training below."""
-    figure = titled_figure("Learning curves, best trials first", info.study, (8, 6.6))
+    figure = titled_figure("Learning curves, best trials first", (8, 6.6))
     mosaic = figure.subplot_mosaic([[0, 0], [1, 2]], height_ratios=(1.1, 1))
     upper, *lower = mosaic.values()
     _draw_validation(upper, info)
@@ -162,6 +168,8 @@ def _draw_validation(axes: Axes, info: CurvesInfo) -> None:
         name = drawable_text(curve.name, 36)
         marker = _point_marker(curve.epochs)
         axes.plot(curve.epochs, curve.validation, color=colour, lw=1.6, marker=marker, label=name)
+        for epoch, value in zip(curve.epochs, curve.validation, strict=True):
+            mark_trial(axes, epoch, value, curve.trial)
         if curve.at_best and curve.best_epoch:
             best = curve.at_best[0]
             axes.plot([curve.best_epoch], [best], "o", color=colour, ms=7, mec="white", zorder=4)
@@ -185,8 +193,8 @@ def _draw_gap(axes: Axes, panel: GapPanel) -> None:
     train_label = "training"
     if curve.at_best:
         best_validation, best_train = curve.at_best
-        validation_label += f" (best epoch: {best_validation:.4g})"
-        train_label += f" (best epoch: {best_train:.4g})"
+        validation_label += f" (best epoch: {labelled_value(panel.label, best_validation)})"
+        train_label += f" (best epoch: {labelled_value(panel.label, best_train)})"
     style: dict[str, Any] = {"color": BLUE, "marker": _point_marker(epochs)}
     axes.plot(epochs, curve.validation, lw=1.6, label=validation_label, **style)
     axes.plot(epochs, curve.train, lw=1.2, ls=DASHES, label=train_label, **style)

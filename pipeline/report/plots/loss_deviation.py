@@ -46,7 +46,6 @@ class DeviationCurve:
 class DeviationInfo:
     """The standard deviations of the batches' mean losses of the first-ranked trials."""
 
-    study: str
     splits: list[str]  # those with several batches, which alone can differ
     curves: list[DeviationCurve]
 
@@ -61,7 +60,7 @@ def deviation_info(record: StudyRecord, top: int = 6) -> DeviationInfo | None:
     ]
     if not splits:
         return None
-    return DeviationInfo(study=record.name, splits=splits, curves=curves)
+    return DeviationInfo(splits=splits, curves=curves)
 
 
 def _curve(trial: TrialResult, name: str) -> DeviationCurve:
@@ -90,7 +89,7 @@ def deviation_alt(info: DeviationInfo) -> str:
 
 def draw_deviation(info: DeviationInfo) -> Figure:
     """Draw training on the left and validation on the right, on one scale."""
-    figure = titled_figure("Deviation of the batches' losses", info.study, (8, 3.8))
+    figure = titled_figure("Deviation of the batches' losses", (8, 3.8))
     panels = grid_of_axes(figure, len(info.splits), len(info.splits), sharey=True)
     values = []
     for axes, split in zip(panels, info.splits, strict=True):

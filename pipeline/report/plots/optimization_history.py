@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.report.plots.base import Plot
-from pipeline.report.plots.labels import counted, needs_log_scale, objective_label, sentence
+from pipeline.report.plots.labels import (
+    counted,
+    in_words,
+    labelled_value,
+    needs_log_scale,
+    objective_label,
+    sentence,
+)
 from pipeline.report.plots.style import (
     GREY,
     MANY_TRIALS,
@@ -14,6 +21,7 @@ from pipeline.report.plots.style import (
     add_legend,
     labelled_axes,
     mark_failed,
+    mark_trial,
     titled_figure,
     use_log_scale,
 )
@@ -28,7 +36,6 @@ if TYPE_CHECKING:
 class HistoryInfo:
     """The value of each ended or paused trial, in the order of the trial numbers."""
 
-    study: str
     label: str
     log: bool
     points: dict[str, list[tuple[int, float]]]  # by state: number and value
@@ -56,7 +63,6 @@ def history_info(record: StudyRecord) -> HistoryInfo | None:
         return None
     values = [value for state in points.values() for _, value in state]
     return HistoryInfo(
-        study=record.name,
         label=objective_label(record),
         log=needs_log_scale(values),
         points=points,
@@ -76,18 +82,20 @@ def history_alt(info: HistoryInfo) -> str:
     first = info.best[0][1]
     last = info.best[-1][1]
     best_number = next(number for number, value in info.best if value == last)
+    end = labelled_value(info.label, last)
     if first == last:
         progress = "the first complete one was not surpassed"
     else:
         direction = "rose" if last > first else "fell"
-        progress = f"the best so far {direction} from {first:.4g} to {last:.4g}"
-    best = f"{info.label}: best {last:.4g} at trial {best_number}"
+        begin = labelled_value(info.label, first)
+        progress = f"the best so far {direction} from {begin} to {end}"
+    best = f"{in_words(info.label)}: best {end} at trial {best_number}"
     return sentence(f"{total}: {ends}", best, progress)
 
 
 def draw_history(info: HistoryInfo) -> Figure:
     """Draw a marker per trial, failed trials at the lower edge, and a line of the best so far."""
-    figure = titled_figure("Optimisation history", info.study, (8, 4.6))
+    figure = titled_figure("Optimisation history", (8, 4.6))
     axes = labelled_axes(figure, "trial number", info.label)
     trials = len(info.failed) + sum(len(points) for points in info.points.values())
     size = 36 if trials <= MANY_TRIALS else 12
@@ -99,6 +107,8 @@ def draw_history(info: HistoryInfo) -> Figure:
         label = f"{state} ({len(points)})"
         numbers, values = zip(*points, strict=True)
         axes.scatter(numbers, values, s=size, marker=marker, color=colour, label=label, zorder=3)
+        for number, value in points:
+            mark_trial(axes, number, value, number)
     if info.failed:
         label = f"failed, no value ({len(info.failed)})"
         mark_failed(axes, info.failed, ms=size**0.5, label=label)

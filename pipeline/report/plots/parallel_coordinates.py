@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.lines import Line2D
 
 from pipeline.report.plots.base import Plot
 from pipeline.report.plots.labels import (
     best_trial_text,
     counted,
+    is_percent,
     listed,
     needs_log_scale,
+    number_text,
     objective_label,
     ranked_trials,
     sentence,
@@ -25,7 +30,14 @@ from pipeline.report.plots.labels import (
     valued_trials,
 )
 from pipeline.report.plots.scales import Scale, scale_of
-from pipeline.report.plots.style import GREY, add_legend, drawable_text, titled_figure
+from pipeline.report.plots.style import (
+    GREY,
+    add_colour_bar,
+    add_legend,
+    drawable_text,
+    mark_trial,
+    titled_figure,
+)
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PAUSED, PRUNED, TrialResult
 
@@ -52,6 +64,7 @@ class ParallelAxis:
 class TrialLine:
     """One trial across the axes."""
 
+    trial: int  # number
     places: list[float | None]  # on each axis, from 0 to 1; None where the field does not apply
     state: str
     goodness: float  # 1 for the best value, 0 for the worst
@@ -61,10 +74,10 @@ class TrialLine:
 class ParallelInfo:
     """One axis for each searched field and one for the value."""
 
-    study: str
-    axes: list[ParallelAxis]
+    axes: list[ParallelAxis]  # the last one is the value's
     lines: list[TrialLine]  # the worst first, so that the best are drawn on top
     trials: int  # number of trials from which the lines are chosen
+    maximize: bool
     best: str  # the best trial in words
 
 
@@ -87,13 +100,22 @@ def parallel_info(record: StudyRecord) -> ParallelInfo | None:
     for index, scale in enumerate(scales):
         gaps = any(line.places[index] is None for line in lines)
         axes.append(ParallelAxis(name=scale.name, ticks=scale.ticks, gaps=gaps))
+    axes[-1] = _in_percent(axes[-1])
     return ParallelInfo(
-        study=record.name,
         axes=axes,
         lines=lines,
         trials=len(results),
+        maximize=record.maximize,
         best=best_trial_text(record, ranked_trials(record)[0]),
     )
+
+
+def _in_percent(axis: ParallelAxis) -> ParallelAxis:
+    """The axis of the value, with its ticks in per cent if its name says so."""
+    if not is_percent(axis.name):
+        return axis
+    ticks = [(place, number_text(100 * float(text))) for place, text in axis.ticks]
+    return dataclasses.replace(axis, ticks=ticks)
 
 
 def _selection(results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -114,7 +136,7 @@ def _trial_line(record: StudyRecord, result: TrialResult, scales: Sequence[Scale
     ]
     height = places[-1] or 0.0
     goodness = height if record.maximize else 1 - height
-    return TrialLine(places=places, state=result.state, goodness=goodness)
+    return TrialLine(trial=result.number, places=places, state=result.state, goodness=goodness)
 
 
 def parallel_alt(info: ParallelInfo) -> str:
@@ -130,23 +152,40 @@ def draw_parallel(info: ParallelInfo) -> Figure:
     """
     widths = [_width(axis) for axis in info.axes]
     places = np.cumsum(widths)
-    figure = titled_figure("Parallel coordinates", info.study, (places[-1] + 0.9, 5))
+    figure = titled_figure("Parallel coordinates", (places[-1] + 0.9, 5))
     axes = figure.subplots()
     axes.axis("off")
     axes.set(xlim=(0, places[-1] + 0.5), ylim=(-0.2, 1.17))
     for place, axis in zip(places, info.axes, strict=True):
         _draw_axis(axes, axis, place)
     _draw_lines(axes, info, places)
-    handles = [
-        Line2D([], [], color=_shade(1.0), lw=2, label="complete: the better, the stronger"),
-        Line2D([], [], color=GREY, lw=0.7, label=_thin_label(info)),
-        Line2D([], [], color=GREY, lw=1, ls=":", label="field does not apply (n/a)"),
-    ]
-    add_legend(figure, ncols=3, handles=handles)
+    if any(line.state == COMPLETE for line in info.lines):
+        _add_values_bar(axes, info)
+    handles = []
+    if any(line.state != COMPLETE for line in info.lines):
+        handles.append(Line2D([], [], color=GREY, lw=0.7, label=_thin_label(info)))
+    if any(axis.gaps for axis in info.axes):
+        style: dict[str, Any] = {"color": GREY, "lw": 1, "ls": ":"}
+        handles.append(Line2D([], [], label="field does not apply (n/a)", **style))
+    if handles:
+        add_legend(figure, ncols=2, handles=handles)
     if len(info.lines) < info.trials:
         note = f"{len(info.lines)} of {info.trials} trials, evenly over their ranks"
         axes.set_title(note, fontsize=9, loc="left")
     return figure
+
+
+def _add_values_bar(axes: Axes, info: ParallelInfo) -> None:
+    """Say which colour is which value."""
+    height = np.linspace(0, 1, 256)
+    goodness = height if info.maximize else 1 - height
+    colours = ScalarMappable(Normalize(0, 1), ListedColormap([_shade(one) for one in goodness]))
+    label = f"{info.axes[-1].name} of complete trials"
+    bar = add_colour_bar(axes, colours, label, shrink=0.72, pad=0.01)
+    bar.ax.yaxis.label.set_fontsize(9)
+    ticks = info.axes[-1].ticks
+    bar.set_ticks([place for place, _ in ticks], labels=[text for _, text in ticks])
+    bar.ax.tick_params(labelsize=8)
 
 
 def _thin_label(info: ParallelInfo) -> str:
@@ -197,6 +236,9 @@ def _draw_lines(axes: Axes, info: ParallelInfo, places: np.ndarray) -> None:
         else:
             colour = _shade(line.goodness)
             width = complete_width
+        for place, height in zip(places, line.places, strict=True):
+            if height is not None:
+                mark_trial(axes, place, height, line.trial)
         heights = [_NOT_APPLICABLE if height is None else height for height in line.places]
         corners = list(zip(places, heights, strict=True))
         for index in range(len(corners) - 1):

@@ -12,6 +12,8 @@ from matplotlib.lines import Line2D
 
 from pipeline.report.plots.base import Plot
 from pipeline.report.plots.labels import (
+    in_words,
+    labelled_value,
     listed,
     needs_log_scale,
     number_text,
@@ -28,6 +30,7 @@ from pipeline.report.plots.style import (
     drawable_text,
     grid_of_axes,
     label_low_panel,
+    mark_trial,
     titled_figure,
     use_log_scale,
     write_out_numbers,
@@ -58,6 +61,7 @@ class Spot:
     cost: float
     value: float
     name: str
+    trial: int  # number of the best trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,6 @@ class CostPanel:
 class ParetoInfo:
     """A panel for each cost in which the configurations differ."""
 
-    study: str
     label: str
     log: bool
     shown: tuple[float, float]  # values of the better half of the complete ones, and of the fronts
@@ -134,7 +137,6 @@ def pareto_info(record: StudyRecord) -> ParetoInfo | None:
     limit = 2 * lowest - max(goodness)
     values = [sign * good for good in goodness if good >= limit]
     return ParetoInfo(
-        study=record.name,
         label=objective_label(record),
         log=needs_log_scale(values),
         shown=(min(values), max(values)),
@@ -190,7 +192,9 @@ def _spot(entry: Ranked, name: str) -> Spot | None:
     if cost is None:
         return None
     best = entry.trials[0]
-    return Spot(cost=cost, value=entry.value, name=f"#{best.number} {best.config.family}")
+    return Spot(
+        cost=cost, value=entry.value, name=f"#{best.number} {best.config.family}", trial=best.number
+    )
 
 
 def _front(spots: Sequence[Spot], maximize: bool) -> list[Spot]:
@@ -210,11 +214,12 @@ def pareto_alt(info: ParetoInfo) -> str:
     fronts = []
     for panel in info.panels:
         spots = [
-            f"{spot.name} {spot.value:.4g} at {number_text(spot.cost)}" for spot in panel.front
+            f"{spot.name} {labelled_value(info.label, spot.value)} at {number_text(spot.cost)}"
+            for spot in panel.front
         ]
         knee = f"; the knee is {panel.knee.name}" if panel.knee is not None else ""
         fronts.append(f"{panel.cost}: {listed(spots)}{knee}")
-    return sentence(f"{info.label}, the best at each cost", *fronts)
+    return sentence(f"{in_words(info.label)}, the best at each cost", *fronts)
 
 
 def draw_pareto(info: ParetoInfo) -> Figure:
@@ -223,7 +228,7 @@ def draw_pareto(info: ParetoInfo) -> Figure:
     The trials of the front are named above and left of their spots, where nothing else can lie.
     """
     count = len(info.panels)
-    figure = titled_figure("What accuracy costs", info.study, (8, 1.1 + 2.1 * count))
+    figure = titled_figure("What accuracy costs", (8, 1.1 + 2.1 * count))
     grid = grid_of_axes(figure, count, 1)
     for axes, panel in zip(grid, info.panels, strict=True):
         _draw_spots(axes, panel)
@@ -276,6 +281,8 @@ def _draw_spots(axes: Axes, panel: CostPanel) -> None:
         axes.scatter(
             costs, values, s=size, marker=marker, color=colour, alpha=alpha, lw=0, zorder=2
         )
+    for spot in (*panel.pruned, *panel.paused, *panel.complete, *panel.front):
+        mark_trial(axes, spot.cost, spot.value, spot.trial)
     front_costs = [spot.cost for spot in panel.front]
     front_values = [spot.value for spot in panel.front]
     axes.step(front_costs, front_values, where="post", color=GREEN, lw=1.2, zorder=3)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 class PerClassInfo:
     """Validation accuracy of each class at each trial's best epoch."""
 
-    study: str
     trials: list[list[str]]  # number, family and, unless complete, state
     classes: list[str]
     accuracy: np.ndarray  # (classes, trials), from 0 to 1; NaN where a class has no images
@@ -54,7 +53,6 @@ def per_class_info(record: StudyRecord, top: int = 10) -> PerClassInfo | None:
         return None
     accuracy = np.array(columns[:top], dtype=float).T
     return PerClassInfo(
-        study=record.name,
         trials=trials[:top],
         classes=class_names(record, len(accuracy)),
         accuracy=accuracy,
@@ -89,7 +87,7 @@ def _range_of_best(info: PerClassInfo) -> str:
         return "unknown"
     lowest, hardest = min(scores)
     highest, _ = max(scores)
-    return f"from {lowest:.3f} ({hardest}) to {highest:.3f}"
+    return f"from {100 * lowest:.1f} % ({hardest}) to {100 * highest:.1f} %"
 
 
 def _hardest_classes(info: PerClassInfo) -> str:
@@ -100,7 +98,7 @@ def _hardest_classes(info: PerClassInfo) -> str:
             means.append((float(finite.mean()), name))
     if not means:
         return ""
-    hardest = ", ".join(f"{name} {mean:.3f}" for mean, name in sorted(means)[:3])
+    hardest = ", ".join(f"{name} {100 * mean:.1f} %" for mean, name in sorted(means)[:3])
     return f"lowest on average: {hardest}"
 
 
@@ -109,17 +107,22 @@ def draw_per_class(info: PerClassInfo) -> Figure:
     classes, trials = info.accuracy.shape
     width = max(6.0, 3.4 + 0.62 * trials)
     height = min(11.0, max(3.0, 1.8 + 0.3 * classes))
-    figure = titled_figure("Accuracy per class, best trials first", info.study, (width, height))
+    figure = titled_figure("Accuracy per class, best trials first", (width, height))
     axes = labelled_axes(figure, "trial", "true class")
     finite = info.accuracy[np.isfinite(info.accuracy)]
     lowest = float(finite.min()) if finite.size else 0.0
     norm = Normalize(min(lowest, 0.99), 1)
-    texts = [[f"{accuracy:.2f}" for accuracy in row] for row in info.accuracy]
-    draw_heat_map(axes, info.accuracy, norm, "validation accuracy (fraction)", texts)
+    texts = [[_cell_text(accuracy) for accuracy in row] for row in info.accuracy]
+    draw_heat_map(axes, info.accuracy, norm, "validation accuracy (%)", texts)
     labels = ["\n".join(drawable_text(word, 9) for word in words) for words in info.trials]
     axes.set_xticks(range(trials), labels, fontsize=8, parse_math=False)
     label_classes(axes.set_yticks, info.classes)
     return figure
+
+
+def _cell_text(accuracy: float) -> str:
+    """An accuracy in per cent, without decimals where there is nothing behind the point."""
+    return "100" if accuracy == 1 else f"{100 * accuracy:.1f}"
 
 
 PLOT = Plot(

@@ -1,4 +1,4 @@
-"""Draws every trial by epoch, and the epochs that pausing, pruning and early stopping saved."""
+"""Draws the learning curves of all trials, and the epochs that pausing or pruning saved."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from pipeline.report.plots.style import (
     SKY,
     add_legend,
     label_axes,
+    mark_trial,
     titled_figure,
     use_log_scale,
 )
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 # By state, in the order of drawing: more courses are one smear.
 _MAX_COURSES = {FAILED: 30, PRUNED: 100, PAUSED: 100, COMPLETE: 100}
+_PROMOTED_MARK = ("^", SKY)  # of a trial that was promoted, and is not trained to its end
 _MAX_NUMBERS = 24  # epochs with room for the number of trials that trained them
 _MANY_COURSES = 30  # above this number, lines are fainter, so that a dense bundle shows
 
@@ -50,7 +52,9 @@ _MANY_COURSES = 30  # above this number, lines are fainter, so that a dense bund
 class Course:
     """The objective of one trial after each epoch; NaN where an epoch lacks it."""
 
+    trial: int  # number
     state: str
+    promoted: bool  # whether it was paused, and went on
     epochs: list[int]
     values: list[float]
 
@@ -62,7 +66,6 @@ class PruningInfo:
     ``trained``, ``pruned`` and ``stopped`` count trials by epoch, from the first.
     """
 
-    study: str
     label: str
     log: bool
     courses: list[Course]  # the worst first, so that the best are drawn on top
@@ -112,12 +115,14 @@ def pruning_info(record: StudyRecord) -> PruningInfo | None:
         for result in record.results
         if result.state == FAILED and result.history and result.duplicate_of is None
     ]
+    first_rung = math.inf
+    if record.promoted is not None:
+        first_rung = min(len(result.history) for result in ended)
     courses = []
     for state, limit in _MAX_COURSES.items():
         of_state = [result for result in (*failed, *ended) if result.state == state]
-        courses += [_course(record, result) for result in thin_evenly(of_state, limit)]
+        courses += [_course(record, result, first_rung) for result in thin_evenly(of_state, limit)]
     return PruningInfo(
-        study=record.name,
         label=objective_label(record),
         log=needs_log_scale(value for course in courses for value in course.values),
         courses=courses,
@@ -130,10 +135,12 @@ def pruning_info(record: StudyRecord) -> PruningInfo | None:
     )
 
 
-def _course(record: StudyRecord, result: TrialResult) -> Course:
+def _course(record: StudyRecord, result: TrialResult, first_rung: float) -> Course:
     key = objective_key(record)
     return Course(
+        trial=result.number,
         state=result.state,
+        promoted=len(result.history) > first_rung,
         epochs=[epoch.epoch for epoch in result.history],
         values=[epoch.metrics.get(key, math.nan) for epoch in result.history],
     )
@@ -176,7 +183,7 @@ def pruning_alt(info: PruningInfo) -> str:
 def draw_pruning(info: PruningInfo) -> Figure:
     """Draw each trial's course, and under it the epochs trained and spared, if any was spared."""
     height = 6 if info.spared else 4.4
-    figure = titled_figure("Every trial by epoch, and the epochs spared", info.study, (8, height))
+    figure = titled_figure("Learning curves of all trials", (8, height))
     height_ratios = [1.6, 1] if info.spared else [1.6]
     panels = figure.subplots(
         len(height_ratios), 1, sharex=True, squeeze=False, height_ratios=height_ratios
@@ -205,11 +212,23 @@ def _draw_courses(axes: Axes, info: PruningInfo) -> list[Artist]:
         The legend's entries.
     """
     handles: list[Artist] = []
-    for state in (COMPLETE, PRUNED, PAUSED, FAILED):
-        courses = [course for course in info.courses if course.state == state]
+    with_marks = len(info.courses) <= _MANY_COURSES
+    for state, promoted in itertools.product((COMPLETE, PRUNED, PAUSED, FAILED), (False, True)):
+        courses = [
+            course
+            for course in info.courses
+            if course.state == state and _is_promoted(course) == promoted
+        ]
         if not courses:
             continue
         marker, colour = MARKERS[state]
+        if promoted:
+            marker, colour = _PROMOTED_MARK
+        for course in courses:
+            last = len(course.epochs) - 1
+            for index, (epoch, value) in enumerate(zip(course.epochs, course.values, strict=True)):
+                if with_marks or index == last:
+                    mark_trial(axes, epoch, value, course.trial)
         lines = [list(zip(course.epochs, course.values, strict=True)) for course in courses]
         alpha = 0.6 if len(courses) <= _MANY_COURSES else 0.35
         zorder = 3 if state == COMPLETE else 2
@@ -222,12 +241,26 @@ def _draw_courses(axes: Axes, info: PruningInfo) -> list[Artist]:
             epochs, values = zip(*ends, strict=True)
             axes.scatter(epochs, values, s=22, marker=marker, color=colour, zorder=4)
         end_marker = "" if state == COMPLETE else marker
-        label = "pruned: paused to the end" if state == PRUNED and info.promotes else state
+        label = f"{_label(info, state, promoted=promoted)} ({len(courses)})"
         handles.append(Line2D([], [], color=colour, marker=end_marker, lw=1.6, label=label))
     if info.log:
         use_log_scale(axes, "y")
     axes.autoscale_view()
     return handles
+
+
+def _is_promoted(course: Course) -> bool:
+    """Whether a trial was promoted, and yet is not trained to its end."""
+    return course.promoted and course.state in (PRUNED, PAUSED)
+
+
+def _label(info: PruningInfo, state: str, *, promoted: bool) -> str:
+    """What the lines of a state are, in the legend."""
+    if promoted:
+        return "promoted, then paused"
+    if not info.promotes:
+        return state
+    return {COMPLETE: "promoted to the end", PRUNED: "paused at the first rung"}.get(state, state)
 
 
 def _draw_epochs(axes: Axes, info: PruningInfo) -> list[Artist]:
@@ -274,9 +307,9 @@ def _write_numbers(axes: Axes, trained: Sequence[int]) -> None:
 
 
 PLOT = Plot(
-    title="Every trial by epoch, and the epochs spared",
-    about="Above, lines that end early are trials that lagged, and were stopped or paused there; "
-    "below, the hatched area is the training that this saved.",
+    title="Learning curves of all trials",
+    about="Lines that end early are trials that lagged, and were stopped or paused there; where "
+    "that saved training, the hatched area below shows how much.",
     info=pruning_info,
     alt=pruning_alt,
     draw=draw_pruning,

@@ -19,6 +19,7 @@ from pipeline.report.plots.style import (
     ORANGE,
     SPLIT_OFFSETS,
     add_legend,
+    label_axis,
     label_rows,
     titled_figure,
     use_light_frame,
@@ -55,7 +56,6 @@ class PublishedRow:
 class PublishedInfo:
     """Published accuracies beside ours on validation and test."""
 
-    study: str
     rows: list[PublishedRow]
     close: tuple[float, float] | None  # the range of most values, where a few lie far below
 
@@ -72,7 +72,7 @@ def published_info(record: StudyRecord) -> PublishedInfo | None:
             rows.append(row)
     if not rows:
         return None
-    return PublishedInfo(study=record.name, rows=rows, close=_close_range(rows))
+    return PublishedInfo(rows=rows, close=_close_range(rows))
 
 
 def _row(variant: Variant) -> PublishedRow | None:
@@ -116,15 +116,24 @@ def _close_range(rows: Sequence[PublishedRow]) -> tuple[float, float] | None:
     above = values[first_above:]
     if 2 * len(above) < len(values):
         return None
-    return above[0], above[-1]
+    # An interval whose mean is shown is shown whole.
+    ends = [
+        score.mean - (score.spread or 0)
+        for row in rows
+        for score in row.ours.values()
+        if score.mean >= above[0]
+    ]
+    return min([above[0], *ends]), above[-1]
 
 
 def published_alt(info: PublishedInfo) -> str:
     """Tell each reference's figures beside ours."""
     rows = []
     for row in info.rows:
-        figures = [f"published {value:.4g} ({split})" for split, value in row.published.items()]
-        figures += [f"ours {score.mean:.4g} ({split})" for split, score in row.ours.items()]
+        figures = [
+            f"published {100 * value:.4g} % ({split})" for split, value in row.published.items()
+        ]
+        figures += [f"ours {100 * score.mean:.4g} % ({split})" for split, score in row.ours.items()]
         rows.append(f"{row.name}: {', '.join(figures)}")
     texts = rows[:_MAX_ROWS]
     if len(rows) > _MAX_ROWS:
@@ -140,13 +149,13 @@ def draw_published(info: PublishedInfo) -> Figure:
     panels = 2 if info.close else 1
     width = 10.0 if info.close else 8.0
     height = 1.9 + 0.5 * len(info.rows)
-    figure = titled_figure("Published accuracy and ours", info.study, (width, height))
+    figure = titled_figure("Published accuracy and ours", (width, height))
     grid = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
     for axes in grid:
         use_light_frame(axes)
         _draw_rows(axes, info)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.set_xlabel("accuracy (fraction)")
+        label_axis(axes.xaxis, "accuracy (%)")
     label_rows(grid[0], [row.name for row in info.rows])
     if info.close:
         low, high = info.close

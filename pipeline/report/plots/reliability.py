@@ -12,6 +12,7 @@ from pipeline.report.plots.style import (
     GREY,
     RED,
     drawable_text,
+    label_axis,
     label_low_panel,
     titled_figure,
     use_light_frame,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 class ReliabilityInfo:
     """The winner's validation images by the probability of its answer."""
 
-    study: str
     trial: str
     bins: tuple[ConfidenceBin, ...]  # equal intervals from 0 to 1
     error: float  # expected calibration error
@@ -46,7 +46,6 @@ def reliability_info(record: StudyRecord) -> ReliabilityInfo | None:
     if error is None or surplus is None:
         return None
     return ReliabilityInfo(
-        study=record.name,
         trial=trial_name(winner),
         bins=winner.confidences,
         error=error,
@@ -60,22 +59,23 @@ def reliability_alt(info: ReliabilityInfo) -> str:
     images = sum(one.images for one in info.bins)
     return sentence(
         f"{info.trial} on {counted(images, 'validation image')}: expected calibration error "
-        f"{info.error:.4f} in {len(info.bins)} equal intervals",
+        f"{100 * info.error:.2f} points in {len(info.bins)} equal intervals",
         f"{_surplus_text(info)}",
         f"{counted(fullest.images, 'image')} with a mean probability of "
-        f"{fullest.confidence / fullest.images:.3f}: {fullest.right / fullest.images:.3f} right",
+        f"{100 * fullest.confidence / fullest.images:.1f} %: "
+        f"{100 * fullest.right / fullest.images:.1f} % right",
     )
 
 
 def _surplus_text(info: ReliabilityInfo) -> str:
     """Whether the network is too sure or not sure enough."""
     word = "too sure" if info.overconfidence > 0 else "not sure enough"
-    return f"on average {word} by {abs(info.overconfidence):.4f}"
+    return f"on average {word} by {100 * abs(info.overconfidence):.2f} points"
 
 
 def draw_reliability(info: ReliabilityInfo) -> Figure:
     """Draw accuracy against probability above, and the number of images below."""
-    figure = titled_figure("Reliability of the winner", info.study, (5.6, 6))
+    figure = titled_figure("Reliability of the winner", (5.6, 6))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     _draw_accuracy(upper, info)
     width = 1 / len(info.bins)
@@ -88,7 +88,7 @@ def draw_reliability(info: ReliabilityInfo) -> Figure:
     ticks = [0] + [10**power for power in range(len(str(max(counts))))]
     lower.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
     label_low_panel(lower, "images")
-    lower.set_xlabel("probability of the answer")
+    label_axis(lower.xaxis, "probability of the answer (%)")
     return figure
 
 
@@ -107,10 +107,10 @@ def _draw_accuracy(axes: Axes, info: ReliabilityInfo) -> None:
     axes.plot([0, 1], [0, 1], color="black", lw=1, ls="--", label="as often right as sure")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
-    axes.set_ylabel("share of right answers")
+    label_axis(axes.yaxis, "share of right answers (%)")
     axes.legend(loc="upper left", prop={"size": 8}, framealpha=0.7)
     name = drawable_text(info.trial, 36)
-    text = f"{name}: calibration error {info.error:.4f}, {_surplus_text(info)}"
+    text = f"{name}: calibration error {100 * info.error:.2f} points, {_surplus_text(info)}"
     axes.set_title(text, loc="left", fontsize=9, parse_math=False)
 
 

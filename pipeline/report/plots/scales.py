@@ -104,7 +104,7 @@ def _round_numbers(low: float, high: float, *, log: bool) -> list[float]:
         return [low]
     if log:
         return _log_round_numbers(low, high)
-    rough_step = (high - low) / 4
+    rough_step = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough_step))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough_step)
     first = math.ceil(low / step - _TOLERANCE)

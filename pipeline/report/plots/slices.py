@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.report.plots.base import Plot
 from pipeline.report.plots.labels import (
     best_trial_text,
+    in_words,
     listed,
     needs_log_scale,
     objective_label,
@@ -30,6 +31,7 @@ from pipeline.report.plots.style import (
     drawable_text,
     grid_of_axes,
     label_low_panel,
+    mark_trial,
     titled_figure,
     use_log_scale,
 )
@@ -55,6 +57,7 @@ class Slice:
     whole: bool  # whether the field has only whole numbers
     ticks: list[tuple[float, str]]  # place and label of each category; empty for numbers
     points: dict[str, list[tuple[float, float]]]  # by state: place and value
+    numbers: dict[str, list[int]]  # of the trials of the points
     best: tuple[float, float] | None  # place and value of the best trial
 
 
@@ -62,7 +65,6 @@ class Slice:
 class SlicesInfo:
     """A panel for each searched field."""
 
-    study: str
     label: str
     log: bool
     panels: list[Slice]
@@ -77,7 +79,6 @@ def slices_info(record: StudyRecord) -> SlicesInfo | None:
     best = ranked_trials(record)[0]
     panels = [_slice(record, name, valued, best) for name in record.searched]
     return SlicesInfo(
-        study=record.name,
         label=objective_label(record),
         log=needs_log_scale(value for value, _ in valued),
         panels=[panel for panel in panels if panel.points],
@@ -90,6 +91,7 @@ def _slice(
 ) -> Slice:
     scale = scale_of(record, name, [result for _, result in valued])
     points: dict[str, list[tuple[float, float]]] = {}
+    numbers: dict[str, list[int]] = {}
     best_point = None
     for value, result in valued:
         setting: Value | None = result.config.value(name)
@@ -100,6 +102,7 @@ def _slice(
         else:
             place = float(setting)
         points.setdefault(result.state, []).append((place, value))
+        numbers.setdefault(result.state, []).append(result.number)
         if result.number == best.number:
             best_point = (place, value)
     categories = [value_text(category) for category in scale.categories]
@@ -109,6 +112,7 @@ def _slice(
         whole=scale.integer,
         ticks=[(float(place), category) for place, category in enumerate(categories)],
         points=points,
+        numbers=numbers,
         best=best_point,
     )
 
@@ -124,7 +128,7 @@ def _place_near(category: int, number: int) -> float:
 def slices_alt(info: SlicesInfo) -> str:
     """Tell the fields, and the best trial's values."""
     fields = listed([panel.field for panel in info.panels], 20)
-    return sentence(f"{info.label} by {fields}", info.best)
+    return sentence(f"{in_words(info.label)} by {fields}", info.best)
 
 
 def draw_slices(info: SlicesInfo) -> Figure:
@@ -132,7 +136,7 @@ def draw_slices(info: SlicesInfo) -> Figure:
     columns = min(_MAX_COLUMNS, len(info.panels))
     rows = math.ceil(len(info.panels) / columns)
     size = (max(6.0, 0.8 + 2.5 * columns), 1.0 + 2.5 * rows)
-    figure = titled_figure("Slices, the objective by each field", info.study, size)
+    figure = titled_figure("Slices, the objective by each field", size)
     grid = grid_of_axes(figure, len(info.panels), columns, sharey=True)
     most_points = max(len(points) for panel in info.panels for points in panel.points.values())
     marker_size = 16 if most_points <= MANY_TRIALS else 5
@@ -152,6 +156,8 @@ def _draw_slice(axes: Axes, panel: Slice, size: int) -> None:
         marker, colour = MARKERS[state]
         places, values = zip(*points, strict=True)
         axes.scatter(places, values, s=size, marker=marker, color=colour, alpha=0.7, lw=0, zorder=2)
+        for place, value, number in zip(places, values, panel.numbers[state], strict=True):
+            mark_trial(axes, place, value, number)
     if panel.best:
         axes.plot(*panel.best, "*", ms=12, mfc=GREEN, mec="black", mew=0.8, zorder=4)
     if panel.log:

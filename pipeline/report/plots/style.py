@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,12 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from pipeline.report.plots.labels import number_text
+from pipeline.report.plots.labels import is_percent, number_text
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colorbar import Colorbar
     from matplotlib.colors import Normalize
     from matplotlib.legend import Legend
 
@@ -46,6 +50,10 @@ MANY_TRIALS = 200  # above this number, markers are small
 _MANY_POINTS = 2000  # above this number, looking for room for a legend takes long
 _MANY_CLASSES = 20  # above this number, the cells of a heat map have no room for their numbers
 
+
+PAPER_WIDTH = 5.9  # inches: the text of an A4 page with usual margins
+
+_for_paper: ContextVar[bool] = ContextVar("paper", default=False)
 
 # Text
 
@@ -80,24 +88,62 @@ def _escaped(character: str) -> str:
 # Figures and axes
 
 
-def titled_figure(title: str, study: str, size: tuple[float, float]) -> Figure:
-    """An empty figure whose title names the study.
+class TrialFigure(Figure):
+    """A figure that knows where its trials are, so that a page can tell what they are."""
+
+    def __init__(self, **options: Any) -> None:
+        """Make an empty figure; the options are those of a figure."""
+        super().__init__(**options)
+        self._marks: list[tuple[Axes, float, float, int]] = []
+
+    def mark(self, axes: Axes, x: float, y: float, trial: int) -> None:
+        """Remember that a trial is at a point of an axis, in units of its data."""
+        self._marks.append((axes, x, y, trial))
+
+    @property
+    def marks(self) -> list[tuple[float, float, int]]:
+        """The places of the trials, once it is drawn: shares from the left and the top, number."""
+        width, height = self.get_size_inches() * self.dpi
+        places = []
+        for axes, x, y, trial in self._marks:
+            across, up = axes.transData.transform((x, y))
+            if axes.bbox.padded(2).contains(across, up):
+                places.append((round(across / width, 4), round(1 - up / height, 4), trial))
+        return places
+
+
+def titled_figure(title: str, size: tuple[float, float]) -> TrialFigure:
+    """An empty figure with a title.
 
     Args:
         title: what the plot shows.
-        study: the study's name.
         size: width and height in inches.
     """
-    figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(
-        f"{title}: {drawable_text(study, 40)}",
-        fontsize=11,
-        fontweight="bold",
-        x=0.01,
-        ha="left",
-        parse_math=False,
-    )
+    if _for_paper.get():
+        width, height = size
+        share = min(1.0, PAPER_WIDTH / width)
+        # Lettering keeps its size, and needs its height.
+        return TrialFigure(figsize=(share * width, max(share, 0.85) * height), layout="constrained")
+    figure = TrialFigure(figsize=size, layout="constrained")
+    figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left", parse_math=False)
     return figure
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Draw for print: figures without a title, as wide as a column of text."""
+    token = _for_paper.set(True)
+    try:
+        yield
+    finally:
+        _for_paper.reset(token)
+
+
+def mark_trial(axes: Axes, x: float, y: float, trial: int) -> None:
+    """Let a page tell which trial is drawn at a point, if the figure is `titled_figure`'s."""
+    figure = axes.figure
+    if isinstance(figure, TrialFigure) and math.isfinite(x) and math.isfinite(y):
+        figure.mark(axes, x, y, trial)
 
 
 def labelled_axes(figure: Figure, x_label: str, y_label: str) -> Axes:
@@ -112,13 +158,20 @@ def label_axes(axes: Axes, x_label: str, y_label: str) -> None:
     use_light_frame(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel(x_label)
-    axes.set_ylabel(drawable_text(y_label, 60), parse_math=False)
+    label_axis(axes.yaxis, y_label)
+
+
+def label_axis(axis: Axis, label: str, **style: Any) -> None:
+    """Label an axis; one whose label ends in ``(%)`` shows its shares in per cent."""
+    axis.set_label_text(drawable_text(label, 60), parse_math=False, **style)
+    if is_percent(label):
+        write_out_numbers(axis)
 
 
 def label_low_panel(axes: Axes, label: str) -> None:
     """Label the y axis of a low panel: in small letters, with the unit on a line of its own."""
-    text = drawable_text(label, 60).replace(" (", "\n(")
-    axes.set_ylabel(text, fontsize=9, parse_math=False)
+    label_axis(axes.yaxis, label, fontsize=9)
+    axes.yaxis.set_label_text(axes.get_ylabel().replace(" (", "\n("))
 
 
 def grid_of_axes(figure: Figure, count: int, columns: int, **style: Any) -> list[Axes]:
@@ -154,9 +207,17 @@ def use_log_scale(axes: Axes, name: Literal["x", "y"]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def write_out_numbers(axis: Axis) -> None:
-    """Let an axis show its numbers as text does: 100,000."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: number_text(value)))
+def write_out_numbers(axis: Axis, *, percent: bool | None = None) -> None:
+    """Let an axis show its numbers as text does: 100,000.
+
+    Args:
+        axis: of numbers.
+        percent: whether they are shares to show in per cent; None if its label says so.
+    """
+    if percent is None:
+        percent = is_percent(axis.get_label_text())
+    factor = 100 if percent else 1
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number_text(factor * value)))
 
 
 def label_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -219,7 +280,14 @@ def _write_as_plain_text(legend: Legend) -> None:
         text.set_parse_math(False)
 
 
-# Matrices
+# Colours that mean values
+
+
+def add_colour_bar(axes: Axes, colours: ScalarMappable, label: str, **style: Any) -> Colorbar:
+    """Say beside axes what their colours mean; in per cent if the label ends in ``(%)``."""
+    bar = axes.figure.colorbar(colours, ax=axes, **style)
+    label_axis(bar.ax.yaxis, label)
+    return bar
 
 
 def draw_heat_map(
@@ -237,7 +305,7 @@ def draw_heat_map(
     axes.grid(False)
     axes.set_facecolor(LIGHT)
     image = axes.imshow(values, norm=norm, cmap="Blues", aspect="auto", interpolation="nearest")
-    axes.figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, label=label)
+    add_colour_bar(axes, image, label, shrink=0.8, pad=0.02)
     if len(values) > _MANY_CLASSES:
         return
     for row, column in np.ndindex(*values.shape):

@@ -62,7 +62,6 @@ class Bar:
 class TimelineInfo:
     """Trials over the time since the first began, without the breaks, when none was trained."""
 
-    study: str
     unit: str
     rows: list[str]  # the trials' names; empty if there are many, which share the rows as lanes
     lanes: int  # number of rows
@@ -106,7 +105,6 @@ def timeline_info(record: StudyRecord) -> TimelineInfo | None:
     ]
     failed = [result for result in results if result.state == FAILED]
     return TimelineInfo(
-        study=record.name,
         unit=axis.unit,
         rows=names,
         lanes=max(rows) + 1,
@@ -271,7 +269,7 @@ def timeline_alt(info: TimelineInfo) -> str:
 def draw_timeline(info: TimelineInfo) -> Figure:
     """Draw each trial's bars over a thin line, which shows its pauses, and hatch the breaks."""
     height = 0.22 * info.lanes if info.rows else min(0.4 * info.lanes, 4.0)
-    figure = titled_figure("Time line", info.study, (8, 1.7 + height))
+    figure = titled_figure("Time line", (8, 1.7 + height))
     axes = figure.subplots()
     use_light_frame(axes)
     axes.grid(False, axis="y")

@@ -67,7 +67,7 @@ def test_whether_more_images_help():
     """A rise beyond chance at the end asks for more images; otherwise the fewest that do as well are named."""
     rising = study_of_sizes({100: 0.7, 200: 0.8, 400: 0.9}, seeds=5, noise=0.001)
     assert data_size(rising).text.startswith(
-        "More images help to the end: 400 instead of 200 training images improve the val_acc by +0.1000"
+        "More images help to the end: 400 instead of 200 training images improve the val_acc by +10.00 points"
     )
     flat = study_of_sizes({100: 0.7, 200: 0.9, 400: 0.9}, seeds=5, noise=0.001)
     assert data_size(flat).text.endswith("not known to be worse than 400 are 200.")
@@ -80,7 +80,7 @@ def test_whether_more_images_help():
 def test_drawn():
     """Each curve has its points over a logarithmic axis, with a tick for each number of images."""
     info = data_size_info(study_of_sizes({50: 0.8, 100: 0.9, 1199: 0.95}, families=("mlp", "cnn")))
-    assert "50: 0.805, 100: 0.905, 1,199: 0.955" in data_size_alt(info)
+    assert "50: 80.5 %, 100: 90.5 %, 1,199: 95.5 %" in data_size_alt(info)
     (axes,) = draw_data_size(info).axes
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["50", "100", "1,199"]

@@ -22,14 +22,14 @@ def test_the_same_bytes_however_many_draw(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     drawn = draw.draw_plots(record, (tmp_path / "drawn").relative_to(tmp_path))
     assert _words(drawn) == _words(expected)
-    assert [plot.path.read_bytes() for plot in drawn] == [
-        plot.path.read_bytes() for plot in expected
+    assert [path.read_bytes() for plot in drawn for path in plot.paths] == [
+        path.read_bytes() for plot in expected for path in plot.paths
     ]
     assert len(drawn) > 5
 
 
 def _words(plots):
-    return [(plot.title, plot.about, plot.alt) for plot in plots]
+    return [(plot.title, plot.about, plot.alt, plot.instead, plot.marks) for plot in plots]
 
 
 def test_error_of_a_process_is_raised(tmp_path):
@@ -48,5 +48,4 @@ def test_dead_process_costs_no_plot(tmp_path, monkeypatch):
         return ours
 
     monkeypatch.setattr(draw, "_start_process", start_dead_process)
-    monkeypatch.setattr(files, "DPI", 40)
     assert len(draw.draw_plots(mixed_study(2), tmp_path / "plots")) > 5

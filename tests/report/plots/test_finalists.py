@@ -38,8 +38,8 @@ def test_finalists():
     assert high + 0.002 < first.high < 1
     assert [mark.row for mark in panel.marks if mark.split == "test"] == [0, 1]
     assert (info.ended, info.planned) == (6, 6)
-    shown = f"95 % {first.low:.4f} to {first.high:.4f}"
-    assert f"#7 lr 0.1: val 0.8900 (3 seeds, {shown}), test 0.8700" in finalists_alt(info)
+    shown = f"95 % {100 * first.low:.4g} % to {100 * first.high:.4g} %"
+    assert f"#7 lr 0.1: val 89 % (3 seeds, {shown}), test 87 %" in finalists_alt(info)
 
 
 def test_no_interval_is_cut_off():
@@ -59,7 +59,7 @@ def test_without_the_images_there_is_no_interval():
     """It is not known which images were right, nor how many there were."""
     info = finalists_info(study_with_finalists())
     assert {(mark.low, mark.high) for mark in info.panels[0].marks} == {(None, None)}
-    assert "#7 lr 0.1: val 0.8900 (3 seeds), test 0.8700" in finalists_alt(info)
+    assert "#7 lr 0.1: val 89 % (3 seeds), test 87 %" in finalists_alt(info)
 
 
 def test_finalists_of_another_objective():
@@ -67,7 +67,7 @@ def test_finalists_of_another_objective():
     info = finalists_info(study_with_finalists(objective="val_loss", maximize=False))
     assert [panel.label for panel in info.panels] == [
         "validation loss (nats)",
-        "test accuracy (fraction)",
+        "test accuracy (%)",
     ]
     assert info.rows[0] == "#4 lr 0.01"
 

@@ -62,8 +62,8 @@ def test_curves_are_named_by_the_searched_field():
 @pytest.mark.parametrize(
     ("objective", "labels"),
     [
-        ("val_acc", ["accuracy (fraction)", "loss (nats)"]),
-        ("val_loss", ["loss (nats)", "accuracy (fraction)"]),
+        ("val_acc", ["accuracy (%)", "loss (nats)"]),
+        ("val_loss", ["loss (nats)", "accuracy (%)"]),
         ("macro_f1", ["macro F1 (0 to 1)", "loss (nats)"]),
     ],
 )
@@ -85,7 +85,7 @@ def test_gap_at_the_best_epoch():
         (last["val/loss"], last["train/loss"]),
     ]
     text = curves_alt(info)
-    assert "accuracy (fraction) of #0 cnn relu there: validation 0.9, training 0.92" in text
+    assert "accuracy of #0 cnn relu there: validation 90 %, training 92 %" in text
     unlogged = curves_info(make_record([result], objective="macro_f1"))
     assert unlogged.curves[0].at_best is None
     assert "nan" not in curves_alt(unlogged)

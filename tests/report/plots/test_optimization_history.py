@@ -47,7 +47,7 @@ def test_history_in_words():
     ]
     text = history_alt(history_info(make_record(results)))
     assert "4 trials: 2 complete, 1 pruned, 1 failed" in text
-    assert "best 0.75 at trial 2; the best so far rose from 0.5 to 0.75" in text
+    assert "best 75 % at trial 2; the best so far rose from 50 % to 75 %" in text
     falling = history_info(make_record(results[::-1], objective="val_loss", maximize=False))
     assert "the first complete one was not surpassed" in history_alt(falling)
     assert "none is complete" in history_alt(history_info(make_record(results[3:])))

@@ -42,7 +42,7 @@ def test_pareto_front():
     ]
     assert {spot.name for spot in panel.complete} == {"#3 cnn", "#6 cnn"}
     assert [spot.name for spot in panel.pruned] == ["#4 cnn"]
-    assert "#1 cnn 0.8 at 50, #2 cnn 0.85 at 80, #0 cnn 0.9 at 100" in pareto_alt(info)
+    assert "#1 cnn 80 % at 50, #2 cnn 85 % at 80, #0 cnn 90 % at 100" in pareto_alt(info)
 
 
 def test_pareto_minimised():

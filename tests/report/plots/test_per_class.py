@@ -28,6 +28,6 @@ def test_per_class_in_words():
     result = _with_accuracies(make_result(0, 0.9, classes=3), (0.75, None, 0.5))
     record = make_record([result], classes=("ant", "bee\x1b[1m", "cat"))
     assert per_class_alt(per_class_info(record)) == (
-        "3 classes in 1 trial; #0 cnn: from 0.500 (cat) to 0.750; "
-        "lowest on average: cat 0.500, ant 0.750."
+        "3 classes in 1 trial; #0 cnn: from 50.0 % (cat) to 75.0 %; "
+        "lowest on average: cat 50.0 %, ant 75.0 %."
     )

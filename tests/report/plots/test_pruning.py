@@ -89,7 +89,12 @@ def test_of_paused_trials():
     assert (info.trained, info.pruned) == ([3, 2, 1, 1, 1], [0, 1, 2, 2, 2])
     figure = draw_pruning(info)
     labels = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert {"paused", "pruned: paused to the end", "epochs spared by pausing"} <= labels
+    assert {
+        "promoted to the end (1)",
+        "promoted, then paused (1)",
+        "paused at the first rung (1)",
+        "epochs spared by pausing",
+    } <= labels
     assert [text.get_text() for text in figure.axes[1].texts] == ["3", "2", "1", "1", "1"]
     ended = pruning_info(make_record([results[0], results[2]], promoted=promoted))
     assert ended.saved == "pausing saved 4 of 10 epochs (40 %)"

@@ -45,4 +45,4 @@ def test_published_in_words():
     """The text alternative tells each reference's figures beside ours."""
     reference = [{"name": "a", "when": {"lr": 0.01, "dropout": 0.1}, "test_acc": 0.95}]
     info = published_info(repeated_study(POINTS, (LR, DROPOUT), reference=reference))
-    assert published_alt(info) == "Accuracy; a: published 0.95 (test), ours 0.905 (val)."
+    assert published_alt(info) == "Accuracy; a: published 95 % (test), ours 90.5 % (val)."

@@ -10,8 +10,8 @@ def test_reliability():
     """The winner's calibration is told in words, with the interval that holds most images."""
     record = make_record([make_result(3, 0.87, confidences=BINS), make_result(4, 0.5)])
     assert reliability_alt(reliability_info(record)) == (
-        "#3 cnn relu on 100 validation images: expected calibration error 0.0790 in 15 equal "
-        "intervals; on average too sure by 0.0790; 70 images with a mean probability of 0.970: "
-        "0.900 right."
+        "#3 cnn relu on 100 validation images: expected calibration error 7.90 points in 15 equal "
+        "intervals; on average too sure by 7.90 points; 70 images with a mean probability of 97.0 %: "
+        "90.0 % right."
     )
     assert reliability_info(make_record([make_result(3, 0.87)])) is None

@@ -27,7 +27,7 @@ def test_slices():
     assert [label for _, label in lr.ticks] == ["0.001", "0.01", "0.1"]
     assert lr.best[0] == pytest.approx(2, abs=0.26)
     assert [value for _, value in residual.points["complete"]] == [0.9]
-    assert "best: trial 1 with lr 0.1, dropout 0.3, residual true: 0.9" in slices_alt(info)
+    assert "best: trial 1 with lr 0.1, dropout 0.3, residual true: 90 %" in slices_alt(info)
 
 
 def test_slices_of_categories_are_told_apart():

@@ -1,0 +1,1 @@
+"""What a study gives a thesis or a paper: a paragraph on methods, and tables in LaTeX."""
