@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # take the first, timm's both.
 _ANY_KEYWORD = {"num_classes": "classes", "in_chans": "channels"}
 
+# Names of parameters that usually take a mapping, or an object with attributes.
+_MAPPINGS = frozenset(("config", "configs", "conf", "cfg", "hparams", "args", "opt", "params"))
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -107,7 +110,7 @@ class Network:
         while True:
             try:
                 made = self._call(arguments, {**tried, **more})
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # argparse, for instance, exits
                 unknown = _unexpected_keyword(error, tried)
                 if unknown is None:
                     raise ValueError(
@@ -138,10 +141,13 @@ def needs_text(reference: str, missing: Sequence[str]) -> str:
     """Say which options a network needs, and how to give them."""
     names = " and ".join(missing)
     are = "have" if len(missing) > 1 else "has"
-    return (
+    text = (
         f"{reference} needs {names}, which {are} no default: give --set {missing[0]}=VALUE, or "
         "fixed or search of a study file"
     )
+    if _MAPPINGS.isdisjoint(missing):
+        return text
+    return f"{text}; for a mapping or an object, name a function that makes the network of values"
 
 
 def _facts(shape: tuple[int, int, int], classes: int) -> dict[str, object]:
@@ -159,7 +165,7 @@ def _facts(shape: tuple[int, int, int], classes: int) -> dict[str, object]:
     }
 
 
-def _unexpected_keyword(error: Exception, tried: Mapping[str, object]) -> str | None:
+def _unexpected_keyword(error: BaseException, tried: Mapping[str, object]) -> str | None:
     """Return the keyword of those tried that a constructor refuses by this error; None if none."""
     if not isinstance(error, TypeError) or "unexpected keyword argument" not in str(error):
         return None

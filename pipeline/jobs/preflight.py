@@ -41,6 +41,7 @@ from sweeps.trial import Redraw, TrialConfig, Value, configure, is_network_optio
 
 _RUNTIME = ("device", "precision", "threads", "gpus_per_trial", "eval_batch_size", "augment")
 _MAX_CHECKED_NETWORKS = 2000
+_SEED_OF_A_CHECK = 1_093_528  # which no constructor sets by chance
 _MAX_OTHER_NETWORKS = 24  # not of `FAMILIES`: these are made with memory, and see images
 _IMAGES_PER_WORKER = 200_000  # a worker is worth its start for so many images in all epochs
 _TRIALS_PER_WORKER = 4  # so that most trials can learn from earlier ones
@@ -299,14 +300,29 @@ def _check_other_network(
     """
     try:
         with torch.random.fork_rng(devices=()):
-            torch.manual_seed(0)
+            torch.manual_seed(_SEED_OF_A_CHECK)
             network = models.build(config.family, shape, classes, config.options)
+            _check_seed(config.family)
         conformance.check(config.family, network, shape, classes)
     except ValueError as error:
         options = ", ".join(f"{name} {value}" for name, value in config.keywords)
-        with_options = f" (with {clip(options, 200)})" if options else ""
+        is_said = not options or "cannot be made with" in str(error)
+        with_options = "" if is_said else f" (with {clip(options, 200)})"
         raise UsageFailure(f"{error}{with_options}") from None
     return network
+
+
+def _check_seed(family: str) -> None:
+    """Check that the constructor of a network has left PyTorch's seed as it was.
+
+    Raises:
+        ValueError: if it has not.
+    """
+    if torch.initial_seed() != _SEED_OF_A_CHECK:
+        raise ValueError(
+            f"the constructor of {family} seeds PyTorch, so that all seeds would begin with the "
+            "same weights: leave torch.manual_seed out, the seed is a field"
+        )
 
 
 def _corners(dimension: Dimension) -> Sequence[Value]:

@@ -35,14 +35,21 @@ def source_files(sources: Mapping[str, Source]) -> dict[str, str]:
 
 def describe_sources(sources: Mapping[str, Source]) -> Iterator[str]:
     """Yield a line for each source: which file was taken, and what it imports beside it."""
+    families: dict[Source, list[str]] = {}
     for family, source in sources.items():
-        if not source.files:
-            yield f"{family} is of {source.place}"
-            continue
-        beside = ""
+        families.setdefault(source, []).append(family)
+    for source, names in families.items():
+        place = source.place
         if len(source.files) > 1:
-            beside = f" with {len(source.files) - 1} files that it imports"
-        yield f"{family} is {source.place}{beside}, digest {source.digest}"
+            place += f" with {len(source.files) - 1} files that it imports"
+        if source.files:
+            place += f", digest {source.digest}"
+        if len(names) > 1:
+            yield f"{', '.join(names)} are of {place}"
+        elif source.files:
+            yield f"{names[0]} is {place}"
+        else:
+            yield f"{names[0]} is of {place}"
 
 
 def describe_changes(

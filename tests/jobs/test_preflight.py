@@ -18,6 +18,7 @@ from sweeps.search.stored import open_storage
 from sweeps.search.study import Study
 from sweeps.spec.study_spec import parse_budget
 from sweeps.spec.studyfile import parse_study
+from sweeps.trial import configure
 
 QUICK = "epochs: 2\ntrials: 3\nfixed: {family: mlp, width: 8, depth: 1, batch_size: 20}\nsearch: {lr: [0.1, 0.2]}\n"
 
@@ -125,6 +126,22 @@ def test_network_that_cannot_be():
     assert failure.value.code == 2
     check_networks(deep, (1, 16, 16), 10)
     check_networks(spec("search: {family: [mlp], depth: {low: 1, high: 4}}\n"), (1, 8, 8), 10)
+
+
+def test_network_that_seeds(tmp_path, monkeypatch):
+    """A constructor that seeds PyTorch is refused: the seeds of a study would not differ."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(
+        "import torch\n"
+        "def make(num_classes, seeds=True):\n"
+        "    if seeds:\n"
+        "        torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(num_classes))\n"
+    )
+    config = configure({"family": "net.py:make"})
+    with pytest.raises(UsageFailure, match=r"net.py:make seeds PyTorch, .* \(with seeds True\)"):
+        preflight.check_network(config, (1, 8, 8), 10)
+    preflight.check_network(configure({"family": "net.py:make", "seeds": False}), (1, 8, 8), 10)
 
 
 def test_fixed_network_that_cannot_be():

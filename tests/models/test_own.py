@@ -74,6 +74,14 @@ class Raising(Base):
         if 64 % heads:
             raise ValueError("heads must divide\\n64")
 
+class Exiting(Base):
+    def __init__(self, num_classes):
+        raise SystemExit(2)
+
+class Configured(Base):
+    def __init__(self, cfg):
+        super().__init__()
+
 class Detached(Base):
     def forward(self, x):
         return super().forward(x).detach()
@@ -173,6 +181,8 @@ def test_lazy_layers():
             "Raising",
             r"Raising cannot be made with heads=3: ValueError: heads must divide 64 in line \d+ of st",
         ),
+        ("Exiting", r"Exiting cannot be made with its defaults: SystemExit: 2 in line \d+ of stud"),
+        ("Configured", "needs cfg, .* for a mapping or an object, name a function that makes"),
         ("Detached", "returns logits without a gradient"),
         ("Frozen", "students.py:Frozen has no parameters to train"),
         ("InPlace", "changes the images that it is given"),
