@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import psutil
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pipeline.data import cache
 from pipeline.data.listing import Listing
@@ -207,6 +207,11 @@ def _open_image(path: Path, name: str) -> Iterator[Image.Image]:
                 message = "floating point pixels, of which nothing says what is white"
                 raise ValueError(message)  # noqa: TRY301
             yield image
+    except UnidentifiedImageError:
+        reason = "it is no image of a known format"
+        if path.stat().st_size == 0:
+            reason = "it is empty"
+        raise IntegrityFailure(f"{name} cannot be read ({reason}): remove or replace it") from None
     except Exception as error:  # noqa: BLE001 - a damaged file can make a decoder raise anything
         reason = clip(error, 200) or type(error).__name__
         raise IntegrityFailure(f"{name} cannot be read ({reason}): remove or replace it") from None

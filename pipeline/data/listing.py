@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -125,6 +125,14 @@ def make_listing(
             labels += [label] * len(class_files)
             parts += [part] * len(class_files)
     return Listing(root, classes, tuple(files), tuple(labels), tuple(parts))
+
+
+def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """Sort labels: as numbers if all are whole numbers, else as text."""
+    names = list(labels)
+    if all(name.isascii() and name.isdecimal() and len(name) < 19 for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names))
 
 
 def parse_part(location: str, text: str) -> str:

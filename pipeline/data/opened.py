@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 import torch
 
 from pipeline.data import copies as copying
 from pipeline.data import decode, lockfile, survey
 from pipeline.data.datasets import get_source, is_own, listing_files
-from pipeline.data.listing import PARTS, Listing
+from pipeline.data.listing import PARTS, Listing, quote_names
 from pipeline.data.sources import Arrays, Files
 from pipeline.data.split_file import SplitFile, read_split_file
 from pipeline.data.splits import Splits, divide
-from pipeline.system.errors import UsageFailure
+from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clip
 from sweeps.analysis.facts import Copies
 from sweeps.analysis.health import copies_texts
@@ -233,6 +234,7 @@ def _rows_of_files(
     def pixels(rows: torch.Tensor, splits: Splits) -> torch.Tensor:
         seen = _seen(splits)
         if records is not None and data_version is not None:
+            _check_read(listing, records, rows)
             shape = survey.common_shape(records[seen], image_size)
             return decode.load_images(name, listing, rows.tolist(), lambda: shape, shape)
 
@@ -253,6 +255,19 @@ def _rows_of_files(
         listing=listing,
         records=records,
     )
+
+
+def _check_read(listing: Listing, records: survey.Survey, rows: torch.Tensor) -> None:
+    """Check that all images could be read. Of a single one, its decoding tells the reason.
+
+    Raises:
+        IntegrityFailure: naming the first few of several that cannot be read.
+    """
+    unread = [listing.files[row].path for row in rows.tolist() if not records[row]["width"]]
+    if len(unread) > 1:
+        raise IntegrityFailure(
+            f"{len(unread):,} images cannot be read: {quote_names(unread)}: remove or replace them"
+        )
 
 
 def _rows_of_arrays(source: Arrays, data_dir: Path, reads: Purpose, *, finds_copies: bool) -> _Rows:
@@ -315,6 +330,12 @@ def _found_lines(
     if rows.records is not None:
         text = survey.sizes_and_modes_text(rows.records[_seen(splits)])
         yield f"train and val images: {text}"
+    if copies is not None:
+        yield from _odd_classes(rows, splits)
+    if rows.records is not None:
+        unread = int((rows.records["width"][splits["test"].numpy()] == 0).sum())
+        if unread:
+            yield f"{unread:,} of the test images cannot be read: evaluate will name them"
     if listing is not None:
         yield from listing.notes
     if copies is not None:
@@ -347,6 +368,23 @@ def _splits_line(rows: _Rows, splits: Splits, split_file: str | None) -> str:
         texts.append(text)
     given = "" if split_file is None else f", by {clip(split_file, 80)}"
     return f"{', '.join(texts)}{given}"
+
+
+def _odd_classes(rows: _Rows, splits: Splits) -> Iterator[str]:
+    """Say which classes may be one by mistake written in two ways, and which are not validated."""
+    names_of: dict[str, list[str]] = {}
+    for name in rows.classes:
+        names_of.setdefault(normalize("NFC", name).casefold().strip(), []).append(name)
+    alike = [name for names in names_of.values() if len(names) > 1 for name in names]
+    if alike:
+        yield f"classes that differ in capitals or spaces only: {quote_names(alike)}"
+    validated = set(rows.labels[splits["val"]].tolist())
+    unseen = [name for label, name in enumerate(rows.classes) if label not in validated]
+    if unseen:
+        yield (
+            f"val has no image of {len(unseen):,} of {len(rows.classes):,} classes, which no score "
+            f"will count: {quote_names(unseen)}"
+        )
 
 
 def _misfits(rows: _Rows, splits: Splits) -> str:

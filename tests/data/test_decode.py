@@ -164,7 +164,7 @@ def floating(path):
     ("damage", "why"),
     [
         (truncated, "truncated"),
-        (corrupt, "cannot identify image"),
+        (corrupt, "it is no image of a known format"),
         (bomb, "decompression bomb"),
         (floating, "floating"),
     ],

@@ -127,6 +127,26 @@ def test_refused_tables(tmp_path, header, change, message):
     assert "\n" not in str(failure.value)
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [("id,label", "{}"), ("filename,label", "{}.png"), ("image_id,id,label", "{},7")],
+)
+def test_files_in_a_folder_below(tmp_path, header, row):
+    """A table beside the folder of its images names them without that folder, and by ids without an ending."""
+    for part, count in (("train", 12), ("test", 5)):
+        for number in range(count):
+            save(tmp_path / part / f"{number}.png", number, (6, 6))
+    lines = [(*row.format(number).split(","), "ab"[number % 2]) for number in range(12)]
+    listing = scan_csv(str(write_table(tmp_path, lines, header)))
+    assert sorted(file.path for file in listing.files) == sorted(
+        f"train/{number}.png" for number in range(12)
+    )
+    assert listing.notes == ("its files were found in train/",)
+    shutil.copytree(tmp_path / "train", tmp_path / "more" / "train")
+    with pytest.raises(UsageFailure, match=r"are in each of 'more/train', 'train': write"):
+        scan_csv(str(tmp_path / "photos.csv"))
+
+
 def test_tables_of_the_data_command(tmp_path):
     """A table is locked beside itself, under its own name; one that is not there is said so."""
     table = write_table(tmp_path, write_photos(tmp_path, 2))

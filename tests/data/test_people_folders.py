@@ -1,4 +1,4 @@
-"""Twenty folders as people have them, and what is printed of each: read as meant, or refused in a line."""
+"""Folders as people have them, and what is printed of each: read as meant, or refused in a line."""
 
 import shutil
 
@@ -33,6 +33,11 @@ HELD_OUT = "train 16, val 4 held out of train, test 4 held out of train"
 UNLABELLED = (
     "test/ passed over: its 7 images are in no folder of a class; test images are held out of train "
     "instead"
+)
+
+INNER = (
+    "images of folders inside a class are of that class: 'cat' holds 'images', 'masks'; if that is "
+    "not meant, name the folder that holds the classes, or list the images in a table: csv:FILE"
 )
 
 # What is in the folder, and what is printed of it; the first two lines of each begin alike.
@@ -151,6 +156,37 @@ READ = {
             "24 images of 2 " + CLASSES,
             "train 16 in train/, val 4 held out of train, test 4 held out of train",
             "2 images directly in train/ passed over: they are in no folder of a class",
+        ],
+    ),
+    "masks beside images": (
+        "cat/images 6, cat/masks 6, dog/images 6, dog/masks 6",
+        [
+            "24 images of 2 " + CLASSES,
+            HELD_OUT,
+            INNER,
+        ],
+    ),
+    "numbers": (
+        "10 6, 9 6, 100 6",
+        [
+            "18 images of 3 classes: 9 6, 10 6, 100 6",
+            "train 12, val 3 held out of train, test 3 held out of train",
+        ],
+    ),
+    "one class in two spellings": (
+        "Cat 6, cat 6",
+        [
+            "12 images of 2 classes: Cat 6, cat 6",
+            "train 8, val 2 held out of train, test 2 held out of train",
+            "classes that differ in capitals or spaces only: 'Cat', 'cat'",
+        ],
+    ),
+    "too few of a class": (
+        "cat 12, dog 12, cow 1",
+        [
+            "25 images of 3 classes: cat 12, cow 1, dog 12",
+            "train 17, val 4 held out of train, test 4 held out of train",
+            "val has no image of 1 of 3 classes, which no score will count: 'cow'",
         ],
     ),
     "other spellings of classes": (

@@ -104,6 +104,19 @@ def test_test_images_decide_nothing(tmp_path, capsys):
         opened(other)
 
 
+def test_all_unreadable_images_are_named_at_once(tmp_path, capsys):
+    """Of several images that cannot be read, the first few are named together; those of test are counted."""
+    root = write_folder(tmp_path, ("train/", "test/"))
+    for place in ("train/cat/x.png", "train/dog/y.png", "test/dog/z.png"):
+        (root / place).write_bytes(b"")
+    with pytest.raises(IntegrityFailure, match=r"2 images cannot be read: 'train/cat/x.png', 'tr"):
+        opened(root)
+    assert "1 of the test images cannot be read" in capsys.readouterr().err
+    (root / "train/cat/x.png").unlink()
+    with pytest.raises(IntegrityFailure, match=r"train/dog/y.png, cannot be read \(it is empty\)"):
+        opened(root)
+
+
 def test_copies_across_parts_are_counted(tmp_path, capsys):
     """Images of val and test that equal training images are named by their numbers, whatever their format and name."""
     root = write_folder(tmp_path, ("train/",), count=12)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.listing import (
+    EXTENSIONS,
     PARTS,
     ImageFile,
     Listing,
@@ -16,6 +18,8 @@ from pipeline.data.listing import (
     make_listing,
     parse_part,
     quote_names,
+    read_folder,
+    sorted_labels,
 )
 from pipeline.data.tables import Table, cells_by_column, read_table, spellings, windows_text
 from pipeline.system.errors import UsageFailure
@@ -24,10 +28,13 @@ from pipeline.system.text import clip
 # The names of the columns, and by which other names they are known, too.
 _COLUMN_OF_NAME: Mapping[str, str] = {
     **dict.fromkeys(("path", "file", "filename", "file_name", "image", "image_path"), "path"),
+    **dict.fromkeys(("filepath", "file_path", "image_name"), "path"),
     **dict.fromkeys(("label", "class", "category", "target"), "label"),
     **dict.fromkeys(("split", "part", "subset"), "split"),
     **dict.fromkeys(("group", "group_id"), "group"),
 }
+_IDS = ("image_id", "img_id", "id")  # name the files where no column of the above does
+_DEEPEST = 2  # levels of folders below the table's that are searched for its files
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ class _Row:
 def scan_csv(path: str) -> Listing:
     """List the images of a table with the columns path and label, and perhaps split and group.
 
-    Paths count from the table's folder. Splits are official parts, as the folders train, val and
+    Paths count from the table's folder, or else from the one folder below it that holds all of the
+    files; there, endings may be missing, as in a table of ids. Splits are official parts, as the folders train, val and
     test are; without the column, all images are of train, and the others are held out.
 
     Args:
@@ -59,8 +67,8 @@ def scan_csv(path: str) -> Listing:
             f"no file {file}: csv:FILE takes a table with the columns path and label"
         )
     rows = _read_rows(file)
-    images = _find_images(file, rows)
-    classes = _sorted_labels({row.label for row in rows if row.part == "train"})
+    images, inner = _find_images(file, rows)
+    classes = sorted_labels({row.label for row in rows if row.part == "train"})
     if len(classes) < 2:
         raise UsageFailure(
             f"csv:{path} needs training images of at least 2 labels: found "
@@ -89,6 +97,7 @@ def scan_csv(path: str) -> Listing:
         parts=listing.parts,
         groups=groups if any(groups) else None,
         origins=origins,
+        notes=(f"its files were found in {clip(inner, 80)}/",) if inner else (),
     )
 
 
@@ -131,6 +140,9 @@ def _columns(table: Table) -> dict[str, str]:
             )
         if column is not None:
             names[column] = name
+    ids = [name for name in _IDS if name in table.columns]
+    if ids and "path" not in names:
+        names["path"] = ids[0]
     missing = [column for column in ("path", "label") if column not in names]
     if missing:
         found = ", ".join(clip(name, 40) for name in table.columns[:10])
@@ -141,37 +153,97 @@ def _columns(table: Table) -> dict[str, str]:
     return names
 
 
-def _find_images(file: Path, rows: Sequence[_Row]) -> list[ImageFile]:
+def _find_images(file: Path, rows: Sequence[_Row]) -> tuple[list[ImageFile], str]:
     """Find the file of each row.
+
+    Returns:
+        The files; and the folder from which the paths count, if it is not the table's own.
 
     Raises:
         UsageFailure: naming the first few that are missing, or one that is named twice.
     """
-    images = []
-    missing = []
-    row_of_file: dict[Path, _Row] = {}
-    for row in rows:
-        found = _find_file(file.parent, row.path)
-        if found is None:
-            missing.append(row.path)
-            continue
-        path, status = found
-        earlier = row_of_file.setdefault(Path(os.path.normpath(file.parent / path)), row)
+    found = [_find_file(file.parent, row.path) for row in rows]
+    missing = [row.path for row, image in zip(rows, found, strict=True) if image is None]
+    inner = ""
+    if missing and len(missing) == len(rows):
+        inner, found = _find_below(file, missing)
+    images = [image for image in found if image is not None]
+    if len(images) < len(rows):
+        raise UsageFailure(
+            f"{file}: {len(missing):,} of its {len(rows):,} files are not there: "
+            f"{quote_names(missing, 3)}; paths count from {file.parent}, or from the one folder "
+            "below it that holds them all"
+        )
+    row_of_file: dict[str, _Row] = {}
+    for row, image in zip(rows, images, strict=True):
+        earlier = row_of_file.setdefault(os.path.normpath(image.path), row)
         if earlier is not row:
             line = earlier.location.rpartition(":")[2]
             raise UsageFailure(
                 f"{row.location}: the same image as in line {line}: remove one of the two"
             )
-        images.append(image_file(path, status))
-    if missing:
+    return images, inner
+
+
+def _find_below(file: Path, paths: Sequence[str]) -> tuple[str, list[ImageFile | None]]:
+    """Find all of a table's files in one folder below it: by their paths, or these and an ending.
+
+    Returns:
+        The folder's path from the table's, and the files; nothing if no folder holds them all.
+
+    Raises:
+        UsageFailure: if several folders hold them all.
+    """
+    root = file.parent
+    holders: dict[str, list[ImageFile | None]] = {}
+    for inner in _folders_below(root, "", _DEEPEST):
+        if not _may_hold(root / inner, paths[0]):
+            continue
+        image_of_path: dict[str, ImageFile | None] = {}
+        for image in read_folder(root, inner).all_images():
+            path = image.path.removeprefix(f"{inner}/")
+            image_of_path[path] = image
+            stem = path.rpartition(".")[0]
+            # An id that several files share names none of them.
+            image_of_path[stem] = None if stem in image_of_path else image
+        found = [_first_spelling(image_of_path, path) for path in paths]
+        if None not in found:
+            holders[inner] = found
+    if len(holders) > 1:
         raise UsageFailure(
-            f"{file}: {len(missing):,} of its {len(rows):,} files are not there: "
-            f"{quote_names(missing, 3)}; paths count from {file.parent}"
+            f"{file}: its files are in each of {quote_names(list(holders))}: write the folder in "
+            "front of the paths"
         )
-    return images
+    return next(iter(holders.items()), ("", []))
 
 
-def _find_file(folder: Path, text: str) -> tuple[str, os.stat_result] | None:
+def _folders_below(root: Path, path: str, depth: int) -> Iterator[str]:
+    """Yield the paths of the folders below a folder that can be read and are not hidden."""
+    names: list[str] = []
+    with suppress(OSError), os.scandir(root / path) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    for name in names:
+        if name.startswith("."):
+            continue
+        inner = f"{path}/{name}" if path else name
+        yield inner
+        if depth > 1:
+            yield from _folders_below(root, inner, depth - 1)
+
+
+def _may_hold(folder: Path, path: str) -> bool:
+    """Whether a folder has a file of a path, or of the path and an ending."""
+    endings = ("", *EXTENSIONS, *(ending.upper() for ending in EXTENSIONS))
+    return any(_find_file(folder, f"{path}{ending}") is not None for ending in endings)
+
+
+def _first_spelling(image_of_path: Mapping[str, ImageFile | None], text: str) -> ImageFile | None:
+    """Find an image by its path as any system may write it; None if it is not there."""
+    found = (image_of_path.get(path) for path in spellings(text))
+    return next((image for image in found if image is not None), None)
+
+
+def _find_file(folder: Path, text: str) -> ImageFile | None:
     """Find a file by its path as any system may write it; None if it is not there."""
     for path in dict.fromkeys(spellings(text)):
         try:
@@ -179,12 +251,5 @@ def _find_file(folder: Path, text: str) -> tuple[str, os.stat_result] | None:
         except (OSError, ValueError):
             continue
         if stat.S_ISREG(status.st_mode):
-            return path, status
+            return image_file(path, status)
     return None
-
-
-def _sorted_labels(labels: set[str]) -> tuple[str, ...]:
-    """Sort labels: as numbers if all are whole numbers, else as text."""
-    if all(label.isascii() and label.isdecimal() and len(label) < 19 for label in labels):
-        return tuple(sorted(labels, key=lambda label: (int(label), label)))
-    return tuple(sorted(labels))

@@ -16,8 +16,9 @@ from pipeline.data.listing import (
     passed_over_text,
     quote_names,
     read_folder,
+    sorted_labels,
 )
-from pipeline.data.own.layouts import recognise
+from pipeline.data.own.layouts import ELSEWHERE, recognise
 from pipeline.system.errors import UsageFailure
 
 
@@ -40,7 +41,10 @@ def scan_folder(path: str) -> Listing:
     folder = read_folder(root)
     layout = recognise(folder, name)
     folders = {part: root / inner for part, inner in layout.folder_of_part.items()}
-    listing = listing_of_parts(name, root, layout.files_of_part, folders)
+    train = layout.files_of_part["train"]
+    in_order = {label: train[label] for label in sorted_labels(train)}
+    files_of_part = {**layout.files_of_part, "train": in_order}
+    listing = listing_of_parts(name, root, files_of_part, folders)
     passed_over = passed_over_text(folder.all_passed_over())
     notes = (*layout.notes, *listing.notes, *([passed_over] if passed_over else []))
     origins = {part: f"{inner}/" for part, inner in layout.folder_of_part.items() if inner}
@@ -97,7 +101,7 @@ def too_few_classes(name: str, folder: Path, found: str) -> UsageFailure:
     """Make the error about a folder without images of two classes."""
     return UsageFailure(
         f"{name} needs images of at least 2 classes, each in a folder of its own below "
-        f"{folder}: found {found}"
+        f"{folder}: found {found}; {ELSEWHERE}"
     )
 
 

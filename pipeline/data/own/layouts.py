@@ -24,6 +24,7 @@ _MOST_WRAPPERS = 3  # folders around the classes that hold nothing else
 _REMEDY = (
     "rename it, name the folder that holds the classes, or list the images in a table: csv:FILE"
 )
+ELSEWHERE = "images whose labels stand elsewhere are listed in a table: csv:FILE"
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def _layout_of_parts(parts: Mapping[str, Folder], notes: list[str]) -> Layout:
     for part, folder in parts.items():
         inner = _unwrapped(folder, in_part=True)
         files_of_part[part] = _files_by_class(inner.folders)
-        notes += _strays(inner)
+        notes += [*_strays(inner), *_inner_folders(inner.folders)]
     folder_of_part = {part: folder.path for part, folder in parts.items()}
     return Layout(files_of_part, folder_of_part, tuple(notes))
 
@@ -282,7 +283,7 @@ def _layout_of_classes(root: Folder, name: str) -> Layout:
         for folder_name, folder in root.folders.items()
         if folder_name not in named_as_part
     }
-    notes = tuple(_strays(root))
+    notes = (*_strays(root), *_inner_folders(classes))
     if not named_as_part:
         return Layout({"train": _files_by_class(classes)}, {"train": root.path}, notes)
     filled = {class_name for class_name, folder in classes.items() if folder.count}
@@ -303,7 +304,7 @@ def _layout_of_classes(root: Folder, name: str) -> Layout:
     if not filled:
         raise UsageFailure(
             f"{name} needs images of at least 2 classes, each in a folder of its own below a "
-            f"folder train: found {names}"
+            f"folder train: found {names}; {ELSEWHERE}"
         )
     raise UsageFailure(
         f"{name}: is {names} a part or a class, beside {quote_names(sorted(filled))}? A part holds "
@@ -325,6 +326,25 @@ def _strays(folder: Folder) -> Iterator[str]:
         yield (
             f"{len(folder.images):,} images directly in {_path(folder) or 'the folder'} passed "
             "over: they are in no folder of a class"
+        )
+
+
+def _inner_folders(classes: Mapping[str, Folder]) -> Iterator[str]:
+    """Say whether folders inside those of classes hold images, as masks and further classes do.
+
+    One folder in a class, which holds all of its images, says nothing.
+    """
+    divided = {
+        class_name: [*folder.filled]
+        for class_name, folder in classes.items()
+        if len(folder.filled) > 1 or (folder.images and folder.filled)
+    }
+    if divided:
+        class_name, inner = next(iter(divided.items()))
+        yield (
+            f"images of folders inside a class are of that class: {clip(class_name, 80)!r} holds "
+            f"{quote_names(inner, 3)}; if that is not meant, name the folder that holds the "
+            "classes, or list the images in a table: csv:FILE"
         )
 
 
