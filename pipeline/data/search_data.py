@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +23,21 @@ from sweeps.trial import Redraw, TrialConfig, parse_redraw
 
 # The arguments of `load`, in their order.
 SourceArguments = tuple[str, Path, int, str | None, int | None, int | None, str | None]
+
+_are_known: ContextVar[bool] = ContextVar("_are_known", default=False)  # see `known_images`
+
+
+@contextmanager
+def known_images() -> Iterator[None]:
+    """Print nothing of what is found of one's own images that are read in the block.
+
+    It is for the images of a study, which its user has read about when the study was begun.
+    """
+    token = _are_known.set(True)
+    try:
+        yield
+    finally:
+        _are_known.reset(token)
 
 
 @dataclass(frozen=True)
@@ -269,7 +286,7 @@ def load(
 ) -> SearchData:
     """Read the training and validation splits of a data set. The test split is not returned.
 
-    What was found of images of one's own is printed first.
+    What was found of images of one's own is printed first, except among `known_images`.
 
     Args:
         name: a key of `pipeline.data.datasets.DATASETS`, or ``folder:PATH``.
@@ -294,8 +311,9 @@ def load(
 def read_splits(name: str, opened: OpenedImages, split_file: str | None) -> SearchData:
     """Read the training and validation splits of an opened data set, as `load` does."""
     splits = opened.splits
-    for line in opened.found:
-        print_notice(f"{name}: {line}")
+    if not _are_known.get():
+        for line in opened.found:
+            print_notice(f"{name}: {line}")
     if split_file is not None:
         _warn_of_untrained_classes(split_file, opened)
     train_labels = opened.labels[splits["train"]]

@@ -15,7 +15,7 @@ import torch
 
 from pipeline.checkpoints import BEST, Card, check_code
 from pipeline.data import search_data, test_split
-from pipeline.inference.find import fetch_network, find_network, read_run
+from pipeline.inference.find import fetch_network, find_network, place_of, read_run
 from pipeline.inference.networks import NetworkReference
 from pipeline.stores import access, locations
 from pipeline.system.errors import IntegrityFailure, UsageFailure
@@ -75,7 +75,7 @@ def evaluate(
     with read_run(stores, run_id, keeps=split == "test") as (tracker, run):
         _check_tags(run)
         network, card = fetch_network(tracker, run, BEST)
-        scores = _score(network, card, data_dir, split, dataset or _place(stores, run))
+        scores = _score(network, card, data_dir, split, dataset or place_of(stores, run))
         if split == "test":
             correct = bits.pack(scores.correct.numpy())
             _keep_test_scores(stores, tracker, run, _test_figures(scores), correct)
@@ -112,7 +112,7 @@ def evaluate_epochs(
             raise UsageFailure(
                 f"run {run_id} kept only its best epoch: train it with --keep-checkpoints all"
             )
-        place = dataset or _place(stores, run)
+        place = dataset or place_of(stores, run)
         evaluations = []
         for path in weights:
             network, card = fetch_network(tracker, run, path.removeprefix("checkpoint/"))
@@ -189,12 +189,6 @@ def _keep_test_scores(
             count_look_of_refit(storage, tags[run_tags.REFIT_OF])
 
 
-def _place(stores: locations.Stores, run: Run) -> str | None:
-    """Return where the images of a run's study are now, if not where the study was begun."""
-    study = run.data.tags.get("sweep.study") or run.data.tags.get("sweep.refit_of")
-    return None if study is None else access.read_place(stores, study)
-
-
 def _score(
     network: torch.nn.Module, card: Card, data_dir: Path, split: str, place: str | None
 ) -> Scores:
@@ -216,7 +210,8 @@ def _score(
         resolve(dataclasses.replace(config, gpus_per_trial=None))  # one GPU is enough for scoring
     except ValueError as error:
         raise UsageFailure(f"the network was trained elsewhere: {error}") from None
-    data = search_data.load_for(config, data_dir)
+    with search_data.known_images():
+        data = search_data.load_for(config, data_dir)
     if card.digest not in ("", data.digest) or card.classes != data.classes:
         raise UsageFailure(
             f"the network was trained on other images of {config.dataset}, or under other names "

@@ -46,6 +46,12 @@ def find_trial(stores: locations.Stores, name: str) -> tuple[StudyRecord, TrialR
     return record, record.results[int(number)]
 
 
+def place_of(stores: locations.Stores, run: Run) -> str | None:
+    """Return where the images of a run's study are now, if not where the study was begun."""
+    study = run.data.tags.get("sweep.study") or run.data.tags.get("sweep.refit_of")
+    return None if study is None else access.read_place(stores, study)
+
+
 def trial_with_weights(stores: locations.Stores, name: str) -> TrialResult:
     """Find a trial by a name such as ``NAME#7``; for a duplicate, the original trial.
 

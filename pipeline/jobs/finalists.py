@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.data.search_data import SearchData, load_for, located
+from pipeline.data.search_data import SearchData, known_images, load_for, located
 from pipeline.inference import evaluate
 from pipeline.jobs import preflight, pretrained, sources, sweep, sync
 from pipeline.jobs import refit as refitting
@@ -38,7 +38,7 @@ from sweeps.search import stored
 from sweeps.search.study import Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.own_values import read_document
-from sweeps.spec.study_spec import Finalists, Repeats
+from sweeps.spec.study_spec import Finalists, Repeats, StudySpec
 from sweeps.trial import COMPLETE, TrialConfig
 
 
@@ -105,9 +105,21 @@ def make_plan(
     for config in chosen.configs:
         sources.check_places(config, f"study {record.name!r}")
     spec = read_document(study_document(chosen, device))
-    place = access.read_place(stores, record.name)
-    data = load_for(located(configuration(spec, {}), place), data_dir)
-    return _plan_of(chosen, stores, data, device)
+    return _plan_of(chosen, stores, _load_known(stores, record.name, spec, data_dir), device)
+
+
+def _load_known(stores: locations.Stores, name: str, spec: StudySpec, data_dir: Path) -> SearchData:
+    """Read the images of a study from where they are now.
+
+    Args:
+        stores: the stores.
+        name: of the study.
+        spec: of the study, or of finalists of it.
+        data_dir: the folder of data sets.
+    """
+    place = access.read_place(stores, name)
+    with known_images():
+        return load_for(located(configuration(spec, {}), place), data_dir)
 
 
 def _plan_of(
@@ -299,13 +311,12 @@ def finish_promising(
         return
     shown = ", ".join(f"#{number}" for number in numbers)
     say(f"before the choice, promising trials that were paused are trained to their end: {shown}")
-    place = access.read_place(stores, record.name)
     plan = sweep.Plan(
         study=record.study,
         name=record.name,
         text="",
         spec=spec,
-        data=load_for(located(configuration(spec, {}), place), request.data_dir),
+        data=_load_known(stores, record.name, spec, request.data_dir),
         stores=stores,
         deviations=record.deviations,
         finishes_for=count,

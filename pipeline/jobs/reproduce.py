@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.data.search_data import load_for
-from pipeline.inference.find import find_trial
+from pipeline.data.search_data import load_for, located
+from pipeline.inference.find import find_trial, place_of
 from pipeline.jobs import sources
 from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
@@ -26,7 +26,7 @@ class RecordedTrial:
     """The configuration and the outcome of a trial, as they are recorded."""
 
     name: str
-    config: TrialConfig
+    config: TrialConfig  # with the present place of its images
     objective: str
     selection: int  # the version of the rules that chose the best epoch
     figures: Mapping[str, float]  # value, loss and epoch of the best epoch; empty for a failure
@@ -61,7 +61,7 @@ def _read_from_study(stores: locations.Stores, name: str) -> RecordedTrial:
         figures = _figures(trial)
     return RecordedTrial(
         name=f"{record.name}#{trial.number}",
-        config=trial.config,
+        config=located(trial.config, access.read_place(stores, record.name)),
         objective=record.objective,
         selection=record.facts.selection,
         figures=figures,
@@ -89,7 +89,7 @@ def _read_from_run(stores: locations.Stores, run_id: str) -> RecordedTrial:
         tracker.close()
     return RecordedTrial(
         name=f"run {run_id}",
-        config=run_tags.read_config(run),
+        config=located(run_tags.read_config(run), place_of(stores, run)),
         objective=objective,
         selection=run_tags.read_selection(run),
         figures=_read_figures(run, objective),

@@ -11,18 +11,19 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 from support.datasets import save
-from support.endtoend import check_invariant, digests, furnish, pipeline, record, trial_list
+from support.endtoend import (
+    NAME,
+    TWO_TRIALS,
+    check_invariant,
+    digests,
+    furnish,
+    pipeline,
+    record,
+    trial_list,
+)
 
 from pipeline.stores import locations, sqlite
 
-STUDY = """
-dataset: digits
-trials: 2
-epochs: 1
-search: {lr: {low: 1.0e-3, high: 1.0e-2, log: true}}
-fixed: {family: mlp, width: 8, depth: 1}
-"""
-NAME = "tiny-digits"
 COPY_OF = ("experiment_tags", "value")  # the one place where a copy names its original
 
 
@@ -84,7 +85,7 @@ def test_a_folder_goes_on_wherever_it_is(tmp_path, template, monkeypatch, capfd)
     makes nothing where it was: a file is there now, as on a machine whose folders are others.
     """
     picture = str(save(tmp_path / "it.png"))
-    original = furnish(tmp_path / "original", template, STUDY)
+    original = furnish(tmp_path / "original", template, TWO_TRIALS)
     monkeypatch.chdir(original)
     command("sweep", "tiny.yaml")
     command("register", "--best", "--as", "digits")

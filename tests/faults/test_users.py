@@ -6,17 +6,8 @@ import shutil
 import pytest
 from support import users
 from support.datasets import save
-from support.endtoend import digests, furnish, pipeline, record
+from support.endtoend import NAME, TWO_TRIALS, digests, furnish, pipeline, record
 from support.users import run_as_other
-
-STUDY = """
-dataset: digits
-trials: 2
-epochs: 1
-search: {lr: {low: 1.0e-3, high: 1.0e-2, log: true}}
-fixed: {family: mlp, width: 8, depth: 1}
-"""
-NAME = "tiny-digits"
 
 
 @pytest.fixture
@@ -34,7 +25,7 @@ def test_another_user_reads_a_folder_and_goes_on_in_a_copy(place, template, monk
     read, and not written.
     """
     picture = save(place / "it.png")
-    original = furnish(place / "original", template, STUDY)
+    original = furnish(place / "original", template, TWO_TRIALS)
     monkeypatch.chdir(original)
     assert pipeline("sweep", "tiny.yaml") == 0
     before = digests(original)

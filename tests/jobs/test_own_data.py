@@ -7,6 +7,7 @@ import pytest
 from support.datasets import write_folder
 from support.endtoend import furnish, pipeline, record
 
+from pipeline.data import search_data
 from pipeline.jobs.own_data import keep_name, with_data_version
 from pipeline.stores import access
 from sweeps.spec.study_spec import StudySpec
@@ -69,8 +70,14 @@ def test_a_study_goes_on_wherever_its_images_are(tmp_path, template, monkeypatch
     assert {result.config.dataset for result in found.results} == {"folder:photos"}
     assert len({result.config.signature for result in found.results}) == 3
     assert found.facts.copies.different == 32
+    capsys.readouterr()
+    search_data.load.cache_clear()
     assert pipeline("evaluate", "--best") == 0
     assert pipeline("finalists", "pets", "--top", "1", "--seeds", "1") == 0
+    assert "images of 2 classes" not in capsys.readouterr().err  # which the sweep has said
+    search_data.load.cache_clear()
+    assert pipeline("train", "--from-run", "pets#0") == 0
+    assert "equal to pets#0" in capsys.readouterr().out
     shutil.move(folder / "pictures", tmp_path / "away")
     assert pipeline("evaluate", "--best", "--dataset", f"folder:{tmp_path}/away") == 0
     capsys.readouterr()

@@ -36,6 +36,15 @@ start_with:
   - {family: cnn}
 """
 
+TWO_TRIALS = """
+dataset: digits
+trials: 2
+epochs: 1
+search: {lr: {low: 1.0e-3, high: 1.0e-2, log: true}}
+fixed: {family: mlp, width: 8, depth: 1}
+"""
+NAME = "tiny-digits"  # of either study in the stores
+
 ONE_PLOT = "learning_curves"
 
 
