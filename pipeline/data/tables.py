@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
@@ -15,6 +16,14 @@ from pipeline.system.files import may_never_end
 from pipeline.system.text import clean
 
 _SEPARATORS = (",", ";", "\t", "|")
+# The names of columns of images, and by which other names they are known, too.
+COLUMN_OF_NAME: Mapping[str, str] = {
+    **dict.fromkeys(("path", "file", "filename", "file_name", "image", "image_path"), "path"),
+    **dict.fromkeys(("filepath", "file_path", "image_name"), "path"),
+    **dict.fromkeys(("label", "class", "category", "target"), "label"),
+    **dict.fromkeys(("split", "part", "subset"), "split"),
+    **dict.fromkeys(("group", "group_id"), "group"),
+}
 _MOST_BYTES = 500_000_000
 _BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -28,7 +37,7 @@ class Table:
     """A table with a header."""
 
     location: str  # of the header, for messages: ``FILE:1``
-    columns: tuple[str, ...]  # their names in small letters, without spaces around
+    columns: tuple[str, ...]  # their names in small letters, with underscores for spaces
     lines: Iterator[tuple[str, list[str]]]  # the location and the cells of each line
 
 
@@ -44,7 +53,7 @@ def read_table(file: Path, kind: str) -> Table:
     """
     lines = _rows(file, kind)
     location, columns = next(lines, (f"{file}:1", []))  # an empty file lacks all columns
-    names = [name.strip().casefold() for name in columns]
+    names = [re.sub(r"[\s-]+", "_", name.strip().casefold()) for name in columns]
     while names and not names[-1]:  # a spreadsheet's columns without a name
         names.pop()
     return Table(location, tuple(names), lines)
@@ -74,11 +83,12 @@ def windows_text(text: str) -> str:
 
 
 def spellings(path: str) -> Iterator[str]:
-    """Yield the ways in which systems may write a path: as given, then as Windows and as NFC."""
+    """Yield the ways in which systems may write a path: as given, as Windows, and in NFC and NFD."""
     readable = windows_text(path)
     for text in (path, readable, readable.replace("\\", "/")):
         yield str(PurePosixPath(text))
         yield normalize("NFC", str(PurePosixPath(text)))
+        yield normalize("NFD", str(PurePosixPath(text)))
 
 
 def _rows(file: Path, kind: str) -> Iterator[tuple[str, list[str]]]:
@@ -122,7 +132,9 @@ def _decode(data: bytes) -> str:
         if data.startswith(mark) and not data.startswith(codecs.BOM_UTF32_LE):
             return data.decode(encoding)
     if b"\0" in data:
-        message = "it is no text in UTF-8, nor UTF-16 with a byte order mark"
+        message = (
+            "it is no text in UTF-8, nor UTF-16 with a byte order mark: save it as CSV in UTF-8"
+        )
         raise ValueError(message)
     return data.decode("utf-8", "surrogateescape")
 

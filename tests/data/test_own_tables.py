@@ -1,6 +1,7 @@
 """Images of one's own that a table or a function names: as spreadsheets and people write them, or refused in a line."""
 
 import shutil
+from unicodedata import normalize
 
 import pytest
 from support.datasets import save, write_folder
@@ -51,6 +52,14 @@ def test_as_spreadsheets_write_it(tmp_path, separator, encoding, start):
     assert listing.files[0].path == "photos/caf\u00e9/0.png"
     assert listing.groups is None
     assert set(listing.parts) == {"train"}
+
+
+def test_accents_of_another_system(tmp_path):
+    """Files whose names have accents as characters of their own are found by a table that has them as one."""
+    lines = [(normalize("NFC", path), name) for path, name in write_photos(tmp_path)]
+    (tmp_path / "photos" / "caf\u00e9").rename(tmp_path / "photos" / "cafe\u0301")
+    listing = scan_csv(str(write_table(tmp_path, lines, "File Name,Class")))
+    assert len(listing.files) == 24
 
 
 def test_as_a_folder(tmp_path):

@@ -160,6 +160,12 @@ def read(tmp_path, text, paths=PATHS, encoding="utf-8"):
             "path;split\ntrain/a/1.png;train\ntrain/a/2, a.png;train\nval/e\u0301/4.png;val\ntest/b/\udce9.png;test\n",
             "utf-8",
         ),
+        (  # as pandas writes it, with labels, and with the data set's folder in front
+            ",File Name;Label;Subset\n".replace(",", ";")
+            + "0;/data/pets/train/a/1.png;a;Train\n1;pets/train/a/2, a.png;a;Training\n"
+            + "2;C:\\pets\\val\\é\\4.png;b;valid\n3;pets/test/b/\udce9.png;b;test\n",
+            "utf-8",
+        ),
     ],
 )
 def test_split_file(tmp_path, text, encoding):
@@ -179,7 +185,8 @@ def test_split_file(tmp_path, text, encoding):
             "index,path,split\n",
             ":1: the columns must be split, group or both, and path or index: got index, path, split",
         ),
-        ("split,split,path\n", ":1: the columns must be split, group or both, and path or index"),
+        ("split,split,path\n", ":1: 'split' and 'split' are both split: remove one"),
+        ("path,file,split\n", ":1: 'path' and 'file' are both path: remove one"),
         (
             "indx,split\n",
             ":1: column is unknown: 'indx'; did you mean index? known: path, index, split, group",

@@ -21,18 +21,17 @@ from pipeline.data.listing import (
     read_folder,
     sorted_labels,
 )
-from pipeline.data.tables import Table, cells_by_column, read_table, spellings, windows_text
+from pipeline.data.tables import (
+    COLUMN_OF_NAME,
+    Table,
+    cells_by_column,
+    read_table,
+    spellings,
+    windows_text,
+)
 from pipeline.system.errors import UsageFailure
 from pipeline.system.text import clip
 
-# The names of the columns, and by which other names they are known, too.
-_COLUMN_OF_NAME: Mapping[str, str] = {
-    **dict.fromkeys(("path", "file", "filename", "file_name", "image", "image_path"), "path"),
-    **dict.fromkeys(("filepath", "file_path", "image_name"), "path"),
-    **dict.fromkeys(("label", "class", "category", "target"), "label"),
-    **dict.fromkeys(("split", "part", "subset"), "split"),
-    **dict.fromkeys(("group", "group_id"), "group"),
-}
 _IDS = ("image_id", "img_id", "id")  # name the files where no column of the above does
 _DEEPEST = 2  # levels of folders below the table's that are searched for its files
 
@@ -133,7 +132,7 @@ def _columns(table: Table) -> dict[str, str]:
     """
     names: dict[str, str] = {}
     for name in table.columns:
-        column = _COLUMN_OF_NAME.get(name)
+        column = COLUMN_OF_NAME.get(name)
         if column in names:
             raise UsageFailure(
                 f"{table.location}: {names[column]!r} and {name!r} are both {column}: remove one"
