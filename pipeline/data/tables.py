@@ -83,7 +83,7 @@ def windows_text(text: str) -> str:
 
 
 def spellings(path: str) -> Iterator[str]:
-    """Yield the ways in which systems may write a path: as given, as Windows, and in NFC and NFD."""
+    """Yield the ways in which systems may write a path: as given, as Windows, in NFC and in NFD."""
     readable = windows_text(path)
     for text in (path, readable, readable.replace("\\", "/")):
         yield str(PurePosixPath(text))

@@ -51,8 +51,9 @@ def scan_csv(path: str) -> Listing:
     """List the images of a table with the columns path and label, and perhaps split and group.
 
     Paths count from the table's folder, or else from the one folder below it that holds all of the
-    files; there, endings may be missing, as in a table of ids. Splits are official parts, as the folders train, val and
-    test are; without the column, all images are of train, and the others are held out.
+    files; there, endings may be missing, as in a table of ids. Splits are official parts, as the
+    folders train, val and test are; without the column, all images are of train, and the others are
+    held out.
 
     Args:
         path: of the CSV, as `pipeline.data.tables.read_table` takes it.
