@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
+from unicodedata import normalize
 
 import models
 from pipeline.system.errors import IntegrityFailure, UsageFailure
@@ -125,6 +126,14 @@ def make_listing(
             labels += [label] * len(class_files)
             parts += [part] * len(class_files)
     return Listing(root, classes, tuple(files), tuple(labels), tuple(parts))
+
+
+def folded(name: str) -> str:
+    """Return a name in the form in which spellings of one name are alike.
+
+    Capitals, spaces at the ends, and the form of accents (Unicode's NFC and NFD) do not count.
+    """
+    return normalize("NFC", name).casefold().strip()
 
 
 def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:

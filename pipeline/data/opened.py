@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
-from unicodedata import normalize
 
 import torch
 
 from pipeline.data import copies as copying
 from pipeline.data import decode, lockfile, survey
 from pipeline.data.datasets import get_source, is_own, listing_files
-from pipeline.data.listing import PARTS, Listing, quote_names
+from pipeline.data.listing import PARTS, Listing, folded, quote_names
 from pipeline.data.sources import Arrays, Files
 from pipeline.data.split_file import SplitFile, read_split_file
 from pipeline.data.splits import Splits, divide
@@ -263,7 +262,8 @@ def _check_read(listing: Listing, records: survey.Survey, rows: torch.Tensor) ->
     Raises:
         IntegrityFailure: naming the first few of several that cannot be read.
     """
-    unread = [listing.files[row].path for row in rows.tolist() if not records[row]["width"]]
+    unread_rows = rows[torch.from_numpy(records["width"][rows.numpy()] == 0)]
+    unread = [listing.files[row].path for row in unread_rows.tolist()]
     if len(unread) > 1:
         raise IntegrityFailure(
             f"{len(unread):,} images cannot be read: {quote_names(unread)}: remove or replace them"
@@ -374,7 +374,7 @@ def _odd_classes(rows: _Rows, splits: Splits) -> Iterator[str]:
     """Say which classes may be one by mistake written in two ways, and which are not validated."""
     names_of: dict[str, list[str]] = {}
     for name in rows.classes:
-        names_of.setdefault(normalize("NFC", name).casefold().strip(), []).append(name)
+        names_of.setdefault(folded(name), []).append(name)
     alike = [name for names in names_of.values() if len(names) > 1 for name in names]
     if alike:
         yield f"classes that differ in capitals or spaces only: {quote_names(alike)}"
@@ -382,8 +382,8 @@ def _odd_classes(rows: _Rows, splits: Splits) -> Iterator[str]:
     unseen = [name for label, name in enumerate(rows.classes) if label not in validated]
     if unseen:
         yield (
-            f"val has no image of {len(unseen):,} of {len(rows.classes):,} classes, which no score "
-            f"will count: {quote_names(unseen)}"
+            f"val has no image of {len(unseen):,} of {len(rows.classes):,} classes, which no "
+            f"validation score will count: {quote_names(unseen)}"
         )
 
 

@@ -116,6 +116,7 @@ MISSING = (
         ("path,label", {3: ("photos/cat/3.png", "x", "more")}, ":5: 3 fields instead of 2"),
         ("path,label", {3: ("photos/cat/2.png", "cat")}, ":5: the same image as in line 4"),
         ("path,label", {3: ("./photos//cat/2.png", "cat")}, ":5: the same image as in line 4"),
+        ("path,label", {3: ("{root}/photos/cat/2.png", "cat")}, ":5: the same image as in line 4"),
         (
             "path,label",
             {n: (f"photos/none{n}.png", "cat") for n in range(1, 7)},
@@ -128,7 +129,7 @@ def test_refused_tables(tmp_path, header, change, message):
     """What is wrong with a table is said in one line, with the file and the line's number."""
     lines = write_photos(tmp_path, 4, ("cat", "dog"))
     for number, line in change.items():
-        lines[number] = line
+        lines[number] = line and (line[0].format(root=tmp_path), *line[1:])
     table = write_table(tmp_path, [line for line in lines if line is not None], header)
     with pytest.raises(UsageFailure) as failure:
         scan_csv(str(table))

@@ -186,7 +186,7 @@ READ = {
         [
             "25 images of 3 classes: cat 12, cow 1, dog 12",
             "train 17, val 4 held out of train, test 4 held out of train",
-            "val has no image of 1 of 3 classes, which no score will count: 'cow'",
+            "val has no image of 1 of 3 classes, which no validation score will count: 'cow'",
         ],
     ),
     "other spellings of classes": (

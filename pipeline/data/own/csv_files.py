@@ -176,7 +176,7 @@ def _find_images(file: Path, rows: Sequence[_Row]) -> tuple[list[ImageFile], str
         )
     row_of_file: dict[str, _Row] = {}
     for row, image in zip(rows, images, strict=True):
-        earlier = row_of_file.setdefault(os.path.normpath(image.path), row)
+        earlier = row_of_file.setdefault(os.path.normpath(file.parent / image.path), row)
         if earlier is not row:
             line = earlier.location.rpartition(":")[2]
             raise UsageFailure(

@@ -12,6 +12,7 @@ from pipeline.data.listing import (
     FilesByClass,
     ImageFile,
     Listing,
+    folded,
     make_listing,
     passed_over_text,
     quote_names,
@@ -113,22 +114,18 @@ def _named_as(classes: tuple[str, ...], files_of_class: FilesByClass) -> FilesBy
     and spaces at the ends do not count either, unless classes of train differ by them.
     """
     spelling = _unique(classes, _composed)
-    loose_spelling = _unique(classes, _folded)
+    loose_spelling = _unique(classes, folded)
     named: dict[str, list[ImageFile]] = {}
     for name, files in files_of_class.items():
         known = name
         if name not in classes:
-            known = spelling.get(_composed(name)) or loose_spelling.get(_folded(name), name)
+            known = spelling.get(_composed(name)) or loose_spelling.get(folded(name), name)
         named.setdefault(known, []).extend(files)
     return named
 
 
 def _composed(name: str) -> str:
     return normalize("NFC", name)
-
-
-def _folded(name: str) -> str:
-    return normalize("NFC", name).casefold().strip()
 
 
 def _unique(names: Iterable[str], key: Callable[[str], str]) -> dict[str, str]:
