@@ -250,6 +250,11 @@ def _write_durably(path: Path, data: bytes) -> None:
         failpoints.reach("in_checkpoint_write")
 
 
+def is_own_file(name: str) -> bool:
+    """Whether a file among checkpoints has the name of a whole one of ours, or of its sum."""
+    return re.fullmatch(_OWN_NAME, name) is not None
+
+
 class Folder:
     """The checkpoints of one trial.
 

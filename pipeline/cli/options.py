@@ -89,6 +89,27 @@ _NETWORK_DECORATORS = (
 NETWORK_OPTIONS = ("run", "best", "name", "model", "checkpoint")
 
 
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def agree(what: str, *, yes: bool) -> None:
+    """Ask whether to do what was described, which cannot be undone.
+
+    Args:
+        what: the verb.
+        yes: the option --yes: do not ask.
+
+    Raises:
+        UsageFailure: if nobody can be asked.
+        Abort: unless the answer is yes.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageFailure(f"no terminal to ask whether to {what} this: add --yes")
+    click.confirm(f"{what} this?", abort=True)
+
+
 def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with the options for its engine, which are fields of a sweep's request."""
     for option in reversed(_ENGINE_DECORATORS):

@@ -14,14 +14,19 @@ from contextlib import suppress
 import click
 
 from pipeline import __version__
+from pipeline.cli.archive import archive_command
 from pipeline.cli.data import data_command
+from pipeline.cli.delete import delete_command
 from pipeline.cli.evaluate import evaluate_command
 from pipeline.cli.export import export_command
 from pipeline.cli.finalists import finalists_command
+from pipeline.cli.list import list_command
 from pipeline.cli.options import Command
 from pipeline.cli.predict import predict_command
 from pipeline.cli.register import register_command
+from pipeline.cli.rename import rename_command
 from pipeline.cli.report import report_command
+from pipeline.cli.restore import restore_command
 from pipeline.cli.run import run_command
 from pipeline.cli.status import status_command
 from pipeline.cli.studies import studies_command
@@ -59,6 +64,11 @@ for command in (
     sweep_command,
     train_command,
     report_command,
+    list_command,
+    rename_command,
+    delete_command,
+    archive_command,
+    restore_command,
     studies_command,
     run_command,
     finalists_command,

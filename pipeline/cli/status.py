@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.options import Command, argument_or_option, storage_option
 from pipeline.system import garbage
+from pipeline.system.console import format_size
+from pipeline.system.files import folder_size
 
 if TYPE_CHECKING:
     from pipeline.report.status import Status
@@ -59,7 +60,6 @@ def read_status(stores: Stores, name: str | None) -> Status:
     with garbage.freeze_loaded():
         record = access.read_record(stores, name)
     checkpoints = stores.home / "checkpoints" / record.name
-    megabytes = _folder_size(checkpoints) / 1e6
     return Status(
         record=record,
         running=access.read_running(stores, record.name),
@@ -67,19 +67,8 @@ def read_status(stores: Stores, name: str | None) -> Status:
         places={
             "record": locations.display_name(stores.tracking),
             "studies": locations.display_name(stores.studies),
-            "checkpoints": f"{checkpoints}, {megabytes:.1f} MB",
+            "checkpoints": f"{checkpoints}, {format_size(folder_size(checkpoints))}",
             "report": str(stores.reports(record.name)),
         },
         now=time.time(),
     )
-
-
-def _folder_size(folder: Path) -> int:
-    """Add up the sizes of the files below a folder in bytes, but of files that go meanwhile."""
-    size = 0
-    for path in folder.rglob("*"):
-        try:
-            size += path.stat().st_size
-        except OSError:
-            continue
-    return size

@@ -91,7 +91,7 @@ class Recorder:
         )
         self.tracker.submit(
             self.tracker.set_view,
-            comparison_view.view_key(self.study.name),
+            comparison_view.view_tag(self.study.name),
             comparison_view.saved_view(self.study.record()),
         )
 

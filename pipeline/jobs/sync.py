@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 
 from pipeline.jobs import audit
 from pipeline.jobs.recorder import Recorder
@@ -65,15 +66,26 @@ def sync(
                 recorder.finish_trials()
                 record, folder = recorder.write_report()
                 left = audit.trial_gaps(tracker, record, recorder.parent, gaps)
-                status, code = _ending(record, study.recall("reason"))
-                end_times = [trial.ended_at(result) or 0 for result in record.results]
-                last_end = max(end_times, default=0) or None
-                recorder.finish(status, code, folder, end=last_end)
+                close_record(recorder, record, folder)
         finally:
             tracker.close()
     say(f"study {name}: {_describe_work(incomplete, ends_text(record.results))}")
     _say_what_is_left(name, left, say)
     return record
+
+
+def close_record(recorder: Recorder, record: StudyRecord, folder: Path) -> None:
+    """End the parent run of a study as its last sweep did, with the study's report.
+
+    Args:
+        recorder: of the study.
+        record: the study.
+        folder: of the report.
+    """
+    status, code = _ending(record, record.reason)
+    end_times = [trial.ended_at(result) or 0 for result in record.results]
+    last_end = max(end_times, default=0) or None
+    recorder.finish(status, code, folder, end=last_end)
 
 
 def check(stores: locations.Stores, name: str | None, *, say: Callable[[str], None]) -> None:

@@ -32,6 +32,22 @@ _SHOWN_PAUSED = 3  # paused trials, the best ones
 _STOP_REASONS = {"until": "its --timeout", "failures": "failures in a row"}
 
 
+def state_of(record: StudyRecord, holder: str | None) -> str:
+    """``running``, ``done``, ``stopped`` by a rule or a limit, or ``interrupted``.
+
+    Args:
+        record: the study.
+        holder: the process that runs the sweep, in words; None if there is none.
+    """
+    if holder is not None:
+        return "running"
+    if record.is_finished:
+        return "done"
+    if record.reason is None:
+        return "interrupted"
+    return "stopped"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Status:
     """A study at a moment."""
@@ -75,13 +91,7 @@ class Status:
     @property
     def state(self) -> str:
         """``running``, ``done``, ``stopped`` by a rule or a limit, or ``interrupted``."""
-        if self.holder is not None:
-            return "running"
-        if self.record.is_finished:
-            return "done"
-        if self.record.reason is None:
-            return "interrupted"
-        return "stopped"
+        return state_of(self.record, self.holder)
 
     @property
     def begun(self) -> list[tuple[RunningTrial, TrialResult]]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.stores import locks, mlflow_tables, postgresql, relocation, sqlite
+from pipeline.stores import locks, mlflow_tables, pending, postgresql, relocation, sqlite
 from pipeline.stores.locations import (
     Stores,
     check_stored_name,
@@ -20,12 +20,13 @@ from pipeline.stores.locations import (
     sqlite_url,
 )
 from pipeline.stores.locks import Held
+from pipeline.stores.pending import Change
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.files import temporary_folder, temporary_parent
 from sweeps.analysis.facts import StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.record import StudyRecord
-from sweeps.search import stored
+from sweeps.search import rows, stored
 from sweeps.search.decisions import DamagedStudyError
 from sweeps.search.stored import STORE_ERRORS, RunningTrial, Storage
 from sweeps.search.study import StudyChangedError
@@ -105,7 +106,8 @@ def prepare(stores: Stores) -> None:
 def settle(stores: Stores) -> None:
     """Before a command writes to a tracking store, make its files at home where they are.
 
-    See `relocation`. Nothing happens to a server, and to a store that cannot be written.
+    See `relocation`. Nothing happens to a server, and to a store that cannot be written. Changes of
+    whole studies that were cut off are finished, see `pending`.
 
     Raises:
         StudyBusy: if a process uses the folder under another name.
@@ -115,6 +117,29 @@ def settle(stores: Stores) -> None:
     file = sqlite_file(stores.tracking)
     if file is not None and file.exists() and _is_writable(file):
         relocation.settle(file, lambda: _find_user(stores))
+    complete_changes(stores)
+
+
+def complete_changes(stores: Stores) -> list[Change]:
+    """Finish the changes of whole studies that were cut off, unless a store cannot be written.
+
+    Returns:
+        The changes that were finished.
+
+    Raises:
+        StorageFailure: if a store cannot be used.
+    """
+    if not pending.find(stores) or read_only_store(stores) is not None:
+        return []
+    with study_errors():
+        return pending.complete(stores, lambda: read_all_names(stores))
+
+
+def read_all_names(stores: Stores) -> set[str]:
+    """Read the names of all studies, those of other programs among them; none without a store."""
+    with contextlib.suppress(UsageFailure), read_studies(stores) as storage:
+        return rows.names(storage)
+    return set()
 
 
 def _find_user(stores: Stores) -> str | None:
@@ -169,6 +194,17 @@ def read_only_store(stores: Stores) -> str | None:
         if file is not None and file.exists() and not _is_writable(file):
             return str(file)
     return None
+
+
+def check_writable(stores: Stores) -> None:
+    """Check that both stores can be written, before a command changes them.
+
+    Raises:
+        StorageFailure: naming the first that cannot.
+    """
+    read_only = read_only_store(stores)
+    if read_only is not None:
+        raise StorageFailure(f"cannot use {read_only}: it is read-only{sqlite.READ_ONLY}")
 
 
 # -- for reading -----------------------------------------------------------------------------------

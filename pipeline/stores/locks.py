@@ -311,6 +311,14 @@ def _content(path: Path) -> str:
     return ""
 
 
+def remove_files(stores: Stores, study: str) -> None:
+    """Remove the lock files of a study that is gone. The caller holds it, and writes no more."""
+    _lock_path(stores, study).unlink(missing_ok=True)
+    database = sqlite_file(stores.studies)
+    if database is not None:
+        _store_lock_path(database, study).unlink(missing_ok=True)
+
+
 def _lock_path(stores: Stores, study: str) -> Path:
     """The lock file of a study's folder of checkpoints."""
     return stores.home / "checkpoints" / f"{study}.lock"

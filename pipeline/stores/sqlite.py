@@ -40,7 +40,7 @@ LOCK_TIMEOUT = 60  # seconds that a write waits for another process to release i
 # Characters of a file name that SQLAlchemy, Optuna or MLflow would misread in a URL.
 SPECIAL_CHARACTERS = re.compile(r"[%?#{}]")
 
-_READ_ONLY = ", copy the folder to one of your own and go on there"
+READ_ONLY = ", copy the folder to one of your own and go on there"
 _DAMAGED = ": it was damaged or replaced, put back a copy"
 
 
@@ -137,7 +137,7 @@ def prepare(
             database.rollback()
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        remedy = _READ_ONLY if getattr(error, "errno", None) in (errno.EACCES, errno.EROFS) else ""
+        remedy = READ_ONLY if getattr(error, "errno", None) in (errno.EACCES, errno.EROFS) else ""
         raise StorageFailure(f"cannot use {file}: {reason}{remedy}") from None
 
 
@@ -148,7 +148,7 @@ def check_writable(file: Path) -> None:
         StorageFailure: if it may not.
     """
     if file.exists() and not os.access(file, os.W_OK):
-        raise StorageFailure(f"cannot use {file}: it is read-only{_READ_ONLY}")
+        raise StorageFailure(f"cannot use {file}: it is read-only{READ_ONLY}")
 
 
 def examine(file: Path, url: str, library: Library, *, copy: Path | None = None) -> bool:

@@ -23,6 +23,15 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def format_size(size: float) -> str:
+    """Write a number of bytes as a person would: ``830 kB``, ``12.0 MB``, ``3.5 GB``."""
+    if size < 1e6:
+        return f"{size / 1e3:.0f} kB"
+    if size < 1e9:
+        return f"{size / 1e6:.1f} MB"
+    return f"{size / 1e9:.1f} GB"
+
+
 def print_notice(text: str) -> None:
     """Print a line on standard error, from the main process only.
 

@@ -30,6 +30,11 @@ Point = Literal[
     "between_stores",  # Optuna has the result, MLflow's run is not complete
     "before_finalists",  # the search has ended, no finalists are chosen yet
     "before_cleanup",  # both have the result, the checkpoints are not yet removed
+    "after_note",  # a change of a whole study is noted, and not made
+    "after_studies",  # Optuna has the change, MLflow does not
+    "after_runs",  # MLflow has the change, the files do not
+    "before_forgetting",  # the change is made, and its note is still there
+    "in_restoring",  # the runs and files of a restored study are there, Optuna's part is not
 ]
 POINTS: tuple[str, ...] = get_args(Point)
 

@@ -114,6 +114,18 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def folder_size(folder: Path) -> int:
+    """Add up the sizes of the files below a folder in bytes; links are not followed."""
+    if folder.is_symlink():
+        return 0
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # it has gone meanwhile
+                size += Path(parent, name).lstat().st_size
+    return size
+
+
 def may_never_end(path: Path) -> bool:
     """Whether a path leads to a pipe, a device or a socket, of which reading may never end."""
     try:

@@ -33,6 +33,11 @@ def view_key(study: str) -> str:
     return hashlib.sha256(study.encode()).hexdigest()[:12]
 
 
+def view_tag(study: str) -> str:
+    """Return the tag of the experiment that holds a study's view."""
+    return f"mlflow.sharedViewState.{view_key(study)}"
+
+
 def run_link(experiment_id: str, run_id: str) -> str:
     """Return the link to a run's page, without the host."""
     return f"/#/experiments/{experiment_id}/runs/{run_id}?{_SIDE}"

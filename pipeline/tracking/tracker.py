@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
 from mlflow.entities import Run as Run  # noqa: PLC0414 - for modules that may not import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_STATE, RESOURCE_DOES_NOT_EXIST, ErrorCode
@@ -47,6 +47,7 @@ from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
+_RUNS = 100  # run ids in a filter
 _BATCH = 1000  # metrics in a request; MLflow accepts no more
 STORAGE = "sweep.storage"  # tag of a parent: the store of its study
 _RUN_ID = re.compile("[0-9a-zA-Z_-]{1,64}")
@@ -415,12 +416,10 @@ class Tracker(Connection):
         metrics = [Metric(key, value, at, 0) for key, value in values.items()]
         self._client.log_batch(run_id, metrics=metrics)
 
-    def set_view(self, key: str, text: str) -> None:
+    def set_view(self, tag: str, text: str) -> None:
         """Save a view of the experiment, if possible: the format is MLflow's own."""
         with contextlib.suppress(MlflowException):
-            self._client.set_experiment_tag(
-                self.experiment_id, f"mlflow.sharedViewState.{key}", text
-            )
+            self._client.set_experiment_tag(self.experiment_id, tag, text)
 
     # The run of a trial
 
@@ -725,6 +724,86 @@ class Tracker(Connection):
             return None
         return self._first_run(f"{_PARENT} = '{parent}' and tags.`sweep.trial` = '{number}'")
 
+    # Whole studies
+
+    def study_runs(
+        self, names: Sequence[str], parents: Sequence[str], *, deleted: bool = False
+    ) -> list[Run]:
+        """Return all runs of studies: their parent runs, and the runs of theirs below these.
+
+        Runs that a user has put below a parent are none of them.
+
+        Args:
+            names: of the studies.
+            parents: the ids of their parent runs, in one experiment, which becomes the tracker's.
+            deleted: whether runs that are marked as deleted count.
+        """
+        for parent in parents:
+            self.find_parent(parent)
+        view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
+        found: dict[str, Run] = {}
+        for name in names:
+            for tag in (run_tags.STUDY, run_tags.REFIT_OF):
+                runs = self._search(f"tags.`{tag}` = '{name}'", view)
+                found |= {run.info.run_id: run for run in runs}
+        return [
+            run
+            for run_id, run in found.items()
+            if run_id in parents or run.data.tags.get(mlflow_tags.MLFLOW_PARENT_RUN_ID) in parents
+        ]
+
+    def delete_runs(self, run_ids: Iterable[str]) -> None:
+        """Mark runs as deleted, as a server's own page does; those that are not there are none."""
+        for run_id in run_ids:
+            self.next_step()
+            if self._active_run(run_id) is not None:
+                self._client.delete_run(run_id)
+
+    def rename_runs(self, run_ids: Iterable[str], renamed: Mapping[str, str]) -> None:
+        """Write the new names of studies into the tags and names of their runs.
+
+        Args:
+            run_ids: the runs; those that are not there are passed over.
+            renamed: the new name of each study.
+        """
+        for run_id in run_ids:
+            self.next_step()
+            run = self._active_run(run_id)
+            if run is None:
+                continue
+            names = {
+                tag: renamed[run.data.tags[tag]]
+                for tag in (run_tags.STUDY, run_tags.REFIT_OF)
+                if run.data.tags.get(tag) in renamed
+            }
+            if names:
+                self.tag(run_id, names)
+            if run.info.run_name in renamed:
+                self._client.update_run(run_id, name=renamed[run.info.run_name])
+
+    def models_of(self, run_ids: Sequence[str]) -> list[str]:
+        """Return the versions of registered models that were made of runs, as text."""
+        found: list[str] = []
+        for start in range(0, len(run_ids), _RUNS):
+            self.next_step()
+            listed = ", ".join(f"'{run_id}'" for run_id in run_ids[start : start + _RUNS])
+            versions = self._client.search_model_versions(f"run_id IN ({listed})")
+            found += [f"{version.name} version {version.version}" for version in versions]
+        return found
+
+    def experiment_called(self, name: str) -> bool:
+        """Whether the experiment has a name."""
+        return bool(self._client.get_experiment(self.experiment_id).name == name)
+
+    def rename_experiment(self, experiment: str, name: str) -> None:
+        """Give an experiment a name, unless another has it."""
+        if self._client.get_experiment_by_name(name) is None:
+            self._client.rename_experiment(experiment, name)
+
+    def artifacts_folder(self) -> str:
+        """Return the place below which the artifacts of the experiment's runs are."""
+        return str(self._client.get_experiment(self.experiment_id).artifact_location)
+
     # Reading
 
     def find_parent(self, run_id: str | None) -> Run | None:
@@ -772,14 +851,14 @@ class Tracker(Connection):
         runs = self._search(condition)
         return runs[0] if runs else None
 
-    def _search(self, condition: str) -> list[Run]:
+    def _search(self, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
         """Return all runs of the experiment that match a condition."""
         runs: list[Run] = []
         token: str | None = None
         while token != "":
             self.next_step()
             page = self._client.search_runs(
-                [self.experiment_id], condition, max_results=1000, page_token=token
+                [self.experiment_id], condition, view, max_results=1000, page_token=token
             )
             runs += page
             token = page.token or ""

@@ -655,6 +655,11 @@ def _all_studies(storage: Storage) -> list[FrozenStudy]:
         raise DamagedStudyError(f"Optuna cannot read it: {error}") from error
 
 
+def opened_at(storage: Storage, name: str) -> float:
+    """Return when a study was last opened to be trained, in seconds since 1970; 0 if unknown."""
+    return max((_opened(one) for one in _all_studies(storage) if one.study_name == name), default=0)
+
+
 def latest_opening(storage: Storage) -> float:
     """Return when the study last opened was opened, in seconds since 1970; 0 without a study."""
     openings = [study.user_attrs.get("opened") for study in _all_studies(storage)]

@@ -1,0 +1,32 @@
+"""`pipeline delete`: delete studies with all that belongs to them."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.cli.options import Command, agree, storage_option, yes_option
+
+
+@click.command(name="delete", cls=Command)
+@click.argument("names", nargs=-1, required=True)
+@yes_option
+@storage_option
+def delete_command(names: tuple[str, ...], yes: bool, storage: str | None) -> None:
+    """Delete studies: trials, runs, weights, checkpoints, reports, and their finalists. There is no
+    way back but `pipeline archive` before.
+
+    \b
+    Example: pipeline delete first-look second-look
+    """
+    from pipeline.jobs.keeping import delete
+    from pipeline.stores import locations
+
+    stores = locations.locate(storage)
+    deletions = delete.plan(stores, names)
+    for deletion in deletions:
+        for line in deletion.describe():
+            click.echo(line)
+    if deletions:
+        agree("delete", yes=yes)
+    for deletion in deletions:
+        delete.delete(stores, deletion, click.echo)

@@ -1,0 +1,50 @@
+"""`pipeline list`: the studies of the store."""
+
+from __future__ import annotations
+
+import shutil
+
+import click
+
+from pipeline.cli.options import Command, storage_option
+from pipeline.system import garbage
+
+
+@click.command(name="list", cls=Command)
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How it is printed.",
+)
+@storage_option
+def list_command(fmt: str, storage: str | None) -> None:
+    """List your studies, those last used first: data, ended trials, the best value, the size on
+    disk, and when a command last trained them.
+
+    Finalists are part of their study. `pipeline studies` lists the shipped study files.
+
+    \b
+    Example: pipeline list --format json
+    """
+    with garbage.freeze_loaded():
+        from pipeline.jobs.keeping import listing
+        from pipeline.stores import locations, pending
+
+    stores = locations.locate(storage)
+    with garbage.freeze_loaded():
+        studies = listing.list_studies(stores)
+    width = shutil.get_terminal_size().columns
+    if studies or fmt != "table":
+        click.echo(listing.render(studies, fmt, width))
+    else:
+        click.echo("no study yet: run `pipeline sweep` first", err=True)
+    for begun in pending.find(stores):
+        change = begun.change
+        click.echo(
+            f"{change.what} of study {change.study!r} was cut off, or is under way: "
+            "the next command that writes finishes it",
+            err=True,
+        )

@@ -1,0 +1,1 @@
+"""Studies kept like files: listed, renamed, deleted, cleaned, archived and restored."""
