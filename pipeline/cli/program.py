@@ -15,6 +15,7 @@ import click
 
 from pipeline import __version__
 from pipeline.cli.archive import archive_command
+from pipeline.cli.clean import clean_command
 from pipeline.cli.data import data_command
 from pipeline.cli.delete import delete_command
 from pipeline.cli.evaluate import evaluate_command
@@ -67,6 +68,7 @@ for command in (
     list_command,
     rename_command,
     delete_command,
+    clean_command,
     archive_command,
     restore_command,
     studies_command,

@@ -376,23 +376,9 @@ class Recorder:
             return
         if self.study.recall("reason") in (None, "until", "failures"):
             return  # further trials may follow, and any may turn out the best
-        self._drop_checkpoints(keep=int(count or 1))
-
-    def _drop_checkpoints(self, keep: int) -> None:
-        """Delete the weights of all trials, but for those of the best configurations."""
-        results = self.study.results()
-        repeats = self.study.recall("spec")["repeats"]
-        ranked = rank(results, self.study.ranking_rule)
-        repeated = [entry for entry in ranked if len(entry.trials) >= repeats]
-        # Further repeats can still change the rank of a configuration that lacks some.
-        unrepeated = [entry for entry in ranked if len(entry.trials) < repeats]
-        kept = {trial.number for entry in repeated[:keep] + unrepeated for trial in entry.trials}
-        for result in results:
-            if result.checkpoint is None or result.duplicate_of is not None:
-                continue
-            if result.number not in kept:
-                self.tracker.submit(self.tracker.drop_checkpoint, str(result.run_id))
-                self.study.keep_run(result.number, str(result.run_id), None)
+        for result in surplus_weights(self.study, keep=int(count or 1)):
+            self.tracker.submit(self.tracker.drop_checkpoint, str(result.run_id))
+            self.study.keep_run(result.number, str(result.run_id), None)
 
     def write_report(self) -> tuple[StudyRecord, Path]:
         """Write the study's report, and return the study with the folder of the report.
@@ -461,6 +447,29 @@ class Recorder:
             )
         )
         self.tracker.drain(limit)
+
+
+def surplus_weights(study: StoredStudy, keep: int) -> list[TrialResult]:
+    """Return the trials whose weights are not those of the best configurations.
+
+    Args:
+        study: the study.
+        keep: how many configurations keep their weights.
+    """
+    results = study.results()
+    repeats = study.recall("spec")["repeats"]
+    ranked = rank(results, study.ranking_rule)
+    repeated = [entry for entry in ranked if len(entry.trials) >= repeats]
+    # Further repeats can still change the rank of a configuration that lacks some.
+    unrepeated = [entry for entry in ranked if len(entry.trials) < repeats]
+    kept = {trial.number for entry in repeated[:keep] + unrepeated for trial in entry.trials}
+    return [
+        result
+        for result in results
+        if result.checkpoint is not None
+        and result.duplicate_of is None
+        and result.number not in kept
+    ]
 
 
 def _winner_metrics(best: Epoch) -> dict[str, float]:

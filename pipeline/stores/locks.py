@@ -313,10 +313,13 @@ def _content(path: Path) -> str:
 
 def remove_files(stores: Stores, study: str) -> None:
     """Remove the lock files of a study that is gone. The caller holds it, and writes no more."""
-    _lock_path(stores, study).unlink(missing_ok=True)
+    paths = [_lock_path(stores, study)]
     database = sqlite_file(stores.studies)
     if database is not None:
-        _store_lock_path(database, study).unlink(missing_ok=True)
+        paths.append(_store_lock_path(database, study))
+    for path in paths:
+        with contextlib.suppress(OSError):  # on Windows, what is open cannot be removed
+            path.unlink()
 
 
 def _lock_path(stores: Stores, study: str) -> Path:

@@ -130,6 +130,9 @@ def complete(stores: Stores, read_names: Callable[[], Collection[str]]) -> list[
                 print_notice(
                     f"removed what a restore of study {change.study!r} had left that was cut off"
                 )
+            elif not has_happened and change.what == "rename":
+                for new in change.names.values():
+                    locks.remove_files(stores, new)
             begun.forget()
     return completed
 

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from pipeline.system.errors import UsageFailure
-from pipeline.system.left_behind import in_use, remove_left_behind
+from pipeline.system.left_behind import find_left_behind, in_use, remove_left_behind
 
 # The names of what may be removed when its maker is dead: drafts, and temporary folders.
 _DRAFT = re.compile(r"\..+\.\d{1,9}\.pipeline\.tmp")
@@ -112,6 +112,17 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def find_drafts(folder: Path) -> list[Path]:
+    """Find the drafts and temporary folders of killed processes in a folder; it may be missing."""
+    return [*find_left_behind(folder, _DRAFT), *find_left_behind(folder, _FOLDER)]
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what `find_drafts` finds."""
+    for pattern in (_DRAFT, _FOLDER):
+        remove_left_behind(folder, pattern)
 
 
 def folder_size(folder: Path) -> int:

@@ -28,11 +28,26 @@ def remove_left_behind(folder: Path, pattern: re.Pattern[str]) -> None:
         folder: where to look; it may be missing.
         pattern: of the whole names.
     """
+    for path in _named(folder, pattern):
+        with contextlib.suppress(OSError), _left(path) as mode:
+            if mode is not None:
+                _remove(path, mode)
+
+
+def find_left_behind(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
+    """Find what `remove_left_behind` would remove."""
+    found = []
+    for path in _named(folder, pattern):
+        with contextlib.suppress(OSError), _left(path) as mode:
+            if mode is not None:
+                found.append(path)
+    return found
+
+
+def _named(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if pattern.fullmatch(entry.name)]
-        for name in names:
-            with contextlib.suppress(OSError):
-                _remove_if_left(folder / name)
+        return sorted(folder / entry.name for entry in entries if pattern.fullmatch(entry.name))
+    return []
 
 
 def _remove(path: Path, mode: int) -> None:
@@ -42,14 +57,13 @@ def _remove(path: Path, mode: int) -> None:
         path.unlink()
 
 
-def _remove_if_old(path: Path) -> None:
-    found = path.lstat()
-    if time.time() - found.st_mtime > _LONGEST_USE:
-        _remove(path, found.st_mode)
-
-
 if sys.platform == "win32":
-    _remove_if_left = _remove_if_old
+
+    @contextmanager
+    def _left(path: Path) -> Iterator[int | None]:
+        """Yield the mode of what was left behind; None if it may be in use."""
+        found = path.lstat()
+        yield found.st_mode if time.time() - found.st_mtime > _LONGEST_USE else None
 
     @contextmanager
     def in_use(path: Path) -> Iterator[bool]:
@@ -88,13 +102,17 @@ else:
         except FileNotFoundError:
             return False
 
-    def _remove_if_left(path: Path) -> None:
+    @contextmanager
+    def _left(path: Path) -> Iterator[int | None]:
+        """Yield the mode of what was left behind; None if it is another user's.
+
+        Raises:
+            OSError: if its maker lives.
+        """
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             found = os.fstat(descriptor)
-            if found.st_uid != os.geteuid():
-                return
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its maker lives
-            _remove(path, found.st_mode)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield found.st_mode if found.st_uid == os.geteuid() else None
         finally:
             os.close(descriptor)

@@ -12,11 +12,11 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import optuna
 from optuna.storages._rdb import models
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -48,6 +48,13 @@ _OF_A_TRIAL = (
 _NAMING_ATTRS = ("facts", "spec", "command")  # attributes that may name studies
 
 
+_STRICTLY = ConfigDict(strict=True, extra="forbid")
+_Direction = Literal["NOT_SET", "MINIMIZE", "MAXIMIZE"]
+_State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL", "WAITING"]
+_Kind = Literal["FINITE", "INF_POS", "INF_NEG"]
+_Step = Annotated[int, Field(ge=-(2**31), lt=2**31)]  # what a column can hold
+
+
 class DamagedRowsError(ValueError):
     """What should be the rows of a study is not."""
 
@@ -56,23 +63,28 @@ class DamagedRowsError(ValueError):
 class TrialRows:
     """A trial as Optuna stores it. Attributes are JSON."""
 
-    number: int
-    state: str  # the name of Optuna's state
+    __pydantic_config__: ClassVar = _STRICTLY
+
+    number: _Step
+    state: _State
     start: datetime | None
     complete: datetime | None
     user_attrs: Mapping[str, str]
     system_attrs: Mapping[str, str]
     params: tuple[tuple[str, float, str], ...]  # name, value, distribution
-    values: tuple[tuple[int, float | None, str], ...]  # objective, value, type
-    intermediate: tuple[tuple[int, float | None, str], ...]  # step, value, type
+    values: tuple[tuple[_Step, float | None, _Kind], ...]  # objective, value, type
+    # Step, value, type.
+    intermediate: tuple[tuple[_Step, float | None, _Kind | Literal["NAN"]], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRows:
     """A study as Optuna stores it. Attributes are JSON."""
 
+    __pydantic_config__: ClassVar = _STRICTLY
+
     name: str
-    directions: tuple[str, ...]
+    directions: tuple[_Direction, ...]
     user_attrs: Mapping[str, str]
     system_attrs: Mapping[str, str]
     trials: tuple[TrialRows, ...]

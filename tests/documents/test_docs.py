@@ -34,6 +34,7 @@ RUN = (  # in order, in one folder
     "docs/data.md",
     "docs/one-network.md",
     "docs/records.md",
+    "docs/keeping.md",
 )
 PROGRAMS = {
     "make",

@@ -200,3 +200,34 @@ def test_a_study_of_an_earlier_version_goes_on(left, capsys):
     with_attributes = stored.open_storage(f"sqlite:///{folder / 'optuna.db'}", timeout=5)
     resumed = optuna.load_study(storage=with_attributes, study_name=NAME).trials[13]
     assert resumed.user_attrs.get("deaths", 0) == 0, "an interruption is no death"
+
+
+def test_a_study_of_an_earlier_version_is_listed(left, capsys):
+    """Its data, ended trials and best value are shown in a line; a damaged study is named below the others."""
+    folder, expected = left
+    assert pipeline("list", "--format", "json") == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert (listed["name"], listed["dataset"], listed["error"]) == (NAME, "digits", None)
+    assert (listed["ended"], listed["trials"], listed["state"]) == (13, 14, "interrupted")
+    assert listed["best"] == expected["ranking"][0][3]
+    assert pipeline("list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith(f"{NAME}  digits  13/14 interrupted  {listed['best']:.4f}  ")
+    assert max(map(len, lines)) <= 80
+    with closing(sqlite3.connect(folder / "optuna.db")) as database:
+        database.execute("UPDATE study_user_attributes SET value_json = '3' WHERE key = 'facts'")
+        database.commit()
+    assert pipeline("list") == 0, "a damaged one is named, and is no reason to show none"
+    assert f"study '{NAME}': attribute 'facts' holds no facts" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_study_of_an_earlier_version_is_kept(left):
+    """It is renamed, archived, deleted, and restored to the same ranking, with a report."""
+    folder, expected = left
+    assert pipeline("rename", NAME, "old") == 0
+    assert pipeline("archive", "old") == 0
+    assert pipeline("delete", "old", "--yes") == 0
+    assert pipeline("restore", "old.study.zip", "--name", NAME) == 0
+    assert summary(access.read_record(locations.locate())) == expected
+    assert (folder / "reports" / NAME / "report.html").exists()

@@ -28,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "pipeline.report": _BASE,
     "pipeline.tracking": _BASE,
     "pipeline.training": _BASE | {"pipeline.data", "pipeline.checkpoints"},
-    "pipeline.stores": _BASE | {"pipeline.tracking"},
+    "pipeline.stores": _BASE | {"pipeline.tracking", "pipeline.checkpoints"},
     "pipeline.engines": _BASE | {"pipeline.data", "pipeline.checkpoints", "pipeline.training"},
     "pipeline.inference": _BASE
     | {

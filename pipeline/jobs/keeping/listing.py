@@ -27,6 +27,7 @@ from sweeps.trial import ended_at
 
 FORMATS = ("table", "json", "csv")
 _NAME_LIMITS = (40, 32, 26, 20, 16, 12)  # characters of a name, until the table fits
+_ERROR_LIMIT = 300  # characters
 _REMARKABLE = ("running", "interrupted")  # states that the table shows
 
 
@@ -136,7 +137,8 @@ def render(studies: Sequence[ListedStudy], fmt: str, width: int) -> str:
         text = _table(studies, limit)
         if max(map(len, text.splitlines())) <= width:
             break
-    return text
+    errors = [clip(study.error, _ERROR_LIMIT) for study in studies if study.error is not None]
+    return "\n".join([text, *errors])
 
 
 def _values(study: ListedStudy) -> dict[str, Any]:
@@ -158,9 +160,8 @@ def _table(studies: Sequence[ListedStudy], limit: int) -> str:
         }
         for study in studies
     ]
-    lines = [f"{clip(study.name, limit)}: {study.error}" for study in studies if study.error]
-    grid = make_grid(list(rows[0]), rows)
-    return terminal.render_section(Section(title="", grid=grid, lines=tuple(lines))).strip("\n")
+    section = Section(title="", grid=make_grid(list(rows[0]), rows))
+    return terminal.render_section(section).strip("\n")
 
 
 def _ended_text(study: ListedStudy) -> str:

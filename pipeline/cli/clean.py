@@ -1,0 +1,64 @@
+"""`pipeline clean`: make room."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.cli.options import Command, agree, storage_option, yes_option
+
+
+@click.command(name="clean", cls=Command)
+@click.argument("names", nargs=-1)
+@click.option(
+    "--older-than",
+    "days",
+    type=click.FloatRange(0),
+    default=30,
+    show_default=True,
+    metavar="DAYS",
+    help="Decoded images that were not used for so many days go from the cache.",
+)
+@click.option(
+    "--keep-checkpoints",
+    "keep",
+    metavar="best|top:K",
+    help="Drop the weights of the named studies' other trials, too.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what can go.")
+@yes_option
+@storage_option
+def clean_command(
+    names: tuple[str, ...],
+    days: float,
+    keep: str | None,
+    dry_run: bool,
+    yes: bool,
+    storage: str | None,
+) -> None:
+    """Remove what no command needs any more: checkpoints of ended trials, what killed processes
+    have left, and old images of the cache. With studies' names, only checkpoints of these.
+
+    It is said first what goes, and how much room that makes. Nothing that counts goes unless
+    --keep-checkpoints says so.
+
+    \b
+    Example: pipeline clean networks-few_digits --keep-checkpoints top:3
+    """
+    from pipeline.jobs.keeping import clean
+    from pipeline.stores import locations
+    from pipeline.system.console import format_size
+
+    found = clean.plan(locations.locate(storage), names, days=days, keep=keep)
+    for removable in found:
+        click.echo(removable.describe())
+    if not found:
+        click.echo("nothing to remove")
+        return
+    size = format_size(sum(removable.size for removable in found))
+    if dry_run:
+        click.echo(f"{size} can be freed")
+        return
+    agree("remove", yes=yes)
+    for removable in found:
+        removable.remove()
+    click.echo(f"{size} freed")
