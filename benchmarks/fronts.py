@@ -2,9 +2,9 @@
 
     python -m benchmarks.fronts benchmarks/curves/mnist_1000.jsonl --seeds 50
 
-The table's learning curves are learned by a forest of trees, one for all searches: any configuration
-of the space of the study ``default`` (with the table's widths, and without starts) then has a curve. Its
-parameters are counted. Each study is swept by the real loop and sampler; nothing is trained.
+Every search asks the table's surrogate (`benchmarks.surrogate`) how a configuration of the default
+study's space learns, with the widths of the tables and without baselines and starts. Its parameters
+are counted. Each study is swept by the real loop and sampler; nothing is trained.
 
 For each search it prints, with the standard error over the seeds:
 
@@ -19,113 +19,88 @@ For each search it prints, with the standard error over the seeds:
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import functools
-import json
 import math
 import random
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.model_selection import cross_val_predict
 
 import models
-from benchmarks.record_curves import WIDTHS, draw_values
-from pipeline.jobs.studies import read_study
-from sweeps.search import loop
-from sweeps.search.study import AskedTrial, Study
+from benchmarks.record_curves import draw_values
+from benchmarks.search import run_in
+from benchmarks.searches import Landscape, space
+from benchmarks.surrogate import Surrogate, read_table
+from sweeps.search.study import Study
 from sweeps.spec.configurations import configuration
-from sweeps.spec.study_spec import Search, StudySpec
-from sweeps.trial import COMPLETE, PAUSED, Epoch, TrialConfig, TrialResult, Value
+from sweeps.spec.study_spec import StudySpec
+from sweeps.trial import COMPLETE, TrialConfig, TrialResult, Value
 
-SHAPE = (1, 28, 28)
-CLASSES = 10
-TREES = 100
 RANDOM = 1000  # configurations whose front stands for the true one
-_FACTS = {"runtime": {"threads": 1, "precision": "fp32"}}
+FACTS = {"runtime": {"threads": 1, "precision": "fp32"}}
+# Of the data set that a table's name begins with: the shape of an image, and the number of classes.
+IMAGES: Mapping[str, tuple[tuple[int, int, int], int]] = {
+    "cifar10": ((3, 32, 32), 10),
+    "fashion_mnist": ((1, 28, 28), 10),
+    "few_digits": ((1, 8, 8), 10),
+    "mnist": ((1, 28, 28), 10),
+    "tiny_imagenet": ((3, 32, 32), 20),
+}
 
 Point = tuple[float, float]  # accuracy, and logarithm of the parameters
 
 
 class Table:
-    """A recorded table, and the curves that it suggests for other configurations."""
+    """A recorded table, and what it suggests of other configurations."""
 
     def __init__(self, path: Path) -> None:
-        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        rows = [row for row in rows if row["end"] == "complete"]
-        self._curves: dict[str, tuple[float, ...]] = {}  # by signature
-        self._names = sorted({name for row in rows for name in row["values"]})
-        self._words = {
-            name: sorted({str(row["values"].get(name)) for row in rows})
-            for name in self._names
-            if any(isinstance(row["values"].get(name), str | bool) for row in rows)
-        }
-        features = np.stack([self._features(row["values"]) for row in rows])
-        curves = np.array([tuple(accumulate(row["curve"], max)) for row in rows])
-        self.epochs = curves.shape[1]
-        self._forest = ExtraTreesRegressor(TREES, random_state=0).fit(features, curves)
-        guessed = cross_val_predict(
-            ExtraTreesRegressor(TREES, random_state=0), features, curves, cv=10
-        )
-        self.error = float(np.sqrt(np.mean((guessed[:, -1] - curves[:, -1]) ** 2)))
-        self.spread = float(curves[:, -1].std())
-        self.median = float(np.median(curves[:, -1]))
+        rows = read_table(path)
+        self._images = next(of for name, of in IMAGES.items() if path.stem.startswith(name))
+        self.surrogate = Surrogate(rows)
+        self.landscape = Landscape(self.surrogate)
+        self.spread = statistics.stdev(row.curve[-1] for row in rows)
+        self.median = statistics.median(row.curve[-1] for row in rows)
 
-    def _features(self, values: Mapping[str, Any]) -> np.ndarray:
-        features: list[float] = []
-        for name in self._names:
-            value = values.get(name)
-            if name in self._words:
-                features += [float(str(value) == word) for word in self._words[name]]
-            else:
-                number = -1.0 if value is None else float(value)
-                features.append(math.log(number) if name == "lr" else number)
-        return np.array(features)
-
-    def learn(self, configs: Sequence[TrialConfig]) -> None:
-        """Predict the curves of configurations, all at once."""
-        features = np.stack([self._features(vars(config)) for config in configs])
-        for config, values in zip(configs, self._forest.predict(features), strict=True):
-            self._curves[config.signature] = tuple(map(float, accumulate(values, max)))
-
-    def curve(self, config: TrialConfig) -> tuple[float, ...]:
-        """The best accuracy so far of a configuration, by epoch."""
-        if config.signature not in self._curves:
-            self.learn([config])
-        return self._curves[config.signature]
+    def count_parameters(self, config: TrialConfig) -> int:
+        """Count the parameters of a configuration's network."""
+        shape, classes = self._images
+        return _parameters(config.family, tuple(sorted(config.options.items())), shape, classes)
 
     def point(self, config: TrialConfig) -> Point:
         """The accuracy of a configuration in the end, and the logarithm of its parameters."""
-        return self.curve(config)[-1], math.log(parameters(config))
+        return self.landscape.get(config).values[-1], math.log(self.count_parameters(config))
+
+    @cached_property
+    def truth(self) -> Truth:
+        """The front of random configurations."""
+        spec = space()
+        rng = random.Random(0)  # noqa: S311 - no secret
+        points = [self.point(configuration(spec, draw_values(spec, rng))) for _ in range(RANDOM)]
+        most = max(cost for _, cost in points)
+        return Truth(most, hypervolume(points, self.median, most))
 
 
-def parameters(config: TrialConfig) -> int:
-    """Count the parameters of a configuration's network."""
-    return _parameters(config.family, tuple(sorted(config.options.items(), key=str)))
+@dataclass(frozen=True)
+class Truth:
+    """What the front of a search is compared with."""
+
+    most: float  # the logarithm of the parameters of the largest network
+    area: float  # below the front
 
 
-@functools.lru_cache(100_000)
-def _parameters(family: str, options: tuple[tuple[str, Value], ...]) -> int:
-    network = models.build(family, SHAPE, CLASSES, dict(options))
+@lru_cache(100_000)
+def _parameters(
+    family: str,
+    options: tuple[tuple[str, Value], ...],
+    shape: tuple[int, int, int],
+    classes: int,
+) -> int:
+    network = models.build(family, shape, classes, dict(options))
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def space(epochs: int, overrides: Mapping[str, Any]) -> StudySpec:
-    """The study ``default`` without starts, with the widths of the tables."""
-    spec = read_study("default", {**overrides, "epochs": epochs, "dataset": "mnist"})[2]
-    searched = {name: getattr(spec.search, name) for name in type(spec.search).model_fields}
-    searched["width"] = tuple(
-        dataclasses.replace(dimension, choices=WIDTHS[str(dimension.when["family"][0])])
-        for dimension in searched["width"]
-    )
-    return spec.model_copy(update={"start_with": (), "search": Search.model_construct(**searched)})
 
 
 def hypervolume(points: Sequence[Point], least: float, most: float) -> float:
@@ -141,43 +116,13 @@ def hypervolume(points: Sequence[Point], least: float, most: float) -> float:
 
 def sweep(spec: StudySpec, table: Table) -> Sequence[TrialResult]:
     """Sweep a study on a table, in memory."""
-    study = Study.open(optuna.storages.InMemoryStorage(), "fronts", spec, _FACTS)
-
-    def trained(asked: AskedTrial) -> TrialResult:
-        history = [] if asked.progress is None else list(asked.progress.history)
-        curve = table.curve(asked.config)
-        last = len(curve) if asked.until is None else asked.until
-        for epoch in range(len(history) + 1, last + 1):
-            value = curve[epoch - 1]
-            history.append(Epoch(epoch=epoch, time=0, metrics={"val/acc": value}, per_class=()))
-            study.report(asked, epoch, value)
-        state = COMPLETE if asked.until is None else PAUSED
-        return TrialResult(
-            number=asked.number,
-            config=asked.config,
-            state=state,
-            end=state,
-            value=curve[last - 1],
-            best_epoch=last,
-            history=tuple(history),
-            parameters=parameters(asked.config),
-        )
-
-    loop.run(study, loop.SequentialRunner(trained), max_failures=sys.maxsize)
+    study = Study.open(optuna.storages.InMemoryStorage(), "fronts", spec, FACTS)
+    run_in(study, table.landscape, table.count_parameters)
     return study.results()
 
 
-def measure(
-    results: Sequence[TrialResult], table: Table, most: float, whole: float
-) -> dict[str, float]:
-    """What a sweep found.
-
-    Args:
-        results: of its trials.
-        table: that it was swept on.
-        most: the logarithm of the parameters of the largest network.
-        whole: the area below the true front.
-    """
+def measure(results: Sequence[TrialResult], table: Table) -> dict[str, float]:
+    """What a sweep of a table found."""
     own = [result for result in results if result.duplicate_of is None]
     complete = [table.point(result.config) for result in own if result.state == COMPLETE]
     front = 0
@@ -186,11 +131,12 @@ def measure(
         front += accuracy > best
         best = max(best, accuracy)
     trained = sum(len(result.history) for result in own)
+    truth = table.truth
     return {
-        "hypervolume": hypervolume(complete, table.median, most) / whole,
+        "hypervolume": hypervolume(complete, table.median, truth.most) / truth.area,
         "front": front,
         "best": best,
-        "epochs": trained / (len(results) * table.epochs),
+        "epochs": trained / (len(results) * table.surrogate.epochs),
     }
 
 
@@ -215,17 +161,12 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for path in options.table:
         table = Table(path)
-        spec = space(table.epochs, {"trials": options.trials})
-        rng = random.Random(0)  # noqa: S311 - no secret
-        drawn = [configuration(spec, draw_values(spec, rng)) for _ in range(RANDOM)]
-        table.learn(drawn)
-        points = [table.point(config) for config in drawn]
-        most = max(cost for _, cost in points)
-        whole = hypervolume(points, table.median, most)
+        update = {"trials": options.trials, "epochs": table.surrogate.epochs}
+        spec = space().model_copy(update=update)
         print(
-            f"\n{path.name}: the forest is wrong by {table.error:.4f} in the final accuracy of "
-            f"configurations it has not seen (ten-fold), which vary by {table.spread:.4f}; "
-            f"{options.trials} trials, {options.seeds} seeds\n"
+            f"\n{path.name}: the surrogate is wrong by {table.surrogate.errors['mean error']:.4f} in "
+            f"the final accuracy of configurations it has not seen (mean, five-fold), which vary by "
+            f"{table.spread:.4f}; {options.trials} trials, {options.seeds} seeds\n"
         )
         print("| search | hypervolume | front | best | epochs |")
         print("| --- | --- | --- | --- | --- |")
@@ -233,7 +174,7 @@ def main() -> None:
             found = []
             for seed in range(options.seeds):
                 changed = spec.model_copy(update={**values, "seed": seed})
-                found.append(measure(sweep(changed, table), table, most, whole))
+                found.append(measure(sweep(changed, table), table))
             cells = []
             for column in found[0]:
                 figures = [figure[column] for figure in found]

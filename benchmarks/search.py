@@ -23,7 +23,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -144,16 +144,30 @@ def sweep(spec: StudySpec, curves: Learns) -> Sweep:
         return sweep_in(spec, curves, open_storage(f"sqlite:///{folder}/study.db", timeout=1))
 
 
-def sweep_in(
-    spec: StudySpec, curves: Learns, storage: Storage, facts: Mapping[str, Any] | None = None
-) -> Sweep:
-    """Sweep a study in a store, with facts of a new study."""
-    facts = {"runtime": resolve_runtime(spec), **(facts or {})}
-    study = Study.open(storage, "search", spec, facts)
-    epochs, spent, gains = 0, 0.0, []
+@dataclasses.dataclass
+class Spent:
+    """What the trials of a sweep took, and what they showed."""
+
+    epochs: int = 0
+    seconds: float = 0.0  # of CPU in training
+    gains: list[tuple[int, float, float]] = dataclasses.field(default_factory=list)
+
+
+def run_in(
+    study: Study,
+    curves: Learns,
+    count_parameters: Callable[[TrialConfig], int | None] = lambda _config: None,
+) -> Spent:
+    """Sweep a study that is open.
+
+    Args:
+        study: is asked and told.
+        curves: tells how each trial learns.
+        count_parameters: those of a trial's network, where the study's objectives need them.
+    """
+    spent = Spent()
 
     def trained(asked: AskedTrial) -> TrialResult:
-        nonlocal epochs, spent
         curve = curves.get(asked.config)
         history = [] if asked.progress is None else list(asked.progress.history)
         values = [row.metrics["val/acc"] for row in history]
@@ -161,12 +175,12 @@ def sweep_in(
         state = COMPLETE if asked.until is None else PAUSED
         for epoch in range(len(history) + 1, min(last, len(curve.values)) + 1):
             value = curve.values[epoch - 1]
-            epochs += 1
-            spent += curve.seconds[epoch - 1]
+            spent.epochs += 1
+            spent.seconds += curve.seconds[epoch - 1]
             values.append(value)
             history.append(Epoch(epoch=epoch, time=0, metrics={"val/acc": value}, per_class=()))
-            if not gains or value > gains[-1][2]:
-                gains.append((epochs, spent, value))
+            if not spent.gains or value > spent.gains[-1][2]:
+                spent.gains.append((spent.epochs, spent.seconds, value))
             if study.report(asked, epoch, max(values)) and epoch < asked.config.epochs:
                 state = PRUNED
                 break
@@ -183,9 +197,20 @@ def sweep_in(
             value=None if failed else max(values),
             best_epoch=None if failed else values.index(max(values)) + 1,
             history=tuple(history),
+            parameters=count_parameters(asked.config),
         )
 
     loop.run(study, loop.SequentialRunner(trained), max_failures=sys.maxsize)
+    return spent
+
+
+def sweep_in(
+    spec: StudySpec, curves: Learns, storage: Storage, facts: Mapping[str, Any] | None = None
+) -> Sweep:
+    """Sweep a study in a store, with facts of a new study."""
+    facts = {"runtime": resolve_runtime(spec), **(facts or {})}
+    study = Study.open(storage, "search", spec, facts)
+    spent = run_in(study, curves)
     results = study.results()
     winner = find_best_trial(results, study.ranking_rule)
     if winner is None or winner.value is None:
@@ -194,13 +219,13 @@ def sweep_in(
     return Sweep(
         rule=spec.pruner,
         seed=spec.seed,
-        epochs=epochs,
-        seconds=round(spent, 2),
+        epochs=spent.epochs,
+        seconds=round(spent.seconds, 2),
         best=winner.value,
         winner=winner.number,
         configuration=winner.config.to_dict(),
         ends={end: ends.count(end) for end in sorted(set(ends))},
-        gains=[(count, round(seconds, 2), value) for count, seconds, value in gains],
+        gains=[(count, round(seconds, 2), value) for count, seconds, value in spent.gains],
     )
 
 
