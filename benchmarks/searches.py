@@ -29,6 +29,8 @@ from typing import Any, cast
 
 import optuna
 
+from benchmarks.common import has
+from benchmarks.peers import smac
 from benchmarks.portfolio import learn
 from benchmarks.record_curves import WIDTHS
 from benchmarks.search import Curve, error, sweep_in
@@ -46,6 +48,7 @@ IMAGES = 1000  # that validated in the tables
 UNPRUNED = "Optuna TPE, no pruner"
 OURS = "ours"
 WITH_PORTFOLIO = "ours, with portfolio"
+SMAC_TRIALS = 3 * MOST  # about as many as it begins or goes on with in that many epochs
 
 
 @dataclass(frozen=True)
@@ -238,6 +241,32 @@ def by_ray(landscape: Landscape, seed: int) -> Found:
     return tally.found()
 
 
+def by_smac(landscape: Landscape, seed: int) -> Found:
+    """Search with SMAC3's multi-fidelity facade with its defaults, one trial at a time.
+
+    A trial that it trains again with more epochs goes on from where it stopped.
+    """
+    tally = Tally(landscape.epochs)
+
+    def learns(values: Mapping[str, Value], epochs: int) -> float:
+        return landscape.learns(values)[0][epochs - 1]
+
+    asked = smac.search(
+        space(), epochs=landscape.epochs, trials=SMAC_TRIALS, seed=seed, learns=learns
+    )
+    for values, before, until in asked:
+        curve, test = landscape.learns(values)
+        for value in curve[before:until]:
+            if tally.is_used_up:
+                return tally.found()
+            tally.epoch(value)
+        if until == landscape.epochs:
+            tally.complete(curve[-1], test)
+        if tally.is_used_up:
+            break
+    return tally.found()
+
+
 def searches(
     tables: Mapping[str, Sequence[Row]], name: str
 ) -> dict[str, Callable[[Landscape, int], Found]]:
@@ -249,8 +278,10 @@ def searches(
             by_optuna, make_pruner=optuna.pruners.HyperbandPruner
         ),
         "Ray Tune, ASHA, OptunaSearch": by_ray,
-        OURS: ours,
     }
+    if has("smac"):
+        found["SMAC3, MultiFidelityFacade"] = by_smac
+    found[OURS] = ours
     others = {other: rows for other, rows in tables.items() if other != name}
     if others:
         found[WITH_PORTFOLIO] = partial(ours, starts=learn(others))
