@@ -268,10 +268,10 @@ def process(module: str, *arguments: object, folder: Path) -> Done:
     Raises:
         SystemExit: if the process fails; the message holds its output.
     """
-    began, used = time.perf_counter(), _cpu_seconds()
+    began, used = time.perf_counter(), cpu_seconds()
     with begin(module, *arguments, folder=folder) as child:
         printed, errors = child.communicate()
-    seconds, used = time.perf_counter() - began, _cpu_seconds() - used
+    seconds, used = time.perf_counter() - began, cpu_seconds() - used
     if child.returncode:
         sys.exit(
             f"{module} {arguments} failed ({child.returncode}):\n{printed[-2000:]}\n{errors[-4000:]}"
@@ -291,7 +291,7 @@ def begin(module: str, *arguments: object, folder: Path) -> subprocess.Popen[str
     )
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """CPU seconds of ended child processes, and of the children that they waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

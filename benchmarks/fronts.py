@@ -157,6 +157,7 @@ def main() -> None:
     parser.add_argument("table", type=Path, nargs="+", help="recorded curves")
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--only", nargs="*", choices=SEARCHES, help="searches; all by default")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     for path in options.table:
@@ -170,7 +171,8 @@ def main() -> None:
         )
         print("| search | hypervolume | front | best | epochs |")
         print("| --- | --- | --- | --- | --- |")
-        for name, values in SEARCHES.items():
+        for name in options.only or SEARCHES:
+            values = SEARCHES[name]
             found = []
             for seed in range(options.seeds):
                 changed = spec.model_copy(update={**values, "seed": seed})

@@ -6,8 +6,9 @@ Every search asks the same surrogate (`benchmarks.surrogate`) how a configuratio
 trained. The space is the default study's, with the widths of the tables. Each search has the epochs of
 24 whole trainings; asked for is what it would answer after 6, 12 and 24 of them: the test accuracy of
 the complete trial with the best validation accuracy. A search of ours is told beforehand how much it
-has (`budget`), so it is made anew for each of these; the others go on. `with portfolio` begins with
-the configurations that were learned from the other tables (`benchmarks.portfolio`).
+has, as `trials` that take no more than that or as `budget`, so it is made anew for each of these; the
+others go on. `with portfolio` begins with the configurations that were learned from the other tables
+(`benchmarks.portfolio`); `the portfolio alone` tries nothing else, and stops.
 
 Printed are, for each table, the means over the seeds with their standard errors, and how many epochs a
 search took to show what Optuna's search without a pruner ends with, less one standard error of an
@@ -36,6 +37,7 @@ from benchmarks.record_curves import WIDTHS
 from benchmarks.search import Curve, error, sweep_in
 from benchmarks.surrogate import Row, Surrogate, read_table
 from pipeline.jobs.studies import DEFAULT_STUDY, read_shipped
+from sweeps.search.promotion import expected_epochs
 from sweeps.search.sampling import suggest
 from sweeps.spec.configurations import choose_values
 from sweeps.spec.dimension import Dimension
@@ -47,7 +49,9 @@ ASKED_AFTER = (6, 12, 24)  # whole trainings
 IMAGES = 1000  # that validated in the tables
 UNPRUNED = "Optuna TPE, no pruner"
 OURS = "ours"
+BY_BUDGET = "ours, with a budget instead of trials"
 WITH_PORTFOLIO = "ours, with portfolio"
+PORTFOLIO_ALONE = "the portfolio alone"
 SMAC_TRIALS = 3 * MOST  # about as many as it begins or goes on with in that many epochs
 
 
@@ -104,22 +108,54 @@ def space() -> StudySpec:
     return spec.model_copy(update=bare)
 
 
+def trials_within(trainings: int, epochs: int) -> int:
+    """The most trials that a study of ours expects to search within so many whole trainings."""
+    trials = 1
+    while expected_epochs(total=trials + 1, epochs=epochs) <= trainings * epochs:
+        trials += 1
+    return trials
+
+
 def ours(landscape: Landscape, seed: int, starts: Sequence[Mapping[str, Value]] = ()) -> Found:
-    """Search with this project's sampler and promotion, once for each budget."""
-    tests = []
-    for trainings in ASKED_AFTER:
-        update = {
-            "budget": parse_budget(trainings),
-            "epochs": landscape.epochs,
-            "seed": seed,
-            "start_with": tuple(Start.model_validate(start) for start in starts),
-        }
-        spec = space().model_copy(update=update)
-        swept = sweep_in(spec, landscape, optuna.storages.InMemoryStorage())
-        winner = TrialConfig.from_dict(swept.configuration)
-        tests.append(landscape.learns(searched_values(winner))[1])
-        gains = tuple((epochs, value) for epochs, _, value in swept.gains)
-    return Found(tuple(tests), gains)
+    """Search with this project's sampler and promotion, once for each number of trainings."""
+    counts = [trials_within(trainings, landscape.epochs) for trainings in ASKED_AFTER]
+    found = [_sweep(landscape, seed, {"trials": count}, starts) for count in counts]
+    return Found(tuple(test for test, _ in found), found[-1][1])
+
+
+def ours_by_budget(landscape: Landscape, seed: int) -> Found:
+    """The same, told how many epochs it has instead of how many trials."""
+    budgets = [parse_budget(trainings) for trainings in ASKED_AFTER]
+    found = [_sweep(landscape, seed, {"budget": budget}) for budget in budgets]
+    return Found(tuple(test for test, _ in found), found[-1][1])
+
+
+def portfolio_alone(
+    landscape: Landscape, seed: int, starts: Sequence[Mapping[str, Value]]
+) -> Found:
+    """Try the starts and nothing else, and promote the best of them."""
+    test, gains = _sweep(landscape, seed, {"trials": len(starts)}, starts)
+    return Found((test,) * len(ASKED_AFTER), gains)
+
+
+def _sweep(
+    landscape: Landscape,
+    seed: int,
+    extent: Mapping[str, Any],
+    starts: Sequence[Mapping[str, Value]] = (),
+) -> tuple[float, tuple[tuple[int, float], ...]]:
+    """Sweep a study of ours; the test accuracy of its winner, and `Found.gains`."""
+    update = {
+        **extent,
+        "epochs": landscape.epochs,
+        "seed": seed,
+        "start_with": tuple(Start.model_validate(start) for start in starts),
+    }
+    spec = space().model_copy(update=update)
+    swept = sweep_in(spec, landscape, optuna.storages.InMemoryStorage())
+    winner = TrialConfig.from_dict(swept.configuration)
+    gains = tuple((epochs, value) for epochs, _, value in swept.gains)
+    return landscape.learns(searched_values(winner))[1], gains
 
 
 class Tally:
@@ -281,10 +317,13 @@ def searches(
     }
     if has("smac"):
         found["SMAC3, MultiFidelityFacade"] = by_smac
+    found[BY_BUDGET] = ours_by_budget
     found[OURS] = ours
     others = {other: rows for other, rows in tables.items() if other != name}
     if others:
-        found[WITH_PORTFOLIO] = partial(ours, starts=learn(others))
+        portfolio = learn(others)
+        found[WITH_PORTFOLIO] = partial(ours, starts=portfolio)
+        found[PORTFOLIO_ALONE] = partial(portfolio_alone, starts=portfolio)
     return found
 
 
@@ -340,6 +379,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", type=Path, nargs="+", help="recorded curves")
     parser.add_argument("--only", nargs="*", help="names of the tables to search; all by default")
+    parser.add_argument(
+        "--leave-out", nargs="*", default=[], help="searches that are not compared, by their names"
+    )
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -350,7 +392,11 @@ def main() -> None:
     known = _read(options.out)
     for name in options.only or tables:
         landscape = Landscape(Surrogate(tables[name]))
-        compared = searches(tables, name)
+        compared = {
+            label: search
+            for label, search in searches(tables, name).items()
+            if label not in options.leave_out
+        }
         for seed in range(options.seeds):
             for label, search in compared.items():
                 key = (name, label, seed)

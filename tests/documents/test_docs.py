@@ -132,6 +132,14 @@ def test_every_link_leads_somewhere(page):
             assert len(alt) > 20, target
 
 
+def test_every_benchmark_is_described():
+    """benchmarks/README.md says of each program what it answers."""
+    described = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    programs = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
+    assert "portfolio.py" in programs
+    assert [name for name in programs if f"`{name}`" not in described] == []
+
+
 def test_every_picture_is_shown():
     """No picture is left over from an earlier text."""
     shown = {
