@@ -13,6 +13,7 @@ from pipeline.api.progress import Progress
 from pipeline.jobs import finalists as finalists_job
 from pipeline.jobs.sweep import Request
 from pipeline.report import notebook, render
+from pipeline.report.plots.base import PRINT_DPI, Output
 from pipeline.stores import access
 from pipeline.stores.locations import Stores
 from pipeline.system.errors import NothingComplete, UsageFailure
@@ -183,17 +184,28 @@ class StudyResults:
         """
         return render.render(self._record, "table", top)
 
-    def report(self, out: str | Path | None = None) -> Path:
+    def report(
+        self, out: str | Path | None = None, *, plots: Sequence[str] = (), paper: bool = False
+    ) -> Path:
         """Write the report: a page, tables and plots, as `pipeline report` does.
 
         Args:
             out: the folder; None for ``reports/NAME`` beside the stores.
+            plots: the formats (``"png"``, ``"svg"``, ``"pdf"``) of further plots for print, in its
+                folder ``figures``.
+            paper: whether these are without titles, and as wide as a page's text.
 
         Returns:
             The path of ``report.html``.
+
+        Raises:
+            UsageFailure: if a format is unknown.
         """
         folder = Path(out) if out is not None else self._stores.reports(self.name)
         render.write(self._record, folder)
+        if plots:
+            output = Output(formats=tuple(plots), paper=paper, dpi=PRINT_DPI)
+            render.write_figures(self._record, folder, output)
         return folder / "report.html"
 
     def plot(self, name: str) -> Figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,8 +18,27 @@ from pipeline.cli.options import (
 )
 from pipeline.system import garbage
 
+if TYPE_CHECKING:
+    from sweeps.analysis.record import StudyRecord
+
 _ROWS_OF_A_TABLE = 20
-_FORMATS = click.Choice(["table", "json", "csv", "md"])
+_FORMATS = click.Choice(["table", "json", "csv", "md", "latex"])
+PLOT_FORMATS = ("png", "svg", "pdf")
+_STYLES = click.Choice(["screen", "paper"])
+
+
+def _read_plots(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> tuple[str, ...]:
+    """Read the value of ``--plots``: formats, separated by commas."""
+    formats = [one.strip() for one in (text or "").split(",") if one.strip()]
+    unknown = [one for one in formats if one not in PLOT_FORMATS]
+    if unknown or (text is not None and not formats):
+        raise click.BadParameter(
+            f"{', '.join(map(repr, unknown)) or 'nothing'} is no format of a plot; "
+            f"choose from {', '.join(PLOT_FORMATS)}, separated by commas"
+        )
+    return tuple(dict.fromkeys(formats))
 
 
 @click.command(name="report", cls=Command)
@@ -36,6 +55,19 @@ _FORMATS = click.Choice(["table", "json", "csv", "md"])
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder.  [default: reports/NAME]",
 )
+@click.option(
+    "--plots",
+    callback=_read_plots,
+    metavar="FORMATS",
+    help="Draw the plots for print, too, into figures/: png (300 dpi), svg, pdf, or several.",
+)
+@click.option(
+    "--style",
+    type=_STYLES,
+    default="screen",
+    show_default=True,
+    help="Of these; paper: without titles, as wide as a page's text. Alone, it draws pdf.",
+)
 @storage_option
 def report_command(
     names: tuple[str, ...],
@@ -44,12 +76,15 @@ def report_command(
     within: float | None,
     top: int | None,
     fmt: str,
+    plots: tuple[str, ...],
+    style: str,
     **options: Any,
 ) -> None:
     """Rank the trials of studies (default: the one last run), and write tables, plots and an HTML
     page.
 
-    Several studies are compared as well, in a folder beside theirs.
+    Several studies are compared as well, in a folder beside theirs. For a thesis, --format latex
+    prints methods and tables, and writes them as files; --plots pdf --style paper draws the plots.
 
     \b
     Example: pipeline report networks-few_digits --best
@@ -69,6 +104,7 @@ def report_command(
         ]
     if top is None and fmt == "table":
         top = _ROWS_OF_A_TABLE
+    write = partial(_write_report, fmt=fmt, top=top, plots=plots, paper=style == "paper")
     out = options["out"]
     if len(records) > 1:
         if show_best:
@@ -78,7 +114,7 @@ def report_command(
             click.echo(comparison.render(records, fmt, top))
         reports = out or stores.home / "reports"
         for record in records:
-            _write_files(reports / record.name, partial(render.write, record))
+            _write_files(reports / record.name, partial(write, record))
         folder = reports / comparison.folder_name(records)
         _write_files(folder, partial(comparison.write, records))
         return
@@ -87,7 +123,30 @@ def report_command(
         click.echo(render.render_winner(record, fmt, within=within))
     else:
         click.echo(render.render(record, fmt, top))
-    _write_files(out or stores.reports(record.name), partial(render.write, record))
+    _write_files(out or stores.reports(record.name), partial(write, record))
+
+
+def _write_report(
+    record: StudyRecord,
+    folder: Path,
+    *,
+    fmt: str,
+    top: int | None,
+    plots: tuple[str, ...],
+    paper: bool,
+) -> None:
+    """Write the report of a study, and what was asked for besides: LaTeX, and plots for print."""
+    from pipeline.report import render
+    from pipeline.report.plots.base import PRINT_DPI, Output
+
+    render.write(record, folder)
+    if fmt == "latex":
+        render.write_latex(record, folder, top)
+    if paper and not plots:
+        plots = ("pdf",)
+    if plots:
+        output = Output(formats=plots, paper=paper, dpi=PRINT_DPI)
+        render.write_figures(record, folder, output)
 
 
 def _write_files(folder: Path, write: Callable[[Path], object]) -> None:

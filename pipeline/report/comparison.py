@@ -23,6 +23,7 @@ from pipeline.report.grid import Grid, Row, Section, cell_text, make_grid
 from pipeline.report.html import render_template
 from pipeline.report.provenance import last_end
 from pipeline.report.scores import difference_text, entry_score_text, unit_of
+from pipeline.report.thesis.latex import sections_latex
 from pipeline.system.files import write_text_atomically
 from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text
@@ -289,6 +290,8 @@ def render(records: Sequence[StudyRecord], fmt: str, top: int | None = None) -> 
         return json_text({"studies": studies, "comparison": _values(records)})
     if fmt == "csv":
         return _csv(records)
+    if fmt == "latex":
+        return sections_latex(sections(records))
     texts = [one_study.render(record, fmt, top) for record in records]
     texts.append(_markdown(records) if fmt == "md" else _table(records))
     return "\n\n".join(texts)

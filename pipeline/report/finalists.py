@@ -9,6 +9,7 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from pipeline.report.grid import Row, Section, finite_value, make_grid
 from pipeline.report.scores import (
@@ -62,13 +63,18 @@ def finalist_values(record: StudyRecord) -> Row | None:
         "winner": winner,
         "not_told_apart": undecided,
         "equal_in_practice": equal,
-        "finalists": [_values(record, finalist) for finalist in _placed(record)],
+        "finalists": finalist_rows(record),
         "refit": finalists.refit and asdict(finalists.refit),
         "text": verdict_lines(record),
     }
 
 
-def _values(record: StudyRecord, finalist: Finalist) -> Row:
+def finalist_rows(record: StudyRecord) -> list[dict[str, Any]]:
+    """The finalists in order, each as exact values; none as long as no run is complete."""
+    return [_values(record, finalist) for finalist in _placed(record)]
+
+
+def _values(record: StudyRecord, finalist: Finalist) -> dict[str, Any]:
     trial = finalist.trial
     gap = finalist.gap
     against = finalist.against

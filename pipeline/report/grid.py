@@ -106,6 +106,8 @@ def _number_format(name: str, value: float, *, thousands: bool) -> str:
     """The format specification of a column's numbers."""
     if name in _SCORES:
         return ".4f"
+    if name.endswith("(%)"):
+        return ".2f"
     if name == "seconds":
         return ".1f"
     if isinstance(value, float):

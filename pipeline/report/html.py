@@ -19,12 +19,11 @@ from pipeline.report.contents import ReportContents
 from pipeline.report.grid import Grid, Row, Section, make_grid
 from pipeline.report.problems import INFEASIBLE, grouped_problems
 from pipeline.report.provenance import images_command, last_end, origin, search_space
-from pipeline.report.ranked import shown_entries, table_notes
+from pipeline.report.ranked import ranked_columns, shown_entries, table_notes
 from pipeline.report.thesis.methods import methods_paragraphs
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean, clip
-from sweeps.analysis.importance import importance
 from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PAUSED, PRUNED, RUNNING
@@ -167,7 +166,7 @@ def _ranked_values(contents: ReportContents) -> dict[str, Any]:
     record = contents.record
     objective = record.objective
     rows = contents.table.rows[:MAX_ROWS]
-    columns = _by_importance(record, contents.table.columns)
+    columns = ranked_columns(record, contents.table.columns)
     grid = contents.table.grid(rows, columns, limit=_CELL_CLIP)
     numbers = [
         " ".join(str(trial.number) for trial in entry.trials)
@@ -186,22 +185,6 @@ def _ranked_values(contents: ReportContents) -> dict[str, Any]:
         "ranked_caption": caption,
         "visible": VISIBLE_ROWS,
     }
-
-
-def _by_importance(record: StudyRecord, names: Sequence[str]) -> list[str]:
-    """The columns of the ranked table: the result first, then searched fields by importance."""
-    estimate = importance(record)
-    shares: dict[str, tuple[bool, float]] = {}  # those told from noise come first
-    for share in (*estimate.shares, *estimate.conditional):
-        field = share.key.partition(" [")[0]
-        known = shares.get(field, (False, 0.0))
-        shares[field] = max(known, (share.is_told, share.share or 0.0))
-    searched = sorted(
-        record.searched, key=lambda name: shares.get(name, (False, 0.0)), reverse=True
-    )
-    first = ["rank", "trial", record.objective, "state", "front", "family", *searched, "notes"]
-    wanted = dict.fromkeys([*first, "spread", "repeats", *names])
-    return [name for name in wanted if name in names]
 
 
 def _with_folds(grid: Grid) -> list[str]:

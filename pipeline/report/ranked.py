@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pipeline.report.front import cost_of
 from pipeline.report.grid import CLIP, Grid, Row, finite_value, make_grid
 from pipeline.report.problems import INFEASIBLE, entry_problems
-from pipeline.report.scores import BASELINE
+from pipeline.report.scores import BASELINE, unit_of
 from pipeline.system.text import clip
+from sweeps.analysis.importance import importance
 from sweeps.analysis.ranking import Ranked, ends_text, searched_values, trained_epochs
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.scores import complete_trials
@@ -48,6 +49,7 @@ class RankedTable:
         *,
         thousands: bool = True,
         limit: int = CLIP,
+        percent: bool = False,
     ) -> Grid:
         """Turn some of the rows into a table of text, in which ``1=`` is a rank that is shared.
 
@@ -56,9 +58,14 @@ class RankedTable:
             columns: the names of the columns to show, in order; None for all.
             thousands: as for `make_grid`.
             limit: as for `make_grid`.
+            percent: write accuracies and their spread in per cent, as the names of their columns
+                then say.
         """
-        names = self.columns if columns is None else columns
-        grid = make_grid(names, rows, thousands=thousands, limit=limit)
+        names = list(self.columns if columns is None else columns)
+        shown = list(rows)
+        if percent:
+            names, shown = _in_percent(names, shown)
+        grid = make_grid(names, shown, thousands=thousands, limit=limit)
         place = grid.columns.index("rank")
         ties = self.ties
         marked = []
@@ -66,6 +73,22 @@ class RankedTable:
             mark = "=" if row["rank"] in ties else ""
             marked.append((*cells[:place], cells[place] + mark, *cells[place + 1 :]))
         return dataclasses.replace(grid, rows=tuple(marked))
+
+
+def _in_percent(names: Sequence[str], rows: Sequence[Row]) -> tuple[list[str], list[Row]]:
+    """The names and rows of columns, in which accuracies and their spread are in per cent."""
+    shares = [name for name in names if unit_of(name).percent]
+    if shares:
+        shares += [name for name in names if name == "spread"]
+    renamed = {name: f"{name} (%)" for name in shares}
+    converted = []
+    for row in rows:
+        values = dict(row)
+        for name, new in renamed.items():
+            value = row[name]
+            values[new] = 100 * value if isinstance(value, int | float) else value
+        converted.append(values)
+    return [renamed.get(name, name) for name in names], converted
 
 
 def ranked_table(record: StudyRecord) -> RankedTable:
@@ -79,6 +102,22 @@ def ranked_table(record: StudyRecord) -> RankedTable:
         columns=columns,
         rows=[{name: row[name] for name in columns} for row in rows],
     )
+
+
+def ranked_columns(record: StudyRecord, names: Sequence[str]) -> list[str]:
+    """The columns of the ranked table: the result first, then searched fields by importance."""
+    estimate = importance(record)
+    shares: dict[str, tuple[bool, float]] = {}  # those told from noise come first
+    for share in (*estimate.shares, *estimate.conditional):
+        field = share.key.partition(" [")[0]
+        known = shares.get(field, (False, 0.0))
+        shares[field] = max(known, (share.is_told, share.share or 0.0))
+    searched = sorted(
+        record.searched, key=lambda name: shares.get(name, (False, 0.0)), reverse=True
+    )
+    first = ["rank", "trial", record.objective, "state", "front", "family", *searched, "notes"]
+    wanted = dict.fromkeys([*first, "spread", "repeats", *names])
+    return [name for name in wanted if name in names]
 
 
 def shown_entries(record: StudyRecord) -> list[Ranked]:

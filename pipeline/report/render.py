@@ -21,21 +21,36 @@ from pipeline.report.formats import (
 from pipeline.report.grid import Row, Section, make_grid
 from pipeline.report.html import NoPlot, PlotImage, page
 from pipeline.report.plots import draw
-from pipeline.report.plots.base import DrawnPlot
+from pipeline.report.plots.base import FORMATS as PLOT_FORMATS
+from pipeline.report.plots.base import DrawnPlot, Output
 from pipeline.report.problems import trial_problems
 from pipeline.report.provenance import looks_values
 from pipeline.report.ranked import failures, ranking_notes, study_facts, table_notes, title_lines
 from pipeline.report.scores import lead_sentences, lead_values
+from pipeline.report.thesis import latex
 from pipeline.report.thesis.methods import methods_paragraphs
 from pipeline.report.winner import headline, remarks, sections, winner_detail
-from pipeline.system.errors import NothingComplete
+from pipeline.system.errors import NothingComplete, UsageFailure
 from pipeline.system.files import write_text_atomically
 from pipeline.system.text import clean
 from sweeps.analysis.record import StudyRecord
 
-FORMATS = ("table", "json", "csv", "md")
+FORMATS = ("table", "json", "csv", "md", "latex")
 _MARKDOWN_ROWS = 50  # rows of a table in report.md; the CSV and JSON files have all
 _PROBLEM_CLIP = 200  # characters of a cell of the problems
+_FINALIST_COLUMNS = (
+    "place",
+    "finalist",
+    "mean",
+    "mean_spread",
+    "mean_seeds",
+    "test_acc",
+    "test_acc_spread",
+    "test_acc_seeds",
+    "parameters",
+    "mflops",
+    "in_search",
+)
 
 
 # The ranked table, and what belongs to it
@@ -48,11 +63,11 @@ def render(
 
     The findings are the lead of the first configuration, the finalists and the published figures;
     in JSON and Markdown also all health checks and problems, on a terminal only the warnings. A CSV
-    has the table alone.
+    has the table alone. LaTeX has the methods, the table and the finalists.
 
     Args:
         record: the study.
-        fmt: ``table``, ``json`` (exact values), ``csv`` or ``md``.
+        fmt: ``table``, ``json`` (exact values), ``csv``, ``md`` or ``latex``.
         top: the most configurations; None for all.
         width: of the table, as for `pipeline.report.terminal.table`.
     """
@@ -63,6 +78,8 @@ def render(
         return json_text(study_values(contents, top))
     if fmt == "csv":
         return _csv(contents, top)
+    if fmt == "latex":
+        return latex.study_latex(record, contents.table, top)
     return _markdown(contents, top)
 
 
@@ -94,6 +111,7 @@ def study_values(contents: ReportContents, top: int | None = None) -> Row:
         "checks": contents.checks,
         "what_went_wrong": trial_problems(record),
         "test_looks": looks_values(record),
+        "methods": methods_paragraphs(record),
     }
     if record.finalists is not None:
         values["finalists"] = finalists.finalist_values(record)
@@ -194,6 +212,8 @@ def render_winner(record: StudyRecord, fmt: str, *, within: float | None = None)
         return json_text(detail)
     if fmt == "csv":
         return _winner_csv(detail)
+    if fmt == "latex":
+        return latex.sections_latex(sections(detail))
     return _winner_markdown(detail)
 
 
@@ -248,9 +268,9 @@ def _code_block(language: str, lines: Sequence[str]) -> str:
 def write(record: StudyRecord, folder: Path) -> list[Path]:
     """Write ``report.html``, ``report.md``, ``trials.csv``, ``trials.json`` and ``plots/*.png``.
 
-    There is a ``best.json`` if a trial is complete, and a ``published.csv`` if the study has
-    published figures. The same study gives the same bytes. Each text file appears whole or not at
-    all.
+    There is a ``best.json`` if a trial is complete, a ``finalists.csv`` if there are finalists, and
+    a ``published.csv`` if the study has published figures. The same study gives the same bytes.
+    Each text file appears whole or not at all.
 
     Args:
         record: the study.
@@ -274,7 +294,9 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
         winner = _winner_markdown(detail)
     if contents.comparison is not None:
         texts["published.csv"] = _published_csv(published.rows(record, contents.comparison))
-    for name in ("best.json", "published.csv"):
+    if record.finalists is not None:
+        texts["finalists.csv"] = _finalists_csv(record)
+    for name in ("best.json", "published.csv", "finalists.csv"):
         if name not in texts:
             (folder / name).unlink(missing_ok=True)  # of an earlier study of this name
     paths = [write_text_atomically(folder / name, text) for name, text in texts.items()]
@@ -311,6 +333,75 @@ def _plot_image(plot: DrawnPlot) -> PlotImage:
         png=plot.paths[0].read_bytes(),
         marks=plot.marks,
     )
+
+
+def _finalists_csv(record: StudyRecord) -> str:
+    """The finalists as CSV, a row each, with exact values."""
+    rows: list[Row] = []
+    for finalist in finalists.finalist_rows(record):
+        difference = finalist["winner_less_this"] or {}
+        low, high = finalist["test_acc_interval"] or (None, None)
+        rows.append(
+            {
+                **{name: finalist[name] for name in _FINALIST_COLUMNS},
+                "test_acc_low": low,
+                "test_acc_high": high,
+                **{
+                    f"winner_less_this_{name}": difference.get(name)
+                    for name in ("difference", "low", "high", "outcome")
+                },
+            }
+        )
+    if not rows:
+        return csv_table([_FINALIST_COLUMNS])
+    lines = [[csv_cell(name, value) for name, value in row.items()] for row in rows]
+    return csv_table([list(rows[0]), *lines])
+
+
+def write_figures(record: StudyRecord, folder: Path, output: Output) -> list[Path]:
+    """Draw the plots for print: each into ``figures/NAME.pdf``, ``NAME.svg`` or ``NAME.png``.
+
+    Args:
+        record: the study.
+        folder: of the report.
+        output: the formats, and the look.
+
+    Returns:
+        The files.
+
+    Raises:
+        UsageFailure: if a format is unknown.
+    """
+    unknown = [one for one in output.formats if one not in PLOT_FORMATS]
+    if unknown:
+        choices = ", ".join(PLOT_FORMATS)
+        raise UsageFailure(f"{unknown[0]!r} is no format of a plot; choose from {choices}")
+    drawn = draw.draw_plots(record, folder / "figures", output)
+    return [path for plot in drawn for path in plot.paths]
+
+
+def write_latex(record: StudyRecord, folder: Path, top: int | None = None) -> list[Path]:
+    """Write ``methods.tex``, ``ranked.tex`` and, if there are finalists, ``finalists.tex``.
+
+    Args:
+        record: the study.
+        folder: of the report; made if it is missing.
+        top: the most configurations of the ranked table; None for some.
+
+    Returns:
+        The files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {
+        "methods.tex": latex.methods_latex(record),
+        "ranked.tex": latex.ranked_latex(record, ReportContents(record).table, top),
+        "finalists.tex": latex.finalists_latex(record),
+    }
+    return [
+        write_text_atomically(folder / name, f"{latex.PREAMBLE}\n{text}")
+        for name, text in texts.items()
+        if text
+    ]
 
 
 def _published_csv(rows: Sequence[Row]) -> str:

@@ -28,6 +28,7 @@ from pipeline.report.plots.style import (
     add_legend,
     drawable_text,
     grid_of_axes,
+    is_for_paper,
     mark_trial,
     titled_figure,
 )
@@ -176,9 +177,11 @@ def contour_alt(info: ContourInfo) -> str:
 def draw_contour(info: ContourInfo) -> Figure:
     """Draw a map for each pair, its trials on it, and one colour bar for all."""
     count = len(info.maps)
+    columns = min(count, 2) if is_for_paper() else count
     width = 6.4 if count == 1 else 10.4
-    figure = titled_figure("The objective by two fields at a time", (width, 4.4))
-    grid = grid_of_axes(figure, count, count)
+    height = 4.4 * math.ceil(count / columns)
+    figure = titled_figure("The objective by two fields at a time", (width, height))
+    grid = grid_of_axes(figure, count, columns)
     round_values = MaxNLocator(_LEVELS).tick_values(info.low, info.high)
     levels = [value for value in round_values if info.low <= value <= info.high]
     if len(levels) < 2:

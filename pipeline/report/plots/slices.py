@@ -30,6 +30,7 @@ from pipeline.report.plots.style import (
     add_legend,
     drawable_text,
     grid_of_axes,
+    is_for_paper,
     label_low_panel,
     mark_trial,
     titled_figure,
@@ -133,7 +134,7 @@ def slices_alt(info: SlicesInfo) -> str:
 
 def draw_slices(info: SlicesInfo) -> Figure:
     """Draw a panel for each field, with a marker per trial and a star for the best."""
-    columns = min(_MAX_COLUMNS, len(info.panels))
+    columns = min(2 if is_for_paper() else _MAX_COLUMNS, len(info.panels))
     rows = math.ceil(len(info.panels) / columns)
     size = (max(6.0, 0.8 + 2.5 * columns), 1.0 + 2.5 * rows)
     figure = titled_figure("Slices, the objective by each field", size)

@@ -119,7 +119,7 @@ def titled_figure(title: str, size: tuple[float, float]) -> TrialFigure:
         title: what the plot shows.
         size: width and height in inches.
     """
-    if _for_paper.get():
+    if is_for_paper():
         width, height = size
         share = min(1.0, PAPER_WIDTH / width)
         # Lettering keeps its size, and needs its height.
@@ -127,6 +127,11 @@ def titled_figure(title: str, size: tuple[float, float]) -> TrialFigure:
     figure = TrialFigure(figsize=size, layout="constrained")
     figure.suptitle(title, fontsize=11, fontweight="bold", x=0.01, ha="left", parse_math=False)
     return figure
+
+
+def is_for_paper() -> bool:
+    """Whether a figure is drawn for print, with less width."""
+    return _for_paper.get()
 
 
 @contextmanager
@@ -261,6 +266,8 @@ def mark_failed(axes: Axes, places: Sequence[float], **style: Any) -> None:
 
 def add_legend(figure: Figure, **style: Any) -> None:
     """Explain the markers below the axes."""
+    if is_for_paper():
+        style["ncols"] = min(2, style.get("ncols", 1))
     legend = figure.legend(loc="outside lower center", frameon=False, fontsize=9, **style)
     _write_as_plain_text(legend)
 

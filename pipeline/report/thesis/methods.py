@@ -151,7 +151,8 @@ def _finalists(record: StudyRecord) -> str:
     if verdict is None:
         return "Finalists of the search are being trained again; not all of their runs have ended."
     spec = record.finalists.spec
-    how = f"{plural(spec.repeats, 'new seed')} each"
+    seeds = max(len(finalist.entry.trials) for finalist in verdict.finalists)
+    how = f"with {plural(seeds, 'new seed')} each"
     if spec.folds:
         how = f"each on {spec.folds} folds of the training and validation images"
     elif spec.split_seeds:
@@ -160,7 +161,7 @@ def _finalists(record: StudyRecord) -> str:
     which = "the first of the search"
     if any(record.is_baseline(finalist.trial.config) for finalist in verdict.finalists):
         which += " and a baseline"
-    text = f"After the search {count} ({which}) were trained again, with {how}"
+    text = f"After the search {count} ({which}) were trained again, {how}"
     text += f", and ranked by their mean on the validation split.{_outcome(record, verdict)}"
     known = [one.against for one in verdict.finalists if one.against is not None]
     if any(difference.half_width is not None for difference in known):
