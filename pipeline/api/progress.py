@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.jobs.progress import ProgressDisplay
-from pipeline.system.console import make_console
+from pipeline.system import console
 from pipeline.system.errors import Interrupted
 from pipeline.system.signals import InterruptStopRequest, StopRequest
-from pipeline.system.text import clean
 from sweeps.search.study import Study
 
 
@@ -17,11 +16,11 @@ class Progress:
     """The progress of a call: on standard output or in the cell of a notebook, or nowhere."""
 
     def __init__(self, *, visible: bool) -> None:
-        self._console = make_console(quiet=not visible)
+        self._console = console.make_console(quiet=not visible)
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._console.print(clean(text), markup=False, highlight=False, soft_wrap=True)
+        console.print_line(self._console, text)
 
     def display(self, study: Study) -> ProgressDisplay:
         """Make the display of a study's trials."""

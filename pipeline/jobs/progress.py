@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from pipeline.system.console import format_duration
+from pipeline.system.console import format_duration, print_line
 from pipeline.system.text import clean, ordinal
 from sweeps.analysis.ranking import searched_values
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, Epoch, TrialConfig, TrialResult
@@ -249,7 +249,7 @@ class ProgressDisplay:
 
     def print_line(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(clean(text), markup=False, highlight=False, soft_wrap=True)
+        print_line(self._console, text)
 
     def trial_began(self, number: int, config: TrialConfig, until: int | None = None) -> None:
         """Show a bar for a trial.

@@ -52,6 +52,12 @@ def make_console(*, quiet: bool = False) -> Console:
     return Console(quiet=quiet)
 
 
+def print_line(console: Console, text: str) -> None:
+    """Print a line as it is: a terminal wraps it, and a notebook would cut it off."""
+    soft_wrap = not console.is_jupyter
+    console.print(clean(text), markup=False, highlight=False, soft_wrap=soft_wrap)
+
+
 @contextmanager
 def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on standard error while the block runs, if standard error is a terminal.

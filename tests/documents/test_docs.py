@@ -58,6 +58,7 @@ PROGRAMS = {
 }
 # What needs a network, another program's environment, or a server that goes on: tested elsewhere, parsed here.
 APART = ({"ui"}, {"run"}, {"data", "download"}, {"predict", "--url"})
+WIDTH_OF_A_CELL = 115  # characters: a longer line is cut off
 MOST_BYTES = 150_000  # of a picture
 DEFAULT = "networks-few_digits"  # the study of `make sweep`
 
@@ -315,3 +316,12 @@ def test_the_notebook_runs(tmp_path):
     assert "text/html" in shown[1]
     assert "text/html" in shown[2]
     assert "image/png" in shown[3]
+    assert (tmp_path / "own_code" / "TinyNet.py").is_file()
+    said = "\n".join(
+        output["data"]["text/plain"]
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if output.output_type == "display_data"
+    )
+    assert "#0 own_code/TinyNet.py:TinyNet" in said
+    assert max(map(len, said.splitlines())) <= WIDTH_OF_A_CELL
