@@ -8,6 +8,7 @@ import click
 
 from pipeline.cli.options import Command, storage_option
 from pipeline.system import garbage
+from pipeline.system.text import clean
 
 
 @click.command(name="list", cls=Command)
@@ -42,9 +43,4 @@ def list_command(fmt: str, storage: str | None) -> None:
     else:
         click.echo("no study yet: run `pipeline sweep` first", err=True)
     for begun in pending.find(stores):
-        change = begun.change
-        click.echo(
-            f"{change.what} of study {change.study!r} was cut off, or is under way: "
-            "the next command that writes finishes it",
-            err=True,
-        )
+        click.echo(clean(pending.describe(stores, begun)), err=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
@@ -76,6 +77,20 @@ class Begun:
     def forget(self) -> None:
         """Remove the note: all is done, or taken back."""
         self.file.unlink(missing_ok=True)
+
+
+def describe(stores: Stores, begun: Begun) -> str:
+    """Say that a change is under way or was cut off, and what finishes it."""
+    change = begun.change
+    what = f"{change.what} of study {change.study!r}"
+    for name in (*change.names, *change.names.values()):
+        user = locks.holder(stores, name)
+        if user is not None:
+            return f"{what} is under way: {user}"
+    if change.what == "restore":
+        return f"{what} was cut off: run the same command again, which removes what it has left"
+    names = [change.study] if change.what == "delete" else [change.study, change.new]
+    return f"{what} was cut off: finish it with: {shlex.join(['pipeline', change.what, *names])}"
 
 
 def begin(stores: Stores, change: Change) -> Begun:

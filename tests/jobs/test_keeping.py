@@ -86,7 +86,7 @@ def test_renamed(studies, capsys):
     """It goes on, is scored and synchronised under its new name, and the old one is in no store and folder."""
     before = trial_list(studies, "first")
     assert pipeline("rename", "first", "the best yet") == 0
-    assert capsys.readouterr().out.endswith("study first is called the best yet now\n")
+    assert capsys.readouterr().out.endswith("study 'first' is called 'the best yet' now\n")
     assert where_it_is(studies, "first") == NOWHERE
     assert trial_list(studies, "the best yet") == before
     for name in ("the best yet", "the best yet.finalists"):
@@ -137,11 +137,15 @@ def test_deleted(studies, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_on_the_way(studies, point):
+def test_killed_on_the_way(studies, point, capsys):
     """The next command that writes finds the study whole: as before, or as if nothing had been cut off."""
     is_before = point == "after_note"
     killed_at(point, "rename", "first", "1st")
     assert where_it_is(studies, "first")[0] == is_before
+    capsys.readouterr()
+    assert pipeline("list") == 0
+    note = "rename of study 'first' was cut off: finish it with: pipeline rename first 1st\n"
+    assert capsys.readouterr().err == note
     access.prepare(locations.locate())
     assert where_it_is(studies, "1st" if is_before else "first") == NOWHERE
     assert all(where_it_is(studies, "first" if is_before else "1st")[:3])

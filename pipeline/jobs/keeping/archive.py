@@ -107,7 +107,7 @@ def archive(stores: Stores, name: str, out: Path | None) -> str:
                 size = draft.stat().st_size
         except OSError as error:
             raise StorageFailure(f"cannot write {out}: {error.strerror or error}") from None
-    return f"{out}: study {name}, {len(manifest.files)} files, {format_size(size)}"
+    return f"{out}: study {name!r}, {len(manifest.files)} files, {format_size(size)}"
 
 
 def _write(stores: Stores, whole: WholeStudy, file: Path) -> Manifest:

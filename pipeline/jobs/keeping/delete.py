@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from pipeline.jobs.keeping.whole import WholeStudy, artifact_folders, disk_size, find_whole
+from pipeline.report.scores import plural
 from pipeline.stores import access, pending
 from pipeline.stores.locations import Stores, sqlite_file
 from pipeline.system import failpoints
@@ -28,8 +29,9 @@ class Deletion:
 
     def describe(self) -> list[str]:
         """Say in lines what goes and what stays."""
-        runs = len(self.change.runs)
-        what = f"{self.whole.name}: its trials, {runs} runs, {format_size(self.size)} of files"
+        runs = plural(len(self.change.runs), "run")
+        size = format_size(self.size)
+        what = f"study {self.whole.name!r}: its trials, {runs}, {size} of files"
         if len(self.whole.names) > 1:
             what += ", and the finalists with their test scores"
         lines = [what]
@@ -108,4 +110,4 @@ def delete(stores: Stores, deletion: Deletion, say: Callable[[str], None]) -> No
         pending.finish(stores, change)
         failpoints.reach("before_forgetting")
         begun.forget()
-    say(f"deleted {change.study}: {format_size(deletion.size)} freed")
+    say(f"deleted study {change.study!r}: {format_size(deletion.size)} freed")

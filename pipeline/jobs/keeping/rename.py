@@ -48,7 +48,7 @@ def rename(stores: Stores, former: str, new: str, say: Callable[[str], None]) ->
         _rename(stores, whole, new)
     names = tuple(whole.names_as(new).values())
     renew_record(stores, reversed(names), say)
-    say(f"study {former} is called {new} now")
+    say(f"study {former!r} is called {new!r} now")
     if whole.others:
         say(
             f"renamed in these as well, which began from it: {', '.join(whole.others)}; "

@@ -26,6 +26,7 @@ from pipeline.jobs.keeping import portable
 from pipeline.jobs.keeping.archive import FORMAT, KIND, MANIFEST, RUNS, Manifest
 from pipeline.jobs.keeping.rename import check_is_free, check_new_name
 from pipeline.jobs.keeping.renew import renew_record
+from pipeline.report.scores import plural
 from pipeline.stores import access, mlflow_runs, pending, relocation
 from pipeline.stores.locations import Stores, is_stored_name, sqlite_file, sqlite_url
 from pipeline.stores.mlflow_runs import RunRows
@@ -91,9 +92,8 @@ def restore(stores: Stores, file: Path, name: str | None, say: Callable[[str], N
         _put(stores, contents, names)
     new = next(iter(names.values()))
     renew_record(stores, reversed(names.values()), say)
-    say(
-        f"restored study {new}: {len(contents.studies[0].trials)} trials, {len(contents.runs)} runs"
-    )
+    trials = plural(len(contents.studies[0].trials), "trial")
+    say(f"restored study {new!r}: {trials}, {plural(len(contents.runs), 'run')}")
 
 
 # -- the file --------------------------------------------------------------------------------------
