@@ -116,6 +116,8 @@ def describe_plan(
         "epochs": spec.most_epochs,
         "epochs_in_all": most.epochs,
         "images": None,
+        "image_shape": None,
+        "image_bytes": None,
         "copies": [],
         "seconds": None,
         "bytes": None,
@@ -131,6 +133,8 @@ def describe_plan(
         data = trial_data(data, configuration(spec, {}))  # those of the first repeat
         cost = estimate(spec, data, resolve_runtime(spec))
         plan["images"] = len(data.train)
+        plan["image_shape"] = list(data.shape)
+        plan["image_bytes"] = (len(data.train) + len(data.val)) * math.prod(data.shape)
         plan["imbalance"] = _describe_imbalance(spec, data)
         plan["seconds"] = cost.seconds
         plan["epochs_in_all"] = cost.extent.epochs
@@ -246,6 +250,10 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     if plan["imbalance"] is not None:
         lines.append(_imbalance_text(plan["imbalance"]))
     lines += [f"copies: {text}" for text in plan["copies"]]
+    if plan["image_shape"] is not None:
+        shape = "x".join(map(str, plan["image_shape"]))
+        megabytes = max(1, round(plan["image_bytes"] / 1e6))
+        lines.append(f"images of {shape}: {megabytes:,} MB as bytes, which all workers share")
     work = _work_text(plan)
     if plan["seconds"] is None:
         lines.append(f"{work}; no estimate without the images")

@@ -64,14 +64,25 @@ def _download(wanted: libraries.Published) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
     with exclusive(lock, f"waiting for another process that downloads {path.name}"):
-        if not path.is_file():
-            with atomic_write(path) as draft:
-                download_url(wanted.url, draft, path.name)
-                with draft.open("rb") as file:
-                    found = hashlib.file_digest(file, "sha256").hexdigest()
-                if not found.startswith(wanted.sha256):
-                    raise OSError(f"what came from {wanted.url} is another file")
-        lock.unlink(missing_ok=True)
+        try:
+            if not path.is_file():
+                with atomic_write(path) as draft:
+                    download_url(wanted.url, draft, path.name)
+                    _check_file(draft, wanted)
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _check_file(path: Path, wanted: libraries.Published) -> None:
+    """Check a file that was downloaded.
+
+    Raises:
+        OSError: if it is another file.
+    """
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(wanted.sha256):
+        raise OSError(f"what came from {wanted.url} is another file")
 
 
 def check(config: TrialConfig, network: nn.Module, classes: int) -> None:

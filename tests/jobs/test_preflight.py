@@ -273,6 +273,7 @@ def test_extent_of_a_time():
     ("text", "expected"),
     [
         ("", "3 trials of at most 2 epochs on 160 images: at most about"),
+        ("", "images of 1x8x8: 1 MB as bytes, which all workers share\n3 trials of"),
         (
             "budget: 2",
             "3 trials of at most 2 epochs within a budget of 2 whole trainings, 4 in all",
