@@ -33,6 +33,7 @@ from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete, UsageFailure
 from pipeline.system.files import write_text_atomically
 from pipeline.system.text import clean
+from sweeps.analysis.importance import importance
 from sweeps.analysis.record import StudyRecord
 
 FORMATS = ("table", "json", "csv", "md", "latex")
@@ -320,6 +321,7 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
 
 def _draw_plots(record: StudyRecord, folder: Path) -> list[DrawnPlot]:
     """Draw the plots of the page into a folder."""
+    importance(record)  # once for the page and all processes that draw
     return draw.draw_plots(record, folder)
 
 

@@ -34,6 +34,7 @@ _PERMUTATIONS = 999
 _LEAST_PERMUTATIONS = 199  # of large studies, which would take long
 _NUMBERS_AT_ONCE = 500_000  # bounds the memory
 _NUMBERS_IN_ALL = 1_000_000  # bounds the time
+_KEPT = "_importance"  # where a record keeps its estimate
 _TINY = 1e-9  # relative error of a divergence
 
 
@@ -153,10 +154,19 @@ def importance(record: StudyRecord) -> Importance:
     trials, which mixes the condition's importance into the dimension's own. Conditional dimensions
     are therefore computed separately.
 
-    A share is told from noise by a permutation test, see `_shares`.
+    A share is told from noise by a permutation test, see `_shares`. The estimate is made once: like
+    its cached properties, a record keeps it, also when it is pickled.
 
     Source: PED-ANOVA, https://arxiv.org/abs/2304.10255.
     """
+    known = record.__dict__.get(_KEPT)
+    if known is None:
+        known = _estimate(record)
+        record.__dict__[_KEPT] = known
+    return cast("Importance", known)
+
+
+def _estimate(record: StudyRecord) -> Importance:
     configurations = _configurations(record.results)
     panels = _panels(record, configurations)
     shares = _shares([panel for panel in panels if panel.why_no_share is None])

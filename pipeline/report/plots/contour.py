@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 MIN_TRIALS = 10  # with fewer, a map would be guessed
 _MAX_FIELDS = 3  # in all pairs
-_CELLS = 60  # of a map, in each direction
+_CELLS = 40  # of a map, in each direction
 _LEVELS = 12  # colours, about
 _REACH = 1.2  # bandwidths from the nearest trial, beyond which nothing is drawn
 _SHOWN = 0.9  # of the values, from the best, that have a colour of their own
