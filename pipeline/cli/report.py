@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,16 @@ from pipeline.cli.options import (
     storage_option,
     within_option,
 )
+from pipeline.cli.status import read_status
 from pipeline.system import garbage
+from pipeline.system.errors import Interrupted, UsageFailure
 
 if TYPE_CHECKING:
     from sweeps.analysis.record import StudyRecord
 
 _ROWS_OF_A_TABLE = 20
+_FIRST_PORT = 5010  # of the page that renews itself
+_PORTS = 20
 _FORMATS = click.Choice(["table", "json", "csv", "md", "latex"])
 PLOT_FORMATS = ("png", "svg", "pdf")
 _STYLES = click.Choice(["screen", "paper"])
@@ -68,6 +72,16 @@ def _read_plots(
     show_default=True,
     help="Of these; paper: without titles, as wide as a page's text. Alone, it draws pdf.",
 )
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Show the page on 127.0.0.1 and renew it while the sweep runs; Ctrl-C ends it.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help=f"Of --watch.  [default: {_FIRST_PORT}, or the next that is free]",
+)
 @storage_option
 def report_command(
     names: tuple[str, ...],
@@ -85,11 +99,21 @@ def report_command(
 
     Several studies are compared as well, in a folder beside theirs. For a thesis, --format latex
     prints methods and tables, and writes them as files; --plots pdf --style paper draws the plots.
+    With --watch nothing is printed or written: the page of a study is shown, as it is while its
+    sweep goes on.
 
     \b
     Example: pipeline report networks-few_digits --best
     """
     check_within(within, is_best=show_best)
+    if options["watch"]:
+        given = {"--best": show_best, "--top": top, "--out": options["out"], "--plots": plots}
+        _check_watch(names, [option for option, value in given.items() if value], fmt)
+        study = argument_or_option(names[0] if names else None, name_option)
+        _watch(study, options["storage"], options["port"])
+        return
+    if options["port"] is not None:
+        raise UsageFailure("--port is of --watch: give both, or leave it out")
     with garbage.freeze_loaded():
         from pipeline.report import comparison, render
         from pipeline.stores import access, locations
@@ -147,6 +171,42 @@ def _write_report(
     if plots:
         output = Output(formats=plots, paper=paper, dpi=PRINT_DPI)
         render.write_figures(record, folder, output)
+
+
+def _check_watch(names: Sequence[str], given: Sequence[str], fmt: str) -> None:
+    """Check that nothing is asked for that a page which renews itself does not have."""
+    if len(names) > 1:
+        raise UsageFailure(f"--watch shows one study: got {', '.join(names)}")
+    if fmt != "table":
+        given = [*given, "--format"]
+    if given:
+        raise UsageFailure(f"--watch prints and writes nothing: leave out {', '.join(given)}")
+
+
+def _watch(name: str | None, storage: str | None, port: int | None) -> None:
+    """Show the page of a study until Ctrl-C."""
+    with garbage.freeze_loaded():
+        from pipeline.jobs import watch
+        from pipeline.stores import locations
+        from pipeline.system import forkserver, local_page
+        from pipeline.system.signals import stop_requests
+
+    stores = locations.locate(storage)
+    if port is None:
+        port = local_page.first_free_port(_FIRST_PORT, _PORTS)
+    else:
+        local_page.check_port(port)
+    forkserver.warm_up(forkserver.DRAWING_PRELOAD)
+    address = f"http://{local_page.HOST}:{port}/"
+
+    def print_address() -> None:
+        click.echo(f"the report, renewed while this runs: {address} (Ctrl-C ends it)")
+
+    with stop_requests() as stop:
+        try:
+            watch.watch(lambda: read_status(stores, name), port, print_address, stop)
+        except Interrupted:
+            return
 
 
 def _write_files(folder: Path, write: Callable[[Path], object]) -> None:

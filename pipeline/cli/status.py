@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -11,21 +12,26 @@ import click
 
 from pipeline.cli.options import Command, argument_or_option, storage_option
 from pipeline.system import garbage
-from pipeline.system.console import format_size
-from pipeline.system.files import folder_size
+from pipeline.system.errors import Interrupted, UsageFailure
 
 if TYPE_CHECKING:
     from pipeline.report.status import Status
     from pipeline.stores.locations import Stores
+
+_CLEAR = "\x1b[H\x1b[2J"  # clears a terminal
+_POLL_INTERVAL = 0.2  # seconds
 
 
 @click.command(name="status", cls=Command)
 @click.argument("name", required=False)
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--watch", is_flag=True, help="Go on printing until the sweep has ended; Ctrl-C ends it."
+)
 @storage_option
 def status_command(
-    name: str | None, name_option: str | None, as_json: bool, storage: str | None
+    name: str | None, name_option: str | None, as_json: bool, watch: bool, storage: str | None
 ) -> None:
     """Say where a study's sweep stands (default: the one last run, and a line for each other that
     is under way).
@@ -35,11 +41,23 @@ def status_command(
     \b
     Example: pipeline status networks-few_digits
     """
-    from pipeline.report import status
-    from pipeline.stores import access, locations, locks
+    from pipeline.stores import locations
 
+    if watch and as_json:
+        raise UsageFailure("--watch prints for people: leave out --json")
     stores = locations.locate(storage)
     name = argument_or_option(name, name_option)
+    if watch:
+        _watch(stores, name)
+    else:
+        _print_status(stores, name, as_json=as_json)
+
+
+def _print_status(stores: Stores, name: str | None, *, as_json: bool) -> None:
+    """Print the status of a study and, if none is named, of others that are under way."""
+    from pipeline.report import status
+    from pipeline.stores import access, locks
+
     shown = read_status(stores, name)
     if as_json:
         click.echo(json.dumps(status.status_values(shown), indent=2))
@@ -54,21 +72,40 @@ def status_command(
 
 def read_status(stores: Stores, name: str | None) -> Status:
     """Read the status of a study, or of the study last opened."""
-    from pipeline.report.status import Status
-    from pipeline.stores import access, locations, locks
+    from pipeline.jobs import watch
 
     with garbage.freeze_loaded():
-        record = access.read_record(stores, name)
-    checkpoints = stores.home / "checkpoints" / record.name
-    return Status(
-        record=record,
-        running=access.read_running(stores, record.name),
-        holder=locks.holder(stores, record.name),
-        places={
-            "record": locations.display_name(stores.tracking),
-            "studies": locations.display_name(stores.studies),
-            "checkpoints": f"{checkpoints}, {format_size(folder_size(checkpoints))}",
-            "report": str(stores.reports(record.name)),
-        },
-        now=time.time(),
-    )
+        return watch.read_status(stores, name)
+
+
+def _watch(stores: Stores, name: str | None) -> None:
+    """Print the status of a study again and again, until no process goes on with it.
+
+    On a terminal it stays in place. Elsewhere each change is a line.
+    """
+    from pipeline.jobs import watch
+    from pipeline.report import status
+    from pipeline.system.signals import stop_requests
+
+    is_terminal = sys.stdout.isatty()
+    printed = ""
+    with stop_requests() as stop:
+        try:
+            while True:
+                began = time.monotonic()
+                shown = read_status(stores, name)
+                name = shown.record.name
+                text = status.status_line(shown)
+                if is_terminal:
+                    text = status.status_text(shown, shutil.get_terminal_size().columns)
+                if text != printed:
+                    click.echo(_CLEAR + text if is_terminal else text)
+                    printed = text
+                if shown.holder is None:
+                    return
+                ended = time.monotonic()
+                while time.monotonic() < ended + watch.pause_after(ended - began):
+                    stop.check()
+                    time.sleep(_POLL_INTERVAL)
+        except Interrupted:
+            return

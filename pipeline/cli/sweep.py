@@ -31,7 +31,7 @@ from pipeline.system.errors import Interrupted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.jobs.sweep import Outcome, Request
+    from pipeline.jobs.sweep import Outcome, Plan, Request
 
 # Options that are fields of the request, that fix values of the search, and that the study has.
 _REQUEST_OPTIONS = (
@@ -222,7 +222,7 @@ def _sweep(study: str | None, options: dict[str, Any], ending: Ending, *, as_jso
         say(f"interrupted; go on with: {command_line()}")
         # Not raised again, because click gives every KeyboardInterrupt the same exit code.
         sys.exit(interrupted.code)
-    _print_outcome(outcome, plan.name, request.max_failures, as_json=as_json)
+    _print_outcome(outcome, plan, request.max_failures, as_json=as_json)
 
 
 def _overrides(options: dict[str, Any]) -> dict[str, Any]:
@@ -252,7 +252,7 @@ def _names(values: Sequence[str]) -> list[str]:
     return [name.strip() for value in values for name in value.split(",")]
 
 
-def _print_outcome(outcome: Outcome, name: str, max_failures: int, *, as_json: bool) -> None:
+def _print_outcome(outcome: Outcome, plan: Plan, max_failures: int, *, as_json: bool) -> None:
     """Print the result of a sweep, or raise the failure that the sweep ended with."""
     from pipeline.jobs import sweep
     from pipeline.report import render
@@ -264,11 +264,11 @@ def _print_outcome(outcome: Outcome, name: str, max_failures: int, *, as_json: b
         click.echo(render.render(record, "json"))
     else:
         click.echo("\n" + render.render(record, "table", 10))
-        link = comparison_view.comparison_link(outcome.experiment_id, name)
+        link = comparison_view.comparison_link(outcome.experiment_id, plan.name)
         click.echo(f"\nreport: {outcome.report}")
         if winner is not None:
-            click.echo(f"winner: pipeline report {shlex.quote(name)} --best")
-        click.echo(f"compare: pipeline ui, then http://127.0.0.1:5000{link}")
+            click.echo(f"winner: pipeline report {shlex.quote(plan.name)} --best")
+        click.echo(f"compare: {comparison_view.how_to_open(plan.stores.tracking, link)}")
     sweep.check_complete(outcome, max_failures)
     if outcome.reason == "until":
         click.echo(f"stopped by --timeout; go on with: {command_line()}", err=True)

@@ -31,13 +31,14 @@ def ui_command(
     Example: pipeline ui --port 5001
     """
     from pipeline.stores import access, locations
+    from pipeline.system import local_page
     from pipeline.tracking import comparison_view, tracker, ui
 
     stores = locations.locate(storage)
     with garbage.freeze_loaded():
         record = access.read_record(stores, argument_or_option(name, name_option))
     is_server = stores.tracking.startswith("http")
-    host = stores.tracking if is_server else f"http://{ui.HOST}:{port}"
+    host = stores.tracking if is_server else f"http://{local_page.HOST}:{port}"
 
     def print_links(tracking: str) -> None:
         experiment = tracker.experiment_of(tracking, record.parent_run_id)
@@ -54,7 +55,7 @@ def ui_command(
         if is_server:
             print_links(tracking)
             return
-        ui.check_port(port)
+        local_page.check_port(port)
         if tracking != stores.tracking:
             click.echo("the store is read-only: what is changed in the UI is not kept", err=True)
         click.echo(f"starting MLflow's UI on {host}; Ctrl-C ends it", err=True)

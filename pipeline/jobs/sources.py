@@ -11,6 +11,7 @@ from models.usercode import Source
 from pipeline.checkpoints import check_code
 from pipeline.system import named_files
 from pipeline.system.errors import IntegrityFailure, UsageFailure
+from pipeline.tracking import source_code
 from sweeps.search.checked import SOURCES
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import TrialConfig
@@ -31,6 +32,18 @@ def source_files(sources: Mapping[str, Source]) -> dict[str, str]:
         for source in sources.values()
         for name, text in source.files
     }
+
+
+def code_files() -> dict[str, str]:
+    """Return the packages and the uncommitted changes, by the paths of the artifacts.
+
+    The commit is a tag of each run, and so is the digest of the changes at that time.
+    """
+    files = {f"{SOURCES}requirements.txt": source_code.installed_packages()}
+    state = source_code.read_code_state()
+    if state is not None and state.changes:
+        files[f"{SOURCES}uncommitted-{state.changes_digest}.diff"] = state.changes
+    return files
 
 
 def describe_sources(sources: Mapping[str, Source]) -> Iterator[str]:

@@ -40,6 +40,7 @@ from pipeline.system.errors import (
 )
 from pipeline.system.limits import check_count, check_seconds
 from pipeline.system.signals import StopRequest
+from pipeline.tracking import comparison_view
 from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.best import save_best_of_paused
@@ -424,6 +425,7 @@ class _Sweep:
         self._print_left_over()
         self._print_concurrency()
         with self._recorded_ending():
+            self._print_links()
             with loading():
                 self._recorder.describe()
             self._complete_record()
@@ -465,6 +467,18 @@ class _Sweep:
         if study.spec.budget is not None:
             text += f", a budget of {study.spec.budget.text}"
         return text
+
+    def _print_links(self) -> None:
+        """Print where the sweep can be looked at from now on, in short lines."""
+        plan = self._plan
+        if plan.finalists is not None or plan.finishes_for is not None:
+            return
+        tracker = self._tracker
+        link = comparison_view.short_run_link(tracker.experiment_id, self._recorder.parent)
+        opened = comparison_view.how_to_open(plan.stores.tracking, link, plan.name)
+        command, _, address = opened.rpartition(" ")
+        self._display.print_line(f"in MLflow: {command}".rstrip())
+        self._display.print_line(f"  {address}")
 
     def _print_sources(self) -> None:
         """Print which files the user's own networks are, and whether these or weights changed."""
@@ -610,6 +624,7 @@ class _Sweep:
             "files": {
                 **self._earlier_sources(),
                 **sources.source_files(sources.own_sources(spec.families)),
+                **sources.code_files(),
                 f"{plan.study}.yaml": plan.text,
             },
             "data": {

@@ -175,7 +175,8 @@ def _train_tracked(
     found = sources.own_sources([config.family])
     for line in sources.describe_sources(found):
         display.print_line(line)
-    tracker.submit(tracker.describe_parent, run_id, {}, sources.source_files(found))
+    files = {**sources.source_files(found), **sources.code_files()}
+    tracker.submit(tracker.describe_parent, run_id, {}, files)
     folder = Folder(stores.home / "checkpoints" / "train" / run_id)
 
     with locks.lock_training(stores, run_id):

@@ -102,6 +102,14 @@ class NoPlot:
     why: str
 
 
+@dataclass(frozen=True)
+class Live:
+    """What a page tells that `pipeline report --watch` serves, and that loads itself anew."""
+
+    text: str  # how far the study is, and when the page was made
+    version: str  # which the server answers until there is a newer page
+
+
 def _css_pixels(pixels: int) -> int:
     return round(pixels * _CSS_DPI / _PLOT_DPI)
 
@@ -114,6 +122,7 @@ def page(
     plots: Sequence[PlotImage],
     images_page: str = "",
     no_plots: Sequence[NoPlot] = (),
+    live: Live | None = None,
 ) -> str:
     """Write the page of a study.
 
@@ -122,6 +131,7 @@ def page(
         plots: the study's plots, in order.
         no_plots: the lines in the place of plots that would show nothing.
         images_page: the relative path of the page of its data set; empty if there is none.
+        live: for a page that loads itself anew; None for a file.
     """
     record = contents.record
     values: dict[str, Any] = {
@@ -146,7 +156,7 @@ def page(
         "space": search_space(record),
         "last_end": last_end(record),
     }
-    return render_template("report.html", values)
+    return render_template("report.html", values, live)
 
 
 def _about(record: StudyRecord) -> str:
@@ -263,20 +273,29 @@ def _published_sections(contents: ReportContents) -> list[Section]:
 # The templates
 
 
-def render_template(template: str, values: Mapping[str, object]) -> str:
+def render_template(template: str, values: Mapping[str, object], live: Live | None = None) -> str:
     """Fill a template of ``pipeline/report/templates``.
+
+    Args:
+        template: the name of its file.
+        values: by their names in it.
+        live: for a page that loads itself anew; None for a file.
 
     Raises:
         jinja2.UndefinedError: if the template names a missing value.
     """
     style = _template_file("page.css")
     script = _template_file("page.js")
+    if live is not None:
+        script += _template_file("live.js")
     policy = (
         f"default-src 'none'; img-src data:; style-src {_digest_source(style)}; "
         f"script-src {_digest_source(script)}; base-uri 'none'; form-action 'none'"
     )
+    if live is not None:
+        policy += "; connect-src 'self'"
     page_template = _environment().get_template(template)
-    return page_template.render(**values, style=style, script=script, policy=policy)
+    return page_template.render(**values, style=style, script=script, policy=policy, live=live)
 
 
 @cache

@@ -19,7 +19,7 @@ from pipeline.report.formats import (
     markdown_with_code,
 )
 from pipeline.report.grid import Row, Section, make_grid
-from pipeline.report.html import NoPlot, PlotImage, page
+from pipeline.report.html import Live, NoPlot, PlotImage, page
 from pipeline.report.plots import draw
 from pipeline.report.plots.base import FORMATS as PLOT_FORMATS
 from pipeline.report.plots.base import DrawnPlot, Output
@@ -31,7 +31,7 @@ from pipeline.report.thesis import latex
 from pipeline.report.thesis.methods import methods_paragraphs
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete, UsageFailure
-from pipeline.system.files import write_text_atomically
+from pipeline.system.files import temporary_folder, write_text_atomically
 from pipeline.system.text import clean
 from sweeps.analysis.importance import importance
 from sweeps.analysis.record import StudyRecord
@@ -303,8 +303,7 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     paths = [write_text_atomically(folder / name, text) for name, text in texts.items()]
 
     drawn = _draw_plots(record, folder / "plots")
-    plots = [_plot_image(plot) for plot in drawn if plot.paths]
-    no_plots = [NoPlot(title=plot.title, why=plot.instead) for plot in drawn if not plot.paths]
+    plots, no_plots = _shown_plots(drawn)
     blocks = [_markdown(contents, _MARKDOWN_ROWS), winner]
     if plots:
         blocks.append("# Plots")
@@ -319,10 +318,29 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     return [*paths, *(path for plot in drawn for path in plot.paths)]
 
 
+def live_page(record: StudyRecord, live: Live) -> str:
+    """Write the page of a study that is under way, and no other file.
+
+    Args:
+        record: the study.
+        live: how the page tells its reader that there is a newer one.
+    """
+    with temporary_folder() as folder:
+        plots, no_plots = _shown_plots(_draw_plots(record, folder))
+    return page(ReportContents(record), plots, no_plots=no_plots, live=live)
+
+
 def _draw_plots(record: StudyRecord, folder: Path) -> list[DrawnPlot]:
     """Draw the plots of the page into a folder."""
     importance(record)  # once for the page and all processes that draw
     return draw.draw_plots(record, folder)
+
+
+def _shown_plots(drawn: Sequence[DrawnPlot]) -> tuple[list[PlotImage], list[NoPlot]]:
+    """Read the plots for the page, and the lines in the place of those that would show nothing."""
+    plots = [_plot_image(plot) for plot in drawn if plot.paths]
+    no_plots = [NoPlot(title=plot.title, why=plot.instead) for plot in drawn if not plot.paths]
+    return plots, no_plots
 
 
 def _plot_image(plot: DrawnPlot) -> PlotImage:

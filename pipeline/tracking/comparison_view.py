@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import models
+from pipeline.system.local_page import HOST
+from pipeline.tracking.server import is_server, without_password
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import OBJECTIVES
 
+PORT = 5000  # of `pipeline ui`
 _SIDE = "workflowType=machine_learning"  # without it, the UI opens on the side for language models
 # Axes of the parallel coordinates. A run that lacks one of the params is dropped from the chart.
 _MOST_AXES = 4
@@ -40,12 +44,31 @@ def view_tag(study: str) -> str:
 
 def run_link(experiment_id: str, run_id: str) -> str:
     """Return the link to a run's page, without the host."""
-    return f"/#/experiments/{experiment_id}/runs/{run_id}?{_SIDE}"
+    return f"{short_run_link(experiment_id, run_id)}?{_SIDE}"
+
+
+def short_run_link(experiment_id: str, run_id: str) -> str:
+    """Return a link that fits into a line of a terminal; the way back from it is another side."""
+    return f"/#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def report_link(experiment_id: str, run_id: str) -> str:
     """Return the link to the report among a run's artifacts, without the host."""
     return f"/#/experiments/{experiment_id}/runs/{run_id}/artifacts/report/report.html?{_SIDE}"
+
+
+def how_to_open(tracking: str, link: str, study: str | None = None) -> str:
+    """Write where a link of MLflow's UI opens, for an embedded store with the command before.
+
+    Args:
+        tracking: the tracking URI.
+        link: without the host.
+        study: the study that the command names; None for the one last run.
+    """
+    if is_server(tracking):
+        return f"{without_password(tracking).rstrip('/')}{link}"
+    command = "pipeline ui" if study is None else f"pipeline ui {shlex.quote(study)}"
+    return f"{command}, then http://{HOST}:{PORT}{link}"
 
 
 def comparison_link(experiment_id: str, study: str) -> str:

@@ -21,6 +21,7 @@ DUPLICATE_OF = "sweep.duplicate_of"
 REFIT_OF = "sweep.refit_of"
 OBJECTIVE = "sweep.objective"
 SELECTION = "sweep.selection"  # the version of the rules that choose the best epoch
+CHANGES = "sweep.uncommitted"  # the digest of the changes since mlflow.source.git.commit
 KEYWORDS = "sweep.keywords"  # options of the user's own network, as JSON
 
 

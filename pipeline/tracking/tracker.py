@@ -16,6 +16,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -40,6 +41,7 @@ from pipeline.tracking.server import (
     is_server,
     without_password,
 )
+from pipeline.tracking.source_code import CodeState, read_code_state
 from sweeps import trial
 from sweeps.analysis.facts import SELECTION
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
@@ -169,7 +171,7 @@ class Tracker(Connection):
         else:
             source = "pipeline finalists" if parent_study_run else "pipeline sweep"
             parent = self._client.create_run(
-                self.experiment_id, run_name=study, tags={**_origin(source), "sweep.key": key}
+                self.experiment_id, run_name=study, tags={**self._origin(source), "sweep.key": key}
             )
         run_id = str(parent.info.run_id)
         self.experiment_id = parent.info.experiment_id
@@ -177,6 +179,30 @@ class Tracker(Connection):
         self.tag(run_id, {"sweep.study": study, "sweep.role": "parent", "sweep.key": key, **tags})
         self._end_dead_invocations(run_id, mlflow_run_id)
         return run_id
+
+    def _origin(self, source: str) -> dict[str, str]:
+        """Return the tags that MLflow's fluent API would set, and the digest of changed code.
+
+        The artifacts of the parent hold the changes.
+        """
+        tags = {
+            mlflow_tags.MLFLOW_USER: _user(),
+            mlflow_tags.MLFLOW_SOURCE_NAME: source,
+            mlflow_tags.MLFLOW_SOURCE_TYPE: "LOCAL",
+        }
+        code = self._code
+        if code is not None:
+            tags[mlflow_tags.MLFLOW_GIT_COMMIT] = code.commit
+            if code.branch:
+                tags[mlflow_tags.MLFLOW_GIT_BRANCH] = code.branch
+            if code.changes:
+                tags[run_tags.CHANGES] = code.changes_digest
+        return tags
+
+    @cached_property
+    def _code(self) -> CodeState | None:
+        """The code that trains, as it is at the first run of this command."""
+        return read_code_state()
 
     def _given_run(self, study: str | None = None) -> str | None:
         """Return the id of the run that `mlflow run` has made for this command, or None.
@@ -479,7 +505,7 @@ class Tracker(Connection):
             run = self._client.create_run(
                 self.experiment_id,
                 began,
-                {**_origin("pipeline"), **tags},
+                {**self._origin("pipeline"), **tags},
                 run_name=_run_name(number, config) if study else None,
             )
         else:
@@ -531,7 +557,7 @@ class Tracker(Connection):
         if run is None:
             tags = {
                 **of_seeds,
-                **_origin("pipeline finalists"),
+                **self._origin("pipeline finalists"),
                 mlflow_tags.MLFLOW_PARENT_RUN_ID: parent,
                 "sweep.role": "refit",
                 "sweep.refit_of": study,
@@ -905,15 +931,6 @@ def _named_by_user(run: Run) -> bool:
     """Whether a run has a name that MLflow did not make up, such as able-newt-12."""
     words = str(run.info.run_name).split("-")
     return not (len(words) == 3 and words[2].isdigit())
-
-
-def _origin(source: str) -> dict[str, str]:
-    """Return the tags that MLflow's fluent API would set."""
-    return {
-        mlflow_tags.MLFLOW_USER: _user(),
-        mlflow_tags.MLFLOW_SOURCE_NAME: source,
-        mlflow_tags.MLFLOW_SOURCE_TYPE: "LOCAL",
-    }
 
 
 def _user() -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -13,12 +12,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
-from pipeline.system.errors import Failure, Interrupted, UsageFailure
+from pipeline.system.errors import Failure, Interrupted
 from pipeline.system.import_path import safe_environment
+from pipeline.system.local_page import HOST
 from pipeline.system.signals import stop_requests
 from pipeline.tracking import guard
 
-HOST = "127.0.0.1"
 _POLL_INTERVAL = 0.2  # seconds
 # One process serves one person. Further ones would take 280 MB each, and would outlive a terminal
 # that is closed.
@@ -29,25 +28,6 @@ _ENVIRONMENT = {
     "UVICORN_APP_DIR": sysconfig.get_path("stdlib"),
     "PYTHONWARNINGS": "ignore",  # the warnings of its libraries are meant for their authors
 }
-
-
-def check_port(port: int) -> None:
-    """Check that a port is free.
-
-    Raises:
-        UsageFailure: if the port is taken; the message names a free port.
-    """
-    with socket.socket() as probe:
-        # As the server does: a port whose last user has just ended is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            probe.bind((HOST, 0))
-            free = probe.getsockname()[1]
-            raise UsageFailure(
-                f"cannot use port {port} of {HOST}: {error.strerror}; try --port {free}"
-            ) from None
 
 
 def serve(tracking: str, port: int, ready: Callable[[], None]) -> None:

@@ -57,7 +57,7 @@ PROGRAMS = {
     ".venv/bin/pytest",
 }
 # What needs a network, another program's environment, or a server that goes on: tested elsewhere, parsed here.
-APART = ({"ui"}, {"run"}, {"data", "download"}, {"predict", "--url"})
+APART = ({"ui"}, {"--watch"}, {"run"}, {"data", "download"}, {"predict", "--url"})
 WIDTH_OF_A_CELL = 115  # characters: a longer line is cut off
 MOST_BYTES = 150_000  # of a picture
 DEFAULT = "networks-few_digits"  # the study of `make sweep`

@@ -18,7 +18,7 @@ from support.datasets import HOSTILE, write_folder
 from support.endtoend import client, furnish, record
 
 from pipeline.system.errors import UsageFailure
-from pipeline.tracking import ui
+from pipeline.system.local_page import HOST, check_port
 from sweeps.analysis.ranking import rank
 
 STUDY = """
@@ -53,22 +53,22 @@ COLUMNS = """names => {
 def free_port():
     """A port that nobody listens on."""
     with contextlib.closing(socket.socket()) as probe:
-        probe.bind((ui.HOST, 0))
+        probe.bind((HOST, 0))
         return probe.getsockname()[1]
 
 
 def test_port_in_use_is_an_error():
     """The error names the port and a free one, in one line."""
     with contextlib.closing(socket.socket()) as listener:
-        listener.bind((ui.HOST, 0))
+        listener.bind((HOST, 0))
         listener.listen()
         port = listener.getsockname()[1]
         message = rf"cannot use port {port} of 127.0.0.1: .*; try --port \d+$"
         with pytest.raises(UsageFailure, match=message) as error:
-            ui.check_port(port)
+            check_port(port)
     proposed = int(str(error.value).split()[-1])
-    ui.check_port(proposed)
-    ui.check_port(port)
+    check_port(proposed)
+    check_port(port)
 
 
 class Served:
@@ -273,5 +273,5 @@ def test_ctrl_c_leaves_nothing(served):
     os.killpg(served.process.pid, signal.SIGINT)
     assert served.process.wait(timeout=60) == 0
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in processes))
-    ui.check_port(served.port)
+    check_port(served.port)
     assert not client(served.folder).search_runs(["0"], "attributes.status = 'RUNNING'")
