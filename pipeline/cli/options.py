@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.engines.registry import ENGINES
-from pipeline.system.errors import UsageFailure
+from pipeline.system.errors import Interrupted, UsageFailure
 from pipeline.system.limits import check_seconds
 from pipeline.system.text import clean
-from sweeps.trial import ConfigField, Value, config_fields, network_options
+from sweeps.trial import ConfigField, TrialConfig, Value, config_fields, network_options
 
 if TYPE_CHECKING:
+    from pipeline.data.search_data import SearchData
     from pipeline.inference.networks import NetworkReference
     from pipeline.stores.locations import Stores
 
@@ -39,6 +40,13 @@ data_dir_option = click.option(
     default=Path("data"),
     show_default=True,
     help="Folder of data sets, in torchvision's layout.",
+)
+
+debug_option = click.option(
+    "--debug",
+    is_flag=True,
+    help="Only try it, in seconds: two batches of everything, then one batch until it is known by "
+    "heart. Records nothing.",
 )
 
 _ENGINE_DECORATORS = (
@@ -115,6 +123,21 @@ def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_ENGINE_DECORATORS):
         command = option(command)
     return command
+
+
+def try_out(configs: Sequence[TrialConfig], data: SearchData) -> None:
+    """Try configurations for --debug, and print what is seen.
+
+    Raises:
+        NothingComplete: if one of them does not learn.
+    """
+    from pipeline.jobs import debug
+    from pipeline.system.signals import SignalStopRequest
+
+    try:
+        debug.try_out(configs, data, lambda line: click.echo(clean(line)), SignalStopRequest())
+    except Interrupted as interrupted:
+        sys.exit(interrupted.code)
 
 
 def preload_workers(options: Mapping[str, Any]) -> None:

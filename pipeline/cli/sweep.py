@@ -17,11 +17,13 @@ from pipeline.cli.options import (
     command_line,
     config_options,
     data_dir_option,
+    debug_option,
     engine_options,
     parse_settings,
     preload_workers,
     recorded_command,
     storage_option,
+    try_out,
 )
 from pipeline.cli.studies import print_plan
 from pipeline.cli.then import Ending, followed_by, then_option
@@ -145,12 +147,14 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
 @click.option(
     "--dry-run", is_flag=True, help="Print the space, the count and an estimate; run nothing."
 )
+@debug_option
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def sweep_command(
     study: str | None,
     study_option: str | None,
     then: str | None,
     dry_run: bool,
+    debug: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -165,6 +169,9 @@ def sweep_command(
     study = argument_or_option(study, study_option, "study file")
     if dry_run:
         _print_plan(study, options, as_json=as_json)
+        return
+    if debug:
+        _try_out(study, options)
         return
     with followed_by(then, printed_to_stderr=as_json) as ending:
         _sweep(study, options, ending, as_json=as_json)
@@ -189,6 +196,15 @@ def _print_plan(study: str | None, options: dict[str, Any], *, as_json: bool) ->
 
     draft, data = sweep.preview(_request(study, options))
     print_plan(draft.name, draft.spec, data, warm_start=draft.warm_start, as_json=as_json)
+
+
+def _try_out(study: str | None, options: dict[str, Any]) -> None:
+    """Try a configuration of each family, and print what is seen."""
+    with garbage.freeze_loaded():
+        from pipeline.jobs import debug, sweep
+
+    plan = sweep.make_plan(_request(study, options))
+    try_out(debug.configurations(plan.spec), plan.data)
 
 
 def _sweep(study: str | None, options: dict[str, Any], ending: Ending, *, as_json: bool) -> None:

@@ -14,8 +14,10 @@ from pipeline.cli.options import (
     Command,
     config_options,
     data_dir_option,
+    debug_option,
     parse_settings,
     storage_option,
+    try_out,
 )
 from pipeline.system import garbage
 from pipeline.system.errors import Interrupted, UsageFailure
@@ -50,7 +52,10 @@ if TYPE_CHECKING:
 )
 @click.option("--experiment", help="MLflow experiment.")
 @storage_option
-def train_command(data_dir: Path, resume: str | None, from_run: str | None, **values: Any) -> None:
+@debug_option
+def train_command(
+    data_dir: Path, resume: str | None, from_run: str | None, debug: bool, **values: Any
+) -> None:
     """Train one configuration as one MLflow run.
 
     \b
@@ -87,6 +92,13 @@ def train_command(data_dir: Path, resume: str | None, from_run: str | None, **va
         else:
             objective = trial.objective
         click.echo(_describe_repetition(trial, changes), err=True)
+    if debug:
+        if resume:
+            raise UsageFailure("--debug tries a configuration: leave out --resume")
+        given = {name: value for name, value in values.items() if value is not None}
+        config, data = train.prepare(given, data_dir, trial)
+        try_out([config], data)
+        return
     try:
         result = train.train_one(
             stores,

@@ -17,13 +17,24 @@ from pipeline.system import garbage
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the server."
 )
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Of the server. Any but this machine's own needs passwords, see SECURITY.md.",
+)
 @click.option("--open", "browse", is_flag=True, help="Open the comparison in a browser, too.")
 @storage_option
 def ui_command(
-    name: str | None, name_option: str | None, port: int, browse: bool, storage: str | None
+    name: str | None,
+    name_option: str | None,
+    port: int,
+    host: str,
+    browse: bool,
+    storage: str | None,
 ) -> None:
-    """Start MLflow's UI on the right store, on 127.0.0.1, and print the link to the comparison.
-    Ctrl-C ends it.
+    """Start MLflow's UI on the right store, on this machine only, and print the link to the
+    comparison. Ctrl-C ends it.
 
     The comparison is of a study's trials (default: the one last run).
 
@@ -34,18 +45,19 @@ def ui_command(
     from pipeline.system import local_page
     from pipeline.tracking import comparison_view, tracker, ui
 
+    ui.check_host(host)
     stores = locations.locate(storage)
     with garbage.freeze_loaded():
         record = access.read_record(stores, argument_or_option(name, name_option))
     is_server = stores.tracking.startswith("http")
-    host = stores.tracking if is_server else f"http://{local_page.HOST}:{port}"
+    server = stores.tracking if is_server else f"http://{host}:{port}"
 
     def print_links(tracking: str) -> None:
         experiment = tracker.experiment_of(tracking, record.parent_run_id)
-        comparison = f"{host}{comparison_view.comparison_link(experiment, record.name)}"
+        comparison = f"{server}{comparison_view.comparison_link(experiment, record.name)}"
         click.echo(f"comparison of {record.name}: {comparison}")
         if record.parent_run_id:
-            run = f"{host}{comparison_view.run_link(experiment, record.parent_run_id)}"
+            run = f"{server}{comparison_view.run_link(experiment, record.parent_run_id)}"
             click.echo(f"its run, description and report: {run}")
         if browse:
             # In a thread, because the call waits until some browsers are closed.
@@ -58,5 +70,5 @@ def ui_command(
         local_page.check_port(port)
         if tracking != stores.tracking:
             click.echo("the store is read-only: what is changed in the UI is not kept", err=True)
-        click.echo(f"starting MLflow's UI on {host}; Ctrl-C ends it", err=True)
-        ui.serve(tracking, port, lambda: print_links(tracking))
+        click.echo(f"starting MLflow's UI on {server}; Ctrl-C ends it", err=True)
+        ui.serve(tracking, host, port, lambda: print_links(tracking))

@@ -87,17 +87,7 @@ def train_one(
             )
         access.check_tracking(stores)
     else:
-        dataset = str(given.get("dataset", config_fields()["dataset"].default))
-        repeats_own = repeats is not None and is_own(repeats.config.dataset)
-        if is_own(dataset) and not repeats_own:
-            given.setdefault("data_version", DATA_VERSION)
-        config = _resolve_config(given)
-        if config.image_size is None and repeats is None:
-            chosen = [(config.pretrained, config.family)]
-            size = pretrained.wanted_size(config.dataset, data_dir, chosen)
-            config = dataclasses.replace(config, image_size=size)
-        data = load_for(config, data_dir)  # fails before anything is written
-        preflight.check_network(config, data.shape, len(data.classes))
+        config, _ = prepare(given, data_dir, repeats)  # fails before anything is written
         sources.remember_code(given)
     access.prepare(stores)
     tracker = Tracker(stores.tracking, experiment=experiment)
@@ -125,6 +115,34 @@ def train_one(
         )
     finally:
         tracker.close()
+
+
+def prepare(
+    given: Mapping[str, Any], data_dir: Path, repeats: RecordedTrial | None = None
+) -> tuple[TrialConfig, SearchData]:
+    """Resolve a configuration, read its images, and check that they fit.
+
+    Args:
+        given: the configuration, by field of `TrialConfig`.
+        data_dir: the folder of data sets.
+        repeats: the recorded trial to train again.
+
+    Raises:
+        Failure: with a message of one line; nothing is written.
+    """
+    values = dict(given)
+    dataset = str(values.get("dataset", config_fields()["dataset"].default))
+    repeats_own = repeats is not None and is_own(repeats.config.dataset)
+    if is_own(dataset) and not repeats_own:
+        values.setdefault("data_version", DATA_VERSION)
+    config = _resolve_config(values)
+    if config.image_size is None and repeats is None:
+        chosen = [(config.pretrained, config.family)]
+        size = pretrained.wanted_size(config.dataset, data_dir, chosen)
+        config = dataclasses.replace(config, image_size=size)
+    data = load_for(config, data_dir)
+    preflight.check_network(config, data.shape, len(data.classes))
+    return config, data
 
 
 def _resolve_config(values: Mapping[str, Any]) -> TrialConfig:

@@ -19,6 +19,7 @@ from support.endtoend import client, furnish, record
 
 from pipeline.system.errors import UsageFailure
 from pipeline.system.local_page import HOST, check_port
+from pipeline.tracking import ui
 from sweeps.analysis.ranking import rank
 
 STUDY = """
@@ -275,3 +276,28 @@ def test_ctrl_c_leaves_nothing(served):
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in processes))
     check_port(served.port)
     assert not client(served.folder).search_runs(["0"], "attributes.status = 'RUNNING'")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
+def test_this_machines_own_addresses_are_open(host):
+    """Addresses that only this machine reaches need no password."""
+    ui.check_host(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "box.example.org"])
+def test_other_addresses_only_behind_passwords(monkeypatch, host):
+    """Others are refused in a line with the remedy, unless MLflow's server can ask for passwords."""
+    values = {"MLFLOW_AUTH_ADMIN_PASSWORD": "secret", "MLFLOW_FLASK_SERVER_SECRET_KEY": "key"}
+    for name in values:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageFailure) as refused:
+        ui.check_host(host)
+    assert str(refused.value).startswith(f"--host {host} would show the record to everyone")
+    assert all(name in str(refused.value) for name in values)
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(ui, "find_spec", lambda _: None)
+    with pytest.raises(UsageFailure, match="mlflow\\[auth\\]"):
+        ui.check_host(host)
+    monkeypatch.setattr(ui, "find_spec", lambda _: "there")
+    ui.check_host(host)
