@@ -478,7 +478,7 @@ class _Sweep:
         opened = comparison_view.how_to_open(plan.stores.tracking, link, plan.name)
         command, _, address = opened.rpartition(" ")
         self._display.print_line(f"in MLflow: {command}".rstrip())
-        self._display.print_line(f"  {address}")
+        self._display.print_line(address)
 
     def _print_sources(self) -> None:
         """Print which files the user's own networks are, and whether these or weights changed."""
