@@ -9,6 +9,7 @@ the note of a change that had not happened.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import shutil
@@ -20,12 +21,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from pipeline.stores import locks, mlflow_runs, relocation
+from pipeline.stores import locks, mlflow_runs
 from pipeline.stores.locations import Stores, is_stored_name, sqlite_file
 from pipeline.system import failpoints
 from pipeline.system.console import print_notice
 from pipeline.system.errors import StudyBusy
 from pipeline.system.files import atomic_write
+from pipeline.system.text import public_url
 from sweeps.trial import AS_DECLARED
 
 _SUFFIX = "@pending.json"  # no study's name has an @
@@ -42,9 +44,11 @@ class Change:
     # The names of the studies, each with its new one; if it is not renamed, with the same.
     names: Mapping[str, str]
     runs: tuple[_Id, ...]  # the ids of all their runs
-    artifacts: tuple[str, ...] = ()  # the folders of these, to be removed
+    artifacts: tuple[str, ...] = ()  # the folders of these, to be removed; relative to the home
     views: tuple[str, ...] = ()  # tags of the experiment that are of the names before
     experiment: str | None = None  # the id of an experiment that has the name of the study
+    # The stores that it is made in: a command on others leaves it alone.
+    stores: tuple[str, ...] = ()
 
     @property
     def study(self) -> str:
@@ -99,6 +103,11 @@ def begin(stores: Stores, change: Change) -> Begun:
     Raises:
         OSError: if the note cannot be written.
     """
+    change = dataclasses.replace(
+        change,
+        stores=_labels(stores),
+        artifacts=tuple(_below_home(stores, path) for path in change.artifacts),
+    )
     file = _file(stores, change.study)
     with atomic_write(file, durable=True) as draft:
         draft.write_bytes(TypeAdapter(Change).dump_json(change, indent=2))
@@ -131,6 +140,8 @@ def complete(stores: Stores, read_names: Callable[[], Collection[str]]) -> list[
     """
     completed = []
     for begun in find(stores):
+        if begun.change.stores != _labels(stores):
+            continue
         with contextlib.suppress(StudyBusy), hold(stores, begun.change.names):
             if not begun.file.exists():
                 continue
@@ -192,19 +203,17 @@ def remove(stores: Stores, change: Change) -> None:
         mlflow_runs.delete_runs(file, change.runs, change.views)
     failpoints.reach("after_runs")
     for location in change.artifacts:
-        _remove_artifacts(location, change.runs)
+        _remove_artifacts(stores.home / location, change.runs)
     for name in change.names:
         _remove_checkpoints(stores.home / "checkpoints" / name)
         _remove_tree(stores.reports(name))
         locks.remove_files(stores, name)
 
 
-def _remove_artifacts(location: str, runs: Collection[str]) -> None:
+def _remove_artifacts(folder: Path, runs: Collection[str]) -> None:
     """Remove the folder of a run's artifacts, and the one above it, which is named like the run."""
-    path = relocation.local_path(location)
-    if path is None or ".." in path.parts or path.parent.name not in runs:
+    if ".." in folder.parts or folder.parent.name not in runs:
         return
-    folder = Path(path)
     _remove_tree(folder)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
@@ -256,6 +265,20 @@ def _move(source: Path, target: Path) -> None:
         with contextlib.suppress(OSError):  # an empty folder of the name
             target.rmdir()
         source.rename(target)
+
+
+def _labels(stores: Stores) -> tuple[str, ...]:
+    """The stores without passwords; files beside each other stay when their folder moves."""
+    file = sqlite_file(stores.tracking)
+    return stores.studies_label, public_url(stores.tracking) if file is None else file.name
+
+
+def _below_home(stores: Stores, path: str) -> str:
+    """The path of a folder, relative where a copy of the home has a folder of its own."""
+    folder = Path(path)
+    if folder.is_relative_to(stores.home):
+        return folder.relative_to(stores.home).as_posix()
+    return path
 
 
 def _file(stores: Stores, study: str) -> Path:

@@ -151,6 +151,9 @@ def test_killed_on_the_way(studies, point, capsys):
     assert all(where_it_is(studies, "first" if is_before else "1st")[:3])
     assert not pending.find(locations.locate())
     killed_at(point, "delete", "second", "--yes")
+    runs = set((studies / "mlruns" / "0").iterdir())
+    access.prepare(locations.locate("sqlite:///other.db"))
+    assert set((studies / "mlruns" / "0").iterdir()) == runs, "another store knows nothing of it"
     assert pipeline("delete", "second", "--yes") == 0, "the same command again"
     assert where_it_is(studies, "second") == NOWHERE
 
@@ -219,6 +222,22 @@ def test_a_restore_that_is_killed(studies, tmp_path, monkeypatch):
     assert pipeline("restore", "../second.zip") == 0
     assert not list(elsewhere.glob("*.tmp")), "nor what it had unpacked"
     assert all(where_it_is(elsewhere, "second"))
+
+
+@pytest.mark.slow
+def test_in_a_database_on_a_server(studies, cluster, monkeypatch):
+    """A study is carried there from a file, and is renamed and deleted there."""
+    assert pipeline("archive", "second", "--out", "../second.zip") == 0
+    before = trial_list(studies, "second")
+    monkeypatch.setenv("PIPELINE_STORAGE", cluster.url(cluster.database()))
+    assert pipeline("restore", "../second.zip", "--name", "there") == 0
+    assert trial_list(studies, "there") == before
+    assert pipeline("rename", "there", "here") == 0
+    assert pipeline("sync", "--check", "here") == 0
+    assert pipeline("delete", "here", "--yes") == 0
+    assert access.read_all_names(locations.locate()) == set()
+    monkeypatch.delenv("PIPELINE_STORAGE")
+    assert pipeline("sync", "--check", "second") == 0, "its own runs are still there"
 
 
 @pytest.mark.slow

@@ -349,7 +349,7 @@ def _put(stores: Stores, contents: _Contents, names: Mapping[str, str]) -> None:
         what="restore",
         names={new: new for new in names.values()},
         runs=contents.runs,
-        artifacts=tuple(locations.values()),
+        artifacts=tuple(str(Path(below, run, "artifacts")) for run in contents.runs),
     )
     weights = {
         run: str(Path(below, run, "artifacts"))
