@@ -725,7 +725,21 @@ class StudySpec(_Model):
         identity["start_with"] = [dict(start) for start in self.starts]
         identity["fixed"] = self.fixed.model_dump(exclude_none=True, exclude={"device"})
         identity["search"] = {dimension.key: dimension.to_dict() for dimension in self.dimensions}
-        return identity
+        return without_later_fields(identity)
+
+
+def without_later_fields(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the fixed fields that do what an earlier version did, which lacked them.
+
+    A study of finalists fixes all fields of its configurations.
+    """
+    fields = config_fields()
+    fixed = {
+        name: value
+        for name, value in identity["fixed"].items()
+        if name not in fields or not fields[name].is_as_before(value)
+    }
+    return {**identity, "fixed": fixed}
 
 
 def describe_difference(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> str:

@@ -7,7 +7,7 @@ import pytest
 from support.studyfiles import CONDITIONAL
 
 from sweeps.spec.configurations import planned_values
-from sweeps.spec.study_spec import OBJECTIVES, StudySpec
+from sweeps.spec.study_spec import OBJECTIVES, StudySpec, without_later_fields
 from sweeps.spec.studyfile import StudyFileError, parse_study
 from sweeps.trial import config_fields
 
@@ -92,6 +92,16 @@ def test_redraws_are_repeats(key):
     assert spec(f"{text}{key}: 3").identity()["repeats"] == 3
     assert spec(f"{text}{key}: 3") == spec(f"{text}{key}: 3\nrepeats: 3")
     assert key not in spec(text).identity()
+
+
+def test_a_field_that_does_what_a_version_without_it_did_is_not_compared():
+    """A study of finalists fixes every field: those that came later are not in the store of an earlier version."""
+    text = "search:\n  lr: {low: 0.1, high: 1}\nfixed: {family: mlp"
+    earlier = spec(text + "}").identity()
+    assert spec(text + ", loss: cross_entropy, pretrained: false}").identity() == earlier
+    assert spec(text + ", loss: squared_error}").identity() != earlier
+    stored = {**earlier, "fixed": {**earlier["fixed"], "loss": "cross_entropy"}}
+    assert without_later_fields(stored) == earlier
 
 
 def test_baselines_come_first():
