@@ -80,6 +80,7 @@ def restore(stores: Stores, file: Path, name: str | None, say: Callable[[str], N
             "runs are restored into an SQLite file, and MLFLOW_TRACKING_URI is a server: unset it"
         )
     access.check_writable(stores)
+    access.complete_changes(stores)  # what an earlier restore has left is no study's
     with temporary_folder(stores.home) as folder:
         with _opened(file) as packed:
             manifest = _read_manifest(packed, file)
