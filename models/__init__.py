@@ -5,7 +5,6 @@ Torch is imported only when a network is built.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from models import libraries, own, usercode
 from models.parameters import Option
 from models.presets import PRESETS as CNN_PRESETS
+from models.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -144,13 +144,6 @@ def parse_block_counts(text: str) -> tuple[int, ...]:
     if not all(part.isdecimal() and 1 <= int(part) <= 50 for part in parts):
         raise ValueError(f"blocks must be whole numbers from 1 to 50, joined by '-': got {text!r}")
     return tuple(map(int, parts))
-
-
-def did_you_mean(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
-    """Suggest the nearest known word and name all: the end of an error about an unknown word."""
-    all_known = f"known: {', '.join(known)}"
-    nearest = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {nearest[0]}? {all_known}" if nearest else all_known
 
 
 def find_family(name: str) -> Family:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models import channels_last, did_you_mean, layers, parse_layer_order
+from models import channels_last, layers, parse_layer_order
 from models.initial import initialise
 from models.presets import PRESETS, Block, Shape, pyramid
+from models.suggestions import did_you_mean
 
 
 class CNN(nn.Module):

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from models import INITS, did_you_mean
+from models import INITS
+from models.suggestions import did_you_mean
 
 # He's gain is 1 / sqrt(E[f(z)^2]) for z standard normal (He et al. 2015,
 # https://arxiv.org/abs/1502.01852). An activation named in neither table starts as relu does.

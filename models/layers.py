@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models import ACTIVATIONS, did_you_mean
+from models import ACTIVATIONS
+from models.suggestions import did_you_mean
 
 _STEPS = 2**15  # the probability of dropout is rounded to a multiple of 1 / _STEPS
 

@@ -13,11 +13,11 @@ from models import (
     SHORTCUTS,
     STEMS,
     channels_last,
-    did_you_mean,
     layers,
     parse_block_counts,
 )
 from models.initial import XAVIER_GAINS, initialise, silence
+from models.suggestions import did_you_mean
 
 
 class ResNet(nn.Module):

@@ -16,6 +16,7 @@ import models
 from models import libraries, usercode, weights
 from models.own import Network, needs_text
 from models.parameters import read_option
+from models.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -82,7 +83,7 @@ class ConfigField:
         if not isinstance(result, self.type) or is_bool_for_int:
             raise ValueError(f"{self.name} must be {_TYPE_NAMES[self.type]}: got {value!r}")
         if self.choices and result not in self.choices:
-            hint = models.did_you_mean(str(value), self.choices)
+            hint = did_you_mean(str(value), self.choices)
             raise ValueError(f"{self.name} is unknown: {value!r}; {hint}")
         low, high = self.bounds
         if isinstance(result, int | float) and not low <= result <= high:
@@ -795,10 +796,8 @@ def _known_names(network: Network | None, name: str) -> str:
     """Suggest the nearest name of a field or keyword: the end of an error."""
     names = [field.name for field in config_fields().values() if not field.computed]
     if network is None:
-        return models.did_you_mean(name, names)
-    return (
-        f"{models.did_you_mean(name, [*network.parameters, *names])}; {network.describe_options()}"
-    )
+        return did_you_mean(name, names)
+    return f"{did_you_mean(name, [*network.parameters, *names])}; {network.describe_options()}"
 
 
 def _needs(field: ConfigField) -> str:

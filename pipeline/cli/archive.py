@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import Command, storage_option
+from pipeline.cli.stored_names import complete_study
 
 
-@click.command(name="archive", cls=Command)
-@click.argument("name")
+@click.command(name="archive", cls=Command, short_help="Write a study as one file.")
+@click.argument("name", shell_complete=complete_study)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from pipeline.cli.options import Command, agree, storage_option, yes_option
+from pipeline.cli.stored_names import complete_study
 
 
-@click.command(name="clean", cls=Command)
-@click.argument("names", nargs=-1)
+@click.command(name="clean", cls=Command, short_help="Free disk space: caches, states, weights.")
+@click.argument("names", nargs=-1, shell_complete=complete_study)
 @click.option(
     "--older-than",
     "days",

@@ -23,7 +23,7 @@ _NAME_WIDTH = 14  # characters before a row of images
 _PRINTED_CLASSES = 10  # whose images are printed
 
 
-@click.command(name="data", cls=Command)
+@click.command(name="data", cls=Command, short_help="List, show, download or verify data sets.")
 @click.argument("action", type=click.Choice(["verify", "download", "show"]), required=False)
 @click.argument("name", required=False)
 @click.option("--name", "name_option", help="The data set, instead of the argument.")
@@ -31,7 +31,7 @@ _PRINTED_CLASSES = 10  # whose images are printed
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of what is shown.  [default: reports/data-NAME]",
+    help="The folder for the page of `show`.  [default: reports/data-NAME]",
 )
 @data_dir_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import click
 
 from pipeline.cli.options import Command, agree, storage_option, yes_option
+from pipeline.cli.stored_names import complete_study
 
 
-@click.command(name="delete", cls=Command)
-@click.argument("names", nargs=-1, required=True)
+@click.command(
+    name="delete", cls=Command, short_help="Delete studies, with their runs and weights."
+)
+@click.argument("names", nargs=-1, required=True, shell_complete=complete_study)
 @yes_option
 @storage_option
 def delete_command(names: tuple[str, ...], yes: bool, storage: str | None) -> None:

@@ -29,9 +29,11 @@ _PRINTED_CLASSES = 12  # with more, the table of epochs has no column for each
 _CLASS_WIDTH = 6  # characters of such a column
 
 
-@click.command(name="evaluate", cls=Command)
+@click.command(
+    name="evaluate", cls=Command, short_help="Score a finished network, say on the test split."
+)
 @network_source_options
-@click.option("--all", "use_all", is_flag=True, help="Every complete trial of the study.")
+@click.option("--all", "use_all", is_flag=True, help="Score every complete trial of the study.")
 @click.option(
     "--each-epoch", is_flag=True, help="Score every epoch's checkpoint, where all were kept."
 )
@@ -40,7 +42,7 @@ _CLASS_WIDTH = 6  # characters of such a column
     type=click.Choice(["train", "val", "test"]),
     default="test",
     show_default=True,
-    help="What to score on.",
+    help="The images to score on.",
 )
 @click.option(
     "--format",
@@ -48,7 +50,7 @@ _CLASS_WIDTH = 6  # characters of such a column
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
-    help="How it is printed.",
+    help="The format of the output.",
 )
 @click.option("--dataset", help="Where your own images are now, if they have moved.")
 @data_dir_option

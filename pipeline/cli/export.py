@@ -20,7 +20,9 @@ from pipeline.system import garbage
 from pipeline.system.errors import UsageFailure
 
 
-@click.command(name="export", cls=Command)
+@click.command(
+    name="export", cls=Command, short_help="Write a network as one file: torch.export or ONNX."
+)
 @network_source_options
 @click.option(
     "--out",

@@ -21,29 +21,38 @@ from pipeline.cli.options import (
     recorded_command,
     storage_option,
 )
+from pipeline.cli.stored_names import complete_study
 from pipeline.cli.then import Ending, followed_by, then_option
 from pipeline.system import garbage
 from pipeline.system.errors import Interrupted
 
 
-@click.command(name="finalists", cls=Command)
-@click.argument("name", required=False)
+@click.command(
+    name="finalists", cls=Command, short_help="Train the best configurations again with new seeds."
+)
+@click.argument("name", required=False, shell_complete=complete_study)
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option(
     "--top",
     type=click.IntRange(1, 100),
-    help="Configurations: the first that are complete.  [default: 3]",
+    help="How many configurations, from the best down.  [default: 3]",
 )
-@click.option("--seeds", type=click.IntRange(1, 100), help="Fresh seeds of each.  [default: 3]")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1, 100),
+    help="How many new seeds each is trained with.  [default: 3]",
+)
 @click.option(
     "--split-seeds",
     type=click.IntRange(2, 100),
-    help="Instead of --seeds: as many, each also with its own random draw of train and validation.",
+    help="Instead of --seeds: so many seeds, each with its own random draw of training and "
+    "validation images.",
 )
 @click.option(
     "--folds",
     type=click.IntRange(2, 100),
-    help="Instead of --seeds: as many, each validated on another fold of train and validation.",
+    help="Instead of --seeds: so many folds of the training and validation images "
+    "(cross-validation).",
 )
 @click.option(
     "--refit",

@@ -11,14 +11,14 @@ from pipeline.system import garbage
 from pipeline.system.text import clean
 
 
-@click.command(name="list", cls=Command)
+@click.command(name="list", cls=Command, short_help="List your studies.")
 @click.option(
     "--format",
     "fmt",
     type=click.Choice(["table", "json", "csv"]),
     default="table",
     show_default=True,
-    help="How it is printed.",
+    help="The format of the output.",
 )
 @storage_option
 def list_command(fmt: str, storage: str | None) -> None:

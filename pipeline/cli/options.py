@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from models.suggestions import suggest
+from pipeline.cli.stored_names import complete_run, complete_study
 from pipeline.engines.registry import ENGINES
 from pipeline.system.errors import Interrupted, UsageFailure
 from pipeline.system.limits import check_seconds
@@ -53,20 +55,19 @@ _ENGINE_DECORATORS = (
     click.option(
         "--workers",
         type=click.IntRange(1),
-        help="Trials at a time.  [default: by cores, GPUs and work]",
+        help="How many trials to train at a time.  [default: by cores, GPUs and work]",
     ),
     click.option(
         "--engine",
         type=click.Choice(list(ENGINES)),
         default="local",
         show_default=True,
-        help="Where trials are trained.",
+        help="Where to train: on this machine, or on a Ray cluster.",
     ),
     click.option(
         "--address",
         metavar="auto|HOST:PORT",
-        help="The Ray cluster to join, from one of its nodes.  "
-        "[default: one of this machine is begun]",
+        help="The Ray cluster to use, from one of its nodes.  [default: start one on this machine]",
     ),
 )
 ENGINE_OPTIONS = ("workers", "engine", "address")
@@ -74,16 +75,25 @@ ENGINE_OPTIONS = ("workers", "engine", "address")
 within_option = click.option(
     "--within",
     type=click.FloatRange(min=0),
-    help="With --best, the cheapest that is worse by no more: .005 is half a point of accuracy.",
+    help="With --best: the cheapest network that is worse by no more than this; .005 is half a "
+    "percentage point of accuracy.",
 )
 _NETWORK_DECORATORS = (
-    click.option("--run", help="A run id, or NAME#7: trial 7 of a study."),
+    click.option(
+        "--run",
+        shell_complete=complete_run,
+        help="NAME#7, trial 7 of a study; or the id of a run in MLflow.",
+    ),
     click.option(
         "--best",
         is_flag=True,
         help="The best network of the study: the refit, else the best trial.",
     ),
-    click.option("--name", help="The study of --best.  [default: the one last run]"),
+    click.option(
+        "--name",
+        shell_complete=complete_study,
+        help="The study of --best.  [default: the one last run]",
+    ),
     within_option,
     click.option(
         "--model", metavar="URI", help="A registered model: models:/NAME@champion or models:/NAME/3"
@@ -300,10 +310,10 @@ class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in t
             self.fail(str(error), param, ctx)
 
 
-class Seconds(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
-    """The type of an option for a time in seconds: more than none, and at most a year."""
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
+    """The type of an option for a time such as 600, 10m or 1h30m, in seconds: at most a year."""
 
-    name = "seconds"
+    name = "duration"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -350,7 +360,18 @@ class Command(click.Command):
                 plain += positive if value.lower() == "true" else negative
             else:
                 plain.append(name + equals + value)
-        return super().parse_args(ctx, plain)
+        try:
+            return super().parse_args(ctx, plain)
+        except click.NoSuchOption as error:
+            raise self._with_suggestion(error) from None
+
+    def _with_suggestion(self, error: click.NoSuchOption) -> click.UsageError:
+        """Suggest the option of the same meaning, such as --lr for --learning-rate, if any."""
+        spellings = {option[2:]: option for param in self.params for option in param.opts}
+        meant = suggest(error.option_name.lstrip("-"), spellings)
+        if meant is None:
+            return error
+        return click.UsageError(f"{error.message} Did you mean '{spellings[meant]}'?", error.ctx)
 
     def _flag_spellings(self) -> dict[str, tuple[list[str], list[str]]]:
         """Return the words that turn each flag on and off, by each spelling of the flag."""
@@ -370,25 +391,33 @@ def _is_boolean(word: str) -> bool:
     return word.lower() in ("true", "false")
 
 
-def config_options(*names: str) -> Decorator:
-    """Decorate a command with options for fields of `TrialConfig`: the named ones, or all."""
+def config_options(*names: str, default: str | None = None) -> Decorator:
+    """Decorate a command with options for fields of `TrialConfig`.
+
+    Args:
+        names: the fields; without any, all.
+        default: in the help, where the value comes from without the option; without it, it is that
+            of the field.
+    """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         given = [field.name for field in config_fields().values() if not field.computed]
         for name in reversed(names or given):
-            command = _config_option(config_fields()[name])(command)
+            command = _config_option(config_fields()[name], default)(command)
         return command
 
     return decorate
 
 
-def _config_option(field: ConfigField) -> Decorator:
+def _config_option(field: ConfigField, default: str | None) -> Decorator:
     spelling = f"--{field.name.replace('_', '-')}"
     if field.type is bool:
         return click.option(
             f"{spelling}/--no-{spelling[2:]}", field.name, default=None, help=field.help
         )
-    if field.default is not None:
+    if default is not None:
+        pass
+    elif field.default is not None:
         default = str(field.default)
     elif field.name in network_options():
         default = "the family's own"

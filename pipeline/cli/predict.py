@@ -32,32 +32,33 @@ _CLASS_LIMIT = 60  # characters of the name of a class in a table
 _STANDARD_INPUT = Path("-")  # as an argument: read a list of paths from there
 
 
-@click.command(name="predict", cls=Command)
+@click.command(name="predict", cls=Command, short_help="Classify image files.")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, allow_dash=True))
 @click.option(
     "--path",
     "more",
     multiple=True,
     type=click.Path(path_type=Path, allow_dash=True),
-    help="The same.",
+    help="An image file or folder, instead of the argument; several are allowed.",
 )
 @network_source_options
 @click.option(
-    "--url", help="Of a server that runs `mlflow models serve`, instead of a network here."
+    "--url",
+    help="Ask the server at this address (`mlflow models serve`) instead of a network here.",
 )
 @click.option(
     "--top",
     type=click.IntRange(1),
     default=3,
     show_default=True,
-    help="Classes told of each image.",
+    help="How many classes to show for each image, the most probable first.",
 )
 @click.option(
     "--format",
     "fmt",
     type=click.Choice(["table", "json", "csv"]),
     default="table",
-    help="How it is printed.",
+    help="The format of the output.",
 )
 @storage_option
 def predict_command(

@@ -16,6 +16,7 @@ import click
 from pipeline import __version__
 from pipeline.cli.archive import archive_command
 from pipeline.cli.clean import clean_command
+from pipeline.cli.completion import completion_command
 from pipeline.cli.data import data_command
 from pipeline.cli.delete import delete_command
 from pipeline.cli.evaluate import evaluate_command
@@ -42,8 +43,30 @@ from pipeline.system.errors import Failure, StorageFailure, UsageFailure
 _PATH_ERRORS = (errno.EACCES, errno.ENAMETOOLONG)
 
 
+# The commands as the help lists them, in the order of use.
+SECTIONS = {
+    "Search": ("sweep", "finalists", "train", "run"),
+    "Look": ("status", "report", "ui", "list", "studies", "data"),
+    "Use": ("predict", "evaluate", "export", "register"),
+    "Keep": ("archive", "restore", "rename", "clean", "delete", "sync"),
+    "Set up": ("completion",),
+}
+
+
 class _Group(click.Group):
     command_class = Command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by what they are for."""
+        width = max(map(len, self.commands))
+        for section, names in SECTIONS.items():
+            rows = [
+                (name.ljust(width), self.commands[name].get_short_help_str(80))
+                for name in names
+                if name in self.commands
+            ]
+            with formatter.section(section):
+                formatter.write_dl(rows)
 
 
 @click.group(
@@ -54,9 +77,9 @@ def cli() -> None:
     """Experiment-tracked hyperparameter sweeps for image classifiers.
 
     \b
-    pipeline sweep                     search the default study on the bundled digits
-    pipeline sweep --dataset mnist     the same on MNIST
-    pipeline report --best             what won
+    pipeline sweep                             search the default study
+    pipeline sweep --dataset folder:photos     search on your own images
+    pipeline report --best                     what won
     """
     failpoints.arm()
 
@@ -82,6 +105,7 @@ for command in (
     status_command,
     ui_command,
     sync_command,
+    completion_command,
 ):
     cli.add_command(command)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.stores.locations import Stores
 
 
-@click.command(name="register", cls=Command)
+@click.command(name="register", cls=Command, short_help="Add a network to MLflow's model registry.")
 @network_source_options
 @click.option(
     "--as",
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     help="The model's name.  [default: the study's, or the data set's]",
 )
 @click.option(
-    "--alias", default="champion", show_default=True, help="By which the newest version is found."
+    "--alias",
+    default="champion",
+    show_default=True,
+    help="The alias of the new version: models:/NAME@ALIAS.",
 )
 @data_dir_option
 @storage_option

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from pipeline.cli.options import Command, storage_option
+from pipeline.cli.stored_names import complete_study
 
 
-@click.command(name="rename", cls=Command)
-@click.argument("name")
+@click.command(name="rename", cls=Command, short_help="Give a study another name.")
+@click.argument("name", shell_complete=complete_study)
 @click.argument("new")
 @storage_option
 def rename_command(name: str, new: str, storage: str | None) -> None:

@@ -17,6 +17,7 @@ from pipeline.cli.options import (
     within_option,
 )
 from pipeline.cli.status import read_status
+from pipeline.cli.stored_names import complete_study
 from pipeline.system import garbage
 from pipeline.system.errors import Interrupted, UsageFailure
 
@@ -45,19 +46,28 @@ def _read_plots(
     return tuple(dict.fromkeys(formats))
 
 
-@click.command(name="report", cls=Command)
-@click.argument("names", nargs=-1)
+@click.command(
+    name="report", cls=Command, short_help="Rank trials, compare studies; write tables and plots."
+)
+@click.argument("names", nargs=-1, shell_complete=complete_study)
 @click.option("--name", "name_option", help="The study, instead of the argument.")
-@click.option("--best", "show_best", is_flag=True, help="The winner in detail.")
+@click.option("--best", "show_best", is_flag=True, help="Show the winner in detail.")
 @within_option
-@click.option("--top", type=click.IntRange(1), help="Rows at most.  [default: 20 in a table]")
 @click.option(
-    "--format", "fmt", type=_FORMATS, default="table", show_default=True, help="How it is printed."
+    "--top", type=click.IntRange(1), help="Show at most so many trials.  [default: 20 in a table]"
+)
+@click.option(
+    "--format",
+    "fmt",
+    type=_FORMATS,
+    default="table",
+    show_default=True,
+    help="The format of the output.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder.  [default: reports/NAME]",
+    help="The folder for the report.  [default: reports/NAME]",
 )
 @click.option(
     "--plots",

@@ -9,7 +9,7 @@ import click
 from pipeline.cli.options import Command, storage_option
 
 
-@click.command(name="restore", cls=Command)
+@click.command(name="restore", cls=Command, short_help="Read a study from an archive.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="What to call the study here.  [default: its own name]")
 @storage_option

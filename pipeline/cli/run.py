@@ -11,30 +11,30 @@ from pipeline.cli.options import Command
 from pipeline.system.errors import UsageFailure
 
 
-@click.command(name="run", cls=Command)
+@click.command(name="run", cls=Command, short_help="Run a command through `mlflow run`.")
 @click.option(
     "-e",
     "--entry-point",
     "entry",
     default="main",
     show_default=True,
-    help="Entry point of MLproject.",
+    help="The entry point of MLproject: sweep, train, report, ...",
 )
 @click.option(
     "-P",
     "parameters",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Becomes --KEY VALUE of the command.",
+    help="An option of the command: trials=4 becomes --trials 4.",
 )
 @click.option(
     "--env-manager",
     type=click.Choice(["local", "conda", "uv", "virtualenv"]),
     help="[default: conda if there is one, else local]",
 )
-@click.option("--backend", default="local", show_default=True, help="Where MLflow runs it.")
+@click.option("--backend", default="local", show_default=True, help="MLflow's backend.")
 @click.option("--backend-config", help="A .json file for the backend.")
-@click.option("--experiment", help="MLflow experiment.")
+@click.option("--experiment", help="The MLflow experiment to record in.")
 def run_command(entry: str, parameters: tuple[str, ...], **options: Any) -> None:
     """Run an entry point of this project through `mlflow run`.
 

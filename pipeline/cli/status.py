@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import Command, argument_or_option, storage_option
+from pipeline.cli.stored_names import complete_study
 from pipeline.system import garbage
 from pipeline.system.errors import Interrupted, UsageFailure
 
@@ -22,8 +23,8 @@ _CLEAR = "\x1b[H\x1b[2J"  # clears a terminal
 _POLL_INTERVAL = 0.2  # seconds
 
 
-@click.command(name="status", cls=Command)
-@click.argument("name", required=False)
+@click.command(name="status", cls=Command, short_help="Show how far a sweep is.")
+@click.argument("name", required=False, shell_complete=complete_study)
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.options import Command, argument_or_option, config_options, data_dir_option
+from pipeline.cli.stored_names import complete_study_file
 from pipeline.system import garbage
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from sweeps.spec.study_spec import StudySpec
 
 
-@click.command(name="studies", cls=Command)
-@click.argument("name", required=False)
+@click.command(
+    name="studies", cls=Command, short_help="List the shipped studies, or show the plan of one."
+)
+@click.argument("name", required=False, shell_complete=complete_study_file)
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @config_options("dataset")
 @data_dir_option

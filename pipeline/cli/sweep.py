@@ -12,7 +12,7 @@ import click
 from pipeline.cli.options import (
     ENGINE_OPTIONS,
     Command,
-    Seconds,
+    Duration,
     argument_or_option,
     command_line,
     config_options,
@@ -25,6 +25,7 @@ from pipeline.cli.options import (
     storage_option,
     try_out,
 )
+from pipeline.cli.stored_names import complete_study, complete_study_file
 from pipeline.cli.studies import print_plan
 from pipeline.cli.then import Ending, followed_by, then_option
 from pipeline.system import garbage
@@ -58,17 +59,22 @@ _FIXED_OPTIONS = (
 _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "keep_checkpoints")
 
 
-@click.command(name="sweep", cls=Command)
-@click.argument("study", required=False)
+@click.command(
+    name="sweep", cls=Command, short_help="Search hyperparameters: a shipped study or your own."
+)
+@click.argument("study", required=False, shell_complete=complete_study_file)
 @click.option("--study", "study_option", help="The study file, instead of the argument.")
 @click.option(
-    "--name", help="The study's name in the stores.  [default: the file's plus the data set's]"
+    "--name", shell_complete=complete_study, help="The study's name.  [default: FILE-DATASET]"
 )
 @click.option(
-    "--trials", type=click.IntRange(1), help="Trials in all; more than before extends the study."
+    "--trials",
+    type=click.IntRange(1),
+    help="Trials in all; a larger number than before extends the study.",
 )
 @click.option(
-    "--budget", help="What all trials may take: so many whole trainings, or a time (1.5h, 90min)."
+    "--budget",
+    help="What all trials may take together: a number of whole trainings, or a time (1.5h).",
 )
 @config_options(
     "epochs",
@@ -80,25 +86,33 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
     "device",
     "precision",
     "gpus_per_trial",
+    default="as the study file says",
 )
 @data_dir_option
 @click.option(
-    "--families", "--family", "families", help="Families to search: mlp,cnn, or net.py:MyNet."
+    "--families",
+    "--family",
+    "families",
+    help="Architectures to search: mlp,cnn,resnet, or your own net.py:MyNet.",
 )
 @click.option(
+    "--method",
     "--sampler",
+    "method",
     type=click.Choice(["tpe", "gp", "random", "grid"]),
-    help="How configurations are chosen.",
+    help="How configurations are drawn: by TPE, a Gaussian process, at random, or all of a grid.",
 )
 @click.option(
     "--pruner",
     type=click.Choice(["asha", "median", "none"]),
-    help="Trials that lag are paused (asha) or stopped (median).",
+    help="What happens to trials that fall behind: paused until they deserve to go on (asha), "
+    "stopped (median), or nothing (none).",
 )
 @click.option(
     "--objectives",
     metavar="METRIC,COST",
-    help="Search the front of two: val_acc,parameters, or another metric, or mflops or latency_ms.",
+    help="Search accurate and cheap networks at once. METRIC: val_acc or another; COST: "
+    "parameters, mflops or latency_ms.",
 )
 @click.option(
     "--warm-start",
@@ -115,13 +129,13 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
 )
 @click.option(
     "--timeout",
-    type=Seconds(),
-    help="Seconds after which no trial is begun.",
+    type=Duration(),
+    help="Begin no trial after this time: 600, 10m or 1h30m.",
 )
 @click.option(
     "--trial-timeout",
-    type=Seconds(),
-    help="Seconds of training that a trial may take.",
+    type=Duration(),
+    help="End a trial that has trained for this time: 600, 10m or 1h30m.",
 )
 @click.option(
     "--finalists/--no-finalists",
@@ -133,19 +147,28 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
     type=click.IntRange(1),
     default=5,
     show_default=True,
-    help="In a row, after which it ends.",
+    help="End the sweep after so many failed trials in a row.",
 )
 @click.option(
     "--keep-checkpoints",
     metavar="each|all|best|top:K",
-    help="Whose weights stay: each trial's best epoch's, all epochs', or the best trials'.",
+    help="Which weights to keep: of the best epoch of each trial, of all epochs, or of the best "
+    "trials only.",
 )
-@click.option("--set", "settings", multiple=True, help="Fix values: key=value,key=value")
-@click.option("--experiment", help="MLflow experiment.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE,...",
+    help="Fix hyperparameters instead of searching them: batch_size=64,optimizer=adamw",
+)
+@click.option("--experiment", help="The MLflow experiment to record in.")
 @storage_option
 @then_option
 @click.option(
-    "--dry-run", is_flag=True, help="Print the space, the count and an estimate; run nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Print the plan (what is searched, trials, time, disk) and train nothing.",
 )
 @debug_option
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
@@ -256,7 +279,7 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
     return {
         **{key: options[key] for key in _STUDY_OPTIONS},
         "objectives": objectives,
-        "method": options["sampler"],
+        "method": options["method"],
         "families": families,
         "warm_start": _names(options["warm_start"]) or None,
         "set": settings,

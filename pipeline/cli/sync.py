@@ -7,16 +7,19 @@ import sys
 import click
 
 from pipeline.cli.options import Command, argument_or_option, command_line, storage_option
+from pipeline.cli.stored_names import complete_study
 from pipeline.system.errors import Interrupted
 
 
-@click.command(name="sync", cls=Command)
-@click.argument("name", required=False)
+@click.command(name="sync", cls=Command, short_help="Complete MLflow's record of a study.")
+@click.argument("name", required=False, shell_complete=complete_study)
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option(
-    "--experiment", help="MLflow experiment, where the study's parent run has to be made anew."
+    "--experiment", help="The MLflow experiment for a parent run that has to be created again."
 )
-@click.option("--check", is_flag=True, help="Only say what is lacking; exit code 6 if anything is.")
+@click.option(
+    "--check", is_flag=True, help="Only say what is missing; the exit code is 6 if anything is."
+)
 @storage_option
 def sync_command(
     name: str | None,

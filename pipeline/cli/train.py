@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from pipeline.jobs.reproduce import RecordedTrial
 
 
-@click.command(name="train", cls=Command)
+@click.command(name="train", cls=Command, short_help="Train one network.")
 @config_options()
 @data_dir_option
 @click.option(
     "--objective",
     type=click.Choice(["val_acc", "val_loss", "balanced_acc", "macro_f1"]),
-    help="What chooses the best epoch.  [default: val_acc]",
+    help="The metric that chooses the best epoch.  [default: val_acc]",
 )
 @click.option(
     "--keep-checkpoints",
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
 @click.option(
     "--from-run",
     metavar="ID|NAME#7",
-    help="Train a trial again, and compare; other options change it.",
+    help="Train a trial again and compare the results; other options change its settings.",
 )
 @click.option(
     "--set", "settings", multiple=True, help="Options of your own network: key=value,key=value"
 )
-@click.option("--experiment", help="MLflow experiment.")
+@click.option("--experiment", help="The MLflow experiment to record in.")
 @storage_option
 @debug_option
 def train_command(

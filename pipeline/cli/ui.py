@@ -8,14 +8,19 @@ import webbrowser
 import click
 
 from pipeline.cli.options import Command, argument_or_option, storage_option
+from pipeline.cli.stored_names import complete_study
 from pipeline.system import garbage
 
 
-@click.command(name="ui", cls=Command)
-@click.argument("name", required=False)
+@click.command(name="ui", cls=Command, short_help="Open MLflow's UI on the prepared comparison.")
+@click.argument("name", required=False, shell_complete=complete_study)
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the server."
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=5000,
+    show_default=True,
+    help="The port of MLflow's server.",
 )
 @click.option(
     "--host",

@@ -7,8 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import models
 from models import usercode
+from models.suggestions import did_you_mean
 from pipeline.data import download, tiny_imagenet
 from pipeline.data.listing import Listing
 from pipeline.data.lockfile import DatasetFiles
@@ -56,7 +56,7 @@ def get_source(name: str, data_version: int | None = DATA_VERSION) -> Arrays | F
         return Arrays(read=lambda _, _test: read_function(name), has_test=False)
     if name not in DATASETS:
         own = (f"{FOLDER}PATH", f"{CSV}FILE", "FILE.py:function")
-        hint = models.did_you_mean(name, [*DATASETS, *own])
+        hint = did_you_mean(name, [*DATASETS, *own])
         raise ValueError(f"dataset is unknown: {name!r}; {hint}")
     return DATASETS[name]
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from unicodedata import normalize
 
-import models
+from models.suggestions import did_you_mean
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.system.text import clean, clip
 
@@ -156,7 +156,7 @@ def parse_part(location: str, text: str) -> str:
     """
     part = PART_OF_WORD.get(text.strip().casefold())
     if part is None:
-        hint = models.did_you_mean(text.strip(), PARTS)
+        hint = did_you_mean(text.strip(), PARTS)
         raise UsageFailure(f"{location}: split is unknown: {clip(text, 80)!r}; {hint}")
     return part
 

@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 import torch
 
-import models
+from models.suggestions import did_you_mean
 from pipeline.data.listing import PARTS, parse_part
 from pipeline.data.splits import Splits
 from pipeline.data.tables import (
@@ -99,7 +99,7 @@ def _columns(table: Table) -> dict[str, str]:
         if name in _UNNAMED or column == "label":
             continue
         if column is None:
-            hint = models.did_you_mean(name, _COLUMNS)
+            hint = did_you_mean(name, _COLUMNS)
             raise UsageFailure(f"{table.location}: column is unknown: {clip(name, 80)!r}; {hint}")
         if column in names:
             raise UsageFailure(

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-import models
+from models.suggestions import did_you_mean
 from pipeline.data.datasets import check_dataset
 from pipeline.system.errors import UsageFailure
 from sweeps.analysis.facts import AblationStart, WarmStart
@@ -96,7 +96,7 @@ def _read_text(study: str) -> str:
     if study in shipped_studies():
         return resources.files("sweeps.studies").joinpath(f"{study}.yaml").read_text("utf-8")
     if not Path(study).is_file():
-        hint = models.did_you_mean(study, shipped_studies())
+        hint = did_you_mean(study, shipped_studies())
         raise UsageFailure(f"no study file {study!r}; {hint}, or the path of a file")
     try:
         with Path(study).open(encoding="utf-8") as file:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import models
 from models import own
+from models.suggestions import did_you_mean
 from pipeline.checkpoints import Folder, check_links, trial_folder
 from pipeline.data.datasets import is_own, is_present
 from pipeline.data.search_data import SearchData, check_redraw, load_for, trial_splits
@@ -96,7 +96,7 @@ class Request:
             UsageFailure: naming the value.
         """
         if self.engine not in ENGINES:
-            hint = models.did_you_mean(str(self.engine), list(ENGINES))
+            hint = did_you_mean(str(self.engine), list(ENGINES))
             raise UsageFailure(f"engine is unknown: {self.engine!r}; {hint}")
         rules: dict[str, Callable[[Any], object]] = {
             "timeout": check_seconds,

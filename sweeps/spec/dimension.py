@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import models
+from models.suggestions import did_you_mean
 from sweeps.spec.keywords import NO_KEYWORDS, Keywords
 from sweeps.trial import ConfigField, Value, config_fields, is_network_option
 
@@ -204,9 +204,7 @@ def parse_dimensions(
 def _parse_dimension(name: str, raw: Mapping[Any, Any], keywords: Keywords) -> Dimension:
     for key in raw:
         if key not in _KEYS:
-            raise ValueError(
-                f"{name} has an unknown key {key!r}; {models.did_you_mean(str(key), _KEYS)}"
-            )
+            raise ValueError(f"{name} has an unknown key {key!r}; {did_you_mean(str(key), _KEYS)}")
     when = raw.get("when", {})
     if not isinstance(when, dict):
         raise ValueError(  # noqa: TRY004

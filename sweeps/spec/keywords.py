@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import models
 from models.own import Network
 from models.parameters import read_option
+from models.suggestions import did_you_mean
 from sweeps.trial import Value, config_fields, is_network_option, network_options
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Keywords:
         """
         if name not in config_fields() and not self.take(name):
             own = [option for network in self.networks for option in network.parameters]
-            hint = models.did_you_mean(name, [*own, *config_fields()])
+            hint = did_you_mean(name, [*own, *config_fields()])
             raise ValueError(f"when names an unknown field {name!r}; {hint}")
         return self.parse(name, value)
 

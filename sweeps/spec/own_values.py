@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
-import models
+from models.suggestions import did_you_mean
 from sweeps.spec.dimension import parse_dimensions
 from sweeps.spec.keywords import Keywords, families_of, stored_keywords
 from sweeps.spec.study_spec import Fixed, Search, Start, StudySpec
@@ -96,5 +96,5 @@ def _unknown(path: KeyPath, model: Any, keywords: Keywords) -> str:
     name = str(path[-1])
     key = ".".join(map(str, path))
     named = [option for network in keywords.networks for option in network.parameters]
-    text = f"unknown key {key!r}; {models.did_you_mean(name, [*named, *model.model_fields])}"
+    text = f"unknown key {key!r}; {did_you_mean(name, [*named, *model.model_fields])}"
     return "; ".join([text, *(network.describe_options() for network in keywords.networks)])

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from sweeps.spec.dimension import Dimension, parse_dimensions
+from sweeps.spec.durations import parse_duration
 from sweeps.spec.keywords import context_keywords, families_of, stored_keywords
 from sweeps.spec.reference import Reference
 from sweeps.trial import ConfigField, Redraw, Value, config_fields, configure
@@ -363,26 +364,27 @@ class Budget(NamedTuple):
         return "1 whole training" if self.trainings == 1 else f"{self} whole trainings"
 
 
-_UNIT_SECONDS = {"h": 3600.0, "min": 60.0}
-
-
 def parse_budget(value: object) -> Budget:
     """Parse a budget: a number of whole trainings, or a time such as ``1.5h`` or ``90min``.
 
     Raises:
         ValueError: for anything else.
     """
-    match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?) ?(h|min|)", str(value).strip())
-    number = float(match[1]) if match else 0.0
-    least = 0 if match and match[2] else 1
-    if match is None or number < least or not 0 < number <= MAX_TRIALS:
-        raise ValueError(
-            f"budget must be a number of whole trainings, 1 to {MAX_TRIALS:,}, or a time such as "
-            f"1.5h or 90min: got {value!r}"
-        )
-    if match[2]:
-        return Budget(seconds=number * _UNIT_SECONDS[match[2]])
-    return Budget(trainings=number)
+    text = str(value).strip()
+    message = (
+        f"budget must be a number of whole trainings, 1 to {MAX_TRIALS:,}, or a time such as "
+        f"1.5h or 90min: got {value!r}"
+    )
+    is_time = text.lower().endswith(("d", "h", "m", "min", "s"))
+    try:
+        number = parse_duration(text)
+    except ValueError:
+        raise ValueError(message) from None
+    most = MAX_TRIALS * 3600 if is_time else MAX_TRIALS
+    least = 0 if is_time else 1
+    if not 0 < number <= most or number < least:
+        raise ValueError(message)
+    return Budget(seconds=number) if is_time else Budget(trainings=number)
 
 
 _BUDGET_SCHEMA = {"anyOf": [{"type": "number", "minimum": 1}, {"type": "string"}]}

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 import models
 from models import weights
 from models.own import needs_text
+from models.suggestions import did_you_mean
 from sweeps.spec import yamlfile
 from sweeps.spec.configurations import (
     check_unconditional,
@@ -459,12 +460,12 @@ def _message(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         is_nested = len(path) > 1
         model = _PARTS.get(path[0], StudySpec) if is_nested else StudySpec
-        return f"unknown key {key!r}; {models.did_you_mean(name, list(model.model_fields))}"
+        return f"unknown key {key!r}; {did_you_mean(name, list(model.model_fields))}"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "literal_error":
         expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{name} is unknown: {value!r}; {models.did_you_mean(str(value), expected)}"
+        return f"{name} is unknown: {value!r}; {did_you_mean(str(value), expected)}"
     return f"{key} must be {_rule(error['msg'])}: got {value!r}"
 
 

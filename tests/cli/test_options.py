@@ -150,7 +150,7 @@ def test_flag_with_another_value(args):
             ["--layer-order", "conv"],
             "layer_order must hold each of conv, norm, act, drop, pool once",
         ),
-        (["--batchsize", "8"], "(Did you mean one of: '--batch-size'"),
+        (["--batchsize", "8"], "Did you mean '--batch-size'?"),
     ],
 )
 def test_wrong_values(args, message):
@@ -211,4 +211,4 @@ def test_a_time_limit_is_a_time(option, value):
     """A time limit that no clock can keep is refused with the rule and the value; so is none at all."""
     done = run(option, value, command=sweep_command)
     assert done.exit_code == 2
-    assert f"a number of seconds above 0, at most 31536000 (a year): got {value!r}" in done.output
+    assert f"or such as 90s, 10m or 1h30m: got {value!r}" in " ".join(done.output.split())

@@ -31,6 +31,25 @@ def test_every_command_has_help_with_an_example(name):
     assert undescribed == []
 
 
+def test_the_help_lists_every_command_in_one_section(monkeypatch):
+    """Each command has its place and its line, which is whole in 80 columns."""
+    listed = [name for names in program.SECTIONS.values() for name in names]
+    assert len(set(listed)) == len(listed)
+    assert set(program.cli.commands) <= set(listed)
+    monkeypatch.setenv("COLUMNS", "80")
+    text = program.cli.get_help(click.Context(program.cli, info_name="pipeline"))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "..." not in text.partition("Search:")[2]
+
+
+def test_an_option_of_another_tool_is_understood(monkeypatch, capsys):
+    """A word that other tools have for an option is answered with ours."""
+    assert run_main(monkeypatch, "train", "--learning-rate", ".1") == 2
+    assert "Did you mean '--lr'?" in capsys.readouterr().err
+    assert run_main(monkeypatch, "sweep", "--n-trials", "3") == 2
+    assert "Did you mean '--trials'?" in capsys.readouterr().err
+
+
 TAKES_A_NAME = (
     ["report"],
     ["status"],

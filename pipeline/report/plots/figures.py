@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import matplotlib.style
 
-import models
+from models.suggestions import did_you_mean
 from pipeline.report.plots.registry import PLOTS
 from pipeline.system.errors import UsageFailure
 from sweeps.analysis.record import StudyRecord
@@ -31,7 +31,7 @@ def draw_figure(record: StudyRecord, name: str) -> Figure | None:
         UsageFailure: if there is no such plot.
     """
     if name not in PLOTS:
-        hint = models.did_you_mean(name, list(PLOTS))
+        hint = did_you_mean(name, list(PLOTS))
         raise UsageFailure(f"no plot {name!r}; {hint}")
     plot = PLOTS[name]
     info = plot.info(record)
