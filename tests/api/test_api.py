@@ -83,11 +83,11 @@ def test_its_arguments_are_the_options_of_the_command():
     options = {param.name for param in cli.get_command(None, "sweep").params}
     arguments = set(inspect.signature(sweep_function).parameters)
     fields = set(config_fields()) - {"epochs", "dataset", "seed"}
-    of_a_terminal = {"study_option", "dry_run", "as_json", "settings"}
+    of_a_terminal = {"study_option", "dry_run", "as_json", "settings", "then"}
     assert options - fields - of_a_terminal == arguments - {"set", "progress"}
     options = {param.name for param in cli.get_command(None, "finalists").params}
     arguments = set(inspect.signature(pipeline.StudyResults.finalists).parameters)
-    of_the_study = {"name", "name_option", "storage", "data_dir"}
+    of_the_study = {"name", "name_option", "storage", "data_dir", "then"}
     assert options - of_the_study == arguments - {"self", "progress"}
 
 
