@@ -76,7 +76,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
     Args:
         name: the unknown word.
-        known: the words that there are. If there are many, they are listed only without a suggestion.
+        known: the words that there are. Many are listed only without a suggestion.
     """
     words = list(known)
     listed = f"known: {', '.join(words)}"

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
+from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
 from pipeline.cli.options import Command
 
-_SHELLS = ("bash", "zsh", "fish")
+_SHELLS = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 @click.command(
     name="completion", cls=Command, short_help="Print the completion script of your shell."
 )
-@click.argument("shell", type=click.Choice(_SHELLS))
+@click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:
     """Print the script with which a shell completes commands, options, study and run names.
@@ -24,7 +24,5 @@ def completion_command(ctx: click.Context, shell: str) -> None:
     \b
     Example: pipeline completion bash
     """
-    complete = get_completion_class(shell)
-    assert complete is not None  # click knows all of the shells above
-    program = ctx.find_root()
-    click.echo(complete(program.command, {}, "pipeline", "_PIPELINE_COMPLETE").source())
+    complete = _SHELLS[shell](ctx.find_root().command, {}, "pipeline", "_PIPELINE_COMPLETE")
+    click.echo(complete.source())

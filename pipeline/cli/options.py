@@ -19,8 +19,8 @@ from models.suggestions import suggest
 from pipeline.cli.stored_names import complete_run, complete_study
 from pipeline.engines.registry import ENGINES
 from pipeline.system.errors import Interrupted, UsageFailure
-from pipeline.system.limits import check_seconds
 from pipeline.system.text import clean
+from sweeps.spec.durations import check_seconds
 from sweeps.trial import ConfigField, TrialConfig, Value, config_fields, network_options
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from pipeline.system.errors import (
     StudyTaken,
     UsageFailure,
 )
-from pipeline.system.limits import check_count, check_seconds
+from pipeline.system.limits import check_count
 from pipeline.system.signals import StopRequest
 from pipeline.tracking import comparison_view
 from pipeline.tracking.server import STOP_TIMEOUT
@@ -55,6 +55,7 @@ from sweeps.search.loop import MAX_FAILURES
 from sweeps.search.stored import StoredStudy, study_names
 from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
+from sweeps.spec.durations import check_seconds
 from sweeps.spec.study_spec import Finalists, StudySpec
 from sweeps.trial import PAUSED, RUNNING, Redraw, TrialResult, Value
 

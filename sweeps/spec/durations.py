@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _UNIT_SECONDS = {
@@ -11,6 +12,7 @@ _UNIT_SECONDS = {
     "m": 60.0,
     "s": 1.0,
 }
+_YEAR = 365 * 24 * 3600  # seconds
 _PART = r"([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(min|d|h|m|s)"
 
 
@@ -34,3 +36,27 @@ def parse_duration(value: object) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"a duration such as 90 (seconds), 10m or 1h30m: got {value!r}") from None
+
+
+def check_seconds(value: object) -> float:
+    """Check a time limit.
+
+    Args:
+        value: a number of seconds, or a text such as ``600``, ``10m`` or ``1h30m``.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        ValueError: if it is not above 0 and at most a year.
+    """
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _YEAR:  # nan is neither above nor below
+        raise ValueError(
+            "a time above 0 and at most a year, in seconds or such as 90s, 10m or 1h30m: "
+            f"got {value!r}; without a limit, leave it out"
+        )
+    return seconds
