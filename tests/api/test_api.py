@@ -83,7 +83,7 @@ def test_its_arguments_are_the_options_of_the_command():
     options = {param.name for param in cli.get_command(None, "sweep").params}
     arguments = set(inspect.signature(sweep_function).parameters)
     fields = set(config_fields()) - {"epochs", "dataset", "seed"}
-    of_a_terminal = {"study_option", "dry_run", "as_json", "settings", "then"}
+    of_a_terminal = {"study_option", "dry_run", "debug", "as_json", "settings", "then"}
     assert options - fields - of_a_terminal == arguments - {"set", "progress"}
     options = {param.name for param in cli.get_command(None, "finalists").params}
     arguments = set(inspect.signature(pipeline.StudyResults.finalists).parameters)
