@@ -30,13 +30,14 @@ class Dropout(nn.Dropout):
     """`torch.nn.Dropout`, several times as fast on the CPU.
 
     One draw of 64 random bits decides four values. The probability is rounded to a multiple of
-    2**-15. Not used for other devices or types, nor outside of training.
+    2**-15. Not used for other devices or types, outside of training, or in compiled code, which
+    draws its own.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - as torch names it
         """Set values of any shape to 0 at random and scale the others, so that the mean stays."""
         supported = input.dtype in {torch.float32, torch.bfloat16} and input.device.type == "cpu"
-        if not self.training or self.p == 0 or not supported:
+        if not self.training or self.p == 0 or not supported or torch.compiler.is_compiling():
             return functional.dropout(input, self.p, self.training)
         # The mask is made in the order of memory, and takes the shape that gives its places.
         mask = _mask(input.numel(), self.p, input.dtype)

@@ -498,6 +498,12 @@ class TrialConfig:
         "digits), else fp16 on GPUs and fp32 on CPUs.",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
+    compile: bool = _field(
+        False,
+        "Compile the network's training steps (torch.compile): a wait at the beginning of each "
+        "trial, which pays for long trainings alone.",
+        is_later=True,
+    )
     device: str = _field(
         "auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), identity=False
     )

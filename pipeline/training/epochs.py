@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import torch
 from torch import nn
@@ -119,7 +119,7 @@ class Training:
     """
 
     # Made by `run`. The parallel network wraps the network in DistributedDataParallel, if there are
-    # several processes.
+    # several processes, and compiles it, if the configuration says so.
     network: nn.Module
     parallel_network: nn.Module
     frozen: Frozen
@@ -278,6 +278,11 @@ class Training:
             self.hooks.saved(tuple(resumed.history))
         self._check_limits(limits)
         self.parallel_network = self.group.wrap(self.network)
+        if config.compile:
+            # The plain network is scored and kept. Each shape has a code of its own, whichever came
+            # first: a resumed training equals an uninterrupted one.
+            compiled = torch.compile(self.parallel_network, dynamic=False)
+            self.parallel_network = cast("nn.Module", compiled)
 
     @property
     def _scored_network(self) -> nn.Module:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import shutil
+from importlib.util import find_spec
 
 import torch
 
@@ -16,7 +19,8 @@ def resolve(config: TrialConfig) -> TrialConfig:
     """Resolve the device of this machine, the precision by a fixed rule, and the augmentation.
 
     Raises:
-        ValueError: if this machine has no such device, or fewer than the trial asks for.
+        ValueError: if this machine has no such device, or fewer than the trial asks for, or cannot
+            compile.
     """
     device = _choose_device(config.device)
     precision = config.precision
@@ -32,6 +36,8 @@ def resolve(config: TrialConfig) -> TrialConfig:
         augment = get_source(config.dataset).augment
     resolved = dataclasses.replace(config, device=device, precision=precision, augment=augment)
     check_processes(resolved)
+    if resolved.compile:
+        _check_compiler(device)
     return resolved
 
 
@@ -65,6 +71,22 @@ def _choose_device(device: str) -> str:
         names = [name for name in ("cpu", "cuda", "mps") if available[name]]
         raise ValueError(f"device {device} is not there: {', '.join(names)}")
     return device
+
+
+def _check_compiler(device: str) -> None:
+    """Check that this machine has what `torch.compile` needs.
+
+    Raises:
+        ValueError: if it has not.
+    """
+    if device == "cuda" and find_spec("triton") is None:
+        raise ValueError("compile needs Triton on a GPU: pip install triton, or leave compile out")
+    compilers = (os.environ.get("CXX") or "g++", "clang++", "cl")
+    if device != "mps" and not any(map(shutil.which, compilers)):
+        raise ValueError(
+            "compile needs a C++ compiler on this machine (g++, clang++, or the one in CXX): "
+            "install one, or leave compile out"
+        )
 
 
 def _computes_in_bf16(device: str) -> bool:

@@ -41,3 +41,17 @@ def test_arithmetic():
     for config in (digits, own):
         assert choose_precision(config, "cpu", has_bf16=True) == "fp32"
         assert choose_precision(config, "cuda", has_bf16=True) == "bf16"
+
+
+def test_compiling_needs_a_compiler(tmp_path, monkeypatch):
+    """Without a C++ compiler, a configuration that is compiled is refused before it is trained."""
+    config = configure({"compile": True, "device": "cpu"})
+    compiler = tmp_path / "my-compiler"
+    compiler.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ValueError, match=r"compile needs a C\+\+ compiler .* or leave compile out"):
+        resolve(config)
+    resolve(configure({"device": "cpu"}))
+    monkeypatch.setenv("CXX", "my-compiler")
+    assert resolve(config).compile

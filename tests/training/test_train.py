@@ -216,7 +216,10 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("values", "step"), CASES, ids=str)
+COMPILED = pytest.param({"compile": True}, 9, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("values", "step"), [*CASES, COMPILED], ids=str)
 def test_resumed_is_unbroken(values, step, tiny, tmp_path, often):
     """Broken off anywhere and begun again, a training ends bit for bit as one that was not, and repeats no epoch."""
     schedule = values.get("schedule", "none")
