@@ -48,21 +48,21 @@ def test_the_best_baseline_is_a_finalist():
     assert choose_finalists(found, top=2, seeds=3).trials == (0, 1)
     answer = answering.answer(found)
     assert answer.certainty[0].startswith("The best baseline (trial 1, lr 0.01")
-    assert answer.certainty[0].endswith("has 0.8000 (1 seed), 0.1000 behind.")
-    assert ("ahead of the best baseline by", "0.1000, not told apart") in answer.figures
+    assert answer.certainty[0].endswith("has 80.00 % (1 seed), 10.00 points behind.")
+    assert ("ahead of the best baseline by", "10.00 points, not told apart") in answer.figures
     notes = {row["trial"]: row["notes"] for row in ranked_table(found).rows}
     assert notes == {0: "", 1: "baseline", 2: "baseline"}
 
     values = {0.1: (0.91, 0.9), 0.01: (0.81, 0.8)}
     judged = dataclasses.replace(found, finalists=again(values, test=0.88))
     answer = answering.answer(judged)
-    assert ("ahead of the best baseline by", "0.1000") in answer.figures
+    assert ("ahead of the best baseline by", "10.00 points") in answer.figures
     first = answer.certainty[0]
     assert first.startswith(
-        "Against the best baseline, lr 0.01, 0.8050 ± 0.0071 (2 seeds): difference +0.1000"
+        "Against the best baseline, lr 0.01, 80.50 ± 0.71 % (2 seeds): difference +10.00 points"
     )
     assert first.endswith(
-        "On the test images the baseline has 0.8800, the winner 0.8800 (+0.0000)."
+        "On the test images the baseline has 88.00 %, the winner 88.00 % (+0.00 points)."
     )
     assert "lr 0.01 (baseline)" in render.render(judged, "md")
     assert "gone on since they were chosen" not in render.render(judged, "md")
@@ -244,7 +244,7 @@ def test_one_seed_tells_nothing():
     found = judged(again({0.1: [0.99], 0.01: [0.10]}))
     assert found.finalists[1].against.outcome == "open"
     assert (
-        "difference +0.8900 of one seed each: which is better is not known."
+        "difference +89.00 points of one seed each: which is better is not known."
         in said(again({0.1: [0.99], 0.01: [0.10]}))[1]
     )
 
@@ -326,7 +326,7 @@ def test_an_open_difference_says_what_would_decide():
     needs = judged(finalists).finalists[1].against.needs
     assert needs.seeds > 1
     line = said(finalists)[1]
-    assert "95 % -0.0" in line
+    assert "95 % interval -1." in line
     assert ", 3 seeds, 1000 images, of 2 configurations): not told apart; " in line
     assert f"; {needs.seeds} more seeds of each" in line
     assert line.endswith(" would decide, if the difference stays as it is.")
@@ -369,7 +369,7 @@ def test_a_verdict_stands_before_that_of_the_search():
         assert 0 < text.index("Winner: lr 0.1") < text.index("In the search: lr 0.01")
         begun = dataclasses.replace(finalists, trials=9)
         text = render.render(dataclasses.replace(record, finalists=begun), shown)
-        assert 0 < text.index("0.9000 (1 seed) against") < text.index("Not final")
+        assert 0 < text.index("90.00 % (1 seed) against") < text.index("Not final")
 
 
 @pytest.mark.parametrize(
@@ -392,8 +392,9 @@ def test_a_difference_is_positive_where_the_winner_is_better(objective, text):
         record, objective=objective, maximize=maximize, finalists=finalists
     )
     lines = verdict.verdict_lines(record)
+    shown = "+4.97 points" if maximize else "+0.0497"
     assert lines[0].startswith(f"Winner: lr {best:g}")
-    assert any("difference +0.0497" in line for line in lines)
+    assert any(f"difference {shown}" in line for line in lines)
     assert any(line.startswith(text) for line in lines)
 
 
@@ -426,11 +427,11 @@ def test_none_complete():
 def test_a_single_finalist_wins():
     """One finalist has nobody to be tied with; its fields name it."""
     lines = said(again({0.1: [0.9, 0.92]}, test=0.9))
-    test = "0.9000 ± 0.0000 (2 seeds), 95 % 0.8861 to 0.9124 over seeds and images"
+    test = "90.00 ± 0.00 % (2 seeds), 95 % interval 88.61 to 91.24 % over seeds and images"
     # Wilson's interval of 2,000 images: the seeds do not differ.
     assert wilson_interval(0.9, 2000) == pytest.approx((0.8861, 0.9124), abs=1e-4)
     assert lines[0] == (
-        f"Winner: lr 0.1, mean val_acc 0.9100 ± 0.0141 (2 seeds); test accuracy {test}."
+        f"Winner: lr 0.1, mean val_acc 91.00 ± 1.41 % (2 seeds); test accuracy {test}."
     )
     assert not any("apart" in line for line in lines)
 
@@ -485,7 +486,7 @@ def test_the_cheapest_of_those_no_worse():
     finalists = again({0.1: [0.92] * 2, 0.01: [0.9195] * 2, 0.001: [0.919] * 2}, images=2000)
     lines = said(priced(finalists))
     sentence = (
-        "Place 3 is the cheapest of those known to be less than 0.01 worse than the winner: "
+        "Place 3 is the cheapest of those known to be less than 1 point worse than the winner: "
         "10 parameters, 1 MFLOPs an image."
     )
     assert sentence in lines
@@ -520,8 +521,8 @@ def test_the_table_has_a_line_for_each():
     )
     grid = verdict.section(dataclasses.replace(record, finalists=finalists)).grid
     assert grid.rows[1] == (
-        *("2", "lr 0.01", "0.9050 ± 0.0071", "0.9000 ± 0.0000", "+0.0050 (-0.0183 to +0.0267)"),
-        *("+0.0050, not told apart", "0.9400"),
+        *("2", "lr 0.01", "90.50 ± 0.71 %", "90.00 ± 0.00 %", "+0.50 (-1.83 to +2.67)"),
+        *("+0.50 points, not told apart", "94.00 %"),
     )
 
 
@@ -587,7 +588,7 @@ def test_a_narrow_terminal_cuts_no_number():
         dataclasses.replace(record, finalists=finalists), 80
     ).splitlines()[1:12]
     assert max(map(len, table[:6])) <= 80
-    assert "0.9100" in "\n".join(table)
+    assert "91.00" in "\n".join(table)
     assert "…" not in "\n".join(table)
 
 

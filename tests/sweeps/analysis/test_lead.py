@@ -86,7 +86,7 @@ def test_a_total_that_repeats_do_not_divide(better):
     )
     assert record.ranked[0].trials[0].config.lr == 0.1
     (line,) = lead_sentences(record)
-    assert line.startswith("lr 0.1 0.9100 ± 0.0100 (3 seeds) against lr 0.01 ")
+    assert line.startswith("lr 0.1 91.00 ± 1.00 % (3 seeds) against lr 0.01 ")
     assert line.endswith("with a single seed on one side: which is better is not known")
 
 
