@@ -113,6 +113,9 @@ def test_a_plot_tells_its_trials(address):
     """The pointer and the arrow keys reveal the settings of a trial; a click marks its row."""
     with browse() as page:
         page.goto(address)
+        # The plot of these tests is a single pixel.
+        size = "Object.assign(image.style, {width: '400px', height: '300px'})"
+        page.locator(".plot img").evaluate(f"image => {size}")
         picture = page.locator(".picture")
         picture.hover()  # in the middle, where trial 3 is
         tip = page.locator(".tip")
