@@ -606,14 +606,12 @@ class TrialConfig:
         return self._hash(lambda field: field.identity and field.name not in REPEAT_FIELDS)
 
     def _hash(self, includes: Callable[[ConfigField], bool]) -> str:
-        values = {}
-        for name, value in self.to_dict().items():
-            field = config_fields().get(name)
-            if field is None:  # a keyword of the user's own network
-                values[name] = value
-                continue
-            if includes(field) and not field.is_as_before(value):
-                values[name] = value
+        fields = config_fields()
+        values = {
+            name: value
+            for name, value in without_later_fields(self.to_dict()).items()
+            if name not in fields or includes(fields[name])  # else a keyword of an own network
+        }
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -634,6 +632,20 @@ def config_fields() -> dict[str, ConfigField]:
             **field.metadata,
         )
     return result
+
+
+def without_later_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the fields that do what an earlier version did, which lacked them.
+
+    Args:
+        values: by field, or by keyword of the user's own network.
+    """
+    fields = config_fields()
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in fields or not fields[name].is_as_before(value)
+    }
 
 
 @lru_cache(10_000)

@@ -10,7 +10,7 @@ from mlflow.utils import mlflow_tags
 from pipeline.system.files import temporary_folder
 from pipeline.tracking import run_contents
 from pipeline.tracking.tracker import Run, Tracker
-from sweeps.trial import FAILED, TrialResult, config_fields
+from sweeps.trial import FAILED, TrialResult, without_later_fields
 
 WEIGHTS = "weights"  # the gap that only another training may fill
 NO_RUN = "its run"
@@ -42,13 +42,8 @@ def find_gaps(
     status = "FAILED" if result.state == FAILED else "FINISHED"
     if run.info.status != status:
         gaps.append(f"status {status}")
-    fields = config_fields()
-    params = {
-        key: str(value)
-        for key, value in result.config.to_dict().items()
-        # An option of the user's own network is no field.
-        if key not in fields or not fields[key].is_as_before(value)
-    }
+    settings = without_later_fields(result.config.to_dict())
+    params = {name: str(value) for name, value in settings.items()}
     gaps += [f"param {key}" for key in _differing(params, run.data.params)]
     tags = {**tags, **run_contents.result_tags(result, classes)}
     gaps += [f"tag {key}" for key in _differing(tags, run.data.tags)]

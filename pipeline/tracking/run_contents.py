@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pipeline.system.text import clip, csv_text
 from sweeps.analysis.health import collapsed_class, dead_classes
-from sweeps.trial import Epoch, TrialResult
+from sweeps.trial import Epoch, TrialResult, without_later_fields
 
 MAX_CLASS_METRICS = 20  # with more classes, their accuracies are only in an artifact
 
@@ -115,12 +115,14 @@ def write_scored_epochs(file: Path, rows: Sequence[EpochScores], classes: Sequen
 def write_artifacts(folder: Path, result: TrialResult, classes: Sequence[str]) -> None:
     """Write the artifacts of a finished trial, apart from its weights.
 
-    - ``config.yaml``: the configuration.
+    - ``config.yaml``: the configuration, without later fields that leave a trial as it was before
+      they came: so the file of an earlier version is complete.
     - ``per_class.csv``, ``per_class_train.csv``: accuracies, classes by epochs.
     - ``confusion.csv``: a row for each true class, a column for each predicted class.
     """
     names = [csv_text(name) for name in classes]
-    lines = [f"{name}: {json.dumps(value)}\n" for name, value in result.config.to_dict().items()]
+    settings = without_later_fields(result.config.to_dict())
+    lines = [f"{name}: {json.dumps(value)}\n" for name, value in settings.items()]
     (folder / "config.yaml").write_text("".join(lines), encoding="utf-8")
     by_epoch = {
         "per_class.csv": [row.per_class for row in result.history],

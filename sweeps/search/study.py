@@ -82,7 +82,7 @@ from sweeps.spec.study_spec import (
     Stop,
     StudySpec,
     describe_difference,
-    without_later_fields,
+    lasting_identity,
 )
 from sweeps.trial import (
     COMPLETE,
@@ -929,7 +929,7 @@ def _add_repeats(study: optuna.Study, spec: StudySpec) -> None:
     """
     if study.user_attrs["facts"].get("finalists") is None:
         return
-    stored_identity = without_later_fields(study.user_attrs["spec"])
+    stored_identity = lasting_identity(study.user_attrs["spec"])
     identity = json.loads(json.dumps(spec.identity()))
     present = stored_identity["repeats"]
     grown_identity = {**stored_identity, "repeats": spec.repeats}
@@ -951,7 +951,7 @@ def _check_identity(study: optuna.Study, spec: StudySpec) -> None:
         StudyChangedError: if the study was made from another specification.
     """
     identity = spec.identity()
-    stored_identity = without_later_fields(study.user_attrs["spec"])
+    stored_identity = lasting_identity(study.user_attrs["spec"])
     if stored_identity != json.loads(json.dumps(identity)):
         changes = describe_difference(stored_identity, identity)
         raise StudyChangedError(f"study {study.study_name!r} was made with {changes}")

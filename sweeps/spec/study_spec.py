@@ -26,7 +26,7 @@ from sweeps.spec.dimension import Dimension, parse_dimensions
 from sweeps.spec.durations import parse_duration
 from sweeps.spec.keywords import context_keywords, families_of, stored_keywords
 from sweeps.spec.reference import Reference
-from sweeps.trial import ConfigField, Redraw, Value, config_fields, configure
+from sweeps.trial import ConfigField, Redraw, Value, config_fields, configure, without_later_fields
 
 
 class Objective(NamedTuple):
@@ -727,21 +727,15 @@ class StudySpec(_Model):
         identity["start_with"] = [dict(start) for start in self.starts]
         identity["fixed"] = self.fixed.model_dump(exclude_none=True, exclude={"device"})
         identity["search"] = {dimension.key: dimension.to_dict() for dimension in self.dimensions}
-        return without_later_fields(identity)
+        return lasting_identity(identity)
 
 
-def without_later_fields(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the fixed fields that do what an earlier version did, which lacked them.
+def lasting_identity(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out fixed fields that do what an earlier version did, which lacked them.
 
     A study of finalists fixes all fields of its configurations.
     """
-    fields = config_fields()
-    fixed = {
-        name: value
-        for name, value in identity["fixed"].items()
-        if name not in fields or not fields[name].is_as_before(value)
-    }
-    return {**identity, "fixed": fixed}
+    return {**identity, "fixed": without_later_fields(identity["fixed"])}
 
 
 def describe_difference(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> str:

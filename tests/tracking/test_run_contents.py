@@ -1,10 +1,12 @@
 """The files of a trial's run, with hostile class names."""
 
 import csv
+from dataclasses import replace
 
 from support.records import make_result
 
 from pipeline.tracking import run_contents
+from sweeps.trial import config_fields
 
 
 def test_class_names_cannot_become_formulas_or_break_lines(tmp_path):
@@ -39,3 +41,18 @@ def test_class_names_cannot_become_formulas_or_break_lines(tmp_path):
     ]
     assert header[1:] == expected == [row[0] for row in rows]
     assert [list(map(int, row[1:])) for row in rows] == [list(row) for row in result.confusion]
+
+
+def test_an_earlier_version_s_settings_are_complete(tmp_path):
+    """Fields that came later, and leave a trial as it was, are not in its file: so `sync` misses none."""
+    classes = [str(number) for number in range(10)]
+    result = make_result(0, 0.5)
+    run_contents.write_artifacts(tmp_path, result, classes)
+    text = (tmp_path / "config.yaml").read_text(encoding="utf-8")
+    names = {line.partition(":")[0] for line in text.splitlines()}
+    later = {field.name for field in config_fields().values() if field.is_later}
+    assert {"family", "lr", "seed"} <= names
+    assert not names & later
+    turned = replace(result, config=replace(result.config, rotate=10.0))
+    run_contents.write_artifacts(tmp_path, turned, classes)
+    assert "rotate: 10.0\n" in (tmp_path / "config.yaml").read_text(encoding="utf-8")
