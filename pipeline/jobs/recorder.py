@@ -22,13 +22,26 @@ from pipeline.system import failpoints
 from pipeline.system.errors import StorageFailure
 from pipeline.tracking import comparison_view
 from pipeline.tracking.gaps import NO_RUN, WEIGHTS, run_tags
+from pipeline.tracking.run_contents import log_params, trial_name
 from pipeline.tracking.tracker import STORAGE, Tracker, now_milliseconds
 from sweeps import trial
 from sweeps.analysis.ranking import BestSoFar, rank
 from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import StoredStudy
+from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import MAX_TRIALS
-from sweeps.trial import COMPLETE, PAUSED, RUNNING, Epoch, TrialConfig, TrialResult
+from sweeps.trial import (
+    COMPLETE,
+    PAUSED,
+    REPEAT_FIELDS,
+    RUNNING,
+    Epoch,
+    TrialConfig,
+    TrialResult,
+)
+
+_RANKED_RUNS = 100  # trials whose place is logged; each takes a request
+_HAS_LOG_PARAMS = "sweep.log_params"  # tag of a parent whose runs all have the logarithms
 
 OpenedRun = Future[tuple[str, str]]  # the id of a run, and the location of its artifacts
 
@@ -90,10 +103,59 @@ class Recorder:
             self.tracker.describe_parent, self.parent, described["params"], described["files"]
         )
         self.tracker.submit(
+            self.tracker.add_params,
+            self.parent,
+            {
+                result.number: log_params(result.config, self._dimensions)
+                for result in self.study.results()
+            },
+            _HAS_LOG_PARAMS,
+        )
+        self._set_view(self.study.record(), has_ranks=False)
+
+    @cached_property
+    def _dimensions(self) -> tuple[Dimension, ...]:
+        return self.study.specification().dimensions
+
+    @cached_property
+    def _named_fields(self) -> list[str]:
+        """The fields that the names of runs mention: those in which the trials may differ."""
+        spec = self.study.specification()
+        fields = [dimension.field for dimension in spec.dimensions]
+        return [*fields, *(REPEAT_FIELDS if spec.repeats > 1 else ())]
+
+    def _set_view(self, record: StudyRecord, *, has_ranks: bool) -> None:
+        """Save the view that compares the trials.
+
+        Args:
+            record: the study.
+            has_ranks: whether the runs have the places of their trials in the report.
+        """
+        self.tracker.submit(
             self.tracker.set_view,
             comparison_view.view_tag(self.study.name),
-            comparison_view.saved_view(self.study.record()),
+            comparison_view.saved_view(record, has_ranks=has_ranks),
         )
+
+    def _rank_runs(self, record: StudyRecord) -> None:
+        """Log the places of the best trials where they have changed, and sort the view by them."""
+        ranked = [trial for entry in record.ranked for trial in entry.trials]
+        places = {trial.number: place for place, trial in enumerate(ranked, start=1)}
+        logged: dict[int, int] = {}
+        if not self._is_new_parent:
+            logged = dict(self.study.recall("places") or ())
+        shown = {trial.number for trial in ranked[:_RANKED_RUNS]} | set(logged)
+        changed = {
+            str(trial.run_id): places[trial.number]
+            for trial in ranked
+            if trial.run_id is not None
+            and trial.number in shown
+            and logged.get(trial.number) != places[trial.number]
+        }
+        self.tracker.submit(self.tracker.set_ranks, changed, len(record.results))
+        kept = [[number, places[number]] for number in sorted(shown & places.keys())]
+        self.study.remember("places", kept)
+        self._set_view(record, has_ranks=True)
 
     # Trials during the sweep
 
@@ -130,6 +192,8 @@ class Recorder:
             recorded=recorded,
             fresh=fresh,
             selection=self.study.facts.selection,
+            name=trial_name(number, config, self._named_fields),
+            more_params=log_params(config, self._dimensions),
         )
         return self.tracker.submit(open_trial)
 
@@ -422,9 +486,7 @@ class Recorder:
             tags["sweep.trials_paused"] = len(record.paused)
             tags["sweep.pauses"] = record.promoted.pauses
             tags["sweep.promotions"] = record.promoted.promotions
-        tags["mlflow.note.content"] = study_description(
-            record, self.tracker.experiment_id, self.parent
-        )
+        description = study_description(record, self.tracker.experiment_id, self.parent)
         winner: dict[str, object] = {}
         metrics: dict[str, float] = {}
         time = 0
@@ -434,11 +496,13 @@ class Recorder:
             winner = {"trial": best_trial.number, **best_trial.config.to_dict()}
             metrics = _winner_metrics(best_trial.best)
             time = best_trial.best.time
+            self._rank_runs(record)
         self.tracker.submit(
             lambda: self.tracker.finish_parent(
                 self.parent,
                 status=status,
                 tags=tags,
+                description=description,
                 winner=winner,
                 metrics=metrics,
                 at=time,

@@ -29,6 +29,7 @@ from pipeline.system.errors import (
 )
 from pipeline.system.signals import StopRequest
 from pipeline.tracking import run_tags
+from pipeline.tracking.run_contents import training_name
 from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Run, Tracker
 from pipeline.training.epochs import Hooks
@@ -179,8 +180,17 @@ def _train_tracked(
     """Open the run or the one to resume, train in this run, and finish its record."""
     data = load_for(config, data_dir)
     source = {"name": data.name, "digest": data.digest, "source": str(data_dir)}
+    usual = resolve(configure({"dataset": config.dataset, "family": config.family}))
     open_run = partial(
-        tracker.open_trial, None, None, 0, config, source, resume, selection=selection
+        tracker.open_trial,
+        None,
+        None,
+        0,
+        config,
+        source,
+        resume,
+        selection=selection,
+        name=training_name(config, usual),
     )
     run_id, artifacts = tracker.call(open_run)
     tags = {

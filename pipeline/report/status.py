@@ -18,7 +18,8 @@ from typing import Any
 from pipeline.report.scores import plural
 from pipeline.system.console import format_duration
 from pipeline.system.text import clean
-from sweeps.analysis.ranking import end_of, ends_text, searched_values
+from sweeps.analysis.naming import setting_words
+from sweeps.analysis.ranking import end_of, ends_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import RunningTrial
 from sweeps.trial import TrialResult
@@ -26,8 +27,7 @@ from sweeps.trial import TrialResult
 _LABEL_WIDTH = 12  # characters of a line's label
 _INDENT = 2  # blanks before a label
 _MIN_WIDTH = 20  # characters of a wrapped text
-_UNNAMED_FIELDS = ("family", "activation")  # fields whose values speak for themselves
-_SHOWN_FIELDS = 6  # further searched fields of a trial
+_SHOWN_WORDS = 8  # searched values of a trial
 _SHOWN_PAUSED = 3  # paused trials, the best ones
 _STOP_REASONS = {"until": "its --timeout", "failures": "failures in a row"}
 
@@ -288,15 +288,8 @@ def _running_text(status: Status, trial: RunningTrial, result: TrialResult) -> s
 
 def _trial_text(result: TrialResult, record: StudyRecord) -> str:
     """A trial's number and searched values: ``#3 cnn relu lr=0.01``."""
-    searched = searched_values(result, record.searched)
-    values = {name: value for name, value in searched.items() if value is not None}
-    words = [str(values[name]) for name in _UNNAMED_FIELDS if name in values]
-    named = [name for name in values if name not in _UNNAMED_FIELDS]
-    for name in named[:_SHOWN_FIELDS]:
-        value = values[name]
-        text = f"{value:g}" if isinstance(value, float) else str(value)
-        words.append(f"{name}={text}")
-    return " ".join([f"#{result.number}", *words])
+    words = setting_words(result.config, record.searched)
+    return " ".join([f"#{result.number}", *words[:_SHOWN_WORDS]])
 
 
 def _paused_text(status: Status) -> str:

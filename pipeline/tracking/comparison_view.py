@@ -15,6 +15,7 @@ from typing import Any
 
 import models
 from pipeline.system.local_page import HOST
+from pipeline.tracking.run_contents import RANK, log_fields, log_param
 from pipeline.tracking.server import is_server, without_password
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
@@ -29,7 +30,7 @@ _SEARCHED = "What was searched"
 _CURVES = "Learning curves"
 _RESULTS = "Results and what they took"
 # Sections that MLflow makes of the names of metrics.
-_GENERATED = ("train", "val", "val_class", "time", "best", "cost")
+_GENERATED = ("train", "val", "val_class", "time", "best", "cost", "sweep")
 
 
 def view_key(study: str) -> str:
@@ -79,21 +80,30 @@ def comparison_link(experiment_id: str, study: str) -> str:
     )
 
 
-def saved_view(record: StudyRecord) -> str:
-    """Build the view of a study, as the text of the tag."""
-    state = _state(record)
+def saved_view(record: StudyRecord, *, has_ranks: bool = False) -> str:
+    """Build the view of a study, as the text of the tag.
+
+    Args:
+        record: the study.
+        has_ranks: whether the runs have the places of their trials in the report. Until then the
+            best value comes first, also that of a pruned trial.
+    """
+    state = _state(record, has_ranks=has_ranks)
     now = int(time.time() * 1000)
     return json.dumps(
         {"name": record.name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
     )
 
 
-def _state(record: StudyRecord) -> dict[str, Any]:
+def _state(record: StudyRecord, *, has_ranks: bool) -> dict[str, Any]:
     objective = OBJECTIVES[record.objective][0]
     best = f"best/{objective.replace('/', '_')}"
     params = dict.fromkeys(["family", "lr", *record.searched])
+    figures = [best, "best/val_acc"]
+    if has_ranks:
+        figures.insert(0, RANK)
     columns = [
-        f"metrics.`{best}`",
+        *(f"metrics.`{name}`" for name in dict.fromkeys(figures)),
         "tags.`sweep.end`",
         *(f"params.`{name}`" for name in params),
     ]
@@ -109,8 +119,8 @@ def _state(record: StudyRecord) -> dict[str, Any]:
         "runsHiddenMode": "SHOW_ALL",
         "selectedColumns": columns,
         "columnOrder": columns,
-        "orderByKey": f"metrics.`{best}`",
-        "orderByAsc": not record.maximize,
+        "orderByKey": f"metrics.`{RANK if has_ranks else best}`",
+        "orderByAsc": has_ranks or not record.maximize,
         "searchFilter": f"tags.`sweep.study` = '{record.name}' and tags.`sweep.trial` != ''",
         "startTime": "ALL",
         "lifecycleFilter": "Active",
@@ -130,11 +140,17 @@ def _charts(record: StudyRecord, objective: str, best: str) -> list[dict[str, An
     axes = [name for name in dict.fromkeys(["family", "lr", *common]) if name in common]
     charts = []
     if axes:
-        charts.append(_parallel_coordinates(axes[:_MOST_AXES], best))
+        charts.append(_parallel_coordinates(_axis_params(record, axes[:_MOST_AXES]), best))
     charts += [_line(metric) for metric in dict.fromkeys([objective, "val/loss", "train/loss"])]
     charts.append(_bar(best))
     charts += [_scatter(cost, best) for cost in ("cost/params_millions", "cost/seconds")]
     return charts
+
+
+def _axis_params(record: StudyRecord, names: Sequence[str]) -> list[str]:
+    """Return the params to show fields by: logarithms where the study searches these."""
+    by_logarithm = log_fields(record.dimensions)
+    return [log_param(name) if name in by_logarithm else name for name in names]
 
 
 def _unconditional(record: StudyRecord) -> list[str]:

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.system.text import clip, csv_text
 from sweeps.analysis.health import collapsed_class, dead_classes
-from sweeps.trial import Epoch, TrialResult, without_later_fields
+from sweeps.analysis.naming import setting_words
+from sweeps.spec.dimension import Dimension
+from sweeps.trial import (
+    REPEAT_FIELDS,
+    Epoch,
+    TrialConfig,
+    TrialResult,
+    config_fields,
+    without_later_fields,
+)
 
+RANK = "sweep/rank"  # metric: the place of a trial in the report
 MAX_CLASS_METRICS = 20  # with more classes, their accuracies are only in an artifact
+
+
+_NEVER_SET = ("dataset", "data_version", "source_digest")  # by a user, beside the images
+_NAME_CLIP = 120  # characters of a run's name
 
 
 class EpochScores(NamedTuple):
@@ -22,6 +37,70 @@ class EpochScores(NamedTuple):
     accuracy: float
     loss: float
     per_class: Sequence[float | None]  # accuracy of each class; None without images
+
+
+def trial_name(number: int, config: TrialConfig, searched: Sequence[str]) -> str:
+    """Return the name of a trial's run, which tells it from the other trials of its study.
+
+    Args:
+        number: of the trial.
+        config: of the trial.
+        searched: the fields that the study searches.
+    """
+    # A table shows the name's beginning: what tells trials apart, and what nearly always matters.
+    first = [name for name in (*REPEAT_FIELDS, "lr") if name in searched]
+    words = setting_words(config, ["family", "activation", *first, *searched])
+    return clip(" ".join([f"{number:04d}", *words]), _NAME_CLIP)
+
+
+def training_name(config: TrialConfig, usual: TrialConfig) -> str:
+    """Return the name of a run outside any study: its images, its network, and what was set.
+
+    Args:
+        config: of the training.
+        usual: the configuration of the same images and family with nothing else set.
+    """
+    fields = config_fields()
+    decides = [
+        name
+        for name in config.to_dict()
+        if name not in _NEVER_SET and (name not in fields or fields[name].identity)
+    ]
+    given = [name for name in decides if config.value(name) != usual.value(name)]
+    words = setting_words(config, ["family", "activation", *given])
+    return clip(" ".join([config.dataset, *words]), _NAME_CLIP)
+
+
+def log_params(config: TrialConfig, dimensions: Iterable[Dimension]) -> dict[str, str]:
+    """Return the logarithms of the values that a study searches on a logarithmic scale.
+
+    The axes of MLflow's parallel coordinates are linear, which crowds small values together.
+
+    Args:
+        config: of a trial.
+        dimensions: of its study.
+    """
+    params = {}
+    for name in log_fields(dimensions):
+        value = config.value(name)
+        if isinstance(value, float) and value > 0:
+            params[log_param(name)] = f"{math.log10(value):.4g}"
+    return params
+
+
+def log_fields(dimensions: Iterable[Dimension]) -> list[str]:
+    """Return the fields of numbers other than whole ones that are searched on a log scale."""
+    fields = config_fields()
+    return [
+        dimension.field
+        for dimension in dimensions
+        if dimension.log and dimension.field in fields and fields[dimension.field].type is float
+    ]
+
+
+def log_param(name: str) -> str:
+    """Return the name of the param that has the decimal logarithm of a field."""
+    return f"log10_{name}"
 
 
 def final_metrics(result: TrialResult) -> dict[str, float]:

@@ -34,6 +34,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.files import temporary_folder
 from pipeline.tracking import home_tags, run_contents, run_tags
+from pipeline.tracking.notes import description_tags
 from pipeline.tracking.server import (
     Connection,
     artifacts_beside,
@@ -382,6 +383,7 @@ class Tracker(Connection):
         *,
         status: str,
         tags: Mapping[str, object],
+        description: str,
         winner: Mapping[str, object],
         metrics: Mapping[str, float],
         at: int = 0,
@@ -398,6 +400,7 @@ class Tracker(Connection):
             run_id: the parent.
             status: MLflow's name of the status.
             tags: how the study ended.
+            description: of the study, in Markdown. What a user has written there is kept.
             winner: number and configuration of the winner; empty if there is none.
             metrics: of the winner.
             at: time of the metrics, in milliseconds.
@@ -409,7 +412,8 @@ class Tracker(Connection):
             prefix = self._winner_prefix(run_id, winner)
             self._log_params(run_id, {f"{prefix}.{key}": value for key, value in winner.items()})
         self.log_figures(run_id, metrics, at)
-        self.tag(run_id, tags)
+        former = self._client.get_run(run_id).data.tags
+        self.tag(run_id, {**tags, **description_tags(description, former)})
         if folder is not None and folder.exists() and not self.shares_artifacts(run_id):
             self._upload(self._artifacts(run_id), folder, "report")
         if self._invocation is not None:
@@ -463,6 +467,8 @@ class Tracker(Connection):
         recorded: int = 0,
         fresh: bool = False,
         selection: int = SELECTION,
+        name: str | None = None,
+        more_params: Mapping[str, object] | None = None,
     ) -> tuple[str, str]:
         """Open the run of a trial: its existing run, else a new run.
 
@@ -480,6 +486,8 @@ class Tracker(Connection):
             fresh: no process has begun the trial before. It can have a run only if the response to
                 an earlier call was lost.
             selection: the version of the rules that choose the best epoch.
+            name: of a new run, or of one that `mlflow run` has made and its user has not named.
+            more_params: to log beside the configuration.
 
         Returns:
             The run's id, and the location of its artifacts.
@@ -506,15 +514,18 @@ class Tracker(Connection):
                 self.experiment_id,
                 began,
                 {**self._origin("pipeline"), **tags},
-                run_name=_run_name(number, config) if study else None,
+                run_name=name,
             )
         else:
+            is_given = not any(key.startswith("sweep.") for key in run.data.tags)
+            if name is not None and is_given and not _named_by_user(run):
+                self._client.update_run(run.info.run_id, name=name)
             if run.data.tags.get("sweep.end") == "paused":
                 tags["sweep.end"] = "promoted"
             self._client.update_run(run.info.run_id, status="RUNNING")
             self.tag(run.info.run_id, tags)
         run_id = str(run.info.run_id)
-        self._log_params(run_id, config.to_dict(), run)
+        self._log_params(run_id, {**(more_params or {}), **config.to_dict()}, run)
         self._log_dataset(run_id, data)
         location = str(run.info.artifact_uri)
         self._locations[run_id] = location
@@ -522,6 +533,36 @@ class Tracker(Connection):
         if urlsplit(location).scheme == "file":
             location = str(local_file_uri_to_path(location))  # type: ignore[no-untyped-call]
         return run_id, location
+
+    def add_params(
+        self, parent: str, params: Mapping[int, Mapping[str, object]], mark: str
+    ) -> None:
+        """Log params of trials whose runs were opened by a version that did not log them.
+
+        Args:
+            parent: the parent's run id.
+            params: of each trial, by its number.
+            mark: a tag of the parent, set when all its runs have the params.
+        """
+        if mark in self._client.get_run(parent).data.tags:
+            return
+        for run in self._search(f"{_PARENT} = '{parent}'"):
+            number = run.data.tags.get(run_tags.TRIAL, "")
+            if number.isdecimal() and int(number) in params:
+                self._log_params(run.info.run_id, params[int(number)], run)
+        self.tag(parent, {mark: "yes"})
+
+    def set_ranks(self, ranks: Mapping[str, int], step: int) -> None:
+        """Log the places of trials in the report, by which MLflow's table sorts them.
+
+        Args:
+            ranks: by the ids of the runs, from 1.
+            step: the number of ended trials: the place of a later step replaces the earlier one.
+        """
+        now = now_milliseconds()
+        for run_id, rank in ranks.items():
+            self.next_step()
+            self._log_metrics(run_id, [Metric(run_contents.RANK, rank, now, step)])
 
     def _log_dataset(self, run_id: str, data: Mapping[str, str]) -> None:
         source = json.dumps({"uri": data["source"]})
@@ -920,11 +961,6 @@ def experiment_of(uri: str, run_id: str | None) -> str:
         return str(MlflowClient(uri).get_run(run_id).info.experiment_id)
     except MlflowException:
         return "0"
-
-
-def _run_name(number: int, config: TrialConfig) -> str:
-    parts = [f"{number:04d}", config.family, config.activation]
-    return " ".join(str(part) for part in parts if part is not None)
 
 
 def _named_by_user(run: Run) -> bool:

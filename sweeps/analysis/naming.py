@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sweeps.trial import TrialResult, Value
+from sweeps.trial import TrialConfig, TrialResult, Value
+
+_UNNAMED = ("family", "activation")  # fields whose values speak for themselves
 
 
 def differing_fields(searched: Sequence[str], results: Iterable[TrialResult]) -> tuple[str, ...]:
@@ -36,6 +38,25 @@ def config_text(result: TrialResult, names: Sequence[str]) -> str:
         text = value_text(value)
         words.append(text if name == "family" else f"{name} {text}")
     return ", ".join(words) or f"trial {result.number}"
+
+
+def setting_words(config: TrialConfig, names: Iterable[str]) -> list[str]:
+    """Write settings in a few characters each: ``cnn``, ``relu``, ``lr=0.01``.
+
+    Args:
+        config: has the settings.
+        names: the fields to mention. Fields that do not apply are left out.
+    """
+    names = dict.fromkeys(names)
+    unnamed = [name for name in _UNNAMED if name in names]
+    named = [name for name in names if name not in _UNNAMED]
+    words = []
+    for name in [*unnamed, *named]:
+        value = config.value(name)
+        if value is not None:
+            text = value_text(value)
+            words.append(text if name in _UNNAMED else f"{name}={text}")
+    return words
 
 
 def value_text(value: Value) -> str:

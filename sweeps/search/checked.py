@@ -327,6 +327,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     PLACE: _Text.validate_python,
     "command": _Text.validate_python,
     "described": _check_described,
+    "places": TypeAdapter(list[tuple[_Number, _Number]]).validate_python,
     "refit": TypeAdapter(Refit).validate_python,
     "earlier repeats": _repeats,
     THUMBNAILS: _check_thumbnails,

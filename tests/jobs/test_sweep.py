@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import signal
 
@@ -63,13 +64,11 @@ def test_a_trials_run_holds_its_configuration_history_and_artifacts(swept):
     """A child run has every field as a param, each epoch's figures, each class's accuracy, and its files."""
     for result in record(swept, STUDY).results:
         run = children(swept, STUDY)[result.number]
-        assert run.data.params == {
-            key: str(value) for key, value in result.config.to_dict().items()
-        }
-        assert (
-            run.info.run_name
-            == f"{result.number:04d} {result.config.family} {result.config.activation}"
-        )
+        config = result.config
+        params = {key: str(value) for key, value in config.to_dict().items()}
+        assert run.data.params == params | {"log10_lr": f"{math.log10(config.lr):.4g}"}
+        name = f"{result.number:04d} {config.family} {config.activation} lr={config.lr:.4g}"
+        assert run.info.run_name.startswith(name)
         assert run.data.tags["sweep.end"] == result.end
         assert run.data.tags["sweep.signature"] == result.config.signature
         for key in (
@@ -161,7 +160,7 @@ def test_the_saved_view_names_the_searched_params_and_only_the_children(swept):
     tags = client(swept).get_experiment("0").tags
     (text,) = [value for key, value in tags.items() if key.startswith("mlflow.sharedViewState.")]
     state = json.loads(json.loads(text)["state"])
-    assert state["compareRunCharts"][0]["selectedParams"] == ["family", "lr"]
+    assert state["compareRunCharts"][0]["selectedParams"] == ["family", "log10_lr"]
     assert state["orderByKey"] == "metrics.`best/val_acc`"
     found = client(swept).search_runs(["0"], state["searchFilter"])
     assert {run.info.run_id for run in found} == {

@@ -29,8 +29,8 @@ def charts(state, kind):
     ("dimensions", "axes"),
     [
         # At most four of the fields that every trial has.
-        (MIXED, ["family", "lr", "dropout", "batch_size"]),
-        (MIXED[:2], ["family", "lr"]),
+        (MIXED, ["family", "log10_lr", "dropout", "batch_size"]),
+        (MIXED[:2], ["family", "log10_lr"]),
         (MIXED[2:4], ["dropout", "batch_size"]),
         (CONDITIONAL, None),
     ],
@@ -55,16 +55,21 @@ def test_view_follows_the_objective(objective, best, curves):
     state = view_state(dimensions=MIXED, objective=objective, maximize=objective != "val_loss")
     assert state["orderByKey"] == f"metrics.`{best}`"
     assert state["orderByAsc"] == (objective == "val_loss")
-    assert state["selectedColumns"][:4] == [
-        f"metrics.`{best}`",
-        "tags.`sweep.end`",
-        "params.`family`",
-        "params.`lr`",
-    ]
+    accuracy = ["metrics.`best/val_acc`"] if best != "best/val_acc" else []
+    columns = [f"metrics.`{best}`", *accuracy, "tags.`sweep.end`", "params.`family`", "params.`lr`"]
+    assert state["selectedColumns"][: len(columns)] == columns
     lines = charts(state, "LINE")
     assert [chart["metricKey"] for chart in lines] == curves
     for chart in lines:
         assert (chart["scaleType"] == "log") == chart["metricKey"].endswith("loss")
+
+
+def test_a_finished_study_is_sorted_as_in_the_report():
+    """Once the runs have their ranks, these sort the table: a pruned trial's value does not."""
+    record = make_record([make_result(0, 0.9)])
+    state = json.loads(json.loads(comparison_view.saved_view(record, has_ranks=True))["state"])
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`sweep/rank`", True)
+    assert state["selectedColumns"][:2] == ["metrics.`sweep/rank`", "metrics.`best/val_acc`"]
 
 
 def test_every_chart_has_an_open_section():

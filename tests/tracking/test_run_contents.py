@@ -6,7 +6,18 @@ from dataclasses import replace
 from support.records import make_result
 
 from pipeline.tracking import run_contents
-from sweeps.trial import config_fields
+from sweeps.trial import config_fields, configure
+
+
+def test_runs_are_named_after_what_tells_them_apart():
+    """A trial's name has its number and searched values, a training's what was set."""
+    config = configure({"family": "cnn", "lr": 0.0123456, "width": 8, "seed": 2})
+    name = run_contents.trial_name(7, config, ["width", "lr", "seed", "residual"])
+    assert name == "0007 cnn relu seed=2 lr=0.01235 width=8"
+    usual = configure({"family": "cnn"})
+    name = run_contents.training_name(config, usual)
+    assert name == "digits cnn relu width=8 lr=0.01235 seed=2"
+    assert run_contents.training_name(usual, usual) == "digits cnn relu"
 
 
 def test_class_names_cannot_become_formulas_or_break_lines(tmp_path):
