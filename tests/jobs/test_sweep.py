@@ -161,7 +161,12 @@ def test_the_saved_view_names_the_searched_params_and_only_the_children(swept):
     (text,) = [value for key, value in tags.items() if key.startswith("mlflow.sharedViewState.")]
     state = json.loads(json.loads(text)["state"])
     assert state["compareRunCharts"][0]["selectedParams"] == ["family", "log10_lr"]
-    assert state["orderByKey"] == "metrics.`best/val_acc`"
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`sweep/rank`", True)
+    places = {
+        number: run.data.metrics["sweep/rank"] for number, run in children(swept, STUDY).items()
+    }
+    ranked = [entry.trials[0].number for entry in record(swept, STUDY).ranked]
+    assert sorted(places, key=places.__getitem__) == ranked
     found = client(swept).search_runs(["0"], state["searchFilter"])
     assert {run.info.run_id for run in found} == {
         run.info.run_id for run in children(swept, STUDY).values()

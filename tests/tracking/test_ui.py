@@ -159,7 +159,7 @@ def test_link_opens_the_comparison(served, page):
     # An MLP has no layer_order, and the chart would drop a run without it.
     assert page.locator(".parcoords .dimension .label").all_text_contents() == [
         "family",
-        "lr",
+        "log10_lr",
         "activation",
         "best/val_acc",
     ]
@@ -183,7 +183,8 @@ def test_link_opens_the_comparison(served, page):
     page.wait_for_function(f"{CURVE}.length == 8")  # each twice, once for the pointer
     curves = dict(page.evaluate(f"{CURVE}.map(line => [line.name, [...line.y]])"))
     for trial in served.record.results:
-        name = f"{trial.number:04d} {trial.config.family} {trial.config.activation}"
+        (name,) = [name for name in curves if name.startswith(f"{trial.number:04d} ")]
+        assert f" lr={trial.config.lr:.4g}" in name
         assert curves[name] == pytest.approx([epoch.metrics["val/acc"] for epoch in trial.history])
     ranked = [entry.value for entry in rank(served.record.results)]
     runs = texts(page, ".ag-row a")
@@ -199,7 +200,7 @@ def test_list_has_our_columns(served, page):
     page.goto(served.links[0].replace("compareRunsMode=CHART", "compareRunsMode=TABLE"))
     page.wait_for_selector(".ag-header-cell")
     page.wait_for_selector(".ag-row [col-id='params.`lr`']")
-    ours = ["metrics.`best/val_acc`", "tags.`sweep.end`"]
+    ours = ["metrics.`sweep/rank`", "metrics.`best/val_acc`", "tags.`sweep.end`"]
     params = dict.fromkeys(["family", "lr", *served.record.searched])
     ours += [f"params.`{name}`" for name in params]
     page.wait_for_function(COLUMNS, arg=ours)
