@@ -913,7 +913,9 @@ class TrialResult:
     seconds: float = 0.0
     parameters: int | None = None
     mflops: float | None = None  # of an image's forward pass, in millions
-    latency_ms: float | None = None  # of an image's forward pass; measured only if constrained
+    # Of an image's forward pass: a measurement, which decides nothing unless the study has it as a
+    # constraint or an objective.
+    latency_ms: float | None = None
     duplicate_of: int | None = None  # earlier trial of the same signature that gave this result
     # On the test split, once it is evaluated: acc, loss, images (their number), top5_acc of many
     # classes, class@3; and acc@3 (after epoch 3), if all epochs are evaluated.

@@ -28,7 +28,14 @@ from pipeline.system.errors import Diverged, TimedOut
 from pipeline.training.batches import BatchLoader
 from pipeline.training.best import make_card, moments, save_best
 from pipeline.training.clock import LONGEST_GAP, TrainingClock
-from pipeline.training.cost import check_limits, count_mflops, count_parameters, measure_latency
+from pipeline.training.cost import (
+    PASSES_FOR_THE_RECORD,
+    PASSES_THAT_DECIDE,
+    check_limits,
+    count_mflops,
+    count_parameters,
+    measure_latency,
+)
 from pipeline.training.distributed import Group, GroupMember, check_processes
 from pipeline.training.loss import Loss, class_weights
 from pipeline.training.metrics import (
@@ -277,6 +284,8 @@ class Training:
             self.state = resumed
             self.hooks.saved(tuple(resumed.history))
         self._check_limits(limits)
+        if self.group.rank == 0:
+            self._measure_latency(PASSES_FOR_THE_RECORD)
         self.parallel_network = self.group.wrap(self.network)
         if config.compile:
             # The plain network is scored and kept. Each shape has a code of its own, whichever came
@@ -317,15 +326,20 @@ class Training:
 
     def _check_limits(self, limits: Mapping[str, float]) -> None:
         """Raise Infeasible if the network costs more than allowed."""
-        if "latency_ms" in limits and self.state.latency_ms is None:  # a resumed state has it
-            image = self.prepare(self.data.train.between(0, 1))
-            self.state.latency_ms = measure_latency(self.network, image, self.prepare)
+        if "latency_ms" in limits:
+            self._measure_latency(PASSES_THAT_DECIDE)
         costs = {
             "parameters": self.parameters,
             "mflops": self.mflops,
             "latency_ms": self.state.latency_ms,
         }
         check_limits(costs, limits)
+
+    def _measure_latency(self, passes: int) -> None:
+        """Measure the time of one image, unless it is known: a resumed state has it."""
+        if self.state.latency_ms is None:
+            image = self.prepare(self.data.train.between(0, 1))
+            self.state.latency_ms = measure_latency(self.network, image, self.prepare, passes)
 
     # Epochs
 

@@ -85,6 +85,7 @@ def test_a_trials_run_holds_its_configuration_history_and_artifacts(swept):
         assert run.data.metrics["best/epoch"] == result.best_epoch
         assert run.data.metrics["best/worst_class_acc"] == min(result.best.per_class)
         assert run.data.metrics["cost/params_millions"] == result.parameters / 1e6
+        assert run.data.metrics["cost/latency_ms"] == result.latency_ms > 0
         assert run.inputs.dataset_inputs[0].dataset.name == "digits"
         files = {file.path for file in client(swept).list_artifacts(run.info.run_id)}
         assert files == {

@@ -1165,7 +1165,7 @@ def test_within_limits(tiny, tmp_path):
         limits={"parameters": PARAMETERS, "mflops": MFLOPS, "latency_ms": 1e6},
     )
     assert outcome(bound, tmp_path / "b") == outcome(free, tmp_path / "a")
-    assert free.latency_ms is None  # a measurement that nobody asked for
+    assert 0 < free.latency_ms < 1000  # a record
     assert 0 < bound.latency_ms < 1000
 
 

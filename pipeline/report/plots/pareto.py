@@ -115,11 +115,12 @@ def pareto_info(record: StudyRecord) -> ParetoInfo | None:
     """Collect the configurations by cost; several seeds of a configuration count by their means.
 
     The cost that the study searched comes first, on a logarithmic axis, on which its knee is found.
+    A latency that the study did not ask for is only a record, of a few passes, and has no panel.
     None unless the costs of two complete configurations differ.
     """
     entries = [entry for entry in record.ranked if entry.value is not None]
     panels = []
-    for name in sorted(COSTS, key=lambda name: name != record.cost):
+    for name in _costs(record):
         panel = _cost_panel(record, name, entries)
         if panel is not None:
             panels.append(panel)
@@ -143,6 +144,15 @@ def pareto_info(record: StudyRecord) -> ParetoInfo | None:
         outside=len(goodness) - len(values),
         panels=panels,
     )
+
+
+def _costs(record: StudyRecord) -> list[str]:
+    """The costs to show, that of the search first."""
+    names = list(COSTS)
+    has_limit = record.spec.constraints.get("latency_ms") is not None
+    if not has_limit and record.cost != "latency_ms":
+        names.remove("latency_ms")
+    return sorted(names, key=lambda name: name != record.cost)
 
 
 def _cost_panel(record: StudyRecord, name: str, entries: Sequence[Ranked]) -> CostPanel | None:

@@ -3,7 +3,8 @@ import dataclasses
 import pytest
 from support.records import make_record, make_result
 
-from pipeline.report.plots.pareto import draw_pareto, pareto_alt, pareto_info
+from pipeline.report.plots.pareto import COSTS, draw_pareto, pareto_alt, pareto_info
+from sweeps.analysis.facts import StoredSpec
 from sweeps.trial import FAILED, PAUSED, PRUNED
 
 
@@ -43,6 +44,18 @@ def test_pareto_front():
     assert {spot.name for spot in panel.complete} == {"#3 cnn", "#6 cnn"}
     assert [spot.name for spot in panel.pruned] == ["#4 cnn"]
     assert "#1 cnn 80 % at 50, #2 cnn 85 % at 80, #0 cnn 90 % at 100" in pareto_alt(info)
+
+
+def test_latency_that_decides_nothing():
+    """A latency that the study has only on record has no panel; one that it limits has."""
+    measured = [dataclasses.replace(t, latency_ms=1.0 + t.number) for t in FOUR]
+    (only,) = pareto_of(*measured).panels
+    limited = StoredSpec(constraints={"latency_ms": 5.0})
+    assert only.cost == COSTS["parameters"]
+    assert [panel.cost for panel in pareto_of(*measured, spec=limited).panels] == [
+        COSTS["parameters"],
+        COSTS["latency_ms"],
+    ]
 
 
 def test_pareto_minimised():
