@@ -24,16 +24,19 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 from weakref import WeakSet
 
-from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, Pool
 
 from pipeline.stores import making
 from pipeline.system.errors import StorageFailure
 from pipeline.system.files import may_never_end
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 LOCK_TIMEOUT = 60  # seconds that a write waits for another process to release its lock
 
@@ -42,6 +45,12 @@ SPECIAL_CHARACTERS = re.compile(r"[%?#{}]")
 
 READ_ONLY = ", copy the folder to one of your own and go on there"
 _DAMAGED = ": it was damaged or replaced, put back a copy"
+
+# What a migration makes of the tables, and what it begins from: one earlier version, or none.
+_REVISION = re.compile(r"""^revision\b[^=\n]*=\s*["']([^"'\n]+)["']\s*(?:#.*)?$""", re.MULTILINE)
+_DOWN_REVISION = re.compile(
+    r"""^down_revision\b[^=\n]*=\s*(?:None|["']([^"'\n]+)["'])\s*(?:#.*)?$""", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -232,6 +241,8 @@ def check_version(database: object, url: str, library: Library, version: str) ->
         StorageFailure: if an older or newer version made the tables. The message has the command to
             upgrade the tables or the library.
     """
+    if version == _newest_version(library):
+        return
     scripts = _migration_scripts(library)
     if scripts is None or version in scripts.get_heads():
         return
@@ -249,9 +260,43 @@ def check_version(database: object, url: str, library: Library, version: str) ->
 
 
 @functools.cache
+def _newest_version(library: Library) -> str | None:
+    """The version of the tables that the installed library makes.
+
+    Reads the migrations as text: Alembic would import every one of them, with itself, at the start
+    of each command. None if they are of another form; then Alembic has to say.
+    """
+    folder = _migrations(library)
+    if folder is None:
+        return None
+    made = set()
+    left = set()
+    for file in sorted((folder / "versions").glob("[!_]*.py")):
+        text = file.read_text(encoding="utf-8")
+        revisions = _REVISION.findall(text)
+        begins_from = _DOWN_REVISION.findall(text)
+        if len(revisions) != 1 or len(begins_from) != 1:
+            return None
+        made.update(revisions)
+        left.update(begins_from)
+    newest = made - left
+    return newest.pop() if len(newest) == 1 else None
+
+
+@functools.cache
 def _migration_scripts(library: Library) -> ScriptDirectory | None:
     """The migrations of the installed version, or None if the library is not installed."""
+    folder = _migrations(library)
+    if folder is None:
+        return None
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory(str(folder))
+
+
+def _migrations(library: Library) -> Path | None:
+    """The folder of the migrations of the installed version; None if it is not installed."""
     package = importlib.util.find_spec(library.package)
     if package is None or package.origin is None:
         return None
-    return ScriptDirectory(str(Path(package.origin).parent / library.migrations))
+    return Path(package.origin).parent / library.migrations

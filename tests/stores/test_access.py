@@ -12,6 +12,7 @@ import optuna
 import pytest
 from support.sourcecode import ROOT
 
+from pipeline.stores import sqlite
 from pipeline.stores.access import open_studies, prepare, read_studies
 from pipeline.stores.locations import locate, sqlite_file
 from pipeline.system.errors import StorageFailure, UsageFailure
@@ -207,6 +208,15 @@ def test_read_only(tmp_path, made, monkeypatch):
         optuna.create_study(storage=copy, study_name="only in the copy")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert optuna.get_all_study_names(storage) == ["demo"]
+
+
+def test_stores_of_the_installed_versions_are_known_without_alembic(made, monkeypatch):
+    """Alembic would import every migration of MLflow and Optuna, at the start of each command."""
+    monkeypatch.setattr(sqlite, "_migration_scripts", None)  # fails if it is called
+    where = locate()
+    prepare(where)
+    with read_studies(where) as storage:
+        assert optuna.get_all_study_names(storage) == []
 
 
 def test_store_of_another_version(tmp_path, made):
