@@ -325,23 +325,32 @@ class Study(StoredStudy):
                 result of a trial at each of its pauses, and at its end. After True, nothing more
                 begins.
         """
+        held: list[AskedTrial | None] = []  # random draws, while an earlier one may decide
         for left in self._store.in_state(TrialState.RUNNING):
             trial = self._trials()[left.number]
             if trial.state in ENDED:  # by now: a duplicate, with its original
                 continue
-            asked = self._adopt(trial)
-            if asked is not None:
-                yield asked
+            held.append(self._adopt(trial))
+            yield from self._release(held)
         while True:
+            yield from self._release(held)
             step = self._scheduler.next()
-            self.is_waiting = isinstance(step, Wait)
-            if isinstance(step, Wait):
+            is_held_up = isinstance(step, End) and bool(held)
+            self.is_waiting = isinstance(step, Wait) or is_held_up
+            if self.is_waiting:
                 yield None
                 continue
-            if isinstance(step, End) or is_over(self._known_outcomes()):
+            if not isinstance(step, Step) or is_over(self._known_outcomes()):
                 return
-            asked = self._take(step)
-            if asked is not None:
+            held.append(self._take(step))
+
+    def _release(self, held: list[AskedTrial | None]) -> Iterator[AskedTrial]:
+        """Take the trials from a list that need not wait for others, and yield them."""
+        for asked in list(held):
+            if asked is None:
+                held.remove(asked)
+            elif not self._originals_in_training(asked):
+                held.remove(asked)
                 yield asked
 
     def promising_to_train(self, top: int) -> Iterator[AskedTrial]:
@@ -379,10 +388,12 @@ class Study(StoredStudy):
     def predetermined(self) -> bool:
         """Whether all configurations are known beforehand and trained to their end.
 
-        No trial then decides about another.
+        No trial then decides about another. Random draws learn from no trial either.
         """
         if self.spec.pruner != "none" or self.spec.stop != Stop() or self.spec.budget is not None:
             return False
+        if self.spec.method == "random":
+            return True
         return self.total <= len(self._planned_values) * self.spec.repeats
 
     @cached_property
@@ -394,6 +405,36 @@ class Study(StoredStudy):
         if lists_come_first(self.spec, self.facts.order):
             return len(self._planned_values)
         return None
+
+    @property
+    def _draws_do_not_wait(self) -> bool:
+        """Whether random draws begin at once, though results decide which of them are trained.
+
+        A draw of an earlier configuration ends with that one's result, see `earlier_result`.
+        """
+        return self.deterministic and self.predetermined and self.spec.method == "random"
+
+    def _earlier_draws(self, asked: AskedTrial) -> list[FrozenTrial]:
+        """The earlier trials of the same configuration whose results may decide, of random draws.
+
+        They are those that would have ended if each draw had waited for the earlier ones.
+        """
+        window = self.facts.window or self.workers
+        return [
+            self._trials()[number]
+            for number in range(max(0, asked.number + 1 - window))
+            if self._is_ours(number) and self._signature(number) == asked.config.signature
+        ]
+
+    def _is_ours(self, number: int) -> bool:
+        """Whether a trial has a configuration; one of another program has none."""
+        return "config" in self._trials()[number].user_attrs
+
+    def _originals_in_training(self, asked: AskedTrial) -> bool:
+        """Whether a random draw has to wait for the result of an earlier one in training."""
+        if not self._draws_do_not_wait:
+            return False
+        return any(trial.state not in ENDED for trial in self._earlier_draws(asked))
 
     @property
     def waits_for_earlier(self) -> bool:
@@ -513,6 +554,16 @@ class Study(StoredStudy):
                 return None
             return next(result for result in self.results() if result.number == original)
         results = self.results()
+        if self._draws_do_not_wait:
+            originals = {trial.number for trial in self._earlier_draws(asked)}
+            decided = (
+                result
+                for result in results
+                if result.number in originals
+                and result.duplicate_of is None
+                and result.end in _DECIDED_ENDS
+            )
+            return next(decided, None)
         count = self._scheduler.known_count(asked.number)
         for result in results[self._indexed :]:
             if result.state == RUNNING or result.number >= count:

@@ -145,12 +145,59 @@ def test_where_no_result_decides_nobody_waits(text):
         ("pruner: none", "pruner: asha"),
         ("repeats: 2", "stop: {target: 1.0}"),
         ("grid", "tpe"),
-        ("grid", "random"),
     ],
 )
 def test_where_a_result_may_decide_they_wait(was, now):
     """Pruning, a rule that ends the study, and what is drawn need the results of earlier trials."""
     assert sweep(0, GRID.replace(was, now), workers=2, places=8)[1].most == 2
+
+
+RANDOM = """
+dataset: digits
+method: random
+trials: 16
+pruner: none
+search: {family: [mlp, cnn], lr: [1.0e-3, 1.0e-2, 1.0e-1]}
+"""
+
+
+def waiting_list(workers):
+    """The list of a study whose draws wait for the earlier ones, as those of a median pruner do."""
+    return sweep(
+        0, RANDOM.replace("pruner: none", "stop: {no_gain: 100}\npruner: none"), workers=workers
+    )[0]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_random_draws_never_wait(workers):
+    """They are known beforehand; one of an earlier configuration gets the result that waiting would have given it."""
+    expected = waiting_list(workers)
+    assert any(result.duplicate_of is not None for result in expected)
+    for seed in range(3):
+        results, runner, ending = sweep(seed, RANDOM, workers=workers, places=4)
+        assert results == expected
+        assert (runner.most, ending.reason) == (4, "done")
+
+
+def test_random_draws_broken_off_and_gone_on():
+    """Killed while a draw waits for the result of its configuration, the sweep goes on to the same list."""
+    expected, storage, rng, kills = waiting_list(2), memory(), random.Random(1), 0
+
+    def die(asked, epoch):
+        if rng.random() < 0.05:
+            raise KeyboardInterrupt
+
+    while True:
+        study = begin(storage, RANDOM, workers=2)
+        try:
+            loop.run(study, Disorder(make_train(study, at=die), 4, rng))
+        except KeyboardInterrupt:
+            kills += 1
+            interrupt_all(study)
+            continue
+        break
+    assert kills > 3
+    assert study.results() == expected
 
 
 def test_time_in_vain_is_counted():
