@@ -10,7 +10,7 @@ from pipeline.system import garbage
 
 # Frozen, so that a garbage collection in a worker does not copy the pages that workers share.
 with garbage.freeze_loaded():
-    import torch._dynamo  # noqa: F401 - else the first optimizer of each worker would import it
+    import pipeline.engines.worker  # noqa: F401 - for the workers, with torch
 
 
 # The handler is for the server alone: a regular exit would report the frozen objects as leaked.

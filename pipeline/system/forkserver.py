@@ -40,7 +40,7 @@ DRAWING_PRELOAD = "pipeline.report.plots.files"
 # A sweep draws its report in the end, from the same server. The training module is the last,
 # because it freezes all that has been imported before.
 _IMPORTS = {
-    TRAINING_PRELOAD: (DRAWING_PRELOAD, "pipeline.engines.worker", TRAINING_PRELOAD),
+    TRAINING_PRELOAD: (DRAWING_PRELOAD, TRAINING_PRELOAD),
 }
 # Bytes. The name of a socket has at most 103 on macOS, 107 on Linux, and Python's own need 46 more.
 _LONGEST_PARENT = 57

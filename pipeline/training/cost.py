@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import statistics
 import time
 from collections.abc import Mapping
+from types import MethodType
 
 import torch
 from torch import nn
@@ -32,9 +34,20 @@ def count_mflops(network: nn.Module, shape: tuple[int, int, int]) -> float:
     """
     network.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
+        _leave_out_compiler(counter.mode)
         network(torch.zeros(1, *shape))
     flops: int = counter.get_total_flops()
     return flops / 1e6
+
+
+def _leave_out_compiler(mode: object) -> None:
+    """Let a mode of torch work without torch's compiler, which takes more than a second to import.
+
+    torch decorates the mode's method so that its compiler leaves it out, and imports it for that.
+    Nothing is compiled while FLOPs are counted, so the method is taken as it was written.
+    """
+    method = inspect.unwrap(type(mode).__torch_dispatch__)  # type: ignore[attr-defined]
+    mode.__torch_dispatch__ = MethodType(method, mode)  # type: ignore[attr-defined]
 
 
 def measure_latency(

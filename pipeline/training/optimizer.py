@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -24,6 +25,31 @@ from sweeps.trial import TrialConfig
 Schedule: TypeAlias = LRScheduler | ReduceLROnPlateau | None
 
 _FACTOR = "lr_factor"  # in a group of parameters: of the learning rate
+
+
+class _WithoutCompiler(Optimizer):
+    """An optimizer that does not import torch's compiler, which takes more than a second.
+
+    torch decorates these methods so that its compiler leaves them out, and their first call imports
+    it for that. Nothing compiles an optimizer here, so the methods are taken as they were written.
+    """
+
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+
+
+class _SGD(_WithoutCompiler, SGD):
+    step = torch.no_grad()(inspect.unwrap(SGD.step))
+
+
+class _Adam(_WithoutCompiler, Adam):
+    step = torch.no_grad()(inspect.unwrap(Adam.step))
+
+
+class _AdamW(_WithoutCompiler, AdamW):
+    step = torch.no_grad()(inspect.unwrap(AdamW.step))
 
 
 class WeightAverage:
@@ -97,10 +123,10 @@ def make_optimizer(network: nn.Module, config: TrialConfig, classes: int) -> Opt
     fused = config.device != "mps"
     if config.optimizer == "sgd":
         momentum = config.momentum or 0.0
-        return SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay, fused=fused)
+        return _SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay, fused=fused)
     if config.optimizer == "adamw":
-        return AdamW(parameters, lr=lr, weight_decay=decay, fused=fused)
-    return Adam(parameters, lr=lr, weight_decay=decay, fused=fused)
+        return _AdamW(parameters, lr=lr, weight_decay=decay, fused=fused)
+    return _Adam(parameters, lr=lr, weight_decay=decay, fused=fused)
 
 
 def _parameter_groups(

@@ -6,7 +6,6 @@ The driver is the process of the command, which joined the cluster and submits t
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import signal
 import sys
 import warnings
@@ -119,7 +118,6 @@ def _train_on_node(
         places: where the driver finds a user's own network.
     """
     _look_where_the_driver_does(places)
-    importlib.import_module("torch._dynamo")  # else the first step would, in the trial's time
     metadata, arrays = data
     with warnings.catch_warnings():
         # The arrays are read-only, since all tasks of the node share them. Training only reads.
