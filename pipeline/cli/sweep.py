@@ -29,6 +29,7 @@ from pipeline.cli.stored_names import complete_study, complete_study_file
 from pipeline.cli.studies import print_plan
 from pipeline.cli.then import Ending, followed_by, then_option
 from pipeline.system import garbage
+from pipeline.system.console import print_line
 from pipeline.system.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def _sweep(study: str | None, options: dict[str, Any], ending: Ending, *, as_jso
     ending.stores = plan.stores
     ending.study = plan.name
 
-    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    say = partial(print_line, console)
     try:
         outcome = finalists.search_and_train(
             plan,

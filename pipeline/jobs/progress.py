@@ -24,7 +24,7 @@ from rich.text import Text
 
 from pipeline.system.console import format_duration, print_line
 from pipeline.system.text import clean, ordinal
-from sweeps.analysis.ranking import searched_values
+from sweeps.analysis.naming import setting_words
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, Epoch, TrialConfig, TrialResult
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from sweeps.search.promotion import Standing
     from sweeps.search.study import Pause, Study
 
+_WIDE = 100  # characters of a console with room for long bars
+_WIDE_BAR = 40
+_NARROW_BAR = 12
 _IN_TITLE = ("family", "activation")  # the searched fields that a trial's title names
 
 
@@ -220,15 +223,16 @@ class ProgressDisplay:
     def _show_bars(self) -> Iterator[None]:
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(_NARROW_BAR if self._console.width < _WIDE else _WIDE_BAR),
             MofNCompleteColumn(),
+            TextColumn("{task.fields[rung]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
         )
         with _Bars(*columns, console=self._console) as self._bars:
             name = "trials" if self._tally is None else "epochs"
             title = f"{self._part}: {name}" if self._part else name
-            self._study_bar = self._bars.add_task(title, total=None, note="")
+            self._study_bar = self._bars.add_task(title, total=None, rung="", note="")
             self._update_study_bar()
             yield
 
@@ -250,6 +254,13 @@ class ProgressDisplay:
     def print_line(self, text: str) -> None:
         """Print a line above the bars."""
         print_line(self._console, text)
+
+    def _print_cut(self, line: str) -> None:
+        """Print the line of a trial, which a terminal cuts where it ends."""
+        if self._console.is_terminal:
+            self._console.print(Text(clean(line)), no_wrap=True, overflow="ellipsis")
+        else:
+            self.print_line(line)
 
     def trial_began(self, number: int, config: TrialConfig, until: int | None = None) -> None:
         """Show a bar for a trial.
@@ -290,7 +301,11 @@ class ProgressDisplay:
         if self._bars is not None:
             self._remove_bar(number)  # of the same trial, if its worker died
             self._trial_bars[number] = self._bars.add_task(
-                _title(number, config), total=config.epochs, completed=after, note=""
+                _title(number, config),
+                total=config.epochs,
+                completed=after,
+                rung=f"until {until}" if until < config.epochs else "",
+                note="",
             )
         self._update_study_bar()
 
@@ -338,7 +353,11 @@ class ProgressDisplay:
         line = self._describe(result)  # with the rate of this trial, which ends with its bar
         self._remove_bar(result.number)
         self._update_study_bar()
-        self.print_line(line)
+        if self._console.is_terminal and result.value is not None:
+            line = self._describe_shortly(result)
+            self._print_cut(line)
+        else:
+            self.print_line(line)
 
     def trial_paused(self, pause: Pause) -> None:
         """Note the line of a paused trial, and remove its bar.
@@ -363,7 +382,7 @@ class ProgressDisplay:
 
     def _print_pauses(self) -> None:
         for line in self._pauses.values():
-            self.print_line(line)
+            self._print_cut(line)
         self._pauses.clear()
 
     def _describe_pause(self, pause: Pause) -> str:
@@ -389,16 +408,22 @@ class ProgressDisplay:
     def _describe(self, result: TrialResult) -> str:
         """Write the line of an ended trial."""
         title = _title(result.number, result.config)
-        searched = [name for name in self._searched if name not in _IN_TITLE]
-        settings = " ".join(
-            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-            for name, value in searched_values(result, searched).items()
-            if value is not None
-        )
+        settings = self._settings(result)
         summary = ", ".join(self._summary())
         if self._tally is None:
             summary = ", ".join([f"{self._ended}/{self._total}", *self._summary()])
         return f"{title} {settings}: {self._outcome(result)}, {result.seconds:.1f} s; {summary}"
+
+    def _describe_shortly(self, result: TrialResult) -> str:
+        """Write a line of which the end may be cut: the bars show what is said of the study."""
+        title = _title(result.number, result.config)
+        settings = self._settings(result)
+        return clean(f"{title}: {self._outcome(result)}, {result.seconds:.1f} s; {settings}")
+
+    def _settings(self, result: TrialResult) -> str:
+        searched = [name for name in self._searched if name not in _IN_TITLE]
+        searched.sort(key=lambda name: name != "lr")  # first, as it nearly always matters most
+        return " ".join(setting_words(result.config, searched))
 
     def _outcome(self, result: TrialResult) -> str:
         if result.state == FAILED:

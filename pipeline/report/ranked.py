@@ -112,8 +112,11 @@ def ranked_columns(record: StudyRecord, names: Sequence[str]) -> list[str]:
         field = share.key.partition(" [")[0]
         known = shares.get(field, (False, 0.0))
         shares[field] = max(known, (share.is_told, share.share or 0.0))
+    # While nothing is known, the learning rate comes first: it nearly always matters most.
     searched = sorted(
-        record.searched, key=lambda name: shares.get(name, (False, 0.0)), reverse=True
+        record.searched,
+        key=lambda name: (*shares.get(name, (False, 0.0)), name == "lr"),
+        reverse=True,
     )
     first = ["rank", "trial", record.objective, "state", "front", "family", *searched, "notes"]
     wanted = dict.fromkeys([*first, "spread", "repeats", *names])

@@ -19,10 +19,10 @@ from pipeline.report.answer import cost_sentence
 from pipeline.report.contents import ReportContents
 from pipeline.report.grid import Grid, Row, Section
 from pipeline.report.problems import INFEASIBLE
-from pipeline.report.ranked import table_notes, title_lines
+from pipeline.report.ranked import ranked_columns, table_notes, title_lines
 from pipeline.report.scores import lead_sentences
 from pipeline.report.winner import headline, remarks, sections
-from pipeline.system.text import clean
+from pipeline.system.text import clean, wrap_words
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PAUSED, PRUNED, RUNNING
 
@@ -32,14 +32,17 @@ _FAILURE_STYLE = "red"
 _FIRST_STYLE = "bold"
 
 # The order in which a narrow table takes up columns: the first and the objective always, then these
-# before and after the searched fields, as long as there is room.
+# before, between and after the searched fields, as long as there is room.
 _ALWAYS = ("rank", "trial", "family")
-_BEFORE_SEARCHED = ("state", "front", "epoch", "trained", "spread")
+_BEFORE_SEARCHED = ("state", "front", "spread")
+_AFTER_FIRST_SEARCHED = ("trained", "epoch")
 _AFTER_SEARCHED = ("notes", "repeats", "seconds", "parameters")
+_FIRST_SEARCHED = 2  # of the searched fields, by importance
 
 _MIN_SECTION_WIDTH = 80  # characters; in a narrower table numbers would be cut
 _MAX_WARNINGS = 4  # health checks below the table
 _GAP = 2  # blanks between columns
+_LONGEST_WORD = 24  # characters: longer words are broken where a column is narrow
 _UNLIMITED = 10_000  # characters: the width of a table that may be as wide as it needs
 _NO_WRAP: Mapping[str, int] = {}
 
@@ -67,20 +70,22 @@ def render_study(contents: ReportContents, top: int | None = None, width: int | 
     blocks = [_text(ranked)]
     notes = table_notes(contents.record, contents.table)
     if notes:
-        blocks.append(_lines(notes))
+        blocks.append(_lines(notes, width))
     if "notes" not in [str(column.header) for column in ranked.columns]:
-        blocks += _note_block(contents.table.rows[:top])
+        blocks += _note_block(contents.table.rows[:top], width)
     blocks += _lead_blocks(contents.record, width)
     shown_front = front.section(contents.record)
     if shown_front is not None:
         wrap = {"configuration": 20, "known": 9}
         blocks.append(render_section(shown_front, _section_width(width), wrap))
-    blocks += [cost for cost in [cost_sentence(contents.record)] if cost]
+    cost = cost_sentence(contents.record)
+    if cost:
+        blocks.append(_lines([cost], width))
     if contents.comparison is not None:
         section = published.summary_section(contents.record, contents.comparison, narrow=True)
         wrap = {"variant": 10, "verdict": 8}
         blocks.append(render_section(section, _section_width(width), wrap))
-    blocks += _warning_block(contents.checks)
+    blocks += _warning_block(contents.checks, width)
     return "\n\n".join(blocks)
 
 
@@ -136,10 +141,19 @@ def _fitting_headers(grid: Grid, record: StudyRecord, width: int | None) -> dict
     if width is None or sum(full_widths) + gaps <= width:
         return dict(enumerate(grid.columns))
     required = (*_ALWAYS, record.objective)
-    searched = [name for name in record.searched if name != "family"]
+    by_importance = ranked_columns(record, grid.columns)
+    searched = [name for name in by_importance if name in record.searched and name != "family"]
     positions = []
     room = width + _GAP
-    for name in (*required, *_BEFORE_SEARCHED, *searched, *_AFTER_SEARCHED):
+    order = (
+        *required,
+        *_BEFORE_SEARCHED,
+        *searched[:_FIRST_SEARCHED],
+        *_AFTER_FIRST_SEARCHED,
+        *searched[_FIRST_SEARCHED:],
+        *_AFTER_SEARCHED,
+    )
+    for name in order:
         if name not in grid.columns:
             continue
         position = grid.columns.index(name)
@@ -163,29 +177,29 @@ def _two_lines(name: str) -> str:
     return name
 
 
-def _note_block(rows: Sequence[Row]) -> list[str]:
+def _note_block(rows: Sequence[Row], width: int | None) -> list[str]:
     """The notes of a table without room for their column."""
     notes = [f"Trial {row['trial']} {row['notes']}" for row in rows if row.get("notes")]
-    return [_lines(notes)] if notes else []
+    return [_lines(notes, width)] if notes else []
 
 
 def _lead_blocks(record: StudyRecord, width: int | None) -> list[str]:
     """The lead of the search and the finalists; decided finalists come first."""
-    lead = [clean(sentence) for sentence in lead_sentences(record)]
+    lead = [_lines([sentence], width) for sentence in lead_sentences(record)]
     verdict = []
     if record.finalists is not None:
         verdict.append(render_finalists(record, width))
     return verdict + lead if record.decided_finalists else lead + verdict
 
 
-def _warning_block(checks: Sequence[Row]) -> list[str]:
+def _warning_block(checks: Sequence[Row], width: int | None) -> list[str]:
     warnings = [f"Warning: {check['text']}" for check in checks if check["level"] == "warning"]
     if not warnings:
         return []
     lines = warnings[:_MAX_WARNINGS]
     if len(warnings) > _MAX_WARNINGS:
         lines.append(f"{len(warnings) - _MAX_WARNINGS} more are in the report")
-    return [_lines(lines)]
+    return [_lines(lines, width)]
 
 
 # The finalists and the winner
@@ -238,14 +252,14 @@ def render_section(
 
     Args:
         section: to lay out.
-        width: of the table, in characters; None for the natural width.
+        width: of the table and the sentences, in characters; None for the natural width.
         wrap: the columns to wrap if there is no room, with their least widths.
     """
     blocks = [section.title]
     if section.grid.rows:
         blocks.append(_text(_plain_table(section.grid, wrap), width))
     if section.lines:
-        blocks.append(_lines(section.lines))
+        blocks.append(_lines(section.lines, width))
     return "\n".join(blocks)
 
 
@@ -253,9 +267,18 @@ def _section_width(width: int | None) -> int | None:
     return None if width is None else max(width, _MIN_SECTION_WIDTH)
 
 
-def _lines(texts: Iterable[str]) -> str:
-    """Join texts by line breaks, each safe to print."""
-    return "\n".join(clean(text) for text in texts)
+def _lines(texts: Iterable[str], width: int | None = None) -> str:
+    """Join texts by line breaks, each safe to print.
+
+    Args:
+        texts: the lines.
+        width: of the terminal in characters; longer lines are broken between words. None leaves
+            them as they are.
+    """
+    lines = [clean(text) for text in texts]
+    if width is not None:
+        lines = [part for line in lines for part in wrap_words(line, width) or [""]]
+    return "\n".join(lines)
 
 
 def _empty_table(titles: Sequence[str] = ()) -> Table:
@@ -286,12 +309,17 @@ def _plain_table(grid: Grid, wrap: Mapping[str, int] = _NO_WRAP) -> Table:
         wrap: the columns to wrap if there is no room, with their least widths.
     """
     result = _empty_table()
-    for name, numeric in zip(grid.columns, grid.numeric, strict=True):
+    for position, name in enumerate(grid.columns):
+        min_width = wrap.get(name)
+        if min_width is not None:
+            words = [word for row in grid.rows for word in row[position].split()]
+            longest = max(map(cell_len, words), default=0)
+            min_width = max(min_width, min(longest, _LONGEST_WORD))
         result.add_column(
             Text(name),
-            justify="right" if numeric else "left",
+            justify="right" if grid.numeric[position] else "left",
             no_wrap=name not in wrap,
-            min_width=wrap.get(name),
+            min_width=min_width,
             overflow="fold",
         )
     for row in grid.rows:

@@ -53,9 +53,13 @@ def make_console(*, quiet: bool = False) -> Console:
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print a line as it is: a terminal wraps it, and a notebook would cut it off."""
-    soft_wrap = not console.is_jupyter
-    console.print(clean(text), markup=False, highlight=False, soft_wrap=soft_wrap)
+    """Print a line, on a terminal and in a notebook broken between words.
+
+    A line with a command to copy is left whole: the terminal breaks it where it ends.
+    """
+    line = clean(text)
+    is_wrapped = console.is_jupyter or (console.is_terminal and "pipeline " not in line)
+    console.print(line, markup=False, highlight=False, soft_wrap=not is_wrapped)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 # A terminal's escape sequences (colours, titles) as a whole, so that no "[31m" remains.
 _SEQUENCES = re.compile(
@@ -35,6 +36,16 @@ def clip(text: object, limit: int) -> str:
     if len(line) <= limit:
         return line
     return line[: limit - 1] + "…"
+
+
+def wrap_words(text: str, width: int) -> list[str]:
+    """Break a line between words. A longer word, such as a path, stays whole.
+
+    Args:
+        text: a line.
+        width: of the lines, in characters.
+    """
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def csv_text(text: object) -> str:

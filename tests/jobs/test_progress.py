@@ -62,7 +62,23 @@ def test_on_a_terminal_each_trial_under_way_has_a_bar():
         ]
         show.trial_ended(results[1], results[1])
         assert [description for description, _, _ in bars()] == ["trials", "#0 cnn relu"]
-    assert "#1 cnn relu lr=0.01: val_acc 0.8000" in file.getvalue()
+    assert "#1 cnn relu: val_acc 0.8000 at epoch 3, 4.5 s; lr=0.01" in file.getvalue()
+
+
+def test_on_a_terminal_of_80_columns_a_trial_is_a_line():
+    """What does not fit is cut at the end of the line, and lines of words break between words."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80, color_system=None)
+    show = ProgressDisplay(console, "val_acc", ("lr", "layer_order", "width", "batch_size"), 4, 0)
+    result = make_result(0, 0.8, layer_order="conv-norm-act-pool-drop")
+    show.trial_ended(result, result)
+    words = "some words " * 12
+    show.print_line(words)
+    first, *rest = file.getvalue().splitlines()
+    assert first.startswith("#0 cnn relu: val_acc 0.8000 at epoch 3, 4.5 s; lr=")
+    assert first.endswith("…")
+    assert [len(line) <= 80 for line in (first, *rest)] == [True] * 3
+    assert " ".join(" ".join(rest).split()) == words.strip()
 
 
 def test_one_training_needs_no_number():
@@ -185,6 +201,7 @@ def test_the_bar_of_a_study_with_promotion_counts_epochs():
         expected = 3 * 12 + 1  # three are trained to their end, and one for an epoch
         assert bar() == ("epochs", 0, expected)
         show.trial_began(0, first.config, 1)
+        assert show._bars.tasks[1].fields["rung"] == "until 1"
         show.epoch_ended(first.history[0], 0)
         show.trial_paused(paused(0, 0.8))
         assert bar() == ("epochs", 1, expected)
