@@ -392,8 +392,8 @@ def _power_sentence(chosen: ChosenFinalists, search: StudyRecord) -> str | None:
         return None
     images = sum(map(sum, trials[0].confusion or ()))
     return (
-        f"{chosen.seeds} seeds and {images:,} images see a lead of about {lead:.3f} over another "
-        "finalist four times in five"
+        f"finalists that differ by {100 * lead:.1f} points are told apart four times in five "
+        f"({chosen.seeds} seeds, {images:,} images)"
     )
 
 

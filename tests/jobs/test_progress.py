@@ -183,7 +183,7 @@ def test_paused_trials_end_in_one_line():
         for number in (1, 2, 3):
             show.trial_ended(make_result(number, 0.5, epochs=1, state="pruned"), best)
     *_, complete, last = file.getvalue().splitlines()
-    assert complete.startswith("#0 cnn relu width=32 lr=0.001")
+    assert complete.startswith("#0 cnn relu lr=0.001 width=32")
     assert "4 of 4 drawn, 3 paused, best 0.9000 (#0)" in complete
     assert last == "the 3 paused trials that are left end as pruned"
 
