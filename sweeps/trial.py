@@ -515,6 +515,11 @@ class TrialConfig:
         high=64,
         identity=False,
     )
+    cudnn_deterministic: bool | None = _field(
+        None,
+        "On GPUs, cuDNN computes the same sums each time, which may be slower; not, if not given.",
+        identity=False,
+    )
     eval_batch_size: int = _field(
         512, "Images a step when scoring.", low=1, high=65536, identity=False
     )

@@ -23,7 +23,7 @@ from typing import Protocol
 from pipeline.data.search_data import SearchData
 from pipeline.training.distributed import GroupMember
 from pipeline.training.epochs import Hooks
-from pipeline.training.process import prepare_process
+from pipeline.training.process import cudnn_choices, prepare_process
 from pipeline.training.train import train
 from sweeps.analysis.facts import SELECTION
 from sweeps.trial import TrialConfig, TrialResult
@@ -127,18 +127,19 @@ class Task:
     def train(self, data: SearchData, hooks: Hooks) -> TrialResult:
         """Train the trial in this process, after preparing the process for it."""
         prepare_process(self.config)
-        return train(
-            self.number,
-            self.config,
-            data,
-            self.folder,
-            objective=self.objective,
-            hooks=hooks,
-            limits=self.limits,
-            every_epoch=self.every_epoch,
-            until=self.until,
-            time_limit=self.time_limit,
-            time_used=self.time_used,
-            selection=self.selection,
-            member=self.member,
-        )
+        with cudnn_choices(self.config):
+            return train(
+                self.number,
+                self.config,
+                data,
+                self.folder,
+                objective=self.objective,
+                hooks=hooks,
+                limits=self.limits,
+                every_epoch=self.every_epoch,
+                until=self.until,
+                time_limit=self.time_limit,
+                time_used=self.time_used,
+                selection=self.selection,
+                member=self.member,
+            )

@@ -39,7 +39,15 @@ from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import PLANNED_METHODS, StudySpec
 from sweeps.trial import Redraw, TrialConfig, Value, configure, is_network_option
 
-_RUNTIME = ("device", "precision", "threads", "gpus_per_trial", "eval_batch_size", "augment")
+_RUNTIME = (
+    "device",
+    "precision",
+    "threads",
+    "gpus_per_trial",
+    "cudnn_deterministic",
+    "eval_batch_size",
+    "augment",
+)
 _MAX_CHECKED_NETWORKS = 2000
 _SEED_OF_A_CHECK = 1_093_528  # which no constructor sets by chance
 _MAX_OTHER_NETWORKS = 24  # not of `FAMILIES`: these are made with memory, and see images
@@ -64,8 +72,8 @@ def resolve_runtime(
 ) -> dict[str, Value]:
     """Settle the values that decide how all trials of a study are computed.
 
-    These are the device, the arithmetic, the threads, the GPUs of each trial if the study names
-    them, the batch size for scoring, and the place of augmentation.
+    These are the device, the arithmetic, the threads, the GPUs of each trial and the choices
+    of cuDNN if the study names them, the batch size for scoring, and the place of augmentation.
 
     Args:
         spec: the study.

@@ -1,8 +1,8 @@
-"""Prepares a process for training: the number of CPU threads, and the retention of freed memory.
+"""Prepares a process for training: CPU threads, the choices of cuDNN, retention of freed memory.
 
 These settings affect the whole process. The engines call `prepare_process` in the process of each
 trial. `pipeline.training.train.train` does not: a library function leaves the process as it is, or
-as it was before (`thread_count`).
+as it was before (`thread_count`, `cudnn_choices`).
 """
 
 from __future__ import annotations
@@ -45,6 +45,25 @@ def thread_count(threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def cudnn_choices(config: TrialConfig) -> Iterator[None]:
+    """Let cuDNN choose as a configuration says, and as before afterwards.
+
+    Its quickest algorithms may add in another order each time. By default it may take them.
+    """
+    if config.device != "cuda" or not config.cudnn_deterministic:
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = (cudnn.deterministic, cudnn.benchmark)
+    cudnn.deterministic = True
+    cudnn.benchmark = False  # which would choose by measurements
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 @cache

@@ -13,7 +13,7 @@ from sweeps.trial import TrialConfig, Value, config_fields, value_names
 
 FINALISTS_SUFFIX = ".finalists"  # the study of the finalists is named after theirs
 # Settings that are resolved once for a study, and never searched.
-_RUNTIME = ("device", "threads", "gpus_per_trial", "eval_batch_size")
+_RUNTIME = ("device", "threads", "gpus_per_trial", "cudnn_deterministic", "eval_batch_size")
 _LAST_SEED = int(config_fields()["seed"].bounds[1])
 
 

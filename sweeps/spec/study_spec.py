@@ -77,6 +77,7 @@ _NOT_SEARCHED = (
     "device",
     "threads",
     "gpus_per_trial",
+    "cudnn_deterministic",
     "eval_batch_size",
 )
 _NOT_STARTED = (*DATA_FIELDS, *COMPUTED_FIELDS, "seed", "gpus_per_trial")

@@ -396,8 +396,11 @@ def test_runtime(monkeypatch):
         "eval_batch_size": 50,
         "augment": "none",
     }
-    together = spec("fixed: {device: cpu, gpus_per_trial: 2}\nsearch: {lr: [0.1]}\n")
-    assert resolve_runtime(together)["gpus_per_trial"] == 2
+    named = (
+        "fixed: {device: cpu, gpus_per_trial: 2, cudnn_deterministic: true}\nsearch: {lr: [0.1]}\n"
+    )
+    settled = resolve_runtime(spec(named))
+    assert (settled["gpus_per_trial"], settled["cudnn_deterministic"]) == (2, True)
     with pytest.raises(UsageFailure, match="device cuda is not there: cpu"):
         resolve_runtime(spec("fixed: {device: cuda}\nsearch: {lr: [0.1]}\n"))
 

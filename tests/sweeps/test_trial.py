@@ -451,7 +451,9 @@ def test_own_family_is_strict(own, values, message):
     assert "\n" not in str(caught.value)
 
 
-RUNTIME = {"device", "threads", "gpus_per_trial", "eval_batch_size", "log_every"}
+RUNTIME = {
+    *("device", "threads", "gpus_per_trial", "cudnn_deterministic", "eval_batch_size", "log_every"),
+}
 
 
 @pytest.mark.parametrize(

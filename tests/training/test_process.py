@@ -1,5 +1,6 @@
 """How a process is set up for training: retained memory, garbage collection, and threads."""
 
+import dataclasses
 import gc
 import platform
 import resource
@@ -8,8 +9,10 @@ import sys
 
 import pytest
 import torch
+from support.trainings import task
 
 from pipeline.system import garbage
+from pipeline.training.epochs import Hooks
 from pipeline.training.process import thread_count
 
 STEPS = """
@@ -68,3 +71,32 @@ def test_a_number_of_threads_is_given_back():
     with pytest.raises(OSError, match="unreadable"):
         compute()
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("values", "inside"),
+    [
+        ({"device": "cuda", "cudnn_deterministic": True}, (True, False)),
+        ({"device": "cuda", "cudnn_deterministic": False}, (False, True)),
+        ({"device": "cuda"}, (False, True)),
+        ({"device": "cpu", "cudnn_deterministic": True}, (False, True)),
+    ],
+)
+def test_cudnn_is_deterministic_for_a_trial_alone(values, inside, tiny, tmp_path, monkeypatch):
+    """Whatever happens meanwhile, the next trial of the process finds cuDNN as it was."""
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "deterministic", False)
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    seen = []
+
+    def train(*_, **__):
+        seen.append((cudnn.deterministic, cudnn.benchmark))
+        raise OSError("unreadable")
+
+    monkeypatch.setattr("pipeline.engines.base.train", train)
+    one = task(tmp_path)
+    one = dataclasses.replace(one, config=dataclasses.replace(one.config, **values))
+    with pytest.raises(OSError, match="unreadable"):
+        one.train(tiny, Hooks())
+    assert seen == [inside]
+    assert (cudnn.deterministic, cudnn.benchmark) == (False, True)

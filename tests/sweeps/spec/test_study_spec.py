@@ -127,7 +127,7 @@ def test_schema():
     assert set(definitions["Fixed"]["properties"]) == known - own - {"epochs"}
     own |= {"split_file", "image_size", "data_version", "copies"}
     assert set(definitions["Start"]["properties"]) == known - own - {"gpus_per_trial"}
-    runtime = {"device", "threads", "gpus_per_trial", "eval_batch_size"}
+    runtime = {"device", "threads", "gpus_per_trial", "cudnn_deterministic", "eval_batch_size"}
     assert set(definitions["Search"]["properties"]) == known - own - runtime
     lr = definitions["Fixed"]["properties"]["lr"]
     assert (
