@@ -40,6 +40,7 @@ AS_DECLARED: Mapping[str, object] = {"extra": "forbid", "allow_inf_nan": False}
 # made. From this version on, copies of an image stay in one split, test images do not decide the
 # size of the others, and folders of parts may have any usual name. 1 is of version 0.1.0.
 DATA_VERSION = 2
+SMALLEST_SHARE = 0.01  # of a whole, for fields that may be a share of one
 # Fields in which the repeats of one configuration differ.
 REPEAT_FIELDS = ("seed", "redraw")
 
@@ -63,6 +64,7 @@ class ConfigField:
     identity: bool = True  # whether the field decides the result of a training
     computed: bool = False  # whether nobody gives it: the network says it
     numeral: bool = False  # whether text may be a bare number, too
+    has_shares: bool = False  # whether a whole number may be a share of one, too, such as 0.5
     boolean: bool = False  # whether text may be true or false, too
     # Whether version 0.1.0 lacked the field. At its default, which changes nothing, such a field is
     # no part of the signature, and configurations of 0.1.0 have the default.
@@ -80,8 +82,11 @@ class ConfigField:
         """
         result: Any = self._convert(value)
         is_bool_for_int = self.type is int and isinstance(result, bool)
+        if self.has_shares and isinstance(result, float) and SMALLEST_SHARE <= result < 1:
+            return result
         if not isinstance(result, self.type) or is_bool_for_int:
-            raise ValueError(f"{self.name} must be {_TYPE_NAMES[self.type]}: got {value!r}")
+            shares = f", or a share of one from {SMALLEST_SHARE}" if self.has_shares else ""
+            raise ValueError(f"{self.name} must be {_TYPE_NAMES[self.type]}{shares}: got {value!r}")
         if self.choices and result not in self.choices:
             hint = did_you_mean(str(value), self.choices)
             raise ValueError(f"{self.name} is unknown: {value!r}; {hint}")
@@ -508,12 +513,14 @@ class TrialConfig:
         "auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), identity=False
     )
     threads: int = _field(1, "CPU threads of a process.", low=1, high=1024, identity=False)
-    gpus_per_trial: int | None = _field(
+    gpus_per_trial: int | float | None = _field(
         None,
-        "GPUs, or processes of a CPU, that train one trial together; else one.",
+        "GPUs, or processes of a CPU, that train one trial together; else one. On Ray a share such "
+        "as 0.5.",
         low=1,
         high=64,
         identity=False,
+        has_shares=True,
     )
     cudnn_deterministic: bool | None = _field(
         None,
@@ -595,7 +602,7 @@ class TrialConfig:
     @property
     def processes(self) -> int:
         """The number of processes that train the trial together."""
-        return self.gpus_per_trial or 1
+        return processes_of(self.gpus_per_trial)
 
     @cached_property
     def signature(self) -> str:
@@ -619,6 +626,11 @@ class TrialConfig:
         }
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def processes_of(gpus_per_trial: Value | None) -> int:
+    """Return how many processes train a trial together: one with a share of a GPU, too."""
+    return max(1, int(gpus_per_trial or 1))
 
 
 @cache

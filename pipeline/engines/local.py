@@ -19,7 +19,7 @@ from pipeline.engines.multi_gpu import WorkerGroup
 from pipeline.engines.shared_data import SharedData
 from pipeline.engines.worker import Worker
 from pipeline.system import forkserver
-from pipeline.system.errors import KILL, Interrupted
+from pipeline.system.errors import KILL, Interrupted, UsageFailure
 from pipeline.training.epochs import Hooks
 from pipeline.training.resolve import resolve
 from sweeps.trial import TrialConfig, TrialResult
@@ -173,7 +173,13 @@ class LocalFactory:
     where = ""
 
     def resolve(self, config: TrialConfig) -> TrialConfig:
-        """Replace ``auto`` by values for this machine."""
+        """Replace ``auto`` by values for this machine, which gives out whole GPUs alone."""
+        if config.gpus_per_trial is not None and config.gpus_per_trial < 1:
+            raise UsageFailure(
+                "gpus_per_trial must be a whole number on this machine: got "
+                f"{config.gpus_per_trial:g}; --engine ray takes a share, and here --workers N lets "
+                "trials share a GPU"
+            )
         return resolve(config)
 
     def places(self, usual: int, _config: TrialConfig) -> int:

@@ -37,7 +37,14 @@ from sweeps.spec.configurations import (
 )
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import PLANNED_METHODS, StudySpec
-from sweeps.trial import Redraw, TrialConfig, Value, configure, is_network_option
+from sweeps.trial import (
+    Redraw,
+    TrialConfig,
+    Value,
+    configure,
+    is_network_option,
+    processes_of,
+)
 
 _RUNTIME = (
     "device",
@@ -107,7 +114,7 @@ def default_workers(spec: StudySpec, images: int, runtime: Mapping[str, Value]) 
     trainings = trials  # that are worth so many images
     if spec.has_only_budget and most.epochs is not None:
         trainings = most.epochs / spec.most_epochs
-    processes = int(runtime.get("gpus_per_trial", 1))
+    processes = processes_of(runtime.get("gpus_per_trial"))
     if runtime["device"] == "cpu":
         capacity = available_cores() // (int(runtime["threads"]) * processes)
     elif runtime["device"] == "cuda":

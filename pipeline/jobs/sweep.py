@@ -57,7 +57,7 @@ from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.durations import check_seconds
 from sweeps.spec.study_spec import Finalists, StudySpec
-from sweeps.trial import PAUSED, RUNNING, Redraw, TrialResult, Value
+from sweeps.trial import PAUSED, RUNNING, Redraw, TrialResult, Value, processes_of
 
 _NUMBERS_SHOWN = 10  # numbers of trials in one line
 
@@ -299,7 +299,7 @@ def _sweep_on(
     if deterministic is None:
         deterministic = factory.deterministic
     facts = _study_facts(plan, runtime, workers, deterministic=deterministic)
-    factory.warm_up(workers * int(runtime.get("gpus_per_trial", 1)))
+    factory.warm_up(workers * processes_of(runtime.get("gpus_per_trial")))
     access.prepare(plan.stores)
     with locks.lock(plan.stores, plan.name) as held, stop.listening():
         # On a tracking server, finalists go into the experiment of their study.
@@ -545,7 +545,7 @@ class _Sweep:
 
     def _search(self) -> str:
         """Train the remaining trials, and return why the search ended."""
-        processes = int(self._study.facts.runtime.get("gpus_per_trial", 1))
+        processes = processes_of(self._study.facts.runtime.get("gpus_per_trial"))
         engine = self._factory.make(self._plan.data, self._places, processes)
         runner = TrialRunner(
             self._study,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import models
 from sweeps.spec.reference import Reference
 from sweeps.spec.study_spec import UNFIXED_FIELDS, Constraints, Finalists, Stop, StudySpec
-from sweeps.trial import ConfigField, config_fields
+from sweeps.trial import SMALLEST_SHARE, ConfigField, config_fields
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -182,6 +182,8 @@ def _value_words(field: ConfigField) -> str:
         words = f"{kinds[bool]}, {words}"
     if field.low is not None and field.high is not None:
         words += f", {_number(field.low)} to {_number(field.high)}"
+    if field.has_shares:
+        words += f", or a share of one from {SMALLEST_SHARE}"
     return words
 
 

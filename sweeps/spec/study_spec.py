@@ -26,7 +26,15 @@ from sweeps.spec.dimension import Dimension, parse_dimensions
 from sweeps.spec.durations import parse_duration
 from sweeps.spec.keywords import context_keywords, families_of, stored_keywords
 from sweeps.spec.reference import Reference
-from sweeps.trial import ConfigField, Redraw, Value, config_fields, configure, without_later_fields
+from sweeps.trial import (
+    SMALLEST_SHARE,
+    ConfigField,
+    Redraw,
+    Value,
+    config_fields,
+    configure,
+    without_later_fields,
+)
 
 
 class Objective(NamedTuple):
@@ -108,6 +116,8 @@ def _json_type(field: ConfigField) -> str | list[str]:
     """Return the JSON type of a field's values, or the types."""
     if field.numeral:
         return ["string", "integer"]
+    if field.has_shares:
+        return "number"
     return ["string", "boolean"] if field.boolean else _JSON_TYPES[field.type]
 
 
@@ -118,7 +128,8 @@ def _value_schema(name: str) -> dict[str, Any]:
         "type": _json_type(field),
         "description": field.help,
     }
-    bounds = {"minimum": field.low, "maximum": field.high, "enum": list(field.choices) or None}
+    lowest = SMALLEST_SHARE if field.has_shares else field.low
+    bounds = {"minimum": lowest, "maximum": field.high, "enum": list(field.choices) or None}
     return schema | {key: bound for key, bound in bounds.items() if bound is not None}
 
 

@@ -210,6 +210,8 @@ WRONG = {
 def test_wrong_types(field):
     """A value of another type is refused: true is no number, 1 is not true, 1.5 is not whole."""
     wrong, expected = WRONG[field.type]
+    if field.has_shares:
+        expected += ", or a share of one from 0.01"
     # Text that may be a bare number, or true, is given as one, too.
     taken = [1] if field.numeral else [True] if field.boolean else []
     for value in (value for value in wrong if not any(value is one for one in taken)):

@@ -84,7 +84,9 @@ class RayFactory:
     def resolve(self, config: TrialConfig) -> TrialConfig:
         """Replace ``auto`` by values for a node with a GPU, or for any node if none has a GPU."""
         if config.processes > 1:
-            raise ValueError(f"gpus_per_trial must be 1{self.where}: got {config.processes}")
+            raise ValueError(
+                f"gpus_per_trial must be 1 or a share of one{self.where}: got {config.processes}"
+            )
         if any(node.get("GPU") for node in node_resources()):
             reference = RESOLVE.options(num_gpus=1).remote(config, own_places())
             try:

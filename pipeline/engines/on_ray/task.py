@@ -63,7 +63,8 @@ def own_places() -> Places:
 
 def resources(config: TrialConfig) -> dict[str, float]:
     """The CPUs and GPUs of a trial on a node, as options of its Ray task."""
-    return {"num_cpus": config.threads, "num_gpus": int(config.device == "cuda")}
+    gpus = config.gpus_per_trial or 1  # more than one is refused
+    return {"num_cpus": config.threads, "num_gpus": gpus if config.device == "cuda" else 0}
 
 
 @contextmanager
