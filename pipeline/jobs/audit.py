@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from pipeline.tracking.gaps import find_gaps, run_tags
 from pipeline.tracking.tracker import Run, Tracker
@@ -37,6 +37,14 @@ def trial_gaps(
     return gaps
 
 
+def _files_of(tracker: Tracker, run_id: str, names: Iterable[str]) -> set[str]:
+    """The artifacts of a run in the folders of some names, by their paths."""
+    files: set[str] = set()
+    for folder in {name.rpartition("/")[0] for name in names}:
+        files |= tracker.call(tracker.artifact_sizes, run_id, folder or None).keys()
+    return files
+
+
 def parent_gaps(tracker: Tracker, study: StoredStudy, run: Run, status: str) -> list[str]:
     """Return what a study's parent run lacks.
 
@@ -51,7 +59,7 @@ def parent_gaps(tracker: Tracker, study: StoredStudy, run: Run, status: str) -> 
     gaps += [f"param {key}" for key in described["params"] if key not in run.data.params]
     run_id = run.info.run_id
     if not tracker.call(tracker.shares_artifacts, run_id):  # those are the original's
-        files = tracker.call(tracker.artifact_sizes, run_id)
+        files = _files_of(tracker, run_id, described["files"])
         gaps += [f"artifact {name}" for name in described["files"] if name not in files]
         if not tracker.call(tracker.artifact_sizes, run_id, "report"):
             gaps.append("artifact report")
