@@ -11,11 +11,14 @@ import click
 from pipeline.cli.options import Command, argument_or_option, config_options, data_dir_option
 from pipeline.cli.stored_names import complete_study_file
 from pipeline.system import garbage
+from pipeline.system.text import wrap_words
 
 if TYPE_CHECKING:
     from pipeline.data.search_data import SearchData
     from sweeps.analysis.facts import WarmStart
     from sweeps.spec.study_spec import StudySpec
+
+_NARROWEST = 20  # characters of a description, on the narrowest terminal
 
 
 @click.command(
@@ -81,6 +84,7 @@ def studies_command(
 def _list_studies(*, as_json: bool) -> None:
     """Print a line for each shipped study."""
     from pipeline.jobs import estimate, studies
+    from pipeline.report.terminal import terminal_width
 
     plans = []
     for name in studies.shipped_studies():
@@ -89,8 +93,13 @@ def _list_studies(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(plans, indent=2))
         return
+    width = terminal_width()
     for plan in plans:
-        click.echo(f"{plan['study']:24} {estimate.count_text(plan):>10}  {plan['description']}")
+        head = f"{plan['study']:24} {estimate.count_text(plan):>10}  "
+        lines = [plan["description"]]
+        if width is not None:
+            lines = wrap_words(plan["description"], max(_NARROWEST, width - len(head)))
+        click.echo(head + f"\n{'':{len(head)}}".join(lines))
 
 
 def print_plan(

@@ -279,3 +279,17 @@ def test_the_server_of_helpers_ends_with_it(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False, timeout=60
     )
     assert done.returncode == 0
+
+
+def test_the_list_of_studies_fits_a_terminal(monkeypatch, capsys):
+    """Descriptions break between words, below their beginning; a file has a line for each study."""
+
+    def listed():
+        program.cli.commands["studies"].main([], standalone_mode=False)
+        return capsys.readouterr().out
+
+    whole = listed()
+    monkeypatch.setattr("pipeline.report.terminal.terminal_width", lambda: 80)
+    narrow = listed()
+    assert max(map(len, narrow.splitlines())) <= 80 < max(map(len, whole.splitlines()))
+    assert narrow.split() == whole.split()
