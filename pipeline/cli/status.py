@@ -67,7 +67,7 @@ def _print_status(stores: Stores, name: str | None, *, as_json: bool) -> None:
     if name is not None:
         return
     for study in access.read_names(stores):
-        if study != shown.record.name and locks.holder(stores, study):
+        if study != shown.record.name and locks.holder_of_any(stores, study):
             click.echo(f"also {status.status_line(read_status(stores, study))}")
 
 

@@ -29,7 +29,7 @@ def read_status(stores: locations.Stores, name: str | None) -> Status:
     return Status(
         record=record,
         running=access.read_running(stores, record.name),
-        holder=locks.holder(stores, record.name),
+        holder=locks.holder_of_any(stores, record.name),
         places={
             "record": locations.display_name(stores.tracking),
             "studies": locations.display_name(stores.studies),

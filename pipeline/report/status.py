@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 import statistics
 import textwrap
 from collections import Counter
@@ -35,17 +36,31 @@ _STOP_REASONS = {"until": "its --timeout", "failures": "failures in a row"}
 def state_of(record: StudyRecord, holder: str | None) -> str:
     """``running``, ``done``, ``stopped`` by a rule or a limit, or ``interrupted``.
 
+    If the search has ended and its finalists have not, it is the state of the finalists.
+
     Args:
         record: the study.
-        holder: the process that runs the sweep, in words; None if there is none.
+        holder: the process that trains the study or its finalists, in words; None if there is none.
     """
     if holder is not None:
         return "running"
+    finalists = unfinished_finalists(record)
+    if finalists is not None:
+        return state_of(finalists, holder)
     if record.is_finished:
         return "done"
     if record.reason is None:
         return "interrupted"
     return "stopped"
+
+
+def unfinished_finalists(record: StudyRecord) -> StudyRecord | None:
+    """The finalists of a study whose search has ended, while some of them have not."""
+    finalists = record.finalists
+    if finalists is None or finalists.is_finished:
+        return None
+    has_ended = record.is_finished or record.reason not in (None, *_STOP_REASONS)
+    return finalists if has_ended else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +69,7 @@ class Status:
 
     record: StudyRecord
     running: tuple[RunningTrial, ...]  # trials that have begun and not ended
-    holder: str | None  # the process that runs the sweep, in words
+    holder: str | None  # the process that trains the study or its finalists, in words
     places: Mapping[str, str]  # where things are stored, by name
     now: float  # seconds since 1970, UTC
 
@@ -134,7 +149,13 @@ def _seconds_of_epochs(status: Status) -> float | None:
 
 
 def resume_command(record: StudyRecord) -> str:
-    """The command to continue a study; in words if an older version has not stored the command."""
+    """The command to continue a study, or those of its finalists that have not ended.
+
+    In words if an older version has not stored the command.
+    """
+    finalists = unfinished_finalists(record)
+    if finalists is not None:
+        return finalists.command or f"pipeline finalists {shlex.quote(record.name)}"
     if record.command:
         return record.command
     sweep = f"pipeline sweep {record.study} --name {record.name}"
@@ -239,7 +260,7 @@ def _labelled_texts(status: Status) -> list[tuple[str, str]]:
         value = f"{record.objective} {best.value:.4f} at epoch {best.best_epoch}"
         texts.append(("best", f"{value}: {_trial_text(best, record)}"))
     if record.finalists is not None:
-        texts.append(("finalists", ends_text(record.finalists.results)))
+        texts.append(("finalists", _finalists_text(record.finalists)))
     if not record.is_finished:
         texts.append(("left", _left_text(status)))
     if status.state != "done":
@@ -266,13 +287,34 @@ def status_line(status: Status) -> str:
     return clean(f"{record.name}: {_state_text(status)}; {', '.join(parts)}")
 
 
+def _finalists_text(finalists: StudyRecord) -> str:
+    """How many of the runs of the finalists have ended, and how."""
+    ended = ends_text([result for result in finalists.results if result.has_ended])
+    return ended.replace(" ended", f" of {finalists.trials}", 1)
+
+
 def _state_text(status: Status) -> str:
+    finalists = unfinished_finalists(status.record)
+    if finalists is not None:
+        ended = f"{finalists.ended} of {finalists.trials} ended"
+        state = _own_state_text(finalists, status.state)
+        return f"{_search_text(status.record)}, finalists {state} ({ended})"
     if status.state == "running" and status.record.is_finished:
         return "all trials ended, completing the record and the report"
-    if status.state == "stopped":
-        reason = status.record.reason or ""
-        return f"stopped by {_STOP_REASONS.get(reason, reason)}"
-    return status.state
+    return _own_state_text(status.record, status.state)
+
+
+def _search_text(record: StudyRecord) -> str:
+    """How the search of a study with finalists ended."""
+    return "search done" if record.is_finished else f"search {_own_state_text(record, 'stopped')}"
+
+
+def _own_state_text(record: StudyRecord, state: str) -> str:
+    """A state, with what stopped the study, if anything did."""
+    if state != "stopped":
+        return state
+    reason = record.reason or ""
+    return f"stopped by {_STOP_REASONS.get(reason, reason)}"
 
 
 def _running_text(status: Status, trial: RunningTrial, result: TrialResult) -> str:

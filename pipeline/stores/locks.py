@@ -21,6 +21,7 @@ from pipeline.stores.locations import Stores, sqlite_file
 from pipeline.system import file_locks
 from pipeline.system.errors import StorageFailure, StudyBusy, StudyTaken
 from pipeline.system.text import clean
+from sweeps.analysis.finalists import FINALISTS_SUFFIX
 
 _LONGEST_CONTENT = 1000  # characters of a lock file that are read
 
@@ -288,6 +289,11 @@ def holder(stores: Stores, study: str) -> str | None:
             return user
     live = holders.find(database, study)
     return None if live is None else str(live)
+
+
+def holder_of_any(stores: Stores, study: str) -> str | None:
+    """Describe the process that holds a study, or else its finalists, as `holder` does."""
+    return holder(stores, study) or holder(stores, f"{study}{FINALISTS_SUFFIX}")
 
 
 def _file_holder(path: Path) -> str | None:

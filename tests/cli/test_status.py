@@ -12,6 +12,7 @@ from support.commands import wait_until
 from support.endtoend import pipeline
 from support.records import MIXED, make_record, make_result, mixed_study
 
+from pipeline.jobs.keeping.listing import ListedStudy, render
 from pipeline.report.status import Status, seconds_left, status_line, status_text, status_values
 from pipeline.stores import locations, locks
 from sweeps.analysis.record import Promotions
@@ -123,11 +124,43 @@ def test_of_one_that_is_ending():
 def test_other_names_and_finalists():
     """A study that is called otherwise than its file says so; its finalists have a line."""
     record = dataclasses.replace(
-        under_way().record, study="my", finalists=make_record([make_result(0, 0.9)])
+        under_way().record, study="my", finalists=make_record([make_result(0, 0.9)], trials=1)
     )
     found = status_text(dataclasses.replace(under_way(), record=record), 200)
     assert "test: running (study my on digits)" in found
-    assert "finalists   1 ended: 1 complete" in found
+    assert "finalists   1 of 1: 1 complete" in found
+
+
+@pytest.mark.parametrize(
+    ("holder", "search", "finalists", "state", "title"),
+    [
+        (None, {}, {"command": "pipeline sweep my.yaml"}, "interrupted", "done, finalists interrupted"),
+        (None, {}, {}, "interrupted", "done, finalists interrupted"),
+        (None, {}, {"reason": "until"}, "stopped", "done, finalists stopped by its --timeout"),
+        (None, {"trials": 9, "reason": "rule"}, {}, "interrupted", "stopped by rule, finalists interrupted"),
+        ("process 7", {}, {}, "running", "done, finalists running"),
+    ],
+)  # fmt: skip
+def test_of_finalists_that_have_not_ended(holder, search, finalists, state, title):
+    """A search whose finalists were cut is not done: it says so, how many have ended, and the command for them."""
+    runs = [make_result(0, 0.9), make_result(1, 0.8), make_result(2, 0.8, state="running")]
+    record = dataclasses.replace(make_record(runs), trials=9, **finalists)
+    changes = {"trials": 2, "reason": "done", "command": "pipeline sweep", **search}
+    status = under_way(running=0, holder=holder, finalists=record, **changes)
+    found = status_text(status, 100).splitlines()
+    command = None if holder else finalists.get("command", "pipeline finalists test")
+    assert found[0] == f"test: search {title} (2 of 9 ended)"
+    assert "  finalists   2 of 9: 2 complete" in found
+    assert [line[14:] for line in found if line.startswith("  go on")] == [command] * bool(command)
+    values = status_values(status)
+    assert (values["state"], values["go_on"]) == (state, command)
+    listed = ListedStudy(name="test", size=0, state=state, ended=2, trials=2, finalists="2/9")
+    shown = "" if state == "stopped" else f" {state}"
+    assert f"2/2, finalists 2/9{shown} " in render([listed], "table", 200)
+    # What is left of the search itself comes first.
+    cut = under_way(holder=None, finalists=record, command="pipeline sweep")
+    assert status_text(cut).startswith("test: interrupted")
+    assert status_values(cut)["go_on"] == "pipeline sweep"
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.report import terminal
 from pipeline.report.formats import csv_cell, csv_table, json_text
 from pipeline.report.grid import Row, Section, make_grid
-from pipeline.report.status import state_of
+from pipeline.report.status import state_of, unfinished_finalists
 from pipeline.stores import access, locks, mlflow_runs, relocation
 from pipeline.stores.locations import Stores, is_stored_name, sqlite_file
 from pipeline.system.console import format_size
@@ -42,6 +42,8 @@ class ListedStudy:
     state: str | None = None  # as of `pipeline.report.status.state_of`
     ended: int | None = None  # trials
     trials: int | None = None  # the declared total; None where a budget alone decides
+    # Ended and declared runs of the finalists, as "2/9", if the search has ended and they have not.
+    finalists: str | None = None
     objective: str | None = None
     best: float | None = None  # of the first-ranked configuration, or finalist
     used: float | None = None  # when a command last trained it: seconds since 1970
@@ -82,13 +84,15 @@ def _list_one(
     # As `StudyRecord.decided_finalists` has it, whose verdict would take a second.
     decided = record.finalists if record.finalists and record.finalists.is_finished else record
     ranked = decided.whole_configurations or record.whole_configurations
+    unfinished = unfinished_finalists(record)
     return ListedStudy(
         name=name,
         size=sum(map(folder_size, folders)),
         dataset=record.dataset,
-        state=state_of(record, locks.holder(stores, name)),
+        state=state_of(record, locks.holder_of_any(stores, name)),
         ended=record.ended,
         trials=None if record.has_only_budget else record.trials,
+        finalists=None if unfinished is None else f"{unfinished.ended}/{unfinished.trials}",
         objective=record.objective,
         best=ranked[0].value if ranked else None,
         used=max(_last_use(storage, each) for each in records),
@@ -170,7 +174,8 @@ def _ended_text(study: ListedStudy) -> str:
         return "damaged"
     total = "" if study.trials is None else f"/{study.trials}"
     state = f" {study.state}" if study.state in _REMARKABLE else ""
-    return f"{study.ended}{total}{state}"
+    finalists = "" if study.finalists is None else f", finalists {study.finalists}"
+    return f"{study.ended}{total}{finalists}{state}"
 
 
 def _best_text(study: ListedStudy) -> str:
