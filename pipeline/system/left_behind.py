@@ -57,13 +57,15 @@ def _remove(path: Path, mode: int) -> None:
         path.unlink()
 
 
-if sys.platform == "win32":
+@contextmanager
+def _left_by_age(path: Path) -> Iterator[int | None]:
+    """Yield the mode of what was left behind long ago; None if it may be in use."""
+    found = path.lstat()
+    yield found.st_mode if time.time() - found.st_mtime > _LONGEST_USE else None
 
-    @contextmanager
-    def _left(path: Path) -> Iterator[int | None]:
-        """Yield the mode of what was left behind; None if it may be in use."""
-        found = path.lstat()
-        yield found.st_mode if time.time() - found.st_mtime > _LONGEST_USE else None
+
+if sys.platform == "win32":
+    _left = _left_by_age
 
     @contextmanager
     def in_use(path: Path) -> Iterator[bool]:

@@ -51,7 +51,7 @@ def imported_packages():
 def test_what_is_imported_is_declared():
     """Every package that the product imports is a dependency of its own, or of an extra."""
     declared = {Requirement(text).name for text in PROJECT["dependencies"]}
-    for name in ("onnx", "postgres", "ray"):
+    for name in ("onnx", "postgres", "ray", "timm"):
         declared |= {Requirement(text).name for text in PROJECT["optional-dependencies"][name]}
     imported = {DISTRIBUTIONS.get(name, name) for name in imported_packages()}
     assert "optuna" in imported

@@ -149,6 +149,8 @@ def test_formats(fmt):
             ("A", "0.8000"),
             ("'=B", "0.9000"),
         ]
+    elif fmt == "latex":  # of tables alone
+        assert text.count("1 ended: 1 complete") == 2
     else:
         assert text.count("1 ended: 1 complete") == 2 + 2
         assert "The winners side by side" in text

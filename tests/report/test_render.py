@@ -229,7 +229,7 @@ def test_studies_without_results_are_shown(fmt, results):
     record = report_study(
         *(report_trial(n, state=s, lr=0.1 + n) for n, s in enumerate(results)), trials=5
     )
-    text = render.render(record, fmt, 20)
+    text = render.render(record, fmt, 20).replace("\\_", "_")
     assert "val_acc" in text
     assert all(str(state) in text for state in results)
     if fmt == "csv":
@@ -589,7 +589,7 @@ def test_best_shows_recorded_test_scores():
         "Test accuracy 91.00 %; test accuracy over its seeds 91.00 ± 1.00 % (3 seeds), sco"
     )
     assert winner.winner_detail(record)["test_scores"] is None
-    for fmt in render.FORMATS:
+    for fmt in set(render.FORMATS) - {"latex"}:  # which is of tables alone
         assert "scored after the choice" in render.render_winner(
             dataclasses.replace(record, results=scored), fmt
         )

@@ -167,9 +167,10 @@ def check_complete(client: MlflowClient, folder: Path, study: str, scratch: Path
         run = runs[result.number]
         assert run.info.run_id == result.run_id
         assert run.info.status == ("FAILED" if result.state == "failed" else "FINISHED")
-        assert run.data.params == {
-            key: str(value) for key, value in result.config.to_dict().items()
-        }
+        settings = {key: str(value) for key, value in result.config.to_dict().items()}
+        logarithms = {key for key in run.data.params if key.startswith("log10_")}
+        assert run.data.params.items() >= settings.items()
+        assert set(run.data.params) - logarithms == set(settings)
         assert run_contents.result_tags(result, found.classes).items() <= run.data.tags.items()
         assert run.inputs.dataset_inputs[0].dataset.name == found.dataset
         assert points(client, result.run_id) == expected(result)

@@ -112,7 +112,7 @@ def test_a_new_draft_that_is_taken_for_an_orphan_is_made_again(tmp_path, monkeyp
 
 def test_where_nothing_is_locked_what_is_old_is_removed(tmp_path, monkeypatch):
     """Windows removes and renames nothing that is open: there, a draft or a folder of last week has been left."""
-    monkeypatch.setattr(left_behind, "_remove_if_left", left_behind._remove_if_old)
+    monkeypatch.setattr(left_behind, "_left", left_behind._left_by_age)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     folders = [tmp_path / f"sweep-pipeline-{age}.tmp" for age in ("old", "new")]
     drafts = [tmp_path / f".a.{number}.pipeline.tmp" for number in (1, 2)]
