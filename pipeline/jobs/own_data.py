@@ -9,7 +9,7 @@ from pipeline.data.datasets import is_own
 from pipeline.data.search_data import SearchData
 from pipeline.stores import access, locations
 from pipeline.system.console import print_notice
-from sweeps.spec.study_spec import StudySpec
+from sweeps.spec.study_spec import StudySpec, has_definition
 from sweeps.trial import DATA_VERSION
 
 
@@ -35,7 +35,7 @@ def keep_name(spec: StudySpec, data: SearchData, stores: locations.Stores, name:
     """Return a study with the name under which it knows its images, if they are the same.
 
     Equal images are the same data set, however their folder is spelt, and wherever it is now. If
-    the study is new, a notice says which other one was begun with the same images, if any was.
+    the study is new, a notice says which other one has this definition and these images, if any.
 
     Args:
         spec: as the user asks for it.
@@ -46,14 +46,26 @@ def keep_name(spec: StudySpec, data: SearchData, stores: locations.Stores, name:
     identity = access.read_identity(stores, name)
     facts = access.read_facts(stores, name)
     if identity is None or facts is None:
-        same = access.read_names_by_digest(stores, data.digest)
-        if same:
+        same = _find_same(spec, data, stores)
+        if same is not None:
             print_notice(
-                f"study {name!r} is new; {same[-1]!r} has the same images: --name {same[-1]} goes "
-                "on with that one"
+                f"study {name!r} is new; {same!r} has the same images: --name {same} goes on with "
+                "that one"
             )
         return spec
     are_equal = facts.digest == data.digest and facts.classes == data.classes
     if not is_own(identity["dataset"]) or not are_equal:
         return spec
     return spec.model_copy(update={"dataset": identity["dataset"]})
+
+
+def _find_same(spec: StudySpec, data: SearchData, stores: locations.Stores) -> str | None:
+    """Find the study last opened with these images and this definition, apart from their name."""
+    for name in reversed(access.read_names_by_digest(stores, data.digest)):
+        identity = access.read_identity(stores, name)
+        if identity is None or not is_own(identity["dataset"]):
+            continue
+        renamed = spec.model_copy(update={"dataset": identity["dataset"]})
+        if has_definition(with_data_version(renamed, identity), identity):
+            return name
+    return None

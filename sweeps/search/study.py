@@ -82,6 +82,7 @@ from sweeps.spec.study_spec import (
     Stop,
     StudySpec,
     describe_difference,
+    has_definition,
     lasting_identity,
 )
 from sweeps.trial import (
@@ -1001,8 +1002,7 @@ def _check_identity(study: optuna.Study, spec: StudySpec) -> None:
     Raises:
         StudyChangedError: if the study was made from another specification.
     """
-    identity = spec.identity()
-    stored_identity = lasting_identity(study.user_attrs["spec"])
-    if stored_identity != json.loads(json.dumps(identity)):
-        changes = describe_difference(stored_identity, identity)
+    stored_identity = study.user_attrs["spec"]
+    if not has_definition(spec, stored_identity):
+        changes = describe_difference(lasting_identity(stored_identity), spec.identity())
         raise StudyChangedError(f"study {study.study_name!r} was made with {changes}")

@@ -750,6 +750,17 @@ def lasting_identity(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {**identity, "fixed": without_later_fields(identity["fixed"])}
 
 
+def has_definition(spec: StudySpec, stored: Mapping[str, Any]) -> bool:
+    """Whether a study in the store was made from this specification, and so goes on with it.
+
+    Args:
+        spec: the specification.
+        stored: the identity in the store.
+    """
+    asked: object = json.loads(json.dumps(spec.identity()))
+    return lasting_identity(stored) == asked
+
+
 def describe_difference(stored: Mapping[str, Any], asked: Mapping[str, Any], path: str = "") -> str:
     """Describe how two identities of a study differ, key by key.
 

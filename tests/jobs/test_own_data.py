@@ -55,6 +55,32 @@ def test_equal_images_keep_their_name(monkeypatch):
         assert keep_name(spec, data, None, "pets").dataset == expected
 
 
+def test_a_study_with_the_same_images_is_named_if_it_goes_on(monkeypatch, capsys):
+    """Its name is offered where the definition is the same: another one would be refused under that name."""
+    begun = with_data_version(spec_of("folder:x"), None)
+    earlier = spec_of("folder:x")  # of version 0.1.0, which goes on by its rules
+    other = with_data_version(spec_of("folder:x", seed=3), None)
+    stored = {"newest": other, "begun": begun, "earlier": earlier, "digits": spec_of("digits")}
+    monkeypatch.setattr(access, "read_facts", lambda *_: None)
+    monkeypatch.setattr(
+        access, "read_identity", lambda _, name: stored[name].identity() if name in stored else None
+    )
+    data = SimpleNamespace(name="folder:y", digest="a", classes=("x",))
+    for names, offered in (
+        (["newest"], None),
+        (["digits"], None),
+        (["begun", "newest"], "begun"),
+        (["begun", "earlier"], "earlier"),
+        ([], None),
+    ):
+        monkeypatch.setattr(access, "read_names_by_digest", lambda *_, names=names: names)
+        asked = with_data_version(spec_of("folder:y"), None)
+        assert keep_name(asked, data, None, "new") == asked
+        said = capsys.readouterr().err
+        assert (f"--name {offered} goes on" in said) == (offered is not None)
+        assert bool(said) == (offered is not None)
+
+
 @pytest.mark.slow
 def test_a_study_goes_on_wherever_its_images_are(tmp_path, template, monkeypatch, capsys):
     """After its folder was renamed and spelt otherwise, a study goes on, and its networks are evaluated there."""
