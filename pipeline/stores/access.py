@@ -56,7 +56,10 @@ def study_errors() -> Iterator[None]:
         with _damage():
             yield
     except StudyChangedError as error:
-        raise UsageFailure(f"{error}: go back to those values, or give another --name") from None
+        raise UsageFailure(
+            f"study {error.study!r} has another definition: give another --name, or go back to it "
+            f"({error.differences})"
+        ) from None
     except STORE_ERRORS as error:
         raise StorageFailure(f"cannot use the store of studies: {stored.cause(error)}") from error
 

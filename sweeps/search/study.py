@@ -76,12 +76,12 @@ from sweeps.spec.configurations import (
     planned_values,
     total_trials,
 )
+from sweeps.spec.differences import short_differences
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import (
     OBJECTIVES,
     Stop,
     StudySpec,
-    describe_difference,
     has_definition,
     lasting_identity,
 )
@@ -111,6 +111,17 @@ _DECIDED_ENDS = (COMPLETE, PRUNED, "infeasible", "diverged")
 
 class StudyChangedError(ValueError):
     """The study in the store was made from another specification."""
+
+    def __init__(self, study: str, differences: str) -> None:
+        """Keep which study it is, and how its specification differs from the one asked for.
+
+        Args:
+            study: the study's name.
+            differences: as `sweeps.spec.differences.short_differences` says them.
+        """
+        super().__init__(f"study {study!r} has another definition ({differences})")
+        self.study = study
+        self.differences = differences
 
 
 @dataclass(frozen=True)
@@ -1004,5 +1015,5 @@ def _check_identity(study: optuna.Study, spec: StudySpec) -> None:
     """
     stored_identity = study.user_attrs["spec"]
     if not has_definition(spec, stored_identity):
-        changes = describe_difference(lasting_identity(stored_identity), spec.identity())
-        raise StudyChangedError(f"study {study.study_name!r} was made with {changes}")
+        differences = short_differences(lasting_identity(stored_identity), spec.identity())
+        raise StudyChangedError(study.study_name, differences)

@@ -212,7 +212,7 @@ def test_sweep_and_its_finalists(folder, capsys):
     assert found.facts.runtime["gpus_per_trial"] == 2
     assert {result.config.gpus_per_trial for result in found.results} == {2}
     assert pipeline("sweep", "tiny.yaml", "--trials", "2", *options[:-2]) == 2
-    assert "was made with fixed.gpus_per_trial 2 (now null)" in capsys.readouterr().err
+    assert "go back to it (gpus_per_trial: 2 -> not set)" in capsys.readouterr().err
     assert pipeline("finalists", "--top", "1", "--seeds", "2", "--refit") == 0
     again = record(folder, "tiny-digits.finalists")
     assert {result.config.gpus_per_trial for result in again.results} == {2}

@@ -111,4 +111,4 @@ def test_a_study_goes_on_wherever_its_images_are(tmp_path, template, monkeypatch
     assert "'pets' has the same images: --name pets goes on" in capsys.readouterr().err
     (tmp_path / "away" / "Train" / "cat" / "00.png").unlink()
     assert pipeline(*sweep, "--dataset", f"folder:{tmp_path}/away/") == 2
-    assert "was made with dataset" in capsys.readouterr().err
+    assert "go back to it (dataset: " in capsys.readouterr().err

@@ -64,7 +64,7 @@ def test_added_draws_are_those_of_a_study_that_had_them_at_once():
     assert {result.config.redraw for result in results} == {f"draw-{n}" for n in (6, 7, 8, 9)}
     storage = memory()
     train(storage, 3, "folds")
-    with pytest.raises(StudyChangedError, match=r"folds 3 \(now 4\), repeats 3 \(now 4\)"):
+    with pytest.raises(StudyChangedError, match="repeats: 3 -> 4; folds: 3 -> 4"):
         open_with(storage, 4, redraw="folds")
 
 
@@ -111,7 +111,7 @@ def test_nothing_else_changes(seeds, changes):
     """Fewer seeds are refused, and more of them with any other change."""
     storage = memory()
     train(storage, 2)
-    with pytest.raises(StudyChangedError, match=r"repeats 2 \(now"):
+    with pytest.raises(StudyChangedError, match="repeats: 2 -> "):
         open_with(storage, seeds, **changes)
 
 
@@ -121,7 +121,7 @@ def test_only_finalists_are_given_further_seeds():
     spec = StudySpec.model_validate({**study_document(chosen()), "trials": 6})
     Study.open(storage, "search", spec, {**FACTS, "runtime": {}})
     more = spec.model_copy(update={"repeats": 3})
-    with pytest.raises(StudyChangedError, match=r"repeats 2 \(now 3\)"):
+    with pytest.raises(StudyChangedError, match="repeats: 2 -> 3"):
         Study.open(storage, "search", more, {**FACTS, "runtime": {}})
 
 
