@@ -36,6 +36,10 @@ _DIGITS = 12  # of a digest
 _LIBRARY_FOLDERS = {"site-packages", "dist-packages"}
 
 
+class LoadError(ValueError):
+    """Code of the user's cannot be loaded: it is not there, or it raises."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where code of the user's comes from, and what it was when it was loaded."""
@@ -91,7 +95,8 @@ def load(reference: str) -> Loaded:
         reference: ``FILE.py:name`` or ``module:name``.
 
     Raises:
-        ValueError: in one line, if there is no such object, or its module raises.
+        ValueError: in one line, if the reference has no such form.
+        LoadError: in one line, if there is no such object, or its module raises.
     """
     return _load(reference, working_folder())
 
@@ -141,6 +146,24 @@ def files_outside(values: Mapping[str, object]) -> dict[str, Path]:
     }
 
 
+def folder_of_copy(reference: str, names: Sequence[str]) -> Path | None:
+    """Return the folder that a copy of a source has to be in, to be loaded by a reference.
+
+    Args:
+        reference: ``FILE.py:name`` or ``module:name``.
+        names: of the files of the source, as in `Source.files`.
+
+    Returns:
+        The folder, which may not be there; None if no file is the one that the reference names.
+    """
+    path = _named_file(reference.rpartition(":")[0])
+    if path is None:
+        return working_folder()
+    file = working_folder() / path
+    depths = [name.count("/") + 1 for name in names if f"/{file.as_posix()}".endswith(f"/{name}")]
+    return file.parents[max(depths) - 1] if depths else None
+
+
 @cache
 def _load(reference: str, folder: Path) -> Loaded:
     text, _, name = reference.rpartition(":")
@@ -158,7 +181,7 @@ def _load(reference: str, folder: Path) -> Loaded:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a module of the user's can raise anything
-        raise ValueError(f"cannot load {reference!r}: {_reason(error, place)}") from error
+        raise LoadError(f"cannot load {reference!r}: {_reason(error, place)}") from error
     finally:
         _LOADING.pop()
     if place is not None:
@@ -189,14 +212,15 @@ def _place(reference: str, text: str, folder: Path) -> _Place | None:
     """Return the user's module that a reference names; None if it is an installed one.
 
     Raises:
-        ValueError: if there is no such file, or a module has a name of ours.
+        LoadError: if there is no such file.
+        ValueError: if a module has a name of ours.
     """
     path = _named_file(text)
     if path is None:
         return _place_of_module(reference, text, folder)
     file = folder / path
     if path.suffix != _SUFFIX or not file.is_file():
-        raise ValueError(
+        raise LoadError(
             f"cannot load {reference!r}: there is no file {path} in {folder}; "
             "it must be FILE.py:NAME, relative to the working folder"
         )

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 import models
 from models import usercode
 from pipeline.system import failpoints, named_files
-from pipeline.system.errors import IntegrityFailure, StorageFailure
+from pipeline.system.errors import CodeFailure, IntegrityFailure, StorageFailure
 from pipeline.system.files import atomic_write, may_never_end
 from pipeline.system.text import clean, clip
 from sweeps.trial import AS_DECLARED, TrialConfig, read_data
@@ -70,6 +70,7 @@ def load_model(path: Path | str) -> tuple[nn.Module, Card]:
 
     Raises:
         IntegrityFailure: if the file is damaged, or its network is unknown to this version.
+        CodeFailure: if the code of the user's own network cannot be loaded.
     """
     path = Path(path)
     tensors, facts = load(path / BEST if path.is_dir() else path)
@@ -79,6 +80,8 @@ def load_model(path: Path | str) -> tuple[nn.Module, Card]:
         classes = len(card.classes)
         network = models.build(card.config.family, card.shape, classes, card.config.options)
         network.load_state_dict(tensors)
+    except usercode.LoadError as error:
+        raise CodeFailure(clean(error)) from None
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = clip(error, 300)
         raise IntegrityFailure(

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.checkpoints import BEST, Card, load_model
+from pipeline.inference import kept_code
 from pipeline.inference.networks import NetworkReference, TrainedNetwork
 from pipeline.stores import access, locations
 from pipeline.system.errors import (
+    CodeFailure,
     IntegrityFailure,
     NothingComplete,
     StorageFailure,
@@ -233,11 +235,15 @@ def fetch_network(tracker: Tracker, run: Run, file: str) -> tuple[torch.nn.Modul
 
     Raises:
         IntegrityFailure: if the checkpoint is damaged, or is another configuration's.
+        CodeFailure: if the code of the user's own network is not there; it says where a copy is.
     """
     with temporary_folder() as folder:
         tracker.download(run.info.run_id, f"checkpoint/{file}", folder)
         checksum = tracker.download(run.info.run_id, f"checkpoint/{file}.sha256", folder)
-        network, card = load_model(checksum.with_suffix(""))
+        try:
+            network, card = load_model(checksum.with_suffix(""))
+        except CodeFailure as error:
+            raise CodeFailure(f"{error}{kept_code.describe_copy(tracker, run)}") from None
     signature = run.data.tags.get("sweep.signature")
     if signature not in (None, card.config.signature):
         raise IntegrityFailure(

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.data.search_data import SearchData, known_images, load_for, located
-from pipeline.inference import evaluate
+from pipeline.inference import evaluate, kept_code
 from pipeline.jobs import preflight, pretrained, sources, sweep, sync
 from pipeline.jobs import refit as refitting
 from pipeline.jobs.progress import ProgressDisplay
@@ -104,8 +104,19 @@ def make_plan(
         chosen = _keep_choice(record, chosen, top, repeats)
     for config in chosen.configs:
         sources.check_places(config, f"study {record.name!r}")
+        _check_code(stores, record, str(config["family"]))
     spec = read_document(study_document(chosen, device))
     return _plan_of(chosen, stores, _load_known(stores, record.name, spec, data_dir), device)
+
+
+def _check_code(stores: locations.Stores, record: StudyRecord, family: str) -> None:
+    """Check that the code of a finalist's network can be loaded.
+
+    Raises:
+        CodeFailure: if it cannot.
+    """
+    runs = [trial.run_id for trial in record.results if trial.config.family == family]
+    kept_code.check_code(stores, family, next(filter(None, runs), None))
 
 
 def _load_known(stores: locations.Stores, name: str, spec: StudySpec, data_dir: Path) -> SearchData:

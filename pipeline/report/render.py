@@ -39,6 +39,7 @@ from sweeps.analysis.record import StudyRecord
 FORMATS = ("table", "json", "csv", "md", "latex")
 _MARKDOWN_ROWS = 50  # rows of a table in report.md; the CSV and JSON files have all
 _PROBLEM_CLIP = 200  # characters of a cell of the problems
+_LATEX_FILES = ("methods.tex", "ranked.tex", "finalists.tex")
 _FINALIST_COLUMNS = (
     "place",
     "finalist",
@@ -412,16 +413,31 @@ def write_latex(record: StudyRecord, folder: Path, top: int | None = None) -> li
         The files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "methods.tex": latex.methods_latex(record),
-        "ranked.tex": latex.ranked_latex(record, ReportContents(record).table, top),
-        "finalists.tex": latex.finalists_latex(record),
-    }
-    return [
-        write_text_atomically(folder / name, f"{latex.PREAMBLE}\n{text}")
-        for name, text in texts.items()
-        if text
-    ]
+    contents = (
+        latex.methods_latex(record),
+        latex.ranked_latex(record, ReportContents(record).table, top),
+        latex.finalists_latex(record),
+    )
+    texts = dict(zip(_LATEX_FILES, contents, strict=True))
+    paths = []
+    for name, text in texts.items():
+        if text:
+            paths.append(write_text_atomically(folder / name, f"{latex.PREAMBLE}\n{text}"))
+        else:
+            (folder / name).unlink(missing_ok=True)  # of an earlier study of this name
+    return paths
+
+
+def renew_latex(record: StudyRecord, folder: Path) -> list[Path]:
+    """Write the files of `write_latex` anew where an earlier report has them; returns the files.
+
+    Args:
+        record: the study, which has changed since, or its name.
+        folder: of the report.
+    """
+    if any((folder / name).exists() for name in _LATEX_FILES):
+        return write_latex(record, folder)
+    return []
 
 
 def _published_csv(rows: Sequence[Row]) -> str:

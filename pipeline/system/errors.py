@@ -21,6 +21,10 @@ class UsageFailure(Failure):
     code = 2
 
 
+class CodeFailure(UsageFailure):
+    """The code of the user's own network cannot be loaded: it is not there, or it raises."""
+
+
 class NothingComplete(Failure):
     """The command ended, but no trial is complete, or too many failed."""
 

@@ -15,6 +15,7 @@ from sweeps.trial import TrialConfig, config_fields, configure
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+PARENT = "mlflow.parentRunId"
 STUDY = "sweep.study"
 TRIAL = "sweep.trial"
 DUPLICATE_OF = "sweep.duplicate_of"

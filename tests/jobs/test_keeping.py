@@ -85,6 +85,7 @@ NOWHERE = (False, False, False, False)
 def test_renamed(studies, capsys):
     """It goes on, is scored and synchronised under its new name, and the old one is in no store and folder."""
     before = trial_list(studies, "first")
+    (studies / "reports" / "first" / "ranked.tex").write_text("of study first")
     assert pipeline("rename", "first", "the best yet") == 0
     assert capsys.readouterr().out.endswith("study 'first' is called 'the best yet' now\n")
     assert where_it_is(studies, "first") == NOWHERE
@@ -94,7 +95,11 @@ def test_renamed(studies, capsys):
     assert pipeline("sweep", "tiny.yaml", "--name", "the best yet") == 0
     assert pipeline("evaluate", "--best", "--name", "the best yet", "--split", "test") == 0
     assert "The refit of the best yet.finalists, run " in capsys.readouterr().err
-    assert "first.finalists" not in (studies / "reports" / "the best yet" / "best.json").read_text()
+    report = studies / "reports" / "the best yet"
+    assert "first.finalists" not in (report / "best.json").read_text()
+    assert "of study first" not in (report / "ranked.tex").read_text()
+    assert "the best yet" in (report / "ranked.tex").read_text()
+    assert not list((studies / "reports" / "second").glob("*.tex"))
     for former, new, words in (
         ("first", "third", "no study 'first'; there are: "),
         ("second", "the best yet", "there is a study 'the best yet' already"),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import subprocess
 
 import pytest
 from support.endtoend import furnish, pipeline
+
+from models import own
 
 NET = """
 from torch import nn
@@ -50,6 +54,15 @@ def folder(tmp_path, template, monkeypatch):
     return tmp_path
 
 
+def check_names_the_copy(capsys, *command) -> str:
+    """Check that a command is refused for want of net.py, and return the one that puts it back."""
+    own.forget()  # as a process of its own
+    assert pipeline(*command) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "cannot load 'net.py:TinyNet': there is no file net.py" in line
+    return line.partition("put it back with: ")[2]
+
+
 @pytest.mark.slow
 def test_own_network(folder, capsys):
     """A network in a file is searched by workers and in this process, trained again, scored and exported."""
@@ -61,6 +74,14 @@ def test_own_network(folder, capsys):
     for command in (("evaluate", "--best"), ("export", "--best", "--out", "net.pt2")):
         assert pipeline(*command) == 0, capsys.readouterr().err
     assert pipeline("report", "--best", "--format", "json") == 0
+    (folder / "net.py").unlink()
+    capsys.readouterr()
+    put_back = check_names_the_copy(capsys, "evaluate", "--best")
+    assert put_back.endswith(f"/artifacts/source/{digest}/. .")
+    assert check_names_the_copy(capsys, "finalists", "tiny-digits").startswith("cp -Rn mlruns/")
+    subprocess.run(shlex.split(put_back), check=True)
+    assert (folder / "net.py").read_text() == NET
+    assert pipeline("evaluate", "--best") == 0
     (folder / "models" / "blocks.py").write_text(BLOCKS + "# another\n")
     capsys.readouterr()
     assert pipeline("sweep", "tiny.yaml", "--trials", "3") == 0
@@ -127,3 +148,8 @@ def test_stored_values_are_typed(folder, capsys):
     assert json.loads(lines["kernel"]) == 1
     assert json.loads(lines["channels"]) == "[4]"
     assert len(json.loads(lines["source_digest"])) == 12
+    run = tag.parent.parent.name
+    for name in ("net.py", "models/blocks.py"):
+        (folder / name).unlink()
+    put_back = check_names_the_copy(capsys, "predict", "--run", run, "tiny.yaml")
+    assert re.fullmatch(rf"cp -R mlruns/\d+/{run}/artifacts/source/\w+/\. \.", put_back)

@@ -122,6 +122,24 @@ def test_digest_follows_imports(folder):
     assert digest() != first
 
 
+@pytest.mark.parametrize(
+    ("reference", "names", "expected"),
+    [
+        ("net.py:Net", ["blocks.py", "net.py"], "."),
+        ("./nets/net.py:Net", ["net.py", "nets/blocks.py"], "nets"),
+        ("work/nets/net.py:Net", ["nets/__init__.py", "nets/net.py"], "work"),
+        ("other/net.py:Net", ["nets/net.py"], None),
+        ("my-net.py:Net", ["net.py"], None),
+        ("nets.net:Net", ["nets/net.py"], "."),
+        ("/nets/net.py:Net", ["net.py"], "/nets"),
+    ],
+)
+def test_the_folder_that_a_copy_belongs_into(folder, reference, names, expected):
+    """Put there, the files of a source are found by its reference, whether it is of a package or not."""
+    found = usercode.folder_of_copy(reference, names)
+    assert found == (None if expected is None else folder / expected)
+
+
 def test_forget(folder):
     """Code is loaded once, until it is forgotten; what is in use of the old one goes on working."""
     write("late.py", "def late():\n    from sibling import SIBLING\n    return SIBLING\n")

@@ -8,6 +8,7 @@ from contextlib import closing
 
 from pipeline.jobs.recorder import Recorder
 from pipeline.jobs.sync import close_record
+from pipeline.report import render
 from pipeline.stores import access, locks
 from pipeline.stores.locations import Stores
 from pipeline.system.errors import Failure
@@ -46,4 +47,5 @@ def _renew(stores: Stores, name: str, say: Callable[[str], None]) -> None:
             recorder = Recorder(study, tracker, stores.home, say, stores.studies_label)
             recorder.describe()
             record, folder = recorder.write_report()
+            render.renew_latex(record, folder)
             close_record(recorder, record, folder)
