@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from models import usercode
 from models.parameters import (
+    GIVEN,
     Option,
     Parameter,
     given_parameters,
@@ -145,6 +146,9 @@ def needs_text(reference: str, missing: Sequence[str]) -> str:
         f"{reference} needs {names}, which {are} no default: give --set {missing[0]}=VALUE, or "
         "fixed or search of a study file"
     )
+    if any("class" in name.lower() for name in missing):
+        known = ", ".join(GIVEN["classes"][:3])
+        text += f"; the number of classes is given to a parameter that is called {known}, ..."
     if _MAPPINGS.isdisjoint(missing):
         return text
     return f"{text}; for a mapping or an object, name a function that makes the network of values"

@@ -55,10 +55,20 @@ def get_source(name: str, data_version: int | None = DATA_VERSION) -> Arrays | F
     if usercode.is_reference(name):
         return Arrays(read=lambda _, _test: read_function(name), has_test=False)
     if name not in DATASETS:
+        if _is_folder(name):
+            raise ValueError(f"dataset is unknown: {name!r}; did you mean {FOLDER}{name}?")
         own = (f"{FOLDER}PATH", f"{CSV}FILE", "FILE.py:function")
         hint = did_you_mean(name, [*DATASETS, *own])
         raise ValueError(f"dataset is unknown: {name!r}; {hint}")
     return DATASETS[name]
+
+
+def _is_folder(path: str) -> bool:
+    """Whether there is a folder of this path."""
+    try:
+        return bool(path.strip()) and Path(path).is_dir()
+    except (OSError, ValueError):  # too long, or no path at all
+        return False
 
 
 def check_dataset(name: str) -> None:

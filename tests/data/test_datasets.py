@@ -48,6 +48,18 @@ def test_unknown_name():
         check_dataset("mnits")
 
 
+def test_a_folder_without_its_prefix(tmp_path, monkeypatch):
+    """Where a folder has the unknown name, its images are what was meant; a name that is no path is just unknown."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("photos", str(tmp_path / "photos")):
+        with pytest.raises(ValueError, match=f"unknown: '{name}'; did you mean folder:{name}[?]$"):
+            check_dataset(name)
+    for name in ("", "x" * 5000, "\0", "absent"):
+        with pytest.raises(ValueError, match="unknown: .* known: digits, "):
+            check_dataset(name)
+
+
 @pytest.mark.parametrize("name", FETCHED)
 def test_missing_offline(name, tmp_path):
     """Without files and network, one line names the data set, the folder and the one that needs neither."""

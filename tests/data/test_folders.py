@@ -93,7 +93,10 @@ def test_link_to_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda root: None, r"no folder .*/photos: folder:PATH takes one that holds train/"),
+        (
+            lambda root: None,
+            r"no folder .*/photos: folder:PATH takes one that holds <class>/<images>, or train/",
+        ),
         (lambda root: root.write_text("a file"), "no folder"),
         (lambda root: root.mkdir(), "needs images of at least 2 classes, .* found none"),
         (

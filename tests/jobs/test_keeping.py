@@ -169,7 +169,10 @@ def test_carried_in_a_file(studies, tmp_path, capsys, monkeypatch):
     assert pipeline("archive", "first", "--out", "../first.zip") == 0
     assert pipeline("archive", "first", "--out", "../first.zip") == 2, "nothing is overwritten"
     assert pipeline("restore", "../first.zip") == 2
-    assert "there is a study 'first' already" in capsys.readouterr().err
+    assert (
+        "there is a study 'first' already: give another one with --name NEW"
+        in capsys.readouterr().err
+    )
     theirs = children(studies, "first")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

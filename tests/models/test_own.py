@@ -273,3 +273,13 @@ def test_arguments_that_are_handed_on(tmp_path, monkeypatch):
     built = derived.build((1, 8, 8), 10, {"hidden": 6, "gain": 2.0})
     assert (built.layers[1].out_features, built.gain) == (6, 2.0)
     assert own.load("net.py:Unknown").build((1, 8, 8), 10, {}).net.layers[2].out_features == 10
+
+
+def test_what_is_given_the_number_of_classes():
+    """A network that is told the number of classes by another name is told the names for it, and only then."""
+    text = own.needs_text("net.py:Net", ["n_class"])
+    assert text.startswith("net.py:Net needs n_class, which has no default: give --set n_class=")
+    assert text.endswith(
+        "is given to a parameter that is called num_classes, classes, n_classes, ..."
+    )
+    assert "number of classes" not in own.needs_text("net.py:Net", ["kernel"])

@@ -61,7 +61,8 @@ def folder_at(path: str) -> Path:
     root = Path(path).expanduser().resolve()
     if not root.is_dir():
         raise UsageFailure(
-            f"no folder {root}: folder:PATH takes one that holds train/<class>/<images>"
+            f"no folder {root}: folder:PATH takes one that holds <class>/<images>, or "
+            "train/<class>/<images>"
         )
     return root
 

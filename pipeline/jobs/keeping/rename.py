@@ -88,7 +88,8 @@ def check_is_free(
     for name in names.values():
         check_name(name)  # that of the finalists may be too long
         if name in others:
-            raise UsageFailure(f"there is a study {name!r} already: give another name")
+            remedy = "give another name" if present else "give another one with --name NEW"
+            raise UsageFailure(f"there is a study {name!r} already: {remedy}")
         check_looks(name, others)
         for folder in (stores.home / "checkpoints" / name, stores.reports(name)):
             if _holds_anything(folder):
