@@ -25,6 +25,7 @@ from sweeps.search.extent import Extent, extent
 from sweeps.search.promotion import rungs
 from sweeps.spec.configurations import (
     LISTS_FIRST,
+    applying_dimensions,
     configuration,
     lists_come_first,
     planned_values,
@@ -123,7 +124,7 @@ def describe_plan(
         "bytes": None,
         "peak_bytes": None,
         "fixed": spec.base,
-        "search": {dimension.key: str(dimension) for dimension in spec.dimensions},
+        "search": {dimension.key: str(dimension) for dimension in applying_dimensions(spec)},
         "warm_start": None if warm_start is None else dataclasses.asdict(warm_start),
         "finalists": None if spec.finalists is None else _describe_finalists(spec, spec.finalists),
         "imbalance": None,

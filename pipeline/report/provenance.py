@@ -179,7 +179,7 @@ def looks_values(record: StudyRecord) -> Row:
 def search_space(record: StudyRecord) -> Grid:
     """The searched dimensions as a table, a row each."""
     rows: list[Row] = [
-        {"searched": dimension.key, "values": str(dimension)} for dimension in record.dimensions
+        {"searched": dimension.key, "values": str(dimension)} for dimension in record.applying
     ]
     return make_grid(["searched", "values"], rows, limit=200)
 

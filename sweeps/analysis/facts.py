@@ -40,6 +40,8 @@ class StoredSpec:
     image_size: int | None = None
     constraints: Mapping[str, Value | None] = field(default_factory=dict)  # limits of a network
     fixed: Mapping[str, Value] = field(default_factory=dict)  # values that all trials share
+    # Given values of the configurations tried first, after the baselines.
+    start_with: tuple[Mapping[str, Value], ...] = ()
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> StoredSpec:

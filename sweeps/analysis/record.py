@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import models
 from sweeps.analysis.difference import (
     DEFAULT_ROPE,
     Comparison,
@@ -125,10 +127,47 @@ class StudyRecord:
         used_up = self.budget is not None and self.reason == "done"
         return used_up or self.ended >= self.trials
 
+    @cached_property
+    def applying(self) -> tuple[Dimension, ...]:
+        """The dimensions that apply to one of the study's families at least.
+
+        Nothing of the user's is loaded: whether a network of the user's own takes a field is known
+        by its trials, and supposed as long as there are none.
+        """
+        families = self._families
+        if not families:
+            return self.dimensions
+        return tuple(
+            dimension
+            for dimension in self.dimensions
+            if any(
+                dimension.may_apply(family, takes=self._takes(family, dimension.field))
+                for family in families
+            )
+        )
+
+    @property
+    def _families(self) -> tuple[str, ...]:
+        """The families that trials can have; none if that was not stored."""
+        families = [result.config.family for result in self.results]
+        for dimension in self.dimensions:
+            if dimension.field == "family":
+                families += map(str, dimension.choices)
+        if "family" in self.spec.fixed:
+            families.append(str(self.spec.fixed["family"]))
+        return tuple(dict.fromkeys(families))
+
+    def _takes(self, family: str, name: str) -> bool:
+        """Whether networks of a family take a field, as far as is known."""
+        if family in models.FAMILIES or models.is_backbone(family):
+            return models.find_family(family).takes(name)
+        trials = [result for result in self.results if result.config.family == family]
+        return not trials or any(result.config.value(name) is not None for result in trials)
+
     @property
     def searched(self) -> tuple[str, ...]:
-        """The searched fields without repetition, in the study's order."""
-        return tuple(dict.fromkeys(dimension.field for dimension in self.dimensions))
+        """The searched fields that apply, without repetition, in the study's order."""
+        return tuple(dict.fromkeys(dimension.field for dimension in self.applying))
 
     @cached_property
     def varied_fields(self) -> tuple[str, ...]:
@@ -212,10 +251,32 @@ class StudyRecord:
 
     def is_baseline(self, config: TrialConfig) -> bool:
         """Whether a configuration of the study, or of its finalists, is one to compare with."""
-        return any(
-            all(config.value(name) == value for name, value in values.items())
-            for values in self.facts.baselines
-        )
+        return any(_has_values(config, values) for values in self.facts.baselines)
+
+    @cached_property
+    def given_first(self) -> Mapping[str, str]:
+        """What the configurations are that no search has drawn, by their group.
+
+        One of "baseline", "start" and "earlier study"; in the order of the trials. The
+        configurations of a planned method, which draws none, are not among them.
+        """
+        starts = self.spec.start_with
+        earlier = () if self.facts.warm_start is None else self.facts.warm_start.first
+        configs = {one.config.group: one.config for one in reversed(self.results)}
+        in_order = dict.fromkeys(one.config.group for one in self.results)
+        given = {}
+        # What is given is tried before all else: a configuration drawn later may have the same
+        # values by chance, as a start gives only some of them.
+        room = len(self.facts.baselines) + len(starts) + len(earlier)
+        for group in itertools.islice(in_order, room):
+            config = configs[group]
+            if self.is_baseline(config):
+                given[group] = "baseline"
+            elif any(_has_values(config, values) for values in starts):
+                given[group] = "start"
+            elif any(_has_values(config, values) for values in earlier):
+                given[group] = "earlier study"
+        return given
 
     @property
     def best_baseline(self) -> Ranked | None:
@@ -340,6 +401,11 @@ class StudyRecord:
         if self.final_verdict is None:
             return None
         return self.finalists
+
+
+def _has_values(config: TrialConfig, values: Mapping[str, Value]) -> bool:
+    """Whether a configuration has certain values."""
+    return all(config.value(name) == value for name, value in values.items())
 
 
 def compare_winners(first: StudyRecord, second: StudyRecord) -> Difference | None:

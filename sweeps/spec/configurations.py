@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import models
 from sweeps.spec.dimension import Dimension, parse_dimensions
 from sweeps.spec.keywords import stored_keywords
 from sweeps.spec.study_spec import (
@@ -223,6 +224,19 @@ def choose_values(spec: StudySpec, choose: Callable[[Dimension], Value]) -> dict
         if _applies(spec, dimension, values):
             values[dimension.field] = choose(dimension)
     return values
+
+
+def applying_dimensions(spec: StudySpec) -> tuple[Dimension, ...]:
+    """Return the dimensions of a study that apply to one of its families at least."""
+    families = {name: models.find_family(name) for name in spec.families}
+    return tuple(
+        dimension
+        for dimension in spec.dimensions
+        if any(
+            dimension.may_apply(name, takes=family.takes(dimension.field))
+            for name, family in families.items()
+        )
+    )
 
 
 def grid(

@@ -108,6 +108,17 @@ class Dimension:
             conditions.add("family")
         return frozenset(conditions)
 
+    def may_apply(self, family: str, *, takes: bool) -> bool:
+        """Whether the dimension can apply to networks of a family.
+
+        Args:
+            family: of the networks.
+            takes: whether they take the field, if it is an option of networks.
+        """
+        if family not in self.when.get("family", (family,)):
+            return False
+        return takes or not is_network_option(self.field)
+
     def contains(self, value: Value | None) -> bool:
         """Whether a value is among the searched values."""
         if self.choices or value is None or isinstance(value, str):

@@ -5,15 +5,17 @@ import shutil
 import subprocess
 
 import pytest
-from support.records import make_record, make_result, mixed_study, study_with_finalists
+from support.records import DROPOUT, LR, make_record, make_result, mixed_study, study_with_finalists
 from support.reports import hostile_study, report_winner
 
 from pipeline.cli import report
 from pipeline.report import render
 from pipeline.report.plots.base import FORMATS, Output
-from pipeline.report.thesis.latex import latex_text
+from pipeline.report.thesis.latex import label_name, latex_text
 from pipeline.report.thesis.methods import methods_paragraphs
 from pipeline.system.errors import UsageFailure
+from sweeps.analysis.facts import StoredSpec, StudyFacts
+from sweeps.spec.dimension import Dimension
 
 DOCUMENT = r"""\documentclass{article}
 \usepackage{array,booktabs,graphicx}
@@ -44,9 +46,9 @@ def test_names_are_escaped(text, escaped):
 def test_tables_have_the_rules_of_booktabs():
     """The ranked table and the finalists are tables with a caption, a label, and per cent in the result."""
     text = render.render(study_with_finalists(), "latex")
-    for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\label{tab:ranked}"):
+    for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\label{tab:ranked-test}"):
         assert part in text
-    assert r"\label{tab:finalists}" in text
+    assert r"\label{tab:finalists-test}" in text
     assert r"val\_acc (\%)" in text
     assert r"89.00 $\pm$" in text
 
@@ -61,7 +63,40 @@ def test_methods_say_what_was_done():
     assert "The test split was never scored in this study." in alone
     assert "intervals" not in alone
     nothing = make_record([make_result(0, None, state="failed")])
-    assert "The first of the search" not in " ".join(methods_paragraphs(nothing))
+    assert "The first in the ranking" not in " ".join(methods_paragraphs(nothing))
+
+
+def given_study(*numbers):
+    """A study by TPE with a baseline and a start, of whose configurations the first few were tried."""
+    points = [{"lr": 0.1}, {"lr": 0.01, "dropout": 0.1}, {"lr": 0.01, "dropout": 0.3}]
+    results = [make_result(number, 0.9 - 0.1 * number, **points[number]) for number in numbers]
+    return make_record(
+        results,
+        dimensions=(LR, DROPOUT, Dimension(field="residual", choices=(True, False))),
+        spec=StoredSpec(fixed={"data_version": 2}, start_with=({"lr": 0.01},)),
+        facts=StudyFacts(baselines=({"lr": 0.1},)),
+    )
+
+
+def test_methods_name_what_was_given():
+    """A baseline and a start are told as such, and a search that drew nothing is not said to have searched."""
+    text = " ".join(methods_paragraphs(given_study(0, 1)))
+    assert "No configuration was drawn by the search" in text
+    assert "1 baseline to compare with (cnn" in text
+    assert "1 configuration given to begin with (cnn" in text
+    assert "The first in the ranking was the baseline cnn" in text
+    assert "data_version" not in text
+    assert "residual" not in text  # a CNN has none
+    drawn = " ".join(methods_paragraphs(given_study(0, 1, 2)))
+    assert "Configurations were searched by the tree-structured" in drawn
+    assert "The search then drew 1 configuration." in drawn
+
+
+def test_labels_differ_by_study():
+    """The tables of two studies in one document have different labels, of characters that LaTeX takes."""
+    assert label_name("networks-few_digits") == "networks-few_digits"
+    assert label_name("a b") != label_name("a{b") != label_name("a-b")
+    assert not set("{}#%~\\ ") & set(label_name("a}#%~\\ b"))
 
 
 def test_files_for_print(tmp_path):

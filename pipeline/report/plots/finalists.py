@@ -112,10 +112,14 @@ def finalists_info(record: StudyRecord) -> FinalistsInfo | None:
 
 
 def _names(record: StudyRecord, finalists: Sequence[Finalist]) -> list[str]:
-    """The finalists' names in the study itself: their own numbers are those of another study."""
+    """The finalists' places, and their names in the study itself.
+
+    Their own numbers are those of another study.
+    """
     searched = {result.config.group: result for result in reversed(record.results)}
     trials = [finalist.trial for finalist in finalists]
-    return trial_names(record, [searched.get(trial.config.group, trial) for trial in trials])
+    names = trial_names(record, [searched.get(trial.config.group, trial) for trial in trials])
+    return [f"{finalist.place}. {name}" for finalist, name in zip(finalists, names, strict=True)]
 
 
 def _panels(record: StudyRecord, finalists: Sequence[Finalist]) -> list[SeedsPanel]:

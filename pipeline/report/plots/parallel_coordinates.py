@@ -35,6 +35,7 @@ from pipeline.report.plots.style import (
     add_colour_bar,
     add_legend,
     drawable_text,
+    is_for_paper,
     mark_trial,
     titled_figure,
 )
@@ -196,7 +197,8 @@ def _thin_label(info: ParallelInfo) -> str:
 
 def _width(axis: ParallelAxis) -> float:
     """The width in inches of an axis with the texts to the left."""
-    texts = [_name_text(axis), *(label for _, label in _tick_labels(axis))]
+    names = [] if is_for_paper() else [_name_text(axis)]
+    texts = [*names, *(label for _, label in _tick_labels(axis))]
     lines = "\n".join(texts).split("\n")
     longest = max(len(line) for line in lines)
     return max(0.75, 0.3 + 0.068 * longest)
@@ -204,17 +206,33 @@ def _width(axis: ParallelAxis) -> float:
 
 def _name_text(axis: ParallelAxis) -> str:
     name = drawable_text(axis.name, 44)
+    if is_for_paper():  # there it is set at a slant, on one line; the colour bar names the split
+        return name.removeprefix("validation ")
     return name.replace(" (", "\n(").replace("validation ", "validation\n")
 
 
 def _tick_labels(axis: ParallelAxis) -> list[tuple[float, str]]:
+    if is_for_paper():
+        return [(height, drawable_text(_short(label), _WRAP)) for height, label in axis.ticks]
     return [(height, textwrap.fill(drawable_text(label), _WRAP)) for height, label in axis.ticks]
+
+
+def _short(label: str) -> str:
+    """Abbreviate the words of an order, such as ``conv-norm-act-pool-drop``: ``CNAPD``."""
+    words = label.split("-")
+    if len(label) <= _WRAP or len(words) < 3:
+        return label
+    return "".join(word[:1] for word in words).upper()
 
 
 def _draw_axis(axes: Axes, axis: ParallelAxis, place: float) -> None:
     axes.plot([place, place], [0, 1], color="black", lw=0.8, zorder=3)
     style: dict[str, Any] = {"fontsize": 9, "fontweight": "bold", "parse_math": False}
-    axes.text(place, 1.08, _name_text(axis), ha="center", va="bottom", **style)
+    if is_for_paper():
+        style |= {"rotation": 45, "rotation_mode": "anchor", "ha": "left"}
+    else:
+        style["ha"] = "center"
+    axes.text(place, 1.08, _name_text(axis), va="bottom", **style)
     labels = _tick_labels(axis)
     if axis.gaps:
         labels.append((_NOT_APPLICABLE, "n/a"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from itertools import repeat
@@ -57,6 +58,11 @@ def _latex_character(character: str) -> str:
     plain = unicodedata.normalize("NFC", character)
     is_known = plain.isascii() or (plain.isalpha() and "\u00c0" <= plain <= "\u017f")
     return plain if is_known else f"U+{ord(character):04X}"
+
+
+def label_name(study: str) -> str:
+    """The name of a study for a label: other characters than plain ones stand as their number."""
+    return re.sub(r"[^A-Za-z0-9_.-]", lambda found: f"U+{ord(found[0]):04X}", study)
 
 
 def latex_table(grid: Grid, caption: str, label: str) -> str:
@@ -122,7 +128,7 @@ def ranked_latex(record: StudyRecord, table: RankedTable, top: int | None = None
     caption += f" on {record.dataset}, by {record.objective} on the validation split."
     if left_out:
         caption += f" No room was left for {', '.join(left_out)}."
-    return latex_table(grid, caption, "ranked")
+    return latex_table(grid, caption, f"ranked-{label_name(record.name)}")
 
 
 def _fitting(grid: Grid) -> list[str]:
@@ -156,7 +162,7 @@ def finalists_latex(record: StudyRecord) -> str:
         "standard deviation, in per cent where the sign says so."
     )
     grid = _only(section.grid, [record.objective, *_FINALISTS])
-    return latex_table(grid, caption, "finalists")
+    return latex_table(grid, caption, f"finalists-{label_name(record.name)}")
 
 
 def methods_latex(record: StudyRecord) -> str:

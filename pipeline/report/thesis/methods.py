@@ -8,6 +8,8 @@ from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text, value_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.verdict import Verdict
+from sweeps.spec.study_spec import PLANNED_METHODS
+from sweeps.trial import TrialResult
 
 _OBJECTIVES = {
     "val_acc": "accuracy",
@@ -25,6 +27,9 @@ _METHODS = {
     "ablate": "setting each choice of an earlier study's best configuration back in turn",
 }
 _CLIP = 1200  # characters of a paragraph
+# The images are told of elsewhere; the others are computed, and no settings of the user's.
+_NO_SETTINGS = ("train_images", "data_version", "source_digest", "weights_digest")
+_GIVEN = 5  # configurations of a kind that are written out
 
 
 def methods_paragraphs(record: StudyRecord) -> list[str]:
@@ -35,6 +40,7 @@ def methods_paragraphs(record: StudyRecord) -> list[str]:
     paragraphs = [
         _images(record),
         _search(record),
+        _given(record),
         _training(record),
         _selection(record),
         _finalists(record),
@@ -59,6 +65,9 @@ def _images(record: StudyRecord) -> str:
     if counts:
         text += f" Of its images, {' and '.join(counts)} were used"
         text += ", apart from the test split."
+    tested = _test_images(record)
+    if tested:
+        text += f" The test split has {plural(tested, 'image')}."
     if spec.split_file:
         text += f" The splits are those of the file {spec.split_file}."
     elif spec.split_seed is not None:
@@ -79,6 +88,12 @@ def _images(record: StudyRecord) -> str:
     return text
 
 
+def _test_images(record: StudyRecord) -> int:
+    """The number of test images; 0 as long as no network was scored on them."""
+    results = [*record.results, *(record.finalists.results if record.finalists else ())]
+    return max((int(one.test.get("images", 0)) for one in results if one.test), default=0)
+
+
 _SPLITS = {"train": "training", "val": "validation", "test": "testing"}
 
 
@@ -86,12 +101,18 @@ def _search(record: StudyRecord) -> str:
     """The searched space, the method, and the number of trials."""
     spec = record.spec
     tried = [one for one in record.results if one.has_ended and one.duplicate_of is None]
-    if not record.dimensions:
+    if not record.applying:
         return ""
-    space = "; ".join(f"{dimension.key}: {dimension}" for dimension in record.dimensions)
+    space = "; ".join(f"{dimension.key}: {dimension}" for dimension in record.applying)
     method = _METHODS.get(record.method, record.method)
-    text = f"Configurations were searched by {method}, over {space}."
-    text += f" The seed of the search was {spec.seed}."
+    if _drawn(record) == 0 and record.method not in PLANNED_METHODS:
+        text = (
+            f"No configuration was drawn by the search, which would have been {method}, over "
+            f"{space}."
+        )
+    else:
+        text = f"Configurations were searched by {method}, over {space}."
+        text += f" The seed of the search was {spec.seed}."
     text += f" {plural(len(tried), 'trial')} had ended"
     if record.promoted is not None and record.whole_epochs:
         share = 100 * record.epochs_trained / record.whole_epochs
@@ -107,6 +128,48 @@ def _search(record: StudyRecord) -> str:
     return f"{text}."
 
 
+def _drawn(record: StudyRecord) -> int:
+    """The number of configurations that were not given before the search."""
+    return len({one.config.group for one in record.results} - record.given_first.keys())
+
+
+def _given(record: StudyRecord) -> str:
+    """The configurations that were tried before those of the search, as what they are."""
+    given = record.given_first
+    if not given:
+        return ""
+    trials = {one.config.group: one for one in reversed(record.results)}
+    parts = []
+    for kind, (one, several) in _KINDS.items():
+        groups = [group for group, its_kind in given.items() if its_kind == kind]
+        if not groups:
+            continue
+        texts = [_settings(record, trials[group]) for group in groups[:_GIVEN]]
+        if len(groups) > _GIVEN:
+            texts.append(f"and {len(groups) - _GIVEN} more")
+        parts.append(f"{len(groups)} {one if len(groups) == 1 else several} ({'; '.join(texts)})")
+    text = f"These configurations were tried first: {', then '.join(parts)}."
+    drawn = _drawn(record)
+    if drawn and record.method not in PLANNED_METHODS:
+        text += f" The search then drew {plural(drawn, 'configuration')}."
+    return text
+
+
+_KINDS = {
+    "baseline": ("baseline to compare with", "baselines to compare with"),
+    "start": ("configuration given to begin with", "configurations given to begin with"),
+    "earlier study": (
+        "configuration taken from earlier studies",
+        "configurations taken from earlier studies",
+    ),
+}
+
+
+def _settings(record: StudyRecord, trial: TrialResult) -> str:
+    """The configuration of a trial, by the family, the optimizer and what was searched."""
+    return config_text(trial, list(dict.fromkeys(("family", "optimizer", *record.searched))))
+
+
 def _training(record: StudyRecord) -> str:
     """What all trials share."""
     parts = []
@@ -115,7 +178,7 @@ def _training(record: StudyRecord) -> str:
     fixed = {
         name: value
         for name, value in record.spec.fixed.items()
-        if value is not None and name != "train_images"
+        if value is not None and name not in _NO_SETTINGS
     }
     if fixed:
         values = ", ".join(f"{name} {value_text(value)}" for name, value in fixed.items())
@@ -137,10 +200,18 @@ def _selection(record: StudyRecord) -> str:
     if record.complete_configurations:
         entry = record.complete_configurations[0]
         value = unit_of(record.objective).value(entry.value or 0.0)
-        fields = list(dict.fromkeys(("family", "optimizer", *record.searched)))
-        settings = config_text(entry.trials[0], fields)
-        text += f" The first of the search was {settings}, with {value}."
+        trial = entry.trials[0]
+        what = _WHAT.get(record.given_first.get(trial.config.group, ""), "")
+        text += f" The first in the ranking was {what}{_settings(record, trial)}, with {value}."
     return text
+
+
+# Before the settings of a configuration that no search has drawn.
+_WHAT = {
+    "baseline": "the baseline ",
+    "start": "one of those given to begin with, ",
+    "earlier study": "one taken from earlier studies, ",
+}
 
 
 def _finalists(record: StudyRecord) -> str:
@@ -158,9 +229,12 @@ def _finalists(record: StudyRecord) -> str:
     elif spec.split_seeds:
         how = f"each on {spec.split_seeds} new draws of the training and validation images"
     count = plural(len(verdict.finalists), "configuration")
-    which = "the first of the search"
-    if any(record.is_baseline(finalist.trial.config) for finalist in verdict.finalists):
-        which += " and a baseline"
+    which = "the first in the ranking"
+    baselines = sum(record.is_baseline(finalist.trial.config) for finalist in verdict.finalists)
+    if baselines == len(verdict.finalists):
+        which = "the first in the ranking, of baselines alone"
+    elif baselines:
+        which += f", with {plural(baselines, 'baseline')} among them"
     text = f"After the search {count} ({which}) were trained again, {how}"
     text += f", and ranked by their mean on the validation split.{_outcome(record, verdict)}"
     known = [one.against for one in verdict.finalists if one.against is not None]
@@ -178,8 +252,8 @@ def _outcome(record: StudyRecord, verdict: Verdict) -> str:
     winner = verdict.winner
     if winner.value is None:
         return ""
-    fields = list(dict.fromkeys(("family", "optimizer", *record.searched)))
-    text = f" The winner, {config_text(winner.trial, fields)}, reached "
+    what = "the baseline " if record.is_baseline(winner.trial.config) else ""
+    text = f" The winner, {what}{_settings(record, winner.trial)}, reached "
     text += f"{unit_of(record.objective).mean(winner.value)} on the validation split"
     if winner.test is not None:
         text += f" and an accuracy of {PERCENT.mean(winner.test)} on the test split"

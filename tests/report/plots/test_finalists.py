@@ -27,7 +27,7 @@ def test_finalists():
     """Each finalist has the study's name, and its seeds' values and interval on both splits."""
     record = with_images(study_with_finalists())
     info = finalists_info(record)
-    assert info.rows == ["#7 lr 0.1", "#4 lr 0.01"]
+    assert info.rows == ["1. #7 lr 0.1", "2. #4 lr 0.01"]
     (panel,) = info.panels
     first = next(mark for mark in panel.marks if (mark.row, mark.split) == (0, "val"))
     assert first.values == pytest.approx([0.88, 0.89, 0.9])
@@ -69,7 +69,7 @@ def test_finalists_of_another_objective():
         "validation loss (nats)",
         "test accuracy (%)",
     ]
-    assert info.rows[0] == "#4 lr 0.01"
+    assert info.rows[0] == "1. #4 lr 0.01"
 
 
 def test_an_axis_of_accuracies_ends_at_1():

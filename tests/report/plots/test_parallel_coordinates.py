@@ -1,7 +1,10 @@
+import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from support.records import LR, make_record, make_result, mixed_study
 
 from pipeline.report.plots.parallel_coordinates import draw_parallel, parallel_info
+from pipeline.report.plots.style import paper_style
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import PAUSED, PRUNED
 
@@ -57,3 +60,17 @@ def test_thin_lines_are_named():
         results += [make_result(1 + n, 0.5, state=s, lr=0.01) for n, s in enumerate(states)]
         figure = draw_parallel(parallel_info(make_record(results, dimensions=[LR])))
         assert label in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_on_paper_no_text_touches_another():
+    """With all fields of a study side by side, the names of the axes are set apart, and long values are short."""
+    with paper_style():
+        figure = draw_parallel(parallel_info(mixed_study(24)))
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        texts = figure.axes[0].texts
+        names = [text for text in texts if text.get_fontweight() == "bold"]
+        assert {text.get_rotation() for text in names} == {45}
+        gaps = np.diff([text.get_window_extent(renderer).x0 for text in names])
+        assert min(gaps) * 0.7 > max(text.get_fontsize() for text in names) * figure.dpi / 72
+        assert "CNADP" in [text.get_text() for text in texts]
