@@ -22,7 +22,7 @@ from pipeline.report.formats import (
 from pipeline.report.grid import Grid, Row, Section, cell_text, make_grid
 from pipeline.report.html import render_template
 from pipeline.report.provenance import last_end
-from pipeline.report.scores import difference_text, entry_score_text, unit_of
+from pipeline.report.scores import PERCENT, difference_text, entry_score_text, unit_of
 from pipeline.report.thesis.latex import sections_latex
 from pipeline.system.files import write_text_atomically
 from pipeline.system.text import clip
@@ -222,7 +222,9 @@ def _overview(records: Sequence[StudyRecord]) -> Grid:
     shown = []
     for record, row in zip(records, rows(records), strict=True):
         test = row["test_acc"]
-        if test is None and row["value"] is not None:
+        if isinstance(test, float):
+            test = PERCENT.value(test)
+        elif row["value"] is not None:
             test = "not scored yet"
         shown.append(
             {

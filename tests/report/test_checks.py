@@ -678,12 +678,14 @@ def test_saturated():
         "Validation is saturated: 3 of 4 complete configurations get at most 3 of the 240 validation "
         "images wrong. A network without a mistake could not be told from them"
     )
-    assert "Of other images, they may have no more than 0.964 right (95 %)" in text
+    assert "On other images, as few as 96.39 % of their answers may be right (95 %)" in text
     assert (
         "get none of the 240 validation images wrong" in said(near_perfect([0, 0]), "saturated")[1]
     )
     few = said(near_perfect([3, 4], images=30), "saturated")[1]
-    assert few.startswith("Validation images are too few: 2 of 2 complete configurations")
+    assert few.startswith(
+        "30 validation images are too few to rank networks: 2 of 2 complete configurations"
+    )
     for told in ([0, 6, 9], [6, 6, 6], [2]):
         assert said(near_perfect(told), "saturated") is None
 

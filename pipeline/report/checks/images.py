@@ -47,14 +47,14 @@ def saturated(record: StudyRecord) -> Check | None:
     low, _ = wilson_interval(1 - saturation.most / images, images)
     finding = "Validation is saturated"
     if saturation.most > _SATURATED * images:
-        finding = "Validation images are too few"
+        finding = f"{images:,} validation images are too few to rank networks"
     text = (
         f"{finding}: {len(saturation.configurations)} of "
         f"{len(record.complete_configurations)} complete configurations get {at_most} of the "
         f"{images:,} validation images wrong. A network without a mistake could not be told from "
         "them (sign test, 95 %), so these images can neither rank them nor show a better one. "
-        f"Of other images, they may have no more than {low:.3f} right (95 %): validate on more "
-        "images."
+        f"On other images, as few as {PERCENT.value(low)} of their answers may be right (95 %): "
+        "validate on more images."
     )
     return Check(name="saturated", level="warning", text=text)
 
