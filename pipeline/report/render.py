@@ -215,7 +215,8 @@ def render_winner(record: StudyRecord, fmt: str, *, within: float | None = None)
     if fmt == "csv":
         return _winner_csv(detail)
     if fmt == "latex":
-        return latex.sections_latex(sections(detail))
+        said = [latex.latex_text(text) for text in (headline(detail), *remarks(detail))]
+        return "\n\n".join([latex.sections_latex(sections(detail)), *said])
     return _winner_markdown(detail)
 
 
