@@ -403,8 +403,8 @@ def _power_sentence(chosen: ChosenFinalists, search: StudyRecord) -> str | None:
         return None
     images = sum(map(sum, trials[0].confusion or ()))
     return (
-        f"finalists that differ by {100 * lead:.1f} points are told apart four times in five "
-        f"({chosen.seeds} seeds, {images:,} images)"
+        f"with {chosen.seeds} seeds and {images:,} validation images, only a lead of "
+        f"{100 * lead:.1f} points or more would be noticed (4 times in 5)"
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.datasets import write_folder
@@ -18,6 +19,7 @@ from support.endtoend import (
 )
 from support.forks import Fork, weights
 
+from pipeline.jobs import finalists
 from pipeline.system.failpoints import VARIABLE
 from sweeps.spec.studyfile import parse_study
 
@@ -358,3 +360,14 @@ def test_fewer_than_asked(folder, capsys):
     assert pipeline("finalists", "--seeds", "1") == 0
     assert "1 of the 3 asked for" in capsys.readouterr().out
     assert len(record(folder, FINALISTS).results) == 1
+
+
+def test_what_the_runs_can_tell(monkeypatch):
+    """Before they begin, it is said how large a lead they would notice, in points."""
+    monkeypatch.setattr(finalists, "visible_lead", lambda trials, seeds: 0.541)
+    trials = [SimpleNamespace(number=number, confusion=((3, 1), (0, 4))) for number in (0, 1)]
+    chosen = SimpleNamespace(trials=(0, 1), seeds=3, objective="val_acc", redraw=None)
+    assert finalists._power_sentence(chosen, SimpleNamespace(results=trials)) == (
+        "with 3 seeds and 8 validation images, only a lead of 54.1 points or more would be noticed "
+        "(4 times in 5)"
+    )
