@@ -30,6 +30,8 @@ from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, TrialResult
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
 
@@ -150,7 +152,7 @@ def find_network(stores: locations.Stores, reference: NetworkReference) -> Train
         Failure: if there is no such network, or it cannot be read.
     """
     if reference.checkpoint is not None:
-        network, card = load_model(reference.checkpoint)
+        network, card = _load(reference.checkpoint)
         return TrainedNetwork(network, card)
     if reference.model is not None:
         return _registered_network(stores, reference.model)
@@ -164,12 +166,19 @@ def find_network(stores: locations.Stores, reference: NetworkReference) -> Train
     return TrainedNetwork(network, card, run.info.run_id, study)
 
 
+def _load(checkpoint: Path | str) -> tuple[torch.nn.Module, Card]:
+    """Load a network, with a notice if the source of the user's own has changed since."""
+    network, card = load_model(checkpoint)
+    kept_code.notice_change(card.config)
+    return network, card
+
+
 def _registered_network(stores: locations.Stores, uri: str) -> TrainedNetwork:
     from pipeline.inference import registry
 
     with temporary_folder() as folder:
         checkpoint, run_id = registry.fetch_checkpoint(stores, uri, folder)
-        network, card = load_model(checkpoint)
+        network, card = _load(checkpoint)
         return TrainedNetwork(network, card, run_id)
 
 
@@ -241,7 +250,7 @@ def fetch_network(tracker: Tracker, run: Run, file: str) -> tuple[torch.nn.Modul
         tracker.download(run.info.run_id, f"checkpoint/{file}", folder)
         checksum = tracker.download(run.info.run_id, f"checkpoint/{file}.sha256", folder)
         try:
-            network, card = load_model(checksum.with_suffix(""))
+            network, card = _load(checksum.with_suffix(""))
         except CodeFailure as error:
             raise CodeFailure(f"{error}{kept_code.describe_copy(tracker, run)}") from None
     signature = run.data.tags.get("sweep.signature")

@@ -16,10 +16,12 @@ from models import usercode
 from pipeline.stores import access
 from pipeline.stores.locations import Stores
 from pipeline.stores.relocation import local_path
+from pipeline.system.console import print_notice
 from pipeline.system.errors import CodeFailure, Failure, UsageFailure
 from pipeline.tracking import run_tags
 from pipeline.tracking.tracker import Run, Tracker
 from sweeps.search.checked import SOURCES
+from sweeps.trial import TrialConfig
 
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 
@@ -42,6 +44,21 @@ def check_code(stores: Stores, family: str, run_id: str | None) -> None:
         with contextlib.suppress(Failure):
             hint = _find_copy(stores, run_id)
         raise CodeFailure(f"{error}{hint}") from None
+
+
+def notice_change(config: TrialConfig) -> None:
+    """Say on standard error if an own network's source has changed since it was trained.
+
+    The weights may still fit, and mean something else.
+    """
+    network = models.find_family(config.family).own
+    if network is None or config.source_digest in (None, network.source.digest):
+        return
+    print_notice(
+        f"{config.family} has changed since this network was trained (digest "
+        f"{config.source_digest}, now {network.source.digest}): what follows may not be what was "
+        f"recorded; the source it was trained with is the artifact {SOURCES}{config.source_digest}"
+    )
 
 
 def _find_copy(stores: Stores, run_id: str | None) -> str:

@@ -360,7 +360,7 @@ def known_runs(file: Path, run_ids: Iterable[str]) -> set[str]:
 
 def artifact_locations(file: Path) -> dict[str, str]:
     """Return where a tracking file says that the artifacts of each run are; empty if it cannot."""
-    for mode in ("mode=ro", "immutable=1"):  # the latter also in a folder that is read-only
+    for mode in ("mode=ro", "mode=ro&immutable=1"):  # the latter also in a folder that is read-only
         with contextlib.suppress(sqlite3.Error):
             return _locations(file, mode)
     return {}

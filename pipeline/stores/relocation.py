@@ -280,7 +280,7 @@ def _exists(location: str) -> bool:
 
 def _holds_run(file: Path, run_ids: list[str]) -> bool:
     """Whether another tracking file holds one of some runs. The file's folder is not touched."""
-    uri = f"file:{quote(str(file))}?immutable=1"
+    uri = f"file:{quote(str(file))}?mode=ro&immutable=1"
     wanted = set(run_ids)
     try:
         with closing(sqlite3.connect(uri, uri=True)) as database:

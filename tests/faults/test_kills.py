@@ -69,6 +69,8 @@ KILLS = {
 TWO_WORKERS = ("after_ask", "after_promotion", "before_pause", "after_pause", "in_settling")
 # The points of a command that goes on with finalists, which tests/jobs/test_finalists.py kills.
 OF_FINALISTS = {"before_finalists"}
+# Those of commands that change a whole study, which tests/jobs/test_keeping.py kills.
+OF_KEEPING = {"after_note", "after_studies", "after_runs", "before_forgetting", "in_restoring"}
 SEEDS = 8
 
 
@@ -152,7 +154,7 @@ def interrupt(folder):
 
 def test_every_point_is_killed_at():
     """No failpoint is without its kill."""
-    assert KILLS.keys() | OF_FINALISTS == set(POINTS)
+    assert KILLS.keys() | OF_FINALISTS | OF_KEEPING == set(POINTS)
 
 
 @pytest.mark.parametrize(

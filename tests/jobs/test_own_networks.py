@@ -83,7 +83,11 @@ def test_own_network(folder, capsys):
     assert (folder / "net.py").read_text() == NET
     assert pipeline("evaluate", "--best") == 0
     (folder / "models" / "blocks.py").write_text(BLOCKS + "# another\n")
+    own.forget()  # as a command that begins has loaded nothing
     capsys.readouterr()
+    assert pipeline("evaluate", "--best") == 0
+    changed = "net.py:TinyNet has changed since this network was trained"
+    assert changed in capsys.readouterr().err
     assert pipeline("sweep", "tiny.yaml", "--trials", "3") == 0
     printed = capsys.readouterr().out
     assert re.search(rf"net.py:TinyNet has changed since #0, #1: .* source/{digest}\n", printed)

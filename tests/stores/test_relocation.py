@@ -298,7 +298,7 @@ def test_a_copy_overwrites_no_report_that_it_shares(home, tmp_path):
     after = client(copy).create_run(far).info.run_id
     (copy / "reports").mkdir()
     (copy / "reports" / "report.md").write_text("the copy's")
-    end = {"status": "FINISHED", "tags": {}, "winner": {}, "metrics": {}}
+    end = {"status": "FINISHED", "tags": {}, "description": "", "winner": {}, "metrics": {}}
     with closing(Tracker(locations.sqlite_url(copy / "mlflow.db"))) as tracker:
         for run in (before, after):
             tracker.call(tracker.describe_parent, run, {}, {"tiny.yaml": "text"})
