@@ -34,7 +34,6 @@ RUN = (  # in order, in one folder
     "docs/data.md",
     "docs/one-network.md",
     "docs/records.md",
-    "docs/keeping.md",
 )
 PROGRAMS = {
     "make",

@@ -71,7 +71,7 @@ TWO_WORKERS = ("after_ask", "after_promotion", "before_pause", "after_pause", "i
 OF_FINALISTS = {"before_finalists"}
 # Those of commands that change a whole study, which tests/jobs/test_keeping.py kills.
 OF_KEEPING = {"after_note", "after_studies", "after_runs", "before_forgetting", "in_restoring"}
-SEEDS = 8
+SEEDS = 5
 
 
 def begin(tmp_path_factory, template):

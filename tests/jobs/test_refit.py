@@ -146,5 +146,5 @@ def test_refit(folder, capsys):
     assert record(folder, FINALISTS).looks == Looks(trials={0: 1}, refit=1)
     assert pipeline("evaluate", "--run", run_id, "--split", "test") == 0
     assert record(folder, FINALISTS).looks == Looks(trials={0: 1}, refit=2)
-    assert f"test accuracy {100 * found.refit.acc:.2f} %" in capsys.readouterr().out
+    assert f"test accuracy {found.refit.acc:.4f}" in capsys.readouterr().out
     assert not list((folder / "checkpoints").rglob("*.safetensors"))

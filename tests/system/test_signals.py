@@ -36,6 +36,7 @@ def test_nothing_asked():
         request.check()
 
 
+@pytest.mark.usefixtures("_hangup_counts")
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
