@@ -98,7 +98,7 @@ def test_a_trial_costs_the_same_however_many_were_before_it(sweeps):
     early, late = sweeps[4, 1].per(sweeps[2, 1], 2), sweeps[6, 1].per(sweeps[4, 1], 2)
     assert late == early
     assert late["studies transactions"] <= 4
-    assert late["tracking transactions"] <= 7
+    assert late["tracking transactions"] <= 8  # one of them is its place in the report, at the end
     assert late["studies statements"] <= 27
-    assert late["tracking statements"] <= 34
+    assert late["tracking statements"] <= 40
     assert late["readings"] <= 1
