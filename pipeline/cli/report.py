@@ -80,7 +80,8 @@ def _read_plots(
     type=_STYLES,
     default="screen",
     show_default=True,
-    help="Of these; paper: without titles, as wide as a page's text. Alone, it draws pdf.",
+    help="The style of the plots for print; paper: without titles, as wide as a page's text. "
+    "Without --plots, it draws pdf.",
 )
 @click.option(
     "--watch",
@@ -90,7 +91,7 @@ def _read_plots(
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
-    help=f"Of --watch.  [default: {_FIRST_PORT}, or the next that is free]",
+    help=f"The port of the page of --watch.  [default: {_FIRST_PORT}, or the next that is free]",
 )
 @storage_option
 def report_command(
