@@ -26,7 +26,8 @@ from pipeline.system import garbage
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="The address of MLflow's server. Any but this machine's own needs passwords, see SECURITY.md.",
+    help="The address of MLflow's server. Any but this machine's own needs passwords: "
+    "see SECURITY.md.",
 )
 @click.option("--open", "browse", is_flag=True, help="Open the comparison in a browser, too.")
 @storage_option
