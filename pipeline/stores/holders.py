@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.stores.sqlite import LOCK_TIMEOUT
+from pipeline.stores.sqlite import LOCK_TIMEOUT, connect_existing
 from pipeline.system.errors import StorageFailure
 from pipeline.system.text import clean
 
@@ -131,8 +131,7 @@ def find(file: Path, study: str) -> Holder | None:
     """The live process that holds a study by its row; None if there is none, or no such row."""
     with contextlib.suppress(OSError, sqlite3.Error):
         inode = file.stat().st_ino
-        uri = f"{file.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, timeout=LOCK_TIMEOUT, uri=True)) as database:
+        with connect_existing(file) as database:
             holder = _read(database, study)
         if holder is not None and holder.database == inode and holder.is_alive:
             return holder

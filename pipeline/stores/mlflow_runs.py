@@ -12,11 +12,9 @@ import re
 import sqlite3
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import quote
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -122,9 +120,8 @@ def _changing(file: Path, run_ids: Iterable[str] = ()) -> Iterator[sqlite3.Conne
     Raises:
         StorageFailure: if it cannot be changed.
     """
-    uri = f"file:{quote(str(file))}?mode=rw"
     try:
-        with closing(sqlite3.connect(uri, timeout=sqlite.LOCK_TIMEOUT, uri=True)) as database:
+        with sqlite.connect_existing(file, "rw") as database:
             database.isolation_level = None
             database.execute(_CHOOSE)
             database.executemany(
@@ -300,9 +297,8 @@ def read_runs(file: Path, run_ids: Sequence[str]) -> Iterator[RunRows]:
         StorageFailure: if the file cannot be read.
         IntegrityFailure: if a run is damaged.
     """
-    uri = f"file:{quote(str(file))}?mode=ro"
     try:
-        with closing(sqlite3.connect(uri, timeout=sqlite.LOCK_TIMEOUT, uri=True)) as database:
+        with sqlite.connect_existing(file) as database:
             for run_id in run_ids:
                 yield _read(database, run_id)
     except sqlite3.Error as error:
@@ -353,21 +349,20 @@ def known_runs(file: Path, run_ids: Iterable[str]) -> set[str]:
         StorageFailure: if the file cannot be read.
     """
     try:
-        return set(_locations(file, "mode=ro")) & set(run_ids)
+        return set(_locations(file)) & set(run_ids)
     except sqlite3.Error as error:
         raise StorageFailure(f"cannot read {file}: {error}") from None
 
 
 def artifact_locations(file: Path) -> dict[str, str]:
     """Return where a tracking file says that the artifacts of each run are; empty if it cannot."""
-    for mode in ("mode=ro", "mode=ro&immutable=1"):  # the latter also in a folder that is read-only
+    for immutable in (False, True):  # the latter also in a folder that is read-only
         with contextlib.suppress(sqlite3.Error):
-            return _locations(file, mode)
+            return _locations(file, immutable=immutable)
     return {}
 
 
-def _locations(file: Path, mode: str) -> dict[str, str]:
-    uri = f"file:{quote(str(file))}?{mode}"
-    with closing(sqlite3.connect(uri, timeout=sqlite.LOCK_TIMEOUT, uri=True)) as database:
+def _locations(file: Path, *, immutable: bool = False) -> dict[str, str]:
+    with sqlite.connect_existing(file, immutable=immutable) as database:
         rows = database.execute("SELECT run_uuid, artifact_uri FROM runs")
         return {run: location for run, location in rows if location}

@@ -19,10 +19,9 @@ import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pipeline.stores import sqlite
 from pipeline.system.errors import IntegrityFailure, StorageFailure, StudyBusy
@@ -178,9 +177,8 @@ def _open(file: Path) -> Iterator[sqlite3.Connection]:
     Raises:
         StorageFailure: if that fails, or anything in the block.
     """
-    uri = f"file:{quote(str(file))}?mode=rw"
     try:
-        with closing(sqlite3.connect(uri, timeout=sqlite.LOCK_TIMEOUT, uri=True)) as database:
+        with sqlite.connect_existing(file, "rw") as database:
             database.isolation_level = None  # transactions begin where the code says so
             yield database
     except sqlite3.Error as error:
@@ -280,10 +278,9 @@ def _exists(location: str) -> bool:
 
 def _holds_run(file: Path, run_ids: list[str]) -> bool:
     """Whether another tracking file holds one of some runs. The file's folder is not touched."""
-    uri = f"file:{quote(str(file))}?mode=ro&immutable=1"
     wanted = set(run_ids)
     try:
-        with closing(sqlite3.connect(uri, uri=True)) as database:
+        with sqlite.connect_existing(file, immutable=True) as database:
             return any(run in wanted for (run,) in database.execute("SELECT run_uuid FROM runs"))
     except sqlite3.Error:
         return False

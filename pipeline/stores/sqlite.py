@@ -20,11 +20,11 @@ import re
 import shlex
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 from weakref import WeakSet
 
@@ -71,6 +71,26 @@ STUDIES = Library(
 
 _pool_entries: WeakSet[ConnectionPoolEntry] = WeakSet()
 event.listen(Pool, "connect", lambda _, entry: _pool_entries.add(entry))
+
+
+@contextlib.contextmanager
+def connect_existing(
+    file: Path, mode: Literal["ro", "rw"] = "ro", *, immutable: bool = False
+) -> Iterator[sqlite3.Connection]:
+    """Open a database without SQLAlchemy, for as long as the block runs; a missing one is not made.
+
+    Args:
+        file: the database.
+        mode: to read only, or also to write.
+        immutable: whether it is read without a lock or a file beside it, as in a folder that is
+            read-only; what another process has just written may be missed.
+
+    Raises:
+        sqlite3.Error: if it cannot be opened.
+    """
+    uri = f"file:{quote(str(file))}?mode={mode}{'&immutable=1' if immutable else ''}"
+    with closing(sqlite3.connect(uri, timeout=LOCK_TIMEOUT, uri=True)) as database:
+        yield database
 
 
 def close_files() -> None:
@@ -185,9 +205,7 @@ def examine(file: Path, url: str, library: Library, *, copy: Path | None = None)
             )
         # A journal is what a crash left behind. Only a writable connection rolls it back.
         has_journal = examined.with_name(f"{examined.name}-journal").exists()
-        mode = "rw" if has_journal else "ro"
-        uri = f"file:{quote(str(examined))}?mode={mode}"
-        with closing(sqlite3.connect(uri, timeout=LOCK_TIMEOUT, uri=True)) as database:
+        with connect_existing(examined, "rw" if has_journal else "ro") as database:
             (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
             version = _read_version(database, library) if state == "ok" else None
     except sqlite3.DatabaseError as error:

@@ -73,25 +73,38 @@ def test_how_many_workers_a_study_is_made_for_decides(three):
     assert [r.config for r in alone] != [r.config for r in three]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_broken_off_and_gone_on(three, seed):
-    """Killed again and again with trials under way, some of which have ended out of turn, it makes the same list."""
+def killed_again_and_again(seed, share, places, *text, **options):
+    """A study that is gone on with until it ends, after a kill at a share of all epochs.
+
+    Args:
+        seed: of the kills, and of the order in which trials end.
+        share: how often an epoch is the last.
+        places: of the runner.
+        *text: of the study, as for `begin`.
+        **options: of `begin`.
+    """
     storage, rng, kills = memory(), random.Random(seed), 0
 
     def die(asked, epoch):
-        if rng.random() < 0.02:
+        if rng.random() < share:
             raise KeyboardInterrupt
 
     while True:
-        study = begin(storage, workers=3, trials=40)
+        study = begin(storage, *text, **options)
         try:
-            loop.run(study, Disorder(make_train(study, at=die), 3, rng))
+            loop.run(study, Disorder(make_train(study, at=die), places, rng))
         except KeyboardInterrupt:
             kills += 1
             interrupt_all(study)
             continue
-        break
-    assert kills > 3
+        assert kills > 3
+        return study
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_broken_off_and_gone_on(three, seed):
+    """Killed again and again with trials under way, some of which have ended out of turn, it makes the same list."""
+    study = killed_again_and_again(seed, 0.02, 3, workers=3, trials=40)
     assert study.results() == three
 
 
@@ -181,22 +194,8 @@ def test_random_draws_never_wait(workers):
 
 def test_random_draws_broken_off_and_gone_on():
     """Killed while a draw waits for the result of its configuration, the sweep goes on to the same list."""
-    expected, storage, rng, kills = waiting_list(2), memory(), random.Random(1), 0
-
-    def die(asked, epoch):
-        if rng.random() < 0.05:
-            raise KeyboardInterrupt
-
-    while True:
-        study = begin(storage, RANDOM, workers=2)
-        try:
-            loop.run(study, Disorder(make_train(study, at=die), 4, rng))
-        except KeyboardInterrupt:
-            kills += 1
-            interrupt_all(study)
-            continue
-        break
-    assert kills > 3
+    expected = waiting_list(2)
+    study = killed_again_and_again(1, 0.05, 4, RANDOM, workers=2)
     assert study.results() == expected
 
 
