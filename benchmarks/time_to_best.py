@@ -5,9 +5,10 @@
 For each seed, (a) searches the default study's space by hand: Optuna's TPE, no pruning, two threads (`--threads`),
 no loader workers. Its best validation accuracy, less one standard error of an accuracy on so many images, is the
 target. Then `pipeline sweep` searches the same space on the same images, and is stopped when a figure in MLflow
-reaches the target. It begins with a portfolio that was learned without MNIST. Both start with nothing, so start-up is
-included. (a)'s time is that of its whole sweep. Seconds of CPU are counted, too, since other work on the machine
-changes them less: those of `pipeline sweep` include what it does after it was stopped.
+reaches the target. It is told as many trials as are expected to train no more epochs than (a) does, and begins with a
+portfolio that was learned without MNIST. Both start with nothing, so start-up is included. (a)'s time is that of its
+whole sweep. Seconds of CPU are counted, too, since other work on the machine changes them less: those of
+`pipeline sweep` include what it does after it was stopped.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from benchmarks import common
 from benchmarks.common import Figures, Results
 from benchmarks.portfolio import learn
 from benchmarks.search import error
+from benchmarks.searches import trials_within
 from benchmarks.surrogate import read_table
 from pipeline.jobs.studies import DEFAULT_STUDY, read_shipped
 
@@ -85,7 +87,8 @@ def ours(study: Path, file: Path, options: argparse.Namespace, seed: int, target
         "--data-dir",
         options.data_dir,
     ]
-    arguments += ["--epochs", options.epochs, "--trials", options.trials, "--seed", seed]
+    trials = trials_within(options.trials, options.epochs)
+    arguments += ["--epochs", options.epochs, "--trials", trials, "--seed", seed]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         began = time.perf_counter()
@@ -163,7 +166,7 @@ def main() -> None:
         "--images", type=int, default=1000, help="to train on; as many validate [1000]"
     )
     parser.add_argument("--epochs", type=int, default=6, help="of a trial at most [6]")
-    parser.add_argument("--trials", type=int, default=24, help="of a sweep [24]")
+    parser.add_argument("--trials", type=int, default=24, help="of the sweep by hand [24]")
     parser.add_argument("--threads", type=int, default=2, help="of the sweep by hand [2]")
     options = common.parse(parser)
     results = Results("time_to_best", options)
