@@ -8,6 +8,7 @@ import click
 
 from pipeline.cli.options import Command, storage_option
 from pipeline.cli.stored_names import complete_study
+from pipeline.system.console import print_message
 
 
 @click.command(name="archive", cls=Command, short_help="Write a study as one file.")
@@ -30,4 +31,4 @@ def archive_command(name: str, out: Path | None, storage: str | None) -> None:
     from pipeline.jobs.keeping import archive
     from pipeline.stores import locations
 
-    click.echo(archive.archive(locations.locate(storage), name, out))
+    print_message(archive.archive(locations.locate(storage), name, out))

@@ -6,6 +6,7 @@ import click
 
 from pipeline.cli.options import Command, agree, storage_option, yes_option
 from pipeline.cli.stored_names import complete_study
+from pipeline.system.console import format_size, print_message
 
 
 @click.command(name="clean", cls=Command, short_help="Free disk space: caches, states, weights.")
@@ -47,19 +48,18 @@ def clean_command(
     """
     from pipeline.jobs.keeping import clean
     from pipeline.stores import locations
-    from pipeline.system.console import format_size
 
     found = clean.plan(locations.locate(storage), names, days=days, keep=keep)
     for removable in found:
-        click.echo(removable.describe())
+        print_message(removable.describe())
     if not found:
-        click.echo("nothing to remove")
+        print_message("nothing to remove")
         return
     size = format_size(sum(removable.size for removable in found))
     if dry_run:
-        click.echo(f"{size} can be freed")
+        print_message(f"{size} can be freed")
         return
     agree("remove", yes=yes)
     for removable in found:
         removable.remove()
-    click.echo(f"{size} freed")
+    print_message(f"{size} freed")

@@ -107,7 +107,8 @@ def _show(
     else:
         _print_overview(shown)
     click.echo(f"page: {page}", err=True)
-    click.echo(f"contact sheet: {sheet}, and one of each class in {folder / 'classes'}", err=True)
+    click.echo(f"contact sheet: {sheet}", err=True)
+    click.echo(f"contact sheets of the classes: {folder / 'classes'}", err=True)
 
 
 def _print_overview(shown: ShownData) -> None:

@@ -6,6 +6,7 @@ import click
 
 from pipeline.cli.options import Command, agree, storage_option, yes_option
 from pipeline.cli.stored_names import complete_study
+from pipeline.system.console import print_message
 
 
 @click.command(
@@ -28,8 +29,8 @@ def delete_command(names: tuple[str, ...], yes: bool, storage: str | None) -> No
     deletions = delete.plan(stores, names)
     for deletion in deletions:
         for line in deletion.describe():
-            click.echo(line)
+            print_message(line)
     if deletions:
         agree("delete", yes=yes)
     for deletion in deletions:
-        delete.delete(stores, deletion, click.echo)
+        delete.delete(stores, deletion, print_message)

@@ -17,6 +17,7 @@ from pipeline.cli.options import (
     storage_option,
 )
 from pipeline.system import garbage
+from pipeline.system.console import print_message
 from pipeline.system.errors import UsageFailure
 
 
@@ -62,11 +63,11 @@ def export_command(out: Path, fmt: str | None, **options: Any) -> None:
     export.write(out, exported.content)
     kilobytes = len(exported.content) / 1e3
     height, width, channels = exported.example.shape[1:]
-    click.echo(f"{out}: {kilobytes:,.0f} kB, {describe_origin(option, network.run_id)}")
-    click.echo(
+    print_message(f"{out}: {kilobytes:,.0f} kB, {describe_origin(option, network.run_id)}")
+    print_message(
         f"takes uint8 images (batch, {height}, {width}, {channels}), "
         "gives probabilities (batch, classes)"
     )
-    click.echo(
+    print_message(
         f"checked on {exported.checked_on}: the largest difference is {exported.difference:.1e}"
     )

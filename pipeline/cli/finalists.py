@@ -24,6 +24,7 @@ from pipeline.cli.options import (
 from pipeline.cli.stored_names import complete_study
 from pipeline.cli.then import Ending, followed_by, then_option
 from pipeline.system import garbage
+from pipeline.system.console import print_message
 from pipeline.system.errors import Interrupted
 
 
@@ -120,7 +121,7 @@ def _train(
             stores,
             ending.study,
             request,
-            click.echo,
+            print_message,
             top=top,
             repeats=repeats,
             device=options["device"],
@@ -129,7 +130,7 @@ def _train(
             loading=garbage.freeze_loaded,
         )
     except Interrupted as interrupted:
-        click.echo(f"interrupted; go on with: {command_line()}", err=True)
+        print_message(f"interrupted; go on with: {command_line()}", err=True)
         sys.exit(interrupted.code)
     click.echo("\n" + terminal.render_finalists(outcome.record))
     click.echo(f"\nreport: {outcome.report}")

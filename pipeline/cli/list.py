@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 
 import click
 
 from pipeline.cli.options import Command, storage_option
 from pipeline.system import garbage
-from pipeline.system.text import clean
+from pipeline.system.console import print_message, stream_width
 
 
 @click.command(name="list", cls=Command, short_help="List your studies.")
@@ -37,10 +37,9 @@ def list_command(fmt: str, storage: str | None) -> None:
     stores = locations.locate(storage)
     with garbage.freeze_loaded():
         studies = listing.list_studies(stores)
-    width = shutil.get_terminal_size().columns
     if studies or fmt != "table":
-        click.echo(listing.render(studies, fmt, width))
+        click.echo(listing.render(studies, fmt, stream_width(sys.stdout)))
     else:
-        click.echo("no study yet: run `pipeline sweep` first", err=True)
+        print_message("no study yet: run `pipeline sweep` first", err=True)
     for begun in pending.find(stores):
-        click.echo(clean(pending.describe(stores, begun)), err=True)
+        print_message(pending.describe(stores, begun), err=True)

@@ -18,8 +18,8 @@ import click
 from models.suggestions import suggest
 from pipeline.cli.stored_names import complete_run, complete_study
 from pipeline.engines.registry import ENGINES
+from pipeline.system.console import print_message
 from pipeline.system.errors import Interrupted, UsageFailure
-from pipeline.system.text import clean
 from sweeps.spec.durations import check_seconds
 from sweeps.trial import ConfigField, TrialConfig, Value, config_fields, network_options
 
@@ -145,7 +145,7 @@ def try_out(configs: Sequence[TrialConfig], data: SearchData) -> None:
     from pipeline.system.signals import SignalStopRequest
 
     try:
-        debug.try_out(configs, data, lambda line: click.echo(clean(line)), SignalStopRequest())
+        debug.try_out(configs, data, print_message, SignalStopRequest())
     except Interrupted as interrupted:
         sys.exit(interrupted.code)
 
@@ -227,7 +227,7 @@ def network_reference(
         text = best_text(best.record, best.choice, best.refit)
         if options["name"] is None:
             text = f"The study last run: {text}"
-        click.echo(clean(text), err=True)
+        print_message(text, err=True)
         return NetworkReference(run=best.run_id)
     return NetworkReference(**{key: options[key] for key in NETWORK_OPTIONS})
 

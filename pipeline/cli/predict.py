@@ -22,6 +22,7 @@ from pipeline.cli.options import (
     storage_option,
 )
 from pipeline.system import garbage
+from pipeline.system.console import print_message
 from pipeline.system.errors import IntegrityFailure
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def predict_command(
 
     def report_unreadable(path: Path, message: str) -> None:
         unreadable.append(path)
-        click.echo(f"error: {message}", err=True)
+        print_message(f"error: {message}", err=True)
 
     predictions = predict.predict(predictor, files, top, report_unreadable)
     try:

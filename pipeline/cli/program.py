@@ -37,6 +37,7 @@ from pipeline.cli.sync import sync_command
 from pipeline.cli.train import train_command
 from pipeline.cli.ui import ui_command
 from pipeline.system import failpoints, streams
+from pipeline.system.console import print_message
 from pipeline.system.errors import Failure, StorageFailure, UsageFailure
 
 # Errors of a path that the user named; pathlib takes all others for "there is no such file".
@@ -184,8 +185,6 @@ def main() -> None:
 
 def _fail(message: str, code: int) -> None:
     """Print each line of a message as an error, and exit."""
-    from pipeline.system.text import clean
-
     for line in message.splitlines() or [""]:
-        click.echo(f"error: {clean(line)}", err=True)
+        print_message(f"error: {line}", err=True)
     sys.exit(code)

@@ -20,6 +20,7 @@ from pipeline.cli.options import (
     storage_option,
 )
 from pipeline.system import garbage
+from pipeline.system.console import print_message
 
 if TYPE_CHECKING:
     from pipeline.stores.locations import Stores
@@ -64,11 +65,11 @@ def register_command(called: str | None, alias: str, **options: Any) -> None:
     version = registry.register(stores, network, exported, name, alias)
     export.write(request, json.dumps(registry.example_request(exported)).encode())
     previous = "" if version.moved is None else f" (which was version {version.moved})"
-    click.echo(
+    print_message(
         f"{name} version {version.version} is {version.uri}{previous}, "
         f"{describe_origin(option, network.run_id)}"
     )
-    click.echo(
+    print_message(
         f"checked on {exported.checked_on}: the largest difference is {exported.difference:.1e}"
     )
     _print_usage(stores, version.uri, request)

@@ -6,6 +6,7 @@ import click
 
 from pipeline.cli.options import Command, storage_option
 from pipeline.cli.stored_names import complete_study
+from pipeline.system.console import print_message
 
 
 @click.command(name="rename", cls=Command, short_help="Give a study another name.")
@@ -24,4 +25,4 @@ def rename_command(name: str, new: str, storage: str | None) -> None:
     from pipeline.jobs.keeping import rename
     from pipeline.stores import locations
 
-    rename.rename(locations.locate(storage), name, new, click.echo)
+    rename.rename(locations.locate(storage), name, new, print_message)

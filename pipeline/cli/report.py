@@ -19,6 +19,7 @@ from pipeline.cli.options import (
 from pipeline.cli.status import read_status
 from pipeline.cli.stored_names import complete_study
 from pipeline.system import garbage
+from pipeline.system.console import print_message
 from pipeline.system.errors import Interrupted, UsageFailure
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _watch(name: str | None, storage: str | None, port: int | None) -> None:
     address = f"http://{local_page.HOST}:{port}/"
 
     def print_address() -> None:
-        click.echo(f"the report, renewed while this runs: {address} (Ctrl-C ends it)")
+        print_message(f"the report, renewed while this runs: {address} (Ctrl-C ends it)")
 
     with stop_requests() as stop:
         try:
@@ -225,6 +226,6 @@ def _write_files(folder: Path, write: Callable[[Path], object]) -> None:
     try:
         write(folder)
     except OSError as error:
-        click.echo(f"no files written in {folder}: {error.strerror or error}", err=True)
+        print_message(f"no files written in {folder}: {error.strerror or error}", err=True)
     else:
         click.echo(f"files: {folder}", err=True)

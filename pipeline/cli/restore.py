@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pipeline.cli.options import Command, storage_option
+from pipeline.system.console import print_message
 
 
 @click.command(name="restore", cls=Command, short_help="Read a study from an archive.")
@@ -25,4 +26,4 @@ def restore_command(file: Path, name: str | None, storage: str | None) -> None:
     from pipeline.jobs.keeping import restore
     from pipeline.stores import locations
 
-    restore.restore(locations.locate(storage), file, name, click.echo)
+    restore.restore(locations.locate(storage), file, name, print_message)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import click
 from pipeline.cli.options import Command, argument_or_option, storage_option
 from pipeline.cli.stored_names import complete_study
 from pipeline.system import garbage
+from pipeline.system.console import print_message, stream_width
 from pipeline.system.errors import Interrupted, UsageFailure
 
 if TYPE_CHECKING:
@@ -63,12 +63,12 @@ def _print_status(stores: Stores, name: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(status.status_values(shown), indent=2))
         return
-    click.echo(status.status_text(shown, shutil.get_terminal_size().columns))
+    click.echo(status.status_text(shown, stream_width(sys.stdout)))
     if name is not None:
         return
     for study in access.read_names(stores):
         if study != shown.record.name and locks.holder_of_any(stores, study):
-            click.echo(f"also {status.status_line(read_status(stores, study))}")
+            print_message(f"also {status.status_line(read_status(stores, study))}")
 
 
 def read_status(stores: Stores, name: str | None) -> Status:
@@ -88,7 +88,7 @@ def _watch(stores: Stores, name: str | None) -> None:
     from pipeline.report import status
     from pipeline.system.signals import stop_requests
 
-    is_terminal = sys.stdout.isatty()
+    width = stream_width(sys.stdout)
     printed = ""
     with stop_requests() as stop:
         try:
@@ -96,11 +96,12 @@ def _watch(stores: Stores, name: str | None) -> None:
                 began = time.monotonic()
                 shown = read_status(stores, name)
                 name = shown.record.name
-                text = status.status_line(shown)
-                if is_terminal:
-                    text = status.status_text(shown, shutil.get_terminal_size().columns)
+                if width is None:
+                    text = status.status_line(shown)
+                else:
+                    text = _CLEAR + status.status_text(shown, width)
                 if text != printed:
-                    click.echo(_CLEAR + text if is_terminal else text)
+                    click.echo(text)
                     printed = text
                 if shown.holder is None:
                     return

@@ -120,6 +120,7 @@ def print_plan(
         as_json: print JSON rather than text.
     """
     from pipeline.jobs import estimate, preflight
+    from pipeline.report.terminal import terminal_width
     from pipeline.training.process import prepare_process
     from sweeps.spec.configurations import configuration
 
@@ -129,4 +130,4 @@ def print_plan(
     if as_json:
         click.echo(json.dumps(plan, indent=2))
     else:
-        click.echo(estimate.plan_text(plan))
+        click.echo(estimate.plan_text(plan, terminal_width()))

@@ -29,7 +29,7 @@ from pipeline.cli.stored_names import complete_study, complete_study_file
 from pipeline.cli.studies import print_plan
 from pipeline.cli.then import Ending, followed_by, then_option
 from pipeline.system import garbage
-from pipeline.system.console import print_line
+from pipeline.system.console import print_line, print_message
 from pipeline.system.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -311,6 +311,6 @@ def _print_outcome(outcome: Outcome, plan: Plan, max_failures: int, *, as_json: 
         click.echo(f"compare: {comparison_view.how_to_open(plan.stores.tracking, link)}")
     sweep.check_complete(outcome, max_failures)
     if outcome.reason == "until":
-        click.echo(f"stopped by --timeout; go on with: {command_line()}", err=True)
+        print_message(f"stopped by --timeout; go on with: {command_line()}", err=True)
     elif outcome.reason != "done":
-        click.echo(f"stopped by the study's own rule: {outcome.reason}", err=True)
+        print_message(f"stopped by the study's own rule: {outcome.reason}", err=True)

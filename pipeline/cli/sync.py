@@ -8,6 +8,7 @@ import click
 
 from pipeline.cli.options import Command, argument_or_option, command_line, storage_option
 from pipeline.cli.stored_names import complete_study
+from pipeline.system.console import print_message
 from pipeline.system.errors import Interrupted
 
 
@@ -45,16 +46,16 @@ def sync_command(
     stores = locations.locate(storage)
     study = argument_or_option(name, name_option)
     if check:
-        sync.check(stores, study, say=click.echo)
+        sync.check(stores, study, say=print_message)
         return
     try:
         sync.sync(
             stores,
             study,
             experiment=experiment,
-            say=click.echo,
+            say=print_message,
             stop=SignalStopRequest(),
         )
     except Interrupted as interrupted:
-        click.echo(f"interrupted; go on with: {command_line()}", err=True)
+        print_message(f"interrupted; go on with: {command_line()}", err=True)
         sys.exit(interrupted.code)

@@ -20,6 +20,7 @@ import click
 
 from pipeline.cli.status import read_status
 from pipeline.system import signals
+from pipeline.system.console import print_message
 from pipeline.system.errors import Failure, StudyBusy, UsageFailure
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def followed_by(command: str | None, *, printed_to_stderr: bool = False) -> Iter
             environment = _environment(ending, code)
             returned = _run(command, environment, printed_to_stderr=printed_to_stderr)
             if returned:
-                click.echo(
+                print_message(
                     f"the command of --then has ended with {returned}; this one ends with {code}",
                     err=True,
                 )

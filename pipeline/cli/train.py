@@ -20,6 +20,7 @@ from pipeline.cli.options import (
     try_out,
 )
 from pipeline.system import garbage
+from pipeline.system.console import print_message
 from pipeline.system.errors import Interrupted, UsageFailure
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def train_command(
             changes["objective"] = given_objective
         else:
             objective = trial.objective
-        click.echo(_describe_repetition(trial, changes), err=True)
+        print_message(_describe_repetition(trial, changes), err=True)
     if debug:
         if resume:
             raise UsageFailure("--debug tries a configuration: leave out --resume")
@@ -114,17 +115,17 @@ def train_command(
         )
     except Interrupted as interrupted:
         data_option = shlex.join(["--data-dir", str(data_dir)])
-        click.echo(
+        print_message(
             f"interrupted; go on with: pipeline train --resume {interrupted.run_id} {data_option}",
             err=True,
         )
         sys.exit(interrupted.code)
-    click.echo(
+    print_message(
         f"run {result.run_id}: {objective} {result.value:.4f} at epoch {result.best_epoch}, "
         f"{result.checkpoint}"
     )
     if trial is not None:
-        click.echo(reproduce.compare(trial, result, data_dir))
+        print_message(reproduce.compare(trial, result, data_dir))
 
 
 def _describe_repetition(trial: RecordedTrial, changes: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import click
 from pipeline.cli.options import Command, argument_or_option, storage_option
 from pipeline.cli.stored_names import complete_study
 from pipeline.system import garbage
+from pipeline.system.console import print_message
 
 
 @click.command(name="ui", cls=Command, short_help="Open MLflow's UI on the prepared comparison.")
@@ -75,6 +76,6 @@ def ui_command(
             return
         local_page.check_port(port)
         if tracking != stores.tracking:
-            click.echo("the store is read-only: what is changed in the UI is not kept", err=True)
-        click.echo(f"starting MLflow's UI on {server}; Ctrl-C ends it", err=True)
+            print_message("the store is read-only: what is changed in the UI is not kept", err=True)
+        print_message(f"starting MLflow's UI on {server}; Ctrl-C ends it", err=True)
         ui.serve(tracking, host, port, lambda: print_links(tracking))

@@ -15,7 +15,7 @@ from pipeline.data.search_data import SearchData, Split, trial_data
 from pipeline.jobs.preflight import WEIGHT_BYTES, checkpoint_bytes, resolve_runtime
 from pipeline.report.provenance import first_texts, warm_source_text
 from pipeline.report.scores import plural
-from pipeline.system.console import format_duration
+from pipeline.system.console import format_duration, terminal_lines
 from pipeline.system.files import temporary_folder
 from pipeline.system.text import clean, clip
 from pipeline.training.train import train
@@ -37,6 +37,8 @@ from sweeps.trial import COMPLETE, Value
 
 _TIMED_STEPS = 4
 _CLASS_CLIP = 40  # characters of a class name
+_INDENT = 2  # blanks before a key, and behind it
+_LEAST_ROOM = 20  # characters of a value, on the narrowest terminal
 
 
 @dataclass(frozen=True)
@@ -234,17 +236,35 @@ def _count_listed_first(spec: StudySpec) -> int | None:
     return sum(1 for _ in planned_values(spec))
 
 
-def plan_text(plan: Mapping[str, Any]) -> str:
-    """Write a plan of `describe_plan` as text."""
-    width = max(len(key) for key in [*plan["search"], *plan["fixed"]])
-    lines = [f"Study {plan['study']}: {plan['description']}", ""]
-    lines.append(f"searched ({plan['method']})")
-    lines += [f"  {key:{width}}  {values}" for key, values in plan["search"].items()]
-    lines.append("fixed")
-    lines += [f"  {key:{width}}  {value}" for key, value in plan["fixed"].items()]
+def plan_text(plan: Mapping[str, Any], width: int | None = None) -> str:
+    """Write a plan of `describe_plan` as text.
+
+    Args:
+        plan: to write.
+        width: of the terminal in characters; None leaves each sentence on a line.
+    """
+    key_width = max(len(key) for key in [*plan["search"], *plan["fixed"]])
+    margin = " " * (_INDENT + key_width + _INDENT)
+    blocks = [terminal_lines(f"Study {plan['study']}: {plan['description']}", width), ""]
+    for title, values in (
+        (f"searched ({plan['method']})", plan["search"]),
+        ("fixed", plan["fixed"]),
+    ):
+        blocks.append(title)
+        room = None if width is None else max(_LEAST_ROOM, width - len(margin))
+        for key, value in values.items():
+            text = terminal_lines(value, room).replace("\n", f"\n{margin}")
+            blocks.append(f"{'':{_INDENT}}{key:{key_width}}{'':{_INDENT}}{text}")
     if plan["warm_start"] is not None:
-        lines += _warm_start_lines(WarmStart.from_dict(plan["warm_start"]))
-    lines.append("")
+        blocks += _warm_start_lines(WarmStart.from_dict(plan["warm_start"]))
+    blocks.append("")
+    blocks += [terminal_lines(sentence, width) for sentence in _plan_sentences(plan)]
+    return "\n".join(blocks)
+
+
+def _plan_sentences(plan: Mapping[str, Any]) -> list[str]:
+    """What is to be known of the images and the costs."""
+    lines = []
     if plan["trials"] is not None:
         left_over = left_over_text(plan["trials"], plan["repeats"], plan["listed_first"])
         lines += [left_over] if left_over else []
@@ -267,7 +287,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
         lines.append(_finalists_text(plan["finalists"]))
     if plan["seconds"] is not None:
         lines[-1] += "; nothing was run"
-    return "\n".join(lines)
+    return lines
 
 
 def _warm_start_lines(warm_start: WarmStart) -> list[str]:

@@ -9,7 +9,6 @@ import dataclasses
 import math
 import shlex
 import statistics
-import textwrap
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 
 from pipeline.report.scores import plural
 from pipeline.system.console import format_duration
-from pipeline.system.text import clean
+from pipeline.system.text import clean, clip, wrap_words
 from sweeps.analysis.naming import setting_words
 from sweeps.analysis.ranking import end_of, ends_text
 from sweeps.analysis.record import StudyRecord
@@ -29,6 +28,7 @@ _LABEL_WIDTH = 12  # characters of a line's label
 _INDENT = 2  # blanks before a label
 _MIN_WIDTH = 20  # characters of a wrapped text
 _SHOWN_WORDS = 8  # searched values of a trial
+_WORD_CLIP = 60  # characters of such a value
 _SHOWN_PAUSED = 3  # paused trials, the best ones
 _STOP_REASONS = {"until": "its --timeout", "failures": "failures in a row"}
 
@@ -228,12 +228,12 @@ def _best_values(best: TrialResult | None) -> dict[str, Any] | None:
 # As text
 
 
-def status_text(status: Status, width: int = 80) -> str:
+def status_text(status: Status, width: int | None = None) -> str:
     """The status on a screen.
 
     Args:
         status: of the study.
-        width: of the terminal, in characters.
+        width: of the terminal in characters; None leaves each text on a line, for `grep`.
     """
     record = status.record
     title = f"{record.name}: {_state_text(status)}"
@@ -331,7 +331,8 @@ def _running_text(status: Status, trial: RunningTrial, result: TrialResult) -> s
 def _trial_text(result: TrialResult, record: StudyRecord) -> str:
     """A trial's number and searched values: ``#3 cnn relu lr=0.01``."""
     words = setting_words(result.config, record.searched)
-    return " ".join([f"#{result.number}", *words[:_SHOWN_WORDS]])
+    shown = [clip(word, _WORD_CLIP) for word in words[:_SHOWN_WORDS]]
+    return " ".join([f"#{result.number}", *shown])
 
 
 def _paused_text(status: Status) -> str:
@@ -366,17 +367,18 @@ def _left_text(status: Status) -> str:
     return text
 
 
-def _labelled_lines(label: str, text: str, width: int) -> list[str]:
+def _labelled_lines(label: str, text: str, width: int | None) -> list[str]:
     """Wrap a text to the right of its label: further lines begin below the text's first word."""
     indent = " " * _INDENT
     margin = " " * (_INDENT + _LABEL_WIDTH)
-    first_line, *further_lines = _wrapped(text, width - len(margin))
+    room = None if width is None else width - len(margin)
+    first_line, *further_lines = _wrapped(text, room)
     lines = [f"{indent}{label:{_LABEL_WIDTH}}{first_line}"]
     lines += [f"{margin}{line}" for line in further_lines]
     return lines
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrapped(text: str, width: int | None) -> list[str]:
     """Wrap a text into lines; an empty text is one empty line."""
-    lines = textwrap.wrap(clean(text), max(width, _MIN_WIDTH), break_on_hyphens=False)
-    return lines or [""]
+    line = clean(text)
+    return [line] if width is None else wrap_words(line, max(width, _MIN_WIDTH))

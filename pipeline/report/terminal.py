@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -22,6 +21,7 @@ from pipeline.report.problems import INFEASIBLE
 from pipeline.report.ranked import ranked_columns, table_notes, title_lines
 from pipeline.report.scores import lead_sentences
 from pipeline.report.winner import headline, remarks, sections
+from pipeline.system.console import stream_width
 from pipeline.system.text import clean, wrap_words
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE, PAUSED, PRUNED, RUNNING
@@ -49,9 +49,7 @@ _NO_WRAP: Mapping[str, int] = {}
 
 def terminal_width() -> int | None:
     """The width of this terminal in characters; None if standard output is no terminal."""
-    if sys.stdout.isatty():
-        return shutil.get_terminal_size().columns
-    return None
+    return stream_width(sys.stdout)
 
 
 # A study
@@ -226,14 +224,20 @@ def render_finalists(record: StudyRecord, width: int | None = None) -> str:
     return render_section(section, _section_width(width), wrap)
 
 
-def render_winner(detail: dict[str, Any]) -> str:
-    """The winner in detail, as `pipeline.report.winner.winner_detail` describes it."""
-    blocks = [clean(headline(detail))]
+def render_winner(detail: dict[str, Any], width: int | None = None) -> str:
+    """The winner in detail.
+
+    Args:
+        detail: of the winner, as `pipeline.report.winner.winner_detail` describes it.
+        width: of the sentences, as for `table`.
+    """
+    width = terminal_width() if width is None else width
+    blocks = [_lines([headline(detail)], width)]
     blocks += [
         f"{section.title}\n{_indent(_text(_plain_table(section.grid)))}"
         for section in sections(detail)
     ]
-    blocks.append(_lines(remarks(detail)))
+    blocks.append(_lines(remarks(detail), width))
     commands = list(detail["next"])
     if detail["load"]:
         commands.insert(0, detail["load"])
@@ -277,7 +281,7 @@ def _lines(texts: Iterable[str], width: int | None = None) -> str:
     """
     lines = [clean(text) for text in texts]
     if width is not None:
-        lines = [part for line in lines for part in wrap_words(line, width) or [""]]
+        lines = [part for line in lines for part in wrap_words(line, width)]
     return "\n".join(lines)
 
 

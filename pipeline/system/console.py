@@ -1,17 +1,21 @@
-"""Notices and progress bars on standard error, beside a command's own output."""
+"""Prints to people: messages that fit their terminal, notices, and progress bars."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from pipeline.system.text import clean
+from pipeline.system.text import clean, wrap_words
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_USUAL_WIDTH = 80  # characters of a terminal that does not tell its width
+_HANG = 2  # blanks before the further lines of a message
 
 
 def format_duration(seconds: float) -> str:
@@ -32,13 +36,52 @@ def format_size(size: float) -> str:
     return f"{size / 1e9:.1f} GB"
 
 
+def stream_width(stream: TextIO) -> int | None:
+    """The width of the terminal that a stream writes to, in characters; None if there is none."""
+    if not stream.isatty():
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
+    try:
+        width = os.get_terminal_size(stream.fileno()).columns
+    except OSError:
+        width = 0
+    return width or _USUAL_WIDTH
+
+
+def terminal_lines(text: object, width: int | None) -> str:
+    """Clean a line of prose; on a terminal, break it between words.
+
+    Args:
+        text: the line.
+        width: of the terminal in characters; None leaves one line, for `grep` and files.
+    """
+    line = clean(text)
+    if width is None:
+        return line
+    return "\n".join(wrap_words(line, width, _HANG))
+
+
+def print_message(text: object, *, err: bool = False) -> None:
+    """Print a line of prose, on a terminal broken between words.
+
+    Args:
+        text: the line.
+        err: whether on standard error, beside a command's own output.
+    """
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{terminal_lines(text, stream_width(stream))}\n")
+    stream.flush()
+
+
 def print_notice(text: str) -> None:
-    """Print a line on standard error, from the main process only.
+    """Print a line of prose on standard error, from the main process only.
 
     Otherwise each worker would repeat the line.
     """
     if multiprocessing.parent_process() is None:
-        sys.stderr.write(f"{clean(text)}\n")
+        print_message(text, err=True)
 
 
 def make_console(*, quiet: bool = False) -> Console:
@@ -53,13 +96,10 @@ def make_console(*, quiet: bool = False) -> Console:
 
 
 def print_line(console: Console, text: str) -> None:
-    """Print a line, on a terminal and in a notebook broken between words.
-
-    A line with a command to copy is left whole: the terminal breaks it where it ends.
-    """
-    line = clean(text)
-    is_wrapped = console.is_jupyter or (console.is_terminal and "pipeline " not in line)
-    console.print(line, markup=False, highlight=False, soft_wrap=not is_wrapped)
+    """Print a line of prose, on a terminal and in a notebook broken between words."""
+    width = console.width if console.is_terminal or console.is_jupyter else None
+    lines = terminal_lines(text, width)
+    console.print(lines, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -11,6 +11,13 @@ _SEQUENCES = re.compile(
 )
 # All further control characters, and the characters that turn the direction of writing.
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# What is copied from a line, so that no line break may part it: code in backticks, and a command at
+# the end, behind a colon.
+_COPIED = re.compile(
+    r"`[^`]*`|(?<=: )(?:[A-Z_]+=\S+ )*(?:pipeline|mlflow|optuna|pip|conda|curl) .*"
+)
+_QUOTED = re.compile(r"(?<!\S)(?:'[^']*'|\"[^\"]*\")")
+_HELD_BLANK = "\0"  # stands for a blank at which no line ends; no cleaned text has it
 
 
 def clean(text: object) -> str:
@@ -38,14 +45,36 @@ def clip(text: object, limit: int) -> str:
     return line[: limit - 1] + "…"
 
 
-def wrap_words(text: str, width: int) -> list[str]:
-    """Break a line between words. A longer word, such as a path, stays whole.
+def wrap_words(text: str, width: int, hang: int = 0) -> list[str]:
+    """Break a line between words, but not within what a reader may copy.
+
+    A long word, such as a path, stays whole, and so do code in backticks and a command at the end
+    of the line: the terminal folds them, which leaves no line break in the copy. Quoted text stays
+    whole where a line has room for it.
 
     Args:
         text: a line.
         width: of the lines, in characters.
+        hang: blanks before all lines but the first.
+
+    Returns:
+        The lines; one empty line for an empty text.
     """
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+    def hold(found: re.Match[str]) -> str:
+        return found[0].replace(" ", _HELD_BLANK)
+
+    def hold_short(found: re.Match[str]) -> str:
+        return hold(found) if len(found[0]) + hang <= width else found[0]
+
+    lines = textwrap.wrap(
+        _QUOTED.sub(hold_short, _COPIED.sub(hold, text)),
+        width,
+        subsequent_indent=" " * hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_HELD_BLANK, " ") for line in lines] or [""]
 
 
 def csv_text(text: object) -> str:

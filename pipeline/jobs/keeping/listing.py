@@ -27,6 +27,7 @@ from sweeps.trial import ended_at
 
 FORMATS = ("table", "json", "csv")
 _NAME_LIMITS = (40, 32, 26, 20, 16, 12)  # characters of a name, until the table fits
+_WHOLE_NAME = 300  # characters of a name without a terminal
 _ERROR_LIMIT = 300  # characters
 _REMARKABLE = ("running", "interrupted")  # states that the table shows
 
@@ -123,13 +124,13 @@ _COLUMNS = [field.name for field in dataclasses.fields(ListedStudy)]
 # -- as text ---------------------------------------------------------------------------------------
 
 
-def render(studies: Sequence[ListedStudy], fmt: str, width: int) -> str:
+def render(studies: Sequence[ListedStudy], fmt: str, width: int | None) -> str:
     """Write a list of studies in a format of `FORMATS`.
 
     Args:
         studies: the list.
         fmt: the format.
-        width: of a table, in characters.
+        width: of the terminal in characters; None leaves names whole, for `grep`.
     """
     if fmt == "json":
         return json_text([_values(study) for study in studies])
@@ -137,10 +138,11 @@ def render(studies: Sequence[ListedStudy], fmt: str, width: int) -> str:
         rows = [_values(study) for study in studies]
         lines = [[csv_cell(name, row[name]) for name in _COLUMNS] for row in rows]
         return csv_table([_COLUMNS, *lines])
+    text = _table(studies, _WHOLE_NAME)
     for limit in _NAME_LIMITS:
-        text = _table(studies, limit)
-        if max(map(len, text.splitlines())) <= width:
+        if width is None or max(map(len, text.splitlines())) <= width:
             break
+        text = _table(studies, limit)
     errors = [clip(study.error, _ERROR_LIMIT) for study in studies if study.error is not None]
     return "\n".join([text, *errors])
 
