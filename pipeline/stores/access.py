@@ -26,10 +26,10 @@ from pipeline.system.files import temporary_folder, temporary_parent
 from sweeps.analysis.facts import StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.record import StudyRecord
-from sweeps.search import rows, stored
+from sweeps.search import stored
 from sweeps.search.decisions import DamagedStudyError
-from sweeps.search.stored import STORE_ERRORS, RunningTrial, Storage
-from sweeps.search.study import StudyChangedError
+from sweeps.search.stored import ReadableStorage, RunningTrial, Storage, StudyChangedError
+from sweeps.search.tables import TableStorage
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def study_errors() -> Iterator[None]:
             f"study {error.study!r} has another definition: give another --name, or go back to it "
             f"({error.differences})"
         ) from None
-    except STORE_ERRORS as error:
+    except stored.store_errors() as error:
         raise StorageFailure(f"cannot use the store of studies: {stored.cause(error)}") from error
 
 
@@ -85,6 +85,7 @@ def prepare(stores: Stores) -> None:
     _check_server(stores)
     if sqlite_file(stores.studies) is None:
         postgresql.prepare(stores.studies, lambda: _open_storage(stores.studies))
+    sqlite.remember_connections()
     sqlite.wait_longer()
     tracking_file = sqlite_file(stores.tracking)
     if tracking_file is not None:
@@ -140,6 +141,8 @@ def complete_changes(stores: Stores) -> list[Change]:
 
 def read_all_names(stores: Stores) -> set[str]:
     """Read the names of all studies, those of other programs among them; none without a store."""
+    from sweeps.search import rows
+
     with contextlib.suppress(UsageFailure), read_studies(stores) as storage:
         return rows.names(storage)
     return set()
@@ -221,6 +224,7 @@ def check_tracking(stores: Stores) -> None:
         StorageFailure: if the store is damaged or of another version, or its server does not
             answer.
     """
+    sqlite.remember_connections()  # that MLflow will make
     file = sqlite_file(stores.tracking)
     if file is None:
         _check_server(stores)
@@ -267,11 +271,42 @@ def read_tracking(stores: Stores, *, writes: bool = False) -> Iterator[str]:
 
 @contextmanager
 def read_studies(stores: Stores) -> Iterator[Storage]:
-    """Open the store of studies for reading, even in a read-only folder. Nothing is created.
+    """Open the store of studies by Optuna for reading, even in a read-only folder.
+
+    Nothing is created. Where `look_into_studies` is enough, that is quicker.
 
     Raises:
         UsageFailure: if there is no store yet.
         StorageFailure: if the store cannot be reached, is damaged or of another version.
+    """
+    with _whole_studies(stores) as url, _damage():
+        yield _open_storage(url, read_only=True, examined=True)
+
+
+@contextmanager
+def look_into_studies(stores: Stores) -> Iterator[ReadableStorage]:
+    """Open the store of studies for the reading functions of `sweeps.search.stored`.
+
+    A file is read without Optuna, which takes half a second to import.
+
+    Raises:
+        UsageFailure, StorageFailure: as of `read_studies`.
+    """
+    with _whole_studies(stores) as url, _damage():
+        file = sqlite_file(url)
+        if file is None:
+            yield _open_storage(url, read_only=True, examined=True)
+        else:
+            with sqlite.connect_existing(file, "rw") as database:
+                yield TableStorage(database)
+
+
+@contextmanager
+def _whole_studies(stores: Stores) -> Iterator[str]:
+    """Check the store of studies, and yield its URL, or that of a copy which can be opened.
+
+    Raises:
+        UsageFailure, StorageFailure: as of `read_studies`.
     """
     file = sqlite_file(stores.studies)
     if file is None:
@@ -283,15 +318,14 @@ def read_studies(stores: Stores) -> Iterator[Storage]:
             f"no studies in {display_name(stores.studies)}: "
             "run `pipeline sweep` first, or name the folder's --storage"
         )
-    with _damage():
-        if file is None:
-            yield _open_storage(stores.studies, read_only=True, examined=True)
-        elif _is_writable(file):
-            sqlite.examine(file, stores.studies, sqlite.STUDIES)
-            yield _open_storage(stores.studies, examined=True)
-        else:
-            with _temporary_copy(file, stores.studies, sqlite.STUDIES) as copy:
-                yield _open_storage(sqlite_url(copy), examined=True)
+    if file is None:
+        yield stores.studies
+    elif _is_writable(file):
+        sqlite.examine(file, stores.studies, sqlite.STUDIES)
+        yield stores.studies
+    else:
+        with _temporary_copy(file, stores.studies, sqlite.STUDIES) as copy:
+            yield sqlite_url(copy)
 
 
 def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
@@ -309,7 +343,7 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
         IntegrityFailure: if no command could have given the study its name.
         StorageFailure: if the store cannot be read.
     """
-    with read_studies(stores) as storage:
+    with look_into_studies(stores) as storage:
         try:
             names = stored.study_names(storage)
             if not names:
@@ -323,7 +357,7 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
             return relocation.find_checkpoints(record, stores.home)
         except stored.StudyNotFoundError as error:
             raise UsageFailure(str(error)) from None
-        except STORE_ERRORS as error:
+        except stored.store_errors() as error:
             raise StorageFailure(
                 f"cannot read {display_name(stores.studies)}: {stored.cause(error)}"
             ) from None
@@ -331,20 +365,20 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
 
 def read_running(stores: Stores, name: str) -> tuple[RunningTrial, ...]:
     """Read the progress of a study's running trials."""
-    with read_studies(stores) as storage:
+    with look_into_studies(stores) as storage:
         return stored.running_trials(storage, name)
 
 
 def read_names(stores: Stores) -> list[str]:
     """Read the names of all studies that a command could name, the one last opened at the end."""
-    with read_studies(stores) as storage:
+    with look_into_studies(stores) as storage:
         return [name for name in stored.study_names(storage) if is_stored_name(name)]
 
 
 def read_facts(stores: Stores, name: str) -> StudyFacts | None:
     """Read what was resolved when a study was made; None if there is no such study."""
     try:
-        with read_studies(stores) as storage:
+        with look_into_studies(stores) as storage:
             return stored.study_facts(storage, name)
     except UsageFailure:
         return None
@@ -353,7 +387,7 @@ def read_facts(stores: Stores, name: str) -> StudyFacts | None:
 def read_identity(stores: Stores, name: str) -> Mapping[str, Any] | None:
     """Read the specification that a study was made from; None if there is no such study."""
     try:
-        with read_studies(stores) as storage:
+        with look_into_studies(stores) as storage:
             return stored.study_identity(storage, name)
     except UsageFailure:
         return None
@@ -362,7 +396,7 @@ def read_identity(stores: Stores, name: str) -> Mapping[str, Any] | None:
 def read_place(stores: Stores, name: str) -> str | None:
     """Read where the images of a study are now; None if where it was begun, or without a study."""
     try:
-        with read_studies(stores) as storage:
+        with look_into_studies(stores) as storage:
             return stored.study_place(storage, name)
     except UsageFailure:
         return None
@@ -371,7 +405,7 @@ def read_place(stores: Stores, name: str) -> str | None:
 def read_names_by_digest(stores: Stores, digest: str) -> list[str]:
     """Return the names of the studies begun with these images, the one last opened at the end."""
     try:
-        with read_studies(stores) as storage:
+        with look_into_studies(stores) as storage:
             return [
                 name for name in stored.names_by_digest(storage, digest) if is_stored_name(name)
             ]
@@ -405,6 +439,7 @@ def _open_storage(
         examined: whether the version of the tables was checked. Otherwise Optuna checks it, which
             takes a while, and a second connection.
     """
+    sqlite.remember_connections()
     if sqlite_file(url):
         options = None
     else:

@@ -18,15 +18,12 @@ from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import NullPool
-
 from pipeline.stores import sqlite
 from pipeline.system.errors import StorageFailure, StudyBusy, UsageFailure
 
 if TYPE_CHECKING:
     import psycopg
+    from sqlalchemy.engine import URL
 
     # The connection that holds the lock of a study; None if the studies are in an SQLite file.
     StudyConnection: TypeAlias = psycopg.Connection | None
@@ -70,6 +67,9 @@ def parse(text: str, *, secret: bool) -> str:
         UsageFailure: for any other URL. The message shows little of it, because a password may
             stand in a wrong place.
     """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     rule = f"the storage of studies must be sqlite:///FILE or {URL_FORM}"
     try:
         url = make_url(text)
@@ -91,6 +91,8 @@ def parse(text: str, *, secret: bool) -> str:
 
 def without_password(text: str) -> str:
     """The URL of a database without its password, and without options that may hold secrets."""
+    from sqlalchemy.engine import URL, make_url
+
     url = make_url(text)
     query = {key: value for key, value in url.query.items() if key in _SHOWN}
     return str(
@@ -150,6 +152,8 @@ def engine_options(
             Otherwise SQLAlchemy opens a new connection each time.
         read_only: whether new connections refuse to write.
     """
+    from sqlalchemy.pool import NullPool
+
     if connection is not None:
         return {"creator": lambda: connection, "pool_size": 1, "max_overflow": 0}
     return {"creator": partial(_connect, url, read_only=read_only), "poolclass": NullPool}
@@ -213,6 +217,8 @@ def _import_driver() -> ModuleType:
 @contextmanager
 def _storage_errors(url: str) -> Iterator[None]:
     """Turn an error of the database into a `StorageFailure` of one line."""
+    from sqlalchemy.engine import make_url
+
     try:
         yield
     except _import_driver().Error as error:
@@ -234,6 +240,8 @@ def _hide_secrets(message: str, url: URL) -> str:
 
 
 def _connect(text: str, *, name: str = "pipeline", read_only: bool = False) -> psycopg.Connection:
+    from sqlalchemy.engine import make_url
+
     driver = _import_driver()
     url = make_url(text)
     _, url_options = url.get_dialect()().create_connect_args(url)

@@ -5,7 +5,7 @@ Both libraries change a file of another version by merely opening it, hence the 
 Two effects of this module reach all of the process, because MLflow and Optuna create their own
 SQLAlchemy engines and offer no setting:
 
-- On import it begins to remember all connections of SQLAlchemy, for `close_files`.
+- `remember_connections` begins to remember all connections of SQLAlchemy, for `close_files`.
 - `wait_longer` changes the lock timeout of all sessions of MLflow.
 """
 
@@ -28,15 +28,13 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 from weakref import WeakSet
 
-from sqlalchemy import Engine, event
-from sqlalchemy.pool import ConnectionPoolEntry, Pool
-
 from pipeline.stores import making
 from pipeline.system.errors import StorageFailure
 from pipeline.system.files import may_never_end
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 LOCK_TIMEOUT = 60  # seconds that a write waits for another process to release its lock
 
@@ -70,7 +68,15 @@ STUDIES = Library(
 
 
 _pool_entries: WeakSet[ConnectionPoolEntry] = WeakSet()
-event.listen(Pool, "connect", lambda _, entry: _pool_entries.add(entry))
+
+
+@functools.cache
+def remember_connections() -> None:
+    """Begin to remember all connections of SQLAlchemy, for `close_files`."""
+    from sqlalchemy import event  # with SQLAlchemy's pool, a fifth of a second
+    from sqlalchemy.pool import Pool
+
+    event.listen(Pool, "connect", lambda _, entry: _pool_entries.add(entry))
 
 
 @contextlib.contextmanager
@@ -109,6 +115,8 @@ def wait_longer() -> None:
 
     MLflow sets 20 seconds at the begin of each session, and has no option for it.
     """
+    from sqlalchemy import Engine, event
+
     if not event.contains(Engine, "before_cursor_execute", _replace_busy_timeout):
         event.listen(Engine, "before_cursor_execute", _replace_busy_timeout, retval=True)
 

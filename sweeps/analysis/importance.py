@@ -13,15 +13,9 @@ from functools import cached_property
 from typing import cast
 
 import numpy as np
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 
 from sweeps.analysis.equal_epochs import has_value, scores_at_equal_epochs
-from sweeps.analysis.ped_anova import Gridded, divergences, to_grid
+from sweeps.analysis.ped_anova import Choices, Gridded, Range, divergences, to_grid
 from sweeps.analysis.record import StudyRecord
 from sweeps.spec.dimension import Dimension
 from sweeps.trial import TrialConfig, TrialResult, Value
@@ -111,7 +105,7 @@ class _Panel:
         for dimension in self.dimensions:
             points = [_point(dimension, trials[0].config) for trials in self.configurations]
             values = [point for point in points if point is not None]
-            grids.append(to_grid(_distribution(dimension), values))
+            grids.append(to_grid(_space(dimension), values))
         return grids
 
     def divergences(self, good: np.ndarray) -> np.ndarray:
@@ -207,7 +201,7 @@ def _counts(result: TrialResult) -> bool:
 
 def _panels(record: StudyRecord, configurations: Sequence[Sequence[TrialResult]]) -> list[_Panel]:
     """Put the dimensions that the same configurations have into a panel."""
-    dimensions = [d for d in record.dimensions if not _distribution(d).single()]
+    dimensions = [d for d in record.dimensions if not _space(d).is_single]
     having: dict[str, frozenset[int]] = {}
     for dimension in dimensions:
         having[dimension.key] = frozenset(
@@ -322,8 +316,8 @@ def _share(
     )
 
 
-def _distribution(dimension: Dimension) -> BaseDistribution:
-    """Convert a dimension to Optuna's distribution.
+def _space(dimension: Dimension) -> Choices | Range:
+    """Return the values that a dimension can have.
 
     A stepped range becomes the indices of its steps, so that no rounding leaves the grid.
 
@@ -331,7 +325,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
         ValueError: for a dimension with neither choices nor bounds.
     """
     if dimension.choices:
-        return CategoricalDistribution(dimension.choices)
+        return Choices(dimension.choices)
     low = dimension.low
     high = dimension.high
     if low is None or high is None:
@@ -339,14 +333,13 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
             f"{dimension.key} needs choices, or low and high: got low {low}, high {high}"
         )
     if dimension.step is not None and not dimension.log:
-        return IntDistribution(0, math.floor((high - low) / dimension.step + 1e-9))
-    if dimension.integer:
-        return IntDistribution(int(low), int(high), log=dimension.log)
-    return FloatDistribution(low, high, log=dimension.log)
+        steps = math.floor((high - low) / dimension.step + 1e-9)
+        return Range(low=0.0, high=float(steps), is_whole=True)
+    return Range(low=float(low), high=float(high), log=dimension.log, is_whole=dimension.integer)
 
 
 def _point(dimension: Dimension, config: TrialConfig) -> Value | None:
-    """Return a trial's value of a dimension, as a value of its `_distribution`.
+    """Return a trial's value of a dimension, as one of its `_space`.
 
     None if the dimension does not apply to the trial.
     """
@@ -355,12 +348,12 @@ def _point(dimension: Dimension, config: TrialConfig) -> Value | None:
         return None
     if any(config.value(name) not in allowed for name, allowed in dimension.when.items()):
         return None
-    distribution = _distribution(dimension)
-    if isinstance(distribution, (IntDistribution, FloatDistribution)):
+    space = _space(dimension)
+    if isinstance(space, Range):
         if dimension.step is not None and not dimension.log:
             value = round((float(value) - float(dimension.low or 0)) / dimension.step)
         # A sampled float is rounded to 4 significant digits, which may put it outside the range.
-        return min(max(cast("float", value), distribution.low), distribution.high)
+        return min(max(cast("float", value), space.low), space.high)
     return next((choice for choice in dimension.choices if choice == value), None)
 
 

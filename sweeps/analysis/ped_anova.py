@@ -11,12 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 
 from sweeps.trial import Value
 
@@ -24,6 +18,33 @@ _CELLS = 50  # of a continuous range
 # The narrowest kernel: 90 % of it lie within its cell.
 _LEAST_WIDTH = 0.5 / 1.64
 _TINY = 1e-12  # keeps a quotient of densities finite
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A dimension of unordered choices."""
+
+    choices: tuple[Value, ...]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is no choice."""
+        return len(self.choices) == 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A dimension of numbers, both ends included."""
+
+    low: float
+    high: float
+    log: bool = False
+    is_whole: bool = False  # whether the numbers are whole
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is a single number in it."""
+        return self.low == self.high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,29 +56,27 @@ class Gridded:
     is_ordered: bool  # whether neighbouring cells are alike, as in a range
 
 
-def to_grid(distribution: BaseDistribution, values: Sequence[Value]) -> Gridded:
+def to_grid(space: Choices | Range, values: Sequence[Value]) -> Gridded:
     """Sort values into cells: one for each choice, at most 50 over a range.
 
     Args:
-        distribution: of the dimension.
-        values: inside the distribution, one for each trial.
+        space: the values that the dimension can have.
+        values: those that the trials have, one each.
     """
-    if isinstance(distribution, CategoricalDistribution):
-        indices = [int(distribution.to_internal_repr(value)) for value in values]
+    if isinstance(space, Choices):
+        indices = [space.choices.index(value) for value in values]
         return Gridded(
-            cells=np.array(indices, dtype=int), size=len(distribution.choices), is_ordered=False
+            cells=np.array(indices, dtype=int), size=len(space.choices), is_ordered=False
         )
-    if not isinstance(distribution, IntDistribution | FloatDistribution):
-        raise TypeError(f"a distribution must be of choices or numbers: got {distribution!r}")
     numbers = np.array(values, dtype=float)
-    low = float(distribution.low)
-    high = float(distribution.high)
+    low = space.low
+    high = space.high
     size = _CELLS
-    if isinstance(distribution, IntDistribution) and distribution.log:
+    if space.is_whole and space.log:
         size = min(int(np.ceil(np.log2(high - low + 1))) + 1, _CELLS)
-    elif distribution.step is not None:
-        size = min(round((high - low) / distribution.step) + 1, _CELLS)
-    if distribution.log:
+    elif space.is_whole:
+        size = min(round(high - low) + 1, _CELLS)
+    if space.log:
         numbers = np.log(numbers)
         low = float(np.log(low))
         high = float(np.log(high))

@@ -33,7 +33,7 @@ from sweeps.spec.study_spec import (
 from sweeps.trial import TrialConfig, TrialResult, Value, config_fields, problem
 
 if TYPE_CHECKING:
-    import optuna
+    from sweeps.search.tables import StudyData
 
 # Attributes about one trial: a prefix and the number of the trial.
 RUN_OF = "run of trial "
@@ -60,7 +60,7 @@ _Scores = TypeAdapter(
 )
 
 
-def check_study(study: optuna.Study) -> None:
+def check_study(study: StudyData) -> None:
     """Check the attributes and the direction of a study.
 
     Raises:
@@ -94,7 +94,7 @@ def check_study(study: optuna.Study) -> None:
     _check_direction(study, OBJECTIVES[attrs["spec"]["objective"]])
 
 
-def _check_direction(study: optuna.Study, objective: Objective) -> None:
+def _check_direction(study: StudyData, objective: Objective) -> None:
     direction = "maximize" if objective.maximize else "minimize"
     try:
         found = [stored.name.lower() for stored in study.directions]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+    from sweeps.search.tables import TrialData
 
 PROMOTING = 2  # the version of the scheduler since which a paused trial may go on
 WHOLE = 1 << 30  # stands for the last epoch of any trial
@@ -106,9 +106,7 @@ class DecisionLog:
         self.at_end = False  # whether the end has begun
 
     @staticmethod
-    def read(
-        goal: str, trials: Iterable[FrozenTrial], study_attrs: Mapping[str, Any]
-    ) -> DecisionLog:
+    def read(goal: str, trials: Iterable[TrialData], study_attrs: Mapping[str, Any]) -> DecisionLog:
         """Read the log of a study.
 
         Args:
@@ -173,7 +171,7 @@ class DecisionLog:
         return self._until.get(trial, 0)
 
 
-def _read_draws(trials: Iterable[FrozenTrial]) -> dict[int, Decision]:
+def _read_draws(trials: Iterable[TrialData]) -> dict[int, Decision]:
     """Read the decisions that drew a trial, by their numbers.
 
     Raises:

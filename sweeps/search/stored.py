@@ -1,19 +1,22 @@
-"""Reads studies from their store, and adds attributes to them. Asks for no trial and ends none."""
+"""Reads studies from their store, and adds attributes to them. Asks for no trial and ends none.
+
+Optuna is imported by the functions that use it alone: what reads an SQLite file needs none of it,
+see `sweeps.search.tables`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+import sqlite3
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-import optuna
 from pydantic import ValidationError
-from sqlalchemy import event
-from sqlalchemy.exc import SQLAlchemyError
 
 from sweeps.analysis.facts import SELECTION, Refit, StoredSpec, StudyFacts
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
@@ -38,7 +41,6 @@ from sweeps.search.decisions import (
     count_promotions,
     named,
 )
-from sweeps.search.scheduling import Scheduler
 from sweeps.search.stored_trial import (
     ENDED,
     end_of,
@@ -54,19 +56,33 @@ from sweeps.search.stored_trial import (
     read_trials,
     running_result,
 )
+from sweeps.search.tables import StudyData, TableStorage, TrialData
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.reference import Reference
 from sweeps.spec.study_spec import MAX_TRIALS, StudySpec, parse_budget
 from sweeps.trial import PAUSED, PRUNED, TrialResult, problem
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.study._frozen import FrozenStudy
     from optuna.trial import FrozenTrial
 
-Storage: TypeAlias = optuna.storages.BaseStorage
+    from sweeps.search.tables import TableStudy
 
-# Errors of a store that cannot be used; the last if a damaged page spoils only the text of a value.
-STORE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, json.JSONDecodeError)
+Storage: TypeAlias = "optuna.storages.BaseStorage"
+ReadableStorage: TypeAlias = "Storage | TableStorage"
+
+
+def store_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of a store that cannot be used, for an ``except`` clause."""
+    # The last if a damaged page spoils only the text of a value.
+    errors: tuple[type[Exception], ...] = (sqlite3.Error, json.JSONDecodeError)
+    if "optuna" in sys.modules:
+        from optuna.exceptions import StorageInternalError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        errors += (SQLAlchemyError, StorageInternalError)
+    return errors
 
 
 def cause(error: BaseException) -> str:
@@ -78,6 +94,21 @@ def cause(error: BaseException) -> str:
     database_error = getattr(source, "orig", None)  # behind SQLAlchemy's
     text = str(database_error or source)
     return " ".join(text.split())[:300]
+
+
+class StudyChangedError(ValueError):
+    """The study in the store was made from another specification."""
+
+    def __init__(self, study: str, differences: str) -> None:
+        """Keep which study it is, and how its specification differs from the one asked for.
+
+        Args:
+            study: the study's name.
+            differences: as `sweeps.spec.differences.short_differences` says them.
+        """
+        super().__init__(f"study {study!r} has another definition ({differences})")
+        self.study = study
+        self.differences = differences
 
 
 class StorageError(Exception):
@@ -100,7 +131,7 @@ class RunningTrial:
 class StoredStudy:
     """A study in a store: gives access to results and attributes, but to no new trial."""
 
-    def __init__(self, storage: Storage, study: optuna.Study) -> None:
+    def __init__(self, storage: ReadableStorage, study: StudyData) -> None:
         self._storage = storage
         self._study = study
         # Results that do not change are read once.
@@ -123,7 +154,7 @@ class StoredStudy:
         """The rule by which the study's configurations are ranked."""
         spec = StoredSpec.from_dict(self._study.user_attrs["spec"])
         return RankingRule(
-            maximize=self._study.direction == optuna.study.StudyDirection.MAXIMIZE,
+            maximize=self._study.directions[0].name == "MAXIMIZE",
             selection=self.facts.selection,
             repeats=spec.repeats,
         )
@@ -241,8 +272,10 @@ class StoredStudy:
         if kept is not None:
             with named(self.name):
                 return check_promising(kept, len(self._trials()))
+        from sweeps.search.scheduling import Scheduler
+
         attrs = self._study.user_attrs
-        trials = self._trials()
+        trials = cast("Sequence[FrozenTrial]", self._trials())
         scheduler = Scheduler(
             self.specification(),
             total=attrs["trials"],
@@ -365,16 +398,16 @@ class StoredStudy:
         run = {"run_id": run_id, "checkpoint": checkpoint}
         self._study.set_user_attr(f"{RUN_OF}{number}", run)
 
-    def _trials(self) -> list[FrozenTrial]:
+    def _trials(self) -> Sequence[TrialData]:
         """All trials, by number."""
         return self._read_trials()
 
-    def _read_trials(self) -> list[FrozenTrial]:
+    def _read_trials(self) -> Sequence[TrialData]:
         with named(self.name):
             return read_trials(lambda: self._study.get_trials(deepcopy=False))
 
     def _results(
-        self, trials: Iterable[FrozenTrial], attrs: Mapping[str, Any]
+        self, trials: Iterable[TrialData], attrs: Mapping[str, Any]
     ) -> Iterator[TrialResult]:
         """Yield the result of each trial, completed by the study's attributes about the trial."""
         checkpoints: dict[int | None, str | None] = {}
@@ -403,14 +436,14 @@ class StoredStudy:
                 lost = lost_result(trial.number, read_config(trial))
                 yield dataclasses.replace(lost, **run)
 
-    def _paused_result(self, trial: FrozenTrial) -> TrialResult:
+    def _paused_result(self, trial: TrialData) -> TrialResult:
         result = self._paused_results.get(trial.number)
         if result is None or len(result.history) != paused_epoch(trial):
             result = paused_result(trial, self.facts)
             self._paused_results[trial.number] = result
         return result
 
-    def _ended_result(self, trial: FrozenTrial) -> TrialResult:
+    def _ended_result(self, trial: TrialData) -> TrialResult:
         if trial.number not in self._ended_results:
             result = read_result(trial, "result", self.facts)
             read_config(trial)
@@ -433,6 +466,8 @@ def open_storage(
     Raises:
         StorageError: for a file that is no store, or a store of another version of Optuna.
     """
+    import optuna
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if engine:  # Optuna formats its URL
         url = url.replace("{", "{{").replace("}", "}}")
@@ -441,17 +476,22 @@ def open_storage(
         return optuna.storages.RDBStorage(
             url, engine_kwargs=options, skip_compatibility_check=examined
         )
-    except (*STORE_ERRORS, RuntimeError) as error:
+    except RuntimeError as error:
+        raise StorageError(cause(error)) from error
+    except store_errors() as error:
         raise StorageError(cause(error)) from error
 
 
 def check_before_use(storage: Storage, check: Callable[[], None]) -> None:
     """Have a function called before each transaction of a store; its error prevents the use."""
+    import optuna
+    from sqlalchemy import event
+
     if isinstance(storage, optuna.storages.RDBStorage):
         event.listen(storage.engine, "begin", lambda _connection: check())
 
 
-def read_record(storage: Storage, name: str) -> StudyRecord:
+def read_record(storage: ReadableStorage, name: str) -> StudyRecord:
     """Read a study for a report.
 
     Raises:
@@ -460,7 +500,7 @@ def read_record(storage: Storage, name: str) -> StudyRecord:
     return load(storage, name).record()
 
 
-def load(storage: Storage, name: str) -> StoredStudy:
+def load(storage: ReadableStorage, name: str) -> StoredStudy:
     """Open a study.
 
     Raises:
@@ -474,7 +514,20 @@ def load(storage: Storage, name: str) -> StoredStudy:
     return StoredStudy(storage, study)
 
 
-def _find(storage: Storage, name: str) -> optuna.Study | None:
+def _load_study(storage: ReadableStorage, name: str) -> StudyData:
+    """Open a study.
+
+    Raises:
+        KeyError: if there is none of this name.
+    """
+    if isinstance(storage, TableStorage):
+        return storage.load_study(name)
+    import optuna
+
+    return optuna.load_study(storage=storage, study_name=name)
+
+
+def _find(storage: ReadableStorage, name: str) -> StudyData | None:
     """Find a study, and check it; None if there is none.
 
     Another program's study, and one half made by a process that was killed, are none.
@@ -483,11 +536,11 @@ def _find(storage: Storage, name: str) -> optuna.Study | None:
         DamagedStudyError: if the store does not hold what a study holds.
     """
     try:
-        study = optuna.load_study(storage=storage, study_name=name)
+        study = _load_study(storage, name)
     except KeyError:
         return None
     except json.JSONDecodeError:
-        raise  # as of `STORE_ERRORS`
+        raise  # as of `store_errors`
     except (LookupError, TypeError, ValueError) as error:
         raise DamagedStudyError(f"Optuna cannot read it: {error}", name) from error
     if "spec" not in study.user_attrs:
@@ -496,9 +549,9 @@ def _find(storage: Storage, name: str) -> optuna.Study | None:
     return study
 
 
-def running_trials(storage: Storage, name: str) -> tuple[RunningTrial, ...]:
+def running_trials(storage: ReadableStorage, name: str) -> tuple[RunningTrial, ...]:
     """Return the running trials, and how far they are."""
-    study = optuna.load_study(storage=storage, study_name=name)
+    study = _load_study(storage, name)
     running = []
     with named(name):
         trials = read_trials(lambda: study.get_trials(deepcopy=False))
@@ -511,17 +564,17 @@ def running_trials(storage: Storage, name: str) -> tuple[RunningTrial, ...]:
     return tuple(running)
 
 
-def study_facts(storage: Storage, name: str) -> StudyFacts | None:
+def study_facts(storage: ReadableStorage, name: str) -> StudyFacts | None:
     """Read what was resolved when a study was made; None if there is no such study."""
     try:
-        study = optuna.load_study(storage=storage, study_name=name)
+        study = _load_study(storage, name)
     except KeyError:
         return None
     with named(name):
         return _read_facts(study.user_attrs.get("facts", {}))
 
 
-def study_identity(storage: Storage, name: str) -> Mapping[str, Any] | None:
+def study_identity(storage: ReadableStorage, name: str) -> Mapping[str, Any] | None:
     """Read the specification that a study was made from; None if there is no such study."""
     study = _find(storage, name)
     if study is None:
@@ -530,7 +583,7 @@ def study_identity(storage: Storage, name: str) -> Mapping[str, Any] | None:
     return identity
 
 
-def study_place(storage: Storage, name: str) -> str | None:
+def study_place(storage: ReadableStorage, name: str) -> str | None:
     """Read where the images of a study are now; None if where it was begun, or without a study."""
     study = _find(storage, name)
     if study is None:
@@ -539,14 +592,14 @@ def study_place(storage: Storage, name: str) -> str | None:
     return place
 
 
-def names_by_digest(storage: Storage, digest: str) -> list[str]:
+def names_by_digest(storage: ReadableStorage, digest: str) -> list[str]:
     """Return the names of the studies begun with these images, the one last opened at the end.
 
     Studies of finalists are left out.
     """
     names = []
     for name in study_names(storage):
-        facts = optuna.load_study(storage=storage, study_name=name).user_attrs.get("facts")
+        facts = _load_study(storage, name).user_attrs.get("facts")
         is_same = isinstance(facts, dict) and facts.get("digest") == digest
         if is_same and not name.endswith(FINALISTS_SUFFIX):
             names.append(name)
@@ -633,7 +686,7 @@ def _read_looks(attrs: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def study_names(storage: Storage) -> list[str]:
+def study_names(storage: ReadableStorage) -> list[str]:
     """Return the names of the studies in a store, the last opened last."""
     # Optuna's summaries of studies would copy every trial.
     studies = [study for study in _all_studies(storage) if "spec" in study.user_attrs]
@@ -641,7 +694,7 @@ def study_names(storage: Storage) -> list[str]:
     return [study.study_name for study in studies]
 
 
-def _all_studies(storage: Storage) -> list[FrozenStudy]:
+def _all_studies(storage: ReadableStorage) -> Sequence[FrozenStudy | TableStudy]:
     """Read what a store says of its studies.
 
     Raises:
@@ -650,23 +703,23 @@ def _all_studies(storage: Storage) -> list[FrozenStudy]:
     try:
         return storage.get_all_studies()
     except json.JSONDecodeError:
-        raise  # as of `STORE_ERRORS`
+        raise  # as of `store_errors`
     except (LookupError, TypeError, ValueError) as error:
         raise DamagedStudyError(f"Optuna cannot read it: {error}") from error
 
 
-def opened_at(storage: Storage, name: str) -> float:
+def opened_at(storage: ReadableStorage, name: str) -> float:
     """Return when a study was last opened to be trained, in seconds since 1970; 0 if unknown."""
     return max((_opened(one) for one in _all_studies(storage) if one.study_name == name), default=0)
 
 
-def latest_opening(storage: Storage) -> float:
+def latest_opening(storage: ReadableStorage) -> float:
     """Return when the study last opened was opened, in seconds since 1970; 0 without a study."""
     openings = [study.user_attrs.get("opened") for study in _all_studies(storage)]
     return max((time for time in openings if isinstance(time, int | float)), default=0.0)
 
 
-def _opened(study: FrozenStudy) -> float:
+def _opened(study: FrozenStudy | TableStudy) -> float:
     """When a study was opened; one that does not say comes first."""
     opened = study.user_attrs.get("opened")
     return opened if isinstance(opened, int | float) else 0.0
@@ -697,10 +750,10 @@ def _read_rope(value: object) -> float | None:
     raise DamagedStudyError(f"attribute 'rope' must be a number from 0: got {value!r}")
 
 
-def _finalists_record(storage: Storage, name: str) -> StudyRecord | None:
+def _finalists_record(storage: ReadableStorage, name: str) -> StudyRecord | None:
     """Read the study of a study's finalists, if the same store has one."""
     try:
-        finalists = optuna.load_study(storage=storage, study_name=f"{name}{FINALISTS_SUFFIX}")
+        finalists = _load_study(storage, f"{name}{FINALISTS_SUFFIX}")
     except KeyError:
         return None
     if _parent_study_name(finalists) == name and "spec" in finalists.user_attrs:
@@ -709,7 +762,7 @@ def _finalists_record(storage: Storage, name: str) -> StudyRecord | None:
     return None
 
 
-def _parent_study_name(study: optuna.Study) -> str | None:
+def _parent_study_name(study: StudyData) -> str | None:
     """For a study of finalists, the name of their study; None for any other study."""
     facts = study.user_attrs.get("facts")
     finalists = facts.get("finalists") if isinstance(facts, dict) else None

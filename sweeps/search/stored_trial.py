@@ -6,15 +6,17 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from json import JSONDecodeError
-
-from optuna.trial import FrozenTrial, TrialState
+from typing import TypeVar
 
 from sweeps.analysis.facts import StudyFacts
 from sweeps.search.checked import check_result
 from sweeps.search.decisions import WHOLE, DamagedStudyError
+from sweeps.search.tables import TrialData, TrialState
 from sweeps.trial import FAILED, PAUSED, PRUNED, RUNNING, TrialConfig, TrialResult
 
-ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+ENDED: tuple[int, ...] = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+
+_Trial = TypeVar("_Trial", bound=TrialData)
 
 # Attributes of a trial.
 PROGRESS = "progress"  # the result so far of a trial that was paused, as `TrialResult.to_json`
@@ -25,11 +27,11 @@ ENDED_AFTER = "ended after"  # the epochs that a failed trial had completed
 DUPLICATE_OF = "duplicate of"  # the earlier trial of the configuration, with whose result it ends
 
 
-def read_trials(read: Callable[[], list[FrozenTrial]]) -> list[FrozenTrial]:
+def read_trials(read: Callable[[], Sequence[_Trial]]) -> Sequence[_Trial]:
     """Read the trials of a study, and check their attributes.
 
     Args:
-        read: reads them from Optuna.
+        read: reads them from Optuna, or from its tables.
 
     Raises:
         DamagedStudyError: if Optuna cannot read one, or as `check_trials`.
@@ -51,7 +53,7 @@ def read_trials(read: Callable[[], list[FrozenTrial]]) -> list[FrozenTrial]:
     return trials
 
 
-def check_trials(trials: Sequence[FrozenTrial]) -> None:
+def check_trials(trials: Sequence[TrialData]) -> None:
     """Check that the attributes of trials are of the types that the functions below expect.
 
     Other programs may give their own trials any attributes. Those have no configuration.
@@ -76,7 +78,7 @@ def check_trials(trials: Sequence[FrozenTrial]) -> None:
             raise _damaged(trial, PROGRESS, "is missing, though it is paused")
 
 
-def _check_values(trial: FrozenTrial) -> None:
+def _check_values(trial: TrialData) -> None:
     """Check the values that Optuna has of a trial, of which a database may hold any type."""
     values = [*(trial.values or ()), *trial.intermediate_values.values()]
     if not all(isinstance(value, float | int) for value in values):
@@ -94,7 +96,7 @@ def _check_values(trial: FrozenTrial) -> None:
             )
 
 
-def _check_types(trial: FrozenTrial) -> None:
+def _check_types(trial: TrialData) -> None:
     attrs = trial.user_attrs
     for key in ("config", "result", PROGRESS):
         _check_type(trial, key, dict)
@@ -111,17 +113,17 @@ def _check_types(trial: FrozenTrial) -> None:
         raise _damaged(trial, PROGRESS, "has no history")
 
 
-def _check_type(trial: FrozenTrial, key: str, kind: type) -> None:
+def _check_type(trial: TrialData, key: str, kind: type) -> None:
     value = trial.user_attrs.get(key, kind())
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _damaged(trial, key, f"is of the type {type(value).__name__}")
 
 
-def _damaged(trial: FrozenTrial, key: str, problem: str) -> DamagedStudyError:
+def _damaged(trial: TrialData, key: str, problem: str) -> DamagedStudyError:
     return DamagedStudyError(f"attribute {key!r} of trial {trial.number} {problem}")
 
 
-def read_config(trial: FrozenTrial) -> TrialConfig:
+def read_config(trial: TrialData) -> TrialConfig:
     """Read the configuration of a trial.
 
     Raises:
@@ -133,7 +135,7 @@ def read_config(trial: FrozenTrial) -> TrialConfig:
         raise _damaged(trial, "config", f"is no configuration: {error}") from error
 
 
-def read_result(trial: FrozenTrial, key: str, facts: StudyFacts | None = None) -> TrialResult:
+def read_result(trial: TrialData, key: str, facts: StudyFacts | None = None) -> TrialResult:
     """Read a result of a trial: the last, or the one at its last pause.
 
     Args:
@@ -152,32 +154,32 @@ def read_result(trial: FrozenTrial, key: str, facts: StudyFacts | None = None) -
     return result
 
 
-def is_running(trial: FrozenTrial) -> bool:
+def is_running(trial: TrialData) -> bool:
     """Whether a trial is in training; a trial without a configuration is not ours."""
     is_ours = trial.state == TrialState.RUNNING and "config" in trial.user_attrs
     return is_ours and not is_paused(trial)
 
 
-def is_paused(trial: FrozenTrial) -> bool:
+def is_paused(trial: TrialData) -> bool:
     """Whether a trial waits to go on, or for the end of an earlier trial with its configuration."""
     if trial.state != TrialState.RUNNING:
         return False
     return trial.user_attrs.get(PAUSED_AT) is not None or DUPLICATE_OF in trial.user_attrs
 
 
-def paused_epoch(trial: FrozenTrial) -> int:
+def paused_epoch(trial: TrialData) -> int:
     """Return the last epoch after which a trial was paused; 0 if it never was."""
     return len(trial.user_attrs.get(PROGRESS, {}).get("history", ()))
 
 
-def has_finished(trial: FrozenTrial, epoch: int) -> bool:
+def has_finished(trial: TrialData, epoch: int) -> bool:
     """Whether a trial has come to an epoch, or has ended."""
     if trial.state in ENDED or DUPLICATE_OF in trial.user_attrs:
         return True
     return paused_epoch(trial) >= epoch
 
 
-def has_ended(trial: FrozenTrial, epoch: int) -> bool:
+def has_ended(trial: TrialData, epoch: int) -> bool:
     """Whether a trial has ended, as far as is known from its training until an epoch.
 
     Another command may have trained it further. A trial that was paused to the end can go on.
@@ -194,14 +196,14 @@ def has_ended(trial: FrozenTrial, epoch: int) -> bool:
     return bool(trial.user_attrs.get(ENDED_AFTER, epochs) < epoch)
 
 
-def trained_seconds(trial: FrozenTrial) -> float:
+def trained_seconds(trial: TrialData) -> float:
     """Return the seconds that a trial was trained, until its last pause or its end."""
     attrs = trial.user_attrs
     result = attrs.get("result") or attrs.get(PROGRESS) or {}
     return float(result.get("seconds", 0.0))
 
 
-def measured_cost(trial: FrozenTrial, name: str) -> float | None:
+def measured_cost(trial: TrialData, name: str) -> float | None:
     """Return a cost of a trial's network; None before its first pause, and if it was not built.
 
     Args:
@@ -214,7 +216,7 @@ def measured_cost(trial: FrozenTrial, name: str) -> float | None:
     return None if cost is None else float(cost)
 
 
-def end_of(trial: FrozenTrial) -> str | None:
+def end_of(trial: TrialData) -> str | None:
     """Return how a trial ended, as in `TrialResult.end`; None if its result is not known."""
     if "config" not in trial.user_attrs:  # it is another program's
         return None
@@ -222,7 +224,7 @@ def end_of(trial: FrozenTrial) -> str | None:
     return end
 
 
-def paused_result(trial: FrozenTrial, facts: StudyFacts | None = None) -> TrialResult:
+def paused_result(trial: TrialData, facts: StudyFacts | None = None) -> TrialResult:
     """Return the result so far of a paused trial, as `read_result` does."""
     attrs = trial.user_attrs
     if PROGRESS in attrs:
@@ -236,7 +238,7 @@ def paused_result(trial: FrozenTrial, facts: StudyFacts | None = None) -> TrialR
     )
 
 
-def running_result(trial: FrozenTrial, facts: StudyFacts | None = None) -> TrialResult:
+def running_result(trial: TrialData, facts: StudyFacts | None = None) -> TrialResult:
     """Return the result so far of a trial in training, with the epochs until its last pause.
 
     Its attributes are read as `read_result` does.

@@ -46,7 +46,7 @@ from sweeps.search.sampling import (
     suggest,
 )
 from sweeps.search.scheduling import Scheduler, Step
-from sweeps.search.stored import Storage, StoredStudy, latest_opening
+from sweeps.search.stored import Storage, StoredStudy, StudyChangedError, latest_opening
 from sweeps.search.stored_trial import (
     DEATHS,
     DIED_AFTER,
@@ -109,21 +109,6 @@ _MILLISECOND = 0.001  # in seconds
 _DECIDED_ENDS = (COMPLETE, PRUNED, "infeasible", "diverged")
 
 
-class StudyChangedError(ValueError):
-    """The study in the store was made from another specification."""
-
-    def __init__(self, study: str, differences: str) -> None:
-        """Keep which study it is, and how its specification differs from the one asked for.
-
-        Args:
-            study: the study's name.
-            differences: as `sweeps.spec.differences.short_differences` says them.
-        """
-        super().__init__(f"study {study!r} has another definition ({differences})")
-        self.study = study
-        self.differences = differences
-
-
 @dataclass(frozen=True)
 class AskedTrial:
     """A trial to be trained, asked of a study."""
@@ -153,6 +138,8 @@ class Pause:
 
 class Study(StoredStudy):
     """A study in a store: gives out trials, and takes their reports and results."""
+
+    _study: optuna.Study
 
     def __init__(self, storage: Storage, study: optuna.Study, spec: StudySpec) -> None:
         super().__init__(storage, study)

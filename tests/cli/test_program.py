@@ -1,5 +1,6 @@
 """The command line: help, one-line errors, exit codes, plans, and the end of the process."""
 
+import gzip
 import json
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import click
 import pytest
 from support.endtoend import STUDY, pipeline
-from support.sourcecode import sources
+from support.sourcecode import ROOT, sources
 
 from pipeline.cli import program
 
@@ -215,6 +216,29 @@ def test_no_module_of_the_command_line_or_the_system_imports_anything_heavy():
     assert heavy_imports("pipeline.jobs.progress") != ""
 
 
+SLOW_TO_IMPORT = ("torch", "mlflow", "optuna", "sqlalchemy", "alembic", "matplotlib", "pandas")
+LOOKING = (["list"], ["status"])
+
+
+def test_commands_that_look_import_no_library_of_training(tmp_path):
+    """What shows a study in an SQLite file reads it without Optuna, whose import takes longer than all else."""
+    stores = ROOT / "tests" / "fixtures" / "0.2.0"
+    for name in ("optuna.db", "mlflow.db"):
+        (tmp_path / name).write_bytes(gzip.decompress((stores / f"{name}.gz").read_bytes()))
+    code = f"""
+import sys
+from pipeline.cli import program
+for command in {LOOKING}:
+    program.cli.main(command, prog_name="pipeline", standalone_mode=False)
+print(*sorted(set({SLOW_TO_IMPORT}) & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert "done-digits" in done.stdout
+
+
 def test_the_command_line_can_be_run_without_ending_the_process():
     """Only the entry point ends its process at once: a program that calls `program.main` exits as it likes."""
     code = "import sys\nfrom pipeline.cli import program\nsys.argv = ['pipeline', 'report', 'nosuch']\n"
@@ -230,6 +254,7 @@ import atexit, sys
 from pipeline.cli.program import Leaving
 leaving = Leaving()
 import pipeline.stores.sqlite, sqlalchemy
+pipeline.stores.sqlite.remember_connections()
 atexit.register(lambda: print("done at the end"))
 engine = sqlalchemy.create_engine("sqlite:///file.db")
 with engine.begin() as database:

@@ -23,6 +23,7 @@ from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 from sweeps.search.decisions import DamagedStudyError
+from sweeps.search.stored import ReadableStorage
 from sweeps.trial import ended_at
 
 FORMATS = ("table", "json", "csv")
@@ -59,7 +60,7 @@ def list_studies(stores: Stores) -> list[ListedStudy]:
     """
     file = sqlite_file(stores.tracking)
     artifacts = {} if file is None else mlflow_runs.artifact_locations(file)
-    with access.study_errors(), access.read_studies(stores) as storage:
+    with access.study_errors(), access.look_into_studies(stores) as storage:
         names = [name for name in stored.study_names(storage) if is_stored_name(name)]
         origins = {f"{name}{FINALISTS_SUFFIX}" for name in names}
         listed = [
@@ -69,7 +70,7 @@ def list_studies(stores: Stores) -> list[ListedStudy]:
 
 
 def _list_one(
-    stores: Stores, storage: stored.Storage, name: str, artifacts: Mapping[str, str]
+    stores: Stores, storage: ReadableStorage, name: str, artifacts: Mapping[str, str]
 ) -> ListedStudy:
     try:
         record = stored.read_record(storage, name)
@@ -112,7 +113,7 @@ def _runs(record: StudyRecord) -> Iterator[str]:
     yield from (run for run in found if run is not None)
 
 
-def _last_use(storage: stored.Storage, record: StudyRecord) -> float:
+def _last_use(storage: ReadableStorage, record: StudyRecord) -> float:
     """When a command last opened a study, or a trial of it ended: seconds since 1970."""
     ends = [ended_at(result) or 0 for result in record.results]
     return max(stored.opened_at(storage, record.name), max(ends, default=0) / 1000)

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from sweeps.analysis.ped_anova import divergences, to_grid
+from sweeps.analysis.ped_anova import Choices, Range, divergences, to_grid
 
 DISTRIBUTIONS = {
     "linear": FloatDistribution(0, 0.5),
@@ -32,6 +32,18 @@ def draw(rng, distribution):
     return rng.uniform(distribution.low, distribution.high)
 
 
+def space(distribution):
+    """The values of a distribution."""
+    if isinstance(distribution, CategoricalDistribution):
+        return Choices(distribution.choices)
+    return Range(
+        low=distribution.low,
+        high=distribution.high,
+        log=distribution.log,
+        is_whole=isinstance(distribution, IntDistribution),
+    )
+
+
 @pytest.mark.parametrize("trials", [4, 24, 150])
 def test_shares_are_those_of_optuna(trials):
     """The divergences are in the proportions of Optuna's importances, also with equal values."""
@@ -53,7 +65,7 @@ def test_shares_are_those_of_optuna(trials):
     last_good = sorted(values)[math.ceil(trials / 3) - 1]
     good = np.array([[value <= last_good for value in values]])
     found = {
-        key: divergences(to_grid(distribution, [point[key] for point in points]), good)[0]
+        key: divergences(to_grid(space(distribution), [point[key] for point in points]), good)[0]
         for key, distribution in DISTRIBUTIONS.items()
     }
     total = sum(found.values())
@@ -66,7 +78,7 @@ def test_many_sets_at_once():
     good = rng.random((50, 30)) < 0.4
     for distribution in DISTRIBUTIONS.values():
         values = [draw(random.Random(seed), distribution) for seed in range(30)]
-        gridded = to_grid(distribution, values)
+        gridded = to_grid(space(distribution), values)
         alone = [divergences(gridded, row[None])[0] for row in good]
         assert divergences(gridded, good) == pytest.approx(alone)
 
@@ -74,5 +86,5 @@ def test_many_sets_at_once():
 def test_good_trials_like_all():
     """If all trials are good, nothing diverges."""
     values = [0.1, 0.2, 0.2, 0.4]
-    gridded = to_grid(DISTRIBUTIONS["linear"], values)
+    gridded = to_grid(space(DISTRIBUTIONS["linear"]), values)
     assert divergences(gridded, np.ones((1, 4), dtype=bool)) == pytest.approx(0)
