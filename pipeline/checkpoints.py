@@ -7,7 +7,8 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -200,17 +201,60 @@ def write(path: Path, data: bytes) -> None:
     Raises:
         StorageFailure: if the disk is full or fails.
     """
-    sum_path = _sum_path(path)
     checksum = f"{hashlib.sha256(data).hexdigest()}  {path.name}\n".encode()
+    _replace(path, checksum, lambda draft: draft.write_bytes(data))
+
+
+def link(source: Path, path: Path) -> None:
+    """Give a checkpoint a second name, with its SHA-256 beside it, as `write` would write it.
+
+    No room on the disk is taken. A disk that has no hard links, or another disk, gets a copy.
+
+    Args:
+        source: the checkpoint.
+        path: the second name, of the same last part; what is there is replaced.
+
+    Raises:
+        StorageFailure: if the source cannot be read, or the disk is full or fails.
+    """
+    try:
+        if path.exists() and path.samefile(source) and _sum_path(path).exists():
+            return
+        checksum = _sum_path(source).read_bytes()
+    except OSError as error:
+        raise StorageFailure(f"cannot read checkpoint {source}: {error.strerror}") from error
+    _replace(path, checksum, lambda draft: _link_or_copy(source, draft))
+
+
+def _link_or_copy(source: Path, draft: Path) -> None:
+    draft.unlink()
+    try:
+        draft.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, draft)
+
+
+def _replace(path: Path, checksum: bytes, fill: Callable[[Path], object]) -> None:
+    """Write a checkpoint and its sum so that at any moment the old file or the new one is whole.
+
+    Args:
+        path: the checkpoint.
+        checksum: the content of the file beside it.
+        fill: makes the checkpoint at the place of an empty draft.
+
+    Raises:
+        StorageFailure: if the disk is full or fails.
+    """
+    sum_path = _sum_path(path)
     try:
         old_checksum = b""
         if path.exists() and sum_path.exists():
             old_checksum = sum_path.read_bytes()
         # Both are valid until the new file has replaced the old one.
-        _write_durably(sum_path, checksum + old_checksum)
-        _write_durably(path, data)
+        _write_durably(sum_path, lambda draft: draft.write_bytes(checksum + old_checksum))
+        _write_durably(path, fill)
         if old_checksum:
-            _write_durably(sum_path, checksum)
+            _write_durably(sum_path, lambda draft: draft.write_bytes(checksum))
     except OSError as error:
         reason = error.strerror or error
         raise StorageFailure(f"cannot write a checkpoint in {path.parent}: {reason}") from error
@@ -246,10 +290,10 @@ def _remove(path: Path) -> None:
     _sum_path(path).unlink(missing_ok=True)
 
 
-def _write_durably(path: Path, data: bytes) -> None:
+def _write_durably(path: Path, fill: Callable[[Path], object]) -> None:
     """Write a whole file to the disk, or nothing."""
     with atomic_write(path, durable=True) as draft:
-        draft.write_bytes(data)
+        fill(draft)
         failpoints.reach("in_checkpoint_write")
 
 

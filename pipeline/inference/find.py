@@ -113,7 +113,17 @@ def best_network(
     Raises:
         NothingComplete: if no trial is complete.
     """
-    record = access.read_record(stores, name)
+    return best_of(access.read_record(stores, name), within, takes_refit=takes_refit)
+
+
+def best_of(
+    record: StudyRecord, within: float | None = None, *, takes_refit: bool = True
+) -> BestNetwork:
+    """Find the best network of a study that was read. The arguments are those of `best_network`.
+
+    Raises:
+        NothingComplete: if no trial is complete.
+    """
     record = record.decided_finalists or record
     choice = record.choose(within)
     if choice is None:
@@ -199,7 +209,7 @@ def read_run(
 
     Args:
         stores: the stores.
-        run_id: the run.
+        run_id: the run; that of a study stands for the run whose weights it shares.
         keeps: whether the caller will log to the run; otherwise the caller only reads.
 
     Yields:
@@ -222,6 +232,9 @@ def read_run(
                 f"{run_id}/artifacts/checkpoint"
             )
         run = tracker.run(str(run_id))
+        owner = run.data.tags.get(run_tags.WEIGHTS_OF)
+        if owner:
+            run = tracker.run(owner)
         original = run_tags.read_duplicate(run)
         if original is not None:
             raise UsageFailure(
@@ -229,7 +242,7 @@ def read_run(
             )
         if run.data.tags.get("sweep.checkpoint") == "dropped":
             raise UsageFailure(
-                f"the weights of run {run_id} were dropped, as keep_checkpoints of its study says"
+                f"the weights of run {run.info.run_id} were dropped, as keep_checkpoints of its study says"
             )
         yield tracker, run
 

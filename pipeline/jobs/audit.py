@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from pipeline.inference import winner_weights
 from pipeline.tracking.gaps import find_gaps, run_tags
 from pipeline.tracking.tracker import Run, Tracker
 from sweeps.analysis.ranking import BestSoFar
@@ -45,12 +46,15 @@ def _files_of(tracker: Tracker, run_id: str, names: Iterable[str]) -> set[str]:
     return files
 
 
-def parent_gaps(tracker: Tracker, study: StoredStudy, run: Run, status: str) -> list[str]:
+def parent_gaps(
+    tracker: Tracker, study: StoredStudy, record: StudyRecord, run: Run, status: str
+) -> list[str]:
     """Return what a study's parent run lacks.
 
     Args:
         tracker: of the study's experiment.
         study: the study.
+        record: the same, as it was read.
         run: the parent run.
         status: MLflow's name of the status that it should have.
     """
@@ -63,6 +67,8 @@ def parent_gaps(tracker: Tracker, study: StoredStudy, run: Run, status: str) -> 
         gaps += [f"artifact {name}" for name in described["files"] if name not in files]
         if not tracker.call(tracker.artifact_sizes, run_id, "report"):
             gaps.append("artifact report")
+        if status == "FINISHED" and tracker.call(winner_weights.are_lacking, tracker, record):
+            gaps.append("the winner's weights")
     curve = f"sweep/best_{study.recall('spec')['objective']}"
     if not _curve_steps(study) <= tracker.call(tracker.steps, run_id, curve):
         gaps.append(f"metric {curve}")

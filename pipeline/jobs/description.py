@@ -14,13 +14,16 @@ from sweeps.analysis.ranking import ends_text
 from sweeps.analysis.record import StudyRecord
 
 
-def study_description(record: StudyRecord, experiment: str, run: str) -> str:
+def study_description(
+    record: StudyRecord, experiment: str, run: str, *, has_weights: bool = False
+) -> str:
     """Describe a study: the links, the winner and its certainty, the end, and the next commands.
 
     Args:
         record: the study.
         experiment: the id of the study's experiment.
         run: the id of the study's parent run, which has the description.
+        has_weights: whether this run has the weights of the study's best network, too.
     """
     summary = answer(record)
     # Without the first slash, links are relative to the address of the UI, wherever that is.
@@ -33,9 +36,12 @@ def study_description(record: StudyRecord, experiment: str, run: str) -> str:
     )
     ends = f"{ends_text(record.results)}."
     sentences = [*summary.certainty, summary.test, summary.progress, ends, summary.cost]
+    text = " ".join(markdown(sentence) for sentence in sentences if sentence)
+    if has_weights:
+        text += " The weights of the best network are the artifact `checkpoint` of this run."
     blocks = [
         head,
-        " ".join(markdown(sentence) for sentence in sentences if sentence),
+        text,
         _step_list(_steps(record, summary.steps)),
     ]
     if 0 < len(record.classes) <= MAX_CLASS_METRICS:

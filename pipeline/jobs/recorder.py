@@ -15,6 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from pipeline.checkpoints import Folder, trial_folder
+from pipeline.inference import winner_weights
 from pipeline.jobs.description import study_description
 from pipeline.report import render
 from pipeline.stores import relocation
@@ -486,7 +487,7 @@ class Recorder:
             tags["sweep.trials_paused"] = len(record.paused)
             tags["sweep.pauses"] = record.promoted.pauses
             tags["sweep.promotions"] = record.promoted.promotions
-        description = study_description(record, self.tracker.experiment_id, self.parent)
+        has_weights = False
         winner: dict[str, object] = {}
         metrics: dict[str, float] = {}
         time = 0
@@ -497,6 +498,10 @@ class Recorder:
             metrics = _winner_metrics(best_trial.best)
             time = best_trial.best.time
             self._rank_runs(record)
+            has_weights = self.tracker.call(winner_weights.share, self.tracker, record)
+        description = study_description(
+            record, self.tracker.experiment_id, self.parent, has_weights=has_weights
+        )
         self.tracker.submit(
             lambda: self.tracker.finish_parent(
                 self.parent,

@@ -135,7 +135,7 @@ def _gaps(
         return {None: ["the parent run"]}
     gaps: dict[int | None, list[str]] = {}
     status, _ = _ending(record, record.reason)
-    of_parent = audit.parent_gaps(tracker, study, parent, status)
+    of_parent = audit.parent_gaps(tracker, study, record, parent, status)
     if of_parent:
         gaps[None] = of_parent
     return gaps | audit.trial_gaps(tracker, record, parent.info.run_id)

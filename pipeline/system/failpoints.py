@@ -29,6 +29,8 @@ Point = Literal[
     "before_tell",  # trained, the best weights written, the result in no store
     "between_stores",  # Optuna has the result, MLflow's run is not complete
     "before_finalists",  # the search has ended, no finalists are chosen yet
+    # The winner's weights are beside the study's run, which does not say yet whose they are.
+    "after_sharing",
     "before_cleanup",  # both have the result, the checkpoints are not yet removed
     "after_note",  # a change of a whole study is noted, and not made
     "after_studies",  # Optuna has the change, MLflow does not

@@ -125,15 +125,25 @@ def remove_drafts(folder: Path) -> None:
         remove_left_behind(folder, pattern)
 
 
-def folder_size(folder: Path) -> int:
-    """Add up the sizes of the files below a folder in bytes; links are not followed."""
-    if folder.is_symlink():
-        return 0
+def folder_size(*folders: Path) -> int:
+    """Add up the sizes of the files below folders in bytes.
+
+    Symbolic links are not followed, and a file with two names (hard links) counts once.
+    """
     size = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):  # it has gone meanwhile
-                size += Path(parent, name).lstat().st_size
+    counted: set[tuple[int, int]] = set()
+    for folder in folders:
+        if folder.is_symlink():
+            continue
+        for parent, _, names in os.walk(folder):
+            for name in names:
+                with contextlib.suppress(OSError):  # it has gone meanwhile
+                    found = Path(parent, name).lstat()
+                    file = (found.st_dev, found.st_ino)
+                    if found.st_nlink > 1 and file in counted:
+                        continue
+                    counted.add(file)
+                    size += found.st_size
     return size
 
 

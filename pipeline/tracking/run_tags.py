@@ -23,6 +23,7 @@ REFIT_OF = "sweep.refit_of"
 OBJECTIVE = "sweep.objective"
 SELECTION = "sweep.selection"  # the version of the rules that choose the best epoch
 CHANGES = "sweep.uncommitted"  # the digest of the changes since mlflow.source.git.commit
+WEIGHTS_OF = "sweep.weights_of"  # of a study's run: the run whose weights it has, too
 KEYWORDS = "sweep.keywords"  # options of the user's own network, as JSON
 
 

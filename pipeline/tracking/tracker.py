@@ -435,6 +435,11 @@ class Tracker(Connection):
         run_tags = [RunTag(key, str(value)) for key, value in tags.items()]
         self._client.log_batch(run_id, tags=run_tags)
 
+    def read_tag(self, run_id: str, key: str) -> str | None:
+        """Return the value of a run's tag; None if there is none."""
+        value: str | None = self._client.get_run(run_id).data.tags.get(key)
+        return value
+
     def log_figures(self, run_id: str, values: Mapping[str, float], at: int) -> None:
         """Log metrics of a run that belong to no epoch.
 
@@ -681,14 +686,29 @@ class Tracker(Connection):
             self.next_step(upload=path.stat().st_size)
             artifacts.log_artifact(str(path), artifact_folder)  # type: ignore[no-untyped-call]
 
+    def put_artifact(self, run_id: str, file: Path, folder: str) -> None:
+        """Put a file into a folder of a run's artifacts, in place of one of its name."""
+        self._upload(self._artifacts(run_id), file, folder)
+
+    def drop_artifacts(self, run_id: str, folder: str) -> None:
+        """Remove a folder of a run's artifacts."""
+        self._artifacts(run_id).delete_artifacts(folder)  # type: ignore[no-untyped-call]
+
     def drop_checkpoint(self, run_id: str) -> None:
         """Remove a finished trial's weights from its artifacts.
 
         Weights that a copied store shares with its original stay where they are.
         """
         if not self.shares_artifacts(run_id):
-            self._artifacts(run_id).delete_artifacts("checkpoint")  # type: ignore[no-untyped-call]
+            self.drop_artifacts(run_id, "checkpoint")
         self.tag(run_id, {"sweep.checkpoint": "dropped"})
+
+    def artifacts_path(self, run_id: str) -> Path | None:
+        """Return the folder of a run's artifacts; None if they are in no folder of this machine."""
+        location = str(self._client.get_run(run_id).info.artifact_uri)
+        if urlsplit(location).scheme not in ("", "file"):
+            return None
+        return Path(local_file_uri_to_path(location))  # type: ignore[no-untyped-call]
 
     def shares_artifacts(self, run_id: str) -> bool:
         """Whether the artifacts of a run are also those of a store from which this was copied.
@@ -698,21 +718,18 @@ class Tracker(Connection):
         if is_server(self._uri):
             return False
         tags = self._client.get_experiment(str(home_tags.EXPERIMENT)).tags
-        info = self._client.get_run(run_id).info
-        location = str(info.artifact_uri)
-        if home_tags.COPY_OF not in tags or urlsplit(location).scheme not in ("", "file"):
+        path = self.artifacts_path(run_id)
+        if home_tags.COPY_OF not in tags or path is None:
             return False
         copied = tags.get(home_tags.COPIED, "")
-        if copied.isdecimal() and info.start_time > int(copied):
+        if copied.isdecimal() and self._client.get_run(run_id).info.start_time > int(copied):
             return False
-        path = Path(local_file_uri_to_path(location))  # type: ignore[no-untyped-call]
         return not path.is_relative_to(tags[home_tags.HOME])
 
     def tidy(self, run_id: str) -> None:
         """Remove the incomplete artifacts of a process that died while uploading to local files."""
-        location = self._client.get_run(run_id).info.artifact_uri
-        if urlsplit(location).scheme in ("", "file"):
-            folder = Path(local_file_uri_to_path(location))  # type: ignore[no-untyped-call]
+        folder = self.artifacts_path(run_id)
+        if folder is not None:
             for incomplete in folder.rglob(f"{_TEMP_ARTIFACT_PREFIX}*"):
                 incomplete.unlink(missing_ok=True)
 
@@ -894,6 +911,11 @@ class Tracker(Connection):
             )
         return run
 
+    def fetch_artifact(self, run_id: str, path: str, folder: Path) -> Path:
+        """Fetch an artifact of a run into a folder, in the tracker's thread."""
+        local = self._artifacts(run_id).download_artifacts(path, str(folder))  # type: ignore[no-untyped-call]
+        return Path(local)
+
     def download(self, run_id: str, path: str, folder: Path) -> Path:
         """Download an artifact of a run into a folder.
 
@@ -901,9 +923,7 @@ class Tracker(Connection):
             StorageFailure: if that fails.
         """
         try:
-            artifacts = self._artifacts(run_id)
-            local = artifacts.download_artifacts(path, str(folder))  # type: ignore[no-untyped-call]
-            return Path(local)
+            return self.fetch_artifact(run_id, path, folder)
         except (MlflowException, OSError) as error:
             reason = error_line(error, self._uri)
             raise StorageFailure(f"cannot fetch {path} of run {run_id}: {reason}") from None

@@ -126,7 +126,7 @@ def _leftovers(stores: Stores, record: StudyRecord) -> Iterator[Removable]:
                 Folder(folder).clear()
 
     text = f"checkpoints of {plural(len(folders), 'ended trial')} of {record.name}"
-    yield Removable(text, sum(map(folder_size, folders)), remove)
+    yield Removable(text, folder_size(*folders), remove)
 
 
 def _is_spare(stores: Stores, result: TrialResult, folder: Folder) -> bool:

@@ -75,7 +75,7 @@ def _list_one(
     try:
         record = stored.read_record(storage, name)
     except DamagedStudyError as error:
-        size = sum(folder_size(folder) for folder in _folders(stores, name))
+        size = folder_size(*_folders(stores, name))
         return ListedStudy(name=name, size=size, error=str(error))
     records = [record] if record.finalists is None else [record, record.finalists]
     folders = [folder for each in records for folder in _folders(stores, each.name)]
@@ -89,7 +89,7 @@ def _list_one(
     unfinished = unfinished_finalists(record)
     return ListedStudy(
         name=name,
-        size=sum(map(folder_size, folders)),
+        size=folder_size(*folders),
         dataset=record.dataset,
         state=state_of(record, locks.holder_of_any(stores, name)),
         ended=record.ended,

@@ -104,4 +104,4 @@ def disk_size(stores: Stores, whole: WholeStudy, artifacts: Iterable[Path]) -> i
     """Return how many bytes the files of a study take, without its rows in databases."""
     folders = [stores.home / "checkpoints" / name for name in whole.names]
     folders += [stores.reports(name) for name in whole.names]
-    return sum(map(folder_size, (*folders, *artifacts)))
+    return folder_size(*folders, *artifacts)
