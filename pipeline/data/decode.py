@@ -157,6 +157,14 @@ def upright(image: Image.Image, at_least: tuple[int, int]) -> tuple[tuple[int, i
     return size, image
 
 
+def has_frames(image: Image.Image) -> bool:
+    """Whether an image that was just opened is an animation, or a TIFF of several pages.
+
+    Phones put more pictures than one into a JPEG, too: a preview, or the depth.
+    """
+    return image.format != "MPO" and getattr(image, "is_animated", False)
+
+
 def _read_header(listing: Listing, row: int) -> tuple[tuple[int, int], bool]:
     """Read an image's width and height when upright, and whether it is grey.
 
@@ -213,7 +221,8 @@ def _open_image(path: Path, name: str) -> Iterator[Image.Image]:
             reason = "it is empty"
         raise IntegrityFailure(f"{name} cannot be read ({reason}): remove or replace it") from None
     except Exception as error:  # noqa: BLE001 - a damaged file can make a decoder raise anything
-        reason = clip(error, 200) or type(error).__name__
+        of_system = error.strerror if isinstance(error, OSError) else None
+        reason = clip(of_system or error, 200) or type(error).__name__
         raise IntegrityFailure(f"{name} cannot be read ({reason}): remove or replace it") from None
 
 

@@ -179,7 +179,8 @@ def read_folder(
 ) -> Folder:
     """List what lies below a folder. Links are followed, except in circles.
 
-    Hidden files and folders are ignored, and those that systems leave behind.
+    Hidden files and folders are ignored, and those that systems leave behind. A link that leads
+    nowhere counts as a file that cannot be read.
 
     Args:
         root: of the data set.
@@ -200,15 +201,29 @@ def read_folder(
             if entry.name.startswith(".") or entry.name.lower() in _LEFT_BY_SYSTEMS:
                 continue
             entry_path = f"{path}/{entry.name}" if path else entry.name
-            if entry.is_dir():
+            status, is_broken = _status(entry)
+            is_named_as_image = entry.name.lower().endswith(EXTENSIONS)
+            if stat.S_ISDIR(status.st_mode):
                 folders[entry.name] = read_folder(root, entry_path, ancestors | {identity})
-            elif entry.name.lower().endswith(EXTENSIONS):
-                status = entry.stat()
-                if stat.S_ISREG(status.st_mode):
+            elif is_named_as_image:
+                # A broken link is listed, so that it is told with all that cannot be read.
+                if stat.S_ISREG(status.st_mode) or is_broken:
                     images.append(image_file(entry_path, status))
+            elif is_broken:
+                passed_over["broken links"] += 1
             else:
                 passed_over[PurePath(entry.name).suffix.lower() or "no ending"] += 1
     return Folder(path, tuple(images), folders, passed_over)
+
+
+def _status(entry: os.DirEntry[str]) -> tuple[os.stat_result, bool]:
+    """Return the status of what an entry leads to, or of a broken link, and whether it is one."""
+    try:
+        return entry.stat(), False
+    except OSError:
+        if not entry.is_symlink():
+            raise
+        return entry.stat(follow_symlinks=False), True
 
 
 def image_file(path: str, status: os.stat_result) -> ImageFile:

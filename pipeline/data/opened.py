@@ -336,6 +336,10 @@ def _found_lines(
         unread = int((rows.records["width"][splits["test"].numpy()] == 0).sum())
         if unread:
             yield f"{unread:,} of the test images cannot be read: evaluate will name them"
+        if listing is not None:
+            frames = survey.frames_text(listing, rows.records)
+            if frames:
+                yield frames
     if listing is not None:
         yield from listing.notes
     if copies is not None:

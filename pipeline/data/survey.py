@@ -24,7 +24,7 @@ from pipeline.data.decode import DEFAULT_SIDE, GREY_MODES, Shape
 from pipeline.data.listing import Listing, quote_names
 from pipeline.system.errors import IntegrityFailure
 
-_FORMAT = 2  # of the records; part of the cache's keys
+_FORMAT = 3  # of the records; part of the cache's keys
 # A photo's copies are compared at a half, a quarter or an eighth of its size, but not below this.
 _COMPARED = (256, 256)
 _THUMBNAIL = 8  # pixels a side, in colour
@@ -39,6 +39,7 @@ _RECORD = np.dtype(
         ("height", "<u4"),
         ("mode", "u1"),  # position in `_MODES`
         ("is_grey", "?"),
+        ("has_frames", "?"),  # of which the first is taken
         ("pixels", "<u8", 2),  # a hash: equal for images with equal pixels
         ("differences", "<u8"),  # a perceptual hash, "dHash": of near copies, few bits differ
         ("thumbnail", "u1", 3 * _THUMBNAIL**2),
@@ -102,6 +103,23 @@ def sizes_and_modes_text(records: Survey) -> str:
     return f"sizes {sizes} (width x height); modes {shown}"
 
 
+def frames_text(listing: Listing, records: Survey) -> str:
+    """Say which images have several frames; empty if none has.
+
+    Args:
+        listing: of the data set.
+        records: its survey.
+    """
+    names = [listing.files[row].path for row in np.flatnonzero(records["has_frames"])]
+    if not names:
+        return ""
+    have = "image has" if len(names) == 1 else "images have"
+    return (
+        f"{len(names):,} {have} several frames or pages, of which the first is taken: "
+        f"{quote_names(names, 3)}"
+    )
+
+
 def mode_of(record: Any) -> str:
     """Return Pillow's name of an image's mode."""
     return _MODES[record["mode"]]
@@ -149,6 +167,7 @@ def _record(listing: Listing, row: int) -> bytes:
         with decode.open_row(listing, row) as image:
             record["mode"] = _MODES.index(image.mode) if image.mode in _MODES else 0
             record["is_grey"] = image.mode in GREY_MODES
+            record["has_frames"] = decode.has_frames(image)
             size, upright = decode.upright(image, _COMPARED)
             plain = upright.convert("RGB")
             digest = hashlib.sha256(repr(size).encode() + plain.tobytes()).digest()

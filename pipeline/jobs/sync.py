@@ -21,7 +21,7 @@ from sweeps.analysis.record import StudyRecord
 from sweeps.search import stored
 
 _NUMBERS_SHOWN = 20  # trials that are named in the last message
-_GAPS_SHOWN = 5  # of a run
+_GAPS_SHOWN = 6  # of a run
 
 
 def sync(

@@ -109,12 +109,32 @@ def test_all_unreadable_images_are_named_at_once(tmp_path, capsys):
     root = write_folder(tmp_path, ("train/", "test/"))
     for place in ("train/cat/x.png", "train/dog/y.png", "test/dog/z.png"):
         (root / place).write_bytes(b"")
-    with pytest.raises(IntegrityFailure, match=r"2 images cannot be read: 'train/cat/x.png', 'tr"):
+    (root / "train" / "dog" / "link.png").symlink_to("nowhere")
+    (root / "test" / "dog" / "link.png").symlink_to("nowhere")
+    named = r"3 images cannot be read: 'train/cat/x.png', 'train/dog/link.png', 'train/dog/y.png'"
+    with pytest.raises(IntegrityFailure, match=named):
         opened(root)
-    assert "1 of the test images cannot be read" in capsys.readouterr().err
+    assert "2 of the test images cannot be read" in capsys.readouterr().err
     (root / "train/cat/x.png").unlink()
-    with pytest.raises(IntegrityFailure, match=r"train/dog/y.png, cannot be read \(it is empty\)"):
+    (root / "train/dog/y.png").unlink()
+    with pytest.raises(IntegrityFailure, match=r"link.png, cannot be read \(No such file or dir"):
         opened(root)
+
+
+def test_animated_images_are_counted(tmp_path, capsys):
+    """Animations and TIFFs of several pages are told once, with their number; a phone's photo with a preview is none."""
+    root = write_folder(tmp_path)
+    pictures = [Image.fromarray(noise(seed, 8, 8).numpy()) for seed in (1, 2)]
+    for ending in ("gif", "webp", "png", "tiff", "jpg"):
+        kind = {"format": "MPO"} if ending == "jpg" else {}
+        more = {"save_all": True, "append_images": pictures[1:]}
+        pictures[0].save(root / "train" / "cat" / f"x.{ending}", **kind, **more)
+        pictures[0].save(root / "train" / "dog" / f"y.{ending}")
+    opened(root)
+    said = capsys.readouterr().err
+    assert said.count("several frames") == 1
+    first = "'train/cat/x.gif', 'train/cat/x.png', 'train/cat/x.tiff' and 1 more"
+    assert f"4 images have several frames or pages, of which the first is taken: {first}" in said
 
 
 def test_copies_across_parts_are_counted(tmp_path, capsys):

@@ -104,7 +104,8 @@ def damage(folder):
 
 
 DAMAGED = """\
-the parent run lacks status FINISHED, artifact source/requirements.txt, artifact tiny.yaml, artifact report, the winner's weights
+the parent run lacks status FINISHED, artifact source/requirements.txt, artifact tiny.yaml, artifact report, \
+the winner's weights
 #0 lacks metric val/acc, metric cost/params_millions, metric cost/mflops, metric cost/latency_ms, metric cost/seconds
 #1 lacks status FINISHED, param lr
 #2 lacks tag sweep.trial, tag sweep.end, artifact confusion.csv, artifact per_class.csv
