@@ -528,7 +528,11 @@ class TrialConfig:
         identity=False,
     )
     eval_batch_size: int = _field(
-        512, "Images a step when scoring.", low=1, high=65536, identity=False
+        512,
+        "Images a step when scoring; fewer, if not given, where a layer would need over 512 MB.",
+        low=1,
+        high=65536,
+        identity=False,
     )
     log_every: int = _field(
         0,

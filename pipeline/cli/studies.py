@@ -125,7 +125,7 @@ def print_plan(
     from sweeps.spec.configurations import configuration
 
     if data is not None:  # a few steps are timed, with as many threads as a trial has
-        prepare_process(configuration(spec, preflight.resolve_runtime(spec)))
+        prepare_process(configuration(spec, preflight.resolve_runtime(spec, data=data)))
     plan = estimate.describe_plan(name, spec, data, warm_start)
     if as_json:
         click.echo(json.dumps(plan, indent=2))

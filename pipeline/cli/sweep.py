@@ -228,7 +228,7 @@ def _try_out(study: str | None, options: dict[str, Any]) -> None:
         from pipeline.jobs import debug, sweep
 
     plan = sweep.make_plan(_request(study, options))
-    try_out(debug.configurations(plan.spec), plan.data)
+    try_out(debug.configurations(plan.spec, plan.data), plan.data)
 
 
 def _sweep(study: str | None, options: dict[str, Any], ending: Ending, *, as_json: bool) -> None:

@@ -242,7 +242,8 @@ def read_run(
             )
         if run.data.tags.get("sweep.checkpoint") == "dropped":
             raise UsageFailure(
-                f"the weights of run {run.info.run_id} were dropped, as keep_checkpoints of its study says"
+                f"the weights of run {run.info.run_id} were dropped, as keep_checkpoints of its "
+                "study says"
             )
         yield tracker, run
 

@@ -1,8 +1,8 @@
 """Shares the weights of a study's best network with the study's own run in MLflow.
 
 There people look for the result. On a local disk the weights get a second name (a hard link), which
-takes no room; a tracking server gets a copy. The tag `WEIGHTS_OF` says whose they are. All functions
-make calls to the store: call them in the tracker's thread.
+takes no room; a tracking server gets a copy. The tag `WEIGHTS_OF` says whose they are. All
+functions make calls to the store: call them in the tracker's thread.
 """
 
 from __future__ import annotations

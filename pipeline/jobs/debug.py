@@ -17,9 +17,9 @@ from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import TrialConfig
 
 
-def configurations(spec: StudySpec) -> list[TrialConfig]:
-    """Return a configuration of each family of a study."""
-    runtime = preflight.resolve_runtime(spec)
+def configurations(spec: StudySpec, data: SearchData) -> list[TrialConfig]:
+    """Return a configuration of each family of a study on its images."""
+    runtime = preflight.resolve_runtime(spec, data=data)
     first: dict[str, TrialConfig] = {}
     for values in representative_values(spec):
         config = configuration(spec, {**runtime, **values})

@@ -134,7 +134,7 @@ def describe_plan(
     if data is not None:
         plan["copies"] = [] if data.copies is None else list(copies_texts(data.copies))
         data = trial_data(data, configuration(spec, {}))  # those of the first repeat
-        cost = estimate(spec, data, resolve_runtime(spec))
+        cost = estimate(spec, data, resolve_runtime(spec, data=data))
         plan["images"] = len(data.train)
         plan["image_shape"] = list(data.shape)
         plan["image_bytes"] = (len(data.train) + len(data.val)) * math.prod(data.shape)

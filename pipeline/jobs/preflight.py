@@ -8,7 +8,7 @@ import json
 import math
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from pipeline.system.cpu import available_cores
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.text import clip
 from pipeline.training.augment import call_function, load_function
+from pipeline.training.cost import layer_bytes
 from pipeline.training.resolve import resolve
 from sweeps.search.extent import Extent, extent
 from sweeps.spec.configurations import (
@@ -55,6 +56,8 @@ _RUNTIME = (
     "eval_batch_size",
     "augment",
 )
+_SCORING_BYTES = 1 << 29  # that a layer may take in and give out while images are scored
+_SMALL_SIDE = 32  # pixels; built-in networks score images up to this size 512 at a time
 _MAX_CHECKED_NETWORKS = 2000
 _SEED_OF_A_CHECK = 1_093_528  # which no constructor sets by chance
 _MAX_OTHER_NETWORKS = 24  # not of `FAMILIES`: these are made with memory, and see images
@@ -75,7 +78,9 @@ def load_if_present(spec: StudySpec, data_dir: Path) -> SearchData | None:
 
 
 def resolve_runtime(
-    spec: StudySpec, resolve_config: Callable[[TrialConfig], TrialConfig] = resolve
+    spec: StudySpec,
+    resolve_config: Callable[[TrialConfig], TrialConfig] = resolve,
+    data: SearchData | None = None,
 ) -> dict[str, Value]:
     """Settle the values that decide how all trials of a study are computed.
 
@@ -85,6 +90,7 @@ def resolve_runtime(
     Args:
         spec: the study.
         resolve_config: replaces ``auto`` in a configuration, for the machines that train.
+        data: the images of the study; None if none are scored.
 
     Raises:
         UsageFailure: if the device is missing, or there are too few of the kind.
@@ -94,7 +100,41 @@ def resolve_runtime(
     except ValueError as error:
         raise UsageFailure(str(error)) from None
     values = config.to_dict()
+    if data is not None and "eval_batch_size" not in spec.base:
+        values["eval_batch_size"] = scoring_batch_size(example_configs(spec), data)
     return {name: values[name] for name in _RUNTIME if name in values}
+
+
+def scoring_batch_size(configs: Iterable[TrialConfig], data: SearchData) -> int:
+    """Return how many images are scored at a time if the user gives no number.
+
+    So many, in powers of two, that no layer takes in and gives out more than `_SCORING_BYTES` for
+    them. The number follows a rule, because it decides the last digits of the scores.
+
+    Args:
+        configs: of the networks; those that fail do not count.
+        data: their images.
+    """
+    most = TrialConfig.eval_batch_size
+    others = 0
+    for config in configs:
+        if config.family not in models.FAMILIES:
+            others += 1
+            if others > _MAX_OTHER_NETWORKS:
+                continue
+        elif max(data.shape) <= _SMALL_SIDE:
+            continue
+        try:
+            network = _network_without_weights(config, data)
+            if config.family in models.FAMILIES:
+                # A pass without memory would import sympy, for a second; unset weights take none.
+                network.to_empty(device="cpu")
+            needed = layer_bytes(network, data.shape)
+        except Exception:  # noqa: BLE001, S112 - the user's code, and its trial will say so
+            continue
+        fitting = _SCORING_BYTES // max(1, needed)
+        most = min(most, 1 << max(0, fitting.bit_length() - 1))
+    return most
 
 
 def default_workers(spec: StudySpec, images: int, runtime: Mapping[str, Value]) -> int:
@@ -227,16 +267,16 @@ def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -
         except ValueError as error:
             raise UsageFailure(f"the study holds a network that cannot be: {error}") from None
         _check_weights(config, network, classes)
-    configs = other_configs(spec)
+    configs = example_configs(spec)
     others = [config for config in configs if config.family not in models.FAMILIES]
     for config in others[:_MAX_OTHER_NETWORKS]:
         _check_weights(config, _check_other_network(config, shape, classes), classes)
 
 
-def other_configs(spec: StudySpec) -> list[TrialConfig]:
+def example_configs(spec: StudySpec) -> list[TrialConfig]:
     """Return different configurations in which each searched value of an option stands once.
 
-    They stand for the networks of libraries and of the user's own that a study may train.
+    They stand for the networks that a study may train, where there would be too many.
     """
     first = representative_values(spec)
     values = list(first)
@@ -248,7 +288,7 @@ def other_configs(spec: StudySpec) -> list[TrialConfig]:
     for point in values:
         config = configuration(spec, point)
         weights = [config.pretrained, config.freeze]
-        network = json.dumps([config.family, config.keywords, *weights])
+        network = json.dumps([config.family, config.options, *weights])
         configs.setdefault(network, config)
     return list(configs.values())
 
@@ -412,13 +452,17 @@ def check_space(
 
 def _count_parameters(spec: StudySpec, values: Mapping[str, Value], data: SearchData) -> int:
     """Return a network's number of parameters, or 0 if the network exceeds the study's limit."""
-    config = configuration(spec, values)
-    # Other networks may compute with their values as they are made, which needs memory.
-    device = "meta" if config.family in models.FAMILIES else "cpu"
-    with torch.random.fork_rng(devices=()), torch.device(device):
-        network = models.build(config.family, data.shape, len(data.classes), config.options)
+    network = _network_without_weights(configuration(spec, values), data)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     limit = spec.constraints.limits.get("parameters")
     if limit is not None and parameters > limit:
         return 0
     return parameters
+
+
+def _network_without_weights(config: TrialConfig, data: SearchData) -> nn.Module:
+    """Build a network, without memory for its weights if that is possible."""
+    # Other networks may compute with their values as they are made, which needs memory.
+    device = "meta" if config.family in models.FAMILIES else "cpu"
+    with torch.random.fork_rng(devices=()), torch.device(device):
+        return models.build(config.family, data.shape, len(data.classes), config.options)

@@ -220,7 +220,7 @@ def make_plan(request: Request, *, download: bool = True) -> Plan:
     elif spec.finalists is not None and spec.finalists.split_seeds is not None:
         check_redraw(data, Redraw(0))
     preflight.check_parts(spec, data)
-    pretrained.fetch(preflight.other_configs(spec), download=download)
+    pretrained.fetch(preflight.example_configs(spec), download=download)
     preflight.check_networks(spec, data.shape, len(data.classes))
     preflight.check_augmentation(spec, data)
     sources.remember_named(spec)
@@ -290,7 +290,7 @@ def _sweep_on(
     stop: StopRequest,
     loading: LoadingContext,
 ) -> Outcome:
-    runtime = preflight.resolve_runtime(plan.spec, factory.resolve)
+    runtime = preflight.resolve_runtime(plan.spec, factory.resolve, plan.data)
     workers = request.workers
     if workers is None:
         default = preflight.default_workers(plan.spec, len(plan.data.train), runtime)

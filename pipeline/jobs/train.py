@@ -143,6 +143,9 @@ def prepare(
         config = dataclasses.replace(config, image_size=size)
     data = load_for(config, data_dir)
     preflight.check_network(config, data.shape, len(data.classes))
+    if "eval_batch_size" not in given:
+        size = preflight.scoring_batch_size([config], data)
+        config = dataclasses.replace(config, eval_batch_size=size)
     return config, data
 
 

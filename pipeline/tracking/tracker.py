@@ -913,7 +913,8 @@ class Tracker(Connection):
 
     def fetch_artifact(self, run_id: str, path: str, folder: Path) -> Path:
         """Fetch an artifact of a run into a folder, in the tracker's thread."""
-        local = self._artifacts(run_id).download_artifacts(path, str(folder))  # type: ignore[no-untyped-call]
+        artifacts = self._artifacts(run_id)
+        local = artifacts.download_artifacts(path, str(folder))  # type: ignore[no-untyped-call]
         return Path(local)
 
     def download(self, run_id: str, path: str, folder: Path) -> Path:

@@ -40,6 +40,39 @@ def count_mflops(network: nn.Module, shape: tuple[int, int, int]) -> float:
     return flops / 1e6
 
 
+def layer_bytes(network: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Return the most memory of one image in scoring: what a layer takes in and gives out.
+
+    Args:
+        network: on the CPU, whatever its weights; left in evaluation mode.
+        shape: channels, height and width of an image.
+
+    Returns:
+        The bytes of these numbers as float32.
+    """
+    most = 0
+
+    def note(_layer: nn.Module, taken: object, given: object) -> None:
+        nonlocal most
+        most = max(most, _count_numbers(taken) + _count_numbers(given))
+
+    hooks = [layer.register_forward_hook(note) for layer in network.modules()]
+    network.eval()
+    with torch.no_grad():
+        network(torch.zeros(1, *shape))
+    for hook in hooks:
+        hook.remove()
+    return most * torch.float32.itemsize
+
+
+def _count_numbers(value: object) -> int:
+    if isinstance(value, torch.Tensor):
+        return value.numel()
+    if isinstance(value, tuple | list):
+        return sum(map(_count_numbers, value))
+    return 0
+
+
 def _leave_out_compiler(mode: object) -> None:
     """Let a mode of torch work without torch's compiler, which takes more than a second to import.
 

@@ -122,7 +122,7 @@ def test_all_unreadable_images_are_named_at_once(tmp_path, capsys):
 
 
 def test_animated_images_are_counted(tmp_path, capsys):
-    """Animations and TIFFs of several pages are told once, with their number; a phone's photo with a preview is none."""
+    """Animations and TIFFs of several pages are told once, with their number; a photo with a preview is none."""
     root = write_folder(tmp_path)
     pictures = [Image.fromarray(noise(seed, 8, 8).numpy()) for seed in (1, 2)]
     for ending in ("gif", "webp", "png", "tiff", "jpg"):

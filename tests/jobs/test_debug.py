@@ -54,7 +54,7 @@ def test_a_network_that_fails(tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["bad.py"]
 
 
-def test_a_sweep_tries_each_family():
+def test_a_sweep_tries_each_family(tiny):
     """Of a study, one configuration of each family is tried, with the study's fixed values."""
     spec = read_document(
         {
@@ -65,5 +65,5 @@ def test_a_sweep_tries_each_family():
             "search": {"family": ["mlp", "cnn"], "lr": {"low": 1e-3, "high": 1e-1, "log": True}},
         }
     )
-    configs = debug.configurations(spec)
+    configs = debug.configurations(spec, tiny)
     assert [(config.family, config.batch_size) for config in configs] == [("mlp", 16), ("cnn", 16)]

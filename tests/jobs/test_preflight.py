@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import models
+from pipeline.data.search_data import Split
 from pipeline.jobs import preflight
 from pipeline.jobs.estimate import describe_plan, estimate, first_images, left_over_text, plan_text
 from pipeline.jobs.preflight import check_networks, check_parts, resolve_runtime
@@ -403,6 +404,36 @@ def test_runtime(monkeypatch):
     assert (settled["gpus_per_trial"], settled["cudnn_deterministic"]) == (2, True)
     with pytest.raises(UsageFailure, match="device cuda is not there: cpu"):
         resolve_runtime(spec("fixed: {device: cuda}\nsearch: {lr: [0.1]}\n"))
+
+
+def of_shape(data, *shape):
+    """The same classes, with an image of another shape."""
+    image = torch.zeros(1, *shape, dtype=torch.uint8)
+    return dataclasses.replace(data, train=Split(image, data.train.labels[:1]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "network", "size"),
+    [
+        ((1, 8, 8), "{family: mlp, width: 8}", 512),
+        ((3, 32, 32), "{family: cnn, width: 128}", 512),  # as before there was a rule
+        ((3, 64, 64), "{family: cnn, width: 16}", 512),
+        ((3, 224, 224), "{family: cnn, width: 32}", 32),
+        ((3, 224, 224), "{family: cnn, width: 128}", 8),
+        ((3, 224, 224), "{family: mlp, width: 8}", 512),
+        ((3, 224, 224), "{family: cnn, width: 128, eval_batch_size: 300}", 300),
+    ],
+)
+def test_images_are_scored_in_as_many_as_fit(tiny, shape, network, size):
+    """No layer needs more than 512 MB for the images of a batch when scoring; a number that is given stays."""
+    study = spec(f"fixed: {network}\nsearch: {{lr: [0.1]}}\n")
+    assert resolve_runtime(study, data=of_shape(tiny, *shape))["eval_batch_size"] == size
+
+
+def test_the_largest_searched_network_decides_how_many_are_scored(tiny):
+    """All trials of a study are scored alike."""
+    study = spec("fixed: {family: cnn}\nsearch: {width: [8, 64, 16], lr: [0.1]}\n")
+    assert resolve_runtime(study, data=of_shape(tiny, 3, 224, 224))["eval_batch_size"] == 16
 
 
 def test_few_images(tiny):
