@@ -10,6 +10,8 @@ from pipeline.system import garbage
 
 # Frozen, so that a garbage collection in a worker does not copy the pages that workers share.
 with garbage.freeze_loaded():
+    import torch.utils.flop_counter  # noqa: F401 - which training imports when it is needed
+
     import pipeline.engines.worker  # noqa: F401 - for the workers, with torch
 
 

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -21,7 +22,7 @@ from pipeline.stores import access, locations
 from pipeline.system.errors import IntegrityFailure, UsageFailure
 from pipeline.tracking import run_tags
 from pipeline.tracking.run_contents import EpochScores
-from pipeline.tracking.tracker import Run, Tracker, now_milliseconds
+from pipeline.tracking.tracker import Tracker, now_milliseconds
 from pipeline.training.loss import Loss
 from pipeline.training.metrics import Scores, score
 from pipeline.training.prepare import Prepare, image_memory_format
@@ -29,6 +30,9 @@ from pipeline.training.process import thread_count
 from pipeline.training.resolve import resolve
 from sweeps.analysis import bits
 from sweeps.search.stored import StudyNotFoundError, count_look_of_refit, keep_test
+
+if TYPE_CHECKING:
+    from pipeline.tracking.library import Run
 
 
 @dataclass(frozen=True)

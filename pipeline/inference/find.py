@@ -22,7 +22,7 @@ from pipeline.system.errors import (
 from pipeline.system.files import temporary_folder
 from pipeline.system.text import clip
 from pipeline.tracking import run_tags
-from pipeline.tracking.tracker import Run, Tracker
+from pipeline.tracking.tracker import Tracker
 from sweeps.analysis.facts import Refit
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.front import Choice
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+
+    from pipeline.tracking.library import Run
 
 
 def find_trial(stores: locations.Stores, name: str) -> tuple[StudyRecord, TrialResult]:

@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import models
 from models import usercode
@@ -19,9 +20,12 @@ from pipeline.stores.relocation import local_path
 from pipeline.system.console import print_notice
 from pipeline.system.errors import CodeFailure, Failure, UsageFailure
 from pipeline.tracking import run_tags
-from pipeline.tracking.tracker import Run, Tracker
+from pipeline.tracking.tracker import Tracker
 from sweeps.search.checked import SOURCES
 from sweeps.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from pipeline.tracking.library import Run
 
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 from pipeline.inference import winner_weights
 from pipeline.tracking.gaps import find_gaps, run_tags
-from pipeline.tracking.tracker import Run, Tracker
+from pipeline.tracking.tracker import Tracker
 from sweeps.analysis.ranking import BestSoFar
 from sweeps.analysis.record import StudyRecord
 from sweeps.search.stored import StoredStudy
 from sweeps.trial import PAUSED, RUNNING
+
+if TYPE_CHECKING:
+    from pipeline.tracking.library import Run
 
 
 def trial_gaps(

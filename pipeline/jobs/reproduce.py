@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.data.search_data import load_for, located
 from pipeline.inference.find import find_trial, place_of
@@ -15,10 +15,13 @@ from pipeline.stores import access, locations
 from pipeline.system.errors import UsageFailure
 from pipeline.system.text import clean
 from pipeline.tracking import run_tags
-from pipeline.tracking.tracker import Run, Tracker
+from pipeline.tracking.tracker import Tracker
 from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.spec.study_spec import OBJECTIVES
 from sweeps.trial import PAUSED, PRUNED, TrialConfig, TrialResult, Value, configure, value_names
+
+if TYPE_CHECKING:
+    from pipeline.tracking.library import Run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models import own
 from pipeline.checkpoints import Folder
@@ -31,7 +31,7 @@ from pipeline.system.signals import StopRequest
 from pipeline.tracking import run_tags
 from pipeline.tracking.run_contents import training_name
 from pipeline.tracking.server import STOP_TIMEOUT
-from pipeline.tracking.tracker import Run, Tracker
+from pipeline.tracking.tracker import Tracker
 from pipeline.training.epochs import Hooks
 from pipeline.training.resolve import resolve
 from sweeps.analysis.facts import SELECTION
@@ -44,6 +44,9 @@ from sweeps.trial import (
     config_fields,
     configure,
 )
+
+if TYPE_CHECKING:
+    from pipeline.tracking.library import Run
 
 
 def train_one(

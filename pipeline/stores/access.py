@@ -167,7 +167,11 @@ def _complete_tracking(uri: str) -> None:
     """Have MLflow create the missing tables of its store, and its first experiment."""
     from pipeline.tracking.tracker import Tracker
 
-    Tracker(uri).close()
+    tracker = Tracker(uri)
+    try:
+        tracker.call(tracker.open_store)
+    finally:
+        tracker.close()
 
 
 def _complete_studies(url: str) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-
-from mlflow.utils import mlflow_tags
+from typing import TYPE_CHECKING
 
 from pipeline.system.files import temporary_folder
 from pipeline.tracking import run_contents
-from pipeline.tracking.tracker import Run, Tracker
+from pipeline.tracking.run_tags import PARENT
+from pipeline.tracking.tracker import Tracker
 from sweeps.trial import FAILED, TrialResult, without_later_fields
+
+if TYPE_CHECKING:
+    from pipeline.tracking.library import Run
 
 WEIGHTS = "weights"  # the gap that only another training may fill
 NO_RUN = "its run"
@@ -55,7 +58,7 @@ def find_gaps(
 def run_tags(parent: str, study: str, number: int) -> dict[str, str]:
     """Return the tags that say whose run the run of a trial is."""
     return {
-        mlflow_tags.MLFLOW_PARENT_RUN_ID: parent,
+        PARENT: parent,
         "sweep.study": study,
         "sweep.trial": str(number),
     }

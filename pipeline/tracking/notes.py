@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
-from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
+from pipeline.tracking.later import LaterModule
+
+if TYPE_CHECKING:
+    from pipeline.tracking import library
+else:
+    library = LaterModule("pipeline.tracking.library")
 
 OURS = "sweep.description"  # tag: length and digest of the part of the description that is ours
 
@@ -24,11 +29,11 @@ def description_tags(text: str, tags: Mapping[str, str]) -> dict[str, str]:
         text: our description, in Markdown.
         tags: the present tags of the run.
     """
-    note = tags.get(MLFLOW_RUN_NOTE, "")
+    note = tags.get(library.mlflow_tags.MLFLOW_RUN_NOTE, "")
     before, after = _split_note(note, tags.get(OURS))
-    room = MAX_TAG_VAL_LENGTH - len(before) - len(after)
+    room = library.MAX_TAG_VAL_LENGTH - len(before) - len(after)
     ours = text[: max(0, room)]
-    return {MLFLOW_RUN_NOTE: f"{before}{ours}{after}", OURS: _mark(ours)}
+    return {library.mlflow_tags.MLFLOW_RUN_NOTE: f"{before}{ours}{after}", OURS: _mark(ours)}
 
 
 def _split_note(note: str, mark: str | None) -> tuple[str, str]:

@@ -15,17 +15,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
-
-from mlflow import MlflowClient
-from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_TIMEOUT
-from mlflow.exceptions import MlflowException
-from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VAR as _ARTIFACT_ROOT
 
 from pipeline.system.errors import Failure, ServerAway, StorageFailure
 from pipeline.system.text import hide_secrets, public_url
+from pipeline.tracking.later import LaterModule
 from pipeline.tracking.writer import Writer
+
+if TYPE_CHECKING:
+    from pipeline.tracking import library
+else:
+    library = LaterModule("pipeline.tracking.library")
 
 PATIENCE = 5.0  # seconds that the end of a command waits for a server that is away
 STOP_TIMEOUT = 6.0  # seconds that the end of a command may take when it is asked to stop
@@ -55,8 +56,7 @@ class Connection:
         _be_brief(uri)
         self._uri = uri
         if is_server(uri):
-            limit: float = MLFLOW_HTTP_REQUEST_TIMEOUT.get()  # type: ignore[no-untyped-call]
-            self._writer = Writer(_passes, _LONGEST_STEP * limit)
+            self._writer = Writer(_passes, _LONGEST_STEP * library.request_timeout())
         else:
             self._writer = Writer(_never_passes)
         self._patience = PATIENCE
@@ -170,12 +170,12 @@ def check_reachable(uri: str) -> None:
     """
     _be_brief(uri)
     writer = Writer(_never_passes)
-    future = writer.submit(lambda: MlflowClient(uri).search_experiments(max_results=1))
+    future = writer.submit(lambda: library.MlflowClient(uri).search_experiments(max_results=1))
     answered = writer.wait(future, patience=START_TIMEOUT, limit=START_TIMEOUT)
     writer.close(patience=0, limit=0)
     error = future.exception() if answered else f"no answer within {START_TIMEOUT:g} s"
     server = without_password(uri)
-    if isinstance(error, MlflowException) and _status(error) == _UNKNOWN_USER:
+    if isinstance(error, library.MlflowException) and _status(error) == _UNKNOWN_USER:
         variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         raise StorageFailure(
             f"the tracking server {server} knows no such user with that password: set {variables}"
@@ -202,15 +202,15 @@ def artifacts_beside(uri: str) -> Iterator[None]:
         return
     quoted_folder = Path(uri.removeprefix(_SQLITE)).parent
     leaves_stray = "%" in str(quoted_folder) and not quoted_folder.exists()
-    sets_root = _ARTIFACT_ROOT not in os.environ
+    sets_root = library.ARTIFACT_ROOT not in os.environ
     if sets_root:
         root = Path(unquote(str(quoted_folder)), "mlruns")
-        os.environ[_ARTIFACT_ROOT] = root.as_uri() if "%" in str(root) else str(root)
+        os.environ[library.ARTIFACT_ROOT] = root.as_uri() if "%" in str(root) else str(root)
     try:
         yield
     finally:
         if sets_root:
-            del os.environ[_ARTIFACT_ROOT]
+            del os.environ[library.ARTIFACT_ROOT]
         if leaves_stray:
             with contextlib.suppress(OSError):
                 quoted_folder.rmdir()
@@ -232,7 +232,7 @@ def _passes(error: Exception) -> bool:
     response = getattr(error, "response", None)  # of an upload or download of artifacts
     if response is not None:
         return response.status_code in _PASSING
-    if isinstance(error, MlflowException):
+    if isinstance(error, library.MlflowException):
         return _status(error) in _PASSING
     return isinstance(error, ConnectionError | TimeoutError)
 
@@ -241,7 +241,7 @@ def _never_passes(_error: Exception) -> bool:
     return False
 
 
-def _status(error: MlflowException) -> int:
+def _status(error: library.MlflowException) -> int:
     return int(error.get_http_status_code())  # type: ignore[no-untyped-call]
 
 

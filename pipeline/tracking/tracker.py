@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json
-import logging
 import os
 import re
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,19 +21,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag, ViewType
-from mlflow.entities import Run as Run  # noqa: PLC0414 - for modules that may not import mlflow
-from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_STATE, RESOURCE_DOES_NOT_EXIST, ErrorCode
-from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.store.artifact.local_artifact_repo import _TEMP_ARTIFACT_PREFIX
-from mlflow.utils import mlflow_tags
-from mlflow.utils.file_utils import local_file_uri_to_path
-
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.files import temporary_folder
 from pipeline.tracking import home_tags, run_contents, run_tags
+from pipeline.tracking.later import LaterModule
 from pipeline.tracking.notes import description_tags
 from pipeline.tracking.server import (
     Connection,
@@ -48,16 +39,17 @@ from sweeps.analysis.facts import SELECTION
 from sweeps.trial import FAILED, Epoch, TrialConfig, TrialResult
 
 if TYPE_CHECKING:
-    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+    from pipeline.tracking import library
+    from pipeline.tracking.library import ArtifactRepository, MlflowClient, Run
+else:
+    library = LaterModule("pipeline.tracking.library")
 
 _RUNS = 100  # run ids in a filter
 _BATCH = 1000  # metrics in a request; MLflow accepts no more
 STORAGE = "sweep.storage"  # tag of a parent: the store of its study
 _RUN_ID = re.compile("[0-9a-zA-Z_-]{1,64}")
-_PARENT = f"tags.`{mlflow_tags.MLFLOW_PARENT_RUN_ID}`"
-
-logging.getLogger("mlflow").setLevel(logging.ERROR)
-logging.getLogger("alembic").setLevel(logging.ERROR)
+_EXPERIMENT_VARIABLES = ("MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+_PARENT = f"tags.`{run_tags.PARENT}`"
 
 
 class Tracker(Connection):
@@ -94,26 +86,38 @@ class Tracker(Connection):
         self._starts: dict[str, int] = {}  # of running trials, in milliseconds, by run
         # Trials whose runs were opened before, perhaps in vain: their parents and numbers.
         self._tried: set[tuple[str | None, int]] = set()
-        with artifacts_beside(uri):
-            self._client = MlflowClient(uri)
+        self._opening = threading.Lock()
         default = server_default if is_server(uri) else None
-        self.experiment_id = self.call(self._find_experiment, experiment, default)
+        is_named = bool(experiment or default or any(map(os.environ.get, _EXPERIMENT_VARIABLES)))
+        self.experiment_id = "0"  # which every store has
+        if is_named:
+            self.experiment_id = self.call(self._find_experiment, experiment, default)
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        """MLflow's own client. Its first use imports MLflow, which takes more than a second."""
+        with self._opening, artifacts_beside(self._uri):
+            return library.MlflowClient(self._uri)
 
     def _find_experiment(self, name: str | None, default: str | None) -> str:
-        """Return the id of the experiment, which is made if necessary."""
+        """Return the id of a named experiment, which is made if necessary."""
         if name is None and os.environ.get("MLFLOW_EXPERIMENT_ID"):
             experiment_id = os.environ["MLFLOW_EXPERIMENT_ID"]
             return str(self._client.get_experiment(experiment_id).experiment_id)
-        name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or default
-        if name is None:
-            return "0"
+        name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or str(default)
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
-            return self._client.create_experiment(name, tags={mlflow_tags.MLFLOW_USER: _user()})
+            return self._client.create_experiment(
+                name, tags={library.mlflow_tags.MLFLOW_USER: _user()}
+            )
         if experiment.lifecycle_stage != "active":
             text = f"experiment {name!r} is deleted: restore it, or name another with --experiment"
-            raise MlflowException(text, error_code=INVALID_STATE)
+            raise library.MlflowException(text, error_code=library.INVALID_STATE)
         return str(experiment.experiment_id)
+
+    def open_store(self) -> None:
+        """Open the store, in which MLflow makes the tables that are missing."""
+        _ = self._client
 
     # The parent run: one for each study, for as long as the study exists
 
@@ -156,7 +160,7 @@ class Tracker(Connection):
             self.experiment_id = outer_run.info.experiment_id
             tags = {
                 **tags,
-                mlflow_tags.MLFLOW_PARENT_RUN_ID: outer_run.info.run_id,
+                run_tags.PARENT: outer_run.info.run_id,
                 "sweep.role": "finalists",
             }
         parent = self._active_run(stored_id) or self._first_run(f"tags.`sweep.key` = '{key}'")
@@ -187,15 +191,15 @@ class Tracker(Connection):
         The artifacts of the parent hold the changes.
         """
         tags = {
-            mlflow_tags.MLFLOW_USER: _user(),
-            mlflow_tags.MLFLOW_SOURCE_NAME: source,
-            mlflow_tags.MLFLOW_SOURCE_TYPE: "LOCAL",
+            library.mlflow_tags.MLFLOW_USER: _user(),
+            library.mlflow_tags.MLFLOW_SOURCE_NAME: source,
+            library.mlflow_tags.MLFLOW_SOURCE_TYPE: "LOCAL",
         }
         code = self._code
         if code is not None:
-            tags[mlflow_tags.MLFLOW_GIT_COMMIT] = code.commit
+            tags[library.mlflow_tags.MLFLOW_GIT_COMMIT] = code.commit
             if code.branch:
-                tags[mlflow_tags.MLFLOW_GIT_BRANCH] = code.branch
+                tags[library.mlflow_tags.MLFLOW_GIT_BRANCH] = code.branch
             if code.changes:
                 tags[run_tags.CHANGES] = code.changes_digest
         return tags
@@ -239,7 +243,7 @@ class Tracker(Connection):
         """Nest the run of a later `mlflow run` under the study's parent, to end with the parent."""
         now = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
         tags = {
-            mlflow_tags.MLFLOW_PARENT_RUN_ID: parent.info.run_id,
+            run_tags.PARENT: parent.info.run_id,
             "sweep.role": "invocation",
             "sweep.study": study,
         }
@@ -315,7 +319,9 @@ class Tracker(Connection):
             key: the metric.
             points: steps, values, and times in milliseconds.
         """
-        self._log_metrics(run_id, [Metric(key, value, at, step) for step, value, at in points])
+        self._log_metrics(
+            run_id, [library.Metric(key, value, at, step) for step, value, at in points]
+        )
 
     def log_scored_epochs(
         self,
@@ -336,7 +342,7 @@ class Tracker(Connection):
         metrics = []
         for row in rows:
             points = run_contents.scored_points(split, row)
-            metrics += [Metric(key, value, now, row.epoch) for key, value in points.items()]
+            metrics += [library.Metric(key, value, now, row.epoch) for key, value in points.items()]
         self._log_metrics(run_id, metrics)
         with temporary_folder() as folder:
             file = Path(folder, f"{split}_epochs.csv")
@@ -432,7 +438,7 @@ class Tracker(Connection):
 
     def tag(self, run_id: str, tags: Mapping[str, object]) -> None:
         """Set tags of a run."""
-        run_tags = [RunTag(key, str(value)) for key, value in tags.items()]
+        run_tags = [library.RunTag(key, str(value)) for key, value in tags.items()]
         self._client.log_batch(run_id, tags=run_tags)
 
     def read_tag(self, run_id: str, key: str) -> str | None:
@@ -448,12 +454,12 @@ class Tracker(Connection):
             values: of the metrics.
             at: their time, in milliseconds.
         """
-        metrics = [Metric(key, value, at, 0) for key, value in values.items()]
+        metrics = [library.Metric(key, value, at, 0) for key, value in values.items()]
         self._client.log_batch(run_id, metrics=metrics)
 
     def set_view(self, tag: str, text: str) -> None:
         """Save a view of the experiment, if possible: the format is MLflow's own."""
-        with contextlib.suppress(MlflowException):
+        with contextlib.suppress(library.MlflowException):
             self._client.set_experiment_tag(self.experiment_id, tag, text)
 
     # The run of a trial
@@ -513,7 +519,7 @@ class Tracker(Connection):
         else:
             tags["sweep.key"] = self._key
         if parent:
-            tags[mlflow_tags.MLFLOW_PARENT_RUN_ID] = parent
+            tags[run_tags.PARENT] = parent
         if run is None:
             run = self._client.create_run(
                 self.experiment_id,
@@ -536,7 +542,7 @@ class Tracker(Connection):
         self._locations[run_id] = location
         self._starts[run_id] = run.info.start_time
         if urlsplit(location).scheme == "file":
-            location = str(local_file_uri_to_path(location))  # type: ignore[no-untyped-call]
+            location = str(library.local_path(location))
         return run_id, location
 
     def add_params(
@@ -567,13 +573,13 @@ class Tracker(Connection):
         now = now_milliseconds()
         for run_id, rank in ranks.items():
             self.next_step()
-            self._log_metrics(run_id, [Metric(run_contents.RANK, rank, now, step)])
+            self._log_metrics(run_id, [library.Metric(run_contents.RANK, rank, now, step)])
 
     def _log_dataset(self, run_id: str, data: Mapping[str, str]) -> None:
         source = json.dumps({"uri": data["source"]})
-        dataset = Dataset(data["name"], data["digest"], "local", source)
-        context = [InputTag(mlflow_tags.MLFLOW_DATASET_CONTEXT, "training")]
-        self._client.log_inputs(run_id, [DatasetInput(dataset, context)])
+        dataset = library.Dataset(data["name"], data["digest"], "local", source)
+        context = [library.InputTag(library.mlflow_tags.MLFLOW_DATASET_CONTEXT, "training")]
+        self._client.log_inputs(run_id, [library.DatasetInput(dataset, context)])
 
     def _last_step(self, run: Run) -> int:
         """Return the last epoch with metrics in a run; 0 if there is none."""
@@ -604,7 +610,7 @@ class Tracker(Connection):
             tags = {
                 **of_seeds,
                 **self._origin("pipeline finalists"),
-                mlflow_tags.MLFLOW_PARENT_RUN_ID: parent,
+                run_tags.PARENT: parent,
                 "sweep.role": "refit",
                 "sweep.refit_of": study,
             }
@@ -616,15 +622,15 @@ class Tracker(Connection):
         self._log_metrics(run_id, self._unsent_metrics(run_id, history))
         self._sent[run_id] = len(history)
 
-    def _unsent_metrics(self, run_id: str, history: Sequence[Epoch]) -> list[Metric]:
+    def _unsent_metrics(self, run_id: str, history: Sequence[Epoch]) -> list[library.Metric]:
         metrics = []
         for row in history[self._sent.get(run_id, 0) :]:
             points = run_contents.epoch_points(row)
-            metrics += [Metric(key, value, row.time, step) for key, step, value in points]
+            metrics += [library.Metric(key, value, row.time, step) for key, step, value in points]
         return metrics
 
     def _log_metrics(
-        self, run_id: str, metrics: Sequence[Metric], tags: Sequence[RunTag] = ()
+        self, run_id: str, metrics: Sequence[library.Metric], tags: Sequence[library.RunTag] = ()
     ) -> None:
         """Log metrics in batches of `_BATCH`; the tags go with the first batch."""
         for start in range(0, len(metrics), _BATCH):
@@ -651,9 +657,11 @@ class Tracker(Connection):
         end = trial.ended_at(result) or self._client.get_run(run_id).info.start_time
         figures = run_contents.final_metrics(result)
         metrics = self._unsent_metrics(run_id, result.history)
-        metrics += [Metric(key, value, end, 0) for key, value in figures.items()]
+        metrics += [library.Metric(key, value, end, 0) for key, value in figures.items()]
         tags = run_contents.result_tags(result, classes)
-        self._log_metrics(run_id, metrics, [RunTag(key, value) for key, value in tags.items()])
+        self._log_metrics(
+            run_id, metrics, [library.RunTag(key, value) for key, value in tags.items()]
+        )
         artifacts = self._artifacts(run_id)
         with temporary_folder() as folder:
             run_contents.write_artifacts(folder, result, classes)
@@ -673,7 +681,7 @@ class Tracker(Connection):
         which may have been in the original.
         """
         location = self._locations.get(run_id) or self._client.get_run(run_id).info.artifact_uri
-        return get_artifact_repository(location, tracking_uri=self._uri)
+        return library.get_artifact_repository(location, tracking_uri=self._uri)
 
     def _upload(
         self, artifacts: ArtifactRepository, path: Path, artifact_folder: str | None = None
@@ -708,7 +716,7 @@ class Tracker(Connection):
         location = str(self._client.get_run(run_id).info.artifact_uri)
         if urlsplit(location).scheme not in ("", "file"):
             return None
-        return Path(local_file_uri_to_path(location))  # type: ignore[no-untyped-call]
+        return library.local_path(location)
 
     def shares_artifacts(self, run_id: str) -> bool:
         """Whether the artifacts of a run are also those of a store from which this was copied.
@@ -730,14 +738,14 @@ class Tracker(Connection):
         """Remove the incomplete artifacts of a process that died while uploading to local files."""
         folder = self.artifacts_path(run_id)
         if folder is not None:
-            for incomplete in folder.rglob(f"{_TEMP_ARTIFACT_PREFIX}*"):
+            for incomplete in folder.rglob(f"{library.TEMPORARY_PREFIX}*"):
                 incomplete.unlink(missing_ok=True)
 
     def pause(self, run_id: str, history: Sequence[Epoch]) -> None:
         """Mark a run as paused, with its epochs so far; it may be continued."""
         metrics = self._unsent_metrics(run_id, history)
         if metrics:
-            self._log_metrics(run_id, metrics, [RunTag("sweep.end", "paused")])
+            self._log_metrics(run_id, metrics, [library.RunTag("sweep.end", "paused")])
             self._sent[run_id] = len(history)
         else:
             self._client.set_tag(run_id, "sweep.end", "paused")
@@ -824,16 +832,15 @@ class Tracker(Connection):
         """
         for parent in parents:
             self.find_parent(parent)
-        view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
         found: dict[str, Run] = {}
         for name in names:
             for tag in (run_tags.STUDY, run_tags.REFIT_OF):
-                runs = self._search(f"tags.`{tag}` = '{name}'", view)
+                runs = self._search(f"tags.`{tag}` = '{name}'", deleted=deleted)
                 found |= {run.info.run_id: run for run in runs}
         return [
             run
             for run_id, run in found.items()
-            if run_id in parents or run.data.tags.get(mlflow_tags.MLFLOW_PARENT_RUN_ID) in parents
+            if run_id in parents or run.data.tags.get(run_tags.PARENT) in parents
         ]
 
     def delete_runs(self, run_ids: Iterable[str]) -> None:
@@ -925,7 +932,7 @@ class Tracker(Connection):
         """
         try:
             return self.fetch_artifact(run_id, path, folder)
-        except (MlflowException, OSError) as error:
+        except (library.MlflowException, OSError) as error:
             reason = error_line(error, self._uri)
             raise StorageFailure(f"cannot fetch {path} of run {run_id}: {reason}") from None
 
@@ -939,8 +946,14 @@ class Tracker(Connection):
         runs = self._search(condition)
         return runs[0] if runs else None
 
-    def _search(self, condition: str, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
-        """Return all runs of the experiment that match a condition."""
+    def _search(self, condition: str, *, deleted: bool = False) -> list[Run]:
+        """Return all runs of the experiment that match a condition.
+
+        Args:
+            condition: in MLflow's own words.
+            deleted: whether runs that are marked as deleted count.
+        """
+        view = library.ViewType.ALL if deleted else library.ViewType.ACTIVE_ONLY
         runs: list[Run] = []
         token: str | None = None
         while token != "":
@@ -958,8 +971,8 @@ class Tracker(Connection):
             return None
         try:
             run = self._client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+        except library.MlflowException as error:
+            if error.error_code == library.ErrorCode.Name(library.RESOURCE_DOES_NOT_EXIST):
                 return None
             raise
         return run if run.info.lifecycle_stage == "active" else None
@@ -969,7 +982,7 @@ class Tracker(Connection):
     ) -> None:
         """Log the params that a run does not have yet: a param cannot change."""
         logged = (run or self._client.get_run(run_id)).data.params
-        new = [Param(key, str(value)) for key, value in params.items() if key not in logged]
+        new = [library.Param(key, str(value)) for key, value in params.items() if key not in logged]
         if new:
             self._client.log_batch(run_id, params=new)
 
@@ -979,8 +992,8 @@ def experiment_of(uri: str, run_id: str | None) -> str:
     if not run_id:
         return "0"
     try:
-        return str(MlflowClient(uri).get_run(run_id).info.experiment_id)
-    except MlflowException:
+        return str(library.MlflowClient(uri).get_run(run_id).info.experiment_id)
+    except library.MlflowException:
         return "0"
 
 

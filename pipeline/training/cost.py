@@ -10,7 +10,6 @@ from types import MethodType
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.system.errors import Infeasible
 from pipeline.training.prepare import Prepare
@@ -32,6 +31,9 @@ def count_mflops(network: nn.Module, shape: tuple[int, int, int]) -> float:
         network: on the CPU; left in evaluation mode.
         shape: channels, height and width of an image.
     """
+    # With Triton, which only a process that trains should import.
+    from torch.utils.flop_counter import FlopCounterMode
+
     network.eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         _leave_out_compiler(counter.mode)

@@ -16,7 +16,8 @@ from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.search import rows
 
 if TYPE_CHECKING:
-    from pipeline.tracking.tracker import Run, Tracker
+    from pipeline.tracking.library import Run
+    from pipeline.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True, kw_only=True)
