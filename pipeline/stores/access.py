@@ -10,7 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.stores import locks, mlflow_tables, pending, postgresql, relocation, sqlite
+from pipeline.stores import (
+    cached_tables,
+    locks,
+    mlflow_tables,
+    pending,
+    postgresql,
+    relocation,
+    sqlite,
+)
 from pipeline.stores.locations import (
     Stores,
     check_stored_name,
@@ -94,7 +102,7 @@ def prepare(stores: Stores) -> None:
             stores.tracking,
             sqlite.TRACKING,
             lambda: _complete_tracking(stores.tracking),
-            mlflow_tables.create_tables,
+            lambda draft: mlflow_tables.create_tables(draft, tracking_file.parent),
         )
     studies_file = sqlite_file(stores.studies)
     if studies_file is not None:
@@ -103,6 +111,7 @@ def prepare(stores: Stores) -> None:
             stores.studies,
             sqlite.STUDIES,
             lambda: _complete_studies(stores.studies),
+            lambda draft: cached_tables.create(draft, sqlite.STUDIES, _create_studies),
         )
     settle(stores)
 
@@ -172,6 +181,11 @@ def _complete_tracking(uri: str) -> None:
         tracker.call(tracker.open_store)
     finally:
         tracker.close()
+
+
+def _create_studies(draft: Path) -> None:
+    """Have Optuna create its tables in a new file."""
+    stored.create_tables(sqlite_url(draft))
 
 
 def _complete_studies(url: str) -> None:

@@ -1,60 +1,67 @@
-"""Creates MLflow's tables in a new SQLite file from a cached copy.
-
-MLflow takes seconds to create its tables. They are created once for each version of MLflow, in the
-project's cache folder.
-"""
+"""Creates a new tracking store without an import of MLflow, from a cached copy of its tables."""
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
-import shutil
+import os
+import re
 import sqlite3
+import time
 import warnings
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.stores import making, sqlite
-from pipeline.system import files
-from pipeline.system.errors import StorageFailure
+from pipeline.stores import cached_tables, sqlite
+from pipeline.tracking import home_tags
+from pipeline.tracking.server import ARTIFACT_ROOT, artifact_root
+
+_INSERT = """
+    INSERT INTO experiments
+    (experiment_id, name, artifact_location, lifecycle_stage, creation_time, last_update_time,
+    workspace)
+    VALUES
+    (:experiment_id, :name, :artifact_location, :lifecycle_stage, :creation_time,
+    :last_update_time, :workspace)
+"""
+# MLflow writes the locations in a folder of such a name as they are.
+_PLAIN = re.compile(r"[A-Za-z0-9_./ -]+")
 
 
-def create_tables(file: Path) -> None:
-    """Create a file with MLflow's tables, if possible; otherwise MLflow creates them on opening."""
-    # Any trouble with the cached copy or its folder costs only time, so no error matters here.
-    with contextlib.suppress(Exception):
-        folder = files.cache_folder()
-        cached = folder / f"mlflow-{importlib.metadata.version('mlflow')}.tables.db"
-        if making.is_unfinished(cached) or not is_complete(cached):
-            if sqlite.SPECIAL_CHARACTERS.search(str(folder)):
-                return  # MLflow would misread the URL, and try to open another file for minutes
-            folder.mkdir(parents=True, exist_ok=True)
-            _make(cached)
-        shutil.copyfile(cached, file)
+def create_tables(file: Path, folder: Path) -> None:
+    """Create a file with MLflow's tables, if possible; otherwise MLflow creates them on opening.
+
+    Args:
+        file: a draft of the store.
+        folder: of the store.
+    """
+    cached_tables.create(file, sqlite.TRACKING, _make)
+    if file.exists():
+        _add_experiment(file, folder)
 
 
-def _make(cached: Path) -> None:
-    """Have MLflow create its tables, as `mlflow db upgrade` does. The file appears whole or not."""
+def _make(draft: Path) -> None:
+    """Have MLflow create its tables, as `mlflow db upgrade` does."""
     from mlflow.db import upgrade
 
-    with making.making(cached) as draft, warnings.catch_warnings():
-        if is_complete(cached):
-            return  # another process has made it meanwhile
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's migrations use SQLAlchemy in deprecated ways
         upgrade.callback(f"sqlite:///{draft}")  # type: ignore[misc]
-        if is_complete(draft):
-            draft.replace(cached)
 
 
-def is_complete(file: Path) -> bool:
-    """Whether a file is an undamaged database with MLflow's tables of the installed version."""
-    if not file.is_file():
-        return False
-    try:
-        with closing(sqlite3.connect(file)) as database:
-            (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
-            (version,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
-        sqlite.check_version(file, "", sqlite.TRACKING, version)
-    except (sqlite3.Error, TypeError, StorageFailure):
-        return False
-    return bool(state == "ok")
+def _add_experiment(file: Path, folder: Path) -> None:
+    """Add MLflow's first experiment as MLflow does, unless its rows are of another form."""
+    if ARTIFACT_ROOT in os.environ or not _PLAIN.fullmatch(str(folder)):
+        return
+    now = int(time.time() * 1000)
+    row = {
+        "experiment_id": home_tags.EXPERIMENT,
+        "name": "Default",
+        "artifact_location": f"{artifact_root(folder)}/{home_tags.EXPERIMENT}",
+        "lifecycle_stage": "active",
+        "creation_time": now,
+        "last_update_time": now,
+        "workspace": "default",
+    }
+    with closing(sqlite3.connect(file)) as database, database:
+        columns = [name for _, name, *_ in database.execute("PRAGMA table_info(experiments)")]
+        if sorted(columns) == sorted(row):
+            database.execute(_INSERT, row)

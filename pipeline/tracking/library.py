@@ -16,13 +16,11 @@ from mlflow.protos.databricks_pb2 import INVALID_STATE, RESOURCE_DOES_NOT_EXIST,
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import _TEMP_ARTIFACT_PREFIX as TEMPORARY_PREFIX
-from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VAR as ARTIFACT_ROOT
 from mlflow.utils import mlflow_tags
 from mlflow.utils.file_utils import local_file_uri_to_path as _local_path
 from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
 __all__ = [
-    "ARTIFACT_ROOT",
     "INVALID_STATE",
     "MAX_TAG_VAL_LENGTH",
     "RESOURCE_DOES_NOT_EXIST",

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 else:
     library = LaterModule("pipeline.tracking.library")
 
+# The environment variable by which MLflow's server is told where artifacts are.
+ARTIFACT_ROOT = "_MLFLOW_SERVER_ARTIFACT_ROOT"
+
 PATIENCE = 5.0  # seconds that the end of a command waits for a server that is away
 STOP_TIMEOUT = 6.0  # seconds that the end of a command may take when it is asked to stop
 START_TIMEOUT = 3.0  # seconds in which a server must answer at the start of a command
@@ -79,6 +82,14 @@ class Connection:
     def listen(self, check: Callable[[], None]) -> None:
         """Call a function every now and then while waiting. The function may raise."""
         self._check = check
+
+    def hold(self) -> None:
+        """Make no further call until `release`, or until a call is waited for."""
+        self._writer.hold()
+
+    def release(self) -> None:
+        """Make the calls that were held, if any were."""
+        self._writer.release()
 
     def submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
         """Queue a call, to be made after those already submitted.
@@ -202,18 +213,23 @@ def artifacts_beside(uri: str) -> Iterator[None]:
         return
     quoted_folder = Path(uri.removeprefix(_SQLITE)).parent
     leaves_stray = "%" in str(quoted_folder) and not quoted_folder.exists()
-    sets_root = library.ARTIFACT_ROOT not in os.environ
+    sets_root = ARTIFACT_ROOT not in os.environ
     if sets_root:
-        root = Path(unquote(str(quoted_folder)), "mlruns")
-        os.environ[library.ARTIFACT_ROOT] = root.as_uri() if "%" in str(root) else str(root)
+        os.environ[ARTIFACT_ROOT] = artifact_root(Path(unquote(str(quoted_folder))))
     try:
         yield
     finally:
         if sets_root:
-            del os.environ[library.ARTIFACT_ROOT]
+            del os.environ[ARTIFACT_ROOT]
         if leaves_stray:
             with contextlib.suppress(OSError):
                 quoted_folder.rmdir()
+
+
+def artifact_root(folder: Path) -> str:
+    """Return where the artifacts of new experiments are, for MLflow, of a store in a folder."""
+    root = folder / "mlruns"
+    return root.as_uri() if "%" in str(root) else str(root)
 
 
 def is_server(uri: str) -> bool:

@@ -38,6 +38,8 @@ class Writer:
         self._due = math.inf  # when the attempt being made should have ended
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._ended = threading.Event()
+        self._released = threading.Event()
+        self._released.set()
         # A daemon: a call that does not return must not hold up the end of the process.
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
@@ -47,6 +49,14 @@ class Writer:
         future: Future[T] = Future()
         self._queue.put((future, partial(call, *args)))
         return future
+
+    def hold(self) -> None:
+        """Make no further call until `release`, or until somebody waits for one."""
+        self._released.clear()
+
+    def release(self) -> None:
+        """Make the calls that were held, if any were."""
+        self._released.set()
 
     @property
     def is_overdue(self) -> bool:
@@ -81,6 +91,7 @@ class Writer:
         Returns:
             Whether the call has returned or failed for good.
         """
+        self.release()
         began = time.monotonic()
         while not future.done():
             waited = time.monotonic() - began
@@ -111,6 +122,7 @@ class Writer:
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
             future, call = item
+            self._released.wait()
             try:
                 future.set_result(self._repeat(call))
             except CancelledError:

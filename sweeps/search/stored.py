@@ -482,6 +482,17 @@ def open_storage(
         raise StorageError(cause(error)) from error
 
 
+def create_tables(url: str) -> None:
+    """Create the tables of a new store in a file, and close the file.
+
+    Args:
+        url: SQLAlchemy's URL of the file.
+    """
+    storage = optuna.storages.RDBStorage(url)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
 def check_before_use(storage: Storage, check: Callable[[], None]) -> None:
     """Have a function called before each transaction of a store; its error prevents the use."""
     import optuna
