@@ -23,6 +23,7 @@ from pipeline.stores import access, locations, locks
 from pipeline.stores.access import study_errors
 from pipeline.system import failpoints
 from pipeline.system.errors import NothingComplete, StudyBusy, UsageFailure
+from pipeline.system.garbage import LoadingContext
 from pipeline.system.signals import StopRequest
 from sweeps.analysis.facts import ChosenFinalists
 from sweeps.analysis.finalists import (
@@ -283,7 +284,7 @@ def finish_promising(
     top: int | None,
     make_display: Callable[[Study], ProgressDisplay] = ProgressDisplay.for_study,
     stop: StopRequest | None = None,
-    loading: sweep.LoadingContext = nullcontext,
+    loading: LoadingContext = nullcontext,
 ) -> None:
     """Train the promising trials of an ended search to their ends, before finalists are chosen.
 
@@ -343,7 +344,7 @@ def run(
     refit: bool = False,
     make_display: Callable[[Study], ProgressDisplay] = ProgressDisplay.for_study,
     stop: StopRequest | None = None,
-    loading: sweep.LoadingContext = nullcontext,
+    loading: LoadingContext = nullcontext,
 ) -> sweep.Outcome:
     """Train the finalists, score each on the test split, and write the reports of both studies.
 
@@ -420,7 +421,7 @@ def choose_and_train(
     refit: bool = False,
     make_display: Callable[[Study], ProgressDisplay] = ProgressDisplay.for_study,
     stop: StopRequest | None = None,
-    loading: sweep.LoadingContext = nullcontext,
+    loading: LoadingContext = nullcontext,
 ) -> sweep.Outcome:
     """Choose the finalists of a searched study, or keep the earlier choice, and train them.
 
@@ -462,7 +463,7 @@ def search_and_train(
     *,
     make_display: Callable[[Study], ProgressDisplay] = ProgressDisplay.for_study,
     stop: StopRequest | None = None,
-    loading: sweep.LoadingContext = nullcontext,
+    loading: LoadingContext = nullcontext,
 ) -> sweep.Outcome:
     """Search a study, then train finalists if its file asks for them.
 

@@ -11,8 +11,9 @@ import math
 import uuid
 from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Future
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.checkpoints import Folder, trial_folder
 from pipeline.inference import winner_weights
@@ -21,6 +22,7 @@ from pipeline.report import render
 from pipeline.stores import relocation
 from pipeline.system import failpoints
 from pipeline.system.errors import StorageFailure
+from pipeline.system.garbage import LoadingContext
 from pipeline.tracking import comparison_view
 from pipeline.tracking.gaps import NO_RUN, WEIGHTS, run_tags
 from pipeline.tracking.run_contents import log_params, trial_name
@@ -44,6 +46,7 @@ from sweeps.trial import (
 _RANKED_RUNS = 100  # trials whose place is logged; each takes a request
 _HAS_LOG_PARAMS = "sweep.log_params"  # tag of a parent whose runs all have the logarithms
 
+T = TypeVar("T")
 OpenedRun = Future[tuple[str, str]]  # the id of a run, and the location of its artifacts
 
 
@@ -57,8 +60,13 @@ class Recorder:
         home: Path,
         say: Callable[[str], None],
         storage: str,
+        *,
+        beside: LoadingContext | None = None,
     ) -> None:
         """Open the study's parent run.
+
+        The first trials of a new study may train meanwhile. What they do is recorded in order, once
+        the run is open.
 
         Args:
             study: the study, which has its description from this command or an earlier one.
@@ -66,6 +74,8 @@ class Recorder:
             home: the folder of checkpoints/ and reports/.
             say: called with a message when the server goes away, and when it is back.
             storage: the store of studies, as `Stores.studies_label` names it.
+            beside: a context for MLflow's import, if it need not be waited for. Then nothing is
+                sent before `Tracker.release`, or before something of the record is waited for.
         """
         self.study = study
         self.tracker = tracker
@@ -84,28 +94,66 @@ class Recorder:
         self._last_step = 0
         self._last_time = 0
 
-        known_parent = study.recall("parent_run_id")
+        self._known_parent = study.recall("parent_run_id")
+        self._parent: str | None = None
         key = study.recall("key") or uuid.uuid4().hex
         study.remember("key", key)  # stored before the run exists, so that a crash leaves no second
         tags = {"sweep.dataset": study.recall("spec")["dataset"], STORAGE: storage}
         trials: int = study.recall("trials")
         if trials < MAX_TRIALS:  # of a budget alone, there is no number
             tags["sweep.trials"] = str(trials)
-        self.parent = tracker.call(
-            tracker.open_parent, study.name, known_parent, key, tags, study.parent_study_run
+        # MLflow may have runs of trials that this process did not begin.
+        self._is_fresh = self._known_parent is None and not study.results()
+        waits = beside is None or not self._is_fresh or not tracker.refuses_nobody
+        if beside is not None and not waits:
+            tracker.hold()
+            tracker.submit(tracker.open_store, beside)
+        self._opened = tracker.submit(
+            tracker.open_parent,
+            study.name,
+            self._known_parent,
+            key,
+            tags,
+            study.parent_study_run,
         )
-        self._is_new_parent = self.parent != known_parent  # then all child runs are missing, too
-        study.remember("parent_run_id", self.parent)
+        if waits:
+            self.know_parent()
+
+    @property
+    def parent(self) -> str:
+        """The id of the study's parent run, which is waited for."""
+        return self.know_parent()
+
+    @property
+    def parent_is_open(self) -> bool:
+        """Whether the parent run need not be waited for."""
+        return self._opened.done()
+
+    @property
+    def _is_new_parent(self) -> bool:
+        """Whether MLflow has lost the parent of an earlier command, and all child runs with it."""
+        known: str | None = self._known_parent
+        return self.parent != known
+
+    def know_parent(self, limit: float = math.inf) -> str:
+        """Wait until the parent run is open, store its id with the study, and return it.
+
+        Args:
+            limit: how many seconds to wait for the server at most.
+        """
+        if self._parent is None:
+            self._parent = self.tracker.result(self._opened, limit)
+            self.study.remember("parent_run_id", self._parent)
+        return self._parent
 
     def describe(self) -> None:
         """Log the study's description, and the view that compares its trials."""
         described = self.study.recall("described") or {"params": {}, "files": {}}
-        self.tracker.submit(
-            self.tracker.describe_parent, self.parent, described["params"], described["files"]
+        self._submit_to_parent(
+            self.tracker.describe_parent, described["params"], described["files"]
         )
-        self.tracker.submit(
+        self._submit_to_parent(
             self.tracker.add_params,
-            self.parent,
             {
                 result.number: log_params(result.config, self._dimensions)
                 for result in self.study.results()
@@ -180,9 +228,8 @@ class Recorder:
             recorded: the first epochs of the trial, whose rows stay the same then.
             fresh: the trial is new, so there is no earlier run to look for.
         """
-        open_trial = partial(
+        return self._submit_to_parent(
             self.tracker.open_trial,
-            self.parent,
             self.study.name,
             number,
             config,
@@ -196,7 +243,13 @@ class Recorder:
             name=trial_name(number, config, self._named_fields),
             more_params=log_params(config, self._dimensions),
         )
-        return self.tracker.submit(open_trial)
+
+    def _submit_to_parent(
+        self, call: Callable[..., T], *args: object, **options: object
+    ) -> Future[T]:
+        """Queue a call, whose first argument is the id of the parent run."""
+        opened = self._opened
+        return self.tracker.submit(lambda: call(opened.result(), *args, **options))
 
     @cached_property
     def _data_source(self) -> dict[str, str]:
@@ -297,9 +350,8 @@ class Recorder:
 
     def log_idle_time(self, seconds: float) -> None:
         """Log how long each worker waited for the end of earlier trials."""
-        self.tracker.submit(
+        self._submit_to_parent(
             self.tracker.log_figures,
-            self.parent,
             {"sweep/idle_seconds": seconds},
             now_milliseconds(),
         )
@@ -321,7 +373,7 @@ class Recorder:
             if best is not None and best.value is not None and self._last_step not in drawn:
                 points.append((self._last_step, best.value, self._last_time))
         if points:
-            self.tracker.submit(self.tracker.log_curve, self.parent, self._curve, points)
+            self._submit_to_parent(self.tracker.log_curve, self._curve, points)
 
     # Completion of the record that an earlier command left
 
@@ -336,8 +388,10 @@ class Recorder:
             The numbers of the trials with incomplete runs.
         """
         tracker = self.tracker
+        self._submit_to_parent(tracker.tidy)
+        if self._is_fresh:
+            return []
         results = [r for r in self.study.results() if r.state not in (RUNNING, PAUSED)]
-        tracker.submit(tracker.tidy, self.parent)
         unfinished = tracker.call(tracker.unfinished, self.parent)
         paused = tracker.call(tracker.paused, self.parent)
         self._complete_paused(unfinished, paused)
@@ -477,6 +531,7 @@ class Recorder:
             end: the time of the end in milliseconds; None for now.
             limit: how many seconds to wait for the server at most.
         """
+        parent = self.know_parent(limit)
         record = self.study.record()
         tags: dict[str, object] = {}
         if code is not None:
@@ -500,11 +555,11 @@ class Recorder:
             self._rank_runs(record)
             has_weights = self.tracker.call(winner_weights.share, self.tracker, record)
         description = study_description(
-            record, self.tracker.experiment_id, self.parent, has_weights=has_weights
+            record, self.tracker.experiment_id, parent, has_weights=has_weights
         )
         self.tracker.submit(
             lambda: self.tracker.finish_parent(
-                self.parent,
+                parent,
                 status=status,
                 tags=tags,
                 description=description,

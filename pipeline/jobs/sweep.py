@@ -8,7 +8,7 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from pipeline.system.errors import (
     StudyTaken,
     UsageFailure,
 )
+from pipeline.system.garbage import LoadingContext
 from pipeline.system.limits import check_count
 from pipeline.system.signals import StopRequest
 from pipeline.tracking import comparison_view
@@ -53,16 +54,13 @@ from sweeps.search import loop
 from sweeps.search.checked import PLACE, SOURCES
 from sweeps.search.loop import MAX_FAILURES
 from sweeps.search.stored import StoredStudy, study_names
-from sweeps.search.study import AskedTrial, Study
+from sweeps.search.study import AskedTrial, Pause, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.durations import check_seconds
 from sweeps.spec.study_spec import Finalists, StudySpec
 from sweeps.trial import PAUSED, RUNNING, Redraw, TrialResult, Value, processes_of
 
 _NUMBERS_SHOWN = 10  # numbers of trials in one line
-
-# A context to load modules and studies in. The command line passes `garbage.freeze_loaded`.
-LoadingContext = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,8 +319,8 @@ def _sweep_on(
                     study.record()  # with its finalists: damage is told before a run begins
                 _check_resumable(study, plan, factory)
                 display = make_display(study)
-                running = _Sweep(plan, request, factory, study, tracker, stop, display)
-                return running.run(then, loading)
+                running = _Sweep(plan, request, factory, study, tracker, stop, display, loading)
+                return running.run(then)
         except ServerAway as error:
             storage_option = ["--storage", request.storage] if request.storage else []
             command = shlex.join(["pipeline", "sync", plan.name, *storage_option])
@@ -380,6 +378,7 @@ class _Sweep:
         tracker: Tracker,
         stop: StopRequest,
         display: ProgressDisplay,
+        loading: LoadingContext,
     ) -> None:
         self._plan = plan
         self._request = request
@@ -388,6 +387,8 @@ class _Sweep:
         self._tracker = tracker
         self._stop = stop
         self._display = display
+        self._loading = loading
+        self._has_printed_links = False
         self._began = time.monotonic()
         if plan.finishes_for is None:
             study.remember("described", self._describe())
@@ -412,9 +413,10 @@ class _Sweep:
             plan.stores.home,
             display.print_line,
             plan.stores.studies_label,
+            beside=loading,
         )
 
-    def run(self, then: Callable[[StopRequest], None], loading: LoadingContext) -> Outcome:
+    def run(self, then: Callable[[StopRequest], None]) -> Outcome:
         """Train the remaining trials, then write the report."""
         self._display.print_line(
             f"study {self._plan.name}: {self._describe_state()}; stores in {self._plan.stores.home}"
@@ -426,8 +428,9 @@ class _Sweep:
         self._print_left_over()
         self._print_concurrency()
         with self._recorded_ending():
-            self._print_links()
-            with loading():
+            if self._recorder.parent_is_open:
+                self._print_links()
+            with self._loading():
                 self._recorder.describe()
             self._complete_record()
             reason = self._search()
@@ -470,7 +473,10 @@ class _Sweep:
         return text
 
     def _print_links(self) -> None:
-        """Print where the sweep can be looked at from now on, in short lines."""
+        """Print once where the sweep can be looked at from now on, in short lines."""
+        if self._has_printed_links:
+            return
+        self._has_printed_links = True
         plan = self._plan
         if plan.finalists is not None or plan.finishes_for is not None:
             return
@@ -552,7 +558,7 @@ class _Sweep:
             engine,
             self._recorder,
             self._display,
-            self._stop,
+            self._look_around,
             self._request.trial_timeout,
         )
 
@@ -560,13 +566,17 @@ class _Sweep:
             runner.forget_pause(result.number)  # or it would be recorded after the end
             self._record_result(result)
 
+        def record_pause(pause: Pause) -> None:
+            self._print_links()
+            runner.record_pause(pause)
+
         with self._display.live(), runner:
             ending = loop.run(
                 self._study,
                 runner,
                 complete_untrained=self._complete_untrained,
                 on_result=record_result,
-                on_pause=runner.record_pause,
+                on_pause=record_pause,
                 should_stop=self._is_out_of_time,
                 max_failures=self._request.max_failures,
                 finalists=self._finalists_to_choose(),
@@ -675,6 +685,7 @@ class _Sweep:
     def _record_result(self, result: TrialResult) -> None:
         """Record a result that the store of studies already has."""
         failpoints.reach("between_stores")
+        self._print_links()
         self._recorder.record_result(result)
         previous_best = self._best_so_far.best
         if self._best_so_far.add(result) is not previous_best:
@@ -687,6 +698,18 @@ class _Sweep:
         if best is not None and best.number != self._study.thumbnails_trial:
             _, val = trial_splits(self._plan.data, best.config)
             self._study.keep_thumbnails(best.number, encode_thumbnails(best.mistakes, val.images))
+
+    def _look_around(self) -> None:
+        """Look at requests to stop, and at MLflow's parent run; called while trials train.
+
+        The first call comes when all places train: the tracker need no longer keep quiet.
+        """
+        self._stop.check()
+        if not self._has_printed_links:
+            self._tracker.release()
+            if self._recorder.parent_is_open:
+                with study_errors():  # else the engine would take an error for one of the trial
+                    self._print_links()
 
     def _is_out_of_time(self) -> bool:
         self._stop.check()

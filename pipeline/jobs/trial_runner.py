@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,6 @@ from pipeline.jobs.recorder import OpenedRun, Recorder
 from pipeline.stores.access import study_errors
 from pipeline.system import failpoints
 from pipeline.system.errors import Failure, Interrupted, StudyTaken
-from pipeline.system.signals import StopRequest
 from pipeline.training.epochs import Hooks
 from sweeps.search.loop import Death
 from sweeps.search.study import AskedTrial, Pause, Study
@@ -44,14 +44,24 @@ class TrialRunner:
         engine: Engine,
         recorder: Recorder,
         display: ProgressDisplay,
-        stop: StopRequest,
+        look: Callable[[], None],
         time_limit: float | None,
     ) -> None:
+        """Begin nothing yet.
+
+        Args:
+            study: the study.
+            engine: trains the trials.
+            recorder: of the study.
+            display: of the progress.
+            look: called again and again while trials train; raises to stop.
+            time_limit: seconds that each trial may take.
+        """
         self._study = study
         self._engine = engine
         self._recorder = recorder
         self._display = display
-        self._stop = stop
+        self._look = look
         self._time_limit = time_limit
         self._running: dict[int, _RunningTrial] = {}
         self._runs: dict[int, OpenedRun] = {}  # of the trials that this process has paused
@@ -143,7 +153,7 @@ class TrialRunner:
             epoch=report_epoch,
             saved=log_saved_epochs,
             step=partial(self._display.step_ended, number=asked.number),
-            stop=self._stop.check,
+            stop=self._look,
         )
 
     def wait(self) -> tuple[AskedTrial, TrialResult | Death]:

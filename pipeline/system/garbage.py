@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+# A context to load modules and studies in. The command line passes `freeze_loaded`.
+LoadingContext = Callable[[], AbstractContextManager[None]]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 
 from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.files import temporary_folder
+from pipeline.system.garbage import LoadingContext
 from pipeline.tracking import home_tags, run_contents, run_tags
 from pipeline.tracking.later import LaterModule
 from pipeline.tracking.notes import description_tags
@@ -115,9 +117,22 @@ class Tracker(Connection):
             raise library.MlflowException(text, error_code=library.INVALID_STATE)
         return str(experiment.experiment_id)
 
-    def open_store(self) -> None:
-        """Open the store, in which MLflow makes the tables that are missing."""
-        _ = self._client
+    def open_store(self, loading: LoadingContext = nullcontext) -> None:
+        """Open the store, in which MLflow makes the tables that are missing.
+
+        Args:
+            loading: a context for the import of MLflow.
+        """
+        with loading():
+            _ = self._client
+
+    @property
+    def refuses_nobody(self) -> bool:
+        """Whether opening a parent run cannot fail by what a user has set.
+
+        A server may be away, and the environment may name a run that is not there.
+        """
+        return not is_server(self._uri) and "MLFLOW_RUN_ID" not in os.environ
 
     # The parent run: one for each study, for as long as the study exists
 
