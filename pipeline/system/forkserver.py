@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -61,7 +61,7 @@ def warm_up(module: str) -> None:
     if is_imported(module):
         return
     CONTEXT.set_forkserver_preload(list(_IMPORTS.get(module, (module,))))
-    with safe_children():
+    with safe_children(), _deaf_to_interrupts():
         forkserver.ensure_running()
 
 
@@ -74,9 +74,31 @@ def start(work: Callable[..., None], arguments: tuple[object, ...], name: str) -
         name: of the process.
     """
     process = CONTEXT.Process(target=work, args=arguments, name=name, daemon=True)
-    with safe_children(), _hidden_main():  # a server that has died is started again
+    with (
+        safe_children(),
+        _deaf_to_interrupts(),
+        _hidden_main(),
+    ):  # a server that has died is started again
         process.start()
     return process
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Have processes that start in this block never see a Ctrl-C; this process sees it after it.
+
+    A terminal sends it to all processes. Python's server ignores it only after its imports: until
+    then it would end with a traceback, on the same terminal.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # whose start would end the deafness
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

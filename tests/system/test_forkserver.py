@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 import pytest
+from support.sourcecode import ROOT
 
 from pipeline.system import forkserver
 from pipeline.system.errors import UsageFailure
@@ -21,6 +22,34 @@ if __name__ == "__main__":
     helper.join()
     forkserver.stop_server()
 """
+
+
+INTERRUPTED = """
+import os, signal, sys, time
+from multiprocessing import forkserver as python
+from pipeline.system import forkserver
+forkserver.warm_up("slow_to_import")
+while not os.path.exists("begun"):
+    time.sleep(0.01)
+os.kill(python._forkserver._forkserver_pid, signal.SIGINT)
+if __name__ == "__main__":
+    helper = forkserver.start(print, ("it runs",), "helper")
+    helper.join()
+    forkserver.stop_server()
+"""
+
+
+def test_an_interrupt_does_not_end_the_server_in_its_imports(tmp_path):
+    """A terminal's Ctrl-C reaches the server, too: it shows no traceback, and forks what is asked for."""
+    slow = "import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(0.3)\n"
+    (tmp_path / "slow_to_import.py").write_text(slow)
+    (tmp_path / "script.py").write_text(INTERRUPTED)
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "script.py"]
+    ran = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert (ran.stdout, ran.stderr) == ("it runs\n", "")
 
 
 def test_the_name_of_the_folder_may_be_too_long_for_a_socket(tmp_path):
