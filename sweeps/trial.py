@@ -751,11 +751,42 @@ def configure(
     Raises:
         ValueError: for an unknown name, or a value against its rule.
     """
+    given = {name: value for name, value in values.items() if value is not None}
+    if _is_plain(given):
+        items = tuple((name, type(value), value) for name, value in given.items())
+        return _configure_plain(items, strict)
+    return _configure(given, strict=strict, others=others)
+
+
+def _is_plain(given: Mapping[str, object]) -> bool:
+    """Whether a configuration depends on the values alone, and on no file or network of a user."""
     fields = config_fields()
-    family = values.get("family")
+    for name, value in given.items():
+        if name not in fields or not isinstance(value, bool | int | float | str):
+            return False
+        is_checked = fields[name].check is not None or fields[name].computed
+        if is_checked and not (name == "family" and value in models.FAMILIES):
+            return False
+    return True
+
+
+@lru_cache(10_000)
+def _configure_plain(items: tuple[tuple[str, type, Value], ...], strict: bool) -> TrialConfig:
+    """Configure plain values: a study asks for the same ones again and again.
+
+    The types tell 1 from True and 1.0, which are equal as keys of the cache.
+    """
+    return _configure({name: value for name, _, value in items}, strict=strict)
+
+
+def _configure(
+    given: Mapping[str, object], *, strict: bool = False, others: Container[str] = ()
+) -> TrialConfig:
+    """Make a `TrialConfig` of values, none of which is missing, as `configure` says."""
+    fields = config_fields()
+    family = given.get("family")
     family = fields["family"].default if family is None else fields["family"].parse(family)
     network = models.find_family(str(family)).own
-    given = {name: value for name, value in values.items() if value is not None}
     keywords, parsed = _parse_values(network, given, () if strict else others)
     result: dict[str, Any] = {"family": family}
     family_defaults = models.find_family(str(family)).options

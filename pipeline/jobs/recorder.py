@@ -17,8 +17,6 @@ from typing import TypeVar
 
 from pipeline.checkpoints import Folder, trial_folder
 from pipeline.inference import winner_weights
-from pipeline.jobs.description import study_description
-from pipeline.report import render
 from pipeline.stores import relocation
 from pipeline.system import failpoints
 from pipeline.system.errors import StorageFailure
@@ -505,6 +503,8 @@ class Recorder:
         Raises:
             StorageFailure: if the report cannot be written.
         """
+        from pipeline.report import render  # which the first trials need not wait for
+
         record = relocation.find_checkpoints(self.study.record(), self.home)
         folder = self.home / "reports" / self.study.name
         try:
@@ -531,6 +531,8 @@ class Recorder:
             end: the time of the end in milliseconds; None for now.
             limit: how many seconds to wait for the server at most.
         """
+        from pipeline.jobs.description import study_description
+
         parent = self.know_parent(limit)
         record = self.study.record()
         tags: dict[str, object] = {}

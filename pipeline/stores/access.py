@@ -202,7 +202,11 @@ def open_studies(stores: Stores, held: Held | None = None) -> Storage:
             the study is still held, see `Held.check`.
     """
     connection = None if held is None else held.connection
-    storage = _open_storage(stores.studies, connection, examined=connection is not None)
+    file = sqlite_file(stores.studies)
+    examined = connection is not None
+    if file is not None:
+        examined = sqlite.is_current(file, sqlite.STUDIES)
+    storage = _open_storage(stores.studies, connection, examined=examined)
     if held is not None:
         stored.check_before_use(storage, held.check)
     return storage

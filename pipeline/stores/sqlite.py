@@ -230,6 +230,18 @@ def examine(file: Path, url: str, library: Library, *, copy: Path | None = None)
     return True
 
 
+def is_current(file: Path, library: Library) -> bool:
+    """Tell quickly whether a file has all tables of the installed version of a library."""
+    if not file.exists():
+        return False
+    try:
+        with connect_existing(file) as database:
+            version = _read_version(database, library)
+    except sqlite3.Error:
+        return False
+    return version is not None and version == _newest_version(library)
+
+
 def _create(file: Path, draft: Path, create_tables: Callable[[Path], None]) -> None:
     """Create a database as a whole, so that an empty file is never an unfinished one of ours."""
     create_tables(draft)

@@ -12,6 +12,7 @@ import math
 import sqlite3
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
@@ -461,7 +462,7 @@ def open_storage(
         timeout: seconds that a write to a file waits for another write.
         engine: SQLAlchemy's engine options, for a database on a server.
         examined: whether the tables are known to be of the installed version. Otherwise Optuna
-            checks them over a second connection.
+            checks them over a second connection, with migrations that take a while to import.
 
     Raises:
         StorageError: for a file that is no store, or a store of another version of Optuna.
@@ -472,14 +473,34 @@ def open_storage(
     if engine:  # Optuna formats its URL
         url = url.replace("{", "{{").replace("}", "}}")
     options = engine or {"connect_args": {"timeout": timeout}}
+    migrations = _left_out_migrations() if examined else nullcontext()
     try:
-        return optuna.storages.RDBStorage(
-            url, engine_kwargs=options, skip_compatibility_check=examined
-        )
+        with migrations:
+            return optuna.storages.RDBStorage(
+                url, engine_kwargs=options, skip_compatibility_check=examined
+            )
     except RuntimeError as error:
         raise StorageError(cause(error)) from error
     except store_errors() as error:
         raise StorageError(cause(error)) from error
+
+
+@contextmanager
+def _left_out_migrations() -> Iterator[None]:
+    """Have Optuna open a store in this block without Alembic, which would only find it as it is.
+
+    Optuna has a way to leave out the check of the tables' version, but imports Alembic all the
+    same, to see whether there is a version.
+    """
+    from optuna.storages._rdb.storage import _VersionManager
+
+    manager: Any = _VersionManager
+    original = manager._init_alembic  # noqa: SLF001
+    manager._init_alembic = lambda _self: None  # noqa: SLF001
+    try:
+        yield
+    finally:
+        manager._init_alembic = original  # noqa: SLF001
 
 
 def create_tables(url: str) -> None:
@@ -488,6 +509,8 @@ def create_tables(url: str) -> None:
     Args:
         url: SQLAlchemy's URL of the file.
     """
+    import optuna
+
     storage = optuna.storages.RDBStorage(url)
     storage.remove_session()
     storage.engine.dispose()
