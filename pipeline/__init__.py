@@ -89,6 +89,10 @@ PARENT = os.getppid()
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# The same for OpenMP, which reads it when torch is imported. The threads of a training wait for one
+# another at every step. By default, a waiting thread keeps its core busy: where other programs need
+# the cores, too, a training with several threads is then many times slower than with one.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def __getattr__(name: str) -> Any:

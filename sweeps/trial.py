@@ -512,7 +512,14 @@ class TrialConfig:
     device: str = _field(
         "auto", "Where to train.", choices=("auto", "cpu", "cuda", "mps"), identity=False
     )
-    threads: int = _field(1, "CPU threads of a process.", low=1, high=1024, identity=False)
+    threads: int | None = _field(
+        None,
+        "CPU threads of a process; else by a rule: as many as the machine has cores for, where "
+        "they pay.",
+        low=1,
+        high=1024,
+        identity=False,
+    )
     gpus_per_trial: int | float | None = _field(
         None,
         "GPUs, or processes of a CPU, that train one trial together; else one. On Ray a share such "
@@ -602,6 +609,11 @@ class TrialConfig:
         values = self.to_dict()
         defaults = models.find_family(self.family).options
         return {name: values.get(name, default) for name, default in defaults.items()}
+
+    @property
+    def cpu_threads(self) -> int:
+        """The number of CPU threads of each process: one until it is settled."""
+        return self.threads or 1
 
     @property
     def processes(self) -> int:

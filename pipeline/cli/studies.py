@@ -108,6 +108,7 @@ def print_plan(
     data: SearchData | None,
     *,
     warm_start: WarmStart | None = None,
+    workers: int | None = None,
     as_json: bool,
 ) -> None:
     """Print what a study would train, and an estimate of the costs if there are images.
@@ -117,16 +118,16 @@ def print_plan(
         spec: the study.
         data: the images; None if they are not present.
         warm_start: what the study takes from earlier ones.
+        workers: the number of trials at a time; None for a good one.
         as_json: print JSON rather than text.
     """
-    from pipeline.jobs import estimate, preflight
+    from pipeline.jobs import estimate
     from pipeline.report.terminal import terminal_width
-    from pipeline.training.process import prepare_process
-    from sweeps.spec.configurations import configuration
+    from pipeline.training.process import keep_freed_memory
 
-    if data is not None:  # a few steps are timed, with as many threads as a trial has
-        prepare_process(configuration(spec, preflight.resolve_runtime(spec, data=data)))
-    plan = estimate.describe_plan(name, spec, data, warm_start)
+    if data is not None:  # a few steps are timed, as in a trial
+        keep_freed_memory()
+    plan = estimate.describe_plan(name, spec, data, warm_start, workers=workers)
     if as_json:
         click.echo(json.dumps(plan, indent=2))
     else:

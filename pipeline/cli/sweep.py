@@ -219,7 +219,14 @@ def _print_plan(study: str | None, options: dict[str, Any], *, as_json: bool) ->
         from pipeline.jobs import sweep
 
     draft, data = sweep.preview(_request(study, options))
-    print_plan(draft.name, draft.spec, data, warm_start=draft.warm_start, as_json=as_json)
+    print_plan(
+        draft.name,
+        draft.spec,
+        data,
+        warm_start=draft.warm_start,
+        workers=options["workers"],
+        as_json=as_json,
+    )
 
 
 def _try_out(study: str | None, options: dict[str, Any]) -> None:

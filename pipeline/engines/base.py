@@ -90,6 +90,9 @@ class EngineFactory(Protocol):
             UsageFailure: if the hardware has no room for one trial.
         """
 
+    def cores(self, processes: int) -> int:
+        """The CPU cores that each of so many processes has for its threads, at least one."""
+
     def warm_up(self, processes: int) -> None:
         """Begin to prepare so many processes in the background, and return at once."""
 

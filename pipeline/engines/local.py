@@ -19,6 +19,7 @@ from pipeline.engines.multi_gpu import WorkerGroup
 from pipeline.engines.shared_data import SharedData
 from pipeline.engines.worker import Worker
 from pipeline.system import forkserver
+from pipeline.system.cpu import thread_cores
 from pipeline.system.errors import KILL, Interrupted, UsageFailure
 from pipeline.training.epochs import Hooks
 from pipeline.training.resolve import resolve
@@ -185,6 +186,10 @@ class LocalFactory:
     def places(self, usual: int, _config: TrialConfig) -> int:
         """The usual number, which was chosen for this machine."""
         return usual
+
+    def cores(self, processes: int) -> int:
+        """The cores of this machine, shared out."""
+        return max(1, thread_cores() // processes)
 
     def warm_up(self, processes: int) -> None:
         """Start the server of helper processes.

@@ -231,7 +231,7 @@ def _score(
         images = train if split == "train" else val
     device = torch.device(config.device)
     memory_format = image_memory_format(network, config.family, card.shape)
-    with thread_count(config.threads):
+    with thread_count(config.cpu_threads):
         return score(
             network.to(device).to(memory_format=memory_format),
             images.to(device),

@@ -67,7 +67,7 @@ def network_predictor(trained: TrainedNetwork) -> Predictor:
 
     @torch.no_grad()
     def classify(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        with thread_count(card.config.threads):
+        with thread_count(card.config.cpu_threads):
             outputs = classifier.outputs(images.to(device))
             probabilities = classifier.probabilities(outputs)
         return outputs.cpu(), probabilities.cpu()

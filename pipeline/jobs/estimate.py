@@ -12,12 +12,14 @@ from typing import Any
 import torch
 
 from pipeline.data.search_data import SearchData, Split, trial_data
-from pipeline.jobs.preflight import WEIGHT_BYTES, checkpoint_bytes, resolve_runtime
+from pipeline.engines.local import LocalFactory
+from pipeline.jobs.preflight import WEIGHT_BYTES, checkpoint_bytes, settle
 from pipeline.report.provenance import first_texts, warm_source_text
 from pipeline.report.scores import plural
 from pipeline.system.console import format_duration, terminal_lines
 from pipeline.system.files import temporary_folder
 from pipeline.system.text import clean, clip
+from pipeline.training.process import thread_count
 from pipeline.training.train import train
 from sweeps.analysis.facts import WarmStart
 from sweeps.analysis.health import Imbalance, copies_texts, imbalance
@@ -56,14 +58,12 @@ class Estimate:
 def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) -> Estimate:
     """Estimate the cost of a study from a few training steps.
 
-    Trains each of the study's representative configurations. Call
-    `pipeline.training.process.prepare_process` before, so that the steps have the same number of
-    threads as the trials.
+    Trains each of the study's representative configurations, with as many threads as a trial has.
 
     Args:
         spec: the study.
         data: the images of the study.
-        runtime: the values of `pipeline.jobs.preflight.resolve_runtime`.
+        runtime: the values that `pipeline.jobs.preflight.settle` has settled.
     """
     epoch_seconds = []
     parameters = []
@@ -73,7 +73,7 @@ def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) ->
         own = trial_data(data, config)
         one_step = first_images(own, config.batch_size)
         timed_steps = first_images(own, config.batch_size * _TIMED_STEPS)
-        with temporary_folder() as folder:
+        with temporary_folder() as folder, thread_count(config.cpu_threads):
             train(0, config, one_step, folder, objective=spec.objective)  # to warm up
             result = train(0, config, timed_steps, folder, objective=spec.objective)
         if result.state == COMPLETE:
@@ -97,7 +97,12 @@ def estimate(spec: StudySpec, data: SearchData, runtime: Mapping[str, Value]) ->
 
 
 def describe_plan(
-    name: str, spec: StudySpec, data: SearchData | None, warm_start: WarmStart | None = None
+    name: str,
+    spec: StudySpec,
+    data: SearchData | None,
+    warm_start: WarmStart | None = None,
+    *,
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Describe what a study would train, as JSON data, with the highest cost if there are images.
 
@@ -106,6 +111,7 @@ def describe_plan(
         spec: the study.
         data: the images of the study; None if they are not present.
         warm_start: what the study takes from earlier ones.
+        workers: the number of trials at a time on this machine; None for a good one.
     """
     most = extent(spec)
     plan: dict[str, Any] = {
@@ -118,6 +124,8 @@ def describe_plan(
         "listed_first": _count_listed_first(spec),
         "epochs": spec.most_epochs,
         "epochs_in_all": most.epochs,
+        "workers": None,
+        "threads": None,
         "images": None,
         "image_shape": None,
         "image_bytes": None,
@@ -133,8 +141,11 @@ def describe_plan(
     }
     if data is not None:
         plan["copies"] = [] if data.copies is None else list(copies_texts(data.copies))
+        settled = settle(spec, data, LocalFactory(), workers)
+        plan["workers"] = settled.workers
+        plan["threads"] = settled.runtime["threads"]
         data = trial_data(data, configuration(spec, {}))  # those of the first repeat
-        cost = estimate(spec, data, resolve_runtime(spec, data=data))
+        cost = estimate(spec, data, settled.runtime)
         plan["images"] = len(data.train)
         plan["image_shape"] = list(data.shape)
         plan["image_bytes"] = (len(data.train) + len(data.val)) * math.prod(data.shape)
@@ -275,6 +286,9 @@ def _plan_sentences(plan: Mapping[str, Any]) -> list[str]:
         shape = "x".join(map(str, plan["image_shape"]))
         megabytes = max(1, round(plan["image_bytes"] / 1e6))
         lines.append(f"images of {shape}: {megabytes:,} MB as bytes, which all workers share")
+    if plan["workers"] is not None:
+        at_a_time = plural(plan["workers"], "trial")
+        lines.append(f"{at_a_time} at a time, {plural(plan['threads'], 'CPU thread')} each")
     work = _work_text(plan)
     if plan["seconds"] is None:
         lines.append(f"{work}; no estimate without the images")

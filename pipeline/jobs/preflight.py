@@ -9,6 +9,7 @@ import math
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import models
 from models import conformance, usercode
 from pipeline.data.datasets import is_present
 from pipeline.data.search_data import SearchData, check_train_images, load_for
+from pipeline.engines.base import EngineFactory
 from pipeline.jobs import pretrained
 from pipeline.jobs.own_data import with_data_version
 from pipeline.system.cpu import available_cores
@@ -26,7 +28,7 @@ from pipeline.system.errors import StorageFailure, UsageFailure
 from pipeline.system.text import clip
 from pipeline.training.augment import call_function, load_function
 from pipeline.training.cost import layer_bytes
-from pipeline.training.resolve import resolve
+from pipeline.training.resolve import choose_threads, resolve
 from sweeps.search.extent import Extent, extent
 from sweeps.spec.configurations import (
     choose_values,
@@ -84,8 +86,8 @@ def resolve_runtime(
 ) -> dict[str, Value]:
     """Settle the values that decide how all trials of a study are computed.
 
-    These are the device, the arithmetic, the threads, the GPUs of each trial and the choices
-    of cuDNN if the study names them, the batch size for scoring, and the place of augmentation.
+    These are the device, the arithmetic, the batch size for scoring, and the place of augmentation;
+    if the study names them, the threads and the GPUs of each trial, and the choices of cuDNN.
 
     Args:
         spec: the study.
@@ -137,6 +139,42 @@ def scoring_batch_size(configs: Iterable[TrialConfig], data: SearchData) -> int:
     return most
 
 
+@dataclass(frozen=True)
+class Settled:
+    """What a new study keeps from its first command: how its trials are computed."""
+
+    runtime: Mapping[str, Value]  # the values of `resolve_runtime`, with the threads of each trial
+    workers: int  # trials at a time
+
+
+def settle(
+    spec: StudySpec, data: SearchData, factory: EngineFactory, workers: int | None
+) -> Settled:
+    """Settle how all trials of a study are computed, and how many at a time.
+
+    The number of threads follows from that of the trials at a time: results may depend on both.
+
+    Args:
+        spec: the study.
+        data: the images of the study.
+        factory: describes the hardware.
+        workers: the number of trials at a time that the user asks for; None for a good one.
+
+    Raises:
+        UsageFailure: if the device is missing, or there are too few of the kind.
+    """
+    runtime = resolve_runtime(spec, factory.resolve, data)
+    if workers is None:
+        default = default_workers(spec, len(data.train), runtime)
+        workers = factory.places(default, configuration(spec, runtime))
+    if "threads" not in runtime:
+        processes = workers * processes_of(runtime.get("gpus_per_trial"))
+        cores = factory.cores(processes)
+        device = str(runtime["device"])
+        runtime["threads"] = choose_threads(spec.families, spec.dataset, device, cores)
+    return Settled(runtime, workers)
+
+
 def default_workers(spec: StudySpec, images: int, runtime: Mapping[str, Value]) -> int:
     """Return how many trials run at a time if the user gives no number.
 
@@ -156,7 +194,7 @@ def default_workers(spec: StudySpec, images: int, runtime: Mapping[str, Value]) 
         trainings = most.epochs / spec.most_epochs
     processes = processes_of(runtime.get("gpus_per_trial"))
     if runtime["device"] == "cpu":
-        capacity = available_cores() // (int(runtime["threads"]) * processes)
+        capacity = available_cores() // (int(runtime.get("threads", 1)) * processes)
     elif runtime["device"] == "cuda":
         capacity = torch.cuda.device_count() // processes
     else:

@@ -58,7 +58,7 @@ from sweeps.search.study import AskedTrial, Pause, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.durations import check_seconds
 from sweeps.spec.study_spec import Finalists, StudySpec
-from sweeps.trial import PAUSED, RUNNING, Redraw, TrialResult, Value, processes_of
+from sweeps.trial import PAUSED, RUNNING, Redraw, TrialResult, processes_of
 
 _NUMBERS_SHOWN = 10  # numbers of trials in one line
 
@@ -288,16 +288,12 @@ def _sweep_on(
     stop: StopRequest,
     loading: LoadingContext,
 ) -> Outcome:
-    runtime = preflight.resolve_runtime(plan.spec, factory.resolve, plan.data)
-    workers = request.workers
-    if workers is None:
-        default = preflight.default_workers(plan.spec, len(plan.data.train), runtime)
-        workers = factory.places(default, configuration(plan.spec, runtime))
+    settled = preflight.settle(plan.spec, plan.data, factory, request.workers)
     deterministic = request.deterministic
     if deterministic is None:
         deterministic = factory.deterministic
-    facts = _study_facts(plan, runtime, workers, deterministic=deterministic)
-    factory.warm_up(workers * processes_of(runtime.get("gpus_per_trial")))
+    facts = _study_facts(plan, settled, deterministic=deterministic)
+    factory.warm_up(settled.workers * processes_of(settled.runtime.get("gpus_per_trial")))
     access.prepare(plan.stores)
     with locks.lock(plan.stores, plan.name) as held, stop.listening():
         # On a tracking server, finalists go into the experiment of their study.
@@ -331,9 +327,7 @@ def _sweep_on(
             tracker.close()
 
 
-def _study_facts(
-    plan: Plan, runtime: Mapping[str, Value], workers: int, *, deterministic: bool
-) -> dict[str, Any]:
+def _study_facts(plan: Plan, settled: preflight.Settled, *, deterministic: bool) -> dict[str, Any]:
     """Return the facts that a new study keeps from its first command."""
     # Of which a trial may train on a part.
     whole = dataclasses.replace(configuration(plan.spec, {}), train_images=None)
@@ -342,7 +336,7 @@ def _study_facts(
         "study": plan.study,
         "classes": plan.data.classes,
         "shape": plan.data.shape,
-        "runtime": runtime,
+        "runtime": settled.runtime,
         "digest": plan.data.digest,
         "copies": None if plan.data.copies is None else dataclasses.asdict(plan.data.copies),
         "ablated": None if plan.ablated is None else dataclasses.asdict(plan.ablated),
@@ -351,7 +345,7 @@ def _study_facts(
         "images": {"train": len(train), "val": len(val)},
         "description": plan.spec.description,
         "versions": preflight.library_versions(),
-        "workers": workers,
+        "workers": settled.workers,
         "deterministic": deterministic,
     }
 
@@ -527,6 +521,9 @@ class _Sweep:
     def _print_concurrency(self) -> None:
         """Print how many trials run at a time, and whether the list of trials is reproducible."""
         study = self._study
+        threads = int(study.facts.runtime.get("threads", 1))
+        if threads > 1:
+            self._display.print_line(f"each trial computes with {threads} CPU threads")
         made_for = study.workers
         requested = self._request.workers
         where = self._factory.where

@@ -33,7 +33,7 @@ from pipeline.tracking.run_contents import training_name
 from pipeline.tracking.server import STOP_TIMEOUT
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.epochs import Hooks
-from pipeline.training.resolve import resolve
+from pipeline.training.resolve import choose_threads, resolve
 from sweeps.analysis.facts import SELECTION
 from sweeps.trial import (
     DATA_VERSION,
@@ -153,10 +153,20 @@ def prepare(
 
 
 def _resolve_config(values: Mapping[str, Any]) -> TrialConfig:
+    """Resolve a configuration, and settle its threads: nothing else is trained beside it.
+
+    Raises:
+        UsageFailure: for a value against its rule, or a device that is not there.
+    """
     try:
-        return resolve(configure(values, strict=True))
+        config = resolve(configure(values, strict=True))
     except ValueError as error:
         raise UsageFailure(str(error)) from None
+    if config.threads is not None:
+        return config
+    cores = local.LocalFactory().cores(config.processes)
+    threads = choose_threads([config.family], config.dataset, config.device, cores)
+    return dataclasses.replace(config, threads=threads)
 
 
 def _find_interrupted(tracker: Tracker, run_id: str) -> Run:

@@ -94,7 +94,7 @@ def probe(config: TrialConfig, data: SearchData, folder: Path, stop: Callable[[]
     def is_learned(row: Epoch, _best: float) -> bool:
         return row.metrics["val/acc"] == 1.0
 
-    with thread_count(config.threads):
+    with thread_count(config.cpu_threads):
         short = train(
             0,
             dataclasses.replace(_without(config, ("gpus_per_trial",)), epochs=1),

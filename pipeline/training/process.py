@@ -28,7 +28,7 @@ def prepare_process(config: TrialConfig) -> None:
 
     The number of threads decides the last bits of the weights. Therefore the configuration has it.
     """
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.cpu_threads)
     keep_freed_memory()
 
 

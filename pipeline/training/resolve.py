@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+from collections.abc import Iterable
 from importlib.util import find_spec
 
 import torch
@@ -13,6 +14,10 @@ import models
 from pipeline.data.datasets import BUNDLED_DIGITS, get_source
 from pipeline.training.distributed import check_processes
 from sweeps.trial import TrialConfig
+
+MOST_THREADS = 4  # that are chosen for a trial; more were not measured
+# Families whose steps are too short for threads that wait for one another in each.
+_OF_ONE_THREAD = ("mlp",)
 
 
 def resolve(config: TrialConfig) -> TrialConfig:
@@ -56,6 +61,22 @@ def choose_precision(
     if has_bf16:
         return "bf16"
     return "fp16" if has_fp16 else "fp32"
+
+
+def choose_threads(families: Iterable[str], dataset: str, device: str, cores: int) -> int:
+    """Choose the number of CPU threads of each process by a fixed rule, without measuring.
+
+    One, if the cores are few, or if the steps are short: MLPs, the bundled digits of 8x8 pixels, a
+    GPU that computes. Else as many as there are cores, up to `MOST_THREADS`.
+
+    Args:
+        families: of the networks.
+        dataset: their images.
+        device: where they are trained.
+        cores: for each process.
+    """
+    is_short = device != "cpu" or dataset in BUNDLED_DIGITS or set(families) <= {*_OF_ONE_THREAD}
+    return 1 if is_short else max(1, min(cores, MOST_THREADS))
 
 
 def _choose_device(device: str) -> str:

@@ -106,8 +106,9 @@ def study_document(chosen: ChosenFinalists, device: str | None = None) -> dict[s
         elif len(values) == 1 and name not in TOP_LEVEL_FIELDS:
             fixed[name] = values[0]
     for name in _RUNTIME:
-        if values_of[name]:
-            fixed[name] = chosen.runtime.get(name, values_of[name][0])
+        values = [chosen.runtime[name]] if name in chosen.runtime else values_of[name]
+        if values:
+            fixed[name] = values[0]
     if device is not None:
         fixed["device"] = device
     return {

@@ -104,7 +104,7 @@ PROCESS_EFFECTS: dict[str, tuple[str, ...]] = {
     "freeze_loaded": ("pipeline/cli/", "pipeline/engines/preload.py"),
     "socket.setdefaulttimeout": (),
     "os.environ": (
-        "pipeline/__init__.py",  # defaults for MLflow, before it is imported
+        "pipeline/__init__.py",  # defaults for MLflow and OpenMP, before they are imported
         "pipeline/training/distributed.py",  # the start of a process that trains with others
         "pipeline/engines/on_ray/cluster.py",  # defaults for Ray, before it starts
         "pipeline/system/environment.py",  # for the next entry
@@ -119,7 +119,6 @@ PROCESS_EFFECTS: dict[str, tuple[str, ...]] = {
     "prepare_process": (
         "pipeline/training/process.py",
         "pipeline/engines/base.py",  # before a trial, in the process that trains
-        "pipeline/cli/studies.py",
     ),
     "torch.set_num_threads": ("pipeline/training/process.py",),
 }

@@ -7,6 +7,8 @@ import torch
 
 import models
 from pipeline.data.search_data import Split
+from pipeline.engines import local
+from pipeline.engines.local import LocalFactory
 from pipeline.jobs import preflight
 from pipeline.jobs.estimate import describe_plan, estimate, first_images, left_over_text, plan_text
 from pipeline.jobs.preflight import check_networks, check_parts, resolve_runtime
@@ -207,7 +209,8 @@ def test_estimate_of_parts(tiny):
     """A trial on a part of the images is estimated at the time of the part."""
     text = "epochs: 2\nfixed: {family: mlp, width: 8, batch_size: 20}\nmethod: grid\n"
     study = spec(text + "search: {train_images: [20, 160]}")
-    plan = describe_plan("parts", study, tiny)
+    plan = describe_plan("parts", study, tiny, workers=2)
+    assert "\n2 trials at a time, 1 CPU thread each\n" in plan_text(plan)
     assert plan["images"] == 160
     assert plan["seconds"] > 0
 
@@ -274,7 +277,10 @@ def test_extent_of_a_time():
     ("text", "expected"),
     [
         ("", "3 trials of at most 2 epochs on 160 images: at most about"),
-        ("", "images of 1x8x8: 1 MB as bytes, which all workers share\n3 trials of"),
+        (
+            "",
+            "all workers share\n1 trial at a time, 1 CPU thread each\n3 trials of",
+        ),
         (
             "budget: 2",
             "3 trials of at most 2 epochs within a budget of 2 whole trainings, 4 in all",
@@ -383,7 +389,6 @@ def test_runtime(monkeypatch):
     assert resolve_runtime(spec(QUICK)) == {
         "device": "cpu",
         "precision": "fp32",
-        "threads": 1,
         "eval_batch_size": 512,
         "augment": "none",
     }
@@ -434,6 +439,29 @@ def test_the_largest_searched_network_decides_how_many_are_scored(tiny):
     """All trials of a study are scored alike."""
     study = spec("fixed: {family: cnn}\nsearch: {width: [8, 64, 16], lr: [0.1]}\n")
     assert resolve_runtime(study, data=of_shape(tiny, 3, 224, 224))["eval_batch_size"] == 16
+
+
+@pytest.mark.parametrize(
+    ("fixed", "workers", "threads"),
+    [
+        ("{dataset}family: cnn", 1, 4),  # of eight cores: the most that are chosen
+        ("{dataset}family: cnn", 3, 2),
+        ("{dataset}family: cnn", 8, 1),
+        ("{dataset}family: cnn", 9, 1),
+        ("{dataset}family: cnn, gpus_per_trial: 4", 1, 2),
+        ("{dataset}family: cnn, threads: 7", 1, 7),
+        ("{dataset}family: mlp", 1, 1),
+        ("family: cnn", 1, 1),  # on the bundled digits
+    ],
+)
+def test_threads(fixed, workers, threads, tiny, monkeypatch):
+    """What convolves has the cores that the trials at a time leave to each of its processes, unless the file says."""
+    monkeypatch.setattr(local, "thread_cores", lambda: 8)
+    dataset = "dataset: mnist\n" if "{dataset}" in fixed else ""
+    values = fixed.replace("{dataset}", "")
+    study = spec(f"{dataset}fixed: {{device: cpu, {values}}}\nsearch: {{lr: [0.1]}}\n")
+    settled = preflight.settle(study, tiny, LocalFactory(), workers)
+    assert (settled.workers, settled.runtime["threads"]) == (workers, threads)
 
 
 def test_few_images(tiny):

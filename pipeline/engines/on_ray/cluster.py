@@ -115,6 +115,10 @@ class RayFactory:
             )
         return places
 
+    def cores(self, processes: int) -> int:  # noqa: ARG002 - Ray gives a task as many as it asks
+        """One: what a node has more of is for other trials."""
+        return 1
+
     def warm_up(self, processes: int) -> None:
         """Do nothing: Ray starts its processes itself."""
 

@@ -64,7 +64,7 @@ def own_places() -> Places:
 def resources(config: TrialConfig) -> dict[str, float]:
     """The CPUs and GPUs of a trial on a node, as options of its Ray task."""
     gpus = config.gpus_per_trial or 1  # more than one is refused
-    return {"num_cpus": config.threads, "num_gpus": gpus if config.device == "cuda" else 0}
+    return {"num_cpus": config.cpu_threads, "num_gpus": gpus if config.device == "cuda" else 0}
 
 
 @contextmanager
