@@ -37,6 +37,7 @@ from benchmarks.record_curves import WIDTHS
 from benchmarks.search import Curve, error, sweep_in
 from benchmarks.surrogate import Row, Surrogate, read_table
 from pipeline.jobs.studies import DEFAULT_STUDY, read_shipped
+from sweeps.search.decisions import HEAD_STARTS, PROMOTING
 from sweeps.search.promotion import expected_epochs
 from sweeps.search.sampling import suggest
 from sweeps.spec.configurations import choose_values
@@ -51,6 +52,8 @@ UNPRUNED = "Optuna TPE, no pruner"
 OURS = "ours"
 BY_BUDGET = "ours, with a budget instead of trials"
 WITH_PORTFOLIO = "ours, with portfolio"
+PORTFOLIO_BY_BUDGET = "ours, with portfolio and a budget"
+NO_HEAD_START = "the same without a head start"
 PORTFOLIO_ALONE = "the portfolio alone"
 SMAC_TRIALS = 3 * MOST  # about as many as it begins or goes on with in that many epochs
 
@@ -123,10 +126,23 @@ def ours(landscape: Landscape, seed: int, starts: Sequence[Mapping[str, Value]] 
     return Found(tuple(test for test, _ in found), found[-1][1])
 
 
-def ours_by_budget(landscape: Landscape, seed: int) -> Found:
-    """The same, told how many epochs it has instead of how many trials."""
+def ours_by_budget(
+    landscape: Landscape,
+    seed: int,
+    starts: Sequence[Mapping[str, Value]] = (),
+    scheduler: int = HEAD_STARTS,
+) -> Found:
+    """The same, told how many epochs it has instead of how many trials.
+
+    Args:
+        landscape: is searched.
+        seed: of the study.
+        starts: configurations to begin with.
+        scheduler: the version of the rule; before `HEAD_STARTS`, starts had no head start.
+    """
     budgets = [parse_budget(trainings) for trainings in ASKED_AFTER]
-    found = [_sweep(landscape, seed, {"budget": budget}) for budget in budgets]
+    facts = {"scheduler": scheduler}
+    found = [_sweep(landscape, seed, {"budget": budget}, starts, facts) for budget in budgets]
     return Found(tuple(test for test, _ in found), found[-1][1])
 
 
@@ -143,6 +159,7 @@ def _sweep(
     seed: int,
     extent: Mapping[str, Any],
     starts: Sequence[Mapping[str, Value]] = (),
+    facts: Mapping[str, Any] | None = None,
 ) -> tuple[float, tuple[tuple[int, float], ...]]:
     """Sweep a study of ours; the test accuracy of its winner, and `Found.gains`."""
     update = {
@@ -152,7 +169,7 @@ def _sweep(
         "start_with": tuple(Start.model_validate(start) for start in starts),
     }
     spec = space().model_copy(update=update)
-    swept = sweep_in(spec, landscape, optuna.storages.InMemoryStorage())
+    swept = sweep_in(spec, landscape, optuna.storages.InMemoryStorage(), facts)
     winner = TrialConfig.from_dict(swept.configuration)
     gains = tuple((epochs, value) for epochs, _, value in swept.gains)
     return landscape.learns(searched_values(winner))[1], gains
@@ -323,6 +340,8 @@ def searches(
     if others:
         portfolio = learn(others)
         found[WITH_PORTFOLIO] = partial(ours, starts=portfolio)
+        found[PORTFOLIO_BY_BUDGET] = partial(ours_by_budget, starts=portfolio)
+        found[NO_HEAD_START] = partial(ours_by_budget, starts=portfolio, scheduler=PROMOTING)
         found[PORTFOLIO_ALONE] = partial(portfolio_alone, starts=portfolio)
     return found
 

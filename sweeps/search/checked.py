@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from models.parameters import read_option
 from sweeps.analysis.facts import SELECTION, Refit, StoredSpec, StudyFacts, WarmStart
-from sweeps.search.decisions import PROMOTING, DamagedStudyError
+from sweeps.search.decisions import HEAD_STARTS, PROMOTING, DamagedStudyError
 from sweeps.spec.configurations import LISTS_FIRST
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.keywords import NO_KEYWORDS, Keywords, families_of, stored_keywords
@@ -182,7 +182,7 @@ def _check_spec(value: Any) -> None:
 def _check_facts(value: Any) -> None:
     facts = StudyFacts.from_dict({key: held for key, held in value.items() if key != "dimensions"})
     for key, version, newest in (
-        ("scheduler", facts.scheduler, PROMOTING),
+        ("scheduler", facts.scheduler, HEAD_STARTS),
         ("selection", facts.selection, SELECTION),
         ("order", facts.order, LISTS_FIRST),
     ):

@@ -10,7 +10,9 @@ decides alike. There are two rules:
 - `decide_within_total`, if the number of configurations is given: fewer and fewer go on from epoch
   to epoch, at an even rate, until three are left.
 - `decide_within_budget`, if only a budget is given: asynchronous successive halving with promotion
-  (Li et al. 2020, arXiv 1810.05934), with enough kept to finish the best one.
+  (Li et al. 2020, arXiv 1810.05934), with enough kept to finish the best one. Configurations that
+  are given to begin with have a head start: one epoch is not enough to drop what is known to be
+  good elsewhere, because it may only begin slowly.
 
 Equal values are decided by number: the configuration that was drawn first is the better one.
 
@@ -41,6 +43,7 @@ RECENT = 1 / 4  # of the epochs: the part of a training in which a gain is recen
 
 BUDGET_REDUCTION = 2  # with a budget alone, one in so many goes on to the next rung
 BUDGET_SPACING = 1.5  # with a budget alone, each rung is at so many times the epochs of the last
+HEAD_START = 1 / 4  # of a training, before a configuration that is given is compared
 # After so many draws in a row that took no epoch, a budget draws no more: it would never be used.
 MAX_DRAWS_IN_VAIN = 50
 
@@ -146,6 +149,15 @@ def budget_rungs(epochs: int) -> tuple[int, ...]:
     return (*result, epochs)
 
 
+def head_start(epochs: int) -> int:
+    """Return the rung of a budget at which the configurations given to begin with first pause.
+
+    Args:
+        epochs: the most epochs of a configuration.
+    """
+    return next(rung for rung in budget_rungs(epochs) if rung >= HEAD_START * epochs)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """The place of a configuration among those that a decision compares with it."""
@@ -206,20 +218,26 @@ def decide_within_total(
 
 
 def decide_within_budget(
-    contenders: Sequence[Contender], *, budget: float, epochs: int, may_draw: bool = True
+    contenders: Sequence[Contender],
+    *,
+    budget: float,
+    epochs: int,
+    given: int = 0,
+    may_draw: bool = True,
 ) -> Decision:
     """Decide what is next in a study of a given number of epochs.
 
-    The better half of those that have reached a rung goes on; if there is none to go on, a new
-    configuration is drawn. Enough is kept to finish the configuration with the best value so far,
-    even if it is one in training. In the end it is finished, and then the next best, as long as
-    the budget lasts. It is also finished if too many draws in a row took no epoch: duplicates, and
-    configurations that fail at once.
+    What is given to begin with is drawn first. Then the better half of those that have reached a
+    rung goes on; if there is none to go on, a new configuration is drawn. Enough is kept to finish
+    the configuration with the best value so far, even if it is one in training. In the end it is
+    finished, and then the next best, as long as the budget lasts. It is also finished if too many
+    draws in a row took no epoch: duplicates, and configurations that fail at once.
 
     Args:
         contenders: the configurations drawn so far.
         budget: the epochs to use. If they are fewer than one whole training, nothing is kept.
         epochs: the most epochs of a configuration.
+        given: so many configurations are drawn before any goes on.
         may_draw: whether a new configuration may be drawn.
     """
     levels = budget_rungs(epochs)
@@ -232,12 +250,14 @@ def decide_within_budget(
         kept = max(rests) if budget >= epochs else 0
         return step + kept <= left
 
-    going_on = list(_better_half(contenders, levels))
+    may_draw = may_draw and not _draws_in_vain(contenders)
+    going_on = []
+    if not may_draw or len(contenders) >= given:
+        going_on = list(_better_half(contenders, levels))
     for one in going_on:
         until = _next_rung(one, levels)
         if is_within(until - one.until, one.epochs - until, one):
             return Promote(one.number, until)
-    may_draw = may_draw and not _draws_in_vain(contenders)
     if may_draw and not going_on and is_within(levels[0], epochs - levels[0]):
         return Draw(levels[0])
     paused = [one for one in _leaders(contenders, len(contenders)) if one.is_paused]

@@ -27,7 +27,7 @@ from sweeps.analysis.facts import SELECTION
 from sweeps.search.checked import RUN_OF, check_study
 from sweeps.search.decisions import (
     DRAWN_BY,
-    PROMOTING,
+    HEAD_STARTS,
     WHOLE,
     DamagedStudyError,
     Decision,
@@ -190,7 +190,7 @@ class Study(StoredStudy):
         if is_new:
             dimensions = [dimension.to_dict() for dimension in spec.dimensions]
             rules = {
-                "scheduler": PROMOTING,
+                "scheduler": HEAD_STARTS,
                 "window": window(int(facts.get("workers", 1))),
                 "selection": SELECTION,
                 "order": LISTS_FIRST,

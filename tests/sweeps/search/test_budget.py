@@ -4,7 +4,7 @@ import dataclasses
 import random
 
 import pytest
-from support.searches import MIXED, fail, make_train, memory, spec
+from support.searches import MIXED, accuracy, fail, make_train, memory, spec
 
 from sweeps.search import loop
 from sweeps.search.loop import SequentialRunner
@@ -18,6 +18,14 @@ GRID = """
 method: grid
 epochs: 6
 search: {lr: [0.001, 0.003, 0.01, 0.03], dropout: [0, 0.1, 0.2], family: [mlp, cnn, resnet]}
+"""
+STARTS = """
+budget: 6
+epochs: 9
+search: {lr: {low: 1.0e-3, high: 1.0e-1, log: true}}
+fixed: {family: cnn}
+baselines: [{lr: 0.01}]
+start_with: [{lr: 0.001}, {lr: 0.002}]
 """
 FOUR_CONFIGURATIONS = """
 method: random
@@ -44,12 +52,12 @@ class Shuffled:
         return asked, self._train(asked)
 
 
-def begin(text=BUDGET_ALONE, storage=None, *, workers=1, version=2, **overrides):
+def begin(text=BUDGET_ALONE, storage=None, *, workers=1, version=3, **overrides):
     facts = {"runtime": {"threads": 1}, "workers": workers, "scheduler": version}
     return Study.open(storage or memory(), "study", spec(text, **overrides), facts)
 
 
-def sweep(text=BUDGET_ALONE, storage=None, *, workers=1, seed=0, version=2, **overrides):
+def sweep(text=BUDGET_ALONE, storage=None, *, workers=1, seed=0, version=3, **overrides):
     """Sweep a study, and return it."""
     study = begin(text, storage, workers=workers, version=version, **overrides)
     ending = loop.run(study, Shuffled(make_train(study), workers, random.Random(seed)))
@@ -149,6 +157,34 @@ def test_what_a_pruner_spares_is_used_for_further_trials(version):
     for study in studies:
         assert len(study.results()) > 14
         assert 0 <= 14 * EPOCHS - used(study) < EPOCHS
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "firsts"),
+    [
+        (3, STARTS, [9, 3, 3, 1, 1]),
+        (3, STARTS.replace("budget: 6", "trials: 12"), [9, 1, 1, 1, 1]),
+        (2, STARTS, [9, 1, 1, 1, 1]),
+    ],
+    ids=["budget", "trials", "earlier version"],
+)
+def test_what_is_given_to_begin_with_has_a_head_start(version, text, firsts):
+    """Starts are first compared after a quarter of a training, and win though they begin slowly."""
+    study = begin(text, version=version)
+
+    def slowly(config, epoch):
+        if config.lr not in (0.001, 0.002):
+            return accuracy(config, epoch)
+        return config.lr if epoch < 3 else 0.95 + config.lr
+
+    loop.run(study, SequentialRunner(make_train(study, value=slowly)))
+    until = {}
+    for decision in study.decisions:
+        until.setdefault(decision.trial, decision.until)
+    assert list(until.values())[:5] == firsts
+    if "budget" in text:
+        assert (study.results()[2].state == COMPLETE) == (version == 3)
+        assert 0 <= 6 * EPOCHS - used(study) < EPOCHS
 
 
 def test_a_budget_changes_no_trial_of_the_old_rule():

@@ -23,6 +23,7 @@ from sweeps.search.promotion import (
     decide_within_budget,
     decide_within_total,
     expected_epochs,
+    head_start,
     projected,
     rungs,
     standing_within_budget,
@@ -141,6 +142,12 @@ def test_rungs(epochs, expected):
 def test_rungs_of_a_budget(epochs, expected):
     """With a budget alone, each rung is at 1.5 times the epochs of the last."""
     assert budget_rungs(epochs) == expected
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1, 1), (2, 1), (9, 3), (12, 3), (24, 6)])
+def test_head_start(epochs, expected):
+    """With a budget alone, what is given to begin with pauses after a quarter of its training."""
+    assert head_start(epochs) == expected
 
 
 def test_what_is_known_of_a_contender():
@@ -338,6 +345,17 @@ def test_the_better_half_goes_on_within_a_budget():
     assert decide([contender(0, 0.5)]) == Draw(1)
     assert decide([contender(0, 0.5), contender(1, 0.6)]) == Promote(1, 2)
     assert decide([contender(0, 0.5), contender(1, 0.6, 0.7)]) == Draw(1)
+
+
+def test_what_is_given_is_drawn_before_anything_goes_on():
+    """A budget that is too small for all that is given compares what it could begin."""
+    begun = [contender(0, *[0.5] * 3), contender(1, *[0.6] * 3)]
+    decide = partial(decide_within_budget, begun, epochs=12)
+    assert decide(budget=100) == Promote(1, 4)
+    assert decide(budget=100, given=2) == Promote(1, 4)
+    assert decide(budget=100, given=3) == Draw(1)
+    assert decide(budget=17, given=3) == Promote(1, 12)
+    assert decide(budget=17, given=3, may_draw=False) == Promote(1, 4)
 
 
 def test_a_budget_keeps_enough_for_the_leader():
