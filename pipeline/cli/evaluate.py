@@ -18,15 +18,17 @@ from pipeline.cli.options import (
     storage_option,
 )
 from pipeline.system import garbage
+from pipeline.system.console import print_message
 from pipeline.system.errors import UsageFailure
-from pipeline.system.text import clean, clip
+from pipeline.system.text import clip
 
 if TYPE_CHECKING:
     from pipeline.inference.evaluate import Evaluation
+    from pipeline.report.grid import Grid, Row
 
 
-_PRINTED_CLASSES = 12  # with more, the table of epochs has no column for each
-_CLASS_WIDTH = 6  # characters of such a column
+_CLASS_CLIP = 6  # characters of the name of a class, in the table of epochs
+_USUAL_WIDTH = 120  # characters of that table, without a terminal
 
 
 @click.command(
@@ -152,43 +154,86 @@ def _epochs_row(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
 
 
 def _print(row: Mapping[str, Any], *, by_class: bool) -> None:
-    """Print the scores of a network, or of each epoch of a run, as a table."""
+    """Print the scores of a network, or of each epoch of a run."""
     if "epochs" in row:
         _print_epochs(row)
         return
-    run = f" of run {row['run']}" if row["run"] else ""
-    top5 = f", among the first five answers {row['top5_acc']:.4f}" if "top5_acc" in row else ""
-    click.echo(f"{row['split']} accuracy {row['acc']:.4f}{top5}, loss {row['loss']:.4f}{run}")
-    if not by_class:
-        return
-    for label, accuracy in row["per_class"].items():
-        text = "no images"
-        if accuracy is not None:
-            right = row["right_by_class"][label]
-            text = f"{accuracy:.4f} ({right}/{row['images_by_class'][label]})"
-        click.echo(f"  {clean(label)}: {text}")
+    from pipeline.report.scores import PERCENT
+    from sweeps.analysis.intervals import wilson_interval
+
+    right = sum(count or 0 for count in row["right_by_class"].values())
+    images = sum(row["images_by_class"].values())
+    low, high = wilson_interval(row["acc"], images)
+    of_all = f"{right:,} of {images:,} images"
+    interval = f"95 % interval {PERCENT.interval(low, high)}"
+    parts = [f"{row['split']} accuracy {PERCENT.value(row['acc'])} ({of_all}, {interval})"]
+    if "top5_acc" in row:
+        parts.append(f"the class among the first five answers {PERCENT.value(row['top5_acc'])}")
+    parts.append(f"loss {row['loss']:.4f}")
+    if row["run"]:
+        parts.append(f"run {row['run']}")
+    print_message(", ".join(parts))
+    if by_class:
+        _print_classes(row)
+
+
+def _print_classes(row: Mapping[str, Any]) -> None:
+    """Print the accuracy of each class."""
+    from pipeline.report.grid import make_grid
+    from pipeline.report.terminal import render_grid
+
+    rows = [
+        {
+            "class": label,
+            "accuracy": accuracy,
+            "right": row["right_by_class"][label],
+            "images": row["images_by_class"][label],
+        }
+        for label, accuracy in row["per_class"].items()
+    ]
+    grid = make_grid(["class", "accuracy", "right", "images"], rows)
+    click.echo(render_grid(grid))
 
 
 def _print_epochs(row: Mapping[str, Any]) -> None:
     """Print the scores of each epoch of a run, with those of the classes unless they are many."""
+    from pipeline.report.grid import make_grid
+    from pipeline.report.terminal import render_grid, terminal_width
+
     split = row["split"]
     classes = list(row["epochs"][0]["per_class"])
-    are_few = len(classes) <= _PRINTED_CLASSES
-    names = [clip(name, _CLASS_WIDTH) for name in classes] if are_few else []
-    heads = "".join(f" {name:>{_CLASS_WIDTH}}" for name in names)
-    width = len(f"{split} accuracy")
-    click.echo(f"run {row['run']}")
-    click.echo(f"epoch  {split} accuracy    loss{heads}")
-    for epoch in row["epochs"]:
-        line = f"{epoch['epoch']:5}  {epoch['acc']:{width}.4f}  {epoch['loss']:.4f}"
-        if are_few:
-            line += "".join(f" {_cell(value)}" for value in epoch["per_class"].values())
-        click.echo(f"{line}  best" if epoch["best"] else line)
-    if not are_few:
-        click.echo(f"the {len(classes)} classes are in the run's artifact {split}_epochs.csv")
+    rows: list[Row] = [
+        {
+            "epoch": epoch["epoch"],
+            f"{split}_acc": epoch["acc"],
+            f"{split}_loss": epoch["loss"],
+            "": "best" if epoch["best"] else "",
+        }
+        for epoch in row["epochs"]
+    ]
+    grid = make_grid(list(rows[0]), rows)
+    with_classes = _beside(grid, classes, [epoch["per_class"] for epoch in row["epochs"]])
+    print_message(f"run {row['run']}; accuracies in per cent")
+    text = render_grid(with_classes)
+    has_room = max(map(len, text.splitlines())) <= (terminal_width() or _USUAL_WIDTH)
+    click.echo(text if has_room else render_grid(grid))
+    if not has_room:
+        print_message(f"the {len(classes)} classes are in the run's artifact {split}_epochs.csv")
 
 
-def _cell(accuracy: float | None) -> str:
-    """The accuracy of a class, as wide as the column; a dash for a class without images."""
-    text = "-" if accuracy is None else f"{accuracy:.4f}"
-    return f"{text:>{_CLASS_WIDTH}}"
+def _beside(
+    grid: Grid, classes: Sequence[str], accuracies: Sequence[Mapping[str, float | None]]
+) -> Grid:
+    """Set the accuracies of the classes beside the table of epochs, in per cent."""
+    from pipeline.report.grid import Grid
+
+    cells = [
+        tuple("-" if value is None else f"{100 * value:.1f}" for value in by_class.values())
+        for by_class in accuracies
+    ]
+    return Grid(
+        columns=(*grid.columns, *(clip(name, _CLASS_CLIP) for name in classes)),
+        keys=(*grid.keys, *classes),
+        rows=tuple((*row, *more) for row, more in zip(grid.rows, cells, strict=True)),
+        numeric=(*grid.numeric, *(True for _ in classes)),
+    )

@@ -67,6 +67,7 @@ def train_command(
 
         from pipeline.jobs import reproduce, train
         from pipeline.jobs.progress import ProgressDisplay
+        from pipeline.report.scores import unit_of
         from pipeline.stores import locations
         from pipeline.system.signals import SignalStopRequest
         from sweeps.spec import yamlfile
@@ -120,8 +121,9 @@ def train_command(
             err=True,
         )
         sys.exit(interrupted.code)
+    value = unit_of(objective).value(result.value or 0.0)
     print_message(
-        f"run {result.run_id}: {objective} {result.value:.4f} at epoch {result.best_epoch}, "
+        f"run {result.run_id}: {objective} {value} at epoch {result.best_epoch}, "
         f"{result.checkpoint}"
     )
     if trial is not None:

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from pipeline.report.scores import unit_of
 from pipeline.system.console import format_duration, print_line
 from pipeline.system.text import clean, ordinal
 from sweeps.analysis.naming import setting_words
@@ -132,7 +133,8 @@ class _Tally:
         leading = self._leading
         if leading is None or leading.value is None:
             return ""
-        return f"leading {leading.value:.4f} (#{leading.number})"
+        unit = unit_of(self._study.spec.objective)
+        return f"leading {unit.value(leading.value)} (#{leading.number})"
 
 
 def _shows_bars(console: Console) -> bool:
@@ -169,6 +171,7 @@ class ProgressDisplay:
         self._console = console
         self._part = part
         self._objective = objective
+        self._unit = unit_of(objective)
         self._searched = searched
         self._total = total
         self._ended = ended
@@ -390,12 +393,13 @@ class ProgressDisplay:
         result = pause.result
         epoch = len(result.history)
         title = _title(result.number, result.config)
-        line = f"{title} paused after epoch {epoch}: {self._objective} {result.value:.4f}"
+        value = self._unit.value(result.value or 0.0)
+        line = f"{title} paused after epoch {epoch}: {self._objective} {value}"
         standing = pause.standing
         if standing is None:  # another seed of the configuration is to come
             return line
-        placed_by = f"{standing.value:.4f}"
-        if placed_by != f"{result.value:.4f}":
+        placed_by = self._unit.value(standing.value)
+        if placed_by != value:
             line += f", counted as {placed_by}"
         return f"{line}, {_standing_text(standing)}"
 
@@ -430,7 +434,7 @@ class ProgressDisplay:
             return f"failed: {result.end} ({result.error})"
         if result.value is None:
             return f"{result.end} ({result.error})"
-        outcome = f"{self._objective} {result.value:.4f} at epoch {result.best_epoch}"
+        outcome = f"{self._objective} {self._unit.value(result.value)} at epoch {result.best_epoch}"
         if result.state != COMPLETE:
             outcome += f", {result.state} after {len(result.history)}"
         return outcome
@@ -439,7 +443,7 @@ class ProgressDisplay:
         """Summarise the study: the best value, the remaining time, and the images per second."""
         parts = [] if self._tally is None else self._tally.texts()
         if self._best is not None and self._best.value is not None:
-            parts.append(f"best {self._best.value:.4f} (#{self._best.number})")
+            parts.append(f"best {self._unit.value(self._best.value)} (#{self._best.number})")
         elif self._tally is not None and self._tally.leading:
             parts.append(self._tally.leading)
         left = self._seconds_left()

@@ -38,6 +38,8 @@ _CONFIG_CLIP = 200
 _FOLDER_LENGTH = 100  # characters of a folder's name
 # Columns that are wrapped on a narrow terminal, with their least widths in characters.
 _WRAP = {"study": 12, "dataset": 8, "ended": 12, "winner": 16}
+_VALUE_WIDTH = 14  # characters of a mean with its spread
+_SPARE = ("epochs", "seconds", "configurations", "ended", "dataset")  # left out where there is no room
 
 
 def folder_name(records: Sequence[StudyRecord]) -> str:
@@ -271,7 +273,9 @@ def _winners_grid(records: Sequence[StudyRecord]) -> Grid:
         if field in searched or len(set(values)) > 1:
             cells = [clip(cell_text(field, value), 80) for value in values]
             lines.append((field, *cells))
-    return Grid(columns=("field", *names), rows=tuple(lines), numeric=(False,) * (1 + len(names)))
+    columns = ("field", *names)
+    numeric = (False,) * len(columns)
+    return Grid(columns=columns, keys=columns, rows=tuple(lines), numeric=numeric)
 
 
 # The formats
@@ -305,8 +309,9 @@ def _values(records: Sequence[StudyRecord]) -> Row:
 
 def _table(records: Sequence[StudyRecord]) -> str:
     width = terminal.terminal_width()
+    wrap = {**_WRAP, "objective": _VALUE_WIDTH, records[0].objective: _VALUE_WIDTH}
     return "\n\n".join(
-        terminal.render_section(section, width, _WRAP) for section in sections(records)
+        terminal.render_section(section, width, wrap, _SPARE) for section in sections(records)
     )
 
 

@@ -347,9 +347,7 @@ def _reading_lines(verdict: Verdict, unit: Unit, *, maximize: bool) -> list[str]
 
 def _mean_text(score: Score | None, unit: Unit) -> str:
     """A score without its number of seeds; empty if unknown."""
-    if score is None:
-        return ""
-    return unit.mean(score).partition(" (")[0]
+    return "" if score is None else unit.score(score)
 
 
 def _ends_text(entry: Ranked) -> str:

@@ -13,7 +13,6 @@ from pipeline.report.scores import (
     difference_values,
     entry_score_text,
     plural,
-    signed,
     unit_of,
 )
 from pipeline.system.text import clip
@@ -58,7 +57,9 @@ def _row(record: StudyRecord, front: Front, member: Member) -> Row:
         "configuration": config_text(trial, record.varied_fields or record.searched),
         record.objective: finite_value(entry.value),
         front.cost: _exact(member.cost),
-        "gain": "" if gain is None else signed(gain.difference),
+        "gain": ""
+        if gain is None
+        else unit_of(record.objective).difference(gain.difference, sign=True),
         "known": "" if gain is None else _known(gain),
         "mark": "knee" if member is front.knee else "",
     }

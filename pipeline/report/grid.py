@@ -7,7 +7,7 @@ A part of a report builds rows of exact values. `make_grid` turns the rows into 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.system.text import clip
@@ -18,6 +18,11 @@ Row = dict[str, object]  # a table row: exact values by column name; None is an 
 
 CLIP = 40  # characters of a text cell
 _NOTES_CLIP = 160  # characters of a cell of the column "notes", at least
+
+# Objectives that are shares of images: people read them in per cent.
+SHARES = ("val_acc", "balanced_acc")
+# All columns whose numbers are shown in per cent.
+_PERCENT = frozenset({*SHARES, "train_acc", "test_acc", "accuracy"})
 
 # Columns whose numbers are shown with 4 decimals.
 _SCORES = frozenset(
@@ -41,9 +46,20 @@ _SCORES = frozenset(
 class Grid:
     """A table as text: its cells are safe to print and short enough to lay out."""
 
-    columns: tuple[str, ...]  # names
+    columns: tuple[str, ...]  # names as shown; of shares with their unit, ``val_acc (%)``
+    keys: tuple[str, ...]  # names in the rows of values
     rows: tuple[tuple[str, ...], ...]  # cells, in the order of the columns
     numeric: tuple[bool, ...]  # by column; numbers are aligned on the right
+
+    def only(self, keys: Collection[str]) -> Grid:
+        """Some of the columns, in their order."""
+        kept = [position for position, key in enumerate(self.keys) if key in keys]
+        return Grid(
+            columns=tuple(self.columns[position] for position in kept),
+            keys=tuple(self.keys[position] for position in kept),
+            rows=tuple(tuple(row[position] for position in kept) for row in self.rows),
+            numeric=tuple(self.numeric[position] for position in kept),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,32 +72,49 @@ class Section:
 
 
 def make_grid(
-    columns: Sequence[str], rows: Sequence[Row], *, thousands: bool = True, limit: int = CLIP
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    thousands: bool = True,
+    limit: int = CLIP,
+    shares: Collection[str] = (),
 ) -> Grid:
-    """Turn rows of values into a table of text.
+    """Turn rows of values into a table of text, in which shares of images are in per cent.
 
     Args:
         columns: the names of the columns to show, in order.
         rows: each has a value for every column; further values are ignored.
         thousands: separate the thousands of parameter counts by commas.
         limit: the longest text of a cell, in characters.
+        shares: further columns of shares, besides accuracies.
     """
+    numeric = {name: _all_numbers(row[name] for row in rows) for name in columns}
+    percent = {name for name in columns if numeric[name] and (name in _PERCENT or name in shares)}
+    heads = {name: f"{name} (%)" if name in percent else name for name in columns}
     limits = dict.fromkeys(columns, limit)
     if "notes" in limits:
         limits["notes"] = max(limit, _NOTES_CLIP)
     cells = []
     for row in rows:
-        texts = {name: cell_text(name, row[name], thousands=thousands) for name in columns}
+        values = {name: _times_100(row[name]) if name in percent else row[name] for name in columns}
+        texts = {
+            name: cell_text(heads[name], values[name], thousands=thousands) for name in columns
+        }
         cells.append(tuple(clip(text, limits[name]) for name, text in texts.items()))
     return Grid(
-        columns=tuple(columns),
+        columns=tuple(heads.values()),
+        keys=tuple(columns),
         rows=tuple(cells),
-        numeric=tuple(_all_numbers(row[name] for row in rows) for name in columns),
+        numeric=tuple(numeric.values()),
     )
 
 
 def _all_numbers(values: Iterable[object]) -> bool:
     return all(value is None or _is_number(value) for value in values)
+
+
+def _times_100(value: object) -> object:
+    return 100 * value if isinstance(value, int | float) else value
 
 
 def _is_number(value: object) -> bool:

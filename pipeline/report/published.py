@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipeline.report.grid import CLIP, Grid, Row, Section, finite_value, make_grid
 from pipeline.report.problems import class_name
 from pipeline.report.ranked import shown_entries
-from pipeline.report.scores import score_values
+from pipeline.report.scores import Unit, score_values, unit_of
 from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text
 from sweeps.analysis.published import ComparedFigure, Comparison, Variant, compare
@@ -172,10 +172,10 @@ def _wide_row(variant: Variant, figure: ComparedFigure, splits: Sequence[str]) -
     return {
         "variant": variant.reference.label,
         "figure": _KINDS[kind],
-        "published": _number_text(figure.published),
+        "published": _value_text(figure),
         "on": SPLITS[figure.split],
         **_our_scores(figure, splits),
-        "difference": _number_text(figure.difference, "+"),
+        "difference": _difference_text(figure),
         "taken with": _taken_with(figure),
         "verdict": assessment(variant, figure),
     }
@@ -188,10 +188,10 @@ def _narrow_row(variant: Variant, figure: ComparedFigure) -> Row:
     return {
         "variant": variant.reference.label if figure is variant.figures[0] else "",
         "figure": figure.name,
-        "published": _number_text(figure.published),
+        "published": _value_text(figure),
         "ours": _score_text(figure, split),
         "on": split,
-        "differ": _number_text(figure.difference, "+"),
+        "differ": _difference_text(figure),
         "verdict": remark.replace("comparable", "alike"),
     }
 
@@ -200,11 +200,18 @@ def _our_scores(figure: ComparedFigure, splits: Sequence[str]) -> Row:
     return {f"ours, {SPLITS[split]}": _score_text(figure, split) for split in splits}
 
 
-def _number_text(value: float | None, sign: str = "") -> str:
-    if value is None:
-        return ""
-    # Adding 0.0 turns -0.0 into 0.0.
-    return f"{round(value, 4) + 0.0:{sign}.4f}"
+def _unit(figure: ComparedFigure) -> Unit:
+    """The unit of a figure: all but losses are shares of images."""
+    return Unit(percent=not figure.name.endswith("_loss"))
+
+
+def _value_text(figure: ComparedFigure) -> str:
+    return "" if figure.published is None else _unit(figure).value(figure.published)
+
+
+def _difference_text(figure: ComparedFigure) -> str:
+    difference = figure.difference
+    return "" if difference is None else _unit(figure).difference(difference, sign=True)
 
 
 def _score_text(figure: ComparedFigure, split: str) -> str:
@@ -213,10 +220,7 @@ def _score_text(figure: ComparedFigure, split: str) -> str:
         if split == "test" and figure.ours and figure.split != "train":
             return "not scored yet"
         return ""
-    text = _number_text(score.mean)
-    if score.spread is not None:
-        text += f" ± {score.spread:.4f}"
-    return f"{text} ({score.seeds})"
+    return f"{_unit(figure).score(score)} ({score.seeds})"
 
 
 def _taken_with(figure: ComparedFigure) -> str:
@@ -276,7 +280,7 @@ def _unnamed_text(record: StudyRecord, entries: Sequence[Ranked]) -> str:
     for entry in entries[:MAX_LINES]:
         name = clip(config_text(entry.trials[0], record.varied_fields), 80)
         if entry.value is not None:
-            name += f" ({record.objective} {entry.value:.4f})"
+            name += f" ({record.objective} {unit_of(record.objective).value(entry.value)})"
         names.append(name)
     if len(entries) > MAX_LINES:
         names.append(f"{len(entries) - MAX_LINES} more")
@@ -342,9 +346,9 @@ def _detail_grid(
     values: list[Row] = [
         {
             head: name,
-            "published": figure.published,
+            "published": _value_text(figure),
             **_our_scores(figure, splits),
-            "difference": _number_text(figure.difference, "+"),
+            "difference": _difference_text(figure),
             "taken with": _taken_with(figure),
         }
         for name, figure in figures

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.report.front import cost_of
-from pipeline.report.grid import CLIP, Grid, Row, finite_value, make_grid
+from pipeline.report.grid import CLIP, SHARES, Grid, Row, finite_value, make_grid
 from pipeline.report.problems import INFEASIBLE, entry_problems
-from pipeline.report.scores import BASELINE, unit_of
+from pipeline.report.scores import BASELINE
 from pipeline.system.text import clip
 from sweeps.analysis.importance import importance
 from sweeps.analysis.ranking import Ranked, ends_text, searched_values, trained_epochs
@@ -49,7 +49,6 @@ class RankedTable:
         *,
         thousands: bool = True,
         limit: int = CLIP,
-        percent: bool = False,
     ) -> Grid:
         """Turn some of the rows into a table of text, in which ``1=`` is a rank that is shared.
 
@@ -58,37 +57,17 @@ class RankedTable:
             columns: the names of the columns to show, in order; None for all.
             thousands: as for `make_grid`.
             limit: as for `make_grid`.
-            percent: write accuracies and their spread in per cent, as the names of their columns
-                then say.
         """
-        names = list(self.columns if columns is None else columns)
-        shown = list(rows)
-        if percent:
-            names, shown = _in_percent(names, shown)
-        grid = make_grid(names, shown, thousands=thousands, limit=limit)
-        place = grid.columns.index("rank")
+        names = self.columns if columns is None else columns
+        shares = ["spread"] if any(name in SHARES for name in names) else []
+        grid = make_grid(names, rows, thousands=thousands, limit=limit, shares=shares)
+        place = grid.keys.index("rank")
         ties = self.ties
         marked = []
         for row, cells in zip(rows, grid.rows, strict=True):
             mark = "=" if row["rank"] in ties else ""
             marked.append((*cells[:place], cells[place] + mark, *cells[place + 1 :]))
         return dataclasses.replace(grid, rows=tuple(marked))
-
-
-def _in_percent(names: Sequence[str], rows: Sequence[Row]) -> tuple[list[str], list[Row]]:
-    """The names and rows of columns, in which accuracies and their spread are in per cent."""
-    shares = [name for name in names if unit_of(name).percent]
-    if shares:
-        shares += [name for name in names if name == "spread"]
-    renamed = {name: f"{name} (%)" for name in shares}
-    converted = []
-    for row in rows:
-        values = dict(row)
-        for name, new in renamed.items():
-            value = row[name]
-            values[new] = 100 * value if isinstance(value, int | float) else value
-        converted.append(values)
-    return [renamed.get(name, name) for name in names], converted
 
 
 def ranked_table(record: StudyRecord) -> RankedTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.report.grid import Row
+from pipeline.report.grid import SHARES, Row
 from pipeline.system.text import clip
 from sweeps.analysis.difference import Difference
 from sweeps.analysis.naming import config_text
@@ -13,8 +13,6 @@ from sweeps.analysis.record import Lead, StudyRecord
 from sweeps.analysis.scores import Score, complete_trials
 
 BASELINE = "baseline"  # marks a configuration to compare with
-# Objectives that are shares of images: sentences give them in per cent.
-_SHARES = ("val_acc", "balanced_acc")
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,16 @@ class Unit:
         """A value: ``97.39 %``, or ``0.1234`` of an objective without a unit."""
         return f"{self._digits(value)} %" if self.percent else f"{value:.4f}"
 
-    def mean(self, score: Score) -> str:
-        """A mean and its spread: ``98.96 ± 0.10 % (3 seeds)``."""
+    def score(self, score: Score) -> str:
+        """A mean and its spread: ``98.96 ± 0.10 %``."""
         text = self._digits(score.mean)
         if score.spread is not None:
             text += f" ± {self._digits(score.spread)}"
-        if self.percent:
-            text += " %"
-        return f"{text} ({plural(score.seeds, 'seed')})"
+        return f"{text} %" if self.percent else text
+
+    def mean(self, score: Score) -> str:
+        """A mean, its spread and number of seeds: ``98.96 ± 0.10 % (3 seeds)``."""
+        return f"{self.score(score)} ({plural(score.seeds, 'seed')})"
 
     def interval(self, low: float, high: float) -> str:
         """An interval: ``96.93 to 99.29 %``."""
@@ -70,7 +70,7 @@ PERCENT = Unit(percent=True)
 
 def unit_of(objective: str) -> Unit:
     """The unit in which sentences give an objective."""
-    return Unit(percent=objective in _SHARES)
+    return Unit(percent=objective in SHARES)
 
 
 def score_values(key: str, score: Score | None) -> Row:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.report.scores import plural
+from pipeline.report.scores import plural, unit_of
 from pipeline.system.console import format_duration
 from pipeline.system.text import clean, clip, wrap_words
 from sweeps.analysis.naming import setting_words
@@ -257,7 +257,7 @@ def _labelled_texts(status: Status) -> list[tuple[str, str]]:
     if record.paused:
         texts.append(("paused", _paused_text(status)))
     if best is not None:
-        value = f"{record.objective} {best.value:.4f} at epoch {best.best_epoch}"
+        value = f"{_value_text(record, best.value)} at epoch {best.best_epoch}"
         texts.append(("best", f"{value}: {_trial_text(best, record)}"))
     if record.finalists is not None:
         texts.append(("finalists", _finalists_text(record.finalists)))
@@ -281,7 +281,7 @@ def status_line(status: Status) -> str:
     if record.paused:
         parts.append(f"{len(record.paused)} paused")
     if best is not None:
-        parts.append(f"best {record.objective} {best.value:.4f} (#{best.number})")
+        parts.append(f"best {_value_text(record, best.value)} (#{best.number})")
     if seconds is not None:
         parts.append(f"about {format_duration(seconds)} left")
     return clean(f"{record.name}: {_state_text(status)}; {', '.join(parts)}")
@@ -324,8 +324,13 @@ def _running_text(status: Status, trial: RunningTrial, result: TrialResult) -> s
         begin = datetime.fromtimestamp(trial.since, UTC)
         parts.append(f"begun {duration} ago, {begin:%H:%M:%S} UTC")
     if result.value is not None:
-        parts.append(f"{status.record.objective} {result.value:.4f} so far")
+        parts.append(f"{_value_text(status.record, result.value)} so far")
     return f"{_trial_text(result, status.record)}: {', '.join(parts)}"
+
+
+def _value_text(record: StudyRecord, value: float | None) -> str:
+    """A value with its objective: ``val_acc 96.96 %``."""
+    return f"{record.objective} {unit_of(record.objective).value(value or 0.0)}"
 
 
 def _trial_text(result: TrialResult, record: StudyRecord) -> str:
@@ -341,8 +346,9 @@ def _paused_text(status: Status) -> str:
     text = str(len(paused))
     if status.state != "running":
         text += ", which go on with the sweep"
+    unit = unit_of(status.record.objective)
     best = [
-        f"#{result.number} {result.value:.4f} after epoch {len(result.history)} "
+        f"#{result.number} {unit.value(result.value)} after epoch {len(result.history)} "
         f"of {result.config.epochs}"
         for result in paused[:_SHOWN_PAUSED]
         if result.value is not None

@@ -115,7 +115,7 @@ def _ranked_table(contents: ReportContents, top: int | None, width: int | None) 
     for row, cells in zip(rows, grid.rows, strict=True):
         shown = [Text(cells[position]) for position in headers]
         result.add_row(*shown, style=_row_style(row))
-    missing = [name for i, name in enumerate(grid.columns) if i not in headers]
+    missing = [name for i, name in enumerate(grid.keys) if i not in headers]
     if missing:
         result.caption = Text(f"no room for {', '.join(missing)}: --format csv has them")
     return result
@@ -139,7 +139,7 @@ def _fitting_headers(grid: Grid, record: StudyRecord, width: int | None) -> dict
     if width is None or sum(full_widths) + gaps <= width:
         return dict(enumerate(grid.columns))
     required = (*_ALWAYS, record.objective)
-    by_importance = ranked_columns(record, grid.columns)
+    by_importance = ranked_columns(record, grid.keys)
     searched = [name for name in by_importance if name in record.searched and name != "family"]
     positions = []
     room = width + _GAP
@@ -152,10 +152,11 @@ def _fitting_headers(grid: Grid, record: StudyRecord, width: int | None) -> dict
         *_AFTER_SEARCHED,
     )
     for name in order:
-        if name not in grid.columns:
+        if name not in grid.keys:
             continue
-        position = grid.columns.index(name)
-        header_width = max(len(line) for line in _two_lines(name).split("\n"))
+        position = grid.keys.index(name)
+        header = _two_lines(grid.columns[position])
+        header_width = max(len(line) for line in header.split("\n"))
         column_width = _GAP + max(widths[position], header_width)
         if column_width <= room or name in required:
             positions.append(position)
@@ -169,7 +170,9 @@ def _cell_width(grid: Grid, position: int) -> int:
 
 
 def _two_lines(name: str) -> str:
-    """A long name on two lines."""
+    """A long name, or a name with its unit, on two lines."""
+    if name.endswith(" (%)"):
+        return name.replace(" ", "\n")
     if len(name) > len("val_acc"):
         return name.replace("_", "_\n", 1)
     return name
@@ -177,7 +180,14 @@ def _two_lines(name: str) -> str:
 
 def _note_block(rows: Sequence[Row], width: int | None) -> list[str]:
     """The notes of a table without room for their column."""
-    notes = [f"Trial {row['trial']} {row['notes']}" for row in rows if row.get("notes")]
+    trials: dict[object, list[str]] = {}
+    for row in rows:
+        if row.get("notes"):
+            trials.setdefault(row["notes"], []).append(str(row["trial"]))
+    notes = [
+        f"{'Trial' if len(numbers) == 1 else 'Trials'} {', '.join(numbers)}: {note}"
+        for note, numbers in trials.items()
+    ]
     return [_lines(notes, width)] if notes else []
 
 
@@ -214,14 +224,8 @@ def render_finalists(record: StudyRecord, width: int | None = None) -> str:
     if section is None:
         return ""
     width = terminal_width() if width is None else width
-    wrap = {
-        "finalist": 20,
-        record.objective: 8,
-        "test_acc": 8,
-        finalists.GAP_COLUMN: 8,
-        "difference": 8,
-    }
-    return render_section(section, _section_width(width), wrap)
+    wrap = {"finalist": 16, finalists.GAP_COLUMN: 10, "difference": 11}
+    return render_section(section, _section_width(width), wrap, ("in_search",))
 
 
 def render_winner(detail: dict[str, Any], width: int | None = None) -> str:
@@ -250,7 +254,10 @@ def render_winner(detail: dict[str, Any], width: int | None = None) -> str:
 
 
 def render_section(
-    section: Section, width: int | None = None, wrap: Mapping[str, int] = _NO_WRAP
+    section: Section,
+    width: int | None = None,
+    wrap: Mapping[str, int] = _NO_WRAP,
+    spare: Sequence[str] = (),
 ) -> str:
     """A title, a table and sentences.
 
@@ -258,13 +265,38 @@ def render_section(
         section: to lay out.
         width: of the table and the sentences, in characters; None for the natural width.
         wrap: the columns to wrap if there is no room, with their least widths.
+        spare: the columns to leave out if there is no room then, the first ones first.
     """
     blocks = [section.title]
+    lines = list(section.lines)
     if section.grid.rows:
-        blocks.append(_text(_plain_table(section.grid, wrap), width))
-    if section.lines:
-        blocks.append(_lines(section.lines, width))
+        grid = _fitting_grid(section.grid, wrap, width, spare)
+        blocks.append(_text(_plain_table(grid, wrap, width), width))
+        missing = [key for key in section.grid.keys if key not in grid.keys]
+        if missing:
+            lines.append(f"No room for {', '.join(missing)}: a wider terminal shows all.")
+    if lines:
+        blocks.append(_lines(lines, width))
     return "\n".join(blocks)
+
+
+def _fitting_grid(
+    grid: Grid, wrap: Mapping[str, int], width: int | None, spare: Sequence[str]
+) -> Grid:
+    """A table without those of its spare columns for which there is no room."""
+    keys = list(grid.keys)
+    for key in spare:
+        widths = _column_widths(grid.only(keys), wrap, width)
+        if width is None or sum(widths) + _GAP * (len(widths) - 1) <= width:
+            break
+        if key in keys:
+            keys.remove(key)
+    return grid.only(keys)
+
+
+def render_grid(grid: Grid) -> str:
+    """A table without a title, of its natural width."""
+    return _text(_plain_table(grid))
 
 
 def _section_width(width: int | None) -> int | None:
@@ -305,30 +337,54 @@ def _empty_table(titles: Sequence[str] = ()) -> Table:
     )
 
 
-def _plain_table(grid: Grid, wrap: Mapping[str, int] = _NO_WRAP) -> Table:
+def _plain_table(grid: Grid, wrap: Mapping[str, int] = _NO_WRAP, width: int | None = None) -> Table:
     """A table without a title.
 
     Args:
         grid: its cells.
         wrap: the columns to wrap if there is no room, with their least widths.
+        width: of the table, in characters; None for the natural width.
     """
     result = _empty_table()
+    widths = _column_widths(grid, wrap, width)
     for position, name in enumerate(grid.columns):
-        min_width = wrap.get(name)
-        if min_width is not None:
-            words = [word for row in grid.rows for word in row[position].split()]
-            longest = max(map(cell_len, words), default=0)
-            min_width = max(min_width, min(longest, _LONGEST_WORD))
         result.add_column(
             Text(name),
             justify="right" if grid.numeric[position] else "left",
-            no_wrap=name not in wrap,
-            min_width=min_width,
+            no_wrap=grid.keys[position] not in wrap,
+            width=widths[position],
             overflow="fold",
         )
     for row in grid.rows:
         result.add_row(*map(Text, row))
     return result
+
+
+def _column_widths(grid: Grid, wrap: Mapping[str, int], width: int | None) -> list[int]:
+    """The widths of a table's columns, in characters: those that wrap share what the others leave.
+
+    The room beyond their least widths goes to the columns with the most text first.
+    """
+    natural = [
+        max(_cell_width(grid, position), cell_len(name))
+        for position, name in enumerate(grid.columns)
+    ]
+    if width is None:
+        return natural
+    widths = list(natural)
+    for position, key in enumerate(grid.keys):
+        if key in wrap:
+            words = [word for row in grid.rows for word in row[position].split()]
+            longest = max(map(cell_len, words), default=0)
+            least = max(wrap[key], min(longest, _LONGEST_WORD))
+            widths[position] = min(natural[position], least)
+    room = width - sum(widths) - _GAP * (len(widths) - 1)
+    by_text = sorted(range(len(widths)), key=lambda position: -natural[position])
+    for position in by_text:
+        more = min(max(0, room), natural[position] - widths[position])
+        widths[position] += more
+        room -= more
+    return widths
 
 
 def _text(renderable: RenderableType, width: int | None = None) -> str:

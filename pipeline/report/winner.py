@@ -16,6 +16,7 @@ from pipeline.report.provenance import looks_text
 from pipeline.report.scores import PERCENT, lead_values, unit_of
 from pipeline.system.errors import NothingComplete
 from pipeline.system.text import clean, clip
+from sweeps.analysis.finalists import FINALISTS_SUFFIX
 from sweeps.analysis.health import (
     balanced_accuracy,
     expected_calibration_error,
@@ -234,6 +235,8 @@ def _sort_key(accuracy: float | None) -> float:
 def headline(detail: dict[str, Any]) -> str:
     """The winning trial, its value and its epoch, on a line."""
     name = clip(detail["study"], 60)
+    if name.endswith(FINALISTS_SUFFIX):
+        name = f"{name.removesuffix(FINALISTS_SUFFIX)}'s finalists"
     dataset = clip(detail["dataset"], 80)
     unit = unit_of(detail["objective"])
     value = f"{detail['objective']} {unit.value(detail['value'] or 0.0)}"

@@ -42,8 +42,8 @@ def test_of_a_sweep_under_way():
         "test: running",
         "  ended       2 of 4: 1 complete, 1 pruned",
         "  training    #2 cnn lr=0.001 dropout=0.1: epoch 1 of 10 done, begun 2 s ago,",
-        "              07:59:58 UTC, val_acc 0.8000 so far",
-        "  best        val_acc 0.9000 at epoch 3: #0 cnn lr=0.001 dropout=0.1",
+        "              07:59:58 UTC, val_acc 80.00 % so far",
+        "  best        val_acc 90.00 % at epoch 3: #0 cnn lr=0.001 dropout=0.1",
         "  left        2 trials, about 7 s",
         "  held by     process 7 on host since then",
         "  record      /studies/mlflow.db",
@@ -51,7 +51,7 @@ def test_of_a_sweep_under_way():
     ]
     assert (
         status_line(under_way())
-        == "test: running; 2 of 4 trials ended, best val_acc 0.9000 (#0), about 7 s left"
+        == "test: running; 2 of 4 trials ended, best val_acc 90.00 % (#0), about 7 s left"
     )
 
 
@@ -279,10 +279,10 @@ def test_of_paused_trials():
     assert status_text(promoting(), 80).splitlines()[:7] == [
         "test: running",
         "  ended       1 of 6: 1 complete",
-        "  training    #5 cnn: epoch 2 of 10 done, val_acc 0.8000 so far",
-        "  paused      4; the best: #4 0.8000 after epoch 1 of 10, #3 0.7000 after epoch",
-        "              1 of 10, #2 0.6000 after epoch 1 of 10",
-        "  best        val_acc 0.9000 at epoch 10: #0 cnn",
+        "  training    #5 cnn: epoch 2 of 10 done, val_acc 80.00 % so far",
+        "  paused      4; the best: #4 80.00 % after epoch 1 of 10, #3 70.00 % after",
+        "              epoch 1 of 10, #2 60.00 % after epoch 1 of 10",
+        "  best        val_acc 90.00 % at epoch 10: #0 cnn",
         "  left        5 trials, about 14 epochs, about 21 s",
     ]
     assert seconds_left(promoting()) == pytest.approx((30 - 16) * 1.5)

@@ -90,7 +90,7 @@ def test_what_it_learns(tmp_path):
     values = then._outcome(status, stores)
     assert values == {
         "PIPELINE_STUDY": "s",
-        "PIPELINE_SUMMARY": "s: done; 2 of 2 trials ended, best val_acc 0.7500 (#1)",
+        "PIPELINE_SUMMARY": "s: done; 2 of 2 trials ended, best val_acc 75.00 % (#1)",
         "PIPELINE_OBJECTIVE": "val_acc",
         "PIPELINE_BEST": "s#1",
         "PIPELINE_BEST_VALUE": "0.75",

@@ -34,7 +34,7 @@ def test_off_a_terminal_each_trial_is_a_line():
         show.trial_ended(results[0], results[1])
     first, second = file.getvalue().splitlines()
     assert first.startswith(
-        "#1 cnn relu lr=0.02: val_acc 0.8000 at epoch 3, 4.5 s; 1/4, best 0.8000 (#1), about "
+        "#1 cnn relu lr=0.02: val_acc 80.00 % at epoch 3, 4.5 s; 1/4, best 80.00 % (#1), about "
     )
     assert first.endswith(" left, 2,000 images/s")
     assert second.endswith(" left, 1,000 images/s")
@@ -62,7 +62,7 @@ def test_on_a_terminal_each_trial_under_way_has_a_bar():
         ]
         show.trial_ended(results[1], results[1])
         assert [description for description, _, _ in bars()] == ["trials", "#0 cnn relu"]
-    assert "#1 cnn relu: val_acc 0.8000 at epoch 3, 4.5 s; lr=0.01" in file.getvalue()
+    assert "#1 cnn relu: val_acc 80.00 % at epoch 3, 4.5 s; lr=0.01" in file.getvalue()
 
 
 def test_on_a_terminal_of_80_columns_a_trial_is_a_line():
@@ -75,7 +75,7 @@ def test_on_a_terminal_of_80_columns_a_trial_is_a_line():
     words = "some words " * 12
     show.print_line(words)
     first, *rest = file.getvalue().splitlines()
-    assert first.startswith("#0 cnn relu: val_acc 0.8000 at epoch 3, 4.5 s; lr=")
+    assert first.startswith("#0 cnn relu: val_acc 80.00 % at epoch 3, 4.5 s; lr=")
     assert first.endswith("…")
     assert [len(line) <= 80 for line in (first, *rest)] == [True] * 3
     assert " ".join(" ".join(rest).split()) == words.strip()
@@ -118,17 +118,17 @@ def paused(number, value, epochs=1, placed_by=None, **standing):
 @pytest.mark.parametrize(
     ("standing", "said"),
     [
-        ({"rivals": 1, "going_on": 0}, "val_acc 0.8000, the first there"),
-        ({}, "val_acc 0.8000, 1st of 3 there; it may go on later"),
-        ({"place": 2, "rivals": 2, "going_on": 0}, "val_acc 0.8000, 2nd of 2 there"),
-        ({"place": 2}, "val_acc 0.8000, 2nd of 3 there; the best one goes on"),
+        ({"rivals": 1, "going_on": 0}, "val_acc 80.00 %, the first there"),
+        ({}, "val_acc 80.00 %, 1st of 3 there; it may go on later"),
+        ({"place": 2, "rivals": 2, "going_on": 0}, "val_acc 80.00 %, 2nd of 2 there"),
+        ({"place": 2}, "val_acc 80.00 %, 2nd of 3 there; the best one goes on"),
         (
             {"place": 6, "rivals": 11, "going_on": 5, "placed_by": 0.81},
-            "val_acc 0.8000, counted as 0.8100, 6th of 11 there; the best 5 go on",
+            "val_acc 80.00 %, counted as 81.00 %, 6th of 11 there; the best 5 go on",
         ),
         (
             {"place": 6, "rivals": 9, "all_drawn": True},
-            "val_acc 0.8000, 6th of 9 there; better ones go on first",
+            "val_acc 80.00 %, 6th of 9 there; better ones go on first",
         ),
     ],
 )
@@ -145,7 +145,7 @@ def test_a_seed_that_is_paused_before_the_others_has_no_place():
     show, file = promoting(terminal=False)
     with show.live():
         show.trial_paused(Pause(make_result(0, 0.8, state="paused"), None))
-    assert file.getvalue() == "#0 cnn relu paused after epoch 3: val_acc 0.8000\n"
+    assert file.getvalue() == "#0 cnn relu paused after epoch 3: val_acc 80.00 %\n"
 
 
 def test_a_trial_that_goes_on_says_so_unless_it_does_at_once():
@@ -184,7 +184,7 @@ def test_paused_trials_end_in_one_line():
             show.trial_ended(make_result(number, 0.5, epochs=1, state="pruned"), best)
     *_, complete, last = file.getvalue().splitlines()
     assert complete.startswith("#0 cnn relu lr=0.001 width=32")
-    assert "4 of 4 drawn, 3 paused, best 0.9000 (#0)" in complete
+    assert "4 of 4 drawn, 3 paused, best 90.00 % (#0)" in complete
     assert last == "the 3 paused trials that are left end as pruned"
 
 
@@ -205,7 +205,7 @@ def test_the_bar_of_a_study_with_promotion_counts_epochs():
         show.epoch_ended(first.history[0], 0)
         show.trial_paused(paused(0, 0.8))
         assert bar() == ("epochs", 1, expected)
-        assert show._bars.text.startswith("1 of 4 drawn, 1 paused, leading 0.8000 (#0), about ")
+        assert show._bars.text.startswith("1 of 4 drawn, 1 paused, leading 80.00 % (#0), about ")
         for number in range(4):  # more than expected
             show.trial_began(number, first.config, 12)
         assert bar() == ("epochs", 1, 4 * 12)

@@ -42,16 +42,16 @@ def test_a_figure_beside_ours():
     assert row == {
         "variant": "lr 0.01",
         "figure": "accuracy",
-        "published": "0.9100",
+        "published": "91.00 %",
         "on": "test",
-        "ours, validation": "0.9050 ± 0.0071 (2)",
-        "ours, test": "0.9000 ± 0.0000 (2)",
-        "difference": "-0.0100",
+        "ours, validation": "90.50 ± 0.71 % (2)",
+        "ours, test": "90.00 ± 0.00 % (2)",
+        "difference": "-1.00 points",
         "taken with": "test",
         "verdict": "beyond our seeds' spread",
     }
     assert (
-        lines[-1] == "Of these configurations nothing is published: lr 0.1 (val_acc 0.8050); lr 1."
+        lines[-1] == "Of these configurations nothing is published: lr 0.1 (val_acc 80.50 %); lr 1."
     )
 
 
@@ -157,7 +157,7 @@ def test_narrow_names_a_variant_once():
     assert (first["variant"], second["variant"]) == ("lr 0.01", "")
     assert (second["figure"], second["ours"], second["on"]) == (
         "test_acc",
-        "0.9000 ± 0.0000 (2)",
+        "90.00 ± 0.00 % (2)",
         "test",
     )
     assert second["verdict"] == "beyond"

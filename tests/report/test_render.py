@@ -192,7 +192,7 @@ def test_table_drops_columns_rather_than_squeezing_them(width):
     assert [line.split()[:3] for line in body] == [
         [str(i + 1), str(100 + i), "resnet"] for i in range(40)
     ]
-    assert [f"{0.8 - i / 1000:.4f}" in line for i, line in enumerate(body)] == [True] * 40
+    assert [f"{80 - i / 10:.2f}" in line for i, line in enumerate(body)] == [True] * 40
     _, _, caption = " ".join(lines).partition("no room for ")
     left_out = set(caption.partition(":")[0].split(", ")) - {""}
     header = re.sub(r"_ ", "_", text.split("─")[0])
@@ -204,7 +204,8 @@ def test_table_drops_columns_rather_than_squeezing_them(width):
 def test_table_shows_every_column_where_there_is_room():
     """Off a terminal nothing is left out, and parameters have separators."""
     text = render.render(report_study(report_trial(0, 0.5)), "table", None)
-    assert ranked_table(report_study()).columns == text.splitlines()[2].split()
+    heads = text.splitlines()[2].replace(" (%)", "").split()
+    assert ranked_table(report_study()).columns == heads
     assert "1,234,567" in text
     assert "no room" not in text
     assert "\x1b" not in text
@@ -291,8 +292,8 @@ def test_best_detail_scores_classes_worst_first():
     assert [row["predicted"] for row in detail["classes"]] == [20, 0, 40]
     assert detail["never_predicted"] == ["class 2"]
     text = render.render_winner(report_winner(), "table")
-    assert re.search(r"class 1 +0\.2500 +20 +20 +20 +worst", text)
-    assert re.search(r"class 2 +0\.4000 +0 +20 +0 +never predicted", text)
+    assert re.search(r"class 1 +25\.00 +20 +20 +20 +worst", text)
+    assert re.search(r"class 2 +40\.00 +0 +20 +0 +never predicted", text)
     assert "Never predicted: class 2" in text
 
 
@@ -318,7 +319,7 @@ def test_loading_snippet_and_command_are_valid_code():
 def test_two_hundred_classes_show_the_extremes():
     """Of many classes the text shows the 10 worst and the 5 best, the JSON all."""
     record = report_winner(200)
-    listed = re.findall(r"(class \d+) +\d\.\d{4}", render.render_winner(record, "table"))
+    listed = re.findall(r"(class \d+) +\d+\.\d\d ", render.render_winner(record, "table"))
     ordered = json.loads(render.render_winner(record, "json"))["classes"]
     names = [row["class"] for row in ordered]
     assert len(set(names)) == 200
@@ -485,8 +486,8 @@ def test_trials_of_different_epochs_are_explained(selection, order, said, fmt):
 
 def test_a_narrow_table_has_the_epochs():
     """At 80 columns the best epoch and the number of trained epochs stand beside the value."""
-    header = printed(report_study(report_trial(0, 0.5)), 80).split("─")[0].splitlines()[-1]
-    assert {"val_acc", "epoch", "trained", "state"} < set(header.split())
+    header = printed(report_study(report_trial(0, 0.5)), 80).split("─")[0]
+    assert {"val_acc", "(%)", "epoch", "trained", "state"} < set(header.split())
 
 
 @pytest.mark.parametrize(
@@ -551,7 +552,7 @@ def test_notes_have_a_column_where_there_are_any():
     assert ranked_table(record).columns[-1] == "notes"
     assert ranked_table(record).rows[1]["notes"] == "collapsed: nearly all taken for '=b| <i>'"
     assert r"collapsed: nearly all taken for '=b\| &lt;i&gt;'" in render.render(record, "md")
-    assert "Trial 1 collapsed: nearly all taken for '=b| <i>'" in render.render(
+    assert "Trial 1: collapsed: nearly all taken for '=b| <i>'" in render.render(
         record, "table", width=80
     )
     data = json.loads(render.render(record, "json"))

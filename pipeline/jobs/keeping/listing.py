@@ -12,7 +12,8 @@ from typing import Any
 
 from pipeline.report import terminal
 from pipeline.report.formats import csv_cell, csv_table, json_text
-from pipeline.report.grid import Row, Section, make_grid
+from pipeline.report.grid import Row, make_grid
+from pipeline.report.scores import unit_of
 from pipeline.report.status import state_of, unfinished_finalists
 from pipeline.stores import access, locks, mlflow_runs, relocation
 from pipeline.stores.locations import Stores, is_stored_name, sqlite_file
@@ -167,8 +168,7 @@ def _table(studies: Sequence[ListedStudy], limit: int) -> str:
         }
         for study in studies
     ]
-    section = Section(title="", grid=make_grid(list(rows[0]), rows))
-    return terminal.render_section(section).strip("\n")
+    return terminal.render_grid(make_grid(list(rows[0]), rows))
 
 
 def _ended_text(study: ListedStudy) -> str:
@@ -185,8 +185,8 @@ def _best_text(study: ListedStudy) -> str:
     """The best value, with the objective where that is not the accuracy."""
     if study.best is None:
         return ""
-    objective = "" if study.objective == "val_acc" else f" {study.objective}"
-    return f"{study.best:.4f}{objective}"
+    value = unit_of(study.objective or "").value(study.best)
+    return value if study.objective == "val_acc" else f"{value} {study.objective}"
 
 
 def _time_text(used: float | None) -> str:

@@ -116,10 +116,10 @@ def ranked_latex(record: StudyRecord, table: RankedTable, top: int | None = None
         for name in names
         if name in ("rank", record.objective) or any(row[name] not in (None, "") for row in rows)
     ]
-    grid = table.grid(rows, names, percent=True)
+    grid = table.grid(rows, names)
     kept = _fitting(grid)
-    left_out = [name for name in grid.columns if name not in kept]
-    grid = _only(grid, kept)
+    left_out = [name for name in grid.keys if name not in kept]
+    grid = grid.only(kept)
     caption = (
         f"The first {len(rows)} of {len(table.rows)} configurations of the study {record.name}"
     )
@@ -138,18 +138,8 @@ def _fitting(grid: Grid) -> list[str]:
     for position, name in enumerate(grid.columns):
         room -= 2 + max([len(name), *(len(row[position]) for row in grid.rows)])
         if room >= 0:
-            kept.append(name)
+            kept.append(grid.keys[position])
     return kept
-
-
-def _only(grid: Grid, names: Sequence[str]) -> Grid:
-    """Some of the columns of a table."""
-    positions = [position for position, name in enumerate(grid.columns) if name in names]
-    return Grid(
-        columns=tuple(grid.columns[position] for position in positions),
-        rows=tuple(tuple(row[position] for position in positions) for row in grid.rows),
-        numeric=tuple(grid.numeric[position] for position in positions),
-    )
 
 
 def finalists_latex(record: StudyRecord) -> str:
@@ -161,7 +151,7 @@ def finalists_latex(record: StudyRecord) -> str:
         f"The finalists of the study {record.name}, trained again with fresh seeds: mean ± sample "
         "standard deviation, in per cent where the sign says so."
     )
-    grid = _only(section.grid, [record.objective, *_FINALISTS])
+    grid = section.grid.only([record.objective, *_FINALISTS])
     return latex_table(grid, caption, f"finalists-{label_name(record.name)}")
 
 
