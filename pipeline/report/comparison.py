@@ -39,7 +39,7 @@ _FOLDER_LENGTH = 100  # characters of a folder's name
 # Columns that are wrapped on a narrow terminal, with their least widths in characters.
 _WRAP = {"study": 12, "dataset": 8, "ended": 12, "winner": 16}
 _VALUE_WIDTH = 14  # characters of a mean with its spread
-_SPARE = ("epochs", "seconds", "configurations", "ended", "dataset")  # left out where there is no room
+_SPARE = ("epochs", "seconds", "configurations", "ended", "dataset")  # if there is no room
 
 
 def folder_name(records: Sequence[StudyRecord]) -> str:
