@@ -152,7 +152,7 @@ def report_command(
         for record in records:
             _write_files(reports / record.name, partial(write, record))
         folder = reports / comparison.folder_name(records)
-        _write_files(folder, partial(comparison.write, records))
+        _write_files(folder, partial(_write_comparison, records, fmt=fmt))
         return
     record = records[0]
     if show_best:
@@ -160,6 +160,15 @@ def report_command(
     else:
         click.echo(render.render(record, fmt, top))
     _write_files(out or stores.reports(record.name), partial(write, record))
+
+
+def _write_comparison(records: Sequence[StudyRecord], folder: Path, *, fmt: str) -> None:
+    """Write the comparison of studies and, if that was asked for, its tables for LaTeX."""
+    from pipeline.report import comparison
+
+    comparison.write(records, folder)
+    if fmt == "latex":
+        comparison.write_latex(records, folder)
 
 
 def _write_report(

@@ -23,7 +23,7 @@ from pipeline.report.grid import Grid, Row, Section, cell_text, make_grid
 from pipeline.report.html import render_template
 from pipeline.report.provenance import last_end
 from pipeline.report.scores import PERCENT, difference_text, entry_score_text, unit_of
-from pipeline.report.thesis.latex import sections_latex
+from pipeline.report.thesis.latex import label_name, sections_latex
 from pipeline.system.files import write_text_atomically
 from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text
@@ -297,10 +297,14 @@ def render(records: Sequence[StudyRecord], fmt: str, top: int | None = None) -> 
     if fmt == "csv":
         return _csv(records)
     if fmt == "latex":
-        return sections_latex(sections(records))
+        return _latex(records)
     texts = [one_study.render(record, fmt, top) for record in records]
     texts.append(_markdown(records) if fmt == "md" else _table(records))
     return "\n\n".join(texts)
+
+
+def _latex(records: Sequence[StudyRecord]) -> str:
+    return sections_latex(sections(records), f"comparison-{label_name(folder_name(records))}")
 
 
 def _values(records: Sequence[StudyRecord]) -> Row:
@@ -350,6 +354,19 @@ def write(records: Sequence[StudyRecord], folder: Path) -> list[Path]:
         "report.html": page(records),
     }
     return [write_text_atomically(folder / name, text) for name, text in texts.items()]
+
+
+def write_latex(records: Sequence[StudyRecord], folder: Path) -> Path:
+    """Write the comparison as ``studies.tex``.
+
+    Args:
+        records: the studies.
+        folder: of the comparison, which is there.
+
+    Returns:
+        The file.
+    """
+    return write_text_atomically(folder / "studies.tex", _latex(records))
 
 
 def page(records: Sequence[StudyRecord]) -> str:

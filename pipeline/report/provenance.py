@@ -33,6 +33,8 @@ _PLAN = (
     "split_file",
     "image_size",
 )
+# Computed values among the fixed ones, which nobody has set.
+NO_SETTINGS = ("data_version", "source_digest", "weights_digest")
 _CLIP = 400  # characters of a text
 _CLASS_CLIP = 40  # characters of a class name
 _CLASSES = 20  # class names
@@ -59,7 +61,9 @@ def origin(record: StudyRecord) -> list[tuple[str, str]]:
         ),
         "Warm start": "" if facts.warm_start is None else warm_start_text(facts.warm_start),
         "Limits of a network": _values_text(spec.constraints),
-        "Fixed values": _values_text(spec.fixed),
+        "Fixed values": _values_text(
+            {name: value for name, value in spec.fixed.items() if name not in NO_SETTINGS}
+        ),
         "Settled when it was begun": _values_text(facts.runtime),
         "Not as in the study file": record.deviations,
         "Begun with": ", ".join(f"{name} {version}" for name, version in facts.versions.items()),

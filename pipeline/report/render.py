@@ -39,7 +39,8 @@ from sweeps.analysis.record import StudyRecord
 FORMATS = ("table", "json", "csv", "md", "latex")
 _MARKDOWN_ROWS = 50  # rows of a table in report.md; the CSV and JSON files have all
 _PROBLEM_CLIP = 200  # characters of a cell of the problems
-_LATEX_FILES = ("methods.tex", "ranked.tex", "finalists.tex")
+RANKED_FILE = "ranked.tex"
+_LATEX_FILES = ("methods.tex", RANKED_FILE, "finalists.tex")
 _FINALIST_COLUMNS = (
     "place",
     "finalist",
@@ -216,7 +217,8 @@ def render_winner(record: StudyRecord, fmt: str, *, within: float | None = None)
         return _winner_csv(detail)
     if fmt == "latex":
         said = [latex.latex_text(text) for text in (headline(detail), *remarks(detail))]
-        return "\n\n".join([latex.sections_latex(sections(detail)), *said])
+        label = f"winner-{latex.label_name(detail['study'])}"
+        return "\n\n".join([latex.sections_latex(sections(detail), label), *said])
     return _winner_markdown(detail)
 
 
@@ -432,13 +434,17 @@ def write_latex(record: StudyRecord, folder: Path, top: int | None = None) -> li
 def renew_latex(record: StudyRecord, folder: Path) -> list[Path]:
     """Write the files of `write_latex` anew where an earlier report has them; returns the files.
 
+    The ranked table stays as long as it was.
+
     Args:
         record: the study, which has changed since, or its name.
         folder: of the report.
     """
-    if any((folder / name).exists() for name in _LATEX_FILES):
-        return write_latex(record, folder)
-    return []
+    if not any((folder / name).exists() for name in _LATEX_FILES):
+        return []
+    ranked = folder / RANKED_FILE
+    top = latex.row_count(ranked.read_text("utf-8")) if ranked.exists() else None
+    return write_latex(record, folder, top or None)
 
 
 def _published_csv(rows: Sequence[Row]) -> str:

@@ -137,14 +137,30 @@ class StudyRecord:
         families = self._families
         if not families:
             return self.dimensions
+        constant = self._constant
         return tuple(
             dimension
             for dimension in self.dimensions
             if any(
-                dimension.may_apply(family, takes=self._takes(family, dimension.field))
+                dimension.may_apply(
+                    family, takes=self._takes(family, dimension.field), constant=constant
+                )
                 for family in families
             )
         )
+
+    @property
+    def _constant(self) -> dict[str, Value | None]:
+        """What decides whether dimensions apply, and is one value in all trials."""
+        deciding = {name for dimension in self.dimensions for name in dimension.needs}
+        constant = {}
+        for name in deciding.difference(dimension.field for dimension in self.dimensions):
+            values = {result.config.value(name) for result in self.results}
+            if name in self.spec.fixed:
+                values = {self.spec.fixed[name]}
+            if len(values) == 1:
+                constant[name] = values.pop()
+        return constant
 
     @property
     def _families(self) -> tuple[str, ...]:

@@ -19,7 +19,14 @@ from sweeps.spec.study_spec import (
     Search,
     StudySpec,
 )
-from sweeps.trial import TrialConfig, Value, applies, configure
+from sweeps.trial import (
+    TrialConfig,
+    Value,
+    applies,
+    config_fields,
+    configure,
+    network_options,
+)
 
 DEFAULT_TRIALS = 24
 LISTS_FIRST = 2  # the version of the order of trials from which on `lists_come_first`
@@ -229,11 +236,19 @@ def choose_values(spec: StudySpec, choose: Callable[[Dimension], Value]) -> dict
 def applying_dimensions(spec: StudySpec) -> tuple[Dimension, ...]:
     """Return the dimensions of a study that apply to one of its families at least."""
     families = {name: models.find_family(name) for name in spec.families}
+    searched = {dimension.field for dimension in spec.dimensions}
+    defaults = {
+        name: field.default
+        for name, field in config_fields().items()
+        if name not in network_options()
+    }
+    shared = {**defaults, **spec.base}
+    constant = {name: value for name, value in shared.items() if name not in searched}
     return tuple(
         dimension
         for dimension in spec.dimensions
         if any(
-            dimension.may_apply(name, takes=family.takes(dimension.field))
+            dimension.may_apply(name, takes=family.takes(dimension.field), constant=constant)
             for name, family in families.items()
         )
     )

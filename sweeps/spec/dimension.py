@@ -108,16 +108,30 @@ class Dimension:
             conditions.add("family")
         return frozenset(conditions)
 
-    def may_apply(self, family: str, *, takes: bool) -> bool:
+    def may_apply(self, family: str, *, takes: bool, constant: Mapping[str, Value | None]) -> bool:
         """Whether the dimension can apply to networks of a family.
 
         Args:
             family: of the networks.
             takes: whether they take the field, if it is an option of networks.
+            constant: the values that all trials share, as far as they are known.
         """
-        if family not in self.when.get("family", (family,)):
+        if not takes and is_network_option(self.field):
             return False
-        return takes or not is_network_option(self.field)
+        known = {**constant, "family": family}
+        required: list[Mapping[str, tuple[Value | None, ...]]] = [self.when]
+        excluded: Mapping[str, tuple[Value | None, ...]] = {}
+        if self.declared is not None:
+            required.append(self.declared.when)
+            excluded = self.declared.unless
+        if any(known[name] in refused for name, refused in excluded.items() if name in known):
+            return False
+        return all(
+            known[name] in allowed
+            for conditions in required
+            for name, allowed in conditions.items()
+            if name in known
+        )
 
     def contains(self, value: Value | None) -> bool:
         """Whether a value is among the searched values."""

@@ -1,6 +1,7 @@
 """What a thesis takes from a study: tables and a paragraph for LaTeX, and plots for print."""
 
 import dataclasses
+import re
 import shutil
 import subprocess
 
@@ -9,9 +10,9 @@ from support.records import DROPOUT, LR, make_record, make_result, mixed_study, 
 from support.reports import hostile_study, report_winner
 
 from pipeline.cli import report
-from pipeline.report import render
+from pipeline.report import comparison, render
 from pipeline.report.plots.base import FORMATS, Output
-from pipeline.report.thesis.latex import label_name, latex_text
+from pipeline.report.thesis.latex import label_name, latex_text, row_count
 from pipeline.report.thesis.methods import methods_paragraphs
 from pipeline.system.errors import UsageFailure
 from sweeps.analysis.facts import StoredSpec, StudyFacts
@@ -97,6 +98,28 @@ def test_labels_differ_by_study():
     assert label_name("networks-few_digits") == "networks-few_digits"
     assert label_name("a b") != label_name("a{b") != label_name("a-b")
     assert not set("{}#%~\\ ") & set(label_name("a}#%~\\ b"))
+
+
+def test_tables_of_winners_and_comparisons_have_labels_of_their_own(tmp_path):
+    """So that they stand beside those of other studies in one document; a comparison is a file, too."""
+    records = [report_winner(), dataclasses.replace(report_winner(), name="other")]
+    texts = [render.render_winner(record, "latex") for record in records]
+    texts.append(comparison.write_latex(records, tmp_path).read_text())
+    labels = [label for text in texts for label in re.findall(r"\\label\{(.*?)\}", text)]
+    assert len(set(labels)) == len(labels) > 6
+    assert {"tab:winner-demo-1", "tab:winner-other-1", "tab:comparison-demo-and-other-1"} < set(
+        labels
+    )
+
+
+def test_a_renewed_table_is_as_long_as_before(tmp_path):
+    """After a study was renamed, its ranked table for LaTeX has its new name, and as many rows as were asked for."""
+    record = mixed_study(24)
+    render.write_latex(record, tmp_path, 4)
+    render.renew_latex(dataclasses.replace(record, name="renamed"), tmp_path)
+    text = (tmp_path / "ranked.tex").read_text()
+    assert "renamed" in text
+    assert row_count(text) == 4
 
 
 def test_files_for_print(tmp_path):

@@ -166,12 +166,24 @@ def study_latex(record: StudyRecord, table: RankedTable, top: int | None = None)
     return "\n\n".join([*parts, *filter(None, [finalists_latex(record)])])
 
 
-def sections_latex(sections: Sequence[Section]) -> str:
-    """Sections as tables, each with its title as the caption, and its sentences below."""
+def row_count(text: str) -> int:
+    """The number of rows of a table of `latex_table`, for another one as long."""
+    _, _, body = text.partition("\\midrule")
+    rows, _, _ = body.partition("\\bottomrule")
+    return sum(line.endswith("\\\\") for line in rows.splitlines())
+
+
+def sections_latex(sections: Sequence[Section], label: str) -> str:
+    """Sections as tables, each with its title as the caption, and its sentences below.
+
+    Args:
+        sections: in order.
+        label: of all tables: ``tab:``, this and a number.
+    """
     blocks = [PREAMBLE]
     for number, section in enumerate(sections, start=1):
         if section.grid.rows:
-            blocks.append(latex_table(section.grid, f"{section.title}.", f"part{number}"))
+            blocks.append(latex_table(section.grid, f"{section.title}.", f"{label}-{number}"))
         if section.lines:
             blocks.append(" ".join(latex_text(line) for line in section.lines))
     return "\n\n".join(blocks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.report.provenance import looks_text
+from pipeline.report.provenance import NO_SETTINGS, looks_text
 from pipeline.report.scores import PERCENT, plural, unit_of
 from pipeline.system.text import clip
 from sweeps.analysis.naming import config_text, value_text
@@ -27,8 +27,7 @@ _METHODS = {
     "ablate": "setting each choice of an earlier study's best configuration back in turn",
 }
 _CLIP = 1200  # characters of a paragraph
-# The images are told of elsewhere; the others are computed, and no settings of the user's.
-_NO_SETTINGS = ("train_images", "data_version", "source_digest", "weights_digest")
+_TOLD_ELSEWHERE = (*NO_SETTINGS, "train_images")
 _GIVEN = 5  # configurations of a kind that are written out
 
 
@@ -178,7 +177,7 @@ def _training(record: StudyRecord) -> str:
     fixed = {
         name: value
         for name, value in record.spec.fixed.items()
-        if value is not None and name not in _NO_SETTINGS
+        if value is not None and name not in _TOLD_ELSEWHERE
     }
     if fixed:
         values = ", ".join(f"{name} {value_text(value)}" for name, value in fixed.items())

@@ -5,6 +5,7 @@ import random
 import pytest
 from support.records import make_record, make_result
 
+from sweeps.analysis.facts import StoredSpec
 from sweeps.analysis.ranking import (
     BestSoFar,
     RankingRule,
@@ -128,6 +129,25 @@ def test_ended_says_how(states, text):
     known = ("complete", "pruned", "running")
     results = [trial(i, state=s if s in known else FAILED, end=s) for i, s in enumerate(states)]
     assert ends_text(results) == text
+
+
+@pytest.mark.parametrize(
+    ("fixed", "optimizers", "searched"),
+    [
+        ({"optimizer": "adam"}, ("adam",), ()),
+        ({}, ("adam", "adam"), ()),  # by default
+        ({"optimizer": "sgd"}, ("sgd",), ("momentum",)),
+        ({}, ("adam", "sgd"), ("momentum",)),
+        ({}, (), ("momentum",)),  # nothing is known yet
+    ],
+)
+def test_what_no_trial_can_have_is_not_searched(fixed, optimizers, searched):
+    """A field whose condition no trial meets, such as momentum beside Adam, is not told as searched."""
+    trials = [trial(number, optimizer=name) for number, name in enumerate(optimizers)]
+    momentum = Dimension(field="momentum", low=0, high=0.9)
+    families = Dimension(field="family", choices=("mlp", "cnn"))
+    record = make_record(trials, dimensions=[families, momentum], spec=StoredSpec(fixed=fixed))
+    assert record.searched == ("family", *searched)
 
 
 def test_searched_values():
