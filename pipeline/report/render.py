@@ -217,7 +217,7 @@ def render_winner(record: StudyRecord, fmt: str, *, within: float | None = None)
         return _winner_csv(detail)
     if fmt == "latex":
         said = [latex.latex_text(text) for text in (headline(detail), *remarks(detail))]
-        label = f"winner-{latex.label_name(detail['study'])}"
+        label = f"winner-{latex.label_name(str(detail['study']))}"
         return "\n\n".join([latex.sections_latex(sections(detail), label), *said])
     return _winner_markdown(detail)
 
