@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sweeps.search.tables import TrialData
 
 PROMOTING = 2  # the version of the scheduler since which a paused trial may go on
-HEAD_STARTS = 3  # the version of it since which starts of a budget alone pause later at first
+HEAD_STARTS = 3  # the version of it since which starts first pause later if a budget decides
 WHOLE = 1 << 30  # stands for the last epoch of any trial
 DRAWN_BY = "decision"  # attribute of a drawn trial: the number of its decision, and the epoch
 _PROMOTION = "go "  # attribute of the study, followed by the number of the decision

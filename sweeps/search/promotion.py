@@ -9,10 +9,10 @@ decides alike. There are two rules:
 
 - `decide_within_total`, if the number of configurations is given: fewer and fewer go on from epoch
   to epoch, at an even rate, until three are left.
-- `decide_within_budget`, if only a budget is given: asynchronous successive halving with promotion
-  (Li et al. 2020, arXiv 1810.05934), with enough kept to finish the best one. Configurations that
-  are given to begin with have a head start: one epoch is not enough to drop what is known to be
-  good elsewhere, because it may only begin slowly.
+- `decide_within_budget`, if only a budget is given, or too small a one for the number:
+  asynchronous successive halving with promotion (Li et al. 2020, arXiv 1810.05934), with enough
+  kept to finish the best one. Configurations that are given to begin with have a head start: one
+  epoch is not enough to drop what is known to be good elsewhere, because it may only begin slowly.
 
 Equal values are decided by number: the configuration that was drawn first is the better one.
 
@@ -227,11 +227,12 @@ def decide_within_budget(
 ) -> Decision:
     """Decide what is next in a study of a given number of epochs.
 
-    What is given to begin with is drawn first. Then the better half of those that have reached a
-    rung goes on; if there is none to go on, a new configuration is drawn. Enough is kept to finish
-    the configuration with the best value so far, even if it is one in training. In the end it is
-    finished, and then the next best, as long as the budget lasts. It is also finished if too many
-    draws in a row took no epoch: duplicates, and configurations that fail at once.
+    What is given to begin with is drawn first, with a head start. Then the better half of those
+    that have reached a rung goes on; if there is none to go on, a new configuration is drawn.
+    Enough is kept to finish the configuration with the best value so far, even if it is one in
+    training. In the end it is finished, and then the next best, as long as the budget lasts. It is
+    also finished if too many draws in a row took no epoch: duplicates, and configurations that fail
+    at once.
 
     Args:
         contenders: the configurations drawn so far.
@@ -258,8 +259,9 @@ def decide_within_budget(
         until = _next_rung(one, levels)
         if is_within(until - one.until, one.epochs - until, one):
             return Promote(one.number, until)
-    if may_draw and not going_on and is_within(levels[0], epochs - levels[0]):
-        return Draw(levels[0])
+    first = head_start(epochs) if len(contenders) < given else levels[0]
+    if may_draw and not going_on and is_within(first, epochs - first):
+        return Draw(first)
     paused = [one for one in _leaders(contenders, len(contenders)) if one.is_paused]
     return _finish(contenders, [one for one in paused if one.rest <= left])
 

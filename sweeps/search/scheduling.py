@@ -29,7 +29,6 @@ from sweeps.search.promotion import (
     decide_within_budget,
     decide_within_total,
     expected_epochs,
-    head_start,
     projected,
     promising,
     recent_epochs,
@@ -45,7 +44,7 @@ from sweeps.search.stored_trial import (
     measured_cost,
     trained_seconds,
 )
-from sweeps.spec.configurations import baseline_values, lists_come_first, planned_values
+from sweeps.spec.configurations import baseline_values, given_values, lists_come_first
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import BAD_CONFIGURATION
 
@@ -101,10 +100,9 @@ class Scheduler:
         self.promotes = version >= PROMOTING and spec.pruner == "asha"
         self._whole_decisions: list[Decision] = []  # of trials that are trained in one go
         self._baselines = len(baseline_values(spec))  # configurations that are trained in one go
-        # So many configurations are given to begin with, baselines included, and have a head start.
-        self._given = 0
-        if version >= HEAD_STARTS and spec.has_only_budget:
-            self._given = sum(1 for _ in planned_values(spec))
+        # So many configurations are given to begin with, baselines included, and have a head start
+        # if the budget decides.
+        self._given = len(given_values(spec)) if version >= HEAD_STARTS else 0
         self._finished = 0  # so many decisions from the first on have finished
         self._contenders: dict[int, tuple[object, Contender]] = {}  # by number, with their facts
         self._seen: dict[int, tuple[object, FrozenTrial]] = {}  # the same for the sampler
@@ -293,20 +291,12 @@ class Scheduler:
 
     def _step(self, decided: Draw | Promote | Wait | End, *, at_end: bool) -> Step | Wait | End:
         if isinstance(decided, Draw):
-            return Step(None, self._first_pause(decided), at_end=at_end)
+            is_baseline = len(self._log.drawn) < self._baselines * self._spec.repeats
+            until = self._spec.most_epochs if is_baseline else decided.until
+            return Step(None, until, at_end=at_end)
         if isinstance(decided, Promote):
             return Step(self._seeds(decided.number)[0], decided.until, at_end=at_end)
         return decided
-
-    def _first_pause(self, drawn: Draw) -> int:
-        """The epoch until which the next configuration is trained at first."""
-        epochs = self._spec.most_epochs
-        place = len(self._log.drawn) // self._spec.repeats
-        if place < self._baselines:
-            return epochs
-        if place < self._given:
-            return head_start(epochs)
-        return drawn.until
 
     def _budget(self, known: Sequence[Decision]) -> float:
         """The epochs that all trials of the study may take.

@@ -115,16 +115,24 @@ def total_trials(spec: StudySpec) -> int:
 def planned_values(spec: StudySpec) -> Iterator[dict[str, Value]]:
     """Yield the searched values of each configuration that is known before the search.
 
-    These are the baselines, the starts, and the configurations of a planned method, without
-    duplicates.
+    These are the given ones, and the configurations of a planned method, without duplicates.
     """
-    starts = [start_values(spec, start) for start in spec.starts]
     seen = set()
-    for values in itertools.chain(baseline_values(spec), starts, _method_values(spec)):
+    for values in itertools.chain(given_values(spec), _method_values(spec)):
         key = tuple(values.items())
         if key not in seen:
             seen.add(key)
             yield values
+
+
+def given_values(spec: StudySpec) -> list[dict[str, Value]]:
+    """Return the searched values of the baselines, then of the starts, without duplicates."""
+    given = baseline_values(spec)
+    for start in spec.starts:
+        values = start_values(spec, start)
+        if values not in given:
+            given.append(values)
+    return given
 
 
 def baseline_values(spec: StudySpec) -> list[dict[str, Value]]:

@@ -163,10 +163,11 @@ def test_what_a_pruner_spares_is_used_for_further_trials(version):
     ("version", "text", "firsts"),
     [
         (3, STARTS, [9, 3, 3, 1, 1]),
+        (3, f"{STARTS}trials: 60", [9, 3, 3, 1, 1]),
         (3, STARTS.replace("budget: 6", "trials: 12"), [9, 1, 1, 1, 1]),
         (2, STARTS, [9, 1, 1, 1, 1]),
     ],
-    ids=["budget", "trials", "earlier version"],
+    ids=["budget", "budget too small for the trials", "trials", "earlier version"],
 )
 def test_what_is_given_to_begin_with_has_a_head_start(version, text, firsts):
     """Starts are first compared after a quarter of a training, and win though they begin slowly."""

@@ -353,7 +353,7 @@ def test_what_is_given_is_drawn_before_anything_goes_on():
     decide = partial(decide_within_budget, begun, epochs=12)
     assert decide(budget=100) == Promote(1, 4)
     assert decide(budget=100, given=2) == Promote(1, 4)
-    assert decide(budget=100, given=3) == Draw(1)
+    assert decide(budget=100, given=3) == Draw(3)
     assert decide(budget=17, given=3) == Promote(1, 12)
     assert decide(budget=17, given=3, may_draw=False) == Promote(1, 4)
 
