@@ -47,8 +47,8 @@ class Source:
     place: str  # the file, or the installed package with its version
     # Of the content of the files; of an installed package its name and version.
     digest: str
-    # The file and those of its folder that it imports, by their path relative to the folder; of an
-    # installed package none.
+    # The file, those of its folder that it imports and the ``__init__.py`` of their packages, by
+    # their path relative to the folder; of an installed package none.
     files: tuple[tuple[str, str], ...] = ()
 
 
@@ -434,11 +434,28 @@ def _read_source(place: _Place) -> Source:
         texts[file] = _read_text(file)
         size += len(texts[file])
         pending += _imported_files(file, texts[file], place.folders)
-    files = tuple(sorted((_relative(file, place.folders), text) for file, text in texts.items()))
     content = hashlib.sha256()
-    for name, text in files:
+    for name, text in _named(texts, place):
         content.update(f"{name}\0{len(text)}\0{text}".encode())
-    return Source(str(place.file), content.hexdigest()[:_DIGITS], files)
+    # Without these, a copy of the files could not be imported. They are not part of the digest:
+    # then the networks of studies that exist would have changed.
+    for file in list(texts):
+        texts |= {init: _read_text(init) for init in _package_files(file, place.folders[0])}
+    return Source(str(place.file), content.hexdigest()[:_DIGITS], tuple(_named(texts, place)))
+
+
+def _named(texts: Mapping[Path, str], place: _Place) -> list[tuple[str, str]]:
+    """Name files by their paths in the user's folders, sorted."""
+    return sorted((_relative(file, place.folders), text) for file, text in texts.items())
+
+
+def _package_files(file: Path, top: Path) -> Iterator[Path]:
+    """Yield the ``__init__.py`` of the packages that a file is in, below a folder."""
+    for package in file.parents:
+        init = package / "__init__.py"
+        if package == top or not init.is_file():
+            return
+        yield init
 
 
 def _read_text(file: Path) -> str:

@@ -167,6 +167,22 @@ def make_engine(data: SearchData, places: int, processes: int = 1) -> Engine:
     return WorkerEngine(data, places, max(1, torch.cuda.device_count()))
 
 
+def check_whole(gpus: float | None) -> None:
+    """Check that a trial asks for whole GPUs, as this machine alone gives them out.
+
+    Args:
+        gpus: of a trial; None for one.
+
+    Raises:
+        UsageFailure: if it asks for a share of one.
+    """
+    if gpus is not None and gpus < 1:
+        raise UsageFailure(
+            f"gpus_per_trial must be a whole number on this machine: got {gpus:g}; a sweep with "
+            "--engine ray takes a share, and here a sweep with --workers N lets trials share a GPU"
+        )
+
+
 class LocalFactory:
     """Makes engines on this machine."""
 
@@ -175,12 +191,7 @@ class LocalFactory:
 
     def resolve(self, config: TrialConfig) -> TrialConfig:
         """Replace ``auto`` by values for this machine, which gives out whole GPUs alone."""
-        if config.gpus_per_trial is not None and config.gpus_per_trial < 1:
-            raise UsageFailure(
-                "gpus_per_trial must be a whole number on this machine: got "
-                f"{config.gpus_per_trial:g}; --engine ray takes a share, and here --workers N lets "
-                "trials share a GPU"
-            )
+        check_whole(config.gpus_per_trial)
         return resolve(config)
 
     def places(self, usual: int, _config: TrialConfig) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.inference import winner_weights
 from pipeline.tracking.gaps import find_gaps, run_tags
+from pipeline.tracking.run_contents import RANK
 from pipeline.tracking.tracker import Tracker
 from sweeps.analysis.ranking import BestSoFar
 from sweeps.analysis.record import StudyRecord
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 
 def trial_gaps(
-    tracker: Tracker, record: StudyRecord, parent: str, numbers: Collection[int] | None = None
+    tracker: Tracker,
+    record: StudyRecord,
+    parent: str,
+    numbers: Collection[int] | None = None,
+    places: Mapping[int, int] | None = None,
 ) -> dict[int, list[str]]:
     """Return what the runs of ended trials lack, by number; complete runs are left out.
 
@@ -27,6 +32,7 @@ def trial_gaps(
         record: the study.
         parent: the id of its parent run.
         numbers: the trials to compare; None for all.
+        places: those in the report which some of the runs should have; None not to compare them.
     """
     ended = [result for result in record.results if result.state not in (RUNNING, PAUSED)]
     runs = tracker.call(tracker.trial_runs, parent, record.name, ended)
@@ -37,6 +43,9 @@ def trial_gaps(
         tags = run_tags(parent, record.name, result.number)
         run = runs.get(result.number)
         found = tracker.call(find_gaps, tracker, run, tags, result, record.classes)
+        place = (places or {}).get(result.number)
+        if run is not None and place is not None and run.data.metrics.get(RANK) != place:
+            found.append(f"metric {RANK}")
         if found:
             gaps[result.number] = found
     return gaps

@@ -84,6 +84,8 @@ class Recorder:
         # weights.
         self._runs_to_keep: dict[int, tuple[OpenedRun, bool]] = {}
 
+        self._completed: set[int] = set()  # trials whose runs lacked something, perhaps their place
+
         # The parent's curve of the best value: its name, the results that it lacks, and its end.
         objective: str = study.recall("spec")["objective"]
         self._curve = f"sweep/best_{objective}"
@@ -190,7 +192,9 @@ class Recorder:
         places = {trial.number: place for place, trial in enumerate(ranked, start=1)}
         logged: dict[int, int] = {}
         if not self._is_new_parent:
-            logged = dict(self.study.recall("places") or ())
+            logged = logged_places(self.study)
+            for number in self._completed & logged.keys():
+                del logged[number]
         shown = {trial.number for trial in ranked[:_RANKED_RUNS]} | set(logged)
         changed = {
             str(trial.run_id): places[trial.number]
@@ -406,6 +410,7 @@ class Recorder:
                 result.run_id is None or number in unfinished or number not in finished
             ):
                 incomplete.append(number)
+                self._completed.add(number)
                 self._complete_run(result, unfinished, gaps.get(number))
                 failpoints.reach("in_recovery")
         for result in results:
@@ -573,6 +578,11 @@ class Recorder:
             )
         )
         self.tracker.drain(limit)
+
+
+def logged_places(study: StoredStudy) -> dict[int, int]:
+    """Return the places of trials in the report that were sent to their runs, by number."""
+    return dict(study.recall("places") or ())
 
 
 def surplus_weights(study: StoredStudy, keep: int) -> list[TrialResult]:

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pipeline.jobs import audit
-from pipeline.jobs.recorder import Recorder
+from pipeline.jobs.recorder import Recorder, logged_places
 from pipeline.stores import access, locations, locks
 from pipeline.stores.access import study_errors
 from pipeline.system.errors import IntegrityFailure, NothingComplete
@@ -59,7 +59,9 @@ def sync(
                 study = stored.load(access.open_studies(stores, held), name)
                 study.check()
                 recorder = Recorder(study, tracker, stores.home, say, stores.studies_label)
-                gaps = audit.trial_gaps(tracker, study.record(), recorder.parent)
+                gaps = audit.trial_gaps(
+                    tracker, study.record(), recorder.parent, places=logged_places(study)
+                )
                 recorder.describe()
                 incomplete = recorder.complete_missing(gaps)
                 recorder.interrupt_unfinished()
@@ -138,7 +140,7 @@ def _gaps(
     of_parent = audit.parent_gaps(tracker, study, record, parent, status)
     if of_parent:
         gaps[None] = of_parent
-    return gaps | audit.trial_gaps(tracker, record, parent.info.run_id)
+    return gaps | audit.trial_gaps(tracker, record, parent.info.run_id, places=logged_places(study))
 
 
 def _say_what_is_left(

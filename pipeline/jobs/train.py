@@ -140,6 +140,8 @@ def prepare(
     if is_own(dataset) and not repeats_own:
         values.setdefault("data_version", DATA_VERSION)
     config = _resolve_config(values)
+    if repeats is None:  # a trial of a cluster may have had a share: here it gets a whole GPU
+        local.check_whole(config.gpus_per_trial)
     if config.image_size is None and repeats is None:
         chosen = [(config.pretrained, config.family)]
         size = pretrained.wanted_size(config.dataset, data_dir, chosen)

@@ -9,6 +9,7 @@ import pytest
 from pipeline.cli.program import main
 from pipeline.engines.local import LocalFactory
 from pipeline.engines.registry import ENGINES, open_factory
+from pipeline.jobs import train
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import configure
 
@@ -47,11 +48,12 @@ def test_a_share_of_a_gpu_on_ray(given, gpus, places, monkeypatch):
 
 def test_this_machine_gives_out_whole_gpus():
     """A share of a GPU is refused where there is no Ray, with what to do instead; the sweep has written nothing."""
-    line = (
-        "gpus_per_trial must be a whole number on this machine: got 0.5; --engine ray takes a share"
-    )
+    given = {"gpus_per_trial": 0.5}
+    line = "gpus_per_trial must be a whole number on this machine: got 0.5; a sweep with --engine ray takes"
     with pytest.raises(UsageFailure, match=line):
-        LocalFactory().resolve(configure({"gpus_per_trial": 0.5}))
+        LocalFactory().resolve(configure(given))
+    with pytest.raises(UsageFailure, match=line):
+        train.prepare(given, Path())
 
 
 def test_without_ray(folder, capsys, monkeypatch):

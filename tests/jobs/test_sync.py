@@ -87,6 +87,7 @@ def damage(folder):
             of_run = f"DELETE FROM {table} WHERE run_uuid = ? AND key "
             database.execute(f"{of_run} = 'val/acc'", [identity[0]])
             database.execute(f"{of_run} LIKE 'cost/%'", [identity[0]])
+            database.execute(f"{of_run} = 'sweep/rank'", [identity[2]])
         database.execute("DELETE FROM params WHERE run_uuid = ? AND key = 'lr'", [identity[1]])
         for name, field in config_fields().items():
             if field.is_later:  # runs of 0.1.0 have none of these, and lack nothing
@@ -108,7 +109,7 @@ the parent run lacks status FINISHED, artifact source/requirements.txt, artifact
 the winner's weights
 #0 lacks metric val/acc, metric cost/params_millions, metric cost/mflops, metric cost/latency_ms, metric cost/seconds
 #1 lacks status FINISHED, param lr
-#2 lacks tag sweep.trial, tag sweep.end, artifact confusion.csv, artifact per_class.csv
+#2 lacks tag sweep.trial, tag sweep.end, artifact confusion.csv, artifact per_class.csv, metric sweep/rank
 """
 
 
@@ -132,6 +133,8 @@ def test_each_run_is_compared_with_its_trial(folder, tmp_path_factory, capsys):
     )
     check_complete(client(folder), folder, STUDY, tmp_path_factory.mktemp("fetched"))
     check_invariant(folder, STUDY, total=3)
+    places = sorted(run.data.metrics["sweep/rank"] for run in children(folder, STUDY).values())
+    assert places == [1, 2, 3]
     assert pipeline("sync", "--check") == 0
 
 

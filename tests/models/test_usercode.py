@@ -99,6 +99,22 @@ def test_file_of_package(folder):
     assert usercode.load(str(folder / "lib/pkg/net.py:width")).value() == 5
 
 
+def test_a_copy_of_a_package_can_be_imported(folder, monkeypatch):
+    """The files that are kept load where nothing else is, also where imports are relative."""
+    write("lib/pkg/__init__.py", "")
+    write("lib/pkg/parts/__init__.py", "")
+    write("lib/pkg/parts/deep.py", "from ..width import WIDTH\n")
+    write("lib/pkg/width.py", "WIDTH = 7\n")
+    write("lib/pkg/net.py", "from .parts.deep import WIDTH\nclass Net:\n    width = WIDTH\n")
+    source = usercode.load("lib/pkg/net.py:Net").source
+    for name, text in source.files:
+        write(f"copy/lib/{name}", text)
+    monkeypatch.chdir("copy")
+    usercode.forget()
+    loaded = usercode.load("lib/pkg/net.py:Net")
+    assert (loaded.value.width, loaded.source.digest) == (7, source.digest)
+
+
 def test_odd_file_names(folder):
     """Spaces, dots and dashes in a file's name are no obstacle, and neither is a nested class."""
     write("my nets/net-2.1.py", "from sibling import S\nclass A:\n    class B:\n        s = S\n")
