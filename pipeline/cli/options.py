@@ -19,6 +19,7 @@ from models.suggestions import suggest
 from pipeline.cli.stored_names import complete_run, complete_study
 from pipeline.engines.registry import ENGINES
 from pipeline.system.console import print_message
+from pipeline.system.cpu import available_cores
 from pipeline.system.errors import Interrupted, UsageFailure
 from sweeps.spec.durations import check_seconds
 from sweeps.trial import ConfigField, TrialConfig, Value, config_fields, network_options
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pipeline.data.search_data import SearchData
     from pipeline.inference.networks import NetworkReference
     from pipeline.stores.locations import Stores
+
+# Whose studies a single worker trains before further ones have started.
+_SMALL_DATASETS = ("digits", "few_digits")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -150,12 +154,22 @@ def try_out(configs: Sequence[TrialConfig], data: SearchData) -> None:
         sys.exit(interrupted.code)
 
 
-def preload_workers(options: Mapping[str, Any]) -> None:
-    """Start importing what workers need, if the options ask for workers on this machine.
+def preload_workers(options: Mapping[str, Any], dataset: str | None = None) -> None:
+    """Start importing what workers need, if there will probably be workers on this machine.
 
-    The import runs beside the imports of this process, so call this before them.
+    The import runs beside the imports of this process, so call this before them. A wrong guess
+    costs time alone: the number of workers is settled later.
+
+    Args:
+        options: of the command.
+        dataset: whose images the command trains on; None if a single worker is the usual number.
     """
-    if options["engine"] == "local" and (options["workers"] or 1) > 1:
+    if options["engine"] != "local":
+        return
+    workers = options["workers"]
+    if workers is None and dataset not in (None, *_SMALL_DATASETS):
+        workers = available_cores()
+    if (workers or 1) > 1:
         from pipeline.system import forkserver
 
         forkserver.warm_up(forkserver.TRAINING_PRELOAD)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
+from contextlib import suppress
 from functools import partial
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 
     from pipeline.jobs.sweep import Outcome, Plan, Request
 
+_HEAD = 10_000  # characters of a study file that are searched for its data set
 # Options that are fields of the request, that fix values of the search, and that the study has.
 _REQUEST_OPTIONS = (
     "name",
@@ -240,7 +245,7 @@ def _try_out(study: str | None, options: dict[str, Any]) -> None:
 
 def _sweep(study: str | None, options: dict[str, Any], ending: Ending, *, as_json: bool) -> None:
     """Search a study, and print the outcome."""
-    preload_workers(options)
+    preload_workers(options, probable_dataset(study, options["dataset"]))
     with garbage.freeze_loaded():
         from rich.console import Console
 
@@ -270,6 +275,26 @@ def _sweep(study: str | None, options: dict[str, Any], ending: Ending, *, as_jso
         # Not raised again, because click gives every KeyboardInterrupt the same exit code.
         sys.exit(interrupted.code)
     _print_outcome(outcome, plan, request.max_failures, as_json=as_json)
+
+
+def probable_dataset(study: str | None, given: str | None) -> str | None:
+    """Return the data set that a study probably trains on; None if it is not said.
+
+    A study file is not read as a whole, which takes what is imported meanwhile.
+
+    Args:
+        study: the name of a shipped study, or the path of a file.
+        given: the data set on the command line.
+    """
+    if given is not None or study is None:
+        return given
+    shipped = resources.files("sweeps.studies") / f"{study}.yaml"
+    with suppress(OSError, UnicodeDecodeError):
+        text = (shipped if shipped.is_file() else Path(study)).read_text("utf-8")[:_HEAD]
+        found = re.search(r"^dataset: *([^\s#]+)", text, re.MULTILINE)
+        if found is not None:
+            return found[1].strip("\"'")
+    return None
 
 
 def _overrides(options: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,9 +18,12 @@ from pipeline.data.listing import PARTS
 from pipeline.data.opened import OpenedImages, open_images
 from pipeline.data.splits import check_folds, check_part, redraw, take_part
 from pipeline.system.console import print_notice
+from pipeline.system.cpu import available_cores
 from pipeline.system.errors import UsageFailure
 from sweeps.analysis.facts import Copies
 from sweeps.trial import Redraw, TrialConfig, parse_redraw
+
+_COUNTED_AT_A_TIME = 4096  # images
 
 # The arguments of `load`, in their order.
 SourceArguments = tuple[str, Path, int, str | None, int | None, int | None, str | None]
@@ -322,7 +326,9 @@ def read_splits(name: str, opened: OpenedImages, split_file: str | None) -> Sear
     pixels = opened.pixels(rows)
     train = Split(pixels[: len(train_labels)], train_labels)
     val = Split(pixels[len(train_labels) :], val_labels)
-    mean, std = _channel_moments(train)
+    with ThreadPoolExecutor(1) as pool:
+        digest = pool.submit(_digest, train, val)
+        mean, std = _channel_moments(train)
     return SearchData(
         name=name,
         classes=opened.classes,
@@ -330,7 +336,7 @@ def read_splits(name: str, opened: OpenedImages, split_file: str | None) -> Sear
         val=val,
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
-        digest=_digest(train, val),
+        digest=digest.result(),
         fixed_val=opened.has_fixed_val,
         groups=None if opened.groups is None else tuple(opened.groups[rows].tolist()),
         copies=opened.copies,
@@ -363,11 +369,17 @@ def _channel_moments(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the mean and standard deviation of each channel over 0..1.
 
     They follow from the counts of each grey, so that no copy of the images as floats is made.
+    Threads count, because counting does not hold Python's lock; the counts are whole numbers.
     """
+
+    def count(start: int) -> torch.Tensor:
+        channels = split.between(start, start + _COUNTED_AT_A_TIME).unbind(1)
+        return torch.stack([torch.bincount(grey.flatten(), minlength=256) for grey in channels])
+
     counts = torch.zeros(split.stored.shape[1], 256, dtype=torch.int64)
-    for start in range(0, len(split), 4096):
-        for channel, block in enumerate(split.between(start, start + 4096).unbind(1)):
-            counts[channel] += torch.bincount(block.flatten(), minlength=256)
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for block in pool.map(count, range(0, len(split), _COUNTED_AT_A_TIME)):
+            counts += block
     greys = torch.arange(256, dtype=torch.float64) / 255
     total = counts.sum(1)
     mean = (counts * greys).sum(1) / total

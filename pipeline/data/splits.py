@@ -71,8 +71,9 @@ def stratified(
     """
     generator = torch.Generator().manual_seed(seed)
     counts = {
-        label: round(int((labels == label).sum()) * share)
-        for label in torch.unique(labels).tolist()
+        label: round(count * share)
+        for label, count in enumerate(torch.bincount(labels).tolist())
+        if count
     }
     is_held_out = _hold_out(labels, counts, generator, groups)
     return (~is_held_out).nonzero().flatten(), is_held_out.nonzero().flatten()

@@ -203,13 +203,9 @@ class LocalFactory:
         return max(1, thread_cores() // processes)
 
     def warm_up(self, processes: int) -> None:
-        """Start the server of helper processes.
-
-        The server imports the code for training if there are workers, else for the report's plots.
-        """
-        forkserver.warm_up(
-            forkserver.TRAINING_PRELOAD if processes > 1 else forkserver.DRAWING_PRELOAD
-        )
+        """Start the server of helper processes, if there are workers, with the code for training."""
+        if processes > 1:
+            forkserver.warm_up(forkserver.TRAINING_PRELOAD)
 
     def make(self, data: SearchData, places: int, processes: int = 1) -> Engine:
         """Make the engine, on the GPUs of this machine if there are any."""

@@ -6,7 +6,11 @@ Importing this module has a side effect: it registers an exit handler for the se
 import atexit
 import os
 
-from pipeline.system import garbage
+from pipeline.system import forkserver, garbage
+
+# A sweep draws its report in the end, from the same server: it imports what draws when the first
+# workers, which need none of that, have begun to train.
+_DRAWING_AFTER = 3.0  # seconds
 
 # Frozen, so that a garbage collection in a worker does not copy the pages that workers share.
 with garbage.freeze_loaded():
@@ -17,3 +21,4 @@ with garbage.freeze_loaded():
 
 # The handler is for the server alone: a regular exit would report the frozen objects as leaked.
 atexit.register(os._exit, 0)
+forkserver.import_later(forkserver.DRAWING_PRELOAD, _DRAWING_AFTER)

@@ -29,7 +29,7 @@ from pipeline.report.provenance import warm_start_text
 from pipeline.stores import access, locations, locks
 from pipeline.stores.access import study_errors
 from pipeline.stores.similar_names import check_looks
-from pipeline.system import failpoints
+from pipeline.system import failpoints, forkserver
 from pipeline.system.errors import (
     Failure,
     Interrupted,
@@ -383,6 +383,7 @@ class _Sweep:
         self._display = display
         self._loading = loading
         self._has_printed_links = False
+        self._is_under_way = False  # whether trials train
         self._began = time.monotonic()
         if plan.finishes_for is None:
             study.remember("described", self._describe())
@@ -699,14 +700,18 @@ class _Sweep:
     def _look_around(self) -> None:
         """Look at requests to stop, and at MLflow's parent run; called while trials train.
 
-        The first call comes when all places train: the tracker need no longer keep quiet.
+        The first call comes when all places train. What only records and the report need is
+        imported from then on, in the tracker's thread and in the server of helpers.
         """
         self._stop.check()
-        if not self._has_printed_links:
+        if not self._is_under_way:
+            self._is_under_way = True
             self._tracker.release()
-            if self._recorder.parent_is_open:
-                with study_errors():  # else the engine would take an error for one of the trial
-                    self._print_links()
+            if self._places == 1:  # else the server of the workers does so by itself
+                forkserver.warm_up(forkserver.DRAWING_PRELOAD)
+        if not self._has_printed_links and self._recorder.parent_is_open:
+            with study_errors():  # else the engine would take an error for one of the trial
+                self._print_links()
 
     def _is_out_of_time(self) -> bool:
         self._stop.check()

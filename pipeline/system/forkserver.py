@@ -16,11 +16,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from pipeline.system import garbage
 from pipeline.system.errors import KILL, UsageFailure
 from pipeline.system.files import temporary_folder, temporary_parent
 from pipeline.system.import_path import safe_children
@@ -37,11 +39,6 @@ else:
 
 TRAINING_PRELOAD = "pipeline.engines.preload"
 DRAWING_PRELOAD = "pipeline.report.plots.files"
-# A sweep draws its report in the end, from the same server. The training module is the last,
-# because it freezes all that has been imported before.
-_IMPORTS = {
-    TRAINING_PRELOAD: (DRAWING_PRELOAD, TRAINING_PRELOAD),
-}
 # Bytes. The name of a socket has at most 103 on macOS, 107 on Linux, and Python's own need 46 more.
 _LONGEST_PARENT = 57
 _USUAL_PARENTS = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - for folders of random names
@@ -60,9 +57,25 @@ def warm_up(module: str) -> None:
     _place_sockets()
     if is_imported(module):
         return
-    CONTEXT.set_forkserver_preload(list(_IMPORTS.get(module, (module,))))
+    CONTEXT.set_forkserver_preload([module])
     with safe_children(), _deaf_to_interrupts():
         forkserver.ensure_running()
+
+
+def import_later(module: str, seconds: float) -> None:
+    """Have the server, in which this is called, import another module after some seconds.
+
+    What it has to fork at that time waits for the import. Helpers that begin before do without.
+    """
+    if sys.platform == "win32":  # there is no server
+        return
+
+    def load(*_: object) -> None:
+        with suppress(Exception), garbage.freeze_loaded():  # else helpers import it, and tell
+            import_module(module)
+
+    signal.signal(signal.SIGALRM, load)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def start(work: Callable[..., None], arguments: tuple[object, ...], name: str) -> BaseProcess:

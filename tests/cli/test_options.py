@@ -6,8 +6,10 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from pipeline.cli import options as options_module
 from pipeline.cli.options import Command, argument_or_option, config_options
-from pipeline.cli.sweep import sweep_command
+from pipeline.cli.sweep import probable_dataset, sweep_command
+from pipeline.system import forkserver
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import config_fields, network_options
 
@@ -212,3 +214,31 @@ def test_a_time_limit_is_a_time(option, value):
     done = run(option, value, command=sweep_command)
     assert done.exit_code == 2
     assert f"or such as 90s, 10m or 1h30m: got {value!r}" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("study", "given", "workers", "cores", "expected"),
+    [
+        ("mnist_cnn_lr", None, None, 2, True),
+        ("own.yaml", None, None, 2, True),
+        ("own.yaml", "digits", None, 2, False),
+        (None, "folder:photos", None, 2, True),
+        (None, None, None, 2, False),  # the default study, which one worker trains
+        ("own.yaml", None, 1, 2, False),
+        ("own.yaml", None, None, 1, False),
+        ("nowhere.yaml", None, None, 2, False),
+        (None, None, 2, 2, True),
+    ],
+)
+def test_workers_are_imported_for_where_there_will_probably_be_some(
+    tmp_path, monkeypatch, study, given, workers, cores, expected
+):
+    """From the first moment of the command: by the data set, as an option or the study file names it."""
+    warmed = []
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("trials: 3\ndataset: 'cifar10'  # in colour\n")
+    monkeypatch.setattr(options_module, "available_cores", lambda: cores)
+    monkeypatch.setattr(forkserver, "warm_up", warmed.append)
+    dataset = probable_dataset(study, given)
+    options_module.preload_workers({"engine": "local", "workers": workers}, dataset)
+    assert bool(warmed) == expected

@@ -49,9 +49,9 @@ COMMAND = ("sweep", "tiny.yaml")
 # Where each kill strikes; the later ones strike while the first is put right. An epoch has five
 # steps. A state is two files, its sum first; at the end of a trial, the best weights are two more.
 KILLS = {
-    "after_ask": ["after_ask:2"],
+    "after_ask": ["after_ask", "after_ask:2"],  # the first before MLflow has the study's run
     "after_promotion": ["after_promotion:2", "in_adoption"],
-    "mid_epoch": ["mid_epoch:28"],
+    "mid_epoch": ["mid_epoch:2", "mid_epoch:28"],
     "in_checkpoint_write": ["in_checkpoint_write:12"],
     "after_checkpoint": ["after_checkpoint:5"],
     "after_progress": ["after_progress:3", "after_progress"],

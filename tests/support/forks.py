@@ -22,7 +22,6 @@ WARM = (
         "pipeline.jobs.sweep",
         "pipeline.cli.program",
         "pipeline.report.plots.files",
-        "torch._dynamo",
         "sklearn.datasets",
     ),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.artifact.local_artifact_repo"),

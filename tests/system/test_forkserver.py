@@ -39,17 +39,48 @@ if __name__ == "__main__":
 """
 
 
+def run_script(folder):
+    """Run `script.py` of a folder, with the folder's modules; it prints no errors."""
+    environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "script.py"]
+    ran = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    assert ran.stderr == ""
+    return ran.stdout
+
+
 def test_an_interrupt_does_not_end_the_server_in_its_imports(tmp_path):
     """A terminal's Ctrl-C reaches the server, too: it shows no traceback, and forks what is asked for."""
     slow = "import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(0.3)\n"
     (tmp_path / "slow_to_import.py").write_text(slow)
     (tmp_path / "script.py").write_text(INTERRUPTED)
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    command = [sys.executable, "script.py"]
-    ran = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert (ran.stdout, ran.stderr) == ("it runs\n", "")
+    assert run_script(tmp_path) == "it runs\n"
+
+
+LATER = """
+from pipeline.system import forkserver
+forkserver.warm_up("first")
+if __name__ == "__main__":
+    import time
+    while True:
+        helper = forkserver.start(exec, ("import sys; sys.exit('second' in sys.modules)",), "helper")
+        helper.join()
+        if helper.exitcode:
+            break
+        time.sleep(0.02)
+    forkserver.stop_server()
+    print("it has both")
+"""
+
+
+def test_the_server_imports_another_module_later(tmp_path):
+    """Helpers that begin before do without it."""
+    later = "from pipeline.system import forkserver\nforkserver.import_later('second', 0.1)\n"
+    (tmp_path / "first.py").write_text(later)
+    (tmp_path / "second.py").touch()
+    (tmp_path / "script.py").write_text(LATER)
+    assert run_script(tmp_path) == "it has both\n"
 
 
 def test_the_name_of_the_folder_may_be_too_long_for_a_socket(tmp_path):

@@ -1,5 +1,6 @@
 """The queue of calls: their order, repetitions and waiting times."""
 
+import concurrent.futures
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -55,6 +56,19 @@ def test_submitting_does_not_wait(writer):
     assert not any(future.done() for future in (first, *futures))
     release.set()
     assert [future.result(timeout=60) for future in futures] == list(range(1000))
+
+
+def test_held_calls_wait_until_they_are_released_or_one_is_waited_for(writer):
+    """A sweep holds them until its first trials train, so that nothing is imported before."""
+    for is_waited_for in (False, True):
+        writer.hold()
+        future = writer.submit(str)
+        assert not concurrent.futures.wait([future], timeout=0.05).done
+        if is_waited_for:
+            writer.wait(future, patience=10)
+        else:
+            writer.release()
+        assert future.result(timeout=60) == ""
 
 
 def test_refused_call_is_not_repeated(writer):
