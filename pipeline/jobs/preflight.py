@@ -39,7 +39,7 @@ from sweeps.spec.configurations import (
     values_or_ends,
 )
 from sweeps.spec.dimension import Dimension
-from sweeps.spec.study_spec import PLANNED_METHODS, StudySpec
+from sweeps.spec.study_spec import PLANNED_METHODS, Stop, StudySpec
 from sweeps.trial import (
     Redraw,
     TrialConfig,
@@ -64,6 +64,9 @@ _MAX_CHECKED_NETWORKS = 2000
 _SEED_OF_A_CHECK = 1_093_528  # which no constructor sets by chance
 _MAX_OTHER_NETWORKS = 24  # not of `FAMILIES`: these are made with memory, and see images
 _IMAGES_PER_WORKER = 200_000  # a worker is worth its start for so many images in all epochs
+# The same where the list of trials is known: more workers neither wait nor change it. So many take
+# a second at least, and a worker is forked in a tenth of one.
+_KNOWN_IMAGES_PER_WORKER = 40_000
 _TRIALS_PER_WORKER = 4  # so that most trials can learn from earlier ones
 WEIGHT_BYTES = 4  # of a parameter
 _STATE_BYTES = 16  # of a parameter in a state: its weight, the best epoch's, and two of Adam's
@@ -178,9 +181,9 @@ def settle(
 def default_workers(spec: StudySpec, images: int, runtime: Mapping[str, Value]) -> int:
     """Return how many trials run at a time if the user gives no number.
 
-    The number follows a rule, because it decides the list of trials: as many as the GPUs or the
-    CPU's cores allow, but no more than the work is worth (each worker has to start), and no more
-    than leave the sampler most trials to learn from.
+    The number follows a rule, because it decides the list of trials unless that is known: as many
+    as the GPUs or the CPU's cores allow, but no more than the work is worth (each worker has to
+    start), and no more than leave the sampler most trials to learn from.
 
     Args:
         spec: the study.
@@ -199,11 +202,19 @@ def default_workers(spec: StudySpec, images: int, runtime: Mapping[str, Value]) 
         capacity = torch.cuda.device_count() // processes
     else:
         capacity = 1
-    worthwhile = images * spec.epochs * trainings // _IMAGES_PER_WORKER
+    is_known = _is_known_beforehand(spec)
+    images_per_worker = _KNOWN_IMAGES_PER_WORKER if is_known else _IMAGES_PER_WORKER
+    worthwhile = images * spec.epochs * trainings // images_per_worker
     learning = trials
-    if spec.method not in PLANNED_METHODS:
+    if not is_known and spec.method not in PLANNED_METHODS:
         learning = trials // _TRIALS_PER_WORKER
     return int(max(1, min(capacity, worthwhile, learning)))
+
+
+def _is_known_beforehand(spec: StudySpec) -> bool:
+    """Whether no trial decides about another, neither what is drawn nor how long it is trained."""
+    decides = spec.pruner != "none" or spec.stop != Stop() or spec.budget is not None
+    return not decides and spec.method in ("random", *PLANNED_METHODS)
 
 
 def library_versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from pipeline.cli import options as options_module
 from pipeline.cli.options import Command, argument_or_option, config_options
 from pipeline.cli.sweep import probable_dataset, sweep_command
+from pipeline.data.datasets import BUNDLED_DIGITS
 from pipeline.system import forkserver
 from pipeline.system.errors import UsageFailure
 from sweeps.trial import config_fields, network_options
@@ -239,6 +240,7 @@ def test_workers_are_imported_for_where_there_will_probably_be_some(
     (tmp_path / "own.yaml").write_text("trials: 3\ndataset: 'cifar10'  # in colour\n")
     monkeypatch.setattr(options_module, "available_cores", lambda: cores)
     monkeypatch.setattr(forkserver, "warm_up", warmed.append)
+    assert options_module._SMALL_DATASETS == BUNDLED_DIGITS
     dataset = probable_dataset(study, given)
     options_module.preload_workers({"engine": "local", "workers": workers}, dataset)
     assert bool(warmed) == expected

@@ -503,6 +503,14 @@ def test_only_the_networks_of_a_layout_are_built():
         (2, "trials: 24\nepochs: 12\nfixed: {gpus_per_trial: 4}\nsearch: {lr: [0.1]}", 50_000, 1),
         (16, "method: grid\nepochs: 12\nsearch: {lr: [0.1, 0.2, 0.3]}", 50_000, 3),
         (16, "trials: 3\nepochs: 1\nsearch: {lr: [0.1]}", 1_000_000, 1),
+        # finalists, whose list is known, of the default study
+        (
+            4,
+            "method: random\npruner: none\ntrials: 12\nepochs: 24\nsearch: {lr: [0.1]}",
+            287,
+            2,
+        ),
+        (4, "method: random\ntrials: 12\nepochs: 24\nsearch: {lr: [0.1]}", 287, 1),
         (16, "budget: 12\nepochs: 12\nsearch: {lr: [0.1]}", 2_000, 1),
         (16, "budget: 12\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 16),
         (16, "budget: 2\nepochs: 12\nsearch: {lr: [0.1]}", 50_000, 3),
