@@ -707,8 +707,10 @@ class _Sweep:
         if not self._is_under_way:
             self._is_under_way = True
             self._tracker.release()
-            if self._places == 1:  # else the server of the workers does so by itself
-                forkserver.warm_up(forkserver.DRAWING_PRELOAD)
+            if self._places == 1:  # else there is the server of the workers
+                follow = self._plan.spec.finalists is not None  # perhaps with several workers
+                module = forkserver.TRAINING_PRELOAD if follow else forkserver.DRAWING_PRELOAD
+                forkserver.warm_up(module)
         if not self._has_printed_links and self._recorder.parent_is_open:
             with study_errors():  # else the engine would take an error for one of the trial
                 self._print_links()
