@@ -472,11 +472,12 @@ class _Sweep:
         if self._has_printed_links:
             return
         self._has_printed_links = True
+        parent = self._recorder.parent  # from now on stored with the study
         plan = self._plan
         if plan.finalists is not None or plan.finishes_for is not None:
             return
         tracker = self._tracker
-        link = comparison_view.short_run_link(tracker.experiment_id, self._recorder.parent)
+        link = comparison_view.short_run_link(tracker.experiment_id, parent)
         opened = comparison_view.how_to_open(plan.stores.tracking, link, plan.name)
         command, _, address = opened.rpartition(" ")
         self._display.print_line(f"in MLflow: {command}".rstrip())
