@@ -203,7 +203,7 @@ class LocalFactory:
         return max(1, thread_cores() // processes)
 
     def warm_up(self, processes: int) -> None:
-        """Start the server of helper processes, if there are workers, with the code for training."""
+        """Start the server of helper processes with the code for training, if there are workers."""
         if processes > 1:
             forkserver.warm_up(forkserver.TRAINING_PRELOAD)
 

@@ -4,6 +4,7 @@ Importing this module has a side effect: it registers an exit handler for the se
 """
 
 import atexit
+import importlib
 import os
 
 from pipeline.system import forkserver, garbage
@@ -19,6 +20,11 @@ with garbage.freeze_loaded():
     import pipeline.engines.worker  # noqa: F401 - for the workers, with torch
 
 
+@garbage.freeze_loaded()
+def _import_drawing() -> None:
+    importlib.import_module(forkserver.DRAWING_PRELOAD)
+
+
 # The handler is for the server alone: a regular exit would report the frozen objects as leaked.
 atexit.register(os._exit, 0)
-forkserver.import_later(forkserver.DRAWING_PRELOAD, _DRAWING_AFTER)
+forkserver.import_later(_import_drawing, _DRAWING_AFTER)

@@ -16,13 +16,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from importlib import import_module
 from multiprocessing import connection, forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from pipeline.system import garbage
 from pipeline.system.errors import KILL, UsageFailure
 from pipeline.system.files import temporary_folder, temporary_parent
 from pipeline.system.import_path import safe_children
@@ -62,19 +60,23 @@ def warm_up(module: str) -> None:
         forkserver.ensure_running()
 
 
-def import_later(module: str, seconds: float) -> None:
-    """Have the server, in which this is called, import another module after some seconds.
+def import_later(load: Callable[[], object], seconds: float) -> None:
+    """Have the server, in which this is called, import something more after some seconds.
 
     What it has to fork at that time waits for the import. Helpers that begin before do without.
+
+    Args:
+        load: imports it.
+        seconds: until then.
     """
     if sys.platform == "win32":  # there is no server
         return
 
-    def load(*_: object) -> None:
-        with suppress(Exception), garbage.freeze_loaded():  # else helpers import it, and tell
-            import_module(module)
+    def load_now(*_: object) -> None:
+        with suppress(Exception):  # the helper that needs it will tell
+            load()
 
-    signal.signal(signal.SIGALRM, load)
+    signal.signal(signal.SIGALRM, load_now)
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 

@@ -94,7 +94,10 @@ PROCESS_EFFECTS: dict[str, tuple[str, ...]] = {
         "pipeline/engines/on_ray/task.py",  # restores the handlers that Ray replaces
         "pipeline/cli/then.py",  # while a command of the user's runs
     ),
-    "signal.setitimer": ("pipeline/system/alarm.py",),
+    "signal.setitimer": (
+        "pipeline/system/alarm.py",
+        "pipeline/system/forkserver.py",  # in the server of helpers, for its own work
+    ),
     "stop_requests": ("pipeline/cli/", "pipeline/system/signals.py", "pipeline/tracking/ui.py"),
     "SignalStopRequest": ("pipeline/cli/", "pipeline/system/signals.py"),
     "InterruptStopRequest": ("pipeline/api/", "pipeline/system/signals.py"),

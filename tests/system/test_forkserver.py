@@ -76,7 +76,8 @@ if __name__ == "__main__":
 
 def test_the_server_imports_another_module_later(tmp_path):
     """Helpers that begin before do without it."""
-    later = "from pipeline.system import forkserver\nforkserver.import_later('second', 0.1)\n"
+    later = "from pipeline.system import forkserver\n"
+    later += "forkserver.import_later(lambda: __import__('second'), 0.1)\n"
     (tmp_path / "first.py").write_text(later)
     (tmp_path / "second.py").touch()
     (tmp_path / "script.py").write_text(LATER)
