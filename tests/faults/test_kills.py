@@ -61,6 +61,7 @@ KILLS = {
     "before_tell": ["before_tell:2"],
     "between_stores": ["between_stores:2"],
     "before_cleanup": ["before_cleanup:2"],
+    "after_sharing": ["after_sharing"],
     "in_recovery": ["between_stores:2", "in_recovery", "in_recovery"],
     # of a trial that was asked to stop, more often than a process of its own may die
     "in_adoption": ["in_adoption"] * 4,
