@@ -396,6 +396,7 @@ class _Sweep:
             study.deterministic = request.deterministic
         elif not factory.deterministic:
             study.deterministic = False
+        study.fills_places = not factory.where  # the places of a cluster may have other work
         self._places = request.workers or factory.places(
             study.workers, configuration(study.spec, study.resolved_values())
         )

@@ -18,6 +18,10 @@ SELECTION = 2  # the version of the rules of selection that new studies are made
 # validation loss; before, it was the first of them.
 TIES_BY_LOSS = 2
 
+# The version of the use of places since which none stands empty at the end of a study with
+# promotion, if the order in which trials end may decide.
+FILLED = 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSpec:
@@ -202,6 +206,7 @@ class StudyFacts:
     selection: int = 1
     # The version of the order of trials, as `sweeps.spec.configurations.lists_come_first` has it.
     order: int = 1
+    places: int = 1  # the version of the use of places, as `FILLED` has it
     # The searched values of each baseline, a configuration to compare with.
     baselines: tuple[Mapping[str, Value], ...] = ()
     copies: Copies | None = None  # among the images; None if they were not looked for

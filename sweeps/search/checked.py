@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from models.parameters import read_option
-from sweeps.analysis.facts import SELECTION, Refit, StoredSpec, StudyFacts, WarmStart
+from sweeps.analysis.facts import FILLED, SELECTION, Refit, StoredSpec, StudyFacts, WarmStart
 from sweeps.search.decisions import HEAD_STARTS, PROMOTING, DamagedStudyError
 from sweeps.spec.configurations import LISTS_FIRST
 from sweeps.spec.dimension import Dimension
@@ -183,6 +183,7 @@ def _check_facts(value: Any) -> None:
     facts = StudyFacts.from_dict({key: held for key, held in value.items() if key != "dimensions"})
     for key, version, newest in (
         ("scheduler", facts.scheduler, HEAD_STARTS),
+        ("places", facts.places, FILLED),
         ("selection", facts.selection, SELECTION),
         ("order", facts.order, LISTS_FIRST),
     ):

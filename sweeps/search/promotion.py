@@ -206,9 +206,9 @@ def decide_within_total(
         promoted = _promotable(contenders, levels, allowed - _cost(contenders))
         return promoted or Draw(levels[0])
     leading = _leaders(contenders, leaders)
-    best = _lowest_rank(contenders, epochs, leaders)
+    best = next(iter(by_rank(contenders, epochs=epochs, leaders=leaders)), None)
     if best is not None:
-        until = _next_rung(best, levels)
+        until = next_rung(best, levels)
         needed = until - best.until + sum(one.rest for one in leading if one is not best)
         if best in leading:
             needed += best.epochs - until
@@ -256,7 +256,7 @@ def decide_within_budget(
     if not may_draw or len(contenders) >= given:
         going_on = list(_better_half(contenders, levels))
     for one in going_on:
-        until = _next_rung(one, levels)
+        until = next_rung(one, levels)
         if is_within(until - one.until, one.epochs - until, one):
             return Promote(one.number, until)
     first = head_start(epochs) if len(contenders) < given else levels[0]
@@ -390,6 +390,31 @@ def expected_epochs(
     return max(share * total * epochs, least)
 
 
+def by_rank(contenders: Sequence[Contender], *, epochs: int, leaders: int) -> list[Contender]:
+    """Return the paused contenders, the lowest rank first, as `decide_within_total` has it.
+
+    Args:
+        contenders: the configurations, all of which are drawn.
+        epochs: the most epochs of a configuration.
+        leaders: how many are trained to their end.
+    """
+    paused = [one for one in contenders if one.is_paused]
+    recent = recent_epochs(epochs)
+    standings = _standings(contenders, {one.until for one in paused}, recent)
+    planned = {level: _planned(contenders, level, epochs, leaders) for level in standings}
+
+    def rank(one: Contender) -> tuple[float, int]:
+        return standings[one.until][one.number] / planned[one.until], one.number
+
+    return sorted(paused, key=rank)
+
+
+def next_rung(contender: Contender, levels: Sequence[int]) -> int:
+    """Return the first level after the contender's, or its last epoch."""
+    following = levels[bisect_right(levels, contender.until) :]
+    return min(contender.epochs, *following)
+
+
 def projected(contender: Contender, epoch: int, recent: int) -> float:
     """A configuration's value as it was after an epoch, with what it may be expected to gain.
 
@@ -419,12 +444,6 @@ def recent_epochs(epochs: int) -> int:
 
 def _cost(contenders: Iterable[Contender]) -> int:
     return sum(contender.cost for contender in contenders)
-
-
-def _next_rung(contender: Contender, levels: Sequence[int]) -> int:
-    """The first level after the contender's, or its last epoch."""
-    following = levels[bisect_right(levels, contender.until) :]
-    return min(contender.epochs, *following)
 
 
 def _leaders(contenders: Iterable[Contender], count: int) -> list[Contender]:
@@ -475,19 +494,6 @@ def _best_first(valued: Iterable[_Valued]) -> list[_Valued]:
     return [by_value[index] for index in order]
 
 
-def _lowest_rank(contenders: Sequence[Contender], epochs: int, leaders: int) -> Contender | None:
-    """The paused contender whose place is best for the number that the plan lets go on there."""
-    paused = [one for one in contenders if one.is_paused]
-    recent = recent_epochs(epochs)
-    standings = _standings(contenders, {one.until for one in paused}, recent)
-    planned = {level: _planned(contenders, level, epochs, leaders) for level in standings}
-
-    def rank(one: Contender) -> tuple[float, int]:
-        return standings[one.until][one.number] / planned[one.until], one.number
-
-    return min(paused, key=rank, default=None)
-
-
 def _planned(contenders: Sequence[Contender], epoch: int, epochs: int, leaders: int) -> float:
     """How many of the contenders the plan lets go on after an epoch."""
     count = sum(not one.out for one in contenders)
@@ -509,7 +515,7 @@ def _promotable(
     for level, there in groupby(sorted(paused, key=highest_first), key=lambda one: one.until):
         best = next(there)
         place = standings[level][best.number]
-        until = _next_rung(best, levels)
+        until = next_rung(best, levels)
         if place <= GOES_ON * len(standings[level]) and until - level <= left:
             return Promote(best.number, until)
     return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,9 +27,11 @@ from sweeps.search.promotion import (
     Promote,
     Standing,
     Wait,
+    by_rank,
     decide_within_budget,
     decide_within_total,
     expected_epochs,
+    next_rung,
     projected,
     promising,
     recent_epochs,
@@ -72,9 +75,11 @@ class Scheduler:
         total: int,
         version: int,
         order: int,
-        window: int | None,
+        window: Callable[[], int | None],
         trials: Callable[[], Sequence[FrozenTrial]],
         log: DecisionLog,
+        fills_places: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make the scheduler of a study.
 
@@ -83,15 +88,18 @@ class Scheduler:
             total: the number of trials to draw at most.
             version: of the scheduler, as `StudyFacts` has it.
             order: the version of the order of trials, as `StudyFacts` has it.
-            window: how many decisions, with the present one, do not know of one another's results;
-                None if a decision knows all results that there are.
+            window: returns how many decisions, with the present one, do not know of one another's
+                results; None if a decision knows all results that there are.
             trials: returns the trials of the study, by number.
             log: the decisions so far; empty and unused if the trials are trained in one go.
+            fills_places: returns whether a place that would stand empty at the end of a study goes
+                on with the next in rank, see `_fill`. Only if all results that there are decide.
+            clock: tells the seconds.
         """
         self._spec = spec
         self._total = total
         self._lists_come_first = lists_come_first(spec, order)
-        self._window = window
+        self._window_now = window
         self._trials = trials
         self._log = log
         self._sign = 1 if spec.maximize else -1
@@ -103,11 +111,18 @@ class Scheduler:
         # So many configurations are given to begin with, baselines included, and have a head start
         # if the budget decides.
         self._given = len(given_values(spec)) if version >= HEAD_STARTS else 0
+        self._fills_places = fills_places
+        self._clock = clock
+        self._began: dict[int, float] = {}  # when a trial that is trained now went on, by number
         self._finished = 0  # so many decisions from the first on have finished
         self._contenders: dict[int, tuple[object, Contender]] = {}  # by number, with their facts
         self._seen: dict[int, tuple[object, FrozenTrial]] = {}  # the same for the sampler
 
     # Decisions
+
+    @property
+    def _window(self) -> int | None:
+        return self._window_now()
 
     @property
     def drawn(self) -> Sequence[int]:
@@ -134,7 +149,12 @@ class Scheduler:
         decisions = self.decisions
         if self._window is None:
             known = self._visible(decisions)
-            return self._decide(known, at_end=self._log.at_end)
+            step = self._decide(known, at_end=self._log.at_end)
+            if not isinstance(step, Step) and self.promotes and self._fills_places():
+                step = self._fill(known) or step
+            if isinstance(step, Step) and step.trial is not None:
+                self._began[step.trial] = self._clock()
+            return step
         first = self.known_count(len(decisions))
         for count in range(first, len(decisions) + 1):
             if count > self._count_finished(decisions):
@@ -144,6 +164,37 @@ class Scheduler:
             if not isinstance(step, Wait):
                 return step
         return End()
+
+    def _fill(self, known: Sequence[Decision]) -> Step | None:
+        """The next step of the paused trial of the lowest rank that does not prolong the study.
+
+        It is for a place that would stand empty while others finish the leaders, so it is beyond
+        the epochs that the study needs. By the times of the epochs so far, it ends before them.
+        """
+        is_over = len(self._log.drawn) >= self._total
+        if not is_over or self._spec.repeats > 1 or self._spec.budget is not None:
+            return None
+        contenders = self._make_contenders(known)
+        epochs = self._spec.most_epochs
+        left = max(map(self._seconds_left, contenders), default=0.0)
+        for one in by_rank(contenders, epochs=epochs, leaders=self._leaders):
+            until = next_rung(one, rungs(epochs))
+            if 0 < self._epoch_seconds(one) * (until - one.until) <= left:
+                return Step(self._seeds(one.number)[0], until, at_end=True)
+        return None
+
+    def _seconds_left(self, contender: Contender) -> float:
+        """The seconds until a trial in training has come to its epoch, by its epochs so far."""
+        began = self._began.get(self._seeds(contender.number)[0])
+        if not contender.is_training or began is None:
+            return 0.0
+        epochs = contender.until - len(contender.values)
+        return epochs * self._epoch_seconds(contender) - (self._clock() - began)
+
+    def _epoch_seconds(self, contender: Contender) -> float:
+        """The mean time of the epochs of a trial, until its last pause."""
+        trial = self._trials()[self._seeds(contender.number)[0]]
+        return trained_seconds(trial) / max(1, len(contender.values))
 
     def known_decisions(self) -> Sequence[Decision]:
         """The decisions with results that the next one may know, the newest left out."""

@@ -282,7 +282,7 @@ class StoredStudy:
             total=attrs["trials"],
             version=self.facts.scheduler,
             order=self.facts.order,
-            window=None,
+            window=lambda: None,
             trials=lambda: trials,
             log=DecisionLog.read(attrs["goal"], trials, attrs),
         )

@@ -23,7 +23,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from sweeps.analysis.facts import SELECTION
+from sweeps.analysis.facts import FILLED, SELECTION
 from sweeps.search.checked import RUN_OF, check_study
 from sweeps.search.decisions import (
     DRAWN_BY,
@@ -149,6 +149,10 @@ class Study(StoredStudy):
         # Whether the list of trials is the same each time. If not, all results available by then
         # may decide about the next trial.
         self.deterministic = self.facts.deterministic
+        # Whether places that would stand empty at the end are for further epochs, if the order in
+        # which trials end may decide.
+        self.fills_places = True
+        self.clock: Callable[[], float] = time.monotonic
         # How many repeats of each configuration there were at first, after the first addition, ...
         earlier_repeats = study.user_attrs.get(EARLIER_REPEATS, ())
         self._repeats: list[int] = sorted({*earlier_repeats, spec.repeats})
@@ -194,6 +198,7 @@ class Study(StoredStudy):
                 "window": window(int(facts.get("workers", 1))),
                 "selection": SELECTION,
                 "order": LISTS_FIRST,
+                "places": FILLED,
             }
             made_of: dict[str, Any] = {"dimensions": dimensions}
             if spec.baselines:
@@ -307,10 +312,22 @@ class Study(StoredStudy):
             total=self.total,
             version=self.facts.scheduler,
             order=self.facts.order,
-            window=(self.facts.window or self.workers) if self.waits_for_earlier else None,
+            window=self._window,
             trials=self._trials,
             log=self._log,
+            fills_places=lambda: self.fills_places and self.facts.places >= FILLED,
+            clock=self._now,
         )
+
+    def _now(self) -> float:
+        """The seconds of a clock that is another in a simulation."""
+        return self.clock()
+
+    def _window(self) -> int | None:
+        """How many decisions do not know of one another's results; None if all results decide."""
+        if not self.waits_for_earlier:
+            return None
+        return self.facts.window or self.workers
 
     def trials_to_train(
         self, is_over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False

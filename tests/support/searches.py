@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import math
 
@@ -158,6 +159,41 @@ class Disorder:
     def wait(self):
         asked = self.begun.pop(self._rng.randrange(len(self.begun)))
         return asked, self._train(asked)
+
+
+class Timed:
+    """A runner in whose own time an epoch of each trial takes as long as is said; all else takes no time.
+
+    Attributes:
+        now: the time.
+        busy: the time that trials took, of all places.
+    """
+
+    def __init__(self, train, places, durations):
+        self.places, self._train, self._durations = places, train, durations
+        self.now, self.busy, self._begun = 0.0, 0.0, []
+
+    @property
+    def idle(self):
+        """The share of the places' time in which they were empty."""
+        return 1 - self.busy / (self.places * self.now)
+
+    def _seconds(self, asked, epochs):
+        return epochs * self._durations[asked.number]
+
+    def begin(self, asked):
+        known = 0 if asked.progress is None else len(asked.progress.history)
+        seconds = self._seconds(asked, (asked.until or asked.config.epochs) - known)
+        self.busy += seconds
+        self._begun.append((self.now + seconds, asked.number, asked))
+
+    def wait(self):
+        ending = min(self._begun)
+        self._begun.remove(ending)
+        self.now, _, asked = ending
+        result = self._train(asked)
+        seconds = self._seconds(asked, len(result.history))
+        return asked, dataclasses.replace(result, seconds=seconds)
 
 
 def memory():

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import math
 import random
+import statistics
 
 import optuna
 import pytest
@@ -13,6 +14,7 @@ from support.searches import (
     MIXED,
     SMALL,
     Disorder,
+    Timed,
     accuracy,
     fail,
     interrupt_all,
@@ -23,6 +25,7 @@ from support.searches import (
     stores_in_files,
 )
 
+from sweeps.analysis.facts import FILLED
 from sweeps.search import loop, sampling
 from sweeps.search import study as searching
 from sweeps.search.decisions import DRAWN_BY, DamagedStudyError
@@ -996,3 +999,54 @@ def test_a_study_does_not_change_its_objectives(files):
     sweep(0, SMALL, storage=storage, change=sized, trials=2)
     with pytest.raises(StudyChangedError, match="objectives: not set -> "):
         begin(storage, SMALL, objectives=["val_acc", "mflops"])
+
+
+# Places at the end
+
+
+def sweep_in_time(places, seed, version=FILLED):
+    """Sweep with trials of different durations, as they end; the study, and the runner with its time."""
+    study = begin(
+        memory(), workers=places, facts={"deterministic": False, "places": version}, epochs=12
+    )
+    rng = random.Random(seed)
+    durations = [rng.lognormvariate(0, 0.7) for _ in range(study.total)]
+    runner = Timed(make_train(study), places, durations)
+    study.clock = lambda: runner.now
+    loop.run(study, runner)
+    return study, runner
+
+
+@pytest.mark.parametrize("places", [2, 4])
+def test_no_place_stands_empty_at_the_end(places):
+    """Places that nothing is left for go on with the next in rank, and the study takes no longer for it by much.
+
+    A study that was made before this rule goes on without it.
+    """
+    idle, empty, longer = [], [], []
+    for seed in range(5):
+        study, filled = sweep_in_time(places, seed)
+        earlier, unfilled = sweep_in_time(places, seed, version=1)
+        assert len(study.results()) == len(earlier.results()) == study.total
+        idle.append(filled.idle)
+        empty.append(unfilled.idle)
+        longer.append(filled.now / unfilled.now)
+    assert statistics.fmean(idle) < 0.03
+    assert statistics.fmean(idle) < statistics.fmean(empty) / 2
+    assert statistics.fmean(longer) < 1.1
+
+
+def test_as_they_end_from_now_on():
+    """A study that was made to wait for earlier trials waits no more once the next command says so."""
+    begun = {}
+    for deterministic in (True, False):
+        study = begin(memory(), workers=2)
+        study.deterministic = deterministic
+
+        def note(asked, epoch, study=study, deterministic=deterministic):
+            if asked.number == 0 and epoch == 1:
+                begun[deterministic] = len(study.results())
+
+        durations = [100.0, *[0.1] * study.total]
+        loop.run(study, Timed(make_train(study, at=note), 2, durations))
+    assert begun == {True: study.facts.window, False: study.total}
