@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,9 +89,20 @@ def draw_speed(axes: Axes) -> None:
     axes.set_title("A tracked sweep, against", loc="left", fontsize=10)
 
 
+def read_searches() -> list[Table]:
+    """The searches of each data set: those of peers, and ours told a number of trials, as usual."""
+    ours = {table.title: table for table in read_tables("Trials or a budget")}
+    tables = []
+    for table in read_tables("Searches at equal epochs"):
+        rows = {name: cells for name, cells in table.rows.items() if not name.startswith(_OURS)}
+        rows |= {name: ours[table.title].rows[name] for name in (_OURS, _WITH_PORTFOLIO)}
+        tables.append(replace(table, rows=rows))
+    return tables
+
+
 def draw_quality(axes: Axes) -> None:
     """Draw how far each search is from the best one, on each data set, at equal epochs."""
-    tables = [table for table in read_tables("Searches at equal epochs") if _OURS in table.rows]
+    tables = read_searches()
     searches = list(tables[0].rows)
     height = 0.8 / len(searches)
     for place, name in enumerate(searches):
