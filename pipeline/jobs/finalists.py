@@ -153,7 +153,12 @@ def _plan_of(
     with access.read_studies(stores) as storage:
         sweep.check_images(stored.load(storage, chosen.of), data)
     configs = [TrialConfig.from_dict(config) for config in chosen.configs]
-    sources.check_unchanged(configs, f"study {chosen.of!r}")
+    sources.check_unchanged(
+        configs,
+        f"study {chosen.of!r} chose it",
+        "the study's run",
+        "search again under another --name",
+    )
     pretrained.check_unchanged(configs, f"study {chosen.of!r}")
     preflight.check_parts(spec, data)
     pretrained.fetch(configs)

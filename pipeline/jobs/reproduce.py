@@ -92,7 +92,7 @@ def _read_from_run(stores: locations.Stores, run_id: str) -> RecordedTrial:
         tracker.close()
     return RecordedTrial(
         name=f"run {run_id}",
-        config=located(run_tags.read_config(run), place_of(stores, run)),
+        config=located(sources.read_config(stores, run), place_of(stores, run)),
         objective=objective,
         selection=run_tags.read_selection(run),
         figures=_read_figures(run, objective),

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import models
 from models import usercode
 from models.usercode import Source
 from pipeline.checkpoints import check_code
+from pipeline.inference import kept_code
+from pipeline.stores.locations import Stores
 from pipeline.system import named_files
 from pipeline.system.errors import IntegrityFailure, UsageFailure
-from pipeline.tracking import source_code
+from pipeline.tracking import run_tags, source_code
 from sweeps.search.checked import SOURCES
 from sweeps.spec.study_spec import StudySpec
 from sweeps.trial import TrialConfig
+
+if TYPE_CHECKING:
+    from pipeline.tracking.library import Run
 
 _NUMBERS_SHOWN = 10  # numbers of trials in one line
 
@@ -124,12 +130,36 @@ def check_places(values: Mapping[str, Any], what: str) -> None:
         raise IntegrityFailure(f"{what} is not trained: {error}") from None
 
 
-def check_unchanged(configs: Iterable[TrialConfig], what: str) -> None:
+def read_config(stores: Stores, run: Run) -> TrialConfig:
+    """Return the configuration of a run's trial, whose code is there and may be run.
+
+    Args:
+        stores: the stores.
+        run: of a trial, or of a single training.
+
+    Raises:
+        IntegrityFailure: if it is of a file outside the working folder that was never named.
+        CodeFailure: if it cannot be loaded; it says where a copy of a missing file is.
+        UsageFailure: if the run holds no configuration.
+    """
+    check_places(run.data.params, f"run {run.info.run_id}")  # before anything of it is loaded
+    family = run.data.params.get("family", "")
+    if models.is_own(family):
+        with contextlib.suppress(ValueError):  # it is the name of no code, as is said below
+            kept_code.check_code(stores, family, run.info.run_id)
+    return run_tags.read_config(run)
+
+
+def check_unchanged(
+    configs: Iterable[TrialConfig], since: str, keeper: str, otherwise: str
+) -> None:
     """Check that own networks have the source that they were trained with.
 
     Args:
-        configs: the configurations to train again.
-        what: of what they are, for the message.
+        configs: the configurations to train again, or to go on with.
+        since: what has begun with that source, for the message.
+        keeper: the run that has a copy.
+        otherwise: what else can be done.
 
     Raises:
         UsageFailure: if a source has changed.
@@ -138,8 +168,7 @@ def check_unchanged(configs: Iterable[TrialConfig], what: str) -> None:
         for family, source in own_sources([config.family]).items():
             if config.source_digest not in (None, source.digest):
                 raise UsageFailure(
-                    f"{family} has changed since {what} chose it (digest {config.source_digest}, "
+                    f"{family} has changed since {since} (digest {config.source_digest}, "
                     f"now {source.digest}): put it back, as the artifact "
-                    f"{SOURCES}{config.source_digest} of the study's run has it, or search again "
-                    "under another --name"
+                    f"{SOURCES}{config.source_digest} of {keeper} has it, or {otherwise}"
                 )

@@ -98,8 +98,10 @@ def train_one(
     try:
         if resume:
             run = _find_interrupted(tracker, resume)
-            recorded = run_tags.read_config(run)
-            sources.check_places(vars(recorded), f"run {resume}")
+            recorded = sources.read_config(stores, run)
+            sources.check_unchanged(
+                [recorded], f"run {resume} began", "that run", "begin anew, without --resume"
+            )
             config = _resolve_config(recorded.to_dict())
             objective = run_tags.read_objective(run, missing=objective)
             selection = run_tags.read_selection(run)

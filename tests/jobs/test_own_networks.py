@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
+import sqlite3
 import subprocess
 
 import pytest
 from support.endtoend import furnish, pipeline
 
 from models import own
+from pipeline.stores import locations
+from pipeline.tracking.tracker import Tracker
+from sweeps.trial import configure
 
 NET = """
 from torch import nn
@@ -101,6 +106,48 @@ def test_own_network(folder, capsys):
     assert (
         "net.py:TinyNet has changed since study 'tiny-digits' chose it" in capsys.readouterr().err
     )
+
+
+def interrupted_run(reference) -> str:
+    """The id of a run whose training with a network of the user's own was cut off."""
+    config = configure({"family": reference, "kernel": 3, "dataset": "digits", "device": "cpu"})
+    tracker = Tracker(locations.locate().tracking)
+    data = {"name": "digits", "digest": "abc", "source": "data"}
+    run_id, _ = tracker.call(tracker.open_trial, None, None, 0, config, data)
+    tracker.close()
+    own.forget()
+    return run_id
+
+
+@pytest.mark.parametrize("option", ["--resume", "--from-run"])
+def test_code_of_a_run_is_looked_at_before_it_is_loaded(folder, capsys, option):
+    """Going on with a run, or repeating it, names a source that is gone, and runs none from elsewhere unasked."""
+    run_id = interrupted_run("net.py:TinyNet")
+    (folder / "net.py").rename(folder / "kept.txt")
+    assert pipeline("train", option, run_id) == 2
+    assert "cannot load 'net.py:TinyNet': there is no file net.py" in capsys.readouterr().err
+    (folder / "net.py").write_text("raise SystemExit('it was run')")
+    inner = folder / "inner"
+    inner.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", locations.locate().tracking)
+        patch.chdir(inner)
+        with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database:
+            query = "UPDATE params SET value = '../net.py:TinyNet' WHERE key = 'family'"
+            database.execute(query)
+            database.commit()
+        assert pipeline("train", option, run_id) == 6
+    assert "outside the working folder" in capsys.readouterr().err
+
+
+def test_a_changed_network_is_not_gone_on_with(folder, capsys):
+    """Half of a training by one source and half by another would be of neither."""
+    run_id = interrupted_run("net.py:TinyNet")
+    (folder / "net.py").write_text(NET + "# another\n")
+    assert pipeline("train", "--resume", run_id) == 2
+    said = capsys.readouterr().err
+    assert f"net.py:TinyNet has changed since run {run_id} began (digest " in said
+    assert "of that run has it, or begin anew, without --resume" in said
 
 
 def test_refused(folder, capsys):
