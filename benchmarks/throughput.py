@@ -95,7 +95,7 @@ def limit(
     seconds: float = SECONDS,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Figures:
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.cpu_threads)
     network = models.build(config.family, data.shape, len(data.classes), config.options)
     network = network.to(memory_format=torch.channels_last)
     prepare = Prepare(

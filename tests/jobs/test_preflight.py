@@ -9,7 +9,7 @@ import models
 from pipeline.data.search_data import Split
 from pipeline.engines import local
 from pipeline.engines.local import LocalFactory
-from pipeline.jobs import preflight
+from pipeline.jobs import preflight, train
 from pipeline.jobs.estimate import describe_plan, estimate, first_images, left_over_text, plan_text
 from pipeline.jobs.preflight import check_networks, check_parts, resolve_runtime
 from pipeline.jobs.studies import DEFAULT_STUDY, read_study, shipped_studies, study_name
@@ -462,6 +462,15 @@ def test_threads(fixed, workers, threads, tiny, monkeypatch):
     study = spec(f"{dataset}fixed: {{device: cpu, {values}}}\nsearch: {{lr: [0.1]}}\n")
     settled = preflight.settle(study, tiny, LocalFactory(), workers)
     assert (settled.workers, settled.runtime["threads"]) == (workers, threads)
+
+
+def test_threads_of_one_training(monkeypatch):
+    """It has all cores, unless its number is given, as that of a recorded trial is."""
+    monkeypatch.setattr(local, "thread_cores", lambda: 2)
+    values = {"dataset": "mnist", "family": "resnet", "device": "cpu"}
+    assert train._resolve_config(values).threads == 2
+    assert train._resolve_config({**values, "threads": 1}).threads == 1
+    assert train._resolve_config({**values, "family": "mlp"}).threads == 1
 
 
 def test_few_images(tiny):
