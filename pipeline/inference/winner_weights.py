@@ -41,13 +41,14 @@ def share(tracker: Tracker, record: StudyRecord) -> bool:
         return False
     owner = str(best_of(record).run_id)
     former = tracker.read_tag(run_id, WEIGHTS_OF)
-    is_present = _WEIGHTS in tracker.artifact_sizes(run_id, _FOLDER)
-    if _WEIGHTS not in tracker.artifact_sizes(owner, _FOLDER):
+    is_present = _has_weights(tracker, run_id)
+    if not _has_weights(tracker, owner):
         if former == owner:
             return is_present
         if is_present:
             tracker.drop_artifacts(run_id, _FOLDER)
-        tracker.tag(run_id, {WEIGHTS_OF: ""})
+        if former:
+            tracker.tag(run_id, {WEIGHTS_OF: ""})
         return False
     if former not in (None, owner):
         tracker.tag(run_id, {WEIGHTS_OF: ""})  # until the new ones are in place
@@ -66,7 +67,7 @@ def _upload(tracker: Tracker, owner: str, run_id: str) -> None:
     """Copy weights by way of this machine. The sum names both while they are replaced."""
     with temporary_folder() as folder:
         former_sum = b""
-        if _SUM in tracker.artifact_sizes(run_id, _FOLDER):
+        if _SUM in tracker.artifact_names(run_id, _FOLDER):
             former_sum = tracker.fetch_artifact(run_id, _SUM, folder).read_bytes()
         weights = tracker.fetch_artifact(owner, _WEIGHTS, folder)
         checksum = tracker.fetch_artifact(owner, _SUM, folder)
@@ -89,6 +90,10 @@ def are_lacking(tracker: Tracker, record: StudyRecord) -> bool:
     if former is None:
         return False
     owner = str(best_of(record).run_id)
-    if _WEIGHTS not in tracker.artifact_sizes(owner, _FOLDER):  # which is the trial's own gap
+    if not _has_weights(tracker, owner):  # which is the trial's own gap
         return False
-    return former != owner or _WEIGHTS not in tracker.artifact_sizes(run_id, _FOLDER)
+    return former != owner or not _has_weights(tracker, run_id)
+
+
+def _has_weights(tracker: Tracker, run_id: str) -> bool:
+    return tracker.artifact_names(run_id, _FOLDER) >= {_WEIGHTS, _SUM}

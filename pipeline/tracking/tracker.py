@@ -379,6 +379,12 @@ class Tracker(Connection):
             file.path: file.file_size for file in self._artifacts(run_id).list_artifacts(folder)
         }
 
+    def artifact_names(self, run_id: str, folder: str) -> set[str]:
+        """Return the paths of the artifacts in a folder of a run; none if the run is gone."""
+        if self._active_run(run_id) is None:
+            return set()
+        return set(self.artifact_sizes(run_id, folder))
+
     def trial_runs(self, parent: str, study: str, results: Iterable[TrialResult]) -> dict[int, Run]:
         """Return the runs of a study's trials that are still there, by number.
 

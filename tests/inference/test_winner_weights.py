@@ -106,6 +106,16 @@ def test_lost_weights_are_not_replaced_by_others(tracker, folder, study):
     assert winner_weights.are_lacking(tracker, study)
 
 
+def test_a_winner_whose_run_is_gone(tracker, study):
+    """With the tracking store lost, the runs of finalists are made again later than that of their study, or never."""
+    winner_weights.share(tracker, at_first(study))
+    gone = dataclasses.replace(study.results[1], run_id="0" * 32)
+    study = dataclasses.replace(study, results=(study.results[0], gone))
+    assert not winner_weights.share(tracker, study)
+    assert not winner_weights.are_lacking(tracker, study)
+    assert not tracker.artifact_sizes(study.parent_run_id, "checkpoint")
+
+
 class Killed(BaseException):
     """Stands for SIGKILL: nothing of ours catches it."""
 
