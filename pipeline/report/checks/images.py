@@ -137,7 +137,7 @@ def classes(record: StudyRecord) -> Check | None:
     low, high = wilson_interval(worst.right / worst.images, worst.images)
     text = (
         f"Of its {len(found)} classes, trial {trial.number} recognises {worst.name} least: "
-        f"{worst.right} of {worst.images} images (95 %: {low:.2f} to {high:.2f})."
+        f"{worst.right} of {worst.images} images (95 % interval {PERCENT.interval(low, high)})."
     )
     return Check(name="classes", level="good", text=text)
 

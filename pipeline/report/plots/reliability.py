@@ -37,8 +37,8 @@ class ReliabilityInfo:
 
 
 def reliability_info(record: StudyRecord) -> ReliabilityInfo | None:
-    """Collect the winner's confidences; None where they are not known."""
-    winner = record.best_trial
+    """Collect the confidences of the winner, once decided of the finalists' one; None if unknown."""
+    winner = (record.decided_finalists or record).best_trial
     if winner is None or not winner.confidences:
         return None
     error = expected_calibration_error(winner.confidences)
