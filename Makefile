@@ -44,7 +44,7 @@ test: $(READY)
 test-slow: $(READY)
 	.venv/bin/pytest -m slow -n 2 --dist loadfile $(ARGS) || [ $$? -eq 5 ]
 
-# The pictures of README and docs, from the default study; MLflow's UI (ui.png) is taken by hand.
+# The pictures of README and docs, from the default study; those of pages need Chromium.
 pictures: $(READY)
 	REMAKE_PICTURES=1 .venv/bin/pytest -m slow tests/documents/test_docs.py -k commands_run $(ARGS)
 

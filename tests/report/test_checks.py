@@ -718,7 +718,7 @@ def test_classes():
     """A class that is nearly never right is a warning if its images tell that; otherwise the worst is named."""
     assert said(of_classes([29, 15, 28]), "classes") == (
         "good",
-        "Of its 3 classes, trial 7 recognises bee least: 15 of 30 images (95 %: 0.33 to 0.67).",
+        "Of its 3 classes, trial 7 recognises bee least: 15 of 30 images (95 % interval 33.15 to 66.85 %).",
     )
     assert said(of_classes([30, 30, 30]), "classes")[1] == (
         "Trial 7 recognises all 90 images of its 3 classes."

@@ -141,8 +141,12 @@ def test_a_narrow_screen_shows_whole_trials(address):
         for cell in row.locator("td:visible").all():
             box = cell.bounding_box()
             assert box["x"] + box["width"] <= 375
-        box = page.locator(".plot img").bounding_box()
+        plot = page.locator(".plot img").first
+        box = plot.bounding_box()
         assert box["x"] + box["width"] <= 375
+        page.locator("input.larger").first.check()
+        assert plot.bounding_box()["width"] > 700  # and it can be scrolled
+        assert page.evaluate("document.documentElement.scrollWidth") == 375
 
 
 def test_dark(address):

@@ -13,12 +13,22 @@ from PIL import Image
 from pipeline.report.plots.style import BLUE, GREY, ORANGE
 from support.browser import CHROMIUM, browse
 from support.endtoend import record
+from support.ui import study_ui
 from sweeps.analysis.record import StudyRecord
 from sweeps.trial import COMPLETE
 
 SHOWN = Path(__file__).parents[2] / "docs" / "images"
 _PLOTS = {"pruning.png": 1040, "parallel_coordinates.png": 1236}  # with their widths in pixels
 _PAGE_SIZE = (1000, 1010)  # of the report's first screen, in CSS pixels
+_UI_SIZE = (1400, 1180)  # of MLflow's UI, in CSS pixels
+_CURVES = "[data-testid=experiment-view-compare-runs-card] .js-plotly-plot"
+_CHARTS = 3  # of the first screen, besides the parallel coordinates
+# MLflow opens a panel for questions at the first visit, which takes a quarter of the page.
+_NO_ASSISTANT = """
+localStorage.setItem("mlflow.assistant.fab.autoOpenedOnFirstLoad_v1", "true");
+localStorage.setItem("mlflow.assistant.panelOpen_v1", "false");
+"""
+_SETTLED = 2000  # milliseconds until charts have come to rest
 _FRAMES = 24
 _LAST_FRAME = 8  # times the last frame is repeated, so that the result can be looked at
 _SECONDS_A_FRAME = 0.25
@@ -37,13 +47,14 @@ def make_pictures(folder: Path, name: str, out: Path) -> list[Path]:
         out: the folder for the pictures.
 
     Returns:
-        The files that were made: all but MLflow's UI, and without Chromium not the report's page.
+        The files that were made: without Chromium neither the report's page nor MLflow's UI.
     """
     report = folder / "reports" / name
     made = [_make_plot(report / "plots" / plot, out, width) for plot, width in _PLOTS.items()]
     made.append(_make_animation(record(folder, name), out / "sweep.gif"))
     if CHROMIUM is not None:
         made.append(_make_page(report / "report.html", out / "report.png"))
+        made.append(_make_ui(folder, name, out / "ui.png"))
     return made
 
 
@@ -85,6 +96,20 @@ def _make_page(page: Path, path: Path) -> Path:
     width, height = _PAGE_SIZE
     with browse(width=width, height=height) as browser:
         browser.goto(page.resolve().as_uri())
+        browser.screenshot(path=str(path))
+    with Image.open(path) as image:
+        return _save(image.copy(), path)
+
+
+def _make_ui(folder: Path, name: str, path: Path) -> Path:
+    """Look at the prepared comparison of a study in MLflow's UI."""
+    width, height = _UI_SIZE
+    with study_ui(folder, name) as shown, browse(width=width, height=height) as browser:
+        browser.add_init_script(_NO_ASSISTANT)
+        browser.goto(shown.links[0])
+        browser.wait_for_selector(".parcoords .dimension")
+        browser.wait_for_function(f"document.querySelectorAll('{_CURVES}').length >= {_CHARTS}")
+        browser.wait_for_timeout(_SETTLED)
         browser.screenshot(path=str(path))
     with Image.open(path) as image:
         return _save(image.copy(), path)

@@ -2,12 +2,10 @@
 
 import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
@@ -16,6 +14,7 @@ from support.browser import browse
 from support.commands import wait_until
 from support.datasets import HOSTILE, write_folder
 from support.endtoend import client, furnish, record
+from support.ui import StudyUI, free_port
 
 from pipeline.system.errors import UsageFailure
 from pipeline.system.local_page import HOST, check_port
@@ -49,13 +48,6 @@ COLUMNS = """names => {
   const shown = cells.map(cell => cell.getAttribute("col-id")).filter(name => names.includes(name))
   return shown.join() == names.join()
 }"""
-
-
-def free_port():
-    """A port that nobody listens on."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind((HOST, 0))
-        return probe.getsockname()[1]
 
 
 def test_port_in_use_is_an_error():
@@ -101,24 +93,9 @@ class Served:
 
     def start(self):
         """Start the UI, and return the links that it prints once it answers."""
-        path = self.folder / "ui.txt"
-        self.log = path.open("w+")
-        command = self.command("ui", NAME, "--port", str(self.port), "--open")
-        options = {
-            "cwd": self.folder,
-            "env": self.environment,
-            "stdout": self.log,
-            "stderr": subprocess.STDOUT,
-        }
-        self.process = subprocess.Popen(command, start_new_session=True, **options)
-        deadline = time.monotonic() + 120
-        text = ""
-        while text.count("http") < 3 or not text.endswith("\n"):
-            assert time.monotonic() < deadline, text
-            assert self.process.poll() is None, text
-            time.sleep(0.1)
-            text = path.read_text()
-        return re.findall(r"http://\S+/#/\S+", text)
+        self.ui = StudyUI(self.folder, NAME, "--open", port=self.port, env=self.environment)
+        self.process = self.ui.process
+        return self.ui.links
 
     def processes(self):
         """The ids of the UI's processes."""
@@ -132,10 +109,7 @@ def served(tmp_path_factory, template):
     served = Served(furnish(tmp_path_factory.mktemp("ui"), template, STUDY))
     served.links = served.start()
     yield served
-    if served.process.poll() is None:
-        os.killpg(served.process.pid, signal.SIGKILL)
-        served.process.wait()
-    served.log.close()
+    served.ui.kill()
 
 
 @pytest.fixture(scope="module")
@@ -263,7 +237,7 @@ def test_killed_it_leaves_nothing_and_starts_again(served):
     served.process.kill()
     served.process.wait(timeout=60)
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in processes))
-    served.log.close()
+    served.ui.kill()
     assert served.start() == served.links
 
 
