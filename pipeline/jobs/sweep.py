@@ -389,6 +389,9 @@ class _Sweep:
             study.remember("described", self._describe())
             study.remember("deviations", plan.deviations)
             study.remember("command", request.command)
+            wants_finalists = plan.spec.finalists is not None
+            if wants_finalists != bool(study.recall("finalists wanted")):
+                study.remember("finalists wanted", wants_finalists)
             is_elsewhere = plan.data.name != plan.spec.dataset
             study.remember(PLACE, plan.data.name if is_elsewhere else None)
             study.remember("reason", None)  # the reason for the end, which is still to come

@@ -47,6 +47,8 @@ def state_of(record: StudyRecord, holder: str | None) -> str:
     finalists = unfinished_finalists(record)
     if finalists is not None:
         return state_of(finalists, holder)
+    if lacks_finalists(record):
+        return "interrupted"
     if record.is_finished:
         return "done"
     if record.reason is None:
@@ -59,8 +61,17 @@ def unfinished_finalists(record: StudyRecord) -> StudyRecord | None:
     finalists = record.finalists
     if finalists is None or finalists.is_finished:
         return None
-    has_ended = record.is_finished or record.reason not in (None, *_STOP_REASONS)
-    return finalists if has_ended else None
+    return finalists if _search_has_ended(record) else None
+
+
+def lacks_finalists(record: StudyRecord) -> bool:
+    """Whether a search has ended, and was cut off before the finalists that were to follow."""
+    is_due = record.finalists_wanted and record.finalists is None
+    return is_due and record.best_trial is not None and _search_has_ended(record)
+
+
+def _search_has_ended(record: StudyRecord) -> bool:
+    return record.is_finished or record.reason not in (None, *_STOP_REASONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +312,8 @@ def _state_text(status: Status) -> str:
         return f"{_search_text(status.record)}, finalists {state} ({ended})"
     if status.state == "running" and status.record.is_finished:
         return "all trials ended, completing the record and the report"
+    if status.state == "interrupted" and lacks_finalists(status.record):
+        return f"{_search_text(status.record)}, finalists not begun"
     return _own_state_text(status.record, status.state)
 
 

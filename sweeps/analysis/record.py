@@ -80,6 +80,7 @@ class StudyRecord:
     # Why the last sweep ended, as returned by `sweeps.search.loop.run`; None while it runs.
     reason: str | None = None
     command: str = ""  # continues the study
+    finalists_wanted: bool = False  # whether that command trains finalists after the search
     # The study's top configurations, trained again with fresh seeds.
     finalists: StudyRecord | None = None
     # How often networks were scored on the test split, for `count_looks`.

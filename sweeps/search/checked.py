@@ -327,6 +327,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "reason": _Text.validate_python,
     PLACE: _Text.validate_python,
     "command": _Text.validate_python,
+    "finalists wanted": TypeAdapter(bool).validate_python,
     "described": _check_described,
     "places": TypeAdapter(list[tuple[_Number, _Number]]).validate_python,
     "refit": TypeAdapter(Refit).validate_python,

@@ -336,6 +336,7 @@ class StoredStudy:
             facts=self.facts,
             reason=attrs.get("reason"),
             command=attrs.get("command") or "",
+            finalists_wanted=attrs.get("finalists wanted", False),
             rope=rope,
             finalists=finalists,
             counted_looks=_read_looks(attrs),

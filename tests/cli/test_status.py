@@ -20,6 +20,7 @@ from sweeps.search.stored import RunningTrial
 from sweeps.spec.study_spec import MAX_TRIALS
 
 NOW = 1_800_000_000.0
+SEARCHED = {"holder": None, "running": 0, "reason": "done", "trials": 2}
 ROOT = Path(__file__).parents[2]
 PATH = {"PYTHONPATH": str(ROOT)}
 PLACES = {"record": "/studies/mlflow.db", "studies": "/studies/optuna.db"}
@@ -101,7 +102,12 @@ def test_time_left_is_unknown_at_first():
             "test: stopped by target 0.9 reached",
             {},
         ),
-        ({"holder": None, "running": 0, "reason": "done", "trials": 2}, "test: done", {}),
+        (
+            {**SEARCHED, "finalists_wanted": True, "command": "pipeline sweep my.yaml"},
+            "test: search done, finalists not begun",
+            {"go on": "pipeline sweep my.yaml"},
+        ),
+        (SEARCHED, "test: done", {}),
     ],
 )
 def test_of_one_that_nobody_goes_on_with(changes, title, rows):

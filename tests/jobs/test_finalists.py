@@ -20,6 +20,7 @@ from support.endtoend import (
 from support.forks import Fork, weights
 
 from pipeline.jobs import finalists
+from pipeline.report.status import state_of
 from pipeline.system.failpoints import VARIABLE
 from sweeps.spec.studyfile import parse_study
 
@@ -228,6 +229,7 @@ def test_in_the_study_file(done, folder):
     (folder / "tiny.yaml").write_text(IN_FILE)
     for point in ("mid_epoch:20", "before_finalists", "mid_epoch:40"):
         Fork(folder, *SEARCH, **{VARIABLE: point}).wait(-signal.SIGKILL)
+        assert state_of(record(folder, STUDY), None) == "interrupted"
     last = f"before_cleanup:{4 - count_recorded(folder)}"
     Fork(folder, *SEARCH, **{VARIABLE: last}).wait(-signal.SIGKILL)
     output = Fork(folder, *SEARCH).wait(0)
