@@ -37,7 +37,7 @@ class ReliabilityInfo:
 
 
 def reliability_info(record: StudyRecord) -> ReliabilityInfo | None:
-    """Collect the confidences of the winner, once decided of the finalists' one; None if unknown."""
+    """Collect the confidences of the winner (of the finalists, once decided); None if unknown."""
     winner = (record.decided_finalists or record).best_trial
     if winner is None or not winner.confidences:
         return None
@@ -110,7 +110,7 @@ def _draw_accuracy(axes: Axes, info: ReliabilityInfo) -> None:
     label_axis(axes.yaxis, "share of right answers (%)")
     axes.legend(loc="upper left", prop={"size": 8}, framealpha=0.7)
     name = drawable_text(info.trial, 36)
-    text = f"{name}: calibration error {100 * info.error:.2f} points, {_surplus_text(info)}"
+    text = f"{name}: calibration error {100 * info.error:.2f} points,\n{_surplus_text(info)}"
     axes.set_title(text, loc="left", fontsize=9, parse_math=False)
 
 
