@@ -206,6 +206,8 @@ class LocalFactory:
         """Start the server of helper processes with the code for training, if there are workers."""
         if processes > 1:
             forkserver.warm_up(forkserver.TRAINING_PRELOAD)
+        else:
+            forkserver.check()  # what draws the report is forked, too
 
     def make(self, data: SearchData, places: int, processes: int = 1) -> Engine:
         """Make the engine, on the GPUs of this machine if there are any."""

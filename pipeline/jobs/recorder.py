@@ -102,7 +102,7 @@ class Recorder:
         trials: int = study.recall("trials")
         if trials < MAX_TRIALS:  # of a budget alone, there is no number
             tags["sweep.trials"] = str(trials)
-        # MLflow may have runs of trials that this process did not begin.
+        # Without a trial, there is nothing in MLflow to be completed.
         self._is_fresh = self._known_parent is None and not study.results()
         waits = beside is None or not self._is_fresh or not tracker.refuses_nobody
         if beside is not None and not waits:

@@ -50,14 +50,22 @@ def warm_up(module: str) -> None:
     Raises:
         UsageFailure: if there is no folder for the server's socket.
     """
-    if CONTEXT.get_start_method() != "forkserver":
-        return
-    _place_sockets()
-    if is_imported(module):
+    check()
+    if CONTEXT.get_start_method() != "forkserver" or is_imported(module):
         return
     CONTEXT.set_forkserver_preload([module])
     with safe_children(), _deaf_to_interrupts():
         forkserver.ensure_running()
+
+
+def check() -> None:
+    """Check that a server can be started later, where there is one.
+
+    Raises:
+        UsageFailure: if there is no folder for the server's socket.
+    """
+    if CONTEXT.get_start_method() == "forkserver":
+        _place_sockets()
 
 
 def import_later(load: Callable[[], object], seconds: float) -> None:
