@@ -12,7 +12,7 @@ from pipeline.api.definitions import check_not_loading
 from pipeline.api.progress import Progress
 from pipeline.jobs import finalists as finalists_job
 from pipeline.jobs.sweep import Request
-from pipeline.report import notebook, render
+from pipeline.report import html, render
 from pipeline.report.plots.base import PRINT_DPI, Output
 from pipeline.stores import access
 from pipeline.stores.locations import Stores
@@ -300,7 +300,7 @@ class StudyResults:
 
     def _repr_html_(self) -> str:
         """The headline and the top of the ranking, for a notebook."""
-        return notebook.summary_html(self._record)
+        return html.summary_html(self._record)
 
 
 def _nothing_complete(record: StudyRecord) -> NothingComplete:

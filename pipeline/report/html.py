@@ -1,4 +1,7 @@
-"""Writes a study as a self-contained HTML page, without other files or a network."""
+"""Writes a study as a self-contained HTML page, without other files or a network.
+
+Also writes the summary that a notebook shows.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from pipeline.report.contents import ReportContents
 from pipeline.report.grid import Grid, Row, Section, make_grid
 from pipeline.report.problems import INFEASIBLE, grouped_problems
 from pipeline.report.provenance import images_command, last_end, origin, search_space
-from pipeline.report.ranked import ranked_columns, shown_entries, table_notes
+from pipeline.report.ranked import ranked_columns, ranked_table, shown_entries, table_notes
 from pipeline.report.thesis.methods import methods_paragraphs
 from pipeline.report.winner import headline, remarks, sections, winner_detail
 from pipeline.system.errors import NothingComplete
@@ -31,6 +34,7 @@ from sweeps.trial import COMPLETE, PAUSED, PRUNED, RUNNING
 
 VISIBLE_ROWS = 50  # rows of the ranked table that are shown at first
 MAX_ROWS = 1000  # rows of the ranked table; the CSV has all
+_SUMMARY_ROWS = 10  # of the ranked table in a notebook
 _MAX_PROBLEMS = 50  # kinds of problems
 _CELL_CLIP = 120  # characters of a cell of the ranked table
 _PROBLEM_CLIP = 300  # characters of a cell of the problems
@@ -270,6 +274,23 @@ def _published_sections(contents: ReportContents) -> list[Section]:
     if contents.comparison is None:
         return []
     return published.sections(contents.record, contents.comparison)
+
+
+def summary_html(record: StudyRecord) -> str:
+    """Write the winner, what is certain of it, and the first rows of the ranked table as HTML."""
+    summary = answer(record)
+    table = ranked_table(record)
+    rows = table.rows[:_SUMMARY_ROWS]
+    more = ""
+    if len(table.rows) > len(rows):
+        more = f"The first {len(rows)} of {len(table.rows)} configurations."
+    values = {
+        "headline": summary.winner,
+        "certainty": summary.certainty,
+        "ranked": table.grid(rows),
+        "more": more,
+    }
+    return render_template("notebook.html", values)
 
 
 # The templates
