@@ -23,12 +23,14 @@ from pipeline.system.console import print_message
 from pipeline.system.errors import Interrupted, UsageFailure
 
 if TYPE_CHECKING:
+    from pipeline.stores.locations import Stores
     from sweeps.analysis.record import StudyRecord
 
 _ROWS_OF_A_TABLE = 20
 _FIRST_PORT = 5010  # of the page that renews itself
 _PORTS = 20
 _FORMATS = click.Choice(["table", "json", "csv", "md", "latex"])
+_DATA_FORMATS = ("json", "csv", "md")  # which are printed for other programs and documents
 PLOT_FORMATS = ("png", "svg", "pdf")
 _STYLES = click.Choice(["screen", "paper"])
 
@@ -68,7 +70,7 @@ def _read_plots(
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder for the report.  [default: reports/NAME]",
+    help="The folder for the report.  [default: reports/NAME; none for json, csv and md]",
 )
 @click.option(
     "--plots",
@@ -107,7 +109,7 @@ def report_command(
     **options: Any,
 ) -> None:
     """Rank the trials of studies (default: the one last run), and write tables, plots and an HTML
-    page.
+    page. With --format json, csv or md it prints alone, unless --out is given.
 
     Several studies are compared as well, in a folder beside theirs. For a thesis, --format latex
     prints methods and tables, and writes them as files; --plots pdf --style paper draws the plots.
@@ -132,7 +134,6 @@ def report_command(
         from pipeline.system import forkserver
 
     stores = locations.locate(options["storage"])
-    forkserver.warm_up(forkserver.DRAWING_PRELOAD)
     with garbage.freeze_loaded():
         records = [
             access.read_record(stores, argument_or_option(name, name_option))
@@ -140,26 +141,48 @@ def report_command(
         ]
     if top is None and fmt == "table":
         top = _ROWS_OF_A_TABLE
-    write = partial(_write_report, fmt=fmt, top=top, plots=plots, paper=style == "paper")
     out = options["out"]
-    if len(records) > 1:
-        if show_best:
-            for record in records:
-                click.echo(render.render_winner(record, fmt, within=within))
-        else:
-            click.echo(comparison.render(records, fmt, top))
-        reports = out or stores.home / "reports"
-        for record in records:
-            _write_files(reports / record.name, partial(write, record))
-        folder = reports / comparison.folder_name(records)
-        _write_files(folder, partial(_write_comparison, records, fmt=fmt))
+    has_figures = bool(plots) or style == "paper"
+    is_written = fmt not in _DATA_FORMATS or out is not None or has_figures
+    reports = _folders(records, stores, out)
+    if is_written and not all(render.is_current(*report) for report in reports):
+        forkserver.warm_up(forkserver.DRAWING_PRELOAD)  # while the text is made and printed
+    click.echo(_text(records, fmt, top, within=within, show_best=show_best))
+    if not is_written:
         return
-    record = records[0]
+    write = partial(_write_report, fmt=fmt, top=top, plots=plots, paper=style == "paper")
+    for record, folder in reports:
+        _write_files(folder, partial(write, record))
+    if len(records) > 1:
+        folder = (out or stores.home / "reports") / comparison.folder_name(records)
+        _write_files(folder, partial(_write_comparison, records, fmt=fmt))
+
+
+def _text(
+    records: Sequence[StudyRecord],
+    fmt: str,
+    top: int | None,
+    *,
+    within: float | None,
+    show_best: bool,
+) -> str:
+    """Write what is printed: the winners, a study's table, or the comparison of several."""
+    from pipeline.report import comparison, render
+
     if show_best:
-        click.echo(render.render_winner(record, fmt, within=within))
-    else:
-        click.echo(render.render(record, fmt, top))
-    _write_files(out or stores.reports(record.name), partial(write, record))
+        return "\n".join(render.render_winner(record, fmt, within=within) for record in records)
+    if len(records) > 1:
+        return comparison.render(records, fmt, top)
+    return render.render(records[0], fmt, top)
+
+
+def _folders(
+    records: Sequence[StudyRecord], stores: Stores, out: Path | None
+) -> list[tuple[StudyRecord, Path]]:
+    """Return each study with the folder of its report."""
+    if len(records) > 1 and out is not None:
+        return [(record, out / record.name) for record in records]
+    return [(record, out or stores.reports(record.name)) for record in records]
 
 
 def _write_comparison(records: Sequence[StudyRecord], folder: Path, *, fmt: str) -> None:

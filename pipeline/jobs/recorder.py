@@ -116,6 +116,7 @@ class Recorder:
             tags,
             study.parent_study_run,
         )
+        self._has_ranked_runs = False
         if waits:
             self.know_parent()
 
@@ -188,6 +189,9 @@ class Recorder:
 
     def _rank_runs(self, record: StudyRecord) -> None:
         """Log the places of the best trials where they have changed, and sort the view by them."""
+        if self._has_ranked_runs:
+            return
+        self._has_ranked_runs = True
         ranked = [trial for entry in record.ranked for trial in entry.trials]
         places = {trial.number: place for place, trial in enumerate(ranked, start=1)}
         logged: dict[int, int] = {}
@@ -502,8 +506,12 @@ class Recorder:
             self.tracker.submit(self.tracker.drop_checkpoint, str(result.run_id))
             self.study.keep_run(result.number, str(result.run_id), None)
 
-    def write_report(self) -> tuple[StudyRecord, Path]:
+    def write_report(self, *, is_last: bool = False) -> tuple[StudyRecord, Path]:
         """Write the study's report, and return the study with the folder of the report.
+
+        Args:
+            is_last: whether the search has ended well. MLflow then gets the places of the trials
+                while the plots are drawn.
 
         Raises:
             StorageFailure: if the report cannot be written.
@@ -511,6 +519,8 @@ class Recorder:
         from pipeline.report import render  # which the first trials need not wait for
 
         record = relocation.find_checkpoints(self.study.record(), self.home)
+        if is_last and record.best_trial is not None:
+            self._rank_runs(record)
         folder = self.home / "reports" / self.study.name
         try:
             render.write(record, folder)

@@ -446,7 +446,7 @@ class _Sweep:
             if self._finalists_follow(reason):  # the one report is written when they have ended
                 record = self._study.record()
             else:
-                record, written = self._recorder.write_report()
+                record, written = self._recorder.write_report(is_last=reason != "failures")
             if reason != "failures" and record.best_trial:
                 self._recorder.finish("FINISHED", 0, written)
             else:

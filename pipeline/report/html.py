@@ -13,9 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 from pipeline.report import finalists, front, mistakes, published
 from pipeline.report.answer import OBJECTIVES, Step, answer
@@ -34,6 +32,9 @@ from sweeps.trial import COMPLETE, PAUSED, PRUNED, RUNNING
 
 VISIBLE_ROWS = 50  # rows of the ranked table that are shown at first
 MAX_ROWS = 1000  # rows of the ranked table; the CSV has all
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 _SUMMARY_ROWS = 10  # of the ranked table in a notebook
 _MAX_PROBLEMS = 50  # kinds of problems
 _CELL_CLIP = 120  # characters of a cell of the ranked table
@@ -323,6 +324,8 @@ def render_template(template: str, values: Mapping[str, object], live: Live | No
 
 @cache
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("pipeline.report"),
         autoescape=True,

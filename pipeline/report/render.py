@@ -20,7 +20,7 @@ from pipeline.report.formats import (
 )
 from pipeline.report.grid import Row, Section, make_grid
 from pipeline.report.html import Live, NoPlot, PlotImage, page
-from pipeline.report.plots import draw
+from pipeline.report.manifest import current_files, keep_manifest
 from pipeline.report.plots.base import FORMATS as PLOT_FORMATS
 from pipeline.report.plots.base import DrawnPlot, Output
 from pipeline.report.problems import trial_problems
@@ -275,7 +275,8 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
 
     There is a ``best.json`` if a trial is complete, a ``finalists.csv`` if there are finalists, and
     a ``published.csv`` if the study has published figures. The same study gives the same bytes.
-    Each text file appears whole or not at all.
+    Each text file appears whole or not at all. Nothing is written if the files are there, whole
+    and as they would be written, which `pipeline.report.manifest` tells.
 
     Args:
         record: the study.
@@ -284,6 +285,10 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     Returns:
         The files.
     """
+    links = _links(record, folder)
+    files = current_files(record, folder, links)
+    if files is not None:
+        return files
     folder.mkdir(parents=True, exist_ok=True)
     contents = ReportContents(record)
     texts = {
@@ -315,11 +320,21 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     blocks += [escape_markdown(f"{plot.title}: {plot.why}.") for plot in no_plots]
     blocks += ["# Methods", *(escape_markdown(text) for text in methods_paragraphs(record))]
     paths.append(write_text_atomically(folder / "report.md", "\n\n".join(blocks)))
-    images_page = Path("..", folder_name(record.dataset), PAGE)
-    has_images_page = (folder / images_page).is_file()
-    text = page(contents, plots, images_page.as_posix() if has_images_page else "", no_plots)
+    text = page(contents, plots, "".join(links), no_plots)
     paths.append(write_text_atomically(folder / "report.html", text))
-    return [*paths, *(path for plot in drawn for path in plot.paths)]
+    paths += [path for plot in drawn for path in plot.paths]
+    return [*paths, keep_manifest(record, folder, links, paths)]
+
+
+def is_current(record: StudyRecord, folder: Path) -> bool:
+    """Whether `write` has nothing to write."""
+    return current_files(record, folder, _links(record, folder)) is not None
+
+
+def _links(record: StudyRecord, folder: Path) -> list[str]:
+    """The pages that the page links to, if they are there: that of the images."""
+    images_page = Path("..", folder_name(record.dataset), PAGE)
+    return [images_page.as_posix()] if (folder / images_page).is_file() else []
 
 
 def live_page(record: StudyRecord, live: Live) -> str:
@@ -336,6 +351,10 @@ def live_page(record: StudyRecord, live: Live) -> str:
 
 def _draw_plots(record: StudyRecord, folder: Path) -> list[DrawnPlot]:
     """Draw the plots of the page into a folder."""
+    from pipeline.report.plots import (
+        draw,
+    )  # which starts processes: most of it is not needed to print
+
     importance(record)  # once for the page and all processes that draw
     return draw.draw_plots(record, folder)
 
@@ -400,6 +419,8 @@ def write_figures(record: StudyRecord, folder: Path, output: Output) -> list[Pat
     if unknown:
         choices = ", ".join(PLOT_FORMATS)
         raise UsageFailure(f"{unknown[0]!r} is no format of a plot; choose from {choices}")
+    from pipeline.report.plots import draw
+
     drawn = draw.draw_plots(record, folder / "figures", output)
     return [path for plot in drawn for path in plot.paths]
 

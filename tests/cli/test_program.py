@@ -217,7 +217,8 @@ def test_no_module_of_the_command_line_or_the_system_imports_anything_heavy():
 
 
 SLOW_TO_IMPORT = ("torch", "mlflow", "optuna", "sqlalchemy", "alembic", "matplotlib", "pandas")
-LOOKING = (["list"], ["status"])
+DONE = ["report", "done-digits"]
+LOOKING = (["list"], ["status"], [*DONE, "--format=csv"], [*DONE, "--best", "--format=md"])
 
 
 def test_commands_that_look_import_no_library_of_training(tmp_path):

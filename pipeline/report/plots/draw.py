@@ -6,9 +6,13 @@ Only the processes import matplotlib: it takes a second.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from itertools import chain, count
+from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from typing import cast
 
 from pipeline.report.plots.base import DrawnPlot, Output
 from pipeline.system import forkserver
@@ -40,54 +44,96 @@ def draw_plots(
     """
     # A daemon may not start processes, and more processes would not save an import made already.
     if forkserver.is_daemon() or forkserver.is_imported(forkserver.DRAWING_PRELOAD):
-        return _draw(record, folder, 0, 1, output)
+        return _draw(record, folder, count(), output)
     folder = folder.absolute()  # a process of the fork server may have another working directory
-    parts = min(_MAX_PROCESSES, os.cpu_count() or 1)
     forkserver.warm_up(forkserver.DRAWING_PRELOAD)
     pickled_record = bytes(ForkingPickler.dumps(record))  # once for all processes
-    connections = [
-        _start_process(pickled_record, folder, part, parts, output) for part in range(parts)
-    ]
-    plots: list[DrawnPlot] = []
-    for part, connection in enumerate(connections):
-        with connection:
-            try:
-                answer = connection.recv()
-            except (EOFError, OSError):  # the process has died, perhaps for lack of memory
-                answer = _draw(record, folder, part, parts, output)
-        if isinstance(answer, Exception):
-            raise answer
-        plots += answer
+    with ExitStack() as stack:
+        connections = [
+            stack.enter_context(_start_process(pickled_record, folder, output))
+            for _ in range(min(_MAX_PROCESSES, os.cpu_count() or 1))
+        ]
+        plots, left = _collect(connections)
+    if left:
+        plots += _draw(record, folder, left, output)
     return sorted(plots, key=lambda plot: plot.place)
 
 
-def _start_process(
-    pickled_record: bytes, folder: Path, part: int, parts: int, output: Output
-) -> forkserver.Connection:
-    """Start a process that draws a part, and return the connection for its answer."""
+def _start_process(pickled_record: bytes, folder: Path, output: Output) -> forkserver.Connection:
+    """Start a process that draws, and return the connection to it."""
     ours, theirs = forkserver.CONTEXT.Pipe()
     with theirs:
-        forkserver.start(_work, (theirs, folder, part, parts, output), "plots")
+        forkserver.start(_work, (theirs, folder, output), "plots")
     with suppress(OSError):  # the process has died, as the reader of its answer will notice
         ours.send_bytes(pickled_record)
     return ours
 
 
-def _work(
-    connection: forkserver.Connection, folder: Path, part: int, parts: int, output: Output
-) -> None:
-    """Receive the record, draw one part, and send the drawn plots or the error."""
+def _collect(
+    connections: Sequence[forkserver.Connection],
+) -> tuple[list[DrawnPlot], Iterable[int]]:
+    """Tell each process what to draw, and what is next when it has drawn that.
+
+    Returns:
+        The drawn plots, and the places of those that no process has drawn because it died.
+
+    Raises:
+        OSError: of a process that could not write.
+    """
+    places = count()  # in the registry, which only the processes import
+    in_hand: dict[forkserver.Connection, int] = {}
+
+    def tell(connection: forkserver.Connection) -> None:
+        in_hand[connection] = next(places)
+        with suppress(OSError):  # it has died, as the reader of its answer will notice
+            connection.send(in_hand[connection])
+
+    for connection in connections:
+        tell(connection)
+    plots: list[DrawnPlot] = []
+    lost: list[int] = []
+    at_end = False  # whether the places have come to the end of the registry
+    while in_hand:
+        for ready in wait(list(in_hand)):
+            connection = cast("forkserver.Connection", ready)
+            place = in_hand.pop(connection)
+            try:
+                answer = connection.recv()
+            except (EOFError, OSError):  # the process has died, perhaps for lack of memory
+                lost.append(place)
+                continue
+            if isinstance(answer, Exception):
+                raise answer
+            if answer is None:
+                at_end = True
+            else:
+                plots += answer
+                tell(connection)
+    return plots, sorted(lost) if at_end else chain(sorted(lost), places)
+
+
+def _work(connection: forkserver.Connection, folder: Path, output: Output) -> None:
+    """Receive the record, draw what is told, and send the drawn plots or the error."""
     forkserver.end_with_parent()
-    try:
-        answer: object = _draw(connection.recv(), folder, part, parts, output)
-    except Exception as error:  # noqa: BLE001 - the parent raises it
-        answer = error
-    connection.send(answer)
+    with suppress(EOFError, OSError):  # nobody waits for the plots any more
+        try:
+            record = connection.recv()
+            for plots in _draw_each(record, folder, iter(connection.recv, None), output):
+                connection.send(plots)
+            connection.send(None)
+        except Exception as error:  # noqa: BLE001 - the parent raises it
+            connection.send(error)
 
 
 def _draw(
-    record: StudyRecord, folder: Path, part: int, parts: int, output: Output
+    record: StudyRecord, folder: Path, places: Iterable[int], output: Output
 ) -> list[DrawnPlot]:
-    from pipeline.report.plots.files import draw_files  # matplotlib takes a second to import
+    return list(chain.from_iterable(_draw_each(record, folder, places, output)))
 
-    return draw_files(record, folder, part, parts, output)
+
+def _draw_each(
+    record: StudyRecord, folder: Path, places: Iterable[int], output: Output
+) -> Iterator[list[DrawnPlot]]:
+    from pipeline.report.plots.files import draw_each  # matplotlib takes a second to import
+
+    return draw_each(record, folder, places, output)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,39 +28,44 @@ _DATES = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}  # left out
 def draw_files(
     record: StudyRecord,
     folder: Path,
-    part: int = 0,
-    parts: int = 1,
     output: Output = Output(),  # noqa: B008 - it is frozen
 ) -> list[DrawnPlot]:
-    """Draw every plot of one part of the registry that has something to show.
+    """Draw every plot of the registry that has something to show, as `draw_each` does."""
+    return list(chain.from_iterable(draw_each(record, folder, count(), output)))
+
+
+def draw_each(
+    record: StudyRecord, folder: Path, places: Iterable[int], output: Output
+) -> Iterator[list[DrawnPlot]]:
+    """Draw some plots of the registry, one after the other.
 
     Args:
         record: the study.
         folder: where each plot is written as ``NAME.png``, ``NAME.pdf``, ... It is made if it is
             missing.
-        part: which part, from 0. The plots are dealt out to the parts in turn.
-        parts: the number of parts. Other processes draw the others.
+        places: of the plots in the registry, from 0; the first beyond its end is the last.
         output: the formats, and the look.
 
-    Returns:
-        The drawn plots with their words, so that a large study is not analysed again for these, and
-        the lines that stand in the place of plots that would show nothing.
+    Yields:
+        For each place the drawn plot with its words, so that a large study is not analysed again
+        for these, or the line that stands in the place of a plot that would show nothing. Nothing
+        if there is neither.
 
     Raises:
         OSError: if a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
-    registered = list(enumerate(PLOTS.items()))
+    registered = list(PLOTS.items())
     look = paper_style() if output.paper else nullcontext()
     # The image must not depend on the user's matplotlibrc: with LaTeX switched on, class names
     # would not be drawn.
     with matplotlib.style.context(["default", _VECTORS], after_reset=True), look:
-        for place, (name, plot) in registered[part::parts]:
-            found = _draw(record, place, name, plot, folder, output)
-            if found is not None:
-                drawn.append(found)
-    return drawn
+        for place in places:
+            if place >= len(registered):
+                return
+            name, plot = registered[place]
+            drawn = _draw(record, place, name, plot, folder, output)
+            yield [] if drawn is None else [drawn]
 
 
 def _draw(

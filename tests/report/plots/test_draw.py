@@ -49,3 +49,24 @@ def test_dead_process_costs_no_plot(tmp_path, monkeypatch):
 
     monkeypatch.setattr(draw, "_start_process", start_dead_process)
     assert len(draw.draw_plots(mixed_study(2), tmp_path / "plots")) > 5
+
+
+def test_another_process_draws_what_a_dead_one_has_left(tmp_path, monkeypatch):
+    """Of two processes one has died: no plot is missing, and their order is that of the registry."""
+    start = draw._start_process
+    died = []
+
+    def start_dead_process(*arguments):
+        if died:
+            return start(*arguments)
+        ours, theirs = forkserver.CONTEXT.Pipe()
+        theirs.close()
+        died.append(ours)
+        return ours
+
+    monkeypatch.setattr(draw.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(draw, "_start_process", start_dead_process)
+    record = mixed_study(2)
+    drawn = draw.draw_plots(record, tmp_path / "plots")
+    assert died
+    assert _words(drawn) == _words(files.draw_files(record, tmp_path / "expected"))
