@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +42,7 @@ from sweeps.trial import (
     TrialResult,
 )
 
+_REPORT = "pipeline.report.render"
 _RANKED_RUNS = 100  # trials whose place is logged; each takes a request
 _HAS_LOG_PARAMS = "sweep.log_params"  # tag of a parent whose runs all have the logarithms
 
@@ -311,6 +313,7 @@ class Recorder:
         self._undrawn[result.number] = result
         self._draw_curve()
         self._keep_runs()
+        import_module(_REPORT)  # while others are trained: at the end, somebody would wait for it
         if self.tracker.away != self._was_away:
             self._was_away = self.tracker.away
             if self._was_away:
