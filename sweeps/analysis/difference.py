@@ -43,11 +43,13 @@ the seeds is small.
 
 from __future__ import annotations
 
+import csv
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
@@ -708,10 +710,28 @@ def simultaneous_quantile(configurations: int, freedom: int) -> float:
 
 @cache
 def _quantile(configurations: int, freedom: int) -> float:
-    from scipy.stats import studentized_range  # takes a second to import
+    row = _tables().get(configurations)
+    if row is not None:
+        return row[freedom] / math.sqrt(2)
+    from scipy.stats import studentized_range  # takes a second to import, and longer to compute
 
     degrees = math.inf if freedom == _KNOWN else freedom
     return float(studentized_range.ppf(CONFIDENCE, configurations, degrees)) / math.sqrt(2)
+
+
+@cache
+def _tables() -> dict[int, dict[int, float]]:
+    """The quantiles of the studentized range, by the number of configurations and the freedom.
+
+    They are those of scipy.
+    """
+    text = Path(__file__).with_name("studentized_range.csv").read_text("utf-8")
+    _, *rows = csv.reader(text.splitlines())
+    columns = (*_TABULATED, _KNOWN)
+    return {
+        int(configurations): dict(zip(columns, map(float, quantiles), strict=True))
+        for configurations, *quantiles in rows
+    }
 
 
 def _first_that(decides: Callable[[int], bool], low: int, high: int) -> int | None:

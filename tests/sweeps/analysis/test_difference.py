@@ -154,6 +154,14 @@ def test_quantiles_of_printed_tables(configurations, freedom, printed):
     assert found == pytest.approx(printed / math.sqrt(2), abs=5e-4)
 
 
+@pytest.mark.parametrize(("configurations", "freedom"), [(3, 1), (36, 120), (47, math.inf)])
+def test_tabulated_quantiles_are_those_of_scipy(configurations, freedom):
+    """The file has what scipy computes, which takes a second to import and a quarter for each."""
+    computed = stats.studentized_range.ppf(0.95, configurations, freedom) / math.sqrt(2)
+    tabulated = simultaneous_quantile(configurations, min(freedom, 10**7))
+    assert tabulated == pytest.approx(computed, rel=1e-9, abs=0)
+
+
 def test_quantiles_of_two_are_students():
     """Two configurations are one pair: Student's t, and 1.96 where the variance is known."""
     assert simultaneous_quantile(2, 10**7) == pytest.approx(1.959964, abs=1e-5)
