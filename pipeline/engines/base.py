@@ -3,7 +3,7 @@
 A sweep uses them in this order::
 
     factory = open_factory("local")              # pipeline.engines.registry
-    config = factory.resolve(config)             # settle device, precision, threads
+    config = factory.resolve(config)             # settle device and precision
     engine = factory.make(data, places=2)
     engine.begin(task, hooks)                    # while a place is free
     number, result = engine.wait()               # calls hooks until a trial ends

@@ -1,4 +1,4 @@
-"""Resolves ``auto`` in a configuration: device, precision and augmentation."""
+"""Resolves ``auto`` in a configuration: device, precision, augmentation; and chooses threads."""
 
 from __future__ import annotations
 
@@ -75,8 +75,10 @@ def choose_threads(families: Iterable[str], dataset: str, device: str, cores: in
         device: where they are trained.
         cores: for each process.
     """
-    is_short = device != "cpu" or dataset in BUNDLED_DIGITS or set(families) <= {*_OF_ONE_THREAD}
-    return 1 if is_short else max(1, min(cores, MOST_THREADS))
+    are_small = dataset in BUNDLED_DIGITS or all(family in _OF_ONE_THREAD for family in families)
+    if are_small or device != "cpu":
+        return 1
+    return max(1, min(cores, MOST_THREADS))
 
 
 def _choose_device(device: str) -> str:
