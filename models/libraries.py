@@ -88,7 +88,7 @@ def timm() -> Any:
     """
     if importlib.util.find_spec("timm") is None:
         raise ValueError(
-            "the families timm:NAME need timm, which is not installed: pip install 'timm>=1.0' "
+            "the families timm:NAME need timm, which is not installed: `pip install 'timm>=1.0'` "
             "(the extra [timm] of this project)"
         )
     vision.networks()

@@ -189,7 +189,7 @@ def _verify(name: str | None, data_dir: Path) -> dict[str, str]:
         if not files.sizes:
             raise UsageFailure(
                 f"no data set {data_set} in {data_dir}: "
-                f"pipeline data download {data_set} fetches it"
+                f"`pipeline data download {data_set}` fetches it"
             )
         compared, lock_file = lockfile.verify(files)
         if compared:

@@ -74,7 +74,8 @@ def evaluate_command(
     has_no_run = option in ("model", "checkpoint")
     if each_epoch and has_no_run:
         raise UsageFailure(
-            "--each-epoch is of runs, which kept all epochs: name them with --run, --best or --all"
+            "--each-epoch scores the epochs that a run kept: name the run with --run, --best or "
+            f"--all, not with --{option}"
         )
     sources.remember_code({"dataset": options["dataset"]})
     stores = locations.locate(options["storage"])

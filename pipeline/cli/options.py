@@ -5,6 +5,7 @@ The options of a training are derived from the fields of `TrialConfig`.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import shlex
@@ -199,7 +200,7 @@ def chosen_network_option(options: Mapping[str, Any], *more: str) -> str:
         given_spelling = ", ".join(f"--{key}" for key in given) or "none"
         raise UsageFailure(f"name a network in one way, {spelling}: got {given_spelling}")
     if options["name"] and given[0] in ("run", "model", "checkpoint"):
-        raise UsageFailure(f"--name is the study of --best: with --{given[0]}, leave it out")
+        raise UsageFailure(f"--name says which study --best is of: leave it out with --{given[0]}")
     check_within(options["within"], is_best=given[0] == "best")
     return given[0]
 
@@ -382,6 +383,13 @@ class Command(click.Command):
     def _with_suggestion(self, error: click.NoSuchOption) -> click.UsageError:
         """Suggest the option of the same meaning, such as --lr for --learning-rate, if any."""
         spellings = {option[2:]: option for param in self.params for option in param.opts}
+        field = _meant_field(error.option_name)
+        if field is not None and "set" in spellings and field not in spellings:
+            return click.UsageError(
+                f"{error.option_name} is no option here: fix the value with --set {field}=VALUE, "
+                "or search it in a study file",
+                error.ctx,
+            )
         meant = suggest(error.option_name.lstrip("-"), spellings)
         if meant is None:
             return error
@@ -399,6 +407,16 @@ class Command(click.Command):
                 for name in param.secondary_opts:
                     spellings[name] = (off, on)
         return spellings
+
+
+def _meant_field(option: str) -> str | None:
+    """The field of a trial that an unknown option means: itself, or a synonym of it."""
+    name = option.lstrip("-").replace("-", "_")
+    if name in config_fields():
+        return name
+    meant = suggest(name, config_fields())
+    is_misspelt = meant is not None and bool(difflib.get_close_matches(name, [meant]))
+    return None if is_misspelt else meant
 
 
 def _is_boolean(word: str) -> bool:

@@ -127,7 +127,7 @@ def report_command(
         _watch(study, options["storage"], options["port"])
         return
     if options["port"] is not None:
-        raise UsageFailure("--port is of --watch: give both, or leave it out")
+        raise UsageFailure("--port is the port of --watch: add --watch, or leave --port out")
     with garbage.freeze_loaded():
         from pipeline.report import comparison, render
         from pipeline.stores import access, locations
@@ -224,7 +224,7 @@ def _check_watch(names: Sequence[str], given: Sequence[str], fmt: str) -> None:
     if fmt != "table":
         given = [*given, "--format"]
     if given:
-        raise UsageFailure(f"--watch prints and writes nothing: leave out {', '.join(given)}")
+        raise UsageFailure(f"--watch only shows a page: leave out {', '.join(given)}")
 
 
 def _watch(name: str | None, storage: str | None, port: int | None) -> None:

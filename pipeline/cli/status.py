@@ -45,7 +45,7 @@ def status_command(
     from pipeline.stores import locations
 
     if watch and as_json:
-        raise UsageFailure("--watch prints for people: leave out --json")
+        raise UsageFailure("--watch prints text, not JSON: leave out --watch or --json")
     stores = locations.locate(storage)
     name = argument_or_option(name, name_option)
     if watch:

@@ -96,7 +96,9 @@ def train_command(
         print_message(_describe_repetition(trial, changes), err=True)
     if debug:
         if resume:
-            raise UsageFailure("--debug tries a configuration: leave out --resume")
+            raise UsageFailure(
+                "--debug records nothing, so that nothing can be resumed: leave out --debug or --resume"
+            )
         given = {name: value for name, value in values.items() if value is not None}
         config, data = train.prepare(given, data_dir, trial)
         try_out([config], data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ def trial_with_weights(stores: locations.Stores, name: str) -> TrialResult:
     if trial.checkpoint is None:
         raise UsageFailure(
             f"trial {name} has no checkpoint ({trial.end}): "
-            "it is paused, it failed, or keep_checkpoints dropped it"
+            "it is paused, it failed, or keep_checkpoints dropped it; name another, or train it again "
+            f"with `pipeline train --from-run {shlex.quote(name)}`"
         )
     return trial
 
@@ -245,7 +247,7 @@ def read_run(
         if run.data.tags.get("sweep.checkpoint") == "dropped":
             raise UsageFailure(
                 f"the weights of run {run.info.run_id} were dropped, as keep_checkpoints of its "
-                "study says"
+                f"study says: train it again with `pipeline train --from-run {run.info.run_id}`"
             )
         yield tracker, run
 

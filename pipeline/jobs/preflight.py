@@ -314,7 +314,7 @@ def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -
             with torch.device("meta"):
                 network = models.build(config.family, shape, classes, config.options)
         except ValueError as error:
-            raise UsageFailure(f"the study holds a network that cannot be: {error}") from None
+            raise UsageFailure(f"a network of the study cannot be made: {error}") from None
         _check_weights(config, network, classes)
     configs = example_configs(spec)
     others = [config for config in configs if config.family not in models.FAMILIES]

@@ -48,7 +48,7 @@ def find_recorded_trial(stores: locations.Stores, name: str) -> RecordedTrial:
     trial = _read_from_study(stores, name) if "#" in name else _read_from_run(stores, name)
     if trial.end == "infeasible":
         raise UsageFailure(
-            f"{name} was not trained: its network has more of something than its study allows"
+            f"{name} was not trained: its network exceeds a limit of its study; name another"
         )
     return trial
 
@@ -119,8 +119,8 @@ def _check_repeatable(run: Run) -> None:
     if tags.get("sweep.role") == "refit":
         study = shlex.quote(clean(tags.get(run_tags.REFIT_OF, "")).removesuffix(FINALISTS_SUFFIX))
         raise UsageFailure(
-            f"run {run_id} was trained on both splits: "
-            f"`pipeline finalists {study} --refit` makes it"
+            f"run {run_id} was trained on training and validation images together: "
+            f"`pipeline finalists {study} --refit` trains it again"
         )
     if "sweep.signature" not in tags:
         raise UsageFailure(f"run {run_id} is no trial: give a trial's run, or NAME#7")

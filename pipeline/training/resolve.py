@@ -103,7 +103,9 @@ def _check_compiler(device: str) -> None:
         ValueError: if it has not.
     """
     if device == "cuda" and find_spec("triton") is None:
-        raise ValueError("compile needs Triton on a GPU: pip install triton, or leave compile out")
+        raise ValueError(
+            "compile needs Triton on a GPU: `pip install triton`, or leave compile out"
+        )
     compilers = (os.environ.get("CXX") or "g++", "clang++", "cl")
     if device != "mps" and not any(map(shutil.which, compilers)):
         raise ValueError(

@@ -92,6 +92,16 @@ NAMED_TWICE = (
         ),
         (["report"], 2, "error: no studies in "),
         (["sweep", "--trails", "1"], 2, "error: No such option"),
+        (
+            ["sweep", "--lr", "1"],
+            2,
+            "error: --lr is no option here: fix the value with --set lr=VALUE",
+        ),
+        (
+            ["sweep", "--learning-rate", "1"],
+            2,
+            "error: --learning-rate is no option here: fix the value with --set lr=VALUE, or",
+        ),
         *((words, 2, "error: name the ") for words in NAMED_TWICE),
         (["run", "-e", "nosuch"], 2, "error: unknown entry point 'nosuch': known are main, sweep"),
     ],

@@ -24,7 +24,7 @@ def test_this_machine_has_no_address():
     """An address is of a cluster."""
     with pytest.raises(
         UsageFailure,
-        match="--address is of a cluster: got 'auto' with --engine local; leave it out",
+        match="--address is that of a Ray cluster: got 'auto'; add --engine ray, or leave it out",
     ):
         open_factory("local", "auto")
 

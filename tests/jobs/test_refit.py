@@ -125,18 +125,21 @@ def test_refit(folder, capsys):
     assert pipeline("evaluate", "--run", run_id, "--split", "val") == 2
     assert "trained on the validation split as well" in capsys.readouterr().err
     assert pipeline("train", "--from-run", run_id) == 2
-    again = "was trained on both splits: `pipeline finalists tiny-digits --refit` makes it"
+    again = (
+        "was trained on training and validation images together: "
+        "`pipeline finalists tiny-digits --refit` trains it again"
+    )
     assert capsys.readouterr().err == f"run {run_id} {again}\n"
     best = find.find_network(locations.locate(), networks.NetworkReference(best=True))
     assert best.run_id == run_id, "it is what --best means from now on"
     assert pipeline("evaluate", "--best", "--split", "train") == 0
     words = capsys.readouterr()
     assert f"The study last run: The refit of {FINALISTS}, run {run_id}: " in words.err
-    assert f"of run {run_id}\n" in words.out
+    assert f", run {run_id}\n" in words.out
     assert pipeline("evaluate", "--best", "--split", "val") == 0
     words = capsys.readouterr()
     selected = record(folder, FINALISTS).results[0].run_id
-    assert f"of run {selected}\n" in words.out
+    assert f", run {selected}\n" in words.out
     assert f"Trial 0 of {FINALISTS}, run {selected}: " in words.err
     assert f"The refit of {FINALISTS}, run {run_id}, is not taken here.\n" in words.err
     assert {
@@ -146,5 +149,5 @@ def test_refit(folder, capsys):
     assert record(folder, FINALISTS).looks == Looks(trials={0: 1}, refit=1)
     assert pipeline("evaluate", "--run", run_id, "--split", "test") == 0
     assert record(folder, FINALISTS).looks == Looks(trials={0: 1}, refit=2)
-    assert f"test accuracy {found.refit.acc:.4f}" in capsys.readouterr().out
+    assert f"test accuracy {100 * found.refit.acc:.2f} % (" in capsys.readouterr().out
     assert not list((folder / "checkpoints").rglob("*.safetensors"))

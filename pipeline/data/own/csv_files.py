@@ -80,7 +80,8 @@ def scan_csv(path: str) -> Listing:
         for row, image in of_part:
             if row.label not in classes:
                 raise UsageFailure(
-                    f"{row.location}: train has no image of the label {clip(row.label, 80)!r}"
+                    f"{row.location}: train has no image of the label {clip(row.label, 80)!r}: "
+                    "list some of it in train, or remove this row"
                 )
             files_of_part.setdefault(part, {}).setdefault(row.label, []).append(image)
     group_of_path = {image.path: row.group for row, image in zip(rows, images, strict=True)}

@@ -144,7 +144,8 @@ def _check_part(folder: Path, files_of_class: FilesByClass, classes: tuple[str, 
     unknown = [name for name, files in files_of_class.items() if files and name not in classes]
     if unknown:
         raise UsageFailure(
-            f"{folder} has images of classes that train has none of: {quote_names(unknown)}"
+            f"{folder} has images of classes that train has none of: {quote_names(unknown)}; "
+            "put some of each into train, or remove these"
         )
     if not any(files_of_class.values()):
         raise UsageFailure(

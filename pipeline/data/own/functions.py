@@ -146,7 +146,9 @@ def _to_array(where: str, value: Any) -> np.ndarray[Any, Any]:
     try:
         return np.asarray(value)
     except (TypeError, ValueError) as error:
-        raise UsageFailure(f"{where}: no array: {clip(error, 200)}") from None
+        raise UsageFailure(
+            f"{where} must be an array, or convertible to one: {clip(error, 200)}"
+        ) from None
 
 
 def _number(
