@@ -345,7 +345,7 @@ def test_studies_of_an_earlier_version_are_listed(left, capsys):
     assert listed["best"] == (complete[0] if complete else None), "of paused trials, none is best"
     assert pipeline("list") == 0
     lines = capsys.readouterr().out.splitlines()
-    best = f"{complete[0]:.4f}  " if complete else ""
+    best = f"{100 * complete[0]:.2f} %  " if complete else ""
     assert any(line.startswith(f"{name} ") and best in line for line in lines)
     assert max(map(len, lines)) <= 80
     with closing(sqlite3.connect(folder / "optuna.db")) as database:

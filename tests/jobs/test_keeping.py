@@ -205,7 +205,7 @@ def test_carried_in_a_file(studies, tmp_path, capsys, monkeypatch):
     assert scored["acc"] == record(elsewhere, "first").results[0].value
     assert pipeline("train", "--from-run", "first#1") == 0
     value = record(elsewhere, "first").results[1].value
-    assert f"{value:.4f}" in capsys.readouterr().out
+    assert f"{100 * value:.2f} %" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -51,7 +51,7 @@ def swept(tmp_path_factory, template):
 def test_the_command_that_follows(swept):
     """What --then names is run after the end, and learns how the sweep ended."""
     best = record(swept, STUDY).best_trial
-    summary = f"5 of 5 trials ended, best val_acc {best.value:.4f} (#{best.number})"
+    summary = f"5 of 5 trials ended, best val_acc {100 * best.value:.2f} % (#{best.number})"
     assert (swept / "told.txt").read_text() == f"0 {STUDY}: done; {summary}\n"
 
 
