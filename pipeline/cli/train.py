@@ -97,7 +97,8 @@ def train_command(
     if debug:
         if resume:
             raise UsageFailure(
-                "--debug records nothing, so that nothing can be resumed: leave out --debug or --resume"
+                "--debug records nothing, so that nothing can be resumed: "
+                "leave out --debug or --resume"
             )
         given = {name: value for name, value in values.items() if value is not None}
         config, data = train.prepare(given, data_dir, trial)

@@ -177,7 +177,8 @@ def _download(download: Download, folder: Path) -> Path:
     download_url(last_mirror, path, path.name)
     if not _is_published(path, download):
         raise IntegrityFailure(
-            f"what came from {last_mirror} is not {download.file}: its MD5 is another; try again later"
+            f"what came from {last_mirror} is not {download.file}: its MD5 is another; "
+            "try again later"
         )
     return path
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def _open_local(address: str | None) -> EngineFactory:
     if address is not None:
         raise UsageFailure(
-            f"--address is that of a Ray cluster: got {address!r}; add --engine ray, or leave it out"
+            f"--address is that of a Ray cluster: got {address!r}; "
+            "add --engine ray, or leave it out"
         )
     from pipeline.engines.local import LocalFactory
 

@@ -71,8 +71,8 @@ def trial_with_weights(stores: locations.Stores, name: str) -> TrialResult:
     if trial.checkpoint is None:
         raise UsageFailure(
             f"trial {name} has no checkpoint ({trial.end}): "
-            "it is paused, it failed, or keep_checkpoints dropped it; name another, or train it again "
-            f"with `pipeline train --from-run {shlex.quote(name)}`"
+            "it is paused, it failed, or keep_checkpoints dropped it; name another, or train it "
+            f"again with `pipeline train --from-run {shlex.quote(name)}`"
         )
     return trial
 
