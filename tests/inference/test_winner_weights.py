@@ -138,6 +138,7 @@ def kill_at(patch, count):
     patch.setattr(Tracker, "put_artifact", put_or_die)
 
 
+@pytest.mark.slow
 def test_killed_on_the_way(tracker, folder, study):
     """At any moment the former winner's weights or the winner's are there, whole; the next command ends it."""
     for count in range(4):
