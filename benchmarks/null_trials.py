@@ -159,7 +159,7 @@ def sweep(kind: type[Tracker], trials: int, epochs: int) -> dict[str, float]:
         tracker = kind(stores.tracking)
         study = Study.open(access.open_studies(stores, study_lock), "null", spec, facts)
         display = ProgressDisplay.for_study(study)
-        recorder = Recorder(study, tracker, stores.home, display.print_line)
+        recorder = Recorder(study, tracker, stores.home, display.print_line, stores.studies_label)
         tracker.drain()
 
         def record_end(result: TrialResult) -> None:

@@ -185,7 +185,9 @@ def of_command(earlier_trials: int, servers: Mapping[str, int]) -> dict[str, flo
         study = Study.open(storage, name, spec, facts | {"runtime": {}})
         tracker = Tracker(stores.tracking, server_default=name)
         with closing(tracker):
-            recorder = Recorder(study, tracker, stores.home, lambda _text: None)
+            recorder = Recorder(
+                study, tracker, stores.home, lambda _text: None, stores.studies_label
+            )
             for call, method in RECORDED.items():
                 setattr(tracker, method, meter.timed(call, getattr(tracker, method)))
             tell, display = (
