@@ -8,6 +8,7 @@ as it was before (`thread_count`, `cudnn_choices`).
 from __future__ import annotations
 
 import ctypes
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -28,6 +29,8 @@ def prepare_process(config: TrialConfig) -> None:
 
     The number of threads decides the last bits of the weights. Therefore the configuration has it.
     """
+    # The first training of a process needs it. Its import is none of the time that a trial may take.
+    importlib.import_module("torch.utils.flop_counter")
     torch.set_num_threads(config.cpu_threads)
     keep_freed_memory()
 

@@ -24,6 +24,8 @@ WARM = (
         "pipeline.report.plots.files",
         "sklearn.datasets",
     ),
+    # What a first training imports: quickly, unless so much else is there.
+    *("torch.utils.flop_counter", "torch.nested._internal.nested_tensor"),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.artifact.local_artifact_repo"),
     *("matplotlib.backends.backend_agg", "optuna.samplers"),
 )
