@@ -63,7 +63,8 @@ def keep_manifest(
     Returns:
         The manifest.
     """
-    digests = {file.relative_to(folder).as_posix(): _file_digest(file) for file in files}
+    root = folder.absolute()  # a plot's path is absolute, others begin as the folder's does
+    digests = {file.absolute().relative_to(root).as_posix(): _file_digest(file) for file in files}
     manifest = {"made_from": _origin(record, links), "files": digests}
     return write_text_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 

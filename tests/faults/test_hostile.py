@@ -234,7 +234,9 @@ def test_nothing_that_is_printed_controls_the_terminal(swept, capfd, monkeypatch
         out, err = capfd.readouterr()
         assert not UNPRINTABLE.search(out + err), command
         if command[:2] in (("evaluate", "--best"), ("evaluate", "--run")):
-            assert len(out.splitlines()) == 1 + len(CLASSES)
+            assert len(out.splitlines()) == 3 + len(
+                CLASSES
+            )  # a verdict, a head and a line under it
     assert pipeline("evaluate", "--best", "--format", "json") == 0
     assert list(json.loads(capfd.readouterr().out)["per_class"]) == sorted(CLASSES)
 

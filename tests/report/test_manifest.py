@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
+from support.endtoend import ONE_PLOT, draw_one_plot
 from support.reports import report_study, report_trial
 
 from pipeline.report import manifest, render
@@ -43,6 +45,17 @@ def test_an_unchanged_report_is_not_written_again(tmp_path, drawings):
     ranked = dataclasses.replace(RECORD)
     assert ranked.ranked, "what is computed of a study is no part of it"
     assert render.is_current(ranked, tmp_path)
+
+
+def test_a_folder_may_be_relative(tmp_path, monkeypatch):
+    """The manifest of a report below the working folder names its plots, too."""
+    monkeypatch.chdir(tmp_path)
+    draw_one_plot(monkeypatch)
+    render.write(RECORD, Path("mine"))
+    named = json.loads(Path("mine", MANIFEST).read_text())["files"]
+    assert {"report.html", f"plots/{ONE_PLOT}.png"} <= set(named)
+    assert render.is_current(RECORD, Path("mine"))
+    assert render.is_current(RECORD, tmp_path / "mine")
 
 
 def edit_a_file(folder):
