@@ -4,7 +4,6 @@ import dataclasses
 import gc
 import os
 import resource
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,14 +31,6 @@ PREFIXES = ("MLFLOW_", "PIPELINE_")
 def _one_thread():
     """For networks this small, threads that wait for each other take most of the time."""
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def _hangup_counts():
-    """The end of the terminal is a signal here, also if the tests run under nohup, which ignores it."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(autouse=True)

@@ -68,7 +68,6 @@ def folder(folder):
     return folder
 
 
-@pytest.mark.usefixtures("_hangup_counts")
 @pytest.mark.parametrize(
     ("once", "twice"), [(signal.SIGINT, signal.SIGINT), (signal.SIGHUP, signal.SIGTERM)]
 )

@@ -82,6 +82,7 @@ def _main(folder, arguments, environment, log):
     import pipeline.training.epochs
     from pipeline import cli
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup, around the tests, has ignored
     os.chdir(folder)
     os.environ.update(environment)
     out = os.open(log, os.O_WRONLY | os.O_CREAT)
