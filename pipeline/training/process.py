@@ -29,7 +29,7 @@ def prepare_process(config: TrialConfig) -> None:
 
     The number of threads decides the last bits of the weights. Therefore the configuration has it.
     """
-    # The first training of a process needs it. Its import is none of the time that a trial may take.
+    # The first training of a process needs it. Its import is no part of the time of a trial.
     importlib.import_module("torch.utils.flop_counter")
     torch.set_num_threads(config.cpu_threads)
     keep_freed_memory()
