@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from pipeline.stores import postgresql
 from pipeline.stores.access import prepare
@@ -170,5 +171,6 @@ def test_options_of_a_database_are_shown_only_where_they_say_where_it_is(option)
     """Neither as its name nor in a message of the driver."""
     url = f"postgresql+psycopg://me:hidden@/db?host=here&{option}"
     assert display_name(url) == "postgresql+psycopg://me@/db?host=here"
-    message = f"invalid: {' '.join(map(str, postgresql.make_url(url).query.values()))} hidden"
-    assert "hidden" not in postgresql._hide_secrets(message, postgresql.make_url(url))
+    parsed = make_url(url)
+    message = f"invalid: {' '.join(map(str, parsed.query.values()))} hidden"
+    assert "hidden" not in postgresql._hide_secrets(message, parsed)
