@@ -11,7 +11,6 @@ import importlib.metadata
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from pipeline.stores import making, sqlite
@@ -55,7 +54,7 @@ def is_complete(file: Path, library: sqlite.Library) -> bool:
     if not file.is_file():
         return False
     try:
-        with closing(sqlite3.connect(file)) as database:
+        with sqlite.connect_existing(file) as database:
             (state,) = database.execute("PRAGMA quick_check(1)").fetchone()
             (version,) = database.execute("SELECT version_num FROM alembic_version").fetchone()
         sqlite.check_version(file, "", library, version)
