@@ -39,7 +39,7 @@ from sweeps.spec.configurations import (
     values_or_ends,
 )
 from sweeps.spec.dimension import Dimension
-from sweeps.spec.study_spec import PLANNED_METHODS, Stop, StudySpec
+from sweeps.spec.study_spec import PLANNED_METHODS, StudySpec
 from sweeps.trial import (
     Redraw,
     TrialConfig,
@@ -213,8 +213,7 @@ def default_workers(spec: StudySpec, images: int, runtime: Mapping[str, Value]) 
 
 def _is_known_beforehand(spec: StudySpec) -> bool:
     """Whether no trial decides about another, neither what is drawn nor how long it is trained."""
-    decides = spec.pruner != "none" or spec.stop != Stop() or spec.budget is not None
-    return not decides and spec.method in ("random", *PLANNED_METHODS)
+    return spec.trains_all_whole and spec.method in ("random", *PLANNED_METHODS)
 
 
 def library_versions() -> dict[str, str]:

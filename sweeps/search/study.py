@@ -80,7 +80,6 @@ from sweeps.spec.differences import short_differences
 from sweeps.spec.dimension import Dimension
 from sweeps.spec.study_spec import (
     OBJECTIVES,
-    Stop,
     StudySpec,
     has_definition,
     lasting_identity,
@@ -406,7 +405,7 @@ class Study(StoredStudy):
 
         No trial then decides about another. Random draws learn from no trial either.
         """
-        if self.spec.pruner != "none" or self.spec.stop != Stop() or self.spec.budget is not None:
+        if not self.spec.trains_all_whole:
             return False
         if self.spec.method == "random":
             return True

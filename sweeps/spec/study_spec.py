@@ -682,6 +682,11 @@ class StudySpec(_Model):
         return max(searched)
 
     @property
+    def trains_all_whole(self) -> bool:
+        """Whether every trial is trained to its end: nothing prunes it or ends the study before."""
+        return self.pruner == "none" and self.stop == Stop() and self.budget is None
+
+    @property
     def has_only_budget(self) -> bool:
         """Whether a budget alone says how many trials are drawn."""
         is_listed = self.method in PLANNED_METHODS
