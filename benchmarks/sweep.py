@@ -1,10 +1,11 @@
 """A whole tracked sweep of 12 listed configurations: trials an hour of ours and of the peers, start-up included.
 
     PIPELINE_DATA_DIR=data python -m benchmarks.sweep --pairs 5 --out results
+    PIPELINE_DATA_DIR=data python -m benchmarks.sweep --dataset cifar10 --pairs 5 --out results-cifar10
 
 Every side is a process in an empty folder: it makes both SQLite stores, trains 4 MLPs, 4 CNNs and 4 ResNets on the same
-images of MNIST, scores the same validation images after every epoch, and leaves params, the metrics of every epoch and
-the best checkpoint in MLflow, and the study in Optuna. What it left is counted afterwards.
+images of MNIST or CIFAR-10, scores the same validation images after every epoch, and leaves params, the metrics of
+every epoch and the best checkpoint in MLflow, and the study in Optuna. What it left is counted afterwards.
 """
 
 import argparse
@@ -73,11 +74,11 @@ TARGETS = {"by hand": 3.0, "in memory": 1.5, "Ray Tune": 3.0, "Lightning": 3.0}
 STUDY = "sweep"
 
 
-def study_file(epochs: int) -> str:
+def study_file(dataset: str, epochs: int) -> str:
     """The configurations as a study of ours: the first values of every field, then the second, ..."""
     search = {name: [trial[name] for trial in TRIALS] for name in FIELDS}
     content = {
-        "dataset": "mnist",
+        "dataset": dataset,
         "method": "zip",
         "epochs": epochs,
         "pruner": "none",
@@ -133,8 +134,9 @@ def timed(run: Callable[[Path], Done], epochs: int) -> Figures:
     return {"rate": rate, "seconds": done.seconds, "cpu_seconds": done.cpu_seconds, **accuracies}
 
 
-def ours(workers: int, file: Path, options: argparse.Namespace, folder: Path) -> Done:
-    (folder / "sweep.yaml").write_text(study_file(options.epochs), encoding="utf-8")
+def ours(workers: int, dataset: str, file: Path, options: argparse.Namespace, folder: Path) -> Done:
+    study = study_file(dataset, options.epochs)
+    (folder / "sweep.yaml").write_text(study, encoding="utf-8")
     command = ["sweep", "sweep.yaml", "--name", STUDY, "--workers", workers, "--split-file", file]
     return common.process("pipeline", *command, "--data-dir", options.data_dir, folder=folder)
 
@@ -166,6 +168,9 @@ def report(results: Results) -> str:
 def main() -> None:
     parser = common.arguments(__doc__)
     parser.add_argument(
+        "--dataset", default="mnist", choices=["mnist", "cifar10"], help="what is learned [mnist]"
+    )
+    parser.add_argument(
         "--images", type=int, default=5000, help="to train on; a fifth as many validate [5000]"
     )
     parser.add_argument("--epochs", type=int, default=2, help="of each trial [2]")
@@ -178,9 +183,17 @@ def main() -> None:
         work = options.out / "work"
         work.mkdir(parents=True, exist_ok=True)
         file, plan = work / "sweep.csv", work / "sweep.json"
-        train, val = common.split(file, options.images, options.images // 5, 60_000)
+        # torchvision names the folder of files; ours names the data set.
+        folder, dataset, rows = "mnist", "mnist", 60_000
+        if options.dataset == "cifar10":
+            images = common.cifar10(options.data_dir, work)
+            if images is None:
+                sys.exit(f"neither cifar10/ nor cifar10-images.tar is in {options.data_dir}")
+            folder = str(images.resolve())
+            dataset, rows = f"folder:{folder}", 50_000
+        train, val = common.split(file, options.images, options.images // 5, rows)
         content = {
-            "dataset": "mnist",
+            "dataset": folder,
             "data_dir": str(options.data_dir),
             "train": train,
             "val": val,
@@ -189,7 +202,9 @@ def main() -> None:
             json.dumps({**content, "epochs": options.epochs, "trials": TRIALS}), encoding="utf-8"
         )
         sides = {
-            f"ours, {name}": partial(timed, partial(ours, workers, file, options), options.epochs)
+            f"ours, {name}": partial(
+                timed, partial(ours, workers, dataset, file, options), options.epochs
+            )
             for workers, name in ((1, "1 worker"), (2, "2 workers"))
         }
         for name in options.peers:
@@ -202,7 +217,8 @@ def main() -> None:
             for variant, arguments in variants.items():
                 run = partial(peer, module, arguments, plan)
                 sides[f"{name}/{variant}"] = partial(timed, run, options.epochs)
-        results.measure(f"{options.images:,} images, {options.epochs} epochs", sides)
+        part = f"{options.dataset}, {options.images:,} images, {options.epochs} epochs"
+        results.measure(part, sides)
     print(report(results))
 
 
