@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.style
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from pipeline.report.plots.base import FORMATS, DrawnPlot, Output, Plot
+from pipeline.report.plots.png import encode_png
 from pipeline.report.plots.registry import PLOTS
 from pipeline.report.plots.style import TrialFigure, paper_style
 from sweeps.analysis.record import StudyRecord
@@ -20,8 +22,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Text stays text: TrueType fonts are part of a PDF, and an SVG names its font. Ids are the same
-# each time.
-_VECTORS = {"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "pipeline"}
+# each time. Letters keep their own distances, and are not fitted to pixels, which takes longer.
+_SETTINGS = {
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "pipeline",
+    "text.hinting": "none",
+}
 _DATES = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}  # left out
 
 
@@ -59,7 +66,7 @@ def draw_each(
     look = paper_style() if output.paper else nullcontext()
     # The image must not depend on the user's matplotlibrc: with LaTeX switched on, class names
     # would not be drawn.
-    with matplotlib.style.context(["default", _VECTORS], after_reset=True), look:
+    with matplotlib.style.context(["default", _SETTINGS], after_reset=True), look:
         for place in places:
             if place >= len(registered):
                 return
@@ -101,7 +108,9 @@ def _write(figure: Figure, path: Path, output: Output) -> Path:
         # Draw only once: `savefig` would first draw everything for the layout.
         figure.set_dpi(output.dpi)
         canvas: Any = FigureCanvasAgg(figure)  # untyped
-        canvas.print_png(path)
+        canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]  # nothing shines through
+        path.write_bytes(encode_png(pixels, output.dpi))
     else:
         figure.savefig(path, format=ending, metadata=_DATES[ending])
     return path

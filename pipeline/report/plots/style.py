@@ -10,16 +10,19 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
 
 from pipeline.report.plots.labels import is_percent, number_text
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.artist import Artist
     from matplotlib.axis import Axis
+    from matplotlib.backend_bases import RendererBase
     from matplotlib.cm import ScalarMappable
     from matplotlib.colorbar import Colorbar
     from matplotlib.colors import Normalize
@@ -88,6 +91,46 @@ def _escaped(character: str) -> str:
 # Figures and axes
 
 
+class MeasuredAxes(Axes):
+    """Axes that are measured once for a layout, which asks before and after it has placed them.
+
+    What stands around them (numbers, labels, a title) is measured again only if other numbers fit.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Make axes; the arguments and options are those of axes."""
+        super().__init__(*arguments, **options)
+        self._measured: object = None  # what the measures depend on: the drawing, and the numbers
+        # How far what stands around them reaches beyond each edge, in pixels.
+        self._beyond = np.zeros((2, 2))
+
+    def get_tightbbox(
+        self,
+        renderer: RendererBase | None = None,
+        *,
+        call_axes_locator: bool = True,
+        bbox_extra_artists: Sequence[Artist] | None = None,
+        for_layout_only: bool = False,
+    ) -> Bbox | None:
+        """The box around the axes and what stands around them, in pixels."""
+        numbers = [axis.get_majorticklocs().tolist() for axis in (self.xaxis, self.yaxis)]
+        measured = (type(renderer), self.figure.dpi, numbers)
+        if renderer is not None and for_layout_only and self._measured == measured:
+            locator = self.get_axes_locator() if call_axes_locator else None
+            self.apply_aspect(None if locator is None else locator(self, renderer))
+            return Bbox(self.bbox.get_points() + self._beyond)
+        box = super().get_tightbbox(
+            renderer,
+            call_axes_locator=call_axes_locator,
+            bbox_extra_artists=bbox_extra_artists,
+            for_layout_only=for_layout_only,
+        )
+        if for_layout_only and box is not None:
+            self._measured = measured
+            self._beyond = box.get_points() - self.bbox.get_points()
+        return box
+
+
 class TrialFigure(Figure):
     """A figure that knows where its trials are, so that a page can tell what they are."""
 
@@ -95,6 +138,14 @@ class TrialFigure(Figure):
         """Make an empty figure; the options are those of a figure."""
         super().__init__(**options)
         self._marks: list[tuple[Axes, float, float, int]] = []
+
+    def add_subplot(self, *arguments: Any, **options: Any) -> Any:
+        """Add axes to the figure; the arguments and options are those of a figure."""
+        return super().add_subplot(*arguments, **{"axes_class": MeasuredAxes, **options})
+
+    def add_axes(self, *arguments: Any, **options: Any) -> Any:
+        """Add axes at a place, as a colour bar does; they are those of a figure, too."""
+        return super().add_axes(*arguments, **{"axes_class": MeasuredAxes, **options})
 
     def mark(self, axes: Axes, x: float, y: float, trial: int) -> None:
         """Remember that a trial is at a point of an axis, in units of its data."""

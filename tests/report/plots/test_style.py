@@ -1,4 +1,43 @@
+"""The look that plots share."""
+
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from pipeline.report.plots import style
 from pipeline.report.plots.style import drawable_text
+
+
+def drawn(size, x_end):
+    """Draw a figure of two axes and a colour bar, and return it."""
+    figure = style.titled_figure("Two", size)
+    left, right = style.grid_of_axes(figure, 2, 2)
+    left.plot([0, x_end], [0, 1])
+    style.label_axes(left, "x", "value (%)")
+    style.add_colour_bar(right, right.imshow([[0, 1]], aspect="auto"), "share (%)")
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+@pytest.mark.parametrize(("size", "x_end"), [((8, 4), 10), ((2.4, 2), 1000)])
+def test_axes_are_measured_once_for_a_layout(monkeypatch, size, x_end):
+    """The layout is that of axes that are measured whenever it asks, also where other numbers fit after it."""
+    once = drawn(size, x_end)
+    measured = []
+    measure = Axes.get_tightbbox
+
+    def count(axes, *arguments, **options):
+        measured.append(axes)
+        return measure(axes, *arguments, **options)
+
+    monkeypatch.setattr(Axes, "get_tightbbox", count)
+    again = drawn(size, x_end)
+    assert set(measured) == set(again.axes)
+    assert (len(measured) == len(again.axes)) == (size == (8, 4))
+    monkeypatch.setattr(style, "MeasuredAxes", Axes)
+    always = drawn(size, x_end)
+    for one, other in zip(once.axes, always.axes, strict=True):
+        assert one.bbox.extents == pytest.approx(other.bbox.extents, abs=3)
 
 
 def test_drawable_text():
