@@ -151,7 +151,9 @@ def _plan_of(
     document = study_document(chosen, device)
     spec = read_document(document)
     with access.read_studies(stores) as storage:
-        sweep.check_images(stored.load(storage, chosen.of), data)
+        search = stored.load(storage, chosen.of)
+        sweep.check_images(search, data)
+        results = search.results()
     configs = [TrialConfig.from_dict(config) for config in chosen.configs]
     sources.check_unchanged(
         configs,
@@ -173,6 +175,11 @@ def _plan_of(
         stores=stores,
         deviations="",
         finalists=chosen,
+        epoch_seconds={
+            result.config.group: result.seconds / len(result.history)
+            for result in results
+            if result.number in chosen.trials and result.history
+        },
     )
 
 

@@ -62,7 +62,7 @@ _SCORING_BYTES = 1 << 29  # that a layer may take in and give out while images a
 _SMALL_SIDE = 32  # pixels; built-in networks score images up to this size 512 at a time
 _MAX_CHECKED_NETWORKS = 2000
 _SEED_OF_A_CHECK = 1_093_528  # which no constructor sets by chance
-_MAX_OTHER_NETWORKS = 24  # not of `FAMILIES`: these are made with memory, and see images
+MAX_OTHER_NETWORKS = 24  # not of `FAMILIES`: these are made with memory, and see images
 _IMAGES_PER_WORKER = 200_000  # a worker is worth its start for so many images in all epochs
 # The same where the list of trials is known: more workers neither wait nor change it. So many take
 # a second at least, and a worker is forked in a tenth of one.
@@ -125,15 +125,12 @@ def scoring_batch_size(configs: Iterable[TrialConfig], data: SearchData) -> int:
     for config in configs:
         if config.family not in models.FAMILIES:
             others += 1
-            if others > _MAX_OTHER_NETWORKS:
+            if others > MAX_OTHER_NETWORKS:
                 continue
         elif max(data.shape) <= _SMALL_SIDE:
             continue
         try:
-            network = _network_without_weights(config, data)
-            if config.family in models.FAMILIES:
-                # A pass without memory would import sympy, for a second; unset weights take none.
-                network.to_empty(device="cpu")
+            network = network_with_unset_weights(config, data)
             needed = layer_bytes(network, data.shape)
         except Exception:  # noqa: BLE001, S112 - the user's code, and its trial will say so
             continue
@@ -317,7 +314,7 @@ def check_networks(spec: StudySpec, shape: tuple[int, int, int], classes: int) -
         _check_weights(config, network, classes)
     configs = example_configs(spec)
     others = [config for config in configs if config.family not in models.FAMILIES]
-    for config in others[:_MAX_OTHER_NETWORKS]:
+    for config in others[:MAX_OTHER_NETWORKS]:
         _check_weights(config, _check_other_network(config, shape, classes), classes)
 
 
@@ -506,6 +503,15 @@ def _count_parameters(spec: StudySpec, values: Mapping[str, Value], data: Search
     if limit is not None and parameters > limit:
         return 0
     return parameters
+
+
+def network_with_unset_weights(config: TrialConfig, data: SearchData) -> nn.Module:
+    """Build a network that can be shown images, in little time if its weights need not be set."""
+    network = _network_without_weights(config, data)
+    if config.family in models.FAMILIES:
+        # A pass without memory would import sympy, for a second; unset weights take none.
+        network.to_empty(device="cpu")
+    return network
 
 
 def _network_without_weights(config: TrialConfig, data: SearchData) -> nn.Module:

@@ -21,7 +21,7 @@ from pipeline.data.search_data import SearchData, check_redraw, load_for, trial_
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import ENGINES, open_factory
 from pipeline.jobs import own_data, preflight, pretrained, sources, studies
-from pipeline.jobs.estimate import left_over_text
+from pipeline.jobs.estimate import expected_time, left_over_text
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.recorder import Recorder
 from pipeline.jobs.trial_runner import TrialRunner
@@ -58,7 +58,7 @@ from sweeps.search.study import AskedTrial, Pause, Study
 from sweeps.spec.configurations import configuration
 from sweeps.spec.durations import check_seconds
 from sweeps.spec.study_spec import Finalists, StudySpec
-from sweeps.trial import PAUSED, RUNNING, Redraw, TrialResult, processes_of
+from sweeps.trial import PAUSED, RUNNING, Redraw, TrialConfig, TrialResult, processes_of
 
 _NUMBERS_SHOWN = 10  # numbers of trials in one line
 
@@ -133,6 +133,8 @@ class Plan(Draft):
 
     data: SearchData
     finalists: ChosenFinalists | None = None  # if the study retrains the finalists of another
+    # The measured seconds of an epoch of each finalist, by `TrialConfig.group`.
+    epoch_seconds: Mapping[str, float] = field(default_factory=dict)
     # For how many finalists the promising trials of an ended search are finished; None to search.
     finishes_for: int | None = None
 
@@ -360,6 +362,13 @@ def _check_resumable(study: Study, plan: Plan, factory: EngineFactory) -> None:
     preflight.check_space(plan.spec, plan.data, plan.stores.home, begun, pauses=study.promotes)
 
 
+def _expected_time(plan: Plan) -> Callable[[TrialConfig], float]:
+    """Return a function that tells how long a configuration trains beside others of a study."""
+    if plan.epoch_seconds:
+        return lambda config: config.epochs * plan.epoch_seconds.get(config.group, 0.0)
+    return expected_time(plan.data)
+
+
 class _Sweep:
     """A running sweep."""
 
@@ -400,6 +409,8 @@ class _Sweep:
         elif not factory.deterministic:
             study.deterministic = False
         study.fills_places = not factory.where  # the places of a cluster may have other work
+        if request.timeout is None:  # else what fits into the time is trained as it is listed
+            study.expected_time = _expected_time(plan)
         self._places = request.workers or factory.places(
             study.workers, configuration(study.spec, study.resolved_values())
         )
@@ -536,7 +547,10 @@ class _Sweep:
         at_a_time = f"{self._places} at a time{where}"
         if study.predetermined:
             if self._places > 1 or where:
-                self._display.print_line(f"{at_a_time}; the list of trials is known beforehand")
+                order = ", the longest first" if study.begins_longest_first(self._places) else ""
+                self._display.print_line(
+                    f"{at_a_time}; the list of trials is known beforehand{order}"
+                )
         elif not study.deterministic:
             self._display.print_line(
                 f"{at_a_time}, as they end: the list of trials may be another each time"

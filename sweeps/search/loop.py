@@ -137,7 +137,9 @@ class _Loop:
         self._on_pause = on_pause
         self._should_stop = should_stop
         self._max_failures = max_failures
-        self._new_trials: Iterator[AskedTrial | None] = study.trials_to_train(self._is_over)
+        self._new_trials: Iterator[AskedTrial | None] = study.trials_to_train(
+            self._is_over, places=runner.places
+        )
         self._is_out_of_time = False  # while promising trials were left
         self._restarts: deque[AskedTrial] = deque()  # trials whose process died
         self._ended: set[int] = set()  # numbers of the trials that ended in this sweep
@@ -160,7 +162,7 @@ class _Loop:
 
     def _next_promising(self, finalists: int) -> Iterator[AskedTrial]:
         """Yield the promising trials, until asked to stop."""
-        trials = self._study.promising_to_train(finalists)
+        trials = self._study.promising_to_train(finalists, places=self._runner.places)
         while not self._should_stop():
             trial = next(trials, None)
             if trial is None:

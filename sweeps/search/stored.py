@@ -43,12 +43,14 @@ from sweeps.search.decisions import (
     named,
 )
 from sweeps.search.stored_trial import (
+    BEGUN,
     ENDED,
     end_of,
     has_ended,
     has_finished,
     is_paused,
     is_running,
+    is_waiting,
     lost_result,
     paused_epoch,
     paused_result,
@@ -169,7 +171,7 @@ class StoredStudy:
         return self._study.user_attrs.get(key)
 
     def results(self) -> tuple[TrialResult, ...]:
-        """Return the result of each trial, by number."""
+        """Return the result of each trial that has begun, by number."""
         trials = self._trials()
         return tuple(self._results(trials, self._study.user_attrs))
 
@@ -188,10 +190,10 @@ class StoredStudy:
         """Whether there is a trial of a number."""
         return 0 <= number < len(self._trials())
 
-    def first_running(self) -> int | None:
-        """Return the number of the first trial in training; None if there is none."""
+    def first_unended(self) -> int | None:
+        """Return the number of the first trial in training or before it; None without any."""
         for trial in self._trials():
-            if is_running(trial):
+            if is_running(trial) or is_waiting(trial):
                 return trial.number
         return None
 
@@ -217,8 +219,8 @@ class StoredStudy:
             numbers: the numbers of ended trials.
         """
         if not self.promotes:
-            running = self.first_running()
-            return sorted(number for number in numbers if running is None or number < running)
+            first = self.first_unended()
+            return sorted(number for number in numbers if first is None or number < first)
         return [number for number in self._ended_by_decisions() if number in numbers]
 
     def _ended_by_decisions(self) -> list[int]:
@@ -416,6 +418,8 @@ class StoredStudy:
         for trial in trials:
             if "config" not in trial.user_attrs:  # it is another program's
                 continue
+            if is_waiting(trial):
+                continue
             run = attrs.get(f"{RUN_OF}{trial.number}", {})
             if "result" in trial.user_attrs and trial.state in ENDED:
                 result = self._ended_result(trial)
@@ -595,6 +599,7 @@ def running_trials(storage: ReadableStorage, name: str) -> tuple[RunningTrial, .
             epoch = max(trial.intermediate_values, default=0)
             start = trial.datetime_start
             since = None if start is None else start.timestamp()
+            since = trial.user_attrs.get(BEGUN, since)
             running.append(RunningTrial(number=trial.number, epoch=epoch, since=since))
     return tuple(running)
 

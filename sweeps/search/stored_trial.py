@@ -24,6 +24,7 @@ PAUSED_AT = "paused"  # the epoch after which the trial is paused; None while it
 DEATHS = "deaths"  # of processes that trained it, in a row, without a new checkpoint
 DIED_AFTER = "died after"  # the epochs in its newest checkpoint when its process last died
 ENDED_AFTER = "ended after"  # the epochs that a failed trial had completed
+BEGUN = "begun"  # when a trial that was drawn ahead began, since 1970 in s; None while it waits
 DUPLICATE_OF = "duplicate of"  # the earlier trial of the configuration, with whose result it ends
 
 
@@ -104,6 +105,8 @@ def _check_types(trial: TrialData) -> None:
         _check_type(trial, key, int)
     if attrs.get(PAUSED_AT) is not None:
         _check_type(trial, PAUSED_AT, int)
+    if attrs.get(BEGUN) is not None:
+        _check_type(trial, BEGUN, float)
     _check_type(trial, "interrupted", bool)
     if attrs.get(DEATHS, 0) < 0:
         raise _damaged(trial, DEATHS, f"is {attrs[DEATHS]}")
@@ -157,7 +160,13 @@ def read_result(trial: TrialData, key: str, facts: StudyFacts | None = None) -> 
 def is_running(trial: TrialData) -> bool:
     """Whether a trial is in training; a trial without a configuration is not ours."""
     is_ours = trial.state == TrialState.RUNNING and "config" in trial.user_attrs
-    return is_ours and not is_paused(trial)
+    return is_ours and not is_paused(trial) and not is_waiting(trial)
+
+
+def is_waiting(trial: TrialData) -> bool:
+    """Whether a trial was drawn ahead, with its configuration, and has not begun."""
+    is_drawn_ahead = BEGUN in trial.user_attrs and trial.state == TrialState.RUNNING
+    return is_drawn_ahead and trial.user_attrs[BEGUN] is None
 
 
 def is_paused(trial: TrialData) -> bool:

@@ -48,6 +48,7 @@ from sweeps.search.sampling import (
 from sweeps.search.scheduling import Scheduler, Step
 from sweeps.search.stored import Storage, StoredStudy, StudyChangedError, latest_opening
 from sweeps.search.stored_trial import (
+    BEGUN,
     DEATHS,
     DIED_AFTER,
     DUPLICATE_OF,
@@ -58,11 +59,13 @@ from sweeps.search.stored_trial import (
     end_of,
     has_ended,
     has_finished,
+    is_waiting,
     lost_result,
     paused_epoch,
     paused_result,
     read_config,
     running_result,
+    trained_seconds,
 )
 from sweeps.search.trial_store import TrialStore
 from sweeps.spec.configurations import (
@@ -103,8 +106,12 @@ _OPTUNA_STATES = {
 }
 # Attribute of a study of finalists: the numbers of repeats that it had before some were added.
 EARLIER_REPEATS = "earlier repeats"
-# Ends that the configuration decides: another trial of it would end alike.
 _MILLISECOND = 0.001  # in seconds
+# Of a list that is known beforehand, so many trials are drawn ahead at least, and so many for each
+# place: the longest of these begins next. All of a long list would take long to draw.
+_DRAWN_AHEAD = 64
+_DRAWN_AHEAD_FOR_A_PLACE = 8
+# Ends that the configuration decides: another trial of it would end alike.
 _DECIDED_ENDS = (COMPLETE, PRUNED, "infeasible", "diverged")
 
 
@@ -152,6 +159,9 @@ class Study(StoredStudy):
         # which trials end may decide.
         self.fills_places = True
         self.clock: Callable[[], float] = time.monotonic
+        # How long a configuration trains beside others, in any unit. With it, the longest trials of
+        # a known list begin first where several are trained at a time.
+        self.expected_time: Callable[[TrialConfig], float] | None = None
         # How many repeats of each configuration there were at first, after the first addition, ...
         earlier_repeats = study.user_attrs.get(EARLIER_REPEATS, ())
         self._repeats: list[int] = sorted({*earlier_repeats, spec.repeats})
@@ -160,6 +170,7 @@ class Study(StoredStudy):
         # The first decided result of each configuration, by signature, among the indexed results.
         self._first_decided: dict[str, TrialResult] = {}
         self._indexed = 0
+        self._expected_times: dict[int, float] = {}  # of waiting trials
         self._log = DecisionLog.read(_goal(spec), self._trials(), study.user_attrs)
         self._outcomes: list[TrialResult] = []  # of the first decisions, in order
         self._signatures: dict[int, str] = {}  # of configurations, by the number of the trial
@@ -282,7 +293,7 @@ class Study(StoredStudy):
         ]
 
     def results(self) -> tuple[TrialResult, ...]:
-        """The result of each trial, by number."""
+        """The result of each trial that has begun, by number."""
         if self._cached_results is None:
             self._cached_results = super().results()
         return self._cached_results
@@ -329,9 +340,15 @@ class Study(StoredStudy):
         return self.facts.window or self.workers
 
     def trials_to_train(
-        self, is_over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False
+        self,
+        is_over: Callable[[Sequence[TrialResult]], bool] = lambda _results: False,
+        *,
+        places: int = 1,
     ) -> Iterator[AskedTrial | None]:
         """Yield the trials to train: first the trials of a dead process, then as decided.
+
+        Of a list that is known beforehand, the longest trial of those drawn ahead is yielded next
+        if several are trained at a time. That decides no number and no result.
 
         Yields None while the next decision has to wait for the end of a training.
 
@@ -339,18 +356,29 @@ class Study(StoredStudy):
             is_over: asked before each decision, with the outcomes that may decide, in order: the
                 result of a trial at each of its pauses, and at its end. After True, nothing more
                 begins.
+            places: how many trials are trained at a time.
         """
-        held: list[AskedTrial | None] = []  # random draws, while an earlier one may decide
+        held: list[AskedTrial | None] = []  # while the result of an earlier trial may decide
         for left in self._store.in_state(TrialState.RUNNING):
             trial = self._trials()[left.number]
-            if trial.state in ENDED:  # by now: a duplicate, with its original
+            # A duplicate has ended by now, with its original.
+            if trial.state in ENDED or is_waiting(trial):
                 continue
             held.append(self._adopt(trial))
             yield from self._release(held)
         while True:
             yield from self._release(held)
+            if self.begins_longest_first(places):
+                self._draw_ahead(max(_DRAWN_AHEAD, _DRAWN_AHEAD_FOR_A_PLACE * places))
+            waiting = self._waiting()
+            ready = self._next_of(waiting, places)
+            if ready is not None:
+                if is_over(self._known_outcomes()):
+                    return
+                yield self._begin_waiting(ready)
+                continue
             step = self._scheduler.next()
-            is_held_up = isinstance(step, End) and bool(held)
+            is_held_up = isinstance(step, End) and bool(held or waiting)
             self.is_waiting = isinstance(step, Wait) or is_held_up
             if self.is_waiting:
                 yield None
@@ -359,16 +387,57 @@ class Study(StoredStudy):
                 return
             held.append(self._take(step))
 
+    def begins_longest_first(self, places: int) -> bool:
+        """Whether the longest of the trials that are known beforehand begin first.
+
+        Args:
+            places: how many trials are trained at a time.
+        """
+        return places > 1 and self.predetermined and self.expected_time is not None
+
+    def _waiting(self) -> list[FrozenTrial]:
+        """The trials that were drawn ahead and have not begun, by number."""
+        running = self._store.in_state(TrialState.RUNNING)
+        return [trial for trial in running if is_waiting(trial) and trial.number < self.total]
+
+    def _draw_ahead(self, count: int) -> None:
+        """Draw trials until so many wait, or all are drawn."""
+        for _ in range(count - len(self._waiting())):
+            step = self._scheduler.next()
+            if not isinstance(step, Step):
+                return
+            self._draw(step, ahead=True)
+
+    def _next_of(self, waiting: Sequence[FrozenTrial], places: int) -> FrozenTrial | None:
+        """The first of waiting trials, or the longest; None if none can begin now."""
+        ready = [trial for trial in waiting if not self._waits_for_result(trial.number)]
+        if not self.begins_longest_first(places):
+            return next(iter(ready), None)
+        return max(ready, key=self._expected_time, default=None)  # the first of equal ones
+
+    def _expected_time(self, trial: FrozenTrial) -> float:
+        """How long a waiting trial trains beside others."""
+        if self.expected_time is None:
+            return 0.0
+        if trial.number not in self._expected_times:
+            self._expected_times[trial.number] = self.expected_time(read_config(trial))
+        return self._expected_times[trial.number]
+
+    def _begin_waiting(self, trial: FrozenTrial) -> AskedTrial:
+        """Begin a trial that was drawn ahead."""
+        self._try_to_set_attr(trial.number, BEGUN, time.time())
+        return self._begin(self._trials()[trial.number])
+
     def _release(self, held: list[AskedTrial | None]) -> Iterator[AskedTrial]:
         """Take the trials from a list that need not wait for others, and yield them."""
         for asked in list(held):
             if asked is None:
                 held.remove(asked)
-            elif not self._originals_in_training(asked):
+            elif not self._waits_for_result(asked.number):
                 held.remove(asked)
                 yield asked
 
-    def promising_to_train(self, top: int) -> Iterator[AskedTrial]:
+    def promising_to_train(self, top: int, *, places: int = 1) -> Iterator[AskedTrial]:
         """Yield the promising trials of a search at its end, to be trained to their own ends.
 
         Those that had ended as pruned are paused again, and go on. Trials that a dead process had
@@ -376,6 +445,8 @@ class Study(StoredStudy):
 
         Args:
             top: how many finalists are chosen then.
+            places: how many trials are trained at a time. If several are, what has the most left to
+                train goes on first.
         """
         for trial in self._store.in_state(TrialState.RUNNING):
             original = trial.user_attrs.get(DUPLICATE_OF)
@@ -384,6 +455,8 @@ class Study(StoredStudy):
         numbers = self.promising_trials(top)
         self.remember(self._promising_key(top), numbers)
         unfinished = [number for number in numbers if self.is_unfinished(number)]
+        if places > 1:
+            unfinished.sort(key=lambda number: -_seconds_left(self._trials()[number]))
         self._reopen(of=unfinished)
         for number in unfinished:
             yield self._finish(self._trials()[number])
@@ -421,35 +494,37 @@ class Study(StoredStudy):
             return len(self._planned_values)
         return None
 
-    @property
-    def _draws_do_not_wait(self) -> bool:
-        """Whether random draws begin at once, though results decide which of them are trained.
+    def _earlier_draws(self, number: int) -> list[FrozenTrial]:
+        """The earlier trials of a trial's configuration, of a list that is known beforehand.
 
-        A draw of an earlier configuration ends with that one's result, see `earlier_result`.
-        """
-        return self.deterministic and self.predetermined and self.spec.method == "random"
-
-    def _earlier_draws(self, asked: AskedTrial) -> list[FrozenTrial]:
-        """The earlier trials of the same configuration whose results may decide, of random draws.
-
-        They are those that would have ended if each draw had waited for the earlier ones.
+        They are those that would have ended if each trial had waited for the earlier ones. The
+        trial ends with their result, see `earlier_result`.
         """
         window = self.facts.window or self.workers
-        return [
-            self._trials()[number]
-            for number in range(max(0, asked.number + 1 - window))
-            if self._is_ours(number) and self._signature(number) == asked.config.signature
-        ]
+        alike = self._numbers_by_signature[self._signature(number)]
+        return [self._trials()[earlier] for earlier in alike if earlier < number + 1 - window]
 
-    def _is_ours(self, number: int) -> bool:
-        """Whether a trial has a configuration; one of another program has none."""
-        return "config" in self._trials()[number].user_attrs
+    @cached_property
+    def _numbers_by_signature(self) -> dict[str, list[int]]:
+        """The numbers of all trials with a configuration, by its signature."""
+        numbers: dict[str, list[int]] = {}
+        for trial in self._trials():
+            if "config" in trial.user_attrs:  # it is not another program's
+                numbers.setdefault(self._signature(trial.number), []).append(trial.number)
+        return numbers
 
-    def _originals_in_training(self, asked: AskedTrial) -> bool:
-        """Whether a random draw has to wait for the result of an earlier one in training."""
-        if not self._draws_do_not_wait:
+    def _note_signature(self, number: int, signature: str) -> None:
+        """Note the signature of a new trial, if later ones of a known list may be alike."""
+        if self.predetermined:
+            alike = self._numbers_by_signature.setdefault(signature, [])
+            if number not in alike:
+                alike.append(number)
+
+    def _waits_for_result(self, number: int) -> bool:
+        """Whether a trial of a known list waits for an earlier one of its configuration."""
+        if not self.predetermined:
             return False
-        return any(trial.state not in ENDED for trial in self._earlier_draws(asked))
+        return any(trial.state not in ENDED for trial in self._earlier_draws(number))
 
     @property
     def waits_for_earlier(self) -> bool:
@@ -569,8 +644,8 @@ class Study(StoredStudy):
                 return None
             return next(result for result in self.results() if result.number == original)
         results = self.results()
-        if self._draws_do_not_wait:
-            originals = {trial.number for trial in self._earlier_draws(asked)}
+        if self.predetermined:
+            originals = {trial.number for trial in self._earlier_draws(asked.number)}
             decided = (
                 result
                 for result in results
@@ -738,8 +813,13 @@ class Study(StoredStudy):
         # Optuna reads an ended trial only once for each object of a study.
         self._study = optuna.load_study(study_name=self.name, storage=self._store.storage)
 
-    def _draw(self, step: Step) -> AskedTrial | None:
-        """Begin a new trial, or one that another program has enqueued."""
+    def _draw(self, step: Step, *, ahead: bool = False) -> AskedTrial | None:
+        """Begin a new trial, or one that another program has enqueued.
+
+        Args:
+            step: decides for it.
+            ahead: whether the trial is only drawn, and waits.
+        """
         self._reopen()
         self._store.notice_others()
         for trial in self._store.in_state(TrialState.RUNNING):
@@ -747,15 +827,15 @@ class Study(StoredStudy):
             if is_ours and "config" not in trial.user_attrs:
                 return self._choose(trial, step.until)  # killed while it was drawn
         for trial in self._store.in_state(TrialState.WAITING):
-            if self._take_waiting(trial, step):
-                return self._choose(trial, step.until)
+            if self._take_enqueued(trial, step):
+                return self._choose(trial, step.until, ahead=ahead)
         params = self._planned_params(len(self._scheduler.drawn))
         system_attrs = {} if params is None else {"fixed_params": params}
         trial = create_trial(state=TrialState.RUNNING, system_attrs=system_attrs)
         trial.number = len(self._trials())
-        return self._choose(trial, step.until)
+        return self._choose(trial, step.until, ahead=ahead)
 
-    def _take_waiting(self, trial: FrozenTrial, step: Step) -> bool:
+    def _take_enqueued(self, trial: FrozenTrial, step: Step) -> bool:
         """Begin a trial that another program has enqueued; return whether nobody else has."""
         decision = [len(self._log.decisions), step.until]
         try:
@@ -800,7 +880,7 @@ class Study(StoredStudy):
         return int(trial.user_attrs.get(DEATHS, 0))
 
     def _choose(
-        self, trial: FrozenTrial, until: int, *, adopted: bool = False
+        self, trial: FrozenTrial, until: int, *, adopted: bool = False, ahead: bool = False
     ) -> AskedTrial | None:
         """Choose the configuration of a trial, and begin the trial.
 
@@ -810,6 +890,7 @@ class Study(StoredStudy):
             trial: a new trial, or one of the store without a configuration.
             until: the epoch until which it is trained.
             adopted: whether an earlier process had begun the trial, without a configuration.
+            ahead: whether it is only drawn, and waits.
         """
         is_new = trial.number == len(self._trials())
         trial_id = None if is_new else self._store.id(trial.number)
@@ -834,12 +915,17 @@ class Study(StoredStudy):
             original = self._find_original(config, known)
             if original is not None:
                 draft.set_user_attr(DUPLICATE_OF, original)
+        if ahead:
+            draft.set_user_attr(BEGUN, None)
+        elif BEGUN in trial.user_attrs:  # killed while it was drawn ahead
+            draft.set_user_attr(BEGUN, time.time())
         draft.set_user_attr("config", config.to_dict())
         if is_new:
             self._store.add(trial, storage.write())
             self._add_result(trial)
         else:
             self._cached_results = None
+        self._note_signature(trial.number, config.signature)
         if self.promotes:
             self._log.add(Decision(trial.number, until))
         if DUPLICATE_OF in trial.user_attrs:
@@ -973,13 +1059,19 @@ class Study(StoredStudy):
         """Add a trial that has just begun to the results."""
         if self._cached_results is None or self._trials()[-1] is not trial:
             self._cached_results = None
-        else:
+        elif not is_waiting(trial):
             self._cached_results = (*self._cached_results, running_result(trial, self.facts))
 
     def _reload(self) -> None:
         """Have the trials read again: somebody else has changed one."""
         self._store.reload()
         self._cached_results = None
+
+
+def _seconds_left(trial: FrozenTrial) -> float:
+    """The seconds that the rest of a paused trial takes, if its epochs take as long as so far."""
+    epochs = max(1, paused_epoch(trial))
+    return trained_seconds(trial) / epochs * (read_config(trial).epochs - epochs)
 
 
 def _goal(spec: StudySpec) -> str:

@@ -1,5 +1,7 @@
 """The loop with several trials at a time: the list of trials is the same whatever their order of ending."""
 
+import contextlib
+import itertools
 import random
 import time
 
@@ -9,6 +11,7 @@ from support.searches import (
     MIXED,
     SMALL,
     Disorder,
+    Timed,
     accuracy,
     fail,
     interrupt_all,
@@ -20,6 +23,7 @@ from support.searches import (
 from sweeps.search import loop
 from sweeps.search.loop import MAX_DEATHS, SequentialRunner
 from sweeps.search.pruning import PROTECTED_TRIALS
+from sweeps.search.stored import running_trials
 from sweeps.search.study import Study
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING, TrialResult
 
@@ -197,6 +201,115 @@ def test_random_draws_broken_off_and_gone_on():
     expected = waiting_list(2)
     study = killed_again_and_again(1, 0.05, 4, RANDOM, workers=2)
     assert study.results() == expected
+
+
+UNEQUAL = """
+dataset: digits
+method: grid
+repeats: 2
+pruner: none
+epochs: 3
+search: {width: [8, 16, 256, 24, 32, 40, 48, 200]}
+"""
+
+
+def sweep_in_time(text, *, longest_first, workers=2, places=2, storage=None, limit=None):
+    """Sweep in simulated time, in which a trial takes as long as its width; the study and the runner.
+
+    Args:
+        text: of the study.
+        longest_first: whether the study is told how long its trials take.
+        workers: of the study.
+        places: of the runner.
+        storage: of the study; a new one without.
+        limit: the epochs after which the process is killed.
+    """
+    study = begin(storage or memory(), text, workers=workers)
+    if longest_first:
+        study.expected_time = lambda config: config.width or 0
+    epochs = itertools.count()
+
+    def die(_asked, epoch):
+        if epoch and next(epochs) == limit:
+            raise KeyboardInterrupt
+
+    durations = {}
+
+    class Widths(Timed):
+        def begin(self, asked):
+            durations[asked.number] = asked.config.width
+            super().begin(asked)
+
+    runner = Widths(make_train(study, at=die), places, durations)
+    with contextlib.suppress(KeyboardInterrupt):
+        loop.run(study, runner)
+    return study, runner, list(durations)
+
+
+def test_the_longest_of_a_list_begins_first():
+    """Places end together, sooner than in the order of the list; numbers and results are those of the list."""
+    listed, slow, _ = sweep_in_time(UNEQUAL, longest_first=False)
+    study, quick, order = sweep_in_time(UNEQUAL, longest_first=True)
+    assert study.results() == listed.results()
+    widths = [result.config.width for result in study.results()]
+    assert order == sorted(range(len(widths)), key=lambda number: (-widths[number], number))
+    assert (slow.idle, quick.idle) == (pytest.approx(0.1136, abs=1e-3), 0)
+    assert quick.now == pytest.approx(slow.now * (1 - slow.idle))
+
+
+def test_one_place_trains_a_list_in_its_order():
+    """Where nobody trains beside others, the order is that of the list."""
+    _, _, order = sweep_in_time(UNEQUAL, longest_first=True, places=1)
+    assert order == list(range(len(order)))
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [("pruner: none", "pruner: asha"), ("repeats: 2", "stop: {target: 1.0}")],
+)
+def test_what_is_no_known_list_keeps_its_order(was, now):
+    """Where a result may decide what is trained, the order is that of the decisions."""
+    text = UNEQUAL.replace(was, now)
+    _, _, order = sweep_in_time(text, longest_first=True)
+    assert order == list(range(len(order)))
+
+
+def test_what_is_drawn_ahead_has_not_begun():
+    """After a kill, results and what runs show what has begun; the rest goes on to the same results, once each."""
+    storage = memory()
+    whole, _, order = sweep_in_time(UNEQUAL, longest_first=True)
+    study, _, begun = sweep_in_time(UNEQUAL, longest_first=True, storage=storage, limit=10)
+    assert begun == order[: len(begun)]
+    assert [r.number for r in study.results()] == sorted(begun)
+    running = {r.number for r in study.results() if r.state == RUNNING}
+    assert {trial.number for trial in running_trials(storage, "study")} == running
+    study, _, after = sweep_in_time(UNEQUAL, longest_first=True, storage=storage)
+    assert after[: len(running)] == sorted(running)
+    assert after[len(running) :] == order[len(begun) :]
+    assert study.results() == whole.results()
+
+
+def test_a_smaller_total_begins_no_more_of_what_was_drawn_ahead():
+    """Trials beyond a total that was made smaller wait for a larger one, also where one place trains."""
+    storage = memory()
+    sweep_in_time(UNEQUAL, longest_first=True, storage=storage, limit=4)
+    for trials, places in ((10, 1), (12, 2)):
+        text = UNEQUAL.replace("repeats: 2", f"repeats: 2\ntrials: {trials}")
+        study, _, _ = sweep_in_time(text, longest_first=True, storage=storage, places=places)
+        ended = [r.number for r in study.results() if r.state == COMPLETE]
+        assert set(ended) >= set(range(trials))
+        assert len(ended) <= trials + 2  # the first two of all were the longest
+    whole, _, _ = sweep_in_time(UNEQUAL, longest_first=False)
+    study, _, _ = sweep_in_time(UNEQUAL, longest_first=True, storage=storage)
+    assert study.results() == whole.results()
+
+
+def test_a_long_list_is_drawn_in_parts():
+    """So many trials are drawn ahead as are worth it: the first of a long list begins soon."""
+    text = UNEQUAL.replace("repeats: 2", "repeats: 30")
+    study, _, order = sweep_in_time(text, longest_first=True, limit=0)
+    assert len(study._trials()) == 65
+    assert order[0] < 64
 
 
 def test_time_in_vain_is_counted():
