@@ -15,6 +15,10 @@ the standard error over the orders:
 - ``seconds``: from the first trial's beginning to the last one's end;
 - ``share``: the epochs that were trained, of those that training every trial to its end takes;
 - ``best lost``: how often the best trial was not trained to its end.
+
+With ``--lists`` each trial is trained to its end, as of a list that is known beforehand: in the
+list's order, the longest first as a study expects it, and the longest first by the recorded times,
+as finalists have it. ``seconds`` are beside those of places that would never be empty.
 """
 
 from __future__ import annotations
@@ -30,11 +34,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 
+from benchmarks.fronts import IMAGES
+from pipeline.data.search_data import SearchData, Split
+from pipeline.jobs.estimate import expected_time
 from sweeps.search import loop
 from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.studyfile import parse_study
-from sweeps.trial import COMPLETE, PAUSED, Epoch, TrialResult
+from sweeps.trial import COMPLETE, PAUSED, Epoch, TrialConfig, TrialResult, configure
 
 STUDY = """
 trials: {trials}
@@ -43,9 +51,21 @@ method: random
 pruner: asha
 search: {{lr: {{low: 1.0e-4, high: 1.0e-1, log: true}}}}
 """
+# The rate tells the place in the list.
+LIST = """
+epochs: {epochs}
+method: grid
+pruner: none
+search: {{lr: [{rates}]}}
+"""
+IN_ORDER = "as listed"
+EXPECTED = "longest first, as expected"
+MEASURED = "longest first, as measured"
 DETERMINISTIC = "deterministic"
 AS_THEY_END = "as they end"
 FILLED = "as they end, places filled"
+FIGURES = ("idle", "waits", "seconds", "share", "best lost")
+LIST_FIGURES = ("idle", "seconds", "seconds of full places")
 Row = Mapping[str, Any]  # of a table of `benchmarks.record_curves`
 
 
@@ -134,6 +154,60 @@ def sweep(rows: Sequence[Row], places: int, mode: str) -> dict[str, float]:
     }
 
 
+def train_list(rows: Sequence[Row], places: int, times: Sequence[float] | None) -> dict[str, float]:
+    """Train a list of recorded trials to their ends, and count.
+
+    Args:
+        rows: the trials.
+        places: how many are trained at a time.
+        times: by which the longest is the first; None to train them as they are listed.
+    """
+    rates = [(place + 1) / 10000 for place in range(len(rows))]
+    text = LIST.format(epochs=len(rows[0]["curve"]), rates=", ".join(map(str, rates)))
+    facts = {"runtime": {"threads": 1, "precision": "fp32"}, "workers": places}
+    study = Study.open(
+        optuna.storages.InMemoryStorage(), "list", parse_study(text, "places"), facts
+    )
+    if times is not None:
+        of_rate = dict(zip(rates, times, strict=True))
+        study.expected_time = lambda config: of_rate[config.lr]
+    simulated = Simulated(study, rows, places)
+    loop.run(study, simulated)
+    seconds = [row["cpu"] for row in rows]
+    return {
+        "idle": simulated.empty(simulated.now) / (places * simulated.now),
+        "seconds": simulated.now,
+        "seconds of full places": max(sum(seconds) / places, *seconds),
+    }
+
+
+def expected_times(table: str, rows: Sequence[Row]) -> list[float]:
+    """How long a study expects recorded trials to train, only to compare them.
+
+    Args:
+        table: its name, which begins with that of the data set.
+        rows: of the table.
+    """
+    shape, classes = next(of for name, of in IMAGES.items() if table.startswith(name))
+    image = Split(torch.zeros((1, *shape), dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
+    time = expected_time(
+        SearchData(
+            name=table,
+            classes=tuple(map(str, range(classes))),
+            train=image,
+            val=image,
+            mean=(0.5,) * shape[0],
+            std=(0.5,) * shape[0],
+            digest="",
+        )
+    )
+    return [time(_config(row)) for row in rows]
+
+
+def _config(row: Row) -> TrialConfig:
+    return configure({**row["values"], "epochs": len(row["curve"])})
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -141,25 +215,49 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--orders", type=int, default=50)
     parser.add_argument("--places", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--lists", action="store_true", help="train each trial to its end")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    print("| table | places | decisions | idle | waits | seconds | share | best lost |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    figures = LIST_FIGURES if options.lists else FIGURES
+    print(f"| table | places | order | {' | '.join(figures)} |")
+    print(f"|{' --- |' * (3 + len(figures))}")
     for path in options.tables:
         rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         rows = [row for row in rows if row["end"] == "complete"]
+        draws = [
+            random.Random(order).sample(rows, options.trials)  # noqa: S311
+            for order in range(options.orders)
+        ]
         for places in options.places:
+            if options.lists:
+                _print_lists(path.stem, draws, places)
+                continue
             for mode in (DETERMINISTIC, AS_THEY_END, FILLED):
-                found = []
-                for order in range(options.orders):
-                    drawn = random.Random(order).sample(rows, options.trials)  # noqa: S311
-                    found.append(sweep(drawn, places, mode))
-                cells = []
-                for key in found[0]:
-                    values = [one[key] for one in found]
-                    error = statistics.stdev(values) / math.sqrt(len(values))
-                    cells.append(f"{statistics.fmean(values):.3f} ± {error:.3f}")
-                print(f"| {path.stem} | {places} | {mode} | {' | '.join(cells)} |", flush=True)
+                _print_row(path.stem, places, mode, [sweep(drawn, places, mode) for drawn in draws])
+
+
+def _print_lists(table: str, draws: Sequence[Sequence[Row]], places: int) -> None:
+    """Print a row for each order of lists."""
+    expected = [expected_times(table, rows) for rows in draws]
+    measured = [[float(row["cpu"]) for row in rows] for rows in draws]
+    orders: dict[str, Sequence[Sequence[float] | None]] = {
+        IN_ORDER: [None] * len(draws),
+        EXPECTED: expected,
+        MEASURED: measured,
+    }
+    for name, times in orders.items():
+        found = [train_list(rows, places, of) for rows, of in zip(draws, times, strict=True)]
+        _print_row(table, places, name, found)
+
+
+def _print_row(table: str, places: int, mode: str, found: Sequence[Mapping[str, float]]) -> None:
+    """Print the mean of each figure, and its standard error."""
+    cells = []
+    for key in found[0]:
+        values = [one[key] for one in found]
+        error = statistics.stdev(values) / math.sqrt(len(values))
+        cells.append(f"{statistics.fmean(values):.3f} ± {error:.3f}")
+    print(f"| {table} | {places} | {mode} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
@@ -112,8 +111,8 @@ def expected_time(data: SearchData) -> Callable[[TrialConfig], float]:
     """Return a function that tells how long a configuration trains, only to compare it with others.
 
     It is the same each time and everywhere: it knows images, epochs, the size of batches, and the
-    work and number of a network's layers. Against the trials of `benchmarks/curves`, its ranks
-    correlate by .84 to .90 with those of the CPU seconds (`python -m benchmarks.places --lists`).
+    work and number of a network's layers. In each table of `benchmarks/curves`, its ranks of
+    trials correlate with those of their CPU seconds by .85 to .90.
 
     A network that cannot be built takes forever: its trial begins first, and says so. So do
     networks of libraries and the user's own, if there are too many to build them beforehand.
@@ -128,15 +127,15 @@ def expected_time(data: SearchData) -> Callable[[TrialConfig], float]:
         key = json.dumps([config.family, config.options], sort_keys=True)
         if config.family not in models.FAMILIES:
             others.add(key)
-        if key not in known:
-            known[key] = math.inf, 0
-            if len(others) <= MAX_OTHER_NETWORKS:
-                with contextlib.suppress(Exception):  # the user's code, and its trial will say so
-                    known[key] = layer_costs(network_with_unset_weights(config, data), data.shape)
-        return known[key]
+        if key not in known and len(others) <= MAX_OTHER_NETWORKS:
+            known[key] = layer_costs(network_with_unset_weights(config, data), data.shape)
+        return known.get(key, (math.inf, 0))
 
     def time(config: TrialConfig) -> float:
-        mflops, layers = costs(config)
+        try:
+            mflops, layers = costs(config)
+        except Exception:  # noqa: BLE001 - it is the user's code
+            return math.inf
         images = config.train_images or len(data.train)
         return config.epochs * images * (mflops + _LAYER_MFLOPS * layers / config.batch_size)
 

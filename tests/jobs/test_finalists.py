@@ -21,6 +21,7 @@ from support.forks import Fork, weights
 
 from pipeline.jobs import finalists
 from pipeline.report.status import state_of
+from pipeline.stores.locations import locate
 from pipeline.system.failpoints import VARIABLE
 from sweeps.spec.studyfile import parse_study
 
@@ -74,6 +75,8 @@ def test_finalists(done, monkeypatch, capsys):
         found.results[number].config.group for number in found.finalists.facts.finalists.trials
     }
     assert {t.config.group for t in found.finalists.results} == chosen
+    plan = finalists.make_plan(locate(), None, Path("data"), top=None, repeats=None, device=None)
+    assert set(plan.epoch_seconds) == chosen  # by which the longest begins first
     assert {t.config.threads for t in found.finalists.results} == {found.facts.runtime["threads"]}
     assert "Winner: " in output
     check_again(folder)

@@ -1,6 +1,7 @@
 """What is checked and told before anything is written."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -10,11 +11,19 @@ from pipeline.data.search_data import Split
 from pipeline.engines import local
 from pipeline.engines.local import LocalFactory
 from pipeline.jobs import preflight, train
-from pipeline.jobs.estimate import describe_plan, estimate, first_images, left_over_text, plan_text
+from pipeline.jobs.estimate import (
+    describe_plan,
+    estimate,
+    expected_time,
+    first_images,
+    left_over_text,
+    plan_text,
+)
 from pipeline.jobs.preflight import check_networks, check_parts, resolve_runtime
 from pipeline.jobs.studies import DEFAULT_STUDY, read_study, shipped_studies, study_name
 from pipeline.jobs.sweep import Request, make_plan
 from pipeline.system.errors import UsageFailure
+from pipeline.training.cost import count_mflops, layer_costs
 from sweeps.search.extent import Extent, extent
 from sweeps.search.promotion import SHARE
 from sweeps.search.stored import open_storage
@@ -580,3 +589,35 @@ def test_more_gpus_than_there_are(monkeypatch):
     ):
         preflight.check_device({"device": "cuda", "gpus_per_trial": 3})
     preflight.check_device({"device": "cuda", "gpus_per_trial": 2})
+
+
+@pytest.mark.parametrize(
+    ("shorter", "longer"),
+    [
+        ({"family": "mlp", "width": 64}, {"family": "mlp", "width": 512}),
+        ({"family": "mlp", "depth": 1}, {"family": "mlp", "depth": 3}),
+        ({"family": "mlp"}, {"family": "cnn"}),
+        ({"family": "cnn", "batch_size": 128}, {"family": "cnn", "batch_size": 32}),
+        ({"family": "cnn", "epochs": 5}, {"family": "cnn", "epochs": 6}),
+        ({"family": "cnn", "train_images": 100}, {"family": "cnn"}),
+    ],
+)
+def test_which_of_two_trials_is_expected_to_take_longer(tiny, shorter, longer):
+    """Larger networks, smaller batches, and more epochs or images take longer."""
+    time = expected_time(tiny)
+    assert time(configure(shorter)) < time(configure(longer))
+
+
+def test_a_network_that_cannot_be_built_is_tried_first(tiny):
+    """Nothing fails before its trial, which is not left to the end."""
+    config = dataclasses.replace(configure({"family": "cnn"}), family="no_such_module:Network")
+    assert expected_time(tiny)(config) == math.inf
+
+
+def test_the_work_of_a_network_is_counted_as_torch_counts_it():
+    """Without torch's counter, the FLOPs of built-in networks are the same; layers without weights count as layers."""
+    for family in ("mlp", "cnn", "resnet"):
+        network = models.build(family, (1, 8, 8), 10, configure({"family": family}).options)
+        mflops, layers = layer_costs(network, (1, 8, 8))
+        assert mflops == pytest.approx(count_mflops(network, (1, 8, 8)))
+        assert layers > 3

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from support.searches import FACTS, make_train, memory, noise, spec, stores_in_files
+from support.searches import FACTS, Timed, make_train, memory, noise, spec, stores_in_files
 
 from sweeps.search import loop
 from sweeps.search.loop import SequentialRunner
@@ -115,6 +115,28 @@ def test_in_the_command_that_searches():
     promoted = study.record().promoted
     assert promoted.promotions == plain.record().promoted.promotions + len(numbers)
     assert promoted.pauses == plain.record().promoted.pauses
+
+
+def test_what_has_the_most_left_to_train_goes_on_first():
+    """Beside others, the one whose rest takes longest by its epochs so far; alone, the most promising one."""
+    alone, _ = train(memory(), finalists=5)
+    numbers = alone.promising_trials(5)
+    study = Study.open(memory(), "study", spec(TEXT), NEW)
+    finished = {}  # the seconds that are left, in the order in which they begin
+
+    class Watched(Timed):
+        def begin(self, asked):
+            if asked.until is None and asked.number in numbers:
+                left = asked.config.epochs - len(asked.progress.history)
+                finished[asked.number] = left * self._durations[asked.number]
+            super().begin(asked)
+
+    durations = {number: 1 + noise(str(number)) for number in range(12)}
+    loop.run(study, Watched(make_train(study, value=uneven), 2, durations), finalists=5)
+    assert set(finished) == set(numbers)
+    assert list(finished) != numbers
+    assert list(finished.values()) == sorted(finished.values(), reverse=True)
+    assert kept(study) == kept(alone)
 
 
 def test_killed_on_the_way():
