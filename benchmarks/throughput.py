@@ -97,10 +97,9 @@ def limit(
 ) -> Figures:
     torch.set_num_threads(config.cpu_threads)
     network = models.build(config.family, data.shape, len(data.classes), config.options)
-    network = network.to(memory_format=torch.channels_last)
-    prepare = Prepare(
-        data.mean, data.std, torch.device("cpu"), config.precision, image_memory_format(network)
-    )
+    memory_format = image_memory_format(network, config.family, data.shape)
+    network = network.to(memory_format=memory_format)
+    prepare = Prepare(data.mean, data.std, torch.device("cpu"), config.precision, memory_format)
     images, labels = (
         prepare(data.train.images[: config.batch_size]),
         data.train.labels[: config.batch_size],
