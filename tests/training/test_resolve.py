@@ -12,12 +12,15 @@ from sweeps.trial import configure
     ("can", "precision"),
     [
         ({"avx512_bf16": True}, "bf16"),
+        ({"avx512_bf16": True, "cpu_name": "AMD EPYC 9654"}, "bf16"),
+        ({"avx512_bf16": True, "cpu_name": "Intel Xeon"}, "fp32"),
+        ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, "bf16"),
         ({"amx_bf16": True}, "bf16"),
         ({"avx512_bf16": False, "avx2": True}, "fp32"),
     ],
 )
 def test_resolve_on_a_cpu(can, precision, monkeypatch):
-    """A CPU trains in bf16 if it has instructions for that."""
+    """A CPU trains in bf16 if it has instructions for that which are faster than those for fp32."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: can, raising=False)
     assert resolve(configure({"device": "cpu", "dataset": "mnist"})).precision == precision
     assert (
