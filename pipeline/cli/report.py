@@ -145,14 +145,15 @@ def report_command(
     has_figures = bool(plots) or style == "paper"
     is_written = fmt not in _DATA_FORMATS or out is not None or has_figures
     reports = _folders(records, stores, out)
-    if is_written and not all(render.is_current(*report) for report in reports):
+    current = [is_written and render.is_current(*report) for report in reports]
+    if is_written and not all(current):
         forkserver.warm_up(forkserver.DRAWING_PRELOAD)  # while the text is made and printed
     click.echo(_text(records, fmt, top, within=within, show_best=show_best))
     if not is_written:
         return
     write = partial(_write_report, fmt=fmt, top=top, plots=plots, paper=style == "paper")
-    for record, folder in reports:
-        _write_files(folder, partial(write, record))
+    for (record, folder), is_current in zip(reports, current, strict=True):
+        _write_files(folder, partial(write, record, is_current=is_current))
     if len(records) > 1:
         folder = (out or stores.home / "reports") / comparison.folder_name(records)
         _write_files(folder, partial(_write_comparison, records, fmt=fmt))
@@ -198,6 +199,7 @@ def _write_report(
     record: StudyRecord,
     folder: Path,
     *,
+    is_current: bool,
     fmt: str,
     top: int | None,
     plots: tuple[str, ...],
@@ -207,7 +209,8 @@ def _write_report(
     from pipeline.report import render
     from pipeline.report.plots.base import PRINT_DPI, Output
 
-    render.write(record, folder)
+    if not is_current:
+        render.write(record, folder)
     if fmt == "latex":
         render.write_latex(record, folder, top)
     if paper and not plots:

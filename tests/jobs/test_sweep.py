@@ -27,6 +27,7 @@ from support.sourcecode import ROOT
 from pipeline.checkpoints import load_model
 from pipeline.data import search_data, test_split
 from pipeline.inference import evaluate
+from pipeline.report import manifest
 from pipeline.stores import locations
 from pipeline.system.failpoints import VARIABLE
 from sweeps.analysis.bits import correct_images, correct_test_images
@@ -476,3 +477,18 @@ def test_report_prints_every_format(swept, monkeypatch, capsys, fmt, tmp_path):
     assert pipeline("report", "--format", fmt, "--out", str(tmp_path / "out")) == 0
     assert "cnn" in capsys.readouterr().out
     assert (tmp_path / "out" / "plots" / "learning_curves.png").stat().st_size > 10_000
+
+
+def test_a_report_that_is_there_is_looked_at_once(swept, monkeypatch, tmp_path):
+    """`pipeline report` computes one digest of each file that it does not write again."""
+    monkeypatch.chdir(swept)
+    command = ("report", "--out", str(tmp_path / "out"))
+    assert pipeline(*command) == 0
+    digest = manifest._file_digest
+    looked_at = []
+    monkeypatch.setattr(
+        manifest, "_file_digest", lambda file: looked_at.append(file) or digest(file)
+    )
+    assert pipeline(*command) == 0
+    assert len(looked_at) > 5
+    assert len(set(looked_at)) == len(looked_at)
