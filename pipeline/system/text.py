@@ -29,7 +29,10 @@ def clean(text: object) -> str:
     Args:
         text: any object; its `str` is used.
     """
-    line = " ".join(_SEQUENCES.sub("", str(text)).split())
+    line = str(text)
+    if line.isascii() and line.isprintable():  # there is nothing else to remove
+        return " ".join(line.split())
+    line = " ".join(_SEQUENCES.sub("", line).split())
     line = _CONTROLS.sub("", line)
     return line.encode("utf-8", "replace").decode("utf-8").strip()
 
