@@ -119,6 +119,7 @@ class Recorder:
             study.parent_study_run,
         )
         self._has_ranked_runs = False
+        self._sharing: Future[bool] | None = None  # of the winner's weights
         if waits:
             self.know_parent()
 
@@ -213,6 +214,12 @@ class Recorder:
         kept = [[number, places[number]] for number in sorted(shown & places.keys())]
         self.study.remember("places", kept)
         self._set_view(record, has_ranks=True)
+
+    def _share_weights(self, record: StudyRecord) -> Future[bool]:
+        """Share the winner's weights with the parent run once; tells whether that has them."""
+        if self._sharing is None:
+            self._sharing = self.tracker.submit(winner_weights.share, self.tracker, record)
+        return self._sharing
 
     # Trials during the sweep
 
@@ -313,7 +320,8 @@ class Recorder:
         self._undrawn[result.number] = result
         self._draw_curve()
         self._keep_runs()
-        import_module(_REPORT)  # while others are trained: at the end, somebody would wait for it
+        # While others are trained: at the end, somebody would wait for it.
+        import_module(_REPORT).prepare()
         if self.tracker.away != self._was_away:
             self._was_away = self.tracker.away
             if self._was_away:
@@ -514,19 +522,25 @@ class Recorder:
 
         Args:
             is_last: whether the search has ended well. MLflow then gets the places of the trials
-                while the plots are drawn.
+                and the winner's weights while the plots are drawn.
 
         Raises:
             StorageFailure: if the report cannot be written.
         """
         from pipeline.report import render  # which the first trials need not wait for
 
+        if is_last:
+            self.know_parent()  # it becomes a part of the record
         record = relocation.find_checkpoints(self.study.record(), self.home)
-        if is_last and record.best_trial is not None:
-            self._rank_runs(record)
+
+        def record_ending() -> None:
+            if is_last and record.best_trial is not None:
+                self._rank_runs(record)
+                self._share_weights(record)
+
         folder = self.home / "reports" / self.study.name
         try:
-            render.write(record, folder)
+            render.write(record, folder, beside=record_ending)
         except OSError as error:
             raise StorageFailure(f"cannot write the report in {folder}: {error}") from error
         return record, folder
@@ -573,7 +587,7 @@ class Recorder:
             metrics = _winner_metrics(best_trial.best)
             time = best_trial.best.time
             self._rank_runs(record)
-            has_weights = self.tracker.call(winner_weights.share, self.tracker, record)
+            has_weights = self.tracker.result(self._share_weights(record))
         description = study_description(
             record, self.tracker.experiment_id, parent, has_weights=has_weights
         )

@@ -35,6 +35,7 @@ MAX_ROWS = 1000  # rows of the ranked table; the CSV has all
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+_STUDY = "report.html"  # the template of a study's page
 _SUMMARY_ROWS = 10  # of the ranked table in a notebook
 _MAX_PROBLEMS = 50  # kinds of problems
 _CELL_CLIP = 120  # characters of a cell of the ranked table
@@ -163,7 +164,7 @@ def page(
         "space": search_space(record),
         "last_end": last_end(record),
     }
-    return render_template("report.html", values, live)
+    return render_template(_STUDY, values, live)
 
 
 def _about(record: StudyRecord) -> str:
@@ -322,6 +323,11 @@ def render_template(template: str, values: Mapping[str, object], live: Live | No
     return page_template.render(**values, style=style, script=script, policy=policy, live=live)
 
 
+def compile_templates() -> None:
+    """Compile the templates of a study's page, which its first page would wait for."""
+    _environment().get_template(_STUDY)
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -343,9 +349,12 @@ def _clean_text(value: object) -> object:
 
     No line ends between a number and its spread or unit.
     """
-    if isinstance(value, str) and not hasattr(value, "__html__"):
-        return _WITHIN_FIGURE.sub("\N{NO-BREAK SPACE}", clean(value))
-    return value
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    text = clean(value)
+    if " " not in text:  # such as a plot, which is long
+        return text
+    return _WITHIN_FIGURE.sub("\N{NO-BREAK SPACE}", text)
 
 
 @cache

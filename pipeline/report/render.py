@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from pipeline.report.formats import (
     markdown_with_code,
 )
 from pipeline.report.grid import Row, Section, make_grid
-from pipeline.report.html import Live, NoPlot, PlotImage, page
+from pipeline.report.html import Live, NoPlot, PlotImage, compile_templates, page
 from pipeline.report.manifest import current_files, keep_manifest
 from pipeline.report.plots.base import FORMATS as PLOT_FORMATS
 from pipeline.report.plots.base import DrawnPlot, Output
@@ -270,7 +270,18 @@ def _code_block(language: str, lines: Sequence[str]) -> str:
 # The files
 
 
-def write(record: StudyRecord, folder: Path) -> list[Path]:
+def prepare() -> None:
+    """Load and compile what `write` needs, which somebody would wait for at the end of a sweep."""
+    import scipy.special  # noqa: F401 - for the importance of the fields
+
+    from pipeline.report.plots import draw  # noqa: F401
+
+    compile_templates()
+
+
+def write(
+    record: StudyRecord, folder: Path, *, beside: Callable[[], object] = lambda: None
+) -> list[Path]:
     """Write ``report.html``, ``report.md``, ``trials.csv``, ``trials.json`` and ``plots/*.png``.
 
     There is a ``best.json`` if a trial is complete, a ``finalists.csv`` if there are finalists, and
@@ -281,6 +292,7 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     Args:
         record: the study.
         folder: for the files; created if missing.
+        beside: called once, when other processes draw what there is to draw.
 
     Returns:
         The files.
@@ -288,8 +300,11 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
     links = _links(record, folder)
     files = current_files(record, folder, links)
     if files is not None:
+        beside()
         return files
     folder.mkdir(parents=True, exist_ok=True)
+    drawn_plots = _begin_drawing(record, folder / "plots")
+    beside()
     contents = ReportContents(record)
     texts = {
         "trials.csv": _csv(contents, None),
@@ -311,14 +326,16 @@ def write(record: StudyRecord, folder: Path) -> list[Path]:
             (folder / name).unlink(missing_ok=True)  # of an earlier study of this name
     paths = [write_text_atomically(folder / name, text) for name, text in texts.items()]
 
-    drawn = _draw_plots(record, folder / "plots")
-    plots, no_plots = _shown_plots(drawn)
     blocks = [_markdown(contents, _MARKDOWN_ROWS), winner]
+    methods = [escape_markdown(text) for text in methods_paragraphs(record)]
+    compile_templates()
+    drawn = drawn_plots()
+    plots, no_plots = _shown_plots(drawn)
     if plots:
         blocks.append("# Plots")
         blocks += [f"![{escape_markdown(plot.alt)}](plots/{plot.name}.png)" for plot in plots]
     blocks += [escape_markdown(f"{plot.title}: {plot.why}.") for plot in no_plots]
-    blocks += ["# Methods", *(escape_markdown(text) for text in methods_paragraphs(record))]
+    blocks += ["# Methods", *methods]
     paths.append(write_text_atomically(folder / "report.md", "\n\n".join(blocks)))
     text = page(contents, plots, "".join(links), no_plots)
     paths.append(write_text_atomically(folder / "report.html", text))
@@ -345,18 +362,18 @@ def live_page(record: StudyRecord, live: Live) -> str:
         live: how the page tells its reader that there is a newer one.
     """
     with temporary_folder() as folder:
-        plots, no_plots = _shown_plots(_draw_plots(record, folder))
+        plots, no_plots = _shown_plots(_begin_drawing(record, folder)())
     return page(ReportContents(record), plots, no_plots=no_plots, live=live)
 
 
-def _draw_plots(record: StudyRecord, folder: Path) -> list[DrawnPlot]:
-    """Draw the plots of the page into a folder."""
+def _begin_drawing(record: StudyRecord, folder: Path) -> Callable[[], list[DrawnPlot]]:
+    """Begin to draw the plots of the page into a folder, and return what waits for them."""
     from pipeline.report.plots import (
         draw,
     )  # which starts processes: most of it is not needed to print
 
     importance(record)  # once for the page and all processes that draw
-    return draw.draw_plots(record, folder)
+    return draw.begin_drawing(record, folder)
 
 
 def _shown_plots(drawn: Sequence[DrawnPlot]) -> tuple[list[PlotImage], list[NoPlot]]:

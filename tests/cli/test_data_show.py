@@ -132,7 +132,7 @@ def test_refusals(capsys):
 
 def test_a_report_names_its_images(tmp_path, monkeypatch):
     """A report says how its images are shown, and links to their page if that is there."""
-    monkeypatch.setattr(render, "_draw_plots", lambda _record, _folder: [])
+    monkeypatch.setattr(render, "_begin_drawing", lambda _record, _folder: list)
     record = make_record([make_result(0, 0.5)], dataset="folder:my photos")
     render.write(record, tmp_path / "study")
     page = (tmp_path / "study" / "report.html").read_text()

@@ -104,7 +104,11 @@ PROCESS_EFFECTS: dict[str, tuple[str, ...]] = {
     "gc.freeze": ("pipeline/system/garbage.py",),
     "gc.disable": ("pipeline/system/garbage.py",),
     "gc.enable": ("pipeline/system/garbage.py",),
-    "freeze_loaded": ("pipeline/cli/", "pipeline/engines/preload.py"),
+    "freeze_loaded": (
+        "pipeline/cli/",
+        "pipeline/engines/preload.py",
+        "pipeline/report/plots/draw.py",  # the start of a helper process
+    ),
     "socket.setdefaulttimeout": (),
     "os.environ": (
         "pipeline/__init__.py",  # defaults for MLflow and OpenMP, before they are imported

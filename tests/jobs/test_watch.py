@@ -133,7 +133,9 @@ def test_nothing_is_written(tmp_path, monkeypatch):
     """A page that is renewed leaves no file of a report behind."""
     monkeypatch.chdir(tmp_path)
     record = dataclasses.replace(status(0.5, 0.75).record, name="s")
-    monkeypatch.setattr(render, "_draw_plots", lambda _record, folder: [] if folder.is_dir() else 1)
+    monkeypatch.setattr(
+        render, "_begin_drawing", lambda _record, folder: list if folder.is_dir() else 1
+    )
     assert 'data-version="v"' in render.live_page(record, Live("text", "v"))
     assert list(tmp_path.iterdir()) == []
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment
 from support.endtoend import ONE_PLOT, draw_one_plot
 from support.reports import report_study, report_trial
 
@@ -20,11 +21,12 @@ def drawings(monkeypatch):
     """The folders into which plots were drawn; a line stands in the place of each."""
     folders = []
 
-    def draw_plots(_record, folder):
+    def begin_drawing(_record, folder):
         folders.append(folder)
-        return [draw.DrawnPlot(place=0, name="edf", title="Distribution", instead="few")]
+        drawn = [draw.DrawnPlot(place=0, name="edf", title="Distribution", instead="few")]
+        return lambda: drawn
 
-    monkeypatch.setattr(draw, "draw_plots", draw_plots)
+    monkeypatch.setattr(draw, "begin_drawing", begin_drawing)
     return folders
 
 
@@ -45,6 +47,31 @@ def test_an_unchanged_report_is_not_written_again(tmp_path, drawings):
     ranked = dataclasses.replace(RECORD)
     assert ranked.ranked, "what is computed of a study is no part of it"
     assert render.is_current(ranked, tmp_path)
+
+
+def test_what_is_not_drawn_is_written_while_others_draw(tmp_path, monkeypatch):
+    """Other processes begin to draw first; then the caller has its turn, the figures, and only then the plots."""
+    order = []
+
+    def begin_drawing(_record, folder):
+        order.append("drawing")
+
+        def wait_for_plots():
+            assert (folder.parent / "trials.json").is_file()
+            order.append("waiting")
+            return []
+
+        return wait_for_plots
+
+    monkeypatch.setattr(draw, "begin_drawing", begin_drawing)
+    render.prepare()
+    compiled = []
+    monkeypatch.setattr(Environment, "compile", lambda *arguments, **_: compiled.append(arguments))
+    render.write(RECORD, tmp_path, beside=lambda: order.append("beside"))
+    assert order == ["drawing", "beside", "waiting"]
+    assert not compiled, "the templates were compiled when the report was prepared"
+    render.write(RECORD, tmp_path, beside=lambda: order.append("beside"))
+    assert order[3:] == ["beside"]
 
 
 def test_a_folder_may_be_relative(tmp_path, monkeypatch):

@@ -138,7 +138,7 @@ def test_files_for_print(tmp_path):
 
 def test_finalists_as_csv(tmp_path, monkeypatch):
     """The finalists are a CSV of exact values beside the report, and an earlier study's are not left there."""
-    monkeypatch.setattr(render, "_draw_plots", lambda _record, _folder: [])
+    monkeypatch.setattr(render, "_begin_drawing", lambda _record, _folder: list)
     render.write(study_with_finalists(), tmp_path)
     header, first, *_ = (tmp_path / "finalists.csv").read_text().splitlines()
     assert header.startswith("place,finalist,mean,mean_spread,mean_seeds,test_acc")

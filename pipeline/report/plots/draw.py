@@ -6,19 +6,25 @@ Only the processes import matplotlib: it takes a second.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, suppress
+from functools import partial
 from itertools import chain, count
 from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import cast
+from threading import Thread
+from typing import TypeAlias, cast
 
 from pipeline.report.plots.base import DrawnPlot, Output
-from pipeline.system import forkserver
+from pipeline.system import forkserver, garbage
 from sweeps.analysis.record import StudyRecord
 
 _MAX_PROCESSES = 4  # more would have too few plots to draw
+
+# The drawn plots, and the places of those that no process has drawn.
+_Collected: TypeAlias = tuple[list[DrawnPlot], Iterable[int]]
 
 
 def draw_plots(
@@ -42,9 +48,22 @@ def draw_plots(
     Raises:
         OSError: if a file cannot be written.
     """
+    return begin_drawing(record, folder, output)()
+
+
+def begin_drawing(
+    record: StudyRecord,
+    folder: Path,
+    output: Output = Output(),  # noqa: B008 - it is frozen
+) -> Callable[[], list[DrawnPlot]]:
+    """Begin to draw as `draw_plots` does, beside what this process does next.
+
+    Returns:
+        Waits for the plots, and returns or raises what `draw_plots` does.
+    """
     # A daemon may not start processes, and more processes would not save an import made already.
     if forkserver.is_daemon() or forkserver.is_imported(forkserver.DRAWING_PRELOAD):
-        return _draw(record, folder, count(), output)
+        return partial(_draw, record, folder, count(), output)
     folder = folder.absolute()  # a process of the fork server may have another working directory
     forkserver.warm_up(forkserver.DRAWING_PRELOAD)
     pickled_record = bytes(ForkingPickler.dumps(record))  # once for all processes
@@ -53,10 +72,18 @@ def draw_plots(
             stack.enter_context(_start_process(pickled_record, folder, output))
             for _ in range(min(_MAX_PROCESSES, os.cpu_count() or 1))
         ]
-        plots, left = _collect(connections)
-    if left:
-        plots += _draw(record, folder, left, output)
-    return sorted(plots, key=lambda plot: plot.place)
+        collected: Future[_Collected] = Future()
+        # A daemon: nothing waits for drawings that nobody waits for any more.
+        collecting = (connections, stack.pop_all(), collected)
+        Thread(target=_collect_beside, args=collecting, name="plots", daemon=True).start()
+
+    def wait_for_plots() -> list[DrawnPlot]:
+        plots, left = collected.result()
+        if left:
+            plots = plots + _draw(record, folder, left, output)
+        return sorted(plots, key=lambda plot: plot.place)
+
+    return wait_for_plots
 
 
 def _start_process(pickled_record: bytes, folder: Path, output: Output) -> forkserver.Connection:
@@ -69,9 +96,18 @@ def _start_process(pickled_record: bytes, folder: Path, output: Output) -> forks
     return ours
 
 
-def _collect(
-    connections: Sequence[forkserver.Connection],
-) -> tuple[list[DrawnPlot], Iterable[int]]:
+def _collect_beside(
+    connections: Sequence[forkserver.Connection], closing: ExitStack, collected: Future[_Collected]
+) -> None:
+    """Collect the plots as the result of a future, and close the connections."""
+    with closing:
+        try:
+            collected.set_result(_collect(connections))
+        except Exception as error:  # noqa: BLE001 - raised where the plots are waited for
+            collected.set_exception(error)
+
+
+def _collect(connections: Sequence[forkserver.Connection]) -> _Collected:
     """Tell each process what to draw, and what is next when it has drawn that.
 
     Returns:
@@ -117,7 +153,8 @@ def _work(connection: forkserver.Connection, folder: Path, output: Output) -> No
     forkserver.end_with_parent()
     with suppress(EOFError, OSError):  # nobody waits for the plots any more
         try:
-            record = connection.recv()
+            with garbage.freeze_loaded():  # to look for garbage there takes a tenth of the time
+                record = connection.recv()
             for plots in _draw_each(record, folder, iter(connection.recv, None), output):
                 connection.send(plots)
             connection.send(None)
