@@ -499,8 +499,8 @@ class TrialConfig:
     )
     precision: str = _field(
         "auto",
-        "Arithmetic: auto is bf16 where GPU or CPU compute in it (on CPUs: built-in families, not "
-        "digits), else fp16 on GPUs and fp32 on CPUs.",
+        "Arithmetic: auto is bf16 where GPU or CPU are faster in it (on CPUs: built-in families, "
+        "not digits), else fp16 on GPUs and fp32 on CPUs.",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
     compile: bool = _field(
