@@ -7,13 +7,15 @@ orders: an epoch takes its part of the recorded seconds of CPU, and nothing is t
 else takes no time. Finalists are not trained, nor are trials finished for their choice.
 
 For each table and number of places it compares deterministic decisions with those that know all
-results that there are, without and with the use of places that would stand empty. It prints, with
-the standard error over the orders:
+results that there are, without and with the use of places that would stand empty. One row is of
+what the product does not do: a place that waits for a deterministic decision trains ahead, see
+`Ahead`. It prints, with the standard error over the orders:
 
 - ``idle``: the share of the places' time in which they were empty, until the last trial has ended;
 - ``waits``: the part of that before the last trial began: a place had to wait for a result;
 - ``seconds``: from the first trial's beginning to the last one's end;
 - ``share``: the epochs that were trained, of those that training every trial to its end takes;
+- ``in vain``: the epochs that were trained ahead and not asked for, of the same;
 - ``best lost``: how often the best trial was not trained to its end.
 
 With ``--lists`` each trial is trained to its end, as of a list that is known beforehand: in the
@@ -29,7 +31,9 @@ import json
 import math
 import random
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +44,7 @@ from benchmarks.fronts import IMAGES
 from pipeline.data.search_data import SearchData, Split
 from pipeline.jobs.estimate import expected_time
 from sweeps.search import loop
+from sweeps.search.promotion import LEADERS, Contender, by_rank
 from sweeps.search.study import AskedTrial, Study
 from sweeps.spec.studyfile import parse_study
 from sweeps.trial import COMPLETE, PAUSED, Epoch, TrialConfig, TrialResult, configure
@@ -62,9 +67,11 @@ IN_ORDER = "as listed"
 EXPECTED = "longest first, as expected"
 MEASURED = "longest first, as measured"
 DETERMINISTIC = "deterministic"
+TRAINED_AHEAD = "deterministic, trained ahead"
 AS_THEY_END = "as they end"
 FILLED = "as they end, places filled"
-FIGURES = ("idle", "waits", "seconds", "share", "best lost")
+FIGURES = ("idle", "waits", "seconds", "share", "in vain", "best lost")
+RANKS_OF_AN_EPOCH = 2  # an epoch ahead counts as so many ranks, when the next to train is chosen
 LIST_FIGURES = ("idle", "seconds", "seconds of full places")
 Row = Mapping[str, Any]  # of a table of `benchmarks.record_curves`
 
@@ -80,6 +87,11 @@ class Simulated:
         self._study = study
         self._rows = rows  # by trial
         self._training: list[tuple[float, int, AskedTrial]] = []
+
+    @property
+    def in_vain(self) -> int:
+        """The epochs that were trained and not asked for."""
+        return 0
 
     def begin(self, trial: AskedTrial) -> None:
         """Begin a trial."""
@@ -122,6 +134,92 @@ class Simulated:
         return self.places * until - busy
 
 
+class Ahead(Simulated):
+    """Places in which paused trials are trained ahead while a decision waits.
+
+    No decision knows of these epochs before it would have let their trial go on. Then they are
+    there at once, so that the record is the same. The paused trial of the lowest rank by all
+    results that there are is trained next, an epoch at a time. A trial that is to begin takes the
+    place once that epoch has ended.
+    """
+
+    def __init__(self, study: Study, rows: Sequence[Row], places: int) -> None:
+        super().__init__(study, rows, places)
+        self._ahead: Counter[int] = Counter()  # epochs that were not asked for yet, by trial
+        self._ends: dict[int, float] = {}  # when the epochs in training ahead end, by trial
+        self._all_ahead = 0
+        self._asked = 0
+        self._contenders: dict[int, Contender] = {}  # by trial, with all results that there are
+
+    @property
+    def in_vain(self) -> int:
+        """The epochs that were trained and not asked for."""
+        return self._all_ahead - self._asked
+
+    def begin(self, trial: AskedTrial) -> None:
+        """Begin a trial, or take what was trained ahead of it."""
+        row = self._rows[trial.number]
+        known = 0 if trial.progress is None else len(trial.progress.history)
+        epochs = (trial.until or len(row["curve"])) - known
+        self.epochs += epochs
+        self._note(trial, known)
+        free = self.now
+        if trial.number in self._ends:  # it trains the next epoch already
+            free = self._end_epoch(trial.number)
+        taken = min(epochs, self._ahead[trial.number])
+        self._ahead[trial.number] -= taken
+        self._asked += taken
+        left = epochs - taken
+        if left and len(self._training) + len(self._ends) >= self.places:
+            free = self._end_epoch(min(self._ends, key=self._ends.__getitem__))
+        end = free + left * epoch_seconds(row)
+        heapq.heappush(self._training, (end, trial.number, trial))
+        self.spans.append((free, end))
+
+    def _end_epoch(self, number: int) -> float:
+        """Count an epoch in training ahead as trained; when it ends."""
+        end = self._ends.pop(number)
+        self.spans.append((end - epoch_seconds(self._rows[number]), end))
+        self._ahead[number] += 1
+        self._all_ahead += 1
+        return end
+
+    def wait(self) -> tuple[AskedTrial, TrialResult]:
+        """End the trial that ends first; until then, empty places train ahead."""
+        while True:
+            free = self.places - len(self._training) - len(self._ends)
+            if self._study.is_waiting:
+                for number in self._paused()[: max(0, free)]:
+                    self._ends[number] = self.now + epoch_seconds(self._rows[number])
+            first = min(self._ends, key=self._ends.__getitem__, default=None)
+            if first is None or self._ends[first] >= self._training[0][0]:
+                trial, result = super().wait()
+                self._note(trial, len(result.history))
+                return trial, result
+            self.now = self._end_epoch(first)
+
+    def _note(self, trial: AskedTrial, known: int) -> None:
+        """Note how far a trial has come, and until where it trains."""
+        curve = self._rows[trial.number]["curve"]
+        self._contenders[trial.number] = Contender(
+            number=trial.number,
+            epochs=len(curve),
+            until=trial.until or len(curve),
+            values=list(accumulate(curve[:known], max)),
+        )
+
+    def _paused(self) -> list[int]:
+        """The paused trials with an epoch left, the one to train next first."""
+        contenders = [self._contenders[number] for number in sorted(self._contenders)]
+        epochs = len(self._rows[0]["curve"])
+        rated = []
+        for rank, one in enumerate(by_rank(contenders, epochs=epochs, leaders=LEADERS)):
+            left = one.epochs - one.until - self._ahead[one.number]
+            if one.number not in self._ends and left > 0:
+                rated.append((rank + RANKS_OF_AN_EPOCH * self._ahead[one.number], one.number))
+        return [number for _, number in sorted(rated)]
+
+
 def epoch_seconds(row: Row) -> float:
     """The CPU seconds of an epoch of a recorded trial."""
     return float(row["cpu"] / len(row["curve"]))
@@ -134,10 +232,11 @@ def sweep(rows: Sequence[Row], places: int, mode: str) -> dict[str, float]:
     facts = {
         "runtime": {"threads": 1, "precision": "fp32"},
         "workers": places,
-        "deterministic": mode == DETERMINISTIC,
+        "deterministic": mode in (DETERMINISTIC, TRAINED_AHEAD),
     }
     study = Study.open(optuna.storages.InMemoryStorage(), "places", spec, facts)
-    simulated = Simulated(study, rows, places)
+    kind = Ahead if mode == TRAINED_AHEAD else Simulated
+    simulated = kind(study, rows, places)
     study.fills_places = mode == FILLED
     study.clock = lambda: simulated.now
     loop.run(study, simulated)
@@ -149,7 +248,8 @@ def sweep(rows: Sequence[Row], places: int, mode: str) -> dict[str, float]:
         "idle": simulated.empty(simulated.now) / all_time,
         "waits": simulated.empty(last_begin) / all_time,
         "seconds": simulated.now,
-        "share": simulated.epochs / (len(rows) * epochs),
+        "share": (simulated.epochs + simulated.in_vain) / (len(rows) * epochs),
+        "in vain": simulated.in_vain / (len(rows) * epochs),
         "best lost": float(best not in complete),
     }
 
@@ -232,7 +332,7 @@ def main() -> None:
             if options.lists:
                 _print_lists(path.stem, draws, places)
                 continue
-            for mode in (DETERMINISTIC, AS_THEY_END, FILLED):
+            for mode in (DETERMINISTIC, TRAINED_AHEAD, AS_THEY_END, FILLED):
                 _print_row(path.stem, places, mode, [sweep(drawn, places, mode) for drawn in draws])
 
 

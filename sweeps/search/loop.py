@@ -177,6 +177,8 @@ class _Loop:
             running += self._fill_places(running)
             if running == 0:
                 break
+            if running == self._runner.places and self._stop_reason is None:
+                self._study.draw_ahead(running)
             trial, result = self._wait(running)
             running -= 1
             if isinstance(result, Death):

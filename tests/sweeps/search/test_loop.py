@@ -305,11 +305,16 @@ def test_a_smaller_total_begins_no_more_of_what_was_drawn_ahead():
 
 
 def test_a_long_list_is_drawn_in_parts():
-    """So many trials are drawn ahead as are worth it: the first of a long list begins soon."""
-    text = UNEQUAL.replace("repeats: 2", "repeats: 30")
+    """The first trials of a long list begin soon; more is drawn while all places train, up to a limit."""
+    text = UNEQUAL.replace("repeats: 2", "repeats: 13")
     study, _, order = sweep_in_time(text, longest_first=True, limit=0)
-    assert len(study._trials()) == 65
-    assert order[0] < 64
+    assert len(study._trials()) == 25 + 16
+    assert max(order) < 25
+    study, _, order = sweep_in_time(text, longest_first=True, limit=100)
+    assert len(study._trials()) == len(order) + 64
+    whole, runner, _ = sweep_in_time(text, longest_first=True)
+    assert whole.results() == sweep_in_time(text, longest_first=False)[0].results()
+    assert runner.idle < 0.002
 
 
 def test_time_in_vain_is_counted():
