@@ -84,7 +84,7 @@ def timeline_info(record: StudyRecord) -> TimelineInfo | None:
     if not timed:
         return None
     pauses = record.promoted is not None
-    pieces_by_trial = [_pieces(result, pauses=pauses) for result in timed]
+    pieces_by_trial = [training_spans(result, pauses=pauses) for result in timed]
     pieces = [piece for trial_pieces in pieces_by_trial for piece in trial_pieces]
     axis = _TimeAxis(_merged(pieces))
     states = [result.state for result in timed]
@@ -95,7 +95,7 @@ def timeline_info(record: StudyRecord) -> TimelineInfo | None:
     else:
         names = []
         spans = _shared_lanes(states, pieces_by_trial, pauses=pauses)
-        rows = _lanes([(pieces[0][0], pieces[-1][1]) for _, pieces in spans])
+        rows = lanes_of([(pieces[0][0], pieces[-1][1]) for _, pieces in spans])
     bars = []
     for (state, trial_pieces), row in zip(spans, rows, strict=True):
         placed = [(axis.place(begin), axis.place(end)) for begin, end in trial_pieces]
@@ -151,7 +151,7 @@ def _shared_lanes(
     return spans
 
 
-def _pieces(result: TrialResult, *, pauses: bool) -> list[Span]:
+def training_spans(result: TrialResult, *, pauses: bool) -> list[Span]:
     """When a trial was trained, in seconds since 1970.
 
     Epochs are joined unless the trial was paused or interrupted between them.
@@ -223,7 +223,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:.0f} {unit}"
 
 
-def _lanes(spans: Sequence[Span]) -> list[int]:
+def lanes_of(spans: Sequence[Span]) -> list[int]:
     """The lowest free lane for each span, in the order of their beginnings."""
     busy: list[tuple[float, int]] = []  # when a lane will be free, and its number
     free: list[int] = []
