@@ -267,7 +267,9 @@ def argument_or_option(argument: str | None, option: str | None, what: str = "st
     """
     if argument and option and argument != option:
         raise UsageFailure(f"name the {what} once: got {argument!r} and {option!r}")
-    return argument or option
+    if argument is None:
+        return option
+    return argument or option or ""  # an empty name is none of a study, and not the last one's
 
 
 def command_line() -> str:

@@ -304,10 +304,10 @@ def _overrides(options: dict[str, Any]) -> dict[str, Any]:
         if options[key] is not None:
             settings[key] = options[key]
     families = None
-    if options["families"]:
+    if options["families"] is not None:
         families = _names([options["families"]])
     objectives = None
-    if options["objectives"]:
+    if options["objectives"] is not None:
         objectives = _names([options["objectives"]])
     return {
         **{key: options[key] for key in _STUDY_OPTIONS},

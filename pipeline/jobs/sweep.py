@@ -163,7 +163,8 @@ def make_draft(request: Request) -> Draft:
         spec = spec.model_copy(update={"finalists": None})
     elif request.finalists and spec.finalists is None:
         spec = spec.model_copy(update={"finalists": Finalists()})
-    name = locations.check_name(request.name or studies.study_name(study, spec.dataset))
+    name = studies.study_name(study, spec.dataset) if request.name is None else request.name
+    locations.check_name(name)
     if name.endswith(FINALISTS_SUFFIX):
         raise UsageFailure(
             f"a name that ends with {FINALISTS_SUFFIX} is of what `pipeline finalists` trains: "

@@ -92,22 +92,16 @@ def images_command(record: StudyRecord) -> str:
 
 def warm_start_text(warm_start: WarmStart) -> str:
     """Say in a clause what was taken from which studies."""
-    sources = [
-        f"{source.name} on {source.dataset} ({len(source.observations)} of "
-        f"{plural(source.configurations, 'configuration')})"
-        for source in warm_start.sources
-    ]
-    return (
-        f"begun from {', '.join(sources)}, with {len(warm_start.first)} of their best "
-        "configurations tried first"
-    )
+    sources = " and ".join(warm_source_text(source) for source in warm_start.sources)
+    tried = plural(len(warm_start.first), "configuration")
+    return f"begun from {sources}; tried first: {tried}"
 
 
 def warm_source_text(source: WarmSource) -> str:
     """Say what was taken from a study, and what was left out and why."""
     parts = [
-        f"{source.name} on {source.dataset}: {plural(source.configurations, 'configuration')}",
-        f"the sampler learns from {len(source.observations)}",
+        plural(source.configurations, "configuration"),
+        f"the sampler learns from {len(source.observations) or 'none'}",
     ]
     if source.moved:
         parts.append(f"{source.moved} with numbers moved to the nearest searched")
@@ -115,7 +109,7 @@ def warm_source_text(source: WarmSource) -> str:
         count = sum(source.unfit.values())
         reasons = [f"{reason} ({number})" for reason, number in source.unfit.items()]
         parts.append(f"{count} left out: {', '.join(reasons)}")
-    return "; ".join(parts)
+    return f"{source.name} on {source.dataset} ({'; '.join(parts)})"
 
 
 def first_texts(configurations: Sequence[Mapping[str, Value]]) -> list[str]:

@@ -82,6 +82,11 @@ def score_values(key: str, score: Score | None) -> Row:
     }
 
 
+def probability_text(probability: float) -> str:
+    """A probability of what was seen, if all is chance; none is written as 0."""
+    return "below 0.001" if probability < 0.001 else f"{probability:.3f}"
+
+
 def plural(count: int, noun: str) -> str:
     """A number of things: ``1 seed``, ``3 seeds``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -372,7 +372,7 @@ def read_record(stores: Stores, name: str | None = None) -> StudyRecord:
                 raise UsageFailure(
                     f"no study in {display_name(stores.studies)}: run `pipeline sweep` first"
                 )
-            wanted = name or names[-1].removesuffix(FINALISTS_SUFFIX)
+            wanted = names[-1].removesuffix(FINALISTS_SUFFIX) if name is None else name
             if wanted in names:
                 check_stored_name(wanted)
             record = stored.read_record(storage, wanted)

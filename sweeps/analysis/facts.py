@@ -89,7 +89,8 @@ class WarmSource:
     moved: int  # of these, whose numbers were moved to the nearest searched value
     unfit: Mapping[str, int]  # how many of these cannot be said in the space of the study, by why
     # The searched values of the others, the best first, and the place of each in the earlier
-    # study's ranking: from 0 to 1, the best. At most `sweeps.search.warm_start.OBSERVED`.
+    # study's ranking: from 0 to 1, the best. At most `sweeps.search.warm_start.OBSERVED`; none if
+    # the sampler learns from no earlier study.
     observations: tuple[tuple[Mapping[str, Value], float], ...]
 
 

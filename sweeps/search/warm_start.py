@@ -70,6 +70,7 @@ def take_warm_start(spec: StudySpec, records: Sequence[StudyRecord]) -> WarmStar
             )
         candidates.append(found)
         exact = [candidate for candidate in found if not candidate.moved]
+        observed = spread_out(exact, OBSERVED) if _learns(spec) else []
         sources.append(
             WarmSource(
                 name=record.name,
@@ -77,9 +78,7 @@ def take_warm_start(spec: StudySpec, records: Sequence[StudyRecord]) -> WarmStar
                 configurations=len(tried),
                 moved=len(found) - len(exact),
                 unfit=dict(unfit),
-                observations=tuple(
-                    (candidate.values, candidate.place) for candidate in spread_out(exact, OBSERVED)
-                ),
+                observations=tuple((candidate.values, candidate.place) for candidate in observed),
             )
         )
     return WarmStart(sources=tuple(sources), first=tuple(_choose_first(spec, candidates)))
@@ -103,6 +102,11 @@ def _project_all(spec: StudySpec, tried: Sequence[Ranked]) -> tuple[list[_Candid
             _Candidate(values, place=round(1 - (index + 0.5) / len(tried), 4), moved=moved),
         )
     return list(candidates.values()), unfit
+
+
+def _learns(spec: StudySpec) -> bool:
+    """Whether the sampler learns from earlier studies, whose places are of one objective."""
+    return spec.method != "random" and spec.cost is None
 
 
 def _tells_something(entry: Ranked) -> bool:

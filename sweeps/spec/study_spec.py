@@ -364,9 +364,11 @@ class Budget(NamedTuple):
     def __str__(self) -> str:
         if self.seconds is None:
             return f"{self.trainings:g}"
-        hours = f"{self.seconds / 3600:g}"
-        is_exact = float(hours) * 3600 == self.seconds
-        return f"{hours}h" if is_exact else f"{self.seconds / 60:g}min"
+        for unit, length in (("h", 3600), ("min", 60), ("s", 1)):
+            number = f"{self.seconds / length:g}"
+            if float(number) * length == self.seconds:
+                return f"{number}{unit}"
+        return f"{self.seconds}s"
 
     @property
     def text(self) -> str:

@@ -465,6 +465,8 @@ def _message(error: Any) -> str:
         return str(error["ctx"]["error"])
     if error["type"] == "literal_error":
         expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        if name.isdecimal():  # an entry of a list
+            name = f"an entry of {path[-2]}"
         return f"{name} is unknown: {value!r}; {did_you_mean(str(value), expected)}"
     return f"{key} must be {_rule(error['msg'])}: got {value!r}"
 

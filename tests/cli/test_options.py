@@ -199,10 +199,14 @@ def test_a_name_is_given_once():
         argument_or_option("a", "a"),
         argument_or_option(None, None),
         argument_or_option("a", ""),
+        argument_or_option("", None),
+        argument_or_option(None, ""),
     ] == [
         *"aaa",
         None,
         "a",
+        "",
+        "",
     ]
     with pytest.raises(UsageFailure, match="name the data set once: got 'a' and 'b'"):
         argument_or_option("a", "b", "data set")

@@ -111,11 +111,12 @@ def test_a_study_begins_from_an_earlier_one(folder, sweep, capsys):
     capsys.readouterr()
     assert sweep(f"trials: 3\n{warm}", "--dry-run") == 0
     plan = capsys.readouterr().out
-    assert "first-digits on digits: 4 configurations; the sampler learns from 4" in plan
+    source = "first-digits on digits (4 configurations; the sampler learns from 4)"
+    assert source in plan
     assert f"  dropout {best.dropout:g}, lr {best.lr:g}" in plan
     assert sweep(f"trials: 3\n{warm}") == 0
     output = capsys.readouterr().out
-    said = "begun from first-digits on digits (4 of 4 configurations), with 3 of their best"
+    said = f"begun from {source}; tried first: 3 configurations"
     assert said in output
     assert said in (folder / "reports" / "own-digits" / "report.html").read_text("utf-8")
     results = record(folder, "own-digits").results

@@ -354,6 +354,9 @@ BAD = {
     "unknown setting": ["sweep", "--set", "learning_rate=0.1"],
     "no trials": ["sweep", "--trials", "0"],
     "a name that is a path": ["sweep", "--name", "../x"],
+    "an empty name": ["sweep", "--name", ""],
+    "empty families": ["sweep", "--families", ""],
+    "empty objectives": ["sweep", "--objectives", ""],
     "a network that cannot take the images": ["sweep", "--families", "cnn", "--set", "depth=4"],
     "a password on the command line": ["sweep", "--storage", "postgresql://me:secret@host/db"],
     "a device that is not there": ["sweep", "--device", "cuda"],
@@ -378,11 +381,13 @@ def test_bad_input_exits_2_and_makes_nothing(arguments, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["malformed.yaml"]
 
 
-def test_an_unknown_study_in_a_report_names_the_known_ones(swept, monkeypatch, capsys):
-    """`pipeline report` of a study that is not there lists those that are."""
+@pytest.mark.parametrize("name", ["nosuch", ""])
+@pytest.mark.parametrize("command", [["report"], ["sweep", "--name", "other", "--warm-start"]])
+def test_an_unknown_study_names_the_known_ones(command, name, swept, monkeypatch, capsys):
+    """A study that is not there is refused with those that are; an empty name is not the last study's."""
     monkeypatch.chdir(swept)
-    assert pipeline("report", "nosuch") == 2
-    assert capsys.readouterr().err == f"no study 'nosuch'; there are: {STUDY}\n"
+    assert pipeline(*command, name) == 2
+    assert capsys.readouterr().err == f"no study {name!r}; there are: {STUDY}\n"
 
 
 def test_single_training_is_one_run_with_the_same_files(folder):

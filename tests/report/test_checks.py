@@ -778,9 +778,10 @@ def test_unstable():
     assert level == "warning"
     assert text == (
         "3 of 15 trials diverged or collapsed to one class (#12, #13, #14): their lr are higher than "
-        "those of the other 12 (medians 0.075 and 0.0035; by chance in 0.002 of studies): "
-        "search lower ones."
+        "those of the other 12 (medians 0.075 and 0.0035; rank sum, p 0.002): search lower ones."
     )
+    many = [trial(12 + i, state=FAILED, lr=0.07 + 0.005 * i) for i in range(9)]
+    assert "p below 0.001)" in said(healthy(more=many), "unstable")[1]
     assert said(healthy(more=lost[:1]), "unstable")[0] == "good"
     spread = [trial(12 + i, state=FAILED, lr=0.0001) for i in range(3)]
     assert "grad_clip" in said(healthy(more=spread), "unstable")[1]

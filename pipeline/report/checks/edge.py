@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, TypeGuard
 
 from pipeline.report.checks.base import Check, Level
+from pipeline.report.scores import probability_text
 from sweeps.analysis.naming import value_text
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.trend import MIN_CONFIGURATIONS, rank_correlation, standings
@@ -104,7 +105,7 @@ def _finding(
     corrected = min(1.0, whole.chance * ranges)
     if half.is_judged and corrected <= CHANCE and half.chance <= CHANCE:
         direction = "higher" if end == "upper" else "lower"
-        probability = "below 0.001" if corrected < 0.001 else f"{corrected:.3f}"
+        probability = probability_text(corrected)
         correction = f" after correction for {ranges} ranges" if ranges > 1 else ""
         text = (
             f"{dimension.field} is {value}, and {direction} ones did better over "

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.report.checks.base import Check, Level, is_sampled, tried_trials
-from pipeline.report.scores import unit_of
+from pipeline.report.scores import probability_text, unit_of
 from sweeps.analysis.health import collapsed_class
 from sweeps.analysis.naming import value_text
 from sweeps.analysis.ranking import Ranked
@@ -101,10 +101,10 @@ def families(record: StudyRecord) -> Check | None:
     best_other = complete[index]
     value = unit_of(record.objective).value(best_other.value or 0.0)
     text = (
-        f"{finding}. {first} does better than the others (rank sum, p {chance:.3f} after "
-        f"correction for {len(searched)} families); the best other, {ranked[index]}, is trial "
-        f"{best_other.trials[0].number} in place {index + 1} ({value}): a next "
-        f"study could keep to --families {first}."
+        f"{finding}. {first} does better than the others (rank sum, p {probability_text(chance)} "
+        f"after correction for {len(searched)} families); the best other, {ranked[index]}, is "
+        f"trial {best_other.trials[0].number} in place {index + 1} ({value}): a next study could "
+        f"keep to --families {first}."
     )
     return Check(name="families", level="note", text=text)
 
@@ -209,7 +209,7 @@ def _rates(lost: Sequence[TrialResult], sound: Sequence[TrialResult]) -> str | N
     sound_median = value_text(round_significant(statistics.median(t.config.lr for t in sound)))
     return (
         f"their lr are higher than those of the other {len(sound)} (medians {lost_median} and "
-        f"{sound_median}; by chance in {chance:.3f} of studies): search lower ones"
+        f"{sound_median}; rank sum, p {probability_text(chance)}): search lower ones"
     )
 
 

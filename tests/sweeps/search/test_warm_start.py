@@ -108,6 +108,14 @@ def test_places_and_what_is_left_out(maximize):
     assert {values["lr"] for values in taken.first} == {0.01, 0.1, 0.02}  # the best three
 
 
+@pytest.mark.parametrize("key", ["method: random", "objectives: [val_acc, parameters]"])
+def test_a_sampler_that_learns_from_no_other_study_is_told_none(key):
+    """What the plan says of the sampler holds; the best of the earlier study are tried first anyway."""
+    taken = take_warm_start(spec(f"{key}\n{SPACE}"), [record(mlp(0, 0.9), mlp(1, 0.8, lr=0.02))])
+    assert taken.sources[0].observations == ()
+    assert len(taken.first) == 2
+
+
 def test_the_first_are_good_and_different():
     """The first is the best of each source; then come those of the best quarter that are farthest apart."""
     near = [mlp(number, 0.9 - number / 1000, lr=0.01 + number / 10_000) for number in range(9)]

@@ -38,5 +38,11 @@ def test_a_budget_is_trainings_or_a_time():
     assert parse_budget("12").trainings == 12
     assert parse_budget("1h30m").seconds == 5400
     assert parse_budget("1.5h").seconds == parse_budget("90min").seconds == 5400
+    assert [str(parse_budget(text)) for text in ("90min", "100min", "2s")] == [
+        "1.5h",
+        "100min",
+        "2s",
+    ]
+    assert parse_budget(str(parse_budget("100.00001s"))).seconds == 100.00001
     with pytest.raises(ValueError, match="budget must be a number of whole trainings"):
         parse_budget("0.5")

@@ -614,7 +614,7 @@ def test_another_method_has_no_centre():
         ),
         (
             "search: {lr: [0.1]}\nreference: [{incomparable: [tst_acc]}]",
-            "0 is unknown: 'tst_acc'; did you mean test_acc?",
+            "an entry of incomparable is unknown: 'tst_acc'; did you mean test_acc?",
         ),
     ],
 )
@@ -648,7 +648,7 @@ def test_two_objectives():
         ("val_acc, parameters, mflops", "", "got [val_acc, parameters, mflops]"),
         ("val_acc, parameters", "objective: val_loss\n", "objective val_loss is not the first"),
         ("val_acc, parameters", "pruner: median\n", "with objectives, take asha or none"),
-        ("val_acc, size", "", "unknown: 'size'"),
+        ("val_acc, size", "", "test.yaml:1: an entry of objectives is unknown: 'size'"),
     ],
 )  # fmt: skip
 def test_wrong_objectives_are_refused(objectives, more, message):
