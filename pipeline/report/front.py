@@ -114,7 +114,7 @@ def _lines(record: StudyRecord, front: Front) -> list[str]:
     name = shlex.quote(record.name)
     lines.append(
         f"The cheapest whose {record.objective} is worse than the best's by no more than "
-        f"{_WITHIN:g}: pipeline report {name} --best --within {_WITHIN:g}"
+        f"{_WITHIN:g}: `pipeline report {name} --best --within {_WITHIN:g}`"
     )
     return lines
 

@@ -44,6 +44,7 @@ _LONG_CELL = 40  # characters; a column with longer cells is broken into lines
 _PLOT_DPI = 130  # pixels per inch of the plots' files
 _WIDE = 820  # CSS pixels, above which nothing stands beside a plot
 _WITHIN_FIGURE = re.compile(r"(?<=\d) (?=[%±])|(?<=±) (?=\d)")  # the blanks in 97.42 ± 0.52 %
+_OPTION = re.compile(r"((?<!\S)--[a-z][\w-]*)")  # of a command, such as --best
 _MAX_MARKS = 4000  # of trials in a plot
 # The width of a column of the ranked table in CSS pixels, about: of a character, and of the rest.
 _CHARACTER = 7.4
@@ -341,6 +342,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["columns"] = column_classes
+    environment.filters["pieces"] = _pieces
     return environment
 
 
@@ -355,6 +357,16 @@ def _clean_text(value: object) -> object:
     if " " not in text:  # such as a plot, which is long
         return text
     return _WITHIN_FIGURE.sub("\N{NO-BREAK SPACE}", text)
+
+
+def _pieces(text: str) -> list[list[str]]:
+    """Split a sentence at its back quotes: every second piece is code.
+
+    Returns:
+        The pieces, each split at its options, which are every second part of it: a browser would
+        end a line at their hyphens.
+    """
+    return [_OPTION.split(piece) for piece in str(_clean_text(text)).split("`")]
 
 
 @cache

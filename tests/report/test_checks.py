@@ -854,8 +854,11 @@ def test_few():
     assert text == (
         "12 complete configurations for 3 searched fields, 4.0 each: a field must explain 0.55 of "
         "the differences among them to be seen four times in five (rank correlation, 95 %); "
-        "a study with --pruner none trains all to the end, or search fewer."
+        "let there be more trials, or search fewer."
     )
+    pruned = healthy(dimensions=(LR, DROPOUT, BATCH), more=[trial(12, state=PRUNED)])
+    remedy = "a study with --pruner none trains all to the end, or search fewer."
+    assert said(pruned, "few")[1].endswith(remedy)
     assert said(healthy(dimensions=(LR, DROPOUT)), "few")[0] == "good"
     assert said(healthy(dimensions=(LR, DROPOUT, BATCH), method="grid"), "few") is None
     three = healthy(dimensions=(LR, DROPOUT, BATCH))

@@ -58,6 +58,7 @@ def test_every_format_shows_the_front():
     assert 'href="#front"' in html
     assert knee.replace(" %", "\N{NO-BREAK SPACE}%") in html
     assert "its knee is trial 0" in html
+    assert '<span class="unbroken">--within</span> 0.005</code></li>' in html
 
 
 def test_a_study_with_one_objective_has_no_front():

@@ -15,7 +15,7 @@ from sweeps.analysis.ranking import Ranked
 from sweeps.analysis.record import StudyRecord
 from sweeps.analysis.trend import MIN_CONFIGURATIONS, least_visible_share, rank_correlation
 from sweeps.spec.dimension import round_significant
-from sweeps.trial import FAILED, PRUNED, TrialResult
+from sweeps.trial import FAILED, PAUSED, PRUNED, TrialResult
 
 # Complete configurations for each searched field. With fewer, the effect of a field cannot be told
 # from that of the others.
@@ -69,6 +69,8 @@ def _more(record: StudyRecord) -> str:
         return f"--trials {total} gives about {EACH} each if as many are complete; or search fewer"
     if record.spec.pruner == "none":
         return "let more be trained to the end, or search fewer"
+    if not any(result.state in (PRUNED, PAUSED) for result in record.results):
+        return "let there be more trials, or search fewer"
     return "a study with --pruner none trains all to the end, or search fewer"
 
 
