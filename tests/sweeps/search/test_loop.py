@@ -25,6 +25,7 @@ from sweeps.search.loop import MAX_DEATHS, SequentialRunner
 from sweeps.search.pruning import PROTECTED_TRIALS
 from sweeps.search.stored import running_trials
 from sweeps.search.study import Study
+from sweeps.search.trial_store import TrialStore
 from sweeps.trial import COMPLETE, FAILED, PAUSED, PRUNED, RUNNING, TrialResult
 
 
@@ -286,6 +287,27 @@ def test_what_is_drawn_ahead_has_not_begun():
     study, _, after = sweep_in_time(UNEQUAL, longest_first=True, storage=storage)
     assert after[: len(running)] == sorted(running)
     assert after[len(running) :] == order[len(begun) :]
+    assert study.results() == whole.results()
+
+
+@pytest.mark.parametrize("step", ["add", "set_attr", "begin_reports"])
+@pytest.mark.parametrize("count", [1, 5, 17])
+def test_killed_while_trials_are_drawn_ahead(monkeypatch, step, count):
+    """Killed between a draw and the next, or as a trial begins, the sweep goes on to the same results."""
+    storage = memory()
+    calls = itertools.count(1)
+    original = getattr(TrialStore, step)
+
+    def do_and_die(*arguments):
+        original(*arguments)
+        if next(calls) == count:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrialStore, step, do_and_die)
+    sweep_in_time(UNEQUAL, longest_first=True, storage=storage)
+    monkeypatch.undo()
+    study, _, _ = sweep_in_time(UNEQUAL, longest_first=True, storage=storage)
+    whole, _, _ = sweep_in_time(UNEQUAL, longest_first=False)
     assert study.results() == whole.results()
 
 
