@@ -48,9 +48,9 @@ from sweeps.search.stored_trial import (
     end_of,
     has_ended,
     has_finished,
+    is_drawn_ahead,
     is_paused,
     is_running,
-    is_waiting,
     lost_result,
     paused_epoch,
     paused_result,
@@ -193,7 +193,7 @@ class StoredStudy:
     def first_unended(self) -> int | None:
         """Return the number of the first trial in training or before it; None without any."""
         for trial in self._trials():
-            if is_running(trial) or is_waiting(trial):
+            if is_running(trial) or is_drawn_ahead(trial):
                 return trial.number
         return None
 
@@ -418,7 +418,7 @@ class StoredStudy:
         for trial in trials:
             if "config" not in trial.user_attrs:  # it is another program's
                 continue
-            if is_waiting(trial):
+            if is_drawn_ahead(trial):
                 continue
             run = attrs.get(f"{RUN_OF}{trial.number}", {})
             if "result" in trial.user_attrs and trial.state in ENDED:

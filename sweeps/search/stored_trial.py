@@ -160,13 +160,14 @@ def read_result(trial: TrialData, key: str, facts: StudyFacts | None = None) -> 
 def is_running(trial: TrialData) -> bool:
     """Whether a trial is in training; a trial without a configuration is not ours."""
     is_ours = trial.state == TrialState.RUNNING and "config" in trial.user_attrs
-    return is_ours and not is_paused(trial) and not is_waiting(trial)
+    return is_ours and not is_paused(trial) and not is_drawn_ahead(trial)
 
 
-def is_waiting(trial: TrialData) -> bool:
+def is_drawn_ahead(trial: TrialData) -> bool:
     """Whether a trial was drawn ahead, with its configuration, and has not begun."""
-    is_drawn_ahead = BEGUN in trial.user_attrs and trial.state == TrialState.RUNNING
-    return is_drawn_ahead and trial.user_attrs[BEGUN] is None
+    attrs = trial.user_attrs
+    is_ours = trial.state == TrialState.RUNNING and "config" in attrs
+    return is_ours and attrs.get(BEGUN, 0.0) is None
 
 
 def is_paused(trial: TrialData) -> bool:

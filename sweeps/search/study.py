@@ -59,7 +59,7 @@ from sweeps.search.stored_trial import (
     end_of,
     has_ended,
     has_finished,
-    is_waiting,
+    is_drawn_ahead,
     lost_result,
     paused_epoch,
     paused_result,
@@ -173,7 +173,7 @@ class Study(StoredStudy):
         # The first decided result of each configuration, by signature, among the indexed results.
         self._first_decided: dict[str, TrialResult] = {}
         self._indexed = 0
-        self._expected_times: dict[int, float] = {}  # of waiting trials
+        self._expected_times: dict[int, float] = {}  # of trials drawn ahead
         self._log = DecisionLog.read(_goal(spec), self._trials(), study.user_attrs)
         self._outcomes: list[TrialResult] = []  # of the first decisions, in order
         self._signatures: dict[int, str] = {}  # of configurations, by the number of the trial
@@ -365,23 +365,23 @@ class Study(StoredStudy):
         for left in self._store.in_state(TrialState.RUNNING):
             trial = self._trials()[left.number]
             # A duplicate has ended by now, with its original.
-            if trial.state in ENDED or is_waiting(trial):
+            if trial.state in ENDED or is_drawn_ahead(trial):
                 continue
             held.append(self._adopt(trial))
             yield from self._release(held)
         while True:
             yield from self._release(held)
             if self.begins_longest_first(places):
-                self._draw_until_waiting(_DRAWN_AT_FIRST)
-            waiting = self._waiting()
-            ready = self._next_of(waiting, places)
+                self._draw_until_ahead(_DRAWN_AT_FIRST)
+            ahead = self._drawn_ahead()
+            ready = self._next_of(ahead, places)
             if ready is not None:
                 if is_over(self._known_outcomes()):
                     return
-                yield self._begin_waiting(ready)
+                yield self._begin_drawn_ahead(ready)
                 continue
             step = self._scheduler.next()
-            is_held_up = isinstance(step, End) and bool(held or waiting)
+            is_held_up = isinstance(step, End) and bool(held or ahead)
             self.is_waiting = isinstance(step, Wait) or is_held_up
             if self.is_waiting:
                 yield None
@@ -398,10 +398,10 @@ class Study(StoredStudy):
         """
         return places > 1 and self.predetermined and self.expected_time is not None
 
-    def _waiting(self) -> list[FrozenTrial]:
+    def _drawn_ahead(self) -> list[FrozenTrial]:
         """The trials that were drawn ahead and have not begun, by number."""
         running = self._store.in_state(TrialState.RUNNING)
-        return [trial for trial in running if is_waiting(trial) and trial.number < self.total]
+        return [trial for trial in running if is_drawn_ahead(trial) and trial.number < self.total]
 
     def draw_ahead(self, places: int) -> None:
         """Draw a few more trials, while all places train, if the longest of them begins next.
@@ -411,34 +411,34 @@ class Study(StoredStudy):
         """
         if self.begins_longest_first(places):
             most = max(_DRAWN_AHEAD, _DRAWN_AHEAD_FOR_A_PLACE * places)
-            self._draw_until_waiting(min(most, len(self._waiting()) + _DRAWN_AT_A_TIME))
+            self._draw_until_ahead(min(most, len(self._drawn_ahead()) + _DRAWN_AT_A_TIME))
 
-    def _draw_until_waiting(self, count: int) -> None:
-        """Draw trials until so many wait, or all are drawn, and see how long they will take."""
-        for _ in range(count - len(self._waiting())):
+    def _draw_until_ahead(self, count: int) -> None:
+        """Draw until so many have not begun, or all are drawn; see how long they will take."""
+        for _ in range(count - len(self._drawn_ahead())):
             step = self._scheduler.next()
             if not isinstance(step, Step):
                 break
             self._draw(step, ahead=True)
-        for trial in self._waiting():
+        for trial in self._drawn_ahead():
             self._expected_time(trial)
 
-    def _next_of(self, waiting: Sequence[FrozenTrial], places: int) -> FrozenTrial | None:
-        """The first of waiting trials, or the longest; None if none can begin now."""
-        ready = [trial for trial in waiting if not self._waits_for_result(trial.number)]
+    def _next_of(self, ahead: Sequence[FrozenTrial], places: int) -> FrozenTrial | None:
+        """The first of trials drawn ahead, or the longest; None if none can begin now."""
+        ready = [trial for trial in ahead if not self._waits_for_result(trial.number)]
         if not self.begins_longest_first(places):
             return next(iter(ready), None)
         return max(ready, key=self._expected_time, default=None)  # the first of equal ones
 
     def _expected_time(self, trial: FrozenTrial) -> float:
-        """How long a waiting trial trains beside others."""
+        """How long a trial that was drawn ahead trains beside others."""
         if self.expected_time is None:
             return 0.0
         if trial.number not in self._expected_times:
             self._expected_times[trial.number] = self.expected_time(read_config(trial))
         return self._expected_times[trial.number]
 
-    def _begin_waiting(self, trial: FrozenTrial) -> AskedTrial:
+    def _begin_drawn_ahead(self, trial: FrozenTrial) -> AskedTrial:
         """Begin a trial that was drawn ahead."""
         self._try_to_set_attr(trial.number, BEGUN, time.time())
         return self._begin(self._trials()[trial.number])
@@ -528,10 +528,10 @@ class Study(StoredStudy):
                 numbers.setdefault(self._signature(trial.number), []).append(trial.number)
         return numbers
 
-    def _note_signature(self, number: int, signature: str) -> None:
+    def _note_signature(self, number: int, config: TrialConfig) -> None:
         """Note the signature of a new trial, if later ones of a known list may be alike."""
         if self.predetermined:
-            alike = self._numbers_by_signature.setdefault(signature, [])
+            alike = self._numbers_by_signature.setdefault(config.signature, [])
             if number not in alike:
                 alike.append(number)
 
@@ -940,7 +940,7 @@ class Study(StoredStudy):
             self._add_result(trial)
         else:
             self._cached_results = None
-        self._note_signature(trial.number, config.signature)
+        self._note_signature(trial.number, config)
         if self.promotes:
             self._log.add(Decision(trial.number, until))
         if DUPLICATE_OF in trial.user_attrs:
@@ -1074,7 +1074,7 @@ class Study(StoredStudy):
         """Add a trial that has just begun to the results."""
         if self._cached_results is None or self._trials()[-1] is not trial:
             self._cached_results = None
-        elif not is_waiting(trial):
+        elif not is_drawn_ahead(trial):
             self._cached_results = (*self._cached_results, running_result(trial, self.facts))
 
     def _reload(self) -> None:
