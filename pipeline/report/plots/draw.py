@@ -67,15 +67,10 @@ def begin_drawing(
     folder = folder.absolute()  # a process of the fork server may have another working directory
     forkserver.warm_up(forkserver.DRAWING_PRELOAD)
     pickled_record = bytes(ForkingPickler.dumps(record))  # once for all processes
-    with ExitStack() as stack:
-        connections = [
-            stack.enter_context(_start_process(pickled_record, folder, output))
-            for _ in range(min(_MAX_PROCESSES, os.cpu_count() or 1))
-        ]
-        collected: Future[_Collected] = Future()
-        # A daemon: nothing waits for drawings that nobody waits for any more.
-        collecting = (connections, stack.pop_all(), collected)
-        Thread(target=_collect_beside, args=collecting, name="plots", daemon=True).start()
+    collected: Future[_Collected] = Future()
+    # A daemon: nothing waits for drawings that nobody waits for any more.
+    drawing = (pickled_record, folder, output, collected)
+    Thread(target=_draw_beside, args=drawing, name="plots", daemon=True).start()
 
     def wait_for_plots() -> list[DrawnPlot]:
         plots, left = collected.result()
@@ -86,6 +81,23 @@ def begin_drawing(
     return wait_for_plots
 
 
+def _draw_beside(
+    pickled_record: bytes, folder: Path, output: Output, collected: Future[_Collected]
+) -> None:
+    """Let processes draw, once their server has imported what draws; the plots are the result."""
+    try:
+        with ExitStack() as stack:
+            connections = [
+                stack.enter_context(_start_process(pickled_record, folder, output))
+                for _ in range(min(_MAX_PROCESSES, os.cpu_count() or 1))
+            ]
+            plots = _collect(connections)
+    except Exception as error:  # noqa: BLE001 - raised where the plots are waited for
+        collected.set_exception(error)
+    else:
+        collected.set_result(plots)
+
+
 def _start_process(pickled_record: bytes, folder: Path, output: Output) -> forkserver.Connection:
     """Start a process that draws, and return the connection to it."""
     ours, theirs = forkserver.CONTEXT.Pipe()
@@ -94,17 +106,6 @@ def _start_process(pickled_record: bytes, folder: Path, output: Output) -> forks
     with suppress(OSError):  # the process has died, as the reader of its answer will notice
         ours.send_bytes(pickled_record)
     return ours
-
-
-def _collect_beside(
-    connections: Sequence[forkserver.Connection], closing: ExitStack, collected: Future[_Collected]
-) -> None:
-    """Collect the plots as the result of a future, and close the connections."""
-    with closing:
-        try:
-            collected.set_result(_collect(connections))
-        except Exception as error:  # noqa: BLE001 - raised where the plots are waited for
-            collected.set_exception(error)
 
 
 def _collect(connections: Sequence[forkserver.Connection]) -> _Collected:
