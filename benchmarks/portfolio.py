@@ -1,6 +1,7 @@
 """Learns which configurations to try first on data that nobody has seen, from tables of curves.
 
-    python -m benchmarks.portfolio benchmarks/curves/{mnist,fashion_mnist,cifar10}_1000.jsonl
+    python -m benchmarks.portfolio benchmarks/curves/{mnist,fashion_mnist,cifar10}_1000.jsonl \
+        benchmarks/curves/{cifar10,tiny_imagenet}_2000.jsonl
 
 prints the portfolio as `start_with` of a study file, and how good a portfolio is on a data set that
 it was learned without. `sweeps/studies/networks.yaml` has what this prints for these tables.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -69,6 +71,21 @@ def choose(worlds: Sequence[Floats], size: int = SIZE) -> list[int]:
         chosen.append(int(with_each.argmin()))
         so_far = np.minimum(so_far, all_worlds[:, chosen[-1:]])
     return chosen
+
+
+def of_other_data_sets(tables: Mapping[str, Sequence[Row]], name: str) -> dict[str, Sequence[Row]]:
+    """The tables that are not of the named table's data set.
+
+    Args:
+        tables: by their names, each a data set's with or without the number of its images, such as
+            ``cifar10_2000``.
+        name: of one of them.
+    """
+
+    def data_set(table: str) -> str:
+        return re.sub(r"(_\d+)+$", "", table)
+
+    return {other: rows for other, rows in tables.items() if data_set(other) != data_set(name)}
 
 
 def learn(tables: Mapping[str, Sequence[Row]]) -> Configurations:
@@ -139,16 +156,14 @@ def main() -> None:
     print(as_starts(portfolio))
     print("\n| learned without, judged on | begun with | regret of its best | of its first |")
     print("| --- | --- | --- | --- |")
-    judged = {name: (rows, _without(tables, name)) for name, rows in tables.items()}
+    judged = {
+        name: (rows, learn(of_other_data_sets(tables, name))) for name, rows in tables.items()
+    }
     for path in options.judge:
         judged[path.stem] = read_table(path), portfolio
     for name, (rows, learned) in judged.items():
         for way, (best, first) in judge(rows, learned).items():
             print(f"| {name} | {way} | {best:.3f} | {first:.3f} |", flush=True)
-
-
-def _without(tables: Mapping[str, Sequence[Row]], name: str) -> Configurations:
-    return learn({other: rows for other, rows in tables.items() if other != name})
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
 """Compares whole searches, ours and those of peers, at equal epochs, on recorded tables of curves.
 
-    python -m benchmarks.searches benchmarks/curves/*_1000.jsonl --seeds 20 --out results/searches.jsonl
+    python -m benchmarks.searches benchmarks/curves/{mnist,fashion_mnist,cifar10}_1000.jsonl \
+        benchmarks/curves/{few_digits,cifar10_2000,tiny_imagenet_2000}.jsonl --out searches.jsonl
 
 Every search asks the same surrogate (`benchmarks.surrogate`) how a configuration learns, so nothing is
 trained. The space is the default study's, with the widths of the tables. Each search has the epochs of
 24 whole trainings; asked for is what it would answer after 6, 12 and 24 of them: the test accuracy of
 the complete trial with the best validation accuracy. A search of ours is told beforehand how much it
 has, as `trials` that take no more than that or as `budget`, so it is made anew for each of these; the
-others go on. `with portfolio` begins with the configurations that were learned from the other tables
-(`benchmarks.portfolio`); `the portfolio alone` tries nothing else, and stops.
+others go on. `with portfolio` begins with the configurations that were learned from the tables of other
+data sets (`benchmarks.portfolio`); `the portfolio alone` tries nothing else, and stops.
 
 Printed are, for each table, the means over the seeds with their standard errors, and how many epochs a
 search took to show what Optuna's search without a pruner ends with, less one standard error of an
-accuracy on 1,000 images. The same command goes on with what is in the file of results.
+accuracy on 1,000 images; then by how much ours is better than each on average over the tables, after 6
+and 12 whole trainings. The same command goes on with what is in the file of results.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ import optuna
 
 from benchmarks.common import has
 from benchmarks.peers import smac
-from benchmarks.portfolio import learn
+from benchmarks.portfolio import learn, of_other_data_sets
 from benchmarks.record_curves import WIDTHS
 from benchmarks.search import Curve, error, sweep_in
 from benchmarks.surrogate import Row, Surrogate, read_table
@@ -336,7 +338,7 @@ def searches(
         found["SMAC3, MultiFidelityFacade"] = by_smac
     found[BY_BUDGET] = ours_by_budget
     found[OURS] = ours
-    others = {other: rows for other, rows in tables.items() if other != name}
+    others = of_other_data_sets(tables, name)
     if others:
         portfolio = learn(others)
         found[WITH_PORTFOLIO] = partial(ours, starts=portfolio)
@@ -371,6 +373,44 @@ def report(name: str, found: Mapping[str, Sequence[Found]], epochs: int) -> str:
         cells += [f"{statistics.median(shares):.3f}", f"{missed:.2f}"]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def averages(found: Mapping[str, Mapping[str, Sequence[Found]]]) -> str:
+    """By how much ours is better on average over the tables, after the first two of `ASKED_AFTER`.
+
+    Args:
+        found: by table and search, what was found with each seed.
+
+    Returns:
+        A table of means of paired differences, each with its standard error over the seeds. Searches
+        that were not made on every table, or had no complete trial, are left out.
+    """
+    ways = (OURS, WITH_PORTFOLIO, BY_BUDGET, PORTFOLIO_BY_BUDGET)
+    lines = [f"| than | {' | '.join(ways)} |", "| --- " * (len(ways) + 1) + "|"]
+    for other in dict.fromkeys(label for of_table in found.values() for label in of_table):
+        cells = [_better_by(found, way, other) for way in ways]
+        if any(cells):
+            lines.append(f"| {other} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _better_by(found: Mapping[str, Mapping[str, Sequence[Found]]], way: str, other: str) -> str:
+    """A cell of `averages`; empty where there is nothing to compare."""
+    means = []
+    variances = []
+    for of_table in found.values():
+        differences = [
+            _less(mine.test[at], theirs.test[at])
+            for mine, theirs in zip(of_table.get(way, ()), of_table.get(other, ()), strict=False)
+            for at in range(2)
+        ]
+        known = [value for value in differences if value is not None]
+        if way == other or len(known) != len(differences) or len(known) < 4:
+            return ""
+        of_seeds = [statistics.fmean(pair) for pair in zip(known[::2], known[1::2], strict=True)]
+        means.append(statistics.fmean(of_seeds))
+        variances.append(statistics.variance(of_seeds) / len(of_seeds))
+    return f"{statistics.fmean(means):+.4f} ± {math.sqrt(sum(variances)) / len(means):.4f}"
 
 
 def _less(mine: float | None, other: float | None) -> float | None:
@@ -409,6 +449,7 @@ def main() -> None:
     tables = {path.stem: read_table(path) for path in options.table}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     known = _read(options.out)
+    all_found = {}
     for name in options.only or tables:
         landscape = Landscape(Surrogate(tables[name]))
         compared = {
@@ -429,6 +470,8 @@ def main() -> None:
             label: [known[name, label, seed] for seed in range(options.seeds)] for label in compared
         }
         print(report(name, found, landscape.epochs), end="\n\n", flush=True)
+        all_found[name] = found
+    print(averages(all_found))
 
 
 def _read(path: Path) -> dict[tuple[str, str, int], Found]:

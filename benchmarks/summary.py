@@ -91,11 +91,15 @@ def draw_speed(axes: Axes) -> None:
 
 def read_searches() -> list[Table]:
     """The searches of each data set: those of peers, and ours told a number of trials, as usual."""
-    ours = {table.title: table for table in read_tables("Trials or a budget")}
     tables = []
     for table in read_tables("Searches at equal epochs"):
-        rows = {name: cells for name, cells in table.rows.items() if not name.startswith(_OURS)}
-        rows |= {name: ours[table.title].rows[name] for name in (_OURS, _WITH_PORTFOLIO)}
+        if _OURS not in table.rows:
+            continue
+        rows = {
+            name: cells
+            for name, cells in table.rows.items()
+            if not name.startswith(_OURS) or name in {_OURS, _WITH_PORTFOLIO}
+        }
         tables.append(replace(table, rows=rows))
     return tables
 

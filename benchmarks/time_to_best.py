@@ -36,7 +36,14 @@ from benchmarks.surrogate import read_table
 from pipeline.jobs.studies import DEFAULT_STUDY, read_shipped
 
 TARGET = 8.0
-LEARNED_FROM = ("fashion_mnist_1000", "cifar10_1000", "few_digits")  # not MNIST
+# All but MNIST.
+LEARNED_FROM = (
+    "fashion_mnist_1000",
+    "cifar10_1000",
+    "few_digits",
+    "cifar10_2000",
+    "tiny_imagenet_2000",
+)
 LOOK_EVERY = 0.2  # seconds
 ROWS = 60_000  # of MNIST's official training part
 BEST = "SELECT max(value) FROM metrics WHERE key = ?"

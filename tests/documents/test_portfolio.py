@@ -7,7 +7,14 @@ from importlib import resources
 import pytest
 from support.sourcecode import ROOT
 
-LEARNED_FROM = ("mnist_1000", "fashion_mnist_1000", "cifar10_1000")
+# The tables of all data sets but that of the default study.
+LEARNED_FROM = (
+    "mnist_1000",
+    "fashion_mnist_1000",
+    "cifar10_1000",
+    "cifar10_2000",
+    "tiny_imagenet_2000",
+)
 
 
 @pytest.mark.slow
