@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeline.cli.options import Command, agree, storage_option, yes_option
+from pipeline.cli.options import Command, Number, agree, storage_option, yes_option
 from pipeline.cli.stored_names import complete_study
 from pipeline.system.console import format_size, print_message
 
@@ -14,7 +14,7 @@ from pipeline.system.console import format_size, print_message
 @click.option(
     "--older-than",
     "days",
-    type=click.FloatRange(0),
+    type=Number(0),
     default=30,
     show_default=True,
     metavar="DAYS",

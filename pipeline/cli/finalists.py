@@ -12,6 +12,7 @@ import click
 from pipeline.cli.options import (
     ENGINE_OPTIONS,
     Command,
+    WholeNumber,
     argument_or_option,
     command_line,
     config_options,
@@ -35,23 +36,23 @@ from pipeline.system.errors import Interrupted
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option(
     "--top",
-    type=click.IntRange(1, 100),
+    type=WholeNumber(1, 100),
     help="How many configurations, from the best down.  [default: 3]",
 )
 @click.option(
     "--seeds",
-    type=click.IntRange(1, 100),
+    type=WholeNumber(1, 100),
     help="How many new seeds each is trained with.  [default: 3]",
 )
 @click.option(
     "--split-seeds",
-    type=click.IntRange(2, 100),
+    type=WholeNumber(2, 100),
     help="Instead of --seeds: so many seeds, each with its own random draw of training and "
     "validation images.",
 )
 @click.option(
     "--folds",
-    type=click.IntRange(2, 100),
+    type=WholeNumber(2, 100),
     help="Instead of --seeds: so many folds of the training and validation images "
     "(cross-validation).",
 )

@@ -35,6 +35,72 @@ _SMALL_DATASETS = ("digits", "few_digits")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
+    """The type of an option for a field of `TrialConfig`, with the rules of that field."""
+
+    def __init__(self, field: ConfigField) -> None:
+        self.field = field
+        if field.choices:
+            self.name = "|".join(field.choices)
+        else:
+            self.name = {int: "integer", float: "number", str: "text"}.get(field.type, "boolean")
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Value:
+        """Check the value. The message of the field becomes the command's."""
+        try:
+            return self.field.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
+    """The type of an option for a time such as 600, 10m or 1h30m, in seconds: at most a year."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Check the value."""
+        try:
+            return check_seconds(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class WholeNumber(click.IntRange):
+    """The type of an option for a whole number, whose error names the bounds."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Check the value."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"must be a whole number {_bounds(self)}: got {value!r}", param, ctx)
+
+
+class Number(click.FloatRange):
+    """The type of an option for a number, whose error names the bounds."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Check the value."""
+        try:
+            return float(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"must be a number {_bounds(self)}: got {value!r}", param, ctx)
+
+
+def _bounds(numbers: click.IntRange | click.FloatRange) -> str:
+    """Say the bounds of a range that has a lower one."""
+    upper = "" if numbers.max is None else f" to {numbers.max:,}"
+    return f"from {numbers.min:,}{upper}"
+
+
 storage_option = click.option(
     "--storage",
     help="Store of the studies: sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE.  "
@@ -59,7 +125,7 @@ debug_option = click.option(
 _ENGINE_DECORATORS = (
     click.option(
         "--workers",
-        type=click.IntRange(1),
+        type=WholeNumber(1),
         help="How many trials to train at a time.  [default: by cores, GPUs and work]",
     ),
     click.option(
@@ -79,7 +145,7 @@ ENGINE_OPTIONS = ("workers", "engine", "address")
 
 within_option = click.option(
     "--within",
-    type=click.FloatRange(min=0),
+    type=Number(0),
     help="With --best: the cheapest network that is worse by no more than this; .005 is half a "
     "percentage point of accuracy.",
 )
@@ -305,41 +371,6 @@ def parse_settings(values: Sequence[str]) -> dict[str, Any]:
             raise UsageFailure(f"--set takes key=value,key=value: got {setting!r}")
         settings[key.strip().replace("-", "_")] = value.strip()
     return settings
-
-
-class FieldType(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
-    """The type of an option for a field of `TrialConfig`, with the rules of that field."""
-
-    def __init__(self, field: ConfigField) -> None:
-        self.field = field
-        if field.choices:
-            self.name = "|".join(field.choices)
-        else:
-            self.name = {int: "integer", float: "number", str: "text"}.get(field.type, "boolean")
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Value:
-        """Check the value. The message of the field becomes the command's."""
-        try:
-            return self.field.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
-    """The type of an option for a time such as 600, 10m or 1h30m, in seconds: at most a year."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Check the value."""
-        try:
-            return check_seconds(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 class Command(click.Command):

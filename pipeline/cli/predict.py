@@ -16,6 +16,7 @@ import click
 
 from pipeline.cli.options import (
     Command,
+    WholeNumber,
     chosen_network_option,
     network_reference,
     network_source_options,
@@ -49,7 +50,7 @@ _STANDARD_INPUT = Path("-")  # as an argument: read a list of paths from there
 )
 @click.option(
     "--top",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     default=3,
     show_default=True,
     help="How many classes to show for each image, the most probable first.",

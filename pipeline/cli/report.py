@@ -11,6 +11,7 @@ import click
 
 from pipeline.cli.options import (
     Command,
+    WholeNumber,
     argument_or_option,
     check_within,
     storage_option,
@@ -57,7 +58,7 @@ def _read_plots(
 @click.option("--best", "show_best", is_flag=True, help="Show the winner in detail.")
 @within_option
 @click.option(
-    "--top", type=click.IntRange(1), help="Show at most so many trials.  [default: 20 in a table]"
+    "--top", type=WholeNumber(1), help="Show at most so many trials.  [default: 20 in a table]"
 )
 @click.option(
     "--format",
@@ -93,7 +94,7 @@ def _read_plots(
 )
 @click.option(
     "--port",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     help=f"The port of the page of --watch.  [default: {_FIRST_PORT}, or the next that is free]",
 )
 @storage_option

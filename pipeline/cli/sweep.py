@@ -17,6 +17,7 @@ from pipeline.cli.options import (
     ENGINE_OPTIONS,
     Command,
     Duration,
+    WholeNumber,
     argument_or_option,
     command_line,
     config_options,
@@ -75,7 +76,7 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
 )
 @click.option(
     "--trials",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     help="Trials in all; a larger number than before extends the study.",
 )
 @click.option(
@@ -150,7 +151,7 @@ _STUDY_OPTIONS = ("trials", "budget", "epochs", "dataset", "seed", "pruner", "ke
 )
 @click.option(
     "--max-failures",
-    type=click.IntRange(1),
+    type=WholeNumber(1),
     default=5,
     show_default=True,
     help="End the sweep after so many failed trials in a row.",

@@ -7,7 +7,7 @@ import webbrowser
 
 import click
 
-from pipeline.cli.options import Command, argument_or_option, storage_option
+from pipeline.cli.options import Command, WholeNumber, argument_or_option, storage_option
 from pipeline.cli.stored_names import complete_study
 from pipeline.system import garbage
 from pipeline.system.console import print_message
@@ -18,7 +18,7 @@ from pipeline.system.console import print_message
 @click.option("--name", "name_option", help="The study, instead of the argument.")
 @click.option(
     "--port",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     default=5000,
     show_default=True,
     help="The port of MLflow's server.",

@@ -86,6 +86,21 @@ NAMED_TWICE = (
             "error: Invalid value for '--epochs': epochs must be from 1 to 10000: got '-3'",
         ),
         (
+            ["sweep", "--trials", "4x"],
+            2,
+            "error: Invalid value for '--trials': must be a whole number from 1: got '4x'",
+        ),
+        (
+            ["report", "--best", "--within", "4%"],
+            2,
+            "error: Invalid value for '--within': must be a number from 0: got '4%'",
+        ),
+        (
+            ["ui", "--port", "70000"],
+            2,
+            "error: Invalid value for '--port': must be a whole number from 1 to 65,535: got",
+        ),
+        (
             ["sweep", "--set", "dropout=2"],
             2,
             "error: command line: dropout must be from 0 to 0.95: got 2",
