@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from support.records import make_epoch, make_record, make_result
 
-from sweeps.analysis.trend import least_visible_share, rank_correlation, standings, student_tail
+from sweeps.analysis.trend import least_visible_share, rank_correlation, standings
 from sweeps.trial import COMPLETE, FAILED, PRUNED
 
 
@@ -76,14 +76,6 @@ def test_rank_correlation(ties):
     certain, chance = rank_correlation(first, first)
     assert certain == pytest.approx(1)
     assert chance < 1e-20
-
-
-@pytest.mark.parametrize("freedom", [1, 2, 3, 6, 7, 22, 99, 998, 9998])
-def test_tail_of_student(freedom):
-    """It is that of scipy to the last figures, in the middle and far out, above and below."""
-    for limit in (-40, -3, -0.7, 0, 0.01, 0.7, 1.3, 3, 12, 40, 1e5):
-        expected = stats.t.sf(limit, freedom)
-        assert student_tail(freedom, limit) == pytest.approx(expected, rel=1e-11, abs=1e-300)
 
 
 def test_least_visible_share():
