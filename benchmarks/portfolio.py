@@ -1,7 +1,6 @@
 """Learns which configurations to try first on data that nobody has seen, from tables of curves.
 
-    python -m benchmarks.portfolio benchmarks/curves/{mnist,fashion_mnist,cifar10}_1000.jsonl \
-        benchmarks/curves/{cifar10,tiny_imagenet}_2000.jsonl
+    python -m benchmarks.portfolio benchmarks/curves/{mnist,fashion_mnist,cifar10}_1000.jsonl
 
 prints the portfolio as `start_with` of a study file, and how good a portfolio is on a data set that
 it was learned without. `sweeps/studies/networks.yaml` has what this prints for these tables.

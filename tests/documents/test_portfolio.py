@@ -7,14 +7,7 @@ from importlib import resources
 import pytest
 from support.sourcecode import ROOT
 
-# The tables of all data sets but that of the default study.
-LEARNED_FROM = (
-    "mnist_1000",
-    "fashion_mnist_1000",
-    "cifar10_1000",
-    "cifar10_2000",
-    "tiny_imagenet_2000",
-)
+LEARNED_FROM = ("mnist_1000", "fashion_mnist_1000", "cifar10_1000")
 
 
 @pytest.mark.slow
