@@ -37,13 +37,14 @@ from sweeps.search.promotion import rungs
 from sweeps.spec.configurations import (
     LISTS_FIRST,
     applying_dimensions,
+    baseline_values,
     configuration,
     lists_come_first,
     planned_values,
     representative_values,
     total_trials,
 )
-from sweeps.spec.study_spec import Finalists, Repeats, StudySpec, parse_budget
+from sweeps.spec.study_spec import Budget, Finalists, Repeats, StudySpec, parse_budget
 from sweeps.trial import COMPLETE, TrialConfig, Value
 
 _TIMED_STEPS = 4
@@ -166,6 +167,7 @@ def describe_plan(
         "method": spec.method,
         "trials": None if spec.has_only_budget else most.trials,
         "budget": None if spec.budget is None else str(spec.budget),
+        "baselines": len(baseline_values(spec)),
         "repeats": spec.repeats,
         "listed_first": _count_listed_first(spec),
         "epochs": spec.most_epochs,
@@ -322,6 +324,9 @@ def plan_text(plan: Mapping[str, Any], width: int | None = None) -> str:
 def _plan_sentences(plan: Mapping[str, Any]) -> list[str]:
     """What is to be known of the images and the costs."""
     lines = []
+    budget = None if plan["budget"] is None else parse_budget(plan["budget"])
+    unsearched = only_baselines_text(plan["baselines"], plan["trials"], budget)
+    lines += [unsearched] if unsearched else []
     if plan["trials"] is not None:
         left_over = left_over_text(plan["trials"], plan["repeats"], plan["listed_first"])
         lines += [left_over] if left_over else []
@@ -384,6 +389,25 @@ def _finalists_text(finalists: Mapping[str, Any]) -> str:
 def count_text(plan: Mapping[str, Any]) -> str:
     """What ends a study of `describe_plan`: its number of trials, its budget, or both."""
     return " within ".join(part for part in (_trials_text(plan), _budget_text(plan)) if part)
+
+
+def only_baselines_text(baselines: int, trials: int | None, budget: Budget | None) -> str:
+    """Say what to do about a study that ends before it has searched anything; else empty.
+
+    Args:
+        baselines: how many come first, each trained to its end.
+        trials: of the study; None if a budget alone says how many.
+        budget: of the study.
+    """
+    if trials is not None and trials <= baselines:
+        remedy = f"--trials {baselines + 1}"
+    elif budget is not None and budget.trainings is not None and budget.trainings <= baselines:
+        remedy = f"--budget {baselines + 1}"
+    else:
+        return ""
+    verb = "comes" if baselines == 1 else "come"
+    first = f"{plural(baselines, 'baseline')} {verb} first"
+    return f"nothing is searched: {first}; give {remedy} or more to search"
 
 
 def left_over_text(trials: int, repeats: int, listed_first: int | None) -> str:

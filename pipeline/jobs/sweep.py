@@ -21,7 +21,7 @@ from pipeline.data.search_data import SearchData, check_redraw, load_for, trial_
 from pipeline.engines.base import EngineFactory
 from pipeline.engines.registry import ENGINES, open_factory
 from pipeline.jobs import own_data, preflight, pretrained, sources, studies
-from pipeline.jobs.estimate import expected_time, left_over_text
+from pipeline.jobs.estimate import expected_time, left_over_text, only_baselines_text
 from pipeline.jobs.progress import ProgressDisplay
 from pipeline.jobs.recorder import Recorder
 from pipeline.jobs.trial_runner import TrialRunner
@@ -55,7 +55,7 @@ from sweeps.search.checked import PLACE, SOURCES
 from sweeps.search.loop import MAX_FAILURES
 from sweeps.search.stored import StoredStudy, study_names
 from sweeps.search.study import AskedTrial, Pause, Study
-from sweeps.spec.configurations import configuration
+from sweeps.spec.configurations import baseline_values, configuration
 from sweeps.spec.durations import check_seconds
 from sweeps.spec.study_spec import Finalists, StudySpec
 from sweeps.trial import PAUSED, RUNNING, Redraw, TrialConfig, TrialResult, processes_of
@@ -529,8 +529,13 @@ class _Sweep:
         )
 
     def _print_left_over(self) -> None:
-        """Print which trials leave a configuration without all its seeds, if any do."""
+        """Print if nothing is searched, and which trials leave a configuration without a seed."""
         spec = self._study.spec
+        if self._plan.finalists is None:
+            total = None if spec.has_only_budget else self._study.total
+            text = only_baselines_text(len(baseline_values(spec)), total, spec.budget)
+            if text:
+                self._display.print_line(text)
         if not spec.has_only_budget:
             text = left_over_text(self._study.total, spec.repeats, self._study.listed_first)
             if text:

@@ -364,6 +364,26 @@ def test_left_over_trials(trials, repeats, listed_first, said):
     assert bool(text) == bool(said)
 
 
+@pytest.mark.parametrize(
+    ("extent", "said"),
+    [
+        ("trials: 2", "--trials 3 or more to search"),
+        ("trials: 3", ""),
+        ("budget: 2", "--budget 3 or more to search"),
+        ("budget: 2.5", ""),
+        ("budget: 1h", ""),
+        ("{trials: 9, budget: 1}", "--budget 3 or more to search"),
+    ],
+)
+def test_a_plan_says_that_nothing_is_searched(extent, said):
+    """Baselines come first: where nothing else can follow, the plan has the remedy."""
+    text = "dataset: digits\nepochs: 2\nsearch: {lr: {low: 0.001, high: 0.1, log: true}}\n"
+    text += "baselines: [{lr: 0.001}, {lr: 0.01}]\n" + extent.strip("{}").replace(", ", "\n")
+    plan = describe_plan("quick", spec(text), None)
+    sentences = [line for line in plan_text(plan).splitlines() if "nothing is searched" in line]
+    assert [line.endswith(said) for line in sentences] == [True] * bool(said)
+
+
 def test_a_plan_says_what_is_left_over():
     """A plan has the remedy on a line of its own, also without images."""
     plan = describe_plan("quick", spec(QUICK + "repeats: 2\n"), None)
