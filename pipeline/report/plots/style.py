@@ -113,7 +113,7 @@ class MeasuredAxes(Axes):
         for_layout_only: bool = False,
     ) -> Bbox | None:
         """The box around the axes and what stands around them, in pixels."""
-        numbers = [axis.get_majorticklocs().tolist() for axis in (self.xaxis, self.yaxis)]
+        numbers = [list(axis.get_majorticklocs()) for axis in (self.xaxis, self.yaxis)]
         measured = (type(renderer), self.figure.dpi, numbers)
         if renderer is not None and for_layout_only and self._measured == measured:
             locator = self.get_axes_locator() if call_axes_locator else None

@@ -40,6 +40,15 @@ def test_axes_are_measured_once_for_a_layout(monkeypatch, size, x_end):
         assert one.bbox.extents == pytest.approx(other.bbox.extents, abs=3)
 
 
+def test_axes_of_categories():
+    """Names along an axis, whose places matplotlib gives as a list, are laid out like numbers."""
+    figure = style.titled_figure("Named", (4, 3))
+    [axes] = style.grid_of_axes(figure, 1, 1)
+    axes.bar(["one", "two"], [1, 2])
+    FigureCanvasAgg(figure).draw()
+    assert axes.xaxis.get_majorticklocs() == [0, 1]
+
+
 def test_drawable_text():
     """Undrawable characters are escaped, and long text is cut in the middle to keep its ends."""
     assert drawable_text("x\x1b\n\x00\U0001f996") == "x\\x1b\\n\\x00\\U0001f996"
