@@ -88,8 +88,8 @@ def probability_text(probability: float) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """A number of things: ``1 seed``, ``3 seeds``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """A number of things: ``1 seed``, ``3 seeds``, ``1,151 images``."""
+    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def test_text(score: Score, interval: tuple[float, float] | None) -> str:

@@ -538,7 +538,7 @@ def test_first_against_second(renders, fmt):
     """Under the table, and with the winner, it is said whether the first is known to be better than the second."""
     text = renders(repeated_study(), fmt)
     assert LINE in text
-    assert "3 seeds, 1000 images, of 2 configurations): better beyond chance" in text
+    assert "3 seeds, 1,000 images, of 2 configurations): better beyond chance" in text
     once = report_study(report_trial(0, 0.9, lr=0.01), report_trial(1, 0.8, lr=0.1))
     line = "difference +10.00 points of one seed each: which is better is not known"
     assert line in renders(once, fmt)

@@ -327,7 +327,7 @@ def test_an_open_difference_says_what_would_decide():
     assert needs.seeds > 1
     line = said(finalists)[1]
     assert "95 % interval -1." in line
-    assert ", 3 seeds, 1000 images, of 2 configurations): not told apart; " in line
+    assert ", 3 seeds, 1,000 images, of 2 configurations): not told apart; " in line
     assert f"; {needs.seeds} more seeds of each" in line
     assert line.endswith(" would decide, if the difference stays as it is.")
 
