@@ -314,6 +314,25 @@ def split(file: Path, train: int, val: int, rows: int) -> tuple[list[int], list[
     return list(parts["train"]), list(parts["val"])
 
 
+@dataclass(frozen=True)
+class Images:
+    """A data set that both sides read: torchvision names the folder of files; ours names the data set."""
+
+    folder: str  # mnist, or the path of a folder of train/<class>/*
+    name: str  # of our data set
+    rows: int  # of its official training part
+
+
+def find_images(dataset: str, data_dir: Path, work: Path) -> Images | None:
+    """Find the images of mnist or cifar10; None if those of CIFAR-10 are not there."""
+    if dataset == "mnist":
+        return Images("mnist", "mnist", 60_000)
+    folder = cifar10(data_dir, work)
+    if folder is None:
+        return None
+    return Images(str(folder.resolve()), f"folder:{folder.resolve()}", 50_000)
+
+
 def cifar10(data_dir: Path, work: Path) -> Path | None:
     """Return the folder of CIFAR-10's images, or None if there are none.
 

@@ -183,17 +183,12 @@ def main() -> None:
         work = options.out / "work"
         work.mkdir(parents=True, exist_ok=True)
         file, plan = work / "sweep.csv", work / "sweep.json"
-        # torchvision names the folder of files; ours names the data set.
-        folder, dataset, rows = "mnist", "mnist", 60_000
-        if options.dataset == "cifar10":
-            images = common.cifar10(options.data_dir, work)
-            if images is None:
-                sys.exit(f"neither cifar10/ nor cifar10-images.tar is in {options.data_dir}")
-            folder = str(images.resolve())
-            dataset, rows = f"folder:{folder}", 50_000
-        train, val = common.split(file, options.images, options.images // 5, rows)
+        images = common.find_images(options.dataset, options.data_dir, work)
+        if images is None:
+            sys.exit(f"neither cifar10/ nor cifar10-images.tar is in {options.data_dir}")
+        train, val = common.split(file, options.images, options.images // 5, images.rows)
         content = {
-            "dataset": folder,
+            "dataset": images.folder,
             "data_dir": str(options.data_dir),
             "train": train,
             "val": val,
@@ -203,7 +198,7 @@ def main() -> None:
         )
         sides = {
             f"ours, {name}": partial(
-                timed, partial(ours, workers, dataset, file, options), options.epochs
+                timed, partial(ours, workers, images.name, file, options), options.epochs
             )
             for workers, name in ((1, "1 worker"), (2, "2 workers"))
         }

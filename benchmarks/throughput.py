@@ -112,21 +112,25 @@ def limit(
     }
 
 
-def cell(results: Results, options: argparse.Namespace, dataset: str, family: str) -> None:
+def cell(
+    results: Results,
+    options: argparse.Namespace,
+    dataset: str,
+    images: common.Images,
+    family: str,
+) -> None:
     """Measure one family on one data set, with every batch."""
     options_of_family = {**FAMILIES[family], "family": family}
     count = max(int(options_of_family.pop("images") * options.scale), 2 * max(BATCHES))
     file = options.out / "work" / f"{count}.csv"
-    train, val = common.split(file, count, count // 5, 60_000 if dataset == "mnist" else 50_000)
-    # torchvision names the folder of files; ours names the data set.
-    folder = (
-        "mnist"
-        if dataset == "mnist"
-        else str(common.cifar10(options.data_dir, options.out / "work"))
-    )
-    plan = setting.Plan(folder, str(options.data_dir), train, val, options.epochs, [])
-    name = folder if dataset == "mnist" else f"folder:{folder}"
-    fixed = {"dataset": name, "split_file": str(file), "epochs": options.epochs, "device": "cpu"}
+    train, val = common.split(file, count, count // 5, images.rows)
+    plan = setting.Plan(images.folder, str(options.data_dir), train, val, options.epochs, [])
+    fixed = {
+        "dataset": images.name,
+        "split_file": str(file),
+        "epochs": options.epochs,
+        "device": "cpu",
+    }
     dataset_by_hand = None
     for batch in BATCHES:
         part = f"{dataset} {family} {batch}"
@@ -201,16 +205,14 @@ def main() -> None:
     if not options.table:
         (options.out / "work").mkdir(parents=True, exist_ok=True)
         for dataset in options.datasets:
-            if (
-                dataset == "cifar10"
-                and common.cifar10(options.data_dir, options.out / "work") is None
-            ):
+            images = common.find_images(dataset, options.data_dir, options.out / "work")
+            if images is None:
                 print(
                     f"cifar10 is left out: neither cifar10/ nor cifar10-images.tar is in {options.data_dir}"
                 )
                 continue
             for family in options.families:
-                cell(results, options, dataset, family)
+                cell(results, options, dataset, images, family)
     print(report(results))
 
 

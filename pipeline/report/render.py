@@ -272,7 +272,7 @@ def _code_block(language: str, lines: Sequence[str]) -> str:
 
 def prepare() -> None:
     """Load and compile what `write` needs, which somebody would wait for at the end of a sweep."""
-    import scipy.special  # noqa: F401 - for the importance of the fields
+    import scipy.special  # noqa: F401 - for the importance of the fields, and their order
 
     from pipeline.report.plots import draw  # noqa: F401
 
